@@ -1,0 +1,55 @@
+"""Find a small picture in a big one: exact sliding image similarity.
+
+`match` searches pictures, `similarity_map` is the same comparison as a differentiable layer. Names
+are loaded on first use, so that importing patchsim costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
+    from patchsim.matching import match
+    from patchsim.observer import Observer
+    from patchsim.report import Match, Report
+    from patchsim.similarity import similarity_map
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "InputError": "errors",
+    "MachineError": "errors",
+    "Match": "report",
+    "Observer": "observer",
+    "OutputError": "errors",
+    "PatchsimError": "errors",
+    "Report": "report",
+    "match": "matching",
+    "similarity_map": "similarity",
+}
+
+__all__ = [
+    "InputError",
+    "MachineError",
+    "Match",
+    "Observer",
+    "OutputError",
+    "PatchsimError",
+    "Report",
+    "match",
+    "similarity_map",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"patchsim.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

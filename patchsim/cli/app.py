@@ -1,0 +1,38 @@
+"""The Typer app: its commands and what comes before them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import patchsim
+from patchsim.cli import match
+
+app = typer.Typer(
+    name="patchsim",
+    help="Find a small picture in a big one: exact sliding image similarity.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"patchsim {patchsim.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("match", no_args_is_help=True)(match.command)

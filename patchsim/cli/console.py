@@ -1,0 +1,213 @@
+"""What goes to stdout and stderr: results, notices, progress, errors, exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from patchsim import files
+from patchsim.errors import FAULT, INPUT_ERROR, INTERRUPTED, TERMINATED, PatchsimError
+from patchsim.observer import Observer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from patchsim.plan import Plan
+    from patchsim.report import Report
+
+_PROGRESS_AFTER_SECONDS = 1.0
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program is so that it cleans up on its way out."""
+
+
+class _PipeOutput(io.FileIO):
+    """Standard output that takes a reader's early departure for the end of its interest."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """A closed pipe is silent, file names print as the bytes they are, SIGTERM cleans up."""
+    if sys.stdout is not None and not sys.stdout.isatty():
+        raw = _PipeOutput(sys.stdout.fileno(), "wb", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=sys.stdout.encoding, errors="surrogateescape"
+        )
+
+    def terminate(_signal: int, _frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    yield
+
+
+def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and turn whatever happens into messages and an exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = app(words, standalone_mode=False, prog_name="patchsim")
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return int(code or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
+    except (Exception, SystemExit) as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        message, code = _explained(error)
+        say(message)
+        _drop_unwritten()
+        return code
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """One or two lines for an error, and its exit code."""
+    if isinstance(error, PatchsimError):
+        return str(error), error.exit_code
+    if isinstance(error, typer.TyperException):
+        return f"{error.format_message()}\nsee patchsim match --help", INPUT_ERROR
+    if isinstance(error, OSError):
+        return f"cannot write the results: {files.reason(error)}", FAULT
+    text = str(error)
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "out of memory; give --memory a smaller size, or close other programs", FAULT
+    return (
+        f"a fault in patchsim: {type(error).__name__}: {text}".splitlines()[0]
+        + "\nplease report it with what --debug prints",
+        FAULT,
+    )
+
+
+def _drop_unwritten() -> None:
+    """Forget buffered results that a full disk refused; the interpreter would try them again."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def say(text: str) -> None:
+    """A message for the person, on stderr."""
+    if sys.stderr is not None:
+        print(f"patchsim: {text}", file=sys.stderr)
+
+
+class Watcher(Observer):
+    """Shows a search on stderr; a context manager, so that no progress bar is left behind."""
+
+    def __init__(self, *, quiet: bool, explain: bool) -> None:
+        self._quiet = quiet
+        self._explain = explain
+        self._terminal = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._started: float | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def notice(self, text: str) -> None:
+        if not self._quiet:
+            say(text)
+
+    def wrote(self, text: str) -> None:
+        self.notice(text)
+
+    def planned(self, plan: Plan, kernel: str) -> None:
+        if self._explain:
+            lines = "\n  ".join(str(plan).splitlines())
+            say(f"plan for {kernel}: {lines}")
+
+    def progress(self, done: int, total: int) -> None:
+        if not self._terminal:
+            return
+        now = time.monotonic()
+        if self._started is None:
+            self._started = now
+        if done == total:
+            self._stop()
+        elif self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done)
+        elif now - self._started > _PROGRESS_AFTER_SECONDS:
+            self._start(done, total)
+
+    def _start(self, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            "searching",
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("searching", total=total, completed=done)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def print_report(report: Report, form: str) -> None:
+    """Print the matches on stdout: as a table, or in one of the text forms."""
+    from patchsim.report import TEXT_FORMS
+
+    if sys.stdout is None:
+        return
+    if form == "auto":
+        form = "table" if sys.stdout.isatty() else "tsv"
+    if form == "table":
+        _print_table(report)
+        return
+    for line in TEXT_FORMS[form](report):
+        print(line)
+
+
+def _print_table(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not report.matches:
+        say("nothing reached the threshold")
+        return
+    table = Table("", "x", "y", "width", "height", "score", "kernel", box=None, pad_edge=False)
+    for column in table.columns[:-1]:
+        column.justify = "right"
+    for number, match in enumerate(report.matches, 1):
+        # Rounded down, so that only what is identical shows as 1.
+        score = f"{int(match.score * 1e6) / 1e6:.6f}"
+        numbers = (number, match.x, match.y, match.width, match.height)
+        table.add_row(*map(str, numbers), score, Text(match.kernel))
+    terminal = sys.stdout.isatty()
+    # In a pipe lines are as long as they need to be.
+    Console(file=sys.stdout, width=None if terminal else 10_000).print(table)

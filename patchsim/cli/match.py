@@ -1,0 +1,223 @@
+"""`patchsim match`: flags -> match() -> print, exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchsim.cli import console
+from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
+
+FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
+
+
+def command(
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="The big picture; - reads standard input.")
+    ],
+    kernel: Annotated[
+        list[str], typer.Argument(metavar="KERNEL", help="One or more small pictures to find.")
+    ],
+    stride: Annotated[
+        str,
+        typer.Option(metavar="N|NxM", help="Pixels between windows, in x and y."),
+    ] = "1",
+    top: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="How many matches at the most: 5, or with --threshold all.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="The lowest score of a match; 1 is identical. Without one the best are"
+            " printed however bad they are.",
+        ),
+    ] = None,
+    overlap: Annotated[
+        float,
+        typer.Option(
+            metavar="F",
+            help="Of two boxes with a larger intersection over union the lower one goes.",
+        ),
+    ] = 0.3,
+    data_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LO:HI",
+            help="Range of the pixel values, which are then compared as they are: by default"
+            " 0:255, 0:65535 for 16 bits, 0:1 for floats.",
+        ),
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            help="How matches are printed; auto is a table on a terminal, tsv in a pipe.",
+        ),
+    ] = "auto",
+    heatmap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the map is drawn: by default IMAGE.heatmap.png in this folder. {kernel}"
+            " stands for the kernel's name.",
+            show_default=False,
+        ),
+    ] = None,
+    no_heatmap: Annotated[bool, typer.Option("--no-heatmap", help="Draw no heatmap.")] = False,
+    map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write all scores as a float32 .npy of rows x cols.",
+        ),
+    ] = None,
+    overlay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Draw the image with numbered boxes as a .png.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print matches and errors alone."),
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Print how each kernel is searched for, and why, on stderr.",
+        ),
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda[:N]|mps|xpu",
+            help="Where to compute.",
+        ),
+    ] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|unfold",
+            help="Which engine computes the map; the matches are the same.",
+        ),
+    ] = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory the search may take, like 512MB or 2GiB: by default a quarter of what"
+            " is available.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="CPU threads: by default the CPUs this process may use.",
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="The largest picture to decode, 89,478,485 pixels by default.",
+        ),
+    ] = None,
+    debug: Annotated[  # noqa: ARG001 - read by console.run, which meets usage errors too
+        bool,
+        typer.Option("--debug", help="Show a traceback when something fails."),
+    ] = False,
+) -> int:
+    """Find KERNEL in IMAGE: print where, best first, and draw the similarity map.
+
+    Every window of the image that the kernel fits scores 1 - mean |window - kernel| / range:
+    1 is identical. x and y are the window's top-left pixel, from 0.
+
+    \b
+    Exit codes:
+      0  a match was found
+      1  nothing reached the threshold
+      2  bad input
+      3  a fault of the program or the machine
+
+    \b
+    Examples:
+      patchsim match screen.png icon.png --threshold 0.95
+      patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
+      curl -s example.org/map.png | patchsim match - pin.png | tail -n +2 | cut -f1,2
+    """
+    if format not in FORMATS:
+        raise InputError(f"format {format!r} is unknown; there are {', '.join(FORMATS)}")
+    if heatmap is not None and no_heatmap:
+        raise InputError("--heatmap and --no-heatmap contradict each other; give one")
+    where = None if no_heatmap else heatmap or _default_heatmap(image, several=len(kernel) > 1)
+    steps, span = _stride(stride), _data_range(data_range)
+
+    # After the flags: what a search needs takes a while to import.
+    from patchsim import images, matching
+
+    with console.Watcher(quiet=quiet, explain=explain) as observer:
+        try:
+            report = matching.match(
+                image,
+                kernel,
+                stride=steps,
+                device=device,
+                engine=engine,
+                top=top,
+                threshold=threshold,
+                overlap=overlap,
+                map=False if map is None else map,
+                heatmap=where,
+                overlay=overlay,
+                data_range=span,
+                max_pixels=images.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
+                memory=memory,
+                threads=threads,
+                observer=observer,
+            )
+        except OutputError as error:
+            # The search is done: its matches must not be lost with a file.
+            if error.report:
+                console.print_report(error.report, format)
+            raise
+    console.print_report(report, format)
+    return FOUND if report.matches else NOT_FOUND
+
+
+def _default_heatmap(image: str, *, several: bool) -> str:
+    stem = "stdin" if image == "-" else Path(image).stem
+    return f"{stem}.{{kernel}}.heatmap.png" if several else f"{stem}.heatmap.png"
+
+
+def _stride(text: str) -> tuple[int, int]:
+    """(y, x) from ``2`` or ``2x1``, which has x first."""
+    parts = text.lower().split("x")
+    try:
+        steps = [int(part) for part in parts]
+    except ValueError:
+        steps = []
+    if len(steps) not in (1, 2):
+        raise InputError(
+            f"stride {text!r} is no stride; give a whole number, or two like 2x1 (x first)"
+        )
+    return steps[-1], steps[0]
+
+
+def _data_range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise InputError(f"data range {text!r} is no range; give LO:HI, like 0:4095") from None

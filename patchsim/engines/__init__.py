@@ -1,0 +1,103 @@
+"""The ways to compute a map, one file each, and what all of them promise.
+
+An engine is a module with the names of `Engine`; a new one is a new file and its name in `NAMES`.
+Importing an engine must be cheap: what it needs to run (torch) it imports in `prepare`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import tiles
+from patchsim.errors import InputError
+from patchsim.metrics import Pixels
+
+NAMES = ("unfold",)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Scores of a tile, and how far each may be off.
+
+    Attributes
+    ----------
+    map : float64 array [rows, cols]
+        Scores; the true score of a cell lies within ``map ± error``.
+    error : float or array [rows, cols]
+        0 where the map holds the very values that `metrics.exact` gives.
+    """
+
+    map: NDArray[np.float64]
+    error: float | NDArray[np.floating[Any]] = 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kernel against one image: all that an engine needs to know to judge the work."""
+
+    image: tuple[int, int, int]  # height, width, channels
+    kernel: tuple[int, int, int]
+    dtype: str  # of both: uint8, uint16, float32 or float64
+    stride: tuple[int, int]  # y, x
+    metric: str
+    span: float  # the data range R
+    device: str
+    threads: int
+
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        return tiles.map_shape(self.image[:2], self.kernel[:2], self.stride)
+
+    @property
+    def taps(self) -> int:
+        height, width, channels = self.kernel
+        return height * width * channels
+
+    @property
+    def differences(self) -> int:
+        rows, cols = self.map_shape
+        return rows * cols * self.taps
+
+
+Score = Callable[[Pixels], Bounds]
+
+
+class Engine(Protocol):
+    """What every engine module has."""
+
+    OWN_THREADS: bool
+    """True if `score` uses `problem.threads` threads itself; otherwise tiles run in a pool."""
+
+    def refuse(self, problem: Problem) -> str | None:
+        """Why this cannot be done as promised, or None."""
+
+    def seconds(self, problem: Problem) -> float:
+        """Estimated time, start-up included."""
+
+    def working_bytes(self, problem: Problem, rows: int, cols: int) -> int:
+        """Memory that scoring a tile of rows x cols windows takes at its peak.
+
+        The tile's pixels, which lie in the image, and the returned map do not count.
+        """
+
+    def prepare(self, kernel: Pixels, problem: Problem) -> Score:
+        """Do what is done once for the kernel; the result scores any tile's pixels [h, w, C]."""
+
+
+def load(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name not in NAMES:
+        raise InputError(f"engine {name!r} is unknown; there is auto, {', '.join(NAMES)}")
+    return cast(Engine, importlib.import_module(f"patchsim.engines.{name}"))

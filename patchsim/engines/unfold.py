@@ -1,0 +1,293 @@
+"""The specification: `Tensor.unfold` twice, subtract, take absolute values, sum.
+
+All patches at once would take image x kernel memory, so the patches are made block by block. A
+block holds some images, map rows, map columns and kernel rows; with all of them it is the plain
+unfold, with one of each the loop. Blocks that stay in the processor's cache are also several
+times as fast as the plain unfold.
+
+The arithmetic is written on tensors, [B, C, H, W] and [C, h, w], for `similarity_map` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchsim import devices, metrics, tiles
+from patchsim.engines import Bounds, Problem, Score
+from patchsim.metrics import INTEGER_RANGE, Pixels
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+OWN_THREADS = True
+
+# Absolute differences a second and thread, uint8 and float64; Linux, 2 cores of an AMD EPYC
+# (Zen 4), torch 2.13.0: python benchmarks/engines.py
+CPU_RATE = {4: 2.3e9, 8: 1.2e9}
+# No accelerator was at hand. A difference takes about 24 bytes of traffic there (write, read,
+# write, read, each 4 bytes, and the kernel), so this is a card of 2.4 TB/s.
+ACCELERATOR_RATE = 1.0e11
+
+# Bytes of patches in a block: what a CPU core's share of cache holds; on other devices enough to
+# hide the launches.
+CPU_BLOCK_PER_THREAD = 3 << 20
+ACCELERATOR_BLOCK = 256 << 20
+
+
+def refuse(problem: Problem) -> str | None:
+    if problem.metric != "sad":
+        return f"it computes sad, not {problem.metric}"
+    if problem.device.startswith("mps") and _work_size(problem) == 8:
+        return "these sums need float64, which the device mps does not have; use --device cpu"
+    return None
+
+
+def seconds(problem: Problem) -> float:
+    if problem.device == "cpu":
+        rate = CPU_RATE[_work_size(problem)] * problem.threads
+    else:
+        rate = ACCELERATOR_RATE
+    return devices.torch_start_up() + problem.differences / rate
+
+
+def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    size = _work_size(problem)
+    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    pixels = height * width * problem.kernel[2]
+    patches = rows * cols * problem.taps * size
+    block = min(patches, block_bytes(problem.device, problem.threads))
+    # The tile as a tensor and once more in the type of the sums, the kernel, the block, and the
+    # sums as they are made, collected and turned into scores.
+    return pixels * 2 * size + problem.taps * size + block + rows * cols * 32
+
+
+def prepare(kernel: Pixels, problem: Problem) -> Score:
+    import torch
+
+    device = torch.device(problem.device)
+    block = block_bytes(problem.device, problem.threads)
+
+    def tensor(pixels: Pixels) -> Tensor:  # [H, W, C] -> [C, H, W]
+        # A copy, because torch takes no read-only arrays; planes, because rows are then contiguous.
+        planes = np.array(pixels.transpose(2, 0, 1), order="C")
+        on_device = torch.from_numpy(planes).to(device)
+        # Sums of float pixels are certified in float64 alone.
+        return on_device.double() if planes.dtype.kind == "f" else on_device
+
+    reference = tensor(kernel)
+    # u is half a unit in the last place; n additions in any order are off by at most n u
+    # relative to the sum, which is at most n R (Higham, Accuracy and Stability of Numerical
+    # Algorithms, 2nd ed., section 4.2). Twice, since `metrics.exact` rounds as well.
+    error = 0.0 if kernel.dtype.kind == "u" else 2.0 * (problem.taps + 3) * 2.0**-53
+
+    def score(pixels: Pixels) -> Bounds:
+        with devices.torch_threads(problem.threads), torch.inference_mode():
+            sums = difference_sums(tensor(pixels)[None], reference, problem.stride, block)[0]
+            found = sums.cpu().numpy().astype(np.float64)
+        return Bounds(metrics.similarity(found, problem.taps, problem.span), error)
+
+    return score
+
+
+def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int) -> Tensor:
+    """Sums of absolute differences between the kernel and every patch.
+
+    Parameters
+    ----------
+    image : Tensor [B, C, H, W]
+    kernel : Tensor [C, h, w]
+        Of the image's dtype, no larger than the image.
+    stride : (y, x)
+    scratch : int
+        Bytes that the patches of a block may take; one kernel row of one window is the least.
+
+    Returns
+    -------
+    Tensor [B, rows, cols]
+        int64 and exact for uint8 and uint16. Otherwise float64, or float32 on devices without
+        it; float16, bfloat16 and float32 are subtracted, and summed within a block, in float32.
+    """
+    import torch
+
+    work = _work_dtype(image.dtype, kernel)
+    taps = kernel.to(work)
+    rows, cols = tiles.map_shape(_sides(image), _sides(kernel), stride)
+    total = torch.zeros((len(image), rows, cols), dtype=_sum_dtype(image), device=image.device)
+    buffer = _Buffer(work, image.device)
+    for block, patches in _blocks(image, taps, stride, scratch):
+        # [B, C, rows, cols, h, w] -> the longer of map row and kernel row goes last: it is the
+        # inner loop.
+        reference = taps[:, block.kernel_rows]
+        if patches.shape[3] >= patches.shape[5]:
+            patches = patches.permute(0, 1, 4, 5, 2, 3)
+            reference = reference[None, ..., None, None]
+            over = (1, 2, 3)
+        else:
+            patches = patches.permute(0, 2, 3, 1, 4, 5)
+            reference = reference[None, None, None]
+            over = (3, 4, 5)
+        difference = torch.sub(patches, reference, out=buffer.shaped(patches.shape))
+        total[block.cells] += difference.abs_().sum(over).to(total.dtype)
+    return total
+
+
+def difference_gradients(
+    image: Tensor,
+    kernel: Tensor,
+    stride: tuple[int, int],
+    grad: Tensor,
+    scratch: int,
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of ``(difference_sums * grad).sum()`` for the image and for the kernel.
+
+    Where a pixel equals the kernel's, |I-K| has a kink and the gradient taken is 0. Parameters
+    as for `difference_sums`, floating point; `grad` is [B, rows, cols]; None is returned for a
+    gradient that is not wanted.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    work = _work_dtype(image.dtype, kernel)
+    taps = kernel.to(work)
+    image_grad = torch.zeros(image.shape, dtype=work, device=image.device) if wanted[0] else None
+    kernel_grad = torch.zeros_like(taps) if wanted[1] else None
+    weights = grad.to(work)
+    buffer = _Buffer(work, image.device)
+    for block, patches in _blocks(image, taps, stride, scratch):
+        patches = patches.permute(0, 1, 4, 5, 2, 3)  # [B, C, h, w, rows, cols]
+        reference = taps[None, :, block.kernel_rows, :, None, None]
+        slope = torch.sub(patches, reference, out=buffer.shaped(patches.shape)).sign_()
+        slope *= weights[block.cells][:, None, None, None]
+        if kernel_grad is not None:
+            kernel_grad[:, block.kernel_rows] -= slope.sum((0, 4, 5))
+        if image_grad is not None:
+            _, _, height, width, rows, cols = slope.shape
+            size = tiles.extent((rows, cols), (height, width), stride)
+            overlapping = slope.flatten(4).flatten(1, 3)  # [B, C h w, rows cols], a view
+            image_grad[block.pixels] += F.fold(overlapping, size, (height, width), stride=stride)
+    return (
+        None if image_grad is None else image_grad.to(image.dtype),
+        None if kernel_grad is None else kernel_grad.to(kernel.dtype),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Which images, windows and kernel rows are compared at once."""
+
+    cells: tuple[slice, slice, slice]  # of the sums [B, rows, cols]
+    pixels: tuple[slice, slice, slice, slice]  # of the image [B, C, H, W]
+    kernel_rows: slice
+
+
+def _blocks(
+    image: Tensor, taps: Tensor, stride: tuple[int, int], scratch: int
+) -> Iterator[tuple[_Block, Tensor]]:
+    """Blocks and their patches [B, C, rows, cols, h, w], a view, in the dtype of `taps`."""
+    import torch
+
+    count = len(image)
+    channels, height, width = taps.shape
+    rows, cols = tiles.map_shape(_sides(image), (height, width), stride)
+    # From the loop towards the unfold: along a map row, then kernel rows, map rows, images.
+    room = max(1, scratch // taps.itemsize // (channels * width))
+    step_cols = min(cols, room)
+    room //= step_cols
+    step_kernel = min(height, max(1, room), _exact_kernel_rows(image.dtype, taps))
+    room //= step_kernel
+    step_rows = min(rows, max(1, room))
+    room //= step_rows
+    step_images = min(count, max(1, room))
+    for first in range(0, count, step_images):
+        images = slice(first, min(first + step_images, count))
+        for tile_row in tiles.split((rows, cols), (step_rows, cols)):
+            band, _ = tile_row.source((height, width), stride)
+            converted = image[images, :, band].to(taps.dtype, memory_format=torch.contiguous_format)
+            for part in tiles.split((tile_row.rows, cols), (step_rows, step_cols)):
+                tile = tiles.Tile(tile_row.top, part.left, part.rows, part.cols)
+                for top in range(0, height, step_kernel):
+                    kernel_rows = slice(top, min(top + step_kernel, height))
+                    taken = kernel_rows.stop - top
+                    # The windows' rows [top, top + taken) alone.
+                    within, across = part.source((taken, width), stride)
+                    lines = slice(within.start + top, within.stop + top)
+                    patches = (
+                        converted[:, :, lines, across]
+                        .unfold(2, taken, stride[0])
+                        .unfold(3, width, stride[1])
+                    )
+                    pixels = slice(band.start + lines.start, band.start + lines.stop)
+                    everything = slice(None)
+                    yield (
+                        _Block(
+                            (images, *tile.index), (images, everything, pixels, across), kernel_rows
+                        ),
+                        patches,
+                    )
+
+
+class _Buffer:
+    """One allocation that the patches of all blocks use in turn."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        import torch
+
+        self._memory = torch.empty(0, dtype=dtype, device=device)
+
+    def shaped(self, shape: torch.Size) -> Tensor:
+        if self._memory.numel() < shape.numel():
+            self._memory = self._memory.new_empty(shape.numel())
+        return self._memory[: shape.numel()].view(shape)
+
+
+def _sides(tensor: Tensor) -> tuple[int, int]:
+    return tensor.shape[-2], tensor.shape[-1]
+
+
+def _work_size(problem: Problem) -> int:
+    """Bytes of a value in the type that differences are summed in; floats are made float64."""
+    if problem.dtype in INTEGER_RANGE:
+        return _integer_work_size(problem.dtype, problem.kernel[1] * problem.kernel[2])
+    return 8
+
+
+def _integer_work_size(dtype: str, row_taps: int) -> int:
+    # float32 is exact for integers up to 2**24: enough for a kernel row, or else float64.
+    return 4 if row_taps * INTEGER_RANGE[dtype] <= 2**24 else 8
+
+
+def _work_dtype(dtype: torch.dtype, kernel: Tensor) -> torch.dtype:
+    import torch
+
+    if dtype.is_floating_point:
+        return torch.promote_types(dtype, torch.float32)
+    size = _integer_work_size(str(dtype).removeprefix("torch."), len(kernel) * kernel.shape[-1])
+    return torch.float32 if size == 4 else torch.float64
+
+
+def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor) -> int:
+    """Kernel rows whose differences can be summed without rounding, or all of them."""
+    rows = taps.shape[1]
+    if dtype.is_floating_point or taps.itemsize == 8:
+        return rows
+    peak = INTEGER_RANGE[str(dtype).removeprefix("torch.")]
+    return min(rows, 2**24 // (peak * len(taps) * taps.shape[2]))
+
+
+def _sum_dtype(image: Tensor) -> torch.dtype:
+    import torch
+
+    if not image.dtype.is_floating_point:
+        return torch.int64
+    return torch.float32 if image.device.type == "mps" else torch.float64
+
+
+def block_bytes(device: str, threads: int) -> int:
+    """Bytes of patches in a block that suit the device."""
+    return CPU_BLOCK_PER_THREAD * threads if device == "cpu" else ACCELERATOR_BLOCK

@@ -1,0 +1,46 @@
+"""Every error a user can meet, and the exit codes.
+
+A message is one or two lines: what was asked, what was found (with the numbers), what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patchsim.report import Report
+
+FOUND = 0
+NOT_FOUND = 1
+INPUT_ERROR = 2
+FAULT = 3
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class PatchsimError(Exception):
+    """Any error that patchsim raises on purpose; `exit_code` is what the command ends with."""
+
+    exit_code = FAULT
+
+
+class InputError(PatchsimError, ValueError):
+    """What was asked cannot be done: a bad option, an unreadable picture, sizes that do not fit."""
+
+    exit_code = INPUT_ERROR
+
+
+class MachineError(PatchsimError, RuntimeError):
+    """The machine could not do it: no memory, no disk space."""
+
+
+class OutputError(MachineError):
+    """An output could not be written after the search; `report` holds what was found.
+
+    Attributes
+    ----------
+    report : Report or None
+        The finished search, so that its matches are not lost with the file.
+    """
+
+    report: Report | None = None

@@ -1,0 +1,77 @@
+"""What each score means: its formula, its range, and the exact score of one window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError
+
+Pixels = NDArray[Any]  # [H, W, C] of uint8, uint16, float32 or float64
+Exact = Callable[[int, int], float]
+_Scores = TypeVar("_Scores", float, NDArray[np.float64])
+
+METRICS = {"sad": "1 - mean |I-K| / R"}
+DEFAULT = "sad"
+
+# Largest value of each integer type: the data range R where none is given.
+INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
+
+
+def check_name(name: str) -> str:
+    if name not in METRICS:
+        raise InputError(f"metric {name!r} is unknown; there is {', '.join(METRICS)}")
+    return name
+
+
+def check_range(data_range: tuple[float, float]) -> float:
+    """The width R of a data range (low, high).
+
+    Raises
+    ------
+    InputError
+        If it is not two finite numbers, the second larger.
+    """
+    low, high = data_range
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"data range {low}:{high} is empty or endless; give LO:HI with LO < HI")
+    return high - low
+
+
+def similarity(difference_sum: _Scores, taps: int, span: float) -> _Scores:
+    """The `sad` score, 1 - mean |I-K| / R, from sums of absolute differences.
+
+    Parameters
+    ----------
+    difference_sum : float or float64 array
+        Sums over all channels of a window; for integer pixels exact integers below 2**53.
+    taps : int
+        Values in a window: height x width x channels.
+    span : float
+        The data range R.
+    """
+    # One division of exact numbers: equal rationals give equal floats, whatever the channels
+    # or the depth they were summed over.
+    return 1.0 - difference_sum / (taps * span)
+
+
+def exact(pixels: Pixels, kernel: Pixels, span: float) -> Exact:
+    """The function (y, x) -> score of the one window whose top-left pixel is there.
+
+    Integer pixels are summed in 64-bit integers, float pixels in float64. This is the value that
+    ranks, ties and thresholds use, whatever engine drew the map.
+    """
+    height, width, _ = kernel.shape
+    wide = np.int64 if kernel.dtype.kind == "u" else np.float64
+    reference = kernel.astype(wide)
+
+    def score(y: int, x: int) -> float:
+        difference = pixels[y : y + height, x : x + width].astype(wide) - reference
+        total = np.abs(difference, out=difference).sum()
+        return similarity(float(total), reference.size, span)
+
+    return score

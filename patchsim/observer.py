@@ -1,0 +1,24 @@
+"""What a search tells those who watch it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patchsim.plan import Plan
+
+
+class Observer:
+    """Told what happens during a search; does nothing itself."""
+
+    def notice(self, text: str) -> None:
+        """Something about the pictures that the user should know."""
+
+    def planned(self, plan: Plan, kernel: str) -> None:
+        """How a kernel will be searched for."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Windows scored, of all kernels'."""
+
+    def wrote(self, text: str) -> None:
+        """A file was written; `text` says which and what is in it."""

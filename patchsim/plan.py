@@ -1,0 +1,175 @@
+"""The choice of how to search: engine, device, tiles; its cost, its memory and its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from patchsim import budget, devices, engines, tiles
+from patchsim.engines import Problem
+from patchsim.errors import InputError
+
+# A tile should take this long, so that progress moves and an interrupt is answered.
+_TILE_SECONDS = 0.1
+
+# A search on the CPU shorter than this is not worth looking for an accelerator.
+_WORTH_A_LOOK_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine on a device: what it would take, or why it cannot."""
+
+    engine: str
+    device: str
+    seconds: float
+    refusal: str | None
+
+    def __str__(self) -> str:
+        verdict = self.refusal or f"about {_seconds(self.seconds)}"
+        return f"{self.engine} on {self.device}: {verdict}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one kernel is searched for; `str` prints it.
+
+    Attributes
+    ----------
+    problem : Problem
+        With the device that was chosen.
+    engine : str
+    tile : (rows, cols)
+        The largest piece of the map that is computed at once.
+    parallel : int
+        Tiles that are computed at the same time.
+    memory : int
+        Bytes that were allowed.
+    held : int
+        Bytes of pictures, maps and outputs that stay for the whole search.
+    working : int
+        Bytes that the tiles in flight take.
+    candidates : tuple of Candidate
+        All that was considered.
+    """
+
+    problem: Problem
+    engine: str
+    tile: tuple[int, int]
+    parallel: int
+    memory: int
+    held: int
+    working: int
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time."""
+        return next(
+            c.seconds
+            for c in self.candidates
+            if (c.engine, c.device) == (self.engine, self.problem.device)
+        )
+
+    def __str__(self) -> str:
+        problem = self.problem
+        rows, cols = problem.map_shape
+        count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])
+        sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
+        lines = [
+            f"{self.engine} on {problem.device}, {problem.threads} threads,"
+            f" about {_seconds(self.seconds)}",
+            f"{cols * rows:,} windows of {sides} {problem.dtype}"
+            f" = {problem.differences:.2e} differences; map {cols}x{rows}",
+            f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
+            f" {self.parallel} at a time",
+            f"memory: {budget.text(self.held)} for pictures, maps and outputs,"
+            f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}",
+            *(f"considered {candidate}" for candidate in self.candidates),
+        ]
+        return "\n".join(lines)
+
+
+def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) -> Plan:
+    """Ask the engines: first who can, then who is fastest.
+
+    Parameters
+    ----------
+    problem : Problem
+        On the CPU; the plan's problem has the device that was chosen.
+    engine, device : str
+        A name, or ``"auto"``.
+    memory : int
+        Bytes the whole search may take.
+    held : int
+        Bytes of it that pictures, maps and outputs take.
+
+    Raises
+    ------
+    InputError
+        If the engine or device named is not here or refuses, or memory does not suffice for one
+        window.
+    """
+    names = engines.NAMES if engine == "auto" else (engine,)
+    wanted = "cpu" if device == "auto" else devices.require(device)
+    candidates = _consider(replace(problem, device=wanted), names)
+    if device == "auto" and all(c.seconds > _WORTH_A_LOOK_SECONDS for c in candidates):
+        for name in devices.accelerators():
+            candidates += _consider(replace(problem, device=name), names)
+    able = [c for c in candidates if c.refusal is None]
+    if not able:
+        reasons = "; ".join(f"{c.engine} on {c.device}: {c.refusal}" for c in candidates)
+        raise InputError(f"no engine can do this as asked: {reasons}")
+    best = min(able, key=lambda c: c.seconds)
+    chosen = replace(problem, device=best.device)
+    tile, parallel, working = _tiling(chosen, best, memory, held)
+    return Plan(chosen, best.engine, tile, parallel, memory, held, working, tuple(candidates))
+
+
+def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
+    found = []
+    for name in names:
+        engine = engines.load(name)
+        refusal = engine.refuse(problem)
+        # Without a refusal the engine knows what it would cost; a refusal costs nothing to keep.
+        cost = float("inf") if refusal else engine.seconds(problem)
+        found.append(Candidate(name, problem.device, cost, refusal))
+    return found
+
+
+def _tiling(
+    problem: Problem, chosen: Candidate, memory: int, held: int
+) -> tuple[tuple[int, int], int, int]:
+    """Tile, tiles at a time, and their bytes: the largest that time and memory allow."""
+    engine = engines.load(chosen.engine)
+    rows, cols = problem.map_shape
+    parallel = 1 if engine.OWN_THREADS else problem.threads
+
+    def working(tile: tuple[int, int], at_once: int) -> int:
+        # Each tile in flight also has its scores, in float64 and with their error.
+        return at_once * (engine.working_bytes(problem, *tile) + tile[0] * tile[1] * 16)
+
+    least = held + working((1, 1), 1)
+    if least > memory:
+        raise InputError(
+            f"memory {budget.text(memory)} does not suffice for one window;"
+            f" {budget.text(least)} is the least for these pictures and outputs"
+        )
+    share = _TILE_SECONDS * parallel / max(chosen.seconds, _TILE_SECONDS)
+    cells = max(1, int(rows * cols * min(1.0, share)))
+    tile = (max(1, min(rows, cells // cols)), min(cols, cells))
+    while parallel > 1 and held + working((1, 1), parallel) > memory:
+        parallel -= 1
+    while held + working(tile, parallel) > memory:
+        # Rows first: a tile as wide as the map reads each pixel row once.
+        tile = (-(-tile[0] // 2), tile[1]) if tile[0] > 1 else (1, -(-tile[1] // 2))
+    return tile, parallel, working(tile, parallel)
+
+
+def map_bytes(problem: Problem, *, kept: bool) -> int:
+    """Bytes that a kernel's scores hold until the matches are settled, and its map if `kept`."""
+    rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
+    return rows * cols * (9 + (4 if kept else 0))
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"

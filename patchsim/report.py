@@ -1,0 +1,192 @@
+"""What a search found, and its text forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError
+from patchsim.plan import Plan
+
+COLUMNS = ("x", "y", "width", "height", "score", "kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A window that was found.
+
+    Attributes
+    ----------
+    x, y : int
+        Its top-left pixel, from 0.
+    width, height : int
+        The kernel's.
+    score : float
+        1 is identical.
+    kernel : str
+        The kernel's name.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    kernel: str
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y) of the box's middle; the box spans from x to x + width."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One kernel of a search: its size, how it was searched, the files that were written."""
+
+    name: str
+    width: int
+    height: int
+    engine: str
+    tolerance: float
+    heatmap: str | None
+    map: str | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `match`.
+
+    Attributes
+    ----------
+    image : str
+        The image's name.
+    width, height : int
+        Its size in pixels, as displayed.
+    metric : str
+    stride : (y, x)
+    device : str
+        That the first kernel was searched on.
+    kernels : tuple of KernelReport
+    matches : tuple of Match
+        Best first.
+    maps : tuple of float32 arrays [rows, cols]
+        One a kernel if ``map`` was asked for, else empty.
+    plans : tuple of Plan
+        One a kernel.
+    notices : tuple of str
+        What the user should know about how pictures were read.
+    seconds : float
+        The search took so long.
+    """
+
+    image: str
+    width: int
+    height: int
+    metric: str
+    stride: tuple[int, int]
+    device: str
+    kernels: tuple[KernelReport, ...]
+    matches: tuple[Match, ...]
+    maps: tuple[NDArray[np.float32], ...] = field(repr=False)
+    plans: tuple[Plan, ...] = field(repr=False)
+    notices: tuple[str, ...]
+    seconds: float
+
+    @property
+    def best(self) -> Match | None:
+        """The best match, or None where nothing reached the threshold."""
+        return self.matches[0] if self.matches else None
+
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """The only kernel's map, or None if it was not asked for.
+
+        Raises
+        ------
+        InputError
+            With several kernels: use `maps`.
+        """
+        if len(self.kernels) > 1:
+            raise InputError(f"there are {len(self.kernels)} kernels; use report.maps[i]")
+        return self.maps[0] if self.maps else None
+
+
+def to_tsv(report: Report) -> Iterator[str]:
+    """Lines: a header, then a match a line; tab, newline and backslash in names are escaped."""
+    yield "\t".join(COLUMNS)
+    for match in report.matches:
+        yield "\t".join(_escaped(value) for value in _values(match))
+
+
+def to_csv(report: Report) -> Iterator[str]:
+    """Lines of comma-separated values, with a header."""
+    for row in (COLUMNS, *map(_values, report.matches)):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(row)
+        yield line.getvalue()
+
+
+def to_jsonl(report: Report) -> Iterator[str]:
+    """A JSON object a match."""
+    for match in report.matches:
+        yield json.dumps(_match_object(match))
+
+
+def to_json(report: Report) -> Iterator[str]:
+    """One JSON object with all of the report but its arrays."""
+    only = report.kernels[0] if len(report.kernels) == 1 else None
+    stride_y, stride_x = report.stride
+    whole = {
+        "image": report.image,
+        "width": report.width,
+        "height": report.height,
+        "metric": report.metric,
+        "stride": [stride_x, stride_y],
+        "device": report.device,
+        "engine": only and only.engine,
+        "tolerance": None if only is None else only.tolerance,
+        "heatmap": only and only.heatmap,
+        "map": only and only.map,
+        "kernels": [asdict(kernel) for kernel in report.kernels],
+        "matches": [_match_object(match) for match in report.matches],
+        "seconds": report.seconds,
+    }
+    yield json.dumps(whole, indent=2)
+
+
+TEXT_FORMS: dict[str, Callable[[Report], Iterator[str]]] = {
+    "tsv": to_tsv,
+    "csv": to_csv,
+    "json": to_json,
+    "jsonl": to_jsonl,
+}
+
+
+def _values(match: Match) -> tuple[Any, ...]:
+    return tuple(getattr(match, column) for column in COLUMNS)
+
+
+def _match_object(match: Match) -> dict[str, Any]:
+    return {
+        "x": match.x,
+        "y": match.y,
+        "width": match.width,
+        "height": match.height,
+        "center_x": match.center[0],
+        "center_y": match.center[1],
+        "score": match.score,
+        "kernel": match.kernel,
+    }
+
+
+def _escaped(value: Any) -> str:
+    text = str(value).replace("\\", "\\\\")
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,0 +1,176 @@
+"""The sliding similarity as a layer: tensors in, a differentiable tensor out, on their device."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from patchsim import budget, metrics, tiles
+from patchsim.engines import unfold
+from patchsim.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_DTYPES = ("uint8", "uint16", "float16", "bfloat16", "float32", "float64")
+
+
+def similarity_map(
+    image: Tensor,
+    kernel: Tensor,
+    stride: int | tuple[int, int] = 1,
+    *,
+    metric: str = metrics.DEFAULT,
+    data_range: float | tuple[float, float] | None = None,
+    memory: int | str | None = None,
+) -> Tensor:
+    """Compare a kernel with every patch of an image: ``1 - mean(|patch - kernel|) / R``.
+
+    Like ``conv2d`` without padding, but black on black scores 1. Differentiable in both
+    arguments, once: where a pixel equals the kernel's, |I-K| has a kink and the gradient is 0.
+
+    Parameters
+    ----------
+    image : Tensor [B, C, H, W] or [C, H, W]
+        uint8, uint16, float16, bfloat16, float32 or float64.
+    kernel : Tensor [C, h, w]
+        Of the image's dtype, on its device, h <= H, w <= W.
+    stride : int or (y, x)
+        Step between windows in pixels.
+    metric : str
+        ``"sad"``, the formula above.
+    data_range : float or (low, high), optional
+        R, or the range whose width R is. By default 255 for uint8, 65535 for uint16 and 1 for
+        floating point. Values are not checked against it: that would synchronise a GPU.
+    memory : int or str, optional
+        Bytes, or a size such as ``"512MB"``, that the call may take beyond the memory of its
+        arguments, forward or backward. By default as much as is fast.
+
+    Returns
+    -------
+    Tensor [B, rows, cols] or [rows, cols]
+        ``rows = (H - h) // stride_y + 1``, columns likewise. float64 for float64, else float32.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes, dtypes, devices, stride, metric or memory that do not fit.
+
+    Examples
+    --------
+    >>> import torch, patchsim
+    >>> image = torch.zeros(1, 8, 8)
+    >>> patchsim.similarity_map(image, torch.zeros(1, 3, 3), stride=2)[0]
+    tensor([1., 1., 1.])
+    """
+    import torch
+
+    batched = _check(image, kernel)
+    step = tiles.stride_pair(stride)
+    metrics.check_name(metric)
+    span = _span(image.dtype, data_range)
+    images = image if batched else image[None]
+    scratch = _scratch(images, kernel, step, memory)
+    sums: Tensor = _difference_sums().apply(images, kernel, step, scratch)
+    wide = sums if sums.is_floating_point() else sums.to(_widest(image.device))
+    scores = 1.0 - wide / (kernel.numel() * span)
+    found = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
+    return found if batched else found[0]
+
+
+@cache
+def _difference_sums() -> Any:
+    """`unfold.difference_sums` with its gradients, patches made anew in the backward pass."""
+    import torch
+    from torch.autograd.function import once_differentiable
+
+    class DifferenceSums(torch.autograd.Function):
+        @staticmethod
+        def forward(
+            ctx: Any, image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int
+        ) -> Tensor:
+            ctx.save_for_backward(image, kernel)
+            ctx.stride, ctx.scratch = stride, scratch
+            return unfold.difference_sums(image, kernel, stride, scratch)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+            image, kernel = ctx.saved_tensors
+            image_grad, kernel_grad = unfold.difference_gradients(
+                image, kernel, ctx.stride, grad, ctx.scratch, wanted=ctx.needs_input_grad[:2]
+            )
+            return image_grad, kernel_grad, None, None
+
+    return DifferenceSums
+
+
+def _check(image: Tensor, kernel: Tensor) -> bool:
+    """True if the image has a batch dimension."""
+    if image.ndim not in (3, 4) or kernel.ndim != 3:
+        raise InputError(
+            f"image {list(image.shape)} and kernel {list(kernel.shape)} do not fit;"
+            " give an image [B, C, H, W] or [C, H, W] and a kernel [C, h, w]"
+        )
+    if image.dtype != kernel.dtype or image.device != kernel.device:
+        raise InputError(
+            f"image is {image.dtype} on {image.device}, kernel {kernel.dtype} on {kernel.device};"
+            " bring both to one dtype and device"
+        )
+    if str(image.dtype).removeprefix("torch.") not in _DTYPES:
+        raise InputError(f"dtype {image.dtype} is not supported; use one of {', '.join(_DTYPES)}")
+    if image.shape[-3] != kernel.shape[0]:
+        raise InputError(f"image has {image.shape[-3]} channels, kernel {kernel.shape[0]}")
+    if 0 in kernel.shape:
+        raise InputError(f"kernel {list(kernel.shape)} is empty")
+    if kernel.shape[1] > image.shape[-2] or kernel.shape[2] > image.shape[-1]:
+        raise InputError(
+            f"kernel {list(kernel.shape[1:])} is larger than image {list(image.shape[-2:])}"
+            " (height, width)"
+        )
+    return image.ndim == 4
+
+
+def _span(dtype: torch.dtype, data_range: float | tuple[float, float] | None) -> float:
+    if data_range is None:
+        return metrics.INTEGER_RANGE.get(str(dtype).removeprefix("torch."), 1)
+    if isinstance(data_range, tuple):
+        return metrics.check_range(data_range)
+    return metrics.check_range((0, data_range))
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    import torch
+
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _scratch(
+    images: Tensor, kernel: Tensor, stride: tuple[int, int], limit: int | str | None
+) -> int:
+    """Bytes for the patches of a block."""
+    import torch
+
+    fast = unfold.block_bytes(images.device.type, torch.get_num_threads())
+    if limit is None:
+        return fast
+    allowed = budget.parse(limit)
+    # What is there beside the patches: the sums (wide, and as scores), the gradients of both
+    # arguments and, for a row of windows, the pixels in the type of the sums.
+    rows, cols = tiles.map_shape(_hw(images), _hw(kernel), stride)
+    size = 8 if images.dtype == torch.float64 else 4
+    band = images.shape[1] * images.shape[3] * kernel.shape[1] * size
+    window_row = kernel.shape[0] * kernel.shape[2] * size
+    beside = len(images) * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel()) + band
+    if beside + window_row > allowed:
+        raise InputError(
+            f"memory {limit!r} is too small: the map and the gradients of this image take"
+            f" {budget.text(beside + window_row)} at the least"
+        )
+    # A block of few windows and many kernel rows has a band of pixels as large as itself.
+    return min(fast, max(window_row, (allowed - beside) // 3))
+
+
+def _hw(tensor: Tensor) -> tuple[int, int]:
+    return tensor.shape[-2], tensor.shape[-1]

@@ -1,0 +1,68 @@
+"""Rectangles of the map and the rectangles of pixels they come from; integers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from patchsim.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of map cells."""
+
+    top: int
+    left: int
+    rows: int
+    cols: int
+
+    @property
+    def cells(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def index(self) -> tuple[slice, slice]:
+        """Where the tile lies in a [rows, cols] map."""
+        return slice(self.top, self.top + self.rows), slice(self.left, self.left + self.cols)
+
+    def source(self, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[slice, slice]:
+        """The pixels under the tile's windows, as an index into [H, W].
+
+        Parameters
+        ----------
+        kernel : (height, width)
+        stride : (y, x)
+        """
+        rows, cols = extent((self.rows, self.cols), kernel, stride)
+        top, left = self.top * stride[0], self.left * stride[1]
+        return slice(top, top + rows), slice(left, left + cols)
+
+
+def extent(
+    cells: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int]:
+    """Height and width of the pixels that a block of (rows, cols) windows covers."""
+    return (cells[0] - 1) * stride[0] + kernel[0], (cells[1] - 1) * stride[1] + kernel[1]
+
+
+def map_shape(
+    image: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int]:
+    """Rows and columns of the map; the kernel must fit into the image."""
+    return (image[0] - kernel[0]) // stride[0] + 1, (image[1] - kernel[1]) // stride[1] + 1
+
+
+def split(shape: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
+    """Cut a map of (rows, cols) into tiles of at most `tile` (rows, cols), row by row."""
+    for top in range(0, shape[0], tile[0]):
+        for left in range(0, shape[1], tile[1]):
+            yield Tile(top, left, min(tile[0], shape[0] - top), min(tile[1], shape[1] - left))
+
+
+def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
+    """(y, x) from an int or a pair; both at least 1."""
+    pair = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    if len(pair) != 2 or not all(isinstance(step, int) and step >= 1 for step in pair):
+        raise InputError(f"stride {stride!r} is not possible; give a whole number from 1, or two")
+    return pair[0], pair[1]
