@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from patchsim import budget
 from patchsim.errors import InputError
@@ -204,14 +204,16 @@ def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         notices.append(f"{label} has {frames} frames; the first is used")
-    upright = ImageOps.exif_transpose(image)
-    pixels, transparent = _pixels(upright, label)
+    file_format = image.format
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    pixels, transparent = _pixels(image, label, file_format)
     if transparent:
         notices.append(f"{label} has transparent pixels; alpha is ignored")
     return replace(blank, pixels=pixels, notices=tuple(notices))
 
 
-def _pixels(image: Image.Image, label: str) -> tuple[Pixels, bool]:
+def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pixels, bool]:
     """[H, W, C] and whether a pixel is not opaque."""
     mode = image.mode
     if mode.startswith("I;16"):
@@ -219,8 +221,8 @@ def _pixels(image: Image.Image, label: str) -> tuple[Pixels, bool]:
     if mode == "I":
         values = np.asarray(image)
         # A grey PNM of 16 bits comes in 32; nothing else says what range its integers have.
-        deep = image.format == "PPM"
-        return values.astype(np.uint16 if deep else np.float64)[..., None], False
+        kept = np.uint16 if file_format == "PPM" else np.float64
+        return values.astype(kept)[..., None], False
     if mode == "F":
         return np.asarray(image, dtype=np.float32)[..., None], False
     alpha = image.has_transparency_data

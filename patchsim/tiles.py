@@ -62,7 +62,8 @@ def split(shape: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
 
 def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
     """(y, x) from an int or a pair; both at least 1."""
-    pair = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    if len(pair) != 2 or not all(isinstance(step, int) and step >= 1 for step in pair):
+    pair = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
+    # True is an int to Python, but no step.
+    if len(pair) != 2 or not all(type(step) is int and step >= 1 for step in pair):
         raise InputError(f"stride {stride!r} is not possible; give a whole number from 1, or two")
     return pair[0], pair[1]

@@ -203,7 +203,7 @@ def _blocks(
     room //= step_kernel
     step_rows = min(rows, max(1, room))
     room //= step_rows
-    step_images = min(count, max(1, room))
+    step_images = max(1, min(count, room))
     for first in range(0, count, step_images):
         images = slice(first, min(first + step_images, count))
         for tile_row in tiles.split((rows, cols), (step_rows, cols)):

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """A photograph, uint8 [512, 512, 3]."""
+    return skimage.data.astronaut()
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write an array or PIL image to a file of the test's folder."""
+
+    def write(name, picture, **options):
+        path = tmp_path / name
+        picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        picture.save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capfd):
+    """Run the command in this process, in the test's folder: (exit code, stdout, stderr)."""
+    from patchsim.cli import console
+    from patchsim.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        capfd.readouterr()
+        code = console.run(app, [str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return command

@@ -1,0 +1,63 @@
+"""Sizes as people write them; what cgroups leave."""
+
+from __future__ import annotations
+
+import pytest
+
+from patchsim import InputError, budget
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("512MB", 512 * 10**6),
+        ("512MiB", 512 * 2**20),
+        ("1.5 GiB", 3 * 2**29),
+        ("2g", 2 * 10**9),
+        (".5k", 500),
+        ("1000000", 10**6),
+        (4096, 4096),
+        ("1tb", 10**12),
+        ("7B", 7),
+    ],
+)
+def test_sizes(text, count):
+    assert budget.parse(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "much", "1 parsec", "-1GB", "1e9", "0", "nan", "0.1B", "5 5"])
+def test_what_is_no_size_is_named(text):
+    with pytest.raises(InputError, match=r"write it like 512MB"):
+        budget.parse(text)
+
+
+def test_text_never_rounds_down():
+    for count in (1, 999, 1000, 123_456, 10**6 + 1, 5 * 10**9 + 1):
+        assert budget.parse(budget.text(count)) >= count
+
+
+def test_the_tightest_cgroup_counts(tmp_path):
+    inner = tmp_path / "fs" / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for folder, limit, used in ((inner, "max", 10), (inner.parent, "1000", 700)):
+        (folder / "memory.max").write_text(limit + "\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text("anon 5\ninactive_file 100\n")
+    (tmp_path / "cgroup").write_text("0::/outer/inner\n")
+    assert budget._cgroup_headroom(tmp_path / "fs", tmp_path / "cgroup") == [400]
+
+
+def test_version_one_of_cgroups(tmp_path):
+    group = tmp_path / "fs" / "memory" / "job"
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text("5000")
+    (group / "memory.usage_in_bytes").write_text("1000")
+    (group / "memory.stat").write_text("total_inactive_file 0\n")
+    (tmp_path / "cgroup").write_text("11:cpu,cpuacct:/x\n5:memory:/job\n")
+    assert budget._cgroup_headroom(tmp_path / "fs", tmp_path / "cgroup") == [4000]
+
+
+def test_without_cgroups_the_machine_counts(tmp_path):
+    assert budget._cgroup_headroom(tmp_path, tmp_path / "none") == []
+    assert budget.available() > 0
+    assert budget.default() <= budget.available()

@@ -1,0 +1,318 @@
+"""The command in this process: formats, files, messages, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import load
+from PIL import Image
+
+HEADER = "x\ty\twidth\theight\tscore\tkernel"
+
+
+@pytest.fixture
+def pictures(astronaut, save):
+    """A photograph and two patches of it, saved as big.png, face.png and flag.png."""
+    save("big.png", astronaut[:160, 100:300])
+    save("face.png", astronaut[100:131, 200:241])
+    save("flag.png", astronaut[20:45, 120:150])
+
+
+def files():
+    return sorted(p.name for p in Path().iterdir())
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_pipe_gets_tab_separated_lines_and_stderr_the_rest(run):
+    code, out, err = run("match", "big.png", "face.png", "--stride", "2", "--top", "2")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == HEADER
+    assert lines[1] == "100\t100\t41\t31\t1.0\tface.png"
+    assert len(lines) == 3
+    assert err.startswith("patchsim: heatmap big.heatmap.png: scores 0.")
+    assert load("big.heatmap.png").size == (80, 65)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_json_has_the_documented_keys(run):
+    code, out, _ = run("match", "big.png", "face.png", "--stride", "3x2", "--format", "json",
+                       "--map", "m.npy")  # fmt: skip
+    found = json.loads(out)
+    assert code == 0
+    assert list(found) == [
+        "image", "width", "height", "metric", "stride", "device", "engine", "tolerance",
+        "heatmap", "map", "kernels", "matches", "seconds",
+    ]  # fmt: skip
+    assert found["stride"] == [3, 2]
+    assert (found["image"], found["width"], found["height"]) == ("big.png", 200, 160)
+    assert (found["metric"], found["device"], found["tolerance"]) == ("sad", "cpu", 0.0)
+    assert (found["heatmap"], found["map"]) == ("big.heatmap.png", "m.npy")
+    assert found["kernels"] == [
+        {"name": "face.png", "width": 41, "height": 31, "engine": found["engine"],
+         "tolerance": 0.0, "heatmap": "big.heatmap.png", "map": "m.npy"}
+    ]  # fmt: skip
+    best = found["matches"][0]
+    assert list(best) == [
+        "x", "y", "width", "height", "center_x", "center_y", "score", "kernel",
+    ]  # fmt: skip
+    assert (best["x"] % 3, best["y"] % 2) == (0, 0)
+    assert (best["center_x"], best["center_y"]) == (best["x"] + 20.5, best["y"] + 15.5)
+    assert found["seconds"] > 0
+
+
+@pytest.mark.usefixtures("pictures")
+def test_several_kernels_have_files_of_their_own(run, save, astronaut):
+    Path("other").mkdir()
+    save("other/face.png", astronaut[50:60, 150:160])
+    code, out, _ = run("match", "big.png", "face.png", "flag.png", "other/face.png", "--format",
+                       "json", "--threshold", "0.999", "--map", "maps.{kernel}.npy")  # fmt: skip
+    found = json.loads(out)
+    assert code == 0
+    assert [found[key] for key in ("engine", "tolerance", "heatmap", "map")] == [None] * 4
+    assert [k["heatmap"] for k in found["kernels"]] == [
+        "big.face.heatmap.png", "big.flag.heatmap.png", "big.face-2.heatmap.png",
+    ]  # fmt: skip
+    assert [k["map"] for k in found["kernels"]] == [
+        "maps.face.npy", "maps.flag.npy", "maps.face-2.npy",
+    ]  # fmt: skip
+    assert {(m["x"], m["y"], m["kernel"]) for m in found["matches"]} == {
+        (100, 100, "face.png"), (20, 20, "flag.png"), (50, 50, "other/face.png"),
+    }  # fmt: skip
+    for kernel in found["kernels"]:
+        assert np.load(kernel["map"]).shape[::-1] == load(kernel["heatmap"]).size
+
+
+@pytest.mark.usefixtures("pictures")
+def test_csv_and_jsonl_say_the_same_as_tsv(run):
+    def outputs(form):
+        return run("match", "big.png", "face.png", "--no-heatmap", "--format", form)[1]
+
+    tsv = [line.split("\t") for line in outputs("tsv").splitlines()]
+    assert list(csv.reader(io.StringIO(outputs("csv")))) == tsv
+    objects = [json.loads(line) for line in outputs("jsonl").splitlines()]
+    assert [[str(o[c]) for c in tsv[0]] for o in objects] == tsv[1:]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_table_is_not_cut_in_a_pipe(run):
+    name = "a" * 180 + ".png"
+    os.link("face.png", name)
+    code, out, _ = run("match", "big.png", name, "--no-heatmap", "--format", "table")
+    assert code == 0
+    assert name in out
+    assert "1.000000" in out
+    assert out.splitlines()[1].split()[:5] == ["1", "100", "100", "41", "31"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_names_are_escaped_and_paths_may_have_spaces(run):
+    os.link("big.png", "b i\tg.png")
+    os.link("face.png", "f\\a\nc\te.png")
+    code, out, _ = run("match", "b i\tg.png", "f\\a\nc\te.png", "--top", "1")
+    assert code == 0
+    assert out.splitlines()[1].split("\t")[5] == "f\\\\a\\nc\\te.png"
+    assert Path("b i\tg.heatmap.png").exists()
+
+
+@pytest.mark.usefixtures("pictures")
+def test_map_and_heatmap_agree(run):
+    run("match", "big.png", "face.png", "--map", "m.npy", "--heatmap", "h.png")
+    scores, heatmap = np.load("m.npy"), load("h.png")
+    assert scores.dtype == np.float32
+    assert heatmap.size == scores.shape[::-1] == (160, 130)
+    assert float(heatmap.text["score_max"]) == scores.max() == 1.0
+    assert float(heatmap.text["score_min"]) == scores.min()
+    index = np.asarray(heatmap).astype(float)
+    low = scores.min()
+    np.testing.assert_allclose(index / 255, (scores - low) / (1 - low), rtol=0, atol=0.51 / 255)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_nothing_above_the_threshold_exits_1(run):
+    code, out, err = run("match", "flag.png", "flag.png", "--threshold", "1", "--quiet")
+    assert (code, out.count("\n"), err) == (0, 2, "")
+    code, out, err = run("match", "face.png", "flag.png", "--threshold", "0.99", "--quiet")
+    assert (code, out, err) == (1, HEADER + "\n", "")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_threshold_without_top_prints_all(run):
+    code, out, _ = run("match", "big.png", "flag.png", "--threshold", "0.1", "--no-heatmap")
+    assert code == 0
+    assert out.count("\n") > 20
+    code, out, _ = run("match", "big.png", "flag.png", "--threshold", "0.1", "--top", "3")
+    assert out.count("\n") == 4
+
+
+@pytest.mark.usefixtures("pictures")
+def test_explain_prints_the_plan_on_stderr(run):
+    code, out, err = run("match", "big.png", "face.png", "--explain", "--quiet", "--memory", "9MB",
+                         "--engine", "unfold", "--device", "cpu")  # fmt: skip
+    assert code == 0
+    assert out.startswith(HEADER)
+    assert "plan for face.png: unfold on cpu" in err
+    assert "considered unfold on cpu: about" in err
+    assert "20,800 windows of 41x31x3 uint8" in err
+    assert "of 9.0 MB" in err
+
+
+@pytest.mark.usefixtures("pictures")
+def test_overlay_is_the_picture_with_boxes(run):
+    code, _, err = run("match", "big.png", "face.png", "--overlay", "o.png", "--top", "1")
+    assert code == 0
+    drawn, image = np.asarray(load("o.png")), np.asarray(load("big.png"))
+    assert drawn.shape == image.shape
+    np.testing.assert_array_equal(drawn[100:131, 100:141], image[100:131, 100:141])
+    assert (drawn[95:136, 95:146] == (255, 255, 0)).all(axis=2).sum() > 100
+    assert "overlay o.png: 1 boxes" in err
+
+
+@pytest.mark.usefixtures("pictures")
+def test_files_are_replaced_and_nothing_else_is_left(run):
+    Path("big.heatmap.png").write_text("old")
+    before = files()
+    assert run("match", "big.png", "face.png")[0] == 0
+    assert files() == before
+    assert load("big.heatmap.png").size == (160, 130)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_alpha_notice_is_one_line_and_quiet_silences_it(run, astronaut):
+    picture = Image.fromarray(astronaut[100:131, 200:241])
+    picture.putalpha(128)
+    picture.save("clear.png")
+    _, _, err = run("match", "big.png", "clear.png", "--no-heatmap")
+    assert err == "patchsim: clear.png has transparent pixels; alpha is ignored\n"
+    assert run("match", "big.png", "clear.png", "--no-heatmap", "-q")[2] == ""
+
+
+def test_version_and_help(run):
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out == "patchsim 0.1.0\n"
+    for words in (("--help",), ("match", "--help"), ("match", "-h")):
+        code, out, _ = run(*words)
+        assert code == 0
+        assert "IMAGE" in out or "match" in out
+
+
+BAD = [
+    (["match", "no.png", "face.png"], "no.png does not exist"),
+    (["match", "big.png", "no.png"], "no.png does not exist"),
+    (["match", ".", "face.png"], ". is a folder"),
+    (["match", "text.png", "face.png"], "text.png is not a picture that can be read"),
+    (["match", "empty.png", "face.png"], r"empty.png is empty (0 bytes)"),
+    (["match", "cut.png", "face.png"], "cut.png is damaged or cut short"),
+    (["match", "face.png", "big.png"], "kernel big.png is 200x160 pixels, larger than the image"),
+    (["match", "big.png", "face.png", "--stride", "0"], "stride (0, 0) is not possible"),
+    (["match", "big.png", "face.png", "--stride", "-2"], "stride (-2, -2) is not possible"),
+    (["match", "big.png", "face.png", "--stride", "2x"], "stride '2x' is no stride"),
+    (["match", "big.png", "face.png", "--stride", "1x2x3"], "stride '1x2x3' is no stride"),
+    (["match", "big.png", "face.png", "--device", "gpu"], "device 'gpu' is unknown"),
+    (["match", "big.png", "face.png", "--device", "cuda:77"], "device 'cuda:77' is not here"),
+    (["match", "big.png", "face.png", "--engine", "warp"], "engine 'warp' is unknown"),
+    (["match", "big.png", "face.png", "--memory", "100kB"], "allow more with --memory"),
+    (["match", "big.png", "face.png", "--memory", "400kB"], "is the least for these pictures"),
+    (["match", "big.png", "face.png", "--memory", "lots"], "memory 'lots' is not a size"),
+    (["match", "big.png", "face.png", "--top", "0"], "top 0 asks for no match"),
+    (["match", "big.png", "face.png", "--top", "few"], "Invalid value for '--top'"),
+    (["match", "big.png", "face.png", "--threshold", "nan"], "threshold nan cannot be a score"),
+    (["match", "big.png", "face.png", "--overlap", "2"], "overlap 2.0 is not a share"),
+    (["match", "big.png", "face.png", "--data-range", "5"], "data range '5' is no range"),
+    (["match", "big.png", "face.png", "--data-range", "5:5"], "data range 5.0:5.0 is empty"),
+    (["match", "big.png", "face.png", "--data-range", "9:99"], "outside 9 to 99"),
+    (["match", "big.png", "face.png", "--format", "xml"], "format 'xml' is unknown"),
+    (["match", "big.png", "face.png", "--map", "no/m.npy"], "does not exist"),
+    (["match", "big.png", "face.png", "--map", "m.csv"], "would be written as .npy"),
+    (["match", "big.png", "face.png", "--heatmap", "big.png"], "would overwrite the input big.png"),
+    (["match", "big.png", "face.png", "--overlay", "./face.png"], "would overwrite the input"),
+    (["match", "big.png", "face.png", "--heatmap", "a.png", "--overlay", "a.png"], "are one file"),
+    (["match", "big.png", "face.png", "--heatmap", "a.png", "--no-heatmap"], "contradict"),
+    (["match", "big.png", "face.png", "flag.png", "--map", "m.npy"], "put {kernel} into its name"),
+    (["match", "-", "-"], "asked for 2 pictures"),
+    (["match", "big.png", "face.png", "--max-pixels", "100"], "--max-pixels 32000"),
+    (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
+    (["match", "range.tif", "face.png"], "--data-range LO:HI"),
+    (["match", "big.png"], "Missing argument"),
+    (["match", "big.png", "face.png", "--strid", "2"], "No such option"),
+    (["mach"], "No such command"),
+]
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(w)[:60] for w, _ in BAD])
+def test_bad_input_is_named_in_two_lines_and_leaves_no_file(words, says, run, save):
+    Path("text.png").write_text("hello")
+    Path("empty.png").write_bytes(b"")
+    Path("cut.png").write_bytes(Path("big.png").read_bytes()[:3000])
+    values = np.full((40, 50), 0.5, np.float32)
+    save("range.tif", values * 300)
+    values[2, 3] = np.nan
+    save("nan.tif", values)
+    before = {p: p.read_bytes() for p in Path().iterdir()}
+    code, out, err = run(*words)
+    assert code == 2
+    assert out == ""
+    assert says in err
+    assert err.startswith("patchsim: ")
+    assert 1 <= err.count("\n") <= 2
+    assert "Traceback" not in err
+    assert {p: p.read_bytes() for p in Path().iterdir()} == before
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_read_only_folder_is_told_before_the_search(run, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    code, out, err = run("match", "big.png", "face.png")
+    assert (code, out) == (2, "")
+    assert "is not writable" in err
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_full_disk_exits_3_and_keeps_the_matches(run):
+    code, out, err = run("match", "big.png", "face.png", "--map", "/dev/full", "--no-heatmap")
+    assert code == 3
+    assert out.splitlines()[1].startswith("100\t100\t")
+    assert err == (
+        "patchsim: cannot write /dev/full: No space left on device;"
+        " free some space or write elsewhere\n"
+    )
+    assert run("match", "big.png", "face.png", "--heatmap", "/dev/null")[0] == 0
+    for device in ("/dev/full", "/dev/null"):
+        assert stat.S_ISCHR(Path(device).stat().st_mode)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_debug_shows_the_traceback_and_only_then(run):
+    assert "Traceback" in run("match", "big.png", "no.png", "--debug")[2]
+    assert "Traceback" not in run("match", "big.png", "no.png")[2]
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (KeyError("odd"), "a fault in patchsim: KeyError: 'odd'"),
+    ],
+)
+def test_faults_exit_3(raised, says, run, monkeypatch):
+    from patchsim import walk
+
+    def fail(*_):
+        raise raised
+
+    monkeypatch.setattr(walk, "run", fail)
+    code, out, err = run("match", "big.png", "face.png")
+    assert (code, out) == (3, "")
+    assert says in err
+    assert not Path("big.heatmap.png").exists()

@@ -1,0 +1,100 @@
+"""README and examples do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ENVIRONMENT, load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SHELL = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"}
+
+
+@pytest.fixture
+def examples(tmp_path):
+    return shutil.copytree(ROOT / "examples", tmp_path / "examples")
+
+
+def output(words, folder):
+    done = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env=SHELL, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def sessions():
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            yield pytest.param(command, expected, id=command[:60])
+
+
+@pytest.mark.parametrize(("command", "expected"), list(sessions()))
+def test_shell_sessions_of_the_readme(command, expected, examples):
+    assert output(["bash", "-c", command], examples) == expected
+
+
+def snippets():
+    return re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("code", "expected"), snippets())
+def test_python_snippets_of_the_readme(code, expected, examples):
+    assert output([sys.executable, "-c", code], examples) == expected
+
+
+def test_the_readme_has_sessions_and_snippets():
+    assert len(list(sessions())) >= 4
+    assert len(snippets()) == README.count("```python")
+
+
+def test_every_option_is_in_the_readme(run):
+    _, out, _ = run("match", "--help")
+    options = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
+    assert len(options) > 15
+    assert {option for option in options if f"`{option}" not in README} == set()
+
+
+def test_pictures_are_what_draw_draws(examples):
+    drawn = {path.name: np.asarray(load(path)) for path in examples.glob("*.png")}
+    output([sys.executable, "draw.py"], examples)
+    assert len(drawn) == 4
+    for name, pixels in drawn.items():
+        np.testing.assert_array_equal(np.asarray(load(examples / name)), pixels)
+
+
+def test_find_icon(examples):
+    lines = output([sys.executable, "find_icon.py"], examples).splitlines()
+    assert len(lines) == 6
+    assert lines[-1] == "folder at 711,329 with similarity 1.000"
+
+
+def test_where_to_click(examples):
+    lines = output(["sh", "where_to_click.sh"], examples).splitlines()
+    assert lines[0] == "108 128"
+    assert len(lines) == 6
+
+
+def test_learn_kernel(examples):
+    lines = output([sys.executable, "learn_kernel.py"], examples).splitlines()
+    first, last = (float(re.search(r"folder ([\d.]+)", lines[i])[1]) for i in (0, -1))
+    assert last > 0.95 > first
+
+
+def test_docstring_examples():
+    import doctest
+
+    from patchsim import matching, similarity
+
+    for module in (matching, similarity):
+        tried = doctest.testmod(module)
+        assert tried.attempted >= 3
+        assert tried.failed == 0

@@ -1,0 +1,222 @@
+"""Formats, modes, orientation, alpha, depth; what is refused and what it says."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from helpers import load
+from PIL import Image
+
+from patchsim import InputError
+from patchsim.images import open_picture
+
+
+def opened(source, **options):
+    return open_picture(source, name="image", **options)
+
+
+@pytest.fixture
+def color(astronaut):
+    return astronaut[:40, 180:230]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "webp", "ppm"])
+def test_lossless_formats_give_the_pixels(suffix, color, save):
+    options = {"lossless": True} if suffix == "webp" else {}
+    np.testing.assert_array_equal(opened(save(f"a.{suffix}", color, **options)).pixels, color)
+
+
+def test_jpeg_gives_what_pillow_decodes(color, save):
+    path = save("a.jpg", color)
+    np.testing.assert_array_equal(opened(path).pixels, np.asarray(load(path)))
+
+
+def test_gif_gives_its_first_frame_and_says_so(color, save):
+    frames = [Image.fromarray(part).quantize(64) for part in (color, 255 - color)]
+    path = save("a.gif", frames[0], save_all=True, append_images=frames[1:])
+    picture = opened(path)
+    np.testing.assert_array_equal(picture.pixels, np.asarray(frames[0].convert("RGB")))
+    assert picture.notices == (f"{path} has 2 frames; the first is used",)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+def test_eight_bit_modes(mode, color, save):
+    image = Image.fromarray(color).convert(mode)
+    found = opened(save("a.tif", image)).pixels
+    expected = np.asarray(image.convert("L" if mode in "1L" else "RGB"))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found.squeeze(), expected)
+    assert found.shape[2] == (1 if mode in "1L" else 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_keeps_its_bits(suffix, save, rng):
+    values = rng.integers(0, 65536, (20, 30), dtype=np.uint16)
+    found = opened(save(f"a.{suffix}", values)).pixels
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found[..., 0], values)
+
+
+def test_big_endian_sixteen_bit_tiff(tmp_path, rng):
+    values = rng.integers(0, 65536, (20, 30), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, byteorder=">")
+    np.testing.assert_array_equal(opened(tmp_path / "a.tif").pixels[..., 0], values)
+
+
+def test_sixteen_bit_grey_pnm(tmp_path, rng):
+    values = rng.integers(0, 65536, (4, 5), dtype=np.uint16)
+    (tmp_path / "a.pgm").write_bytes(b"P5 5 4 65535\n" + values.astype(">u2").tobytes())
+    found = opened(tmp_path / "a.pgm").pixels
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found[..., 0], values)
+
+
+def test_floats_and_integers_of_32_bits(save):
+    floats = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(opened(save("f.tif", floats)).pixels[..., 0], floats)
+    integers = np.arange(12, dtype=np.int32).reshape(3, 4) * 100_000
+    found = opened(save("i.tif", integers)).pixels
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found[..., 0], integers)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(orientation, color, save):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = {
+        1: color, 2: color[:, ::-1], 3: color[::-1, ::-1], 4: color[::-1],
+        5: color.swapaxes(0, 1), 6: np.rot90(color, -1),
+        7: np.rot90(color, -1)[::-1], 8: np.rot90(color),
+    }[orientation]  # fmt: skip
+    np.testing.assert_array_equal(opened(save("a.png", color, exif=exif)).pixels, turned)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_ignored_with_a_notice_where_it_shows(mode, color, save):
+    image = Image.fromarray(color).convert(mode)
+    assert opened(save("opaque.png", image)).notices == ()
+    alpha = Image.new("L", image.size, 255)
+    alpha.putpixel((3, 4), 254)
+    image.putalpha(alpha)
+    path = save("a.png", image)
+    picture = opened(path)
+    assert picture.notices == (f"{path} has transparent pixels; alpha is ignored",)
+    plain = np.asarray(Image.fromarray(color).convert("L" if mode == "LA" else "RGB"))
+    np.testing.assert_array_equal(picture.pixels.squeeze(), plain)
+
+
+def test_a_transparent_palette_entry_is_alpha_too(color, save):
+    path = save("a.png", Image.fromarray(color).quantize(16), transparency=3)
+    assert opened(path).notices == (f"{path} has transparent pixels; alpha is ignored",)
+
+
+def png16(path, channels):
+    """A 16-bit PNG, which Pillow cannot write."""
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + bytes(range(5 * channels * 2)) for _ in range(4))
+
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, kind, 0, 0, 0))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_sixteen_bit_colour_png_is_refused(channels, tmp_path):
+    with pytest.raises(InputError, match="16 bits a channel, of which only 8 can be read"):
+        opened(png16(tmp_path / "a.png", channels))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_sixteen_bit_colour_tiff_is_refused(compression, byteorder, tmp_path, rng):
+    values = rng.integers(0, 65536, (6, 5, 3), dtype=np.uint16)
+    tifffile.imwrite(
+        tmp_path / "a.tif", values, compression=compression, byteorder=byteorder, photometric="rgb"
+    )
+    with pytest.raises(InputError, match="16 bits a channel, of which only 8 can be read"):
+        opened(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("magic", ["P6", "P3"])
+def test_sixteen_bit_colour_pnm_is_refused(magic, tmp_path):
+    (tmp_path / "a.ppm").write_text(f"{magic} 1 1 65535\n60000 2 3\n")
+    with pytest.raises(InputError, match="16 bits a channel, of which only 8 can be read"):
+        opened(tmp_path / "a.ppm")
+
+
+def test_missing_folder_empty_and_no_picture(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("not a picture")
+    for name, says in (
+        ("missing.png", "does not exist"),
+        ("", "is a folder"),
+        ("empty.png", r"is empty \(0 bytes\)"),
+        ("text.png", "is not a picture that can be read"),
+    ):
+        with pytest.raises(InputError, match=says):
+            opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp", "gif"])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_truncated_pictures_are_refused(suffix, share, color, save):
+    path = save(f"a.{suffix}", color)
+    content = path.read_bytes()
+    path.write_bytes(content[: max(1, int(len(content) * share))])
+    with pytest.raises(InputError, match=r"damaged or cut short|not a picture"):
+        opened(path)
+
+
+def test_a_device_is_no_picture():
+    with pytest.raises(InputError, match="neither a file nor a pipe"):
+        opened("/dev/zero")
+
+
+def test_a_named_pipe_is_read(tmp_path, color, save):
+    content = save("a.png", color).read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+    writer.start()
+    np.testing.assert_array_equal(opened(tmp_path / "pipe").pixels, color)
+    writer.join()
+
+
+def test_pixel_limit(color, save):
+    path = save("a.png", color)
+    with pytest.raises(InputError, match=r"50x40 = 2,000 pixels, more than 1,999;\n.*-pixels 2000"):
+        opened(path, max_pixels=1999)
+    assert opened(path, max_pixels=2000).pixels.shape == (40, 50, 3)
+
+
+def test_a_picture_past_pillows_limit_is_refused_by_its_header(tmp_path):
+    header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    body = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "bomb.png").write_bytes(png + struct.pack(">I", 0) + b"IDAT" + b"5\xaf\x06\x1e")
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(InputError, match=r"400,000,000 pixels.*\n.*--max-pixels"):
+        opened(tmp_path / "bomb.png")
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_memory_limit_of_decoding(color, save):
+    with pytest.raises(InputError, match=r"takes 22.0 kB to decode, but memory is 10.0 kB"):
+        opened(save("a.png", color), memory=10_000)
+
+
+def test_pil_images_are_taken(color):
+    np.testing.assert_array_equal(opened(Image.fromarray(color)).pixels, color)
+    assert opened(Image.fromarray(color).convert("L")).pixels.shape == (40, 50, 1)

@@ -1,0 +1,355 @@
+"""`match()`: photographs, seams, several kernels, engines that are off, kinds of pictures."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import numpy as np
+import oracle
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.spatial.distance import cdist
+
+import patchsim
+from patchsim import InputError, engines, match, metrics
+from patchsim.engines import Bounds
+
+
+class Rough:
+    """An engine with errors of its own making, to see that they never show."""
+
+    OWN_THREADS = False
+
+    def __init__(self, error):
+        self.error = error
+        self.threads = set()
+
+    def refuse(self, problem):
+        return "it dislikes 13 columns" if problem.kernel[1] == 13 else None
+
+    def seconds(self, problem):
+        return problem.differences * 1e-9
+
+    def working_bytes(self, problem, rows, cols):
+        return rows * cols * problem.taps * 16
+
+    def prepare(self, kernel, problem):
+        def score(pixels):
+            self.threads.add(threading.current_thread().name)
+            patches = np.lib.stride_tricks.sliding_window_view(pixels, kernel.shape)[:, :, 0]
+            patches = patches[:: problem.stride[0], :: problem.stride[1]]
+            sums = np.abs(patches.astype(float) - kernel.astype(float)).sum((2, 3, 4))
+            scores = metrics.similarity(sums, problem.taps, problem.span)
+            noise = np.random.default_rng(pixels.shape[0]).uniform(-1, 1, scores.shape)
+            return Bounds(scores + self.error * noise, self.error)
+
+        return score
+
+
+@pytest.fixture
+def rough(monkeypatch):
+    """Install the rough engine under the name `rough`."""
+    installed = Rough(0.01)
+    load = engines.load
+    monkeypatch.setattr(engines, "NAMES", ("unfold", "rough"))
+    monkeypatch.setattr(engines, "load", lambda name: installed if name == "rough" else load(name))
+    return installed
+
+
+def places(report):
+    return [(m.x, m.y, m.score, m.kernel) for m in report.matches]
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "rocket", "camera", "page", "coins"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_patch_of_a_photograph_is_found_where_it_was_cut_out(name, stride, rng):
+    photo = getattr(skimage.data, name)()
+    height, width = 37, 52
+    y = stride * int(rng.integers((photo.shape[0] - height) // stride))
+    x = stride * int(rng.integers((photo.shape[1] - width) // stride))
+    best = match(photo, photo[y : y + height, x : x + width].copy(), stride=stride).best
+    assert (best.x, best.y, best.score) == (x, y, 1.0)
+    assert (best.width, best.height, best.center) == (width, height, (x + 26, y + 18.5))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("quality", [90, 50])
+def test_a_patch_is_found_after_jpeg_compression(stride, quality, astronaut):
+    packed = io.BytesIO()
+    Image.fromarray(astronaut).save(packed, "JPEG", quality=quality)
+    best = match(Image.open(packed), astronaut[102:160, 210:264], stride=stride).best
+    assert (best.x, best.y) == (210, 102)
+    assert 0.9 < best.score < 1
+
+
+def test_the_map_of_a_photograph_agrees_with_city_block_distance(astronaut):
+    image, kernel = astronaut[:80, 200:300], astronaut[100:117, 210:229]
+    report = match(image, kernel, stride=(2, 3), map=True)
+    patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[::2, ::3, 0]
+    flat = patches.reshape(-1, kernel.size).astype(float)
+    distance = cdist(flat, kernel.reshape(1, -1).astype(float), "cityblock")
+    expected = 1 - distance.reshape(patches.shape[:2]) / (kernel.size * 255)
+    assert report.map.dtype == np.float32
+    np.testing.assert_array_equal(report.map, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_matches_agree_with_the_oracle(dtype, channels, rng):
+    span = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
+    image = rng.random((19, 23, channels)) * (span + (span > 1))
+    image, kernels = image.astype(dtype), []
+    for size in ((4, 5), (6, 3)):
+        kernels.append(image[2 : 2 + size[0], 7 : 7 + size[1]].copy())
+        kernels[-1][1:] = kernels[-1][1:, ::-1]
+    report = match(image, kernels, stride=(1, 2), top=6, overlap=0.2, map=True)
+    maps = [oracle.sad_map(image.tolist(), k.tolist(), (1, 2), span) for k in kernels]
+    wanted = oracle.best_matches(maps, [k.shape[:2] for k in kernels], (1, 2), 6, None, 0.2)
+    assert [(m.x, m.y, m.width, m.height) for m in report.matches] == [w[:4] for w in wanted]
+    for found, expected in zip(report.matches, wanted, strict=True):
+        assert found.score == pytest.approx(expected[4], rel=0, abs=1e-14)
+        assert found.kernel == f"kernel-{expected[5] + 1}"
+    for found, expected in zip(report.maps, maps, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("memory", ["600kB", "1MB", "20MB"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_peaks_on_tile_seams_are_found(memory, dtype, rng):
+    image = (rng.random((140, 90)) * 255).astype(np.uint8)
+    if dtype == np.float32:
+        image = image / np.float32(255)
+    whole = match(image, image[:11, :13], map=True)
+    for y, x in ((0, 0), (63, 64), (64, 63), (128, 77), (129, 40), (31, 1)):
+        report = match(image, image[y : y + 11, x : x + 13], memory=memory)
+        assert (report.best.x, report.best.y, report.best.score) == (x, y, 1.0)
+    tiled = match(image, image[:11, :13], memory=memory, map=True)
+    np.testing.assert_allclose(tiled.map, whole.map, rtol=0, atol=1e-7)
+    assert places(tiled) == places(whole)
+
+
+def test_memory_makes_the_tiles_smaller(rng):
+    image = rng.integers(0, 256, (400, 300, 3), dtype=np.uint8)
+    tiles = [match(image, image[:40, :40], memory=m).plans[0].tile for m in ("5MB", "20MB")]
+    assert tiles[0][0] < tiles[1][0]
+
+
+@pytest.mark.parametrize("error", [1e-9, 0.01, 0.2])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_inexact_engine_reports_the_same_matches(rough, error, threads, dtype, rng):
+    rough.error = error
+    image = rng.integers(0, 8, (60, 70, 1), dtype=np.uint8)  # few values, many ties
+    image = image if dtype == np.uint8 else image / np.float32(255)
+    kernels = [image[30:34, 20:25], image[10:13, 10:12]]
+    for options in ({"top": 9}, {"threshold": 0.99, "overlap": 0.0}):
+        exact = match(image, kernels, engine="unfold", **options)
+        found = match(image, kernels, engine="rough", threads=threads, memory="4MB", **options)
+        assert found.plans[0].engine == "rough"
+        assert places(found) == places(exact)
+    if threads == 3:
+        assert all(name.startswith("patchsim") for name in rough.threads)
+
+
+def test_the_plan_takes_the_fastest_engine_that_can(rough, rng):
+    image = rng.integers(0, 256, (60, 70), dtype=np.uint8)
+    rough.seconds = lambda _problem: 0.0
+    assert match(image, image[:5, :5]).plans[0].engine == "rough"
+    refused = match(image, image[:5, :13]).plans[0]
+    assert refused.engine == "unfold"
+    assert "rough on cpu: it dislikes 13 columns" in str(refused)
+    with pytest.raises(InputError, match="rough on cpu: it dislikes 13 columns"):
+        match(image, image[:5, :13], engine="rough")
+
+
+@pytest.mark.usefixtures("rough")
+def test_threads_of_an_interrupted_search_end(rng):
+    image = rng.integers(0, 256, (300, 300), dtype=np.uint8)
+
+    class Stop(patchsim.Observer):
+        def progress(self, done, total):
+            assert done < total
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        match(image, image[:20, :20], engine="rough", threads=2, memory="20MB", observer=Stop())
+    assert not [t for t in threading.enumerate() if t.name.startswith("patchsim")]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_a_planted_patch_is_found_and_moves_with_the_picture(data):
+    height, width = data.draw(st.integers(5, 40)), data.draw(st.integers(5, 40))
+    tall, wide = data.draw(st.integers(3, height)), data.draw(st.integers(3, width))
+    y = data.draw(st.integers(0, height - tall))
+    x = data.draw(st.integers(0, width - wide))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    image = random.integers(0, 200, (height, width, 3), dtype=np.uint8)
+    kernel = random.integers(201, 256, (tall, wide, 3), dtype=np.uint8)
+    image[y : y + tall, x : x + wide] = kernel
+    best = match(image, kernel).best
+    assert (best.x, best.y, best.score) == (x, y, 1.0)
+    down, right = data.draw(st.integers(0, 5)), data.draw(st.integers(0, 5))
+    moved = np.pad(image, ((down, 0), (right, 0), (0, 0)))
+    best = match(moved, kernel).best
+    assert (best.x, best.y, best.score) == (x + right, y + down, 1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    st.tuples(st.integers(1, 9), st.integers(1, 12)),
+    st.integers(0, 99),
+)
+def test_a_strided_map_is_every_nth_cell(stride, size, seed):
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (21, 25), dtype=np.uint8)
+    kernel = random.integers(0, 256, size, dtype=np.uint8)
+    whole = match(image, kernel, map=True).map
+    strided = match(image, kernel, stride=stride, map=True).map
+    np.testing.assert_array_equal(strided, whole[:: stride[0], :: stride[1]])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (25, 1), (25, 30)])
+def test_smallest_and_largest_kernels(size, rng):
+    image = rng.integers(0, 256, (25, 30), dtype=np.uint8)
+    y, x = 25 - size[0], 30 - size[1]
+    report = match(image, image[y:, x:], map=True, top=1000, overlap=1.0)
+    assert report.map.shape == (y + 1, x + 1)
+    assert (x, y, 1.0) in [(m.x, m.y, m.score) for m in report.matches]
+
+
+def test_a_kernel_of_another_picture_does_not_reach_the_threshold(astronaut):
+    kernel = skimage.data.coffee()[100:140, 200:260]
+    report = match(astronaut, kernel, threshold=0.95)
+    assert report.best is None
+    assert report.matches == ()
+
+
+def test_the_other_coins_are_less_like_a_coin_than_itself():
+    coins = skimage.data.coins()
+    report = match(coins, coins[20:70, 20:70], top=4, overlap=0.1)
+    assert (report.best.x, report.best.y) == (20, 20)
+    scores = [m.score for m in report.matches]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[1] < 0.95
+
+
+def test_suppression_runs_across_kernels(rng):
+    image = rng.integers(0, 256, (60, 60), dtype=np.uint8)
+    kernels = [image[10:30, 10:30], image[12:32, 12:32], image[40:50, 40:50]]
+    found = match(image, kernels, threshold=0.999)
+    assert [(m.x, m.y, m.kernel) for m in found.matches] == [
+        (10, 10, "kernel-1"),
+        (40, 40, "kernel-3"),
+    ]
+    assert len(match(image, kernels, threshold=0.999, overlap=0.9).matches) == 3
+
+
+def test_maps_of_several_kernels(rng):
+    image = rng.integers(0, 256, (20, 20), dtype=np.uint8)
+    report = match(image, [image[:3, :3], image[:5, :4]], map=True)
+    assert [m.shape for m in report.maps] == [(18, 18), (16, 17)]
+    with pytest.raises(InputError, match=r"use report.maps\[i\]"):
+        _ = report.map
+    assert match(image, image[:3, :3]).map is None
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel"),
+    [
+        (np.uint8, np.uint16),
+        (np.uint16, np.uint8),
+        (np.uint8, np.float32),
+        (np.float64, np.uint8),
+        (np.uint16, np.float16),
+    ],
+)
+def test_depths_are_brought_to_one_range(image, kernel, rng):
+    values = rng.integers(0, 256, (30, 30))
+
+    def as_type(dtype, part):
+        if dtype == np.uint16:
+            return (part * 257).astype(dtype)
+        return part.astype(dtype) if dtype == np.uint8 else (part / 255).astype(dtype)
+
+    report = match(as_type(image, values), as_type(kernel, values[4:14, 9:20]))
+    assert (report.best.x, report.best.y) == (9, 4)
+    assert report.best.score == pytest.approx(1, abs=1e-3 if kernel == np.float16 else 1e-6)
+
+
+def test_grey_beside_colour_becomes_colour(rng):
+    grey = rng.integers(0, 256, (30, 30), dtype=np.uint8)
+    color = np.repeat(grey[..., None], 3, axis=2)
+    for image, kernel in ((grey, color), (color, grey)):
+        report = match(image, kernel[5:15, 6:18])
+        assert places(report)[0] == (6, 5, 1.0, "kernel")
+        assert report.plans[0].problem.kernel == (10, 12, 3)
+    assert match(grey, grey[:9, :9]).plans[0].problem.kernel == (9, 9, 1)
+
+
+def test_the_data_range_divides_and_is_checked(rng):
+    image = rng.integers(0, 4096, (20, 20), dtype=np.uint16)
+    kernel = image[3:9, 4:9] // 2
+    expected = oracle.sad_map(image[..., None].tolist(), kernel[..., None].tolist(), (1, 1), 4095)
+    found = match(image, kernel, data_range=(0, 4095), map=True).map
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+    with pytest.raises(InputError, match="outside 0 to 1000"):
+        match(image, kernel, data_range=(0, 1000))
+
+
+@pytest.mark.parametrize("source", [3, None, b"bytes", [[1, 2], [3, 4]]])
+def test_what_is_no_picture_is_refused(source):
+    with pytest.raises(InputError, match="give a path, a PIL image or a NumPy array"):
+        match(source, np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"top": 0}, "top 0"),
+        ({"threshold": float("nan")}, "threshold nan"),
+        ({"threshold": 95}, "from -1 to 1"),
+        ({"overlap": 1.5}, "overlap 1.5"),
+        ({"threads": 0}, "threads 0"),
+        ({"max_pixels": 0}, "max-pixels 0"),
+        ({"stride": (0, 1)}, r"stride \(0, 1\)"),
+        ({"memory": 1000}, "is the least for these pictures"),
+        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, unfold"),
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"kernel": []}, "no kernel"),
+        ({"kernel": np.zeros((3, 21), np.uint8)}, "21x3 pixels, larger than the image "),
+        ({"kernel": np.zeros((3, 3, 2), np.uint8)}, "differ in channels"),
+        ({"kernel": np.zeros((3, 3), np.int32)}, "array of int32"),
+        ({"kernel": np.zeros((3, 0), np.uint8)}, r"shape \[3, 0\]"),
+        ({"kernel": np.full((3, 3), np.nan)}, "nan at x=0, y=0"),
+        ({"kernel": np.full((3, 3), 1.5)}, "1.5 to 1.5, outside 0 to 1"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_named(options, says):
+    arguments = {"image": np.zeros((20, 20), np.uint8), "kernel": np.zeros((3, 3), np.uint8)}
+    with pytest.raises(InputError, match=says):
+        match(**(arguments | options))
+
+
+def test_the_least_memory_named_is_enough():
+    image, kernel = np.zeros((200, 200), np.uint8), np.zeros((90, 90), np.uint8)
+    with pytest.raises(InputError, match="the least") as caught:
+        match(image, kernel, memory=1000)
+    least = str(caught.value).split(";")[1].split(" is the least")[0].strip()
+    assert match(image, kernel, memory=least).best.score == 1.0
+
+
+def test_no_file_is_written_unless_a_path_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8), map=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_absent_device_is_named():
+    with pytest.raises(InputError, match="device 'cuda:99' is not here; torch sees cpu"):
+        match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8), device="cuda:99")

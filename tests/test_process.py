@@ -1,0 +1,186 @@
+"""The command as a process: pipes, signals, stdin, streams, what it imports, its memory."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ENVIRONMENT, load, patchsim
+
+# Long enough that no machine ends it before the signal comes.
+LONG = ["--device", "cpu", "--explain", "--map", "m.npy", "--overlay", "o.png"]
+
+
+@pytest.fixture
+def folder(astronaut, save, tmp_path, monkeypatch):
+    save("big.png", astronaut[:160, 100:300])
+    save("face.png", astronaut[100:131, 200:241])
+    save("huge.png", np.tile(astronaut, (6, 6, 1)))
+    save("large.png", np.tile(astronaut, (2, 2, 1))[:512, :700])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def finished(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def files():
+    return sorted(p.name for p in Path().iterdir())
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_pipeline_gives_the_coordinates():
+    line = 'patchsim match big.png face.png | tail -n +2 | cut -f1,2 | head -n 1; echo "$?"'
+    path = f"{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        capture_output=True, text=True, env={**ENVIRONMENT, "PATH": path}, check=True,
+    )  # fmt: skip
+    assert done.stdout == "100\t100\n0\n"
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("form", ["tsv", "table", "json"])
+def test_a_closed_pipe_is_silent(form):
+    # One-pixel windows without suppression: far more lines than a pipe holds.
+    words = ["big.png", "big.png", "--threshold", "0", "--overlap", "1", "--format", form]
+    process = patchsim("match", *words, "--no-heatmap")
+    process.stdout.close()
+    process.stdout = None
+    assert finished(process)[0::2] == (0, "")
+
+
+def test_help_into_a_closed_pipe_is_silent():
+    process = patchsim("match", "--help")
+    process.stdout.close()
+    process.stdout = None
+    assert finished(process)[0::2] == (0, "")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_search_without_a_file(sent, code):
+    before = files()
+    process = patchsim("match", "huge.png", "large.png", *LONG)
+    for line in process.stderr:  # the plan is printed last before the search
+        if "considered" in line:
+            break
+    process.send_signal(sent)
+    returned, out, err = finished(process)
+    assert (returned, out) == (code, "")
+    assert "Traceback" not in err
+    assert files() == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_image_comes_from_stdin():
+    with Path("big.png").open("rb") as file:
+        code, out, err = finished(
+            patchsim("match", "-", "face.png", "--format", "json", stdin=file)
+        )
+    assert code == 0
+    assert json.loads(out)["image"] == "-"
+    assert json.loads(out)["matches"][0]["x"] == 100
+    assert "heatmap stdin.heatmap.png" in err
+    assert load("stdin.heatmap.png").size == (160, 130)
+
+
+@pytest.mark.usefixtures("folder")
+def test_empty_stdin_is_named():
+    code, out, err = finished(patchsim("match", "-", "face.png"))
+    assert (code, out) == (2, "")
+    assert err == "patchsim: standard input is empty (0 bytes)\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_results_on_a_full_disk_exit_3():
+    with Path("/dev/full").open("w") as full:
+        process = patchsim("match", "big.png", "face.png", "--no-heatmap", stdout=full)
+        code, _, err = finished(process)
+    assert code == 3
+    assert err.startswith("patchsim: cannot write the results: No space left on device")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_map_goes_to_stdout_when_asked_to_even_into_a_file():
+    with Path("out").open("wb") as out:
+        words = ["big.png", "face.png", "--no-heatmap", "--format", "jsonl", "--top", "1"]
+        process = patchsim("match", *words, "--map", "/dev/stdout", stdout=out)
+        assert finished(process)[0] == 0
+    with Path("out").open("rb") as file:
+        assert np.load(file).shape == (130, 160)
+        assert json.loads(file.read())["x"] == 100
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from patchsim.cli import main; sys.argv = ['patchsim', 'match', '--help']\n"
+        "assert main() == 0\n"
+        "print([m for m in ('torch', 'scipy', 'numpy', 'PIL', 'cmap') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = (
+        "import sys, patchsim; from patchsim import InputError\n"
+        "assert 'match' in dir(patchsim)\n"
+        "print([m for m in ('torch', 'scipy', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def peak(code):
+    """Bytes by which the code's peak exceeds the peak after imports, from the kernel's account."""
+    preamble = """
+import re, resource, numpy as np, torch, scipy, PIL.Image, cmap, patchsim
+from patchsim import match, similarity_map
+generator = torch.Generator().manual_seed(0)
+small = torch.rand(1, 9, 9, requires_grad=True)
+similarity_map(small, small.detach()[:, :3, :3]).sum().backward()  # loads what torch loads late
+match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8))
+def high():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = high()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", preamble + code + "\nprint(high() - before)"],
+        capture_output=True, text=True, env=ENVIRONMENT, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_a_search_stays_within_its_memory():
+    used = peak("""
+image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+report = match(image, image[500:564, 700:764].copy(), memory="512MB")
+assert (report.best.x, report.best.y, report.best.score) == (700, 500, 1.0)
+""")
+    assert used <= 512_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_the_layer_stays_within_its_memory_backward_too():
+    # A quarter of the windows and of the taps of a full search: the same bound, less waiting.
+    used = peak("""
+image = torch.rand(3, 1080, 1920, generator=generator, requires_grad=True)
+kernel = torch.rand(3, 64, 64, generator=generator, requires_grad=True)
+similarity_map(image, kernel, stride=3, memory="512MB").sum().backward()
+assert image.grad.abs().sum() > 0 and kernel.grad.abs().sum() > 0
+""")
+    assert used <= 512_000_000

@@ -1,0 +1,73 @@
+"""The heatmap and the overlay, pixel by pixel where it matters."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from cmap import Colormap
+from PIL import Image
+
+from patchsim import render
+from patchsim.report import Match
+
+
+def drawn(function, *arguments):
+    file = io.BytesIO()
+    result = function(*arguments, file)
+    return Image.open(file), result
+
+
+def test_heatmap_has_the_maps_size_colours_and_range():
+    scores = np.linspace(0.25, 0.75, 300 * 7, dtype=np.float32).reshape(300, 7)
+    picture, span = drawn(render.heatmap, scores)
+    assert picture.size == (7, 300)
+    assert span == (0.25, 0.75)
+    assert (picture.text["score_min"], picture.text["score_max"]) == ("0.25", "0.75")
+    steps = np.rint((scores - 0.25) / 0.5 * 255) / 255
+    colors = Colormap("inferno")(steps)[..., :3] * 255
+    assert np.abs(np.asarray(picture.convert("RGB")) - colors).max() <= 0.5
+
+
+def test_heatmap_of_one_value_is_bright():
+    picture, span = drawn(render.heatmap, np.ones((2, 3), np.float32))
+    assert span == (1.0, 1.0)
+    brightest = np.rint(Colormap("inferno")(1.0).rgba[:3] * np.array(255))
+    np.testing.assert_array_equal(np.asarray(picture.convert("RGB"))[0, 0], brightest)
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_overlay_is_legible_on_any_background_and_leaves_the_match_alone(shade):
+    pixels = np.full((90, 120, 3), shade, np.uint8)
+    match = Match(40, 30, 20, 25, 0.9, "k")
+    picture, _ = drawn(render.overlay, pixels, 255, 0, [match])
+    found = np.asarray(picture.convert("L")).astype(int)
+    assert (found[30:55, 40:60] == shade).all()
+    edge = found[42, 30:40]
+    assert edge.max() - edge.min() > 150  # bright beside dark
+
+
+@pytest.mark.parametrize("place", [(0, 0), (100, 0), (0, 70), (100, 70)])
+def test_labels_stay_in_the_picture(place):
+    match = Match(*place, 20, 20, 0.9, "k")
+    picture, _ = drawn(render.overlay, np.zeros((90, 120, 1), np.uint8), 255, 0, [match])
+    yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
+    plate = yellow.sum()
+    middle = Match(50, 35, 20, 20, 0.9, "k")
+    whole, _ = drawn(render.overlay, np.zeros((90, 120, 1), np.uint8), 255, 0, [middle])
+    assert plate >= 0.5 * (np.asarray(whole) == (255, 255, 0)).all(axis=2).sum()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "span", "low"),
+    [
+        (np.array([[[0], [65535]]], np.uint16), 65535, 0),
+        (np.array([[[0.0], [1.0]]], np.float32), 1, 0),
+        (np.array([[[-5.0], [5.0]]], np.float64), 10, -5),
+        (np.array([[[100], [200]]], np.uint8), 100, 100),
+    ],
+)
+def test_overlay_shows_the_data_range_from_black_to_white(pixels, span, low):
+    picture, _ = drawn(render.overlay, pixels, span, low, [])
+    assert np.asarray(picture)[0].tolist() == [[0, 0, 0], [255, 255, 255]]

@@ -1,0 +1,236 @@
+"""The layer: values against the oracle and scipy, gradients, dtypes, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+
+import patchsim
+from patchsim import InputError, similarity_map
+from patchsim.engines import unfold
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def images(*shape, dtype=torch.float32, seed=0, device="cpu"):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(shape, generator=generator, dtype=torch.float64)
+    if dtype in (torch.uint8, torch.uint16):
+        values = (values * (256 if dtype == torch.uint8 else 65536)).floor()
+    return values.to(dtype).to(device)
+
+
+def expected(image, kernel, stride, span=1.0):
+    """The oracle's map for one image [C, H, W]."""
+    pixels = image.double().permute(1, 2, 0).tolist()
+    taps = kernel.double().permute(1, 2, 0).tolist()
+    return np.array(oracle.sad_map(pixels, taps, stride, span))
+
+
+def by_distance(image, kernel, stride):
+    """The same from scipy's city-block distance between all patches: quick enough for a grid."""
+    channels, height, width = kernel.shape
+    patches = np.lib.stride_tricks.sliding_window_view(image.numpy(), kernel.shape)[0]
+    patches = patches[:: stride[0], :: stride[1]]
+    flat = patches.reshape(-1, kernel.numel()).astype(float)
+    distance = cdist(flat, kernel.numpy().reshape(1, -1).astype(float), "cityblock")
+    return 1 - distance.reshape(patches.shape[:2]) / (channels * height * width)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("stride_y", [1, 2, 3])
+@pytest.mark.parametrize("stride_x", [1, 2, 3])
+def test_grid_of_strides_and_sizes_agrees_with_city_block_distance(stride_y, stride_x, device):
+    for height, width in ((99, 101), (100, 99), (101, 100)):
+        for kernel_height in (9, 10, 11):
+            for kernel_width in (9, 10, 11):
+                image = images(1, height, width, seed=height)
+                kernel = images(1, kernel_height, kernel_width, seed=1)
+                stride = (stride_y, stride_x)
+                found = similarity_map(image.to(device), kernel.to(device), stride).cpu()
+                np.testing.assert_allclose(
+                    found.numpy(), by_distance(image, kernel, stride), rtol=0, atol=1e-6
+                )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32, torch.float64])
+@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [(1, 1), (2, 5), (7, 3), (15, 1), (15, 17)])
+def test_values_agree_with_the_oracle(dtype, stride, channels, kernel_size, device):
+    image = images(2, channels, 15, 17, dtype=dtype)
+    kernel = images(channels, *kernel_size, dtype=dtype, seed=1)
+    span = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1.0)
+    found = similarity_map(image.to(device), kernel.to(device), stride).cpu()
+    pair = (stride, stride) if isinstance(stride, int) else stride
+    for number in range(2):
+        np.testing.assert_allclose(
+            found[number].numpy(), expected(image[number], kernel, pair, span), rtol=0, atol=1e-6
+        )
+
+
+def test_black_on_black_is_exactly_one():
+    found = similarity_map(torch.zeros(3, 20, 20), torch.zeros(3, 5, 5))
+    assert torch.equal(found, torch.ones(16, 16))
+
+
+def test_black_on_white_is_exactly_zero():
+    image, kernel = torch.full((3, 9, 9), 255, dtype=torch.uint8), torch.zeros(3, 5, 5)
+    assert torch.equal(similarity_map(image, kernel.to(torch.uint8)), torch.zeros(5, 5))
+
+
+@pytest.mark.parametrize(
+    ("given", "returned"),
+    [
+        (torch.uint8, torch.float32),
+        (torch.uint16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_dtype_of_the_result(given, returned):
+    assert (
+        similarity_map(images(1, 9, 9, dtype=given), images(1, 3, 3, dtype=given)).dtype == returned
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_wider(dtype):
+    image, kernel = images(3, 40, 40, dtype=dtype), images(3, 31, 33, dtype=dtype, seed=1)
+    found = similarity_map(image, kernel)
+    np.testing.assert_allclose(found.numpy(), expected(image, kernel, (1, 1)), rtol=0, atol=1e-6)
+
+
+def test_stride_larger_than_the_map_gives_one_row_and_column():
+    image, kernel = images(1, 12, 14), images(1, 5, 6, seed=1)
+    whole = similarity_map(image, kernel)
+    for stride, part in (((100, 1), whole[:1]), ((1, 100), whole[:, :1])):
+        torch.testing.assert_close(similarity_map(image, kernel, stride), part, rtol=0, atol=1e-7)
+
+
+def test_each_image_of_a_batch_has_its_own_map():
+    batch, kernel = images(5, 3, 14, 11), images(3, 4, 3, seed=1)
+    found = similarity_map(batch, kernel, 2)
+    for one, scores in zip(batch, found, strict=True):
+        torch.testing.assert_close(scores, similarity_map(one, kernel, 2), rtol=0, atol=1e-7)
+
+
+def test_an_empty_batch_has_no_maps():
+    assert similarity_map(torch.zeros(0, 1, 9, 9), torch.zeros(1, 3, 4)).shape == (0, 7, 6)
+
+
+@pytest.mark.parametrize("scratch", [1, 300, 3000, 30_000, 1 << 30])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+def test_any_block_size_gives_the_same_sums(scratch, dtype, stride):
+    image, kernel = images(3, 2, 19, 23, dtype=dtype), images(2, 6, 7, dtype=dtype, seed=1)
+    whole = unfold.difference_sums(image, kernel, stride, 1 << 30)
+    torch.testing.assert_close(
+        unfold.difference_sums(image, kernel, stride, scratch), whole, rtol=1e-14, atol=0
+    )
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [(torch.uint8, 255), (torch.uint16, 65535)])
+@pytest.mark.parametrize("width", [65_500, 130])
+def test_largest_integer_sums_do_not_round(dtype, peak, width):
+    # 65,500 taps of 255 end just below 2**24, where float32 stops counting; of 65,535 far above.
+    image = torch.full((3, 7, width + 2), peak, dtype=torch.int32).to(dtype)
+    kernel = torch.zeros(3, 7, width, dtype=dtype)
+    sums = unfold.difference_sums(image[None], kernel, (1, 1), 1 << 22)
+    assert sums.flatten().tolist() == [3 * 7 * width * peak] * 3
+
+
+@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
+@pytest.mark.parametrize("memory", [None, "30kB"])
+def test_gradients_of_both_arguments_pass_gradcheck(stride, memory):
+    image = images(2, 2, 11, 12, dtype=torch.float64).requires_grad_()
+    kernel = images(2, 4, 3, dtype=torch.float64, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda a, b: similarity_map(a, b, stride, memory=memory), (image, kernel)
+    )
+
+
+def test_gradients_agree_with_autograd_through_the_plain_unfold():
+    image, kernel = images(2, 3, 30, 28).requires_grad_(), images(3, 9, 7, seed=1).requires_grad_()
+    plain = (image.unfold(2, 9, 2).unfold(3, 7, 3) - kernel[:, None, None]).abs().mean((1, 4, 5))
+    weights = images(2, 11, 8, seed=2)
+    wanted = torch.autograd.grad(((1 - plain) * weights).sum(), (image, kernel))
+    scores = similarity_map(image, kernel, (2, 3), memory="200kB")
+    found = torch.autograd.grad((scores * weights).sum(), (image, kernel))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_gradient_is_zero_where_pixels_are_equal():
+    image = torch.full((1, 6, 6), 0.5, requires_grad=True)
+    kernel = torch.full((1, 3, 3), 0.5, requires_grad=True)
+    similarity_map(image, kernel).sum().backward()
+    assert not image.grad.any()
+    assert not kernel.grad.any()
+
+
+def test_only_the_wanted_gradient_is_made():
+    image, kernel = images(1, 8, 8), images(1, 3, 3, seed=1).requires_grad_()
+    similarity_map(image, kernel).sum().backward()
+    assert image.grad is None
+    assert kernel.grad.abs().sum() > 0
+
+
+def test_non_contiguous_tensors():
+    image, kernel = images(14, 15, 3).permute(2, 0, 1), images(3, 9, 4, seed=1)[:, ::2].flip(2)
+    np.testing.assert_allclose(
+        similarity_map(image, kernel).numpy(), expected(image, kernel, (1, 1)), rtol=0, atol=1e-6
+    )
+
+
+def test_data_range_scales_the_difference():
+    image, kernel = images(1, 9, 9) * 4095, images(1, 3, 3, seed=1) * 4095
+    found = similarity_map(image, kernel, data_range=(0, 4095))
+    np.testing.assert_allclose(
+        found.numpy(), expected(image, kernel, (1, 1), 4095), rtol=0, atol=1e-6
+    )
+    assert torch.equal(found, similarity_map(image, kernel, data_range=4095))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"kernel": torch.zeros(1, 9, 3)}, r"kernel \[9, 3\] is larger than image \[8, 8\]"),
+        ({"kernel": torch.zeros(2, 3, 3)}, "1 channels, kernel 2"),
+        ({"kernel": torch.zeros(3, 3)}, r"kernel \[3, 3\] do not fit"),
+        ({"kernel": torch.zeros(1, 0, 3)}, "empty"),
+        (
+            {"kernel": torch.zeros(1, 3, 3, dtype=torch.float64)},
+            "float32 on cpu, kernel",
+        ),
+        ({"image": torch.zeros(8, 8)}, "do not fit"),
+        ({"stride": 0}, "stride 0 is not possible"),
+        ({"stride": (1, -1)}, r"stride \(1, -1\)"),
+        ({"stride": 1.5}, "stride 1.5"),
+        ({"stride": True}, "stride True"),
+        ({"metric": "sadd"}, "metric 'sadd' is unknown; there is sad"),
+        ({"data_range": (1, 1)}, "data range 1:1"),
+        ({"data_range": float("nan")}, "data range"),
+        ({"memory": "1kB"}, r"at the least"),
+        ({"memory": "much"}, "not a size"),
+    ],
+)
+def test_bad_arguments_are_named(change, says):
+    arguments = {"image": torch.zeros(1, 8, 8), "kernel": torch.zeros(1, 3, 3)} | change
+    with pytest.raises(InputError, match=says):
+        similarity_map(arguments.pop("image"), arguments.pop("kernel"), **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])
+def test_dtypes_without_a_range_are_refused(dtype):
+    with pytest.raises(InputError, match="is not supported"):
+        similarity_map(torch.zeros(1, 8, 8, dtype=dtype), torch.zeros(1, 3, 3, dtype=dtype))
+
+
+def test_the_public_name_is_the_layer():
+    assert patchsim.similarity_map is similarity_map
