@@ -6,11 +6,17 @@ import contextlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 
 from patchsim.errors import InputError
 
 _NAME = re.compile(r"cpu|(?:cuda|mps|xpu)(?::\d+)?")
+
+# Threads inside `one_torch_thread`, and how many torch used before the first came.
+_threads_lock = threading.Lock()
+_inside = 0
+_threads_outside = 1
 
 # Start-up that a choice would cause, seconds; Linux, 2 cores of an AMD EPYC (Zen 4):
 # python -X importtime -c 'import torch'
@@ -69,13 +75,23 @@ def cpu_count() -> int:
 
 
 @contextlib.contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use `count` CPU threads, and as many as before afterwards."""
+def one_torch_thread() -> Iterator[None]:
+    """Let the calling thread compute alone; torch has as many threads as before afterwards.
+
+    Several threads may be in here at once.
+    """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    global _inside, _threads_outside
+    with _threads_lock:
+        if not _inside:
+            _threads_outside = torch.get_num_threads()
+        _inside += 1
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _threads_lock:
+            _inside -= 1
+            # Set for this thread and for those that have not asked yet; the others keep their 1.
+            torch.set_num_threads(_threads_outside)

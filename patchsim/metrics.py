@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Pixels = NDArray[Any]  # [H, W, C] of uint8, uint16, float32 or float64
 Exact = Callable[[int, int], float]
-_Scores = TypeVar("_Scores", float, NDArray[np.float64])
+_Scores = TypeVar("_Scores", float, NDArray[np.float64], "Tensor")
 
 METRICS = {"sad": "1 - mean |I-K| / R"}
 DEFAULT = "sad"
@@ -47,7 +50,7 @@ def similarity(difference_sum: _Scores, taps: int, span: float) -> _Scores:
 
     Parameters
     ----------
-    difference_sum : float or float64 array
+    difference_sum : float, float64 array or Tensor
         Sums over all channels of a window; for integer pixels exact integers below 2**53.
     taps : int
         Values in a window: height x width x channels.

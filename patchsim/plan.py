@@ -11,6 +11,8 @@ from patchsim.errors import InputError
 # A tile should take this long, so that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
 
+_WORTH_SHARING_SECONDS = 0.005
+
 # A search on the CPU shorter than this is not worth looking for an accelerator.
 _WORTH_A_LOOK_SECONDS = 10.0
 
@@ -111,10 +113,12 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
     """
     names = engines.NAMES if engine == "auto" else (engine,)
     wanted = "cpu" if device == "auto" else devices.require(device)
-    candidates = _consider(replace(problem, device=wanted), names)
+    # One thread feeds an accelerator; more would only share its memory.
+    threads = problem.threads if wanted == "cpu" else 1
+    candidates = _consider(replace(problem, device=wanted, threads=threads), names)
     if device == "auto" and all(c.seconds > _WORTH_A_LOOK_SECONDS for c in candidates):
         for name in devices.accelerators():
-            candidates += _consider(replace(problem, device=name), names)
+            candidates += _consider(replace(problem, device=name, threads=1), names)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         reasons = "; ".join(f"{c.engine} on {c.device}: {c.refusal}" for c in candidates)
@@ -154,8 +158,10 @@ def _tiling(
             f"memory {budget.text(memory)} does not suffice for one window;"
             f" {budget.text(least)} is the least for these pictures and outputs"
         )
-    share = _TILE_SECONDS * parallel / max(chosen.seconds, _TILE_SECONDS)
-    cells = max(1, int(rows * cols * min(1.0, share)))
+    # A tile is one thread's work; a search too short to share is one tile.
+    alone = chosen.seconds * parallel
+    pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
+    cells = max(1, int(rows * cols / pieces))
     tile = (max(1, min(rows, cells // cols)), min(cols, cells))
     while parallel > 1 and held + working((1, 1), parallel) > memory:
         parallel -= 1

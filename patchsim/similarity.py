@@ -73,8 +73,7 @@ def similarity_map(
     images = image if batched else image[None]
     scratch = _scratch(images, kernel, step, memory)
     sums: Tensor = _difference_sums().apply(images, kernel, step, scratch)
-    wide = sums if sums.is_floating_point() else sums.to(_widest(image.device))
-    scores = 1.0 - wide / (kernel.numel() * span)
+    scores = metrics.similarity(sums.to(unfold.wide_dtype(image.device)), kernel.numel(), span)
     found = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
     return found if batched else found[0]
 
@@ -140,26 +139,18 @@ def _span(dtype: torch.dtype, data_range: float | tuple[float, float] | None) ->
     return metrics.check_range((0, data_range))
 
 
-def _widest(device: torch.device) -> torch.dtype:
-    import torch
-
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def _scratch(
     images: Tensor, kernel: Tensor, stride: tuple[int, int], limit: int | str | None
 ) -> int:
     """Bytes for the patches of a block."""
-    import torch
-
-    fast = unfold.block_bytes(images.device.type, torch.get_num_threads())
+    fast = unfold.block_bytes(images.device.type)
     if limit is None:
         return fast
     allowed = budget.parse(limit)
     # What is there beside the patches: the sums (wide, and as scores), the gradients of both
     # arguments and, for a row of windows, the pixels in the type of the sums.
-    rows, cols = tiles.map_shape(_hw(images), _hw(kernel), stride)
-    size = 8 if images.dtype == torch.float64 else 4
+    rows, cols = tiles.map_shape(unfold.sides(images), unfold.sides(kernel), stride)
+    size = max(images.itemsize, 4)
     band = images.shape[1] * images.shape[3] * kernel.shape[1] * size
     window_row = kernel.shape[0] * kernel.shape[2] * size
     beside = len(images) * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel()) + band
@@ -170,7 +161,3 @@ def _scratch(
         )
     # A block of few windows and many kernel rows has a band of pixels as large as itself.
     return min(fast, max(window_row, (allowed - beside) // 3))
-
-
-def _hw(tensor: Tensor) -> tuple[int, int]:
-    return tensor.shape[-2], tensor.shape[-1]

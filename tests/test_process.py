@@ -122,8 +122,8 @@ def test_a_map_goes_to_stdout_when_asked_to_even_into_a_file():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from patchsim.cli import main; sys.argv = ['patchsim', 'match', '--help']\n"
-        "assert main() == 0\n"
+        "import sys; from patchsim.cli import console; from patchsim.cli.app import app\n"
+        "assert console.run(app, ['match', '--help']) == 0\n"
         "print([m for m in ('torch', 'scipy', 'numpy', 'PIL', 'cmap') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -1,15 +1,26 @@
 """The command line: one file a command, `console` for what goes to stdout and stderr."""
 
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
 from patchsim.errors import INTERRUPTED
 
 
-def main() -> int:
-    """Run the command with the process's arguments and streams; returns the exit code."""
+def main() -> NoReturn:
+    """Run the command with the process's arguments and streams, and end the process."""
     try:
         from patchsim.cli import console
         from patchsim.cli.app import app
 
         with console.guarded_streams():
-            return console.run(app)
+            code = console.run(app)
     except KeyboardInterrupt:  # before the command began
-        return INTERRUPTED
+        code = INTERRUPTED
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    # All is written and closed. Taking torch down in an orderly way would take 0.4 s more, on each
+    # run and after each interrupt.
+    os._exit(code)

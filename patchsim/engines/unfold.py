@@ -24,18 +24,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-OWN_THREADS = True
+# Threads that work on tiles of their own wait for nothing; torch's, which share each operation,
+# all wait for the slowest.
+OWN_THREADS = False
 
-# Absolute differences a second and thread, uint8 and float64; Linux, 2 cores of an AMD EPYC
-# (Zen 4), torch 2.13.0: python benchmarks/engines.py
-CPU_RATE = {4: 2.3e9, 8: 1.2e9}
+# Absolute differences a second and thread, by bytes of the type they are summed in; Linux, 2 cores
+# of an AMD EPYC (Zen 4), torch 2.13.0: python benchmarks/engines.py
+CPU_RATE = {4: 2.5e9, 8: 1.2e9}
 # No accelerator was at hand. A difference takes about 24 bytes of traffic there (write, read,
 # write, read, each 4 bytes, and the kernel), so this is a card of 2.4 TB/s.
 ACCELERATOR_RATE = 1.0e11
 
-# Bytes of patches in a block: what a CPU core's share of cache holds; on other devices enough to
-# hide the launches.
-CPU_BLOCK_PER_THREAD = 3 << 20
+# Bytes of patches in a block: what a CPU core's share of cache holds (half and double are slower,
+# measured likewise); on other devices enough to hide the launches.
+CPU_BLOCK = 6 << 20
 ACCELERATOR_BLOCK = 256 << 20
 
 
@@ -60,7 +62,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     pixels = height * width * problem.kernel[2]
     patches = rows * cols * problem.taps * size
-    block = min(patches, block_bytes(problem.device, problem.threads))
+    block = min(patches, block_bytes(problem.device))
     # The tile as a tensor and once more in the type of the sums, the kernel, the block, and the
     # sums as they are made, collected and turned into scores.
     return pixels * 2 * size + problem.taps * size + block + rows * cols * 32
@@ -70,7 +72,7 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
     import torch
 
     device = torch.device(problem.device)
-    block = block_bytes(problem.device, problem.threads)
+    block = block_bytes(problem.device)
 
     def tensor(pixels: Pixels) -> Tensor:  # [H, W, C] -> [C, H, W]
         # A copy, because torch takes no read-only arrays; planes, because rows are then contiguous.
@@ -86,7 +88,7 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
     error = 0.0 if kernel.dtype.kind == "u" else 2.0 * (problem.taps + 3) * 2.0**-53
 
     def score(pixels: Pixels) -> Bounds:
-        with devices.torch_threads(problem.threads), torch.inference_mode():
+        with devices.one_torch_thread(), torch.inference_mode():
             sums = difference_sums(tensor(pixels)[None], reference, problem.stride, block)[0]
             found = sums.cpu().numpy().astype(np.float64)
         return Bounds(metrics.similarity(found, problem.taps, problem.span), error)
@@ -116,8 +118,9 @@ def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scra
 
     work = _work_dtype(image.dtype, kernel)
     taps = kernel.to(work)
-    rows, cols = tiles.map_shape(_sides(image), _sides(kernel), stride)
-    total = torch.zeros((len(image), rows, cols), dtype=_sum_dtype(image), device=image.device)
+    rows, cols = tiles.map_shape(sides(image), sides(kernel), stride)
+    wide = wide_dtype(image.device) if image.is_floating_point() else torch.int64
+    total = torch.zeros((len(image), rows, cols), dtype=wide, device=image.device)
     buffer = _Buffer(work, image.device)
     for block, patches in _blocks(image, taps, stride, scratch):
         # [B, C, rows, cols, h, w] -> the longer of map row and kernel row goes last: it is the
@@ -194,7 +197,7 @@ def _blocks(
 
     count = len(image)
     channels, height, width = taps.shape
-    rows, cols = tiles.map_shape(_sides(image), (height, width), stride)
+    rows, cols = tiles.map_shape(sides(image), (height, width), stride)
     # From the loop towards the unfold: along a map row, then kernel rows, map rows, images.
     room = max(1, scratch // taps.itemsize // (channels * width))
     step_cols = min(cols, room)
@@ -246,7 +249,8 @@ class _Buffer:
         return self._memory[: shape.numel()].view(shape)
 
 
-def _sides(tensor: Tensor) -> tuple[int, int]:
+def sides(tensor: Tensor) -> tuple[int, int]:
+    """Height and width of [..., H, W]."""
     return tensor.shape[-2], tensor.shape[-1]
 
 
@@ -280,14 +284,13 @@ def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor) -> int:
     return min(rows, 2**24 // (peak * len(taps) * taps.shape[2]))
 
 
-def _sum_dtype(image: Tensor) -> torch.dtype:
+def wide_dtype(device: torch.device) -> torch.dtype:
+    """float64, or float32 on devices without it."""
     import torch
 
-    if not image.dtype.is_floating_point:
-        return torch.int64
-    return torch.float32 if image.device.type == "mps" else torch.float64
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
-def block_bytes(device: str, threads: int) -> int:
+def block_bytes(device: str) -> int:
     """Bytes of patches in a block that suit the device."""
-    return CPU_BLOCK_PER_THREAD * threads if device == "cpu" else ACCELERATOR_BLOCK
+    return CPU_BLOCK if device == "cpu" else ACCELERATOR_BLOCK
