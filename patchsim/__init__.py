@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from patchsim.observer import Observer
     from patchsim.report import Match, Report
     from patchsim.similarity import similarity_map
+    from patchsim.slots import (
+        collapsed,
+        match_slots,
+        matching_contrastive_loss,
+        matching_contrastive_loss_per_img,
+        matching_similarity_loss_per_img,
+        matching_similarity_loss_small_to_large,
+        orthogonal,
+        stack_views,
+    )
 
 __version__ = "0.1.0"
 
@@ -28,6 +38,14 @@ _HOMES = {
     "Report": "report",
     "match": "matching",
     "similarity_map": "similarity",
+    "collapsed": "slots",
+    "match_slots": "slots",
+    "matching_contrastive_loss": "slots",
+    "matching_contrastive_loss_per_img": "slots",
+    "matching_similarity_loss_per_img": "slots",
+    "matching_similarity_loss_small_to_large": "slots",
+    "orthogonal": "slots",
+    "stack_views": "slots",
 }
 
 __all__ = [
@@ -38,8 +56,16 @@ __all__ = [
     "OutputError",
     "PatchsimError",
     "Report",
+    "collapsed",
     "match",
+    "match_slots",
+    "matching_contrastive_loss",
+    "matching_contrastive_loss_per_img",
+    "matching_similarity_loss_per_img",
+    "matching_similarity_loss_small_to_large",
+    "orthogonal",
     "similarity_map",
+    "stack_views",
 ]
 
 

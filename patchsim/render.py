@@ -1,4 +1,4 @@
-"""Pictures of the result: the heatmap and the overlay."""
+"""Pictures of the result: heatmap, overlay, matrix of matched slots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from patchsim.report import Match
 
 COLOR_MAP = "inferno"
+MATRIX_COLOR_MAP = "colorbrewer:RdBu_r"
 _ROWS = 256  # of a picture converted at a time, so that temporaries stay small
+
+# Pixels of a matrix's longer side, at most and about; of a cell; and from where lines leave room.
+_MATRIX_SIDE = 1200
+_CELL_MOST = 40
+_CELL_FOR_LINES = 3
 
 
 def heatmap(scores: NDArray[np.float32], file: BinaryIO) -> tuple[float, float]:
@@ -43,7 +49,7 @@ def heatmap(scores: NDArray[np.float32], file: BinaryIO) -> tuple[float, float]:
             part = scores[top : top + _ROWS]
             index[top : top + _ROWS] = np.rint((part - np.float32(low)) * np.float32(scale))
     picture = Image.fromarray(index)
-    picture.putpalette(_palette())
+    picture.putpalette(_palette(COLOR_MAP))
     text = PngInfo()
     text.add_text("Software", "patchsim")
     text.add_text("colormap", COLOR_MAP)
@@ -54,10 +60,10 @@ def heatmap(scores: NDArray[np.float32], file: BinaryIO) -> tuple[float, float]:
 
 
 @cache
-def _palette() -> bytes:
+def _palette(name: str) -> bytes:
     from cmap import Colormap
 
-    colors = Colormap(COLOR_MAP)(np.linspace(0, 1, 256))[:, :3]
+    colors = Colormap(name)(np.linspace(0, 1, 256))[:, :3]
     return np.rint(colors * 255).astype(np.uint8).tobytes()
 
 
@@ -127,3 +133,42 @@ def _label(
     y = above if above >= 0 else min(below, max(0, size[1] - height))
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill="black", outline="yellow")
     draw.text((x + pad - left, y + pad - top), text, font=font, fill="yellow")
+
+
+def cosine_matrix(
+    cosines: NDArray[np.floating[Any]],
+    matched: NDArray[np.bool_],
+    groups: Sequence[int],
+    file: BinaryIO,
+) -> None:
+    """Draw a matrix of cosines as a PNG, its matched pairs framed.
+
+    Colours run from -1 (blue) over 0 (white) to 1 (red).
+
+    Parameters
+    ----------
+    cosines : array [n, m]
+    matched : bool array [n, m]
+    groups : sequence of int
+        Lines part groups of so many rows and columns, thicker ones the later groups: the slots of
+        an image, the slots of a view.
+    file : binary file
+    """
+    rows, cols = cosines.shape
+    cell = min(_CELL_MOST, max(1, _MATRIX_SIDE // max(rows, cols)))
+    colors = np.frombuffer(_palette(MATRIX_COLOR_MAP), np.uint8).reshape(256, 3)
+    index = np.rint((np.clip(cosines, -1, 1) + 1) * 127.5).astype(np.uint8)
+    picture = Image.fromarray(colors[index].repeat(cell, axis=0).repeat(cell, axis=1))
+    draw = ImageDraw.Draw(picture)
+    if cell >= _CELL_FOR_LINES:
+        for width, group in zip((1, 4), groups, strict=False):
+            for line in range(group * cell, max(rows, cols) * cell, group * cell):
+                draw.line((0, line, cols * cell, line), fill="gray", width=width)
+                draw.line((line, 0, line, rows * cell), fill="gray", width=width)
+    for row, col in np.argwhere(matched).tolist():
+        corner = (col * cell, row * cell, (col + 1) * cell - 1, (row + 1) * cell - 1)
+        draw.rectangle(corner, outline="black", width=max(1, cell // 8))
+    text = PngInfo()
+    text.add_text("Software", "patchsim")
+    text.add_text("colormap", f"{MATRIX_COLOR_MAP}, cosines -1 to 1")
+    picture.save(file, "PNG", pnginfo=text)

@@ -1,11 +1,7 @@
-"""What a search found, and its text forms."""
+"""What a search found, as values, rows and JSON objects."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,32 +115,33 @@ class Report:
         return self.maps[0] if self.maps else None
 
 
-def to_tsv(report: Report) -> Iterator[str]:
-    """Lines: a header, then a match a line; tab, newline and backslash in names are escaped."""
-    yield "\t".join(COLUMNS)
-    for match in report.matches:
-        yield "\t".join(_escaped(value) for value in _values(match))
+def rows(report: Report) -> list[tuple[Any, ...]]:
+    """A row of `COLUMNS` a match."""
+    return [tuple(getattr(match, column) for column in COLUMNS) for match in report.matches]
 
 
-def to_csv(report: Report) -> Iterator[str]:
-    """Lines of comma-separated values, with a header."""
-    for row in (COLUMNS, *map(_values, report.matches)):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(row)
-        yield line.getvalue()
-
-
-def to_jsonl(report: Report) -> Iterator[str]:
+def objects(report: Report) -> list[dict[str, Any]]:
     """A JSON object a match."""
-    for match in report.matches:
-        yield json.dumps(_match_object(match))
+    return [
+        {
+            "x": match.x,
+            "y": match.y,
+            "width": match.width,
+            "height": match.height,
+            "center_x": match.center[0],
+            "center_y": match.center[1],
+            "score": match.score,
+            "kernel": match.kernel,
+        }
+        for match in report.matches
+    ]
 
 
-def to_json(report: Report) -> Iterator[str]:
+def document(report: Report) -> dict[str, Any]:
     """One JSON object with all of the report but its arrays."""
     only = report.kernels[0] if len(report.kernels) == 1 else None
     stride_y, stride_x = report.stride
-    whole = {
+    return {
         "image": report.image,
         "width": report.width,
         "height": report.height,
@@ -156,37 +153,6 @@ def to_json(report: Report) -> Iterator[str]:
         "heatmap": only and only.heatmap,
         "map": only and only.map,
         "kernels": [asdict(kernel) for kernel in report.kernels],
-        "matches": [_match_object(match) for match in report.matches],
+        "matches": objects(report),
         "seconds": report.seconds,
     }
-    yield json.dumps(whole, indent=2)
-
-
-TEXT_FORMS: dict[str, Callable[[Report], Iterator[str]]] = {
-    "tsv": to_tsv,
-    "csv": to_csv,
-    "json": to_json,
-    "jsonl": to_jsonl,
-}
-
-
-def _values(match: Match) -> tuple[Any, ...]:
-    return tuple(getattr(match, column) for column in COLUMNS)
-
-
-def _match_object(match: Match) -> dict[str, Any]:
-    return {
-        "x": match.x,
-        "y": match.y,
-        "width": match.width,
-        "height": match.height,
-        "center_x": match.center[0],
-        "center_y": match.center[1],
-        "score": match.score,
-        "kernel": match.kernel,
-    }
-
-
-def _escaped(value: Any) -> str:
-    text = str(value).replace("\\", "\\\\")
-    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

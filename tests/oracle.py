@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 
 def sad_map(image, kernel, stride=(1, 1), span=1.0):
     """Similarity of every window; image [H, W, C] and kernel [h, w, C] as nested lists."""
@@ -50,3 +53,75 @@ def best_matches(maps, sizes, stride, top, threshold, most_overlap):
         if all(overlap(box, other[:4]) <= most_overlap for other in found):
             found.append((*box, -minus, number))
     return found
+
+
+def cosine(a, b):
+    """Of two vectors; 0 where one is zero."""
+    lengths = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / lengths if lengths else 0.0
+
+
+def match(one, two):
+    """The permutation of `two` with the largest sum of cosines, by trying all."""
+    table = [[cosine(a, b) for b in two] for a in one]
+    return max(
+        itertools.permutations(range(len(one))),
+        key=lambda order: sum(table[s][t] for s, t in enumerate(order)),
+    )
+
+
+def similarity_losses(f, p):
+    """[2BS] of matching_similarity_loss_per_img; f and p as nested lists [2B, S, C]."""
+    images, slots = len(f) // 2, len(f[0])
+    losses = [[0.0] * slots for _ in f]
+    for i in range(images):
+        for s, t in enumerate(match(f[i], f[i + images])):
+            losses[i][s] = (1 - cosine(p[i][s], f[i + images][t])) / 2
+            losses[i + images][t] = (1 - cosine(p[i + images][t], f[i][s])) / 2
+    return [loss for view in losses for loss in view]
+
+
+def contrastive_losses(slots, temperature, per_img):
+    """[2BS] of the contrastive losses."""
+    images, count = len(slots) // 2, len(slots[0])
+    positive = {}
+    for i in range(images):
+        for s, t in enumerate(match(slots[i], slots[i + images])):
+            positive[i, s], positive[i + images, t] = (i + images, t), (i, s)
+    losses = []
+    for row in range(2 * images):
+        for s in range(count):
+            own = row % images
+            others = [
+                (r, t)
+                for r in range(2 * images)
+                for t in range(count)
+                if (r, t) != (row, s) and (not per_img or r % images == own)
+            ]
+            logits = {(r, t): cosine(slots[row][s], slots[r][t]) / temperature for r, t in others}
+            total = math.log(sum(math.exp(value) for value in logits.values()))
+            losses.append(total - logits[positive[row, s]])
+    return losses
+
+
+def small_to_large(large, small):
+    """Losses [B, a, A] (NaN where no slot is reciprocal) and the share of reciprocal slots."""
+    losses, hits, slots = [], 0, 0
+    for b, crops in enumerate(small):
+        rows = []
+        for one in crops:
+            row = []
+            for two in large[b]:
+                table = [[cosine(a, c) for c in two] for a in one]
+                found = []
+                for s, line in enumerate(table):
+                    t = line.index(max(line))
+                    column = [other[t] for other in table]
+                    if column.index(max(column)) == s:
+                        found.append((1 - line[t]) / 2)
+                slots += len(table)
+                hits += len(found)
+                row.append(sum(found) / len(found) if found else math.nan)
+            rows.append(row)
+        losses.append(rows)
+    return losses, hits / slots

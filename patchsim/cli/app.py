@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import patchsim
-from patchsim.cli import match
+from patchsim.cli import loss, match
 
 app = typer.Typer(
     name="patchsim",
@@ -36,3 +36,4 @@ def _main(
 
 
 app.command("match", no_args_is_help=True)(match.command)
+app.command("loss", no_args_is_help=True)(loss.command)

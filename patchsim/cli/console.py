@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,12 @@ import typer
 from patchsim import files
 from patchsim.errors import FAULT, INPUT_ERROR, INTERRUPTED, TERMINATED, PatchsimError
 from patchsim.observer import Observer
+from patchsim.text import escaped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from patchsim.plan import Plan
-    from patchsim.report import Report
 
 _PROGRESS_AFTER_SECONDS = 1.0
 
@@ -72,18 +73,18 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except (Exception, SystemExit) as error:
         if "--debug" in words:
             traceback.print_exc()
-        message, code = _explained(error)
+        message, code = _explained(error, words)
         say(message)
         _drop_unwritten()
         return code
 
 
-def _explained(error: BaseException) -> tuple[str, int]:
+def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     """One or two lines for an error, and its exit code."""
     if isinstance(error, PatchsimError):
         return str(error), error.exit_code
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message()}\nsee patchsim match --help", INPUT_ERROR
+        return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
     if isinstance(error, OSError):
         return f"cannot write the results: {files.reason(error)}", FAULT
     text = str(error)
@@ -94,6 +95,10 @@ def _explained(error: BaseException) -> tuple[str, int]:
         + "\nplease report it with what --debug prints",
         FAULT,
     )
+
+
+def _command(words: Sequence[str]) -> str:
+    return f"{words[0]} " if words and words[0] in ("match", "loss") else ""
 
 
 def _drop_unwritten() -> None:
@@ -177,37 +182,40 @@ class Watcher(Observer):
             self._bar = None
 
 
-def print_report(report: Report, form: str) -> None:
-    """Print the matches on stdout: as a table, or in one of the text forms."""
-    from patchsim.report import TEXT_FORMS
-
-    if sys.stdout is None:
-        return
-    if form == "auto":
-        form = "table" if sys.stdout.isatty() else "tsv"
-    if form == "table":
-        _print_table(report)
-        return
-    for line in TEXT_FORMS[form](report):
-        print(line)
+def print_lines(lines: Iterable[str]) -> None:
+    """Results, on stdout."""
+    if sys.stdout is not None:
+        for line in lines:
+            print(line)
 
 
-def _print_table(report: Report) -> None:
+def resolved_format(form: str) -> str:
+    """What ``auto`` stands for: a table on a terminal, tab-separated lines in a pipe."""
+    if form != "auto":
+        return form
+    return "table" if sys.stdout is not None and sys.stdout.isatty() else "tsv"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows for people on stdout; the last column is text, the others are numbers."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not report.matches:
-        say("nothing reached the threshold")
+    if sys.stdout is None:
         return
-    table = Table("", "x", "y", "width", "height", "score", "kernel", box=None, pad_edge=False)
+    table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[:-1]:
         column.justify = "right"
-    for number, match in enumerate(report.matches, 1):
-        # Rounded down, so that only what is identical shows as 1.
-        score = f"{int(match.score * 1e6) / 1e6:.6f}"
-        numbers = (number, match.x, match.y, match.width, match.height)
-        table.add_row(*map(str, numbers), score, Text(match.kernel))
-    terminal = sys.stdout.isatty()
+    for row in rows:
+        # Names may hold brackets, which would be markup, and control characters.
+        table.add_row(*(Text(escaped(value)) for value in row))
     # In a pipe lines are as long as they need to be.
-    Console(file=sys.stdout, width=None if terminal else 10_000).print(table)
+    width = None if sys.stdout.isatty() else 10_000
+    Console(file=sys.stdout, width=width).print(table)
+
+
+def rounded_down(value: float, digits: int = 6) -> str:
+    """For tables: only what is 1 shows as 1."""
+    scale = 10**digits
+    return f"{math.floor(value * scale) / scale:.{digits}f}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchsim.cli import console
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
+from patchsim.text import FORMATS, LINES, check_format
 
-FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
+if TYPE_CHECKING:
+    from patchsim.report import Report
 
 
 def command(
@@ -155,8 +158,7 @@ def command(
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
       curl -s example.org/map.png | patchsim match - pin.png | tail -n +2 | cut -f1,2
     """
-    if format not in FORMATS:
-        raise InputError(f"format {format!r} is unknown; there are {', '.join(FORMATS)}")
+    check_format(format)
     if heatmap is not None and no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
     where = None if no_heatmap else heatmap or _default_heatmap(image, several=len(kernel) > 1)
@@ -188,10 +190,32 @@ def command(
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report:
-                console.print_report(error.report, format)
+                _print(error.report, format)
             raise
-    console.print_report(report, format)
+    _print(report, format)
     return FOUND if report.matches else NOT_FOUND
+
+
+def _print(report: Report, form: str) -> None:
+    from patchsim.report import COLUMNS, document, objects, rows
+
+    form = console.resolved_format(form)
+    if form == "json":
+        console.print_lines([json.dumps(document(report), indent=2)])
+    elif form == "jsonl":
+        console.print_lines(map(json.dumps, objects(report)))
+    elif form != "table":
+        console.print_lines(LINES[form](COLUMNS, rows(report)))
+    elif report.matches:
+        console.print_table(
+            ("", *COLUMNS),
+            (
+                (str(number), *map(str, row[:4]), console.rounded_down(row[4]), row[5])
+                for number, row in enumerate(rows(report), 1)
+            ),
+        )
+    else:
+        console.say("nothing reached the threshold")
 
 
 def _default_heatmap(image: str, *, several: bool) -> str:

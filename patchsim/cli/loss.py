@@ -1,0 +1,291 @@
+"""`patchsim loss`: features -> slot loss -> print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from patchsim.cli import console
+from patchsim.errors import FOUND, InputError, PatchsimError
+from patchsim.text import FORMATS, LINES, check_format
+
+if TYPE_CHECKING:
+    from patchsim.scoring import Request, Scored
+
+LOSSES = "similarity|contrastive|contrastive-per-img|small-to-large"
+
+_FILE_COLUMNS = ("B", "S", "C", "loss", "matched_cosine", "collapsed", "orthogonal", "share")
+_SLOT_COLUMNS = ("view", "image", "slot", "matched_slot", "loss")
+_CROP_COLUMNS = ("image", "small", "large", "loss")
+
+
+def command(
+    features: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FEATURES]...",
+            help="Files of features: .safetensors (best: it cannot hold code and is read in"
+            " pieces), .pt, .pth, .npz, .npy.",
+        ),
+    ] = None,
+    loss: Annotated[str, typer.Option(metavar=LOSSES, help="Which loss.")] = "similarity",
+    f: Annotated[
+        str | None, typer.Option("--f", metavar="PATH", help="A .npy of f, with --p.")
+    ] = None,
+    p: Annotated[
+        str | None, typer.Option("--p", metavar="PATH", help="A .npy of p, with --f.")
+    ] = None,
+    f_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Features before the projection: by default f, or f_large for small-to-large.",
+        ),
+    ] = None,
+    p_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Features after the projection: by default p, or p_small for small-to-large.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Slots of the contrastive losses: by default slots, else p."
+        ),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="2BSC|B2SC",
+            help="2BSC: all first views, then all second views. B2SC: both views of an image"
+            " together.",
+        ),
+    ] = "2BSC",
+    reduction: Annotated[
+        str,
+        typer.Option(metavar="mean|sum|none", help="none prints a line a slot."),
+    ] = "mean",
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="Of the contrastive losses.")
+    ] = 1.0,
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(FORMATS), help="auto is a table on a terminal, tsv in a pipe."
+        ),
+    ] = "auto",
+    matches: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Draw the cosines of all slots as a .png, matched pairs framed; with --image of"
+            " one image's two views.",
+        ),
+    ] = None,
+    image: Annotated[
+        int | None, typer.Option(metavar="I", help="The image that --matches draws, from 0.")
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(metavar="auto|cpu|cuda[:N]|mps|xpu", help="Where to compute; auto is cpu."),
+    ] = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory to take, like 512MB: by default a quarter of what is available.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")
+    ] = False,
+    debug: Annotated[  # noqa: ARG001 - read by console.run, which meets usage errors too
+        bool, typer.Option("--debug", help="Show a traceback when something fails.")
+    ] = False,
+) -> int:
+    """Evaluate a slot-matching loss on saved features, [2B, S, C] by default.
+
+    Slots of an image's two views are matched one to one so that the sum of their cosines is
+    largest. One line is printed for each file: a run's checkpoints give a curve. For the
+    contrastive losses two references stand beside the loss: what it is if all slots are one
+    (collapsed), and if matches are identical and all others orthogonal.
+
+    \b
+    Exit codes:
+      0  all files were scored
+      2  bad input; with several files the others are still scored
+      3  a fault of the program or the machine
+
+    \b
+    Examples:
+      patchsim loss run/step-*.safetensors | cut -f1,5
+      patchsim loss feats.pt --loss contrastive --temperature 0.1
+      patchsim loss feats.npz --matches matches.png --image 0
+    """
+    check_format(format)
+    paths = _paths(features, f, p)
+    # After the flags: torch takes a while to import.
+    from patchsim import budget, devices, files, scoring
+
+    name = devices.check_name(device)
+    large = loss == "small-to-large"
+    request = scoring.Request(
+        loss=loss,
+        f_keys=(f_key or ("f_large" if large else "f"),),
+        p_keys=(p_key or ("p_small" if large else "p"),),
+        keys=(key,) if key else ("slots", "p"),
+        layout=layout.upper(),
+        reduction=reduction,
+        temperature=temperature,
+        device="cpu" if name == "auto" else devices.require(name),
+        memory=budget.default() if memory is None else budget.parse(memory),
+    )
+    if matches is not None:
+        if len(paths) > 1 or large:
+            raise InputError("--matches draws one file of paired views; give one, and such a loss")
+        files.check_target(matches, ".png", paths[0])
+    elif image is not None:
+        raise InputError("--image says what --matches draws; give --matches too")
+
+    form = console.resolved_format(format)
+    printer = _Printer(form, request)
+    code = FOUND
+    for group in paths:
+        try:
+            scored = scoring.score(group, request)
+        except PatchsimError as error:
+            if len(paths) == 1:
+                raise
+            console.say(str(error))
+            code = max(code, error.exit_code)
+            continue
+        printer.add(scored)
+        if matches is not None:
+            drawn = scoring.draw_matches(group, request, scored, image, matches)
+            if not quiet:
+                console.say(f"matches {matches}: {drawn}")
+    printer.finish(several=len(paths) > 1)
+    return code
+
+
+def _paths(features: list[str] | None, f: str | None, p: str | None) -> list[list[Path]]:
+    """What to score, each from one file or from a pair."""
+    if (f is None) != (p is None):
+        raise InputError("--f and --p go together; give both, or files of features")
+    if f is not None and p is not None:
+        if features:
+            raise InputError("--f and --p take the place of FEATURES; give one or the other")
+        return [[Path(f), Path(p)]]
+    if not features:
+        raise InputError("there are no features; give files, or --f and --p")
+    return [[Path(one)] for one in features]
+
+
+class _Printer:
+    """Prints what was scored, line by line where the format allows it."""
+
+    def __init__(self, form: str, request: Request) -> None:
+        self._form = form
+        self._request = request
+        self._rows: list[tuple[Any, ...]] = []
+        self._objects: list[dict[str, Any]] = []
+        self._slots = request.reduction == "none"
+        if not self._slots:
+            self._columns: tuple[str, ...] = ("file", *_FILE_COLUMNS)
+        elif request.loss == "small-to-large":
+            self._columns = ("file", *_CROP_COLUMNS)
+        else:
+            self._columns = ("file", *_SLOT_COLUMNS)
+        self._started = False
+
+    def add(self, scored: Scored) -> None:
+        if self._form == "json":
+            self._objects.append(_document(scored, self._request))
+            return
+        rows = _rows(scored) if self._slots else [_file_row(scored)]
+        if self._form == "table":
+            self._rows += rows
+            return
+        lines = LINES[self._form](self._columns, rows)
+        if self._started and self._form != "jsonl":
+            next(lines)  # the header, once for all files
+        self._started = True
+        console.print_lines(lines)
+
+    def finish(self, *, several: bool) -> None:
+        if self._form == "json" and (several or self._objects):
+            found = self._objects if several else self._objects[0]
+            console.print_lines([json.dumps(found, indent=2)])
+        elif self._form == "table":
+            # The file's name goes last, as the only text.
+            shown = [(*map(_shown, row[1:]), row[0]) for row in self._rows]
+            console.print_table((*self._columns[1:], "file"), shown)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
+
+
+def _file_row(scored: Scored) -> tuple[Any, ...]:
+    return (
+        scored.file,
+        scored.images,
+        scored.slots,
+        scored.channels,
+        scored.loss,
+        scored.matched_cosine,
+        scored.collapsed,
+        scored.orthogonal,
+        scored.share,
+    )
+
+
+def _rows(scored: Scored) -> list[tuple[Any, ...]]:
+    """A row a slot, or for small-to-large a pair of crops."""
+    if scored.matches is None:
+        return [
+            (scored.file, image, small, large, loss)
+            for image, crops in enumerate(scored.losses.tolist())
+            for small, losses in enumerate(crops)
+            for large, loss in enumerate(losses)
+        ]
+    partners = [scored.matches.tolist(), scored.matches.argsort(-1).tolist()]
+    losses = scored.losses.view(2, scored.images, scored.slots).tolist()
+    return [
+        (scored.file, view, image, slot, partners[view][image][slot], losses[view][image][slot])
+        for view in (0, 1)
+        for image in range(scored.images)
+        for slot in range(scored.slots)
+    ]
+
+
+def _document(scored: Scored, request: Request) -> dict[str, Any]:
+    """The JSON object of a file."""
+    contrastive = request.loss.startswith("contrastive")
+    document = {
+        "file": scored.file,
+        "loss": scored.losses.tolist() if scored.loss is None else scored.loss,
+        "reduction": request.reduction,
+        "B": scored.images,
+        "S": scored.slots,
+        "C": scored.channels,
+        "kind": request.loss,
+        "temperature": request.temperature if contrastive else None,
+        "matched_cosine": scored.matched_cosine,
+        "bounds": None if contrastive else [0.0, 1.0],
+        "references": {"collapsed": scored.collapsed, "orthogonal": scored.orthogonal}
+        if contrastive
+        else None,
+        "share": scored.share,
+        "device": request.device,
+    }
+    if scored.loss is None and scored.matches is not None:
+        document["matches"] = scored.matches.tolist()
+    return document

@@ -1,0 +1,271 @@
+"""Safe reading of feature files, which come from strangers: tensors alone, never code.
+
+Every file is checked before its contents are read: what it says it holds must be there, must be
+plain floating-point tensors, and must fit the memory where it cannot be read piece by piece.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import budget
+from patchsim.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".npz", ".npy")
+
+# Of the formats' own names for the types that can be scored.
+_NUMPY_FLOATS = ("float16", "float32", "float64")
+_SAFETENSORS_FLOATS = ("F16", "BF16", "F32", "F64")
+
+# What unpickling a file's structure may take; a structure of tensors is far smaller.
+_LARGEST_PICKLE = 16_000_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file, which can be read in runs of its first dimension.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    itemsize : int
+        Bytes of a value.
+    read : (start, stop) -> Tensor
+        Rows [start, stop), on the CPU.
+    problem : str or None
+        Why it cannot be scored.
+    """
+
+    shape: tuple[int, ...]
+    itemsize: int
+    read: Callable[[int, int], Tensor]
+    problem: str | None = None
+
+
+@contextmanager
+def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
+    """The tensors of a file by their keys; a .npy has the one key ``""``.
+
+    Parameters
+    ----------
+    path : Path
+        .safetensors, .pt or .pth (unpickled with ``weights_only=True``), .npz or .npy (without
+        pickles).
+    memory : int
+        Bytes that may be taken by files which must be read whole: .npz, and .pt of the format
+        before torch 1.6.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, would run code, or does not fit.
+    """
+    readers = {
+        ".safetensors": _safetensors,
+        ".pt": _torch,
+        ".pth": _torch,
+        ".npz": _npz,
+        ".npy": _npy,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path} is none of {', '.join(SUFFIXES)}; save the features as one")
+    with ExitStack() as stack:
+        try:
+            # Opened once by hand: the libraries' own messages differ.
+            with path.open("rb") as file:
+                if not file.read(1):
+                    raise InputError(f"{path} is empty (0 bytes)")
+            found = reader(path, memory, stack)
+        except InputError:
+            raise
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist") from None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder; give a file of features") from None
+        except PermissionError:
+            raise InputError(f"{path} may not be read (permission denied)") from None
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{path} is refused: it holds more than plain tensors and could run code;"
+                " save a dict of tensors, best as .safetensors"
+            ) from error
+        except Exception as error:
+            # Each library has its own exceptions for damage; what they say is worth a line.
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(f"{path} is damaged or cut short: {said}") from error
+        yield found
+
+
+def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> Stored:
+    """The tensor of the first key that is there.
+
+    Raises
+    ------
+    InputError
+        If none is, or it cannot be scored.
+    """
+    for key in keys:
+        if key in tensors:
+            if tensors[key].problem:
+                raise InputError(f"{path}: {key!r} {tensors[key].problem}")
+            return tensors[key]
+    wanted = " or ".join(map(repr, keys))
+    have = ", ".join(map(repr, list(tensors)[:20])) or "nothing"
+    raise InputError(
+        f"{path} has no {wanted}; it has {have}. Name them with --f-key, --p-key or --key"
+    )
+
+
+def _safetensors(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
+    from safetensors import safe_open
+
+    file = stack.enter_context(safe_open(path, framework="pt", device="cpu"))
+
+    def stored(key: str) -> Stored:
+        part = file.get_slice(key)
+        kind = part.get_dtype()
+        problem = None if kind in _SAFETENSORS_FLOATS else f"is {kind}, not floating point"
+        size = {"F64": 8, "F32": 4}.get(kind, 2)
+        return Stored(tuple(part.get_shape()), size, lambda a, b: part[a:b], problem)
+
+    return {key: stored(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
+    import torch
+
+    size = path.stat().st_size
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+            raise InputError(f"{path} is compressed inside, which torch.save never does")
+        if sum(m.file_size for m in members) > size:
+            raise InputError(f"{path} says that it holds more than its {size:,} bytes")
+        pickled = max((m.file_size for m in members if m.filename.endswith(".pkl")), default=0)
+        if pickled > _LARGEST_PICKLE:
+            raise InputError(f"{path} has a pickle of {pickled:,} bytes; save a dict of tensors")
+    elif size > memory:
+        raise InputError(
+            f"{path} has the format before torch 1.6, which is read whole: {budget.text(size)},"
+            f" but memory is {budget.text(memory)}; save it anew, or allow more with --memory"
+        )
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
+        )
+
+    def stored(value: Any) -> Stored:
+        problem = _tensor_problem(value)
+        if problem:
+            return Stored((), 0, _unreadable, problem)
+        plain = value.detach()
+        return Stored(tuple(plain.shape), plain.itemsize, lambda a, b: plain[a:b])
+
+    return {str(key): stored(value) for key, value in content.items()}
+
+
+def _tensor_problem(value: Any) -> str | None:
+    """Why a value is not a plain floating-point tensor with all its values in the file."""
+    import torch
+
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return f"is a {type(value).__name__}, not a tensor"
+    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+        return f"is a {value.layout} tensor on {value.device}, not a plain one"
+    if not value.is_floating_point():
+        return f"is {value.dtype}, not floating point"
+    held = value.untyped_storage().nbytes()
+    if value.numel() * value.itemsize > held:
+        return f"says {list(value.shape)} but holds {held} bytes; save it with .contiguous()"
+    return None
+
+
+def _unreadable(_start: int, _stop: int) -> Tensor:
+    raise AssertionError("what has a problem is not read")
+
+
+def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    found = {}
+    for member in archive.infolist():
+        with archive.open(member) as file:
+            shape, dtype, header = _npy_header(file)
+        needed = dtype.itemsize * int(np.prod(shape, dtype=object))
+        if dtype.hasobject:
+            problem: str | None = "holds Python objects, which are not read"
+        elif needed != member.file_size - header:
+            problem = f"says {list(shape)} of {dtype}, {needed:,} bytes, but holds" + (
+                f" {member.file_size - header:,}"
+            )
+        elif needed > memory:
+            problem = (
+                f"takes {budget.text(needed)} read whole, but memory is {budget.text(memory)};"
+                " save it as .safetensors, or allow more with --memory"
+            )
+        else:
+            problem = _numpy_problem(dtype)
+        key = member.filename.removesuffix(".npy")
+        found[key] = Stored(shape, dtype.itemsize, _npz_rows(archive, member), problem)
+    return found
+
+
+def _npz_rows(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[int, int], Tensor]:
+    whole: list[NDArray[Any]] = []  # read at the first use, once
+
+    def rows(start: int, stop: int) -> Tensor:
+        if not whole:
+            with archive.open(member) as file:
+                whole.append(np.lib.format.read_array(file, allow_pickle=False))
+        return _as_tensor(whole[0][start:stop])
+
+    return rows
+
+
+def _npy(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
+    with path.open("rb") as file:
+        _npy_header(file)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    problem = _numpy_problem(array.dtype)
+    return {"": Stored(array.shape, array.itemsize, lambda a, b: _as_tensor(array[a:b]), problem)}
+
+
+def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape, type and the header's length of a .npy stream."""
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f".npy version {version} is unknown")
+    shape, _, dtype = read(file)
+    return shape, dtype, file.tell()
+
+
+def _numpy_problem(dtype: np.dtype[Any]) -> str | None:
+    return (
+        None if dtype.name in _NUMPY_FLOATS else f"is {dtype}, not floating point of 16 to 64 bits"
+    )
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    import torch
+
+    # A copy in this machine's byte order; torch takes no read-only arrays.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))

@@ -1,0 +1,364 @@
+"""Losses between matched slots of two views: similarity, contrastive, small to large crops.
+
+Features are [2B, S, C]: B images in two views of S slots each, first the B first views, then the B
+second views, so that image i is seen in rows i and i + B. `stack_views` makes them of [B, 2, S, C].
+
+All functions compute where the tensors are, in float32 or, for float64 features, float64; float16
+and bfloat16 are widened. A vector of zeros has cosine 0 with everything, and gradient 0.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from patchsim.errors import InputError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+    Reduction = Literal["mean", "sum", "none"]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+# Cosines of the all-pairs loss that exist at once: 16 MiB of float32.
+_BLOCK = 1 << 22
+
+
+def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Half the cosine distance between projected slots and their matches in the other view.
+
+    Slots of the two views of an image are matched by `match_slots` on `f`. For slot s of image i
+    matched with slot t of image i + B the losses are ``(1 - cos(p[i, s], f[i+B, t])) / 2`` and
+    ``(1 - cos(p[i+B, t], f[i, s])) / 2``. Each lies from 0 (same direction) to 1 (opposite).
+
+    Parameters
+    ----------
+    f : Tensor [2B, S, C]
+        Features before the projection; no gradient flows into them.
+    p : Tensor [2B, S, C]
+        Features after the projection.
+    reduction : {"mean", "sum", "none"}
+        ``"sum"`` is the sum over all 2BS slots, that is 2BS times the mean. A public
+        implementation of this loss returns (1 - the sum of the cosines) / 2 there instead.
+
+    Returns
+    -------
+    Tensor
+        A scalar, or for ``"none"`` [2BS] in the order of ``p.reshape(2*B*S, C)``.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes or dtypes that do not fit, values of `f` that are not finite,
+        unknown reduction.
+
+    Examples
+    --------
+    >>> import torch, patchsim
+    >>> f = torch.eye(3).repeat(2, 1, 1)  # one image, the same three slots in both views
+    >>> patchsim.matching_similarity_loss_per_img(f, -f)
+    tensor(1.)
+    """
+    _check_pairs(f, "f")
+    _check_pairs(p, "p")
+    if f.shape != p.shape:
+        raise InputError(f"f is {list(f.shape)} and p {list(p.shape)}; give both one shape")
+    check_reduction(reduction)
+    with _full_precision(f):
+        features, projected = unit_vectors(f.detach()), unit_vectors(p)
+        partners = _other_view(features, _matches(features))
+        losses = (1 - (projected * partners).sum(-1)) / 2
+    return _reduced(losses.flatten(), reduction)
+
+
+def matching_contrastive_loss(
+    slots: Tensor, temperature: float = 1.0, reduction: Reduction = "mean"
+) -> Tensor:
+    """Cross-entropy of finding a slot's match among all other slots of the batch.
+
+    The similarities are cosine / temperature. A slot's match in the other view is the positive,
+    the other 2BS - 2 slots are negatives; the slot itself is left out. See `collapsed` and
+    `orthogonal` for values to compare with. Memory grows with 2BS, not with its square.
+
+    Parameters
+    ----------
+    slots : Tensor [2B, S, C]
+        Gradients flow into slots, matches and negatives alike, not into the matching.
+    temperature : float
+        Above 0.
+    reduction : {"mean", "sum", "none"}
+
+    Returns
+    -------
+    Tensor
+        A scalar, or for ``"none"`` [2BS] in the order of ``slots.reshape(2*B*S, C)``.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
+    """
+    return _contrastive(slots, temperature, reduction, per_img=False)
+
+
+def matching_contrastive_loss_per_img(
+    slots: Tensor, temperature: float = 1.0, reduction: Reduction = "mean"
+) -> Tensor:
+    """Cross-entropy of finding a slot's match among the slots of the same image's two views.
+
+    As `matching_contrastive_loss` with the 2S - 2 negatives of the same image.
+    """
+    return _contrastive(slots, temperature, reduction, per_img=True)
+
+
+def matching_similarity_loss_small_to_large(
+    f_large: Tensor, p_small: Tensor, reduction: Reduction = "mean"
+) -> tuple[Tensor, Tensor]:
+    """Half the cosine distance between slots of small crops and their counterparts in large ones.
+
+    For each pair of a small and a large crop of an image, a small and a large slot count if each
+    is the other's nearest by cosine (of equals the first). The loss of the pair of crops is the
+    mean of (1 - cosine) / 2 over these reciprocal slots, from 0 to 1.
+
+    Parameters
+    ----------
+    f_large : Tensor [B, A, L, C]
+        Features of A large crops with L slots; no gradient flows into them.
+    p_small : Tensor [B, a, S, C]
+        Projected features of a small crops with S slots.
+    reduction : {"mean", "sum", "none"}
+        Over the pairs of crops that have reciprocal slots.
+
+    Returns
+    -------
+    loss : Tensor
+        A scalar, 0 if no pair has reciprocal slots; for ``"none"`` [B, a, A], NaN where a pair
+        has none.
+    share : Tensor
+        A scalar, the share of small slots that are reciprocal, over all pairs of crops.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes, dtypes or reduction that cannot be used. Values that are not finite
+        give a loss that is not.
+    """
+    import torch
+
+    _check_crops(f_large, p_small)
+    check_reduction(reduction)
+    with _full_precision(p_small):
+        large, small = unit_vectors(f_large.detach()), unit_vectors(p_small)
+        cosines = torch.einsum("basc,bAlc->baAsl", small, large)  # [B, a, A, S, L]
+        nearest = cosines.detach()
+        to_large = nearest.argmax(-1)  # [B, a, A, S]
+        back = nearest.argmax(-2).gather(-1, to_large)  # the small slot nearest to that
+        reciprocal = back == torch.arange(back.shape[-1], device=back.device)
+        losses = (1 - cosines.gather(-1, to_large[..., None])[..., 0]) / 2
+        count = reciprocal.sum(-1)  # [B, a, A]
+        pairs = losses.where(reciprocal, 0).sum(-1) / count.clamp(min=1)
+    share = reciprocal.to(pairs.dtype).mean()
+    if reduction == "none":
+        return pairs.where(count > 0, math.nan), share
+    total = pairs.sum()
+    return (total if reduction == "sum" else total / (count > 0).sum().clamp(min=1)), share
+
+
+def match_slots(f: Tensor) -> Tensor:
+    """Match the slots of each image's two views so that the sum of cosines is largest.
+
+    Parameters
+    ----------
+    f : Tensor [2B, S, C]
+
+    Returns
+    -------
+    Tensor [B, S], int64
+        For slot s of image i in the first view, the slot of the second; on the device of `f`.
+        Linear assignment by `scipy.optimize.linear_sum_assignment`; deterministic.
+
+    Raises
+    ------
+    InputError
+        A ValueError: a shape, dtype or value that cannot be matched.
+
+    Examples
+    --------
+    >>> import torch, patchsim
+    >>> view = torch.eye(3)
+    >>> patchsim.match_slots(torch.stack([view, view[[2, 0, 1]]]))
+    tensor([[1, 2, 0]])
+    """
+    _check_pairs(f, "f")
+    with _full_precision(f):
+        return _matches(unit_vectors(f.detach()))
+
+
+def matched_cosines(f: Tensor, matches: Tensor) -> Tensor:
+    """Cosines of the matched slots, [B, S], for `matches` as from `match_slots`."""
+    with _full_precision(f):
+        first, second = unit_vectors(f.detach()).chunk(2)
+        return (first * _taken(second, matches)).sum(-1)
+
+
+def stack_views(features: Tensor) -> Tensor:
+    """[2B, S, C] from [B, 2, S, C]: first all ``features[:, 0]``, then all ``features[:, 1]``."""
+    if features.ndim != 4 or features.shape[1] != 2:
+        raise InputError(f"features {list(features.shape)} are not [B, 2, S, C]")
+    return features.transpose(0, 1).flatten(0, 1)
+
+
+def collapsed(negatives: int) -> float:
+    """The contrastive loss where all slots are one: log(1 + negatives).
+
+    A reference, not a bound. `negatives` is 2BS - 2, or 2S - 2 per image.
+    """
+    return math.log1p(negatives)
+
+
+def orthogonal(negatives: int, temperature: float = 1.0) -> float:
+    """The contrastive loss where matches are identical and all others orthogonal.
+
+    log(exp(1/t) + negatives) - 1/t. A reference, not a bound. `negatives` as for `collapsed`.
+    """
+    return math.log1p(negatives * math.exp(-1 / temperature))
+
+
+def _contrastive(
+    slots: Tensor, temperature: float, reduction: Reduction, *, per_img: bool
+) -> Tensor:
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    _check_pairs(slots, "slots")
+    check_reduction(reduction)
+    check_temperature(temperature)
+    with _full_precision(slots):
+        units = unit_vectors(slots)
+        partners = _other_view(units, _matches(units.detach()))
+        positives = (units * partners).sum(-1).flatten() / temperature
+        if per_img:
+            # [B, 2S, C]: the two views of an image are one set.
+            sets = torch.cat(units.chunk(2), dim=1)
+            rest = _log_sum_exp_of_others(sets, sets, 0, temperature)
+            rest = torch.cat(rest.chunk(2, dim=1)).flatten()
+        else:
+            rows = units.flatten(0, 1)
+            step = max(1, _BLOCK // len(rows))
+            # Checkpointed, so that the backward pass makes each block of cosines anew.
+            block = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+            parts = [
+                block(_log_sum_exp_of_others, rows[top : top + step], rows, top, temperature)
+                for top in range(0, len(rows), step)
+            ]
+            rest = torch.cat(parts)
+    return _reduced(rest - positives, reduction)
+
+
+def _log_sum_exp_of_others(some: Tensor, every: Tensor, top: int, temperature: float) -> Tensor:
+    """Over cosine / temperature of each of `some`, rows top... of `every`, with all others."""
+    logits = some @ every.mT / temperature
+    logits.diagonal(top, -2, -1).fill_(-math.inf)
+    return logits.logsumexp(-1)
+
+
+def _matches(units: Tensor) -> Tensor:
+    """[B, S] as `match_slots`, from detached unit vectors [2B, S, C]."""
+    import torch
+    from scipy.optimize import linear_sum_assignment
+
+    first, second = units.chunk(2)
+    # One transfer for the whole batch.
+    cosines = (first @ second.mT).cpu().numpy()
+    try:
+        columns = [linear_sum_assignment(one, maximize=True)[1] for one in cosines]
+    except ValueError:
+        bad = (~units.isfinite()).any(-1).nonzero()[0].tolist()
+        raise InputError(
+            f"features of view {bad[0]}, slot {bad[1]} are not finite; they cannot be matched"
+        ) from None
+    return torch.stack([torch.from_numpy(one) for one in columns]).to(units.device)
+
+
+def _other_view(units: Tensor, matches: Tensor) -> Tensor:
+    """For each slot of [2B, S, C] its match in the other view."""
+    import torch
+
+    first, second = units.chunk(2)
+    return torch.cat([_taken(second, matches), _taken(first, matches.argsort(-1))])
+
+
+def _taken(units: Tensor, slots: Tensor) -> Tensor:
+    """units[b, slots[b, s]] for [B, S, C] and [B, S]."""
+    return units.gather(1, slots[..., None].expand(-1, -1, units.shape[-1]))
+
+
+def unit_vectors(vectors: Tensor) -> Tensor:
+    """Vectors along the last dimension brought to length 1; zeros stay zeros, without gradient."""
+    import torch
+
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    # The direction does not change with the scale, so the scale needs no gradient; it keeps the
+    # squares from overflow and underflow.
+    largest = wide.detach().abs().amax(-1, keepdim=True)
+    some = largest > 0
+    scaled = wide / largest.where(some, 1)
+    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True).where(some, 1)
+    units: Tensor = scaled / length
+    return units.where(some | largest.isnan(), 0)
+
+
+def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """Keep autocast from computing cosines in half precision."""
+    import torch
+
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.mean()
+
+
+def check_temperature(temperature: float) -> None:
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise InputError(f"temperature {temperature} is not possible; give a number above 0")
+
+
+def check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise InputError(f"reduction {reduction!r} is unknown; there are {', '.join(REDUCTIONS)}")
+
+
+def _check_pairs(features: Tensor, name: str) -> None:
+    shape = list(features.shape)
+    if features.ndim != 3:
+        raise InputError(f"{name} is {shape}; give [2B, S, C], two views of B images")
+    if shape[0] % 2:
+        raise InputError(f"{name} is {shape}; the first dimension holds two views, so it is even")
+    _check_content(features, name)
+
+
+def _check_crops(f_large: Tensor, p_small: Tensor) -> None:
+    for name, tensor in (("f_large", f_large), ("p_small", p_small)):
+        if tensor.ndim != 4:
+            raise InputError(f"{name} is {list(tensor.shape)}; give [B, crops, slots, C]")
+        _check_content(tensor, name)
+    large, small = f_large.shape, p_small.shape
+    if (large[0], large[3]) != (small[0], small[3]):
+        raise InputError(
+            f"f_large is {list(large)} and p_small {list(small)};"
+            " give both the same B (first) and C (last)"
+        )
+
+
+def _check_content(features: Tensor, name: str) -> None:
+    if 0 in features.shape:
+        raise InputError(f"{name} is {list(features.shape)}; there is nothing in it")
+    if not features.is_floating_point():
+        raise InputError(f"{name} is {features.dtype}; give floating-point features")
