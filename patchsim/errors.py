@@ -18,6 +18,14 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
+def shown(name: object) -> str:
+    """A name as messages and tables show it: on one line, without control characters."""
+    return "".join(
+        char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
+        for char in str(name)
+    )
+
+
 class PatchsimError(Exception):
     """Any error that patchsim raises on purpose; `exit_code` is what the command ends with."""
 

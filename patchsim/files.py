@@ -8,11 +8,11 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from patchsim.errors import InputError, OutputError
+from patchsim.errors import InputError, OutputError, shown
 
 # These name the process's own streams, even where they lead to a regular file.
 _OWN_STREAM = re.compile(r"/dev/(?:stdout|stderr|fd/(?P<fd>\d+))|/proc/self/fd/(?P<proc>\d+)")
@@ -32,16 +32,22 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
         return
     real = Path(os.path.realpath(target))
     if real.is_dir():
-        raise InputError(f"output {target} is a folder; give the path of a file")
+        raise InputError(f"output {shown(target)} is a folder; give the path of a file")
     if target.suffix and target.suffix.lower() != suffix:
-        raise InputError(f"output {target} would be written as {suffix}; end its name in {suffix}")
+        raise InputError(
+            f"output {shown(target)} would be written as {suffix}; end its name in {suffix}"
+        )
     if not real.parent.is_dir():
-        raise InputError(f"output folder {real.parent} does not exist; create it or choose another")
+        raise InputError(
+            f"output folder {shown(real.parent)} does not exist; create it or choose another"
+        )
     if not os.access(real.parent, os.W_OK | os.X_OK):
-        raise InputError(f"output folder {real.parent} is not writable; choose another")
+        raise InputError(f"output folder {shown(real.parent)} is not writable; choose another")
     for source in inputs:
         if real.exists() and source.exists() and real.samefile(source):
-            raise InputError(f"output {target} would overwrite the input {source}; rename one")
+            raise InputError(
+                f"output {shown(target)} would overwrite the input {shown(source)}; rename one"
+            )
 
 
 def check_distinct(paths: Sequence[str]) -> None:
@@ -58,7 +64,9 @@ def check_distinct(paths: Sequence[str]) -> None:
             continue
         real = os.path.realpath(path)
         if real in seen:
-            raise InputError(f"outputs {seen[real]} and {path} are one file; give two names")
+            raise InputError(
+                f"outputs {shown(seen[real])} and {shown(path)} are one file; give two names"
+            )
         seen[real] = path
 
 
@@ -74,13 +82,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(path)
     try:
         if _directly(target):
-            with _direct(target) as file:
-                yield file
+            with suppress(BrokenPipeError), _direct(target) as file:
+                yield file  # a reader may leave early
         else:
             with _replacing(Path(os.path.realpath(target))) as file:
                 yield file
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {reason(error)}") from error
+        raise OutputError(f"cannot write {shown(target)}: {reason(error)}") from error
 
 
 def reason(error: OSError) -> str:
@@ -118,7 +126,7 @@ def _direct(target: Path) -> BinaryIO:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".patchsim-{secrets.token_hex(6)}.tmp")
     # os.open applies the umask, which tempfile does not.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:

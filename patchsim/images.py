@@ -1,13 +1,13 @@
-"""Opening pictures: formats, orientation, colour, alpha, bit depth, one range for all."""
+"""Opening pictures: files, formats, orientation, alpha, bit depth."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
 import threading
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from patchsim import budget
-from patchsim.errors import InputError
-from patchsim.metrics import INTEGER_RANGE, Pixels, check_range
+from patchsim.errors import InputError, shown
+from patchsim.metrics import INTEGER_RANGE, Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,14 +28,29 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 _FORMATS_TEXT = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM"
+_MAGIC = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "BigTIFF",
+    b"MM\0+": "BigTIFF",
+}
 
 # Pillow's own limit against files that are small on disk and huge in memory.
 DEFAULT_MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS or 89_478_485
 
-# Pillow holds up to four bytes a pixel, twice while it turns or converts.
-_PILLOW_BYTES = 8
+# Bytes a pixel: of Pillow's picture, beside it while some formats are decoded (whole frames are
+# copied), and of the array that is kept.
+_PILLOW_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+_DECODER_BYTES = {"WEBP": 16, "GIF": 8}
+_KEPT_BYTES = {"1": 1, "L": 1, "LA": 1, "La": 1, "I": 8, "F": 4}
+_STRIP = 256  # rows converted at a time
 
-_TIFF_BITS_PER_SAMPLE = 258
+_TURNS: dict[int, tuple[bool, int]] = {  # EXIF orientation -> mirrored first, quarter turns left
+    2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3),
+    8: (False, 1),
+}  # fmt: skip
 
 _limit_lock = threading.Lock()
 
@@ -69,6 +84,11 @@ class Picture:
         return Path(self.name).stem if self.file else self.name
 
 
+def is_stdin(source: Source) -> bool:
+    """True for the path ``-``."""
+    return isinstance(source, str | os.PathLike) and os.fspath(source) == "-"
+
+
 def open_picture(
     source: Source, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, memory: int | None = None
 ) -> Picture:
@@ -77,7 +97,8 @@ def open_picture(
     Parameters
     ----------
     source : path, PIL image, or array [H, W] or [H, W, C]
-        Arrays are uint8, uint16 or floating point. The path ``-`` reads standard input.
+        Arrays are of numbers. The path ``-`` reads standard input. Of a file the first frame is
+        taken, of a PIL image the current one.
     name : str
         What to call a picture that is not a file.
     max_pixels : int
@@ -94,63 +115,80 @@ def open_picture(
     if isinstance(source, np.ndarray):
         return Picture(name, _checked_array(source, name))
     if isinstance(source, Image.Image):
-        return _decode(source, Picture(getattr(source, "filename", "") or name, _NOTHING), memory)
+        path = Path(getattr(source, "filename", "") or "")
+        known = path.name != "" and path.exists()
+        blank = Picture(str(path) if known else name, _NOTHING, path if known else None)
+        with _reading(blank.name):
+            return _decode(source, blank, memory)
     if not isinstance(source, str | os.PathLike):
         raise InputError(
             f"{name} is a {type(source).__name__}; give a path, a PIL image or a NumPy array"
         )
     label = os.fspath(source)
-    blank = Picture(label, _NOTHING, None if label == "-" else Path(label))
-    with (
-        _reading(label),
-        _without_pillow_limit(),
-        _stream(label) as stream,
-        Image.open(stream, formats=FORMATS) as image,
-    ):
-        _check_size(image, label, max_pixels)
-        return _decode(image, blank, memory)
+    if not label:
+        raise InputError("the name of a picture is empty; give a path")
+    # An output must not overwrite the file that standard input comes from, either.
+    file = Path("/dev/stdin") if is_stdin(source) else Path(label)
+    with _reading(label), _stream(label, memory) as stream, _opened(stream) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise InputError(
+                f"{shown(label)} has {width}x{height} = {width * height:,} pixels, more than"
+                f" {max_pixels:,};\nif you trust it, allow them with"
+                f" --max-pixels {width * height} (max_pixels=)"
+            )
+        notices: tuple[str, ...] = ()
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            notices = (f"{shown(label)} has {frames} frames; the first is used",)
+            image.seek(0)
+        return _decode(image, Picture(label, _NOTHING, file, notices), memory)
 
 
 _NOTHING: Pixels = np.empty((0, 0, 0), dtype=np.uint8)
 
 
 @contextmanager
-def _stream(label: str) -> Iterator[BinaryIO]:
+def _stream(label: str, memory: int | None) -> Iterator[BinaryIO]:
     """The file's bytes, seekable; pipes are read to their end first."""
     if label == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("the picture '-' is read from standard input; pipe one in")
-        yield _slurp(sys.stdin.buffer, label)
+        yield _slurp(sys.stdin.buffer, label, memory)
         return
     with Path(label).open("rb") as file:
-        kind = os.fstat(file.fileno()).st_mode
-        if stat.S_ISREG(kind):
-            if os.fstat(file.fileno()).st_size == 0:
-                raise InputError(f"{label} is empty (0 bytes)")
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            if status.st_size == 0:
+                raise InputError(f"{shown(label)} is empty (0 bytes)")
             yield file
-        elif stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
-            yield _slurp(file, label)
+        elif stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+            yield _slurp(file, label, memory)
         else:
-            raise InputError(f"{label} is neither a file nor a pipe")
+            raise InputError(f"{shown(label)} is neither a file nor a pipe")
 
 
-def _slurp(pipe: BinaryIO, label: str) -> BytesIO:
-    content = BytesIO(pipe.read())
-    if not content.getbuffer().nbytes:
-        where = "standard input" if label == "-" else label
-        raise InputError(f"{where} is empty (0 bytes)")
-    return content
+def _slurp(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
+    content = pipe.read() if memory is None else pipe.read(memory + 1)
+    if not content:
+        raise InputError(f"{_where(label)} is empty (0 bytes)")
+    if memory is not None and len(content) > memory:
+        raise InputError(
+            f"{_where(label)} goes on after {budget.text(memory)}; allow more with --memory"
+        )
+    return BytesIO(content)
+
+
+def _where(label: str) -> str:
+    return "standard input" if label == "-" else shown(label)
 
 
 @contextmanager
 def _reading(label: str) -> Iterator[None]:
     """Turn what opening and decoding raise into messages that name the picture."""
-    where = "standard input" if label == "-" else label
+    where = _where(label)
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of broken metadata; the pixels are what counts here.
-            warnings.simplefilter("ignore", UserWarning)
-            yield
+        yield
     except InputError:
         raise
     except FileNotFoundError:
@@ -158,196 +196,182 @@ def _reading(label: str) -> Iterator[None]:
     except IsADirectoryError:
         raise InputError(f"{where} is a folder; give a picture") from None
     except PermissionError:
-        raise InputError(f"{where} may not be read (permission denied)") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{where} is not a picture that can be read ({_FORMATS_TEXT})") from None
+        # Windows says so of folders.
+        folder = Path(label).is_dir()
+        said = "is a folder; give a picture" if folder else "may not be read (permission denied)"
+        raise InputError(f"{where} {said}") from None
+    except UnidentifiedImageError as error:
+        kind = error.args[-1] if error.args[-1] in _MAGIC.values() else None
+        raise InputError(
+            f"{where} is a {kind} of a kind that cannot be read, or damaged;"
+            " readable are 8-bit pictures, 16-bit grey and float32 grey"
+            if kind
+            else f"{where} is not a picture that can be read ({_FORMATS_TEXT})"
+        ) from None
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, ArithmeticError) as error:
-        # What Pillow's decoders raise on damaged files.
+    except OSError as error:
+        said = (
+            f"is damaged or cut short: {error}"
+            if error.errno is None  # Pillow's
+            else f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
+        )
+        raise InputError(f"{where} {said}") from error
+    except Exception as error:
+        # Damaged files make Pillow's decoders raise nearly anything.
         raise InputError(f"{where} is damaged or cut short: {error}") from error
 
 
 @contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Suspend Pillow's global pixel limit; `_check_size` has the caller's own."""
+def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
+    """A picture whose header is read, whatever its size; the caller has a limit of its own."""
     with _limit_lock:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            yield
+            image = Image.open(stream, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            stream.seek(0)
+            start = stream.read(4)
+            error.args += (next((k for m, k in _MAGIC.items() if start.startswith(m)), ""),)
+            raise
         finally:
             Image.MAX_IMAGE_PIXELS = before
-
-
-def _check_size(image: Image.Image, label: str, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise InputError(
-            f"{label} has {width}x{height} = {width * height:,} pixels, more than {max_pixels:,};"
-            f"\nif you trust it, allow them with --max-pixels {width * height} (max_pixels=)"
-        )
+    with image:
+        yield image
 
 
 def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
-    """Pixels of the first frame, upright, as grey or RGB."""
-    label = blank.name
-    _refuse_lost_depth(image, label)
+    """Pixels of the current frame, upright, as grey or RGB."""
+    label = shown(blank.name)
+    inverted = _check_depth(image, label, blank.file)
     width, height = image.size
-    needed = width * height * (_PILLOW_BYTES + 3)
-    if memory is not None and needed > memory:
+    each = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
+    each += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
+    if memory is not None and width * height * each > memory:
         raise InputError(
-            f"{label} takes {budget.text(needed)} to decode, but memory is"
-            f" {budget.text(memory)}; allow more with --memory"
+            f"{label} takes {budget.text(width * height * each)} to decode, of which"
+            f" {budget.text(memory)} are left; allow more with --memory"
         )
-    notices = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        notices.append(f"{label} has {frames} frames; the first is used")
     file_format = image.format
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    image.load()
     pixels, transparent = _pixels(image, label, file_format)
+    if inverted:
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    mirrored, turns = _TURNS.get(_orientation(image), (False, 0))
+    if mirrored:
+        pixels = pixels[:, ::-1]
+    notices = blank.notices
     if transparent:
-        notices.append(f"{label} has transparent pixels; alpha is ignored")
-    return replace(blank, pixels=pixels, notices=tuple(notices))
+        notices = (*notices, f"{label} has transparent pixels; alpha is ignored")
+    return replace(blank, pixels=np.rot90(pixels, turns), notices=notices)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; what cannot be read says nothing (the pixels may be sound)."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow's parser raises nearly anything on broken EXIF
+        return 1
 
 
 def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pixels, bool]:
-    """[H, W, C] and whether a pixel is not opaque."""
+    """[H, W, C] and whether a pixel is not opaque; converted in strips, so that memory holds."""
     mode = image.mode
-    if mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)[..., None], False
-    if mode == "I":
-        values = np.asarray(image)
-        # A grey PNM of 16 bits comes in 32; nothing else says what range its integers have.
-        kept = np.uint16 if file_format == "PPM" else np.float64
-        return values.astype(kept)[..., None], False
-    if mode == "F":
-        return np.asarray(image, dtype=np.float32)[..., None], False
+    grey = mode in ("1", "L", "LA", "La") and "transparency" not in image.info
     alpha = image.has_transparency_data
-    grey = mode in ("1", "L", "LA", "La")
-    try:
-        if alpha:
-            full = image.convert("LA" if grey and "transparency" not in image.info else "RGBA")
-            transparent = any(full.getchannel("A").histogram()[:255])
-            image = full
-        else:
-            transparent = False
-        plain = image if image.mode in ("L", "RGB") else image.convert("L" if grey else "RGB")
-    except ValueError:
-        raise InputError(f"{label} has the mode {mode}, which cannot be turned into RGB") from None
-    values = np.asarray(plain)
-    return (values[..., None] if values.ndim == 2 else values), transparent
+    dtype: type[np.generic] = np.uint8
+    form: str | None = "LA" if grey else "RGBA"  # to see the alpha
+    if not alpha:
+        form = "L" if grey else "RGB"
+    if mode.startswith("I;16"):
+        dtype, form = np.uint16, None
+    elif mode == "I":
+        # A grey PNM of 16 bits comes in 32; nothing else says what range its integers have.
+        dtype, form = np.uint16 if file_format == "PPM" else np.float64, None
+    elif mode == "F":
+        dtype, form = np.float32, None
+    width, height = image.size
+    channels = 3 if form in ("RGB", "RGBA") else 1
+    pixels = np.empty((height, width, channels), dtype)
+    transparent = False
+    unsigned = mode == "I" and _tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 1
+    for top in range(0, height, _STRIP):
+        strip = image.crop((0, top, width, min(top + _STRIP, height)))
+        if form is not None and strip.mode != form:
+            try:
+                strip = strip.convert(form)
+            except ValueError:
+                raise InputError(
+                    f"{label} has the mode {mode}, which cannot be turned into RGB"
+                ) from None
+        values = np.asarray(strip)
+        if form in ("LA", "RGBA"):
+            transparent = transparent or bool((values[..., -1] < 255).any())
+            values = values[..., :-1]
+        if unsigned and isinstance(image, TiffImagePlugin.TiffImageFile):
+            values = values.view(np.uint32)
+        pixels[top : top + _STRIP] = values if values.ndim == 3 else values[..., None]
+    return pixels, transparent
 
 
-def _refuse_lost_depth(image: Image.Image, label: str) -> None:
-    """Pillow opens 16-bit colour as 8-bit colour without a word; say so and stop."""
+def _tiff_tag(image: Image.Image, tag: int, default: int) -> int:
+    """The largest of a TIFF tag's values; the default for other pictures."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return default
+    return int(np.max(image.tag_v2.get(tag, default)))
+
+
+def _check_depth(image: Image.Image, label: str, file: Path | None) -> bool:
+    """Refuse what Pillow would open with other values; True if grey is stored inverted.
+
+    Pillow opens 16-bit colour as 8-bit colour without a word.
+    """
     bits = 8
-    if image.mode.startswith(("I", "F")):
-        return
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        samples: Any = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, 8)
-        bits = int(np.max(samples))
-    elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM") and image.tile:
-        arguments: Any = image.tile[0].args
-        raw, *rest = (arguments,) if isinstance(arguments, str) else arguments
-        deep = str(raw).endswith(";16B") or any(isinstance(n, int) and n > 255 for n in rest)
-        bits = 16 if deep else 8
-    if bits > 8:
+        bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, 1)
+        signed = _tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 2
+        if bits not in (1, 2, 4, 8, 16, 32) or (signed and bits <= 8):
+            kind = "signed values" if signed else "values"
+            raise InputError(
+                f"{label} has {kind} of {bits} bits, which cannot be read;"
+                " pass a NumPy array from Python"
+            )
+    elif image.mode.startswith(("I", "F")):
+        return False
+    elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM"):
+        if not image.tile and file is not None:  # loaded before it was given: look at the file
+            with Image.open(file) as again:
+                return _check_depth(again, label, None)
+        if image.tile:
+            arguments: Any = image.tile[0].args
+            raw, *rest = (arguments,) if isinstance(arguments, str) else arguments
+            deep = str(raw).endswith(";16B") or any(isinstance(n, int) and n > 255 for n in rest)
+            bits = 16 if deep else 8
+    if bits > 8 and not image.mode.startswith(("I", "F")):
         raise InputError(
-            f"{label} is {image.mode} with {bits} bits a channel, of which only 8 can be read;"
-            "\nconvert it to 8-bit colour or 16-bit grey, or pass a NumPy array from Python"
+            f"{label} is colour (or grey with alpha) of {bits} bits a channel, of which only 8 can"
+            " be read;\nconvert it to 8 bits, or pass a NumPy array from Python"
         )
+    return image.mode.startswith("I;16") and (
+        _tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
+    )
 
 
 def _checked_array(array: NDArray[Any], name: str) -> Pixels:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(f"{name} has the shape {list(array.shape)}; give [H, W] or [H, W, C]")
-    if array.dtype.kind == "f":
-        pixels = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
-    elif array.dtype.name in INTEGER_RANGE:
-        pixels = array.astype(array.dtype.name, copy=False)
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if array.dtype.name in INTEGER_RANGE:
+        pixels = array.astype(array.dtype.name, copy=False)  # in this machine's byte order
+    elif kind == "f":
+        pixels = array.astype(np.float64 if size > 4 else np.float32, copy=False)
+    elif kind == "b":
+        pixels = array.astype(np.uint8) * np.uint8(255)
+    elif kind in "iu" and size <= 4:
+        pixels = array.astype(np.float64)  # as from files: nothing says what range they have
     else:
         raise InputError(
             f"{name} is an array of {array.dtype}; convert it to uint8, uint16 or floating point"
         )
     return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def unify(
-    pictures: Sequence[Picture], data_range: tuple[float, float] | None
-) -> tuple[list[Pixels], float]:
-    """Bring pictures to one number of channels, one type and one range.
-
-    Grey stays grey among grey, otherwise grey becomes RGB. 8 bits beside 16 bits are widened
-    (255 -> 65535), integers beside floats are divided by their range. With a data range all values
-    are taken as they are.
-
-    Parameters
-    ----------
-    pictures : sequence of Picture
-    data_range : (low, high), optional
-
-    Returns
-    -------
-    pixels : list of arrays [H, W, C]
-        Of one dtype.
-    span : float
-        The data range R.
-
-    Raises
-    ------
-    InputError
-        If values lie outside the range, are not finite, or the channels do not fit.
-    """
-    span = check_range(data_range) if data_range else 0.0
-    for picture in pictures:
-        _check_values(picture, data_range)
-    channels = {picture.pixels.shape[2] for picture in pictures}
-    if len(channels - {1}) > 1 or (1 in channels and not channels <= {1, 3}):
-        found = ", ".join(f"{p.name} has {p.pixels.shape[2]}" for p in pictures[:4])
-        raise InputError(f"the pictures differ in channels: {found}; give all the same number")
-    dtype = np.result_type(*(picture.pixels.dtype for picture in pictures))
-    if data_range is None and dtype.kind == "f":
-        # 8- and 16-bit values have a place in float32; only a float64 picture needs more.
-        wide = any(picture.pixels.dtype == np.float64 for picture in pictures)
-        dtype = np.dtype(np.float64 if wide else np.float32)
-    unified = [_as(p.pixels, dtype, max(channels), scale=not data_range) for p in pictures]
-    return unified, span or INTEGER_RANGE.get(dtype.name, 1)
-
-
-def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:
-    values = picture.pixels
-    if data_range is None and values.dtype.kind == "u":
-        return
-    low, high = data_range or (0.0, 1.0)
-    least, most = float(values.min()), float(values.max())  # NaN wins both
-    if not (np.isfinite(least) and np.isfinite(most)):
-        bad = np.argwhere(~np.isfinite(values))[0]
-        raise InputError(
-            f"{picture.name} has a value {values[tuple(bad)]} at x={bad[1]}, y={bad[0]};"
-            " similarity needs finite values (with --data-range LO:HI for their range)"
-        )
-    if least < low or most > high:
-        raise InputError(
-            f"{picture.name} has values from {least:g} to {most:g}, outside {low:g} to {high:g};"
-            "\nname the range of both pictures with --data-range LO:HI (data_range=)"
-        )
-
-
-def _as(pixels: Pixels, dtype: np.dtype[Any], channels: int, *, scale: bool) -> Pixels:
-    name = pixels.dtype.name
-    converted: Pixels
-    if scale and name != dtype.name and name in INTEGER_RANGE:
-        if dtype.kind == "f":
-            converted = pixels.astype(dtype) / dtype.type(INTEGER_RANGE[name])
-        else:
-            converted = pixels.astype(dtype) * dtype.type(
-                INTEGER_RANGE[dtype.name] // INTEGER_RANGE[name]
-            )
-    else:
-        converted = pixels.astype(dtype, copy=False)
-    if converted.shape[2] == channels:
-        return converted
-    return np.repeat(converted, channels, axis=2)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
+import operator
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import budget, devices, files, images, metrics, peaks, plan, render, tiles, walk
+from patchsim import budget, devices, images, metrics, outputs, peaks, plan, tiles, unify, walk
 from patchsim.engines import Problem
-from patchsim.errors import InputError, OutputError
+from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
@@ -22,15 +23,10 @@ from patchsim.report import KernelReport, Match, Report
 if TYPE_CHECKING:
     from patchsim.images import Source
     from patchsim.metrics import Pixels
-
-    PathLike = str | os.PathLike[str]
+    from patchsim.outputs import Outputs, PathLike
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
-
-# What drawing takes beside the map and the picture: a byte a cell, seven bytes a pixel.
-_HEATMAP_BYTES = 1
-_OVERLAY_BYTES = 7
 
 
 def match(
@@ -121,14 +117,14 @@ def match(
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
-    outputs = _Outputs.checked(pictures, map, heatmap, overlay)
-    unified, span = images.unify(pictures, data_range)
+    wanted = outputs.check(pictures, map, heatmap, overlay)
+    unified, span = unify.unify(pictures, data_range)
     del pictures  # the unified pixels replace them
-    plans = _plans(unified, names, span, options, engine, outputs)
+    plans = _plans(unified, names, span, options, engine, wanted)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    scores = _score(plans, unified, span, outputs.keeps_map, observer)
+    scores = _score(plans, unified, span, wanted.keeps_map, observer)
     best = peaks.resolve(
         scores.fields, top=options.top, threshold=options.threshold, overlap=options.overlap
     )
@@ -140,7 +136,7 @@ def match(
         metric=metrics.DEFAULT,
         stride=options.stride,
         device=plans[0].problem.device,
-        kernels=outputs.kernel_reports(plans, names[1:]),
+        kernels=_kernel_reports(plans, names[1:], wanted),
         matches=tuple(_match(peak, unified[1:], names[1:]) for peak in best),
         maps=tuple(scores.maps) if map is not False else (),
         plans=tuple(plans),
@@ -149,7 +145,7 @@ def match(
     )
     try:
         low = data_range[0] if data_range else 0.0
-        outputs.write(report, scores.maps, unified[0], span, low, observer)
+        wanted.write(report, scores.maps, unified[0], span, low, observer)
     except OutputError as error:
         error.report = report
         raise
@@ -181,16 +177,13 @@ class _Options:
         threads: int | None,
         max_pixels: int,
     ) -> _Options:
-        if top is not None and top < 1:
-            raise InputError(f"top {top} asks for no match; give a whole number from 1")
-        if threshold is not None and not -1 <= threshold <= 1:
+        top = None if top is None else _whole(top, "top")
+        threads = devices.cpu_count() if threads is None else _whole(threads, "threads")
+        max_pixels = _whole(max_pixels, "max-pixels")
+        if threshold is not None and not -1 <= _number(threshold, "threshold") <= 1:
             raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1")
-        if not 0 <= overlap <= 1:
+        if not 0 <= _number(overlap, "overlap") <= 1:
             raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads {threads} is no thread; give a whole number from 1")
-        if max_pixels < 1:
-            raise InputError(f"max-pixels {max_pixels} allows no picture; give a number from 1")
         return cls(
             stride=tiles.stride_pair(stride),
             device=devices.check_name(device),
@@ -198,82 +191,27 @@ class _Options:
             threshold=threshold,
             overlap=overlap,
             memory=budget.default() if memory is None else budget.parse(memory),
-            threads=threads or devices.cpu_count(),
+            threads=threads,
             max_pixels=max_pixels,
         )
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    """The files to write; of maps and heatmaps one a kernel."""
+def _whole(value: object, option: str) -> int:
+    """A whole number from 1."""
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"{option} {value!r} is not possible; give a whole number from 1")
+    return count
 
-    maps: list[str]
-    heatmaps: list[str]
-    overlay: str | None
-    keeps_map: bool
 
-    @classmethod
-    def checked(
-        cls,
-        pictures: Sequence[images.Picture],
-        map: bool | PathLike,
-        heatmap: PathLike | None,
-        overlay: PathLike | None,
-    ) -> _Outputs:
-        stems = [picture.stem for picture in pictures[1:]]
-        map_path = None if isinstance(map, bool) else map
-        maps, heatmaps = _per_kernel(map_path, "map", stems), _per_kernel(heatmap, "heatmap", stems)
-        drawn = None if overlay is None else os.fspath(overlay)
-        inputs = [picture.file for picture in pictures if picture.file]
-        for path in maps:
-            files.check_target(path, ".npy", inputs)
-        for path in [*heatmaps, *([drawn] if drawn else [])]:
-            files.check_target(path, ".png", inputs)
-        files.check_distinct([*maps, *heatmaps, *([drawn] if drawn else [])])
-        return cls(maps, heatmaps, drawn, map is not False or heatmap is not None)
-
-    def kernel_reports(self, plans: list[Plan], names: list[str]) -> tuple[KernelReport, ...]:
-        def nth(paths: list[str], number: int) -> str | None:
-            return paths[number] if paths else None
-
-        return tuple(
-            KernelReport(
-                name=name,
-                width=chosen.problem.kernel[1],
-                height=chosen.problem.kernel[0],
-                engine=chosen.engine,
-                tolerance=0.0,
-                heatmap=nth(self.heatmaps, number),
-                map=nth(self.maps, number),
-            )
-            for number, (name, chosen) in enumerate(zip(names, plans, strict=True))
-        )
-
-    def write(
-        self,
-        report: Report,
-        maps: list[NDArray[np.float32]],
-        pixels: Pixels,
-        span: float,
-        low: float,
-        observer: Observer,
-    ) -> None:
-        for path, scores in zip(self.heatmaps, maps, strict=bool(self.heatmaps)):
-            with files.writing(path) as file:
-                least, most = render.heatmap(scores, file)
-            observer.wrote(f"heatmap {path}: scores {least:.6f} (dark) to {most:.6f} (bright)")
-        for path, scores in zip(self.maps, maps, strict=bool(self.maps)):
-            with files.writing(path) as file:
-                # Through a view: on what has a descriptor NumPy seeks, which a pipe cannot.
-                np.lib.format.write_array_header_1_0(
-                    file, np.lib.format.header_data_from_array_1_0(scores)
-                )
-                file.write(scores.data)
-            observer.wrote(f"map {path}: float32, {scores.shape[0]} rows x {scores.shape[1]} cols")
-        if self.overlay:
-            with files.writing(self.overlay) as file:
-                render.overlay(pixels, span, low, report.matches, file)
-            observer.wrote(f"overlay {self.overlay}: {len(report.matches)} boxes")
+def _number(value: object, option: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputError(f"{option} {value!r} is not a number") from None
 
 
 @dataclass
@@ -294,15 +232,21 @@ def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
 
 def _open(image: Source, kernels: list[Source], options: _Options) -> list[images.Picture]:
     """The image, then the kernels."""
-    streams = sum(isinstance(source, str) and source == "-" for source in (image, *kernels))
+    streams = sum(images.is_stdin(source) for source in (image, *kernels))
     if streams > 1:
         raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
     several = len(kernels) > 1
     names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
-    return [
-        images.open_picture(source, name=name, max_pixels=options.max_pixels, memory=options.memory)
-        for name, source in zip(names, (image, *kernels), strict=True)
-    ]
+    opened: list[images.Picture] = []
+    for name, source in zip(names, (image, *kernels), strict=True):
+        # What is already decoded stays.
+        left = options.memory - sum(picture.pixels.nbytes for picture in opened)
+        opened.append(
+            images.open_picture(
+                source, name=name, max_pixels=options.max_pixels, memory=max(0, left)
+            )
+        )
+    return opened
 
 
 def _plans(
@@ -311,15 +255,15 @@ def _plans(
     span: float,
     options: _Options,
     engine: str,
-    outputs: _Outputs,
+    wanted: Outputs,
 ) -> list[Plan]:
     image, *kernels = pixels
     problems = []
     for kernel, name in zip(kernels, names[1:], strict=True):
         if kernel.shape[0] > image.shape[0] or kernel.shape[1] > image.shape[1]:
             raise InputError(
-                f"kernel {name} is {kernel.shape[1]}x{kernel.shape[0]} pixels, larger than the"
-                f" image {names[0]} with {image.shape[1]}x{image.shape[0]};"
+                f"kernel {shown(name)} is {kernel.shape[1]}x{kernel.shape[0]} pixels,"
+                f" larger than the image {shown(names[0])} with {image.shape[1]}x{image.shape[0]};"
                 " give a smaller kernel, or swap the two"
             )
         problems.append(
@@ -327,7 +271,7 @@ def _plans(
                 image=image.shape,
                 kernel=kernel.shape,
                 dtype=image.dtype.name,
-                stride=options.stride,
+                stride=tiles.clamped(options.stride, image.shape[:2]),
                 metric=metrics.DEFAULT,
                 span=span,
                 device="cpu",
@@ -335,12 +279,9 @@ def _plans(
             )
         )
     held = sum(array.nbytes for array in pixels)
-    held += sum(plan.map_bytes(problem, kept=outputs.keeps_map) for problem in problems)
+    held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
-    held += max(
-        _HEATMAP_BYTES * largest if outputs.heatmaps else 0,
-        _OVERLAY_BYTES * image.shape[0] * image.shape[1] if outputs.overlay else 0,
-    )
+    held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])
     return [
         plan.make(problem, engine=engine, device=options.device, memory=options.memory, held=held)
         for problem in problems
@@ -363,39 +304,37 @@ def _score(
             metrics.exact(image, kernel, span),
         )
         drawn = np.full(problem.map_shape if keeps_map else (0, 0), np.nan, dtype=np.float32)
-        for tile, bounds in walk.run(chosen, image, kernel):
-            field.put(tile, bounds)
-            if keeps_map:
-                drawn[tile.index] = bounds.map
-            done += tile.cells
-            observer.progress(done, total)
+        # Closed at once where an observer raises, so that no thread is left working.
+        with closing(walk.run(chosen, image, kernel)) as scored:
+            for tile, bounds in scored:
+                field.put(tile, bounds)
+                if keeps_map:
+                    drawn[tile.index] = bounds.map
+                done += tile.cells
+                observer.progress(done, total)
         scores.fields.append(field)
         if keeps_map:
             scores.maps.append(drawn)
     return scores
 
 
+def _kernel_reports(
+    plans: list[Plan], names: list[str], wanted: Outputs
+) -> tuple[KernelReport, ...]:
+    return tuple(
+        KernelReport(
+            name=name,
+            width=chosen.problem.kernel[1],
+            height=chosen.problem.kernel[0],
+            engine=chosen.engine,
+            tolerance=0.0,
+            heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
+            map=wanted.maps[number] if wanted.maps else None,
+        )
+        for number, (name, chosen) in enumerate(zip(names, plans, strict=True))
+    )
+
+
 def _match(peak: peaks.Peak, kernels: list[Pixels], names: list[str]) -> Match:
     height, width, _ = kernels[peak.field].shape
     return Match(peak.x, peak.y, width, height, peak.score, names[peak.field])
-
-
-def _per_kernel(path: PathLike | None, option: str, stems: list[str]) -> list[str]:
-    """The path for each kernel: ``{kernel}`` is its stem, with -2, -3 where stems repeat."""
-    if path is None:
-        return []
-    text = os.fspath(path)
-    if len(stems) > 1 and "{kernel}" not in text:
-        raise InputError(
-            f"{option} {text} is one file for {len(stems)} kernels; put {{kernel}} into its name"
-        )
-    taken: set[str] = set()
-    paths = []
-    for stem in stems:
-        unique, count = stem, 1
-        while unique in taken:
-            count += 1
-            unique = f"{stem}-{count}"
-        taken.add(unique)
-        paths.append(text.replace("{kernel}", unique))
-    return paths

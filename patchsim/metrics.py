@@ -21,6 +21,8 @@ _Scores = TypeVar("_Scores", float, NDArray[np.float64], "Tensor")
 METRICS = {"sad": "1 - mean |I-K| / R"}
 DEFAULT = "sad"
 
+_WIDE_VALUES = 1 << 16
+
 # Largest value of each integer type: the data range R where none is given.
 INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
 
@@ -39,9 +41,12 @@ def check_range(data_range: tuple[float, float]) -> float:
     InputError
         If it is not two finite numbers, the second larger.
     """
-    low, high = data_range
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"data range {low}:{high} is empty or endless; give LO:HI with LO < HI")
+    try:
+        low, high = map(float, data_range)
+    except (TypeError, ValueError):
+        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)") from None
+    if not (math.isfinite(high - low) and low < high):
+        raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
     return high - low
 
 
@@ -68,13 +73,18 @@ def exact(pixels: Pixels, kernel: Pixels, span: float) -> Exact:
     Integer pixels are summed in 64-bit integers, float pixels in float64. This is the value that
     ranks, ties and thresholds use, whatever engine drew the map.
     """
-    height, width, _ = kernel.shape
+    height, width, channels = kernel.shape
     wide = np.int64 if kernel.dtype.kind == "u" else np.float64
-    reference = kernel.astype(wide)
+    # Some rows at a time, so that wide copies of a large kernel take no memory.
+    step = max(1, _WIDE_VALUES // (width * channels))
 
     def score(y: int, x: int) -> float:
-        difference = pixels[y : y + height, x : x + width].astype(wide) - reference
-        total = np.abs(difference, out=difference).sum()
-        return similarity(float(total), reference.size, span)
+        total = 0.0  # integers in it stay below 2**53
+        for top in range(0, height, step):
+            part = kernel[top : top + step]
+            window = pixels[y + top : y + top + len(part), x : x + width]
+            difference = window.astype(wide) - part
+            total += float(np.abs(difference, out=difference).sum())
+        return similarity(total, kernel.size, span)
 
     return score

@@ -87,6 +87,8 @@ class Field:
 
     def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
         """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+        if overlap >= 1:  # which no intersection over union exceeds
+            return
         y, x, box_height, box_width = box
         height, width = self.kernel
         rows = _touching(y, box_height, height, self.stride[0], self.highest.shape[0])

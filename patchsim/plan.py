@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from patchsim import budget, devices, engines, tiles
@@ -19,16 +20,31 @@ _WORTH_A_LOOK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine on a device: what it would take, or why it cannot."""
+    """An engine on a device: what it would take, or why it cannot.
+
+    Attributes
+    ----------
+    engine : str
+    problem : Problem
+        With the device and its threads.
+    start_up, work : float
+        Estimated seconds.
+    refusal : str or None
+    """
 
     engine: str
-    device: str
-    seconds: float
+    problem: Problem
+    start_up: float
+    work: float
     refusal: str | None
+
+    @property
+    def seconds(self) -> float:
+        return self.start_up + self.work
 
     def __str__(self) -> str:
         verdict = self.refusal or f"about {_seconds(self.seconds)}"
-        return f"{self.engine} on {self.device}: {verdict}"
+        return f"{self.engine} on {self.problem.device}: {verdict}"
 
 
 @dataclass(frozen=True)
@@ -37,9 +53,7 @@ class Plan:
 
     Attributes
     ----------
-    problem : Problem
-        With the device that was chosen.
-    engine : str
+    chosen : Candidate
     tile : (rows, cols)
         The largest piece of the map that is computed at once.
     parallel : int
@@ -54,8 +68,7 @@ class Plan:
         All that was considered.
     """
 
-    problem: Problem
-    engine: str
+    chosen: Candidate
     tile: tuple[int, int]
     parallel: int
     memory: int
@@ -64,13 +77,12 @@ class Plan:
     candidates: tuple[Candidate, ...]
 
     @property
-    def seconds(self) -> float:
-        """Estimated time."""
-        return next(
-            c.seconds
-            for c in self.candidates
-            if (c.engine, c.device) == (self.engine, self.problem.device)
-        )
+    def engine(self) -> str:
+        return self.chosen.engine
+
+    @property
+    def problem(self) -> Problem:
+        return self.chosen.problem
 
     def __str__(self) -> str:
         problem = self.problem
@@ -79,7 +91,7 @@ class Plan:
         sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
         lines = [
             f"{self.engine} on {problem.device}, {problem.threads} threads,"
-            f" about {_seconds(self.seconds)}",
+            f" about {_seconds(self.chosen.seconds)}",
             f"{cols * rows:,} windows of {sides} {problem.dtype}"
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
@@ -116,17 +128,15 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
     # One thread feeds an accelerator; more would only share its memory.
     threads = problem.threads if wanted == "cpu" else 1
     candidates = _consider(replace(problem, device=wanted, threads=threads), names)
-    if device == "auto" and all(c.seconds > _WORTH_A_LOOK_SECONDS for c in candidates):
+    if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
         for name in devices.accelerators():
             candidates += _consider(replace(problem, device=name, threads=1), names)
     able = [c for c in candidates if c.refusal is None]
     if not able:
-        reasons = "; ".join(f"{c.engine} on {c.device}: {c.refusal}" for c in candidates)
-        raise InputError(f"no engine can do this as asked: {reasons}")
-    best = min(able, key=lambda c: c.seconds)
-    chosen = replace(problem, device=best.device)
-    tile, parallel, working = _tiling(chosen, best, memory, held)
-    return Plan(chosen, best.engine, tile, parallel, memory, held, working, tuple(candidates))
+        raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
+    chosen = min(able, key=lambda c: c.seconds)
+    tile, parallel, working = _tiling(chosen, memory, held)
+    return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
 
 
 def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
@@ -134,17 +144,17 @@ def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     for name in names:
         engine = engines.load(name)
         refusal = engine.refuse(problem)
-        # Without a refusal the engine knows what it would cost; a refusal costs nothing to keep.
-        cost = float("inf") if refusal else engine.seconds(problem)
-        found.append(Candidate(name, problem.device, cost, refusal))
+        if refusal is None:
+            start_up, work = engine.start_up(problem), engine.seconds(problem)
+        else:
+            start_up, work = 0.0, math.inf
+        found.append(Candidate(name, problem, start_up, work, refusal))
     return found
 
 
-def _tiling(
-    problem: Problem, chosen: Candidate, memory: int, held: int
-) -> tuple[tuple[int, int], int, int]:
+def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int], int, int]:
     """Tile, tiles at a time, and their bytes: the largest that time and memory allow."""
-    engine = engines.load(chosen.engine)
+    engine, problem = engines.load(chosen.engine), chosen.problem
     rows, cols = problem.map_shape
     parallel = 1 if engine.OWN_THREADS else problem.threads
 
@@ -159,7 +169,7 @@ def _tiling(
             f" {budget.text(least)} is the least for these pictures and outputs"
         )
     # A tile is one thread's work; a search too short to share is one tile.
-    alone = chosen.seconds * parallel
+    alone = chosen.work * parallel
     pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
     cells = max(1, int(rows * cols / pieces))
     tile = (max(1, min(rows, cells // cols)), min(cols, cells))

@@ -89,7 +89,7 @@ def overlay(
     font = ImageFont.load_default(size=max(10, round(side / 40)))
     # The best is drawn last, on top.
     for number, match in reversed(list(enumerate(matches, 1))):
-        _box(draw, match, line)
+        _box(draw, match, line, picture.size)
         _label(draw, match, str(number), font, line, picture.size)
     picture.save(file, "PNG")
 
@@ -97,21 +97,30 @@ def overlay(
 def _displayable(pixels: Pixels, span: float, low: float) -> Image.Image:
     shown = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
     display = np.empty(shown.shape, dtype=np.uint8)
+    low = float(low)  # which may lie outside what the pixels' type can hold
     for top in range(0, len(shown), _ROWS):
         part: NDArray[Any] = shown[top : top + _ROWS]
         if part.dtype != np.uint8 or (span, low) != (255, 0):
             part = np.rint((part - low) * (255.0 / span))
         display[top : top + _ROWS] = part
-    return Image.fromarray(display).convert("RGB")
+    picture = Image.fromarray(display)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _box(draw: ImageDraw.ImageDraw, match: Match, line: int) -> None:
-    """A bright frame between two dark ones, around the match's pixels and not on them."""
+def _box(draw: ImageDraw.ImageDraw, match: Match, line: int, size: tuple[int, int]) -> None:
+    """A bright frame between two dark ones, around the match's pixels; at the edge, on them."""
     left, top = match.x, match.y
     right, bottom = match.x + match.width - 1, match.y + match.height - 1
     for outset, color in ((3 * line, "black"), (2 * line, "yellow"), (line, "black")):
-        corners = (left - outset, top - outset, right + outset, bottom + outset)
-        draw.rectangle(corners, outline=color, width=line)
+        inset = 3 * line - outset  # frames that meet the edge stay beside each other
+        corners = (
+            max(left - outset, inset),
+            max(top - outset, inset),
+            min(right + outset, size[0] - 1 - inset),
+            min(bottom + outset, size[1] - 1 - inset),
+        )
+        if corners[0] <= corners[2] and corners[1] <= corners[3]:
+            draw.rectangle(corners, outline=color, width=line)
 
 
 def _label(

@@ -91,8 +91,8 @@ class Report:
     device: str
     kernels: tuple[KernelReport, ...]
     matches: tuple[Match, ...]
-    maps: tuple[NDArray[np.float32], ...] = field(repr=False)
-    plans: tuple[Plan, ...] = field(repr=False)
+    maps: tuple[NDArray[np.float32], ...] = field(repr=False, compare=False)
+    plans: tuple[Plan, ...] = field(repr=False, compare=False)
     notices: tuple[str, ...]
     seconds: float
 

@@ -67,7 +67,7 @@ def similarity_map(
     import torch
 
     batched = _check(image, kernel)
-    step = tiles.stride_pair(stride)
+    step = tiles.clamped(tiles.stride_pair(stride), unfold.sides(image))
     metrics.check_name(metric)
     span = _span(image.dtype, data_range)
     images = image if batched else image[None]
@@ -86,12 +86,13 @@ def _difference_sums() -> Any:
 
     class DifferenceSums(torch.autograd.Function):
         @staticmethod
-        def forward(
-            ctx: Any, image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int
-        ) -> Tensor:
-            ctx.save_for_backward(image, kernel)
-            ctx.stride, ctx.scratch = stride, scratch
+        def forward(image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int) -> Tensor:
             return unfold.difference_sums(image, kernel, stride, scratch)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+            image, kernel, ctx.stride, ctx.scratch = inputs
+            ctx.save_for_backward(image, kernel)
 
         @staticmethod
         @once_differentiable
@@ -107,6 +108,11 @@ def _difference_sums() -> Any:
 
 def _check(image: Tensor, kernel: Tensor) -> bool:
     """True if the image has a batch dimension."""
+    import torch
+
+    for name, value in (("image", image), ("kernel", kernel)):
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
     if image.ndim not in (3, 4) or kernel.ndim != 3:
         raise InputError(
             f"image {list(image.shape)} and kernel {list(kernel.shape)} do not fit;"
@@ -134,9 +140,9 @@ def _check(image: Tensor, kernel: Tensor) -> bool:
 def _span(dtype: torch.dtype, data_range: float | tuple[float, float] | None) -> float:
     if data_range is None:
         return metrics.INTEGER_RANGE.get(str(dtype).removeprefix("torch."), 1)
-    if isinstance(data_range, tuple):
-        return metrics.check_range(data_range)
-    return metrics.check_range((0, data_range))
+    if isinstance(data_range, int | float):
+        return metrics.check_range((0, data_range))
+    return metrics.check_range(data_range)
 
 
 def _scratch(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 REDUCTIONS = ("mean", "sum", "none")
 
-# Cosines of the all-pairs loss that exist at once: 16 MiB of float32.
-_BLOCK = 1 << 22
+# Cosines of the all-pairs loss that exist at once: 8 MiB of float32.
+_BLOCK = 1 << 21
 
 
 def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction = "mean") -> Tensor:

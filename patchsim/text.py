@@ -25,15 +25,16 @@ def tsv(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
     """A header and a line a row; tab, newline and backslash in values are escaped."""
     yield "\t".join(columns)
     for row in rows:
-        yield "\t".join(map(escaped, row))
+        yield "\t".join(map(_escaped, row))
 
 
 def comma_separated(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
     """A header and a line a row, quoted where needed; None is empty."""
     for row in (columns, *rows):
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(row)
-        yield line.getvalue()
+        # A line end of both characters, so that fields with either are quoted.
+        csv.writer(line, lineterminator="\r\n").writerow(row)
+        yield line.getvalue().removesuffix("\r\n")
 
 
 def json_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
@@ -49,7 +50,7 @@ LINES: dict[str, Callable[[Sequence[str], Iterable[Row]], Iterator[str]]] = {
 }
 
 
-def escaped(value: Any) -> str:
+def _escaped(value: Any) -> str:
     """One field of a tab-separated line; None is empty."""
     text = "" if value is None else str(value).replace("\\", "\\\\")
     return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

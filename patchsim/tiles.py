@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,8 +63,17 @@ def split(shape: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
 
 def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
     """(y, x) from an int or a pair; both at least 1."""
-    pair = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
-    # True is an int to Python, but no step.
-    if len(pair) != 2 or not all(type(step) is int and step >= 1 for step in pair):
+    given = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
+    try:
+        # NumPy's integers are steps too; True is an int to Python, but no step.
+        pair = [0 if isinstance(step, bool) else operator.index(step) for step in given]
+    except TypeError:
+        pair = []
+    if len(pair) != 2 or min(pair) < 1:
         raise InputError(f"stride {stride!r} is not possible; give a whole number from 1, or two")
     return pair[0], pair[1]
+
+
+def clamped(stride: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
+    """The same map from steps no larger than the image, which torch can count."""
+    return min(stride[0], image[0]), min(stride[1], image[1])

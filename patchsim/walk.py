@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from patchsim import engines, tiles
@@ -13,7 +13,7 @@ from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
 
-def run(plan: Plan, image: Pixels, kernel: Pixels) -> Iterator[tuple[Tile, Bounds]]:
+def run(plan: Plan, image: Pixels, kernel: Pixels) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
     Parameters

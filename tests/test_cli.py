@@ -172,7 +172,7 @@ def test_overlay_is_the_picture_with_boxes(run):
     assert drawn.shape == image.shape
     np.testing.assert_array_equal(drawn[100:131, 100:141], image[100:131, 100:141])
     assert (drawn[95:136, 95:146] == (255, 255, 0)).all(axis=2).sum() > 100
-    assert "overlay o.png: 1 boxes" in err
+    assert "overlay o.png: 1 box" in err
 
 
 @pytest.mark.usefixtures("pictures")
@@ -192,6 +192,35 @@ def test_alpha_notice_is_one_line_and_quiet_silences_it(run, astronaut):
     _, _, err = run("match", "big.png", "clear.png", "--no-heatmap")
     assert err == "patchsim: clear.png has transparent pixels; alpha is ignored\n"
     assert run("match", "big.png", "clear.png", "--no-heatmap", "-q")[2] == ""
+
+
+@pytest.mark.usefixtures("pictures")
+def test_csv_quotes_names_with_line_ends_and_quotes(run):
+    for name in ("a\nb.png", "a\rb.png", 'a"b,c.png'):
+        os.link("face.png", name)
+        out = run("match", "big.png", name, "--no-heatmap", "--format", "csv", "--top", "1")[1]
+        assert list(csv.reader(io.StringIO(out, newline="")))[1][5] == name
+
+
+@pytest.mark.usefixtures("pictures")
+def test_names_cannot_drive_the_terminal(run):
+    name = "\x1b[31mred\x1b]0;title\x07\n.png"
+    _, _, err = run("match", "big.png", name)
+    assert err == "patchsim: \\x1b[31mred\\x1b]0;title\\x07\\n.png does not exist\n"
+    os.link("face.png", name)
+    for form in ("table", "tsv"):
+        _, out, err = run("match", "big.png", name, "--format", form, "--heatmap", name)
+        assert "\x1b" not in err + (out if form == "table" else "")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_without_arguments_the_help_comes(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "match" in out
+    code, out, err = run("match")
+    assert code == 2
+    assert err == "patchsim: Missing argument 'IMAGE'.\nsee patchsim match --help\n"
 
 
 def test_version_and_help(run):
@@ -222,12 +251,12 @@ BAD = [
     (["match", "big.png", "face.png", "--memory", "100kB"], "allow more with --memory"),
     (["match", "big.png", "face.png", "--memory", "400kB"], "is the least for these pictures"),
     (["match", "big.png", "face.png", "--memory", "lots"], "memory 'lots' is not a size"),
-    (["match", "big.png", "face.png", "--top", "0"], "top 0 asks for no match"),
+    (["match", "big.png", "face.png", "--top", "0"], "top 0 is not possible"),
     (["match", "big.png", "face.png", "--top", "few"], "Invalid value for '--top'"),
     (["match", "big.png", "face.png", "--threshold", "nan"], "threshold nan cannot be a score"),
     (["match", "big.png", "face.png", "--overlap", "2"], "overlap 2.0 is not a share"),
     (["match", "big.png", "face.png", "--data-range", "5"], "data range '5' is no range"),
-    (["match", "big.png", "face.png", "--data-range", "5:5"], "data range 5.0:5.0 is empty"),
+    (["match", "big.png", "face.png", "--data-range", "5:5"], "data range 5:5 is empty"),
     (["match", "big.png", "face.png", "--data-range", "9:99"], "outside 9 to 99"),
     (["match", "big.png", "face.png", "--format", "xml"], "format 'xml' is unknown"),
     (["match", "big.png", "face.png", "--map", "no/m.npy"], "does not exist"),
@@ -244,6 +273,9 @@ BAD = [
     (["match", "big.png"], "Missing argument"),
     (["match", "big.png", "face.png", "--strid", "2"], "No such option"),
     (["mach"], "No such command"),
+    (["match", "face.png/x.png", "face.png"], "cannot be read: Not a directory"),
+    (["match", "", "face.png"], "name of a picture is empty"),
+    (["match", "big.png", "face.png", "--overlay", "o.{kernel}.png"], "shows all kernels"),
 ]
 
 

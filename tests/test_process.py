@@ -145,26 +145,34 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def peak(code):
-    """Bytes by which the code's peak exceeds the peak after imports, from the kernel's account."""
+    """Bytes by which the resident memory rises at its highest while the code runs."""
     preamble = """
-import re, resource, numpy as np, torch, scipy, PIL.Image, cmap, patchsim
+import re, numpy as np, torch, scipy, PIL.Image, cmap, patchsim, patchsim.budget
+from pathlib import Path
 from patchsim import match, similarity_map
 generator = torch.Generator().manual_seed(0)
 small = torch.rand(1, 9, 9, requires_grad=True)
 similarity_map(small, small.detach()[:, :3, :3]).sum().backward()  # loads what torch loads late
-match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8))
-def high():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = high()
+match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8), heatmap="/dev/null",
+      overlay="/dev/null")
+def status(name):
+    return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+def start():
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    return status("VmRSS")
+before = start()
 """
     done = subprocess.run(
-        [sys.executable, "-c", preamble + code + "\nprint(high() - before)"],
+        [sys.executable, "-c", preamble + code + "\nprint(status('VmHWM') - before)"],
         capture_output=True, text=True, env=ENVIRONMENT, check=True,
     )  # fmt: skip
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+
+
+@LINUX
 def test_a_search_stays_within_its_memory():
     used = peak("""
 image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
@@ -174,9 +182,9 @@ assert (report.best.x, report.best.y, report.best.score) == (700, 500, 1.0)
     assert used <= 512_000_000
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@LINUX
 def test_the_layer_stays_within_its_memory_backward_too():
-    # A quarter of the windows and of the taps of a full search: the same bound, less waiting.
+    # All taps and all pixels, a ninth of the windows: stride 1 takes a minute and the same memory.
     used = peak("""
 image = torch.rand(3, 1080, 1920, generator=generator, requires_grad=True)
 kernel = torch.rand(3, 64, 64, generator=generator, requires_grad=True)
@@ -184,3 +192,87 @@ similarity_map(image, kernel, stride=3, memory="512MB").sum().backward()
 assert image.grad.abs().sum() > 0 and kernel.grad.abs().sum() > 0
 """)
     assert used <= 512_000_000
+
+
+# What is kept, decoded or drawn beside the tiles: with the least memory that is said to suffice.
+CASES = {
+    "large kernel": "kernels = [noise(2000, 2000, 3)[:1900, :1900]]; image = noise(2000, 2000, 3)",
+    "kernels": "kernels = [noise(900, 900, 3) for _ in range(5)]; image = noise(1000, 1000, 3)",
+    "overlay": "kernels = [noise(9, 9, 3)]; image = noise(4000, 3000, 3); out['overlay'] = 'o.png'",
+    "floats": "kernels = [np.float32(noise(99, 99, 3) / 255)]; image = noise(2000, 2000, 3)",
+    "16 bits": "kernels = [noise(9, 9, 1)]; image = noise(3000, 3000, 1).astype(np.uint16) * 257",
+    "map": "kernels = [noise(9, 9, 1)]; image = noise(3000, 3000, 1); out['heatmap'] = 'h.png'",
+}
+
+
+@LINUX
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", CASES)
+def test_the_least_memory_holds(case):
+    used, allowed = run_with_least_memory(CASES[case])
+    # Allocators, the interpreter and what numpy loads late are not the search's.
+    assert used <= allowed + 12_000_000
+
+
+def run_with_least_memory(case):
+    used = peak(f"""
+random = np.random.default_rng(0)
+def noise(*shape):
+    return random.integers(0, 256, shape, dtype=np.uint8)
+out = {{}}
+{case}
+stride = [max(1, (a - b) // 12) for a, b in zip(image.shape, kernels[0].shape)][:2]
+if 'heatmap' in out:
+    stride = 1
+memory = 1
+while memory:
+    try:
+        before = start()
+        match(image, kernels, stride=stride, memory=memory, **out)
+        break
+    except patchsim.InputError as error:
+        said = re.search(r"([\\d.]+ [kMG]?B) is the least", str(error))[1]
+        memory = patchsim.budget.parse(said)
+Path("memory").write_text(str(memory))
+""")
+    return used, int(Path("memory").read_text())
+
+
+@LINUX
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("RGB", "png"), ("RGBA", "png"), ("RGBA", "webp"), ("CMYK", "tif"), ("I", "tif"),
+     ("F", "tif"), ("I;16", "png"), ("L", "jpg"), ("P", "gif"), ("1", "tif"), ("turned", "jpg")],
+)  # fmt: skip
+def test_decoding_takes_what_it_says(mode, suffix):
+    used = peak(f"""
+from patchsim import images
+PIL.Image.init()
+random = np.random.default_rng(0)
+exif = PIL.Image.Exif()
+if {mode!r} == "turned":
+    exif[0x0112] = 6
+grey = np.kron(random.integers(0, 256, (300, 400), dtype=np.uint8), np.ones((10, 10), np.uint8))
+picture = PIL.Image.fromarray(grey)
+if {mode!r} == "I;16":
+    picture = PIL.Image.fromarray(grey.astype(np.uint16))
+elif {mode!r} != "turned":
+    picture = picture.convert("RGB").convert({mode!r}) if {mode!r} not in "IF" else (
+        picture.convert({mode!r}))
+else:
+    picture = picture.convert("RGB")
+picture.save("a.{suffix}", exif=exif) if {mode!r} == "turned" else picture.save("a.{suffix}")
+del picture, grey
+images.open_picture("face.png", name="image")
+memory = 1
+while memory:
+    try:
+        before = start()
+        images.open_picture("a.{suffix}", name="image", memory=memory)
+        break
+    except patchsim.InputError as error:
+        memory = patchsim.budget.parse(re.search(r"takes ([\\d.]+ [kMG]?B)", str(error))[1])
+Path("memory").write_text(str(memory))
+""")
+    assert used <= int(Path("memory").read_text()) + 12_000_000

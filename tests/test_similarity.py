@@ -9,7 +9,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 import patchsim
-from patchsim import InputError, similarity_map
+from patchsim import InputError, match, similarity_map
 from patchsim.engines import unfold
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -40,10 +40,27 @@ def by_distance(image, kernel, stride):
     return 1 - distance.reshape(patches.shape[:2]) / (channels * height * width)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("height", [99, 100, 101])
+@pytest.mark.parametrize("width", [99, 100, 101])
+def test_grid_of_strides_and_sizes_agrees_with_the_oracle(stride, height, width):
+    image = images(1, height, width, seed=height)
+    for kernel_height in (9, 10, 11):
+        for kernel_width in (9, 10, 11):
+            kernel = images(1, kernel_height, kernel_width, seed=kernel_width)
+            wanted = expected(image, kernel, (stride, stride))
+            found = similarity_map(image, kernel, stride).numpy()
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+            searched = match(image[0].numpy(), kernel[0].numpy(), stride=stride, map=True).map
+            np.testing.assert_allclose(searched, wanted, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("stride_y", [1, 2, 3])
 @pytest.mark.parametrize("stride_x", [1, 2, 3])
-def test_grid_of_strides_and_sizes_agrees_with_city_block_distance(stride_y, stride_x, device):
+def test_strides_of_their_own_in_both_axes_agree_with_city_block_distance(
+    stride_y, stride_x, device
+):
     for height, width in ((99, 101), (100, 99), (101, 100)):
         for kernel_height in (9, 10, 11):
             for kernel_width in (9, 10, 11):
@@ -174,6 +191,14 @@ def test_gradient_is_zero_where_pixels_are_equal():
     assert not kernel.grad.any()
 
 
+def test_functional_gradients():
+    image, kernel = images(1, 9, 9), images(1, 3, 3, seed=1)
+    found = torch.func.grad(lambda k: similarity_map(image, k).sum())(kernel)
+    kernel.requires_grad_()
+    similarity_map(image, kernel).sum().backward()
+    torch.testing.assert_close(found, kernel.grad)
+
+
 def test_only_the_wanted_gradient_is_made():
     image, kernel = images(1, 8, 8), images(1, 3, 3, seed=1).requires_grad_()
     similarity_map(image, kernel).sum().backward()
@@ -216,6 +241,8 @@ def test_data_range_scales_the_difference():
         ({"metric": "sadd"}, "metric 'sadd' is unknown; there is sad"),
         ({"data_range": (1, 1)}, "data range 1:1"),
         ({"data_range": float("nan")}, "data range"),
+        ({"image": np.zeros((1, 8, 8))}, "image is a ndarray; give a torch.Tensor"),
+        ({"data_range": "wide"}, "not two numbers"),
         ({"memory": "1kB"}, r"at the least"),
         ({"memory": "much"}, "not a size"),
     ],

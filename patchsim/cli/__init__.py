@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import NoReturn
 
 from patchsim.errors import INTERRUPTED
@@ -19,8 +18,6 @@ def main() -> NoReturn:
             code = console.run(app)
     except KeyboardInterrupt:  # before the command began
         code = INTERRUPTED
-    if sys.stderr is not None:
-        sys.stderr.flush()
     # All is written and closed. Taking torch down in an orderly way would take 0.4 s more, on each
     # run and after each interrupt.
     os._exit(code)

@@ -12,7 +12,6 @@ from patchsim.cli import loss, match
 app = typer.Typer(
     name="patchsim",
     help="Find a small picture in a big one: exact sliding image similarity.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,5 +34,5 @@ def _main(
     pass
 
 
-app.command("match", no_args_is_help=True)(match.command)
-app.command("loss", no_args_is_help=True)(loss.command)
+app.command("match")(match.command)
+app.command("loss")(loss.command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import io
 import math
 import os
@@ -9,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,9 +19,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from patchsim import files
-from patchsim.errors import FAULT, INPUT_ERROR, INTERRUPTED, TERMINATED, PatchsimError
+from patchsim.errors import (
+    FAULT,
+    INPUT_ERROR,
+    INTERRUPTED,
+    TERMINATED,
+    MachineError,
+    PatchsimError,
+    shown,
+)
 from patchsim.observer import Observer
-from patchsim.text import escaped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -44,12 +54,17 @@ class _PipeOutput(io.FileIO):
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """A closed pipe is silent, file names print as the bytes they are, SIGTERM cleans up."""
-    if sys.stdout is not None and not sys.stdout.isatty():
-        raw = _PipeOutput(sys.stdout.fileno(), "wb", closefd=False)
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding=sys.stdout.encoding, errors="surrogateescape"
-        )
+    """A closed pipe is silent, any name can be printed, SIGTERM cleans up."""
+    codecs.register_error(_AS_IT_IS, _as_it_is)
+    if sys.stdout is not None:
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors=_AS_IT_IS)  # type: ignore[union-attr]
+        else:
+            raw = _PipeOutput(sys.stdout.fileno(), "wb", closefd=False)
+            buffer = io.BufferedWriter(raw)
+            sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, errors=_AS_IT_IS)
+    if sys.stderr is not None:
+        sys.stderr.reconfigure(errors=_AS_IT_IS)  # type: ignore[union-attr]
 
     def terminate(_signal: int, _frame: object) -> None:
         raise Terminated
@@ -58,9 +73,24 @@ def guarded_streams() -> Iterator[None]:
     yield
 
 
+_AS_IT_IS = "patchsim"
+
+
+def _as_it_is(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Print the bytes of a file name as they are; escape what the encoding has no letter for."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
 def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run a command and turn whatever happens into messages and an exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words:
+        words = ["--help"]
+    # Pillow warns of broken metadata; whoever runs the command looks for a picture in a picture.
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         code = app(words, standalone_mode=False, prog_name="patchsim")
         if sys.stdout is not None:
@@ -72,7 +102,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         return TERMINATED
     except (Exception, SystemExit) as error:
         if "--debug" in words:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         message, code = _explained(error, words)
         say(message)
         _drop_unwritten()
@@ -115,8 +145,10 @@ def _drop_unwritten() -> None:
 
 def say(text: str) -> None:
     """A message for the person, on stderr."""
-    if sys.stderr is not None:
-        print(f"patchsim: {text}", file=sys.stderr)
+    # Whether anybody can hear it must not decide how the search ends.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(f"patchsim: {text}", file=sys.stderr, flush=True)
 
 
 class Watcher(Observer):
@@ -184,9 +216,9 @@ class Watcher(Observer):
 
 def print_lines(lines: Iterable[str]) -> None:
     """Results, on stdout."""
-    if sys.stdout is not None:
-        for line in lines:
-            print(line)
+    _require_stdout()
+    for line in lines:
+        print(line)
 
 
 def resolved_format(form: str) -> str:
@@ -202,17 +234,20 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    if sys.stdout is None:
-        return
+    _require_stdout()
     table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[:-1]:
         column.justify = "right"
     for row in rows:
         # Names may hold brackets, which would be markup, and control characters.
-        table.add_row(*(Text(escaped(value)) for value in row))
-    # In a pipe lines are as long as they need to be.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(file=sys.stdout, width=width).print(table)
+        table.add_row(*(Text(shown(value)) for value in row))
+    # Lines are as long as they need to be; a narrow terminal wraps them, nothing is cut.
+    Console(file=sys.stdout, width=10_000).print(table)
+
+
+def _require_stdout() -> None:
+    if sys.stdout is None:
+        raise MachineError("standard output is closed; the results could not be printed")
 
 
 def rounded_down(value: float, digits: int = 6) -> str:

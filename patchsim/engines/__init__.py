@@ -77,8 +77,11 @@ class Engine(Protocol):
     def refuse(self, problem: Problem) -> str | None:
         """Why this cannot be done as promised, or None."""
 
+    def start_up(self, problem: Problem) -> float:
+        """Seconds that the first use would cost this process: imports, a GPU's context."""
+
     def seconds(self, problem: Problem) -> float:
-        """Estimated time, start-up included."""
+        """Estimated seconds of the work itself."""
 
     def working_bytes(self, problem: Problem, rows: int, cols: int) -> int:
         """Memory that scoring a tile of rows x cols windows takes at its peak.

@@ -31,6 +31,8 @@ OWN_THREADS = False
 # Absolute differences a second and thread, by bytes of the type they are summed in; Linux, 2 cores
 # of an AMD EPYC (Zen 4), torch 2.13.0: python benchmarks/engines.py
 CPU_RATE = {4: 2.5e9, 8: 1.2e9}
+# What a window costs beside its differences; the same, a kernel of one pixel.
+CPU_WINDOW_SECONDS = 1e-7
 # No accelerator was at hand. A difference takes about 24 bytes of traffic there (write, read,
 # write, read, each 4 bytes, and the kernel), so this is a card of 2.4 TB/s.
 ACCELERATOR_RATE = 1.0e11
@@ -49,12 +51,16 @@ def refuse(problem: Problem) -> str | None:
     return None
 
 
+def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
+    return devices.torch_start_up()
+
+
 def seconds(problem: Problem) -> float:
-    if problem.device == "cpu":
-        rate = CPU_RATE[_work_size(problem)] * problem.threads
-    else:
-        rate = ACCELERATOR_RATE
-    return devices.torch_start_up() + problem.differences / rate
+    if problem.device != "cpu":
+        return problem.differences / ACCELERATOR_RATE
+    rows, cols = problem.map_shape
+    alone = problem.differences / CPU_RATE[_work_size(problem)] + rows * cols * CPU_WINDOW_SECONDS
+    return alone / problem.threads
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -65,7 +71,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     block = min(patches, block_bytes(problem.device))
     # The tile as a tensor and once more in the type of the sums, the kernel, the block, and the
     # sums as they are made, collected and turned into scores.
-    return pixels * 2 * size + problem.taps * size + block + rows * cols * 32
+    return pixels * 2 * size + problem.taps * size + block + rows * cols * 40
 
 
 def prepare(kernel: Pixels, problem: Problem) -> Score:
@@ -82,16 +88,21 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
         return on_device.double() if planes.dtype.kind == "f" else on_device
 
     reference = tensor(kernel)
-    # u is half a unit in the last place; n additions in any order are off by at most n u
-    # relative to the sum, which is at most n R (Higham, Accuracy and Stability of Numerical
-    # Algorithms, 2nd ed., section 4.2). Twice, since `metrics.exact` rounds as well.
-    error = 0.0 if kernel.dtype.kind == "u" else 2.0 * (problem.taps + 3) * 2.0**-53
+    # u is half a unit in the last place; n additions in any order are off by at most n u, relative
+    # to the sum (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2).
+    # Twice, since `metrics.exact` rounds as well. A sum of 0 is exact.
+    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    integers = kernel.dtype.kind == "u"
 
     def score(pixels: Pixels) -> Bounds:
         with devices.one_torch_thread(), torch.inference_mode():
             sums = difference_sums(tensor(pixels)[None], reference, problem.stride, block)[0]
             found = sums.cpu().numpy().astype(np.float64)
-        return Bounds(metrics.similarity(found, problem.taps, problem.span), error)
+        scores = metrics.similarity(found, problem.taps, problem.span)
+        if integers:
+            return Bounds(scores)
+        # And 2 u for the subtraction from 1.
+        return Bounds(scores, np.where(found == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 
     return score
 

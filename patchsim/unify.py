@@ -1,0 +1,91 @@
+"""Bringing pictures to one number of channels, one type and one range of values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from patchsim.errors import InputError, shown
+from patchsim.images import Picture
+from patchsim.metrics import INTEGER_RANGE, Pixels, check_range
+
+
+def unify(
+    pictures: Sequence[Picture], data_range: tuple[float, float] | None
+) -> tuple[list[Pixels], float]:
+    """Bring pictures to one number of channels, one type and one range.
+
+    Grey stays grey among grey, otherwise grey becomes RGB. 8 bits beside 16 bits are widened
+    (255 -> 65535), integers beside floats are divided by their range. With a data range all values
+    are taken as they are.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+    data_range : (low, high), optional
+
+    Returns
+    -------
+    pixels : list of arrays [H, W, C]
+        Of one dtype.
+    span : float
+        The data range R.
+
+    Raises
+    ------
+    InputError
+        If values lie outside the range, are not finite, or the channels do not fit.
+    """
+    span = check_range(data_range) if data_range else 0.0
+    for picture in pictures:
+        _check_values(picture, data_range)
+    channels = {picture.pixels.shape[2] for picture in pictures}
+    if len(channels - {1}) > 1 or (1 in channels and not channels <= {1, 3}):
+        found = ", ".join(f"{shown(p.name)} has {p.pixels.shape[2]}" for p in pictures[:4])
+        raise InputError(f"the pictures differ in channels: {found}; give all the same number")
+    dtype = np.result_type(*(picture.pixels.dtype for picture in pictures))
+    if data_range is None and dtype.kind == "f":
+        # 8- and 16-bit values have a place in float32; only a float64 picture needs more.
+        wide = any(picture.pixels.dtype == np.float64 for picture in pictures)
+        dtype = np.dtype(np.float64 if wide else np.float32)
+    unified = [_as(p.pixels, dtype, max(channels), scale=not data_range) for p in pictures]
+    return unified, span or INTEGER_RANGE.get(dtype.name, 1)
+
+
+def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:
+    values = picture.pixels
+    if data_range is None and values.dtype.kind == "u":
+        return
+    low, high = data_range or (0.0, 1.0)
+    least, most = float(values.min()), float(values.max())  # NaN wins both
+    if not (np.isfinite(least) and np.isfinite(most)):
+        bad = np.argwhere(~np.isfinite(values))[0]
+        raise InputError(
+            f"{shown(picture.name)} has a value {values[tuple(bad)]} at x={bad[1]}, y={bad[0]};"
+            " similarity needs finite values; replace it (and name their range with --data-range)"
+        )
+    if least < low or most > high:
+        raise InputError(
+            f"{shown(picture.name)} has values from {least:g} to {most:g},"
+            f" outside {low:g} to {high:g};"
+            "\nname the range of both pictures with --data-range LO:HI (data_range=)"
+        )
+
+
+def _as(pixels: Pixels, dtype: np.dtype[Any], channels: int, *, scale: bool) -> Pixels:
+    name = pixels.dtype.name
+    converted: Pixels
+    if scale and name != dtype.name and name in INTEGER_RANGE:
+        if dtype.kind == "f":
+            converted = pixels.astype(dtype) / dtype.type(INTEGER_RANGE[name])
+        else:
+            converted = pixels.astype(dtype) * dtype.type(
+                INTEGER_RANGE[dtype.name] // INTEGER_RANGE[name]
+            )
+    else:
+        converted = pixels.astype(dtype, copy=False)
+    if converted.shape[2] == channels:
+        return converted
+    return np.repeat(converted, channels, axis=2)
