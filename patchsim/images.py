@@ -45,7 +45,8 @@ DEFAULT_MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS or 89_478_485
 _PILLOW_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _DECODER_BYTES = {"WEBP": 16, "GIF": 8}
 _KEPT_BYTES = {"1": 1, "L": 1, "LA": 1, "La": 1, "I": 8, "F": 4}
-_STRIP = 256  # rows converted at a time
+_STRIP = 64  # rows converted at a time, each pixel through copies of so many bytes
+_STRIP_BYTES = 32
 
 _TURNS: dict[int, tuple[bool, int]] = {  # EXIF orientation -> mirrored first, quarter turns left
     2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3),
@@ -248,10 +249,11 @@ def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
     width, height = image.size
     each = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
     each += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
-    if memory is not None and width * height * each > memory:
+    needed = width * (height * each + min(height, _STRIP) * _STRIP_BYTES)
+    if memory is not None and needed > memory:
         raise InputError(
-            f"{label} takes {budget.text(width * height * each)} to decode, of which"
-            f" {budget.text(memory)} are left; allow more with --memory"
+            f"{label} takes {budget.text(needed)} to decode, of which {budget.text(memory)} are"
+            " left; allow more with --memory"
         )
     file_format = image.format
     image.load()

@@ -10,12 +10,13 @@ and bfloat16 are widened. A vector of zeros has cosine 0 with everything, and gr
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from patchsim.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from torch import Tensor
@@ -232,7 +233,6 @@ def _contrastive(
     slots: Tensor, temperature: float, reduction: Reduction, *, per_img: bool
 ) -> Tensor:
     import torch
-    from torch.utils.checkpoint import checkpoint
 
     _check_pairs(slots, "slots")
     check_reduction(reduction)
@@ -244,26 +244,61 @@ def _contrastive(
         if per_img:
             # [B, 2S, C]: the two views of an image are one set.
             sets = torch.cat(units.chunk(2), dim=1)
-            rest = _log_sum_exp_of_others(sets, sets, 0, temperature)
+            rest = _logits(sets, sets, 0, temperature).logsumexp(-1)
             rest = torch.cat(rest.chunk(2, dim=1)).flatten()
         else:
-            rows = units.flatten(0, 1)
-            step = max(1, _BLOCK // len(rows))
-            # Checkpointed, so that the backward pass makes each block of cosines anew.
-            block = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-            parts = [
-                block(_log_sum_exp_of_others, rows[top : top + step], rows, top, temperature)
-                for top in range(0, len(rows), step)
-            ]
-            rest = torch.cat(parts)
+            rest = _blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
     return _reduced(rest - positives, reduction)
 
 
-def _log_sum_exp_of_others(some: Tensor, every: Tensor, top: int, temperature: float) -> Tensor:
-    """Over cosine / temperature of each of `some`, rows top... of `every`, with all others."""
+def _logits(some: Tensor, every: Tensor, top: int, temperature: float) -> Tensor:
+    """Cosine / temperature of `some`, rows top... of `every`, with all; -inf with themselves."""
     logits = some @ every.mT / temperature
     logits.diagonal(top, -2, -1).fill_(-math.inf)
-    return logits.logsumexp(-1)
+    return logits
+
+
+@cache
+def _blockwise_log_sum_exp() -> Any:
+    """For each row, over its `_logits` with all others; cosines are made in blocks, twice."""
+    import torch
+    from torch.autograd.function import once_differentiable
+
+    def blocks(rows: Tensor) -> Iterator[slice]:
+        step = max(1, _BLOCK // len(rows))
+        return (slice(top, top + step) for top in range(0, len(rows), step))
+
+    class LogSumExp(torch.autograd.Function):
+        @staticmethod
+        def forward(rows: Tensor, temperature: float) -> Tensor:
+            return torch.cat(
+                [
+                    _logits(rows[some], rows, some.start, temperature).logsumexp(-1)
+                    for some in blocks(rows)
+                ]
+            )
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+            rows, ctx.temperature = inputs
+            ctx.save_for_backward(rows, output)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+            rows, totals = ctx.saved_tensors
+            # A logit's slope is its softmax; each cosine is of two rows.
+            found = torch.zeros_like(rows)
+            with _full_precision(rows):
+                for some in blocks(rows):
+                    logits = _logits(rows[some], rows, some.start, ctx.temperature)
+                    slope = logits.sub_(totals[some, None]).exp_()
+                    slope *= (grad[some] / ctx.temperature)[:, None]
+                    found[some] += slope @ rows
+                    found += slope.mT @ rows[some]
+            return found, None
+
+    return LogSumExp
 
 
 def _matches(units: Tensor) -> Tensor:

@@ -57,9 +57,11 @@ def test_the_readme_has_sessions_and_snippets():
 
 
 def test_every_option_is_in_the_readme(run):
-    _, out, _ = run("match", "--help")
-    options = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
-    assert len(options) > 15
+    options = set()
+    for command in ("match", "loss"):
+        _, out, _ = run(command, "--help")
+        options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
+    assert len(options) > 25
     assert {option for option in options if f"`{option}" not in README} == set()
 
 
@@ -89,12 +91,22 @@ def test_learn_kernel(examples):
     assert last > 0.95 > first
 
 
+def test_train_slots(examples):
+    out = output([sys.executable, "train_slots.py", "run", "50"], examples)
+    curve = output(
+        ["bash", "-c", "patchsim loss run/step-*.safetensors | tail -n +2 | cut -f5"], examples
+    )
+    losses = [float(line) for line in curve.split()]
+    assert len(losses) == out.count("saved") == 3
+    assert losses[-1] < losses[0] / 2
+
+
 def test_docstring_examples():
     import doctest
 
-    from patchsim import matching, similarity
+    from patchsim import matching, similarity, slots
 
-    for module in (matching, similarity):
+    for module in (matching, similarity, slots):
         tried = doctest.testmod(module)
         assert tried.attempted >= 3
         assert tried.failed == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import oracle
@@ -65,6 +67,24 @@ def test_small_to_large_agrees_with_loops(shapes):
     total, _ = slots.matching_similarity_loss_small_to_large(large, small, "sum")
     assert mean.item() == pytest.approx(np.nanmean(expected))
     assert total.item() == pytest.approx(np.nansum(expected))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_memory_of_the_contrastive_loss_grows_with_the_slots_not_their_pairs():
+    code = """
+import resource, torch
+from patchsim import matching_contrastive_loss
+def high():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+matching_contrastive_loss(torch.randn(8, 8, 4, requires_grad=True)).backward()
+slots = torch.randn(2048, 8, 4, requires_grad=True)
+before = high()
+matching_contrastive_loss(slots).backward()
+print(high() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    pairs = (2048 * 8) ** 2 * 4
+    assert int(done.stdout) < pairs / 8
 
 
 def test_small_to_large_counts_pairs_of_crops_that_have_reciprocal_slots(monkeypatch):
@@ -220,6 +240,11 @@ def test_autocast_does_not_round():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = [slots.matching_similarity_loss_per_img(f, p), slots.matching_contrastive_loss(f)]
     assert [c.item() for c in cast] == [x.item() for x in plain]
+    p.requires_grad_()
+    wanted = torch.autograd.grad(slots.matching_contrastive_loss(p), p)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = torch.autograd.grad(slots.matching_contrastive_loss(p), p)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-7)
 
 
 def test_non_contiguous_features():
