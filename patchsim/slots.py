@@ -244,39 +244,42 @@ def _contrastive(
         if per_img:
             # [B, 2S, C]: the two views of an image are one set.
             sets = torch.cat(units.chunk(2), dim=1)
-            rest = _logits(sets, sets, 0, temperature).logsumexp(-1)
+            logits = sets @ sets.mT / temperature
+            logits.diagonal(0, -2, -1).fill_(-math.inf)
+            rest = logits.logsumexp(-1)
             rest = torch.cat(rest.chunk(2, dim=1)).flatten()
         else:
             rest = _blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
     return _reduced(rest - positives, reduction)
 
 
-def _logits(some: Tensor, every: Tensor, top: int, temperature: float) -> Tensor:
-    """Cosine / temperature of `some`, rows top... of `every`, with all; -inf with themselves."""
-    logits = some @ every.mT / temperature
-    logits.diagonal(top, -2, -1).fill_(-math.inf)
-    return logits
-
-
 @cache
 def _blockwise_log_sum_exp() -> Any:
-    """For each row, over its `_logits` with all others; cosines are made in blocks, twice."""
+    """For each row, over cosine / temperature with all other rows; blocks are made twice."""
     import torch
     from torch.autograd.function import once_differentiable
 
-    def blocks(rows: Tensor) -> Iterator[slice]:
+    def blocks(rows: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
+        """Logits [some, all], -inf of a row with itself; each takes the place of the last."""
+        # Freed and taken anew, blocks of megabytes would scatter over the heap until it is as
+        # large as all of them.
         step = max(1, _BLOCK // len(rows))
-        return (slice(top, top + step) for top in range(0, len(rows), step))
+        buffer = rows.new_empty((min(step, len(rows)), len(rows)))
+        for top in range(0, len(rows), step):
+            some = rows[top : top + step]
+            logits = torch.mm(some, rows.mT, out=buffer[: len(some)]).div_(temperature)
+            logits.diagonal(top).fill_(-math.inf)
+            yield slice(top, top + len(some)), logits
 
     class LogSumExp(torch.autograd.Function):
         @staticmethod
         def forward(rows: Tensor, temperature: float) -> Tensor:
-            return torch.cat(
-                [
-                    _logits(rows[some], rows, some.start, temperature).logsumexp(-1)
-                    for some in blocks(rows)
-                ]
-            )
+            totals = rows.new_empty(len(rows))
+            for some, logits in blocks(rows, temperature):
+                largest = logits.amax(-1)
+                sums = logits.sub_(largest[:, None]).exp_().sum(-1)
+                totals[some] = sums.log_().add_(largest)
+            return totals
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -290,12 +293,11 @@ def _blockwise_log_sum_exp() -> Any:
             # A logit's slope is its softmax; each cosine is of two rows.
             found = torch.zeros_like(rows)
             with _full_precision(rows):
-                for some in blocks(rows):
-                    logits = _logits(rows[some], rows, some.start, ctx.temperature)
+                for some, logits in blocks(rows, ctx.temperature):
                     slope = logits.sub_(totals[some, None]).exp_()
                     slope *= (grad[some] / ctx.temperature)[:, None]
-                    found[some] += slope @ rows
-                    found += slope.mT @ rows[some]
+                    found[some].addmm_(slope, rows)
+                    found.addmm_(slope.mT, rows[some])
             return found, None
 
     return LogSumExp
