@@ -1,4 +1,4 @@
-# Everything here sets up what it needs in .venv; only Python 3.11 or later and make must be there.
+# Everything here sets up what it needs in .venv; only Python 3.11 or later, a C compiler and make must be there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt patchsim/engines/_sad.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@

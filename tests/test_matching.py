@@ -328,7 +328,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),
         ({"memory": 1000}, "is the least for these pictures"),
-        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, unfold"),
+        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, simd, unfold"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"kernel": []}, "no kernel"),
         ({"kernel": np.zeros((3, 21), np.uint8)}, "21x3 pixels, larger than the image "),
@@ -412,10 +412,10 @@ def test_an_accelerator_is_fed_by_one_thread(monkeypatch):
 
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0"])
     problem = Problem(
-        (4000, 4000, 3), (200, 200, 3), "uint8", (1, 1), "sad", 255, device="cpu", threads=16
+        (9000, 9000, 3), (200, 200, 3), "float64", (1, 1), "sad", 1, device="cpu", threads=16
     )
     for device in ("cuda", "auto"):
-        made = plan.make(problem, engine="auto", device=device, memory=1 << 34, held=0)
+        made = plan.make(problem, engine="auto", device=device, memory=1 << 40, held=0)
         assert (made.problem.device, made.problem.threads, made.parallel) == ("cuda:0", 1, 1)
     on_cpu = plan.make(problem, engine="auto", device="cpu", memory=1 << 34, held=0)
     assert on_cpu.parallel == 16

@@ -109,7 +109,7 @@ def command(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="auto|unfold",
+            metavar="auto|simd|unfold",
             help="Which engine computes the map; the matches are the same.",
         ),
     ] = "auto",

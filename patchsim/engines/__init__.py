@@ -18,7 +18,7 @@ from patchsim import tiles
 from patchsim.errors import InputError
 from patchsim.metrics import Pixels
 
-NAMES = ("unfold",)
+NAMES = ("simd", "unfold")
 
 
 @dataclass(frozen=True)
