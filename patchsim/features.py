@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import budget
-from patchsim.errors import InputError
+from patchsim import budget, files
+from patchsim.errors import InputError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,31 +81,30 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path} is none of {', '.join(SUFFIXES)}; save the features as one")
+        raise InputError(
+            f"{shown(path)} is none of {', '.join(SUFFIXES)}; save the features as one"
+        )
     with ExitStack() as stack:
         try:
             # Opened once by hand: the libraries' own messages differ.
             with path.open("rb") as file:
                 if not file.read(1):
-                    raise InputError(f"{path} is empty (0 bytes)")
+                    raise InputError(f"{shown(path)} is empty (0 bytes)")
             found = reader(path, memory, stack)
         except InputError:
             raise
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist") from None
-        except IsADirectoryError:
-            raise InputError(f"{path} is a folder; give a file of features") from None
-        except PermissionError:
-            raise InputError(f"{path} may not be read (permission denied)") from None
+        except OSError as error:
+            wanted = "a file of features"
+            raise files.not_readable(error, shown(path), path, wanted) from error
         except pickle.UnpicklingError as error:
             raise InputError(
-                f"{path} is refused: it holds more than plain tensors and could run code;"
+                f"{shown(path)} is refused: it holds more than plain tensors and could run code;"
                 " save a dict of tensors, best as .safetensors"
             ) from error
         except Exception as error:
             # Each library has its own exceptions for damage; what they say is worth a line.
             said = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{path} is damaged or cut short: {said}") from error
+            raise InputError(f"{shown(path)} is damaged or cut short: {said}") from error
         yield found
 
 
@@ -120,12 +119,12 @@ def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> St
     for key in keys:
         if key in tensors:
             if tensors[key].problem:
-                raise InputError(f"{path}: {key!r} {tensors[key].problem}")
+                raise InputError(f"{shown(path)}: {key!r} {tensors[key].problem}")
             return tensors[key]
     wanted = " or ".join(map(repr, keys))
     have = ", ".join(map(repr, list(tensors)[:20])) or "nothing"
     raise InputError(
-        f"{path} has no {wanted}; it has {have}. Name them with --f-key, --p-key or --key"
+        f"{shown(path)} has no {wanted}; it has {have}. Name them with --f-key, --p-key or --key"
     )
 
 
@@ -153,21 +152,23 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
         if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-            raise InputError(f"{path} is compressed inside, which torch.save never does")
+            raise InputError(f"{shown(path)} is compressed inside, which torch.save never does")
         if sum(m.file_size for m in members) > size:
-            raise InputError(f"{path} says that it holds more than its {size:,} bytes")
+            raise InputError(f"{shown(path)} says that it holds more than its {size:,} bytes")
         pickled = max((m.file_size for m in members if m.filename.endswith(".pkl")), default=0)
         if pickled > _LARGEST_PICKLE:
-            raise InputError(f"{path} has a pickle of {pickled:,} bytes; save a dict of tensors")
+            raise InputError(
+                f"{shown(path)} has a pickle of {pickled:,} bytes; save a dict of tensors"
+            )
     elif size > memory:
         raise InputError(
-            f"{path} has the format before torch 1.6, which is read whole: {budget.text(size)},"
+            f"{shown(path)} has the format before torch 1.6, which is read whole: {budget.text(size)},"
             f" but memory is {budget.text(memory)}; save it anew, or allow more with --memory"
         )
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     if not isinstance(content, dict):
         raise InputError(
-            f"{path} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
+            f"{shown(path)} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
         )
 
     def stored(value: Any) -> Stored:

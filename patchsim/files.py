@@ -91,6 +91,21 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise OutputError(f"cannot write {shown(target)}: {reason(error)}") from error
 
 
+def not_readable(error: OSError, where: str, path: Path, wanted: str) -> InputError:
+    """Why a file could not be read, for a message about `where`, which is to be `wanted`."""
+    if isinstance(error, FileNotFoundError):
+        said = "does not exist"
+    elif path.is_dir():  # of which Windows says that permission is denied
+        said = f"is a folder; give {wanted}"
+    elif isinstance(error, PermissionError):
+        said = "may not be read (permission denied)"
+    elif error.errno is not None:
+        said = f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
+    else:  # from a decoder, not from the system
+        said = f"is damaged or cut short: {error}"
+    return InputError(f"{where} {said}")
+
+
 def reason(error: OSError) -> str:
     """Why writing failed, and what to do about it."""
     said = error.strerror or str(error)

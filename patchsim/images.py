@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from patchsim import budget
+from patchsim import budget, files
 from patchsim.errors import InputError, shown
 from patchsim.metrics import INTEGER_RANGE, Pixels
 
@@ -192,15 +191,6 @@ def _reading(label: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{where} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{where} is a folder; give a picture") from None
-    except PermissionError:
-        # Windows says so of folders.
-        folder = Path(label).is_dir()
-        said = "is a folder; give a picture" if folder else "may not be read (permission denied)"
-        raise InputError(f"{where} {said}") from None
     except UnidentifiedImageError as error:
         kind = error.args[-1] if error.args[-1] in _MAGIC.values() else None
         raise InputError(
@@ -212,12 +202,7 @@ def _reading(label: str) -> Iterator[None]:
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
     except OSError as error:
-        said = (
-            f"is damaged or cut short: {error}"
-            if error.errno is None  # Pillow's
-            else f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
-        )
-        raise InputError(f"{where} {said}") from error
+        raise files.not_readable(error, where, Path(label), "a picture") from error
     except Exception as error:
         # Damaged files make Pillow's decoders raise nearly anything.
         raise InputError(f"{where} is damaged or cut short: {error}") from error

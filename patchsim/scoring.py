@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchsim import budget, files, render, slots
-from patchsim.errors import InputError
+from patchsim.errors import InputError, shown
 from patchsim.features import Stored, open_features, pick
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ class _Named:
             bad = (~finite).nonzero()[0].tolist()
             value = block[tuple(bad)].item()
             bad[0] += start
-            raise InputError(f"{self.path}: {self.name} is {value} at {bad}; features are finite")
+            raise InputError(
+                f"{shown(self.path)}: {self.name} is {value} at {bad}; features are finite"
+            )
         return block
 
     def pairs(self, first: int, last: int, count: int, request: Request) -> Tensor:
@@ -203,10 +205,12 @@ def _small_to_large(named: list[_Named], request: Request, file: str) -> Scored:
     shapes = [one.stored.shape for one in named]
     for one, shape in zip(named, shapes, strict=True):
         if len(shape) != 4 or 0 in shape:
-            raise InputError(f"{one.path}: {one.name} is {list(shape)}; give [B, crops, slots, C]")
+            raise InputError(
+                f"{shown(one.path)}: {one.name} is {list(shape)}; give [B, crops, slots, C]"
+            )
     if shapes[0][0] != shapes[1][0]:
         raise InputError(
-            f"{file}: f_large is {list(shapes[0])} and p_small {list(shapes[1])};"
+            f"{shown(file)}: f_large is {list(shapes[0])} and p_small {list(shapes[1])};"
             " give both the same B (first)"
         )
     count, _, slot_count, channels = shapes[1]
@@ -241,17 +245,19 @@ def _pair_shape(named: list[_Named], request: Request) -> tuple[int, int, int]:
         shape = one.stored.shape
         if request.layout == "B2SC":
             if len(shape) != 4 or shape[1] != 2 or 0 in shape:
-                raise InputError(f"{one.path}: {one.name} is {list(shape)}; B2SC is [B, 2, S, C]")
+                raise InputError(
+                    f"{shown(one.path)}: {one.name} is {list(shape)}; B2SC is [B, 2, S, C]"
+                )
         elif len(shape) != 3 or shape[0] % 2 or 0 in shape:
             hint = "; for [B, 2, S, C] give --layout B2SC" if len(shape) == 4 else ""
             raise InputError(
-                f"{one.path}: {one.name} is {list(shape)};"
+                f"{shown(one.path)}: {one.name} is {list(shape)};"
                 " give [2B, S, C] with two views of B images" + hint
             )
     shapes = {one.stored.shape for one in named}
     if len(shapes) > 1:
         found = " and ".join(f"{one.name} {list(one.stored.shape)}" for one in named)
-        raise InputError(f"{named[0].path}: {found} differ; give both one shape")
+        raise InputError(f"{shown(named[0].path)}: {found} differ; give both one shape")
     shape = named[0].stored.shape
     return (shape[0] if len(shape) == 4 else shape[0] // 2), shape[-2], shape[-1]
 
@@ -269,7 +275,7 @@ def _images_at_once(count: int, each: int, memory: int, file: str, *, together: 
     least = count if together else 1
     if least * each > memory:
         raise InputError(
-            f"{file} takes {budget.text(least * each)} for {least} of its images at a time,"
+            f"{shown(file)} takes {budget.text(least * each)} for {least} of its images at a time,"
             f" but memory is {budget.text(memory)}; allow more with --memory"
         )
     return min(count, max(1, memory // each))
@@ -300,10 +306,12 @@ def draw_matches(
 
     count, slot_count = scored.images, scored.slots
     if image is not None and not 0 <= image < count:
-        raise InputError(f"image {image} is not there; {scored.file} has images 0 to {count - 1}")
+        raise InputError(
+            f"image {image} is not there; {shown(scored.file)} has images 0 to {count - 1}"
+        )
     if image is None and 2 * count * slot_count > _LARGEST_MATRIX:
         raise InputError(
-            f"{scored.file} has {2 * count * slot_count} slots, too many for one picture;"
+            f"{shown(scored.file)} has {2 * count * slot_count} slots, too many for one picture;"
             " choose an image with --image"
         )
     first, last = (0, count) if image is None else (image, image + 1)

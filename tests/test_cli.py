@@ -268,6 +268,7 @@ BAD = [
     (["match", "big.png", "face.png", "flag.png", "--map", "m.npy"], "put {kernel} into its name"),
     (["match", "-", "-"], "asked for 2 pictures"),
     (["match", "big.png", "face.png", "--max-pixels", "100"], "--max-pixels 32000"),
+    (["match", "int.tif", "int.tif", "--data-range", "0:9", "--engine", "simd"], "not float64"),
     (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
     (["match", "range.tif", "face.png"], "--data-range LO:HI"),
     (["match", "big.png"], "Missing argument"),
@@ -287,6 +288,7 @@ def test_bad_input_is_named_in_two_lines_and_leaves_no_file(words, says, run, sa
     Path("cut.png").write_bytes(Path("big.png").read_bytes()[:3000])
     values = np.full((40, 50), 0.5, np.float32)
     save("range.tif", values * 300)
+    save("int.tif", np.full((4, 5), 7, np.int32))
     values[2, 3] = np.nan
     save("nan.tif", values)
     before = {p: p.read_bytes() for p in Path().iterdir()}

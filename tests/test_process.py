@@ -173,10 +173,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from 
 
 
 @LINUX
-def test_a_search_stays_within_its_memory():
-    used = peak("""
+@pytest.mark.parametrize("engine", ["simd", "unfold"])
+def test_a_search_stays_within_its_memory(engine):
+    used = peak(f"""
 image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
-report = match(image, image[500:564, 700:764].copy(), memory="512MB")
+report = match(image, image[500:564, 700:764].copy(), memory="512MB", engine="{engine}")
 assert (report.best.x, report.best.y, report.best.score) == (700, 500, 1.0)
 """)
     assert used <= 512_000_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from patchsim.cli import console
-from patchsim.errors import FOUND, InputError, PatchsimError
+from patchsim.errors import FOUND, InputError, PatchsimError, shown
 from patchsim.text import FORMATS, LINES, check_format
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def command(
         if matches is not None:
             drawn = scoring.draw_matches(group, request, scored, image, matches)
             if not quiet:
-                console.say(f"matches {matches}: {drawn}")
+                console.say(f"matches {shown(matches)}: {drawn}")
     printer.finish(several=len(paths) > 1)
     return code
 
