@@ -79,32 +79,31 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
         ".npz": _npz,
         ".npy": _npy,
     }
+    where = shown(path)
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise InputError(
-            f"{shown(path)} is none of {', '.join(SUFFIXES)}; save the features as one"
-        )
+        raise InputError(f"{where} is none of {', '.join(SUFFIXES)}; save the features as one")
     with ExitStack() as stack:
         try:
             # Opened once by hand: the libraries' own messages differ.
             with path.open("rb") as file:
                 if not file.read(1):
-                    raise InputError(f"{shown(path)} is empty (0 bytes)")
+                    raise InputError(f"{where} is empty (0 bytes)")
             found = reader(path, memory, stack)
         except InputError:
             raise
         except OSError as error:
             wanted = "a file of features"
-            raise files.not_readable(error, shown(path), path, wanted) from error
+            raise files.not_readable(error, where, path, wanted) from error
         except pickle.UnpicklingError as error:
             raise InputError(
-                f"{shown(path)} is refused: it holds more than plain tensors and could run code;"
+                f"{where} is refused: it holds more than plain tensors and could run code;"
                 " save a dict of tensors, best as .safetensors"
             ) from error
         except Exception as error:
             # Each library has its own exceptions for damage; what they say is worth a line.
             said = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{shown(path)} is damaged or cut short: {said}") from error
+            raise InputError(f"{where} is damaged or cut short: {said}") from error
         yield found
 
 
@@ -116,15 +115,16 @@ def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> St
     InputError
         If none is, or it cannot be scored.
     """
+    where = shown(path)
     for key in keys:
         if key in tensors:
             if tensors[key].problem:
-                raise InputError(f"{shown(path)}: {key!r} {tensors[key].problem}")
+                raise InputError(f"{where}: {key!r} {tensors[key].problem}")
             return tensors[key]
     wanted = " or ".join(map(repr, keys))
     have = ", ".join(map(repr, list(tensors)[:20])) or "nothing"
     raise InputError(
-        f"{shown(path)} has no {wanted}; it has {have}. Name them with --f-key, --p-key or --key"
+        f"{where} has no {wanted}; it has {have}. Name them with --f-key, --p-key or --key"
     )
 
 
@@ -146,29 +146,27 @@ def _safetensors(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]
 def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
     import torch
 
-    size = path.stat().st_size
+    size, where = path.stat().st_size, shown(path)
     zipped = zipfile.is_zipfile(path)
     if zipped:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
         if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-            raise InputError(f"{shown(path)} is compressed inside, which torch.save never does")
+            raise InputError(f"{where} is compressed inside, which torch.save never does")
         if sum(m.file_size for m in members) > size:
-            raise InputError(f"{shown(path)} says that it holds more than its {size:,} bytes")
+            raise InputError(f"{where} says that it holds more than its {size:,} bytes")
         pickled = max((m.file_size for m in members if m.filename.endswith(".pkl")), default=0)
         if pickled > _LARGEST_PICKLE:
-            raise InputError(
-                f"{shown(path)} has a pickle of {pickled:,} bytes; save a dict of tensors"
-            )
+            raise InputError(f"{where} has a pickle of {pickled:,} bytes; save a dict of tensors")
     elif size > memory:
         raise InputError(
-            f"{shown(path)} has the format before torch 1.6, which is read whole: {budget.text(size)},"
+            f"{where} has the format before torch 1.6, which is read whole: {budget.text(size)},"
             f" but memory is {budget.text(memory)}; save it anew, or allow more with --memory"
         )
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     if not isinstance(content, dict):
         raise InputError(
-            f"{shown(path)} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
+            f"{where} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
         )
 
     def stored(value: Any) -> Stored:

@@ -131,6 +131,10 @@ class _Named:
     stored: Stored
     path: Path
 
+    @property
+    def where(self) -> str:
+        return f"{shown(self.path)}: {self.name}"
+
     def rows(self, start: int, stop: int, device: str) -> Tensor:
         """Rows of the first dimension; finite, or an InputError names the first that is not."""
         block = self.stored.read(start, stop).to(device)
@@ -139,9 +143,7 @@ class _Named:
             bad = (~finite).nonzero()[0].tolist()
             value = block[tuple(bad)].item()
             bad[0] += start
-            raise InputError(
-                f"{shown(self.path)}: {self.name} is {value} at {bad}; features are finite"
-            )
+            raise InputError(f"{self.where} is {value} at {bad}; features are finite")
         return block
 
     def pairs(self, first: int, last: int, count: int, request: Request) -> Tensor:
@@ -205,9 +207,7 @@ def _small_to_large(named: list[_Named], request: Request, file: str) -> Scored:
     shapes = [one.stored.shape for one in named]
     for one, shape in zip(named, shapes, strict=True):
         if len(shape) != 4 or 0 in shape:
-            raise InputError(
-                f"{shown(one.path)}: {one.name} is {list(shape)}; give [B, crops, slots, C]"
-            )
+            raise InputError(f"{one.where} is {list(shape)}; give [B, crops, slots, C]")
     if shapes[0][0] != shapes[1][0]:
         raise InputError(
             f"{shown(file)}: f_large is {list(shapes[0])} and p_small {list(shapes[1])};"
@@ -245,14 +245,11 @@ def _pair_shape(named: list[_Named], request: Request) -> tuple[int, int, int]:
         shape = one.stored.shape
         if request.layout == "B2SC":
             if len(shape) != 4 or shape[1] != 2 or 0 in shape:
-                raise InputError(
-                    f"{shown(one.path)}: {one.name} is {list(shape)}; B2SC is [B, 2, S, C]"
-                )
+                raise InputError(f"{one.where} is {list(shape)}; B2SC is [B, 2, S, C]")
         elif len(shape) != 3 or shape[0] % 2 or 0 in shape:
             hint = "; for [B, 2, S, C] give --layout B2SC" if len(shape) == 4 else ""
             raise InputError(
-                f"{shown(one.path)}: {one.name} is {list(shape)};"
-                " give [2B, S, C] with two views of B images" + hint
+                f"{one.where} is {list(shape)}; give [2B, S, C] with two views of B images" + hint
             )
     shapes = {one.stored.shape for one in named}
     if len(shapes) > 1:
