@@ -7,12 +7,17 @@ plain floating-point tensors, and must fit the memory where it cannot be read pi
 from __future__ import annotations
 
 import pickle
+import pickletools
+import re
+import stat
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +34,25 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".npz", ".npy")
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 _SAFETENSORS_FLOATS = ("F16", "BF16", "F32", "F64")
 
-# What unpickling a file's structure may take; a structure of tensors is far smaller.
-_LARGEST_PICKLE = 16_000_000
+# A structure of tensors is far smaller; a dozen times this may be taken by unpickling it.
+_LARGEST_PICKLE = 1_000_000
+
+_LARGEST_HEADER = 1 << 16
+
+# The format before torch 1.6: a magic number, a version, the system, the object, its storages.
+_PICKLES_BEFORE_1_6 = 5
+
+# What may make something else than the plain types of pickle, and the names that it may be.
+_OPCODES_OF_CODE = {
+    "GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD",
+    "EXT1", "EXT2", "EXT4", "BYTEARRAY8",
+}  # fmt: skip
+_HARMLESS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+}
+_OF_TORCH = re.compile(r"torch (?:\w+Storage|Size|device|bfloat16|bool|(?:u?int|float)\d+)")
 
 
 @dataclass(frozen=True)
@@ -46,12 +68,15 @@ class Stored:
         Rows [start, stop), on the CPU.
     problem : str or None
         Why it cannot be scored.
+    held : int
+        Bytes that stay in memory once a part was read.
     """
 
     shape: tuple[int, ...]
     itemsize: int
     read: Callable[[int, int], Tensor]
     problem: str | None = None
+    held: int = 0
 
 
 @contextmanager
@@ -84,27 +109,47 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
     if reader is None:
         raise InputError(f"{where} is none of {', '.join(SUFFIXES)}; save the features as one")
     with ExitStack() as stack:
-        try:
-            # Opened once by hand: the libraries' own messages differ.
+        with _reading(path):
+            # A pipe or a device might never end; looked at before anything is opened.
+            status = path.stat()
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise InputError(f"{where} is not a regular file; give a file of features")
             with path.open("rb") as file:
                 if not file.read(1):
                     raise InputError(f"{where} is empty (0 bytes)")
             found = reader(path, memory, stack)
-        except InputError:
-            raise
-        except OSError as error:
-            wanted = "a file of features"
-            raise files.not_readable(error, where, path, wanted) from error
-        except pickle.UnpicklingError as error:
-            raise InputError(
-                f"{where} is refused: it holds more than plain tensors and could run code;"
-                " save a dict of tensors, best as .safetensors"
-            ) from error
-        except Exception as error:
-            # Each library has its own exceptions for damage; what they say is worth a line.
-            said = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{where} is damaged or cut short: {said}") from error
         yield found
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what opening and reading raise into messages that name the file."""
+    where = shown(path)
+    try:
+        # What is wrong with a file is said once, by an error.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise files.not_readable(error, where, path, "a file of features") from error
+    except Exception as error:
+        # Each library has its own exceptions for damage; what they say is worth a line.
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{where} is damaged or cut short: {said}") from error
+
+
+def read_rows(stored: Stored, start: int, stop: int, path: Path) -> Tensor:
+    """Rows [start, stop) of a tensor of the file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged there.
+    """
+    with _reading(path):
+        return stored.read(start, stop)
 
 
 def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> Stored:
@@ -151,19 +196,28 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
     if zipped:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-            raise InputError(f"{where} is compressed inside, which torch.save never does")
-        if sum(m.file_size for m in members) > size:
-            raise InputError(f"{where} says that it holds more than its {size:,} bytes")
-        pickled = max((m.file_size for m in members if m.filename.endswith(".pkl")), default=0)
-        if pickled > _LARGEST_PICKLE:
-            raise InputError(f"{where} has a pickle of {pickled:,} bytes; save a dict of tensors")
-    elif size > memory:
-        raise InputError(
-            f"{where} has the format before torch 1.6, which is read whole: {budget.text(size)},"
-            f" but memory is {budget.text(memory)}; save it anew, or allow more with --memory"
-        )
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+            if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+                raise InputError(f"{where} is compressed inside, which torch.save never does")
+            if sum(m.file_size for m in members) > size:
+                raise InputError(f"{where} says that it holds more than its {size:,} bytes")
+            for member in members:
+                if member.filename.endswith(".pkl"):
+                    with archive.open(member) as file:
+                        _check_pickle(file, where)
+    else:
+        if size > memory:
+            raise InputError(
+                f"{where} has the format before torch 1.6, which is read whole:"
+                f" {budget.text(size)}, but memory is {budget.text(memory)};"
+                " save it anew, or allow more with --memory"
+            )
+        with path.open("rb") as file:
+            for _ in range(_PICKLES_BEFORE_1_6):
+                _check_pickle(file, where)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+    except pickle.UnpicklingError as error:
+        raise _refused(where) from error
     if not isinstance(content, dict):
         raise InputError(
             f"{where} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
@@ -179,13 +233,43 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
     return {str(key): stored(value) for key, value in content.items()}
 
 
+def _check_pickle(file: IO[bytes], where: str) -> None:
+    """See that a pickle makes nothing but dicts, lists, numbers, texts and tensors.
+
+    ``weights_only=True`` runs no foreign code, but it makes what it is asked for: byte arrays and
+    tensors of any size, that are nowhere in the file.
+    """
+    start = file.tell()
+    for code, argument, _ in pickletools.genops(file):
+        known = code.name not in _OPCODES_OF_CODE or (
+            code.name == "GLOBAL"
+            and (argument in _HARMLESS or _OF_TORCH.fullmatch(str(argument)) is not None)
+        )
+        if not known and code.name not in ("REDUCE", "BUILD"):
+            raise _refused(where)
+        if file.tell() - start > _LARGEST_PICKLE:
+            raise InputError(
+                f"{where} has a pickle of more than {_LARGEST_PICKLE:,} bytes;"
+                " save a dict of tensors"
+            )
+
+
+def _refused(where: str) -> InputError:
+    return InputError(
+        f"{where} is refused: it holds more than plain tensors and could run code;"
+        " save a dict of tensors, best as .safetensors"
+    )
+
+
 def _tensor_problem(value: Any) -> str | None:
     """Why a value is not a plain floating-point tensor with all its values in the file."""
     import torch
 
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         return f"is a {type(value).__name__}, not a tensor"
-    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+    if value.is_quantized:
+        return f"is quantised ({value.dtype}), not floating point"
+    if value.layout != torch.strided or value.device.type != "cpu":
         return f"is a {value.layout} tensor on {value.device}, not a plain one"
     if not value.is_floating_point():
         return f"is {value.dtype}, not floating point"
@@ -203,15 +287,17 @@ def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
     archive = stack.enter_context(zipfile.ZipFile(path))
     found = {}
     for member in archive.infolist():
+        if not member.filename.endswith(".npy"):
+            continue
         with archive.open(member) as file:
             shape, dtype, header = _npy_header(file)
         needed = dtype.itemsize * int(np.prod(shape, dtype=object))
+        held = member.file_size - header
+        problem: str | None
         if dtype.hasobject:
-            problem: str | None = "holds Python objects, which are not read"
-        elif needed != member.file_size - header:
-            problem = f"says {list(shape)} of {dtype}, {needed:,} bytes, but holds" + (
-                f" {member.file_size - header:,}"
-            )
+            problem = "holds Python objects, which are not read"
+        elif needed != held:
+            problem = f"says {list(shape)} of {dtype}, {needed:,} bytes, but holds {held:,}"
         elif needed > memory:
             problem = (
                 f"takes {budget.text(needed)} read whole, but memory is {budget.text(memory)};"
@@ -220,7 +306,8 @@ def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
         else:
             problem = _numpy_problem(dtype)
         key = member.filename.removesuffix(".npy")
-        found[key] = Stored(shape, dtype.itemsize, _npz_rows(archive, member), problem)
+        rows = _npz_rows(archive, member)
+        found[key] = Stored(shape, dtype.itemsize, rows, problem, held=needed)
     return found
 
 
@@ -244,17 +331,24 @@ def _npy(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noq
     return {"": Stored(array.shape, array.itemsize, lambda a, b: _as_tensor(array[a:b]), problem)}
 
 
-def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape, type and the header's length of a .npy stream."""
-    version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape, type and the header's length of a .npy stream.
+
+    The length is looked at before as much is read.
+    """
+    start = file.read(8)
+    width, read = {
+        b"\x93NUMPY\x01\x00": (2, np.lib.format.read_array_header_1_0),
+        b"\x93NUMPY\x02\x00": (4, np.lib.format.read_array_header_2_0),
+    }.get(start, (0, None))
     if read is None:
-        raise ValueError(f".npy version {version} is unknown")
-    shape, _, dtype = read(file)
-    return shape, dtype, file.tell()
+        raise ValueError("it does not begin like a .npy")
+    field = file.read(width)
+    length = int.from_bytes(field, "little")
+    if length > _LARGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes")
+    shape, _, dtype = read(BytesIO(field + file.read(length)))
+    return shape, dtype, len(start) + width + length
 
 
 def _numpy_problem(dtype: np.dtype[Any]) -> str | None:

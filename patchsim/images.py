@@ -195,7 +195,7 @@ def _reading(label: str) -> Iterator[None]:
         kind = error.args[-1] if error.args[-1] in _MAGIC.values() else None
         raise InputError(
             f"{where} is a {kind} of a kind that cannot be read, or damaged;"
-            " readable are 8-bit pictures, 16-bit grey and float32 grey"
+            " readable are 8-bit pictures, and grey of 16 bits, 32-bit integers and 32-bit floats"
             if kind
             else f"{where} is not a picture that can be read ({_FORMATS_TEXT})"
         ) from None
@@ -340,9 +340,13 @@ def _check_depth(image: Image.Image, label: str, file: Path | None) -> bool:
             f"{label} is colour (or grey with alpha) of {bits} bits a channel, of which only 8 can"
             " be read;\nconvert it to 8 bits, or pass a NumPy array from Python"
         )
-    return image.mode.startswith("I;16") and (
-        _tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
-    )
+    inverted = _tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
+    if inverted and image.mode in ("I", "F"):
+        raise InputError(
+            f"{label} is a TIFF of {bits} bits in which the least value is white, of which nothing"
+            " says what black is;\nconvert it, or pass a NumPy array from Python"
+        )
+    return inverted and image.mode.startswith("I;16")
 
 
 def _checked_array(array: NDArray[Any], name: str) -> Pixels:

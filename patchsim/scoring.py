@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchsim import budget, files, render, slots
 from patchsim.errors import InputError, shown
-from patchsim.features import Stored, open_features, pick
+from patchsim.features import Stored, open_features, pick, read_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ LOSSES = ("similarity", "contrastive", "contrastive-per-img", "small-to-large")
 LAYOUTS = ("2BSC", "B2SC")
 
 # Copies of the features that a loss and its matching hold at a time, in the type of the sums.
-_COPIES = 8
+_COPIES = 20
 
 # Slots of a whole batch in one picture of matches.
 _LARGEST_MATRIX = 2400
@@ -39,6 +39,7 @@ class Request:
     temperature: float = 1.0
     device: str = "cpu"
     memory: int = 1 << 32
+    drawn: int | None = None  # the image whose matches are drawn
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -67,8 +68,8 @@ class Scored:
         As `slots.match_slots`; None for small-to-large.
     images, slots, channels : int
         B, S and C.
-    matched_cosine : float
-        The mean cosine of matched slots, of reciprocal ones for small-to-large.
+    matched_cosine : float or None
+        The mean cosine of matched slots; None for small-to-large.
     share : float or None
         Of reciprocal small slots, for small-to-large.
     collapsed, orthogonal : float or None
@@ -82,7 +83,7 @@ class Scored:
     images: int
     slots: int
     channels: int
-    matched_cosine: float
+    matched_cosine: float | None
     share: float | None = None
     collapsed: float | None = None
     orthogonal: float | None = None
@@ -116,8 +117,14 @@ def _opened(paths: Sequence[Path], request: Request) -> Iterator[list[_Named]]:
         named = []
         for number, (name, keys) in enumerate(wanted):
             place = number if len(paths) > 1 else 0
-            # A .npy holds one array, without a name.
-            known = ("",) if set(opened[place]) == {""} else keys
+            known = keys
+            if set(opened[place]) == {""}:  # a .npy, whose one array has no name
+                if len(wanted) > len(paths):
+                    raise InputError(
+                        f"{shown(paths[place])} holds one array, the loss takes two;"
+                        " give --f and --p"
+                    )
+                known = ("",)
             stored = pick(opened[place], known, paths[place])
             named.append(_Named(name, stored, paths[place]))
         yield named
@@ -137,12 +144,11 @@ class _Named:
 
     def rows(self, start: int, stop: int, device: str) -> Tensor:
         """Rows of the first dimension; finite, or an InputError names the first that is not."""
-        block = self.stored.read(start, stop).to(device)
-        finite = block.isfinite()
-        if not finite.all():
-            bad = (~finite).nonzero()[0].tolist()
-            value = block[tuple(bad)].item()
-            bad[0] += start
+        block = read_rows(self.stored, start, stop, self.path).to(device)
+        place = slots.first_not_finite(block)
+        if place is not None:
+            value = block[place].item()
+            bad = [place[0] + start, *place[1:]]
             raise InputError(f"{self.where} is {value} at {bad}; features are finite")
         return block
 
@@ -164,19 +170,22 @@ def _matched(named: list[_Named], request: Request, file: str) -> Scored:
 
     count, slot_count, channels = _pair_shape(named, request)
     each = _bytes_an_image(named, 4 * slot_count**2)
+    if request.drawn is not None and not 0 <= request.drawn < count:
+        raise InputError(
+            f"image {request.drawn} is not there; {shown(file)} has images 0 to {count - 1}"
+        )
     together = request.loss == "contrastive"  # each slot meets all others
-    step = _images_at_once(count, each, request.memory, file, together=together)
+    step = _images_at_once(count, each, _left(named, request), file, together=together)
     losses, matches, cosines = [], [], []
     for first in range(0, count, step):
         last = min(first + step, count)
         tensors = [one.pairs(first, last, count, request) for one in named]
         if request.loss == "similarity":
-            part = slots.matching_similarity_loss_per_img(tensors[0], tensors[1], "none")
-        elif request.loss == "contrastive":
-            part = slots.matching_contrastive_loss(tensors[0], request.temperature, "none")
+            part, found = slots.similarity_losses(tensors[0], tensors[1])
         else:
-            part = slots.matching_contrastive_loss_per_img(tensors[0], request.temperature, "none")
-        found = slots.match_slots(tensors[0])
+            part, found = slots.contrastive_losses(
+                tensors[0], request.temperature, per_img=not together
+            )
         losses.append(part.detach().double().cpu().view(2, last - first, slot_count))
         matches.append(found.cpu())
         cosines.append(slots.matched_cosines(tensors[0], found).double().cpu())
@@ -215,7 +224,7 @@ def _small_to_large(named: list[_Named], request: Request, file: str) -> Scored:
         )
     count, _, slot_count, channels = shapes[1]
     each = _bytes_an_image(named, math.prod(shapes[0][1:3]) * math.prod(shapes[1][1:3]))
-    step = _images_at_once(count, each, request.memory, file, together=False)
+    step = _images_at_once(count, each, _left(named, request), file, together=False)
     losses, shares = [], []
     for first in range(0, count, step):
         last = min(first + step, count)
@@ -225,7 +234,6 @@ def _small_to_large(named: list[_Named], request: Request, file: str) -> Scored:
         shares.append(float(share) * (last - first))
     every = torch.cat(losses)
     some = every[~every.isnan()]
-    mean = float(some.mean()) if len(some) else 0.0
     return Scored(
         file=file,
         loss=_reduced(some, request.reduction) if len(some) else 0.0,
@@ -234,7 +242,7 @@ def _small_to_large(named: list[_Named], request: Request, file: str) -> Scored:
         images=count,
         slots=slot_count,
         channels=channels,
-        matched_cosine=1 - 2 * mean,
+        matched_cosine=None,
         share=math.fsum(shares) / count,
     )
 
@@ -268,6 +276,17 @@ def _bytes_an_image(named: list[_Named], cosines: int) -> int:
     return max(4, *(one.stored.itemsize for one in named)) * _COPIES * (values + cosines)
 
 
+def _left(named: list[_Named], request: Request) -> int:
+    """The memory that is left beside what files keep once they are read."""
+    held = sum(one.stored.held for one in named)
+    if held > request.memory:
+        raise InputError(
+            f"{shown(named[0].path)} takes {budget.text(held)} read whole, but memory is"
+            f" {budget.text(request.memory)}; save it as .safetensors, or allow more with --memory"
+        )
+    return request.memory - held
+
+
 def _images_at_once(count: int, each: int, memory: int, file: str, *, together: bool) -> int:
     least = count if together else 1
     if least * each > memory:
@@ -284,28 +303,22 @@ def _reduced(losses: Tensor, reduction: str) -> float | None:
     return float(losses.sum() if reduction == "sum" else losses.mean())
 
 
-def draw_matches(
-    paths: Sequence[Path], request: Request, scored: Scored, image: int | None, target: str
-) -> str:
+def draw_matches(paths: Sequence[Path], request: Request, scored: Scored, target: str) -> str:
     """Draw the cosines by which slots were matched, and the matches; says what was drawn.
+
+    Of the image ``request.drawn`` the first view's slots (rows) against the second's (columns);
+    otherwise all slots against all, first all first views, then all second.
 
     Parameters
     ----------
     paths, request, scored
         As given to `score`, and what it returned.
-    image : int or None
-        Draw the first view's slots (rows) against the second's (columns) of this image; None
-        draws all slots against all, first all first views, then all second.
     target : str
         The PNG to write.
     """
     import torch
 
-    count, slot_count = scored.images, scored.slots
-    if image is not None and not 0 <= image < count:
-        raise InputError(
-            f"image {image} is not there; {shown(scored.file)} has images 0 to {count - 1}"
-        )
+    image, count, slot_count = request.drawn, scored.images, scored.slots
     if image is None and 2 * count * slot_count > _LARGEST_MATRIX:
         raise InputError(
             f"{shown(scored.file)} has {2 * count * slot_count} slots, too many for one picture;"
@@ -313,6 +326,9 @@ def draw_matches(
         )
     first, last = (0, count) if image is None else (image, image + 1)
     with _opened(paths, request) as named:
+        each = _bytes_an_image(named, 4 * slot_count**2)
+        left = _left(named, request)
+        _images_at_once(last - first, each, left, scored.file, together=True)
         units = slots.unit_vectors(named[0].pairs(first, last, count, request)).cpu()
     assert scored.matches is not None
     matches = scored.matches[first:last]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 REDUCTIONS = ("mean", "sum", "none")
 
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_LEAST_TEMPERATURE = 1e-30
+
 # Cosines of the all-pairs loss that exist at once: 8 MiB of float32.
 _BLOCK = 1 << 21
 
@@ -54,8 +57,8 @@ def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction 
     Raises
     ------
     InputError
-        A ValueError: shapes or dtypes that do not fit, values of `f` that are not finite,
-        unknown reduction.
+        A ValueError: shapes or dtypes that do not fit, values that are not finite, unknown
+        reduction.
 
     Examples
     --------
@@ -64,16 +67,8 @@ def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction 
     >>> patchsim.matching_similarity_loss_per_img(f, -f)
     tensor(1.)
     """
-    _check_pairs(f, "f")
-    _check_pairs(p, "p")
-    if f.shape != p.shape:
-        raise InputError(f"f is {list(f.shape)} and p {list(p.shape)}; give both one shape")
     check_reduction(reduction)
-    with _full_precision(f):
-        features, projected = unit_vectors(f.detach()), unit_vectors(p)
-        partners = _other_view(features, _matches(features))
-        losses = (1 - (projected * partners).sum(-1)) / 2
-    return _reduced(losses.flatten(), reduction)
+    return _reduced(similarity_losses(f, p)[0], reduction)
 
 
 def matching_contrastive_loss(
@@ -90,7 +85,7 @@ def matching_contrastive_loss(
     slots : Tensor [2B, S, C]
         Gradients flow into slots, matches and negatives alike, not into the matching.
     temperature : float
-        Above 0.
+        Above 0; a number, no gradient flows into it.
     reduction : {"mean", "sum", "none"}
 
     Returns
@@ -103,7 +98,8 @@ def matching_contrastive_loss(
     InputError
         A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
-    return _contrastive(slots, temperature, reduction, per_img=False)
+    check_reduction(reduction)
+    return _reduced(contrastive_losses(slots, temperature, per_img=False)[0], reduction)
 
 
 def matching_contrastive_loss_per_img(
@@ -113,7 +109,8 @@ def matching_contrastive_loss_per_img(
 
     As `matching_contrastive_loss` with the 2S - 2 negatives of the same image.
     """
-    return _contrastive(slots, temperature, reduction, per_img=True)
+    check_reduction(reduction)
+    return _reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
 
 
 def matching_similarity_loss_small_to_large(
@@ -145,8 +142,7 @@ def matching_similarity_loss_small_to_large(
     Raises
     ------
     InputError
-        A ValueError: shapes, dtypes or reduction that cannot be used. Values that are not finite
-        give a loss that is not.
+        A ValueError: shapes, dtypes, values or reduction that cannot be used.
     """
     import torch
 
@@ -154,6 +150,8 @@ def matching_similarity_loss_small_to_large(
     check_reduction(reduction)
     with _full_precision(p_small):
         large, small = unit_vectors(f_large.detach()), unit_vectors(p_small)
+        wide = torch.promote_types(large.dtype, small.dtype)
+        large, small = large.to(wide), small.to(wide)
         cosines = torch.einsum("basc,bAlc->baAsl", small, large)  # [B, a, A, S, L]
         nearest = cosines.detach()
         to_large = nearest.argmax(-1)  # [B, a, A, S]
@@ -218,6 +216,7 @@ def collapsed(negatives: int) -> float:
 
     A reference, not a bound. `negatives` is 2BS - 2, or 2S - 2 per image.
     """
+    _check_negatives(negatives)
     return math.log1p(negatives)
 
 
@@ -226,38 +225,65 @@ def orthogonal(negatives: int, temperature: float = 1.0) -> float:
 
     log(exp(1/t) + negatives) - 1/t. A reference, not a bound. `negatives` as for `collapsed`.
     """
+    _check_negatives(negatives)
+    check_temperature(temperature)
     return math.log1p(negatives * math.exp(-1 / temperature))
 
 
-def _contrastive(
-    slots: Tensor, temperature: float, reduction: Reduction, *, per_img: bool
-) -> Tensor:
+def _check_negatives(negatives: int) -> None:
+    if negatives < 0:
+        raise InputError(f"negatives {negatives} are fewer than none; give a number from 0")
+
+
+def similarity_losses(f: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses [2BS] of `matching_similarity_loss_per_img`, and the matches [B, S]."""
+    _check_pairs(f, "f")
+    _check_pairs(p, "p")
+    if f.shape != p.shape or f.device != p.device:
+        raise InputError(
+            f"f is {list(f.shape)} on {f.device} and p {list(p.shape)} on {p.device};"
+            " give both one shape and device"
+        )
+    with _full_precision(f):
+        features, projected = unit_vectors(f.detach()), unit_vectors(p)
+        matches = _matches(features)
+        losses = (1 - (projected * _other_view(features, matches)).sum(-1)) / 2
+    return losses.flatten(), matches
+
+
+def contrastive_losses(
+    slots: Tensor, temperature: float, *, per_img: bool
+) -> tuple[Tensor, Tensor]:
+    """The losses [2BS] of the contrastive losses, and the matches [B, S]."""
     import torch
 
     _check_pairs(slots, "slots")
-    check_reduction(reduction)
     check_temperature(temperature)
     with _full_precision(slots):
         units = unit_vectors(slots)
-        partners = _other_view(units, _matches(units.detach()))
-        positives = (units * partners).sum(-1).flatten() / temperature
+        matches = _matches(units.detach())
+        positives = (units * _other_view(units, matches)).sum(-1).flatten() / temperature
         if per_img:
             # [B, 2S, C]: the two views of an image are one set.
             sets = torch.cat(units.chunk(2), dim=1)
-            logits = sets @ sets.mT / temperature
-            logits.diagonal(0, -2, -1).fill_(-math.inf)
-            rest = logits.logsumexp(-1)
+            rest = _all_logits(sets, temperature).logsumexp(-1)
             rest = torch.cat(rest.chunk(2, dim=1)).flatten()
         else:
             rest = _blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
-    return _reduced(rest - positives, reduction)
+    return rest - positives, matches
+
+
+def _all_logits(rows: Tensor, temperature: float) -> Tensor:
+    """Cosine / temperature of all with all, [..., n, n]; -inf of a row with itself."""
+    logits: Tensor = rows @ rows.mT / temperature
+    logits.diagonal(0, -2, -1).fill_(-math.inf)
+    return logits
 
 
 @cache
 def _blockwise_log_sum_exp() -> Any:
     """For each row, over cosine / temperature with all other rows; blocks are made twice."""
     import torch
-    from torch.autograd.function import once_differentiable
 
     def blocks(rows: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
         """Logits [some, all], -inf of a row with itself; each takes the place of the last."""
@@ -287,10 +313,14 @@ def _blockwise_log_sum_exp() -> Any:
             ctx.save_for_backward(rows, output)
 
         @staticmethod
-        @once_differentiable
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
             rows, totals = ctx.saved_tensors
             # A logit's slope is its softmax; each cosine is of two rows.
+            if torch.is_grad_enabled():
+                # Asked to be differentiated again, by create_graph: all pairs at once.
+                softmax = _all_logits(rows, ctx.temperature).softmax(-1)
+                slope = softmax * (grad / ctx.temperature)[:, None]
+                return slope @ rows + slope.mT @ rows, None
             found = torch.zeros_like(rows)
             with _full_precision(rows):
                 for some, logits in blocks(rows, ctx.temperature):
@@ -311,13 +341,7 @@ def _matches(units: Tensor) -> Tensor:
     first, second = units.chunk(2)
     # One transfer for the whole batch.
     cosines = (first @ second.mT).cpu().numpy()
-    try:
-        columns = [linear_sum_assignment(one, maximize=True)[1] for one in cosines]
-    except ValueError:
-        bad = (~units.isfinite()).any(-1).nonzero()[0].tolist()
-        raise InputError(
-            f"features of view {bad[0]}, slot {bad[1]} are not finite; they cannot be matched"
-        ) from None
+    columns = [linear_sum_assignment(one, maximize=True)[1] for one in cosines]
     return torch.stack([torch.from_numpy(one) for one in columns]).to(units.device)
 
 
@@ -363,8 +387,10 @@ def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
 
 
 def check_temperature(temperature: float) -> None:
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise InputError(f"temperature {temperature} is not possible; give a number above 0")
+    # A number: gradients do not flow into it. Far below 1e-30 float32 overflows.
+    known = isinstance(temperature, int | float) and math.isfinite(temperature)
+    if not (known and temperature >= _LEAST_TEMPERATURE):
+        raise InputError(f"temperature {temperature!r} is not possible; give a number above 0")
 
 
 def check_reduction(reduction: str) -> None:
@@ -373,6 +399,7 @@ def check_reduction(reduction: str) -> None:
 
 
 def _check_pairs(features: Tensor, name: str) -> None:
+    _check_tensor(features, name)
     shape = list(features.shape)
     if features.ndim != 3:
         raise InputError(f"{name} is {shape}; give [2B, S, C], two views of B images")
@@ -383,19 +410,42 @@ def _check_pairs(features: Tensor, name: str) -> None:
 
 def _check_crops(f_large: Tensor, p_small: Tensor) -> None:
     for name, tensor in (("f_large", f_large), ("p_small", p_small)):
+        _check_tensor(tensor, name)
         if tensor.ndim != 4:
             raise InputError(f"{name} is {list(tensor.shape)}; give [B, crops, slots, C]")
         _check_content(tensor, name)
     large, small = f_large.shape, p_small.shape
-    if (large[0], large[3]) != (small[0], small[3]):
+    if (large[0], large[3]) != (small[0], small[3]) or f_large.device != p_small.device:
         raise InputError(
-            f"f_large is {list(large)} and p_small {list(small)};"
-            " give both the same B (first) and C (last)"
+            f"f_large is {list(large)} on {f_large.device} and p_small {list(small)} on"
+            f" {p_small.device}; give both the same B (first), C (last) and device"
         )
 
 
 def _check_content(features: Tensor, name: str) -> None:
+    import torch
+
+    dtype = str(features.dtype).removeprefix("torch.")
+    if dtype not in _DTYPES or features.layout != torch.strided:
+        kind = features.dtype if features.layout == torch.strided else features.layout
+        raise InputError(f"{name} is {kind}; give dense features of {', '.join(_DTYPES)}")
     if 0 in features.shape:
         raise InputError(f"{name} is {list(features.shape)}; there is nothing in it")
-    if not features.is_floating_point():
-        raise InputError(f"{name} is {features.dtype}; give floating-point features")
+    bad = first_not_finite(features)
+    if bad is not None:
+        raise InputError(f"{name} is {features[bad].item()} at {list(bad)}; features are finite")
+
+
+def first_not_finite(features: Tensor) -> tuple[int, ...] | None:
+    """The index of the first NaN or infinity, if there is any."""
+    finite = features.isfinite()
+    if finite.all():
+        return None
+    return tuple((~finite).nonzero()[0].tolist())
+
+
+def _check_tensor(features: object, name: str) -> None:
+    import torch
+
+    if not isinstance(features, torch.Tensor):
+        raise InputError(f"{name} is a {type(features).__name__}; give a torch.Tensor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import warnings
 import zlib
 
 import numpy as np
@@ -86,8 +87,63 @@ def test_floats_and_integers_of_32_bits(save):
     np.testing.assert_array_equal(found[..., 0], integers)
 
 
+def test_grey_tiffs_in_which_the_least_is_white(tmp_path, rng):
+    values = rng.integers(0, 65536, (20, 30), dtype=np.uint16)
+    for name, given in (("16", values), ("8", (values >> 8).astype(np.uint8))):
+        stored = np.iinfo(given.dtype).max - given
+        tifffile.imwrite(tmp_path / f"{name}.tif", stored, photometric="miniswhite")
+        np.testing.assert_array_equal(opened(tmp_path / f"{name}.tif").pixels[..., 0], given)
+    tifffile.imwrite(tmp_path / "f.tif", values / np.float32(65535), photometric="miniswhite")
+    with pytest.raises(InputError, match="the least value is white"):
+        opened(tmp_path / "f.tif")
+
+
+def test_unsigned_and_signed_tiffs(tmp_path):
+    large = np.array([[4_000_000_000, 5]], np.uint32)
+    tifffile.imwrite(tmp_path / "u.tif", large)
+    np.testing.assert_array_equal(opened(tmp_path / "u.tif").pixels[..., 0], large)
+    tifffile.imwrite(tmp_path / "s16.tif", np.array([[-5, 300]], np.int16))
+    np.testing.assert_array_equal(opened(tmp_path / "s16.tif").pixels[..., 0], [[-5, 300]])
+    tifffile.imwrite(tmp_path / "s8.tif", np.array([[-5, 7]], np.int8))
+    with pytest.raises(InputError, match="signed values of 8 bits"):
+        opened(tmp_path / "s8.tif")
+    tifffile.imwrite(tmp_path / "f64.tif", np.array([[0.5, 0.25]]))
+    with pytest.raises(InputError, match="TIFF of a kind that cannot be read"):
+        opened(tmp_path / "f64.tif")
+
+
+def test_a_loaded_pil_image_is_looked_at_in_its_file(tmp_path):
+    with Image.open(png16(tmp_path / "a.png", 3)) as image:
+        image.load()
+        with pytest.raises(InputError, match="16 bits a channel"):
+            opened(image)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_damaged_bytes_are_refused_or_read_but_never_a_fault(suffix, color, save):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a picture"
+    whole = save(f"a.{suffix}", color, exif=exif).read_bytes()
+    random = np.random.default_rng(5)
+    path = save(f"b.{suffix}", color)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in random.integers(0, min(len(content), 400), 3):
+            content[place] = random.integers(256)
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                opened(path)
+            except InputError:
+                refused += 1
+    assert refused > 5
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied(orientation, color, save):
+def test_orientation_is_applied(orientation, suffix, color, save):
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned = {
@@ -95,7 +151,11 @@ def test_orientation_is_applied(orientation, color, save):
         5: color.swapaxes(0, 1), 6: np.rot90(color, -1),
         7: np.rot90(color, -1)[::-1], 8: np.rot90(color),
     }[orientation]  # fmt: skip
-    np.testing.assert_array_equal(opened(save("a.png", color, exif=exif)).pixels, turned)
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
+    path = save(f"a.{suffix}", color, exif=exif, **options.get(suffix, {}))
+    found = opened(path).pixels
+    assert found.shape == turned.shape
+    assert np.abs(found.astype(int) - turned).max() <= (12 if suffix == "jpg" else 0)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])

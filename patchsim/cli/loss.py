@@ -59,20 +59,20 @@ def command(
         ),
     ] = None,
     layout: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="2BSC|B2SC",
-            help="2BSC: all first views, then all second views. B2SC: both views of an image"
-            " together.",
+            help="2BSC: all first views, then all second views (the default). B2SC: both views of"
+            " an image together.",
         ),
-    ] = "2BSC",
+    ] = None,
     reduction: Annotated[
         str,
         typer.Option(metavar="mean|sum|none", help="none prints a line a slot."),
     ] = "mean",
     temperature: Annotated[
-        float, typer.Option(metavar="T", help="Of the contrastive losses.")
-    ] = 1.0,
+        float | None, typer.Option(metavar="T", help="Of the contrastive losses, 1 by default.")
+    ] = None,
     format: Annotated[
         str,
         typer.Option(
@@ -133,43 +133,56 @@ def command(
     from patchsim import budget, devices, files, scoring
 
     name = devices.check_name(device)
-    large = loss == "small-to-large"
+    large, contrastive = loss == "small-to-large", loss.startswith("contrastive")
+    for option, given, meant in (
+        ("--f-key", f_key, not contrastive),
+        ("--p-key", p_key, not contrastive),
+        ("--key", key, contrastive),
+        ("--temperature", temperature, contrastive),
+        ("--layout", layout, not large),
+        ("--matches", matches, not large),
+    ):
+        if given is not None and not meant and loss in scoring.LOSSES:
+            raise InputError(f"{option} says nothing to --loss {loss}; leave it out")
     request = scoring.Request(
         loss=loss,
-        f_keys=(f_key or ("f_large" if large else "f"),),
-        p_keys=(p_key or ("p_small" if large else "p"),),
-        keys=(key,) if key else ("slots", "p"),
-        layout=layout.upper(),
+        f_keys=("f_large" if large else "f",) if f_key is None else (f_key,),
+        p_keys=("p_small" if large else "p",) if p_key is None else (p_key,),
+        keys=("slots", "p") if key is None else (key,),
+        layout="2BSC" if layout is None else layout.upper(),
         reduction=reduction,
-        temperature=temperature,
+        temperature=1.0 if temperature is None else temperature,
+        drawn=image,
         device="cpu" if name == "auto" else devices.require(name),
         memory=budget.default() if memory is None else budget.parse(memory),
     )
     if matches is not None:
-        if len(paths) > 1 or large:
-            raise InputError("--matches draws one file of paired views; give one, and such a loss")
+        if len(paths) > 1:
+            raise InputError(f"--matches draws one file, not {len(paths)}; give one")
         files.check_target(matches, ".png", paths[0])
     elif image is not None:
         raise InputError("--image says what --matches draws; give --matches too")
 
-    form = console.resolved_format(format)
-    printer = _Printer(form, request)
+    printer = _Printer(console.resolved_format(format), request, several=len(paths) > 1)
     code = FOUND
-    for group in paths:
-        try:
-            scored = scoring.score(group, request)
-        except PatchsimError as error:
-            if len(paths) == 1:
-                raise
-            console.say(str(error))
-            code = max(code, error.exit_code)
-            continue
-        printer.add(scored)
-        if matches is not None:
-            drawn = scoring.draw_matches(group, request, scored, image, matches)
-            if not quiet:
-                console.say(f"matches {shown(matches)}: {drawn}")
-    printer.finish(several=len(paths) > 1)
+    try:
+        for group in paths:
+            try:
+                scored = scoring.score(group, request)
+            except PatchsimError as error:
+                if len(paths) == 1:
+                    raise
+                console.say(str(error))
+                code = max(code, error.exit_code)
+                continue
+            printer.add(scored)
+            if matches is not None:
+                drawn = scoring.draw_matches(group, request, scored, matches)
+                if not quiet:
+                    console.say(f"matches {shown(matches)}: {drawn}")
+    finally:
+        # What was scored before a fault is not lost with it.
+        printer.finish()
     return code
 
 
@@ -189,8 +202,9 @@ def _paths(features: list[str] | None, f: str | None, p: str | None) -> list[lis
 class _Printer:
     """Prints what was scored, line by line where the format allows it."""
 
-    def __init__(self, form: str, request: Request) -> None:
+    def __init__(self, form: str, request: Request, *, several: bool) -> None:
         self._form = form
+        self._several = several
         self._request = request
         self._rows: list[tuple[Any, ...]] = []
         self._objects: list[dict[str, Any]] = []
@@ -217,11 +231,11 @@ class _Printer:
         self._started = True
         console.print_lines(lines)
 
-    def finish(self, *, several: bool) -> None:
-        if self._form == "json" and (several or self._objects):
-            found = self._objects if several else self._objects[0]
+    def finish(self) -> None:
+        if self._objects:
+            found = self._objects if self._several else self._objects[0]
             console.print_lines([json.dumps(found, indent=2)])
-        elif self._form == "table":
+        elif self._rows:
             # The file's name goes last, as the only text.
             shown = [(*map(_shown, row[1:]), row[0]) for row in self._rows]
             console.print_table((*self._columns[1:], "file"), shown)
