@@ -25,7 +25,7 @@ TORCH_IMPORT_SECONDS = 2.0
 
 def check_name(name: str) -> str:
     """The device name as torch writes it, or an InputError that says how one is written."""
-    plain = name.strip().lower()
+    plain = str(name).strip().lower()  # a torch.device is known by its name
     if plain != "auto" and not _NAME.fullmatch(plain):
         raise InputError(f"device {name!r} is unknown; there are auto, cpu, cuda[:N], mps and xpu")
     return plain
