@@ -7,8 +7,6 @@ plain floating-point tensors, and must fit the memory where it cannot be read pi
 from __future__ import annotations
 
 import pickle
-import pickletools
-import re
 import stat
 import warnings
 import zipfile
@@ -22,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import budget, files
+from patchsim import budget, files, pickles
 from patchsim.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -34,25 +32,7 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".npz", ".npy")
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 _SAFETENSORS_FLOATS = ("F16", "BF16", "F32", "F64")
 
-# A structure of tensors is far smaller; a dozen times this may be taken by unpickling it.
-_LARGEST_PICKLE = 1_000_000
-
 _LARGEST_HEADER = 1 << 16
-
-# The format before torch 1.6: a magic number, a version, the system, the object, its storages.
-_PICKLES_BEFORE_1_6 = 5
-
-# What may make something else than the plain types of pickle, and the names that it may be.
-_OPCODES_OF_CODE = {
-    "GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD",
-    "EXT1", "EXT2", "EXT4", "BYTEARRAY8",
-}  # fmt: skip
-_HARMLESS = {
-    "collections OrderedDict",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-}
-_OF_TORCH = re.compile(r"torch (?:\w+Storage|Size|device|bfloat16|bool|(?:u?int|float)\d+)")
 
 
 @dataclass(frozen=True)
@@ -203,7 +183,7 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
             for member in members:
                 if member.filename.endswith(".pkl"):
                     with archive.open(member) as file:
-                        _check_pickle(file, where)
+                        pickles.check(file, where)
     else:
         if size > memory:
             raise InputError(
@@ -212,12 +192,12 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
                 " save it anew, or allow more with --memory"
             )
         with path.open("rb") as file:
-            for _ in range(_PICKLES_BEFORE_1_6):
-                _check_pickle(file, where)
+            for _ in range(pickles.BEFORE_TORCH_1_6):
+                pickles.check(file, where)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
-        raise _refused(where) from error
+        raise pickles.refused(where) from error
     if not isinstance(content, dict):
         raise InputError(
             f"{where} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
@@ -231,34 +211,6 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
         return Stored(tuple(plain.shape), plain.itemsize, lambda a, b: plain[a:b])
 
     return {str(key): stored(value) for key, value in content.items()}
-
-
-def _check_pickle(file: IO[bytes], where: str) -> None:
-    """See that a pickle makes nothing but dicts, lists, numbers, texts and tensors.
-
-    ``weights_only=True`` runs no foreign code, but it makes what it is asked for: byte arrays and
-    tensors of any size, that are nowhere in the file.
-    """
-    start = file.tell()
-    for code, argument, _ in pickletools.genops(file):
-        known = code.name not in _OPCODES_OF_CODE or (
-            code.name == "GLOBAL"
-            and (argument in _HARMLESS or _OF_TORCH.fullmatch(str(argument)) is not None)
-        )
-        if not known and code.name not in ("REDUCE", "BUILD"):
-            raise _refused(where)
-        if file.tell() - start > _LARGEST_PICKLE:
-            raise InputError(
-                f"{where} has a pickle of more than {_LARGEST_PICKLE:,} bytes;"
-                " save a dict of tensors"
-            )
-
-
-def _refused(where: str) -> InputError:
-    return InputError(
-        f"{where} is refused: it holds more than plain tensors and could run code;"
-        " save a dict of tensors, best as .safetensors"
-    )
 
 
 def _tensor_problem(value: Any) -> str | None:

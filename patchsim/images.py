@@ -1,4 +1,4 @@
-"""Opening pictures: files, formats, orientation, alpha, bit depth."""
+"""Opening pictures: files, formats, orientation, alpha."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from patchsim import budget, files
+from patchsim import budget, depth, files
 from patchsim.errors import InputError, shown
 from patchsim.metrics import INTEGER_RANGE, Pixels
 
@@ -230,7 +230,7 @@ def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
 def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
     """Pixels of the current frame, upright, as grey or RGB."""
     label = shown(blank.name)
-    inverted = _check_depth(image, label, blank.file)
+    inverted = depth.check(image, label, blank.file)
     width, height = image.size
     each = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
     each += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
@@ -282,7 +282,7 @@ def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pi
     channels = 3 if form in ("RGB", "RGBA") else 1
     pixels = np.empty((height, width, channels), dtype)
     transparent = False
-    unsigned = mode == "I" and _tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 1
+    unsigned = mode == "I" and depth.tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 1
     for top in range(0, height, _STRIP):
         strip = image.crop((0, top, width, min(top + _STRIP, height)))
         if form is not None and strip.mode != form:
@@ -300,53 +300,6 @@ def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pi
             values = values.view(np.uint32)
         pixels[top : top + _STRIP] = values if values.ndim == 3 else values[..., None]
     return pixels, transparent
-
-
-def _tiff_tag(image: Image.Image, tag: int, default: int) -> int:
-    """The largest of a TIFF tag's values; the default for other pictures."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return default
-    return int(np.max(image.tag_v2.get(tag, default)))
-
-
-def _check_depth(image: Image.Image, label: str, file: Path | None) -> bool:
-    """Refuse what Pillow would open with other values; True if grey is stored inverted.
-
-    Pillow opens 16-bit colour as 8-bit colour without a word.
-    """
-    bits = 8
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, 1)
-        signed = _tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 2
-        if bits not in (1, 2, 4, 8, 16, 32) or (signed and bits <= 8):
-            kind = "signed values" if signed else "values"
-            raise InputError(
-                f"{label} has {kind} of {bits} bits, which cannot be read;"
-                " pass a NumPy array from Python"
-            )
-    elif image.mode.startswith(("I", "F")):
-        return False
-    elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM"):
-        if not image.tile and file is not None:  # loaded before it was given: look at the file
-            with Image.open(file) as again:
-                return _check_depth(again, label, None)
-        if image.tile:
-            arguments: Any = image.tile[0].args
-            raw, *rest = (arguments,) if isinstance(arguments, str) else arguments
-            deep = str(raw).endswith(";16B") or any(isinstance(n, int) and n > 255 for n in rest)
-            bits = 16 if deep else 8
-    if bits > 8 and not image.mode.startswith(("I", "F")):
-        raise InputError(
-            f"{label} is colour (or grey with alpha) of {bits} bits a channel, of which only 8 can"
-            " be read;\nconvert it to 8 bits, or pass a NumPy array from Python"
-        )
-    inverted = _tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
-    if inverted and image.mode in ("I", "F"):
-        raise InputError(
-            f"{label} is a TIFF of {bits} bits in which the least value is white, of which nothing"
-            " says what black is;\nconvert it, or pass a NumPy array from Python"
-        )
-    return inverted and image.mode.startswith("I;16")
 
 
 def _checked_array(array: NDArray[Any], name: str) -> Pixels:

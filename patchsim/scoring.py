@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim import budget, files, render, slots
+from patchsim import budget, cosines, files, render, slots
 from patchsim.errors import InputError, shown
 from patchsim.features import Stored, open_features, pick, read_rows
 
@@ -176,7 +176,7 @@ def _matched(named: list[_Named], request: Request, file: str) -> Scored:
         )
     together = request.loss == "contrastive"  # each slot meets all others
     step = _images_at_once(count, each, _left(named, request), file, together=together)
-    losses, matches, cosines = [], [], []
+    losses, matches, matched = [], [], []
     for first in range(0, count, step):
         last = min(first + step, count)
         tensors = [one.pairs(first, last, count, request) for one in named]
@@ -188,7 +188,7 @@ def _matched(named: list[_Named], request: Request, file: str) -> Scored:
             )
         losses.append(part.detach().double().cpu().view(2, last - first, slot_count))
         matches.append(found.cpu())
-        cosines.append(slots.matched_cosines(tensors[0], found).double().cpu())
+        matched.append(slots.matched_cosines(tensors[0], found).double().cpu())
     every = torch.cat(losses, dim=1).flatten()
     references: dict[str, Any] = {}
     if request.loss != "similarity":
@@ -205,7 +205,7 @@ def _matched(named: list[_Named], request: Request, file: str) -> Scored:
         images=count,
         slots=slot_count,
         channels=channels,
-        matched_cosine=float(torch.cat(cosines).mean()),
+        matched_cosine=float(torch.cat(matched).mean()),
         **references,
     )
 
@@ -267,13 +267,13 @@ def _pair_shape(named: list[_Named], request: Request) -> tuple[int, int, int]:
     return (shape[0] if len(shape) == 4 else shape[0] // 2), shape[-2], shape[-1]
 
 
-def _bytes_an_image(named: list[_Named], cosines: int) -> int:
-    """What an image's features, `cosines` of its slots, and what is made of them take."""
+def _bytes_an_image(named: list[_Named], pairs: int) -> int:
+    """What an image's features, the cosines of `pairs` of its slots and copies of both take."""
     values = 0
     for one in named:
         rows = 2 if len(one.stored.shape) == 3 else 1
         values += rows * math.prod(one.stored.shape[1:])
-    return max(4, *(one.stored.itemsize for one in named)) * _COPIES * (values + cosines)
+    return max(4, *(one.stored.itemsize for one in named)) * _COPIES * (values + pairs)
 
 
 def _left(named: list[_Named], request: Request) -> int:
@@ -329,7 +329,7 @@ def draw_matches(paths: Sequence[Path], request: Request, scored: Scored, target
         each = _bytes_an_image(named, 4 * slot_count**2)
         left = _left(named, request)
         _images_at_once(last - first, each, left, scored.file, together=True)
-        units = slots.unit_vectors(named[0].pairs(first, last, count, request)).cpu()
+        units = cosines.unit_vectors(named[0].pairs(first, last, count, request)).cpu()
     assert scored.matches is not None
     matches = scored.matches[first:last]
     one, two = units.chunk(2)
@@ -343,12 +343,12 @@ def draw_matches(paths: Sequence[Path], request: Request, scored: Scored, target
         marks[1, every, :, 0, every, :] = matched.mT
         rows = units.flatten(0, 1)
         marks = marks.view(len(rows), len(rows))
-        cosines = rows @ rows.T
+        table = rows @ rows.T
         drawn = f"{len(rows)}x{len(rows)} slots of both views of {count} images"
     else:
-        cosines, marks = one[0] @ two[0].T, matched[0]
+        table, marks = one[0] @ two[0].T, matched[0]
         drawn = f"{slot_count}x{slot_count} slots of image {image}"
     with files.writing(target) as file:
         groups = (slot_count, count * slot_count)
-        render.cosine_matrix(cosines.numpy(), marks.numpy(), groups, file)
+        render.cosine_matrix(table.numpy(), marks.numpy(), groups, file)
     return drawn

@@ -10,15 +10,12 @@ and bfloat16 are widened. A vector of zeros has cosine 0 with everything, and gr
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from patchsim import cosines
 from patchsim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
     from torch import Tensor
 
     Reduction = Literal["mean", "sum", "none"]
@@ -27,9 +24,6 @@ REDUCTIONS = ("mean", "sum", "none")
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _LEAST_TEMPERATURE = 1e-30
-
-# Cosines of the all-pairs loss that exist at once: 8 MiB of float32.
-_BLOCK = 1 << 21
 
 
 def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction = "mean") -> Tensor:
@@ -148,16 +142,16 @@ def matching_similarity_loss_small_to_large(
 
     _check_crops(f_large, p_small)
     check_reduction(reduction)
-    with _full_precision(p_small):
-        large, small = unit_vectors(f_large.detach()), unit_vectors(p_small)
+    with cosines.full_precision(p_small):
+        large, small = cosines.unit_vectors(f_large.detach()), cosines.unit_vectors(p_small)
         wide = torch.promote_types(large.dtype, small.dtype)
         large, small = large.to(wide), small.to(wide)
-        cosines = torch.einsum("basc,bAlc->baAsl", small, large)  # [B, a, A, S, L]
-        nearest = cosines.detach()
+        every = torch.einsum("basc,bAlc->baAsl", small, large)  # [B, a, A, S, L]
+        nearest = every.detach()
         to_large = nearest.argmax(-1)  # [B, a, A, S]
         back = nearest.argmax(-2).gather(-1, to_large)  # the small slot nearest to that
         reciprocal = back == torch.arange(back.shape[-1], device=back.device)
-        losses = (1 - cosines.gather(-1, to_large[..., None])[..., 0]) / 2
+        losses = (1 - every.gather(-1, to_large[..., None])[..., 0]) / 2
         count = reciprocal.sum(-1)  # [B, a, A]
         pairs = losses.where(reciprocal, 0).sum(-1) / count.clamp(min=1)
     share = reciprocal.to(pairs.dtype).mean()
@@ -193,15 +187,15 @@ def match_slots(f: Tensor) -> Tensor:
     tensor([[1, 2, 0]])
     """
     _check_pairs(f, "f")
-    with _full_precision(f):
-        return _matches(unit_vectors(f.detach()))
+    with cosines.full_precision(f):
+        return cosines.best_matches(cosines.unit_vectors(f.detach()))
 
 
 def matched_cosines(f: Tensor, matches: Tensor) -> Tensor:
     """Cosines of the matched slots, [B, S], for `matches` as from `match_slots`."""
-    with _full_precision(f):
-        first, second = unit_vectors(f.detach()).chunk(2)
-        return (first * _taken(second, matches)).sum(-1)
+    with cosines.full_precision(f):
+        first, second = cosines.unit_vectors(f.detach()).chunk(2)
+        return (first * cosines.taken(second, matches)).sum(-1)
 
 
 def stack_views(features: Tensor) -> Tensor:
@@ -244,10 +238,10 @@ def similarity_losses(f: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
             f"f is {list(f.shape)} on {f.device} and p {list(p.shape)} on {p.device};"
             " give both one shape and device"
         )
-    with _full_precision(f):
-        features, projected = unit_vectors(f.detach()), unit_vectors(p)
-        matches = _matches(features)
-        losses = (1 - (projected * _other_view(features, matches)).sum(-1)) / 2
+    with cosines.full_precision(f):
+        features, projected = cosines.unit_vectors(f.detach()), cosines.unit_vectors(p)
+        matches = cosines.best_matches(features)
+        losses = (1 - (projected * cosines.other_view(features, matches)).sum(-1)) / 2
     return losses.flatten(), matches
 
 
@@ -259,127 +253,18 @@ def contrastive_losses(
 
     _check_pairs(slots, "slots")
     check_temperature(temperature)
-    with _full_precision(slots):
-        units = unit_vectors(slots)
-        matches = _matches(units.detach())
-        positives = (units * _other_view(units, matches)).sum(-1).flatten() / temperature
+    with cosines.full_precision(slots):
+        units = cosines.unit_vectors(slots)
+        matches = cosines.best_matches(units.detach())
+        positives = (units * cosines.other_view(units, matches)).sum(-1).flatten() / temperature
         if per_img:
             # [B, 2S, C]: the two views of an image are one set.
             sets = torch.cat(units.chunk(2), dim=1)
-            rest = _all_logits(sets, temperature).logsumexp(-1)
+            rest = cosines.all_logits(sets, temperature).logsumexp(-1)
             rest = torch.cat(rest.chunk(2, dim=1)).flatten()
         else:
-            rest = _blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
+            rest = cosines.blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
     return rest - positives, matches
-
-
-def _all_logits(rows: Tensor, temperature: float) -> Tensor:
-    """Cosine / temperature of all with all, [..., n, n]; -inf of a row with itself."""
-    logits: Tensor = rows @ rows.mT / temperature
-    logits.diagonal(0, -2, -1).fill_(-math.inf)
-    return logits
-
-
-@cache
-def _blockwise_log_sum_exp() -> Any:
-    """For each row, over cosine / temperature with all other rows; blocks are made twice."""
-    import torch
-
-    def blocks(rows: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
-        """Logits [some, all], -inf of a row with itself; each takes the place of the last."""
-        # Freed and taken anew, blocks of megabytes would scatter over the heap until it is as
-        # large as all of them.
-        step = max(1, _BLOCK // len(rows))
-        buffer = rows.new_empty((min(step, len(rows)), len(rows)))
-        for top in range(0, len(rows), step):
-            some = rows[top : top + step]
-            logits = torch.mm(some, rows.mT, out=buffer[: len(some)]).div_(temperature)
-            logits.diagonal(top).fill_(-math.inf)
-            yield slice(top, top + len(some)), logits
-
-    class LogSumExp(torch.autograd.Function):
-        @staticmethod
-        def forward(rows: Tensor, temperature: float) -> Tensor:
-            totals = rows.new_empty(len(rows))
-            for some, logits in blocks(rows, temperature):
-                largest = logits.amax(-1)
-                sums = logits.sub_(largest[:, None]).exp_().sum(-1)
-                totals[some] = sums.log_().add_(largest)
-            return totals
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-            rows, ctx.temperature = inputs
-            ctx.save_for_backward(rows, output)
-
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-            rows, totals = ctx.saved_tensors
-            # A logit's slope is its softmax; each cosine is of two rows.
-            if torch.is_grad_enabled():
-                # Asked to be differentiated again, by create_graph: all pairs at once.
-                softmax = _all_logits(rows, ctx.temperature).softmax(-1)
-                slope = softmax * (grad / ctx.temperature)[:, None]
-                return slope @ rows + slope.mT @ rows, None
-            found = torch.zeros_like(rows)
-            with _full_precision(rows):
-                for some, logits in blocks(rows, ctx.temperature):
-                    slope = logits.sub_(totals[some, None]).exp_()
-                    slope *= (grad[some] / ctx.temperature)[:, None]
-                    found[some].addmm_(slope, rows)
-                    found.addmm_(slope.mT, rows[some])
-            return found, None
-
-    return LogSumExp
-
-
-def _matches(units: Tensor) -> Tensor:
-    """[B, S] as `match_slots`, from detached unit vectors [2B, S, C]."""
-    import torch
-    from scipy.optimize import linear_sum_assignment
-
-    first, second = units.chunk(2)
-    # One transfer for the whole batch.
-    cosines = (first @ second.mT).cpu().numpy()
-    columns = [linear_sum_assignment(one, maximize=True)[1] for one in cosines]
-    return torch.stack([torch.from_numpy(one) for one in columns]).to(units.device)
-
-
-def _other_view(units: Tensor, matches: Tensor) -> Tensor:
-    """For each slot of [2B, S, C] its match in the other view."""
-    import torch
-
-    first, second = units.chunk(2)
-    return torch.cat([_taken(second, matches), _taken(first, matches.argsort(-1))])
-
-
-def _taken(units: Tensor, slots: Tensor) -> Tensor:
-    """units[b, slots[b, s]] for [B, S, C] and [B, S]."""
-    return units.gather(1, slots[..., None].expand(-1, -1, units.shape[-1]))
-
-
-def unit_vectors(vectors: Tensor) -> Tensor:
-    """Vectors along the last dimension brought to length 1; zeros stay zeros, without gradient."""
-    import torch
-
-    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    # The direction does not change with the scale, so the scale needs no gradient; it keeps the
-    # squares from overflow and underflow. (Twice an extreme is faster than one of absolutes.)
-    fixed = wide.detach()
-    largest = torch.maximum(fixed.amax(-1, keepdim=True), -fixed.amin(-1, keepdim=True))
-    some = largest > 0
-    scaled = wide / largest.where(some, 1)
-    # Divided by infinity, zeros and their gradient are 0.
-    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True).where(some, math.inf)
-    units: Tensor = scaled / length
-    return units
-
-
-def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
-    """Keep autocast from computing cosines in half precision."""
-    import torch
-
-    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import patchsim
-from patchsim import InputError, slots
+from patchsim import InputError, cosines, slots
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -169,7 +169,7 @@ def test_gradients_reach_p_and_not_f():
 @pytest.mark.parametrize("per_img", [False, True])
 @pytest.mark.parametrize("block", [1, 30, 1 << 22])
 def test_gradients_of_the_contrastive_losses(per_img, block, monkeypatch):
-    monkeypatch.setattr(slots, "_BLOCK", block)
+    monkeypatch.setattr(cosines, "_BLOCK", block)
     given = features(4, 3, 5).requires_grad_()
     loss = slots.matching_contrastive_loss_per_img if per_img else slots.matching_contrastive_loss
     assert torch.autograd.gradcheck(lambda x: loss(x, 0.5, "none"), (given,))
