@@ -219,6 +219,7 @@ def print_lines(lines: Iterable[str]) -> None:
     _require_stdout()
     for line in lines:
         print(line)
+    sys.stdout.flush()  # what is known by now survives an interrupt
 
 
 def resolved_format(form: str) -> str:
