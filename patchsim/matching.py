@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from patchsim import budget, devices, images, metrics, outputs, peaks, plan, tiles, unify, walk
-from patchsim.engines import Problem
+from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
 from patchsim.plan import Plan
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from patchsim.images import Source
     from patchsim.metrics import Pixels
     from patchsim.outputs import Outputs, PathLike
+    from patchsim.tiles import Tile
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
@@ -34,6 +32,7 @@ def match(
     kernel: Source | Sequence[Source],
     *,
     stride: int | tuple[int, int] = 1,
+    metric: str = metrics.DEFAULT,
     device: str = "auto",
     engine: str = "auto",
     top: int | None = None,
@@ -42,6 +41,7 @@ def match(
     map: bool | PathLike = False,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
+    tolerance: float = 0.0,
     data_range: tuple[float, float] | None = None,
     max_pixels: int = images.DEFAULT_MAX_PIXELS,
     memory: int | str | None = None,
@@ -50,8 +50,8 @@ def match(
 ) -> Report:
     """Find a kernel image, or several, in an image.
 
-    Every window of the image that the kernel fits scores ``1 - mean(|window - kernel|) / R`` over
-    its pixels and channels, R being the data range.
+    Every window of the image that the kernel fits gets a score over its pixels and channels, 1 if
+    it is identical: by default ``1 - mean(|window - kernel|) / R``, R being the data range.
 
     Parameters
     ----------
@@ -62,6 +62,11 @@ def match(
         16, integers with floats as floats.
     stride : int or (y, x)
         Step between windows in pixels.
+    metric : str
+        ``sad``, the formula above; ``ssd``, ``1 - mean((window - kernel)**2) / R**2``; ``ncc``,
+        the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
+        channel's mean is taken off both. A window without contrast scores 0 in `zncc`, a black
+        one in `ncc`.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
     engine : str
@@ -77,6 +82,9 @@ def match(
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    tolerance : float
+        How far the map's scores may be off, beside rounding; with some a search for a large kernel
+        is faster. The matches are exact all the same.
     data_range : (low, high), optional
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
         uint16 and 1 for floats. With it all values are taken as they are.
@@ -111,41 +119,47 @@ def match(
     """
     started = time.perf_counter()
     observer = observer or Observer()
-    options = _Options.checked(stride, device, top, threshold, overlap, memory, threads, max_pixels)
+    options = _Options.checked(
+        stride, metric, device, top, threshold, overlap, tolerance, memory, threads, max_pixels
+    )
     pictures = _open(image, _as_list(kernel), options)
     notices = tuple(dict.fromkeys(text for picture in pictures for text in picture.notices))
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
     wanted = outputs.check(pictures, map, heatmap, overlay)
-    unified, span = unify.unify(pictures, data_range)
+    unified, low, span = unify.unify(pictures, data_range)
+    for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
+        metrics.check_kernel(kernel_pixels, options.metric, name)
     del pictures  # the unified pixels replace them
     plans = _plans(unified, names, span, options, engine, wanted)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    scores = _score(plans, unified, span, wanted.keeps_map, observer)
+    fields = _score(plans, unified, span, wanted.keeps_map, observer)
     best = peaks.resolve(
-        scores.fields, top=options.top, threshold=options.threshold, overlap=options.overlap
+        fields, top=options.top, threshold=options.threshold, overlap=options.overlap
     )
+    maps = [field.map for field in fields if field.map is not None]
+    for field, chosen, name in zip(fields, plans, names[1:], strict=True):
+        observer.resolved(field, chosen, name)
     height, width, _ = unified[0].shape
     report = Report(
         image=names[0],
         width=width,
         height=height,
-        metric=metrics.DEFAULT,
+        metric=options.metric,
         stride=options.stride,
         device=plans[0].problem.device,
-        kernels=_kernel_reports(plans, names[1:], wanted),
+        kernels=_kernel_reports(plans, fields, names[1:], wanted),
         matches=tuple(_match(peak, unified[1:], names[1:]) for peak in best),
-        maps=tuple(scores.maps) if map is not False else (),
+        maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
         notices=notices,
         seconds=time.perf_counter() - started,
     )
     try:
-        low = data_range[0] if data_range else 0.0
-        wanted.write(report, scores.maps, unified[0], span, low, observer)
+        wanted.write(report, maps, unified[0], span, low, observer)
     except OutputError as error:
         error.report = report
         raise
@@ -157,10 +171,12 @@ class _Options:
     """What was asked, checked and with its defaults."""
 
     stride: tuple[int, int]
+    metric: str
     device: str
     top: int | None
     threshold: float | None
     overlap: float
+    tolerance: float
     memory: int
     threads: int
     max_pixels: int
@@ -169,10 +185,12 @@ class _Options:
     def checked(
         cls,
         stride: int | tuple[int, int],
+        metric: str,
         device: str,
         top: int | None,
         threshold: float | None,
         overlap: float,
+        tolerance: float,
         memory: int | str | None,
         threads: int | None,
         max_pixels: int,
@@ -184,12 +202,16 @@ class _Options:
             raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1")
         if not 0 <= _number(overlap, "overlap") <= 1:
             raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
+        if not 0 <= _number(tolerance, "tolerance") <= 1:
+            raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
         return cls(
             stride=tiles.stride_pair(stride),
+            metric=metrics.check_name(metric),
             device=devices.check_name(device),
             top=DEFAULT_TOP if top is None and threshold is None else top,
             threshold=threshold,
             overlap=overlap,
+            tolerance=tolerance,
             memory=budget.default() if memory is None else budget.parse(memory),
             threads=threads,
             max_pixels=max_pixels,
@@ -212,12 +234,6 @@ def _number(value: object, option: str) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputError(f"{option} {value!r} is not a number") from None
-
-
-@dataclass
-class _Scores:
-    fields: list[peaks.Field]
-    maps: list[NDArray[np.float32]]
 
 
 def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
@@ -272,10 +288,11 @@ def _plans(
                 kernel=kernel.shape,
                 dtype=image.dtype.name,
                 stride=tiles.clamped(options.stride, image.shape[:2]),
-                metric=metrics.DEFAULT,
+                metric=options.metric,
                 span=span,
                 device="cpu",
                 threads=options.threads,
+                tolerance=options.tolerance,
             )
         )
     held = sum(array.nbytes for array in pixels)
@@ -290,36 +307,46 @@ def _plans(
 
 def _score(
     plans: list[Plan], pixels: list[Pixels], span: float, keeps_map: bool, observer: Observer
-) -> _Scores:
+) -> list[peaks.Field]:
     image, *kernels = pixels
     total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
     done = 0
-    scores = _Scores([], [])
+    fields = []
     for chosen, kernel in zip(plans, kernels, strict=True):
         problem = chosen.problem
         field = peaks.Field(
             problem.map_shape,
             problem.kernel[:2],
             problem.stride,
-            metrics.exact(image, kernel, span),
+            metrics.exact(image, kernel, problem.metric, span),
+            block=_block_scores(chosen.direct, image, kernel) if chosen.direct else None,
+            keeps_map=keeps_map,
         )
-        drawn = np.full(problem.map_shape if keeps_map else (0, 0), np.nan, dtype=np.float32)
         # Closed at once where an observer raises, so that no thread is left working.
         with closing(walk.run(chosen, image, kernel)) as scored:
             for tile, bounds in scored:
                 field.put(tile, bounds)
-                if keeps_map:
-                    drawn[tile.index] = bounds.map
                 done += tile.cells
                 observer.progress(done, total)
-        scores.fields.append(field)
-        if keeps_map:
-            scores.maps.append(drawn)
-    return scores
+        contenders = field.contenders()
+        if contenders and chosen.direct:
+            with closing(walk.run(chosen.direct, image, kernel, contenders)) as scored:
+                for tile, bounds in scored:
+                    field.settle_block(tile, bounds)
+        fields.append(field)
+    return fields
+
+
+def _block_scores(direct: Plan, image: Pixels, kernel: Pixels) -> Callable[[Tile], Bounds]:
+    def block(tile: Tile) -> Bounds:
+        [(_, bounds)] = walk.run(direct, image, kernel, [tile])
+        return bounds
+
+    return block
 
 
 def _kernel_reports(
-    plans: list[Plan], names: list[str], wanted: Outputs
+    plans: list[Plan], fields: list[peaks.Field], names: list[str], wanted: Outputs
 ) -> tuple[KernelReport, ...]:
     return tuple(
         KernelReport(
@@ -327,7 +354,7 @@ def _kernel_reports(
             width=chosen.problem.kernel[1],
             height=chosen.problem.kernel[0],
             engine=chosen.engine,
-            tolerance=0.0,
+            tolerance=fields[number].error,
             heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
             map=wanted.maps[number] if wanted.maps else None,
         )

@@ -3,13 +3,15 @@
 A map may be off by what its engine states; a match may not. So windows are taken in the order of
 the best score that they could have, scored exactly when their turn comes, and put back; a window
 that is still first with its exact score is a match. Windows that overlap a match are dropped.
+Where many windows of a block have their turn, the whole block is scored exactly at once.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +21,11 @@ from patchsim.engines import Bounds
 from patchsim.metrics import Exact
 from patchsim.tiles import Tile
 
-_BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
+BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
+# Windows of a block that are scored one by one; more take longer than the block's 4096 together,
+# by a kernel of 64x64: 0.1 ms each, and 1 ms.
+SINGLES = 12
+_ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
 _GONE = -np.inf  # dropped: reported, or overlapping what was
 
 
@@ -43,6 +49,10 @@ class Field:
     stride : (y, x)
     exact : (y, x) -> float
         The exact score of the window whose top-left pixel is there.
+    block : Tile -> Bounds, optional
+        The exact scores of a tile.
+    keeps_map : bool
+        Keep the scores in `map`, too.
     """
 
     def __init__(
@@ -51,30 +61,85 @@ class Field:
         kernel: tuple[int, int],
         stride: tuple[int, int],
         exact: Exact,
+        *,
+        block: Callable[[Tile], Bounds] | None = None,
+        keeps_map: bool = False,
     ) -> None:
         # The exact score where `settled`, elsewhere the highest that it could be.
         self.highest: NDArray[np.float64] = np.full(shape, np.nan)
         self.settled: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
+        self.map: NDArray[np.float32] | None = None
+        if keeps_map:
+            self.map = np.full(shape, np.nan, dtype=np.float32)
         self.kernel = kernel
         self.stride = stride
+        self.singly, self.blocks = 0, 0  # settled so far
+        self.error = 0.0  # no score of the map was off by more
+        self._surely = -math.inf  # a window has at least this score
         self._exact = exact
+        self._block = block
+        self._asked: Counter[tuple[int, int]] = Counter()
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile."""
-        exact = np.equal(bounds.error, 0.0)
-        # Rounded up: the sum of a score and its error must not fall below the true score.
-        highest = np.nextafter(bounds.map + bounds.error, np.inf)
-        self.highest[tile.index] = np.where(exact, bounds.map, highest)
-        self.settled[tile.index] = exact
+        highest, settled = self.highest[tile.index], self.settled[tile.index]
+        np.equal(bounds.error, 0.0, out=settled)
+        np.add(bounds.map, bounds.error, out=highest)
+        # The sum of a score and its error must not be rounded to less than the true score.
+        np.add(highest, _ROUNDING, out=highest, where=~settled)
+        if self.map is not None:
+            self.map[tile.index] = bounds.map
+        self.error = max(self.error, float(np.max(bounds.error)))
+        self._surely = max(self._surely, float(np.max(bounds.map - bounds.error)))
 
     def settle(self, row: int, col: int) -> None:
-        """Replace what a window's score could be by what it is."""
-        self.highest[row, col] = self._exact(row * self.stride[0], col * self.stride[1])
+        """Replace what a window's score could be by what it is, or all of its block."""
+        corner = row - row % BLOCK, col - col % BLOCK
+        self._asked[corner] += 1
+        if self._block is not None and self._asked[corner] == SINGLES + 1:
+            tile = self._tile(*corner)
+            self.settle_block(tile, self._block(tile))
+        if self.settled[row, col]:
+            return
+        score = self._exact(row * self.stride[0], col * self.stride[1])
+        self.highest[row, col] = score
         self.settled[row, col] = True
+        self.singly += 1
+        if self.map is not None:
+            self.map[row, col] = score
+
+    def settle_block(self, tile: Tile, scores: Bounds) -> None:
+        """The same for a tile of which exact scores are known."""
+        known = np.equal(scores.error, 0.0) & ~self.settled[tile.index]
+        if self.map is not None:
+            np.copyto(self.map[tile.index], scores.map, where=known, casting="same_kind")
+        highest = self.highest[tile.index]
+        np.copyto(highest, scores.map, where=known & (highest > _GONE))
+        self.settled[tile.index] |= known
+        self.blocks += 1
+
+    def contenders(self) -> list[Tile]:
+        """Blocks with many windows that could be the best, to be settled as a whole."""
+        if self.settled.all():
+            return []
+        rows, cols = self.highest.shape
+        could = (self.highest >= self._surely) & ~self.settled
+        lines = np.add.reduceat(could, range(0, rows, BLOCK), axis=0, dtype=np.int64)
+        counts = np.add.reduceat(lines, range(0, cols, BLOCK), axis=1)
+        return [self._tile(r * BLOCK, c * BLOCK) for r, c in np.argwhere(counts > SINGLES).tolist()]
+
+    @property
+    def block_count(self) -> int:
+        """Blocks of the map."""
+        return math.prod(-(-length // BLOCK) for length in self.highest.shape)
+
+    def _tile(self, top: int, left: int) -> Tile:
+        rows, cols = self.highest.shape
+        return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
     def first(self, top: int, left: int) -> tuple[int, int]:
         """The first cell of the block at (top, left): highest, unsettled before settled."""
-        block = np.s_[top : top + _BLOCK, left : left + _BLOCK]
+        block = np.s_[top : top + BLOCK, left : left + BLOCK]
         values = self.highest[block]
         row, col = divmod(int(values.argmax()), values.shape[1])
         settled = self.settled[block]
@@ -96,8 +161,8 @@ class Field:
         tall = _shared(rows, self.stride[0], height, y, box_height)
         wide = _shared(cols, self.stride[1], width, x, box_width)
         near = self.highest[rows.start : rows.stop, cols.start : cols.stop]
-        for first in range(0, len(near), _BLOCK):  # large kernels overlap in millions of cells
-            part = slice(first, first + _BLOCK)
+        for first in range(0, len(near), BLOCK):  # large kernels overlap in millions of cells
+            part = slice(first, first + BLOCK)
             shared = tall[part, None] * wide
             union = box_height * box_width + height * width - shared
             near[part][shared > overlap * union] = _GONE
@@ -139,8 +204,8 @@ def resolve(
 
     for number, field in enumerate(fields):
         rows, cols = field.highest.shape
-        for block_top in range(0, rows, _BLOCK):
-            for block_left in range(0, cols, _BLOCK):
+        for block_top in range(0, rows, BLOCK):
+            for block_left in range(0, cols, BLOCK):
                 push(number, block_top, block_left)
     while heap and (top is None or len(peaks) < top):
         minus, settled, y, x, number, row, col, block_top, block_left = heapq.heappop(heap)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from patchsim import budget, devices, engines, tiles
+from patchsim import budget, devices, engines, peaks, tiles
 from patchsim.engines import Problem
 from patchsim.errors import InputError
 
@@ -66,6 +66,9 @@ class Plan:
         Bytes that the tiles in flight take.
     candidates : tuple of Candidate
         All that was considered.
+    direct : Plan or None
+        How blocks of windows are scored exactly where the engine's scores may be off; None where
+        no engine can, or memory does not suffice.
     """
 
     chosen: Candidate
@@ -75,6 +78,7 @@ class Plan:
     held: int
     working: int
     candidates: tuple[Candidate, ...]
+    direct: Plan | None = None
 
     @property
     def engine(self) -> str:
@@ -136,7 +140,23 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
     chosen = min(able, key=lambda c: c.seconds)
     tile, parallel, working = _tiling(chosen, memory, held)
-    return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
+    plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
+    return replace(plan, direct=_direct(problem, memory, held))
+
+
+def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
+    candidates = _consider(replace(problem, exact=True, tolerance=0.0), engines.NAMES)
+    able = [c for c in candidates if c.refusal is None]
+    if not able:
+        return None
+    chosen = min(able, key=lambda c: c.seconds)
+    rows, cols = problem.map_shape
+    tile = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
+    for parallel in range(problem.threads, 0, -1):
+        working = _working(chosen, tile, parallel)
+        if held + working <= memory:
+            return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
+    return None
 
 
 def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
@@ -158,27 +178,31 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
     rows, cols = problem.map_shape
     parallel = 1 if engine.OWN_THREADS else problem.threads
 
-    def working(tile: tuple[int, int], at_once: int) -> int:
-        # Each tile in flight also has its scores, in float64 and with their error.
-        return at_once * (engine.working_bytes(problem, *tile) + tile[0] * tile[1] * 16)
-
-    least = held + working((1, 1), 1)
+    least = held + _working(chosen, (1, 1), 1)
     if least > memory:
         raise InputError(
             f"memory {budget.text(memory)} does not suffice for one window;"
             f" {budget.text(least)} is the least for these pictures and outputs"
         )
-    # A tile is one thread's work; a search too short to share is one tile.
-    alone = chosen.work * parallel
-    pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
-    cells = max(1, int(rows * cols / pieces))
-    tile = (max(1, min(rows, cells // cols)), min(cols, cells))
-    while parallel > 1 and held + working((1, 1), parallel) > memory:
+    tile = engine.best_tile(problem)
+    if tile is None:
+        # A tile is one thread's work; a search too short to share is one tile.
+        alone = chosen.work * parallel
+        pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
+        cells = max(1, int(rows * cols / pieces))
+        tile = (max(1, min(rows, cells // cols)), min(cols, cells))
+    while parallel > 1 and held + _working(chosen, (1, 1), parallel) > memory:
         parallel -= 1
-    while held + working(tile, parallel) > memory:
+    while held + _working(chosen, tile, parallel) > memory:
         # Rows first: a tile as wide as the map reads each pixel row once.
         tile = (-(-tile[0] // 2), tile[1]) if tile[0] > 1 else (1, -(-tile[1] // 2))
-    return tile, parallel, working(tile, parallel)
+    return tile, parallel, _working(chosen, tile, parallel)
+
+
+def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
+    """Bytes of tiles in flight; each also has its scores, in float64 and with their error."""
+    each = engines.load(chosen.engine).working_bytes(chosen.problem, *tile)
+    return at_once * (each + tile[0] * tile[1] * 16)
 
 
 def map_bytes(problem: Problem, *, kept: bool) -> int:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from patchsim import budget, metrics, tiles
-from patchsim.engines import unfold
+from patchsim.engines import fft_tensors, unfold
 from patchsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def similarity_map(
     """Compare a kernel with every patch of an image: ``1 - mean(|patch - kernel|) / R``.
 
     Like ``conv2d`` without padding, but black on black scores 1. Differentiable in both
-    arguments, once: where a pixel equals the kernel's, |I-K| has a kink and the gradient is 0.
+    arguments; `sad` once: where a pixel equals the kernel's, |I-K| has a kink and the gradient
+    is 0.
 
     Parameters
     ----------
@@ -39,7 +40,10 @@ def similarity_map(
     stride : int or (y, x)
         Step between windows in pixels.
     metric : str
-        ``"sad"``, the formula above.
+        ``"sad"``, the formula above; ``"ssd"``, ``1 - mean((patch - kernel)**2) / R**2``;
+        ``"ncc"``, their cosine; ``"zncc"``, their cosine after each channel's mean is taken off
+        both. Flat patches and kernels score 0 in `zncc`, black ones in `ncc`. All but `sad` are
+        computed in float64, by Fourier transforms.
     data_range : float or (low, high), optional
         R, or the range whose width R is. By default 255 for uint8, 65535 for uint16 and 1 for
         floating point. Values are not checked against it: that would synchronise a GPU.
@@ -71,9 +75,13 @@ def similarity_map(
     metrics.check_name(metric)
     span = _span(image.dtype, data_range)
     images = image if batched else image[None]
-    scratch = _scratch(images, kernel, step, memory)
-    sums: Tensor = _difference_sums().apply(images, kernel, step, scratch)
-    scores = metrics.similarity(sums.to(unfold.wide_dtype(image.device)), kernel.numel(), span)
+    if metric == "sad":
+        scratch = _scratch(images, kernel, step, memory)
+        sums: Tensor = _difference_sums().apply(images, kernel, step, scratch)
+        scores = metrics.similarity(sums.to(unfold.wide_dtype(image.device)), kernel.numel(), span)
+    else:
+        _check_transforms(images, kernel, metric, memory)
+        scores = fft_tensors.scores(images.double(), kernel.double(), step, metric, span)
     found = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
     return found if batched else found[0]
 
@@ -135,6 +143,21 @@ def _check(image: Tensor, kernel: Tensor) -> bool:
             " (height, width)"
         )
     return image.ndim == 4
+
+
+def _check_transforms(images: Tensor, kernel: Tensor, metric: str, limit: int | str | None) -> None:
+    if images.device.type == "mps":
+        raise InputError(f"{metric} needs float64, which the device mps does not have; use the cpu")
+    if limit is None:
+        return
+    allowed = budget.parse(limit)
+    # Kept for the backward pass, in 8 bytes: pixels in several forms, running sums, spectra.
+    needed = 8 * 24 * (images.numel() + kernel.numel())
+    if needed > allowed:
+        raise InputError(
+            f"memory {limit!r} is too small: {metric} of this image takes about"
+            f" {budget.text(needed)}; give smaller images, or metric 'sad'"
+        )
 
 
 def _span(dtype: torch.dtype, data_range: float | tuple[float, float] | None) -> float:

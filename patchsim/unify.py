@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,18 @@ from patchsim.errors import InputError, shown
 from patchsim.images import Picture
 from patchsim.metrics import INTEGER_RANGE, Pixels, check_range
 
+_ORDINARY = 2.0**-20, 2.0**20  # 12-bit data and the like stay what they are
+
 
 def unify(
     pictures: Sequence[Picture], data_range: tuple[float, float] | None
-) -> tuple[list[Pixels], float]:
+) -> tuple[list[Pixels], float, float]:
     """Bring pictures to one number of channels, one type and one range.
 
     Grey stays grey among grey, otherwise grey becomes RGB. 8 bits beside 16 bits are widened
     (255 -> 65535), integers beside floats are divided by their range. With a data range all values
-    are taken as they are.
+    are taken as they are; floats whose range is far from 1 are scaled by a power of two, which
+    changes no score and keeps their squares within float32.
 
     Parameters
     ----------
@@ -30,8 +34,8 @@ def unify(
     -------
     pixels : list of arrays [H, W, C]
         Of one dtype.
-    span : float
-        The data range R.
+    low, span : float
+        Where the data range begins, and its width R.
 
     Raises
     ------
@@ -51,7 +55,14 @@ def unify(
         wide = any(picture.pixels.dtype == np.float64 for picture in pictures)
         dtype = np.dtype(np.float64 if wide else np.float32)
     unified = [_as(p.pixels, dtype, max(channels), scale=not data_range) for p in pictures]
-    return unified, span or INTEGER_RANGE.get(dtype.name, 1)
+    if data_range is None:
+        return unified, 0.0, INTEGER_RANGE.get(dtype.name, 1)
+    low, size = float(data_range[0]), max(map(abs, data_range))
+    if dtype.kind == "f" and not _ORDINARY[0] <= size <= _ORDINARY[1]:
+        power = -math.floor(math.log2(size))
+        unified = [np.ldexp(pixels, power) for pixels in unified]
+        return unified, math.ldexp(low, power), math.ldexp(span, power)
+    return unified, low, span
 
 
 def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from patchsim import engines, tiles
@@ -13,13 +13,17 @@ from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
 
-def run(plan: Plan, image: Pixels, kernel: Pixels) -> Generator[tuple[Tile, Bounds], None, None]:
+def run(
+    plan: Plan, image: Pixels, kernel: Pixels, todo: Iterable[Tile] | None = None
+) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
     Parameters
     ----------
     plan : Plan
     image, kernel : array [H, W, C], [h, w, C]
+    todo : iterable of Tile, optional
+        These instead, none larger than the plan's.
 
     Yields
     ------
@@ -31,7 +35,8 @@ def run(plan: Plan, image: Pixels, kernel: Pixels) -> Generator[tuple[Tile, Boun
     def work(tile: Tile) -> Bounds:
         return score(image[tile.source(problem.kernel[:2], problem.stride)])
 
-    todo = tiles.split(problem.map_shape, plan.tile)
+    if todo is None:
+        todo = tiles.split(problem.map_shape, plan.tile)
     if plan.parallel == 1:
         for tile in todo:
             yield tile, work(tile)

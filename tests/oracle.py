@@ -26,6 +26,58 @@ def sad_map(image, kernel, stride=(1, 1), span=1.0):
     return result
 
 
+def score_map(metric, image, kernel, stride=(1, 1), span=1.0):
+    """The same for ssd, ncc and zncc; pictures of integers give the nearest float."""
+    height, width, channels = len(kernel), len(kernel[0]), len(kernel[0][0])
+    places = [(y, x, c) for c in range(channels) for y in range(height) for x in range(width)]
+    taps = [kernel[y][x][c] for y, x, c in places]
+    result = []
+    for top in range(0, len(image) - height + 1, stride[0]):
+        line = []
+        for left in range(0, len(image[0]) - width + 1, stride[1]):
+            window = [image[top + y][left + x][c] for y, x, c in places]
+            line.append(score(metric, window, taps, channels, span))
+        result.append(line)
+    return result
+
+
+def score(metric, window, taps, channels, span):
+    """Of one window; values in the order of the channels."""
+    if metric == "ssd":
+        return 1 - sum((a - b) ** 2 for a, b in zip(window, taps, strict=True)) / (
+            len(taps) * span**2
+        )
+    if metric == "zncc":
+        if flat(window, channels):
+            return 0.0
+        window, taps = centred(window, channels), centred(taps, channels)
+    products = sum(a * b for a, b in zip(window, taps, strict=True))
+    norms = math.sqrt(float(sum(a * a for a in window)) * float(sum(b * b for b in taps)))
+    return float(products) / norms if norms else 0.0
+
+
+def flat(values, channels):
+    """True if every channel is: its variance is at most 1e-12 of its mean square."""
+    count = len(values) // channels
+    squares = [(count * v) ** 2 for v in values]
+    spreads = [v * v for v in centred(values, channels)]
+    return all(
+        sum(spreads[first : first + count]) <= 1e-12 * sum(squares[first : first + count])
+        for first in range(0, len(values), count)
+    )
+
+
+def centred(values, channels):
+    """Each channel less its mean; times the number of pixels, so that integers stay integers."""
+    count = len(values) // channels
+    found = []
+    for first in range(0, len(values), count):
+        channel = values[first : first + count]
+        total = sum(channel)
+        found += [count * value - total for value in channel]
+    return found
+
+
 def overlap(a, b):
     """Intersection over union of two boxes (x, y, width, height)."""
     wide = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))

@@ -69,6 +69,35 @@ def test_json_has_the_documented_keys(run):
 
 
 @pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("metric", ["sad", "ssd", "ncc", "zncc"])
+def test_every_metric_finds_the_patch(metric, run):
+    code, out, _ = run("match", "big.png", "face.png", "--metric", metric, "--top", "1",
+                       "--format", "json")  # fmt: skip
+    found = json.loads(out)
+    assert (code, found["metric"]) == (0, metric)
+    assert [(m["x"], m["y"], m["score"]) for m in found["matches"]] == [(100, 100, 1.0)]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_the_drawn_map_may_be_off_the_written_one_not(run):
+    words = ("match", "big.png", "face.png", "--format", "json", "--engine")
+    code, out, err = run(*words, "fft", "--explain")
+    fast = json.loads(out)
+    assert code == 0
+    assert 0 < fast["tolerance"] <= 0.02
+    assert "scored exactly for face.png: " in err
+    code, out, _ = run(*words, "simd", "--map", "m.npy")
+    exact = json.loads(out)
+    assert (code, exact["tolerance"]) == (0, 0.0)
+    assert exact["matches"] == fast["matches"]
+    code, _, err = run(*words, "fft", "--map", "m.npy")
+    assert code == 2
+    assert "its sad may be off by 0.006, more than the tolerance 0" in err
+    code, out, _ = run(*words, "fft", "--map", "m.npy", "--tolerance", "0.01")
+    assert (code, 0 < json.loads(out)["tolerance"] <= 0.01) == (0, True)
+
+
+@pytest.mark.usefixtures("pictures")
 def test_several_kernels_have_files_of_their_own(run, save, astronaut):
     Path("other").mkdir()
     save("other/face.png", astronaut[50:60, 150:160])

@@ -38,6 +38,9 @@ class Rough:
     def seconds(self, problem):
         return problem.differences * 1e-9
 
+    def best_tile(self, _problem):
+        return None
+
     def working_bytes(self, problem, rows, cols):
         return rows * cols * problem.taps * 16
 
@@ -328,7 +331,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),
         ({"memory": 1000}, "is the least for these pictures"),
-        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, simd, unfold"),
+        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, simd, fft, unfold"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"kernel": []}, "no kernel"),
         ({"kernel": np.zeros((3, 21), np.uint8)}, "21x3 pixels, larger than the image "),

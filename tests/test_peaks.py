@@ -13,20 +13,28 @@ from patchsim.engines import Bounds
 from patchsim.tiles import Tile
 
 
-def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0):
-    """A field whose map is off by up to `error`, and which knows the truth cell by cell."""
+def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=False):
+    """A field whose map is off by up to `error`, and which knows the truth cell by cell.
+
+    With `whole` also of a block at once.
+    """
     scores = np.asarray(scores, dtype=float)
-    asked = []
+    asked, blocks = [], []
 
     def exact(y, x):
         asked.append((y, x))
         return float(scores[y // stride[0], x // stride[1]])
 
-    made = peaks.Field(scores.shape, kernel, stride, exact)
-    made.asked = asked
+    def block(tile):
+        blocks.append(tile)
+        return Bounds(scores[tile.index])
+
+    made = peaks.Field(
+        scores.shape, kernel, stride, exact, block=block if whole else None, keeps_map=True
+    )
+    made.asked, made.asked_blocks = asked, blocks
     noise = np.random.default_rng(seed).uniform(-1, 1, scores.shape) * error
-    whole = Tile(0, 0, *scores.shape)
-    made.put(whole, Bounds(scores + noise, error))
+    made.put(Tile(0, 0, *scores.shape), Bounds(scores + noise, error))
     return made
 
 
@@ -67,6 +75,36 @@ def test_an_inexact_map_is_settled_with_few_exact_scores():
     assert 0 < len(rough.asked) < 200
 
 
+def test_many_windows_that_could_be_best_are_settled_block_by_block():
+    flat = np.full((200, 150), 0.5)
+    rough = field(flat, error=1e-3, whole=True)
+    # Windows beside the reported ones are dropped, whatever they score.
+    assert found([rough], top=3, overlap=0.0) == found([field(flat)], top=3, overlap=0.0)
+    assert len(rough.asked_blocks) == len(set(rough.asked_blocks)) == 12
+    assert len(rough.asked) <= 12 * peaks.SINGLES
+    assert (rough.singly, rough.blocks) == (len(rough.asked), 12)
+
+
+def test_blocks_that_could_hold_the_best_are_known_before_anything_is_settled():
+    scores = np.zeros((130, 130))
+    scores[64:80, 64:80] = 0.9  # the block in the middle
+    rough = field(scores, error=0.1, whole=True)
+    assert rough.contenders() == [Tile(64, 64, 64, 64)]
+    assert field(scores, whole=True).contenders() == []
+
+
+def test_scores_that_are_settled_stand_in_the_map():
+    scores = np.random.default_rng(3).random((100, 100))
+    rough = field(scores, error=1e-2)
+    best = found([rough], top=2)
+    for x, y, _, _, score, _ in best:
+        assert rough.map[y, x] == np.float32(score)
+    block = field(scores, error=1e-2, whole=True)
+    block.settle_block(Tile(0, 0, 64, 64), Bounds(scores[:64, :64]))
+    np.testing.assert_array_equal(block.map[:64, :64], scores[:64, :64].astype(np.float32))
+    assert (block.map[64:] != scores[64:].astype(np.float32)).all()
+
+
 def test_threshold_is_compared_with_the_exact_score():
     scores = np.array([[0.5, 0.4999999]])
     assert len(found([field(scores, kernel=(1, 1), error=0.01)], threshold=0.5)) == 1
@@ -96,7 +134,14 @@ def test_any_maps_errors_and_options_give_what_sorting_gives(data):
     top = data.draw(st.one_of(st.none(), st.integers(1, 8)))
     threshold = data.draw(st.one_of(st.none(), st.floats(0, 1)))
     overlap = data.draw(st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0]))
-    fields = [field(m, s, stride, error, seed) for m, s in zip(maps, sizes, strict=True)]
+    whole = data.draw(st.booleans())
+    fields = [
+        field(m, s, stride, error, seed, whole=whole) for m, s in zip(maps, sizes, strict=True)
+    ]
+    if whole and data.draw(st.booleans()):
+        for each in fields:
+            for tile in each.contenders():
+                each.settle_block(tile, each._block(tile))
     wanted = oracle.best_matches(maps, sizes, stride, top, threshold, overlap)
     assert found(fields, top, threshold, overlap) == wanted
 

@@ -178,4 +178,4 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
 
 
 def test_the_engines_are_listed_with_the_best_first():
-    assert engines.NAMES == ("simd", "unfold")
+    assert engines.NAMES == ("simd", "fft", "unfold")

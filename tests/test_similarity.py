@@ -90,6 +90,67 @@ def test_values_agree_with_the_oracle(dtype, stride, channels, kernel_size, devi
         )
 
 
+CORRELATED = ["ssd", "ncc", "zncc"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+@pytest.mark.parametrize("kernel_size", [(1, 2), (7, 3), (15, 17)])
+def test_other_metrics_agree_with_the_oracle(metric, dtype, kernel_size, device):
+    image = images(2, 3, 15, 17, dtype=dtype)
+    image[:, :, :8, :9] = image[0, 0, 0, 0]  # flat
+    kernel = images(3, *kernel_size, dtype=dtype, seed=1)
+    span = 255 if dtype == torch.uint8 else 1.0
+    found = similarity_map(image.to(device), kernel.to(device), (2, 1), metric=metric).cpu()
+    for number in range(2):
+        wanted = oracle.score_map(
+            metric,
+            image[number].double().permute(1, 2, 0).tolist(),
+            kernel.double().permute(1, 2, 0).tolist(),
+            (2, 1),
+            span,
+        )
+        tolerance = 1e-12 if dtype == torch.float64 else 1e-7
+        np.testing.assert_allclose(found[number].numpy(), wanted, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_other_metrics_are_differentiable_in_both_arguments_twice(metric):
+    image = images(1, 2, 9, 8, dtype=torch.float64).requires_grad_()
+    kernel = images(2, 3, 4, dtype=torch.float64, seed=1).requires_grad_()
+
+    def scores(image, kernel):
+        return similarity_map(image, kernel, (2, 1), metric=metric)
+
+    assert torch.autograd.gradcheck(scores, (image, kernel))
+    assert torch.autograd.gradgradcheck(scores, (image, kernel))
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_what_has_no_contrast_scores_0_and_has_finite_gradients(metric):
+    image = torch.zeros(1, 12, 12, requires_grad=True)
+    kernel = images(1, 3, 3).requires_grad_()
+    found = similarity_map(image, kernel, metric=metric)
+    assert torch.equal(found, torch.zeros(10, 10))
+    found.sum().backward()
+    assert image.grad.isfinite().all()
+    assert kernel.grad.isfinite().all()
+    assert torch.equal(
+        similarity_map(images(1, 9, 9), torch.zeros(1, 3, 3), metric=metric), torch.zeros(7, 7)
+    )
+
+
+def test_other_metrics_in_blocks_and_within_memory():
+    image, kernel = images(1, 60, 1500), images(1, 5, 6, seed=1)
+    found = similarity_map(image, kernel, metric="ssd", memory="200MB")
+    patches = image[0].unfold(0, 5, 1).unfold(1, 6, 1)
+    wanted = 1 - ((patches - kernel[0]) ** 2).mean((-2, -1))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="memory '1MB' is too small"):
+        similarity_map(image, kernel, metric="ssd", memory="1MB")
+
+
 def test_black_on_black_is_exactly_one():
     found = similarity_map(torch.zeros(3, 20, 20), torch.zeros(3, 5, 5))
     assert torch.equal(found, torch.ones(16, 16))

@@ -33,6 +33,7 @@ from patchsim.observer import Observer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from patchsim.peaks import Field
     from patchsim.plan import Plan
 
 _PROGRESS_AFTER_SECONDS = 1.0
@@ -179,6 +180,17 @@ class Watcher(Observer):
         if self._explain:
             lines = "\n  ".join(str(plan).splitlines())
             say(f"plan for {kernel}: {lines}")
+
+    def resolved(self, field: Field, plan: Plan, kernel: str) -> None:
+        if not self._explain or not (field.singly or field.blocks):
+            return
+        blocks = ""
+        if field.blocks and plan.direct:
+            share = field.blocks / field.block_count
+            blocks = (
+                f" and {field.blocks:,} blocks ({share:.0%} of the map) by {plan.direct.engine}"
+            )
+        say(f"scored exactly for {kernel}: {field.singly:,} windows alone{blocks}")
 
     def progress(self, done: int, total: int) -> None:
         if not self._terminal:

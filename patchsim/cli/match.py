@@ -12,6 +12,8 @@ from patchsim.cli import console
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 from patchsim.text import FORMATS, LINES, check_format
 
+DRAWN_TOLERANCE = 0.02
+
 if TYPE_CHECKING:
     from patchsim.report import Report
 
@@ -27,6 +29,14 @@ def command(
         str,
         typer.Option(metavar="N|NxM", help="Pixels between windows, in x and y."),
     ] = "1",
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="sad|ssd|ncc|zncc",
+            help="How windows are compared: mean absolute or squared difference, cosine, or cosine"
+            " less the mean (correlation), which brightness and contrast do not change.",
+        ),
+    ] = "sad",
     top: Annotated[
         int | None,
         typer.Option(
@@ -49,6 +59,14 @@ def command(
             help="Of two boxes with a larger intersection over union the lower one goes.",
         ),
     ] = 0.3,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="How far scores of the heatmap or map may be off, which makes large kernels"
+            " faster; matches are exact. By default 0.02, with --map 0.",
+        ),
+    ] = None,
     data_range: Annotated[
         str | None,
         typer.Option(
@@ -109,7 +127,7 @@ def command(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="auto|simd|unfold",
+            metavar="auto|simd|fft|unfold",
             help="Which engine computes the map; the matches are the same.",
         ),
     ] = "auto",
@@ -142,8 +160,8 @@ def command(
 ) -> int:
     """Find KERNEL in IMAGE: print where, best first, and draw the similarity map.
 
-    Every window of the image that the kernel fits scores 1 - mean |window - kernel| / range:
-    1 is identical. x and y are the window's top-left pixel, from 0.
+    Every window of the image that the kernel fits gets a score, 1 if it is identical: by default
+    1 - mean |window - kernel| / range. x and y are the window's top-left pixel, from 0.
 
     \b
     Exit codes:
@@ -173,6 +191,7 @@ def command(
                 image,
                 kernel,
                 stride=steps,
+                metric=metric,
                 device=device,
                 engine=engine,
                 top=top,
@@ -181,6 +200,7 @@ def command(
                 map=False if map is None else map,
                 heatmap=where,
                 overlay=overlay,
+                tolerance=_tolerance(tolerance, map),
                 data_range=span,
                 max_pixels=images.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
                 memory=memory,
@@ -221,6 +241,13 @@ def _print(report: Report, form: str) -> None:
 def _default_heatmap(image: str, *, several: bool) -> str:
     stem = "stdin" if image == "-" else Path(image).stem
     return f"{stem}.{{kernel}}.heatmap.png" if several else f"{stem}.heatmap.png"
+
+
+def _tolerance(given: float | None, map_path: str | None) -> float:
+    """A picture may be a little off; scores that are asked for may not."""
+    if given is not None:
+        return given
+    return DRAWN_TOLERANCE if map_path is None else 0.0
 
 
 def _stride(text: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from patchsim import tiles
 from patchsim.errors import InputError
 from patchsim.metrics import Pixels
 
-NAMES = ("simd", "unfold")
+NAMES = ("simd", "fft", "unfold")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Problem:
     span: float  # the data range R
     device: str
     threads: int
+    tolerance: float = 0.0  # the largest error that scores may have beside their rounding
+    exact: bool = False  # every score as `metrics.exact` gives it
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -82,6 +84,12 @@ class Engine(Protocol):
 
     def seconds(self, problem: Problem) -> float:
         """Estimated seconds of the work itself."""
+
+    def best_tile(self, problem: Problem) -> tuple[int, int] | None:
+        """The tile (rows, cols) that wastes least, or None if any will do.
+
+        Memory may force a smaller one.
+        """
 
     def working_bytes(self, problem: Problem, rows: int, cols: int) -> int:
         """Memory that scoring a tile of rows x cols windows takes at its peak.

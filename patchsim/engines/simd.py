@@ -11,7 +11,7 @@ import numpy as np
 from patchsim import metrics, tiles
 from patchsim.engines import Bounds, Problem, Score
 from patchsim.errors import InputError
-from patchsim.metrics import Pixels
+from patchsim.metrics import INTEGER_RANGE, Pixels
 
 OWN_THREADS = False
 
@@ -37,6 +37,8 @@ ROW_SECONDS = 1e-9
 def refuse(problem: Problem) -> str | None:
     if problem.metric != "sad":
         return f"it computes sad, not {problem.metric}"
+    if problem.exact and problem.dtype not in INTEGER_RANGE:
+        return f"its sums over {problem.dtype} are rounded"
     if problem.device != "cpu":
         return "it runs on the cpu"
     if problem.dtype not in _TYPES:
@@ -55,6 +57,10 @@ def seconds(problem: Problem) -> float:
     rate = RATES[variant()][problem.dtype]
     each = WINDOW_SECONDS + problem.kernel[0] * ROW_SECONDS
     return (problem.differences / rate + rows * cols * each) / problem.threads
+
+
+def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
+    return None
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:

@@ -46,6 +46,8 @@ ACCELERATOR_BLOCK = 256 << 20
 def refuse(problem: Problem) -> str | None:
     if problem.metric != "sad":
         return f"it computes sad, not {problem.metric}"
+    if problem.exact and problem.dtype not in INTEGER_RANGE:
+        return f"its sums over {problem.dtype} are rounded"
     if problem.device.startswith("mps") and _work_size(problem) == 8:
         return "these sums need float64, which the device mps does not have; use --device cpu"
     return None
@@ -61,6 +63,10 @@ def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     alone = problem.differences / CPU_RATE[_work_size(problem)] + rows * cols * CPU_WINDOW_SECONDS
     return alone / problem.threads
+
+
+def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
+    return None
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:

@@ -1,0 +1,260 @@
+"""The engine `fft`: every metric against the oracle, its stated errors, and the exact sums in C."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_metrics import SPAN, expected, values
+
+from patchsim import InputError, match, metrics
+from patchsim.engines import Problem, correlation, fft, lowrank
+
+CORRELATED = ["ssd", "ncc", "zncc"]
+
+
+def problem(image, kernel, metric, stride=(1, 1), **options):
+    span = SPAN[image.dtype.name]
+    return Problem(
+        image.shape, kernel.shape, image.dtype.name, stride, metric, span, "cpu", 1, **options
+    )
+
+
+def bounds(image, kernel, metric, stride=(1, 1), **options):
+    work = problem(image, kernel, metric, stride, **options)
+    assert fft.refuse(work) is None
+    return fft.prepare(kernel, work)(image)
+
+
+def hits(found, truth):
+    """True where the true score lies within what is stated."""
+    return np.abs(found.map - truth) <= found.error
+
+
+@pytest.fixture(params=["C", "NumPy"])
+def sums(request, monkeypatch):
+    """With the sums over windows made in C, and without the extension."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(fft, "_extension", lambda: None)
+    else:
+        assert fft._extension() is not None, "the C extension was not built"
+
+
+@pytest.mark.usefixtures("sums")
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", SPAN)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3), (7, 4)])
+def test_scores_lie_within_their_stated_error_of_the_oracle(metric, dtype, channels, stride, rng):
+    image, kernel = values(rng, dtype, 15, 18, channels), values(rng, dtype, 5, 6, channels)
+    image[:7, :8] = image[0, 0]  # flat
+    image[8:, 9:] = 0
+    truth = expected(metric, image, kernel, stride)
+    found = bounds(image, kernel, metric, stride)
+    assert hits(found, truth).all()
+    assert np.max(found.error) <= 1e-5
+    if dtype in metrics.INTEGER_RANGE:
+        exact = bounds(image, kernel, metric, stride, exact=True)
+        assert np.max(exact.error) == 0
+        score = metrics.exact(image, kernel, metric, SPAN[dtype])
+        rows, cols = truth.shape
+        one_by_one = [
+            [score(r * stride[0], c * stride[1]) for c in range(cols)] for r in range(rows)
+        ]
+        np.testing.assert_array_equal(exact.map, one_by_one)
+
+
+@pytest.mark.usefixtures("sums")
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("size", [(1, 2), (2, 1), (30, 40), (1, 40), (30, 1), (29, 7)])
+def test_smallest_and_largest_kernels(metric, size, rng):
+    image, kernel = values(rng, "uint8", 30, 40, 3), values(rng, "uint8", *size, 3)
+    assert hits(bounds(image, kernel, metric), expected(metric, image, kernel)).all()
+
+
+@pytest.mark.usefixtures("sums")
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_a_faint_picture_on_a_bright_ground_is_not_lost(metric, rng):
+    # Near 60,000 of 65,535 with a contrast of 4: float32 alone is off by 1e-3 here.
+    image = (60_000 + rng.integers(0, 5, (80, 90, 1))).astype(np.uint16)
+    kernel = image[20:41, 30:47].copy()
+    found = bounds(image, kernel, metric)
+    assert hits(found, brute(metric, image, kernel)).all()
+    assert np.max(found.error) <= 1e-5
+    best = match(image, kernel, metric=metric, engine="fft").best
+    assert (best.x, best.y, best.score) == (30, 20, 1.0)
+
+
+@pytest.mark.usefixtures("sums")
+def test_a_nearly_flat_area_beside_strong_texture(rng):
+    image = values(rng, "uint16", 200, 300, 1)
+    image[:, 150:] = 30_000 + rng.integers(0, 3, (200, 150, 1))
+    kernel = image[50:66, 220:236].copy()
+    found = bounds(image, kernel, "zncc")
+    assert hits(found, brute("zncc", image, kernel)).all()
+    assert np.max(found.error) <= 1e-5
+    assert match(image, kernel, metric="zncc", engine="fft").best.score == 1.0
+
+
+def brute(metric, image, kernel):
+    """In NumPy and float64, window by window."""
+    patches = np.lib.stride_tricks.sliding_window_view(image.astype(float), kernel.shape)[:, :, 0]
+    taps = kernel.astype(float)
+    if metric == "ssd":
+        return 1 - ((patches - taps) ** 2).mean((2, 3, 4)) / SPAN[image.dtype.name] ** 2
+    if metric == "zncc":
+        patches = patches - patches.mean((2, 3), keepdims=True)
+        taps = taps - taps.mean((0, 1))
+    norms = np.sqrt((patches**2).sum((2, 3, 4)) * (taps**2).sum())
+    products = (patches * taps).sum((2, 3, 4))
+    return np.divide(products, norms, out=np.zeros_like(norms), where=norms > 1e-6)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_16_bit_sums_beyond_64_bits(metric, rng):
+    # n sum I^2 of 300x300 full-range 16-bit pixels is about 2^65.
+    image = (np.indices((302, 303)).sum(0) % 2 * 65535).astype(np.uint16)[..., None]
+    image[:, 151:] = values(rng, "uint16", 302, 152, 1)
+    kernel = image[1:301, 2:302].copy()
+    found = bounds(image, kernel, metric)
+    assert hits(found, brute(metric, image, kernel)).all()
+    best = match(image, kernel, metric=metric, engine="fft").best
+    assert (best.x, best.y, best.score) == (2, 1, 1.0)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_tiles_and_bands_give_the_same_matches(metric, dtype, rng):
+    image = values(rng, dtype, 230, 250, 3)
+    image[100:140, 60:110] = 0
+    image[60:75, 100:120] = image[10:25, 30:50]
+    kernel = image[10:25, 30:50].copy()
+    whole = match(image, kernel, metric=metric, engine="fft", top=9, map=True)
+    small = match(image, kernel, metric=metric, engine="fft", top=9, map=True, memory="4MB")
+    assert whole.plans[0].tile != small.plans[0].tile
+    assert whole.matches == small.matches
+    np.testing.assert_allclose(whole.map, small.map, rtol=0, atol=2.1e-5)
+    assert [(m.x, m.y) for m in whole.matches[:2]] == [(30, 10), (100, 60)]
+    assert np.isfinite(whole.map).all()
+
+
+@pytest.mark.parametrize("tiny", [1e-160, 1e150])
+def test_floats_far_from_1_give_scores(tiny, rng):
+    image = values(rng, "float64", 30, 30, 1) * tiny
+    kernel = image[5:12, 6:14].copy()
+    for metric in CORRELATED:
+        best = match(image, kernel, metric=metric, engine="fft", data_range=(0, tiny)).best
+        assert (best.x, best.y) == (6, 5)
+        assert best.score == pytest.approx(1)
+
+
+@given(seed=st.integers(0, 2**32 - 1), metric=st.sampled_from(CORRELATED))
+@settings(max_examples=30, deadline=None)
+def test_matches_are_those_of_the_exact_scores(seed, metric):
+    rng = np.random.default_rng(seed)
+    levels = rng.choice([2, 4, 256])  # few levels: many ties
+    image = (rng.integers(0, levels, (24, 27, 1)) * (255 // (levels - 1))).astype(np.uint8)
+    kernel = image[3:8, 4:10].copy()
+    if metric == "zncc" and np.ptp(kernel) == 0:
+        return
+    found = match(image, kernel, metric=metric, engine="fft", top=6)
+    score = metrics.exact(image, kernel, metric, 255)
+    windows = sorted((-score(y, x), y, x) for y in range(20) for x in range(22))
+    first = found.matches[0]
+    assert (-first.score, first.y, first.x) == windows[0]
+
+
+def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
+    image = np.zeros((40, 40, 3), np.uint8)
+    work = problem(image, image[:9, :9], "sad")
+    assert fft.refuse(work) == "its sad may be off by 0.006, more than the tolerance 0"
+    assert fft.refuse(replace(work, tolerance=0.02)) is None
+    assert fft.refuse(replace(work, tolerance=0.02, exact=True))
+    assert fft.refuse(replace(work, tolerance=0.02, dtype="uint16"))
+    assert fft.refuse(replace(work, tolerance=0.02, span=50.0))
+    with pytest.raises(InputError, match="more than the tolerance 0"):
+        match(image, image[:9, :9], engine="fft")
+
+
+def test_the_recorded_errors_are_those_of_the_approximation():
+    table = np.abs(np.subtract.outer(np.arange(256.0), np.arange(256.0)))
+    for count, most in enumerate(lowrank.LARGEST_ERRORS, 1):
+        terms = lowrank.terms_of(count)
+        left = np.abs(table - terms.image.T @ terms.kernel - terms.offset).max(0)
+        assert (left <= terms.residual + 1e-9).all()
+        assert 0 <= most - left.max() <= 0.01
+
+
+@pytest.mark.parametrize("picture", ["noise", "cut out", "black and white", "flat"])
+@pytest.mark.parametrize("tolerance", [0.01, 0.02, 0.1])
+def test_sad_within_a_tolerance(picture, tolerance, rng):
+    image = values(rng, "uint8", 60, 70, 3)
+    if picture == "black and white":
+        image = image // 128 * 255
+    if picture == "flat":
+        image[:] = 90
+    kernel = image[20:37, 30:49].copy() if picture != "noise" else values(rng, "uint8", 17, 19, 3)
+    patches = np.lib.stride_tricks.sliding_window_view(image.astype(float), kernel.shape)[:, :, 0]
+    truth = 1 - np.abs(patches - kernel).mean((2, 3, 4)) / 255
+    found = bounds(image, kernel, "sad", tolerance=tolerance)
+    assert hits(found, truth).all()
+    assert np.max(found.error) <= tolerance * 1.001
+    report = match(image, kernel, engine="fft", tolerance=tolerance, top=4, map=True)
+    assert report.matches == match(image, kernel, engine="simd", top=4).matches
+    # What was scored exactly stands in the map, the matches at the least.
+    for found_match in report.matches:
+        assert report.map[found_match.y, found_match.x] == np.float32(found_match.score)
+
+
+def test_photographs_within_a_tolerance(rng):
+    data = pytest.importorskip("skimage.data", reason="scikit-image has the photographs")
+    image = data.astronaut()
+    noisy = image[100:164, 200:264] + rng.normal(0, 2, (64, 64, 3))
+    kernel = np.clip(noisy, 0, 255).astype(np.uint8)
+    for stride in (1, (2, 3)):
+        fast = match(image, kernel, stride=stride, engine="fft", tolerance=0.02, map=True)
+        slow = match(image, kernel, stride=stride, map=True)
+        assert fast.matches == slow.matches
+        assert np.abs(fast.map - slow.map).max() <= fast.kernels[0].tolerance <= 0.02
+
+
+def test_window_sums_of_floats_do_not_lose_small_windows_beside_large_ones():
+    values_ = np.zeros((3, 4000))
+    values_[:, :2000] = 1e12
+    values_[:, 2000:] = 1e-3
+    found = correlation.box_sums(values_, (2, 5), (1, 3))
+    np.testing.assert_allclose(found[:, -600:], 1e-2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (3, 2), (5, 9)])
+@pytest.mark.parametrize("size", [(1, 1), (4, 3), (13, 17)])
+def test_window_sums(stride, size, rng):
+    image = values(rng, "uint16", 2, 13, 17).astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(image, size, (1, 2))
+    truth = windows[:, :: stride[0], :: stride[1]].sum((3, 4))
+    np.testing.assert_array_equal(correlation.box_sums(image, size, stride), truth)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 5}, {"cols": 5}, {"height": 4}, {"height": 70_000}, {"width": 4}, {"pitch": 17},
+        {"rows": 0}, {"stride_x": 0}, {"stride_y": -1}, {"type": "d"}, {"channels": 65},
+        {"constants": np.zeros(2, np.int64)}, {"weights": np.zeros(4, np.int64)},
+        {"means": np.zeros(15, np.int64)}, {"spread": np.zeros(17)},
+    ],
+)  # fmt: skip
+def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
+    arguments = {
+        "image": np.zeros((6, 6, 3), np.uint8), "type": "B", "pitch": 18, "channels": 3,
+        "height": 3, "width": 3, "stride_y": 1, "stride_x": 1, "rows": 4, "cols": 4,
+        "constants": np.zeros(3, np.int64), "weights": np.zeros(3, np.int64),
+        "spread": np.zeros(16), "means": np.zeros(16, np.int64),
+    }  # fmt: skip
+    moments = fft._extension().moments
+    moments(*arguments.values())
+    with pytest.raises(ValueError, match=r"size|smaller|type"):
+        moments(*(arguments | change).values())
