@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,8 @@ class Field:
         self._exact = exact
         self._block = block
         self._asked: Counter[tuple[int, int]] = Counter()
+        # The first cell of each block: minus its score, settled, row, col, the block's corner.
+        self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile."""
@@ -105,6 +108,7 @@ class Field:
         self.highest[row, col] = score
         self.settled[row, col] = True
         self.singly += 1
+        self._surely = max(self._surely, score)
         if self.map is not None:
             self.map[row, col] = score
 
@@ -122,6 +126,10 @@ class Field:
         """Blocks with many windows that could be the best, to be settled as a whole."""
         if self.settled.all():
             return []
+        # A window that is known to be good leaves fewer that could be better.
+        first = np.unravel_index(int(self.highest.argmax()), self.highest.shape)
+        if not self.settled[first]:
+            self.settle(*map(int, first))
         rows, cols = self.highest.shape
         could = (self.highest >= self._surely) & ~self.settled
         lines = np.add.reduceat(could, range(0, rows, BLOCK), axis=0, dtype=np.int64)
@@ -137,7 +145,40 @@ class Field:
         rows, cols = self.highest.shape
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
-    def first(self, top: int, left: int) -> tuple[int, int]:
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """The best window left, y, x and its exact score, or None if none reaches the floor."""
+        if self._heap is None:
+            self._heap = []
+            rows, cols = self.highest.shape
+            for top in range(0, rows, BLOCK):
+                for left in range(0, cols, BLOCK):
+                    self._push((top, left))
+        while self._heap and -self._heap[0][0] >= floor:
+            minus, settled, row, col, corner = self._heap[0]
+            # Dropped cells stay in the heap until their turn.
+            if self.highest[row, col] == -minus:
+                if settled:
+                    return row * self.stride[0], col * self.stride[1], -minus
+                self.settle(row, col)
+            heapq.heappop(self._heap)
+            self._push(corner)
+        return None
+
+    def _push(self, corner: tuple[int, int]) -> None:
+        assert self._heap is not None
+        row, col = self._first(*corner)
+        value = float(self.highest[row, col])
+        if math.isnan(value):
+            raise ValueError(f"there is no score in row {row}, col {col}")
+        if value > _GONE:
+            # Of equal values those not settled come first: they could come down.
+            heapq.heappush(self._heap, (-value, bool(self.settled[row, col]), row, col, corner))
+
+    def drop(self, y: int, x: int) -> None:
+        """Drop one window."""
+        self.highest[y // self.stride[0], x // self.stride[1]] = _GONE
+
+    def _first(self, top: int, left: int) -> tuple[int, int]:
         """The first cell of the block at (top, left): highest, unsettled before settled."""
         block = np.s_[top : top + BLOCK, left : left + BLOCK]
         values = self.highest[block]
@@ -168,8 +209,26 @@ class Field:
             near[part][shared > overlap * union] = _GONE
 
 
+class Windows(Protocol):
+    """The windows of one kernel, as `resolve` asks for them."""
+
+    kernel: tuple[int, int]  # height, width
+
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """The best window left, y, x and its exact score, or None if none reaches the floor.
+
+        Equal scores rank by smaller y, then smaller x.
+        """
+
+    def drop(self, y: int, x: int) -> None:
+        """Drop one window."""
+
+    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+
+
 def resolve(
-    fields: Sequence[Field], *, top: int | None, threshold: float | None, overlap: float
+    fields: Sequence[Windows], *, top: int | None, threshold: float | None, overlap: float
 ) -> list[Peak]:
     """The best windows of all fields together, best first; the fields are used up.
 
@@ -177,7 +236,7 @@ def resolve(
 
     Parameters
     ----------
-    fields : sequence of Field
+    fields : sequence of Windows
         Complete.
     top : int or None
         How many at the most; None for all.
@@ -186,40 +245,24 @@ def resolve(
     overlap : float
         Of two windows with a larger intersection over union the lower one goes.
     """
-    floor = _GONE if threshold is None else threshold
+    lowest = -math.inf if threshold is None else threshold
     peaks: list[Peak] = []
-    heap: list[tuple[float, bool, int, int, int, int, int, int, int]] = []
-
-    def push(number: int, top: int, left: int) -> None:
-        field = fields[number]
-        row, col = field.first(top, left)
-        value = float(field.highest[row, col])
-        if math.isnan(value):
-            raise ValueError(f"field {number} has no score in row {row}, col {col}")
-        if value >= floor and value > _GONE:
-            y, x = row * field.stride[0], col * field.stride[1]
-            # Of equal values those not settled come first: they could come down.
-            key = (-value, bool(field.settled[row, col]), y, x, number)
-            heapq.heappush(heap, (*key, row, col, top, left))
-
-    for number, field in enumerate(fields):
-        rows, cols = field.highest.shape
-        for block_top in range(0, rows, BLOCK):
-            for block_left in range(0, cols, BLOCK):
-                push(number, block_top, block_left)
-    while heap and (top is None or len(peaks) < top):
-        minus, settled, y, x, number, row, col, block_top, block_left = heapq.heappop(heap)
-        field = fields[number]
-        # Dropped cells stay in the heap until their turn; they are just not reported.
-        if field.highest[row, col] == -minus:
-            if settled:
-                peaks.append(Peak(y, x, -minus, number))
-                field.highest[row, col] = _GONE
-                for other in fields:
-                    other.drop_overlapping((y, x, *field.kernel), overlap)
-            else:
-                field.settle(row, col)
-        push(number, block_top, block_left)
+    while top is None or len(peaks) < top:
+        first, floor = None, lowest
+        for number, field in enumerate(fields):
+            found = field.best(floor)
+            if found is None:
+                continue
+            y, x, score = found
+            if first is None or (-score, y, x) < (-first.score, first.y, first.x):
+                first, floor = Peak(y, x, score, number), score
+        if first is None:
+            break
+        peaks.append(first)
+        own = fields[first.field]
+        own.drop(first.y, first.x)
+        for field in fields:
+            field.drop_overlapping((first.y, first.x, *own.kernel), overlap)
     return peaks
 
 
