@@ -85,11 +85,11 @@ def _cgroup_headroom(
 def _headroom(group: Path, limit_name: str, usage_name: str, cache_name: str) -> int | None:
     try:
         limit = (group / limit_name).read_text().strip()
+        if limit == "max":
+            return None
         usage = int((group / usage_name).read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
-        return None
-    if limit == "max":
         return None
     # Pages of files not in use are given back before anything is killed.
     return max(0, int(limit) - usage + int(stat.get(cache_name, 0)))

@@ -191,6 +191,7 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
         pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
         cells = max(1, int(rows * cols / pieces))
         tile = (max(1, min(rows, cells // cols)), min(cols, cells))
+    parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
     while parallel > 1 and held + _working(chosen, (1, 1), parallel) > memory:
         parallel -= 1
     while held + _working(chosen, tile, parallel) > memory:

@@ -14,6 +14,7 @@ X comes from transforms and is off by their rounding; the other sums are exact f
 from __future__ import annotations
 
 import math
+import sys
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -43,6 +44,8 @@ _ERROR = 1e-5
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
+
+_SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
 
 # Seconds for each value, channel and doubling of a tile, there and back, in float32, and for each
 # value of a running sum; Linux, one core of an AMD EPYC (Zen 4), scipy 1.17.
@@ -75,7 +78,9 @@ def _planes_transformed(problem: Problem) -> int:
 
 
 def start_up(problem: Problem) -> float:
-    return devices.torch_start_up() if problem.device != "cpu" else 0.0
+    if problem.device != "cpu":
+        return devices.torch_start_up()
+    return 0.0 if "scipy.fft" in sys.modules else _SCIPY_IMPORT_SECONDS
 
 
 def seconds(problem: Problem) -> float:
