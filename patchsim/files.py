@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -141,7 +140,7 @@ def _direct(target: Path) -> BinaryIO:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    temporary = target.with_name(f".patchsim-{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
     # os.open applies the umask, which tempfile does not.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
