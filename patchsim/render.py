@@ -65,7 +65,8 @@ def _palette(name: str) -> bytes:
     from cmap import Colormap
 
     colors = Colormap(name).lut(256)[:, :3]  # a call would import numpy.ma
-    return np.rint(colors * 255).astype(np.uint8).tobytes()
+    palette: bytes = np.rint(colors * 255).astype(np.uint8).tobytes()
+    return palette
 
 
 def overlay(
