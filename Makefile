@@ -16,7 +16,7 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/.installed: pyproject.toml constraints.txt patchsim/engines/_sad.c
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/_sad*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@

@@ -58,56 +58,40 @@ def seconds(problem: Problem) -> float:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    item = np.dtype(problem.dtype).itemsize
-    pixels = height * width * problem.kernel[2] * item
-    kernel = problem.kernel[0] * (problem.kernel[1] * problem.kernel[2] * item + 64)
-    # The tile copied with room behind it; the kernel with padded rows; sums and scores.
-    return pixels + kernel + rows * cols * 24 + 64
+    extension = _extension()
+    assert extension is not None, "refuse says so"
+    tile = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    form = _TYPES[problem.dtype]
+    scratch: int = extension.scratch(
+        form, (*tile, problem.kernel[2]), problem.kernel, problem.stride
+    )
+    # The planes that the extension makes, the kernel; sums and scores.
+    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
 
 
 def prepare(kernel: Pixels, problem: Problem) -> Score:
     extension = _extension()
     assert extension is not None, "refuse says so"
-    height, width, channels = problem.kernel
-    item = kernel.dtype.itemsize
-    run = width * channels * item
-    multiple = extension.ROW_MULTIPLE
-    padded = np.zeros((height, -(-run // multiple) * multiple), np.uint8)
-    padded[:, :run] = np.ascontiguousarray(kernel).reshape(height, -1).view(np.uint8)
-    taps = padded.tobytes()
-    integers = kernel.dtype.kind == "u"
-    # In float64, whose rounding is bounded as in the engine `unfold`.
-    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    taps = np.ascontiguousarray(kernel)
     chosen = variant()
     stride_y, stride_x = problem.stride
+    # u is half a unit in the last place; n roundings one after another are off by at most
+    # n u / (1 - n u), relative to a sum of what is not negative (Higham, Accuracy and Stability of
+    # Numerical Algorithms, 2nd ed., section 4.2). One more than there are, for the denominator and
+    # because the sum found stands for the true one; the float64 part as in the engine `unfold`. A
+    # sum of 0 is exact.
+    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    if extension.roundings(chosen):
+        rounding += (extension.roundings(chosen) + 1) * 2.0**-24
 
     def score(pixels: Pixels) -> Bounds:
-        rows, cols = tiles.map_shape(pixels.shape[:2], (height, width), problem.stride)
-        # Vectors are loaded past the last pixel.
-        room = np.empty(pixels.size * item + extension.PADDING, np.uint8)
-        room[: -extension.PADDING].view(pixels.dtype).reshape(pixels.shape)[...] = pixels
-        sums = np.full((rows, cols), -1, np.int64 if integers else np.float64)
-        extension.sums(
-            room,
-            taps,
-            sums,
-            _TYPES[problem.dtype],
-            pixels.shape[1] * channels * item,
-            padded.shape[1],
-            run,
-            height,
-            stride_y,
-            stride_x * channels * item,
-            rows,
-            cols,
-            chosen,
-        )
-        found = sums.astype(np.float64)
-        scores = metrics.similarity(found, problem.taps, problem.span)
-        if integers:
+        sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
+        extension.sums(pixels, taps, None, sums, stride_y, stride_x, chosen)
+        scores = metrics.similarity(sums, problem.taps, problem.span)
+        if problem.dtype != "float32":
             return Bounds(scores)
-        return Bounds(scores, np.where(found == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
+        # And 2 u of float64 for the subtraction from 1.
+        return Bounds(scores, np.where(sums == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 
     return score
 
