@@ -116,6 +116,18 @@ def test_the_largest_sums_do_not_overflow(variant, dtype, width, monkeypatch):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", SPAN)
+def test_bands_of_a_large_picture_meet(variant, dtype, rng):
+    # Planes are made for some rows at a time, 512 KiB or a few kernels' heights.
+    image = values(rng, dtype, 700, 900, 2)
+    for height, stride in [(2, (1, 3)), (5, (3, 1)), (60, (7, 4))]:
+        kernel = values(rng, dtype, height, 3, 2)
+        found = sums(image, kernel, None, stride, variant)
+        tolerance = 1e-6 if dtype == "float32" else 0
+        np.testing.assert_allclose(found, plain_sums(image, kernel, None, stride), rtol=tolerance)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_sums_past_32_bits(variant):
     # 4,300 x 4,000 differences of 255; in the last column the image is 0 as well.
     image = np.full((4300, 4001, 1), 255, np.uint8)

@@ -131,9 +131,10 @@ static PyObject *sums(PyObject *self, PyObject *args)
     Picture image = picture(&buffers[0]), kernel = picture(&buffers[1]), mask;
     if (masked)
         mask = picture(&buffers[2]);
-    Task task = sad_task((Type)type_of(&buffers[0]), &image, &kernel, stride_y, stride_x);
+    Type type = (Type)type_of(&buffers[0]);
     Py_BEGIN_ALLOW_THREADS
-    done = sad_sums(variant, task, &image, &kernel, masked ? &mask : NULL, buffers[3].buf);
+    done = sad_sums(variant, type, &image, &kernel, masked ? &mask : NULL, stride_y, stride_x,
+                    buffers[3].buf);
     Py_END_ALLOW_THREADS
     if (!done)
         PyErr_NoMemory();

@@ -22,6 +22,14 @@
 #define SAD_NEON 1
 #endif
 
+/* Sums stay in registers where the loops over a block are unrolled early. */
+#define INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 typedef enum { BYTES, WORDS, FLOATS } Type; /* uint8, uint16, float32 */
 
 /* Numbers [height, width, channels]; steps are bytes, of any sign. */
@@ -31,10 +39,10 @@ typedef struct {
     ptrdiff_t step_y, step_x, step_c;
 } Picture;
 
-/* What a variant works on. */
+/* What a variant works on: some rows of the map, whose pixels fit into the cache. */
 typedef struct {
     Type type;
-    ptrdiff_t rows, cols; /* windows */
+    ptrdiff_t rows, cols; /* windows of a band of the map */
     ptrdiff_t stride_y, stride_x;
     ptrdiff_t height, width, channels; /* of the kernel */
     ptrdiff_t phases;      /* planes a channel: remainders of x that meet a tap */
@@ -68,17 +76,17 @@ extern const Variant *const SAD_VARIANTS[]; /* best first; NULL ends them */
 /* The variant of that name if it runs here, or NULL. */
 const Variant *sad_variant(const char *name);
 
-/* The sizes of the work. The kernel fits into the image. */
+/* The sizes of the work on the first band. The kernel fits into the image. */
 Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t stride_y,
               ptrdiff_t stride_x);
 
 /* Bytes that sad_sums allocates. */
 ptrdiff_t sad_scratch(const Task *task, int masked);
 
-/* Sums of all windows, or of what mask (bytes of the kernel's shape, 255 or 0) leaves of them, to
- * out [rows, cols]. Returns 0 where memory does not suffice. */
-int sad_sums(const Variant *variant, Task task, const Picture *image, const Picture *kernel,
-             const Picture *mask, double *out);
+/* Writes the sums of all windows to out [rows, cols]; with a mask, bytes of the kernel's shape, the
+ * sums of what lies where it is not 0. Returns 0 where memory does not suffice. */
+int sad_sums(const Variant *variant, Type type, const Picture *image, const Picture *kernel,
+             const Picture *mask, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out);
 
 /* Taps of a row of the kernel in that plane. */
 static inline ptrdiff_t sad_plane_width(const Task *t, ptrdiff_t plane)

@@ -122,17 +122,17 @@ static void gather(void *to, Type type, const uint8_t *from, ptrdiff_t step, ptr
     }
 }
 
-/* Makes planes of what the windows of a picture cover: row y, value k of the plane of a channel
- * and phase is the picture's at column k stride_x + phase. */
-static void make_planes(const Task *t, const Picture *picture, Type type, uint8_t *planes,
-                        ptrdiff_t lines, ptrdiff_t pitch, ptrdiff_t width)
+/* Makes planes of some rows of a picture: value k of a row of the plane of a channel and phase is
+ * the picture's at column k stride_x + phase. */
+static void make_planes(const Task *t, const Picture *picture, Type type, ptrdiff_t top,
+                        ptrdiff_t lines, ptrdiff_t width, uint8_t *planes, ptrdiff_t pitch)
 {
     uint8_t *line = planes;
     for (ptrdiff_t c = 0; c < t->channels; c++)
         for (ptrdiff_t phase = 0; phase < t->phases; phase++)
             for (ptrdiff_t y = 0; y < lines; y++, line += items(pitch, type))
                 gather(line, type,
-                       picture->data + y * picture->step_y + phase * picture->step_x +
+                       picture->data + (top + y) * picture->step_y + phase * picture->step_x +
                            c * picture->step_c,
                        t->stride_x * picture->step_x,
                        (width - phase + t->stride_x - 1) / t->stride_x);
@@ -151,12 +151,24 @@ static ptrdiff_t tap_values(const Task *t)
     return t->channels * t->phases * t->height * t->taps_pitch;
 }
 
+/* Planes are made of some window rows' pixels at a time, which then lie in the cache. */
+#define BAND_BYTES (512 * 1024)
+
+static ptrdiff_t band_rows(const Task *t, ptrdiff_t rows)
+{
+    ptrdiff_t line = items(t->channels * t->phases * t->pitch, t->type);
+    ptrdiff_t fit = (BAND_BYTES / line - t->height) / t->stride_y;
+    /* The rows that two bands share are made twice: no more than one in four. */
+    ptrdiff_t least = 4 * t->height / t->stride_y + 4;
+    ptrdiff_t most = fit > least ? fit : least;
+    return most < rows ? most : rows;
+}
+
 Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t stride_y,
               ptrdiff_t stride_x)
 {
     Task t = {
         .type = type,
-        .rows = (image->height - kernel->height) / stride_y + 1,
         .cols = (image->width - kernel->width) / stride_x + 1,
         .stride_y = stride_y,
         .stride_x = stride_x,
@@ -164,41 +176,48 @@ Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t 
         .width = kernel->width,
         .channels = kernel->channels,
         .phases = stride_x < kernel->width ? stride_x : kernel->width,
+        .steps = type == FLOATS ? FLOAT_STEPS : 64,
     };
-    t.lines = (t.rows - 1) * stride_y + kernel->height;
-    ptrdiff_t taps = (kernel->width + stride_x - 1) / stride_x;
+    ptrdiff_t taps = sad_plane_width(&t, 0);
     t.pitch = t.cols - 1 + taps;
     t.taps_pitch = (taps + 7) / 8 * 8;
-    t.steps = type == FLOATS ? FLOAT_STEPS : 64;
+    t.rows = band_rows(&t, (image->height - kernel->height) / stride_y + 1);
+    t.lines = (t.rows - 1) * stride_y + kernel->height;
     return t;
 }
 
+/* What sad_sums allocates, in this order. */
+typedef struct {
+    double *other_sums;  /* masked bytes alone */
+    uint8_t *planes;
+    uint8_t *taps;
+    uint32_t *signs;     /* not for bytes */
+    uint8_t *masks;      /* masked alone */
+    uint8_t *other_taps; /* masked bytes alone */
+} Scratch;
+
 ptrdiff_t sad_scratch(const Task *t, int masked)
 {
-    ptrdiff_t bytes = items(plane_values(t) + tap_values(t), t->type);
+    ptrdiff_t taps = tap_values(t);
+    ptrdiff_t bytes = items(plane_values(t) + taps, t->type) + masked * taps;
     if (t->type != BYTES)
-        bytes += tap_values(t) * sizeof *t->signs;
-    if (masked)
-        bytes += tap_values(t) + (t->type == BYTES ? t->rows * t->cols * sizeof(double) : 0);
+        bytes += items(taps, FLOATS);
+    else if (masked)
+        bytes += taps + t->rows * t->cols * (ptrdiff_t)sizeof(double);
     return bytes;
 }
 
-/* Where the mask is 0, the difference to a tap of 0 is the pixel, and to a tap of 255 what it lacks
- * of 255: together always 255. So two unmasked sums give the masked one, exactly. */
-static void masked_bytes(Sums sums, const Task *t, uint8_t *taps, const uint8_t *mask, double *out,
-                         double *second)
+static Scratch divided(uint8_t *start, const Task *t, int masked)
 {
-    double without = 0;
-    for (ptrdiff_t i = 0; i < tap_values(t); i++) {
-        taps[i] &= mask[i];
-        without += (uint8_t)~mask[i];
-    }
-    sums(t, out);
-    for (ptrdiff_t i = 0; i < tap_values(t); i++)
-        taps[i] |= (uint8_t)~mask[i];
-    sums(t, second);
-    for (ptrdiff_t i = 0; i < t->rows * t->cols; i++)
-        out[i] = (out[i] + second[i] - without) / 2;
+    ptrdiff_t twice = masked && t->type == BYTES, taps = tap_values(t);
+    Scratch s;
+    s.other_sums = (double *)start;
+    s.planes = start + twice * t->rows * t->cols * (ptrdiff_t)sizeof(double);
+    s.taps = s.planes + items(plane_values(t), t->type);
+    s.signs = (uint32_t *)(s.taps + items(taps, t->type));
+    s.masks = (uint8_t *)s.signs + (t->type == BYTES ? 0 : items(taps, FLOATS));
+    s.other_taps = s.masks + masked * taps;
+    return s;
 }
 
 /* The stated error needs gradual underflow and rounding to nearest, whatever mode other libraries
@@ -217,35 +236,67 @@ static void careful_floats(Sums sums, const Task *t, double *out)
     fesetenv(&before);
 }
 
-int sad_sums(const Variant *variant, Task t, const Picture *image, const Picture *kernel,
-             const Picture *mask, double *out)
+/* Makes planes of the kernel and its mask. Returns how many taps are masked. */
+static ptrdiff_t make_taps(const Task *t, const Picture *kernel, const Picture *mask, Scratch s)
 {
-    double *scratch = malloc((size_t)sad_scratch(&t, mask != NULL));
-    if (!scratch)
-        return 0;
-    uint8_t *planes = (uint8_t *)(scratch + (mask && t.type == BYTES ? t.rows * t.cols : 0));
-    uint8_t *taps = planes + items(plane_values(&t), t.type);
-    uint32_t *signs = (uint32_t *)(taps + items(tap_values(&t), t.type));
-    uint8_t *masks = (uint8_t *)(signs + (t.type == BYTES ? 0 : tap_values(&t)));
-    t.planes = planes;
-    t.taps = taps;
-    t.signs = signs;
-    memset(taps - items(SLACK, t.type), 0, (size_t)items(SLACK + tap_values(&t), t.type));
-    make_planes(&t, image, t.type, planes, t.lines, t.pitch, (t.cols - 1) * t.stride_x + t.width);
-    make_planes(&t, kernel, t.type, taps, t.height, t.taps_pitch, t.width);
+    ptrdiff_t count = tap_values(t), masked = 0;
+    memset(s.taps, 0, (size_t)items(count, t->type));
+    make_planes(t, kernel, t->type, 0, t->height, t->width, s.taps, t->taps_pitch);
     if (mask) {
-        memset(masks, 255, (size_t)tap_values(&t));
-        make_planes(&t, mask, BYTES, masks, t.height, t.taps_pitch, t.width);
+        memset(s.masks, 255, (size_t)count); /* the zeros behind a row stay in */
+        make_planes(t, mask, BYTES, 0, t->height, t->width, s.masks, t->taps_pitch);
     }
-    if (t.type == BYTES && mask)
-        masked_bytes(variant->bytes, &t, taps, masks, out, scratch);
-    else if (t.type == BYTES)
-        variant->bytes(&t, out);
-    if (t.type != BYTES) {
-        for (ptrdiff_t i = 0; i < tap_values(&t); i++)
-            signs[i] = mask && masks[i] == 0 ? 0 : 0x7fffffff;
-        careful_floats(variant->floats, &t, out);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        int counts = !mask || s.masks[i];
+        masked += !counts;
+        if (t->type != BYTES)
+            s.signs[i] = counts ? 0x7fffffff : 0;
+        if (t->type == BYTES && mask) {
+            s.taps[i] = counts ? s.taps[i] : 0;
+            s.other_taps[i] = counts ? s.taps[i] : 255;
+        }
     }
-    free(scratch);
+    return masked;
+}
+
+/* Where the mask is 0, the difference to a tap of 0 is the pixel, and to a tap of 255 what it lacks
+ * of 255: together always 255. So two unmasked sums give the masked one, exactly. */
+static void masked_bytes(Sums sums, const Task *t, Scratch s, ptrdiff_t masked, double *out)
+{
+    Task other = *t;
+    other.taps = s.other_taps;
+    sums(t, out);
+    sums(&other, s.other_sums);
+    for (ptrdiff_t i = 0; i < t->rows * t->cols; i++)
+        out[i] = (out[i] + s.other_sums[i] - 255.0 * (double)masked) / 2;
+}
+
+int sad_sums(const Variant *variant, Type type, const Picture *image, const Picture *kernel,
+             const Picture *mask, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out)
+{
+    Task t = sad_task(type, image, kernel, stride_y, stride_x);
+    uint8_t *start = malloc((size_t)sad_scratch(&t, mask != NULL));
+    if (!start)
+        return 0;
+    Scratch s = divided(start, &t, mask != NULL);
+    ptrdiff_t masked = make_taps(&t, kernel, mask, s);
+    memset(s.taps - items(SLACK, type), 0, (size_t)items(SLACK, type));
+    t.planes = s.planes;
+    t.taps = s.taps;
+    t.signs = s.signs;
+    ptrdiff_t rows = (image->height - kernel->height) / stride_y + 1, band = t.rows;
+    for (ptrdiff_t top = 0; top < rows; top += band, out += band * t.cols) {
+        t.rows = rows - top < band ? rows - top : band;
+        t.lines = (t.rows - 1) * stride_y + t.height;
+        make_planes(&t, image, type, top * stride_y, t.lines, (t.cols - 1) * stride_x + t.width,
+                    s.planes, t.pitch);
+        if (type != BYTES)
+            careful_floats(variant->floats, &t, out);
+        else if (mask)
+            masked_bytes(variant->bytes, &t, s, masked, out);
+        else
+            variant->bytes(&t, out);
+    }
+    free(start);
     return 1;
 }

@@ -5,8 +5,6 @@
 #include <arm_neon.h>
 #include <string.h>
 
-#define INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 4")
 #define TARGET
 
 /* uabal adds the differences of 8 windows to one tap. */

@@ -5,9 +5,6 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 4")
-
 static INLINE int four_bytes(const uint8_t *bytes)
 {
     int four;
@@ -17,7 +14,7 @@ static INLINE int four_bytes(const uint8_t *bytes)
 
 /* AVX-512: vdbpsadbw makes four-tap sums of 32 windows, twice the differences of psadbw. */
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl")))
 #define NAME(x) x##_bytes_avx512
 #define LANES 32
 #define GROUP 4
