@@ -15,23 +15,39 @@ from patchsim.metrics import Pixels
 
 OWN_THREADS = False
 
-# Forces a variant: avx512, avx2, sse2 or portable.
+# Forces a variant: avx512, avx2, sse2, neon or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
 _TYPES = {"uint8": "B", "uint16": "H", "float32": "f"}
 
-# Absolute differences a second and thread of each variant, by type; Linux, 2 cores of an AMD EPYC
-# (Zen 4), gcc 12: PATCHSIM_SIMD=... python benchmarks/engines.py
-RATES = {
-    "avx512": {"uint8": 60e9, "uint16": 12e9, "float32": 4e9},
-    "avx2": {"uint8": 40e9, "uint16": 8e9, "float32": 4e9},
-    "sse2": {"uint8": 20e9, "uint16": 2e9, "float32": 2e9},
-    "portable": {"uint8": 2e9, "uint16": 2e9, "float32": 2e9},
+# Seconds in one thread for what `work` counts, by variant and type; Linux, 2 cores of an AMD EPYC
+# (Zen 4), gcc 12 -O3: python benchmarks/simd_costs.py
+COSTS = {
+    "avx512": {
+        "uint8": (4.5e-12, 1.4e-11, 1.2e-09, 4e-10),
+        "uint16": (3.8e-11, 9.8e-12, 1.3e-09, 5e-10),
+        "float32": (4e-11, 2e-11, 2.3e-09, 9.3e-10),
+    },
+    "avx2": {
+        "uint8": (9e-12, 1.3e-11, 1.2e-09, 4.2e-10),
+        "uint16": (4.7e-11, 4e-11, 1.6e-09, 6.4e-10),
+        "float32": (5.3e-11, 5.2e-11, 2.7e-09, 1.1e-09),
+    },
+    "sse2": {
+        "uint8": (1.2e-11, 2.9e-10, 2.4e-09, 1.8e-09),
+        "uint16": (1.1e-10, 7.3e-11, 2.5e-09, 9.5e-10),
+        "float32": (1.2e-10, 7.1e-11, 3.2e-09, 1.3e-09),
+    },
+    "portable": {
+        "uint8": (9.1e-11, 3.1e-10, 1.2e-11, 4.7e-10),
+        "uint16": (2.3e-10, 9e-12, 8.9e-10, 4.1e-10),
+        "float32": (4.1e-10, 5.7e-11, 4.4e-10, 1.4e-09),
+    },
 }
-# What a window costs beside its differences, and a kernel row of a window, whose last vector is
-# not full.
-WINDOW_SECONDS = 1e-8
-ROW_SECONDS = 1e-9
+# Not measured, for want of the machine: its vectors are as wide as those of SSE2.
+COSTS["neon"] = COSTS["sse2"]
+# Taps of bytes that are summed at once; a row's last ones count whole.
+_GROUPS = {"avx512": 4, "avx2": 4, "sse2": 8, "neon": 4, "portable": 1}
 
 
 def refuse(problem: Problem) -> str | None:
@@ -51,10 +67,24 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 
 
 def seconds(problem: Problem) -> float:
+    costs = COSTS[variant()][problem.dtype]
+    alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
+    return alone / problem.threads
+
+
+def work(problem: Problem) -> tuple[int, int, int, int]:
+    """What the time goes into: taps of all windows, kernel rows of all planes, windows, pixels."""
     rows, cols = problem.map_shape
-    rate = RATES[variant()][problem.dtype]
-    each = WINDOW_SECONDS + problem.kernel[0] * ROW_SECONDS
-    return (problem.differences / rate + rows * cols * each) / problem.threads
+    height, width, channels = problem.kernel
+    step_y, step_x = problem.stride
+    group = _GROUPS[variant()] if problem.dtype == "uint8" else 1
+    phases = min(step_x, width)
+    # Taps of a kernel row in the plane of each phase.
+    widths = [-(-(width - phase) // step_x) for phase in range(phases)]
+    taps = sum(-(-taps // group) * group for taps in widths)
+    kernel_rows = rows * cols * channels * height
+    pixels = rows * step_y * (cols + widths[0]) * channels * phases
+    return kernel_rows * taps, kernel_rows * phases, rows * cols, pixels
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -105,6 +135,12 @@ def _extension() -> ModuleType | None:
     return _sad  # type: ignore[no-any-return]
 
 
+def variants() -> list[str]:
+    """The variants that run here, best first."""
+    extension = _extension()
+    return extension.variants() if extension else []
+
+
 def variant() -> str:
     """The best variant that runs here, or the one that is forced.
 
@@ -113,8 +149,7 @@ def variant() -> str:
     InputError
         If the one that is forced does not run here.
     """
-    extension = _extension()
-    here: list[str] = extension.variants() if extension else ["portable"]
+    here = variants()
     forced = os.environ.get(VARIANT_SETTING)
     if forced is None:
         return here[0]
