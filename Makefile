@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check asan neon clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png
@@ -15,6 +15,12 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+asan: $(VENV)/.installed-for-tests
+	PYTHON=$(abspath $(BIN))/python tests/asan.sh
+
+neon:
+	tests/neon.sh
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/_sad*.[ch])
 	$(PYTHON) -m venv $(VENV)

@@ -138,8 +138,8 @@ static void make_planes(const Task *t, const Picture *picture, Type type, ptrdif
                        (width - phase + t->stride_x - 1) / t->stride_x);
 }
 
-/* Vectors are loaded past the last value: two of 32 windows and 64 bytes of one. */
-#define SLACK 128
+/* A vector is loaded from the last value, too. */
+#define SLACK 64
 
 static ptrdiff_t plane_values(const Task *t)
 {
@@ -186,37 +186,50 @@ Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t 
     return t;
 }
 
-/* What sad_sums allocates, in this order. */
+/* What sad_sums allocates. The planes lie alone, so that a sanitizer sees what is read past them. */
 typedef struct {
-    double *other_sums;  /* masked bytes alone */
     uint8_t *planes;
-    uint8_t *taps;
+    double *other_sums;  /* masked bytes alone */
     uint32_t *signs;     /* not for bytes */
+    uint8_t *taps;
     uint8_t *masks;      /* masked alone */
     uint8_t *other_taps; /* masked bytes alone */
 } Scratch;
 
-ptrdiff_t sad_scratch(const Task *t, int masked)
+/* Bytes of other_sums. */
+static ptrdiff_t other_bytes(const Task *t, int masked)
 {
-    ptrdiff_t taps = tap_values(t);
-    ptrdiff_t bytes = items(plane_values(t) + taps, t->type) + masked * taps;
-    if (t->type != BYTES)
-        bytes += items(taps, FLOATS);
-    else if (masked)
-        bytes += taps + t->rows * t->cols * (ptrdiff_t)sizeof(double);
-    return bytes;
+    return masked && t->type == BYTES ? t->rows * t->cols * (ptrdiff_t)sizeof(double) : 0;
 }
 
-static Scratch divided(uint8_t *start, const Task *t, int masked)
+/* Bytes of signs, taps, masks and other_taps, at most. */
+static ptrdiff_t tap_bytes(const Task *t)
 {
-    ptrdiff_t twice = masked && t->type == BYTES, taps = tap_values(t);
-    Scratch s;
-    s.other_sums = (double *)start;
-    s.planes = start + twice * t->rows * t->cols * (ptrdiff_t)sizeof(double);
-    s.taps = s.planes + items(plane_values(t), t->type);
-    s.signs = (uint32_t *)(s.taps + items(taps, t->type));
-    s.masks = (uint8_t *)s.signs + (t->type == BYTES ? 0 : items(taps, FLOATS));
-    s.other_taps = s.masks + masked * taps;
+    return tap_values(t) * (t->type == BYTES ? 3 : 9);
+}
+
+ptrdiff_t sad_scratch(const Task *t, int masked)
+{
+    return items(plane_values(t), t->type) + other_bytes(t, masked) + tap_bytes(t);
+}
+
+static Scratch allocated(const Task *t, int masked)
+{
+    Scratch s = {0};
+    ptrdiff_t taps = tap_values(t);
+    uint8_t *planes = malloc((size_t)items(plane_values(t), t->type));
+    uint8_t *rest = malloc((size_t)(other_bytes(t, masked) + tap_bytes(t)));
+    if (!planes || !rest) {
+        free(planes);
+        free(rest);
+        return s;
+    }
+    s.planes = planes;
+    s.other_sums = (double *)rest;
+    s.signs = (uint32_t *)(rest + other_bytes(t, masked));
+    s.taps = (uint8_t *)s.signs + (t->type == BYTES ? 0 : items(taps, FLOATS));
+    s.masks = s.taps + items(taps, t->type);
+    s.other_taps = s.masks + taps;
     return s;
 }
 
@@ -275,12 +288,11 @@ int sad_sums(const Variant *variant, Type type, const Picture *image, const Pict
              const Picture *mask, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out)
 {
     Task t = sad_task(type, image, kernel, stride_y, stride_x);
-    uint8_t *start = malloc((size_t)sad_scratch(&t, mask != NULL));
-    if (!start)
+    Scratch s = allocated(&t, mask != NULL);
+    if (!s.planes)
         return 0;
-    Scratch s = divided(start, &t, mask != NULL);
     ptrdiff_t masked = make_taps(&t, kernel, mask, s);
-    memset(s.taps - items(SLACK, type), 0, (size_t)items(SLACK, type));
+    memset(s.planes + items(plane_values(&t) - SLACK, type), 0, (size_t)items(SLACK, type));
     t.planes = s.planes;
     t.taps = s.taps;
     t.signs = s.signs;
@@ -297,6 +309,7 @@ int sad_sums(const Variant *variant, Type type, const Picture *image, const Pict
         else
             variant->bytes(&t, out);
     }
-    free(start);
+    free(s.planes);
+    free(s.other_sums);
     return 1;
 }
