@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check asan neon clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png
@@ -16,7 +16,7 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/*.c)
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@

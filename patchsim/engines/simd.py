@@ -15,23 +15,39 @@ from patchsim.metrics import INTEGER_RANGE, Pixels
 
 OWN_THREADS = False
 
-# Forces a variant: avx512, avx2, sse2 or portable.
+# Forces a variant: avx512, avx2, sse2, neon or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
 _TYPES = {"uint8": "B", "uint16": "H", "float32": "f"}
 
-# Absolute differences a second and thread of each variant, by type; Linux, 2 cores of an AMD EPYC
-# (Zen 4), gcc 12: PATCHSIM_SIMD=... python benchmarks/engines.py
-RATES = {
-    "avx512": {"uint8": 60e9, "uint16": 12e9, "float32": 4e9},
-    "avx2": {"uint8": 40e9, "uint16": 8e9, "float32": 4e9},
-    "sse2": {"uint8": 20e9, "uint16": 2e9, "float32": 2e9},
-    "portable": {"uint8": 2e9, "uint16": 2e9, "float32": 2e9},
+# Seconds in one thread for what `work` counts, by variant and type; Linux, 2 cores of an AMD EPYC
+# (Zen 4), gcc 12 -O3: python benchmarks/simd_costs.py
+COSTS = {
+    "avx512": {
+        "uint8": (4.5e-12, 1.4e-11, 1.2e-09, 4e-10),
+        "uint16": (3.8e-11, 9.8e-12, 1.3e-09, 5e-10),
+        "float32": (4e-11, 2e-11, 2.3e-09, 9.3e-10),
+    },
+    "avx2": {
+        "uint8": (9e-12, 1.3e-11, 1.2e-09, 4.2e-10),
+        "uint16": (4.7e-11, 4e-11, 1.6e-09, 6.4e-10),
+        "float32": (5.3e-11, 5.2e-11, 2.7e-09, 1.1e-09),
+    },
+    "sse2": {
+        "uint8": (1.2e-11, 2.9e-10, 2.4e-09, 1.8e-09),
+        "uint16": (1.1e-10, 7.3e-11, 2.5e-09, 9.5e-10),
+        "float32": (1.2e-10, 7.1e-11, 3.2e-09, 1.3e-09),
+    },
+    "portable": {
+        "uint8": (9.1e-11, 3.1e-10, 1.2e-11, 4.7e-10),
+        "uint16": (2.3e-10, 9e-12, 8.9e-10, 4.1e-10),
+        "float32": (4.1e-10, 5.7e-11, 4.4e-10, 1.4e-09),
+    },
 }
-# What a window costs beside its differences, and a kernel row of a window, whose last vector is
-# not full.
-WINDOW_SECONDS = 1e-8
-ROW_SECONDS = 1e-9
+# Not measured, for want of the machine: its vectors are as wide as those of SSE2.
+COSTS["neon"] = COSTS["sse2"]
+# Taps of bytes that are summed at once; a row's last ones count whole.
+_GROUPS = {"avx512": 4, "avx2": 4, "sse2": 8, "neon": 4, "portable": 1}
 
 
 def refuse(problem: Problem) -> str | None:
@@ -53,10 +69,24 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 
 
 def seconds(problem: Problem) -> float:
+    costs = COSTS[variant()][problem.dtype]
+    alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
+    return alone / problem.threads
+
+
+def work(problem: Problem) -> tuple[int, int, int, int]:
+    """What the time goes into: taps of all windows, kernel rows of all planes, windows, pixels."""
     rows, cols = problem.map_shape
-    rate = RATES[variant()][problem.dtype]
-    each = WINDOW_SECONDS + problem.kernel[0] * ROW_SECONDS
-    return (problem.differences / rate + rows * cols * each) / problem.threads
+    height, width, channels = problem.kernel
+    step_y, step_x = problem.stride
+    group = _GROUPS[variant()] if problem.dtype == "uint8" else 1
+    phases = min(step_x, width)
+    # Taps of a kernel row in the plane of each phase.
+    widths = [-(-(width - phase) // step_x) for phase in range(phases)]
+    taps = sum(-(-taps // group) * group for taps in widths)
+    kernel_rows = rows * cols * channels * height
+    pixels = rows * step_y * (cols + widths[0]) * channels * phases
+    return kernel_rows * taps, kernel_rows * phases, rows * cols, pixels
 
 
 def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
@@ -64,56 +94,40 @@ def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    item = np.dtype(problem.dtype).itemsize
-    pixels = height * width * problem.kernel[2] * item
-    kernel = problem.kernel[0] * (problem.kernel[1] * problem.kernel[2] * item + 64)
-    # The tile copied with room behind it; the kernel with padded rows; sums and scores.
-    return pixels + kernel + rows * cols * 24 + 64
+    extension = _extension()
+    assert extension is not None, "refuse says so"
+    tile = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    form = _TYPES[problem.dtype]
+    scratch: int = extension.scratch(
+        form, (*tile, problem.kernel[2]), problem.kernel, problem.stride
+    )
+    # The planes that the extension makes, the kernel; sums and scores.
+    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
 
 
 def prepare(kernel: Pixels, problem: Problem) -> Score:
     extension = _extension()
     assert extension is not None, "refuse says so"
-    height, width, channels = problem.kernel
-    item = kernel.dtype.itemsize
-    run = width * channels * item
-    multiple = extension.ROW_MULTIPLE
-    padded = np.zeros((height, -(-run // multiple) * multiple), np.uint8)
-    padded[:, :run] = np.ascontiguousarray(kernel).reshape(height, -1).view(np.uint8)
-    taps = padded.tobytes()
-    integers = kernel.dtype.kind == "u"
-    # In float64, whose rounding is bounded as in the engine `unfold`.
-    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    taps = np.ascontiguousarray(kernel)
     chosen = variant()
     stride_y, stride_x = problem.stride
+    # u is half a unit in the last place; n roundings one after another are off by at most
+    # n u / (1 - n u), relative to a sum of what is not negative (Higham, Accuracy and Stability of
+    # Numerical Algorithms, 2nd ed., section 4.2). One more than there are, for the denominator and
+    # because the sum found stands for the true one; the float64 part as in the engine `unfold`. A
+    # sum of 0 is exact.
+    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    if extension.roundings(chosen):
+        rounding += (extension.roundings(chosen) + 1) * 2.0**-24
 
     def score(pixels: Pixels) -> Bounds:
-        rows, cols = tiles.map_shape(pixels.shape[:2], (height, width), problem.stride)
-        # Vectors are loaded past the last pixel.
-        room = np.empty(pixels.size * item + extension.PADDING, np.uint8)
-        room[: -extension.PADDING].view(pixels.dtype).reshape(pixels.shape)[...] = pixels
-        sums = np.full((rows, cols), -1, np.int64 if integers else np.float64)
-        extension.sums(
-            room,
-            taps,
-            sums,
-            _TYPES[problem.dtype],
-            pixels.shape[1] * channels * item,
-            padded.shape[1],
-            run,
-            height,
-            stride_y,
-            stride_x * channels * item,
-            rows,
-            cols,
-            chosen,
-        )
-        found = sums.astype(np.float64)
-        scores = metrics.similarity(found, problem.taps, problem.span)
-        if integers:
+        sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
+        extension.sums(pixels, taps, None, sums, stride_y, stride_x, chosen)
+        scores = metrics.similarity(sums, problem.taps, problem.span)
+        if problem.dtype != "float32":
             return Bounds(scores)
-        return Bounds(scores, np.where(found == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
+        # And 2 u of float64 for the subtraction from 1.
+        return Bounds(scores, np.where(sums == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 
     return score
 
@@ -127,6 +141,12 @@ def _extension() -> ModuleType | None:
     return _sad  # type: ignore[no-any-return]
 
 
+def variants() -> list[str]:
+    """The variants that run here, best first."""
+    extension = _extension()
+    return extension.variants() if extension else []
+
+
 def variant() -> str:
     """The best variant that runs here, or the one that is forced.
 
@@ -135,8 +155,7 @@ def variant() -> str:
     InputError
         If the one that is forced does not run here.
     """
-    extension = _extension()
-    here: list[str] = extension.variants() if extension else ["portable"]
+    here = variants()
     forced = os.environ.get(VARIANT_SETTING)
     if forced is None:
         return here[0]

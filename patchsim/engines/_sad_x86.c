@@ -1,0 +1,177 @@
+/* The variants of x86-64, each compiled for its instructions whatever the compiler's flags say. */
+#include "_sad.h"
+
+#ifdef SAD_X86
+#include <immintrin.h>
+#include <string.h>
+
+static INLINE int four_bytes(const uint8_t *bytes)
+{
+    int four;
+    memcpy(&four, bytes, sizeof four);
+    return four;
+}
+
+/* AVX-512: vdbpsadbw makes four-tap sums of 32 windows, twice the differences of psadbw. */
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl")))
+#define NAME(x) x##_bytes_avx512
+#define LANES 32
+#define GROUP 4
+#define NARROW uint16_t
+#define WINDOWS __m512i
+typedef uint16_t NAME(Sums) __attribute__((vector_size(64)));
+
+/* Lane i gets bytes 8 i to 8 i + 15, which lie under its eight windows. */
+static INLINE TARGET __m512i NAME(arranged)(const uint8_t *pixels)
+{
+    const __m512i order = _mm512_setr_epi64(0, 1, 1, 2, 2, 3, 3, 4);
+    return _mm512_permutexvar_epi64(order, _mm512_loadu_si512(pixels));
+}
+
+static INLINE TARGET NAME(Sums) NAME(added)(NAME(Sums) sums, __m512i windows, const uint8_t *taps)
+{
+    /* 0x94: of each lane the double words 0, 1, 1, 2, two for every four windows. */
+    __m512i four = _mm512_set1_epi32(four_bytes(taps));
+    return sums + (NAME(Sums))_mm512_dbsad_epu8(four, windows, 0x94);
+}
+
+static INLINE TARGET NAME(Sums) NAME(values)(const uint8_t *pixels)
+{
+    return (NAME(Sums))_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)pixels));
+}
+#include "_sad_bytes.h"
+#undef NAME
+#undef LANES
+#undef WINDOWS
+
+#define NAME(x) x##_floats_avx512
+#define LANES 16
+#include "_sad_floats.h"
+#undef NAME
+#undef LANES
+#undef TARGET
+
+/* AVX2: vmpsadbw makes four-tap sums of 16 windows. */
+
+#define TARGET __attribute__((target("avx2")))
+#define NAME(x) x##_bytes_avx2
+#define LANES 16
+#define GROUP 4
+#define NARROW uint16_t
+#define WINDOWS __m256i
+typedef uint16_t NAME(Sums) __attribute__((vector_size(32)));
+
+/* The second lane gets bytes 8 to 23, which lie under its eight windows. */
+static INLINE TARGET __m256i NAME(arranged)(const uint8_t *pixels)
+{
+    return _mm256_permute4x64_epi64(_mm256_loadu_si256((const __m256i *)pixels), 0x94);
+}
+
+static INLINE TARGET NAME(Sums) NAME(added)(NAME(Sums) sums, __m256i windows, const uint8_t *taps)
+{
+    __m256i four = _mm256_set1_epi32(four_bytes(taps));
+    return sums + (NAME(Sums))_mm256_mpsadbw_epu8(windows, four, 0);
+}
+
+static INLINE TARGET NAME(Sums) NAME(values)(const uint8_t *pixels)
+{
+    return (NAME(Sums))_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)pixels));
+}
+#include "_sad_bytes.h"
+#undef NAME
+#undef LANES
+#undef WINDOWS
+
+#define NAME(x) x##_floats_avx2
+#define LANES 8
+#include "_sad_floats.h"
+#undef NAME
+#undef LANES
+#undef TARGET
+
+/* SSE2, which every x86-64 has: psadbw makes eight-tap sums of two windows. */
+
+#define TARGET
+#define NAME(x) x##_bytes_sse2
+#define LANES 2
+#define GROUP 8
+#define NARROW uint64_t
+#define WINDOWS __m128i
+typedef uint64_t NAME(Sums) __attribute__((vector_size(16)));
+
+static INLINE __m128i NAME(arranged)(const uint8_t *pixels)
+{
+    return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)pixels),
+                              _mm_loadl_epi64((const __m128i *)(pixels + 1)));
+}
+
+static INLINE NAME(Sums) NAME(added)(NAME(Sums) sums, __m128i windows, const uint8_t *taps)
+{
+    __m128i eight = _mm_loadl_epi64((const __m128i *)taps);
+    return sums + (NAME(Sums))_mm_sad_epu8(windows, _mm_unpacklo_epi64(eight, eight));
+}
+
+static INLINE NAME(Sums) NAME(values)(const uint8_t *pixels)
+{
+    return (NAME(Sums)){pixels[0], pixels[1]};
+}
+#include "_sad_bytes.h"
+#undef NAME
+#undef LANES
+#undef WINDOWS
+
+#define NAME(x) x##_floats_sse2
+#define LANES 4
+#include "_sad_floats.h"
+#undef NAME
+#undef LANES
+#undef TARGET
+
+static int avx512_runs_here(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+static int avx2_runs_here(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") != 0;
+}
+
+static int sse2_runs_here(void)
+{
+    return 1;
+}
+
+/* The loop of peak: eight chains, so that it is the instruction's rate, not its delay. */
+#define PEAK(NAME, TARGET, VECTOR, SAD, ADD)                                              \
+    TARGET static double NAME(void)                                                       \
+    {                                                                                     \
+        VECTOR a = {1}, b = {2}, sums[8] = {{0}};                                         \
+        for (int n = 0; n < 1024; n++)                                                    \
+            _Pragma("GCC unroll 8") for (int k = 0; k < 8; k++)                           \
+            {                                                                             \
+                __asm__("" : "+x"(a));                                                    \
+                sums[k] = ADD(sums[k], SAD(a, b));                                        \
+            }                                                                             \
+        for (int k = 0; k < 8; k++)                                                       \
+            __asm__("" ::"x"(sums[k]));                                                   \
+        return 1024.0 * 8 * sizeof(VECTOR);                                               \
+    }
+PEAK(peak_avx512, __attribute__((target("avx512f,avx512bw"))), __m512i, _mm512_sad_epu8,
+     _mm512_add_epi64)
+PEAK(peak_avx2, __attribute__((target("avx2"))), __m256i, _mm256_sad_epu8, _mm256_add_epi64)
+PEAK(peak_sse2, , __m128i, _mm_sad_epu8, _mm_add_epi64)
+
+const Variant SAD_AVX512 = {"avx512", avx512_runs_here, sums_bytes_avx512, sums_floats_avx512,
+                            FLOAT_STEPS + 3, peak_avx512};
+const Variant SAD_AVX2 = {"avx2", avx2_runs_here, sums_bytes_avx2, sums_floats_avx2,
+                          FLOAT_STEPS + 3, peak_avx2};
+const Variant SAD_SSE2 = {"sse2", sse2_runs_here, sums_bytes_sse2, sums_floats_sse2,
+                          FLOAT_STEPS + 3, peak_sse2};
+#else
+typedef int nothing_here; /* a file must not be empty */
+#endif
