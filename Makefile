@@ -16,6 +16,12 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+asan: $(VENV)/.installed-for-tests
+	PYTHON=$(abspath $(BIN))/python tests/asan.sh
+
+neon:
+	tests/neon.sh
+
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
