@@ -120,7 +120,7 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
 
     def score(pixels: Pixels) -> Bounds:
         # In the type of an index, which `take` would make of them for each term.
-        channels = pixels.transpose(2, 0, 1).astype(np.intp)
+        channels = pixels.transpose(2, 0, 1).astype(np.intp, order="C")
         plane = np.empty(pixels.shape[:2], np.float32)  # one after the other
         planes = (
             placed(np.take(term, channel, out=plane, mode="wrap"), problem.device)
@@ -129,7 +129,9 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
         )
         sums = host(products.over(planes))[:: problem.stride[0], :: problem.stride[1]]
         scores = metrics.similarity(sums + offset, problem.taps, problem.span)
-        off = certified + ROUNDING[SINGLE] * norm * math.sqrt(np.take(energy, channels).sum())
+        off = certified + ROUNDING[SINGLE] * norm * math.sqrt(
+            energy @ np.bincount(channels.reshape(-1), minlength=_VALUES)
+        )
         return Bounds(np.minimum(scores, 1.0), np.full(scores.shape, off / total + 2.0**-51))
 
     return score
