@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -165,6 +166,29 @@ def test_matches_are_those_of_the_exact_scores(seed, metric):
     windows = sorted((-score(y, x), y, x) for y in range(20) for x in range(22))
     first = found.matches[0]
     assert (-first.score, first.y, first.x) == windows[0]
+
+
+@pytest.mark.usefixtures("sums")
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("metric", ["sad", *CORRELATED])
+@pytest.mark.parametrize("size", [(300, 320, 64), (300, 300, 5), (500, 500, 333)])
+def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
+    import scipy.fft  # noqa: F401 - what an import keeps is not the tile's
+
+    if (metric, dtype) == ("sad", "float32"):
+        pytest.skip("sad takes bytes alone")
+    height, width, side = size
+    image = values(rng, dtype, height, width, 3)
+    kernel = image[9 : 9 + side, 7 : 7 + side].copy()
+    work = problem(image, kernel, metric, tolerance=0.02 if metric == "sad" else 0.0)
+    lowrank.terms_of(6)  # made once
+    tracemalloc.start()
+    try:
+        fft.prepare(kernel, work)(image)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= fft.working_bytes(work, height - side + 1, width - side + 1)
 
 
 def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,18 +76,18 @@ class Products:
 
     Parameters
     ----------
-    kernel : Array [C, h, w]
-        Floating point.
+    kernel : sequence of Array [h, w]
+        A plane for each channel, floating point.
     """
 
-    def __init__(self, kernel: Array) -> None:
+    def __init__(self, kernel: Sequence[Array]) -> None:
         self._kernel = kernel
         # Few sizes occur: the planned one, and those of tiles at the map's edges.
         self._spectrum = functools.lru_cache(maxsize=8)(self._transformed)
 
-    def _transformed(self, size: tuple[int, int], dtype: Any) -> Array:
-        forward, _ = _transforms(self._kernel)
-        return forward(_cast(self._kernel, dtype), size).conj()
+    def _transformed(self, size: tuple[int, int], dtype: Any) -> list[Array]:
+        forward, _ = _transforms(self._kernel[0])
+        return [forward(_cast(plane, dtype), size).conj() for plane in self._kernel]
 
     def over(self, planes: Iterable[Array]) -> Array:
         """[..., rows, cols] of an image given as its C planes [..., H, W], in their dtype."""
@@ -98,7 +98,7 @@ class Products:
             size = transform_length(plane.shape[-2]), transform_length(plane.shape[-1])
             product = forward(plane, size) * self._spectrum(size, plane.dtype)[number]
             total = product if total is None else total + product
-        height, width = self._kernel.shape[-2:]
+        height, width = self._kernel[0].shape
         rows, cols = plane.shape[-2] - height + 1, plane.shape[-1] - width + 1
         return backward(total, size)[..., :rows, :cols]
 

@@ -108,20 +108,21 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    channels, planes = problem.kernel[2], _planes_transformed(problem)
+    pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
     transformed = math.prod(map(min, _tile_extent(problem), (2 * height, 2 * width)))
     if problem.metric == "sad":
-        # Indices and a plane; a spectrum, the kernel's, and the sums; the scores.
-        return (
-            height * width * (8 * channels + 12) + transformed * 4 * (planes + 6) + rows * cols * 32
-        )
-    # All in 8 bytes: the pixels in planes, their squares and running sums; their spectra and the
-    # kernel's; sums and scores of the windows.
-    return 8 * (
-        height * width * (8 * channels + 4)
-        + transformed * (2 * planes + 6)
-        + rows * cols * (2 * channels + 10)
-    )
+        # Indices and a plane; the kernel's planes and their spectra, one of the pixels, the sums;
+        # the scores.
+        taps = problem.kernel[0] * problem.kernel[1]
+        factors = (taps + transformed) * planes * 4 + taps * channels * 16
+        return pixels * (8 * channels + 8) + factors + transformed * 20 + rows * cols * 32
+    # In 8 bytes: the pixels in planes; spectra of the kernel in both precisions; of the pixels, and
+    # the sums; windows.
+    values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
+    if problem.dtype not in INTEGER_RANGE or _extension() is None or problem.device != "cpu":
+        # Running sums of pixels and squares.
+        values += pixels * (7 * channels + 2) + rows * cols * 6 * channels
+    return int(8 * values)
 
 
 def prepare(kernel: Pixels, problem: Problem) -> Score:

@@ -111,11 +111,15 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
     image_terms = terms.image.astype(np.float32)
     energy = (image_terms.astype(np.float64) ** 2).sum(0)
     taps = kernel.transpose(2, 0, 1)  # [C, h, w]
-    factors = terms.kernel[:, taps].swapaxes(0, 1).reshape(-1, *taps.shape[1:])
-    norm = math.sqrt((factors**2).sum())
+    factors = [
+        placed(term[channel].astype(np.float32), problem.device)
+        for channel in taps
+        for term in terms.kernel
+    ]
+    norm = math.sqrt((terms.kernel**2).sum(0)[taps].sum())
     offset = terms.offset[taps].sum()
     certified = terms.residual[taps].sum()
-    products = Products(placed(factors, problem.device))
+    products = Products(factors)
     total = problem.taps * problem.span
 
     def score(pixels: Pixels) -> Bounds:
