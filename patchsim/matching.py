@@ -10,7 +10,19 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from patchsim import budget, devices, images, metrics, outputs, peaks, plan, tiles, unify, walk
+from patchsim import (
+    budget,
+    devices,
+    images,
+    metrics,
+    outputs,
+    peaks,
+    plan,
+    tiles,
+    uniform,
+    unify,
+    walk,
+)
 from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
@@ -314,12 +326,18 @@ def _score(
     fields = []
     for chosen, kernel in zip(plans, kernels, strict=True):
         problem = chosen.problem
+        exact = metrics.exact(image, kernel, problem.metric, span)
+        block = (
+            _block_scores(chosen.direct, image, kernel)
+            if chosen.direct
+            else uniform.scores(image, problem.kernel[:2], problem.stride, exact)
+        )
         field = peaks.Field(
             problem.map_shape,
             problem.kernel[:2],
             problem.stride,
-            metrics.exact(image, kernel, problem.metric, span),
-            block=_block_scores(chosen.direct, image, kernel) if chosen.direct else None,
+            exact,
+            block=block,
             keeps_map=keeps_map,
         )
         # Closed at once where an observer raises, so that no thread is left working.
@@ -329,10 +347,13 @@ def _score(
                 done += tile.cells
                 observer.progress(done, total)
         contenders = field.contenders()
-        if contenders and chosen.direct:
+        if chosen.direct and contenders:
             with closing(walk.run(chosen.direct, image, kernel, contenders)) as scored:
                 for tile, bounds in scored:
                     field.settle_block(tile, bounds)
+        else:
+            for tile in contenders:
+                field.settle_block(tile, block(tile))
         fields.append(field)
     return fields
 

@@ -51,7 +51,7 @@ class Field:
     exact : (y, x) -> float
         The exact score of the window whose top-left pixel is there.
     block : Tile -> Bounds, optional
-        The exact scores of a tile.
+        The scores of a tile, exact where the error is 0; others do not count.
     keeps_map : bool
         Keep the scores in `map`, too.
     """

@@ -30,13 +30,15 @@ class Rough:
         self.threads = set()
 
     def refuse(self, problem):
+        if problem.exact:
+            return "it is rough"
         return "it dislikes 13 columns" if problem.kernel[1] == 13 else None
 
     def start_up(self, _problem):
         return 0.0
 
     def seconds(self, problem):
-        return problem.differences * 1e-9
+        return problem.differences * 1e-6  # worth several threads
 
     def best_tile(self, _problem):
         return None
@@ -124,7 +126,7 @@ def test_matches_agree_with_the_oracle(dtype, channels, rng):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("memory", ["300kB", "450kB"])
+@pytest.mark.parametrize("memory", ["200kB", "300kB"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_peaks_on_tile_seams_are_found(memory, dtype, rng):
     image = (rng.random((140, 90)) * 255).astype(np.uint8)

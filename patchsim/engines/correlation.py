@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim import tiles
+
 # A NumPy array or a torch tensor; torch must not be imported to name its type.
 Array = Any
 
@@ -168,6 +170,20 @@ def _window_sums(values: Array, length: int, step: int) -> Array:
         ends.reshape(flat)[..., :last:step]
         + starts.reshape(flat)[..., length : length + last : step]
     )
+
+
+def uniform_windows(
+    pixels: NDArray[Any], size: tuple[int, int], stride: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """True where each channel has one value over a window: [H, W, C] -> [rows, cols]."""
+    height, width = size
+    rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
+    steps = np.zeros((rows, cols), np.int64)
+    for axis, inner in ((0, (height - 1, width)), (1, (height, width - 1))):
+        if 0 not in inner:
+            differs = np.any(np.diff(pixels, axis=axis) != 0, axis=2).astype(np.int64)
+            steps += box_sums(differs, inner, stride)[:rows, :cols]
+    return np.equal(steps, 0)
 
 
 def _module(array: Array) -> Any:

@@ -34,6 +34,7 @@ from patchsim.engines.correlation import (
     host,
     placed,
     transform_length,
+    uniform_windows,
 )
 from patchsim.metrics import FLAT, INTEGER_RANGE, Pixels
 
@@ -240,18 +241,6 @@ class _Tile:
         problem = self.kernel.problem
         return host(box_sums(placed(values, problem.device), problem.kernel[:2], problem.stride))
 
-    def constant_windows(self) -> NDArray[np.bool_]:
-        """True where each channel has one value, which sums of floats cannot tell."""
-        problem = self.kernel.problem
-        height, width, _ = problem.kernel
-        rows, cols = tiles.map_shape(self.pixels.shape[:2], (height, width), problem.stride)
-        steps = np.zeros((rows, cols), np.int64)
-        for axis, size in ((0, (height - 1, width)), (1, (height, width - 1))):
-            if 0 not in size:
-                differs = np.any(np.diff(self.pixels, axis=axis) != 0, axis=2).astype(np.int64)
-                steps += box_sums(differs, size, problem.stride)[:rows, :cols]
-        return np.equal(steps, 0)
-
 
 def _ssd(tile: _Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
@@ -307,9 +296,11 @@ def _zncc_floats(tile: _Tile) -> _Scores:
     sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
     raw = tile.box_sums(_planes(tile.pixels, 0 * tile.constants, DOUBLE) ** 2)
     spread = energy - sums**2 / count  # of each channel
+    # Which sums of floats cannot tell.
+    uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
     # Of these sums, and of those in `metrics.exact`.
     off = _float_rounding(problem) * energy
-    flat = np.all(spread + off <= FLAT * raw, 0) | tile.constant_windows()
+    flat = np.all(spread + off <= FLAT * raw, 0) | uniform
     clear = np.any(spread - off > FLAT * raw, 0) & ~flat
     total, off = np.where(clear, spread.sum(0), 0.0), off.sum(0)
     products, error = tile.products(_inverse_root(total, kernel.spread))
