@@ -12,7 +12,8 @@ from patchsim.errors import InputError
 # A tile should take this long, so that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
 
-_WORTH_SHARING_SECONDS = 0.005
+# Starting threads takes half a millisecond.
+_WORTH_SHARING_SECONDS = 0.002
 
 # A search on the CPU shorter than this is not worth looking for an accelerator.
 _WORTH_A_LOOK_SECONDS = 10.0

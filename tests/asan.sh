@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the C engine with the address and undefined-behaviour sanitizers of gcc, outside the tree,
-# and runs its tests: every variant that this processor has. PYTHON has patchsim's test extras.
+# Builds the C of the engines with the address and undefined-behaviour sanitizers of gcc, outside the tree,
+# and runs their tests: every variant that this processor has. PYTHON has patchsim's test extras.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -8,11 +8,13 @@ built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
 
 cp -r patchsim tests pyproject.toml "$built"
-rm -f "$built"/patchsim/engines/_sad.*.so "$built"/patchsim/engines/_sad.so
+rm -f "$built"/patchsim/engines/*.so
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-gcc -std=c11 -O1 -g -fPIC -shared -Wall -Wextra -Werror \
-    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-    -I"$include" patchsim/engines/_sad*.c -o "$built/patchsim/engines/_sad.abi3.so" -lm
+for name in sad moments; do
+    gcc -std=c11 -O1 -g -fPIC -shared -Wall -Wextra -Werror \
+        -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+        -I"$include" patchsim/engines/_$name*.c -o "$built/patchsim/engines/_$name.abi3.so" -lm
+done
 
 cd "$built"
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)"
@@ -20,8 +22,9 @@ export ASAN_OPTIONS=detect_leaks=0 # the interpreter frees nothing when it ends
 export PYTHONPATH="$built"
 "$python" -c '
 import sys
-from patchsim.engines import _sad
-assert _sad.__file__.startswith(sys.argv[1]), _sad.__file__
+from patchsim.engines import _moments, _sad
+for module in (_moments, _sad):
+    assert module.__file__.startswith(sys.argv[1]), module.__file__
 print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
-"$python" -m pytest -q -p no:cacheprovider --capture=sys tests/test_simd.py "$@"
+"$python" -m pytest -q -p no:cacheprovider --capture=sys tests/test_simd.py tests/test_fft.py "$@"

@@ -190,7 +190,8 @@ class Watcher(Observer):
             blocks = (
                 f" and {field.blocks:,} blocks ({share:.0%} of the map) by {plan.direct.engine}"
             )
-        say(f"scored exactly for {kernel}: {field.singly:,} windows alone{blocks}")
+        windows = f"{field.singly:,} window{'s' * (field.singly != 1)}"
+        say(f"scored exactly for {kernel}: {windows} alone{blocks}")
 
     def progress(self, done: int, total: int) -> None:
         if not self._terminal:
