@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +38,7 @@ from PIL import Image
 from skimage.feature import match_template
 
 from patchsim import devices, engines, match
-from patchsim.engines import Problem
+from patchsim.engines import Problem, simd
 from patchsim.metrics import Pixels
 
 Place = tuple[int, int]  # x, y
@@ -45,6 +46,7 @@ Run = Callable[[], Place]
 
 NOISE = 2  # sigma, of 255: a kernel is a patch of the picture, seen once more
 ROUNDS = 5
+THREADS = devices.cpu_count()
 SLOW_SECONDS = 20.0  # what takes longer runs once
 
 
@@ -251,6 +253,35 @@ def sad(case: Case) -> list[Result]:
     return race("sad", case, rivals, answer)
 
 
+def psadbw_share(case: Case) -> list[Result]:
+    """The exact map beside the instruction that sums differences of bytes, on registers alone."""
+    from patchsim.engines import _sad  # type: ignore[attr-defined]
+
+    image, kernel = case.pictures()
+    rows, cols = case.height - case.kernel + 1, case.width - case.kernel + 1
+    map_differences = rows * cols * kernel.size
+    register_differences = 0.0
+
+    def registers() -> None:
+        nonlocal register_differences
+        with ThreadPoolExecutor(THREADS) as pool:
+            peak = functools.partial(_sad.peak, simd.variant())
+            register_differences = sum(pool.map(peak, [4000] * THREADS))
+
+    rivals: dict[str, Callable[[], Any]] = {
+        "patchsim sad, exact map": lambda: bool(ours(image, kernel, map=True)),
+        "psadbw on registers": lambda: registers() is None,
+    }
+    results = race("share of psadbw", case, rivals)
+    ours_rate, peak_rate = (
+        count / result.milliseconds / 1e6
+        for count, result in zip((map_differences, register_differences), results, strict=True)
+    )
+    share = ours_rate / peak_rate
+    print(f"  {ours_rate:.0f} and {peak_rate:.0f} G differences/s: a share of {share:.2f}")
+    return results
+
+
 def squares(case: Case) -> list[Result]:
     """The other metrics beside their nearest relatives."""
     image, kernel = case.pictures()
@@ -394,6 +425,7 @@ TABLES: list[tuple[Callable[[Case], list[Result]], list[Case]]] = [
         ],
     ),
     (squares, [Case(*SMALL, 32, channels=1), Case(*FULL_HD, 64), Case(*UHD, 128)]),
+    (psadbw_share, [Case(*SMALL, 32), Case(*FULL_HD, 64)]),
     (floats, [Case(*FULL_HD, 64, dtype="float32")]),
     (whole, [Case(*SMALL, 32), Case(*FULL_HD, 64)]),
 ]
@@ -415,13 +447,15 @@ def plot(results: list[Result], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
     lines: dict[str, list[tuple[int, float]]] = {}
     for result in results:
         size, _, rest = result.case.partition("/")
         kernel, _, kind = rest.partition(" ")
         if result.table == "sad" and size == "2160x3840" and kind == "RGB uint8":
             lines.setdefault(result.name, []).append((int(kernel), result.milliseconds))
+    if not lines:
+        return
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
     for name, points in lines.items():
         sizes, times = zip(*sorted(points), strict=True)
         axes.plot(sizes, times, marker="o", label=name)
