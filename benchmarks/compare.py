@@ -267,7 +267,7 @@ def psadbw_share(case: Case) -> list[Result]:
         with ThreadPoolExecutor(THREADS) as pool:
             peak = functools.partial(_sad.peak, simd.variant())
             register_differences = sum(pool.map(peak, [4000] * THREADS))
-        return register_differences > 0
+        return bool(register_differences > 0)
 
     rivals: dict[str, Callable[[], Any]] = {
         "patchsim sad, exact map": lambda: bool(ours(image, kernel, map=True)),
