@@ -86,12 +86,16 @@ class Field:
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile."""
         highest, settled = self.highest[tile.index], self.settled[tile.index]
+        if self.map is not None:
+            self.map[tile.index] = bounds.map
+        if isinstance(bounds.error, float) and bounds.error == 0:
+            highest[...] = bounds.map
+            settled[...] = True
+            return
         np.equal(bounds.error, 0.0, out=settled)
         np.add(bounds.map, bounds.error, out=highest)
         # The sum of a score and its error must not be rounded to less than the true score.
         np.add(highest, _ROUNDING, out=highest, where=~settled)
-        if self.map is not None:
-            self.map[tile.index] = bounds.map
         self.error = max(self.error, float(np.max(bounds.error)))
         self._surely = max(self._surely, float(np.max(bounds.map - bounds.error)))
 
@@ -124,7 +128,7 @@ class Field:
 
     def contenders(self) -> list[Tile]:
         """Blocks with many windows that could be the best, to be settled as a whole."""
-        if self.settled.all():
+        if self.error == 0:
             return []
         # A window that is known to be good leaves fewer that could be better.
         first = np.unravel_index(int(self.highest.argmax()), self.highest.shape)
@@ -184,7 +188,7 @@ class Field:
         values = self.highest[block]
         row, col = divmod(int(values.argmax()), values.shape[1])
         settled = self.settled[block]
-        if settled[row, col] and values[row, col] > _GONE:
+        if self.error > 0 and settled[row, col] and values[row, col] > _GONE:
             # An equal cell that is not settled could yet prove better or worse: look at it first.
             open_cells = (values == values[row, col]) & ~settled
             if open_cells.any():
