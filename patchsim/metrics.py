@@ -103,14 +103,16 @@ def correlation(
     0 where the spread is 0. All three may be scaled by one factor.
     """
     # The root of a product of equal numbers is that number: what correlates perfectly scores 1.
+    scores = np.empty_like(spread)
     with np.errstate(all="ignore"):
-        roots = np.sqrt(spread * kernel_spread)
-        # Of numbers so far from 1 that their product is none.
-        lost = (spread > 0) & ~((roots > 0) & np.isfinite(roots))
-        if lost.any():
-            roots = np.where(lost, np.sqrt(spread) * math.sqrt(kernel_spread), roots)
-        scores = np.clip(products / roots, -1.0, 1.0)
-    return np.where(spread > 0, scores, 0.0)
+        np.multiply(spread, kernel_spread, out=scores)
+        np.divide(products, np.sqrt(scores, out=scores), out=scores)
+    odd = ~np.isfinite(scores)
+    if odd.any():
+        # No spread, or so little that the product of both was none.
+        roots = np.sqrt(spread[odd]) * math.sqrt(kernel_spread)
+        scores[odd] = np.divide(products[odd], roots, out=np.zeros_like(roots), where=roots > 0)
+    return np.clip(scores, -1.0, 1.0, out=scores)
 
 
 def exact(pixels: Pixels, kernel: Pixels, metric: str, span: float) -> Exact:

@@ -95,7 +95,8 @@ class Field:
         np.equal(bounds.error, 0.0, out=settled)
         np.add(bounds.map, bounds.error, out=highest)
         # The sum of a score and its error must not be rounded to less than the true score.
-        np.add(highest, _ROUNDING, out=highest, where=~settled)
+        np.add(highest, _ROUNDING, out=highest)
+        np.copyto(highest, bounds.map, where=settled)
         self.error = max(self.error, float(np.max(bounds.error)))
         self._surely = max(self._surely, float(np.max(bounds.map - bounds.error)))
 
