@@ -8,9 +8,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from patchsim import budget, devices, images, metrics, outputs, peaks, plan, tiles, unify, walk
+from patchsim import (
+    budget,
+    candidates,
+    devices,
+    engines,
+    images,
+    metrics,
+    outputs,
+    peaks,
+    plan,
+    tiles,
+    unify,
+    walk,
+)
 from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
@@ -136,7 +150,7 @@ def match(
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    fields = _score(plans, unified, span, wanted.keeps_map, observer)
+    fields = _score(plans, unified, wanted.keeps_map, observer)
     best = peaks.resolve(
         fields, top=options.top, threshold=options.threshold, overlap=options.overlap
     )
@@ -293,6 +307,7 @@ def _plans(
                 device="cpu",
                 threads=options.threads,
                 tolerance=options.tolerance,
+                map_wanted=wanted.keeps_map,
             )
         )
     held = sum(array.nbytes for array in pixels)
@@ -306,35 +321,65 @@ def _plans(
 
 
 def _score(
-    plans: list[Plan], pixels: list[Pixels], span: float, keeps_map: bool, observer: Observer
-) -> list[peaks.Field]:
+    plans: list[Plan], pixels: list[Pixels], keeps_map: bool, observer: Observer
+) -> list[peaks.Windows]:
     image, *kernels = pixels
     total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
     done = 0
-    fields = []
-    for chosen, kernel in zip(plans, kernels, strict=True):
-        problem = chosen.problem
-        field = peaks.Field(
-            problem.map_shape,
-            problem.kernel[:2],
-            problem.stride,
-            metrics.exact(image, kernel, problem.metric, span),
-            block=_block_scores(chosen.direct, image, kernel) if chosen.direct else None,
-            keeps_map=keeps_map,
-        )
-        # Closed at once where an observer raises, so that no thread is left working.
-        with closing(walk.run(chosen, image, kernel)) as scored:
+
+    def advance(tile: Tile) -> None:
+        nonlocal done
+        done += tile.cells
+        observer.progress(done, total)
+
+    return [
+        _candidates(chosen, image, kernel, advance)
+        if engines.searches(chosen.engine)
+        else _field(chosen, image, kernel, keeps_map, advance)
+        for chosen, kernel in zip(plans, kernels, strict=True)
+    ]
+
+
+def _field(
+    chosen: Plan, image: Pixels, kernel: Pixels, keeps_map: bool, advance: Callable[[Tile], None]
+) -> peaks.Field:
+    """The scores of all windows."""
+    problem = chosen.problem
+    field = peaks.Field(
+        problem.map_shape,
+        problem.kernel[:2],
+        problem.stride,
+        metrics.exact(image, kernel, problem.metric, problem.span),
+        block=_block_scores(chosen.direct, image, kernel) if chosen.direct else None,
+        keeps_map=keeps_map,
+    )
+    # Closed at once where an observer raises, so that no thread is left working.
+    with closing(walk.run(chosen, image, kernel)) as scored:
+        for tile, bounds in scored:
+            field.put(tile, bounds)
+            advance(tile)
+    contenders = field.contenders()
+    if contenders and chosen.direct:
+        with closing(walk.run(chosen.direct, image, kernel, contenders)) as scored:
             for tile, bounds in scored:
-                field.put(tile, bounds)
-                done += tile.cells
-                observer.progress(done, total)
-        contenders = field.contenders()
-        if contenders and chosen.direct:
-            with closing(walk.run(chosen.direct, image, kernel, contenders)) as scored:
-                for tile, bounds in scored:
-                    field.settle_block(tile, bounds)
-        fields.append(field)
-    return fields
+                field.settle_block(tile, bounds)
+    return field
+
+
+def _candidates(
+    chosen: Plan, image: Pixels, kernel: Pixels, advance: Callable[[Tile], None]
+) -> candidates.Candidates:
+    """Bounds of all windows; those that could be the best are scored when they are asked for."""
+    problem = chosen.problem
+    search = engines.search(chosen.engine, image, kernel, problem)
+    direct = partial(walk.run, chosen.direct, image, kernel) if chosen.direct else None
+    found = candidates.Candidates(search, direct, chosen.parallel)
+    todo = tiles.split(problem.map_shape, chosen.tile)
+    with closing(walk.in_order(found.bound, todo, chosen.parallel)) as bounded:
+        for tile in bounded:
+            advance(tile)
+    found.ready()
+    return found
 
 
 def _block_scores(direct: Plan, image: Pixels, kernel: Pixels) -> Callable[[Tile], Bounds]:
@@ -346,7 +391,7 @@ def _block_scores(direct: Plan, image: Pixels, kernel: Pixels) -> Callable[[Tile
 
 
 def _kernel_reports(
-    plans: list[Plan], fields: list[peaks.Field], names: list[str], wanted: Outputs
+    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs
 ) -> tuple[KernelReport, ...]:
     return tuple(
         KernelReport(

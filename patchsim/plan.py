@@ -208,7 +208,8 @@ def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
 def map_bytes(problem: Problem, *, kept: bool) -> int:
     """Bytes that a kernel's scores hold until the matches are settled, and its map if `kept`."""
     rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
-    return rows * cols * (9 + (4 if kept else 0))
+    # Scores, whether they are settled, the map; or bounds and, where those do not help, scores.
+    return rows * cols * (8 + 1 + 4 if kept else 2 + 8)
 
 
 def _seconds(value: float) -> str:
