@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -18,12 +17,11 @@ from patchsim import (
     outputs,
     peaks,
     plan,
+    search,
     tiles,
-    uniform,
     unify,
-    walk,
 )
-from patchsim.engines import Bounds, Problem
+from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
 from patchsim.plan import Plan
@@ -148,7 +146,7 @@ def match(
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    fields = _score(plans, unified, span, wanted.keeps_map, observer)
+    fields = _score(plans, unified, wanted.keeps_map, observer)
     best = peaks.resolve(
         fields, top=options.top, threshold=options.threshold, overlap=options.overlap
     )
@@ -305,6 +303,7 @@ def _plans(
                 device="cpu",
                 threads=options.threads,
                 tolerance=options.tolerance,
+                map_wanted=wanted.keeps_map,
             )
         )
     held = sum(array.nbytes for array in pixels)
@@ -318,56 +317,25 @@ def _plans(
 
 
 def _score(
-    plans: list[Plan], pixels: list[Pixels], span: float, keeps_map: bool, observer: Observer
-) -> list[peaks.Field]:
+    plans: list[Plan], pixels: list[Pixels], keeps_map: bool, observer: Observer
+) -> list[peaks.Windows]:
     image, *kernels = pixels
     total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
     done = 0
-    fields = []
-    for chosen, kernel in zip(plans, kernels, strict=True):
-        problem = chosen.problem
-        exact = metrics.exact(image, kernel, problem.metric, span)
-        block = (
-            _block_scores(chosen.direct, image, kernel)
-            if chosen.direct
-            else uniform.scores(image, problem.kernel[:2], problem.stride, exact)
-        )
-        field = peaks.Field(
-            problem.map_shape,
-            problem.kernel[:2],
-            problem.stride,
-            exact,
-            block=block,
-            keeps_map=keeps_map,
-        )
-        # Closed at once where an observer raises, so that no thread is left working.
-        with closing(walk.run(chosen, image, kernel)) as scored:
-            for tile, bounds in scored:
-                field.put(tile, bounds)
-                done += tile.cells
-                observer.progress(done, total)
-        contenders = field.contenders()
-        if chosen.direct and contenders:
-            with closing(walk.run(chosen.direct, image, kernel, contenders)) as scored:
-                for tile, bounds in scored:
-                    field.settle_block(tile, bounds)
-        else:
-            for tile in contenders:
-                field.settle_block(tile, block(tile))
-        fields.append(field)
-    return fields
 
+    def advance(tile: Tile) -> None:
+        nonlocal done
+        done += tile.cells
+        observer.progress(done, total)
 
-def _block_scores(direct: Plan, image: Pixels, kernel: Pixels) -> Callable[[Tile], Bounds]:
-    def block(tile: Tile) -> Bounds:
-        [(_, bounds)] = walk.run(direct, image, kernel, [tile])
-        return bounds
-
-    return block
+    return [
+        search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
+        for chosen, kernel in zip(plans, kernels, strict=True)
+    ]
 
 
 def _kernel_reports(
-    plans: list[Plan], fields: list[peaks.Field], names: list[str], wanted: Outputs
+    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs
 ) -> tuple[KernelReport, ...]:
     return tuple(
         KernelReport(

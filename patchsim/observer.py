@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from patchsim.peaks import Field
+    from patchsim.peaks import Windows
     from patchsim.plan import Plan
 
 
@@ -18,7 +18,7 @@ class Observer:
     def planned(self, plan: Plan, kernel: str) -> None:
         """How a kernel will be searched for."""
 
-    def resolved(self, field: Field, plan: Plan, kernel: str) -> None:
+    def resolved(self, field: Windows, plan: Plan, kernel: str) -> None:
         """The matches are settled; `field` says how many scores had to be exact for them."""
 
     def progress(self, done: int, total: int) -> None:

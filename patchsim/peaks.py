@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -125,7 +125,7 @@ class Field:
         highest = self.highest[tile.index]
         np.copyto(highest, scores.map, where=known & (highest > _GONE))
         self.settled[tile.index] |= known
-        self.blocks += 1
+        self.blocks += -(-tile.rows // BLOCK) * -(-tile.cols // BLOCK)
 
     def contenders(self) -> list[Tile]:
         """Blocks with many windows that could be the best, to be settled as a whole."""
@@ -198,26 +198,29 @@ class Field:
 
     def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
         """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
-        if overlap >= 1:  # which no intersection over union exceeds
-            return
-        y, x, box_height, box_width = box
-        height, width = self.kernel
-        rows = _touching(y, box_height, height, self.stride[0], self.highest.shape[0])
-        cols = _touching(x, box_width, width, self.stride[1], self.highest.shape[1])
-        tall = _shared(rows, self.stride[0], height, y, box_height)
-        wide = _shared(cols, self.stride[1], width, x, box_width)
-        near = self.highest[rows.start : rows.stop, cols.start : cols.stop]
-        for first in range(0, len(near), BLOCK):  # large kernels overlap in millions of cells
-            part = slice(first, first + BLOCK)
-            shared = tall[part, None] * wide
-            union = box_height * box_width + height * width - shared
-            near[part][shared > overlap * union] = _GONE
+        shape = self.highest.shape
+        for part, over in overlapping(shape, self.kernel, self.stride, box, overlap):
+            self.highest[part][over] = _GONE
 
 
 class Windows(Protocol):
-    """The windows of one kernel, as `resolve` asks for them."""
+    """The windows of one kernel, as `resolve` asks for them and a report tells of them."""
 
     kernel: tuple[int, int]  # height, width
+    map: NDArray[np.float32] | None  # where it is kept
+    error: float  # no score of the map was off by more
+
+    @property
+    def singly(self) -> int:
+        """Windows that were scored exactly alone."""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that were scored exactly as a whole."""
+
+    @property
+    def block_count(self) -> int:
+        """Blocks of the map."""
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its exact score, or None if none reaches the floor.
@@ -269,6 +272,39 @@ def resolve(
         for field in fields:
             field.drop_overlapping((first.y, first.x, *own.kernel), overlap)
     return peaks
+
+
+def overlapping(
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    box: tuple[int, int, int, int],
+    overlap: float,
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """Parts of a map (rows, cols), and where in them windows overlap the box by more.
+
+    Parameters
+    ----------
+    shape, kernel, stride
+        Of the map: (rows, cols), (height, width), (y, x).
+    box : (y, x, height, width)
+    overlap : float
+        Intersection over union.
+    """
+    if overlap >= 1:  # which no intersection over union exceeds
+        return
+    y, x, box_height, box_width = box
+    height, width = kernel
+    rows = _touching(y, box_height, height, stride[0], shape[0])
+    cols = _touching(x, box_width, width, stride[1], shape[1])
+    tall = _shared(rows, stride[0], height, y, box_height)
+    wide = _shared(cols, stride[1], width, x, box_width)
+    for first in range(0, len(rows), BLOCK):  # large kernels overlap in millions of cells
+        shared = tall[first : first + BLOCK, None] * wide
+        union = box_height * box_width + height * width - shared
+        top = rows.start + first
+        part = slice(top, top + len(shared)), slice(cols.start, cols.stop)
+        yield part, shared > overlap * union
 
 
 def _touching(start: int, length: int, own: int, step: int, count: int) -> range:

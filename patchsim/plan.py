@@ -152,11 +152,16 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
         return None
     chosen = min(able, key=lambda c: c.seconds)
     rows, cols = problem.map_shape
-    tile = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
-    for parallel in range(problem.threads, 0, -1):
-        working = _working(chosen, tile, parallel)
-        if held + working <= memory:
-            return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
+    block = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
+    best = engines.load(chosen.engine).best_tile(chosen.problem) or block
+    # Whole blocks, as many as suit the engine, or one.
+    for tile in (tuple(max(1, side // peaks.BLOCK) * peaks.BLOCK for side in best), block):
+        for parallel in range(problem.threads, 0, -1):
+            working = _working(chosen, (tile[0], tile[1]), parallel)
+            if held + working <= memory:
+                return Plan(
+                    chosen, (tile[0], tile[1]), parallel, memory, held, working, tuple(candidates)
+                )
     return None
 
 
@@ -210,7 +215,8 @@ def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
 def map_bytes(problem: Problem, *, kept: bool) -> int:
     """Bytes that a kernel's scores hold until the matches are settled, and its map if `kept`."""
     rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
-    return rows * cols * (9 + (4 if kept else 0))
+    # Scores, whether they are settled, the map; or bounds and, where those do not help, scores.
+    return rows * cols * (8 + 1 + 4 if kept else 2 + 8)
 
 
 def _seconds(value: float) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from patchsim import engines, tiles
 from patchsim.engines import Bounds
 from patchsim.metrics import Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
+
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 
 
 def run(
@@ -37,23 +41,27 @@ def run(
 
     if todo is None:
         todo = tiles.split(problem.map_shape, plan.tile)
-    if plan.parallel == 1:
-        for tile in todo:
-            yield tile, work(tile)
+    yield from in_order(lambda tile: (tile, work(tile)), todo, plan.parallel)
+
+
+def in_order(
+    work: Callable[[_Item], _Done], todo: Iterable[_Item], parallel: int
+) -> Generator[_Done, None, None]:
+    """What `work` makes of each item, so many at a time."""
+    if parallel == 1:
+        yield from map(work, todo)
         return
-    with ThreadPoolExecutor(plan.parallel, thread_name_prefix="patchsim") as pool:
-        flying: deque[tuple[Tile, Future[Bounds]]] = deque()
+    with ThreadPoolExecutor(parallel, thread_name_prefix="patchsim") as pool:
+        flying: deque[Future[_Done]] = deque()
         try:
-            for tile in todo:
-                flying.append((tile, pool.submit(work, tile)))
+            for item in todo:
+                flying.append(pool.submit(work, item))
                 # As many in flight as memory was planned for.
-                if len(flying) == plan.parallel:
-                    oldest, future = flying.popleft()
-                    yield oldest, future.result()
+                if len(flying) == parallel:
+                    yield flying.popleft().result()
             while flying:
-                oldest, future = flying.popleft()
-                yield oldest, future.result()
+                yield flying.popleft().result()
         finally:
             # Interrupted, or not read to the end: what has not started must not start.
-            for _, future in flying:
+            for future in flying:
                 future.cancel()

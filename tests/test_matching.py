@@ -148,7 +148,8 @@ def test_peaks_on_tile_seams_are_found(memory, dtype, rng):
 
 def test_memory_makes_the_tiles_smaller(rng):
     image = rng.integers(0, 256, (400, 300, 3), dtype=np.uint8)
-    tiles = [match(image, image[:40, :40], memory=m).plans[0].tile for m in ("5MB", "20MB")]
+    kernel = image[:40, :40]
+    tiles = [match(image, kernel, memory=m, map=True).plans[0].tile for m in ("5MB", "20MB")]
     assert tiles[0][0] < tiles[1][0]
 
 
@@ -333,7 +334,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),
         ({"memory": 1000}, "is the least for these pictures"),
-        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, simd, fft, unfold"),
+        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, pruned, simd, fft, unfold"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"kernel": []}, "no kernel"),
         ({"kernel": np.zeros((3, 21), np.uint8)}, "21x3 pixels, larger than the image "),

@@ -33,7 +33,7 @@ from patchsim.observer import Observer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from patchsim.peaks import Field
+    from patchsim.peaks import Windows
     from patchsim.plan import Plan
 
 _PROGRESS_AFTER_SECONDS = 1.0
@@ -181,7 +181,7 @@ class Watcher(Observer):
             lines = "\n  ".join(str(plan).splitlines())
             say(f"plan for {kernel}: {lines}")
 
-    def resolved(self, field: Field, plan: Plan, kernel: str) -> None:
+    def resolved(self, field: Windows, plan: Plan, kernel: str) -> None:
         if not self._explain or not (field.singly or field.blocks):
             return
         blocks = ""

@@ -127,8 +127,8 @@ def command(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="auto|simd|fft|unfold",
-            help="Which engine computes the map; the matches are the same.",
+            metavar="auto|pruned|simd|fft|unfold",
+            help="How to compute; the matches are the same. Only pruned draws no map.",
         ),
     ] = "auto",
     memory: Annotated[

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from patchsim import tiles
 from patchsim.errors import InputError
 from patchsim.metrics import Pixels
+from patchsim.tiles import Tile
 
-NAMES = ("simd", "fft", "unfold")
+NAMES = ("pruned", "simd", "fft", "unfold")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Problem:
     threads: int
     tolerance: float = 0.0  # the largest error that scores may have beside their rounding
     exact: bool = False  # every score as `metrics.exact` gives it
+    map_wanted: bool = True  # the scores of all windows, not the best ones alone
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -65,6 +67,31 @@ class Problem:
     def differences(self) -> int:
         rows, cols = self.map_shape
         return rows * cols * self.taps
+
+
+Least = NDArray[np.uint16]  # [rows, cols]
+GONE = 65535
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found among some windows.
+
+    Attributes
+    ----------
+    difference, row, col : int
+        Of the best window evaluated, if it is within the limit; else the row is -1.
+    evaluated : int
+        How many windows were.
+    left : int
+        How many were not, being too many.
+    """
+
+    difference: int
+    row: int
+    col: int
+    evaluated: int
+    left: int
 
 
 Score = Callable[[Pixels], Bounds]
@@ -98,7 +125,42 @@ class Engine(Protocol):
         """
 
     def prepare(self, kernel: Pixels, problem: Problem) -> Score:
-        """Do what is done once for the kernel; the result scores any tile's pixels [h, w, C]."""
+        """Do what is done once for the kernel; the result scores any tile's pixels [h, w, C].
+
+        An engine that draws no map has `search` instead.
+        """
+
+
+class Search(Protocol):
+    """What an engine without a map finds of one kernel in an image, for `Candidates`.
+
+    Made by the engine's ``search(image, kernel, problem)``. Differences are integers, and bounds
+    of them 16-bit numbers in a unit of the engine's own; GONE is no bound but a window dropped.
+    """
+
+    problem: Problem
+
+    def bounds(self, tile: Tile) -> Least:
+        """What the windows of a tile differ at least."""
+
+    def refine(self, tile: Tile, least: Least) -> None:
+        """Raise the bounds of a tile in those of the whole map, at some cost."""
+
+    def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
+        """The best window of a tile that differs by at most `limit`, of equal ones the first.
+
+        After the window of the least bound up to `most` are evaluated; if there are more, they are
+        left. Bounds of those evaluated are raised.
+        """
+
+    def score(self, difference: int) -> float:
+        """The score of a window."""
+
+    def largest(self, score: float) -> int:
+        """The largest difference with at least this score, or -1."""
+
+    def highest(self, least: Least) -> NDArray[np.float64]:
+        """The best scores that windows of these bounds could have; -inf of dropped ones."""
 
 
 def load(name: str) -> Engine:
@@ -112,3 +174,14 @@ def load(name: str) -> Engine:
     if name not in NAMES:
         raise InputError(f"engine {name!r} is unknown; there is auto, {', '.join(NAMES)}")
     return cast(Engine, importlib.import_module(f"patchsim.engines.{name}"))
+
+
+def searches(name: str) -> bool:
+    """Whether an engine draws no map, but has `search`."""
+    return hasattr(load(name), "search")
+
+
+def search(name: str, image: Pixels, kernel: Pixels, problem: Problem) -> Search:
+    """What such an engine finds."""
+    engine: Any = load(name)
+    return cast(Search, engine.search(image, kernel, problem))

@@ -1,0 +1,203 @@
+"""The best windows of one kernel without a map, block by block of windows.
+
+Each block has the best score that a window of it could have. Blocks are looked into best first,
+and the best window found so far is the limit for the others. A block that leaves too many windows
+to evaluate gets finer bounds, then all its scores by the direct search: no block costs much more
+than that, however little the bounds help.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import peaks, tiles, walk
+from patchsim.engines import GONE, Bounds, Least, Look, Search
+from patchsim.peaks import BLOCK
+from patchsim.tiles import Tile
+
+# Windows of a block that are evaluated one by one, before it is left to the direct search.
+_SINGLY = BLOCK * BLOCK // 10
+# Finer bounds take this part of the direct search; whether they spare more shows after some tries.
+_WORTH, _TRIES = 0.4, 8
+_AT_ONCE = 8  # blocks that a thread takes before it hears of a new limit
+
+Direct = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+
+
+class Candidates:
+    """The windows of one kernel, as `peaks.resolve` asks for them.
+
+    Parameters
+    ----------
+    search : Search
+    direct : tiles -> (tile, exact scores), optional
+        The direct search of some blocks of the map.
+    threads : int
+        Blocks that are looked into at the same time.
+    """
+
+    map: NDArray[np.float32] | None = None
+    error = 0.0
+
+    def __init__(self, search: Search, direct: Direct | None, threads: int) -> None:
+        problem = search.problem
+        self.kernel = problem.kernel[:2]
+        self._stride = problem.stride
+        self._threads = threads
+        self._search = search
+        self._direct = direct
+        self._most = _SINGLY if direct else sys.maxsize
+        rows, cols = problem.map_shape
+        self._least: Least = np.empty((rows, cols), np.uint16)
+        # Exact scores, of the blocks that are settled: the rest of it takes no memory.
+        self._scores: NDArray[np.float64] = np.empty((rows, cols))
+        self._tiles = list(tiles.split((rows, cols), (BLOCK, BLOCK)))
+        count = len(self._tiles)
+        self._settled = np.zeros(count, np.bool_)
+        self._refined = np.zeros(count, np.bool_)
+        self._spared = np.zeros(count, np.bool_)  # the direct search, by that
+        self._evaluated = np.zeros(count, np.int64)
+        # Of each block: the best score that it could have; that of its best window, where known.
+        self._highest = np.full(count, -math.inf)
+        self._known = np.full(count, -math.inf)
+        self._cell = np.zeros((count, 2), np.int64)
+        self._surely = -math.inf  # a window that is left has at least this score
+
+    @property
+    def singly(self) -> int:
+        """Windows evaluated alone so far."""
+        return int(self._evaluated.sum())
+
+    @property
+    def blocks(self) -> int:
+        """Blocks settled so far."""
+        return int(self._settled.sum())
+
+    @property
+    def block_count(self) -> int:
+        return len(self._tiles)
+
+    def bound(self, tile: Tile) -> Tile:
+        """Find the bounds of a tile; `ready` comes after all of them."""
+        self._least[tile.index] = self._search.bounds(tile)
+        return tile
+
+    def ready(self) -> None:
+        """Take note that all bounds are there."""
+        rows, cols = self._least.shape
+        lines = np.minimum.reduceat(self._least, range(0, rows, BLOCK), axis=0)
+        least = np.minimum.reduceat(lines, range(0, cols, BLOCK), axis=1)
+        self._highest = self._search.highest(least.ravel())
+
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """The best window left, y, x and its exact score, or None if none reaches the floor."""
+        while True:
+            self._surely = max(floor, float(self._known.max()))
+            could = (self._highest >= self._surely) & (self._highest > self._known)
+            blocks = np.flatnonzero(could)
+            if not blocks.size:
+                break
+            self._look_into(blocks[np.argsort(-self._highest[blocks])].tolist())
+        score = float(self._known.max())
+        if score < floor or score == -math.inf:
+            return None
+        row, col = min(self._cell[self._known == score].tolist())
+        return row * self._stride[0], col * self._stride[1], score
+
+    def drop(self, y: int, x: int) -> None:
+        """Drop one window."""
+        self._least[y // self._stride[0], x // self._stride[1]] = GONE
+        self._forget()
+
+    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+        shape = self._least.shape
+        for part, over in peaks.overlapping(shape, self.kernel, self._stride, box, overlap):
+            self._least[part][over] = GONE
+        self._forget()
+
+    def _forget(self) -> None:
+        """Best windows of blocks that were dropped."""
+        rows, cols = self._cell.T
+        self._known[self._least[rows, cols] == GONE] = -math.inf
+
+    def _look_into(self, blocks: list[int]) -> None:
+        """Learn the best window of these blocks, or that it is none of the best."""
+        left = self._each(self._look, blocks)
+        left = self._each(self._look_closer, left)  # with the limit that there is now
+        if left and self._direct:
+            wanted = [self._tiles[block] for block in left]
+            with closing(self._direct(wanted)) as scored:
+                for tile, bounds in scored:
+                    self._scores[tile.index] = bounds.map
+            self._settled[left] = True
+
+    def _each(self, look: Callable[[int], bool], blocks: list[int]) -> list[int]:
+        """Those that a look does not decide."""
+        # The first sets the limit for the others.
+        parts = [blocks[:1]] + [blocks[i : i + _AT_ONCE] for i in range(1, len(blocks), _AT_ONCE)]
+
+        def undecided(part: list[int]) -> list[int]:
+            return [block for block in part if not look(block)]
+
+        left = undecided(parts[0])
+        with closing(walk.in_order(undecided, parts[1:], self._threads)) as found:
+            for part in found:
+                left += part
+        return left
+
+    def _look(self, block: int) -> bool:
+        """Learn the best window of a block; False if too many would have to be evaluated."""
+        highest = self._highest[block]
+        if highest < self._surely or highest == self._known[block]:
+            return True
+        if not self._settled[block]:
+            return not self._evaluate(block).left
+        tile = self._tiles[block]
+        left = self._least[tile.index] != GONE
+        scores = np.where(left, self._scores[tile.index], -math.inf)
+        row, col = divmod(int(scores.argmax()), tile.cols)
+        self._know(block, row, col, float(scores[row, col]))
+        return True
+
+    def _look_closer(self, block: int) -> bool:
+        """The same after finer bounds, as long as these spare enough blocks the direct search."""
+        if self._look(block):
+            return True
+        tried = int(self._refined.sum())
+        if self._refined[block] or (tried > _TRIES and self._spared.sum() < tried * _WORTH):
+            return False
+        self._refined[block] = True
+        self._search.refine(self._tiles[block], self._least)
+        self._spared[block] = self._look(block)
+        return bool(self._spared[block])
+
+    def _evaluate(self, block: int) -> Look:
+        """Evaluate the windows of a block that could be the best."""
+        surely, most = self._surely, self._most - int(self._evaluated[block])
+        found = self._search.look(
+            self._tiles[block], self._least, self._search.largest(surely), most
+        )
+        self._evaluated[block] += found.evaluated
+        if found.row < 0:
+            if not found.left:
+                self._highest[block] = math.nextafter(surely, -math.inf)
+            return found
+        score = self._search.score(found.difference)
+        if found.left:
+            self._surely = max(self._surely, score)
+        else:
+            self._know(block, found.row, found.col, score)
+        return found
+
+    def _know(self, block: int, row: int, col: int, score: float) -> None:
+        tile = self._tiles[block]
+        self._cell[block] = tile.top + row, tile.left + col
+        self._highest[block] = self._known[block] = score
+        self._surely = max(self._surely, score)

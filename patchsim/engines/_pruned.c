@@ -1,0 +1,543 @@
+/* Bounds of windows' differences from block sums, and differences that end at a limit.
+ *
+ * boxes(image, pitch, channels, width, planes, cell_height, cell_width, rows, stride_x, up, down,
+ *       out, row_pitch, phase_pitch, variant)
+ * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, out, out_pitch, variant)
+ * look(image, pitch, kernel, run, height, stride_y, step_x, bounds, bounds_pitch, rows, cols,
+ *      squared, scale, limit, most, variant) -> (sum, row, col, evaluated, left)
+ *
+ * A box is the sum of a cell's values, (sum << up) >> down in 16 bits. Its columns lie by phase:
+ * column x of the image at [x % stride_x][x / stride_x], so that the boxes under neighbouring
+ * windows are neighbours, whatever the stride.
+ *
+ * The bound of a window is the sum over the cells of how far the box lies below or above the
+ * kernel's (for `squared` its square >> 16), saturated; GONE is no bound but a window dropped.
+ *
+ * Only the limited API and the buffer protocol are used, and the GIL is released.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+#define X86_VARIANTS 1
+#include <immintrin.h>
+#define INLINE static inline __attribute__((always_inline)) /* into each variant's instructions */
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,prefer-vector-width=512")))
+#define AVX2 __attribute__((target("avx2")))
+#else
+#define X86_VARIANTS 0
+#define INLINE static inline
+#endif
+
+#define PADDING 64 /* columns of bounds are written in whole steps of so many */
+#define GONE 65535
+#define TALLEST 257 /* values of a cell's column sum to 16 bits */
+#define WIDEST 65535 /* and its columns to 32 */
+
+typedef struct {
+    const uint8_t *image;
+    ptrdiff_t pitch, channels, width, planes, cell_height, cell_width, rows, stride_x;
+    int up, down;
+    uint16_t *out; /* [planes, rows, stride_x, phase_pitch]; rows are row_pitch apart */
+    ptrdiff_t row_pitch, phase_pitch;
+    uint16_t *columns; /* [width, channels] */
+    uint32_t *runs, *sums; /* [width + cell_width] each */
+} Boxes;
+
+INLINE void gather(const Boxes *t, ptrdiff_t plane, ptrdiff_t channels)
+{
+    if (t->planes > 1)
+        for (ptrdiff_t x = 0; x < t->width; x++)
+            t->runs[x] = t->columns[x * channels + plane];
+    else
+        for (ptrdiff_t x = 0; x < t->width; x++) {
+            uint32_t sum = 0;
+            for (ptrdiff_t c = 0; c < channels; c++)
+                sum += t->columns[x * channels + c];
+            t->runs[x] = sum;
+        }
+}
+
+/* sums[x] = runs[x] + ... + runs[x + cell_width - 1], from runs of 1, 2, 4 ... */
+INLINE void sum_runs(const Boxes *t)
+{
+    uint32_t *runs = t->runs, *sums = t->sums;
+    ptrdiff_t summed = 0;
+    memset(sums, 0, (size_t)t->width * sizeof *sums);
+    for (ptrdiff_t length = 1;; length *= 2) {
+        if (t->cell_width & length) {
+            for (ptrdiff_t x = 0; x < t->width; x++)
+                sums[x] += runs[x + summed];
+            summed += length;
+        }
+        if (2 * length > t->cell_width)
+            return;
+        for (ptrdiff_t x = 0; x < t->width; x++)
+            runs[x] += runs[x + length];
+    }
+}
+
+INLINE void boxes_body(const Boxes *t)
+{
+    ptrdiff_t n = t->width * t->channels, count = t->width - t->cell_width + 1;
+    for (ptrdiff_t row = 1 - t->cell_height; row < t->rows; row++) {
+        const uint8_t *enters = t->image + (row + t->cell_height - 1) * t->pitch;
+        for (ptrdiff_t i = 0; i < n; i++)
+            t->columns[i] += enters[i];
+        if (row < 0)
+            continue;
+        for (ptrdiff_t plane = 0; plane < t->planes; plane++) {
+            uint16_t *out = t->out + (plane * t->rows + row) * t->row_pitch;
+            if (t->channels == 3) /* a constant makes vectors of it */
+                gather(t, plane, 3);
+            else if (t->channels == 1)
+                gather(t, plane, 1);
+            else
+                gather(t, plane, t->channels);
+            sum_runs(t);
+            for (ptrdiff_t phase = 0; phase < t->stride_x; phase++, out += t->phase_pitch) {
+                const uint32_t *sums = t->sums + phase;
+                ptrdiff_t boxes = (count - phase + t->stride_x - 1) / t->stride_x;
+                if (t->stride_x == 1)
+                    for (ptrdiff_t x = 0; x < boxes; x++)
+                        out[x] = (uint16_t)(sums[x] << t->up >> t->down);
+                else
+                    for (ptrdiff_t x = 0; x < boxes; x++)
+                        out[x] = (uint16_t)(sums[x * t->stride_x] << t->up >> t->down);
+            }
+        }
+        const uint8_t *leaves = t->image + row * t->pitch;
+        for (ptrdiff_t i = 0; i < n; i++)
+            t->columns[i] -= leaves[i];
+    }
+}
+
+typedef struct {
+    const uint16_t *boxes; /* under the first window */
+    const int64_t *offsets; /* to the boxes of its cells */
+    const uint16_t *below, *above; /* the kernel's boxes, rounded down and up */
+    ptrdiff_t cells, row_step, rows, cols;
+    int squared;
+    uint16_t *out;
+    ptrdiff_t out_pitch;
+} Bounds;
+
+static void bounds_portable(const Bounds *t)
+{
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        for (ptrdiff_t col = 0; col < t->cols; col++) {
+            const uint16_t *under = t->boxes + row * t->row_step + col;
+            uint32_t total = 0;
+            for (ptrdiff_t i = 0; i < t->cells; i++) {
+                uint32_t box = under[t->offsets[i]], off = 0;
+                if (box > t->above[i])
+                    off = box - t->above[i];
+                else if (box < t->below[i])
+                    off = t->below[i] - box;
+                total += t->squared ? off * off >> 16 : off;
+                if (total >= GONE)
+                    total = GONE - 1;
+            }
+            t->out[row * t->out_pitch + col] = (uint16_t)total;
+        }
+}
+
+/* STEP vectors side by side share the kernel's boxes; PADDING columns are a multiple of them. */
+#define BOUNDS(NAME, TARGET, V, LANES, STEP, LOAD, STORE, SET, SUBS, ADDS, OR, HIGH)      \
+    TARGET static void NAME(const Bounds *t)                                              \
+    {                                                                                     \
+        const V one = SET(1);                                                             \
+        for (ptrdiff_t row = 0; row < t->rows; row++)                                     \
+            for (ptrdiff_t col = 0; col < t->cols; col += (LANES) * (STEP)) {             \
+                const uint16_t *under = t->boxes + row * t->row_step + col;               \
+                uint16_t *out = t->out + row * t->out_pitch + col;                        \
+                V total[STEP];                                                            \
+                for (int k = 0; k < (STEP); k++)                                          \
+                    total[k] = SET(0);                                                    \
+                for (ptrdiff_t i = 0; i < t->cells; i++) {                                \
+                    V above = SET((short)t->above[i]), below = SET((short)t->below[i]);   \
+                    for (int k = 0; k < (STEP); k++) {                                    \
+                        V box = LOAD(under + t->offsets[i] + k * (LANES));                \
+                        V off = OR(SUBS(box, above), SUBS(below, box));                   \
+                        if (t->squared)                                                   \
+                            off = HIGH(off, off);                                         \
+                        total[k] = ADDS(total[k], off);                                   \
+                    }                                                                     \
+                }                                                                         \
+                for (int k = 0; k < (STEP); k++) /* at most GONE - 1 */                   \
+                    STORE(out + k * (LANES), SUBS(ADDS(total[k], one), one));             \
+            }                                                                             \
+    }
+
+#if X86_VARIANTS
+#define LOAD128(p) _mm_loadu_si128((const __m128i *)(p))
+#define LOAD256(p) _mm256_loadu_si256((const __m256i *)(p))
+#define LOAD512(p) _mm512_loadu_si512((const void *)(p))
+#define STORE128(p, v) _mm_storeu_si128((__m128i *)(p), v)
+#define STORE256(p, v) _mm256_storeu_si256((__m256i *)(p), v)
+#define STORE512(p, v) _mm512_storeu_si512((void *)(p), v)
+BOUNDS(bounds_sse2, , __m128i, 8, 4, LOAD128, STORE128, _mm_set1_epi16, _mm_subs_epu16,
+       _mm_adds_epu16, _mm_or_si128, _mm_mulhi_epu16)
+BOUNDS(bounds_avx2, AVX2, __m256i, 16, 4, LOAD256, STORE256, _mm256_set1_epi16,
+       _mm256_subs_epu16, _mm256_adds_epu16, _mm256_or_si256, _mm256_mulhi_epu16)
+BOUNDS(bounds_avx512, AVX512, __m512i, 32, 2, LOAD512, STORE512, _mm512_set1_epi16,
+       _mm512_subs_epu16, _mm512_adds_epu16, _mm512_or_si512, _mm512_mulhi_epu16)
+#endif
+
+typedef struct {
+    const uint8_t *image, *kernel;
+    ptrdiff_t pitch, run, height, step_y, step_x; /* in bytes, but for the height */
+    uint16_t *bounds; /* of the first window */
+    ptrdiff_t bounds_pitch, rows, cols;
+    int squared;
+    double scale; /* a bound is at most so much of the difference; rounded down */
+    uint64_t limit;
+    ptrdiff_t most;
+    /* Found: */
+    uint64_t best;
+    ptrdiff_t at, evaluated, left;
+} Look;
+
+#define CHUNK 32768 /* squares of differences of so many bytes sum to 32 bits */
+
+INLINE uint64_t differences(const uint8_t *a, const uint8_t *b, ptrdiff_t n, int squared)
+{
+    uint64_t total = 0;
+    for (ptrdiff_t first = 0; first < n; first += CHUNK) {
+        ptrdiff_t last = first + CHUNK < n ? first + CHUNK : n;
+        uint32_t part = 0;
+        if (squared)
+            for (ptrdiff_t i = first; i < last; i++) {
+                int d = a[i] - b[i];
+                part += (uint32_t)(d * d);
+            }
+        else
+            for (ptrdiff_t i = first; i < last; i++)
+                part += (uint32_t)abs(a[i] - b[i]);
+        total += part;
+    }
+    return total;
+}
+
+/* The difference of window `at`, or less of it that is more than `limit`; its bound is raised. */
+INLINE uint64_t evaluate(Look *t, ptrdiff_t at, uint64_t limit)
+{
+    ptrdiff_t row = at / t->cols, col = at % t->cols;
+    const uint8_t *window = t->image + row * t->step_y + col * t->step_x;
+    uint16_t *bound = t->bounds + row * t->bounds_pitch + col;
+    uint64_t total = 0;
+    for (ptrdiff_t i = 0; i < t->height && total <= limit; i++) {
+        const uint8_t *a = window + i * t->pitch, *b = t->kernel + i * t->run;
+        total += t->squared ? differences(a, b, t->run, 1) : differences(a, b, t->run, 0);
+    }
+    double raised = (double)total * t->scale;
+    if (raised > *bound)
+        *bound = raised < GONE - 1 ? (uint16_t)raised : GONE - 1;
+    t->evaluated++;
+    return total;
+}
+
+/* The largest bound of windows that could have at most this difference. */
+static uint16_t reach(const Look *t, uint64_t limit)
+{
+    double bound = (double)limit * t->scale * (1 + 1e-9);
+    return bound < GONE - 1 ? (uint16_t)bound : GONE - 1;
+}
+
+/* The best window at or below the limit: the one of the least bound sets the limit for the others,
+ * unless those are too many. Behind the best one an equal difference does not suffice. */
+INLINE void look_body(Look *t)
+{
+    ptrdiff_t first = -1, cells = t->rows * t->cols;
+    uint16_t least = GONE;
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
+        uint16_t lowest = GONE;
+        for (ptrdiff_t col = 0; col < t->cols; col++)
+            lowest = bounds[col] < lowest ? bounds[col] : lowest;
+        if (lowest < least) {
+            least = lowest;
+            ptrdiff_t col = 0;
+            while (bounds[col] != lowest)
+                col++;
+            first = row * t->cols + col;
+        }
+    }
+    t->best = t->limit;
+    t->at = -1;
+    if (first < 0 || least > reach(t, t->limit))
+        return;
+    uint64_t sum = evaluate(t, first, t->best);
+    if (sum <= t->best) {
+        t->best = sum;
+        t->at = first;
+    }
+    ptrdiff_t turn = t->at < 0 ? cells : t->at; /* from here on less is needed */
+    ptrdiff_t limits[2] = {reach(t, t->best), t->best ? reach(t, t->best - 1) : -1};
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
+        ptrdiff_t split = turn - row * t->cols;
+        split = split < 0 ? 0 : split > t->cols ? t->cols : split;
+        int count = 0;
+        for (ptrdiff_t col = 0; col < split; col++)
+            count += bounds[col] <= limits[0];
+        for (ptrdiff_t col = split; col < t->cols; col++)
+            count += bounds[col] <= limits[1];
+        t->left += count;
+    }
+    if (t->left > t->most)
+        return;
+    t->left = 0;
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        for (ptrdiff_t col = 0; col < t->cols; col++) {
+            ptrdiff_t at = row * t->cols + col;
+            int behind = t->at >= 0 && at > t->at;
+            if (behind && t->best == 0)
+                return;
+            uint64_t limit = t->best - (uint64_t)behind;
+            if (at == first || t->bounds[row * t->bounds_pitch + col] > reach(t, limit))
+                continue;
+            sum = evaluate(t, at, limit);
+            if (sum <= limit) {
+                t->best = sum;
+                t->at = at;
+            }
+        }
+}
+
+static void boxes_portable(const Boxes *t) { boxes_body(t); }
+static void look_portable(Look *t) { look_body(t); }
+#if X86_VARIANTS
+AVX512 static void boxes_avx512(const Boxes *t) { boxes_body(t); }
+AVX512 static void look_avx512(Look *t) { look_body(t); }
+AVX2 static void boxes_avx2(const Boxes *t) { boxes_body(t); }
+AVX2 static void look_avx2(Look *t) { look_body(t); }
+#endif
+
+typedef struct {
+    const char *name;
+    void (*boxes)(const Boxes *);
+    void (*bounds)(const Bounds *);
+    void (*look)(Look *);
+} Variant;
+
+static const Variant VARIANTS[] = {
+#if X86_VARIANTS
+    {"avx512", boxes_avx512, bounds_avx512, look_avx512},
+    {"avx2", boxes_avx2, bounds_avx2, look_avx2},
+    {"sse2", boxes_portable, bounds_sse2, look_portable},
+#endif
+    {"portable", boxes_portable, bounds_portable, look_portable},
+};
+
+static const Variant *variant(const char *name)
+{
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
+        if (strcmp(VARIANTS[i].name, name) != 0)
+            continue;
+#if X86_VARIANTS
+        if (strcmp(name, "avx512") == 0 &&
+            !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512vl")))
+            return NULL;
+        if (strcmp(name, "avx2") == 0 && !__builtin_cpu_supports("avx2"))
+            return NULL;
+#endif
+        return &VARIANTS[i];
+    }
+    return NULL;
+}
+
+static const char NO_VARIANT[] = "this processor has no such variant";
+
+/* What is asked must lie in the buffers; a mistake of the caller must not read or write beyond. */
+static const char *boxes_misfit(const Boxes *t, const Py_buffer *image, const Py_buffer *out)
+{
+    if (t->channels < 1 || t->width < 1 || t->rows < 1 || t->stride_x < 1 || t->cell_height < 1 ||
+        t->cell_height > TALLEST || t->cell_width < 1 || t->cell_width > t->width ||
+        t->cell_width > WIDEST / t->channels || t->up < 0 || t->up > 16 || t->down < 0 ||
+        t->down > 31 || (t->planes != 1 && t->planes != t->channels))
+        return "a size is out of range";
+    ptrdiff_t run = t->width * t->channels;
+    if (run > t->pitch || (t->rows + t->cell_height - 2) * t->pitch + run > image->len)
+        return "the image is smaller than its boxes";
+    ptrdiff_t phase = (t->width - t->cell_width) / t->stride_x + 1;
+    if (phase > t->phase_pitch || t->stride_x * t->phase_pitch > t->row_pitch ||
+        t->planes * t->rows * t->row_pitch * 2 > out->len)
+        return "the output is smaller than the boxes";
+    return NULL;
+}
+
+static PyObject *boxes(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer image, out;
+    Py_ssize_t pitch, channels, width, planes, height, cell_width, rows, stride, row, phase;
+    int up, down;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "y*nnnnnnnniiw*nns", &image, &pitch, &channels, &width, &planes,
+                          &height, &cell_width, &rows, &stride, &up, &down, &out, &row, &phase,
+                          &name))
+        return NULL;
+    Boxes t = {image.buf, pitch, channels, width, planes, height, cell_width, rows, stride,
+               up, down, out.buf, row, phase, NULL, NULL, NULL};
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? boxes_misfit(&t, &image, &out) : NO_VARIANT;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        size_t reach = (size_t)(width + cell_width);
+        t.runs = calloc(2 * reach, sizeof *t.runs);
+        t.columns = calloc((size_t)(width * channels), sizeof *t.columns);
+        if (t.runs && t.columns) {
+            t.sums = t.runs + reach;
+            chosen->boxes(&t);
+        }
+        Py_END_ALLOW_THREADS
+    }
+    int failed = !wrong && !t.sums;
+    free(t.runs);
+    free(t.columns);
+    PyBuffer_Release(&image);
+    PyBuffer_Release(&out);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    if (failed)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const Py_buffer *offsets,
+                                 const Py_buffer *below, const Py_buffer *above,
+                                 const Py_buffer *out)
+{
+    if (t->rows < 1 || t->cols < 1 || t->row_step < 1 || t->cells < 1)
+        return "a size is not positive";
+    if (offsets->len != t->cells * 8 || above->len != t->cells * 2 || below->len != above->len)
+        return "offsets and kernel have other sizes than the cells";
+    ptrdiff_t padded = (t->cols + PADDING - 1) / PADDING * PADDING;
+    ptrdiff_t last = boxes->len / 2 - (t->rows - 1) * t->row_step - padded;
+    for (ptrdiff_t i = 0; i < t->cells; i++)
+        if (t->offsets[i] < 0 || t->offsets[i] > last)
+            return "the boxes are fewer than the windows have";
+    if (padded > t->out_pitch || t->rows * t->out_pitch * 2 > out->len)
+        return "the output is smaller than rows x cols";
+    return NULL;
+}
+
+static PyObject *bounds(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer boxes, offsets, below, above, out;
+    Py_ssize_t row_step, rows, cols, pitch;
+    int squared;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*nnnpw*ns", &boxes, &offsets, &below, &above, &row_step,
+                          &rows, &cols, &squared, &out, &pitch, &name))
+        return NULL;
+    Bounds t = {boxes.buf, offsets.buf, below.buf, above.buf, offsets.len / 8, row_step,
+                rows, cols, squared, out.buf, pitch};
+    const Variant *chosen = variant(name);
+    const char *wrong =
+        chosen ? bounds_misfit(&t, &boxes, &offsets, &below, &above, &out) : NO_VARIANT;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        chosen->bounds(&t);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&boxes);
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&below);
+    PyBuffer_Release(&above);
+    PyBuffer_Release(&out);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    Py_RETURN_NONE;
+}
+
+static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffer *image,
+                               const Py_buffer *kernel, const Py_buffer *bounds)
+{
+    if (t->rows < 1 || t->cols < 1 || t->height < 1 || t->run < 1 || stride_y < 1 ||
+        t->step_x < 1 || !(t->scale > 0))
+        return "a size is not positive";
+    if (kernel->len != t->height * t->run)
+        return "the kernel has another size than its rows";
+    ptrdiff_t row = (t->cols - 1) * t->step_x + t->run;
+    ptrdiff_t last = (t->rows - 1) * stride_y + t->height - 1;
+    if (row > t->pitch || last * t->pitch + row > image->len)
+        return "the image is smaller than its windows";
+    if (t->cols > t->bounds_pitch ||
+        ((t->rows - 1) * t->bounds_pitch + t->cols) * 2 > bounds->len)
+        return "the bounds are fewer than the windows";
+    return NULL;
+}
+
+static PyObject *look(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer image, kernel, bounds;
+    Py_ssize_t pitch, run, height, stride_y, step_x, bounds_pitch, rows, cols, most;
+    int squared;
+    double scale;
+    unsigned long long limit;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "y*ny*nnnnw*nnnpdKns", &image, &pitch, &kernel, &run, &height,
+                          &stride_y, &step_x, &bounds, &bounds_pitch, &rows, &cols, &squared,
+                          &scale, &limit, &most, &name))
+        return NULL;
+    Look t = {0};
+    t.image = image.buf, t.kernel = kernel.buf, t.bounds = bounds.buf;
+    t.pitch = pitch, t.run = run, t.height = height, t.step_y = stride_y * pitch;
+    t.step_x = step_x, t.bounds_pitch = bounds_pitch, t.rows = rows, t.cols = cols;
+    t.squared = squared, t.scale = scale, t.limit = limit, t.most = most;
+    const Variant *chosen = variant(name);
+    const char *wrong =
+        chosen ? look_misfit(&t, stride_y, &image, &kernel, &bounds) : NO_VARIANT;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        chosen->look(&t);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&image);
+    PyBuffer_Release(&kernel);
+    PyBuffer_Release(&bounds);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    ptrdiff_t row = t.at < 0 ? -1 : t.at / cols, col = t.at < 0 ? -1 : t.at % cols;
+    return Py_BuildValue("Knnnn", (unsigned long long)t.best, row, col, t.evaluated, t.left);
+}
+
+static PyObject *runs_here(PyObject *self, PyObject *name)
+{
+    (void)self;
+    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+    return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
+}
+
+static PyMethodDef METHODS[] = {
+    {"runs_here", runs_here, METH_O, "Whether a variant does."},
+    {"boxes", boxes, METH_VARARGS, "Sums of cells; see the head of _pruned.c."},
+    {"bounds", bounds, METH_VARARGS, "Least differences of windows."},
+    {"look", look, METH_VARARGS, "The best of some windows at or below a limit."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_pruned", NULL, 0, METHODS, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__pruned(void)
+{
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && (PyModule_AddIntConstant(module, "PADDING", PADDING) < 0 ||
+                   PyModule_AddIntConstant(module, "GONE", GONE) < 0 ||
+                   PyModule_AddIntConstant(module, "TALLEST", TALLEST) < 0))
+        Py_CLEAR(module);
+    return module;
+}

@@ -1,0 +1,281 @@
+"""The best windows without a map: bounds from block sums, and sums that end at a limit.
+
+The sums over a cell of the window and of the kernel differ by at most what their n values do:
+
+    sad   sum |I-K|   >= |sum I - sum K|
+    ssd   sum (I-K)^2 >= (sum I - sum K)^2 / n
+
+so a grid of cells gives a least difference of every window for the cost of a few sums. Windows
+that it does not exclude get a finer grid, with the channels apart, and then their own difference,
+row by row until it passes what the best one has.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import metrics, tiles
+from patchsim.engines import GONE, Least, Look, Problem, simd
+from patchsim.metrics import Pixels
+from patchsim.tiles import Tile
+
+OWN_THREADS = False
+
+_Differences = TypeVar("_Differences", float, NDArray[np.float64])
+
+_COARSE, _FINE = 4, 8  # cells along a side, or a few more
+
+# Mean differences a value from here on are as good as any; less leaves more digits.
+_FAR = 64
+
+# Scores must be as many as the sums.
+_DISTINCT = 2.0**50
+
+# Seconds a thread for each pixel's boxes, each cell of a window's bound, and the share of the
+# direct search that is left; Linux, one core of an AMD EPYC (Zen 4), gcc 12.
+_BOX_SECONDS = 1.5e-9
+_CELL_SECONDS = 6e-11
+_WINDOW_SECONDS = 2e-10
+_LEFT = 0.1
+_CALL_SECONDS = 1e-3  # of all calls from Python
+
+
+def refuse(problem: Problem) -> str | None:
+    if problem.map_wanted or problem.exact:
+        return "it draws no map; use --no-heatmap without --map"
+    if problem.metric not in ("sad", "ssd"):
+        return f"it computes sad and ssd, not {problem.metric}"
+    if problem.device != "cpu":
+        return "it runs on the cpu"
+    if problem.dtype != "uint8":
+        return f"it takes uint8, not {problem.dtype}"
+    if _total(problem) > _DISTINCT:
+        return "the data range is so wide that different sums have one score"
+    if _extension() is None:
+        return "its C extension was not built (install again where there is a C compiler)"
+    return None
+
+
+def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
+    return 0.0
+
+
+def seconds(problem: Problem) -> float:
+    rows, cols = problem.map_shape
+    height, width, _ = problem.image
+    cells = len(_Grid.of(problem, _COARSE, apart=False).offsets(1, 1))
+    bounds = height * width * _BOX_SECONDS
+    bounds += rows * cols * (_WINDOW_SECONDS + cells * _CELL_SECONDS)
+    return _CALL_SECONDS + bounds / problem.threads + _LEFT * simd.seconds(problem)
+
+
+def best_tile(problem: Problem) -> tuple[int, int]:
+    rows, cols = problem.map_shape
+    # The boxes of the rows below a tile are made again for the next one.
+    return min(rows, max(256, 4 * problem.kernel[0]) // problem.stride[0] + 1), cols
+
+
+def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    """Of a tile's bounds, and of a block's finer ones, whichever is more, and the kernel."""
+
+    def boxes(cells: tuple[int, int], planes: int) -> int:
+        height, width = tiles.extent(cells, problem.kernel[:2], problem.stride)
+        pixels = height * width * problem.kernel[2]  # where they have to be copied
+        sums = width * (2 * problem.kernel[2] + 16)
+        return 2 * planes * height * (width + problem.stride[1]) + pixels + sums
+
+    block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
+    finer = boxes(block, problem.kernel[2])
+    return max(boxes((rows, cols), 1), finer) + 2 * rows * (cols + 64) + 2 * problem.taps
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Cells of one size that cover most of a window."""
+
+    height: int  # of a cell
+    width: int
+    rows: int
+    cols: int
+    planes: int  # 1: channels are summed together
+    values: int  # of a cell
+    up: int  # boxes are (sum << up) >> down
+    down: int
+    unit: float  # a bound of 1 is a difference of so much
+    stride: tuple[int, int]
+
+    @classmethod
+    def of(cls, problem: Problem, target: int, *, apart: bool) -> _Grid:
+        (height, width, channels), squared = problem.kernel, problem.metric == "ssd"
+        rows, cols = _parts(height, target), _parts(width, target)
+        planes = channels if apart else 1
+        values = (height // rows) * (width // cols) * (channels // planes)
+        up = down = 0
+        while values * 255 >> down > 65535 or (not squared and problem.taps * _FAR >> down > 65535):
+            down += 1
+        while squared and values * 255 << (up + 1) <= 65535:
+            up += 1
+        unit = 2.0**down
+        if squared:
+            unit = 4.0 ** (down - up) * 65536 / values
+        return cls(
+            height // rows, width // cols, rows, cols, planes, values, up, down, unit,
+            problem.stride,
+        )  # fmt: skip
+
+    def pitches(self, width: int) -> tuple[int, int]:
+        """Boxes from row to row, and from phase to phase, of a picture of this width."""
+        phase = -(-width // self.stride[1])
+        return phase * self.stride[1], phase
+
+    def offsets(self, height: int, width: int) -> NDArray[np.int64]:
+        """Where the cells' boxes lie, of a picture of this size."""
+        row, phase = self.pitches(width)
+        lines = height - self.height + 1
+        x = np.arange(self.cols) * self.width
+        across = x % self.stride[1] * phase + x // self.stride[1]
+        down = np.arange(self.rows) * self.height * row
+        planes = np.arange(self.planes) * lines * row
+        return (planes[:, None, None] + down[:, None] + across).ravel()
+
+    def sums(self, kernel: Pixels) -> NDArray[np.int64]:
+        """The cells' sums of the kernel, in the order of `offsets`."""
+        used = kernel[: self.rows * self.height, : self.cols * self.width]
+        parts = used.reshape(self.rows, self.height, self.cols, self.width, self.planes, -1)
+        sums: NDArray[np.int64] = parts.sum((1, 3, 5), dtype=np.int64).transpose(2, 0, 1).ravel()
+        return sums
+
+
+def _parts(length: int, target: int) -> int:
+    """Into how many equal parts to cut so that they cover most; each fits the extension."""
+    least = max(target, -(-length // 256))
+    return max(
+        range(min(length, least), min(length, 2 * least) + 1), key=lambda n: n * (length // n)
+    )
+
+
+class Search:
+    """One kernel's differences from the windows of an image."""
+
+    def __init__(self, image: Pixels, kernel: Pixels, problem: Problem) -> None:
+        extension = _extension()
+        assert extension is not None, "refuse says so"
+        self._extension = extension
+        self.problem = problem
+        self._image = image
+        self._kernel = np.ascontiguousarray(kernel)
+        self._squared = problem.metric == "ssd"
+        self._coarse = _Grid.of(problem, _COARSE, apart=False)
+        self._fine = _Grid.of(problem, _FINE, apart=True)
+        self._variant = simd.variant()
+
+    def bounds(self, tile: Tile) -> Least:
+        """The windows' least differences, in units."""
+        return self._bounds(tile, self._coarse)
+
+    def refine(self, tile: Tile, least: Least) -> None:
+        """Raise the bounds of a tile, which `least` is of the whole map, by the finer grid."""
+        finer = self._bounds(tile, self._fine) * (self._fine.unit / self._coarse.unit)
+        part = least[tile.index]
+        np.maximum(part, np.minimum(finer, GONE - 1).astype(np.uint16), out=part)
+
+    def _bounds(self, tile: Tile, grid: _Grid) -> Least:
+        problem, extension = self.problem, self._extension
+        height, width = tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride)
+        channels = problem.kernel[2]
+        row_pitch, phase_pitch = grid.pitches(width)
+        lines = height - grid.height + 1
+        boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
+        extension.boxes(
+            *self._pixels(tile), channels, width, grid.planes, grid.height, grid.width, lines,
+            problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch, self._variant,
+        )  # fmt: skip
+        sums = grid.sums(self._kernel) << grid.up
+        below = np.maximum((sums >> grid.down) - (grid.down > 0), 0).astype(np.uint16)
+        above = -(-sums >> grid.down)
+        padded = -(-tile.cols // extension.PADDING) * extension.PADDING
+        least = np.empty((tile.rows, padded), np.uint16)
+        extension.bounds(
+            boxes, grid.offsets(height, width), below, above.astype(np.uint16),
+            problem.stride[0] * row_pitch, tile.rows, tile.cols, self._squared, least, padded,
+            self._variant,
+        )  # fmt: skip
+        return least[:, : tile.cols]
+
+    def _pixels(self, tile: Tile) -> tuple[Pixels, int]:
+        """The pixels from a tile's first on, and bytes from row to row."""
+        (stride_y, stride_x), image = self.problem.stride, self._image
+        if image.flags.c_contiguous:
+            return _from(image, tile.top * stride_y, tile.left * stride_x), image.strides[0]
+        part = np.ascontiguousarray(
+            image[tile.source(self.problem.kernel[:2], self.problem.stride)]
+        )
+        return part, part.strides[0]
+
+    def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
+        """The best window of a tile with at most a difference of `limit`; raises bounds in `least`.
+
+        Of equal ones the first. If more than `most` windows have to be evaluated after the one of
+        the least bound, they are left and counted.
+        """
+        problem = self.problem
+        height, width, channels = problem.kernel
+        sum_, row, col, evaluated, left = self._extension.look(
+            *self._pixels(tile), self._kernel, width * channels, height, problem.stride[0],
+            problem.stride[1] * channels, _from(least, tile.top, tile.left), least.shape[1],
+            tile.rows, tile.cols, self._squared, (1 - 1e-12) / self._coarse.unit, limit,
+            most, self._variant,
+        )  # fmt: skip
+        return Look(sum_, row, col, evaluated, left)
+
+    def score(self, difference: int) -> float:
+        return self._similarity(float(difference))
+
+    def highest(self, least: Least) -> NDArray[np.float64]:
+        """The scores that windows of such bounds could have; of dropped ones -inf."""
+        lowest = least.astype(np.float64) * (self._coarse.unit * (1 - 1e-12))
+        return np.where(least == GONE, -np.inf, self._similarity(lowest))
+
+    def _similarity(self, difference: _Differences) -> _Differences:
+        scale = self.problem.span ** (2 if self._squared else 1)
+        return metrics.similarity(difference, self.problem.taps, scale)
+
+    def largest(self, score: float) -> int:
+        """The largest difference that has at least this score, or -1."""
+        most = self.problem.taps * 255 ** (2 if self._squared else 1)
+        guess = min(max((1 - score) * _total(self.problem), -1.0), most)
+        difference = int(guess)
+        while difference < most and self.score(difference + 1) >= score:
+            difference += 1
+        while difference >= 0 and self.score(difference) < score:
+            difference -= 1
+        return difference
+
+
+search = Search
+
+
+def _from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
+    """All values of a contiguous array from the ones in this place on."""
+    return array.reshape(-1)[(row * array.shape[1] + col) * math.prod(array.shape[2:]) :]
+
+
+def _total(problem: Problem) -> float:
+    """The difference that scores 0."""
+    return float(problem.taps * problem.span ** (2 if problem.metric == "ssd" else 1))
+
+
+@cache
+def _extension() -> ModuleType | None:
+    try:
+        from patchsim.engines import _pruned  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    return _pruned  # type: ignore[no-any-return]

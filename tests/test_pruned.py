@@ -1,0 +1,293 @@
+"""The search without a map: the same matches as from a map, whatever the bounds are worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patchsim import candidates, match
+from patchsim.engines import GONE, Problem, pruned, simd
+from patchsim.tiles import Tile
+
+_pruned = pytest.importorskip(
+    "patchsim.engines._pruned",
+    reason="the C extension was not built: no compiler at install time",
+)
+VARIANTS = [name for name in ("avx512", "avx2", "sse2", "portable") if _pruned.runs_here(name)]
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, monkeypatch):
+    monkeypatch.setenv(simd.VARIANT_SETTING, request.param)
+
+
+def problem(image, kernel, metric="sad", stride=(1, 1), **options):
+    return Problem(
+        image.shape, kernel.shape, "uint8", stride, metric, 255, "cpu", 1,
+        map_wanted=False, **options,
+    )  # fmt: skip
+
+
+def differences(image, kernel, metric, stride):
+    """In NumPy, independent of the engine."""
+    patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[:, :, 0]
+    off = patches[:: stride[0], :: stride[1]].astype(np.int64) - kernel
+    return (np.abs(off) if metric == "sad" else off * off).sum((2, 3, 4))
+
+
+def pictures(rng, kind, height, width, channels):
+    shape = height, width, channels
+    if kind == "noise":
+        return rng.integers(0, 256, shape).astype(np.uint8)
+    if kind == "flat":
+        return np.full(shape, rng.integers(0, 256), np.uint8)
+    if kind == "two levels":
+        return (rng.random(shape) < 0.1).astype(np.uint8) * 255
+    if kind == "gradient":
+        return (np.indices(shape).sum(0) * 3 % 256).astype(np.uint8)
+    top, left = rng.integers(0, 512 - height), rng.integers(0, 512 - width)
+    photo = skimage.data.astronaut()[top : top + height, left : left + width]
+    return photo[..., np.arange(channels) % 3].copy()
+
+
+KINDS = ["noise", "flat", "two levels", "gradient", "photo"]
+
+
+def same_matches(image, kernels, metric="sad", **options):
+    """The matches, after a comparison with those from a map."""
+    other = "simd" if metric == "sad" else "fft"
+    found = match(image, kernels, metric=metric, engine="pruned", **options)
+    assert found.matches == match(image, kernels, metric=metric, engine=other, **options).matches
+    return found.matches
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_bounds_are_never_above_the_differences(metric, kind, channels, rng):
+    for height, width in ((1, 1), (13, 7), (25, 40), (50, 5)):
+        for stride in ((1, 1), (2, 3), (7, 4)):
+            image = pictures(rng, kind, 60, 70, channels)
+            kernel = pictures(rng, "photo", height, width, channels)
+            truth = differences(image, kernel, metric, stride)
+            search = pruned.Search(image, kernel, problem(image, kernel, metric, stride))
+            least = np.zeros(truth.shape, np.uint16)
+            whole = Tile(0, 0, *truth.shape)
+            coarse = search.bounds(whole)
+            least[...] = coarse
+            least[0, 0] = GONE
+            search.refine(whole, least)
+            assert least[0, 0] == GONE
+            least[0, 0] = coarse[0, 0]
+            assert (least >= coarse).all()
+            unit = search._coarse.unit
+            assert (least * unit <= truth + 1e-6).all()
+            scale = 255 if metric == "sad" else 255**2
+            assert (search.highest(least) >= 1 - truth / (kernel.size * scale)).all()
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_bounds_of_a_patch_of_its_own_colour_are_sharp(metric):
+    """Where all differences have one sign, the bound is the difference, but for its rounding."""
+    image, kernel = np.full((40, 40, 3), 90, np.uint8), np.full((16, 16, 3), 60, np.uint8)
+    search = pruned.Search(image, kernel, problem(image, kernel, metric))
+    truth = kernel.size * (30 if metric == "sad" else 900)
+    bounds = search.bounds(Tile(0, 0, 25, 25)) * search._coarse.unit
+    assert (bounds > 0.97 * truth).all()
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_matches_are_those_from_a_map(metric, kind, rng):
+    image = pictures(rng, kind, 200, 230, 3)
+    planted = image[80:120, 90:130].copy()
+    noisy = np.clip(planted + rng.normal(0, 6, planted.shape), 0, 255).astype(np.uint8)
+    other = pictures(rng, "photo", 24, 17, 3)
+    image[10:50, 150:190] = planted  # a tie
+    for options in ({"top": 1}, {"top": 7}, {"threshold": 0.8}, {"threshold": 0.9, "top": 3}):
+        found = same_matches(image, planted, metric, **options)
+        assert found[0].score == 1.0
+        same_matches(image, [noisy, other], metric, **options)
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.data())
+def test_any_pictures_and_options_give_the_same_matches(data):
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    channels = draw(st.integers(1, 4))
+    height, width = draw(st.integers(1, 150)), draw(st.integers(1, 150))
+    image = pictures(rng, draw(st.sampled_from(KINDS)), height, width, channels)
+    kernels = []
+    for _ in range(draw(st.integers(1, 2))):
+        size = draw(st.integers(1, height)), draw(st.integers(1, width))
+        if draw(st.booleans()):
+            top = draw(st.integers(0, height - size[0]))
+            left = draw(st.integers(0, width - size[1]))
+            kernels.append(image[top : top + size[0], left : left + size[1]].copy())
+        else:
+            kernels.append(pictures(rng, draw(st.sampled_from(KINDS)), *size, channels))
+    top = draw(st.one_of(st.none(), st.integers(1, 8)))
+    threshold = draw(st.one_of(st.none(), st.floats(0.5, 1)))
+    same_matches(
+        image,
+        kernels,
+        draw(st.sampled_from(["sad", "ssd"])),
+        stride=draw(st.tuples(st.integers(1, 4), st.integers(1, 4))),
+        top=min(top or 8, 8) if threshold is None else top,
+        threshold=threshold,
+        overlap=draw(st.sampled_from([0.0, 0.3, 0.5] + [1.0] * (top is not None))),
+        threads=draw(st.integers(1, 2)),
+    )
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_threads_and_tiles_change_nothing(metric, rng):
+    image = pictures(rng, "photo", 400, 420, 3)
+    kernel = np.clip(image[60:110, 70:140] + rng.normal(0, 9, (50, 70, 3)), 0, 255)
+    kernel = kernel.astype(np.uint8)
+    one, two, small = (
+        match(image, kernel, metric=metric, engine="pruned", top=9, **options)
+        for options in ({"threads": 1}, {"threads": 2}, {"memory": "3MB"})
+    )
+    assert one.plans[0].tile != small.plans[0].tile
+    assert one.matches == two.matches == small.matches
+
+
+def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
+    image = pictures(rng, "noise", 90, 100, 1)
+    kernel = pictures(rng, "noise", 20, 20, 1)
+    search = pruned.Search(image, kernel, problem(image, kernel))
+    alone = candidates.Candidates(search, None, 1)
+    alone.bound(Tile(0, 0, 71, 81))
+    alone.ready()
+    truth = differences(image, kernel, "sad", (1, 1))
+    row, col, score = alone.best(-np.inf)
+    assert truth[row, col] == truth.min()
+    assert score == search.score(int(truth.min()))
+    assert alone.blocks == 0
+    assert alone.singly > candidates._SINGLY
+
+
+def test_where_bounds_do_not_help_the_direct_search_does_it_and_says_so(run, save, rng):
+    save("noise.png", pictures(rng, "noise", 200, 200, 3))
+    save("other.png", pictures(rng, "noise", 32, 32, 3))
+    code, _, err = run(
+        "match", "noise.png", "other.png", "--no-heatmap", "--explain", "--engine", "pruned"
+    )
+    assert code == 0
+    assert "and 9 blocks (100% of the map) by simd" in err
+    save("photo.png", skimage.data.astronaut())
+    save("part.png", skimage.data.astronaut()[100:164, 200:264])
+    code, _, err = run("match", "photo.png", "part.png", "--no-heatmap", "--explain", "--top", "1")
+    assert code == 0
+    assert "pruned on cpu, " in err
+    assert "windows alone\n" in err
+
+
+def test_it_draws_no_map(run, save, astronaut):
+    save("photo.png", astronaut)
+    save("part.png", astronaut[100:164, 200:264])
+    words = ("match", "photo.png", "part.png", "--engine", "pruned")
+    code, _, err = run(*words)
+    assert code == 2
+    assert "pruned on cpu: it draws no map; use --no-heatmap without --map" in err
+    assert run(*words, "--no-heatmap", "--map", "map.npy")[0] == 2
+    assert run(*words, "--no-heatmap")[0] == 0
+    assert match(astronaut, astronaut[100:164, 200:264], map=True).plans[0].engine == "simd"
+
+
+def test_what_it_cannot_do_is_refused(monkeypatch):
+    fits = problem(np.zeros((9, 9, 1)), np.zeros((3, 3, 1)))
+    assert pruned.refuse(fits) is None
+    for change in (
+        {"dtype": "uint16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
+        {"map_wanted": True}, {"span": 1e15},
+    ):  # fmt: skip
+        assert pruned.refuse(replace(fits, **change))
+    monkeypatch.setattr(pruned, "_extension", lambda: None)
+    assert "was not built" in pruned.refuse(fits)
+
+
+def test_the_largest_difference_of_a_score():
+    fits = problem(np.zeros((9, 9, 3)), np.zeros((5, 7, 3)))
+    for metric in ("sad", "ssd"):
+        image = np.zeros((9, 9, 3), np.uint8)
+        search = pruned.Search(image, image[:5, :7], replace(fits, metric=metric))
+        for difference in (*range(300), 105 * 255):
+            assert search.largest(search.score(difference)) == difference
+        assert search.largest(1.1) == -1
+        assert search.score(search.largest(0.3)) >= 0.3 > search.score(search.largest(0.3) + 1)
+
+
+def test_a_range_of_the_data_changes_scores_alone(rng):
+    image = pictures(rng, "photo", 90, 100, 3)
+    kernel = pictures(rng, "photo", 20, 20, 3)
+    for data_range in ((0, 400), (0.5, 1e6), (-3, 260)):
+        image[image == 0] = 1
+        kernel[kernel == 0] = 1
+        same_matches(image, kernel, data_range=data_range, top=4)
+
+
+def test_views_of_pictures_are_searched(rng):
+    image = np.rot90(pictures(rng, "photo", 120, 140, 3))
+    same_matches(image, image[50:70, 60:80], top=3)
+    same_matches(image[:, ::-1], image[50:70, 60:80], top=3)
+
+
+def _mistakes(function, arguments, changes):
+    getattr(_pruned, function)(*arguments.values())
+    for change in changes:
+        with pytest.raises(ValueError, match=r"size|small|fewer|variant"):
+            getattr(_pruned, function)(*(arguments | change).values())
+
+
+def test_a_callers_mistake_does_not_read_beyond_the_buffers():
+    _mistakes(
+        "boxes",
+        {
+            "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "channels": 1, "width": 9, "planes": 1,
+            "height": 3, "cell_width": 4, "rows": 6, "stride": 2, "up": 0, "down": 0,
+            "out": np.zeros(6 * 6, np.uint16), "row": 6, "phase": 3, "variant": "portable",
+        },
+        [
+            {"rows": 7}, {"width": 10}, {"pitch": 8}, {"channels": 2}, {"planes": 2}, {"row": 5},
+            {"phase": 2}, {"height": 0}, {"height": 300}, {"cell_width": 10}, {"up": 40},
+            {"down": -1}, {"out": np.zeros(35, np.uint16)}, {"variant": "none"}, {"stride": 0},
+        ],
+    )  # fmt: skip
+    _mistakes(
+        "bounds",
+        {
+            "boxes": np.zeros(4 + 20 + 64, np.uint16), "offsets": np.array([0, 4]),
+            "below": np.zeros(2, np.uint16), "above": np.zeros(2, np.uint16), "step": 10,
+            "rows": 3, "cols": 5, "squared": False, "out": np.zeros(3 * 64, np.uint16),
+            "pitch": 64, "variant": "portable",
+        },
+        [
+            {"rows": 4}, {"rows": 0}, {"cols": 65}, {"step": 11}, {"offsets": np.array([0, 5])},
+            {"offsets": np.array([-1, 4])}, {"offsets": np.array([0])}, {"pitch": 63},
+            {"below": np.zeros(1, np.uint16)}, {"out": np.zeros(100, np.uint16)},
+        ],
+    )  # fmt: skip
+    _mistakes(
+        "look",
+        {
+            "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "kernel": bytes(6), "run": 3,
+            "height": 2, "stride_y": 2, "step_x": 3, "bounds": np.zeros(4 * 3, np.uint16),
+            "bounds_pitch": 3, "rows": 4, "cols": 3, "squared": False,
+            "scale": 1.0, "limit": 9, "most": 9, "variant": "portable",
+        },
+        [
+            {"rows": 5}, {"cols": 4}, {"rows": 0}, {"run": 4},
+            {"height": 3}, {"pitch": 8}, {"bounds_pitch": 2}, {"scale": 0.0}, {"step_x": 0},
+            {"bounds": np.zeros(11, np.uint16)}, {"variant": "none"},
+        ],
+    )  # fmt: skip
