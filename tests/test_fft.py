@@ -126,6 +126,28 @@ def test_16_bit_sums_beyond_64_bits(metric, rng):
     assert (best.x, best.y, best.score) == (2, 1, 1.0)
 
 
+@pytest.mark.usefixtures("sums")
+def test_dots_on_a_grid_whose_sample_is_far_from_the_mean(rng):
+    image = np.full((420, 440, 1), 60_000)
+    image[::4, ::4] = 0
+    image = (image + rng.integers(0, 3000, image.shape)).astype(np.uint16)
+    kernel = image[8:408, 4:404].copy()
+    found = bounds(image, kernel, "zncc")
+    assert hits(found, brute_sums(image, kernel)).all()
+    assert found.map[8, 4] == pytest.approx(1)
+
+
+def brute_sums(image, kernel):
+    """zncc of one channel by sums, which so large a kernel leaves time for."""
+    scores = np.empty((image.shape[0] - kernel.shape[0] + 1, image.shape[1] - kernel.shape[1] + 1))
+    taps = kernel - kernel.mean()
+    for y, x in np.ndindex(scores.shape):
+        window = image[y : y + kernel.shape[0], x : x + kernel.shape[1]].astype(float)
+        window -= window.mean()
+        scores[y, x] = (window * taps).sum() / np.sqrt((window**2).sum() * (taps**2).sum())
+    return scores
+
+
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_tiles_and_bands_give_the_same_matches(metric, dtype, rng):

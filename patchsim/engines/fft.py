@@ -66,6 +66,12 @@ def refuse(problem: Problem) -> str | None:
             return (
                 f"its sad may be off by {least:.3f}, more than the tolerance {problem.tolerance:g}"
             )
+    count = problem.kernel[0] * problem.kernel[1]
+    if problem.metric == "zncc" and problem.dtype in INTEGER_RANGE:
+        # The products of a window's sums and the kernel's, which are n / 2 at the most.
+        largest = INTEGER_RANGE[problem.dtype]
+        if count * count * problem.kernel[2] * largest / 2 >= _FITS:
+            return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
     if problem.device.startswith("mps"):
@@ -156,10 +162,10 @@ class _Kernel:
         self.spread = self._spread()
 
     def constants_of(self, pixels: Pixels) -> NDArray[Any]:
-        """About the mean of each channel, whole for integers; for `ncc` 0."""
+        """The mean of each channel, whole for integers; for `ncc` 0."""
         if self.problem.metric == "ncc":
             return np.zeros(pixels.shape[2], np.int64 if self.integers else np.float64)
-        means: NDArray[Any] = pixels[::4, ::4].mean((0, 1), dtype=np.float64)
+        means: NDArray[Any] = pixels.mean((0, 1), dtype=np.float64)
         return np.rint(means).astype(np.int64) if self.integers else means
 
     def _spread(self) -> float:
@@ -178,7 +184,8 @@ class _Tile:
         self.pixels = pixels
         self.kernel = kernel
         moved = kernel.problem.metric == "zncc"
-        self.constants = kernel.constants_of(pixels) if moved else kernel.constants
+        # Any constants will do here: those of some pixels are found sooner.
+        self.constants = kernel.constants_of(pixels[::4, ::4]) if moved else kernel.constants
 
     def products(self, scale: _Floats | float) -> tuple[_Floats, _Floats | float]:
         """X, and how far the score may be off for it; `scale` makes scores of X."""
