@@ -136,10 +136,14 @@ class Field:
         if not self.settled[first]:
             self.settle(*map(int, first))
         rows, cols = self.highest.shape
-        could = (self.highest >= self._surely) & ~self.settled
-        lines = np.add.reduceat(could, range(0, rows, BLOCK), axis=0, dtype=np.int64)
-        counts = np.add.reduceat(lines, range(0, cols, BLOCK), axis=1)
-        return [self._tile(r * BLOCK, c * BLOCK) for r, c in np.argwhere(counts > SINGLES).tolist()]
+        found = []
+        for top in range(0, rows, BLOCK):
+            band = np.s_[top : top + BLOCK]
+            could = (self.highest[band] >= self._surely) & ~self.settled[band]
+            counts = np.add.reduceat(could.sum(0), range(0, cols, BLOCK))
+            many = np.flatnonzero(counts > SINGLES)
+            found += [self._tile(top, left * BLOCK) for left in many.tolist()]
+        return found
 
     @property
     def block_count(self) -> int:

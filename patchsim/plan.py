@@ -153,16 +153,21 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
     chosen = min(able, key=lambda c: c.seconds)
     rows, cols = problem.map_shape
     block = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
-    best = engines.load(chosen.engine).best_tile(chosen.problem) or block
-    # Whole blocks, as many as suit the engine, or one.
-    for tile in (tuple(max(1, side // peaks.BLOCK) * peaks.BLOCK for side in best), block):
+    # Whole blocks, as many as suit the engine, or fewer.
+    down, across = engines.load(chosen.engine).best_tile(chosen.problem) or block
+    while True:
+        tile = _whole_blocks(down, rows), _whole_blocks(across, cols)
         for parallel in range(problem.threads, 0, -1):
-            working = _working(chosen, (tile[0], tile[1]), parallel)
+            working = _working(chosen, tile, parallel)
             if held + working <= memory:
-                return Plan(
-                    chosen, (tile[0], tile[1]), parallel, memory, held, working, tuple(candidates)
-                )
-    return None
+                return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
+        if tile == block:
+            return None
+        down, across = down // 2, across // 2
+
+
+def _whole_blocks(cells: int, most: int) -> int:
+    return min(most, max(1, cells // peaks.BLOCK) * peaks.BLOCK)
 
 
 def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:

@@ -138,7 +138,7 @@ def test_dots_on_a_grid_whose_sample_is_far_from_the_mean(rng):
 
 
 def brute_sums(image, kernel):
-    """zncc of one channel by sums, which so large a kernel leaves time for."""
+    """Zncc of one channel by sums, which so large a kernel leaves time for."""
     scores = np.empty((image.shape[0] - kernel.shape[0] + 1, image.shape[1] - kernel.shape[1] + 1))
     taps = kernel - kernel.mean()
     for y, x in np.ndindex(scores.shape):
