@@ -39,7 +39,7 @@ INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
 
 
 def check_name(name: str) -> str:
-    if name not in METRICS:
+    if not isinstance(name, str) or name not in METRICS:
         raise InputError(f"metric {name!r} is unknown; there is {', '.join(METRICS)}")
     return name
 

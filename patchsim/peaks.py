@@ -80,6 +80,7 @@ class Field:
         self._exact = exact
         self._block = block
         self._asked: Counter[tuple[int, int]] = Counter()
+        self._tried: set[tuple[int, int]] = set()  # blocks that were scored as a whole
         # The first cell of each block: minus its score, settled, row, col, the block's corner.
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
 
@@ -104,7 +105,7 @@ class Field:
         """Replace what a window's score could be by what it is, or all of its block."""
         corner = row - row % BLOCK, col - col % BLOCK
         self._asked[corner] += 1
-        if self._block is not None and self._asked[corner] == SINGLES + 1:
+        if self._block is not None and self._asked[corner] > SINGLES and corner not in self._tried:
             tile = self._tile(*corner)
             self.settle_block(tile, self._block(tile))
         if self.settled[row, col]:
@@ -125,7 +126,13 @@ class Field:
         highest = self.highest[tile.index]
         np.copyto(highest, scores.map, where=known & (highest > _GONE))
         self.settled[tile.index] |= known
-        self.blocks += -(-tile.rows // BLOCK) * -(-tile.cols // BLOCK)
+        corners = {
+            (tile.top + top, tile.left + left)
+            for top in range(0, tile.rows, BLOCK)
+            for left in range(0, tile.cols, BLOCK)
+        }
+        self._tried |= corners
+        self.blocks = len(self._tried)
 
     def contenders(self) -> list[Tile]:
         """Blocks with many windows that could be the best, to be settled as a whole."""

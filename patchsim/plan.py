@@ -139,7 +139,15 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
     able = [c for c in candidates if c.refusal is None]
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
-    chosen = min(able, key=lambda c: c.seconds)
+    # The fastest that memory suffices for, or else the least that would.
+    least = {candidate.engine: held + _working(candidate, (1, 1), 1) for candidate in able}
+    fitting = [c for c in able if least[c.engine] <= memory]
+    if not fitting:
+        raise InputError(
+            f"memory {budget.text(memory)} does not suffice for one window;"
+            f" {budget.text(min(least.values()))} is the least for these pictures and outputs"
+        )
+    chosen = min(fitting, key=lambda c: c.seconds)
     tile, parallel, working = _tiling(chosen, memory, held)
     plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
     return replace(plan, direct=_direct(problem, memory, held))
@@ -189,13 +197,8 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
     rows, cols = problem.map_shape
     parallel = 1 if engine.OWN_THREADS else problem.threads
 
-    least = held + _working(chosen, (1, 1), 1)
-    if least > memory:
-        raise InputError(
-            f"memory {budget.text(memory)} does not suffice for one window;"
-            f" {budget.text(least)} is the least for these pictures and outputs"
-        )
     tile = engine.best_tile(problem)
+    square = tile is not None  # so that little of a tile is its border
     if tile is None:
         # A tile is one thread's work; a search too short to share is one tile.
         alone = chosen.work * parallel
@@ -206,8 +209,15 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
     while parallel > 1 and held + _working(chosen, (1, 1), parallel) > memory:
         parallel -= 1
     while held + _working(chosen, tile, parallel) > memory:
+        if square and parallel > 1:
+            parallel -= 1
+        elif square and tile[1] > tile[0]:
+            tile = tile[0], -(-tile[1] // 2)
         # Rows first: a tile as wide as the map reads each pixel row once.
-        tile = (-(-tile[0] // 2), tile[1]) if tile[0] > 1 else (1, -(-tile[1] // 2))
+        elif tile[0] > 1:
+            tile = -(-tile[0] // 2), tile[1]
+        else:
+            tile = 1, -(-tile[1] // 2)
     return tile, parallel, _working(chosen, tile, parallel)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 
 from patchsim import candidates, engines, metrics, peaks, tiles, uniform, walk
-from patchsim.engines import Bounds
+from patchsim.engines import Bounds, Score
 from patchsim.metrics import Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
@@ -43,7 +43,7 @@ def _field(
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(image, kernel, problem.metric, problem.span)
     block = (
-        partial(_block, plan.direct, image, kernel)
+        partial(_block, plan.direct, image, cache(partial(_prepared, plan.direct, kernel)))
         if plan.direct
         else uniform.scores(image, size, stride, exact)
     )
@@ -55,8 +55,7 @@ def _field(
             advance(tile)
     contenders = field.contenders()
     if plan.direct:
-        todo = _merged(contenders, problem.map_shape, plan.direct.tile)
-        with closing(walk.run(plan.direct, image, kernel, todo)) as scored:
+        with closing(_exactly(plan.direct, image, kernel, contenders)) as scored:
             for tile, bounds in scored:
                 field.settle_block(tile, bounds)
     else:
@@ -65,15 +64,26 @@ def _field(
     return field
 
 
-def _block(direct: Plan, image: Pixels, kernel: Pixels, tile: Tile) -> Bounds:
-    [(_, bounds)] = walk.run(direct, image, kernel, [tile])
-    return bounds
+def _prepared(direct: Plan, kernel: Pixels) -> Score:
+    return engines.load(direct.engine).prepare(kernel, direct.problem)
+
+
+def _block(direct: Plan, image: Pixels, prepared: Callable[[], Score], tile: Tile) -> Bounds:
+    return prepared()(image[tile.source(direct.problem.kernel[:2], direct.problem.stride)])
+
+
+def _exactly(
+    direct: Plan, image: Pixels, kernel: Pixels, blocks: Iterable[Tile]
+) -> Generator[tuple[Tile, Bounds], None, None]:
+    """The exact scores of some blocks, and of others where that is quicker."""
+    todo = list(blocks)
+    if todo:
+        merged = _merged(todo, direct.problem.map_shape, direct.tile)
+        yield from walk.run(direct, image, kernel, merged)
 
 
 def _merged(blocks: list[Tile], shape: tuple[int, int], largest: tuple[int, int]) -> Iterator[Tile]:
     """Instead of many blocks of a tile, the tile."""
-    if not blocks:
-        return
     for tile in tiles.split(shape, largest):
         inside = [
             block
@@ -93,7 +103,7 @@ def _candidates(
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
     problem = plan.problem
     search = engines.search(plan.engine, image, kernel, problem)
-    direct = partial(walk.run, plan.direct, image, kernel) if plan.direct else None
+    direct = partial(_exactly, plan.direct, image, kernel) if plan.direct else None
     found = candidates.Candidates(search, direct, plan.parallel)
     todo = tiles.split(problem.map_shape, plan.tile)
     with closing(walk.in_order(found.bound, todo, plan.parallel)) as bounded:

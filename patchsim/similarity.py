@@ -81,7 +81,14 @@ def similarity_map(
         scores = metrics.similarity(sums.to(unfold.wide_dtype(image.device)), kernel.numel(), span)
     else:
         _check_transforms(images, kernel, metric, memory)
-        scores = fft_tensors.scores(images.double(), kernel.double(), step, metric, span)
+        scores = fft_tensors.scores(
+            images.double(),
+            kernel.double(),
+            step,
+            metric,
+            span,
+            whole=not images.is_floating_point(),
+        )
     found = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
     return found if batched else found[0]
 

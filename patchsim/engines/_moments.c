@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define MOST_CHANNELS 64
+#define TALLEST 65000 /* rows of bytes whose squares a column of 32 bits can hold */
 
 typedef struct {
     const uint8_t *image;
@@ -61,7 +62,7 @@ static inline void put(const Task *t, ptrdiff_t cell, const int64_t *sums, uint6
     t->means[cell] = means;
 }
 
-/* Columns of uint8 fit 32 bits, up to heights of 65,000; those of uint16 take 64. */
+/* Columns of uint8 fit 32 bits, up to TALLEST; those of uint16 take 64. */
 #define COLUMNS(NAME, PIXEL, SUM)                                                         \
     static void NAME##_add(const uint8_t *row, ptrdiff_t n, SUM *sums, SUM *squares)      \
     {                                                                                     \
@@ -135,7 +136,7 @@ static const char *misfit(const Task *t, ptrdiff_t item, const Py_buffer *image,
 {
     if (item == 0)
         return "type is not one of B, H";
-    if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < 1 || t->height > 65000 ||
+    if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < 1 || t->height > TALLEST ||
         t->width < 1 || t->stride_y < 1 || t->stride_x < 1 || t->rows < 1 || t->cols < 1)
         return "a size is out of range";
     ptrdiff_t row = ((t->cols - 1) * t->stride_x + t->width) * t->channels * item;
@@ -195,7 +196,8 @@ static struct PyModuleDef MODULE = {
 PyMODINIT_FUNC PyInit__moments(void)
 {
     PyObject *module = PyModule_Create(&MODULE);
-    if (module && PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0)
+    if (module && (PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0 ||
+                   PyModule_AddIntConstant(module, "TALLEST", TALLEST) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -45,6 +45,7 @@ _ERROR = 1e-5
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
+_WHOLE = 2.0**53  # and up to here in float64
 
 _SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
 
@@ -192,7 +193,9 @@ class _Tile:
         kernel, problem = self.kernel, self.kernel.problem
         dtype = DOUBLE if problem.exact else SINGLE
         planes = _planes(self.pixels, self.constants, dtype)
-        norm = math.sqrt(np.vdot(planes, planes)) * kernel.norm
+        flat = planes.reshape(-1)
+        # Not np.vdot, whose threads are not of this search.
+        norm = math.sqrt(np.einsum("i,i->", flat, flat)) * kernel.norm
         if float(np.max(scale)) * norm * ROUNDING[dtype] > max(_ERROR, problem.tolerance):
             dtype = DOUBLE
             planes = _planes(self.pixels, self.constants, dtype)
@@ -208,7 +211,12 @@ class _Tile:
         kernel, problem = self.kernel, self.kernel.problem
         extension = _extension()
         channels = len(self.constants)
-        if extension is None or problem.device != "cpu" or channels > extension.MOST_CHANNELS:
+        if (
+            extension is None
+            or problem.device != "cpu"
+            or channels > extension.MOST_CHANNELS
+            or problem.kernel[0] > extension.TALLEST
+        ):
             return self._moments_by_box_sums(centred=centred)
         pixels = np.ascontiguousarray(self.pixels)
         shape = tiles.map_shape(pixels.shape[:2], problem.kernel[:2], problem.stride)
@@ -259,9 +267,11 @@ def _ssd(tile: _Tile) -> _Scores:
     products, error = tile.products(2 / total)
     differences = energy - 2 * products + kernel.squares
     scores = metrics.similarity(differences, problem.taps, problem.span**2)
+    size = energy + 2 * np.abs(products) + kernel.squares
     if not kernel.integers:
-        size = energy + 2 * np.abs(products) + kernel.squares
         error = error + _float_rounding(problem) * size / total
+    elif size.max() >= _WHOLE:
+        error = error + _UNIT
     return scores, _and_rounding(error)
 
 
@@ -283,11 +293,12 @@ def _zncc(tile: _Tile) -> _Scores:
     count = kernel.pixels
     spread, means = tile.moments(centred=True)
     products, error = tile.products(count * _inverse_root(spread, kernel.spread))
-    if problem.exact:
-        products = products.astype(np.int64)
-        if max(spread.max(), kernel.spread) >= _FITS:  # which bounds the numerator, too
-            error = error + _UNIT
-    numerator = (count * products - means).astype(np.float64, copy=False)
+    # The spreads bound the numerator, too.
+    if np.max(error) == 0 and max(spread.max(), kernel.spread) < _FITS:
+        numerator = (count * products.astype(np.int64) - means).astype(np.float64)
+    else:
+        numerator = count * products - means
+        error = error + _UNIT
     scores = metrics.correlation(numerator, spread, kernel.spread)
     # Where the spread does not fit 64 bits it has lost some digits.
     lost = count * problem.taps * problem.span**2 / _FITS
@@ -322,12 +333,13 @@ def _zncc_floats(tile: _Tile) -> _Scores:
 def _inverse_root(spread: _Floats, own: float) -> _Floats:
     """1 / sqrt(spread x own), and 0 where the spread is 0."""
     roots = np.sqrt(spread) * math.sqrt(own)
-    return np.divide(1.0, roots, out=np.zeros_like(spread), where=roots > 0)
+    with np.errstate(over="ignore"):  # of a window with next to nothing in it: any score
+        return np.divide(1.0, roots, out=np.zeros_like(spread), where=roots > 0)
 
 
 def _and_rounding(error: _Floats | float) -> _Floats | float:
-    """And of the formula itself, unless all of it is exact."""
-    return np.where(np.greater(error, 0), error + 4 * _UNIT, 0.0)
+    """And of the formula itself, unless all of it is exact; no score is off by more than 2."""
+    return np.where(np.greater(error, 0), np.minimum(error + 4 * _UNIT, 2.0), 0.0)
 
 
 def _float_rounding(problem: Problem) -> float:

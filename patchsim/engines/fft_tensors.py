@@ -15,7 +15,7 @@ _UNIT = 2.0**-53
 
 
 def scores(
-    image: Tensor, kernel: Tensor, stride: tuple[int, int], metric: str, span: float
+    image: Tensor, kernel: Tensor, stride: tuple[int, int], metric: str, span: float, *, whole: bool
 ) -> Tensor:
     """Scores of every window, differentiable in both arguments.
 
@@ -30,6 +30,8 @@ def scores(
         `ssd`, `ncc` or `zncc`.
     span : float
         The data range R.
+    whole : bool
+        All values are integers.
 
     Returns
     -------
@@ -39,6 +41,8 @@ def scores(
     size, count = (kernel.shape[-2], kernel.shape[-1]), kernel.shape[-2] * kernel.shape[-1]
     own = kernel.detach().mean((-2, -1), keepdim=True) * (metric != "ncc")
     moved = image.detach().mean((-2, -1), keepdim=True) if metric == "zncc" else own
+    if whole:
+        own, moved = own.round(), moved.round()  # integers stay integers, and their sums exact
     planes, taps = image - moved, kernel - own
     products = overlap_save(planes, taps)[..., :: stride[0], :: stride[1]]
     energy = box_sums(planes * planes, size, stride)  # [B, C, rows, cols]
@@ -50,8 +54,12 @@ def scores(
         return _tensor_correlation(products, energy.sum(-3), (taps * taps).sum())
     sums, total = box_sums(planes, size, stride), taps.sum((-2, -1))
     spread = energy - sums**2 / count
-    raw = box_sums(image.detach() ** 2, size, stride)
-    flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * _UNIT * energy).all(-3)
+    if whole:
+        # n E - S^2 is 0 in a flat window, and else n - 1 at the least.
+        flat = (count * energy - sums**2 <= (count - 1) / 2).all(-3)
+    else:
+        raw = box_sums(image.detach() ** 2, size, stride)
+        flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * _UNIT * energy).all(-3)
     kernel_spread = (taps * taps).sum() - (total**2).sum() / count
     numerator = products - (sums * total[:, None, None]).sum(-3) / count
     return _tensor_correlation(numerator, spread.sum(-3) * ~flat, kernel_spread)
