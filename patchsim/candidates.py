@@ -1,9 +1,9 @@
 """The best windows of one kernel without a map, block by block of windows.
 
 Each block has the best score that a window of it could have. Blocks are looked into best first,
-and the best window found so far is the limit for the others. A block that leaves too many windows
-to evaluate gets finer bounds, then all its scores by the direct search: no block costs much more
-than that, however little the bounds help.
+and the best window found so far is the limit for the others. A block whose windows take too
+long gets finer bounds, then all its scores by the direct search: no block costs much more than
+that, however little the bounds help.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import peaks, tiles, walk
-from patchsim.engines import GONE, Bounds, Least, Look, Search
+from patchsim.engines import GONE, Bounds, Least, Search
 from patchsim.peaks import BLOCK
 from patchsim.tiles import Tile
 
-# Windows of a block that are evaluated one by one, before it is left to the direct search.
-_SINGLY = BLOCK * BLOCK // 10
-# Finer bounds take this part of the direct search; whether they spare more shows after some tries.
-_WORTH, _TRIES = 0.4, 8
-_AT_ONCE = 8  # blocks that a thread takes before it hears of a new limit
+# What is compared one by one of a block's windows, before and after finer bounds, before it is left
+# to the direct search, which compares some in the time of one.
+_BEFORE, _AFTER = 1 / 128, 1 / 16
+
+# The share of blocks that it has to decide so that it pays, and finer bounds; a sample tells.
+_PAYS_BEFORE, _PAYS_AFTER = 0.1, 0.3
+_SAMPLE = 16  # blocks
+_AT_ONCE = 32  # blocks that a thread takes, best first
 
 Direct = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 
@@ -52,7 +55,7 @@ class Candidates:
         self._threads = threads
         self._search = search
         self._direct = direct
-        self._most = _SINGLY if direct else sys.maxsize
+        self._rows = BLOCK * BLOCK * self.kernel[0] if direct else sys.maxsize  # of a block
         rows, cols = problem.map_shape
         self._least: Least = np.empty((rows, cols), np.uint16)
         # Exact scores, of the blocks that are settled: the rest of it takes no memory.
@@ -61,8 +64,8 @@ class Candidates:
         count = len(self._tiles)
         self._settled = np.zeros(count, np.bool_)
         self._refined = np.zeros(count, np.bool_)
-        self._spared = np.zeros(count, np.bool_)  # the direct search, by that
-        self._evaluated = np.zeros(count, np.int64)
+        self._evaluated = np.zeros(count, np.int64)  # windows, and rows of them
+        self._compared = np.zeros(count, np.int64)
         # Of each block: the best score that it could have; that of its best window, where known.
         self._highest = np.full(count, -math.inf)
         self._known = np.full(count, -math.inf)
@@ -91,7 +94,7 @@ class Candidates:
     def ready(self) -> None:
         """Take note that all bounds are there."""
         rows, cols = self._least.shape
-        lines = np.minimum.reduceat(self._least, range(0, rows, BLOCK), axis=0)
+        lines = [self._least[top : top + BLOCK].min(axis=0) for top in range(0, rows, BLOCK)]
         least = np.minimum.reduceat(lines, range(0, cols, BLOCK), axis=1)
         self._highest = self._search.highest(least.ravel())
 
@@ -129,14 +132,32 @@ class Candidates:
 
     def _look_into(self, blocks: list[int]) -> None:
         """Learn the best window of these blocks, or that it is none of the best."""
-        left = self._each(self._look, blocks)
-        left = self._each(self._look_closer, left)  # with the limit that there is now
+        left = self._where_it_pays(self._look, blocks, _PAYS_BEFORE)
+        left = self._where_it_pays(self._look_closer, left, _PAYS_AFTER)
+        left = [block for block in left if self._highest[block] >= self._surely]
         if left and self._direct:
             wanted = [self._tiles[block] for block in left]
             with closing(self._direct(wanted)) as scored:
                 for tile, bounds in scored:
                     self._scores[tile.index] = bounds.map
             self._settled[left] = True
+
+    def _where_it_pays(
+        self, look: Callable[[int], bool], blocks: list[int], share: float
+    ) -> list[int]:
+        """Those that a look does not decide, and all others if it decides too few of a sample."""
+        if self._direct is None:
+            return self._each(look, blocks)
+        # The best find a limit.
+        best, others = blocks[:_SAMPLE], blocks[_SAMPLE:]
+        left = self._each(look, best)
+        step = max(1, len(others) // _SAMPLE)
+        sample = others[::step]
+        undecided = self._each(look, sample)
+        rest = [block for number, block in enumerate(others) if number % step]
+        if len(undecided) <= (1 - share) * len(sample):
+            rest = self._each(look, rest)
+        return left + undecided + rest
 
     def _each(self, look: Callable[[int], bool], blocks: list[int]) -> list[int]:
         """Those that a look does not decide."""
@@ -158,7 +179,7 @@ class Candidates:
         if highest < self._surely or highest == self._known[block]:
             return True
         if not self._settled[block]:
-            return not self._evaluate(block).left
+            return self._evaluate(block)
         tile = self._tiles[block]
         left = self._least[tile.index] != GONE
         scores = np.where(left, self._scores[tile.index], -math.inf)
@@ -167,34 +188,34 @@ class Candidates:
         return True
 
     def _look_closer(self, block: int) -> bool:
-        """The same after finer bounds, as long as these spare enough blocks the direct search."""
-        if self._look(block):
+        """The same after finer bounds."""
+        if self._look(block):  # with the limit that there is now
             return True
-        tried = int(self._refined.sum())
-        if self._refined[block] or (tried > _TRIES and self._spared.sum() < tried * _WORTH):
+        if self._refined[block]:
             return False
         self._refined[block] = True
         self._search.refine(self._tiles[block], self._least)
-        self._spared[block] = self._look(block)
-        return bool(self._spared[block])
+        return self._look(block)
 
-    def _evaluate(self, block: int) -> Look:
-        """Evaluate the windows of a block that could be the best."""
-        surely, most = self._surely, self._most - int(self._evaluated[block])
+    def _evaluate(self, block: int) -> bool:
+        """Evaluate the windows of a block that could be the best, unless that takes too long."""
+        surely, share = self._surely, _AFTER if self._refined[block] else _BEFORE
         found = self._search.look(
-            self._tiles[block], self._least, self._search.largest(surely), most
+            self._tiles[block],
+            self._least,
+            self._search.largest(surely),
+            int(self._rows * share) - int(self._compared[block]),
         )
         self._evaluated[block] += found.evaluated
-        if found.row < 0:
-            if not found.left:
-                self._highest[block] = math.nextafter(surely, -math.inf)
-            return found
-        score = self._search.score(found.difference)
-        if found.left:
+        self._compared[block] += found.compared
+        if found.row >= 0:
+            score = self._search.score(found.difference)
+            if found.done:
+                self._know(block, found.row, found.col, score)
             self._surely = max(self._surely, score)
-        else:
-            self._know(block, found.row, found.col, score)
-        return found
+        elif found.done:
+            self._highest[block] = math.nextafter(surely, -math.inf)
+        return found.done
 
     def _know(self, block: int, row: int, col: int, score: float) -> None:
         tile = self._tiles[block]

@@ -89,6 +89,13 @@ class Plan:
     def problem(self) -> Problem:
         return self.chosen.problem
 
+    def seconds_of(self, rows: int, cols: int) -> float:
+        """What the engine takes for so many windows."""
+        problem = self.problem
+        pixels = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+        part = replace(problem, image=(*pixels, problem.image[2]))
+        return engines.load(self.engine).seconds(part)
+
     def __str__(self) -> str:
         problem = self.problem
         rows, cols = problem.map_shape
@@ -162,7 +169,7 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
     rows, cols = problem.map_shape
     block = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
     # Whole blocks, as many as suit the engine, or fewer.
-    down, across = engines.load(chosen.engine).best_tile(chosen.problem) or block
+    down, across = engines.load(chosen.engine).best_tile(chosen.problem) or (4 * block[0], cols)
     while True:
         tile = _whole_blocks(down, rows), _whole_blocks(across, cols)
         for parallel in range(problem.threads, 0, -1):
@@ -175,7 +182,7 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
 
 
 def _whole_blocks(cells: int, most: int) -> int:
-    return min(most, max(1, cells // peaks.BLOCK) * peaks.BLOCK)
+    return most if cells >= most else max(1, cells // peaks.BLOCK) * peaks.BLOCK
 
 
 def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:

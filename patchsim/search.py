@@ -12,8 +12,7 @@ from patchsim.metrics import Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
-# A tile of which so many blocks could hold the best window is scored as a whole.
-_WHOLE = 1 / 8
+_ABOUT = 1.01  # estimates that are equal but for this are equal
 
 
 def windows(
@@ -78,23 +77,20 @@ def _exactly(
     """The exact scores of some blocks, and of others where that is quicker."""
     todo = list(blocks)
     if todo:
-        merged = _merged(todo, direct.problem.map_shape, direct.tile)
-        yield from walk.run(direct, image, kernel, merged)
+        yield from walk.run(direct, image, kernel, _merged(todo, direct))
 
 
-def _merged(blocks: list[Tile], shape: tuple[int, int], largest: tuple[int, int]) -> Iterator[Tile]:
-    """Instead of many blocks of a tile, the tile."""
-    for tile in tiles.split(shape, largest):
-        inside = [
-            block
-            for block in blocks
-            if tile.top <= block.top < tile.top + tile.rows
-            and tile.left <= block.left < tile.left + tile.cols
-        ]
-        if sum(block.cells for block in inside) > _WHOLE * tile.cells:
+def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
+    """Instead of blocks side by side one for all, and instead of many in a tile the tile."""
+    seconds = cache(direct.seconds_of)
+    for tile in tiles.split(direct.problem.map_shape, direct.tile):
+        inside = [block for block in blocks if tile.covers(block)]
+        runs = tiles.side_by_side(inside)
+        singly = sum(seconds(run.rows, run.cols) for run in runs)
+        if runs and seconds(tile.rows, tile.cols) <= singly * _ABOUT:
             yield tile
         else:
-            yield from inside
+            yield from runs
 
 
 def _candidates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from patchsim.errors import InputError
@@ -21,6 +21,14 @@ class Tile:
     @property
     def cells(self) -> int:
         return self.rows * self.cols
+
+    def covers(self, other: Tile) -> bool:
+        return (
+            self.top <= other.top
+            and self.left <= other.left
+            and other.top + other.rows <= self.top + self.rows
+            and other.left + other.cols <= self.left + self.cols
+        )
 
     @property
     def index(self) -> tuple[slice, slice]:
@@ -59,6 +67,22 @@ def split(shape: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
     for top in range(0, shape[0], tile[0]):
         for left in range(0, shape[1], tile[1]):
             yield Tile(top, left, min(tile[0], shape[0] - top), min(tile[1], shape[1] - left))
+
+
+def side_by_side(parts: Iterable[Tile]) -> list[Tile]:
+    """The same cells with neighbours in a row as one tile."""
+    runs: list[Tile] = []
+    for part in sorted(parts, key=lambda tile: (tile.top, tile.rows, tile.left)):
+        last = runs[-1] if runs else None
+        if (
+            last
+            and (last.top, last.rows) == (part.top, part.rows)
+            and last.left + last.cols == part.left
+        ):
+            runs[-1] = Tile(last.top, last.left, last.rows, last.cols + part.cols)
+        else:
+            runs.append(part)
+    return runs
 
 
 def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:

@@ -305,3 +305,24 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
     moments(*arguments.values())
     with pytest.raises(ValueError, match=r"size|smaller|type"):
         moments(*(arguments | change).values())
+
+
+@pytest.mark.usefixtures("sums")
+def test_exact_is_stated_only_where_it_holds(rng):
+    # Energies beyond 2**53: float64 rounds their differences.
+    bright = (65_535 - rng.integers(0, 9, (1500, 1500, 1))).astype(np.uint16)
+    dark = (1000 + rng.integers(0, 3, (1495, 1495, 1))).astype(np.uint16)
+    for metric in ("ssd", "zncc"):
+        found = bounds(bright, dark, metric, exact=True)
+        score = metrics.exact(bright, dark, metric, 65535)
+        for row, col in ((0, 0), (2, 3), (5, 5)):
+            off = abs(score(row, col) - found.map[row, col])
+            assert off <= np.broadcast_to(found.error, found.map.shape)[row, col]
+
+
+def test_a_kernel_taller_than_a_column_of_32_bits_holds(rng):
+    image = values(rng, "uint8", 65_300, 3, 1)
+    kernel = image[100:65_200].copy()
+    for metric in CORRELATED:
+        best = match(image, kernel, metric=metric).best
+        assert (best.x, best.y, best.score) == (0, 100, 1.0)

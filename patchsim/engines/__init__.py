@@ -81,17 +81,18 @@ class Look:
     ----------
     difference, row, col : int
         Of the best window evaluated, if it is within the limit; else the row is -1.
-    evaluated : int
-        How many windows were.
-    left : int
-        How many were not, being too many.
+    evaluated, compared : int
+        How many windows were, and how many of their rows.
+    done : bool
+        Whether all were that could be the best.
     """
 
     difference: int
     row: int
     col: int
     evaluated: int
-    left: int
+    compared: int
+    done: bool
 
 
 Score = Callable[[Pixels], Bounds]
@@ -149,8 +150,9 @@ class Search(Protocol):
     def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
         """The best window of a tile that differs by at most `limit`, of equal ones the first.
 
-        After the window of the least bound up to `most` are evaluated; if there are more, they are
-        left. Bounds of those evaluated are raised.
+        The window of the least bound comes first. After `most` rows of windows have been compared
+        with the kernel it ends as it is. In `least`, of the whole map, bounds of windows that were
+        evaluated are raised.
         """
 
     def score(self, difference: int) -> float:

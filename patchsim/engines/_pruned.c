@@ -4,7 +4,7 @@
  *       out, row_pitch, phase_pitch, variant)
  * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, out, out_pitch, variant)
  * look(image, pitch, kernel, run, height, stride_y, step_x, bounds, bounds_pitch, rows, cols,
- *      squared, scale, limit, most, variant) -> (sum, row, col, evaluated, left)
+ *      squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
  *
  * A box is the sum of a cell's values, (sum << up) >> down in 16 bits. Its columns lie by phase:
  * column x of the image at [x % stride_x][x / stride_x], so that the boxes under neighbouring
@@ -190,7 +190,11 @@ BOUNDS(bounds_avx512, AVX512, __m512i, 32, 2, LOAD512, STORE512, _mm512_set1_epi
        _mm512_subs_epu16, _mm512_adds_epu16, _mm512_or_si512, _mm512_mulhi_epu16)
 #endif
 
-typedef struct {
+typedef struct Look Look;
+typedef uint64_t (*Window)(Look *, const uint8_t *, uint64_t);
+
+struct Look {
+    Window window;
     const uint8_t *image, *kernel;
     ptrdiff_t pitch, run, height, step_y, step_x; /* in bytes, but for the height */
     uint16_t *bounds; /* of the first window */
@@ -201,10 +205,12 @@ typedef struct {
     ptrdiff_t most;
     /* Found: */
     uint64_t best;
-    ptrdiff_t at, evaluated, left;
-} Look;
+    ptrdiff_t at, evaluated, compared; /* windows, and rows of them */
+    int done;
+};
 
-#define CHUNK 32768 /* squares of differences of so many bytes sum to 32 bits */
+#define TOGETHER 4 /* kernel rows are compared before the limit is asked */
+#define CHUNK 32768 /* squares of differences of so many bytes, TOGETHER times, fit 32-bit lanes */
 
 INLINE uint64_t differences(const uint8_t *a, const uint8_t *b, ptrdiff_t n, int squared)
 {
@@ -225,17 +231,111 @@ INLINE uint64_t differences(const uint8_t *a, const uint8_t *b, ptrdiff_t n, int
     return total;
 }
 
-/* The difference of window `at`, or less of it that is more than `limit`; its bound is raised. */
-INLINE uint64_t evaluate(Look *t, ptrdiff_t at, uint64_t limit)
+/* The difference of a window, or as much of it as passes the limit. */
+INLINE uint64_t window_body(Look *t, const uint8_t *window, uint64_t limit)
 {
-    ptrdiff_t row = at / t->cols, col = at % t->cols;
-    const uint8_t *window = t->image + row * t->step_y + col * t->step_x;
-    uint16_t *bound = t->bounds + row * t->bounds_pitch + col;
     uint64_t total = 0;
-    for (ptrdiff_t i = 0; i < t->height && total <= limit; i++) {
-        const uint8_t *a = window + i * t->pitch, *b = t->kernel + i * t->run;
+    ptrdiff_t row = 0;
+    for (; row < t->height && total <= limit; row++) {
+        const uint8_t *a = window + row * t->pitch, *b = t->kernel + row * t->run;
         total += t->squared ? differences(a, b, t->run, 1) : differences(a, b, t->run, 0);
     }
+    t->compared += row;
+    return total;
+}
+
+#if X86_VARIANTS
+/* Zeros, then ones: what of the last vector of a row has not been compared. */
+static const uint8_t MASKS[128] = {
+    [64] = 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+};
+
+/* ADD(sum, a, b) adds the differences of bytes to the lanes of a vector. The last vector of a row
+ * ends with it, so that nothing is read beyond, and is masked to what has not been compared. */
+#define WINDOW(NAME, TARGET, V, BYTES, LOAD, AND, ZERO, ADD, REDUCE)                      \
+    TARGET static uint64_t NAME(Look *t, const uint8_t *window, uint64_t limit)           \
+    {                                                                                     \
+        ptrdiff_t rest = t->run % (BYTES), whole = t->run - rest, end = t->run - (BYTES); \
+        if (end < 0 || t->run > CHUNK)                                                    \
+            return window_body(t, window, limit);                                         \
+        const V mask = LOAD(MASKS + 64 - (BYTES) + rest);                                 \
+        uint64_t total = 0;                                                               \
+        ptrdiff_t row = 0;                                                                \
+        while (row < t->height && total <= limit) {                                       \
+            ptrdiff_t stop = row + TOGETHER < t->height ? row + TOGETHER : t->height;     \
+            V sum = ZERO();                                                               \
+            for (; row < stop; row++) {                                                   \
+                const uint8_t *a = window + row * t->pitch;                               \
+                const uint8_t *b = t->kernel + row * t->run;                              \
+                for (ptrdiff_t i = 0; i < whole; i += (BYTES))                            \
+                    sum = ADD(sum, LOAD(a + i), LOAD(b + i));                             \
+                if (rest)                                                                 \
+                    sum = ADD(sum, AND(LOAD(a + end), mask), AND(LOAD(b + end), mask));   \
+            }                                                                             \
+            total += REDUCE(sum);                                                         \
+        }                                                                                 \
+        t->compared += row;                                                               \
+        return total;                                                                     \
+    }
+
+#define WINDOWS(NAME, TARGET, V, BYTES, LOAD, AND, OR, ZERO, SUBS, SAD, LOW, HIGH, MADD,  \
+                ADD32, ADD64, HALVES, SHIFT, REDUCE)                                      \
+    TARGET static inline V add_sad_##NAME(V sum, V a, V b) { return ADD64(sum, SAD(a, b)); } \
+    TARGET static inline V add_ssd_##NAME(V sum, V a, V b)                                \
+    {                                                                                     \
+        V off = OR(SUBS(a, b), SUBS(b, a)), low = LOW(off, ZERO()), high = HIGH(off, ZERO()); \
+        return ADD32(sum, ADD32(MADD(low, low), MADD(high, high)));                       \
+    }                                                                                     \
+    TARGET static inline uint64_t reduce_sad_##NAME(V sum) { return REDUCE(sum); }        \
+    TARGET static inline uint64_t reduce_ssd_##NAME(V sum) /* of 32 bits each */          \
+    {                                                                                     \
+        return REDUCE(ADD64(AND(sum, HALVES(0xffffffff)), SHIFT(sum, 32)));               \
+    }                                                                                     \
+    WINDOW(sad_##NAME, TARGET, V, BYTES, LOAD, AND, ZERO, add_sad_##NAME, reduce_sad_##NAME) \
+    WINDOW(ssd_##NAME, TARGET, V, BYTES, LOAD, AND, ZERO, add_ssd_##NAME, reduce_ssd_##NAME)
+
+static inline uint64_t reduce128(__m128i v)
+{
+    uint64_t lanes[2];
+    STORE128(lanes, v);
+    return lanes[0] + lanes[1];
+}
+AVX2 static inline uint64_t reduce256(__m256i v)
+{
+    return reduce128(_mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+AVX512 static inline uint64_t reduce512(__m512i v)
+{
+    return (uint64_t)_mm512_reduce_add_epi64(v);
+}
+
+WINDOWS(sse2, , __m128i, 16, LOAD128, _mm_and_si128, _mm_or_si128, _mm_setzero_si128,
+        _mm_subs_epu8, _mm_sad_epu8, _mm_unpacklo_epi8, _mm_unpackhi_epi8, _mm_madd_epi16,
+        _mm_add_epi32, _mm_add_epi64, _mm_set1_epi64x, _mm_srli_epi64, reduce128)
+WINDOWS(avx2, AVX2, __m256i, 32, LOAD256, _mm256_and_si256, _mm256_or_si256,
+        _mm256_setzero_si256, _mm256_subs_epu8, _mm256_sad_epu8, _mm256_unpacklo_epi8,
+        _mm256_unpackhi_epi8, _mm256_madd_epi16, _mm256_add_epi32, _mm256_add_epi64,
+        _mm256_set1_epi64x, _mm256_srli_epi64, reduce256)
+WINDOWS(avx512, AVX512, __m512i, 64, LOAD512, _mm512_and_si512, _mm512_or_si512,
+        _mm512_setzero_si512, _mm512_subs_epu8, _mm512_sad_epu8, _mm512_unpacklo_epi8,
+        _mm512_unpackhi_epi8, _mm512_madd_epi16, _mm512_add_epi32, _mm512_add_epi64,
+        _mm512_set1_epi64, _mm512_srli_epi64, reduce512)
+#endif
+
+static uint64_t window_portable(Look *t, const uint8_t *window, uint64_t limit)
+{
+    return window_body(t, window, limit);
+}
+
+/* The difference of window `at`, or more than `limit`; its bound is raised. */
+static uint64_t evaluate(Look *t, ptrdiff_t at, uint64_t limit)
+{
+    ptrdiff_t row = at / t->cols, col = at % t->cols;
+    uint16_t *bound = t->bounds + row * t->bounds_pitch + col;
+    uint64_t total = t->window(t, t->image + row * t->step_y + col * t->step_x, limit);
     double raised = (double)total * t->scale;
     if (raised > *bound)
         *bound = raised < GONE - 1 ? (uint16_t)raised : GONE - 1;
@@ -250,11 +350,12 @@ static uint16_t reach(const Look *t, uint64_t limit)
     return bound < GONE - 1 ? (uint16_t)bound : GONE - 1;
 }
 
-/* The best window at or below the limit: the one of the least bound sets the limit for the others,
- * unless those are too many. Behind the best one an equal difference does not suffice. */
+/* The best window at or below the limit, or what was found when `most` rows had been compared. The
+ * window of the least bound comes first and sets the limit for the others; behind the best one an
+ * equal difference does not suffice. */
 INLINE void look_body(Look *t)
 {
-    ptrdiff_t first = -1, cells = t->rows * t->cols;
+    ptrdiff_t first = -1;
     uint16_t least = GONE;
     for (ptrdiff_t row = 0; row < t->rows; row++) {
         const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
@@ -271,6 +372,7 @@ INLINE void look_body(Look *t)
     }
     t->best = t->limit;
     t->at = -1;
+    t->done = 1;
     if (first < 0 || least > reach(t, t->limit))
         return;
     uint64_t sum = evaluate(t, first, t->best);
@@ -278,22 +380,6 @@ INLINE void look_body(Look *t)
         t->best = sum;
         t->at = first;
     }
-    ptrdiff_t turn = t->at < 0 ? cells : t->at; /* from here on less is needed */
-    ptrdiff_t limits[2] = {reach(t, t->best), t->best ? reach(t, t->best - 1) : -1};
-    for (ptrdiff_t row = 0; row < t->rows; row++) {
-        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
-        ptrdiff_t split = turn - row * t->cols;
-        split = split < 0 ? 0 : split > t->cols ? t->cols : split;
-        int count = 0;
-        for (ptrdiff_t col = 0; col < split; col++)
-            count += bounds[col] <= limits[0];
-        for (ptrdiff_t col = split; col < t->cols; col++)
-            count += bounds[col] <= limits[1];
-        t->left += count;
-    }
-    if (t->left > t->most)
-        return;
-    t->left = 0;
     for (ptrdiff_t row = 0; row < t->rows; row++)
         for (ptrdiff_t col = 0; col < t->cols; col++) {
             ptrdiff_t at = row * t->cols + col;
@@ -303,6 +389,10 @@ INLINE void look_body(Look *t)
             uint64_t limit = t->best - (uint64_t)behind;
             if (at == first || t->bounds[row * t->bounds_pitch + col] > reach(t, limit))
                 continue;
+            if (t->compared > t->most) {
+                t->done = 0;
+                return;
+            }
             sum = evaluate(t, at, limit);
             if (sum <= limit) {
                 t->best = sum;
@@ -325,15 +415,17 @@ typedef struct {
     void (*boxes)(const Boxes *);
     void (*bounds)(const Bounds *);
     void (*look)(Look *);
+    Window sad, ssd;
 } Variant;
 
 static const Variant VARIANTS[] = {
 #if X86_VARIANTS
-    {"avx512", boxes_avx512, bounds_avx512, look_avx512},
-    {"avx2", boxes_avx2, bounds_avx2, look_avx2},
-    {"sse2", boxes_portable, bounds_sse2, look_portable},
+    {"avx512", boxes_avx512, bounds_avx512, look_avx512, sad_avx512, ssd_avx512},
+    {"avx2", boxes_avx2, bounds_avx2, look_avx2, sad_avx2, ssd_avx2},
+    {"sse2", boxes_portable, bounds_sse2, look_portable, sad_sse2, ssd_sse2},
 #endif
-    {"portable", boxes_portable, bounds_portable, look_portable},
+    {"portable", boxes_portable, bounds_portable, look_portable, window_portable,
+     window_portable},
 };
 
 static const Variant *variant(const char *name)
@@ -500,6 +592,7 @@ static PyObject *look(PyObject *self, PyObject *args)
     const char *wrong =
         chosen ? look_misfit(&t, stride_y, &image, &kernel, &bounds) : NO_VARIANT;
     if (!wrong) {
+        t.window = squared ? chosen->ssd : chosen->sad;
         Py_BEGIN_ALLOW_THREADS
         chosen->look(&t);
         Py_END_ALLOW_THREADS
@@ -510,7 +603,8 @@ static PyObject *look(PyObject *self, PyObject *args)
     if (wrong)
         return PyErr_Format(PyExc_ValueError, "%s", wrong);
     ptrdiff_t row = t.at < 0 ? -1 : t.at / cols, col = t.at < 0 ? -1 : t.at % cols;
-    return Py_BuildValue("Knnnn", (unsigned long long)t.best, row, col, t.evaluated, t.left);
+    return Py_BuildValue("KnnnnN", (unsigned long long)t.best, row, col, t.evaluated, t.compared,
+                         PyBool_FromLong(t.done));
 }
 
 static PyObject *runs_here(PyObject *self, PyObject *name)
