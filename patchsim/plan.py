@@ -211,7 +211,8 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
         alone = chosen.work * parallel
         pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
         cells = max(1, int(rows * cols / pieces))
-        tile = (max(1, min(rows, cells // cols)), min(cols, cells))
+        bands = min(rows, math.ceil(pieces))  # of about one height: a thin last one costs as much
+        tile = -(-rows // bands), min(cols, cells)
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
     while parallel > 1 and held + _working(chosen, (1, 1), parallel) > memory:
         parallel -= 1
@@ -229,9 +230,10 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
 
 
 def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
-    """Bytes of tiles in flight; each also has its scores, in float64 and with their error."""
+    """Bytes of tiles in flight, and of scores, in float64 and with their error, as `walk` keeps."""
     each = engines.load(chosen.engine).working_bytes(chosen.problem, *tile)
-    return at_once * (each + tile[0] * tile[1] * 16)
+    waiting = 2 * at_once if at_once > 1 else 1
+    return at_once * each + waiting * tile[0] * tile[1] * 16
 
 
 def map_bytes(problem: Problem, *, kept: bool) -> int:

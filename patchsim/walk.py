@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
 from patchsim.engines import Bounds
@@ -47,21 +48,46 @@ def run(
 def in_order(
     work: Callable[[_Item], _Done], todo: Iterable[_Item], parallel: int
 ) -> Generator[_Done, None, None]:
-    """What `work` makes of each item, so many at a time."""
+    """What `work` makes of each item, so many at a time.
+
+    The caller's thread takes part: where all but one wait, the system is slow to spread them over
+    the processors. At most twice as many results wait to be asked for.
+    """
     if parallel == 1:
         yield from map(work, todo)
         return
-    with ThreadPoolExecutor(parallel, thread_name_prefix="patchsim") as pool:
-        flying: deque[Future[_Done]] = deque()
+    with ThreadPoolExecutor(parallel - 1, thread_name_prefix="patchsim") as pool:
+        flying: deque[_Flight[_Item, _Done]] = deque()
         try:
             for item in todo:
-                flying.append(pool.submit(work, item))
-                # As many in flight as memory was planned for.
-                if len(flying) == parallel:
-                    yield flying.popleft().result()
+                flying.append(_Flight(item, pool.submit(work, item)))
+                # One more than can run, so that no thread has to wait for this one.
+                if sum(not flight.future.done() for flight in flying) > parallel:
+                    _take_part(work, flying)
+                while flying[0].future.done() or len(flying) == 2 * parallel:
+                    yield flying.popleft().future.result()
+                    if not flying:
+                        break
             while flying:
-                yield flying.popleft().result()
+                if not flying[0].future.done():
+                    _take_part(work, flying)
+                yield flying.popleft().future.result()
         finally:
             # Interrupted, or not read to the end: what has not started must not start.
-            for future in flying:
-                future.cancel()
+            for flight in flying:
+                flight.future.cancel()
+
+
+@dataclass
+class _Flight(Generic[_Item, _Done]):
+    item: _Item
+    future: Future[_Done]
+
+
+def _take_part(work: Callable[[_Item], _Done], flying: Iterable[_Flight[_Item, _Done]]) -> None:
+    """Do here what no thread has begun, if there is any."""
+    for flight in flying:
+        if flight.future.cancel():
+            flight.future = Future()
+            flight.future.set_result(work(flight.item))
+            return

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -85,13 +86,18 @@ class Products:
     """
 
     def __init__(self, kernel: Sequence[Array]) -> None:
-        self._kernel = kernel
+        # Turned by half, so that the transforms' convolution compares it as it was.
+        self._kernel = [_module(plane).flip(plane, (-2, -1)) for plane in kernel]
         # Few sizes occur: the planned one, and those of tiles at the map's edges.
-        self._spectrum = functools.lru_cache(maxsize=8)(self._transformed)
+        self._shared = functools.lru_cache(maxsize=8)(self._transformed)
 
-    def _transformed(self, size: tuple[int, int], dtype: Any) -> list[Array]:
+    def _transformed(self, size: tuple[int, int], dtype: Any) -> _Shared:
         forward, _ = _transforms(self._kernel[0])
-        return [forward(_cast(plane, dtype), size).conj() for plane in self._kernel]
+
+        def transform(number: int) -> Array:
+            return forward(_cast(self._kernel[number], dtype), size)
+
+        return _Shared(transform, len(self._kernel))
 
     def over(self, planes: Iterable[Array]) -> Array:
         """[..., rows, cols] of an image given as its C planes [..., H, W], in their dtype."""
@@ -100,11 +106,32 @@ class Products:
             # One by one: few values at a time stay near to the processor.
             forward, backward = _transforms(plane)
             size = transform_length(plane.shape[-2]), transform_length(plane.shape[-1])
-            product = forward(plane, size) * self._spectrum(size, plane.dtype)[number]
-            total = product if total is None else total + product
+            spectra = self._shared(size, plane.dtype).all()
+            product = _times(forward(plane, size), spectra[number])
+            if total is None:
+                total = product
+            else:
+                total += product
         height, width = self._kernel[0].shape
-        rows, cols = plane.shape[-2] - height + 1, plane.shape[-1] - width + 1
-        return backward(total, size)[..., :rows, :cols]
+        return backward(total, size)[..., height - 1 : plane.shape[-2], width - 1 : plane.shape[-1]]
+
+
+class _Shared:
+    """What `work` makes of the numbers up to a count, once; threads that need it share it."""
+
+    def __init__(self, work: Callable[[int], Array], count: int) -> None:
+        self._work = work
+        self._left = iter(range(count))
+        self._done: list[Future[Array]] = [Future() for _ in range(count)]
+
+    def all(self) -> list[Array]:
+        for number in self._left:
+            try:
+                self._done[number].set_result(self._work(number))
+            except BaseException as error:
+                self._done[number].set_exception(error)  # or others would wait for it
+                raise
+        return [done.result() for done in self._done]
 
 
 def overlap_save(image: Array, kernel: Array) -> Array:
@@ -131,6 +158,11 @@ def overlap_save(image: Array, kernel: Array) -> Array:
 
 def _cast(array: Array, dtype: Any) -> Array:
     return array.astype(dtype) if isinstance(array, np.ndarray) else array.to(dtype)
+
+
+def _times(array: Array, other: Array) -> Array:
+    """The product, in place of the array where no gradient needs that."""
+    return np.multiply(array, other, out=array) if isinstance(array, np.ndarray) else array * other
 
 
 def _transforms(array: Array) -> tuple[Any, Any]:
