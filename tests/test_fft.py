@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import best_matches
 from test_metrics import SPAN, expected, values
 
 from patchsim import InputError, match, metrics, tiles
@@ -185,9 +186,11 @@ def test_matches_are_those_of_the_exact_scores(seed, metric):
         return
     found = match(image, kernel, metric=metric, engine="fft", top=6)
     score = metrics.exact(image, kernel, metric, 255)
-    windows = sorted((-score(y, x), y, x) for y in range(20) for x in range(22))
-    first = found.matches[0]
-    assert (-first.score, first.y, first.x) == windows[0]
+    scores = [[score(y, x) for x in range(22)] for y in range(20)]
+    wanted = best_matches([scores], [(5, 6)], (1, 1), 6, None, 0.3)
+    assert [(m.x, m.y, m.score) for m in found.matches] == [
+        (x, y, score) for x, y, _, _, score, _ in wanted
+    ]
 
 
 @pytest.mark.usefixtures("sums")
