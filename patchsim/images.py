@@ -69,12 +69,15 @@ class Picture:
         Where it came from.
     notices : tuple of str
         What the user should know about how it was read.
+    alpha : uint8 array [H, W], optional
+        Its opacity, if not all of it is opaque.
     """
 
     name: str
     pixels: Pixels
     file: Path | None = None
     notices: tuple[str, ...] = ()
+    alpha: NDArray[np.uint8] | None = None
 
     @property
     def stem(self) -> str:
@@ -234,6 +237,7 @@ def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
     width, height = image.size
     each = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
     each += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
+    each += image.has_transparency_data
     needed = width * (height * each + min(height, _STRIP) * _STRIP_BYTES)
     if memory is not None and needed > memory:
         raise InputError(
@@ -242,16 +246,15 @@ def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
         )
     file_format = image.format
     image.load()
-    pixels, transparent = _pixels(image, label, file_format)
+    pixels, alpha = _pixels(image, label, file_format)
     if inverted:
         pixels = np.iinfo(pixels.dtype).max - pixels
     mirrored, turns = _TURNS.get(_orientation(image), (False, 0))
-    if mirrored:
-        pixels = pixels[:, ::-1]
-    notices = blank.notices
-    if transparent:
-        notices = (*notices, f"{label} has transparent pixels; alpha is ignored")
-    return replace(blank, pixels=np.rot90(pixels, turns), notices=notices)
+
+    def upright(values: NDArray[Any]) -> NDArray[Any]:
+        return np.rot90(values[:, ::-1] if mirrored else values, turns)
+
+    return replace(blank, pixels=upright(pixels), alpha=None if alpha is None else upright(alpha))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -262,8 +265,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pixels, bool]:
-    """[H, W, C] and whether a pixel is not opaque; converted in strips, so that memory holds."""
+def _pixels(
+    image: Image.Image, label: str, file_format: str | None
+) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    """[H, W, C] and the alpha unless all is opaque; converted in strips, so that memory holds."""
     mode = image.mode
     grey = mode in ("1", "L", "LA", "La") and "transparency" not in image.info
     alpha = image.has_transparency_data
@@ -281,7 +286,7 @@ def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pi
     width, height = image.size
     channels = 3 if form in ("RGB", "RGBA") else 1
     pixels = np.empty((height, width, channels), dtype)
-    transparent = False
+    opacity: NDArray[np.uint8] | None = None
     unsigned = mode == "I" and depth.tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 1
     for top in range(0, height, _STRIP):
         strip = image.crop((0, top, width, min(top + _STRIP, height)))
@@ -294,12 +299,15 @@ def _pixels(image: Image.Image, label: str, file_format: str | None) -> tuple[Pi
                 ) from None
         values = np.asarray(strip)
         if form in ("LA", "RGBA"):
-            transparent = transparent or bool((values[..., -1] < 255).any())
+            if opacity is None and (values[..., -1] < 255).any():
+                opacity = np.full((height, width), 255, np.uint8)
+            if opacity is not None:
+                opacity[top : top + _STRIP] = values[..., -1]
             values = values[..., :-1]
         if unsigned and isinstance(image, TiffImagePlugin.TiffImageFile):
             values = values.view(np.uint32)
         pixels[top : top + _STRIP] = values if values.ndim == 3 else values[..., None]
-    return pixels, transparent
+    return pixels, opacity
 
 
 def _checked_array(array: NDArray[Any], name: str) -> Pixels:

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from patchsim import (
     budget,
     devices,
     images,
+    masks,
     metrics,
     outputs,
     peaks,
@@ -23,6 +26,7 @@ from patchsim import (
 )
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
+from patchsim.metrics import Kernel
 from patchsim.observer import Observer
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
@@ -48,6 +52,8 @@ def match(
     top: int | None = None,
     threshold: float | None = None,
     overlap: float = DEFAULT_OVERLAP,
+    mask: Source | None = None,
+    ignore_alpha: bool = False,
     map: bool | PathLike = False,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
@@ -87,6 +93,12 @@ def match(
         The lowest score of a match, -1 to 1.
     overlap : float
         Of two windows with a larger intersection over union the lower one is dropped, 0 to 1.
+    mask : path, PIL image or array [h, w], optional
+        How much each pixel of the kernel counts, in grey: white counts, black does not. With
+        several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
+        mask otherwise.
+    ignore_alpha : bool
+        Count a kernel's transparent pixels like the opaque ones.
     map : bool or path
         Keep the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
@@ -132,21 +144,25 @@ def match(
     options = _Options.checked(
         stride, metric, device, top, threshold, overlap, tolerance, memory, threads, max_pixels
     )
-    pictures = _open(image, _as_list(kernel), options)
-    notices = tuple(dict.fromkeys(text for picture in pictures for text in picture.notices))
+    pictures = _open(image, _as_list(kernel), mask, options)
+    shades = pictures.pop() if mask is not None else None
+    weights = [masks.weights(p, shades, ignore_alpha=ignore_alpha) for p in pictures[1:]]
+    ignored = pictures if ignore_alpha else pictures[:1]
+    notices = _notices(pictures, ignored)
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
-    wanted = outputs.check(pictures, map, heatmap, overlay)
+    wanted = outputs.check(pictures, map, heatmap, overlay, shades)
     unified, low, span = unify.unify(pictures, data_range)
-    for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
-        metrics.check_kernel(kernel_pixels, options.metric, name)
+    kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
+    for one, name in zip(kernels, names[1:], strict=True):
+        metrics.check_kernel(one, options.metric, name)
     del pictures  # the unified pixels replace them
-    plans = _plans(unified, names, span, options, engine, wanted)
+    plans = _plans(unified[0], kernels, names, span, options, engine, wanted)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    fields = _score(plans, unified, wanted.keeps_map, observer)
+    fields = _score(plans, unified[0], kernels, wanted.keeps_map, observer)
     best = peaks.resolve(
         fields, top=options.top, threshold=options.threshold, overlap=options.overlap
     )
@@ -162,7 +178,7 @@ def match(
         stride=options.stride,
         device=plans[0].problem.device,
         kernels=_kernel_reports(plans, fields, names[1:], wanted),
-        matches=tuple(_match(peak, unified[1:], names[1:]) for peak in best),
+        matches=tuple(_match(peak, kernels, names[1:]) for peak in best),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
         notices=notices,
@@ -256,15 +272,18 @@ def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
     return kernels
 
 
-def _open(image: Source, kernels: list[Source], options: _Options) -> list[images.Picture]:
-    """The image, then the kernels."""
-    streams = sum(images.is_stdin(source) for source in (image, *kernels))
+def _open(
+    image: Source, kernels: list[Source], mask: Source | None, options: _Options
+) -> list[images.Picture]:
+    """The image, then the kernels, then the mask if there is one."""
+    sources = [image, *kernels] + ([] if mask is None else [mask])
+    streams = sum(images.is_stdin(source) for source in sources)
     if streams > 1:
         raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
     several = len(kernels) > 1
     names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
     opened: list[images.Picture] = []
-    for name, source in zip(names, (image, *kernels), strict=True):
+    for name, source in zip([*names, "mask"], sources, strict=False):
         # What is already decoded stays.
         left = options.memory - sum(picture.pixels.nbytes for picture in opened)
         opened.append(
@@ -275,17 +294,29 @@ def _open(image: Source, kernels: list[Source], options: _Options) -> list[image
     return opened
 
 
+def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> tuple[str, ...]:
+    """What to know about the pictures, of some of which the alpha is ignored; each thing once."""
+    found = [text for picture in pictures for text in picture.notices]
+    found += [
+        f"{shown(picture.name)} has transparent pixels; alpha is ignored"
+        for picture in ignored
+        if picture.alpha is not None
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def _plans(
-    pixels: list[Pixels],
+    image: Pixels,
+    kernels: list[Kernel],
     names: list[str],
     span: float,
     options: _Options,
     engine: str,
     wanted: Outputs,
 ) -> list[Plan]:
-    image, *kernels = pixels
     problems = []
-    for kernel, name in zip(kernels, names[1:], strict=True):
+    for one, name in zip(kernels, names[1:], strict=True):
+        kernel = one.pixels
         if kernel.shape[0] > image.shape[0] or kernel.shape[1] > image.shape[1]:
             raise InputError(
                 f"kernel {shown(name)} is {kernel.shape[1]}x{kernel.shape[0]} pixels,"
@@ -304,9 +335,11 @@ def _plans(
                 threads=options.threads,
                 tolerance=options.tolerance,
                 map_wanted=wanted.keeps_map,
+                weight=None if one.weights is None else int(one.weights.sum(dtype=np.int64)),
+                heaviest=1 if one.weights is None else int(one.weights.max()),
             )
         )
-    held = sum(array.nbytes for array in pixels)
+    held = image.nbytes + sum(one.nbytes for one in kernels)
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
     held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])
@@ -317,9 +350,12 @@ def _plans(
 
 
 def _score(
-    plans: list[Plan], pixels: list[Pixels], keeps_map: bool, observer: Observer
+    plans: list[Plan],
+    image: Pixels,
+    kernels: list[Kernel],
+    keeps_map: bool,
+    observer: Observer,
 ) -> list[peaks.Windows]:
-    image, *kernels = pixels
     total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
     done = 0
 
@@ -351,6 +387,6 @@ def _kernel_reports(
     )
 
 
-def _match(peak: peaks.Peak, kernels: list[Pixels], names: list[str]) -> Match:
-    height, width, _ = kernels[peak.field].shape
+def _match(peak: peaks.Peak, kernels: list[Kernel], names: list[str]) -> Match:
+    height, width, _ = kernels[peak.field].pixels.shape
     return Match(peak.x, peak.y, width, height, peak.score, names[peak.field])

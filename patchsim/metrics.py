@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Pixels = NDArray[Any]  # [H, W, C] of uint8, uint16, float32 or float64
+Weights = NDArray[np.uint8]  # [h, w], of a kernel's pixels
 Exact = Callable[[int, int], float]
 _Scores = TypeVar("_Scores", float, NDArray[np.float64], "Tensor")
 
@@ -61,7 +62,26 @@ def check_range(data_range: tuple[float, float]) -> float:
     return high - low
 
 
-def check_kernel(kernel: Pixels, metric: str, name: str) -> None:
+@dataclass(frozen=True)
+class Kernel:
+    """What is searched for.
+
+    Attributes
+    ----------
+    pixels : array [h, w, C]
+    weights : uint8 array [h, w], optional
+        How much each pixel counts, 0 not at all; without weights all count the same.
+    """
+
+    pixels: Pixels
+    weights: Weights | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes)
+
+
+def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
     """Refuse a kernel that the metric gives no score.
 
     Raises
@@ -69,8 +89,10 @@ def check_kernel(kernel: Pixels, metric: str, name: str) -> None:
     InputError
         If it is flat and the metric is `zncc`, or all zero and the metric is `ncc`.
     """
-    if metric in ("ncc", "zncc") and _Moments.of(kernel, metric).spread == 0:
+    if metric in ("ncc", "zncc") and _Moments.of(kernel.pixels, metric, kernel.weights).spread == 0:
         what = "flat: each channel has one value" if metric == "zncc" else "zero everywhere"
+        if kernel.weights is not None:
+            what += " where its mask lets it count"
         raise InputError(
             f"kernel {shown(name)} is {what}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
@@ -86,7 +108,7 @@ def similarity(difference_sum: _Scores, taps: int, span: float) -> _Scores:
         Sums over all channels of a window of absolute or squared differences; for integer pixels
         exact integers.
     taps : int
-        Values in a window: height x width x channels.
+        Values in a window, height x width x channels, or the sum of their weights.
     span : float
         The data range R, for `ssd` its square.
     """
@@ -115,20 +137,23 @@ def correlation(
     return np.clip(scores, -1.0, 1.0, out=scores)
 
 
-def exact(pixels: Pixels, kernel: Pixels, metric: str, span: float) -> Exact:
+def exact(
+    pixels: Pixels, kernel: Pixels, metric: str, span: float, weights: Weights | None = None
+) -> Exact:
     """The function (y, x) -> score of the one window whose top-left pixel is there.
 
     Integer pixels are summed in integers, float pixels in float64. This is the value that
-    ranks, ties and thresholds use, whatever engine drew the map.
+    ranks, ties and thresholds use, whatever engine drew the map. With weights every sum and mean
+    in the metrics is a weighted one.
     """
     height, width, _ = kernel.shape
     if metric in ("ncc", "zncc"):
-        reference = _Moments.of(kernel, metric)
+        reference = _Moments.of(kernel, metric, weights)
 
         def correlated(y: int, x: int) -> float:
             window = pixels[y : y + height, x : x + width]
-            found = _Moments.of(window, metric)
-            products = found.products(reference, window, kernel)
+            found = _Moments.of(window, metric, weights)
+            products = found.products(reference, window, kernel, weights)
             score = correlation(_array(products), _array(found.spread), float(reference.spread))
             return float(score)
 
@@ -136,66 +161,82 @@ def exact(pixels: Pixels, kernel: Pixels, metric: str, span: float) -> Exact:
 
     squared = metric == "ssd"
     scale = span * span if squared else span
+    count = weight(kernel.shape, weights)
 
     def score(y: int, x: int) -> float:
         total = 0
-        for window, taps in _chunks(pixels[y : y + height, x : x + width], kernel):
+        for part, window, taps in _chunks(weights, pixels[y : y + height, x : x + width], kernel):
             difference = np.subtract(window, taps, out=window)
             size = np.square if squared else np.abs
-            total += size(difference, out=difference).sum().item()
-        return float(similarity(float(total), kernel.size, scale))
+            total += (part * size(difference, out=difference)).sum().item()
+        return float(similarity(float(total), count, scale))
 
     return score
+
+
+def weight(shape: tuple[int, ...], weights: Weights | None) -> int:
+    """How many values of a window [h, w, C] count, or the sum of their weights."""
+    return math.prod(shape) if weights is None else int(weights.sum(dtype=np.int64)) * shape[2]
 
 
 def _array(value: float) -> NDArray[np.float64]:
     return np.asarray(float(value))
 
 
-def _chunks(*pictures: Pixels) -> Iterator[tuple[Pixels, ...]]:
-    """Some rows at a time, as int64 or float64, so that wide copies take no memory."""
+def _chunks(weights: Weights | None, *pictures: Pixels) -> Iterator[tuple[Any, ...]]:
+    """Weights and pixels of some rows, as int64 or float64, so that wide copies take no memory."""
     wide = np.int64 if pictures[0].dtype.kind == "u" else np.float64
     height, width, channels = pictures[0].shape
     step = max(1, _WIDE_VALUES // (width * channels))
     for top in range(0, height, step):
-        yield tuple(picture[top : top + step].astype(wide) for picture in pictures)
+        rows = slice(top, top + step)
+        part = 1 if weights is None else weights[rows, :, None].astype(wide)
+        yield part, *(picture[rows].astype(wide) for picture in pictures)
 
 
 @dataclass(frozen=True)
 class _Moments:
     """Sums over a picture, in Python's integers (which have no end) or float64.
 
-    Scaled by the number of pixels where integers are less their mean, so that they stay integers.
+    Scaled by the number of pixels, or their weight, where integers are less their mean, so that
+    they stay integers.
     """
 
     means: NDArray[np.float64] | None  # of the channels; for integers None
     sums: list[int]  # of the channels; for floats empty
     spread: float
+    count: int  # of the pixels, or their weight
 
     @classmethod
-    def of(cls, pixels: Pixels, metric: str) -> _Moments:
+    def of(cls, pixels: Pixels, metric: str, weights: Weights | None = None) -> _Moments:
         """What of the picture alone goes into the metric."""
-        count = pixels.shape[0] * pixels.shape[1]
+        count = weight((*pixels.shape[:2], 1), weights)
         if metric == "ncc":
-            return cls(None, [], sum((part * part).sum().item() for (part,) in _chunks(pixels)))
-        sums = [part.sum((0, 1)) for (part,) in _chunks(pixels)]
-        squares = [(part * part).sum((0, 1)) for (part,) in _chunks(pixels)]
+            energy = sum((w * part * part).sum().item() for w, part in _chunks(weights, pixels))
+            return cls(None, [], energy, count)
+        sums = [(w * part).sum((0, 1)) for w, part in _chunks(weights, pixels)]
+        squares = [(w * part * part).sum((0, 1)) for w, part in _chunks(weights, pixels)]
         if pixels.dtype.kind == "u":
             totals = [sum(channel) for channel in zip(*(s.tolist() for s in sums), strict=True)]
             square = sum(int(part.sum()) for part in squares)
-            return cls(None, totals, count * square - sum(total * total for total in totals))
+            spread = count * square - sum(total * total for total in totals)
+            return cls(None, totals, spread, count)
         means = np.sum(sums, axis=0) / count
-        spread = np.sum([((part - means) ** 2).sum((0, 1)) for (part,) in _chunks(pixels)], axis=0)
+        spreads = [(w * (part - means) ** 2).sum((0, 1)) for w, part in _chunks(weights, pixels)]
+        spread = np.sum(spreads, axis=0)
         flat = np.all(spread <= FLAT * np.sum(squares, axis=0))
-        return cls(means, [], 0.0 if flat else float(spread.sum()))
+        return cls(means, [], 0.0 if flat else float(spread.sum()), count)
 
-    def products(self, kernel: _Moments, pixels: Pixels, taps: Pixels) -> float:
+    def products(
+        self, kernel: _Moments, pixels: Pixels, taps: Pixels, weights: Weights | None
+    ) -> float:
         """Sums of products of window and kernel, scaled as `spread` is."""
         if self.means is not None and kernel.means is not None:
-            parts = _chunks(pixels, taps)
-            return float(sum(((a - self.means) * (b - kernel.means)).sum() for a, b in parts))
-        total: float = sum((a * b).sum().item() for a, b in _chunks(pixels, taps))
+            parts = _chunks(weights, pixels, taps)
+            moved = ((w * (a - self.means) * (b - kernel.means)).sum() for w, a, b in parts)
+            return float(sum(moved))
+        total: float = sum((w * a * b).sum().item() for w, a, b in _chunks(weights, pixels, taps))
         if self.sums:
-            count = pixels.shape[0] * pixels.shape[1]
-            total = count * total - sum(a * b for a, b in zip(self.sums, kernel.sums, strict=True))
+            between = sum(a * b for a, b in zip(self.sums, kernel.sums, strict=True))
+            total = self.count * total - between
         return total

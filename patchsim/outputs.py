@@ -85,6 +85,7 @@ def check(
     map: bool | PathLike,
     heatmap: PathLike | None,
     overlay: PathLike | None,
+    mask: Picture | None = None,
 ) -> Outputs:
     """The files that are asked for, for the image and then the kernels.
 
@@ -102,7 +103,8 @@ def check(
     maps = _per_kernel(map_path, "map", stems)
     heatmaps = _per_kernel(heatmap_path, "heatmap", stems)
     pngs = [*heatmaps, *([] if drawn is None else [drawn])]
-    inputs = [picture.file for picture in pictures if picture.file]
+    read = pictures if mask is None else [*pictures, mask]
+    inputs = [picture.file for picture in read if picture.file]
     for path in maps:
         files.check_target(path, ".npy", inputs)
     for path in pngs:

@@ -8,7 +8,7 @@ from functools import cache, partial
 
 from patchsim import candidates, engines, metrics, peaks, tiles, uniform, walk
 from patchsim.engines import Bounds, Score
-from patchsim.metrics import Pixels
+from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
@@ -16,14 +16,15 @@ _ABOUT = 1.01  # estimates that are equal but for this are equal
 
 
 def windows(
-    plan: Plan, image: Pixels, kernel: Pixels, *, keeps_map: bool, advance: Callable[[Tile], None]
+    plan: Plan, image: Pixels, kernel: Kernel, *, keeps_map: bool, advance: Callable[[Tile], None]
 ) -> peaks.Windows:
     """What `peaks.resolve` asks of a kernel.
 
     Parameters
     ----------
     plan : Plan
-    image, kernel : array [H, W, C], [h, w, C]
+    image : array [H, W, C]
+    kernel : Kernel
     keeps_map : bool
         Keep the scores of all windows.
     advance : Tile -> None
@@ -35,12 +36,12 @@ def windows(
 
 
 def _field(
-    plan: Plan, image: Pixels, kernel: Pixels, keeps_map: bool, advance: Callable[[Tile], None]
+    plan: Plan, image: Pixels, kernel: Kernel, keeps_map: bool, advance: Callable[[Tile], None]
 ) -> peaks.Field:
     """The scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(image, kernel, problem.metric, problem.span)
+    exact = metrics.exact(image, kernel.pixels, problem.metric, problem.span, kernel.weights)
     block = (
         partial(_block, plan.direct, image, cache(partial(_prepared, plan.direct, kernel)))
         if plan.direct
@@ -63,8 +64,9 @@ def _field(
     return field
 
 
-def _prepared(direct: Plan, kernel: Pixels) -> Score:
-    return engines.load(direct.engine).prepare(kernel, direct.problem)
+def _prepared(direct: Plan, kernel: Kernel) -> Score:
+    engine = engines.load(direct.engine)
+    return engine.prepare(kernel.pixels, direct.problem, kernel.weights)
 
 
 def _block(direct: Plan, image: Pixels, prepared: Callable[[], Score], tile: Tile) -> Bounds:
@@ -72,7 +74,7 @@ def _block(direct: Plan, image: Pixels, prepared: Callable[[], Score], tile: Til
 
 
 def _exactly(
-    direct: Plan, image: Pixels, kernel: Pixels, blocks: Iterable[Tile]
+    direct: Plan, image: Pixels, kernel: Kernel, blocks: Iterable[Tile]
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """The exact scores of some blocks, and of others where that is quicker."""
     todo = list(blocks)
@@ -94,7 +96,7 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
 
 
 def _candidates(
-    plan: Plan, image: Pixels, kernel: Pixels, advance: Callable[[Tile], None]
+    plan: Plan, image: Pixels, kernel: Kernel, advance: Callable[[Tile], None]
 ) -> candidates.Candidates:
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
     problem = plan.problem

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
 from patchsim.engines import Bounds
-from patchsim.metrics import Pixels
+from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
@@ -19,14 +19,15 @@ _Done = TypeVar("_Done")
 
 
 def run(
-    plan: Plan, image: Pixels, kernel: Pixels, todo: Iterable[Tile] | None = None
+    plan: Plan, image: Pixels, kernel: Kernel, todo: Iterable[Tile] | None = None
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
     Parameters
     ----------
     plan : Plan
-    image, kernel : array [H, W, C], [h, w, C]
+    image : array [H, W, C]
+    kernel : Kernel
     todo : iterable of Tile, optional
         These instead, none larger than the plan's.
 
@@ -35,7 +36,7 @@ def run(
     (Tile, Bounds)
     """
     problem = plan.problem
-    score = engines.load(plan.engine).prepare(kernel, problem)
+    score = engines.load(plan.engine).prepare(kernel.pixels, problem, kernel.weights)
 
     def work(tile: Tile) -> Bounds:
         return score(image[tile.source(problem.kernel[:2], problem.stride)])

@@ -41,8 +41,32 @@ def score_map(metric, image, kernel, stride=(1, 1), span=1.0):
     return result
 
 
+def weighted_map(metric, image, kernel, weights, stride=(1, 1), span=1.0):
+    """With weights [h][w], whole numbers: each value counts that often."""
+    height, width, channels = len(kernel), len(kernel[0]), len(kernel[0][0])
+    places = [
+        (y, x, c)
+        for c in range(channels)
+        for y in range(height)
+        for x in range(width)
+        for _ in range(weights[y][x])
+    ]
+    taps = [kernel[y][x][c] for y, x, c in places]
+    result = []
+    for top in range(0, len(image) - height + 1, stride[0]):
+        line = []
+        for left in range(0, len(image[0]) - width + 1, stride[1]):
+            window = [image[top + y][left + x][c] for y, x, c in places]
+            line.append(score(metric, window, taps, channels, span))
+        result.append(line)
+    return result
+
+
 def score(metric, window, taps, channels, span):
     """Of one window; values in the order of the channels."""
+    if metric == "sad":
+        total = sum(abs(a - b) for a, b in zip(window, taps, strict=True))
+        return 1 - total / (len(taps) * span)
     if metric == "ssd":
         return 1 - sum((a - b) ** 2 for a, b in zip(window, taps, strict=True)) / (
             len(taps) * span**2

@@ -218,9 +218,10 @@ def test_alpha_notice_is_one_line_and_quiet_silences_it(run, astronaut):
     picture = Image.fromarray(astronaut[100:131, 200:241])
     picture.putalpha(128)
     picture.save("clear.png")
-    _, _, err = run("match", "big.png", "clear.png", "--no-heatmap")
-    assert err == "patchsim: clear.png has transparent pixels; alpha is ignored\n"
-    assert run("match", "big.png", "clear.png", "--no-heatmap", "-q")[2] == ""
+    for files in (["clear.png"] * 2, ["big.png", "clear.png", "--ignore-alpha"]):
+        _, _, err = run("match", *files, "--no-heatmap")
+        assert err == "patchsim: clear.png has transparent pixels; alpha is ignored\n"
+        assert run("match", *files, "--no-heatmap", "-q")[2] == ""
 
 
 @pytest.mark.usefixtures("pictures")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from helpers import load
-from PIL import Image
+from PIL import ExifTags, Image
 
 from patchsim import InputError
 from patchsim.images import open_picture
@@ -159,22 +159,31 @@ def test_orientation_is_applied(orientation, suffix, color, save):
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_alpha_is_ignored_with_a_notice_where_it_shows(mode, color, save):
+def test_alpha_stands_beside_the_pixels_where_it_shows(mode, color, save):
     image = Image.fromarray(color).convert(mode)
-    assert opened(save("opaque.png", image)).notices == ()
+    assert opened(save("opaque.png", image)).alpha is None
     alpha = Image.new("L", image.size, 255)
     alpha.putpixel((3, 4), 254)
     image.putalpha(alpha)
-    path = save("a.png", image)
-    picture = opened(path)
-    assert picture.notices == (f"{path} has transparent pixels; alpha is ignored",)
+    picture = opened(save("a.png", image))
+    np.testing.assert_array_equal(picture.alpha, np.asarray(alpha))
     plain = np.asarray(Image.fromarray(color).convert("L" if mode == "LA" else "RGB"))
     np.testing.assert_array_equal(picture.pixels.squeeze(), plain)
 
 
 def test_a_transparent_palette_entry_is_alpha_too(color, save):
-    path = save("a.png", Image.fromarray(color).quantize(16), transparency=3)
-    assert opened(path).notices == (f"{path} has transparent pixels; alpha is ignored",)
+    picture = Image.fromarray(color).quantize(16)
+    alpha = opened(save("a.png", picture, transparency=3)).alpha
+    np.testing.assert_array_equal(alpha, np.where(np.asarray(picture) == 3, 0, 255))
+
+
+def test_alpha_is_turned_as_the_pixels_are(color, save):
+    alpha = np.arange(color.shape[0] * color.shape[1], dtype=np.uint8).reshape(color.shape[:2])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture = opened(save("a.png", np.dstack([color, alpha]), exif=exif))
+    np.testing.assert_array_equal(picture.alpha, np.rot90(alpha, -1))
+    np.testing.assert_array_equal(picture.pixels, np.rot90(color, -1))
 
 
 def png16(path, channels):

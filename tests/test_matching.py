@@ -46,7 +46,7 @@ class Rough:
     def working_bytes(self, problem, rows, cols):
         return rows * cols * problem.taps * 16
 
-    def prepare(self, kernel, problem):
+    def prepare(self, kernel, problem, _weights):
         def score(pixels):
             self.threads.add(threading.current_thread().name)
             patches = np.lib.stride_tricks.sliding_window_view(pixels, kernel.shape)[:, :, 0]

@@ -67,6 +67,19 @@ def command(
             " faster; matches are exact. By default 0.02, with --map 0.",
         ),
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="How much each pixel of the kernel counts: white does, black does not, grey"
+            " weighs. By default the kernel's alpha channel says so.",
+            show_default=False,
+        ),
+    ] = None,
+    ignore_alpha: Annotated[
+        bool,
+        typer.Option("--ignore-alpha", help="Count a kernel's transparent pixels like the others."),
+    ] = False,
     data_range: Annotated[
         str | None,
         typer.Option(
@@ -197,6 +210,8 @@ def command(
                 top=top,
                 threshold=threshold,
                 overlap=overlap,
+                mask=mask,
+                ignore_alpha=ignore_alpha,
                 map=False if map is None else map,
                 heatmap=where,
                 overlay=overlay,

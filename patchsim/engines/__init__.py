@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from patchsim import tiles
 from patchsim.errors import InputError
-from patchsim.metrics import Pixels
+from patchsim.metrics import Kernel, Pixels, Weights
 from patchsim.tiles import Tile
 
 NAMES = ("pruned", "simd", "fft", "unfold")
@@ -53,6 +53,8 @@ class Problem:
     tolerance: float = 0.0  # the largest error that scores may have beside their rounding
     exact: bool = False  # every score as `metrics.exact` gives it
     map_wanted: bool = True  # the scores of all windows, not the best ones alone
+    weight: int | None = None  # the sum of the kernel's weights, if it has any
+    heaviest: int = 1  # the largest of them
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -62,6 +64,11 @@ class Problem:
     def taps(self) -> int:
         height, width, channels = self.kernel
         return height * width * channels
+
+    @property
+    def total_weight(self) -> int:
+        """How many values of a window count, or the sum of their weights."""
+        return self.taps if self.weight is None else self.weight * self.kernel[2]
 
     @property
     def differences(self) -> int:
@@ -125,7 +132,7 @@ class Engine(Protocol):
         The tile's pixels, which lie in the image, and the returned map do not count.
         """
 
-    def prepare(self, kernel: Pixels, problem: Problem) -> Score:
+    def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
         """Do what is done once for the kernel; the result scores any tile's pixels [h, w, C].
 
         An engine that draws no map has `search` instead.
@@ -183,7 +190,7 @@ def searches(name: str) -> bool:
     return hasattr(load(name), "search")
 
 
-def search(name: str, image: Pixels, kernel: Pixels, problem: Problem) -> Search:
+def search(name: str, image: Pixels, kernel: Kernel, problem: Problem) -> Search:
     """What such an engine finds."""
     engine: Any = load(name)
-    return cast(Search, engine.search(image, kernel, problem))
+    return cast(Search, engine.search(image, kernel.pixels, problem))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import devices, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score, lowrank
+from patchsim.engines import Bounds, Problem, Score, lowrank, weighted
 from patchsim.engines.correlation import (
     DOUBLE,
     ROUNDING,
@@ -36,7 +36,7 @@ from patchsim.engines.correlation import (
     transform_length,
     uniform_windows,
 )
-from patchsim.metrics import FLAT, INTEGER_RANGE, Pixels
+from patchsim.metrics import FLAT, INTEGER_RANGE, Pixels, Weights
 
 OWN_THREADS = False
 
@@ -98,6 +98,10 @@ def seconds(problem: Problem) -> float:
     values = math.prod(_tile_extent(problem))
     transforms = tile_count * values * math.log2(values) * _TRANSFORM_SECONDS
     transforms *= _planes_transformed(problem) + 1
+    if problem.weight is not None and problem.metric != "sad":
+        # In float64, and the window's sums by transforms, too.
+        more = 4 if problem.metric != "zncc" else 4 + 2 * problem.kernel[2]
+        transforms *= 2 * (1 + more / (_planes_transformed(problem) + 1))
     sums = math.prod(problem.image) * _SUM_SECONDS * (2 if problem.metric == "zncc" else 1)
     return (transforms + sums) / problem.threads
 
@@ -124,6 +128,11 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         taps = problem.kernel[0] * problem.kernel[1]
         factors = (taps + transformed) * planes * 4 + taps * channels * 16
         return pixels * (8 * channels + 8) + factors + transformed * 20 + rows * cols * 32
+    if problem.weight is not None:
+        # In 8 bytes: the pixels, their planes and squares; spectra of the kernel's planes and its
+        # weights, of the pixels, and sums; windows.
+        windows = rows * cols * (channels + 10)
+        return 8 * (pixels * (3 * channels + 3) + transformed * (planes + 5) + windows)
     # In 8 bytes: the pixels in planes; spectra of the kernel in both precisions; of the pixels, and
     # the sums; windows.
     values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
@@ -133,9 +142,11 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     return int(8 * values)
 
 
-def prepare(kernel: Pixels, problem: Problem) -> Score:
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     if problem.metric == "sad":
-        return lowrank.prepare(kernel, problem)
+        return lowrank.prepare(kernel, problem, weights)
+    if weights is not None:
+        return weighted.prepare(kernel, problem, weights)
     reference = _Kernel(kernel, problem)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
     if problem.metric == "zncc" and not reference.integers:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Score
 from patchsim.engines.correlation import ROUNDING, SINGLE, Products, host, placed
-from patchsim.metrics import Pixels
+from patchsim.metrics import Pixels, Weights
 
 _VALUES = 256
 _ROUNDS = 30
@@ -103,7 +103,7 @@ def products_needed(problem: Problem) -> int | None:
     return next((n for n, most in enumerate(LARGEST_ERRORS, 1) if most <= error), None)
 
 
-def prepare(kernel: Pixels, problem: Problem) -> Score:
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     """The engine `fft`'s for `sad`."""
     count = products_needed(problem)
     assert count is not None, "refuse says so"
@@ -111,16 +111,17 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
     image_terms = terms.image.astype(np.float32)
     energy = (image_terms.astype(np.float64) ** 2).sum(0)
     taps = kernel.transpose(2, 0, 1)  # [C, h, w]
+    counts = np.float64(1.0) if weights is None else weights.astype(np.float64)
     factors = [
-        placed(term[channel].astype(np.float32), problem.device)
+        placed((counts * term[channel]).astype(np.float32), problem.device)
         for channel in taps
         for term in terms.kernel
     ]
-    norm = math.sqrt((terms.kernel**2).sum(0)[taps].sum())
-    offset = terms.offset[taps].sum()
-    certified = terms.residual[taps].sum()
+    norm = math.sqrt((counts**2 * (terms.kernel**2).sum(0)[taps]).sum())
+    offset = (counts * terms.offset[taps]).sum()
+    certified = (counts * terms.residual[taps]).sum()
     products = Products(factors)
-    total = problem.taps * problem.span
+    total = problem.total_weight * problem.span
 
     def score(pixels: Pixels) -> Bounds:
         # In the type of an index, which `take` would make of them for each term.
@@ -132,7 +133,7 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
             for term in image_terms
         )
         sums = host(products.over(planes))[:: problem.stride[0], :: problem.stride[1]]
-        scores = metrics.similarity(sums + offset, problem.taps, problem.span)
+        scores = metrics.similarity(sums + offset, problem.total_weight, problem.span)
         off = certified + ROUNDING[SINGLE] * norm * math.sqrt(
             energy @ np.bincount(channels.reshape(-1), minlength=_VALUES)
         )

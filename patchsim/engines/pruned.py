@@ -53,6 +53,8 @@ def refuse(problem: Problem) -> str | None:
         return "it draws no map; use --no-heatmap without --map"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
+    if problem.weight is not None:
+        return "it takes no mask"
     if problem.device != "cpu":
         return "it runs on the cpu"
     if problem.dtype != "uint8":

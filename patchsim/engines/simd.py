@@ -11,7 +11,7 @@ import numpy as np
 from patchsim import metrics, tiles
 from patchsim.engines import Bounds, Problem, Score
 from patchsim.errors import InputError
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
 OWN_THREADS = False
 
@@ -53,6 +53,8 @@ _GROUPS = {"avx512": 4, "avx2": 4, "sse2": 8, "neon": 4, "portable": 1}
 def refuse(problem: Problem) -> str | None:
     if problem.metric != "sad":
         return f"it computes sad, not {problem.metric}"
+    if problem.heaviest > 1:
+        return "it takes masks without shades"
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
     if problem.device != "cpu":
@@ -102,13 +104,17 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         form, (*tile, problem.kernel[2]), problem.kernel, problem.stride
     )
     # The planes that the extension makes, the kernel; sums and scores.
-    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
+    mask = 0 if problem.weight is None else problem.taps
+    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + mask + rows * cols * 24
 
 
-def prepare(kernel: Pixels, problem: Problem) -> Score:
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     extension = _extension()
     assert extension is not None, "refuse says so"
     taps = np.ascontiguousarray(kernel)
+    mask = None
+    if weights is not None:
+        mask = np.repeat(weights[..., None] * np.uint8(255), kernel.shape[2], axis=2)
     chosen = variant()
     stride_y, stride_x = problem.stride
     # u is half a unit in the last place; n roundings one after another are off by at most
@@ -122,8 +128,8 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
 
     def score(pixels: Pixels) -> Bounds:
         sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
-        extension.sums(pixels, taps, None, sums, stride_y, stride_x, chosen)
-        scores = metrics.similarity(sums, problem.taps, problem.span)
+        extension.sums(pixels, taps, mask, sums, stride_y, stride_x, chosen)
+        scores = metrics.similarity(sums, problem.total_weight, problem.span)
         if problem.dtype != "float32":
             return Bounds(scores)
         # And 2 u of float64 for the subtraction from 1.

@@ -18,7 +18,7 @@ import numpy as np
 
 from patchsim import devices, metrics, tiles
 from patchsim.engines import Bounds, Problem, Score
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     return pixels * 2 * size + problem.taps * size + block + rows * cols * 40
 
 
-def prepare(kernel: Pixels, problem: Problem) -> Score:
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     import torch
 
     device = torch.device(problem.device)
@@ -94,17 +94,19 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
         return on_device.double() if planes.dtype.kind == "f" else on_device
 
     reference = tensor(kernel)
+    counts = None if weights is None else torch.from_numpy(weights).to(device)
     # u is half a unit in the last place; n additions in any order are off by at most n u, relative
     # to the sum (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2).
-    # Twice, since `metrics.exact` rounds as well. A sum of 0 is exact.
-    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    # Twice, since `metrics.exact` rounds as well. A sum of 0 is exact. One more for a weight.
+    rounding = 2.0 * (problem.taps + 4) * 2.0**-53
     integers = kernel.dtype.kind == "u"
 
     def score(pixels: Pixels) -> Bounds:
         with devices.one_torch_thread(), torch.inference_mode():
-            sums = difference_sums(tensor(pixels)[None], reference, problem.stride, block)[0]
+            image = tensor(pixels)[None]
+            sums = difference_sums(image, reference, problem.stride, block, counts)[0]
             found = sums.cpu().numpy().astype(np.float64)
-        scores = metrics.similarity(found, problem.taps, problem.span)
+        scores = metrics.similarity(found, problem.total_weight, problem.span)
         if integers:
             return Bounds(scores)
         # And 2 u for the subtraction from 1.
@@ -113,7 +115,13 @@ def prepare(kernel: Pixels, problem: Problem) -> Score:
     return score
 
 
-def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int) -> Tensor:
+def difference_sums(
+    image: Tensor,
+    kernel: Tensor,
+    stride: tuple[int, int],
+    scratch: int,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Sums of absolute differences between the kernel and every patch.
 
     Parameters
@@ -124,6 +132,8 @@ def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scra
     stride : (y, x)
     scratch : int
         Bytes that the patches of a block may take; one kernel row of one window is the least.
+    weights : Tensor [h, w], optional
+        uint8, how often each pixel counts.
 
     Returns
     -------
@@ -133,26 +143,33 @@ def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scra
     """
     import torch
 
-    work = _work_dtype(image.dtype, kernel)
+    heaviest = 1 if weights is None else int(weights.max())
+    work = _work_dtype(image.dtype, kernel, heaviest)
     taps = kernel.to(work)
+    counts = None if weights is None else weights.to(work)
     rows, cols = tiles.map_shape(sides(image), sides(kernel), stride)
     wide = wide_dtype(image.device) if image.is_floating_point() else torch.int64
     total = torch.zeros((len(image), rows, cols), dtype=wide, device=image.device)
     buffer = _Buffer(work, image.device)
-    for block, patches in _blocks(image, taps, stride, scratch):
+    for block, patches in _blocks(image, taps, stride, scratch, heaviest):
         # [B, C, rows, cols, h, w] -> the longer of map row and kernel row goes last: it is the
         # inner loop.
         reference = taps[:, block.kernel_rows]
+        factor = None if counts is None else counts[block.kernel_rows]
         if patches.shape[3] >= patches.shape[5]:
             patches = patches.permute(0, 1, 4, 5, 2, 3)
             reference = reference[None, ..., None, None]
+            factor = None if factor is None else factor[..., None, None]
             over = (1, 2, 3)
         else:
             patches = patches.permute(0, 2, 3, 1, 4, 5)
             reference = reference[None, None, None]
-            over = (3, 4, 5)
+            over = (3, 4, 5)  # rows and columns of the kernel are last, as in the weights
         difference = torch.sub(patches, reference, out=buffer.shaped(patches.shape))
-        total[block.cells] += difference.abs_().sum(over).to(total.dtype)
+        difference.abs_()
+        if factor is not None:
+            difference *= factor
+        total[block.cells] += difference.sum(over).to(total.dtype)
     return total
 
 
@@ -207,7 +224,7 @@ class _Block:
 
 
 def _blocks(
-    image: Tensor, taps: Tensor, stride: tuple[int, int], scratch: int
+    image: Tensor, taps: Tensor, stride: tuple[int, int], scratch: int, heaviest: int = 1
 ) -> Iterator[tuple[_Block, Tensor]]:
     """Blocks and their patches [B, C, rows, cols, h, w], a view, in the dtype of `taps`."""
     import torch
@@ -219,7 +236,7 @@ def _blocks(
     room = max(1, scratch // taps.itemsize // (channels * width))
     step_cols = min(cols, room)
     room //= step_cols
-    step_kernel = min(height, max(1, room), _exact_kernel_rows(image.dtype, taps))
+    step_kernel = min(height, max(1, room), _exact_kernel_rows(image.dtype, taps, heaviest))
     room //= step_kernel
     step_rows = min(rows, max(1, room))
     room //= step_rows
@@ -274,30 +291,32 @@ def sides(tensor: Tensor) -> tuple[int, int]:
 def _work_size(problem: Problem) -> int:
     """Bytes of a value in the type that differences are summed in; floats are made float64."""
     if problem.dtype in INTEGER_RANGE:
-        return _integer_work_size(problem.dtype, problem.kernel[1] * problem.kernel[2])
+        row_weight = problem.kernel[1] * problem.kernel[2] * problem.heaviest
+        return _integer_work_size(problem.dtype, row_weight)
     return 8
 
 
-def _integer_work_size(dtype: str, row_taps: int) -> int:
+def _integer_work_size(dtype: str, row_weight: int) -> int:
     # float32 is exact for integers up to 2**24: enough for a kernel row, or else float64.
-    return 4 if row_taps * INTEGER_RANGE[dtype] <= 2**24 else 8
+    return 4 if row_weight * INTEGER_RANGE[dtype] <= 2**24 else 8
 
 
-def _work_dtype(dtype: torch.dtype, kernel: Tensor) -> torch.dtype:
+def _work_dtype(dtype: torch.dtype, kernel: Tensor, heaviest: int = 1) -> torch.dtype:
     import torch
 
     if dtype.is_floating_point:
         return torch.promote_types(dtype, torch.float32)
-    size = _integer_work_size(str(dtype).removeprefix("torch."), len(kernel) * kernel.shape[-1])
+    row_weight = len(kernel) * kernel.shape[-1] * heaviest
+    size = _integer_work_size(str(dtype).removeprefix("torch."), row_weight)
     return torch.float32 if size == 4 else torch.float64
 
 
-def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor) -> int:
+def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor, heaviest: int) -> int:
     """Kernel rows whose differences can be summed without rounding, or all of them."""
     rows = taps.shape[1]
     if dtype.is_floating_point or taps.itemsize == 8:
         return rows
-    peak = INTEGER_RANGE[str(dtype).removeprefix("torch.")]
+    peak = INTEGER_RANGE[str(dtype).removeprefix("torch.")] * heaviest
     return min(rows, 2**24 // (peak * len(taps) * taps.shape[2]))
 
 
