@@ -157,18 +157,20 @@ class Candidates:
         rest = [block for number, block in enumerate(others) if number % step]
         if len(undecided) <= (1 - share) * len(sample):
             rest = self._each(look, rest)
-        return left + undecided + rest
+        return sorted(left + undecided + rest, key=lambda block: -self._highest[block])
 
     def _each(self, look: Callable[[int], bool], blocks: list[int]) -> list[int]:
         """Those that a look does not decide."""
         # The first sets the limit for the others.
-        parts = [blocks[:1]] + [blocks[i : i + _AT_ONCE] for i in range(1, len(blocks), _AT_ONCE)]
+        each = min(_AT_ONCE, -(-(len(blocks) - 1) // self._threads))
+        parts = [blocks[:1]] + [blocks[i : i + each] for i in range(1, len(blocks), max(1, each))]
 
         def undecided(part: list[int]) -> list[int]:
             return [block for block in part if not look(block)]
 
         left = undecided(parts[0])
-        with closing(walk.in_order(undecided, parts[1:], self._threads)) as found:
+        parallel = min(self._threads, max(1, len(parts) - 1))
+        with closing(walk.in_order(undecided, parts[1:], parallel)) as found:
             for part in found:
                 left += part
         return left

@@ -168,8 +168,8 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
     chosen = min(able, key=lambda c: c.seconds)
     rows, cols = problem.map_shape
     block = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
-    # Whole blocks, as many as suit the engine, or fewer.
-    down, across = engines.load(chosen.engine).best_tile(chosen.problem) or (4 * block[0], cols)
+    # Whole blocks, as many as suit the engine or one thread's work, or fewer.
+    down, across = engines.load(chosen.engine).best_tile(chosen.problem) or _shares(chosen)
     while True:
         tile = _whole_blocks(down, rows), _whole_blocks(across, cols)
         for parallel in range(problem.threads, 0, -1):
@@ -181,8 +181,22 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
         down, across = down // 2, across // 2
 
 
+def _shares(chosen: Candidate) -> tuple[int, int]:
+    """Rows for each thread, of as many columns as take little time."""
+    rows, cols = chosen.problem.map_shape
+    down = min(4 * peaks.BLOCK, -(-rows // chosen.problem.threads))
+    alone = chosen.work * chosen.problem.threads * min(1, _up(down) / rows)
+    across = int(cols * min(1, _TILE_SECONDS / alone)) if alone > 0 else cols
+    return _up(down), across
+
+
+def _up(cells: int) -> int:
+    return -(-cells // peaks.BLOCK) * peaks.BLOCK
+
+
 def _whole_blocks(cells: int, most: int) -> int:
-    return most if cells >= most else max(1, cells // peaks.BLOCK) * peaks.BLOCK
+    whole = max(1, cells // peaks.BLOCK) * peaks.BLOCK
+    return most if cells >= most else min(most, whole)
 
 
 def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
@@ -211,7 +225,9 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
         alone = chosen.work * parallel
         pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
         cells = max(1, int(rows * cols / pieces))
-        bands = min(rows, math.ceil(pieces))  # of about one height: a thin last one costs as much
+        if pieces > 1:  # as many for each thread, of about one height
+            pieces = math.ceil(pieces / parallel) * parallel
+        bands = min(rows, math.ceil(pieces))
         tile = -(-rows // bands), min(cols, cells)
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
     while parallel > 1 and held + _working(chosen, (1, 1), parallel) > memory:

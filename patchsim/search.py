@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import cache, partial
@@ -12,7 +13,7 @@ from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
-_ABOUT = 1.01  # estimates that are equal but for this are equal
+_WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one call for many
 
 
 def windows(
@@ -85,11 +86,13 @@ def _exactly(
 def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
     """Instead of blocks side by side one for all, and instead of many in a tile the tile."""
     seconds = cache(direct.seconds_of)
+    inside = defaultdict(list)
+    for block in blocks:  # each lies in one tile, which has whole ones
+        inside[block.top // direct.tile[0], block.left // direct.tile[1]].append(block)
     for tile in tiles.split(direct.problem.map_shape, direct.tile):
-        inside = [block for block in blocks if tile.covers(block)]
-        runs = tiles.side_by_side(inside)
+        runs = tiles.side_by_side(inside[tile.top // direct.tile[0], tile.left // direct.tile[1]])
         singly = sum(seconds(run.rows, run.cols) for run in runs)
-        if runs and seconds(tile.rows, tile.cols) <= singly * _ABOUT:
+        if runs and seconds(tile.rows, tile.cols) <= singly * _WORTH_A_TILE:
             yield tile
         else:
             yield from runs

@@ -22,14 +22,6 @@ class Tile:
     def cells(self) -> int:
         return self.rows * self.cols
 
-    def covers(self, other: Tile) -> bool:
-        return (
-            self.top <= other.top
-            and self.left <= other.left
-            and other.top + other.rows <= self.top + self.rows
-            and other.left + other.cols <= self.left + self.cols
-        )
-
     @property
     def index(self) -> tuple[slice, slice]:
         """Where the tile lies in a [rows, cols] map."""

@@ -51,8 +51,9 @@ def in_order(
 ) -> Generator[_Done, None, None]:
     """What `work` makes of each item, so many at a time.
 
-    The caller's thread takes part: where all but one wait, the system is slow to spread them over
-    the processors. At most twice as many results wait to be asked for.
+    The caller's thread takes part: if it only waited, Linux would often wake the others on the
+    processor that it leaves, and two tiles of some milliseconds would run one after the other. At
+    most twice as many items are begun and not yet asked for.
     """
     if parallel == 1:
         yield from map(work, todo)
@@ -62,16 +63,14 @@ def in_order(
         try:
             for item in todo:
                 flying.append(_Flight(item, pool.submit(work, item)))
-                # One more than can run, so that no thread has to wait for this one.
-                if sum(not flight.future.done() for flight in flying) > parallel:
-                    _take_part(work, flying)
-                while flying[0].future.done() or len(flying) == 2 * parallel:
+                full = len(flying) == 2 * parallel
+                while full and not flying[0].future.done() and _take_part(work, flying):
+                    pass
+                while flying and (flying[0].future.done() or len(flying) == 2 * parallel):
                     yield flying.popleft().future.result()
-                    if not flying:
-                        break
             while flying:
-                if not flying[0].future.done():
-                    _take_part(work, flying)
+                while not flying[0].future.done() and _take_part(work, flying):
+                    pass
                 yield flying.popleft().future.result()
         finally:
             # Interrupted, or not read to the end: what has not started must not start.
@@ -85,10 +84,11 @@ class _Flight(Generic[_Item, _Done]):
     future: Future[_Done]
 
 
-def _take_part(work: Callable[[_Item], _Done], flying: Iterable[_Flight[_Item, _Done]]) -> None:
-    """Do here what no thread has begun, if there is any."""
+def _take_part(work: Callable[[_Item], _Done], flying: Iterable[_Flight[_Item, _Done]]) -> bool:
+    """Do here what no thread has begun; False if there is nothing."""
     for flight in flying:
         if flight.future.cancel():
             flight.future = Future()
             flight.future.set_result(work(flight.item))
-            return
+            return True
+    return False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -329,3 +332,30 @@ def test_a_kernel_taller_than_a_column_of_32_bits_holds(rng):
     for metric in CORRELATED:
         best = match(image, kernel, metric=metric).best
         assert (best.x, best.y, best.score) == (0, 100, 1.0)
+
+
+def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
+    made, lock = [], threading.Lock()
+
+    def work(number):
+        with lock:
+            made.append(number)
+        time.sleep(0.002)
+        return number * number
+
+    shared = correlation._Shared(work, 20)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: shared.all(), range(8)))
+    assert found == [[n * n for n in range(20)]] * 8
+    assert sorted(made) == list(range(20))
+
+    def fails(number):
+        time.sleep(0.002)
+        if number == 3:
+            raise MemoryError("the fourth")
+        return number
+
+    shared = correlation._Shared(fails, 9)
+    with ThreadPoolExecutor(3) as pool:
+        for future in [pool.submit(shared.all) for _ in range(3)]:
+            assert isinstance(future.exception(timeout=20), MemoryError)

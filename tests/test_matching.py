@@ -168,6 +168,7 @@ def test_an_inexact_engine_reports_the_same_matches(rough, error, threads, dtype
         assert places(found) == places(exact)
     if threads == 3:
         assert all(name.startswith(("patchsim", "MainThread")) for name in rough.threads)
+        assert any(name.startswith("patchsim") for name in rough.threads)
 
 
 def test_the_plan_takes_the_fastest_engine_that_can(rough, rng):

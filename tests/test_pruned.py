@@ -291,3 +291,50 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
             {"bounds": np.zeros(11, np.uint16)}, {"variant": "none"},
         ],
     )  # fmt: skip
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("height", [1, 4, 5, 9])
+@pytest.mark.parametrize("run", [1, 63, 65, 32767, 32768, 32769, 65536])
+def test_the_largest_differences_do_not_overflow(run, height, squared):
+    image, kernel = np.full((height, run + 1), 255, np.uint8), np.zeros((height, run), np.uint8)
+    image[0, -1] = 254  # the second window is the better one
+    bounds = np.zeros((1, 2), np.uint16)
+    found = _pruned.look(
+        image, run + 1, kernel, run, height, 1, 1, bounds, 2, 1, 2, squared, 1e-6, 2**62, 10**9,
+        pruned._variant(_pruned),
+    )  # fmt: skip
+    power = 2 if squared else 1
+    assert found[:3] == ((run * height - 1) * 255**power + 254**power, 0, 1)
+    assert found[5]
+
+
+def test_a_white_kernel_whose_cells_fill_the_boxes_is_found(rng):
+    image = np.full((1000, 400, 3), 255, np.uint8)
+    image[:30] = rng.integers(0, 256, (30, 400, 3))
+    image[:, :30] = rng.integers(0, 256, (1000, 30, 3))
+    kernel = image[31 : 31 + 964, 31 : 31 + 364].copy()  # cells of 65793 values
+    found = match(image, kernel, metric="ssd", engine="pruned", top=1).best
+    assert (found.x, found.y, found.score) == (30, 30, 1.0)
+
+
+@pytest.mark.parametrize("forced", [None, "neon", "portable"])
+def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
+    monkeypatch.setattr(simd, "_extension", lambda: None)
+    if forced:
+        monkeypatch.setenv(simd.VARIANT_SETTING, forced)
+    image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    kernel = image[9:20, 11:30].copy()
+    alone = candidates.Candidates(pruned.Search(image, kernel, problem(image, kernel)), None, 1)
+    alone.bound(Tile(0, 0, 50, 52))
+    alone.ready()
+    assert alone.best(-1.0) == (9, 11, 1.0)
+
+
+@pytest.mark.parametrize("shape", [(230, 800), (800, 230)])
+@pytest.mark.parametrize("memory", ["3.5MB", "5MB", "8MB"])
+def test_a_map_smaller_than_a_block_is_planned_within_little_memory(shape, memory, rng):
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    best = match(image, image[5:205, 5:205], metric="ssd", memory=memory, top=1).best
+    assert (best.x, best.y, best.score) == (5, 5, 1.0)

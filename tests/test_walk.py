@@ -70,3 +70,19 @@ def test_an_error_in_the_work_comes_out_and_ends_it(parallel):
     with pytest.raises(ValueError, match="the fifth"):
         list(walk.in_order(work, range(1000), parallel))
     assert len(begun) < 50
+
+
+def test_after_it_is_closed_nothing_more_begins():
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.002)
+        return item
+
+    results = walk.in_order(work, range(1000), 3)
+    assert next(results) == 0
+    results.close()
+    count = len(begun)
+    time.sleep(0.05)
+    assert len(begun) == count < 20

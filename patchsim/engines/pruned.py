@@ -7,12 +7,13 @@ The sums over a cell of the window and of the kernel differ by at most what thei
 
 so a grid of cells gives a least difference of every window for the cost of a few sums. Windows
 that it does not exclude get a finer grid, with the channels apart, and then their own difference,
-row by row until it passes what the best one has.
+a few rows at a time until it passes what the best one has.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -34,6 +35,8 @@ _COARSE, _FINE = 4, 8  # cells along a side, or a few more
 
 # Mean differences a value from here on are as good as any; less leaves more digits.
 _FAR = 64
+
+_VARIANTS = ("avx512", "avx2", "sse2", "portable")  # best first; the last runs everywhere
 
 # Scores must be as many as the sums.
 _DISTINCT = 2.0**50
@@ -159,7 +162,8 @@ class _Grid:
         parts = used.reshape(self.rows, self.height, self.cols, self.width, self.planes, -1)
         exact = parts.sum((1, 3, 5), dtype=np.int64).transpose(2, 0, 1).ravel() << self.up
         below = np.maximum((exact >> self.down) - (self.down > 0), 0)
-        return below.astype(np.uint16), (-(-exact >> self.down)).astype(np.uint16)
+        above = np.minimum(-(-exact >> self.down), 65535)  # as no box is above that
+        return below.astype(np.uint16), above.astype(np.uint16)
 
 
 def _parts(length: int, target: int) -> int:
@@ -184,7 +188,7 @@ class Search:
         self._coarse = _Grid.of(problem, _COARSE, apart=False)
         self._fine = _Grid.of(problem, _FINE, apart=True)
         self._sums = {grid: grid.sums(self._kernel) for grid in (self._coarse, self._fine)}
-        self._variant = simd.variant()
+        self._variant = _variant(extension)
 
     def bounds(self, tile: Tile) -> Least:
         """The windows' least differences, in units."""
@@ -275,6 +279,15 @@ def _from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
 def _total(problem: Problem) -> float:
     """The difference that scores 0."""
     return float(problem.taps * problem.span ** (2 if problem.metric == "ssd" else 1))
+
+
+def _variant(extension: ModuleType) -> str:
+    """The best that runs here, or the one that is forced, if there is one like that."""
+    forced = os.environ.get(simd.VARIANT_SETTING)
+    for name in _VARIANTS[:-1]:
+        if forced in (None, name) and extension.runs_here(name):
+            return name
+    return _VARIANTS[-1]
 
 
 @cache
