@@ -16,10 +16,11 @@
 ========  ========================================================================================
 
 `hsv` and `lab` bring values to [0, 1] by the data range first, and their result to the range that
-its type has by itself. The type stays: integers are rounded to the nearest, half a step away at the
-most, which keeps the fast exact sums over integers, and keeps identical pixels identical. So a
-`sad` is at most a step away from that of floats: 1/255 for 8 bits, 1/65535 for 16. The zero of a
-channel with a sign, 128/255 of the range, is a whole number in both.
+its type has by itself. The type stays: integers are rounded to the nearest, which keeps the fast
+exact sums over integers, and keeps identical pixels identical. Image and kernel may be half a step
+off each, so a `sad` is at most a step away from that of floats: 1/255 for 8 bits, 1/65535 for 16,
+beside the rounding of float32. The zero of a channel with a sign, 128/255 of the range, is a whole
+number in both.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ _Planes = tuple[_Plane, _Plane, _Plane]
 _RED, _GREEN, _BLUE = 19595, 38470, 7471  # of 65536
 
 # A block of pixels whose planes stay in a processor's cache while they are worked on; a pixel
-# takes so many bytes of planes in float64, half of it in float32.
-_BLOCK_PIXELS = 1 << 14
-_BLOCK_BYTES = 160
+# takes 14 values there, in float64 at the most.
+_BLOCK_PIXELS = 1 << 13
+_BLOCK_BYTES = 14 * 8
 
 # Linear sRGB to XYZ (IEC 61966-2-1). White is the sum of a row, so that grey has no colour.
 _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))

@@ -160,13 +160,12 @@ def match(
     names = [picture.name for picture in pictures]
     wanted = outputs.check(pictures, map, heatmap, overlay)
     unified, low, span = unify.unify(pictures, data_range)
-    own_colors = unified[0], span, low
+    drawn = unified[0], span, low
     unified, low, span = colors.convert(
         unified, names, options.color, low=low, span=span, memory=options.memory
     )
-    repainted = wanted.overlay is not None and options.color != colors.DEFAULT
-    drawn = own_colors if repainted else (unified[0], span, low)
-    del own_colors
+    if wanted.overlay is None or options.color == colors.DEFAULT:
+        drawn = unified[0], span, low  # nobody will see the image's own colours: let them go
     for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
         metrics.check_kernel(kernel_pixels, options.metric, name)
     del pictures  # the unified pixels replace them
