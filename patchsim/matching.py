@@ -160,6 +160,7 @@ def match(
     names = [picture.name for picture in pictures]
     wanted = outputs.check(pictures, map, heatmap, overlay)
     unified, low, span = unify.unify(pictures, data_range)
+    del pictures  # the unified pixels replace them
     drawn = unified[0], span, low
     unified, low, span = colors.convert(
         unified, names, options.color, low=low, span=span, memory=options.memory
@@ -168,7 +169,6 @@ def match(
         drawn = unified[0], span, low  # nobody will see the image's own colours: let them go
     for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
         metrics.check_kernel(kernel_pixels, options.metric, name)
-    del pictures  # the unified pixels replace them
     plans = _plans(unified, drawn[0], names, span, options, engine, wanted)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
