@@ -24,6 +24,7 @@ from patchsim import (
     tiles,
     unify,
 )
+from patchsim import color as colors
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.metrics import Kernel
@@ -47,6 +48,7 @@ def match(
     *,
     stride: int | tuple[int, int] = 1,
     metric: str = metrics.DEFAULT,
+    color: str = colors.DEFAULT,
     device: str = "auto",
     engine: str = "auto",
     top: int | None = None,
@@ -74,8 +76,8 @@ def match(
     image : path, PIL image, or array [H, W] or [H, W, C]
         uint8, uint16 or floating point. The path ``-`` reads standard input.
     kernel : the same, or a list of them
-        No larger than the image. Grey is compared with grey, otherwise as RGB; 8 with 16 bits as
-        16, integers with floats as floats.
+        No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
+        floats.
     stride : int or (y, x)
         Step between windows in pixels.
     metric : str
@@ -83,6 +85,15 @@ def match(
         the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
         channel's mean is taken off both. A window without contrast scores 0 in `zncc`, a black
         one in `ncc`.
+    color : str
+        What image and kernels are compared in. ``auto``: grey with grey as grey, otherwise as RGB;
+        arrays of another number of channels as they are. Of grey and RGB pictures, ``gray``: luma
+        (ITU-R BT.601, as Pillow's mode ``L``); ``rgb``: three channels; ``hsv``: the HSV cone of
+        value V and chroma C = S V, ``V, (128 + 127 C cos H) / 255, (128 + 127 C sin H) / 255``;
+        ``lab``: CIE L*a*b* of sRGB under D65, ``L / 255, (a + 128) / 255, (b + 128) / 255``, in
+        which a difference of R is 255 units of Delta E. The last two are in units of R, from
+        pixels scaled to [0, 1] by `data_range`; integers are rounded to their type, floats are
+        not. `zncc` leaves the offsets out, `ncc` does not.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
     engine : str
@@ -142,7 +153,17 @@ def match(
     started = time.perf_counter()
     observer = observer or Observer()
     options = _Options.checked(
-        stride, metric, device, top, threshold, overlap, tolerance, memory, threads, max_pixels
+        stride,
+        metric,
+        color,
+        device,
+        top,
+        threshold,
+        overlap,
+        tolerance,
+        memory,
+        threads,
+        max_pixels,
     )
     pictures = _open(image, _as_list(kernel), mask, options)
     shades = pictures.pop() if mask is not None else None
@@ -154,11 +175,17 @@ def match(
     names = [picture.name for picture in pictures]
     wanted = outputs.check(pictures, map, heatmap, overlay, shades)
     unified, low, span = unify.unify(pictures, data_range)
+    del pictures  # the unified pixels replace them
+    drawn = unified[0], span, low
+    unified, low, span = colors.convert(
+        unified, names, options.color, low=low, span=span, memory=options.memory
+    )
+    if wanted.overlay is None or options.color == colors.DEFAULT:
+        drawn = unified[0], span, low  # nobody will see the image's own colours: let them go
     kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
     for one, name in zip(kernels, names[1:], strict=True):
         metrics.check_kernel(one, options.metric, name)
-    del pictures  # the unified pixels replace them
-    plans = _plans(unified[0], kernels, names, span, options, engine, wanted)
+    plans = _plans(unified[0], kernels, drawn[0], names, span, options, engine, wanted)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
@@ -183,9 +210,10 @@ def match(
         plans=tuple(plans),
         notices=notices,
         seconds=time.perf_counter() - started,
+        color=options.color,
     )
     try:
-        wanted.write(report, maps, unified[0], span, low, observer)
+        wanted.write(report, maps, *drawn, observer)
     except OutputError as error:
         error.report = report
         raise
@@ -198,6 +226,7 @@ class _Options:
 
     stride: tuple[int, int]
     metric: str
+    color: str
     device: str
     top: int | None
     threshold: float | None
@@ -212,6 +241,7 @@ class _Options:
         cls,
         stride: int | tuple[int, int],
         metric: str,
+        color: str,
         device: str,
         top: int | None,
         threshold: float | None,
@@ -233,6 +263,7 @@ class _Options:
         return cls(
             stride=tiles.stride_pair(stride),
             metric=metrics.check_name(metric),
+            color=colors.check_name(color),
             device=devices.check_name(device),
             top=DEFAULT_TOP if top is None and threshold is None else top,
             threshold=threshold,
@@ -308,6 +339,7 @@ def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> t
 def _plans(
     image: Pixels,
     kernels: list[Kernel],
+    drawn: Pixels,
     names: list[str],
     span: float,
     options: _Options,
@@ -340,6 +372,7 @@ def _plans(
             )
         )
     held = image.nbytes + sum(one.nbytes for one in kernels)
+    held += 0 if drawn is image else drawn.nbytes
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
     held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])

@@ -81,6 +81,8 @@ class Report:
         What the user should know about how pictures were read.
     seconds : float
         The search took so long.
+    color : str
+        What image and kernels were compared in, as asked.
     """
 
     image: str
@@ -95,6 +97,7 @@ class Report:
     plans: tuple[Plan, ...] = field(repr=False, compare=False)
     notices: tuple[str, ...]
     seconds: float
+    color: str
 
     @property
     def best(self) -> Match | None:
@@ -155,4 +158,5 @@ def document(report: Report) -> dict[str, Any]:
         "kernels": [asdict(kernel) for kernel in report.kernels],
         "matches": objects(report),
         "seconds": report.seconds,
+        "color": report.color,
     }

@@ -1,4 +1,4 @@
-"""Bringing pictures to one number of channels, one type and one range of values."""
+"""Bringing pictures to one type and one range of values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ _ORDINARY = 2.0**-20, 2.0**20  # 12-bit data and the like stay what they are
 def unify(
     pictures: Sequence[Picture], data_range: tuple[float, float] | None
 ) -> tuple[list[Pixels], float, float]:
-    """Bring pictures to one number of channels, one type and one range.
+    """Bring pictures to one type and one range.
 
-    Grey stays grey among grey, otherwise grey becomes RGB. 8 bits beside 16 bits are widened
-    (255 -> 65535), integers beside floats are divided by their range. With a data range all values
-    are taken as they are; floats whose range is far from 1 are scaled by a power of two, which
-    changes no score and keeps their squares within float32.
+    8 bits beside 16 bits are widened (255 -> 65535), integers beside floats are divided by their
+    range. With a data range all values are taken as they are; floats whose range is far from 1 are
+    scaled by a power of two, which changes no score and keeps their squares within float32.
 
     Parameters
     ----------
@@ -40,21 +39,17 @@ def unify(
     Raises
     ------
     InputError
-        If values lie outside the range, are not finite, or the channels do not fit.
+        If values lie outside the range or are not finite.
     """
     span = check_range(data_range) if data_range else 0.0
     for picture in pictures:
         _check_values(picture, data_range)
-    channels = {picture.pixels.shape[2] for picture in pictures}
-    if len(channels - {1}) > 1 or (1 in channels and not channels <= {1, 3}):
-        found = ", ".join(f"{shown(p.name)} has {p.pixels.shape[2]}" for p in pictures[:4])
-        raise InputError(f"the pictures differ in channels: {found}; give all the same number")
     dtype = np.result_type(*(picture.pixels.dtype for picture in pictures))
     if data_range is None and dtype.kind == "f":
         # 8- and 16-bit values have a place in float32; only a float64 picture needs more.
         wide = any(picture.pixels.dtype == np.float64 for picture in pictures)
         dtype = np.dtype(np.float64 if wide else np.float32)
-    unified = [_as(p.pixels, dtype, max(channels), scale=not data_range) for p in pictures]
+    unified = [_as(p.pixels, dtype, scale=not data_range) for p in pictures]
     if data_range is None:
         return unified, 0.0, INTEGER_RANGE.get(dtype.name, 1)
     low, size = float(data_range[0]), max(map(abs, data_range))
@@ -85,7 +80,7 @@ def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> N
         )
 
 
-def _as(pixels: Pixels, dtype: np.dtype[Any], channels: int, *, scale: bool) -> Pixels:
+def _as(pixels: Pixels, dtype: np.dtype[Any], *, scale: bool) -> Pixels:
     name = pixels.dtype.name
     converted: Pixels
     if scale and name != dtype.name and name in INTEGER_RANGE:
@@ -97,6 +92,4 @@ def _as(pixels: Pixels, dtype: np.dtype[Any], channels: int, *, scale: bool) -> 
             )
     else:
         converted = pixels.astype(dtype, copy=False)
-    if converted.shape[2] == channels:
-        return converted
-    return np.repeat(converted, channels, axis=2)
+    return converted

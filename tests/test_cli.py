@@ -49,7 +49,7 @@ def test_json_has_the_documented_keys(run):
     assert code == 0
     assert list(found) == [
         "image", "width", "height", "metric", "stride", "device", "engine", "tolerance",
-        "heatmap", "map", "kernels", "matches", "seconds",
+        "heatmap", "map", "kernels", "matches", "seconds", "color",
     ]  # fmt: skip
     assert found["stride"] == [3, 2]
     assert (found["image"], found["width"], found["height"]) == ("big.png", 200, 160)

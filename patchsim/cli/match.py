@@ -37,6 +37,14 @@ def command(
             " less the mean (correlation), which brightness and contrast do not change.",
         ),
     ] = "sad",
+    color: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|gray|rgb|hsv|lab",
+            help="What is compared: auto is grey with grey as grey, otherwise RGB; hsv has hue as"
+            " a circle, lab differences as people see them.",
+        ),
+    ] = "auto",
     top: Annotated[
         int | None,
         typer.Option(
@@ -205,6 +213,7 @@ def command(
                 kernel,
                 stride=steps,
                 metric=metric,
+                color=color,
                 device=device,
                 engine=engine,
                 top=top,
