@@ -21,6 +21,7 @@ from patchsim import (
     tiles,
     unify,
 )
+from patchsim import subpixel as refinement
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
@@ -48,6 +49,7 @@ def match(
     top: int | None = None,
     threshold: float | None = None,
     overlap: float = DEFAULT_OVERLAP,
+    subpixel: bool = False,
     map: bool | PathLike = False,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
@@ -87,6 +89,11 @@ def match(
         The lowest score of a match, -1 to 1.
     overlap : float
         Of two windows with a larger intersection over union the lower one is dropped, 0 to 1.
+    subpixel : bool
+        Also find where each match lies between the pixels, by least squares on the pixels from the
+        best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
+        Both are None where the pixels do not tell it to a tenth of a pixel, as without texture in
+        both directions.
     map : bool or path
         Keep the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
@@ -142,13 +149,16 @@ def match(
     for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
         metrics.check_kernel(kernel_pixels, options.metric, name)
     del pictures  # the unified pixels replace them
-    plans = _plans(unified, names, span, options, engine, wanted)
+    plans = _plans(unified, names, span, options, engine, wanted, subpixel)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
     fields = _score(plans, unified, wanted.keeps_map, observer)
     best = peaks.resolve(
         fields, top=options.top, threshold=options.threshold, overlap=options.overlap
+    )
+    corners = (
+        refinement.refine(best, plans, unified[0], unified[1:]) if subpixel else [None] * len(best)
     )
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
@@ -162,11 +172,15 @@ def match(
         stride=options.stride,
         device=plans[0].problem.device,
         kernels=_kernel_reports(plans, fields, names[1:], wanted),
-        matches=tuple(_match(peak, unified[1:], names[1:]) for peak in best),
+        matches=tuple(
+            _match(peak, unified[1:], names[1:], corner)
+            for peak, corner in zip(best, corners, strict=True)
+        ),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
         notices=notices,
         seconds=time.perf_counter() - started,
+        subpixel=bool(subpixel),
     )
     try:
         wanted.write(report, maps, unified[0], span, low, observer)
@@ -282,6 +296,7 @@ def _plans(
     options: _Options,
     engine: str,
     wanted: Outputs,
+    subpixel: bool,
 ) -> list[Plan]:
     image, *kernels = pixels
     problems = []
@@ -308,6 +323,8 @@ def _plans(
         )
     held = sum(array.nbytes for array in pixels)
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
+    if subpixel:
+        held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
     held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])
     return [
@@ -351,6 +368,12 @@ def _kernel_reports(
     )
 
 
-def _match(peak: peaks.Peak, kernels: list[Pixels], names: list[str]) -> Match:
+def _match(
+    peak: peaks.Peak,
+    kernels: list[Pixels],
+    names: list[str],
+    corner: tuple[float, float] | None,
+) -> Match:
     height, width, _ = kernels[peak.field].shape
-    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field])
+    y, x = corner or (None, None)
+    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field], x, y)

@@ -2,7 +2,7 @@
 
 The kernel is registered with the picture around the match, translation only: the shift d that
 minimises sum (I(x + d) - K)^2, I interpolated by cubic B-splines; for `ncc` with a gain, for `zncc`
-with a gain and an offset a channel solved along with it, which is where these metrics are highest.
+with a gain and an offset a channel solved along with it.
 
 This is Gauss-Newton in the manner of Lucas and Kanade, with the gradient of the kernel instead of
 the picture's (the inverse compositional form of S. Baker and I. Matthews, "Lucas-Kanade 20 Years
@@ -15,6 +15,7 @@ pixels, the sums over pixels are made once: the steps work on one small matrix o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -297,23 +298,26 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
     count : float
         Values that were compared.
     """
-    nuisances = {"ncc": [_KERNEL], "zncc": [_KERNEL, *range(_ONES, _ONES + channels)]}
-    free = nuisances.get(metric, [])
-    inverse = np.linalg.pinv(sums[np.ix_(free, free)], hermitian=True)
+    offsets = list(range(_ONES, _ONES + channels)) if metric == "zncc" else []
+    inverse = np.linalg.pinv(sums[np.ix_(offsets, offsets)], hermitian=True)
 
-    def without(products: Floats) -> Floats:
-        """Sums of products [columns, ...] less what gain and offsets explain."""
-        return products - sums[:, free] @ (inverse @ products[free])
-
-    gradient = without(sums[:, _GRADIENT])  # [columns, 2]
-    energy = gradient[_GRADIENT]
-    if np.linalg.eigvalsh(energy)[0] <= FLAT * sums[_KERNEL, _KERNEL]:
+    kernel_energy = sums[_KERNEL, _KERNEL]
+    # Less what offsets explain, which leaves products of values less their channel's mean.
+    sums = sums - sums[:, offsets] @ (inverse @ sums[offsets])
+    energy = sums[np.ix_(_GRADIENT, _GRADIENT)]
+    contrast = sums[_KERNEL, _KERNEL]
+    if min(np.linalg.eigvalsh(energy)[0], contrast) <= FLAT * kernel_energy:
         return None
-    taps = gradient[_ONES + channels :]
-    shift = np.zeros(2)
+    picture = slice(_ONES + channels, None)
+    taps = sums[picture, _GRADIENT]
+    shift, gain = np.zeros(2), 1.0
     for _ in range(_STEPS):
         value, slopes = _spline(shift)
-        residual = taps.T @ value - gradient[_KERNEL]
+        if metric in ("ncc", "zncc"):
+            # The ratio of contrasts, as both pictures have noise: that of products with the
+            # kernel, which regression has, is too low by the noise's share in the kernel.
+            gain = math.sqrt(max(0.0, float(value @ sums[picture, picture] @ value)) / contrast)
+        residual = value @ taps - gain * sums[_KERNEL, _GRADIENT]
         change = taps.T @ slopes  # of the residual with the shift, [2, 2]
         # Where the picture's gradient is not the kernel's, there is no minimum to go to.
         if np.linalg.eigvalsh(change + change.T)[0] <= 0:
@@ -328,10 +332,8 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
         return None
 
     difference = np.zeros(len(sums))
-    difference[_ONES + channels :] = value
-    difference[_KERNEL] = -1
-    unexplained = without(sums @ difference)
-    variance = max(0.0, float(difference @ unexplained)) / count
+    difference[picture], difference[_KERNEL] = value, -gain
+    variance = max(0.0, float(difference @ sums @ difference)) / count
     spread = np.linalg.solve(change, energy) @ np.linalg.inv(change).T * variance
     if np.linalg.eigvalsh(spread)[1] > LARGEST_ERROR**2:
         return None
