@@ -13,10 +13,11 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import numpy as np
 import scipy
-import skimage
+import skimage.data
 from numpy.typing import NDArray
 
 import patchsim
@@ -75,7 +76,7 @@ def parabola(image: Bytes, kernel: Bytes, at: tuple[int, int], metric: str) -> l
 
 def main() -> None:
     print(f"{platform.platform()}, Python {platform.python_version()}, NumPy {np.__version__},")
-    print(f"scipy {scipy.__version__}, scikit-image {skimage.__version__}; seed {SEED},")
+    print(f"scipy {scipy.__version__}, scikit-image {version('scikit-image')}; seed {SEED},")
     print(f"{KERNELS} kernels a row, noise {NOISE:g}/255; errors in pixels, time without search\n")
     print("kernel  metric      rms  median  largest   parabola's rms   not told  ms a match")
     for side in SIDES:

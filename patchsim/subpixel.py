@@ -49,6 +49,9 @@ _STEPS = 20
 # best over benchmarks/subpixel.py's pictures.
 _BLUR = 0.7
 
+# Interpolation is off by at least such a share of the gradient, however well two pictures agree.
+_INTERPOLATION = 0.01
+
 _TAPS = np.arange(-2, 3)  # the splines' centres, from a pixel, that reach it within _REACH
 _TAIL = 12  # a spline's filter forgets pixels so far away, to 1e-7
 _LARGEST_TILE = 64  # pixels, so that its products stay in the processor's cache
@@ -89,7 +92,7 @@ def refine(
 
 
 def cell(problem: Problem) -> Problem:
-    """The search for the best window around a match of this one, at each pixel.
+    """The search for the best window around a match of this one, at each pixel, at its largest.
 
     Between the match and the next windows of its stride; and no further than half the kernel, as
     windows beyond show something else.
@@ -117,17 +120,17 @@ def _best_of_cell(
 ) -> tuple[int, int]:
     """The best window (y, x), scored exactly, between a match and the stride's next windows."""
     problem = chosen.problem
-    around = cell(problem)
-    if around.map_shape == (1, 1):
+    reach = _cell_reach(problem)
+    if reach == (0, 0):
         return at
-    # At the picture's border the cell moves inside.
-    top, left = (
-        max(0, min(start - reach, side - part))
-        for start, reach, side, part in zip(
-            at, _cell_reach(problem), image.shape[:2], around.image[:2], strict=True
+    (top, bottom), (left, right) = (
+        (max(0, start - far), min(side, start + length + far))
+        for start, far, length, side in zip(
+            at, reach, kernel.shape[:2], image.shape[:2], strict=True
         )
     )
-    part = image[top : top + around.image[0], left : left + around.image[1]]
+    part = image[top:bottom, left:right]
+    around = replace(cell(problem), image=part.shape)
     made = plan.make(
         around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
     )
@@ -333,7 +336,8 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
 
     difference = np.zeros(len(sums))
     difference[picture], difference[_KERNEL] = value, -gain
-    variance = max(0.0, float(difference @ sums @ difference)) / count
+    unexplained = float(difference @ sums @ difference)
+    variance = max(unexplained, _INTERPOLATION**2 * float(np.trace(energy))) / count
     spread = np.linalg.solve(change, energy) @ np.linalg.inv(change).T * variance
     if np.linalg.eigvalsh(spread)[1] > LARGEST_ERROR**2:
         return None
