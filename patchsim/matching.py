@@ -25,6 +25,7 @@ from patchsim import (
     unify,
 )
 from patchsim import color as colors
+from patchsim import subpixel as refinement
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.metrics import Kernel
@@ -56,6 +57,7 @@ def match(
     overlap: float = DEFAULT_OVERLAP,
     mask: Source | None = None,
     ignore_alpha: bool = False,
+    subpixel: bool = False,
     map: bool | PathLike = False,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
@@ -110,6 +112,11 @@ def match(
         mask otherwise.
     ignore_alpha : bool
         Count a kernel's transparent pixels like the opaque ones.
+    subpixel : bool
+        Also find where each match lies between the pixels, by least squares on the pixels from the
+        best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
+        Both are None where the pixels do not tell it to a tenth of a pixel, as without texture in
+        both directions.
     map : bool or path
         Keep the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
@@ -185,13 +192,16 @@ def match(
     kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
     for one, name in zip(kernels, names[1:], strict=True):
         metrics.check_kernel(one, options.metric, name)
-    plans = _plans(unified[0], kernels, drawn[0], names, span, options, engine, wanted)
+    plans = _plans(unified[0], kernels, drawn[0], names, span, options, engine, wanted, subpixel)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
     fields = _score(plans, unified[0], kernels, wanted.keeps_map, observer)
     best = peaks.resolve(
         fields, top=options.top, threshold=options.threshold, overlap=options.overlap
+    )
+    corners = (
+        refinement.refine(best, plans, unified[0], kernels) if subpixel else [None] * len(best)
     )
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
@@ -205,12 +215,16 @@ def match(
         stride=options.stride,
         device=plans[0].problem.device,
         kernels=_kernel_reports(plans, fields, names[1:], wanted),
-        matches=tuple(_match(peak, kernels, names[1:]) for peak in best),
+        matches=tuple(
+            _match(peak, kernels, names[1:], corner)
+            for peak, corner in zip(best, corners, strict=True)
+        ),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
         notices=notices,
         seconds=time.perf_counter() - started,
         color=options.color,
+        subpixel=bool(subpixel),
     )
     try:
         wanted.write(report, maps, *drawn, observer)
@@ -345,6 +359,7 @@ def _plans(
     options: _Options,
     engine: str,
     wanted: Outputs,
+    subpixel: bool,
 ) -> list[Plan]:
     problems = []
     for one, name in zip(kernels, names[1:], strict=True):
@@ -374,6 +389,8 @@ def _plans(
     held = image.nbytes + sum(one.nbytes for one in kernels)
     held += 0 if drawn is image else drawn.nbytes
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
+    if subpixel:
+        held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
     held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])
     return [
@@ -420,6 +437,12 @@ def _kernel_reports(
     )
 
 
-def _match(peak: peaks.Peak, kernels: list[Kernel], names: list[str]) -> Match:
+def _match(
+    peak: peaks.Peak,
+    kernels: list[Kernel],
+    names: list[str],
+    corner: tuple[float, float] | None,
+) -> Match:
     height, width, _ = kernels[peak.field].pixels.shape
-    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field])
+    y, x = corner or (None, None)
+    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field], x, y)

@@ -12,6 +12,7 @@ from patchsim.errors import InputError
 from patchsim.plan import Plan
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
+SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Match:
         1 is identical.
     kernel : str
         The kernel's name.
+    x_subpixel, y_subpixel : float or None
+        Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
     """
 
     x: int
@@ -36,6 +39,8 @@ class Match:
     height: int
     score: float
     kernel: str
+    x_subpixel: float | None = None
+    y_subpixel: float | None = None
 
     @property
     def center(self) -> tuple[float, float]:
@@ -83,6 +88,8 @@ class Report:
         The search took so long.
     color : str
         What image and kernels were compared in, as asked.
+    subpixel : bool
+        Whether positions between the pixels were asked for.
     """
 
     image: str
@@ -98,6 +105,7 @@ class Report:
     notices: tuple[str, ...]
     seconds: float
     color: str
+    subpixel: bool
 
     @property
     def best(self) -> Match | None:
@@ -118,9 +126,15 @@ class Report:
         return self.maps[0] if self.maps else None
 
 
+def columns(report: Report) -> tuple[str, ...]:
+    """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
+    return COLUMNS + SUBPIXEL_COLUMNS if report.subpixel else COLUMNS
+
+
 def rows(report: Report) -> list[tuple[Any, ...]]:
-    """A row of `COLUMNS` a match."""
-    return [tuple(getattr(match, column) for column in COLUMNS) for match in report.matches]
+    """A row of `columns` a match."""
+    names = columns(report)
+    return [tuple(getattr(match, name) for name in names) for match in report.matches]
 
 
 def objects(report: Report) -> list[dict[str, Any]]:
@@ -135,6 +149,7 @@ def objects(report: Report) -> list[dict[str, Any]]:
             "center_y": match.center[1],
             "score": match.score,
             "kernel": match.kernel,
+            **{name: getattr(match, name) for name in columns(report)[len(COLUMNS) :]},
         }
         for match in report.matches
     ]

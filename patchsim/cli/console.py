@@ -242,16 +242,16 @@ def resolved_format(form: str) -> str:
     return "table" if sys.stdout is not None and sys.stdout.isatty() else "tsv"
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows for people on stdout; the last column is text, the others are numbers."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: str) -> None:
+    """Rows for people on stdout; the column `text` is text, the others are numbers."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     _require_stdout()
     table = Table(*columns, box=None, pad_edge=False)
-    for column in table.columns[:-1]:
-        column.justify = "right"
+    for column in table.columns:
+        column.justify = "left" if column.header == text else "right"
     for row in rows:
         # Names may hold brackets, which would be markup, and control characters.
         table.add_row(*(Text(shown(value)) for value in row))

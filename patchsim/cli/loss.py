@@ -238,7 +238,7 @@ class _Printer:
         elif self._rows:
             # The file's name goes last, as the only text.
             shown = [(*map(_shown, row[1:]), row[0]) for row in self._rows]
-            console.print_table((*self._columns[1:], "file"), shown)
+            console.print_table((*self._columns[1:], "file"), shown, text="file")
 
 
 def _shown(value: Any) -> str:

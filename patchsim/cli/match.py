@@ -67,6 +67,14 @@ def command(
             help="Of two boxes with a larger intersection over union the lower one goes.",
         ),
     ] = 0.3,
+    subpixel: Annotated[
+        bool,
+        typer.Option(
+            "--subpixel",
+            help="Also print where matches lie between the pixels, as x_subpixel and y_subpixel;"
+            " empty where the pixels do not tell.",
+        ),
+    ] = False,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -221,6 +229,7 @@ def command(
                 overlap=overlap,
                 mask=mask,
                 ignore_alpha=ignore_alpha,
+                subpixel=subpixel,
                 map=False if map is None else map,
                 heatmap=where,
                 overlay=overlay,
@@ -241,7 +250,7 @@ def command(
 
 
 def _print(report: Report, form: str) -> None:
-    from patchsim.report import COLUMNS, document, objects, rows
+    from patchsim.report import columns, document, objects, rows
 
     form = console.resolved_format(form)
     if form == "json":
@@ -249,14 +258,21 @@ def _print(report: Report, form: str) -> None:
     elif form == "jsonl":
         console.print_lines(map(json.dumps, objects(report)))
     elif form != "table":
-        console.print_lines(LINES[form](COLUMNS, rows(report)))
+        console.print_lines(LINES[form](columns(report), rows(report)))
     elif report.matches:
         console.print_table(
-            ("", *COLUMNS),
+            ("", *columns(report)),
             (
-                (str(number), *map(str, row[:4]), console.rounded_down(row[4]), row[5])
+                (
+                    str(number),
+                    *map(str, row[:4]),
+                    console.rounded_down(row[4]),
+                    row[5],
+                    *("" if value is None else f"{value:.4f}" for value in row[6:]),
+                )
                 for number, row in enumerate(rows(report), 1)
             ),
+            text="kernel",
         )
     else:
         console.say("nothing reached the threshold")
