@@ -21,8 +21,9 @@ from patchsim import (
     tiles,
     unify,
 )
+from patchsim.area import Area, Region, check_region
 from patchsim.engines import Problem
-from patchsim.errors import InputError, OutputError, shown
+from patchsim.errors import InputError, OutputError
 from patchsim.observer import Observer
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
@@ -42,6 +43,7 @@ def match(
     kernel: Source | Sequence[Source],
     *,
     stride: int | tuple[int, int] = 1,
+    region: Region | None = None,
     metric: str = metrics.DEFAULT,
     device: str = "auto",
     engine: str = "auto",
@@ -72,6 +74,11 @@ def match(
         16, integers with floats as floats.
     stride : int or (y, x)
         Step between windows in pixels.
+    region : (x, y, width, height), optional
+        Search only windows that lie inside this part of the image, x and y of its top-left pixel
+        first, as in the results. The first window, from which strides count, is in its top-left
+        corner, and so is the first cell of map and heatmap. Positions are those in the whole image
+        all the same.
     metric : str
         ``sad``, the formula above; ``ssd``, ``1 - mean((window - kernel)**2) / R**2``; ``ncc``,
         the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
@@ -130,30 +137,39 @@ def match(
     started = time.perf_counter()
     observer = observer or Observer()
     options = _Options.checked(
-        stride, metric, device, top, threshold, overlap, tolerance, memory, threads, max_pixels
-    )
+        stride, region, metric, device, top, threshold, overlap, tolerance, memory, threads,
+        max_pixels,
+    )  # fmt: skip
     pictures = _open(image, _as_list(kernel), options)
     notices = tuple(dict.fromkeys(text for picture in pictures for text in picture.notices))
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
+    height, width, _ = pictures[0].pixels.shape
+    area = Area.of(names[0], (height, width), options.region)
     wanted = outputs.check(pictures, map, heatmap, overlay)
+    whole = unify.unify(pictures[:1], data_range) if wanted.overlay and area.region else None
+    pictures[0] = replace(pictures[0], pixels=area.of_image(pictures[0].pixels))
     unified, low, span = unify.unify(pictures, data_range)
     for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
         metrics.check_kernel(kernel_pixels, options.metric, name)
     del pictures  # the unified pixels replace them
-    plans = _plans(unified, names, span, options, engine, wanted)
+    drawn, drawn_low, drawn_span = whole or (unified, low, span)
+    plans = _plans(unified, drawn[0], area, names, span, options, engine, wanted)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
     fields = _score(plans, unified, wanted.keeps_map, observer)
     best = peaks.resolve(
-        fields, top=options.top, threshold=options.threshold, overlap=options.overlap
+        fields,
+        [area.corner] * len(fields),
+        top=options.top,
+        threshold=options.threshold,
+        overlap=options.overlap,
     )
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
         observer.resolved(field, chosen, name)
-    height, width, _ = unified[0].shape
     report = Report(
         image=names[0],
         width=width,
@@ -167,9 +183,10 @@ def match(
         plans=tuple(plans),
         notices=notices,
         seconds=time.perf_counter() - started,
+        region=area.region,
     )
     try:
-        wanted.write(report, maps, unified[0], span, low, observer)
+        wanted.write(report, maps, drawn[0], drawn_span, drawn_low, observer)
     except OutputError as error:
         error.report = report
         raise
@@ -181,6 +198,7 @@ class _Options:
     """What was asked, checked and with its defaults."""
 
     stride: tuple[int, int]
+    region: Region | None
     metric: str
     device: str
     top: int | None
@@ -195,6 +213,7 @@ class _Options:
     def checked(
         cls,
         stride: int | tuple[int, int],
+        region: Region | None,
         metric: str,
         device: str,
         top: int | None,
@@ -216,6 +235,7 @@ class _Options:
             raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
         return cls(
             stride=tiles.stride_pair(stride),
+            region=check_region(region),
             metric=metrics.check_name(metric),
             device=devices.check_name(device),
             top=DEFAULT_TOP if top is None and threshold is None else top,
@@ -277,6 +297,8 @@ def _open(image: Source, kernels: list[Source], options: _Options) -> list[image
 
 def _plans(
     pixels: list[Pixels],
+    drawn: Pixels,
+    area: Area,
     names: list[str],
     span: float,
     options: _Options,
@@ -286,12 +308,7 @@ def _plans(
     image, *kernels = pixels
     problems = []
     for kernel, name in zip(kernels, names[1:], strict=True):
-        if kernel.shape[0] > image.shape[0] or kernel.shape[1] > image.shape[1]:
-            raise InputError(
-                f"kernel {shown(name)} is {kernel.shape[1]}x{kernel.shape[0]} pixels,"
-                f" larger than the image {shown(names[0])} with {image.shape[1]}x{image.shape[0]};"
-                " give a smaller kernel, or swap the two"
-            )
+        area.check_kernel(kernel.shape[:2], name)
         problems.append(
             Problem(
                 image=image.shape,
@@ -307,9 +324,10 @@ def _plans(
             )
         )
     held = sum(array.nbytes for array in pixels)
+    held += 0 if drawn is image else drawn.nbytes
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
-    held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])
+    held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
     return [
         plan.make(problem, engine=engine, device=options.device, memory=options.memory, held=held)
         for problem in problems

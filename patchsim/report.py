@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.area import Region
 from patchsim.errors import InputError
 from patchsim.plan import Plan
 
@@ -81,6 +82,8 @@ class Report:
         What the user should know about how pictures were read.
     seconds : float
         The search took so long.
+    region : (x, y, width, height) or None
+        The part of the image that was searched, if not all of it.
     """
 
     image: str
@@ -95,6 +98,7 @@ class Report:
     plans: tuple[Plan, ...] = field(repr=False, compare=False)
     notices: tuple[str, ...]
     seconds: float
+    region: Region | None = None
 
     @property
     def best(self) -> Match | None:
@@ -155,4 +159,5 @@ def document(report: Report) -> dict[str, Any]:
         "kernels": [asdict(kernel) for kernel in report.kernels],
         "matches": objects(report),
         "seconds": report.seconds,
+        "region": report.region and list(report.region),
     }

@@ -49,7 +49,7 @@ def test_json_has_the_documented_keys(run):
     assert code == 0
     assert list(found) == [
         "image", "width", "height", "metric", "stride", "device", "engine", "tolerance",
-        "heatmap", "map", "kernels", "matches", "seconds",
+        "heatmap", "map", "kernels", "matches", "seconds", "region",
     ]  # fmt: skip
     assert found["stride"] == [3, 2]
     assert (found["image"], found["width"], found["height"]) == ("big.png", 200, 160)
@@ -66,6 +66,7 @@ def test_json_has_the_documented_keys(run):
     assert (best["x"] % 3, best["y"] % 2) == (0, 0)
     assert (best["center_x"], best["center_y"]) == (best["x"] + 20.5, best["y"] + 15.5)
     assert found["seconds"] > 0
+    assert found["region"] is None
 
 
 @pytest.mark.usefixtures("pictures")
