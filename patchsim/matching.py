@@ -21,7 +21,7 @@ from patchsim import (
     tiles,
     unify,
 )
-from patchsim.area import Area, Region, check_region
+from patchsim.area import DEFAULT_PADDING, Area, Region, check_padding, check_region
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError
 from patchsim.observer import Observer
@@ -44,6 +44,7 @@ def match(
     *,
     stride: int | tuple[int, int] = 1,
     region: Region | None = None,
+    padding: str = DEFAULT_PADDING,
     metric: str = metrics.DEFAULT,
     device: str = "auto",
     engine: str = "auto",
@@ -79,6 +80,13 @@ def match(
         first, as in the results. The first window, from which strides count, is in its top-left
         corner, and so is the first cell of map and heatmap. Positions are those in the whole image
         all the same.
+    padding : str
+        ``valid``: windows lie inside the image. With the others they may hang over its border as
+        long as a pixel of it is under them, and it goes on there with the nearest pixel (``edge``),
+        with its mirror image that does not repeat the outermost pixels (``reflect``), or with 0
+        (``zero``), as in `numpy.pad`. The first window, and so the map's first cell, then is at
+        x = 1 - width, y = 1 - height of the kernel, which may be larger than the image. A region
+        is padded like a picture of its own: what lies around it is not used.
     metric : str
         ``sad``, the formula above; ``ssd``, ``1 - mean((window - kernel)**2) / R**2``; ``ncc``,
         the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
@@ -137,8 +145,8 @@ def match(
     started = time.perf_counter()
     observer = observer or Observer()
     options = _Options.checked(
-        stride, region, metric, device, top, threshold, overlap, tolerance, memory, threads,
-        max_pixels,
+        stride, region, padding, metric, device, top, threshold, overlap, tolerance, memory,
+        threads, max_pixels,
     )  # fmt: skip
     pictures = _open(image, _as_list(kernel), options)
     notices = tuple(dict.fromkeys(text for picture in pictures for text in picture.notices))
@@ -146,11 +154,12 @@ def match(
         observer.notice(text)
     names = [picture.name for picture in pictures]
     height, width, _ = pictures[0].pixels.shape
-    area = Area.of(names[0], (height, width), options.region)
+    area = Area.of(names[0], (height, width), options.region, options.padding)
     wanted = outputs.check(pictures, map, heatmap, overlay)
     whole = unify.unify(pictures[:1], data_range) if wanted.overlay and area.region else None
     pictures[0] = replace(pictures[0], pixels=area.of_image(pictures[0].pixels))
     unified, low, span = unify.unify(pictures, data_range)
+    area.check_values(data_range)
     for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
         metrics.check_kernel(kernel_pixels, options.metric, name)
     del pictures  # the unified pixels replace them
@@ -159,10 +168,12 @@ def match(
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    fields = _score(plans, unified, wanted.keeps_map, observer)
+    sizes = [kernel_pixels.shape[:2] for kernel_pixels in unified[1:]]
+    under = area.under(unified[0], sizes)
+    fields = _score(plans, under, unified[1:], wanted.keeps_map, observer)
     best = peaks.resolve(
         fields,
-        [area.corner] * len(fields),
+        [area.origin(size) for size in sizes],
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,
@@ -177,13 +188,14 @@ def match(
         metric=options.metric,
         stride=options.stride,
         device=plans[0].problem.device,
-        kernels=_kernel_reports(plans, fields, names[1:], wanted),
+        kernels=_kernel_reports(plans, fields, names[1:], wanted, area),
         matches=tuple(_match(peak, unified[1:], names[1:]) for peak in best),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
         notices=notices,
         seconds=time.perf_counter() - started,
         region=area.region,
+        padding=area.padding,
     )
     try:
         wanted.write(report, maps, drawn[0], drawn_span, drawn_low, observer)
@@ -199,6 +211,7 @@ class _Options:
 
     stride: tuple[int, int]
     region: Region | None
+    padding: str
     metric: str
     device: str
     top: int | None
@@ -214,6 +227,7 @@ class _Options:
         cls,
         stride: int | tuple[int, int],
         region: Region | None,
+        padding: str,
         metric: str,
         device: str,
         top: int | None,
@@ -236,6 +250,7 @@ class _Options:
         return cls(
             stride=tiles.stride_pair(stride),
             region=check_region(region),
+            padding=check_padding(padding),
             metric=metrics.check_name(metric),
             device=devices.check_name(device),
             top=DEFAULT_TOP if top is None and threshold is None else top,
@@ -309,12 +324,13 @@ def _plans(
     problems = []
     for kernel, name in zip(kernels, names[1:], strict=True):
         area.check_kernel(kernel.shape[:2], name)
+        extent = area.extent(kernel.shape[:2])
         problems.append(
             Problem(
-                image=image.shape,
+                image=(*extent, image.shape[2]),
                 kernel=kernel.shape,
                 dtype=image.dtype.name,
-                stride=tiles.clamped(options.stride, image.shape[:2]),
+                stride=tiles.clamped(options.stride, extent),
                 metric=options.metric,
                 span=span,
                 device="cpu",
@@ -325,6 +341,9 @@ def _plans(
         )
     held = sum(array.nbytes for array in pixels)
     held += 0 if drawn is image else drawn.nbytes
+    held += math.prod(area.padded_size([kernel.shape[:2] for kernel in kernels])) * (
+        image.shape[2] * image.itemsize
+    )
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
     held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
@@ -335,9 +354,12 @@ def _plans(
 
 
 def _score(
-    plans: list[Plan], pixels: list[Pixels], keeps_map: bool, observer: Observer
+    plans: list[Plan],
+    images: list[Pixels],
+    kernels: list[Pixels],
+    keeps_map: bool,
+    observer: Observer,
 ) -> list[peaks.Windows]:
-    image, *kernels = pixels
     total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
     done = 0
 
@@ -348,12 +370,12 @@ def _score(
 
     return [
         search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
-        for chosen, kernel in zip(plans, kernels, strict=True)
+        for chosen, image, kernel in zip(plans, images, kernels, strict=True)
     ]
 
 
 def _kernel_reports(
-    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs
+    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs, area: Area
 ) -> tuple[KernelReport, ...]:
     return tuple(
         KernelReport(
@@ -364,6 +386,7 @@ def _kernel_reports(
             tolerance=fields[number].error,
             heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
             map=wanted.maps[number] if wanted.maps else None,
+            origin=area.origin(chosen.problem.kernel[:2])[::-1],
         )
         for number, (name, chosen) in enumerate(zip(names, plans, strict=True))
     )

@@ -46,7 +46,10 @@ class Match:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One kernel of a search: its size, how it was searched, the files that were written."""
+    """One kernel of a search: its size, how it was searched, the files that were written.
+
+    `origin` is x and y of the map's first window.
+    """
 
     name: str
     width: int
@@ -55,6 +58,7 @@ class KernelReport:
     tolerance: float
     heatmap: str | None
     map: str | None
+    origin: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Report:
         The search took so long.
     region : (x, y, width, height) or None
         The part of the image that was searched, if not all of it.
+    padding : str
+        How it was continued beyond its border.
     """
 
     image: str
@@ -98,7 +104,8 @@ class Report:
     plans: tuple[Plan, ...] = field(repr=False, compare=False)
     notices: tuple[str, ...]
     seconds: float
-    region: Region | None = None
+    region: Region | None
+    padding: str
 
     @property
     def best(self) -> Match | None:
@@ -160,4 +167,5 @@ def document(report: Report) -> dict[str, Any]:
         "matches": objects(report),
         "seconds": report.seconds,
         "region": report.region and list(report.region),
+        "padding": report.padding,
     }

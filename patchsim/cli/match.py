@@ -37,6 +37,14 @@ def command(
             " its top-left pixel, width, height. The map is then of the box.",
         ),
     ] = None,
+    padding: Annotated[
+        str,
+        typer.Option(
+            metavar="valid|edge|reflect|zero",
+            help="How the image goes on beyond its border, so that kernels can hang over it: with"
+            " its outermost pixels, mirrored at them, or with 0. valid: they cannot.",
+        ),
+    ] = "valid",
     metric: Annotated[
         str,
         typer.Option(
@@ -200,6 +208,7 @@ def command(
                 kernel,
                 stride=steps,
                 region=box,
+                padding=padding,
                 metric=metric,
                 device=device,
                 engine=engine,
