@@ -108,6 +108,12 @@ class Area:
         return cls(image, region, (height, width), padding)
 
     @property
+    def name(self) -> str:
+        """What messages call it."""
+        part = f"region {_text(self.region)} of the " if self.region is not None else ""
+        return f"{part}image {self.image}"
+
+    @property
     def corner(self) -> tuple[int, int]:
         """Row and column of its first pixel in the image."""
         return (0, 0) if self.region is None else (self.region[1], self.region[0])
@@ -128,14 +134,15 @@ class Area:
         """
         if _MODES[self.padding] or (kernel[0] <= self.size[0] and kernel[1] <= self.size[1]):
             return
-        size = f"kernel {shown(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        larger = f"kernel {shown(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        larger = f"{larger} {shown(self.name)}"
         if self.region is not None:
             raise InputError(
-                f"{size} region {_text(self.region)} of the image {shown(self.image)};"
+                f"{larger};"
                 " give a larger region, a smaller kernel, or --padding edge (padding='edge')"
             )
         raise InputError(
-            f"{size} image {shown(self.image)} with {self.size[1]}x{self.size[0]};"
+            f"{larger} with {self.size[1]}x{self.size[0]};"
             " give a smaller kernel, swap the two, or give --padding edge (padding='edge')"
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from patchsim import (
     budget,
     devices,
+    flatness,
     images,
     metrics,
     outputs,
@@ -162,6 +163,9 @@ def match(
     area.check_values(data_range)
     for kernel_pixels, name in zip(unified[1:], names[1:], strict=True):
         metrics.check_kernel(kernel_pixels, options.metric, name)
+    flat = tuple(flatness.notices(unified, [area.name, *names[1:]], options.metric))
+    for text in flat:
+        observer.notice(text)
     del pictures  # the unified pixels replace them
     drawn, drawn_low, drawn_span = whole or (unified, low, span)
     plans = _plans(unified, drawn[0], area, names, span, options, engine, wanted)
@@ -192,7 +196,7 @@ def match(
         matches=tuple(_match(peak, unified[1:], names[1:]) for peak in best),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
-        notices=notices,
+        notices=notices + flat,
         seconds=time.perf_counter() - started,
         region=area.region,
         padding=area.padding,

@@ -83,7 +83,7 @@ class Report:
     plans : tuple of Plan
         One a kernel.
     notices : tuple of str
-        What the user should know about how pictures were read.
+        What the user should know about the pictures and how they were read.
     seconds : float
         The search took so long.
     region : (x, y, width, height) or None
