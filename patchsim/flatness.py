@@ -34,7 +34,7 @@ def notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iter
 
 def is_flat(pixels: Pixels) -> bool:
     """Whether each channel of a picture [H, W, C] has one value."""
-    first = pixels[0, 0]
-    return all(
-        bool((pixels[top : top + _ROWS] == first).all()) for top in range(0, len(pixels), _ROWS)
+    row = pixels[0]
+    return bool((row == row[0]).all()) and all(
+        bool((pixels[top : top + _ROWS] == row).all()) for top in range(0, len(pixels), _ROWS)
     )

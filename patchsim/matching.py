@@ -359,7 +359,7 @@ def _plans(
 
 def _score(
     plans: list[Plan],
-    images: list[Pixels],
+    under: list[Pixels],
     kernels: list[Pixels],
     keeps_map: bool,
     observer: Observer,
@@ -374,7 +374,7 @@ def _score(
 
     return [
         search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
-        for chosen, image, kernel in zip(plans, images, kernels, strict=True)
+        for chosen, image, kernel in zip(plans, under, kernels, strict=True)
     ]
 
 
