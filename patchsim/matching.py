@@ -14,6 +14,7 @@ import numpy as np
 from patchsim import (
     budget,
     devices,
+    flatness,
     images,
     masks,
     metrics,
@@ -26,9 +27,10 @@ from patchsim import (
 )
 from patchsim import color as colors
 from patchsim import subpixel as refinement
+from patchsim.area import DEFAULT_PADDING, Area, Region, check_padding, check_region
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
-from patchsim.metrics import Kernel
+from patchsim.metrics import Kernel, Weights
 from patchsim.observer import Observer
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
@@ -48,6 +50,8 @@ def match(
     kernel: Source | Sequence[Source],
     *,
     stride: int | tuple[int, int] = 1,
+    region: Region | None = None,
+    padding: str = DEFAULT_PADDING,
     metric: str = metrics.DEFAULT,
     color: str = colors.DEFAULT,
     device: str = "auto",
@@ -82,6 +86,18 @@ def match(
         floats.
     stride : int or (y, x)
         Step between windows in pixels.
+    region : (x, y, width, height), optional
+        Search only windows that lie inside this part of the image, x and y of its top-left pixel
+        first, as in the results. The first window, from which strides count, is in its top-left
+        corner, and so is the first cell of map and heatmap. Positions are those in the whole image
+        all the same.
+    padding : str
+        ``valid``: windows lie inside the image. With the others they may hang over its border as
+        long as a pixel of it is under them, and it goes on there with the nearest pixel (``edge``),
+        with its mirror image that does not repeat the outermost pixels (``reflect``), or with 0
+        (``zero``), as in `numpy.pad`. The first window, and so the map's first cell, then is at
+        x = 1 - width, y = 1 - height of the kernel, which may be larger than the image. A region
+        is padded like a picture of its own: what lies around it is not used.
     metric : str
         ``sad``, the formula above; ``ssd``, ``1 - mean((window - kernel)**2) / R**2``; ``ncc``,
         the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
@@ -161,6 +177,8 @@ def match(
     observer = observer or Observer()
     options = _Options.checked(
         stride,
+        region,
+        padding,
         metric,
         color,
         device,
@@ -174,39 +192,39 @@ def match(
     )
     pictures = _open(image, _as_list(kernel), mask, options)
     shades = pictures.pop() if mask is not None else None
-    weights = [masks.weights(p, shades, ignore_alpha=ignore_alpha) for p in pictures[1:]]
-    ignored = pictures if ignore_alpha else pictures[:1]
-    notices = _notices(pictures, ignored)
+    notices = _notices(pictures, pictures if ignore_alpha else pictures[:1])
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
+    height, width, _ = pictures[0].pixels.shape
     wanted = outputs.check(pictures, map, heatmap, overlay, shades)
-    unified, low, span = unify.unify(pictures, data_range)
-    del pictures  # the unified pixels replace them
-    drawn = unified[0], span, low
-    unified, low, span = colors.convert(
-        unified, names, options.color, low=low, span=span, memory=options.memory
-    )
-    if wanted.overlay is None or options.color == colors.DEFAULT:
-        drawn = unified[0], span, low  # nobody will see the image's own colours: let them go
-    kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
-    for one, name in zip(kernels, names[1:], strict=True):
-        metrics.check_kernel(one, options.metric, name)
-    plans = _plans(unified[0], kernels, drawn[0], names, span, options, engine, wanted, subpixel)
+    weights = [masks.weights(p, shades, ignore_alpha=ignore_alpha) for p in pictures[1:]]
+    scene = _Scene.of(pictures, weights, options, data_range, overlay=wanted.overlay is not None)
+    plans = _plans(scene, options, engine, wanted, subpixel=subpixel)
+    # Not before the search is sure to run: an error stands alone.
+    flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
+    for text in flat:
+        observer.notice(text)
     for number, chosen in enumerate(plans):
         observer.planned(chosen, names[1 + number])
 
-    fields = _score(plans, unified[0], kernels, wanted.keeps_map, observer)
+    kernels, sizes = scene.kernels, scene.sizes
+    origins = [scene.area.origin(size) for size in sizes]
+    under = scene.area.under(scene.image, sizes)
+    fields = _score(plans, under, kernels, wanted.keeps_map, observer)
     best = peaks.resolve(
-        fields, top=options.top, threshold=options.threshold, overlap=options.overlap
+        fields,
+        origins,
+        top=options.top,
+        threshold=options.threshold,
+        overlap=options.overlap,
     )
     corners = (
-        refinement.refine(best, plans, unified[0], kernels) if subpixel else [None] * len(best)
+        _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
     )
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
         observer.resolved(field, chosen, name)
-    height, width, _ = unified[0].shape
     report = Report(
         image=names[0],
         width=width,
@@ -214,20 +232,22 @@ def match(
         metric=options.metric,
         stride=options.stride,
         device=plans[0].problem.device,
-        kernels=_kernel_reports(plans, fields, names[1:], wanted),
+        kernels=_kernel_reports(plans, fields, names[1:], wanted, scene.area),
         matches=tuple(
             _match(peak, kernels, names[1:], corner)
             for peak, corner in zip(best, corners, strict=True)
         ),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
-        notices=notices,
+        notices=notices + flat,
         seconds=time.perf_counter() - started,
         color=options.color,
         subpixel=bool(subpixel),
+        region=scene.area.region,
+        padding=scene.area.padding,
     )
     try:
-        wanted.write(report, maps, *drawn, observer)
+        wanted.write(report, maps, *scene.drawn, observer)
     except OutputError as error:
         error.report = report
         raise
@@ -239,6 +259,8 @@ class _Options:
     """What was asked, checked and with its defaults."""
 
     stride: tuple[int, int]
+    region: Region | None
+    padding: str
     metric: str
     color: str
     device: str
@@ -254,6 +276,8 @@ class _Options:
     def checked(
         cls,
         stride: int | tuple[int, int],
+        region: Region | None,
+        padding: str,
         metric: str,
         color: str,
         device: str,
@@ -276,6 +300,8 @@ class _Options:
             raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
         return cls(
             stride=tiles.stride_pair(stride),
+            region=check_region(region),
+            padding=check_padding(padding),
             metric=metrics.check_name(metric),
             color=colors.check_name(color),
             device=devices.check_name(device),
@@ -287,6 +313,56 @@ class _Options:
             threads=threads,
             max_pixels=max_pixels,
         )
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What is compared, in one type, range and colour space."""
+
+    names: list[str]  # of the image and the kernels
+    image: Pixels  # of the area
+    kernels: list[Kernel]
+    area: Area
+    span: float
+    drawn: tuple[Pixels, float, float]  # the image as it is drawn, its range R and where that begins
+
+    @property
+    def pixels(self) -> list[Pixels]:
+        return [self.image, *(kernel.pixels for kernel in self.kernels)]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the kernels."""
+        return [kernel.pixels.shape[:2] for kernel in self.kernels]
+
+    @classmethod
+    def of(
+        cls,
+        pictures: list[images.Picture],
+        weights: list[Weights | None],
+        options: _Options,
+        data_range: tuple[float, float] | None,
+        *,
+        overlay: bool,
+    ) -> _Scene:
+        """Of the image and the kernels, which leave the list, and the kernels' weights."""
+        names = [picture.name for picture in pictures]
+        height, width, _ = pictures[0].pixels.shape
+        area = Area.of(names[0], (height, width), options.region, options.padding)
+        changed = area.region is not None or options.color != colors.DEFAULT
+        whole = unify.unify(pictures[:1], data_range) if overlay and changed else None
+        pictures[0] = replace(pictures[0], pixels=area.of_image(pictures[0].pixels))
+        unified, low, span = unify.unify(pictures, data_range)
+        pictures.clear()  # what replaces them takes memory enough
+        area.check_values(data_range)
+        unified, low, span = colors.convert(
+            unified, names, options.color, low=low, span=span, memory=options.memory
+        )
+        kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
+        for kernel, name in zip(kernels, names[1:], strict=True):
+            metrics.check_kernel(kernel, options.metric, name)
+        drawn = (whole[0][0], whole[2], whole[1]) if whole else (unified[0], span, low)
+        return cls(names, unified[0], kernels, area, span, drawn)
 
 
 def _whole(value: object, option: str) -> int:
@@ -351,33 +427,27 @@ def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> t
 
 
 def _plans(
-    image: Pixels,
-    kernels: list[Kernel],
-    drawn: Pixels,
-    names: list[str],
-    span: float,
+    scene: _Scene,
     options: _Options,
     engine: str,
     wanted: Outputs,
+    *,
     subpixel: bool,
 ) -> list[Plan]:
     problems = []
-    for one, name in zip(kernels, names[1:], strict=True):
+    area, image = scene.area, scene.image
+    for one, name in zip(scene.kernels, scene.names[1:], strict=True):
         kernel = one.pixels
-        if kernel.shape[0] > image.shape[0] or kernel.shape[1] > image.shape[1]:
-            raise InputError(
-                f"kernel {shown(name)} is {kernel.shape[1]}x{kernel.shape[0]} pixels,"
-                f" larger than the image {shown(names[0])} with {image.shape[1]}x{image.shape[0]};"
-                " give a smaller kernel, or swap the two"
-            )
+        area.check_kernel(kernel.shape[:2], name)
+        extent = area.extent(kernel.shape[:2])
         problems.append(
             Problem(
-                image=image.shape,
+                image=(*extent, image.shape[2]),
                 kernel=kernel.shape,
                 dtype=image.dtype.name,
-                stride=tiles.clamped(options.stride, image.shape[:2]),
+                stride=tiles.clamped(options.stride, extent),
                 metric=options.metric,
-                span=span,
+                span=scene.span,
                 device="cpu",
                 threads=options.threads,
                 tolerance=options.tolerance,
@@ -386,13 +456,15 @@ def _plans(
                 heaviest=1 if one.weights is None else int(one.weights.max()),
             )
         )
-    held = image.nbytes + sum(one.nbytes for one in kernels)
+    drawn = scene.drawn[0]
+    held = image.nbytes + sum(one.nbytes for one in scene.kernels)
     held += 0 if drawn is image else drawn.nbytes
+    held += math.prod(area.padded_size(scene.sizes)) * (image.shape[2] * image.itemsize)
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     if subpixel:
         held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
-    held += wanted.drawing_bytes(largest, image.shape[0] * image.shape[1])
+    held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
     return [
         plan.make(problem, engine=engine, device=options.device, memory=options.memory, held=held)
         for problem in problems
@@ -401,7 +473,7 @@ def _plans(
 
 def _score(
     plans: list[Plan],
-    image: Pixels,
+    under: list[Pixels],
     kernels: list[Kernel],
     keeps_map: bool,
     observer: Observer,
@@ -416,12 +488,12 @@ def _score(
 
     return [
         search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
-        for chosen, kernel in zip(plans, kernels, strict=True)
+        for chosen, image, kernel in zip(plans, under, kernels, strict=True)
     ]
 
 
 def _kernel_reports(
-    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs
+    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs, area: Area
 ) -> tuple[KernelReport, ...]:
     return tuple(
         KernelReport(
@@ -432,9 +504,30 @@ def _kernel_reports(
             tolerance=fields[number].error,
             heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
             map=wanted.maps[number] if wanted.maps else None,
+            origin=area.origin(chosen.problem.kernel[:2])[::-1],
         )
         for number, (name, chosen) in enumerate(zip(names, plans, strict=True))
     )
+
+
+def _corners(
+    best: list[peaks.Peak],
+    plans: list[Plan],
+    under: list[Pixels],
+    kernels: list[Kernel],
+    origins: list[tuple[int, int]],
+) -> list[tuple[float, float] | None]:
+    """Where the matches lie between the pixels, y and x in the image."""
+    starts = [origins[peak.field] for peak in best]
+    inside = [
+        replace(peak, y=peak.y - top, x=peak.x - left)
+        for peak, (top, left) in zip(best, starts, strict=True)
+    ]
+    found = refinement.refine(inside, plans, under, kernels)
+    return [
+        corner and (corner[0] + top, corner[1] + left)
+        for corner, (top, left) in zip(found, starts, strict=True)
+    ]
 
 
 def _match(

@@ -65,14 +65,16 @@ class Outputs:
             observer.wrote(
                 f"heatmap {shown(path)}{of}: scores {least:.6f} (dark) to {most:.6f} (bright)"
             )
-        for path, scores in zip(self.maps, maps, strict=False):
+        for path, scores, kernel in zip(self.maps, maps, report.kernels, strict=False):
             with files.writing(path) as file:
                 # Header and values by hand: np.save seeks, which a pipe cannot.
                 header = np.lib.format.header_data_from_array_1_0(scores)
                 np.lib.format.write_array_header_1_0(file, header)
                 file.write(scores.data)
             rows, cols = scores.shape
-            observer.wrote(f"map {shown(path)}: float32, {rows} rows x {cols} columns")
+            x, y = kernel.origin
+            start = f" from x={x}, y={y}" if (x, y) != (0, 0) else ""
+            observer.wrote(f"map {shown(path)}: float32, {rows} rows x {cols} columns{start}")
         if self.overlay:
             with files.writing(self.overlay) as file:
                 render.overlay(pixels, span, low, report.matches, file)

@@ -32,7 +32,7 @@ _GONE = -np.inf  # dropped: reported, or overlapping what was
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A match: its top-left pixel, its exact score, and which field it lies in."""
+    """A match: its top-left pixel in the image, its exact score, and which field it lies in."""
 
     y: int
     x: int
@@ -247,7 +247,12 @@ class Windows(Protocol):
 
 
 def resolve(
-    fields: Sequence[Windows], *, top: int | None, threshold: float | None, overlap: float
+    fields: Sequence[Windows],
+    origins: Sequence[tuple[int, int]],
+    *,
+    top: int | None,
+    threshold: float | None,
+    overlap: float,
 ) -> list[Peak]:
     """The best windows of all fields together, best first; the fields are used up.
 
@@ -257,6 +262,8 @@ def resolve(
     ----------
     fields : sequence of Windows
         Complete.
+    origins : sequence of (y, x)
+        Where in the image each field has its first window.
     top : int or None
         How many at the most; None for all.
     threshold : float or None
@@ -268,20 +275,21 @@ def resolve(
     peaks: list[Peak] = []
     while top is None or len(peaks) < top:
         first, floor = None, lowest
-        for number, field in enumerate(fields):
+        for number, (field, origin) in enumerate(zip(fields, origins, strict=True)):
             found = field.best(floor)
             if found is None:
                 continue
-            y, x, score = found
+            y, x, score = found[0] + origin[0], found[1] + origin[1], found[2]
             if first is None or (-score, y, x) < (-first.score, first.y, first.x):
                 first, floor = Peak(y, x, score, number), score
         if first is None:
             break
         peaks.append(first)
-        own = fields[first.field]
-        own.drop(first.y, first.x)
-        for field in fields:
-            field.drop_overlapping((first.y, first.x, *own.kernel), overlap)
+        own, origin = fields[first.field], origins[first.field]
+        own.drop(first.y - origin[0], first.x - origin[1])
+        for field, (top_y, left_x) in zip(fields, origins, strict=True):
+            box = first.y - top_y, first.x - left_x, *own.kernel
+            field.drop_overlapping(box, overlap)
     return peaks
 
 

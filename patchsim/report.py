@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.area import Region
 from patchsim.errors import InputError
 from patchsim.plan import Plan
 
@@ -50,7 +51,10 @@ class Match:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One kernel of a search: its size, how it was searched, the files that were written."""
+    """One kernel of a search: its size, how it was searched, the files that were written.
+
+    `origin` is x and y of the map's first window.
+    """
 
     name: str
     width: int
@@ -59,6 +63,7 @@ class KernelReport:
     tolerance: float
     heatmap: str | None
     map: str | None
+    origin: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -83,13 +88,17 @@ class Report:
     plans : tuple of Plan
         One a kernel.
     notices : tuple of str
-        What the user should know about how pictures were read.
+        What the user should know about the pictures and how they were read.
     seconds : float
         The search took so long.
     color : str
         What image and kernels were compared in, as asked.
     subpixel : bool
         Whether positions between the pixels were asked for.
+    region : (x, y, width, height) or None
+        The part of the image that was searched, if not all of it.
+    padding : str
+        How it was continued beyond its border.
     """
 
     image: str
@@ -106,6 +115,8 @@ class Report:
     seconds: float
     color: str
     subpixel: bool
+    region: Region | None
+    padding: str
 
     @property
     def best(self) -> Match | None:
@@ -174,4 +185,6 @@ def document(report: Report) -> dict[str, Any]:
         "matches": objects(report),
         "seconds": report.seconds,
         "color": report.color,
+        "region": report.region and list(report.region),
+        "padding": report.padding,
     }

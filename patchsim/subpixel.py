@@ -60,7 +60,7 @@ _LARGEST_TILE = 64  # pixels, so that its products stay in the processor's cache
 def refine(
     matches: Sequence[Peak],
     plans: Sequence[Plan],
-    image: Pixels,
+    images: Sequence[Pixels],
     kernels: Sequence[Kernel],
 ) -> list[tuple[float, float] | None]:
     """Where each match lies between the pixels.
@@ -70,7 +70,8 @@ def refine(
     matches : sequence of Peak
     plans : sequence of Plan
         One a kernel, those that the matches were searched by.
-    image : array [H, W, C]
+    images : sequence of arrays [H, W, C]
+        One a kernel: what it was searched in.
     kernels : sequence of Kernel
 
     Returns
@@ -80,7 +81,7 @@ def refine(
     """
     found = []
     for peak in matches:
-        chosen, kernel = plans[peak.field], kernels[peak.field]
+        chosen, image, kernel = plans[peak.field], images[peak.field], kernels[peak.field]
         y, x = _best_of_cell(chosen, image, kernel, (peak.y, peak.x))
         weights = kernel.weights
         counts = None if weights is None else weights / np.float64(weights.max())

@@ -102,6 +102,27 @@ def centred(values, channels):
     return found
 
 
+def padded(image, rows, cols, padding):
+    """The image with so many rows and columns more on each side."""
+
+    def source(index, length):
+        if padding == "zero":
+            return index if 0 <= index < length else None
+        if padding == "edge":
+            return min(max(index, 0), length - 1)
+        period = max(1, 2 * (length - 1))
+        return min(index % period, -index % period)
+
+    def pixel(y, x):
+        y, x = source(y, len(image)), source(x, len(image[0]))
+        return [0] * len(image[0][0]) if y is None or x is None else image[y][x]
+
+    return [
+        [pixel(y, x) for x in range(-cols, len(image[0]) + cols)]
+        for y in range(-rows, len(image) + rows)
+    ]
+
+
 def overlap(a, b):
     """Intersection over union of two boxes (x, y, width, height)."""
     wide = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
@@ -110,17 +131,20 @@ def overlap(a, b):
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-def best_matches(maps, sizes, stride, top, threshold, most_overlap):
-    """Greedy suppression: (x, y, width, height, score, kernel number), best first."""
+def best_matches(maps, sizes, stride, top, threshold, most_overlap, origins=None):
+    """Greedy suppression: (x, y, width, height, score, kernel number), best first.
+
+    Maps begin at `origins`, (y, x).
+    """
     windows = []
     for number, scores in enumerate(maps):
         height, width = sizes[number]
+        first_y, first_x = origins[number] if origins else (0, 0)
         for row, line in enumerate(scores):
             for col, score in enumerate(line):
                 if threshold is None or score >= threshold:
-                    windows.append(
-                        (-score, row * stride[0], col * stride[1], number, width, height)
-                    )
+                    y, x = first_y + row * stride[0], first_x + col * stride[1]
+                    windows.append((-score, y, x, number, width, height))
     found = []
     for minus, y, x, number, width, height in sorted(windows):
         box = (x, y, width, height)

@@ -49,7 +49,8 @@ def test_json_has_the_documented_keys(run):
     assert code == 0
     assert list(found) == [
         "image", "width", "height", "metric", "stride", "device", "engine", "tolerance",
-        "heatmap", "map", "kernels", "matches", "seconds", "color",
+        "heatmap", "map", "kernels", "matches", "seconds", "color", "region",
+        "padding",
     ]  # fmt: skip
     assert found["stride"] == [3, 2]
     assert (found["image"], found["width"], found["height"]) == ("big.png", 200, 160)
@@ -57,7 +58,7 @@ def test_json_has_the_documented_keys(run):
     assert (found["heatmap"], found["map"]) == ("big.heatmap.png", "m.npy")
     assert found["kernels"] == [
         {"name": "face.png", "width": 41, "height": 31, "engine": found["engine"],
-         "tolerance": 0.0, "heatmap": "big.heatmap.png", "map": "m.npy"}
+         "tolerance": 0.0, "heatmap": "big.heatmap.png", "map": "m.npy", "origin": [0, 0]}
     ]  # fmt: skip
     best = found["matches"][0]
     assert list(best) == [
@@ -66,6 +67,7 @@ def test_json_has_the_documented_keys(run):
     assert (best["x"] % 3, best["y"] % 2) == (0, 0)
     assert (best["center_x"], best["center_y"]) == (best["x"] + 20.5, best["y"] + 15.5)
     assert found["seconds"] > 0
+    assert (found["region"], found["padding"]) == (None, "valid")
 
 
 @pytest.mark.usefixtures("pictures")

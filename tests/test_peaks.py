@@ -38,8 +38,9 @@ def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=Fals
     return made
 
 
-def found(fields, top=None, threshold=None, overlap=0.3):
-    peaks_found = peaks.resolve(fields, top=top, threshold=threshold, overlap=overlap)
+def found(fields, top=None, threshold=None, overlap=0.3, origins=None):
+    origins = origins or [(0, 0)] * len(fields)
+    peaks_found = peaks.resolve(fields, origins, top=top, threshold=threshold, overlap=overlap)
     sizes = [f.kernel for f in fields]
     return [(p.x, p.y, *sizes[p.field][::-1], p.score, p.field) for p in peaks_found]
 
@@ -157,3 +158,14 @@ def test_a_tile_reads_the_pixels_of_its_windows():
     rows, cols = Tile(2, 3, 4, 5).source((7, 6), (2, 3))
     assert (rows.start, rows.stop) == (4, 4 + 3 * 2 + 7)
     assert (cols.start, cols.stop) == (9, 9 + 4 * 3 + 6)
+
+
+def test_fields_that_begin_elsewhere_compete_where_they_lie_in_the_image():
+    first, second = np.zeros((20, 20)), np.zeros((20, 20))
+    first[2, 3], first[10, 10] = 0.9, 0.7
+    second[7, 9], second[8, 10], second[0, 0] = 0.9, 0.8, 0.7
+    fields = [field(first), field(second, kernel=(4, 4), error=0.01)]
+    origins = [(0, 0), (-5, -7)]  # the second's 0.9 lies at y 2, x 2, before the first's
+    assert found(fields, threshold=0.5, overlap=0.1, origins=origins) == [
+        (2, 2, 4, 4, 0.9, 1), (-7, -5, 4, 4, 0.7, 1), (10, 10, 3, 3, 0.7, 0),
+    ]  # fmt: skip

@@ -29,6 +29,22 @@ def command(
         str,
         typer.Option(metavar="N|NxM", help="Pixels between windows, in x and y."),
     ] = "1",
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Search only windows inside this box of the image, as results have it: x and y of"
+            " its top-left pixel, width, height. The map is then of the box.",
+        ),
+    ] = None,
+    padding: Annotated[
+        str,
+        typer.Option(
+            metavar="valid|edge|reflect|zero",
+            help="How the image goes on beyond its border, so that kernels can hang over it: with"
+            " its outermost pixels, mirrored at them, or with 0. valid: they cannot.",
+        ),
+    ] = "valid",
     metric: Annotated[
         str,
         typer.Option(
@@ -209,7 +225,7 @@ def command(
     if heatmap is not None and no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
     where = None if no_heatmap else heatmap or _default_heatmap(image, several=len(kernel) > 1)
-    steps, span = _stride(stride), _data_range(data_range)
+    steps, box, span = _stride(stride), _region(region), _data_range(data_range)
 
     # After the flags: what a search needs takes a while to import.
     from patchsim import images, matching
@@ -220,6 +236,8 @@ def command(
                 image,
                 kernel,
                 stride=steps,
+                region=box,
+                padding=padding,
                 metric=metric,
                 color=color,
                 device=device,
@@ -302,6 +320,18 @@ def _stride(text: str) -> tuple[int, int]:
             f"stride {text!r} is no stride; give a whole number, or two like 2x1 (x first)"
         )
     return steps[-1], steps[0]
+
+
+def _region(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        x, y, width, height = map(int, text.split(","))
+    except ValueError:
+        raise InputError(
+            f"region {text!r} is no region; give X,Y,W,H in pixels, like 90,110,36,36"
+        ) from None
+    return x, y, width, height
 
 
 def _data_range(text: str | None) -> tuple[float, float] | None:
