@@ -1,0 +1,77 @@
+"""What the readers of pictures share: how much they may decode, and what they hand back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from patchsim import budget
+from patchsim.errors import InputError
+from patchsim.metrics import Pixels
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a picture may hold; a reader asks, with what the header says, before it decodes.
+
+    Attributes
+    ----------
+    name : str
+        The picture, as messages show it.
+    max_pixels : int
+        The most pixels.
+    memory : int or None
+        The most bytes that decoding may take.
+    """
+
+    name: str
+    max_pixels: int
+    memory: int | None
+
+    def check_pixels(self, width: int, height: int) -> None:
+        """Refuse a picture of too many pixels.
+
+        Raises
+        ------
+        InputError
+        """
+        if width * height > self.max_pixels:
+            raise InputError(
+                f"{self.name} has {width}x{height} = {width * height:,} pixels, more than"
+                f" {self.max_pixels:,};\nif you trust it, allow them with"
+                f" --max-pixels {width * height} (max_pixels=)"
+            )
+
+    def check_memory(self, needed: int) -> None:
+        """Refuse a picture that takes more bytes than are left.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.memory is not None and needed > self.memory:
+            raise InputError(
+                f"{self.name} takes {budget.text(needed)} to decode, of which"
+                f" {budget.text(self.memory)} are left; allow more with --memory"
+            )
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a reader made of a file.
+
+    Attributes
+    ----------
+    pixels : array [H, W, C]
+        uint8, uint16, float32 or float64; as stored, not yet upright.
+    transparent : bool
+        Whether a pixel's alpha, which is left out, is not opaque.
+    orientation : int
+        As in EXIF, 1 to 8.
+    notices : tuple of str
+        What the user should know about how it was read.
+    """
+
+    pixels: Pixels
+    transparent: bool = False
+    orientation: int = 1
+    notices: tuple[str, ...] = ()
