@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from patchsim import budget
@@ -75,3 +76,10 @@ class Decoded:
     transparent: bool = False
     orientation: int = 1
     notices: tuple[str, ...] = ()
+
+
+def quiet(library: str) -> None:
+    """Keep what a library logs of odd files off stderr; an application's own handlers hear it."""
+    log = logging.getLogger(library)
+    if not any(isinstance(handler, logging.NullHandler) for handler in log.handlers):
+        log.addHandler(logging.NullHandler())

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from patchsim import arrays, budget, deepcolor, depth, files, tiff
-from patchsim.decoding import Decoded, Limits
+from patchsim.decoding import Decoded, Limits, quiet
 from patchsim.errors import InputError, shown
 from patchsim.metrics import Pixels
 
@@ -204,6 +204,8 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
     stream.seek(0)
     if start.startswith(arrays.MAGIC):
         return arrays.read(stream, limits)
+    if start.startswith(tiff.BIG_ENDIAN_BIGTIFF):
+        return tiff.read(stream, limits, "a big-endian BigTIFF, which Pillow does not read")
     try:
         image = _opened(stream)
     except UnidentifiedImageError as error:
@@ -229,7 +231,7 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
             return replace(
                 deepcolor.png(stream, *image.size, limits), orientation=_orientation(image)
             )
-        tile = image.tile[0]
+        tile: Any = image.tile[0]
         if tile.codec_name != "ppm":
             raise InputError(f"{limits.name} is {reason};\nsave it as binary PPM (P6), or as PNG")
         return deepcolor.ppm(
@@ -239,6 +241,7 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
 
 def _opened(stream: BinaryIO) -> ImageFile.ImageFile:
     """A picture whose header is read, whatever its size; the caller has a limit of its own."""
+    quiet("PIL")
     with _limit_lock:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None

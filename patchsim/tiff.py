@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from typing import Any, BinaryIO
@@ -10,11 +9,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from patchsim import arrays
-from patchsim.decoding import Decoded, Limits
+from patchsim.decoding import Decoded, Limits, quiet
 from patchsim.errors import InputError
 
 PACKAGES = "tifffile imagecodecs"  # the extra `tiff`
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+BIG_ENDIAN_BIGTIFF = b"MM\0+"  # whose directory Pillow takes for one of 32 bits
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", BIG_ENDIAN_BIGTIFF)
 
 # Codecs that are told how many bytes to write, so that what a file says bounds what it takes.
 _COMPRESSIONS = {
@@ -95,10 +95,7 @@ def _tifffile(name: str, reason: str) -> Any:
         raise InputError(
             f"{name} is {reason}; packages that read it are not installed:\npip install {PACKAGES}"
         ) from None
-    # What it logs of damaged files would reach stderr; an application's own handlers hear it.
-    log = logging.getLogger("tifffile")
-    if not any(isinstance(handler, logging.NullHandler) for handler in log.handlers):
-        log.addHandler(logging.NullHandler())
+    quiet("tifffile")
     return tifffile
 
 
