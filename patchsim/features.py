@@ -13,14 +13,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import budget, files, pickles
+from patchsim import budget, files, npy, pickles
 from patchsim.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".npz", ".npy")
 # Of the formats' own names for the types that can be scored.
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 _SAFETENSORS_FLOATS = ("F16", "BF16", "F32", "F64")
-
-_LARGEST_HEADER = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -242,9 +239,9 @@ def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
         if not member.filename.endswith(".npy"):
             continue
         with archive.open(member) as file:
-            shape, dtype, header = _npy_header(file)
-        needed = dtype.itemsize * int(np.prod(shape, dtype=object))
-        held = member.file_size - header
+            header = npy.header(file)
+        shape, dtype, needed = header.shape, header.dtype, header.nbytes
+        held = member.file_size - header.length
         problem: str | None
         if dtype.hasobject:
             problem = "holds Python objects, which are not read"
@@ -277,30 +274,10 @@ def _npz_rows(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[in
 
 def _npy(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
     with path.open("rb") as file:
-        _npy_header(file)
+        npy.header(file)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     problem = _numpy_problem(array.dtype)
     return {"": Stored(array.shape, array.itemsize, lambda a, b: _as_tensor(array[a:b]), problem)}
-
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape, type and the header's length of a .npy stream.
-
-    The length is looked at before as much is read.
-    """
-    start = file.read(8)
-    width, read = {
-        b"\x93NUMPY\x01\x00": (2, np.lib.format.read_array_header_1_0),
-        b"\x93NUMPY\x02\x00": (4, np.lib.format.read_array_header_2_0),
-    }.get(start, (0, None))
-    if read is None:
-        raise ValueError("it does not begin like a .npy")
-    field = file.read(width)
-    length = int.from_bytes(field, "little")
-    if length > _LARGEST_HEADER:
-        raise ValueError(f"a header of {length:,} bytes")
-    shape, _, dtype = read(BytesIO(field + file.read(length)))
-    return shape, dtype, len(start) + width + length
 
 
 def _numpy_problem(dtype: np.dtype[Any]) -> str | None:

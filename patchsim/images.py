@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from patchsim import budget, depth, files
+from patchsim import arrays, budget, deepcolor, depth, files, tiff
+from patchsim.decoding import Decoded, Limits, quiet
 from patchsim.errors import InputError, shown
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.metrics import Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,15 +27,9 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
-_FORMATS_TEXT = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM"
-_MAGIC = {
-    b"\x89PNG": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "BigTIFF",
-    b"MM\0+": "BigTIFF",
-}
+_FORMATS_TEXT = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, .npy"
+_MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG"}
+_START = 8  # bytes that tell readers apart
 
 # Pillow's own limit against files that are small on disk and huge in memory.
 DEFAULT_MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS or 89_478_485
@@ -100,8 +95,8 @@ def open_picture(
     Parameters
     ----------
     source : path, PIL image, or array [H, W] or [H, W, C]
-        Arrays are of numbers. The path ``-`` reads standard input. Of a file the first frame is
-        taken, of a PIL image the current one.
+        Arrays are of numbers, as are those of .npy files. The path ``-`` reads standard input. Of
+        a file the first frame is taken, of a PIL image the current one.
     name : str
         What to call a picture that is not a file.
     max_pixels : int
@@ -116,13 +111,20 @@ def open_picture(
         depth that would be reduced.
     """
     if isinstance(source, np.ndarray):
-        return Picture(name, _checked_array(source, name))
+        return Picture(name, arrays.checked(source, name))
     if isinstance(source, Image.Image):
         path = Path(getattr(source, "filename", "") or "")
         known = path.name != "" and path.exists()
         blank = Picture(str(path) if known else name, _NOTHING, path if known else None)
+        limits = Limits(shown(blank.name), source.width * source.height, memory)
         with _reading(blank.name):
-            return _decode(source, blank, memory)
+            reason = depth.reduced(source, blank.file)
+            if reason:
+                raise InputError(
+                    f"{limits.name} is {reason}: a PIL image has other values than the file;"
+                    "\ngive the path, or a NumPy array"
+                )
+            return _finished(blank, _decode(source, limits))
     if not isinstance(source, str | os.PathLike):
         raise InputError(
             f"{name} is a {type(source).__name__}; give a path, a PIL image or a NumPy array"
@@ -132,20 +134,9 @@ def open_picture(
         raise InputError("the name of a picture is empty; give a path")
     # An output must not overwrite the file that standard input comes from, either.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
-    with _reading(label), _stream(label, memory) as stream, _opened(stream) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise InputError(
-                f"{shown(label)} has {width}x{height} = {width * height:,} pixels, more than"
-                f" {max_pixels:,};\nif you trust it, allow them with"
-                f" --max-pixels {width * height} (max_pixels=)"
-            )
-        notices: tuple[str, ...] = ()
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            notices = (f"{shown(label)} has {frames} frames; the first is used",)
-            image.seek(0)
-        return _decode(image, Picture(label, _NOTHING, file, notices), memory)
+    limits = Limits(shown(label), max_pixels, memory)
+    with _reading(label), _stream(label, memory) as stream:
+        return _finished(Picture(label, _NOTHING, file), _read(stream, limits))
 
 
 _NOTHING: Pixels = np.empty((0, 0, 0), dtype=np.uint8)
@@ -197,8 +188,7 @@ def _reading(label: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         kind = error.args[-1] if error.args[-1] in _MAGIC.values() else None
         raise InputError(
-            f"{where} is a {kind} of a kind that cannot be read, or damaged;"
-            " readable are 8-bit pictures, and grey of 16 bits, 32-bit integers and 32-bit floats"
+            f"{where} is a {kind} of a kind that cannot be read, or damaged"
             if kind
             else f"{where} is not a picture that can be read ({_FORMATS_TEXT})"
         ) from None
@@ -211,50 +201,84 @@ def _reading(label: str) -> Iterator[None]:
         raise InputError(f"{where} is damaged or cut short: {error}") from error
 
 
-@contextmanager
-def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
+def _read(stream: BinaryIO, limits: Limits) -> Decoded:
+    """The first frame of a file, by the reader that gives the values it has."""
+    start = stream.read(_START)
+    stream.seek(0)
+    if start.startswith(arrays.MAGIC):
+        return arrays.read(stream, limits)
+    if start.startswith(tiff.BIG_ENDIAN_BIGTIFF):
+        return tiff.read(stream, limits, "a big-endian BigTIFF, which Pillow does not read")
+    try:
+        image = _opened(stream)
+    except UnidentifiedImageError as error:
+        if start.startswith(tiff.MAGIC):
+            return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
+        error.args += (next((k for m, k in _MAGIC.items() if start.startswith(m)), ""),)
+        raise
+    with image:
+        limits.check_pixels(*image.size)
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            image.seek(0)
+        reason = depth.reduced(image, None)
+        if reason is None:
+            decoded = _decode(image, limits)
+            if frames > 1:
+                notice = f"{limits.name} has {frames} frames; the first is used"
+                decoded = replace(decoded, notices=(notice,))
+            return decoded
+        if image.format == "TIFF":
+            return tiff.read(stream, limits, reason)
+        if image.format == "PNG":
+            return replace(
+                deepcolor.png(stream, *image.size, limits), orientation=_orientation(image)
+            )
+        tile: Any = image.tile[0]
+        if tile.codec_name != "ppm":
+            raise InputError(f"{limits.name} is {reason};\nsave it as binary PPM (P6), or as PNG")
+        return deepcolor.ppm(
+            stream, *image.size, offset=tile.offset, most=tile.args[-1], limits=limits
+        )
+
+
+def _opened(stream: BinaryIO) -> ImageFile.ImageFile:
     """A picture whose header is read, whatever its size; the caller has a limit of its own."""
+    quiet("PIL")
     with _limit_lock:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            image = Image.open(stream, formats=FORMATS)
-        except UnidentifiedImageError as error:
-            stream.seek(0)
-            start = stream.read(4)
-            error.args += (next((k for m, k in _MAGIC.items() if start.startswith(m)), ""),)
-            raise
+            return Image.open(stream, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = before
-    with image:
-        yield image
 
 
-def _decode(image: Image.Image, blank: Picture, memory: int | None) -> Picture:
-    """Pixels of the current frame, upright, as grey or RGB."""
-    label = shown(blank.name)
-    inverted = depth.check(image, label, blank.file)
-    width, height = image.size
-    each = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
-    each += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
-    each += image.has_transparency_data
-    needed = width * (height * each + min(height, _STRIP) * _STRIP_BYTES)
-    if memory is not None and needed > memory:
-        raise InputError(
-            f"{label} takes {budget.text(needed)} to decode, of which {budget.text(memory)} are"
-            " left; allow more with --memory"
-        )
-    file_format = image.format
-    image.load()
-    pixels, alpha = _pixels(image, label, file_format)
-    if inverted:
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    mirrored, turns = _TURNS.get(_orientation(image), (False, 0))
+def _finished(blank: Picture, decoded: Decoded) -> Picture:
+    """Upright."""
+    mirrored, turns = _TURNS.get(decoded.orientation, (False, 0))
 
     def upright(values: NDArray[Any]) -> NDArray[Any]:
         return np.rot90(values[:, ::-1] if mirrored else values, turns)
 
-    return replace(blank, pixels=upright(pixels), alpha=None if alpha is None else upright(alpha))
+    alpha = None if decoded.alpha is None else upright(decoded.alpha)
+    return replace(blank, pixels=upright(decoded.pixels), alpha=alpha, notices=decoded.notices)
+
+
+def _decode(image: Image.Image, limits: Limits) -> Decoded:
+    """Pixels of the current frame as grey or RGB, by Pillow."""
+    inverted = depth.inverted(image, limits.name)
+    width, height = image.size
+    each = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
+    each += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
+    each += image.has_transparency_data
+    limits.check_memory(width * (height * each + min(height, _STRIP) * _STRIP_BYTES))
+    file_format = image.format
+    image.load()
+    pixels, alpha = _pixels(image, limits.name, file_format)
+    if inverted:
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    return Decoded(pixels, alpha, _orientation(image))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -308,22 +332,3 @@ def _pixels(
             values = values.view(np.uint32)
         pixels[top : top + _STRIP] = values if values.ndim == 3 else values[..., None]
     return pixels, opacity
-
-
-def _checked_array(array: NDArray[Any], name: str) -> Pixels:
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(f"{name} has the shape {list(array.shape)}; give [H, W] or [H, W, C]")
-    kind, size = array.dtype.kind, array.dtype.itemsize
-    if array.dtype.name in INTEGER_RANGE:
-        pixels = array.astype(array.dtype.name, copy=False)  # in this machine's byte order
-    elif kind == "f":
-        pixels = array.astype(np.float64 if size > 4 else np.float32, copy=False)
-    elif kind == "b":
-        pixels = array.astype(np.uint8) * np.uint8(255)
-    elif kind in "iu" and size <= 4:
-        pixels = array.astype(np.float64)  # as from files: nothing says what range they have
-    else:
-        raise InputError(
-            f"{name} is an array of {array.dtype}; convert it to uint8, uint16 or floating point"
-        )
-    return pixels[..., None] if pixels.ndim == 2 else pixels

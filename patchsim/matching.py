@@ -80,7 +80,8 @@ def match(
     Parameters
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
-        uint8, uint16 or floating point. The path ``-`` reads standard input.
+        uint8, uint16 or floating point. A file is a picture or a .npy; the path ``-`` reads
+        standard input.
     kernel : the same, or a list of them
         No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
         floats.

@@ -77,7 +77,7 @@ def overlay(
     Parameters
     ----------
     pixels : array [H, W, C]
-        One or three channels.
+        Three channels or more are drawn as RGB by the first three, fewer as grey by the first.
     span, low : float
         The data range R, drawn as black to white, and where it begins.
     matches : sequence of Match

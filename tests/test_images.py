@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from helpers import load
+from helpers import load, png
 from PIL import ExifTags, Image
 
 from patchsim import InputError
@@ -105,17 +105,15 @@ def test_unsigned_and_signed_tiffs(tmp_path):
     tifffile.imwrite(tmp_path / "s16.tif", np.array([[-5, 300]], np.int16))
     np.testing.assert_array_equal(opened(tmp_path / "s16.tif").pixels[..., 0], [[-5, 300]])
     tifffile.imwrite(tmp_path / "s8.tif", np.array([[-5, 7]], np.int8))
-    with pytest.raises(InputError, match="signed values of 8 bits"):
-        opened(tmp_path / "s8.tif")
-    tifffile.imwrite(tmp_path / "f64.tif", np.array([[0.5, 0.25]]))
-    with pytest.raises(InputError, match="TIFF of a kind that cannot be read"):
-        opened(tmp_path / "f64.tif")
+    np.testing.assert_array_equal(opened(tmp_path / "s8.tif").pixels[..., 0], [[-5, 7]])
 
 
 def test_a_loaded_pil_image_is_looked_at_in_its_file(tmp_path):
-    with Image.open(png16(tmp_path / "a.png", 3)) as image:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(np.zeros((4, 5, 3), np.uint16)))
+    with Image.open(path) as image:
         image.load()
-        with pytest.raises(InputError, match="16 bits a channel"):
+        with pytest.raises(InputError, match=r"of which Pillow keeps 8.*\ngive the path"):
             opened(image)
 
 
@@ -184,46 +182,6 @@ def test_alpha_is_turned_as_the_pixels_are(color, save):
     picture = opened(save("a.png", np.dstack([color, alpha]), exif=exif))
     np.testing.assert_array_equal(picture.alpha, np.rot90(alpha, -1))
     np.testing.assert_array_equal(picture.pixels, np.rot90(color, -1))
-
-
-def png16(path, channels):
-    """A 16-bit PNG, which Pillow cannot write."""
-    kind = {2: 4, 3: 2, 4: 6}[channels]
-    rows = b"".join(b"\0" + bytes(range(5 * channels * 2)) for _ in range(4))
-
-    def chunk(name, data):
-        body = name + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, kind, 0, 0, 0))
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
-    return path
-
-
-@pytest.mark.parametrize("channels", [2, 3, 4])
-def test_sixteen_bit_colour_png_is_refused(channels, tmp_path):
-    with pytest.raises(InputError, match="16 bits a channel, of which only 8 can be read"):
-        opened(png16(tmp_path / "a.png", channels))
-
-
-@pytest.mark.parametrize("compression", [None, "zlib"])
-@pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_sixteen_bit_colour_tiff_is_refused(compression, byteorder, tmp_path, rng):
-    values = rng.integers(0, 65536, (6, 5, 3), dtype=np.uint16)
-    tifffile.imwrite(
-        tmp_path / "a.tif", values, compression=compression, byteorder=byteorder, photometric="rgb"
-    )
-    with pytest.raises(InputError, match="16 bits a channel, of which only 8 can be read"):
-        opened(tmp_path / "a.tif")
-
-
-@pytest.mark.parametrize("magic", ["P6", "P3"])
-def test_sixteen_bit_colour_pnm_is_refused(magic, tmp_path):
-    (tmp_path / "a.ppm").write_text(f"{magic} 1 1 65535\n60000 2 3\n")
-    with pytest.raises(InputError, match="16 bits a channel, of which only 8 can be read"):
-        opened(tmp_path / "a.ppm")
 
 
 def test_missing_folder_empty_and_no_picture(tmp_path):

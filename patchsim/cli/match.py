@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def command(
     image: Annotated[
-        str, typer.Argument(metavar="IMAGE", help="The big picture; - reads standard input.")
+        str,
+        typer.Argument(metavar="IMAGE", help="The big picture or .npy; - reads standard input."),
     ],
     kernel: Annotated[
         list[str], typer.Argument(metavar="KERNEL", help="One or more small pictures to find.")
