@@ -61,6 +61,7 @@ def match(
     overlap: float = DEFAULT_OVERLAP,
     mask: Source | None = None,
     ignore_alpha: bool = False,
+    per_kernel: bool = False,
     subpixel: bool = False,
     map: bool | PathLike = False,
     heatmap: PathLike | None = None,
@@ -129,6 +130,9 @@ def match(
         mask otherwise.
     ignore_alpha : bool
         Count a kernel's transparent pixels like the opaque ones.
+    per_kernel : bool
+        Each kernel has matches of its own, `top` of them: they do not compete with those of other
+        kernels, and come in the order of the kernels.
     subpixel : bool
         Also find where each match lies between the pixels, by least squares on the pixels from the
         best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
@@ -213,7 +217,8 @@ def match(
     origins = [scene.area.origin(size) for size in sizes]
     under = scene.area.under(scene.image, sizes)
     fields = _score(plans, under, kernels, wanted.keeps_map, observer)
-    best = peaks.resolve(
+    resolve = peaks.resolve_each if per_kernel else peaks.resolve
+    best = resolve(
         fields,
         origins,
         top=options.top,

@@ -82,7 +82,7 @@ class Report:
         That the first kernel was searched on.
     kernels : tuple of KernelReport
     matches : tuple of Match
-        Best first.
+        Best first; with ``per_kernel`` kernel by kernel.
     maps : tuple of float32 arrays [rows, cols]
         One a kernel if ``map`` was asked for, else empty.
     plans : tuple of Plan
@@ -121,7 +121,7 @@ class Report:
     @property
     def best(self) -> Match | None:
         """The best match, or None where nothing reached the threshold."""
-        return self.matches[0] if self.matches else None
+        return max(self.matches, key=lambda match: match.score, default=None)
 
     @property
     def map(self) -> NDArray[np.float32] | None:

@@ -84,6 +84,14 @@ def command(
             help="Of two boxes with a larger intersection over union the lower one goes.",
         ),
     ] = 0.3,
+    per_kernel: Annotated[
+        bool,
+        typer.Option(
+            "--per-kernel",
+            help="Each kernel has matches of its own, --top of them, which do not compete with"
+            " those of the others.",
+        ),
+    ] = False,
     subpixel: Annotated[
         bool,
         typer.Option(
@@ -248,6 +256,7 @@ def command(
                 overlap=overlap,
                 mask=mask,
                 ignore_alpha=ignore_alpha,
+                per_kernel=per_kernel,
                 subpixel=subpixel,
                 map=False if map is None else map,
                 heatmap=where,
