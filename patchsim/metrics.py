@@ -71,6 +71,8 @@ def check_kernel(kernel: Pixels, metric: str, name: str) -> None:
     """
     if metric in ("ncc", "zncc") and _Moments.of(kernel, metric).spread == 0:
         what = "flat: each channel has one value" if metric == "zncc" else "zero everywhere"
+        if metric == "zncc" and kernel.dtype.kind == "f" and np.ptp(kernel, (0, 1)).any():
+            what = "flat: it varies by less than a millionth of its values"
         raise InputError(
             f"kernel {shown(name)} is {what}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
-from patchsim.engines import Bounds
+from patchsim.engines import Bounds, Score
 from patchsim.metrics import Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
@@ -18,15 +18,22 @@ _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
 
 
+def prepare(plan: Plan, kernel: Pixels) -> Score:
+    """What the plan's engine does once for the kernel."""
+    return engines.load(plan.engine).prepare(kernel, plan.problem)
+
+
 def run(
-    plan: Plan, image: Pixels, kernel: Pixels, todo: Iterable[Tile] | None = None
+    plan: Plan, image: Pixels, score: Score, todo: Iterable[Tile] | None = None
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
     Parameters
     ----------
     plan : Plan
-    image, kernel : array [H, W, C], [h, w, C]
+    image : array [H, W, C]
+    score : Score
+        As `prepare` made it for the plan.
     todo : iterable of Tile, optional
         These instead, none larger than the plan's.
 
@@ -35,7 +42,6 @@ def run(
     (Tile, Bounds)
     """
     problem = plan.problem
-    score = engines.load(plan.engine).prepare(kernel, problem)
 
     def work(tile: Tile) -> Bounds:
         return score(image[tile.source(problem.kernel[:2], problem.stride)])
