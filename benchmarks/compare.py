@@ -5,8 +5,8 @@ out the large pictures, ``--only TEXT`` all whose table and name do not contain 
 tables and writes ``compare.json`` and ``compare.png`` (time over the kernel's size) into ``--out``.
 
 Contestants run in turn, round by round, so that a machine that changes its speed changes it for
-all, those of some milliseconds a few times in a row; medians and ratios are printed. Whoever finds another place than patchsim's exact search is
-marked with *: what it computes is something else.
+all, those of some milliseconds a few times in a row; medians and ratios are printed. Whoever finds
+another place than patchsim's exact search is marked with *: what it computes is something else.
 """
 
 from __future__ import annotations
