@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from functools import lru_cache
 from pathlib import Path
 
 from patchsim.errors import InputError
@@ -42,7 +44,13 @@ def text(count: int) -> str:
 
 def default() -> int:
     """A quarter of the memory that this process could still get, in bytes."""
-    return max(1, available() // 4)
+    return max(1, _available_in(int(time.monotonic())) // 4)
+
+
+@lru_cache(maxsize=1)
+def _available_in(second: int) -> int:  # noqa: ARG001 - the key
+    # Half of what a search of small pictures takes otherwise goes into asking.
+    return available()
 
 
 def available() -> int:

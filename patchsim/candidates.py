@@ -3,13 +3,15 @@
 Each block has the best score that a window of it could have. Blocks are looked into best first,
 and the best window found so far is the limit for the others. A block whose windows take too
 long gets finer bounds, then all its scores by the direct search: no block costs much more than
-that, however little the bounds help.
+that, however little the bounds help. If many matches are wanted, the whole search takes over when
+it would have been done.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
@@ -43,18 +45,33 @@ class Candidates:
         The direct search of some blocks of the map.
     threads : int
         Blocks that are looked into at the same time.
+    whole : () -> Field, optional
+        The direct search of all windows, for when looking has taken longer than `patience`.
+    patience : float
+        Seconds: what that search takes.
     """
 
     map: NDArray[np.float32] | None = None
     error = 0.0
 
-    def __init__(self, search: Search, direct: Direct | None, threads: int) -> None:
+    def __init__(
+        self,
+        search: Search,
+        direct: Direct | None,
+        threads: int,
+        *,
+        whole: Callable[[], peaks.Field] | None = None,
+        patience: float = math.inf,
+    ) -> None:
         problem = search.problem
         self.kernel = problem.kernel[:2]
         self._stride = problem.stride
         self._threads = threads
         self._search = search
         self._direct = direct
+        self._whole = whole
+        self._patience = patience
+        self._field: peaks.Field | None = None  # of the whole search
         self._rows = BLOCK * BLOCK * self.kernel[0] if direct else sys.maxsize  # of a block
         rows, cols = problem.map_shape
         self._least: Least = np.empty((rows, cols), np.uint16)
@@ -100,6 +117,19 @@ class Candidates:
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its exact score, or None if none reaches the floor."""
+        if self._field is None and self._whole and self._patience < 0:
+            self._field = self._whole()
+            self._field.drop_where(self._least == GONE)
+            self._settled[:] = True
+            self._scores = np.empty((0, 0))
+        if self._field is not None:
+            return self._field.best(floor)
+        started = time.perf_counter()
+        found = self._best(floor)
+        self._patience -= time.perf_counter() - started
+        return found
+
+    def _best(self, floor: float) -> tuple[int, int, float] | None:
         while True:
             self._surely = max(floor, float(self._known.max()))
             could = (self._highest >= self._surely) & (self._highest > self._known)
@@ -115,11 +145,17 @@ class Candidates:
 
     def drop(self, y: int, x: int) -> None:
         """Drop one window."""
+        if self._field is not None:
+            self._field.drop(y, x)
+            return
         self._least[y // self._stride[0], x // self._stride[1]] = GONE
         self._forget()
 
     def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
         """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+        if self._field is not None:
+            self._field.drop_overlapping(box, overlap)
+            return
         shape = self._least.shape
         for part, over in peaks.overlapping(shape, self.kernel, self._stride, box, overlap):
             self._least[part][over] = GONE

@@ -30,6 +30,12 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
     if _directly(target):
         return
     real = Path(os.path.realpath(target))
+    try:
+        os.lstat(real)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # as of a name that is too long
+        raise InputError(f"output {shown(target)} cannot be written: {reason(error)}") from None
     if real.is_dir():
         raise InputError(f"output {shown(target)} is a folder; give the path of a file")
     if target.suffix and target.suffix.lower() != suffix:

@@ -225,9 +225,7 @@ def match(
         threshold=options.threshold,
         overlap=options.overlap,
     )
-    corners = (
-        _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
-    )
+    corners = _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
         observer.resolved(field, chosen, name)
@@ -296,13 +294,15 @@ class _Options:
         max_pixels: int,
     ) -> _Options:
         top = None if top is None else _whole(top, "top")
+        threshold = None if threshold is None else _number(threshold, "threshold")
+        overlap, tolerance = _number(overlap, "overlap"), _number(tolerance, "tolerance")
         threads = devices.cpu_count() if threads is None else _whole(threads, "threads")
         max_pixels = _whole(max_pixels, "max-pixels")
-        if threshold is not None and not -1 <= _number(threshold, "threshold") <= 1:
+        if threshold is not None and not -1 <= threshold <= 1:
             raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1")
-        if not 0 <= _number(overlap, "overlap") <= 1:
+        if not 0 <= overlap <= 1:
             raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
-        if not 0 <= _number(tolerance, "tolerance") <= 1:
+        if not 0 <= tolerance <= 1:
             raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
         return cls(
             stride=tiles.stride_pair(stride),
@@ -330,7 +330,9 @@ class _Scene:
     kernels: list[Kernel]
     area: Area
     span: float
-    drawn: tuple[Pixels, float, float]  # the image as it is drawn, its range R and where that begins
+    drawn: tuple[
+        Pixels, float, float
+    ]  # the image as it is drawn, its range R and where that begins
 
     @property
     def pixels(self) -> list[Pixels]:

@@ -91,6 +91,9 @@ def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
     """
     if metric in ("ncc", "zncc") and _Moments.of(kernel.pixels, metric, kernel.weights).spread == 0:
         what = "flat: each channel has one value" if metric == "zncc" else "zero everywhere"
+        pixels = kernel.pixels
+        if metric == "zncc" and pixels.dtype.kind == "f" and np.ptp(pixels, (0, 1)).any():
+            what = "flat: it varies by less than a millionth of its values"
         if kernel.weights is not None:
             what += " where its mask lets it count"
         raise InputError(

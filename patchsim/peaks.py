@@ -11,7 +11,8 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,6 +27,8 @@ BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
 # Windows of a block that are scored one by one; more take longer than the block's 4096 together,
 # by a kernel of 64x64: 0.1 ms each, and 1 ms.
 SINGLES = 12
+# And before all others are looked at, which takes as long as some of them.
+_MANY = 64
 _ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
 _GONE = -np.inf  # dropped: reported, or overlapping what was
 
@@ -50,8 +53,9 @@ class Field:
     stride : (y, x)
     exact : (y, x) -> float
         The exact score of the window whose top-left pixel is there.
-    block : Tile -> Bounds, optional
-        The scores of a tile, exact where the error is 0; others do not count.
+    blocks : list of Tile -> (Tile, Bounds), optional
+        The scores of these tiles, in tiles that hold them; exact where the error is 0, others do
+        not count.
     keeps_map : bool
         Keep the scores in `map`, too.
     """
@@ -63,7 +67,7 @@ class Field:
         stride: tuple[int, int],
         exact: Exact,
         *,
-        block: Callable[[Tile], Bounds] | None = None,
+        blocks: Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]] | None = None,
         keeps_map: bool = False,
     ) -> None:
         # The exact score where `settled`, elsewhere the highest that it could be.
@@ -76,9 +80,9 @@ class Field:
         self.stride = stride
         self.singly, self.blocks = 0, 0  # settled so far
         self.error = 0.0  # no score of the map was off by more
-        self._surely = -math.inf  # a window has at least this score
         self._exact = exact
-        self._block = block
+        self._blocks = blocks
+        self._patience = _MANY  # windows scored one by one before others are looked at
         self._asked: Counter[tuple[int, int]] = Counter()
         self._tried: set[tuple[int, int]] = set()  # blocks that were scored as a whole
         # The first cell of each block: minus its score, settled, row, col, the block's corner.
@@ -99,27 +103,46 @@ class Field:
         np.add(highest, _ROUNDING, out=highest)
         np.copyto(highest, bounds.map, where=settled)
         self.error = max(self.error, float(np.max(bounds.error)))
-        self._surely = max(self._surely, float(np.max(bounds.map - bounds.error)))
 
     def settle(self, row: int, col: int) -> None:
         """Replace what a window's score could be by what it is, or all of its block."""
         corner = row - row % BLOCK, col - col % BLOCK
         self._asked[corner] += 1
-        if self._block is not None and self._asked[corner] > SINGLES and corner not in self._tried:
-            tile = self._tile(*corner)
-            self.settle_block(tile, self._block(tile))
+        self._patience -= 1
+        if self._blocks is not None and self._patience < 0:
+            self.settle_contenders()
+        elif self._blocks is not None and self._asked[corner] > SINGLES:
+            self._settle_all([self._tile(*corner)])
+        self._settle_one(row, col)
+
+    def _settle_one(self, row: int, col: int) -> None:
         if self.settled[row, col]:
             return
         score = self._exact(row * self.stride[0], col * self.stride[1])
         self.highest[row, col] = score
         self.settled[row, col] = True
         self.singly += 1
-        self._surely = max(self._surely, score)
         if self.map is not None:
             self.map[row, col] = score
 
-    def settle_block(self, tile: Tile, scores: Bounds) -> None:
-        """The same for a tile of which exact scores are known."""
+    def settle_contenders(self) -> None:
+        """The same for blocks with many windows that could be the best, together."""
+        if self.error == 0 or self._blocks is None:
+            return
+        before = self.blocks
+        self._settle_all(self._contenders())
+        # If there are few in each block, looking again soon would take longer than settling them.
+        self._patience = _MANY if self.blocks > before else 4 * _MANY
+
+    def _settle_all(self, tiles: list[Tile]) -> None:
+        assert self._blocks is not None
+        todo = [tile for tile in tiles if (tile.top, tile.left) not in self._tried]
+        if todo:
+            with closing(self._blocks(todo)) as scored:
+                for tile, scores in scored:
+                    self._settle_block(tile, scores)
+
+    def _settle_block(self, tile: Tile, scores: Bounds) -> None:
         known = np.equal(scores.error, 0.0) & ~self.settled[tile.index]
         if self.map is not None:
             np.copyto(self.map[tile.index], scores.map, where=known, casting="same_kind")
@@ -134,19 +157,17 @@ class Field:
         self._tried |= corners
         self.blocks = len(self._tried)
 
-    def contenders(self) -> list[Tile]:
-        """Blocks with many windows that could be the best, to be settled as a whole."""
-        if self.error == 0:
-            return []
+    def _contenders(self) -> list[Tile]:
+        """Blocks with many windows that could be the best of those left."""
         # A window that is known to be good leaves fewer that could be better.
         first = np.unravel_index(int(self.highest.argmax()), self.highest.shape)
-        if not self.settled[first]:
-            self.settle(*map(int, first))
+        self._settle_one(*map(int, first))
+        surely = float(np.max(self.highest, initial=_GONE, where=self.settled))
         rows, cols = self.highest.shape
         found = []
         for top in range(0, rows, BLOCK):
             band = np.s_[top : top + BLOCK]
-            could = (self.highest[band] >= self._surely) & ~self.settled[band]
+            could = (self.highest[band] >= surely) & ~self.settled[band]
             counts = np.add.reduceat(could.sum(0), range(0, cols, BLOCK))
             many = np.flatnonzero(counts > SINGLES)
             found += [self._tile(top, left * BLOCK) for left in many.tolist()]
@@ -193,6 +214,10 @@ class Field:
     def drop(self, y: int, x: int) -> None:
         """Drop one window."""
         self.highest[y // self.stride[0], x // self.stride[1]] = _GONE
+
+    def drop_where(self, gone: NDArray[np.bool_]) -> None:
+        """Drop windows, [rows, cols]."""
+        self.highest[gone] = _GONE
 
     def _first(self, top: int, left: int) -> tuple[int, int]:
         """The first cell of the block at (top, left): highest, unsettled before settled."""

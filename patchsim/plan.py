@@ -223,7 +223,7 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
     if tile is None:
         # A tile is one thread's work; a search too short to share is one tile.
         alone = chosen.work * parallel
-        pieces = max(alone / _TILE_SECONDS, parallel if alone > _WORTH_SHARING_SECONDS else 1)
+        pieces = max(alone / _TILE_SECONDS, min(parallel, alone / _WORTH_SHARING_SECONDS), 1)
         cells = max(1, int(rows * cols / pieces))
         if pieces > 1:  # as many for each thread, of about one height
             pieces = math.ceil(pieces / parallel) * parallel
@@ -256,7 +256,7 @@ def map_bytes(problem: Problem, *, kept: bool) -> int:
     """Bytes that a kernel's scores hold until the matches are settled, and its map if `kept`."""
     rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
     # Scores, whether they are settled, the map; or bounds and, where those do not help, scores.
-    return rows * cols * (8 + 1 + 4 if kept else 2 + 8)
+    return rows * cols * (8 + 1 + 4 if kept else 2 + 8 + 1)
 
 
 def _seconds(value: float) -> str:

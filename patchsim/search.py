@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -43,44 +44,35 @@ def _field(
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(image, kernel.pixels, problem.metric, problem.span, kernel.weights)
-    block = (
-        partial(_block, plan.direct, image, cache(partial(_prepared, plan.direct, kernel)))
+    blocks = (
+        partial(_exactly, plan.direct, image, cache(partial(walk.prepare, plan.direct, kernel)))
         if plan.direct
-        else uniform.scores(image, size, stride, exact)
+        else partial(_each, uniform.scores(image, size, stride, exact))
     )
-    field = peaks.Field(problem.map_shape, size, stride, exact, block=block, keeps_map=keeps_map)
+    field = peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
     # Closed at once where an observer raises, so that no thread is left working.
-    with closing(walk.run(plan, image, kernel)) as scored:
+    with closing(walk.run(plan, image, walk.prepare(plan, kernel))) as scored:
         for tile, bounds in scored:
             field.put(tile, bounds)
             advance(tile)
-    contenders = field.contenders()
-    if plan.direct:
-        with closing(_exactly(plan.direct, image, kernel, contenders)) as scored:
-            for tile, bounds in scored:
-                field.settle_block(tile, bounds)
-    else:
-        for tile in contenders:
-            field.settle_block(tile, block(tile))
+    field.settle_contenders()
     return field
 
 
-def _prepared(direct: Plan, kernel: Kernel) -> Score:
-    engine = engines.load(direct.engine)
-    return engine.prepare(kernel.pixels, direct.problem, kernel.weights)
-
-
-def _block(direct: Plan, image: Pixels, prepared: Callable[[], Score], tile: Tile) -> Bounds:
-    return prepared()(image[tile.source(direct.problem.kernel[:2], direct.problem.stride)])
+def _each(
+    block: Callable[[Tile], Bounds], wanted: Iterable[Tile]
+) -> Generator[tuple[Tile, Bounds], None, None]:
+    for tile in wanted:
+        yield tile, block(tile)
 
 
 def _exactly(
-    direct: Plan, image: Pixels, kernel: Kernel, blocks: Iterable[Tile]
+    direct: Plan, image: Pixels, prepared: Callable[[], Score], blocks: Iterable[Tile]
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """The exact scores of some blocks, and of others where that is quicker."""
     todo = list(blocks)
     if todo:
-        yield from walk.run(direct, image, kernel, _merged(todo, direct))
+        yield from walk.run(direct, image, prepared(), _merged(todo, direct))
 
 
 def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
@@ -89,10 +81,13 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
     inside = defaultdict(list)
     for block in blocks:  # each lies in one tile, which has whole ones
         inside[block.top // direct.tile[0], block.left // direct.tile[1]].append(block)
-    for tile in tiles.split(direct.problem.map_shape, direct.tile):
-        runs = tiles.side_by_side(inside[tile.top // direct.tile[0], tile.left // direct.tile[1]])
+    rows, cols = direct.problem.map_shape
+    for (down, across), parts in sorted(inside.items()):
+        top, left = down * direct.tile[0], across * direct.tile[1]
+        tile = Tile(top, left, min(direct.tile[0], rows - top), min(direct.tile[1], cols - left))
+        runs = tiles.side_by_side(parts)
         singly = sum(seconds(run.rows, run.cols) for run in runs)
-        if runs and seconds(tile.rows, tile.cols) <= singly * _WORTH_A_TILE:
+        if seconds(tile.rows, tile.cols) <= singly * _WORTH_A_TILE:
             yield tile
         else:
             yield from runs
@@ -104,8 +99,13 @@ def _candidates(
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
     problem = plan.problem
     search = engines.search(plan.engine, image, kernel, problem)
-    direct = partial(_exactly, plan.direct, image, kernel) if plan.direct else None
-    found = candidates.Candidates(search, direct, plan.parallel)
+    direct, whole, patience = None, None, math.inf
+    if plan.direct:
+        prepared = cache(partial(walk.prepare, plan.direct, kernel))
+        direct = partial(_exactly, plan.direct, image, prepared)
+        whole = partial(_field, plan.direct, image, kernel, False, lambda _tile: None)
+        patience = plan.direct.chosen.seconds
+    found = candidates.Candidates(search, direct, plan.parallel, whole=whole, patience=patience)
     todo = tiles.split(problem.map_shape, plan.tile)
     with closing(walk.in_order(found.bound, todo, plan.parallel)) as bounded:
         for tile in bounded:

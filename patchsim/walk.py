@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
-from patchsim.engines import Bounds
+from patchsim.engines import Bounds, Score
 from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
@@ -18,8 +18,13 @@ _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
 
 
+def prepare(plan: Plan, kernel: Kernel) -> Score:
+    """What the plan's engine does once for the kernel."""
+    return engines.load(plan.engine).prepare(kernel.pixels, plan.problem, kernel.weights)
+
+
 def run(
-    plan: Plan, image: Pixels, kernel: Kernel, todo: Iterable[Tile] | None = None
+    plan: Plan, image: Pixels, score: Score, todo: Iterable[Tile] | None = None
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
@@ -27,7 +32,8 @@ def run(
     ----------
     plan : Plan
     image : array [H, W, C]
-    kernel : Kernel
+    score : Score
+        As `prepare` made it for the plan.
     todo : iterable of Tile, optional
         These instead, none larger than the plan's.
 
@@ -36,7 +42,6 @@ def run(
     (Tile, Bounds)
     """
     problem = plan.problem
-    score = engines.load(plan.engine).prepare(kernel.pixels, problem, kernel.weights)
 
     def work(tile: Tile) -> Bounds:
         return score(image[tile.source(problem.kernel[:2], problem.stride)])

@@ -359,3 +359,15 @@ def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(shared.all) for _ in range(3)]:
             assert isinstance(future.exception(timeout=20), MemoryError)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("offset", [300.0, 1e4, 1e5, 3e7])
+def test_floats_far_from_0_lie_within_their_stated_error(metric, offset, rng):
+    image = rng.random((30, 40, 1)) + offset
+    kernel = image[5:10, 5:12].copy()
+    work = replace(problem(image, kernel, metric), span=1.0)
+    bounds = fft.prepare(kernel, work)(image)
+    score = metrics.exact(image, kernel, metric, 1.0)
+    truth = np.array([[score(y, x) for x in range(34)] for y in range(26)])
+    assert (np.abs(bounds.map - truth) <= bounds.error).all()

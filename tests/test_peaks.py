@@ -25,12 +25,13 @@ def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=Fals
         asked.append((y, x))
         return float(scores[y // stride[0], x // stride[1]])
 
-    def block(tile):
-        blocks.append(tile)
-        return Bounds(scores[tile.index])
+    def several(wanted):
+        for tile in wanted:
+            blocks.append(tile)
+            yield tile, Bounds(scores[tile.index])
 
     made = peaks.Field(
-        scores.shape, kernel, stride, exact, block=block if whole else None, keeps_map=True
+        scores.shape, kernel, stride, exact, blocks=several if whole else None, keeps_map=True
     )
     made.asked, made.asked_blocks = asked, blocks
     noise = np.random.default_rng(seed).uniform(-1, 1, scores.shape) * error
@@ -90,8 +91,11 @@ def test_blocks_that_could_hold_the_best_are_known_before_anything_is_settled():
     scores = np.zeros((130, 130))
     scores[64:80, 64:80] = 0.9  # the block in the middle
     rough = field(scores, error=0.1, whole=True)
-    assert rough.contenders() == [Tile(64, 64, 64, 64)]
-    assert field(scores, whole=True).contenders() == []
+    rough.settle_contenders()
+    assert rough.asked_blocks == [Tile(64, 64, 64, 64)]
+    certain = field(scores, whole=True)
+    certain.settle_contenders()
+    assert certain.asked_blocks == []
 
 
 def test_scores_that_are_settled_stand_in_the_map():
@@ -101,9 +105,15 @@ def test_scores_that_are_settled_stand_in_the_map():
     for x, y, _, _, score, _ in best:
         assert rough.map[y, x] == np.float32(score)
     block = field(scores, error=1e-2, whole=True)
-    block.settle_block(Tile(0, 0, 64, 64), Bounds(scores[:64, :64]))
-    np.testing.assert_array_equal(block.map[:64, :64], scores[:64, :64].astype(np.float32))
-    assert (block.map[64:] != scores[64:].astype(np.float32)).all()
+    found([block], top=2)
+    settled = np.zeros(scores.shape, bool)
+    for tile in block.asked_blocks:
+        settled[tile.index] = True
+    assert 0 < settled.sum() < settled.size
+    np.testing.assert_array_equal(block.map[settled], scores[settled].astype(np.float32))
+    for y, x in block.asked:
+        settled[y, x] = True
+    assert (block.map[~settled] != scores[~settled].astype(np.float32)).all()
 
 
 def test_threshold_is_compared_with_the_exact_score():
@@ -141,8 +151,7 @@ def test_any_maps_errors_and_options_give_what_sorting_gives(data):
     ]
     if whole and data.draw(st.booleans()):
         for each in fields:
-            for tile in each.contenders():
-                each.settle_block(tile, each._block(tile))
+            each.settle_contenders()
     wanted = oracle.best_matches(maps, sizes, stride, top, threshold, overlap)
     assert found(fields, top, threshold, overlap) == wanted
 
@@ -184,3 +193,11 @@ def test_each_field_alone_gives_what_it_gives_alone():
     each = peaks.resolve_each([field(scores) for scores in maps], origins, **options)
     assert [(peak.field, peak.y, peak.x, peak.score) for peak in each] == alone
     assert len(alone) == 12
+
+
+def test_windows_that_contend_only_after_the_first_match_are_settled_together():
+    scores = 0.6 + 0.01 * np.random.default_rng(4).random((320, 320))
+    scores[200, 100] = 0.95
+    rough = field(scores, error=0.02, whole=True)
+    assert found([rough], top=6) == found([field(scores)], top=6)
+    assert len(rough.asked) <= 3 * peaks._MANY

@@ -338,3 +338,25 @@ def test_a_map_smaller_than_a_block_is_planned_within_little_memory(shape, memor
     image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     best = match(image, image[5:205, 5:205], metric="ssd", memory=memory, top=1).best
     assert (best.x, best.y, best.score) == (5, 5, 1.0)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("options", [{"top": 60}, {"threshold": 0.6}, {"top": 9, "overlap": 0.9}])
+def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options, rng, monkeypatch):
+    image = pictures(rng, "photo", 200, 220, 3)
+    kernels = [image[50:62, 60:74].copy(), image[100:112, 20:40].copy()]
+    drawn = match(image, kernels, metric=metric, map=True, **options)
+    taken = []
+    original = candidates.Candidates.__init__
+
+    def impatient(self, *args, whole, patience):  # noqa: ARG001 - it has none
+        def noted():
+            taken.append(self)
+            return whole()
+
+        original(self, *args, whole=noted, patience=0.0)
+
+    monkeypatch.setattr(candidates.Candidates, "__init__", impatient)
+    found = match(image, kernels, metric=metric, engine="pruned", **options)
+    assert len(taken) == 2
+    assert found.matches == drawn.matches

@@ -361,8 +361,10 @@ def _float_rounding(problem: Problem) -> float:
 def _planes(pixels: Pixels, constants: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """[H, W, C] -> [C, H, W], less the constants of the channels."""
     planes = np.empty((pixels.shape[2], *pixels.shape[:2]), dtype)
-    moved = constants.astype(dtype)[:, None, None]
-    np.subtract(pixels.transpose(2, 0, 1), moved, out=planes, casting="unsafe", dtype=dtype)
+    # Floats lose what they differ by if they are rounded before they are subtracted.
+    within = DOUBLE if pixels.dtype.kind == "f" else dtype
+    moved = constants.astype(within)[:, None, None]
+    np.subtract(pixels.transpose(2, 0, 1), moved, out=planes, casting="unsafe", dtype=within)
     return planes
 
 
