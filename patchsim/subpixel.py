@@ -135,7 +135,7 @@ def _best_of_cell(
         around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
     )
     field = search.windows(made, part, kernel, keeps_map=False, advance=lambda _tile: None)
-    (best,) = peaks.resolve([field], top=1, threshold=None, overlap=1.0)
+    (best,) = peaks.resolve([field], [(0, 0)], top=1, threshold=None, overlap=1.0)
     return top + best.y, left + best.x
 
 

@@ -142,8 +142,8 @@ def _needed(page: Any, kept: np.dtype[Any]) -> int:
     if not page.is_contiguous:
         segment = math.prod(page.chunks) * page.dtype.itemsize * _SEGMENT_COPIES
         coded = _READ_AHEAD + max(page.databytecounts)
-    # Stored, without alpha or in another order of channels, and as it is kept; the alpha while it is
-    # turned into 8 bits.
+    # Stored, without alpha or in another order of channels, and as it is kept; the alpha while it
+    # is turned into 8 bits.
     opaque = 17 * count // page.samplesperpixel if _alpha(page)[0] is not None else 0
     return int(count * (2 * page.dtype.itemsize + kept.itemsize) + opaque + segment + coded)
 
