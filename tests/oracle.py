@@ -26,30 +26,18 @@ def sad_map(image, kernel, stride=(1, 1), span=1.0):
     return result
 
 
-def score_map(metric, image, kernel, stride=(1, 1), span=1.0):
-    """The same for ssd, ncc and zncc; pictures of integers give the nearest float."""
-    height, width, channels = len(kernel), len(kernel[0]), len(kernel[0][0])
-    places = [(y, x, c) for c in range(channels) for y in range(height) for x in range(width)]
-    taps = [kernel[y][x][c] for y, x, c in places]
-    result = []
-    for top in range(0, len(image) - height + 1, stride[0]):
-        line = []
-        for left in range(0, len(image[0]) - width + 1, stride[1]):
-            window = [image[top + y][left + x][c] for y, x, c in places]
-            line.append(score(metric, window, taps, channels, span))
-        result.append(line)
-    return result
+def score_map(metric, image, kernel, stride=(1, 1), span=1.0, weights=None):
+    """The same for every metric; pictures of integers give the nearest float.
 
-
-def weighted_map(metric, image, kernel, weights, stride=(1, 1), span=1.0):
-    """With weights [h][w], whole numbers: each value counts that often."""
+    With weights [h][w], whole numbers, each value counts that often.
+    """
     height, width, channels = len(kernel), len(kernel[0]), len(kernel[0][0])
     places = [
         (y, x, c)
         for c in range(channels)
         for y in range(height)
         for x in range(width)
-        for _ in range(weights[y][x])
+        for _ in range(weights[y][x] if weights else 1)
     ]
     taps = [kernel[y][x][c] for y, x, c in places]
     result = []

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from oracle import best_matches, weighted_map
+from oracle import best_matches, score_map
 from PIL import Image
 from test_metrics import SPAN, values
 
@@ -45,7 +45,7 @@ def test_scores_lie_within_their_stated_error_of_the_oracle(
     kernel = values(rng, dtype, 5, 6, channels)
     weights = shades(rng, kind, 5, 6)
     expected = np.array(
-        weighted_map(metric, image.tolist(), kernel.tolist(), weights.tolist(), stride, SPAN[dtype])
+        score_map(metric, image.tolist(), kernel.tolist(), stride, SPAN[dtype], weights.tolist())
     )
     score = metrics.exact(image, kernel, metric, SPAN[dtype], weights)
     rows, cols = expected.shape
