@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from patchsim.area import Region
 from patchsim.errors import InputError
 from patchsim.plan import Plan
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
@@ -136,6 +139,66 @@ class Report:
             raise InputError(f"there are {len(self.kernels)} kernels; use report.maps[i]")
         return self.maps[0] if self.maps else None
 
+    def to_pandas(self) -> DataFrame:
+        """The matches as a `pandas.DataFrame`, a row a match, with the keys of JSON as columns.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError(
+                "to_pandas needs pandas, which is not installed; pip install pandas"
+            ) from None
+        return pandas.DataFrame(objects(self), columns=list(_keys(self)))
+
+    def to_coco(self, image_id: int = 0) -> dict[str, list[dict[str, Any]]]:
+        """The matches as COCO has detections.
+
+        Parameters
+        ----------
+        image_id : int
+
+        Returns
+        -------
+        dict
+            ``annotations``, with ``image_id``, ``category_id``, ``bbox`` ([x, y, width, height] in
+            pixels, from the top-left corner) and ``score``; ``categories``, with ``id``, from 1 in
+            the order of the kernels, and ``name``. Kernels of one name are one category.
+        """
+        names = dict.fromkeys(kernel.name for kernel in self.kernels)
+        numbers = {name: number for number, name in enumerate(names, 1)}
+        annotations = [
+            {
+                "image_id": image_id,
+                "category_id": numbers[match.kernel],
+                "bbox": [match.x, match.y, match.width, match.height],
+                "score": match.score,
+            }
+            for match in self.matches
+        ]
+        categories = [{"id": number, "name": name} for name, number in numbers.items()]
+        return {"annotations": annotations, "categories": categories}
+
+    def row_col(self) -> NDArray[np.int64]:
+        """The matches' top-left pixels as int64 [N, 2], (row, col) as scikit-image has them."""
+        return np.array([(m.y, m.x) for m in self.matches], np.int64).reshape(-1, 2)
+
+    def row_col_rectangles(self) -> NDArray[np.float64]:
+        """The matches' corners as float64 [N, 4, 2], as napari's layer of shapes takes rectangles.
+
+        (row, col) of the outermost pixels' centres, clockwise from the top-left one.
+        """
+        corners = [
+            [(top, left), (top, right), (bottom, right), (bottom, left)]
+            for m in self.matches
+            for top, left, bottom, right in [(m.y, m.x, m.y + m.height - 1, m.x + m.width - 1)]
+        ]
+        return np.array(corners, np.float64).reshape(-1, 4, 2)
+
 
 def columns(report: Report) -> tuple[str, ...]:
     """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
@@ -148,22 +211,19 @@ def rows(report: Report) -> list[tuple[Any, ...]]:
     return [tuple(getattr(match, name) for name in names) for match in report.matches]
 
 
+def _keys(report: Report) -> tuple[str, ...]:
+    """The keys of `objects`."""
+    *box, score, kernel = COLUMNS
+    return *box, "center_x", "center_y", score, kernel, *columns(report)[len(COLUMNS) :]
+
+
 def objects(report: Report) -> list[dict[str, Any]]:
     """A JSON object a match."""
-    return [
-        {
-            "x": match.x,
-            "y": match.y,
-            "width": match.width,
-            "height": match.height,
-            "center_x": match.center[0],
-            "center_y": match.center[1],
-            "score": match.score,
-            "kernel": match.kernel,
-            **{name: getattr(match, name) for name in columns(report)[len(COLUMNS) :]},
-        }
-        for match in report.matches
-    ]
+    found = []
+    for match in report.matches:
+        center = dict(zip(("center_x", "center_y"), match.center, strict=True))
+        found.append({key: center.get(key, getattr(match, key, None)) for key in _keys(report)})
+    return found
 
 
 def document(report: Report) -> dict[str, Any]:
