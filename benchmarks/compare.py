@@ -474,9 +474,11 @@ def plot(results: list[Result], path: Path) -> None:
         sizes, times = zip(*sorted(points), strict=True)
         axes.plot(sizes, times, marker="o", label=name)
     axes.set(xlabel="kernel side, pixels", ylabel="milliseconds", xscale="log", yscale="log")
+    axes.set_xticks(sizes, labels=map(str, sizes))
+    axes.set_xticks([], minor=True)
     axes.set_title("2160x3840 RGB, best of all windows")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="center left")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 

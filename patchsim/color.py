@@ -120,8 +120,8 @@ def convert(
         needed = height * width * channels * dtype.itemsize
         if needed + block > left:
             raise InputError(
-                f"{shown(name)} takes {budget.text(needed + block)} to convert to {color}, of which"
-                f" {budget.text(max(0, left))} are left; allow more with --memory"
+                f"{shown(name)} takes {budget.text(needed + block)} to convert to {color}, but only"
+                f" {budget.text(max(0, left))} of the memory are left; allow more with --memory"
             )
         left -= needed
         if color == "rgb":

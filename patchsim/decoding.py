@@ -55,8 +55,8 @@ class Limits:
         """
         if self.memory is not None and needed > self.memory:
             raise InputError(
-                f"{self.name} takes {budget.text(needed)} to decode, of which"
-                f" {budget.text(self.memory)} are left; allow more with --memory"
+                f"{self.name} takes {budget.text(needed)} to decode, but only"
+                f" {budget.text(self.memory)} of the memory are left; allow more with --memory"
             )
 
 

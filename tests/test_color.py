@@ -297,7 +297,7 @@ def test_an_unknown_color_is_named():
 
 def test_memory_of_the_conversion_is_counted():
     pixels = np.zeros((300, 400, 3), np.uint8)
-    with pytest.raises(InputError, match=r"takes 1\.3 MB to convert to lab, of which 40\.0 kB"):
+    with pytest.raises(InputError, match=r"takes 1\.3 MB to convert to lab, but only 40\.0 kB"):
         match(pixels, pixels[:9, :9], color="lab", memory=pixels.nbytes + 243 + 40_000)
     grey = pixels[..., 0]
     assert match(grey, pixels[:9, :9], color="gray", memory="1.5MB").best.score == 1.0
