@@ -478,7 +478,7 @@ def plot(results: list[Result], path: Path) -> None:
     axes.set_xticks([], minor=True)
     axes.set_title("2160x3840 RGB, best of all windows")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(loc="center left")
+    axes.legend(loc="center right")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
