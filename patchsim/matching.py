@@ -26,7 +26,6 @@ from patchsim import (
     unify,
 )
 from patchsim import color as colors
-from patchsim import subpixel as refinement
 from patchsim.area import DEFAULT_PADDING, Area, Region, check_padding, check_region
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
@@ -470,6 +469,8 @@ def _plans(
     held += math.prod(area.padded_size(scene.sizes)) * (image.shape[2] * image.itemsize)
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     if subpixel:
+        from patchsim import subpixel as refinement
+
         held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
     largest = max(math.prod(problem.map_shape) for problem in problems)
     held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
@@ -531,6 +532,8 @@ def _corners(
         replace(peak, y=peak.y - top, x=peak.x - left)
         for peak, (top, left) in zip(best, starts, strict=True)
     ]
+    from patchsim import subpixel as refinement
+
     found = refinement.refine(inside, plans, under, kernels)
     return [
         corner and (corner[0] + top, corner[1] + left)

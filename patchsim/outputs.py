@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import files, render
+from patchsim import files
 from patchsim.errors import InputError, shown
 from patchsim.images import Picture
 from patchsim.metrics import Pixels
@@ -56,6 +56,9 @@ class Outputs:
         OutputError
             If one cannot be written; those before it are there.
         """
+        if self.heatmaps or self.overlay:
+            from patchsim import render
+
         names = [kernel.name for kernel in report.kernels]
         several = len(names) > 1
         for path, scores, name in zip(self.heatmaps, maps, names, strict=False):
