@@ -5,9 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.errors import InputError, shown
 from patchsim.metrics import Pixels
@@ -180,7 +181,9 @@ class Area:
         covered = [self.extent(kernel) for kernel in kernels]
         return max(height for height, _ in covered), max(width for _, width in covered)
 
-    def under(self, pixels: Pixels, kernels: Sequence[tuple[int, int]]) -> list[Pixels]:
+    def under(
+        self, pixels: Pixels, kernels: Sequence[tuple[int, int]], zero: NDArray[Any]
+    ) -> list[Pixels]:
         """The pixels that the windows of each kernel cover; all are views of one padded copy.
 
         Parameters
@@ -188,6 +191,8 @@ class Area:
         pixels : array [H, W, C]
             Of the area.
         kernels : sequence of (height, width)
+        zero : array [C]
+            What 0 is in the pixels' colour space.
         """
         mode = _MODES[self.padding]
         if mode is None:
@@ -195,6 +200,10 @@ class Area:
         overhangs = [self.overhang(kernel) for kernel in kernels]
         rows, cols = (max(overhang[axis] for overhang in overhangs) for axis in (0, 1))
         around = np.pad(pixels, ((rows, rows), (cols, cols), (0, 0)), mode)
+        if mode == "constant" and zero.any():
+            height, width, _ = pixels.shape
+            around[:rows] = around[rows + height :] = zero
+            around[:, :cols] = around[:, cols + width :] = zero
         views = []
         for kernel, (above, beside) in zip(kernels, overhangs, strict=True):
             height, width = self.extent(kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from patchsim.errors import InputError, shown
 from patchsim.images import Picture
 from patchsim.metrics import INTEGER_RANGE, Weights
 
-_STEPS = 255
+_SHADES = 255
 
 
 def weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Weights | None:
@@ -29,7 +30,8 @@ def weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Wei
     -------
     uint8 array [h, w] or None
         Whole numbers without a common factor, so that 0 and 1 are all there is of a mask without
-        shades; None if all pixels count the same.
+        shades; None if all pixels count the same. Masks of more than 256 shades are rounded to
+        these, of which 255 is their brightest.
 
     Raises
     ------
@@ -49,13 +51,20 @@ def weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Wei
             f"{what} {shown(source)} is {how} everywhere, so no pixel of the kernel counts;"
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
-    levels = np.unique(found)
-    if len(levels) == 1:
-        return None
-    return np.ascontiguousarray(found // np.uint8(math.gcd(*levels.tolist())))
+    if found.dtype.kind == "u":
+        found = _reduced(found)
+    if found.max() > _SHADES or found.dtype.kind == "f":
+        found = _reduced(np.rint(found * (_SHADES / float(found.max()))).astype(np.uint8))
+    return None if found.min() == found.max() else np.ascontiguousarray(found, np.uint8)
 
 
-def _of_mask(mask: Picture, kernel: Picture) -> NDArray[np.uint8]:
+def _reduced(levels: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers, less their common factor."""
+    reduced: NDArray[Any] = levels // levels.dtype.type(math.gcd(*np.unique(levels).tolist()))
+    return reduced
+
+
+def _of_mask(mask: Picture, kernel: Picture) -> NDArray[Any]:
     height, width, channels = mask.pixels.shape
     if (height, width) != kernel.pixels.shape[:2]:
         raise InputError(
@@ -68,4 +77,4 @@ def _of_mask(mask: Picture, kernel: Picture) -> NDArray[np.uint8]:
     largest = INTEGER_RANGE.get(values.dtype.name, 1)
     if not (values.min() >= 0 and values.max() <= largest):  # nor NaN
         raise InputError(f"mask {shown(mask.name)} has values outside 0 to {largest}")
-    return np.rint(values * (_STEPS / largest)).astype(np.uint8)
+    return values

@@ -7,9 +7,10 @@ import operator
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import (
     budget,
@@ -214,7 +215,7 @@ def match(
 
     kernels, sizes = scene.kernels, scene.sizes
     origins = [scene.area.origin(size) for size in sizes]
-    under = scene.area.under(scene.image, sizes)
+    under = scene.area.under(scene.image, sizes, scene.zero)
     fields = _score(plans, under, kernels, wanted.keeps_map, observer)
     resolve = peaks.resolve_each if per_kernel else peaks.resolve
     best = resolve(
@@ -328,6 +329,7 @@ class _Scene:
     image: Pixels  # of the area
     kernels: list[Kernel]
     area: Area
+    zero: NDArray[Any]  # [C], what values of 0 have become
     span: float
     drawn: tuple[
         Pixels, float, float
@@ -362,14 +364,16 @@ class _Scene:
         unified, low, span = unify.unify(pictures, data_range)
         pictures.clear()  # what replaces them takes memory enough
         area.check_values(data_range)
-        unified, low, span = colors.convert(
-            unified, names, options.color, low=low, span=span, memory=options.memory
-        )
+        black = np.zeros((1, 1, unified[0].shape[2]), unified[0].dtype)
+        (*unified, black), low, span = colors.convert(
+            [*unified, black], [*names, "0"], options.color,
+            low=low, span=span, memory=options.memory,
+        )  # fmt: skip
         kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
         for kernel, name in zip(kernels, names[1:], strict=True):
             metrics.check_kernel(kernel, options.metric, name)
         drawn = (whole[0][0], whole[2], whole[1]) if whole else (unified[0], span, low)
-        return cls(names, unified[0], kernels, area, span, drawn)
+        return cls(names, unified[0], kernels, area, black[0, 0], span, drawn)
 
 
 def _whole(value: object, option: str) -> int:

@@ -333,3 +333,21 @@ def test_bad_colors_on_the_command_line(astronaut, save, run):
     code, out, err = run("match", "big.png", "big.png", "--color", "hls")
     assert (code, out) == (2, "")
     assert "color 'hls' is unknown; there is auto, gray, rgb, hsv, lab" in err
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("metric", ["sad", "zncc"])
+@pytest.mark.parametrize("name", color.NAMES)
+def test_padding_with_0_is_black_in_every_colour_space(name, metric, dtype):
+    image = np.zeros((20, 20, 3))
+    image[:3, :3] = 0.8, 0.1, 0.15
+    scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    image = (image * scale).astype(dtype)
+    kernel = np.zeros((5, 5, 3), dtype)
+    kernel[2:, 2:] = image[0, 0]
+    options = {"color": name, "metric": metric, "top": 1}
+    found = match(image, kernel, padding="zero", **options).best
+    padded = match(np.pad(image, ((4, 4), (4, 4), (0, 0))), kernel, **options).best
+    assert (found.x, found.y, found.score) == (padded.x - 4, padded.y - 4, padded.score)
+    assert (found.x, found.y) == (-2, -2)
+    assert found.score == pytest.approx(1)

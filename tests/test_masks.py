@@ -243,3 +243,14 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
         tracemalloc.stop()
     planned = fft.working_bytes(problem, tile.rows, tile.cols)
     assert 0.3 * planned < peak <= planned
+
+
+@pytest.mark.parametrize("scale", [1, 0.05, 0.002])
+def test_only_the_ratios_of_shades_count(scale, rng):
+    shade = np.exp(-np.linspace(0, 2, 30).reshape(5, 6))
+    kernel = picture(values(rng, "uint8", 5, 6, 1))
+    found = masks.weights(kernel, picture((shade * scale)[..., None], "mask"), ignore_alpha=False)
+    np.testing.assert_array_equal(found, np.rint(shade * 255))
+    deep = np.rint(shade * scale * 65535).astype(np.uint16)
+    found = masks.weights(kernel, picture(deep[..., None], "mask"), ignore_alpha=False)
+    assert np.abs(found / found.max() - deep / deep.max()).max() <= 0.5 / 255
