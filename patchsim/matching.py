@@ -7,10 +7,9 @@ import operator
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from patchsim import (
     budget,
@@ -24,16 +23,16 @@ from patchsim import (
     plan,
     search,
     tiles,
-    unify,
 )
 from patchsim import color as colors
 from patchsim.area import DEFAULT_PADDING, Area, Region, check_padding, check_region
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
-from patchsim.metrics import Kernel, Weights
+from patchsim.metrics import Kernel
 from patchsim.observer import Observer
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
+from patchsim.scene import Scene
 
 if TYPE_CHECKING:
     from patchsim.images import Source
@@ -204,7 +203,17 @@ def match(
     height, width, _ = pictures[0].pixels.shape
     wanted = outputs.check(pictures, map, heatmap, overlay, shades)
     weights = [masks.weights(p, shades, ignore_alpha=ignore_alpha) for p in pictures[1:]]
-    scene = _Scene.of(pictures, weights, options, data_range, overlay=wanted.overlay is not None)
+    scene = Scene.of(
+        pictures,
+        weights,
+        options.metric,
+        options.color,
+        data_range,
+        options.region,
+        options.padding,
+        memory=options.memory,
+        overlay=wanted.overlay is not None,
+    )
     plans = _plans(scene, options, engine, wanted, subpixel=subpixel)
     # Not before the search is sure to run: an error stands alone.
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
@@ -321,61 +330,6 @@ class _Options:
         )
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """What is compared, in one type, range and colour space."""
-
-    names: list[str]  # of the image and the kernels
-    image: Pixels  # of the area
-    kernels: list[Kernel]
-    area: Area
-    zero: NDArray[Any]  # [C], what values of 0 have become
-    span: float
-    drawn: tuple[
-        Pixels, float, float
-    ]  # the image as it is drawn, its range R and where that begins
-
-    @property
-    def pixels(self) -> list[Pixels]:
-        return [self.image, *(kernel.pixels for kernel in self.kernels)]
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of the kernels."""
-        return [kernel.pixels.shape[:2] for kernel in self.kernels]
-
-    @classmethod
-    def of(
-        cls,
-        pictures: list[images.Picture],
-        weights: list[Weights | None],
-        options: _Options,
-        data_range: tuple[float, float] | None,
-        *,
-        overlay: bool,
-    ) -> _Scene:
-        """Of the image and the kernels, which leave the list, and the kernels' weights."""
-        names = [picture.name for picture in pictures]
-        height, width, _ = pictures[0].pixels.shape
-        area = Area.of(names[0], (height, width), options.region, options.padding)
-        changed = area.region is not None or options.color != colors.DEFAULT
-        whole = unify.unify(pictures[:1], data_range) if overlay and changed else None
-        pictures[0] = replace(pictures[0], pixels=area.of_image(pictures[0].pixels))
-        unified, low, span = unify.unify(pictures, data_range)
-        pictures.clear()  # what replaces them takes memory enough
-        area.check_values(data_range)
-        black = np.zeros((1, 1, unified[0].shape[2]), unified[0].dtype)
-        (*unified, black), low, span = colors.convert(
-            [*unified, black], [*names, "0"], options.color,
-            low=low, span=span, memory=options.memory,
-        )  # fmt: skip
-        kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
-        for kernel, name in zip(kernels, names[1:], strict=True):
-            metrics.check_kernel(kernel, options.metric, name)
-        drawn = (whole[0][0], whole[2], whole[1]) if whole else (unified[0], span, low)
-        return cls(names, unified[0], kernels, area, black[0, 0], span, drawn)
-
-
 def _whole(value: object, option: str) -> int:
     """A whole number from 1."""
     try:
@@ -438,7 +392,7 @@ def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> t
 
 
 def _plans(
-    scene: _Scene,
+    scene: Scene,
     options: _Options,
     engine: str,
     wanted: Outputs,
