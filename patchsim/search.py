@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import cache, partial
 
-from patchsim import candidates, engines, metrics, peaks, tiles, uniform, walk
+from patchsim import candidates, engines, metrics, peaks, repeats, tiles, walk
 from patchsim.engines import Bounds, Score
 from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
@@ -47,7 +47,7 @@ def _field(
     blocks = (
         partial(_exactly, plan.direct, image, cache(partial(walk.prepare, plan.direct, kernel)))
         if plan.direct
-        else partial(_each, uniform.scores(image, size, stride, exact))
+        else partial(_each, repeats.scores(image, size, stride, exact))
     )
     field = peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
     # Closed at once where an observer raises, so that no thread is left working.
