@@ -260,8 +260,8 @@ def sad(case: Case) -> list[Result]:
 
 def psadbw_share(case: Case) -> list[Result]:
     """The exact map beside the instruction that sums differences of bytes, on registers alone."""
-    from patchsim.engines import _sad  # type: ignore[attr-defined]
-
+    extension = engines.extension("_sad")
+    assert extension is not None, "the engine simd was not built"
     image, kernel = case.pictures()
     rows, cols = case.height - case.kernel + 1, case.width - case.kernel + 1
     map_differences = rows * cols * kernel.size
@@ -270,7 +270,7 @@ def psadbw_share(case: Case) -> list[Result]:
     def registers() -> bool:
         nonlocal register_differences
         with ThreadPoolExecutor(THREADS) as pool:
-            peak = functools.partial(_sad.peak, simd.variant())
+            peak = functools.partial(extension.peak, simd.variant())
             register_differences = sum(pool.map(peak, [4000] * THREADS))
         return bool(register_differences > 0)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from patchsim import color as colors
 from patchsim import (
-    budget,
-    devices,
     flatness,
     images,
     masks,
@@ -24,12 +22,12 @@ from patchsim import (
     search,
     tiles,
 )
-from patchsim import color as colors
-from patchsim.area import DEFAULT_PADDING, Area, Region, check_padding, check_region
+from patchsim.area import DEFAULT_PADDING, Area, Region
 from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.metrics import Kernel
 from patchsim.observer import Observer
+from patchsim.options import DEFAULT_OVERLAP, Options
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
     from patchsim.metrics import Pixels
     from patchsim.outputs import Outputs, PathLike
     from patchsim.tiles import Tile
-
-DEFAULT_TOP = 5
-DEFAULT_OVERLAP = 0.3
 
 
 def match(
@@ -179,7 +174,7 @@ def match(
     """
     started = time.perf_counter()
     observer = observer or Observer()
-    options = _Options.checked(
+    options = Options.checked(
         stride,
         region,
         padding,
@@ -267,87 +262,6 @@ def match(
     return replace(report, seconds=time.perf_counter() - started)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What was asked, checked and with its defaults."""
-
-    stride: tuple[int, int]
-    region: Region | None
-    padding: str
-    metric: str
-    color: str
-    device: str
-    top: int | None
-    threshold: float | None
-    overlap: float
-    tolerance: float
-    memory: int
-    threads: int
-    max_pixels: int
-
-    @classmethod
-    def checked(
-        cls,
-        stride: int | tuple[int, int],
-        region: Region | None,
-        padding: str,
-        metric: str,
-        color: str,
-        device: str,
-        top: int | None,
-        threshold: float | None,
-        overlap: float,
-        tolerance: float,
-        memory: int | str | None,
-        threads: int | None,
-        max_pixels: int,
-    ) -> _Options:
-        top = None if top is None else _whole(top, "top")
-        threshold = None if threshold is None else _number(threshold, "threshold")
-        overlap, tolerance = _number(overlap, "overlap"), _number(tolerance, "tolerance")
-        threads = devices.cpu_count() if threads is None else _whole(threads, "threads")
-        max_pixels = _whole(max_pixels, "max-pixels")
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1")
-        if not 0 <= overlap <= 1:
-            raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
-        if not 0 <= tolerance <= 1:
-            raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
-        return cls(
-            stride=tiles.stride_pair(stride),
-            region=check_region(region),
-            padding=check_padding(padding),
-            metric=metrics.check_name(metric),
-            color=colors.check_name(color),
-            device=devices.check_name(device),
-            top=DEFAULT_TOP if top is None and threshold is None else top,
-            threshold=threshold,
-            overlap=overlap,
-            tolerance=tolerance,
-            memory=budget.default() if memory is None else budget.parse(memory),
-            threads=threads,
-            max_pixels=max_pixels,
-        )
-
-
-def _whole(value: object, option: str) -> int:
-    """A whole number from 1."""
-    try:
-        count = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise InputError(f"{option} {value!r} is not possible; give a whole number from 1")
-    return count
-
-
-def _number(value: object, option: str) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InputError(f"{option} {value!r} is not a number") from None
-
-
 def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
     if isinstance(kernel, list | tuple):
         kernels: list[Source] = list(kernel)
@@ -359,7 +273,7 @@ def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
 
 
 def _open(
-    image: Source, kernels: list[Source], mask: Source | None, options: _Options
+    image: Source, kernels: list[Source], mask: Source | None, options: Options
 ) -> list[images.Picture]:
     """The image, then the kernels, then the mask if there is one."""
     sources = [image, *kernels] + ([] if mask is None else [mask])
@@ -393,7 +307,7 @@ def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> t
 
 def _plans(
     scene: Scene,
-    options: _Options,
+    options: Options,
     engine: str,
     wanted: Outputs,
     *,

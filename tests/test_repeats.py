@@ -11,6 +11,20 @@ from patchsim import match, metrics, repeats
 from patchsim.tiles import Tile
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """Windows that were scored exactly one by one."""
+    windows = []
+    original = metrics.exact
+
+    def counted(*words):
+        score = original(*words)
+        return lambda y, x: (windows.append((y, x)), score(y, x))[1]
+
+    monkeypatch.setattr(metrics, "exact", counted)
+    return windows
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("metric", metrics.METRICS)
@@ -37,15 +51,7 @@ def test_equal_windows_score_what_they_score_alone(stride, metric, dtype, rng):
 
 
 @pytest.mark.parametrize("metric", ["sad", "zncc"])
-def test_stripes_and_gradients_do_not_ask_window_by_window(metric, monkeypatch):
-    asked = []
-    original = metrics.exact
-
-    def counted(*words):
-        score = original(*words)
-        return lambda y, x: (asked.append((y, x)), score(y, x))[1]
-
-    monkeypatch.setattr(metrics, "exact", counted)
+def test_stripes_and_gradients_do_not_ask_window_by_window(metric, asked):
     image = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (200, 8))
     kernel = image[:16, 5:21] * np.float32(0.9)
     found = match(image, kernel, metric=metric, top=3, overlap=0)
@@ -54,15 +60,7 @@ def test_stripes_and_gradients_do_not_ask_window_by_window(metric, monkeypatch):
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-def test_a_flat_float_picture_does_not_ask_window_by_window(metric, monkeypatch):
-    asked = []
-    original = metrics.exact
-
-    def counted(*words):
-        score = original(*words)
-        return lambda y, x: (asked.append((y, x)), score(y, x))[1]
-
-    monkeypatch.setattr(metrics, "exact", counted)
+def test_a_flat_float_picture_does_not_ask_window_by_window(metric, asked):
     image = np.full((300, 300), 0.5, np.float32)
     image[100:120, 90:110] = 0.75
     kernel = np.full((16, 16), 0.4, np.float32)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -183,6 +185,15 @@ def load(name: str) -> Engine:
     if name not in NAMES:
         raise InputError(f"engine {name!r} is unknown; there is auto, {', '.join(NAMES)}")
     return cast(Engine, importlib.import_module(f"patchsim.engines.{name}"))
+
+
+@cache
+def extension(name: str) -> ModuleType | None:
+    """A C extension of the engines, or None if it was not built."""
+    try:
+        return importlib.import_module(f"patchsim.engines.{name}")
+    except ImportError:
+        return None
 
 
 def searches(name: str) -> bool:

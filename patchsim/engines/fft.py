@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import math
 import sys
-from functools import cache
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import devices, metrics, tiles
+from patchsim import devices, engines, metrics, tiles
 from patchsim.engines import Bounds, Problem, Score, lowrank, weighted
 from patchsim.engines.correlation import (
     DOUBLE,
@@ -368,10 +367,4 @@ def _planes(pixels: Pixels, constants: NDArray[Any], dtype: np.dtype[Any]) -> ND
     return planes
 
 
-@cache
-def _extension() -> ModuleType | None:
-    try:
-        from patchsim.engines import _moments  # type: ignore[attr-defined]
-    except ImportError:
-        return None
-    return _moments  # type: ignore[no-any-return]
+_extension = partial(engines.extension, "_moments")

@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import metrics, tiles
+from patchsim import engines, metrics, tiles
 from patchsim.engines import GONE, Least, Look, Problem, simd
 from patchsim.metrics import Pixels
 from patchsim.tiles import Tile
@@ -290,10 +290,4 @@ def _variant(extension: ModuleType) -> str:
     return _VARIANTS[-1]
 
 
-@cache
-def _extension() -> ModuleType | None:
-    try:
-        from patchsim.engines import _pruned  # type: ignore[attr-defined]
-    except ImportError:
-        return None
-    return _pruned  # type: ignore[no-any-return]
+_extension = partial(engines.extension, "_pruned")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from types import ModuleType
+from functools import partial
 
 import numpy as np
 
-from patchsim import metrics, tiles
+from patchsim import engines, metrics, tiles
 from patchsim.engines import Bounds, Problem, Score
 from patchsim.errors import InputError
 from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
@@ -138,13 +137,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     return score
 
 
-@cache
-def _extension() -> ModuleType | None:
-    try:
-        from patchsim.engines import _sad  # type: ignore[attr-defined]
-    except ImportError:
-        return None
-    return _sad  # type: ignore[no-any-return]
+_extension = partial(engines.extension, "_sad")
 
 
 def variants() -> list[str]:

@@ -1,0 +1,95 @@
+"""What was asked of a search: checked, and with its defaults."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+from patchsim import budget, devices, metrics, tiles
+from patchsim import color as colors
+from patchsim.area import Region, check_padding, check_region
+from patchsim.errors import InputError
+
+DEFAULT_TOP = 5
+DEFAULT_OVERLAP = 0.3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked, checked and with its defaults."""
+
+    stride: tuple[int, int]
+    region: Region | None
+    padding: str
+    metric: str
+    color: str
+    device: str
+    top: int | None
+    threshold: float | None
+    overlap: float
+    tolerance: float
+    memory: int
+    threads: int
+    max_pixels: int
+
+    @classmethod
+    def checked(
+        cls,
+        stride: int | tuple[int, int],
+        region: Region | None,
+        padding: str,
+        metric: str,
+        color: str,
+        device: str,
+        top: int | None,
+        threshold: float | None,
+        overlap: float,
+        tolerance: float,
+        memory: int | str | None,
+        threads: int | None,
+        max_pixels: int,
+    ) -> Options:
+        top = None if top is None else _whole(top, "top")
+        threshold = None if threshold is None else _number(threshold, "threshold")
+        overlap, tolerance = _number(overlap, "overlap"), _number(tolerance, "tolerance")
+        threads = devices.cpu_count() if threads is None else _whole(threads, "threads")
+        max_pixels = _whole(max_pixels, "max-pixels")
+        if threshold is not None and not -1 <= threshold <= 1:
+            raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1")
+        if not 0 <= overlap <= 1:
+            raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
+        if not 0 <= tolerance <= 1:
+            raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
+        return cls(
+            stride=tiles.stride_pair(stride),
+            region=check_region(region),
+            padding=check_padding(padding),
+            metric=metrics.check_name(metric),
+            color=colors.check_name(color),
+            device=devices.check_name(device),
+            top=DEFAULT_TOP if top is None and threshold is None else top,
+            threshold=threshold,
+            overlap=overlap,
+            tolerance=tolerance,
+            memory=budget.default() if memory is None else budget.parse(memory),
+            threads=threads,
+            max_pixels=max_pixels,
+        )
+
+
+def _whole(value: object, option: str) -> int:
+    """A whole number from 1."""
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"{option} {value!r} is not possible; give a whole number from 1")
+    return count
+
+
+def _number(value: object, option: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputError(f"{option} {value!r} is not a number") from None
