@@ -126,6 +126,12 @@ class Area:
         (top, left), (height, width) = self.corner, self.size
         return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
+    def fits(self, kernel: tuple[int, int]) -> bool:
+        """Whether a kernel of (height, width) has windows."""
+        if _MODES[self.padding]:
+            return True
+        return kernel[0] <= self.size[0] and kernel[1] <= self.size[1]
+
     def check_kernel(self, kernel: tuple[int, int], name: str) -> None:
         """Refuse a kernel of (height, width) that is larger, unless padding makes room for it.
 
@@ -133,7 +139,7 @@ class Area:
         ------
         InputError
         """
-        if _MODES[self.padding] or (kernel[0] <= self.size[0] and kernel[1] <= self.size[1]):
+        if self.fits(kernel):
             return
         larger = f"kernel {shown(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
         larger = f"{larger} {shown(self.name)}"

@@ -52,16 +52,16 @@ def weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Wei
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
     if found.dtype.kind == "u":
-        found = _reduced(found)
+        found = reduced(found)
     if found.max() > _SHADES or found.dtype.kind == "f":
-        found = _reduced(np.rint(found * (_SHADES / float(found.max()))).astype(np.uint8))
+        found = reduced(np.rint(found * (_SHADES / float(found.max()))).astype(np.uint8))
     return None if found.min() == found.max() else np.ascontiguousarray(found, np.uint8)
 
 
-def _reduced(levels: NDArray[Any]) -> NDArray[Any]:
+def reduced(levels: NDArray[Any]) -> NDArray[Any]:
     """Whole numbers, less their common factor."""
-    reduced: NDArray[Any] = levels // levels.dtype.type(math.gcd(*np.unique(levels).tolist()))
-    return reduced
+    factor = math.gcd(*np.unique(levels).tolist()) or 1
+    return levels if factor == 1 else levels // levels.dtype.type(factor)
 
 
 def _of_mask(mask: Picture, kernel: Picture) -> NDArray[Any]:

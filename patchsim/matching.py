@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
-
-import numpy as np
 
 from patchsim import color as colors
 from patchsim import (
@@ -18,23 +17,21 @@ from patchsim import (
     metrics,
     outputs,
     peaks,
-    plan,
     search,
-    tiles,
+    sought,
+    sweep,
 )
-from patchsim.area import DEFAULT_PADDING, Area, Region
-from patchsim.engines import Problem
+from patchsim.area import DEFAULT_PADDING, Region
 from patchsim.errors import InputError, OutputError, shown
-from patchsim.metrics import Kernel
 from patchsim.observer import Observer
 from patchsim.options import DEFAULT_OVERLAP, Options
-from patchsim.plan import Plan
+from patchsim.poses import DEFAULT_MAX_POSES, Frame, Poses
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
+from patchsim.sought import Scored, Sought
 
 if TYPE_CHECKING:
     from patchsim.images import Source
-    from patchsim.metrics import Pixels
     from patchsim.outputs import Outputs, PathLike
     from patchsim.tiles import Tile
 
@@ -57,6 +54,11 @@ def match(
     ignore_alpha: bool = False,
     per_kernel: bool = False,
     subpixel: bool = False,
+    scales: str | float | Sequence[float] | None = None,
+    angles: str | float | Sequence[float] | None = None,
+    flips: str | Sequence[str] | None = None,
+    max_poses: int = DEFAULT_MAX_POSES,
+    exhaustive: bool = False,
     map: bool | PathLike = False,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
@@ -132,8 +134,22 @@ def match(
         best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
         Both are None where the pixels do not tell it to a tenth of a pixel, as without texture in
         both directions.
+    scales, angles : str, number or sequence of numbers, optional
+        The kernel is also searched scaled and turned, every scale with every angle: a list
+        ``"0.5,1,2"``, or a range ``"0.5:2:0.1"``, its end included, between whose steps the best
+        poses are refined. Angles are degrees, counter-clockwise as seen. Without the scale 1 or
+        the angle 0 in them it is not searched as it is.
+    flips : str or sequence of str, optional
+        ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
+        change sides; before it is scaled and turned.
+    max_poses : int
+        More poses, of all kernels, are refused.
+    exhaustive : bool
+        Compare every pose with every window. Otherwise more than eight poses are searched coarse
+        to fine, in pictures halved as often as the kernel allows; the scores of what is found are
+        exact, but a match may be missed whose detail does not show there.
     map : bool or path
-        Keep the scores of all windows in the report; with a path also write them as .npy.
+    the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
@@ -189,7 +205,9 @@ def match(
         threads,
         max_pixels,
     )
-    pictures = _open(image, _as_list(kernel), mask, options)
+    given = _as_list(kernel)
+    asked = Poses.checked(scales, angles, flips, max_poses, len(given))
+    pictures = _open(image, given, mask, options)
     shades = pictures.pop() if mask is not None else None
     notices = _notices(pictures, pictures if ignore_alpha else pictures[:1])
     for text in notices:
@@ -197,6 +215,10 @@ def match(
     names = [picture.name for picture in pictures]
     height, width, _ = pictures[0].pixels.shape
     wanted = outputs.check(pictures, map, heatmap, overlay, shades)
+    if asked and asked.count > 1 and wanted.keeps_map:
+        raise InputError(
+            f"a map is of one pose, and {asked.count:,} are asked for; leave out heatmap and map"
+        )
     weights = [masks.weights(p, shades, ignore_alpha=ignore_alpha) for p in pictures[1:]]
     scene = Scene.of(
         pictures,
@@ -209,50 +231,50 @@ def match(
         memory=options.memory,
         overlay=wanted.overlay is not None,
     )
-    plans = _plans(scene, options, engine, wanted, subpixel=subpixel)
-    # Not before the search is sure to run: an error stands alone.
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
+
+    if asked is None or exhaustive or asked.count <= sweep.FEW:
+        coarse = None
+        each = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
+    else:
+        coarse = sweep.Sweep(scene, asked, options, engine, wanted)
+    # Not before the search is sure to run: an error stands alone.
     for text in flat:
         observer.notice(text)
-    for number, chosen in enumerate(plans):
-        observer.planned(chosen, names[1 + number])
-
-    kernels, sizes = scene.kernels, scene.sizes
-    origins = [scene.area.origin(size) for size in sizes]
-    under = scene.area.under(scene.image, sizes, scene.zero)
-    fields = _score(plans, under, kernels, wanted.keeps_map, observer)
-    resolve = peaks.resolve_each if per_kernel else peaks.resolve
-    best = resolve(
-        fields,
-        origins,
-        top=options.top,
-        threshold=options.threshold,
-        overlap=options.overlap,
-    )
-    corners = _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
-    maps = [field.map for field in fields if field.map is not None]
-    for field, chosen, name in zip(fields, plans, names[1:], strict=True):
-        observer.resolved(field, chosen, name)
+    if coarse is None:
+        for one in each:
+            observer.planned(one.plan, one.label(names))
+        found = _score(each, wanted.keeps_map, observer)
+        if asked and asked.between:
+            found = sweep.Sweep(scene, asked, options, engine, wanted).between(found)
+    else:
+        found = coarse.run(observer)
+    best = _resolved(found, options, per_kernel=per_kernel)
+    corners = _corners(best, [one for one, _ in found]) if subpixel else [None] * len(best)
+    maps = [field.map for _, field in found if field.map is not None]
+    for one, field in found:
+        observer.resolved(field, one.plan, one.label(names))
     report = Report(
         image=names[0],
         width=width,
         height=height,
         metric=options.metric,
         stride=options.stride,
-        device=plans[0].problem.device,
-        kernels=_kernel_reports(plans, fields, names[1:], wanted, scene.area),
+        device=found[0][0].plan.problem.device,
+        kernels=_kernel_reports(found, names[1:], wanted, scene),
         matches=tuple(
-            _match(peak, kernels, names[1:], corner)
+            _match(peak, found[peak.field][0], names[1:], scene, corner, posed=asked is not None)
             for peak, corner in zip(best, corners, strict=True)
         ),
         maps=tuple(maps) if map is not False else (),
-        plans=tuple(plans),
+        plans=tuple(one.plan for one, _ in found),
         notices=notices + flat,
         seconds=time.perf_counter() - started,
         color=options.color,
         subpixel=bool(subpixel),
         region=scene.area.region,
         padding=scene.area.padding,
+        posed=asked is not None,
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)
@@ -305,61 +327,8 @@ def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> t
     return tuple(dict.fromkeys(found))
 
 
-def _plans(
-    scene: Scene,
-    options: Options,
-    engine: str,
-    wanted: Outputs,
-    *,
-    subpixel: bool,
-) -> list[Plan]:
-    problems = []
-    area, image = scene.area, scene.image
-    for one, name in zip(scene.kernels, scene.names[1:], strict=True):
-        kernel = one.pixels
-        area.check_kernel(kernel.shape[:2], name)
-        extent = area.extent(kernel.shape[:2])
-        problems.append(
-            Problem(
-                image=(*extent, image.shape[2]),
-                kernel=kernel.shape,
-                dtype=image.dtype.name,
-                stride=tiles.clamped(options.stride, extent),
-                metric=options.metric,
-                span=scene.span,
-                device="cpu",
-                threads=options.threads,
-                tolerance=options.tolerance,
-                map_wanted=wanted.keeps_map,
-                weight=None if one.weights is None else int(one.weights.sum(dtype=np.int64)),
-                heaviest=1 if one.weights is None else int(one.weights.max()),
-            )
-        )
-    drawn = scene.drawn[0]
-    held = image.nbytes + sum(one.nbytes for one in scene.kernels)
-    held += 0 if drawn is image else drawn.nbytes
-    held += math.prod(area.padded_size(scene.sizes)) * (image.shape[2] * image.itemsize)
-    held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
-    if subpixel:
-        from patchsim import subpixel as refinement
-
-        held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
-    largest = max(math.prod(problem.map_shape) for problem in problems)
-    held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
-    return [
-        plan.make(problem, engine=engine, device=options.device, memory=options.memory, held=held)
-        for problem in problems
-    ]
-
-
-def _score(
-    plans: list[Plan],
-    under: list[Pixels],
-    kernels: list[Kernel],
-    keeps_map: bool,
-    observer: Observer,
-) -> list[peaks.Windows]:
-    total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
+def _score(each: Sequence[Sought], keeps_map: bool, observer: Observer) -> list[Scored]:
+    total = sum(math.prod(one.plan.problem.map_shape) for one in each)
     done = 0
 
     def advance(tile: Tile) -> None:
@@ -368,45 +337,66 @@ def _score(
         observer.progress(done, total)
 
     return [
-        search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
-        for chosen, image, kernel in zip(plans, under, kernels, strict=True)
+        (
+            one,
+            search.windows(one.plan, one.pixels, one.kernel, keeps_map=keeps_map, advance=advance),
+        )
+        for one in each
     ]
 
 
-def _kernel_reports(
-    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs, area: Area
-) -> tuple[KernelReport, ...]:
-    return tuple(
-        KernelReport(
-            name=name,
-            width=chosen.problem.kernel[1],
-            height=chosen.problem.kernel[0],
-            engine=chosen.engine,
-            tolerance=fields[number].error,
-            heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
-            map=wanted.maps[number] if wanted.maps else None,
-            origin=area.origin(chosen.problem.kernel[:2])[::-1],
-        )
-        for number, (name, chosen) in enumerate(zip(names, plans, strict=True))
+def _resolved(found: Sequence[Scored], options: Options, *, per_kernel: bool) -> list[peaks.Peak]:
+    fields = [field for _, field in found]
+    origins = [one.origin for one, _ in found]
+    resolve = peaks.resolve
+    if per_kernel:
+        resolve = partial(peaks.resolve_each, kernels=[one.number for one, _ in found])
+    return resolve(
+        fields, origins, top=options.top, threshold=options.threshold, overlap=options.overlap
     )
 
 
-def _corners(
-    best: list[peaks.Peak],
-    plans: list[Plan],
-    under: list[Pixels],
-    kernels: list[Kernel],
-    origins: list[tuple[int, int]],
-) -> list[tuple[float, float] | None]:
+def _kernel_reports(
+    found: Sequence[Scored],
+    names: list[str],
+    wanted: Outputs,
+    scene: Scene,
+) -> tuple[KernelReport, ...]:
+    reports = []
+    for number, name in enumerate(names):
+        own = [(one, field) for one, field in found if one.number == number]
+        engines = dict.fromkeys(one.plan.engine for one, _ in own)
+        height, width = scene.sizes[number]
+        reports.append(
+            KernelReport(
+                name=name,
+                width=width,
+                height=height,
+                engine=",".join(engines),
+                tolerance=max((field.error for _, field in own), default=0.0),
+                heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
+                map=wanted.maps[number] if wanted.maps else None,
+                origin=(own[0][0].origin if own else scene.area.origin((height, width)))[::-1],
+            )
+        )
+    return tuple(reports)
+
+
+def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
     """Where the matches lie between the pixels, y and x in the image."""
-    starts = [origins[peak.field] for peak in best]
+    from patchsim import subpixel as refinement
+
+    starts = [each[peak.field].origin for peak in best]
     inside = [
         replace(peak, y=peak.y - top, x=peak.x - left)
         for peak, (top, left) in zip(best, starts, strict=True)
     ]
-    from patchsim import subpixel as refinement
-
-    found = refinement.refine(inside, plans, under, kernels)
+    found = refinement.refine(
+        inside,
+        [one.plan for one in each],
+        [one.pixels for one in each],
+        [one.kernel for one in each],
+    )
     return [
         corner and (corner[0] + top, corner[1] + left)
         for corner, (top, left) in zip(found, starts, strict=True)
@@ -415,10 +405,22 @@ def _corners(
 
 def _match(
     peak: peaks.Peak,
-    kernels: list[Kernel],
+    one: Sought,
     names: list[str],
+    scene: Scene,
     corner: tuple[float, float] | None,
+    *,
+    posed: bool,
 ) -> Match:
-    height, width, _ = kernels[peak.field].pixels.shape
+    height, width = one.size
     y, x = corner or (None, None)
-    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field], x, y)
+    corners = None
+    if posed:
+        corners = tuple(
+            (round(peak.x + right, 4), round(peak.y + down, 4))
+            for right, down in Frame.of(scene.sizes[one.number], one.pose).corners
+        )
+    return Match(
+        peak.x, peak.y, width, height, peak.score, names[one.number], x, y,
+        one.pose.scale, one.pose.angle, one.pose.flip, corners,
+    )  # fmt: skip

@@ -81,6 +81,13 @@ class Kernel:
         return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes)
 
 
+def scores(kernel: Kernel, metric: str) -> bool:
+    """Whether the metric gives a kernel scores: `zncc` none to a flat one, `ncc` none to zeros."""
+    if metric not in ("ncc", "zncc"):
+        return True
+    return _Moments.of(kernel.pixels, metric, kernel.weights).spread != 0
+
+
 def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
     """Refuse a kernel that the metric gives no score.
 
@@ -89,7 +96,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
     InputError
         If it is flat and the metric is `zncc`, or all zero and the metric is `ncc`.
     """
-    if metric in ("ncc", "zncc") and _Moments.of(kernel.pixels, metric, kernel.weights).spread == 0:
+    if not scores(kernel, metric):
         what = "flat: each channel has one value" if metric == "zncc" else "zero everywhere"
         pixels = kernel.pixels
         if metric == "zncc" and pixels.dtype.kind == "f" and np.ptp(pixels, (0, 1)).any():

@@ -18,6 +18,9 @@ class Observer:
     def planned(self, plan: Plan, kernel: str) -> None:
         """How a kernel will be searched for."""
 
+    def swept(self, text: str) -> None:
+        """How poses will be searched for."""
+
     def resolved(self, field: Windows, plan: Plan, kernel: str) -> None:
         """The matches are settled; `field` says how many scores had to be exact for them."""
 

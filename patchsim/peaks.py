@@ -321,17 +321,28 @@ def resolve(
 def resolve_each(
     fields: Sequence[Windows],
     origins: Sequence[tuple[int, int]],
+    kernels: Sequence[int],
     *,
     top: int | None,
     threshold: float | None,
     overlap: float,
 ) -> list[Peak]:
-    """The best windows of each field, which do not compete; in the order of the fields."""
-    return [
-        replace(peak, field=number)
-        for number, (field, origin) in enumerate(zip(fields, origins, strict=True))
-        for peak in resolve([field], [origin], top=top, threshold=threshold, overlap=overlap)
-    ]
+    """The best windows of each kernel, which do not compete; in the order of the kernels.
+
+    `kernels` are the numbers of the fields' ones, which may have several.
+    """
+    found = []
+    for kernel in dict.fromkeys(sorted(kernels)):
+        own = [number for number, other in enumerate(kernels) if other == kernel]
+        best = resolve(
+            [fields[number] for number in own],
+            [origins[number] for number in own],
+            top=top,
+            threshold=threshold,
+            overlap=overlap,
+        )
+        found += [replace(peak, field=own[peak.field]) for peak in best]
+    return found
 
 
 def overlapping(

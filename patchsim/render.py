@@ -91,7 +91,10 @@ def overlay(
     font = ImageFont.load_default(size=max(10, round(side / 40)))
     # The best is drawn last, on top.
     for number, match in reversed(list(enumerate(matches, 1))):
-        _box(draw, match, line, picture.size)
+        if match.corners is not None and not _upright(match):
+            _frame(draw, match.corners, line)
+        else:
+            _box(draw, match, line, picture.size)
         _label(draw, match, str(number), font, line, picture.size)
     picture.save(file, "PNG")
 
@@ -123,6 +126,17 @@ def _box(draw: ImageDraw.ImageDraw, match: Match, line: int, size: tuple[int, in
         )
         if corners[0] <= corners[2] and corners[1] <= corners[3]:
             draw.rectangle(corners, outline=color, width=line)
+
+
+def _upright(match: Match) -> bool:
+    return match.angle % 90 == 0
+
+
+def _frame(draw: ImageDraw.ImageDraw, corners: Sequence[tuple[float, float]], line: int) -> None:
+    """A bright frame on a dark one along the sides of a turned match."""
+    around = [(round(x), round(y)) for x, y in (*corners, *corners[:2])]
+    for width, color in ((3 * line, "black"), (line, "yellow")):
+        draw.line(around, fill=color, width=width, joint="curve")
 
 
 def _label(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
+POSE_COLUMNS = ("scale", "angle", "flip", "corners")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ class Match:
         The kernel's name.
     x_subpixel, y_subpixel : float or None
         Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
+    scale, angle : float
+        The pose that the kernel was found in: its size, and degrees counter-clockwise as seen.
+    flip : str
+        ``none``, ``h`` or ``v``: whether left and right, or top and bottom, changed sides, before
+        it was scaled and turned.
+    corners : tuple of four (x, y), or None
+        The kernel's own top-left, top-right, bottom-right and bottom-left corner in the image, if
+        poses were asked for; a pixel spans from x to x + 1. The box is the upright one around
+        them, in whole pixels.
     """
 
     x: int
@@ -45,6 +55,10 @@ class Match:
     kernel: str
     x_subpixel: float | None = None
     y_subpixel: float | None = None
+    scale: float = 1.0
+    angle: float = 0.0
+    flip: str = "none"
+    corners: tuple[tuple[float, float], ...] | None = None
 
     @property
     def center(self) -> tuple[float, float]:
@@ -102,6 +116,8 @@ class Report:
         The part of the image that was searched, if not all of it.
     padding : str
         How it was continued beyond its border.
+    posed : bool
+        Whether poses were asked for.
     """
 
     image: str
@@ -120,6 +136,7 @@ class Report:
     subpixel: bool
     region: Region | None
     padding: str
+    posed: bool
 
     @property
     def best(self) -> Match | None:
@@ -190,25 +207,37 @@ class Report:
     def row_col_rectangles(self) -> NDArray[np.float64]:
         """The matches' corners as float64 [N, 4, 2], as napari's layer of shapes takes rectangles.
 
-        (row, col) of the outermost pixels' centres, clockwise from the top-left one.
+        (row, col) of the outermost pixels' centres, clockwise from the top-left one; of poses from
+        the kernel's own top-left one, and the other way round where it is mirrored.
         """
-        corners = [
-            [(top, left), (top, right), (bottom, right), (bottom, left)]
-            for m in self.matches
-            for top, left, bottom, right in [(m.y, m.x, m.y + m.height - 1, m.x + m.width - 1)]
-        ]
-        return np.array(corners, np.float64).reshape(-1, 4, 2)
+        corners = [m.corners or _box(m) for m in self.matches]
+        edges: NDArray[np.float64] = np.array(corners, np.float64).reshape(-1, 4, 2)
+        # Half a pixel inwards along both sides; and a pixel's centre is at whole numbers here.
+        ahead, back = np.roll(edges, -1, 1) - edges, np.roll(edges, 1, 1) - edges
+        for side in (ahead, back):
+            edges += side / np.linalg.norm(side, axis=2, keepdims=True) / 2
+        return edges[..., ::-1] - 0.5
+
+
+def _box(match: Match) -> list[tuple[int, int]]:
+    """A match's corners (x, y), clockwise from the top-left one."""
+    right, bottom = match.x + match.width, match.y + match.height
+    return [(match.x, match.y), (right, match.y), (right, bottom), (match.x, bottom)]
 
 
 def columns(report: Report) -> tuple[str, ...]:
     """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
-    return COLUMNS + SUBPIXEL_COLUMNS if report.subpixel else COLUMNS
+    asked = (SUBPIXEL_COLUMNS if report.subpixel else ()) + (POSE_COLUMNS if report.posed else ())
+    return COLUMNS + asked
 
 
 def rows(report: Report) -> list[tuple[Any, ...]]:
     """A row of `columns` a match."""
     names = columns(report)
-    return [tuple(getattr(match, name) for name in names) for match in report.matches]
+    found = [tuple(getattr(match, name) for name in names) for match in report.matches]
+    if report.posed:
+        found = [(*row[:-1], " ".join(f"{x},{y}" for x, y in row[-1])) for row in found]
+    return found
 
 
 def _keys(report: Report) -> tuple[str, ...]:

@@ -181,6 +181,10 @@ class Watcher(Observer):
             lines = "\n  ".join(str(plan).splitlines())
             say(f"plan for {kernel}: {lines}")
 
+    def swept(self, text: str) -> None:
+        if self._explain:
+            say(f"plan: {text}")
+
     def resolved(self, field: Windows, plan: Plan, kernel: str) -> None:
         if not self._explain or not (field.singly or field.blocks):
             return

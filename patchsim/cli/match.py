@@ -100,6 +100,40 @@ def command(
             " empty where the pixels do not tell.",
         ),
     ] = False,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST|LO:HI:STEP",
+            help="Search the kernel scaled: 0.5,1,2 or 0.5:2:0.1; between the steps of a range the"
+            " best are refined.",
+        ),
+    ] = None,
+    angles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST|LO:HI:STEP",
+            help="Search it turned, in degrees counter-clockwise: 0,90,180,270 or 0:360:15.",
+        ),
+    ] = None,
+    flips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="h|v|h,v",
+            help="Search it mirrored, too: h changes left and right, v top and bottom.",
+        ),
+    ] = None,
+    exhaustive: Annotated[
+        bool,
+        typer.Option(
+            "--exhaustive",
+            help="Compare every pose with every window. Otherwise more than 8 poses are searched"
+            " coarse to fine, which is faster and can miss what does not show in smaller pictures.",
+        ),
+    ] = False,
+    max_poses: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="More poses are refused, 10,000 by default."),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -233,11 +267,14 @@ def command(
     check_format(format)
     if heatmap is not None and no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
-    where = None if no_heatmap else heatmap or _default_heatmap(image, several=len(kernel) > 1)
+    where = heatmap
+    # A map is of one pose.
+    if heatmap is None and not no_heatmap and not (scales or angles or flips):
+        where = _default_heatmap(image, several=len(kernel) > 1)
     steps, box, span = _stride(stride), _region(region), _data_range(data_range)
 
     # After the flags: what a search needs takes a while to import.
-    from patchsim import images, matching
+    from patchsim import images, matching, poses
 
     with console.Watcher(quiet=quiet, explain=explain) as observer:
         try:
@@ -258,6 +295,11 @@ def command(
                 ignore_alpha=ignore_alpha,
                 per_kernel=per_kernel,
                 subpixel=subpixel,
+                scales=scales,
+                angles=angles,
+                flips=flips,
+                max_poses=poses.DEFAULT_MAX_POSES if max_poses is None else max_poses,
+                exhaustive=exhaustive,
                 map=False if map is None else map,
                 heatmap=where,
                 overlay=overlay,

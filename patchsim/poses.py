@@ -1,0 +1,421 @@
+"""The poses of a kernel: mirrored, scaled and turned copies of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchsim.errors import InputError
+from patchsim.masks import reduced
+from patchsim.metrics import INTEGER_RANGE, Kernel
+
+FLIPS = ("none", "h", "v")
+DEFAULT_MAX_POSES = 10_000
+DECIMALS = 4  # of scales and angles: what is printed is what was scored
+
+_SCALES = (0.01, 100.0)  # of least and most
+_SHADES = 255
+_INSIDE = 1e-6  # pixels; what rounding takes a centre beyond the border
+_MARGIN = 12  # a spline's filter forgets pixels so far away, to 1e-7
+_CACHED = 32  # scales of a kernel
+
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Pose:
+    """How a kernel is shown: mirrored, then scaled, then turned, about its middle.
+
+    Attributes
+    ----------
+    scale : float
+        1 is as it is.
+    angle : float
+        Degrees, counter-clockwise as seen, 0 to 360.
+    flip : str
+        ``none``; ``h``, left and right change sides; ``v``, top and bottom do.
+    """
+
+    scale: float = 1.0
+    angle: float = 0.0
+    flip: str = "none"
+
+    def box(self, kernel: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the upright box around a kernel of (height, width)."""
+        return Frame.of(kernel, self).size
+
+    @property
+    def key(self) -> tuple[float, float, bool]:
+        """The same for the same picture: upside down is left to right half a turn on."""
+        angle = self.angle + 180.0 if self.flip == "v" else self.angle
+        return self.scale, round(angle % 360.0, DECIMALS), self.flip != "none"
+
+    def __str__(self) -> str:
+        flip = "" if self.flip == "none" else f", flip {self.flip}"
+        return f"scale {self.scale:g}, angle {self.angle:g}{flip}"
+
+
+AS_IT_IS = Pose()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values of a scale or an angle.
+
+    Attributes
+    ----------
+    values : tuple of float
+        In rising order, each once.
+    step : float
+        Between those of a range; what lies between them is looked for, too. 0 for a list.
+    """
+
+    values: tuple[float, ...]
+    step: float = 0.0
+
+    def clamped(self, value: float) -> float:
+        """The nearest value within the range."""
+        return min(max(value, self.values[0]), self.values[-1])
+
+
+@dataclass(frozen=True)
+class Poses:
+    """All that are searched: every scale with every angle and flip.
+
+    Attributes
+    ----------
+    scales, angles : Axis
+    flips : tuple of str
+    """
+
+    scales: Axis
+    angles: Axis
+    flips: tuple[str, ...]
+
+    @classmethod
+    def checked(
+        cls, scales: object, angles: object, flips: object, max_poses: int, kernels: int
+    ) -> Poses | None:
+        """Of what was asked, or None if nothing was.
+
+        Parameters
+        ----------
+        scales, angles : str, number or sequence of numbers
+            A text is a range ``LO:HI:STEP``, HI included, or a list ``A,B,C``.
+        flips : str or sequence of str
+            ``h`` and ``v`` are looked for beside the kernel as it is.
+        max_poses : int
+            For all kernels together.
+        kernels : int
+            How many there are.
+
+        Raises
+        ------
+        InputError
+            If that cannot be read, is empty, or is more than `max_poses`.
+        """
+        if scales is None and angles is None and flips is None:
+            return None
+        low, high = _SCALES
+        found = cls(
+            _axis(1.0 if scales is None else scales, "scales", low, high, kernels * max_poses),
+            _turns(_axis(0.0 if angles is None else angles, "angles", -3600, 3600,
+                         kernels * max_poses)),
+            _flips(flips),
+        )  # fmt: skip
+        count = found.count * kernels
+        if count > max_poses:
+            parts = (
+                f"{len(found.scales.values):,} scales x {len(found.angles.values):,} angles"
+                f" x {len(found.flips)} flips"
+            )
+            of = f" of {kernels} kernels" if kernels > 1 else ""
+            raise InputError(
+                f"{parts}{of} are {count:,} poses, more than --max-poses"
+                f" (max_poses) {max_poses:,};\ngive larger steps, or allow more"
+            )
+        return found
+
+    @property
+    def count(self) -> int:
+        return len(self.each)
+
+    @property
+    def each(self) -> list[Pose]:
+        """Every pose once: upside down is left to right half a turn on."""
+        found: dict[tuple[float, float, bool], Pose] = {}
+        for flip, scale, angle in product(self.flips, self.scales.values, self.angles.values):
+            pose = Pose(scale, angle, flip)
+            found.setdefault(pose.key, pose)
+        return list(found.values())
+
+    @property
+    def between(self) -> bool:
+        """Whether poses between the steps of a range are looked for."""
+        return bool(self.scales.step or self.angles.step)
+
+
+def _axis(given: object, name: str, low: float, high: float, most: int) -> Axis:
+    if isinstance(given, str) and ":" in given:
+        return _range(given, name, low, high, most)
+    if isinstance(given, str):
+        values = [part for part in given.split(",") if part.strip()]
+    elif isinstance(given, Sequence | np.ndarray):
+        values = list(given)
+    else:
+        values = [given]  # type: ignore[list-item]
+    numbers = sorted({round(_number(value, given, name), DECIMALS) for value in values})
+    if not numbers:
+        raise InputError(f"{name} {given!r} is empty; give a number, a list or LO:HI:STEP")
+    for number in (numbers[0], numbers[-1]):
+        _within(number, name, low, high)
+    return Axis(tuple(numbers))
+
+
+def _range(given: str, name: str, low: float, high: float, most: int) -> Axis:
+    parts = given.split(":")
+    if len(parts) != 3:
+        raise InputError(f"{name} {given!r} is no range; give LO:HI:STEP, like 0.5:2:0.1")
+    first, last, step = (_number(part, given, name) for part in parts)
+    if step <= 0 or first > last:
+        raise InputError(
+            f"{name} {given!r} is an empty range; give LO:HI:STEP with LO up to HI, STEP above 0"
+        )
+    _within(first, name, low, high)
+    _within(last, name, low, high)
+    count = math.floor((last - first) / step + 1e-9) + 1
+    if count > most:
+        raise InputError(
+            f"{name} {given!r} has {count:,} steps, more than --max-poses (max_poses) allows;"
+            "\ngive a larger step, or allow more"
+        )
+    numbers = dict.fromkeys(round(first + i * step, DECIMALS) for i in range(count))
+    return Axis(tuple(numbers), step if len(numbers) > 1 else 0.0)
+
+
+def _number(value: object, given: object, name: str) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or isinstance(value, bool):
+        raise InputError(
+            f"{name} {given!r} cannot be read at {value!r}; give a number, a list like 1,1.5,2 or"
+            " a range LO:HI:STEP"
+        )
+    return number
+
+
+def _within(number: float, name: str, low: float, high: float) -> None:
+    if not low <= number <= high:
+        raise InputError(f"{name} {number:g} is not possible; give {low:g} to {high:g}")
+
+
+def _turns(angles: Axis) -> Axis:
+    """Each direction once; a full turn of a range is all of it."""
+    first, last = angles.values[0], angles.values[-1]
+    if angles.step and last - first < 360:
+        return angles
+    values = sorted({round(value % 360, DECIMALS) % 360 for value in angles.values})
+    return Axis(tuple(values), angles.step)
+
+
+def _flips(given: object) -> tuple[str, ...]:
+    if given is None:
+        return ("none",)
+    parts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(parts, Sequence):
+        parts = ("",)
+    for part in parts:
+        if part not in FLIPS:
+            raise InputError(f"flips {given!r} cannot be read; give h, v or h,v")
+    return tuple(dict.fromkeys(("none", *parts)))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a posed kernel lies in the upright box around it.
+
+    Attributes
+    ----------
+    size : (height, width)
+        Of the box, in whole pixels.
+    corners : tuple of four (x, y)
+        From the box's top-left corner: the kernel's own top-left, top-right, bottom-right and
+        bottom-left corner. They may lie up to half a pixel outside the box.
+    """
+
+    size: tuple[int, int]
+    corners: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, kernel: tuple[int, int], pose: Pose) -> Frame:
+        """Of a kernel of (height, width)."""
+        tall, wide = kernel[0] * pose.scale, kernel[1] * pose.scale
+        cos, sin = _direction(pose.angle)
+        height = max(1, round(wide * abs(sin) + tall * abs(cos)))
+        width = max(1, round(wide * abs(cos) + tall * abs(sin)))
+        left, top = -wide / 2, -tall / 2
+        corners = [(left, top), (-left, top), (-left, -top), (left, -top)]
+        if pose.flip == "h":
+            corners = [(-x, y) for x, y in corners]
+        elif pose.flip == "v":
+            corners = [(x, -y) for x, y in corners]
+        # Counter-clockwise as seen, with y down.
+        turned = tuple(
+            (width / 2 + x * cos + y * sin, height / 2 - x * sin + y * cos) for x, y in corners
+        )
+        return cls((height, width), turned)
+
+
+def _direction(angle: float) -> tuple[float, float]:
+    """Cosine and sine, of quarter turns exactly."""
+    quarter, rest = divmod(angle, 90)
+    if rest:
+        return math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
+
+
+class Posing:
+    """A kernel's poses, each in the upright box around it.
+
+    Half and quarter turns and mirror images are exact. Smaller ones are averaged over the pixels
+    that become one (Pillow's antialiased bicubic filter), larger and turned ones are interpolated
+    by cubic splines; no value leaves the range of the kernel's own. Pixels of the box whose centre
+    lies outside the kernel get weight 0. Colours count as much as their pixels' weights do.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        pixels, weights = kernel.pixels, kernel.weights
+        self._size = pixels.shape[:2]
+        # Less their mean, floats of any offset keep their digits in 32 bits.
+        self._means = pixels.mean((0, 1), dtype=np.float64)
+        values = (pixels - self._means).astype(np.float32)
+        if weights is None:
+            self._range = values.min((0, 1)), values.max((0, 1))
+            planes = values
+        else:
+            cover = (weights / np.float32(weights.max())).reshape(*self._size, -1)
+            opaque = np.where(cover > 0, values, np.nan)
+            self._range = np.nanmin(opaque, (0, 1)), np.nanmax(opaque, (0, 1))
+            planes = np.concatenate([values * cover, cover], 2)
+        self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1))
+        self._scaled = lru_cache(_CACHED)(self._scaled_to)
+        self._splines = lru_cache(_CACHED)(self._splines_of)
+
+    def __call__(self, pose: Pose) -> Kernel | None:
+        """The kernel in a pose; None if no pixel of it is left."""
+        pixels, weights = self.kernel.pixels, self.kernel.weights
+        turns, rest = divmod(pose.angle, 90)
+        if rest:
+            return self._restored(*self._turned(pose))
+        if pose.scale != 1:
+            planes = self._scaled(pose.flip, pose.scale)
+            return self._restored(np.rot90(planes, int(turns), (1, 2)), None)
+        pixels = np.rot90(_flipped(pixels, pose.flip, 0), int(turns))
+        if weights is not None:
+            weights = np.ascontiguousarray(np.rot90(_flipped(weights, pose.flip, 0), int(turns)))
+        return Kernel(np.ascontiguousarray(pixels), weights)
+
+    def _scaled_to(self, flip: str, scale: float) -> _Floats:
+        """The planes at another scale, about their middle; beyond the border its nearest values."""
+        planes = _flipped(self._planes, flip, 1)
+        if scale == 1:
+            return planes
+        size = [max(1, round(length * scale)) for length in self._size]
+        # What the new pixels cover may be up to half of one more than there is.
+        reach = [(n / scale - own) / 2 for n, own in zip(size, self._size, strict=True)]
+        margin = [max(0, math.ceil(length)) for length in reach]
+        if any(margin):
+            around = ((0, 0), (margin[0], margin[0]), (margin[1], margin[1]))
+            planes = np.pad(planes, around, "edge")
+        box = (
+            margin[1] - reach[1],
+            margin[0] - reach[0],
+            margin[1] + self._size[1] + reach[1],
+            margin[0] + self._size[0] + reach[0],
+        )
+        bicubic = Image.Resampling.BICUBIC
+        scaled = [
+            Image.fromarray(plane).resize((size[1], size[0]), bicubic, box=box) for plane in planes
+        ]
+        return np.stack([np.asarray(plane) for plane in scaled])
+
+    def _splines_of(self, flip: str, scale: float) -> _Floats:
+        """Coefficients of cubic splines through the planes, with `_MARGIN` more at each border."""
+        from scipy import ndimage
+
+        margin = (_MARGIN, _MARGIN)
+        planes = np.pad(self._scaled(flip, scale), ((0, 0), margin, margin), "edge")
+        found: _Floats = np.stack(
+            [ndimage.spline_filter(plane, 3, np.float32, "mirror") for plane in planes]
+        )
+        return found
+
+    def _turned(self, pose: Pose) -> tuple[_Floats, NDArray[np.bool_]]:
+        """The planes of a pose, and which pixels of its box they cover."""
+        from scipy import ndimage
+
+        # What becomes smaller is averaged before it is turned.
+        first = min(pose.scale, 1.0)
+        splines = self._splines(pose.flip, first)
+        size = pose.box(self._size)
+        cos, sin = (part * first / pose.scale for part in _direction(pose.angle))
+        back = np.array([[cos, sin], [-sin, cos]])  # from (y, x) of the box to those of the planes
+        middle = [(length - 1) / 2 for length in splines.shape[1:]]
+        offset = middle - back @ ((np.array(size) - 1) / 2)
+        planes = np.stack(
+            [
+                ndimage.affine_transform(plane, back, offset, size, order=3, prefilter=False)
+                for plane in splines
+            ]
+        )
+        inside = np.ones(size, bool)
+        rows, cols = np.arange(size[0])[:, None], np.arange(size[1])
+        for axis in (0, 1):
+            place = back[axis, 0] * rows + (back[axis, 1] * cols + offset[axis] - middle[axis])
+            inside &= np.abs(place) <= self._size[axis] * first / 2 + _INSIDE
+        return planes, inside
+
+    def _restored(self, planes: _Floats, inside: NDArray[np.bool_] | None) -> Kernel | None:
+        """The kernel that its planes show."""
+        weights, channels = self.kernel.weights, self.kernel.pixels.shape[2]
+        values = planes[:channels].transpose(1, 2, 0)
+        shades = None if inside is None else inside.astype(np.uint8)
+        if weights is not None:
+            cover = planes[channels:].transpose(1, 2, 0)
+            if inside is not None:
+                cover = cover * inside[..., None]
+            shades = np.rint(np.clip(cover, 0, 1) * _SHADES).astype(np.uint8)
+            counted = np.broadcast_to(shades > 0, values.shape)
+            values = np.divide(values, cover, out=np.zeros_like(values), where=counted)
+            shades = reduced(shades[..., 0] if weights.ndim == 2 else shades)
+        if shades is not None and not shades.any():
+            return None
+        if shades is not None and shades.min() == shades.max():
+            shades = None
+        restored = np.clip(values, *self._range) + self._means
+        dtype = self.kernel.pixels.dtype
+        if dtype.kind == "u":
+            restored = np.clip(np.rint(restored), 0, INTEGER_RANGE[dtype.name])
+        if shades is not None:
+            shades = np.ascontiguousarray(shades)
+        return Kernel(np.ascontiguousarray(restored, dtype), shades)
+
+
+def _flipped(array: NDArray[Any], flip: str, first: int) -> NDArray[Any]:
+    """Mirrored in the axes `first` (top and bottom) or the next (left and right)."""
+    return array if flip == "none" else np.flip(array, first + (flip == "h"))
