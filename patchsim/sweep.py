@@ -51,15 +51,15 @@ _LAST_SPACING = 0.1
 
 # What is followed: so many candidates for each match that is asked for, so many of each kernel and
 # scale whatever their scores, and poses of one place; at the next size half as many.
-_KEPT_EACH = 48
-_KEPT = 256
+_KEPT_EACH = 24
+_KEPT = 96
 _KEPT_OF_ALL = 1024  # where all matches are asked for
-_KEPT_OF_GROUP = 8
+_KEPT_OF_GROUP = 3
 _KEPT_OF_PLACE = 3
 
 _REACH = 2  # pixels around a candidate that are searched at the next size
-_LEAST_KEPT = 64
-_FINISHED_EACH = 8  # candidates whose pose is refined, for each match
+_LEAST_KEPT = 24
+_FINISHED_EACH = 3  # candidates whose pose is refined, for each match
 _MANY = 1000  # poses, whose cost is told before
 _SAMPLES = 8
 _CACHED = 64  # posed kernels
@@ -305,14 +305,19 @@ class Sweep:
         share, degrees = self._spacing(candidate.number, pose.scale, level)
         scales = _around(self._poses.scales, pose.scale, candidate.scale_reach, share * pose.scale)
         angles = _around(self._poses.angles, pose.angle, candidate.angle_reach, degrees, turn=True)
-        best = None
-        for scale, scale_reach in scales:
-            for angle, angle_reach in angles:
-                near = Pose(scale, angle, pose.flip)
-                found = self._near(candidate, near, level)
-                if found and (best is None or found.score > best.score):
-                    best = replace(found, scale_reach=scale_reach, angle_reach=angle_reach)
-        return best or candidate
+        # One after the other: a wrong scale blurs which angle is best, but hardly moves it.
+        turned = [
+            replace(near, angle_reach=reach)
+            for angle, reach in angles
+            if (near := self._near(candidate, replace(pose, angle=angle), level))
+        ]
+        best = max(turned, key=lambda c: c.score, default=candidate)
+        scaled = [
+            replace(near, scale_reach=reach)
+            for scale, reach in scales
+            if (near := self._near(best, replace(best.pose, scale=scale), level))
+        ]
+        return max(scaled, key=lambda c: c.score, default=best)
 
     def _near(self, candidate: _Candidate, pose: Pose, level: int) -> _Candidate | None:
         """The best window of a pose around a candidate's place."""
@@ -373,7 +378,7 @@ class Sweep:
         """The best pose between the steps of ranges, uphill from a candidate at full size."""
         scales, angles = self._poses.scales, self._poses.angles
         share, degrees = self._spacing(candidate.number, candidate.pose.scale, 0)
-        step = 0.5
+        step = 2.0
         while step * _SPACING >= _LAST_SPACING:
             moves = [(step * share, 0.0), (-step * share, 0.0)] if scales.step else []
             moves += [(0.0, step * degrees), (0.0, -step * degrees)] if angles.step else []
