@@ -15,7 +15,7 @@ from PIL import Image
 
 from patchsim.errors import InputError
 from patchsim.masks import reduced
-from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.metrics import Kernel
 
 FLIPS = ("none", "h", "v")
 DEFAULT_MAX_POSES = 10_000
@@ -305,11 +305,11 @@ class Posing:
         self._means = pixels.mean((0, 1), dtype=np.float64)
         values = (pixels - self._means).astype(np.float32)
         if weights is None:
-            self._range = values.min((0, 1)), values.max((0, 1))
+            self._range = pixels.min((0, 1)), pixels.max((0, 1))
             planes = values
         else:
             cover = (weights / np.float32(weights.max())).reshape(*self._size, -1)
-            opaque = np.where(cover > 0, values, np.nan)
+            opaque = np.where(cover > 0, pixels, np.nan)
             self._range = np.nanmin(opaque, (0, 1)), np.nanmax(opaque, (0, 1))
             planes = np.concatenate([values * cover, cover], 2)
         self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1))
@@ -407,10 +407,10 @@ class Posing:
             return None
         if shades is not None and shades.min() == shades.max():
             shades = None
-        restored = np.clip(values, *self._range) + self._means
+        restored = np.clip(values + self._means, *self._range)
         dtype = self.kernel.pixels.dtype
         if dtype.kind == "u":
-            restored = np.clip(np.rint(restored), 0, INTEGER_RANGE[dtype.name])
+            restored = np.rint(restored)
         if shades is not None:
             shades = np.ascontiguousarray(shades)
         return Kernel(np.ascontiguousarray(restored, dtype), shades)

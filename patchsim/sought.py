@@ -168,9 +168,13 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Of a kernel that can be searched in no pose."""
     height, width, _ = scene.kernels[number].pixels.shape
     rows, cols = scene.area.size
-    count = f"none of its {poses.count:,} poses" if poses.count > 1 else "its pose"
+    least = min(poses.each, key=lambda pose: pose.scale)
+    box = least.box((height, width))
+    kernel = f"kernel {shown(scene.names[1 + number])} of {width}x{height} pixels"
+    if scene.area.fits(box):
+        return InputError(f"{kernel} keeps no contrast in its poses; give larger scales")
     return InputError(
-        f"kernel {shown(scene.names[1 + number])} is {width}x{height} pixels: {count} fits the"
-        f" {shown(scene.area.name)} with {cols}x{rows} and keeps contrast enough;"
-        "\ngive other scales, or --padding edge (padding='edge')"
+        f"{kernel} takes {box[1]}x{box[0]} even at {least}, more than the"
+        f" {shown(scene.area.name)} with {cols}x{rows};"
+        "\ngive smaller scales, or --padding edge (padding='edge')"
     )

@@ -70,13 +70,11 @@ class Found:
 
     map: NDArray[np.float32] | None = None
     error = 0.0
-    blocks = 0
-    block_count = 0
+    singly = blocks = block_count = 0  # nothing is left to score
 
     def __init__(self, kernel: tuple[int, int], windows: Iterable[tuple[int, int, float]]) -> None:
         self.kernel = kernel
         self._windows = sorted(set(windows), key=lambda w: (-w[2], w[0], w[1]))
-        self.singly = len(self._windows)
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its score, or None if none reaches the floor."""

@@ -190,7 +190,7 @@ def test_each_field_alone_gives_what_it_gives_alone():
         for number, (scores, origin) in enumerate(zip(maps, origins, strict=True))
         for peak in peaks.resolve([field(scores)], [origin], **options)
     ]
-    each = peaks.resolve_each([field(scores) for scores in maps], origins, **options)
+    each = peaks.resolve_each([field(scores) for scores in maps], origins, [0, 1, 2], **options)
     assert [(peak.field, peak.y, peak.x, peak.score) for peak in each] == alone
     assert len(alone) == 12
 
