@@ -2,10 +2,10 @@
 
 Run it as ``python benchmarks/simd_costs.py [VARIANT...]``; it takes some minutes.
 
-Every type, alone and with a mask of shades, is timed in one thread over kernels of 1x1 to 256x256, one and three channels, strides
-of 1 to 3; what lies in the C code's loops is counted by `simd.work`. The costs printed are those
-that predict the times best, relative to them (non-negative least squares); behind them stand the
-extremes and the quartiles of predicted by measured time.
+Every type, alone and with a mask of shades, is timed in one thread over kernels of 1x1 to 256x256,
+one and three channels, strides of 1 to 3; what lies in the C code's loops is counted by
+`simd.work`. The costs printed are those that predict the times best, relative to them (non-negative
+least squares); behind them stand the extremes and the quartiles of predicted by measured time.
 """
 
 from __future__ import annotations

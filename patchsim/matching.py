@@ -23,7 +23,7 @@ from patchsim import (
     tiles,
 )
 from patchsim.area import DEFAULT_PADDING, Area, Region
-from patchsim.engines import Problem
+from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.metrics import Kernel
 from patchsim.observer import Observer
@@ -333,6 +333,7 @@ def _plans(
                 map_wanted=wanted.keeps_map,
                 weight=None if one.weights is None else int(one.weights.sum(dtype=np.int64)),
                 heaviest=1 if one.weights is None else int(one.weights.max()),
+                cells=None if one.weights is None else cells.count(one.weights),
             )
         )
     drawn = scene.drawn[0]

@@ -319,8 +319,8 @@ def test_a_search_on_the_cpu_imports_no_torch(tmp_path):
 
 
 BYTES = {
-    "image": np.zeros((6, 6, 2), np.uint8), "kernel": np.zeros((3, 3, 2), np.uint8), "weights": None,
-    "out": np.zeros((4, 4)), "stride_y": 1, "stride_x": 1, "variant": "portable",
+    "image": np.zeros((6, 6, 2), np.uint8), "kernel": np.zeros((3, 3, 2), np.uint8),
+    "weights": None, "out": np.zeros((4, 4)), "stride_y": 1, "stride_x": 1, "variant": "portable",
 }  # fmt: skip
 
 
