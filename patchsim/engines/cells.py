@@ -16,6 +16,8 @@ _TALLEST = 256  # the extension sums no more pixels
 # Where cells of one size cover less of the weight than that, smaller ones are tried.
 _ENOUGH = 0.7
 _SMALLER = (1, 1.5, 2, 3, 4)
+_MOST = 1024  # single pixels, where there is nothing larger
+_SIDE = 128  # where larger kernels are looked at in squares, it is quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,19 +76,46 @@ def inside(weights: Weights, target: int) -> Cells:
         None at all where no pixel counts in every channel.
     """
     pixels = weights if weights.ndim == 2 else weights.min(axis=2)
+    tall, wide = (min(-(-side // _SIDE), _TALLEST) for side in pixels.shape)
+    found = _inside(_least(pixels, tall, wide), target, (_TALLEST // tall, _TALLEST // wide))
+    if found.area:
+        places = found.places * (tall, wide)
+        return Cells(found.height * tall, found.width * wide, places, found.weight)
+    heavy, counts = _heavy(pixels)
+    places = np.argwhere(counts)
+    return Cells(1, 1, places[:: -(-len(places) // _MOST) or 1], heavy)
+
+
+def _least(pixels: Weights, tall: int, wide: int) -> Weights:
+    """The least weight in each box of so many pixels."""
+    rows, cols = pixels.shape[0] // tall, pixels.shape[1] // wide
+    boxes = pixels[: rows * tall, : cols * wide].reshape(rows, tall, cols, wide)
+    least: Weights = boxes.min((1, 3))
+    return least
+
+
+def _heavy(pixels: Weights) -> tuple[int, NDArray[np.bool_]]:
+    """A weight, 0 if all are, and which pixels have it or more."""
     # The weight of which there is most: so much of it lies in all pixels that weigh at least that.
     at_least = np.bincount(pixels.ravel(), minlength=256)[::-1].cumsum()[::-1]
     heavy = int((np.arange(256) * at_least).argmax())
+    return heavy, (pixels >= heavy) & (heavy > 0)
+
+
+def _inside(pixels: Weights, target: int, largest: tuple[int, int]) -> Cells:
+    heavy, counts = _heavy(pixels)
     if heavy == 0:
         return Cells(1, 1, np.empty((0, 2), np.int64))
-    counts = pixels >= heavy
     rows, cols = (np.flatnonzero(counts.any(axis)) for axis in (1, 0))
     sides = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
     found = []
     for smaller in _SMALLER:
-        height, width = (max(1, min(_TALLEST, int(side / (target * smaller)))) for side in sides)
+        height, width = (
+            max(1, min(most, int(side / (target * smaller))))
+            for side, most in zip(sides, largest, strict=True)
+        )
         found.append(Cells(height, width, _placed(counts, height, width), heavy))
-        if found[-1].area >= _ENOUGH * at_least[heavy] or height == width == 1:
+        if found[-1].area >= _ENOUGH * np.count_nonzero(counts) or height == width == 1:
             break
     return max(found, key=lambda cells: cells.area)
 
