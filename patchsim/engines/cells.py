@@ -13,11 +13,13 @@ COARSE, FINE = 4, 8  # cells along a side, or a few more
 
 _TALLEST = 256  # the extension sums no more pixels
 
-# Where cells of one size cover less of the weight than that, smaller ones are tried.
+# Where cells cover less than that share of what counts, smaller ones are tried: sides by so much.
 _ENOUGH = 0.7
 _SMALLER = (1, 1.5, 2, 3, 4)
-_MOST = 1024  # single pixels, where there is nothing larger
-_SIDE = 128  # where larger kernels are looked at in squares, it is quick
+# Where all cover less than a share of so many pixels, these pixels are the cells.
+_HARDLY, _SINGLY = 0.25, 1024
+# Pixels along a side of a larger kernel are looked at some together, which is quick.
+_SIDE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,15 @@ class Cells:
     def area(self) -> int:
         """Pixels of all cells."""
         return len(self.places) * self.height * self.width
+
+    def sums(self, values: NDArray[np.generic]) -> NDArray[np.uint32]:
+        """The sums over each cell of [h, w], to 2**32 - 1."""
+        above = integral(values)
+        top, left = self.places.T
+        down, right = top + self.height, left + self.width
+        strips = above[down, right] - above[top, right], above[down, left] - above[top, left]
+        found: NDArray[np.uint32] = strips[0] - strips[1]
+        return found
 
 
 def lattice(height: int, width: int, target: int) -> Cells:
@@ -78,12 +89,13 @@ def inside(weights: Weights, target: int) -> Cells:
     pixels = weights if weights.ndim == 2 else weights.min(axis=2)
     tall, wide = (min(-(-side // _SIDE), _TALLEST) for side in pixels.shape)
     found = _inside(_least(pixels, tall, wide), target, (_TALLEST // tall, _TALLEST // wide))
-    if found.area:
-        places = found.places * (tall, wide)
-        return Cells(found.height * tall, found.width * wide, places, found.weight)
+    found = Cells(
+        found.height * tall, found.width * wide, found.places * (tall, wide), found.weight
+    )
     heavy, counts = _heavy(pixels)
     places = np.argwhere(counts)
-    return Cells(1, 1, places[:: -(-len(places) // _MOST) or 1], heavy)
+    places = places[:: -(-len(places) // _SINGLY) or 1]
+    return found if found.area > _HARDLY * len(places) else Cells(1, 1, places, heavy)
 
 
 def _least(pixels: Weights, tall: int, wide: int) -> Weights:
@@ -127,7 +139,9 @@ def count(weights: Weights) -> int:
 
 def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:
     """Where cells lie inside what counts, each as far up and then left as there is room."""
-    whole = box_sums(counts[..., None], height, width)[..., 0] == height * width
+    above = integral(counts)
+    strips = above[height:] - above[:-height]
+    whole = strips[:, width:] - strips[:, :-width] == height * width
     places = []
     for y, row in enumerate(whole):
         while row.any():
@@ -137,14 +151,13 @@ def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.in
     return np.array(places, np.int64).reshape(-1, 2)
 
 
-def box_sums(values: NDArray[np.generic], height: int, width: int) -> NDArray[np.uint32]:
-    """Sums of [height, width] values at every place of [h, w, planes], to 2**32 - 1 each."""
-    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1, values.shape[2]), np.uint32)
-    inner = sums[1:, 1:]
-    # They pass 2**32, but their differences come back.
+def integral(values: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Sums of the values above and left of [h + 1, w + 1] places, modulo 2**32.
+
+    So the differences, over boxes, are right if they are smaller than that.
+    """
+    found = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.uint32)
+    inner = found[1:, 1:]
     np.cumsum(values, axis=0, dtype=np.uint32, out=inner)
     np.cumsum(inner, axis=1, dtype=np.uint32, out=inner)
-    below, right = sums[height:], np.s_[width:]
-    above, left = sums[: len(below)], np.s_[: sums.shape[1] - width]
-    found: NDArray[np.uint32] = below[:, right] - above[:, right] - below[:, left] + above[:, left]
     return found

@@ -100,7 +100,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
     block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
     finer = boxes(block, problem.kernel[2])
-    return max(boxes((rows, cols), 1), finer) + 2 * rows * (cols + 64) + 2 * problem.taps
+    kernel = (2 if problem.weight is None else 3) * problem.taps
+    return max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,11 @@ class _Grid:
         A box of the image that lies below the first, or above the second, does so by as much as
         they say at least, although it was rounded down itself.
         """
-        planes = kernel if self.planes > 1 else kernel.sum(axis=2, dtype=np.uint32, keepdims=True)
-        sums = cells.box_sums(planes, self.cells.height, self.cells.width)
-        y, x = self.cells.places.T
-        exact = sums[y, x].T.ravel().astype(np.int64) << self.up
+        if self.planes > 1:
+            sums = [self.cells.sums(kernel[..., c]) for c in range(self.planes)]
+        else:
+            sums = [self.cells.sums(kernel.sum(axis=2, dtype=np.uint32))]
+        exact = np.concatenate(sums).astype(np.int64) << self.up
         below = np.maximum((exact >> self.down) - (self.down > 0), 0)
         above = np.minimum(-(-exact >> self.down), 65535)  # as no box is above that
         return below.astype(np.uint16), above.astype(np.uint16)
