@@ -46,9 +46,8 @@ class Cells:
         """Pixels of all cells."""
         return len(self.places) * self.height * self.width
 
-    def sums(self, values: NDArray[np.generic]) -> NDArray[np.uint32]:
-        """The sums over each cell of [h, w], to 2**32 - 1."""
-        above = integral(values)
+    def sums(self, above: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The sums over each cell, [n, C], to 2**32 - 1, from the `integral` of [h, w, C]."""
         top, left = self.places.T
         down, right = top + self.height, left + self.width
         strips = above[down, right] - above[top, right], above[down, left] - above[top, left]
@@ -93,9 +92,11 @@ def inside(weights: Weights, target: int) -> Cells:
         found.height * tall, found.width * wide, found.places * (tall, wide), found.weight
     )
     heavy, counts = _heavy(pixels)
-    places = np.argwhere(counts)
-    places = places[:: -(-len(places) // _SINGLY) or 1]
-    return found if found.area > _HARDLY * len(places) else Cells(1, 1, places, heavy)
+    singly = np.flatnonzero(counts)
+    singly = singly[:: -(-len(singly) // _SINGLY) or 1]
+    if found.area > _HARDLY * len(singly):
+        return found
+    return Cells(1, 1, np.column_stack(np.unravel_index(singly, counts.shape)), heavy)
 
 
 def _least(pixels: Weights, tall: int, wide: int) -> Weights:
@@ -139,7 +140,7 @@ def count(weights: Weights) -> int:
 
 def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:
     """Where cells lie inside what counts, each as far up and then left as there is room."""
-    above = integral(counts)
+    above = integral(counts[..., None])[..., 0]
     strips = above[height:] - above[:-height]
     whole = strips[:, width:] - strips[:, :-width] == height * width
     places = []
@@ -152,11 +153,12 @@ def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.in
 
 
 def integral(values: NDArray[np.generic]) -> NDArray[np.uint32]:
-    """Sums of the values above and left of [h + 1, w + 1] places, modulo 2**32.
+    """Sums of [h, w, C] above and left of [h + 1, w + 1] places, modulo 2**32.
 
-    So the differences, over boxes, are right if they are smaller than that.
+    So their differences, over boxes, are right if they are smaller than that.
     """
-    found = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.uint32)
+    height, width, channels = values.shape
+    found = np.zeros((height + 1, width + 1, channels), np.uint32)
     inner = found[1:, 1:]
     np.cumsum(values, axis=0, dtype=np.uint32, out=inner)
     np.cumsum(inner, axis=1, dtype=np.uint32, out=inner)

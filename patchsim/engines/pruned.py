@@ -150,17 +150,14 @@ class _Grid:
         offsets: NDArray[np.int64] = (planes[:, None] + y * row + across).ravel()
         return offsets
 
-    def sums(self, kernel: Pixels) -> tuple[Least, Least]:
-        """The boxes of the kernel, in the order of `offsets`, rounded down and up.
+    def sums(self, kernel: NDArray[np.uint32]) -> tuple[Least, Least]:
+        """The boxes of the kernel, from its `cells.integral`, rounded down and up.
 
-        A box of the image that lies below the first, or above the second, does so by as much as
+        They come in the order of `offsets`. A box of the image that lies below the first, or above the second, does so by as much as
         they say at least, although it was rounded down itself.
         """
-        if self.planes > 1:
-            sums = [self.cells.sums(kernel[..., c]) for c in range(self.planes)]
-        else:
-            sums = [self.cells.sums(kernel.sum(axis=2, dtype=np.uint32))]
-        exact = np.concatenate(sums).astype(np.int64) << self.up
+        sums = self.cells.sums(kernel).reshape(len(self.cells.places), self.planes, -1)
+        exact = sums.sum(2, dtype=np.int64).T.ravel() << self.up
         below = np.maximum((exact >> self.down) - (self.down > 0), 0)
         above = np.minimum(-(-exact >> self.down), 65535)  # as no box is above that
         return below.astype(np.uint16), above.astype(np.uint16)
@@ -185,7 +182,8 @@ class Search:
             self._weights = np.ascontiguousarray(every)
         self._coarse = _Grid.of(problem, weights, cells.COARSE, apart=False)
         self._fine = _Grid.of(problem, weights, cells.FINE, apart=True)
-        self._sums = {grid: grid.sums(self._kernel) for grid in (self._coarse, self._fine)}
+        above = cells.integral(self._kernel)
+        self._sums = {grid: grid.sums(above) for grid in (self._coarse, self._fine)}
         self._variant = _variant(extension)
 
     def bounds(self, tile: Tile) -> Least:
