@@ -122,12 +122,12 @@ def test_bounds_are_never_above_the_differences(metric, kind, channels, rng):
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("levels", [2, 4, 256])
+@pytest.mark.parametrize("levels", [2, 256])
 def test_bounds_with_masks_are_never_above_the_differences(metric, shape, levels, rng):
     for kind, channels in (("noise", 1), ("two levels", 3), ("photo", 3)):
-        for height, width in ((1, 1), (13, 7), (25, 40), (50, 5)):
-            for stride in ((1, 1), (2, 3), (7, 4)):
-                image = pictures(rng, kind, 60, 70, channels)
+        for height, width in ((1, 1), (13, 7), (25, 40)):
+            for stride in ((1, 1), (2, 3)):
+                image = pictures(rng, kind, 40, 60, channels)
                 kernel = pictures(rng, "photo", height, width, channels)
                 weights = shades(rng, shape, height, width, levels)
                 assert_bounds_hold(image, kernel, metric, stride, weights)
@@ -182,13 +182,13 @@ def test_the_matches_are_those_from_a_map(metric, kind, rng):
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["noise", "two levels", "photo"])
 def test_the_matches_with_masks_are_those_from_a_map(metric, kind, rng):
     image = pictures(rng, kind, 160, 190, 3)
     planted = image[60:95, 90:130].copy()
     image[10:45, 140:180] = planted  # a tie
     image[60, 90] ^= 255  # where the masks are black
-    for shape in ("disc", "ring", "two halves"):
+    for shape in ("ring", "two halves"):
         mask = shades(rng, shape, 35, 40, 256)
         mask[0, 0] = 0
         for options in ({"top": 7}, {"threshold": 0.9, "top": 3}, {"top": 2, "stride": (3, 2)}):

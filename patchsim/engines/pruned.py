@@ -153,8 +153,8 @@ class _Grid:
     def sums(self, kernel: NDArray[np.uint32]) -> tuple[Least, Least]:
         """The boxes of the kernel, from its `cells.integral`, rounded down and up.
 
-        They come in the order of `offsets`. A box of the image that lies below the first, or above the second, does so by as much as
-        they say at least, although it was rounded down itself.
+        They come in the order of `offsets`. A box of the image that lies below the first, or above
+        the second, does so by as much as they say at least, although it was rounded down itself.
         """
         sums = self.cells.sums(kernel).reshape(len(self.cells.places), self.planes, -1)
         exact = sums.sum(2, dtype=np.int64).T.ravel() << self.up
