@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchsim import metrics, plan, tiles
-from patchsim.engines import Problem
+from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
 from patchsim.metrics import Kernel, Pixels
 from patchsim.options import Options
@@ -84,6 +84,7 @@ def problem(
         map_wanted=map_wanted,
         weight=None if kernel.weights is None else int(kernel.weights.sum(dtype="int64")),
         heaviest=1 if kernel.weights is None else int(kernel.weights.max()),
+        cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
     )
 
 

@@ -43,16 +43,16 @@ static double value(const Picture *p, Type type, ptrdiff_t y, ptrdiff_t x, ptrdi
     return type == BYTES ? *at : type == WORDS ? word : number;
 }
 
-static double plain(const Picture *image, const Picture *kernel, const Picture *mask, Type type,
-                    ptrdiff_t top, ptrdiff_t left)
+static double plain(const Picture *image, const Picture *kernel, const Picture *weights,
+                    Type type, ptrdiff_t top, ptrdiff_t left)
 {
     double sum = 0;
     for (ptrdiff_t y = 0; y < kernel->height; y++)
         for (ptrdiff_t x = 0; x < kernel->width; x++)
             for (ptrdiff_t c = 0; c < kernel->channels; c++)
-                if (!mask || value(mask, BYTES, y, x, c) != 0)
-                    sum += fabs(value(image, type, top + y, left + x, c) -
-                                value(kernel, type, y, x, c));
+                sum += fabs(value(image, type, top + y, left + x, c) -
+                            value(kernel, type, y, x, c)) *
+                       (weights ? value(weights, BYTES, y, x, c) : 1);
     return sum;
 }
 
@@ -75,12 +75,14 @@ static int wrong_cells(void)
     ptrdiff_t stride_y = 1 + chance(7), stride_x = 1 + chance(7);
     fill(pixels, height * width * channels, type, chance(2));
     fill(taps, kernel_height * kernel_width * channels, type, chance(2));
+    const uint32_t heaviest[] = {1, 1, 15, 16, 255};
+    uint32_t most = heaviest[chance(5)], same = chance(2);
     for (ptrdiff_t i = 0; i < kernel_height * kernel_width * channels; i++)
-        counts[i] = chance(2) ? 255 : 0;
+        counts[i] = (uint8_t)(same ? chance(2) * most : chance(most + 1));
     Picture image = picture(pixels, height, width, channels, type);
     Picture kernel = picture(taps, kernel_height, kernel_width, channels, type);
-    Picture mask = picture(counts, kernel_height, kernel_width, channels, BYTES);
-    const Picture *masked = chance(2) ? &mask : NULL;
+    Picture weights = picture(counts, kernel_height, kernel_width, channels, BYTES);
+    const Picture *weighted = chance(3) ? &weights : NULL;
     ptrdiff_t rows = (height - kernel_height) / stride_y + 1;
     ptrdiff_t cols = (width - kernel_width) / stride_x + 1;
     int wrong = 0;
@@ -89,12 +91,12 @@ static int wrong_cells(void)
             continue;
         for (ptrdiff_t i = 0; i < rows * cols; i++)
             out[i] = NAN;
-        if (!sad_sums(*v, type, &image, &kernel, masked, stride_y, stride_x, out))
+        if (!sad_sums(*v, type, &image, &kernel, weighted, stride_y, stride_x, out))
             return 1;
         for (ptrdiff_t i = 0; i < rows * cols; i++) {
             double expected =
-                plain(&image, &kernel, masked, type, i / cols * stride_y, i % cols * stride_x);
-            double error = type == FLOATS ? ldexp((*v)->roundings + 1, -24) * expected : 0;
+                plain(&image, &kernel, weighted, type, i / cols * stride_y, i % cols * stride_x);
+            double error = type == FLOATS ? ldexp((*v)->roundings + 2, -24) * expected : 0;
             /* Written so that NaN is wrong. */
             wrong += !(fabs(out[i] - expected) <= error + 1e-13 * (type == FLOATS) * expected);
         }

@@ -10,7 +10,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchsim import candidates, match
+from patchsim import candidates, match, metrics
 from patchsim.engines import GONE, Problem, pruned, simd
 from patchsim.tiles import Tile
 
@@ -33,11 +33,12 @@ def problem(image, kernel, metric="sad", stride=(1, 1), **options):
     )  # fmt: skip
 
 
-def differences(image, kernel, metric, stride):
+def differences(image, kernel, metric, stride, weights=None):
     """In NumPy, independent of the engine."""
     patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[:, :, 0]
     off = patches[:: stride[0], :: stride[1]].astype(np.int64) - kernel
-    return (np.abs(off) if metric == "sad" else off * off).sum((2, 3, 4))
+    size = np.abs(off) if metric == "sad" else off * off
+    return (size * np.atleast_3d(1 if weights is None else weights)).sum((2, 3, 4))
 
 
 def pictures(rng, kind, height, width, channels):
@@ -56,6 +57,25 @@ def pictures(rng, kind, height, width, channels):
 
 
 KINDS = ["noise", "flat", "two levels", "gradient", "photo"]
+SHAPES = ["disc", "ring", "noise", "one pixel", "frame", "two halves"]
+
+
+def shades(rng, shape, height, width, levels):
+    """A mask [h, w] of so many shades, of which some pixel has the brightest."""
+    y, x = np.indices((height, width))
+    radius = np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) * 2
+    inside = {
+        "disc": np.clip((1 - radius) * 4, 0, 1),
+        "ring": np.clip(1.5 - np.abs(radius - 0.7) * 8, 0, 1),
+        "noise": rng.random((height, width)),
+        "one pixel": (y == height // 3) & (x == width // 2),
+        "frame": (y < 2) | (x < 2) | (y >= height - 2) | (x >= width - 2),
+        "two halves": np.where(x * 2 < width, 1.0, 0.3),
+    }[shape]
+    found = np.rint(inside * (levels - 1)) * (255 // (levels - 1))
+    if not found.any():
+        found[height // 2, width // 2] = 255
+    return found.astype(np.uint8)
 
 
 def same_matches(image, kernels, metric="sad", **options):
@@ -64,6 +84,27 @@ def same_matches(image, kernels, metric="sad", **options):
     found = match(image, kernels, metric=metric, engine="pruned", **options)
     assert found.matches == match(image, kernels, metric=metric, engine=other, **options).matches
     return found.matches
+
+
+def assert_bounds_hold(image, kernel, metric, stride, weights=None):
+    """Coarse and fine bounds are not above the differences, nor scores below."""
+    truth = differences(image, kernel, metric, stride, weights)
+    total = None if weights is None else int(weights.sum(dtype=np.int64))
+    search = pruned.Search(
+        image, kernel, problem(image, kernel, metric, stride, weight=total), weights
+    )
+    least = np.zeros(truth.shape, np.uint16)
+    whole = Tile(0, 0, *truth.shape)
+    coarse = search.bounds(whole)
+    least[...] = coarse
+    least[0, 0] = GONE
+    search.refine(whole, least)
+    assert least[0, 0] == GONE
+    least[0, 0] = coarse[0, 0]
+    assert (least >= coarse).all()
+    assert (least * search._coarse.unit <= truth * (1 + 1e-12) + 1e-6).all()
+    scale = (255 if metric == "sad" else 255**2) * metrics.weight(kernel.shape, weights)
+    assert (search.highest(least) >= 1 - truth / scale).all()
 
 
 @pytest.mark.usefixtures("variant")
@@ -75,21 +116,43 @@ def test_bounds_are_never_above_the_differences(metric, kind, channels, rng):
         for stride in ((1, 1), (2, 3), (7, 4)):
             image = pictures(rng, kind, 60, 70, channels)
             kernel = pictures(rng, "photo", height, width, channels)
-            truth = differences(image, kernel, metric, stride)
-            search = pruned.Search(image, kernel, problem(image, kernel, metric, stride))
-            least = np.zeros(truth.shape, np.uint16)
-            whole = Tile(0, 0, *truth.shape)
-            coarse = search.bounds(whole)
-            least[...] = coarse
-            least[0, 0] = GONE
-            search.refine(whole, least)
-            assert least[0, 0] == GONE
-            least[0, 0] = coarse[0, 0]
-            assert (least >= coarse).all()
-            unit = search._coarse.unit
-            assert (least * unit <= truth + 1e-6).all()
-            scale = 255 if metric == "sad" else 255**2
-            assert (search.highest(least) >= 1 - truth / (kernel.size * scale)).all()
+            assert_bounds_hold(image, kernel, metric, stride)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("levels", [2, 256])
+def test_bounds_with_masks_are_never_above_the_differences(metric, shape, levels, rng):
+    for kind, channels in (("noise", 1), ("two levels", 3), ("photo", 3)):
+        for height, width in ((1, 1), (13, 7), (25, 40)):
+            for stride in ((1, 1), (2, 3)):
+                image = pictures(rng, kind, 40, 60, channels)
+                kernel = pictures(rng, "photo", height, width, channels)
+                weights = shades(rng, shape, height, width, levels)
+                assert_bounds_hold(image, kernel, metric, stride, weights)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_channels_may_have_weights_of_their_own(metric, rng):
+    image, kernel = pictures(rng, "noise", 60, 70, 3), pictures(rng, "photo", 20, 25, 3)
+    weights = rng.integers(1, 256, kernel.shape).astype(np.uint8)
+    weights[:, :9, 1] = 0
+    fits = problem(image, kernel, metric, weight=int(weights.sum()) / 3)
+    search = pruned.Search(image, kernel, fits, weights)
+    truth = differences(image, kernel, metric, (1, 1), weights)
+    whole = Tile(0, 0, *truth.shape)
+    least = search.bounds(whole).copy()
+    assert least.max() > 0
+    assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
+    search.refine(whole, least)
+    assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
+    found = search.look(whole, least, 2**62, 10**9)
+    assert (found.difference, found.row, found.col) == (
+        truth.min(),
+        *divmod(int(truth.argmin()), truth.shape[1]),
+    )
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
@@ -115,6 +178,51 @@ def test_the_matches_are_those_from_a_map(metric, kind, rng):
         found = same_matches(image, planted, metric, **options)
         assert found[0].score == 1.0
         same_matches(image, [noisy, other], metric, **options)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", ["noise", "two levels", "photo"])
+def test_the_matches_with_masks_are_those_from_a_map(metric, kind, rng):
+    image = pictures(rng, kind, 160, 190, 3)
+    planted = image[60:95, 90:130].copy()
+    image[10:45, 140:180] = planted  # a tie
+    image[60, 90] ^= 255  # where the masks are black
+    for shape in ("ring", "two halves"):
+        mask = shades(rng, shape, 35, 40, 256)
+        mask[0, 0] = 0
+        for options in ({"top": 7}, {"threshold": 0.9, "top": 3}, {"top": 2, "stride": (3, 2)}):
+            found = same_matches(image, planted, metric, mask=mask, **options)
+            assert found[0].score <= 1.0
+        assert same_matches(image, planted, metric, mask=mask, top=2)[0].score == 1.0
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.data())
+def test_any_masks_give_the_same_matches(data):
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    channels = draw(st.integers(1, 4))
+    height, width = draw(st.integers(1, 120)), draw(st.integers(1, 120))
+    image = pictures(rng, draw(st.sampled_from(KINDS)), height, width, channels)
+    size = draw(st.integers(1, height)), draw(st.integers(1, width))
+    top, left = draw(st.integers(0, height - size[0])), draw(st.integers(0, width - size[1]))
+    kernel = image[top : top + size[0], left : left + size[1]].copy()
+    if draw(st.booleans()):
+        kernel = pictures(rng, draw(st.sampled_from(KINDS)), *size, channels)
+    shape, levels = draw(st.sampled_from(SHAPES)), draw(st.sampled_from([2, 4, 18, 256]))
+    threshold = draw(st.one_of(st.none(), st.floats(0.5, 1)))
+    same_matches(
+        image,
+        kernel,
+        draw(st.sampled_from(["sad", "ssd"])),
+        mask=shades(rng, shape, *size, levels),
+        stride=draw(st.tuples(st.integers(1, 4), st.integers(1, 4))),
+        top=draw(st.integers(1, 8)) if threshold is None else None,
+        threshold=threshold,
+        overlap=draw(st.sampled_from([0.0, 0.3, 0.5])),
+        threads=draw(st.integers(1, 2)),
+    )
 
 
 @settings(deadline=None, max_examples=120)
@@ -209,7 +317,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     assert pruned.refuse(fits) is None
     for change in (
         {"dtype": "uint16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
-        {"map_wanted": True}, {"span": 1e15},
+        {"map_wanted": True}, {"span": 1e15}, {"weight": 5, "cells": 0},
     ):  # fmt: skip
         assert pruned.refuse(replace(fits, **change))
     monkeypatch.setattr(pruned, "_extension", lambda: None)
@@ -280,15 +388,15 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
     _mistakes(
         "look",
         {
-            "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "kernel": bytes(6), "run": 3,
-            "height": 2, "stride_y": 2, "step_x": 3, "bounds": np.zeros(4 * 3, np.uint16),
-            "bounds_pitch": 3, "rows": 4, "cols": 3, "squared": False,
-            "scale": 1.0, "limit": 9, "most": 9, "variant": "portable",
+            "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "kernel": bytes(6),
+            "weights": bytes(6), "run": 3, "height": 2, "stride_y": 2, "step_x": 3,
+            "bounds": np.zeros(4 * 3, np.uint16), "bounds_pitch": 3, "rows": 4, "cols": 3,
+            "squared": False, "scale": 1.0, "limit": 9, "most": 9, "variant": "portable",
         },
         [
             {"rows": 5}, {"cols": 4}, {"rows": 0}, {"run": 4},
             {"height": 3}, {"pitch": 8}, {"bounds_pitch": 2}, {"scale": 0.0}, {"step_x": 0},
-            {"bounds": np.zeros(11, np.uint16)}, {"variant": "none"},
+            {"bounds": np.zeros(11, np.uint16)}, {"weights": bytes(5)}, {"variant": "none"},
         ],
     )  # fmt: skip
 
@@ -296,17 +404,19 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("height", [1, 4, 5, 9])
+@pytest.mark.parametrize("shade", [None, 1, 255])
 @pytest.mark.parametrize("run", [1, 63, 65, 32767, 32768, 32769, 65536])
-def test_the_largest_differences_do_not_overflow(run, height, squared):
+def test_the_largest_differences_do_not_overflow(run, shade, height, squared):
     image, kernel = np.full((height, run + 1), 255, np.uint8), np.zeros((height, run), np.uint8)
     image[0, -1] = 254  # the second window is the better one
     bounds = np.zeros((1, 2), np.uint16)
     found = _pruned.look(
-        image, run + 1, kernel, run, height, 1, 1, bounds, 2, 1, 2, squared, 1e-6, 2**62, 10**9,
-        pruned._variant(_pruned),
+        image, run + 1, kernel, None if shade is None else np.full_like(kernel, shade), run,
+        height, 1, 1, bounds, 2, 1, 2, squared, 1e-9, 2**62, 10**9, pruned._variant(_pruned),
     )  # fmt: skip
     power = 2 if squared else 1
-    assert found[:3] == ((run * height - 1) * 255**power + 254**power, 0, 1)
+    most = (run * height - 1) * 255**power + 254**power
+    assert found[:3] == (most * (shade or 1), 0, 1)
     assert found[5]
 
 

@@ -42,24 +42,24 @@ def scored(image, kernel, stride=(1, 1), variant=None, monkeypatch=None):
     return simd.prepare(kernel, problem)(image)
 
 
-def sums(image, kernel, mask=None, stride=(1, 1), variant="portable"):
+def sums(image, kernel, weights=None, stride=(1, 1), variant="portable"):
     """What the extension writes to cells that were NaN."""
     shape = [(image.shape[i] - kernel.shape[i]) // stride[i] + 1 for i in (0, 1)]
     out = np.full(shape, np.nan)
-    _sad.sums(image, kernel, mask, out, *stride, variant)
+    _sad.sums(image, kernel, weights, out, *stride, variant)
     return out
 
 
-def plain_sums(image, kernel, mask=None, stride=(1, 1)):
+def plain_sums(image, kernel, weights=1, stride=(1, 1)):
     """In NumPy and float64: quick, and independent of the engine."""
     patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[:, :, 0]
     patches = patches[:: stride[0], :: stride[1]].astype(float)
     differences = np.abs(patches - kernel.astype(float))
-    return np.where(255 if mask is None else mask, differences, 0).sum((2, 3, 4))
+    return (differences * weights).sum((2, 3, 4))
 
 
 def plain(image, kernel, stride):
-    return 1 - plain_sums(image, kernel, None, stride) / (kernel.size * SPAN[image.dtype.name])
+    return 1 - plain_sums(image, kernel, 1, stride) / (kernel.size * SPAN[image.dtype.name])
 
 
 def assert_bounded(found, expected, dtype):
@@ -128,7 +128,7 @@ def test_bands_of_a_large_picture_meet(variant, dtype, rng):
         kernel = values(rng, dtype, height, 3, 2)
         found = sums(image, kernel, None, stride, variant)
         tolerance = 1e-6 if dtype == "float32" else 0
-        np.testing.assert_allclose(found, plain_sums(image, kernel, None, stride), rtol=tolerance)
+        np.testing.assert_allclose(found, plain_sums(image, kernel, 1, stride), rtol=tolerance)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -148,20 +148,77 @@ def test_a_mask_takes_pixels_out_of_the_sum(variant, dtype, stride, rng):
         image = values(rng, dtype, 20, 90, channels)
         kernel = values(rng, dtype, height, width, channels)
         for share in (0.0, 0.5, 1.0):
-            mask = np.where(rng.random(kernel.shape) < share, 255, 0).astype(np.uint8)
+            mask = (rng.random(kernel.shape) < share).astype(np.uint8)
             found = sums(image, kernel, mask, stride, variant)
             expected = plain_sums(image, kernel, mask, stride)
             np.testing.assert_allclose(found, expected, rtol=1e-6 * (dtype == "float32"), atol=0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_is_masked_may_be_nan(variant, rng):
+@pytest.mark.parametrize("dtype", SPAN)
+@pytest.mark.parametrize("stride", [(1, 1), (3, 2), (1, 4)])
+def test_shades_multiply_the_differences(variant, dtype, stride, rng):
+    # Both halves of a shade's bits, one of them, and each value of its own or each pixel.
+    for channels, height, width in [(1, 1, 1), (1, 9, 11), (3, 6, 5), (4, 3, 70)]:
+        image = values(rng, dtype, 20, 90, channels)
+        kernel = values(rng, dtype, height, width, channels)
+        for heaviest in (2, 15, 16, 127, 128, 255):
+            weights = rng.integers(0, heaviest, kernel.shape, endpoint=True).astype(np.uint8)
+            weights[0, 0, 0] = heaviest
+            for given in (weights, np.broadcast_to(weights[..., :1], kernel.shape)):
+                found = sums(image, kernel, given, stride, variant)
+                expected = plain_sums(image, kernel, given, stride)
+                np.testing.assert_allclose(found, expected, rtol=1e-6 * (dtype == "float32"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", SPAN)
+def test_every_width_of_a_run_with_shades(variant, dtype, rng):
+    for width in range(1, 131):
+        image, kernel = values(rng, dtype, 9, width + 40, 1), values(rng, dtype, 4, width, 1)
+        weights = rng.integers(0, 256, kernel.shape, dtype=np.uint8)
+        weights[0, 0] = 2
+        found = sums(image, kernel, weights, (1, 1), variant)
+        expected = plain_sums(image, kernel, weights)
+        np.testing.assert_allclose(found, expected, rtol=1e-6 * (dtype == "float32"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("shade", [2, 15, 16, 128, 255])
+@pytest.mark.parametrize("size", [(1, 131), (3, 4096), (3, 16_384), (2, 65_501)])
+def test_the_largest_products_do_not_overflow(variant, dtype, shade, size):
+    # All differences are the largest, or all but one in the second window; then none is.
+    height, width = size
+    image = np.full((height, width + 2, 1), SPAN[dtype], dtype)
+    image[:, -1] = SPAN[dtype] - 1
+    kernel = np.zeros((height, width, 1), dtype)
+    weights = np.full(kernel.shape, shade, np.uint8)
+    most = height * width * SPAN[dtype] * shade
+    found = sums(image, kernel, weights, variant=variant)
+    assert found.tolist() == [[most, most, most - height * shade]]
+    found = sums(image, image[:, :-2], weights, variant=variant)
+    assert found.tolist() == [[0, 0, height * shade]]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_products_past_32_bits(variant):
+    image = np.full((700, 701, 1), 255, np.uint8)
+    image[:, -1] = 0
+    kernel = np.zeros((700, 700, 1), np.uint8)
+    found = sums(image, kernel, np.full(kernel.shape, 255, np.uint8), variant=variant)
+    assert found.tolist() == [[700 * 700 * 255 * 255, 700 * 699 * 255 * 255]]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("heaviest", [1, 2, 255])
+def test_what_is_masked_may_be_nan(variant, heaviest, rng):
     image, kernel = values(rng, "float32", 9, 9, 1), values(rng, "float32", 9, 9, 1)
-    mask = np.full(kernel.shape, 255, np.uint8)
-    mask[2, 3] = mask[5, 5] = 0
-    expected = plain_sums(image, kernel, mask)
+    weights = np.full(kernel.shape, heaviest, np.uint8)
+    weights[2, 3] = weights[5, 5] = 0
+    expected = plain_sums(image, kernel, weights)
     image[2, 3], kernel[5, 5] = np.nan, np.inf
-    np.testing.assert_allclose(sums(image, kernel, mask, variant=variant), expected, rtol=1e-6)
+    np.testing.assert_allclose(sums(image, kernel, weights, variant=variant), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -172,6 +229,9 @@ def test_floats_of_any_size(variant, scale, rng):
     kernel = ((rng.random((9, 13, 2)) - 0.5) * 2 * scale).astype(np.float32)
     found = sums(image, kernel, variant=variant)
     np.testing.assert_allclose(found, plain_sums(image, kernel), rtol=15 * 2.0**-24)
+    weights = rng.integers(0, 256, kernel.shape, dtype=np.uint8)
+    found = sums(image, kernel, weights, variant=variant)
+    np.testing.assert_allclose(found, plain_sums(image, kernel, weights), rtol=16 * 2.0**-24)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -259,8 +319,8 @@ def test_a_search_on_the_cpu_imports_no_torch(tmp_path):
 
 
 BYTES = {
-    "image": np.zeros((6, 6, 2), np.uint8), "kernel": np.zeros((3, 3, 2), np.uint8), "mask": None,
-    "out": np.zeros((4, 4)), "stride_y": 1, "stride_x": 1, "variant": "portable",
+    "image": np.zeros((6, 6, 2), np.uint8), "kernel": np.zeros((3, 3, 2), np.uint8),
+    "weights": None, "out": np.zeros((4, 4)), "stride_y": 1, "stride_x": 1, "variant": "portable",
 }  # fmt: skip
 
 
@@ -272,7 +332,7 @@ BYTES = {
         {"image": np.zeros((6, 6, 2), np.float32)}, {"image": np.zeros((6, 6, 2), ">u2")},
         {"kernel": np.zeros((7, 3, 2), np.uint8)}, {"kernel": np.zeros((3, 7, 2), np.uint8)},
         {"kernel": np.zeros((0, 3, 2), np.uint8)}, {"kernel": bytes(18)},
-        {"mask": np.zeros((3, 3, 1), np.uint8)}, {"mask": np.zeros((3, 3, 2), np.uint16)},
+        {"weights": np.zeros((3, 3, 1), np.uint8)}, {"weights": np.zeros((3, 3, 2), np.uint16)},
         {"out": np.zeros((4, 5))}, {"out": np.zeros((3, 4))}, {"out": np.zeros((4, 4), np.int64)},
         {"out": np.zeros(16)}, {"stride_y": 2}, {"stride_x": 0}, {"stride_y": -1},
         {"variant": "none"},

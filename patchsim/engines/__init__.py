@@ -57,6 +57,7 @@ class Problem:
     map_wanted: bool = True  # the scores of all windows, not the best ones alone
     weight: int | None = None  # the sum of the kernel's weights, if it has any
     heaviest: int = 1  # the largest of them
+    cells: int | None = None  # cells.COARSE ones where the weights count, if it is of use
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -144,8 +145,9 @@ class Engine(Protocol):
 class Search(Protocol):
     """What an engine without a map finds of one kernel in an image, for `Candidates`.
 
-    Made by the engine's ``search(image, kernel, problem)``. Differences are integers, and bounds
-    of them 16-bit numbers in a unit of the engine's own; GONE is no bound but a window dropped.
+    Made by the engine's ``search(image, kernel, problem, weights)``. Differences are integers, and
+    bounds of them 16-bit numbers in a unit of the engine's own; GONE is no bound but a window
+    dropped.
     """
 
     problem: Problem
@@ -204,4 +206,4 @@ def searches(name: str) -> bool:
 def search(name: str, image: Pixels, kernel: Kernel, problem: Problem) -> Search:
     """What such an engine finds."""
     engine: Any = load(name)
-    return cast(Search, engine.search(image, kernel.pixels, problem))
+    return cast(Search, engine.search(image, kernel.pixels, problem, kernel.weights))

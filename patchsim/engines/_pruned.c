@@ -3,8 +3,8 @@
  * boxes(image, pitch, channels, width, planes, cell_height, cell_width, rows, stride_x, up, down,
  *       out, row_pitch, phase_pitch, variant)
  * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, out, out_pitch, variant)
- * look(image, pitch, kernel, run, height, stride_y, step_x, bounds, bounds_pitch, rows, cols,
- *      squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
+ * look(image, pitch, kernel, weights, run, height, stride_y, step_x, bounds, bounds_pitch, rows,
+ *      cols, squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
  *
  * A box is the sum of a cell's values, (sum << up) >> down in 16 bits. Its columns lie by phase:
  * column x of the image at [x % stride_x][x / stride_x], so that the boxes under neighbouring
@@ -12,6 +12,8 @@
  *
  * The bound of a window is the sum over the cells of how far the box lies below or above the
  * kernel's (for `squared` its square >> 16), saturated; GONE is no bound but a window dropped.
+ *
+ * With weights, bytes as the kernel's or None, each difference counts so many times.
  *
  * Only the limited API and the buffer protocol are used, and the GIL is released.
  */
@@ -195,7 +197,7 @@ typedef uint64_t (*Window)(Look *, const uint8_t *, uint64_t);
 
 struct Look {
     Window window;
-    const uint8_t *image, *kernel;
+    const uint8_t *image, *kernel, *weights; /* the last or NULL */
     ptrdiff_t pitch, run, height, step_y, step_x; /* in bytes, but for the height */
     uint16_t *bounds; /* of the first window */
     ptrdiff_t bounds_pitch, rows, cols;
@@ -231,6 +233,28 @@ INLINE uint64_t differences(const uint8_t *a, const uint8_t *b, ptrdiff_t n, int
     return total;
 }
 
+#define LIGHT 256 /* squares times weights of so many bytes fit 32 bits */
+
+INLINE uint64_t weighted(const uint8_t *a, const uint8_t *b, const uint8_t *weights, ptrdiff_t n,
+                         int squared)
+{
+    uint64_t total = 0;
+    for (ptrdiff_t first = 0; first < n; first += LIGHT) {
+        ptrdiff_t last = first + LIGHT < n ? first + LIGHT : n;
+        uint32_t part = 0;
+        if (squared)
+            for (ptrdiff_t i = first; i < last; i++) {
+                int d = a[i] - b[i];
+                part += (uint32_t)(weights[i] * d * d);
+            }
+        else
+            for (ptrdiff_t i = first; i < last; i++)
+                part += (uint32_t)(weights[i] * abs(a[i] - b[i]));
+        total += part;
+    }
+    return total;
+}
+
 /* The difference of a window, or as much of it as passes the limit. */
 INLINE uint64_t window_body(Look *t, const uint8_t *window, uint64_t limit)
 {
@@ -239,6 +263,20 @@ INLINE uint64_t window_body(Look *t, const uint8_t *window, uint64_t limit)
     for (; row < t->height && total <= limit; row++) {
         const uint8_t *a = window + row * t->pitch, *b = t->kernel + row * t->run;
         total += t->squared ? differences(a, b, t->run, 1) : differences(a, b, t->run, 0);
+    }
+    t->compared += row;
+    return total;
+}
+
+INLINE uint64_t weighted_body(Look *t, const uint8_t *window, uint64_t limit)
+{
+    uint64_t total = 0;
+    ptrdiff_t row = 0;
+    for (; row < t->height && total <= limit; row++) {
+        const uint8_t *a = window + row * t->pitch, *b = t->kernel + row * t->run;
+        const uint8_t *weights = t->weights + row * t->run;
+        total += t->squared ? weighted(a, b, weights, t->run, 1)
+                            : weighted(a, b, weights, t->run, 0);
     }
     t->compared += row;
     return total;
@@ -330,6 +368,21 @@ static uint64_t window_portable(Look *t, const uint8_t *window, uint64_t limit)
     return window_body(t, window, limit);
 }
 
+static uint64_t weighted_portable(Look *t, const uint8_t *window, uint64_t limit)
+{
+    return weighted_body(t, window, limit);
+}
+#if X86_VARIANTS
+AVX512 static uint64_t weighted_avx512(Look *t, const uint8_t *window, uint64_t limit)
+{
+    return weighted_body(t, window, limit);
+}
+AVX2 static uint64_t weighted_avx2(Look *t, const uint8_t *window, uint64_t limit)
+{
+    return weighted_body(t, window, limit);
+}
+#endif
+
 /* The difference of window `at`, or more than `limit`; its bound is raised. */
 static uint64_t evaluate(Look *t, ptrdiff_t at, uint64_t limit)
 {
@@ -415,17 +468,19 @@ typedef struct {
     void (*boxes)(const Boxes *);
     void (*bounds)(const Bounds *);
     void (*look)(Look *);
-    Window sad, ssd;
+    Window sad, ssd, weighted;
 } Variant;
 
 static const Variant VARIANTS[] = {
 #if X86_VARIANTS
-    {"avx512", boxes_avx512, bounds_avx512, look_avx512, sad_avx512, ssd_avx512},
-    {"avx2", boxes_avx2, bounds_avx2, look_avx2, sad_avx2, ssd_avx2},
-    {"sse2", boxes_portable, bounds_sse2, look_portable, sad_sse2, ssd_sse2},
+    {"avx512", boxes_avx512, bounds_avx512, look_avx512, sad_avx512, ssd_avx512,
+     weighted_avx512},
+    {"avx2", boxes_avx2, bounds_avx2, look_avx2, sad_avx2, ssd_avx2, weighted_avx2},
+    {"sse2", boxes_portable, bounds_sse2, look_portable, sad_sse2, ssd_sse2,
+     weighted_portable},
 #endif
     {"portable", boxes_portable, bounds_portable, look_portable, window_portable,
-     window_portable},
+     window_portable, weighted_portable},
 };
 
 static const Variant *variant(const char *name)
@@ -553,13 +608,16 @@ static PyObject *bounds(PyObject *self, PyObject *args)
 }
 
 static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffer *image,
-                               const Py_buffer *kernel, const Py_buffer *bounds)
+                               const Py_buffer *kernel, const Py_buffer *weights,
+                               const Py_buffer *bounds)
 {
     if (t->rows < 1 || t->cols < 1 || t->height < 1 || t->run < 1 || stride_y < 1 ||
         t->step_x < 1 || !(t->scale > 0))
         return "a size is not positive";
     if (kernel->len != t->height * t->run)
         return "the kernel has another size than its rows";
+    if (weights->buf && weights->len != kernel->len)
+        return "the weights have another size than the kernel";
     ptrdiff_t row = (t->cols - 1) * t->step_x + t->run;
     ptrdiff_t last = (t->rows - 1) * stride_y + t->height - 1;
     if (row > t->pitch || last * t->pitch + row > image->len)
@@ -573,32 +631,34 @@ static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffe
 static PyObject *look(PyObject *self, PyObject *args)
 {
     (void)self;
-    Py_buffer image, kernel, bounds;
+    Py_buffer image, kernel, weights, bounds;
     Py_ssize_t pitch, run, height, stride_y, step_x, bounds_pitch, rows, cols, most;
     int squared;
     double scale;
     unsigned long long limit;
     const char *name;
-    if (!PyArg_ParseTuple(args, "y*ny*nnnnw*nnnpdKns", &image, &pitch, &kernel, &run, &height,
-                          &stride_y, &step_x, &bounds, &bounds_pitch, &rows, &cols, &squared,
-                          &scale, &limit, &most, &name))
+    if (!PyArg_ParseTuple(args, "y*ny*z*nnnnw*nnnpdKns", &image, &pitch, &kernel, &weights, &run,
+                          &height, &stride_y, &step_x, &bounds, &bounds_pitch, &rows, &cols,
+                          &squared, &scale, &limit, &most, &name))
         return NULL;
     Look t = {0};
-    t.image = image.buf, t.kernel = kernel.buf, t.bounds = bounds.buf;
+    t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf, t.bounds = bounds.buf;
     t.pitch = pitch, t.run = run, t.height = height, t.step_y = stride_y * pitch;
     t.step_x = step_x, t.bounds_pitch = bounds_pitch, t.rows = rows, t.cols = cols;
     t.squared = squared, t.scale = scale, t.limit = limit, t.most = most;
     const Variant *chosen = variant(name);
     const char *wrong =
-        chosen ? look_misfit(&t, stride_y, &image, &kernel, &bounds) : NO_VARIANT;
+        chosen ? look_misfit(&t, stride_y, &image, &kernel, &weights, &bounds) : NO_VARIANT;
     if (!wrong) {
-        t.window = squared ? chosen->ssd : chosen->sad;
+        t.window = t.weights ? chosen->weighted : squared ? chosen->ssd : chosen->sad;
         Py_BEGIN_ALLOW_THREADS
         chosen->look(&t);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&image);
     PyBuffer_Release(&kernel);
+    if (weights.obj)
+        PyBuffer_Release(&weights);
     PyBuffer_Release(&bounds);
     if (wrong)
         return PyErr_Format(PyExc_ValueError, "%s", wrong);

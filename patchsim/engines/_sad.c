@@ -74,24 +74,26 @@ static Picture picture(const Py_buffer *buffer)
 }
 
 /* A mistake of the caller must not read or write beyond the buffers. */
-static const char *misfit(const Py_buffer *image, const Py_buffer *kernel, const Py_buffer *mask,
-                          const Py_buffer *out, Py_ssize_t stride_y, Py_ssize_t stride_x)
+static const char *misfit(const Py_buffer *image, const Py_buffer *kernel,
+                          const Py_buffer *weights, const Py_buffer *out, Py_ssize_t stride_y,
+                          Py_ssize_t stride_x)
 {
-    if (image->ndim != 3 || kernel->ndim != 3 || (mask && mask->ndim != 3) || out->ndim != 2)
-        return "image, kernel and mask are [height, width, channels], the output is [rows, cols]";
+    if (image->ndim != 3 || kernel->ndim != 3 || (weights && weights->ndim != 3) ||
+        out->ndim != 2)
+        return "image, kernel, weights are [height, width, channels], the output is [rows, cols]";
     if (type_of(image) < 0 || type_of(image) != type_of(kernel))
         return "image and kernel are not both of one type of uint8, uint16, float32";
-    if (mask && type_of(mask) != BYTES)
-        return "the mask's type is not uint8";
+    if (weights && type_of(weights) != BYTES)
+        return "the weights' type is not uint8";
     if (!out->format || strcmp(out->format, "d") != 0)
         return "the output's type is not float64";
     for (int i = 0; i < 3; i++)
         if (kernel->shape[i] < 1 || kernel->shape[i] > image->shape[i] ||
             (i == 2 && kernel->shape[i] != image->shape[i]))
             return "the kernel's size does not fit the image's";
-    for (int i = 0; mask && i < 3; i++)
-        if (mask->shape[i] != kernel->shape[i])
-            return "the mask's size is not the kernel's";
+    for (int i = 0; weights && i < 3; i++)
+        if (weights->shape[i] != kernel->shape[i])
+            return "the weights' size is not the kernel's";
     if (stride_y < 1 || stride_x < 1)
         return "the stride is not positive";
     if (out->shape[0] != (image->shape[0] - kernel->shape[0]) / stride_y + 1 ||
@@ -103,7 +105,7 @@ static const char *misfit(const Py_buffer *image, const Py_buffer *kernel, const
 static PyObject *sums(PyObject *self, PyObject *args)
 {
     (void)self;
-    PyObject *objects[4]; /* image, kernel, mask, out */
+    PyObject *objects[4]; /* image, kernel, weights, out */
     Py_buffer buffers[4];
     Py_ssize_t stride_y, stride_x;
     const char *name;
@@ -112,29 +114,29 @@ static PyObject *sums(PyObject *self, PyObject *args)
                           &stride_y, &stride_x, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    int masked = objects[2] != Py_None, done = 0;
+    int weighted = objects[2] != Py_None, done = 0;
     const char *wrong = NULL;
     memset(buffers, 0, sizeof buffers);
     for (int i = 0; i < 4; i++) {
-        if (i == 2 && !masked)
+        if (i == 2 && !weighted)
             continue;
         int flags = i == 3 ? PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE : PyBUF_STRIDES;
         if (PyObject_GetBuffer(objects[i], &buffers[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
-    wrong = misfit(&buffers[0], &buffers[1], masked ? &buffers[2] : NULL, &buffers[3], stride_y,
+    wrong = misfit(&buffers[0], &buffers[1], weighted ? &buffers[2] : NULL, &buffers[3], stride_y,
                    stride_x);
     if (wrong) {
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    Picture image = picture(&buffers[0]), kernel = picture(&buffers[1]), mask;
-    if (masked)
-        mask = picture(&buffers[2]);
+    Picture image = picture(&buffers[0]), kernel = picture(&buffers[1]), weights;
+    if (weighted)
+        weights = picture(&buffers[2]);
     Type type = (Type)type_of(&buffers[0]);
     Py_BEGIN_ALLOW_THREADS
-    done = sad_sums(variant, type, &image, &kernel, masked ? &mask : NULL, stride_y, stride_x,
-                    buffers[3].buf);
+    done = sad_sums(variant, type, &image, &kernel, weighted ? &weights : NULL, stride_y,
+                    stride_x, buffers[3].buf);
     Py_END_ALLOW_THREADS
     if (!done)
         PyErr_NoMemory();
@@ -153,27 +155,30 @@ static PyObject *scratch(PyObject *self, PyObject *args)
     Picture image = {0}, kernel = {0};
     Py_ssize_t stride_y, stride_x;
     const char *format;
-    if (!PyArg_ParseTuple(args, "s(nnn)(nnn)(nn)", &format, &image.height, &image.width,
+    int heaviest;
+    if (!PyArg_ParseTuple(args, "s(nnn)(nnn)(nn)i", &format, &image.height, &image.width,
                           &image.channels, &kernel.height, &kernel.width, &kernel.channels,
-                          &stride_y, &stride_x))
+                          &stride_y, &stride_x, &heaviest))
         return NULL;
     Type type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Task task = sad_task(type, &image, &kernel, stride_y, stride_x);
-    return PyLong_FromSsize_t(sad_scratch(&task, 0));
+    return PyLong_FromSsize_t(sad_scratch(&task, heaviest));
 }
 
 static PyMethodDef METHODS[] = {
     {"sums", sums, METH_VARARGS,
-     "sums(image, kernel, mask, out, stride_y, stride_x, variant)\n\n"
+     "sums(image, kernel, weights, out, stride_y, stride_x, variant)\n\n"
      "Write the sum of absolute differences of every window to out, exact for integers.\n\n"
-     "image, kernel: uint8, uint16 or float32 [height, width, channels], of any steps; mask: uint8\n"
-     "of the kernel's shape, 255 where it counts and 0 where not, or None; out: float64 [rows,\n"
+     "image, kernel: uint8, uint16 or float32 [height, width, channels], of any steps; weights:\n"
+     "uint8 of the kernel's shape, how many times each value counts, or None; out: float64 [rows,\n"
      "cols]."},
     {"scratch", scratch, METH_VARARGS,
-     "scratch(format, image_shape, kernel_shape, stride)\n\nBytes that sums allocates."},
+     "scratch(format, image_shape, kernel_shape, stride, heaviest)\n\n"
+     "Bytes that sums allocates; heaviest is the largest weight, 0 without weights."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {"roundings", roundings, METH_VARARGS,
-     "roundings(variant)\n\nFloat32 roundings that a difference of floats goes through, at most."},
+     "roundings(variant)\n\n"
+     "Float32 roundings that a difference of floats goes through, at most; with shades one more."},
     {"peak", peak, METH_VARARGS,
      "peak(variant, rounds)\n\n"
      "Run psadbw on registers alone; returns how many differences that was, 0 without psadbw."},

@@ -8,6 +8,10 @@
  * Bytes are summed as bytes. Values of 16 bits become float32, which holds their differences, and
  * sums of 256 of them, exactly. float32 is summed in float32 for some steps, then in float64.
  *
+ * Kernels may have weights, whole numbers to 255. 0 and 1 alone are a mask, whose sums need no
+ * products; more are shades. Products of bytes and shades are summed in 32 bits, those of 16 bits
+ * and half the bits of a shade in float32, both exactly.
+ *
  * Nothing here knows Python; _sad.c does.
  */
 #ifndef PATCHSIM_SAD_H
@@ -53,6 +57,9 @@ typedef struct {
     const void *planes;    /* [channels, phases, lines, pitch] */
     const void *taps;      /* [channels, phases, height, taps_pitch] */
     const uint32_t *signs; /* as taps, for floats: all bits but the sign's; none where masked */
+    const void *weights;   /* as taps and of their type, shades alone; zeros follow the last one */
+    const uint16_t *wide_taps, *wide_weights; /* of bytes the same in 16 bits */
+    double total_weight;
 } Task;
 
 /* Writes the sum of every window to out [rows, cols]. */
@@ -62,7 +69,9 @@ typedef struct {
     const char *name;
     int (*runs_here)(void);
     Sums bytes, floats;
-    /* Roundings in float32, one after another, that a difference of floats goes through. */
+    Sums shaded_bytes, shaded_floats;
+    /* Roundings in float32, one after another, that a difference of floats goes through; one more
+     * with shades. */
     int roundings;
     /* Does 1024 rounds of psadbw on registers alone and returns how many differences that is: the
      * yardstick of the benchmark. NULL where there is no such instruction. */
@@ -70,6 +79,10 @@ typedef struct {
 } Variant;
 
 #define FLOAT_STEPS 12 /* 12, the subtraction, and two in a group of four: 15 roundings */
+/* Of at most 4 products of 8 bits each, which 31 bits hold the sum of. */
+#define SHADE_STEPS 4096
+/* Of at most 4 products of 16 and 4 bits each, which float32 holds the sum of. */
+#define WORD_SHADE_STEPS 4
 
 extern const Variant *const SAD_VARIANTS[]; /* best first; NULL ends them */
 
@@ -80,13 +93,13 @@ const Variant *sad_variant(const char *name);
 Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t stride_y,
               ptrdiff_t stride_x);
 
-/* Bytes that sad_sums allocates. */
-ptrdiff_t sad_scratch(const Task *task, int masked);
+/* Bytes that sad_sums allocates; `heaviest` is the largest weight, 0 without weights. */
+ptrdiff_t sad_scratch(const Task *task, int heaviest);
 
-/* Writes the sums of all windows to out [rows, cols]; with a mask, bytes of the kernel's shape, the
- * sums of what lies where it is not 0. Returns 0 where memory does not suffice. */
+/* Writes the sums of all windows to out [rows, cols]; with weights, bytes of the kernel's shape, a
+ * difference counts so many times. Returns 0 where memory does not suffice. */
 int sad_sums(const Variant *variant, Type type, const Picture *image, const Picture *kernel,
-             const Picture *mask, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out);
+             const Picture *weights, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out);
 
 /* Taps of a row of the kernel in that plane. */
 static inline ptrdiff_t sad_plane_width(const Task *t, ptrdiff_t plane)

@@ -39,7 +39,36 @@ static void bytes_portable(const Task *t, double *out)
         }
 }
 
-static void floats_portable(const Task *t, double *out)
+static void shaded_bytes_portable(const Task *t, double *out)
+{
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        for (ptrdiff_t left = 0; left < t->cols; left += SPAN) {
+            ptrdiff_t cols = t->cols - left < SPAN ? t->cols - left : SPAN;
+            double *sums = out + row * t->cols + left;
+            memset(sums, 0, cols * sizeof *sums);
+            for (ptrdiff_t plane = 0; plane < t->channels * t->phases; plane++)
+                for (ptrdiff_t i = 0; i < t->height; i++) {
+                    const uint8_t *pixels =
+                        (const uint8_t *)t->planes +
+                        (plane * t->lines + row * t->stride_y + i) * t->pitch + left;
+                    ptrdiff_t line = (plane * t->height + i) * t->taps_pitch;
+                    const uint8_t *taps = (const uint8_t *)t->taps + line;
+                    const uint8_t *weights = (const uint8_t *)t->weights + line;
+                    ptrdiff_t width = sad_plane_width(t, plane);
+                    for (ptrdiff_t first = 0; first < width; first += SHADE_STEPS) {
+                        ptrdiff_t last = first + SHADE_STEPS < width ? first + SHADE_STEPS : width;
+                        int32_t part[SPAN] = {0};
+                        for (ptrdiff_t j = first; j < last; j++)
+                            for (ptrdiff_t k = 0; k < cols; k++)
+                                part[k] += weights[j] * abs(pixels[j + k] - taps[j]);
+                        for (ptrdiff_t k = 0; k < cols; k++)
+                            sums[k] += part[k];
+                    }
+                }
+        }
+}
+
+static INLINE void floats_body(const Task *t, double *out, int shaded)
 {
     for (ptrdiff_t row = 0; row < t->rows; row++)
         for (ptrdiff_t left = 0; left < t->cols; left += SPAN) {
@@ -55,12 +84,23 @@ static void floats_portable(const Task *t, double *out)
                         double tap = ((const float *)t->taps)[taps + j];
                         if (t->signs[taps + j] == 0)
                             continue;
+                        double weight = shaded ? ((const float *)t->weights)[taps + j] : 1;
                         for (ptrdiff_t k = 0; k < cols; k++)
-                            sums[k] += fabs(pixels[j + k] - tap);
+                            sums[k] += fabs(pixels[j + k] - tap) * weight;
                     }
                 }
             memcpy(out + row * t->cols + left, sums, cols * sizeof *sums);
         }
+}
+
+static void floats_portable(const Task *t, double *out)
+{
+    floats_body(t, out, 0);
+}
+
+static void shaded_floats_portable(const Task *t, double *out)
+{
+    floats_body(t, out, 1);
 }
 
 static int always(void)
@@ -68,7 +108,10 @@ static int always(void)
     return 1;
 }
 
-static const Variant PORTABLE = {"portable", always, bytes_portable, floats_portable, 0, NULL};
+static const Variant PORTABLE = {
+    "portable", always, bytes_portable, floats_portable, shaded_bytes_portable,
+    shaded_floats_portable, 0, NULL,
+};
 
 #ifdef SAD_X86
 extern const Variant SAD_AVX512, SAD_AVX2, SAD_SSE2;
@@ -189,36 +232,43 @@ Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t 
 /* What sad_sums allocates. The planes lie alone, so that a sanitizer sees what is read past them. */
 typedef struct {
     uint8_t *planes;
-    double *other_sums;  /* masked bytes alone */
-    uint32_t *signs;     /* not for bytes */
+    double *other_sums;     /* masked bytes, and words with more than four bits of shade */
+    uint32_t *signs;        /* not for bytes */
+    float *factors;         /* shades, not for bytes: of the second pass, then of the first */
+    uint16_t *wide_taps;    /* shaded bytes alone */
+    uint16_t *wide_weights; /* the same */
     uint8_t *taps;
-    uint8_t *masks;      /* masked alone */
-    uint8_t *other_taps; /* masked bytes alone */
+    uint8_t *weights;       /* not without weights */
+    uint8_t *other_taps;    /* masked bytes alone */
 } Scratch;
 
+#define NIBBLE 16 /* a shade of words has two */
+
 /* Bytes of other_sums. */
-static ptrdiff_t other_bytes(const Task *t, int masked)
+static ptrdiff_t other_bytes(const Task *t, int heaviest)
 {
-    return masked && t->type == BYTES ? t->rows * t->cols * (ptrdiff_t)sizeof(double) : 0;
+    int passes = t->type == BYTES ? heaviest == 1 : t->type == WORDS && heaviest >= NIBBLE;
+    return passes ? t->rows * t->cols * (ptrdiff_t)sizeof(double) : 0;
 }
 
-/* Bytes of signs, taps, masks and other_taps, at most. */
-static ptrdiff_t tap_bytes(const Task *t)
+/* Bytes of all behind other_sums, at most. */
+static ptrdiff_t tap_bytes(const Task *t, int heaviest)
 {
-    return tap_values(t) * (t->type == BYTES ? 3 : 9);
+    ptrdiff_t shaded = heaviest > 1;
+    return tap_values(t) * (t->type == BYTES ? 3 + 4 * shaded : 9 + 8 * shaded);
 }
 
-ptrdiff_t sad_scratch(const Task *t, int masked)
+ptrdiff_t sad_scratch(const Task *t, int heaviest)
 {
-    return items(plane_values(t), t->type) + other_bytes(t, masked) + tap_bytes(t);
+    return items(plane_values(t), t->type) + other_bytes(t, heaviest) + tap_bytes(t, heaviest);
 }
 
-static Scratch allocated(const Task *t, int masked)
+static Scratch allocated(const Task *t, int heaviest)
 {
     Scratch s = {0};
-    ptrdiff_t taps = tap_values(t);
+    ptrdiff_t taps = tap_values(t), shaded = heaviest > 1 ? taps : 0;
     uint8_t *planes = malloc((size_t)items(plane_values(t), t->type));
-    uint8_t *rest = malloc((size_t)(other_bytes(t, masked) + tap_bytes(t)));
+    uint8_t *rest = malloc((size_t)(other_bytes(t, heaviest) + tap_bytes(t, heaviest)));
     if (!planes || !rest) {
         free(planes);
         free(rest);
@@ -226,16 +276,24 @@ static Scratch allocated(const Task *t, int masked)
     }
     s.planes = planes;
     s.other_sums = (double *)rest;
-    s.signs = (uint32_t *)(rest + other_bytes(t, masked));
-    s.taps = (uint8_t *)s.signs + (t->type == BYTES ? 0 : items(taps, FLOATS));
-    s.masks = s.taps + items(taps, t->type);
-    s.other_taps = s.masks + taps;
+    rest += other_bytes(t, heaviest);
+    if (t->type == BYTES) {
+        s.wide_taps = (uint16_t *)rest;
+        s.wide_weights = s.wide_taps + shaded;
+        s.taps = (uint8_t *)(s.wide_weights + shaded);
+    } else {
+        s.signs = (uint32_t *)rest;
+        s.factors = (float *)(s.signs + taps);
+        s.taps = (uint8_t *)(s.factors + 2 * shaded);
+    }
+    s.weights = s.taps + items(taps, t->type);
+    s.other_taps = s.weights + taps;
     return s;
 }
 
 /* The stated error needs gradual underflow and rounding to nearest, whatever mode other libraries
  * have set. Sums past float32's range are made again in float64. */
-static void careful_floats(Sums sums, const Task *t, double *out)
+static void careful_floats(Sums sums, Sums portable, const Task *t, double *out)
 {
     fenv_t before;
     fegetenv(&before);
@@ -243,33 +301,78 @@ static void careful_floats(Sums sums, const Task *t, double *out)
     sums(t, out);
     for (ptrdiff_t i = 0; i < t->rows * t->cols; i++)
         if (!isfinite(out[i])) {
-            floats_portable(t, out);
+            portable(t, out);
             break;
         }
     fesetenv(&before);
 }
 
-/* Makes planes of the kernel and its mask. Returns how many taps are masked. */
-static ptrdiff_t make_taps(const Task *t, const Picture *kernel, const Picture *mask, Scratch s)
+/* The largest weight, or 1. */
+static int heaviest_of(const Picture *weights)
 {
-    ptrdiff_t count = tap_values(t), masked = 0;
+    int heaviest = 1;
+    for (ptrdiff_t y = 0; y < weights->height; y++)
+        for (ptrdiff_t x = 0; x < weights->width; x++)
+            for (ptrdiff_t c = 0; c < weights->channels; c++) {
+                int weight = weights->data[y * weights->step_y + x * weights->step_x +
+                                           c * weights->step_c];
+                heaviest = weight > heaviest ? weight : heaviest;
+            }
+    return heaviest;
+}
+
+/* Makes planes of the kernel and its weights, of which zeros are behind each row. */
+static void make_taps(const Task *t, const Picture *kernel, const Picture *weights, Scratch s)
+{
+    ptrdiff_t count = tap_values(t);
     memset(s.taps, 0, (size_t)items(count, t->type));
     make_planes(t, kernel, t->type, 0, t->height, t->width, s.taps, t->taps_pitch);
-    if (mask) {
-        memset(s.masks, 255, (size_t)count); /* the zeros behind a row stay in */
-        make_planes(t, mask, BYTES, 0, t->height, t->width, s.masks, t->taps_pitch);
+    if (weights) {
+        memset(s.weights, 0, (size_t)count);
+        make_planes(t, weights, BYTES, 0, t->height, t->width, s.weights, t->taps_pitch);
     }
+    if (t->type != BYTES)
+        for (ptrdiff_t i = 0; i < count; i++)
+            s.signs[i] = !weights || s.weights[i] ? 0x7fffffff : 0;
+}
+
+/* Makes taps of 0 and of 255 where the mask is 0; returns how many. */
+static ptrdiff_t make_mask(const Task *t, Scratch s)
+{
+    ptrdiff_t masked = 0;
+    for (ptrdiff_t plane = 0; plane < t->channels * t->phases; plane++)
+        for (ptrdiff_t y = 0; y < t->height; y++) {
+            ptrdiff_t line = (plane * t->height + y) * t->taps_pitch;
+            for (ptrdiff_t j = 0; j < t->taps_pitch; j++) {
+                int counts = s.weights[line + j] || j >= sad_plane_width(t, plane);
+                masked += !counts;
+                s.taps[line + j] = counts ? s.taps[line + j] : 0;
+                s.other_taps[line + j] = counts ? s.taps[line + j] : 255;
+            }
+        }
+    return masked;
+}
+
+static void make_shades(Task *t, Scratch s)
+{
+    ptrdiff_t count = tap_values(t);
+    t->weights = s.weights;
     for (ptrdiff_t i = 0; i < count; i++) {
-        int counts = !mask || s.masks[i];
-        masked += !counts;
-        if (t->type != BYTES)
-            s.signs[i] = counts ? 0x7fffffff : 0;
-        if (t->type == BYTES && mask) {
-            s.taps[i] = counts ? s.taps[i] : 0;
-            s.other_taps[i] = counts ? s.taps[i] : 255;
+        t->total_weight += s.weights[i];
+        if (t->type == BYTES) {
+            s.wide_taps[i] = s.taps[i];
+            s.wide_weights[i] = s.weights[i];
+        } else {
+            int upper = t->type == WORDS ? s.weights[i] / NIBBLE : 0;
+            s.factors[i] = (float)upper;
+            s.factors[count + i] = (float)(s.weights[i] - NIBBLE * upper);
         }
     }
-    return masked;
+    t->wide_taps = s.wide_taps;
+    t->wide_weights = s.wide_weights;
+    if (t->type != BYTES)
+        t->weights = s.factors + count;
+    t->steps = t->type == BYTES ? SHADE_STEPS : t->type == WORDS ? WORD_SHADE_STEPS : FLOAT_STEPS;
 }
 
 /* Where the mask is 0, the difference to a tap of 0 is the pixel, and to a tap of 255 what it lacks
@@ -284,27 +387,49 @@ static void masked_bytes(Sums sums, const Task *t, Scratch s, ptrdiff_t masked, 
         out[i] = (out[i] + s.other_sums[i] - 255.0 * (double)masked) / 2;
 }
 
+/* A second pass has the upper half of the words' weights. */
+static void shaded_floats(const Variant *variant, const Task *t, Scratch s, int heaviest,
+                          double *out)
+{
+    careful_floats(variant->shaded_floats, shaded_floats_portable, t, out);
+    if (t->type != WORDS || heaviest < NIBBLE)
+        return;
+    Task upper = *t;
+    upper.weights = s.factors;
+    careful_floats(variant->shaded_floats, shaded_floats_portable, &upper, s.other_sums);
+    for (ptrdiff_t i = 0; i < t->rows * t->cols; i++)
+        out[i] += NIBBLE * s.other_sums[i];
+}
+
 int sad_sums(const Variant *variant, Type type, const Picture *image, const Picture *kernel,
-             const Picture *mask, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out)
+             const Picture *weights, ptrdiff_t stride_y, ptrdiff_t stride_x, double *out)
 {
     Task t = sad_task(type, image, kernel, stride_y, stride_x);
-    Scratch s = allocated(&t, mask != NULL);
+    int heaviest = weights ? heaviest_of(weights) : 0, shaded = heaviest > 1;
+    Scratch s = allocated(&t, heaviest);
     if (!s.planes)
         return 0;
-    ptrdiff_t masked = make_taps(&t, kernel, mask, s);
+    make_taps(&t, kernel, weights, s);
     memset(s.planes + items(plane_values(&t) - SLACK, type), 0, (size_t)items(SLACK, type));
     t.planes = s.planes;
     t.taps = s.taps;
     t.signs = s.signs;
+    ptrdiff_t masked = weights && !shaded && type == BYTES ? make_mask(&t, s) : 0;
+    if (shaded)
+        make_shades(&t, s);
     ptrdiff_t rows = (image->height - kernel->height) / stride_y + 1, band = t.rows;
     for (ptrdiff_t top = 0; top < rows; top += band, out += band * t.cols) {
         t.rows = rows - top < band ? rows - top : band;
         t.lines = (t.rows - 1) * stride_y + t.height;
         make_planes(&t, image, type, top * stride_y, t.lines, (t.cols - 1) * stride_x + t.width,
                     s.planes, t.pitch);
-        if (type != BYTES)
-            careful_floats(variant->floats, &t, out);
-        else if (mask)
+        if (type != BYTES && shaded)
+            shaded_floats(variant, &t, s, heaviest, out);
+        else if (type != BYTES)
+            careful_floats(variant->floats, floats_portable, &t, out);
+        else if (shaded)
+            variant->shaded_bytes(&t, out);
+        else if (weights)
             masked_bytes(variant->bytes, &t, s, masked, out);
         else
             variant->bytes(&t, out);

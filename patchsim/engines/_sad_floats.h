@@ -1,6 +1,6 @@
 /* Sums of float32, in the vectors of GCC and Clang; included once for each instruction set.
  *
- * Defined before: NAME(x), TARGET and LANES.
+ * Defined before: NAME(x), TARGET and LANES; SHADED where differences are multiplied by weights.
  */
 typedef float NAME(Vector) __attribute__((vector_size(LANES * 4)));
 typedef uint32_t NAME(Bits) __attribute__((vector_size(LANES * 4)));
@@ -25,8 +25,14 @@ static INLINE TARGET void NAME(run)(const Task *t, NAME(Vector) sums[][2], const
     const float *taps = (const float *)t->taps + first;
     const uint32_t *signs = t->signs + first;
     ptrdiff_t up = t->stride_y * t->taps_pitch;
-#define DIFFERENCE(q)                                                                     \
+#define PLAIN_DIFFERENCE(q)                                                               \
     NAME(difference)(under[v][q], taps[j + q - r * up], signs[j + q - r * up])
+#ifdef SHADED
+    const float *weights = (const float *)t->weights + first;
+#define DIFFERENCE(q) (PLAIN_DIFFERENCE(q) * weights[j + q - r * up])
+#else
+#define DIFFERENCE(q) PLAIN_DIFFERENCE(q)
+#endif
     for (; count > 0; count--) {
         ptrdiff_t j = 0;
         for (; j + 4 <= n; j += 4) {
@@ -46,8 +52,12 @@ static INLINE TARGET void NAME(run)(const Task *t, NAME(Vector) sums[][2], const
         pixels += t->pitch;
         taps += t->taps_pitch;
         signs += t->taps_pitch;
+#ifdef SHADED
+        weights += t->taps_pitch;
+#endif
     }
 #undef DIFFERENCE
+#undef PLAIN_DIFFERENCE
 }
 
 #define GROUP 4

@@ -42,19 +42,61 @@ static INLINE NAME(Sums) NAME(values)(const uint8_t *pixels)
 #undef LANES
 #undef WINDOWS
 
+/* umull makes the products of 8 windows and one tap, which uaddw adds. */
+
+#define NAME(x) x##_shades_neon
+#define LANES 8
+#define GROUP 1
+#define TAP uint8_t
+#define TAPS taps
+#define WEIGHTS weights
+#define WINDOWS uint8x8_t
+typedef struct {
+    uint32x4_t halves[2];
+} NAME(Sums);
+
+static INLINE uint8x8_t NAME(arranged)(const uint8_t *pixels)
+{
+    return vld1_u8(pixels);
+}
+
+static INLINE NAME(Sums) NAME(added)(NAME(Sums) sums, uint8x8_t windows, const uint8_t *taps,
+                                     const uint8_t *weights)
+{
+    uint16x8_t products = vmull_u8(vabd_u8(windows, vdup_n_u8(*taps)), vdup_n_u8(*weights));
+    return (NAME(Sums)){{vaddw_u16(sums.halves[0], vget_low_u16(products)),
+                         vaddw_u16(sums.halves[1], vget_high_u16(products))}};
+}
+#include "_sad_shades.h"
+#undef NAME
+#undef LANES
+#undef TAPS
+#undef WEIGHTS
+#undef WINDOWS
+
 #define NAME(x) x##_floats_neon
 #define LANES 4
 #include "_sad_floats.h"
 #undef NAME
 #undef LANES
 
+#define NAME(x) x##_shaded_floats_neon
+#define LANES 4
+#define SHADED
+#include "_sad_floats.h"
+#undef NAME
+#undef LANES
+#undef SHADED
+
 static int neon_runs_here(void)
 {
     return 1;
 }
 
-const Variant SAD_NEON64 = {"neon", neon_runs_here, sums_bytes_neon, sums_floats_neon,
-                            FLOAT_STEPS + 3, NULL};
+const Variant SAD_NEON64 = {
+    "neon", neon_runs_here, sums_bytes_neon, sums_floats_neon, sums_shades_neon,
+    sums_shaded_floats_neon, FLOAT_STEPS + 3, NULL,
+};
 #else
 typedef int nothing_here; /* a file must not be empty */
 #endif

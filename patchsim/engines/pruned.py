@@ -7,7 +7,8 @@ The sums over a cell of the window and of the kernel differ by at most what thei
 
 so a grid of cells gives a least difference of every window for the cost of a few sums. Windows
 that it does not exclude get a finer grid, with the channels apart, and then their own difference,
-a few rows at a time until it passes what the best one has.
+a few rows at a time until it passes what the best one has. Where the kernel has weights, cells lie
+where all pixels have one, and their differences count as often as the least of these.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import engines, metrics, tiles
-from patchsim.engines import GONE, Least, Look, Problem, simd
-from patchsim.metrics import Pixels
+from patchsim.engines import GONE, Least, Look, Problem, cells, simd
+from patchsim.engines.cells import Cells
+from patchsim.metrics import Pixels, Weights
 from patchsim.tiles import Tile
 
 OWN_THREADS = False
 
 _Differences = TypeVar("_Differences", float, NDArray[np.float64])
-
-_COARSE, _FINE = 4, 8  # cells along a side, or a few more
 
 # Mean differences a value from here on are as good as any; less leaves more digits.
 _FAR = 64
@@ -56,8 +56,8 @@ def refuse(problem: Problem) -> str | None:
         return "it draws no map; use --no-heatmap without --map"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
-    if problem.weight is not None:
-        return "it takes no mask"
+    if problem.cells == 0:
+        return "no pixel of the mask counts in all channels, so there is nothing to sum"
     if problem.device != "cpu":
         return "it runs on the cpu"
     if problem.dtype != "uint8":
@@ -76,9 +76,9 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     height, width, _ = problem.image
-    cells = len(_Grid.of(problem, _COARSE, apart=False).offsets(1, 1))
+    count = problem.cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
     bounds = height * width * _BOX_SECONDS
-    bounds += rows * cols * (_WINDOW_SECONDS + cells * _CELL_SECONDS)
+    bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
     return _CALL_SECONDS + (bounds + left) / problem.threads
 
@@ -92,50 +92,48 @@ def best_tile(problem: Problem) -> tuple[int, int]:
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     """Of a tile's bounds, and of a block's finer ones, whichever is more, and the kernel."""
 
-    def boxes(cells: tuple[int, int], planes: int) -> int:
-        height, width = tiles.extent(cells, problem.kernel[:2], problem.stride)
+    def boxes(windows: tuple[int, int], planes: int) -> int:
+        height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
         pixels = height * width * problem.kernel[2]  # where they have to be copied
         sums = width * (2 * problem.kernel[2] + 16)
         return 2 * planes * height * (width + problem.stride[1]) + pixels + sums
 
     block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
     finer = boxes(block, problem.kernel[2])
-    return max(boxes((rows, cols), 1), finer) + 2 * rows * (cols + 64) + 2 * problem.taps
+    kernel = (2 if problem.weight is None else 3) * problem.taps
+    return max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """Cells of one size that cover most of a window."""
+    """Cells in a window, and how their sums are kept."""
 
-    height: int  # of a cell
-    width: int
-    rows: int
-    cols: int
+    cells: Cells
     planes: int  # 1: channels are summed together
-    values: int  # of a cell
     up: int  # boxes are (sum << up) >> down
     down: int
     unit: float  # a bound of 1 is a difference of so much
     stride: tuple[int, int]
 
     @classmethod
-    def of(cls, problem: Problem, target: int, *, apart: bool) -> _Grid:
+    def of(cls, problem: Problem, weights: Weights | None, target: int, *, apart: bool) -> _Grid:
         (height, width, channels), squared = problem.kernel, problem.metric == "ssd"
-        rows, cols = _parts(height, target), _parts(width, target)
+        if weights is None:
+            used = cells.lattice(height, width, target)
+        else:
+            used = cells.inside(weights, target)
         planes = channels if apart else 1
-        values = (height // rows) * (width // cols) * (channels // planes)
+        values = used.height * used.width * (channels // planes)
+        most = used.area * channels * _FAR
         up = down = 0
-        while values * 255 >> down > 65535 or (not squared and problem.taps * _FAR >> down > 65535):
+        while values * 255 >> down > 65535 or (not squared and most >> down > 65535):
             down += 1
         while squared and values * 255 << (up + 1) <= 65535:
             up += 1
         unit = 2.0**down
         if squared:
             unit = 4.0 ** (down - up) * 65536 / values
-        return cls(
-            height // rows, width // cols, rows, cols, planes, values, up, down, unit,
-            problem.stride,
-        )  # fmt: skip
+        return cls(used, planes, up, down, unit * used.weight, problem.stride)
 
     def pitches(self, width: int) -> tuple[int, int]:
         """Boxes from row to row, and from phase to phase, of a picture of this width."""
@@ -145,39 +143,32 @@ class _Grid:
     def offsets(self, height: int, width: int) -> NDArray[np.int64]:
         """Where the cells' boxes lie, of a picture of this size."""
         row, phase = self.pitches(width)
-        lines = height - self.height + 1
-        x = np.arange(self.cols) * self.width
+        lines = height - self.cells.height + 1
+        y, x = self.cells.places.T
         across = x % self.stride[1] * phase + x // self.stride[1]
-        down = np.arange(self.rows) * self.height * row
         planes = np.arange(self.planes) * lines * row
-        return (planes[:, None, None] + down[:, None] + across).ravel()
+        offsets: NDArray[np.int64] = (planes[:, None] + y * row + across).ravel()
+        return offsets
 
-    def sums(self, kernel: Pixels) -> tuple[Least, Least]:
-        """The boxes of the kernel, in the order of `offsets`, rounded down and up.
+    def sums(self, kernel: NDArray[np.uint32]) -> tuple[Least, Least]:
+        """The boxes of the kernel, from its `cells.integral`, rounded down and up.
 
-        A box of the image that lies below the first, or above the second, does so by as much as
-        they say at least, although it was rounded down itself.
+        They come in the order of `offsets`. A box of the image that lies below the first, or above
+        the second, does so by as much as they say at least, although it was rounded down itself.
         """
-        used = kernel[: self.rows * self.height, : self.cols * self.width]
-        parts = used.reshape(self.rows, self.height, self.cols, self.width, self.planes, -1)
-        exact = parts.sum((1, 3, 5), dtype=np.int64).transpose(2, 0, 1).ravel() << self.up
+        sums = self.cells.sums(kernel).reshape(len(self.cells.places), self.planes, -1)
+        exact = sums.sum(2, dtype=np.int64).T.ravel() << self.up
         below = np.maximum((exact >> self.down) - (self.down > 0), 0)
         above = np.minimum(-(-exact >> self.down), 65535)  # as no box is above that
         return below.astype(np.uint16), above.astype(np.uint16)
 
 
-def _parts(length: int, target: int) -> int:
-    """Into how many equal parts to cut so that they cover most; each fits the extension."""
-    least = max(target, -(-length // 256))
-    return max(
-        range(min(length, least), min(length, 2 * least) + 1), key=lambda n: n * (length // n)
-    )
-
-
 class Search:
     """One kernel's differences from the windows of an image."""
 
-    def __init__(self, image: Pixels, kernel: Pixels, problem: Problem) -> None:
+    def __init__(
+        self, image: Pixels, kernel: Pixels, problem: Problem, weights: Weights | None = None
+    ) -> None:
         extension = _extension()
         assert extension is not None, "refuse says so"
         self._extension = extension
@@ -185,9 +176,14 @@ class Search:
         self._image = image
         self._kernel = np.ascontiguousarray(kernel)
         self._squared = problem.metric == "ssd"
-        self._coarse = _Grid.of(problem, _COARSE, apart=False)
-        self._fine = _Grid.of(problem, _FINE, apart=True)
-        self._sums = {grid: grid.sums(self._kernel) for grid in (self._coarse, self._fine)}
+        self._weights = None  # of every value
+        if weights is not None:
+            every = np.broadcast_to(np.atleast_3d(weights), kernel.shape)
+            self._weights = np.ascontiguousarray(every)
+        self._coarse = _Grid.of(problem, weights, cells.COARSE, apart=False)
+        self._fine = _Grid.of(problem, weights, cells.FINE, apart=True)
+        above = cells.integral(self._kernel)
+        self._sums = {grid: grid.sums(above) for grid in (self._coarse, self._fine)}
         self._variant = _variant(extension)
 
     def bounds(self, tile: Tile) -> Least:
@@ -208,11 +204,12 @@ class Search:
         height, width = tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride)
         channels = problem.kernel[2]
         row_pitch, phase_pitch = grid.pitches(width)
-        lines = height - grid.height + 1
+        lines = height - grid.cells.height + 1
         boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
         extension.boxes(
-            *self._pixels(tile), channels, width, grid.planes, grid.height, grid.width, lines,
-            problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch, self._variant,
+            *self._pixels(tile), channels, width, grid.planes, grid.cells.height, grid.cells.width,
+            lines, problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch,
+            self._variant,
         )  # fmt: skip
         padded = -(-tile.cols // extension.PADDING) * extension.PADDING
         least = np.empty((tile.rows, padded), np.uint16)
@@ -237,10 +234,10 @@ class Search:
         problem = self.problem
         height, width, channels = problem.kernel
         found = self._extension.look(
-            *self._pixels(tile), self._kernel, width * channels, height, problem.stride[0],
-            problem.stride[1] * channels, _from(least, tile.top, tile.left), least.shape[1],
-            tile.rows, tile.cols, self._squared, (1 - 1e-12) / self._coarse.unit, limit,
-            most, self._variant,
+            *self._pixels(tile), self._kernel, self._weights, width * channels, height,
+            problem.stride[0], problem.stride[1] * channels, _from(least, tile.top, tile.left),
+            least.shape[1], tile.rows, tile.cols, self._squared,
+            (1 - 1e-12) / self._coarse.unit, limit, most, self._variant,
         )  # fmt: skip
         return Look(*found)
 
@@ -254,11 +251,11 @@ class Search:
 
     def _similarity(self, difference: _Differences) -> _Differences:
         scale = self.problem.span ** (2 if self._squared else 1)
-        return metrics.similarity(difference, self.problem.taps, scale)
+        return metrics.similarity(difference, self.problem.total_weight, scale)
 
     def largest(self, score: float) -> int:
         """The largest difference that has at least this score, or -1."""
-        most = self.problem.taps * 255 ** (2 if self._squared else 1)
+        most = self.problem.total_weight * 255 ** (2 if self._squared else 1)
         guess = min(max((1 - score) * _total(self.problem), -1.0), most)
         difference = int(guess)
         while difference < most and self.score(difference + 1) >= score:
@@ -278,7 +275,7 @@ def _from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
 
 def _total(problem: Problem) -> float:
     """The difference that scores 0."""
-    return float(problem.taps * problem.span ** (2 if problem.metric == "ssd" else 1))
+    return float(problem.total_weight * problem.span ** (2 if problem.metric == "ssd" else 1))
 
 
 def _variant(extension: ModuleType) -> str:

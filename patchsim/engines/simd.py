@@ -19,41 +19,54 @@ VARIANT_SETTING = "PATCHSIM_SIMD"
 
 _TYPES = {"uint8": "B", "uint16": "H", "float32": "f"}
 
-# Seconds in one thread for what `work` counts, by variant and type; Linux, 2 cores of an AMD EPYC
+# Seconds in one thread for what `work` counts, by variant and `kind`; Linux, 2 cores of an AMD EPYC
 # (Zen 4), gcc 12 -O3: python benchmarks/simd_costs.py
 COSTS = {
     "avx512": {
         "uint8": (4.5e-12, 1.4e-11, 1.2e-09, 4e-10),
         "uint16": (3.8e-11, 9.8e-12, 1.3e-09, 5e-10),
         "float32": (4e-11, 2e-11, 2.3e-09, 9.3e-10),
+        "uint8 shades": (1.5e-11, 3.4e-12, 1.6e-09, 5.4e-10),
+        "uint16 shades": (1.1e-10, 5.4e-11, 2.8e-09, 1e-09),
+        "float32 shades": (4.9e-11, 1.5e-11, 2.5e-09, 7.3e-10),
     },
     "avx2": {
         "uint8": (9e-12, 1.3e-11, 1.2e-09, 4.2e-10),
         "uint16": (4.7e-11, 4e-11, 1.6e-09, 6.4e-10),
         "float32": (5.3e-11, 5.2e-11, 2.7e-09, 1.1e-09),
+        "uint8 shades": (4.6e-11, 0, 7.6e-10, 6.2e-10),
+        "uint16 shades": (3.1e-10, 1.4e-10, 1.4e-09, 1.5e-09),
+        "float32 shades": (1e-10, 1.8e-11, 2.3e-09, 9.2e-10),
     },
     "sse2": {
         "uint8": (1.2e-11, 2.9e-10, 2.4e-09, 1.8e-09),
         "uint16": (1.1e-10, 7.3e-11, 2.5e-09, 9.5e-10),
         "float32": (1.2e-10, 7.1e-11, 3.2e-09, 1.3e-09),
+        "uint8 shades": (9.5e-11, 2.9e-11, 1.8e-09, 8.3e-10),
+        "uint16 shades": (3.9e-10, 2.9e-10, 3.7e-09, 1.9e-09),
+        "float32 shades": (1.7e-10, 4.1e-11, 3.7e-09, 1.1e-09),
     },
     "portable": {
         "uint8": (9.1e-11, 3.1e-10, 1.2e-11, 4.7e-10),
         "uint16": (2.3e-10, 9e-12, 8.9e-10, 4.1e-10),
         "float32": (4.1e-10, 5.7e-11, 4.4e-10, 1.4e-09),
+        "uint8 shades": (1.1e-10, 2.6e-10, 5.1e-10, 3.3e-10),
+        "uint16 shades": (5.1e-10, 1.6e-11, 1.9e-09, 4.2e-10),
+        "float32 shades": (2.8e-10, 3.7e-11, 2.2e-09, 5.9e-10),
     },
 }
 # Not measured, for want of the machine: its vectors are as wide as those of SSE2.
 COSTS["neon"] = COSTS["sse2"]
 # Taps of bytes that are summed at once; a row's last ones count whole.
-_GROUPS = {"avx512": 4, "avx2": 4, "sse2": 8, "neon": 4, "portable": 1}
+_GROUPS = {
+    "uint8": {"avx512": 4, "avx2": 4, "sse2": 8, "neon": 4},
+    "uint8 shades": {"avx512": 4, "avx2": 2, "sse2": 2},
+}
 
 
 def refuse(problem: Problem) -> str | None:
     if problem.metric != "sad":
         return f"it computes sad, not {problem.metric}"
-    if problem.heaviest > 1:
-        return "it takes masks without shades"
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
     if problem.device != "cpu":
@@ -70,9 +83,14 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 
 
 def seconds(problem: Problem) -> float:
-    costs = COSTS[variant()][problem.dtype]
+    costs = COSTS[variant()][kind(problem)]
     alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
     return alone / problem.threads
+
+
+def kind(problem: Problem) -> str:
+    """Of sums that cost the same: the type, and whether they are of products."""
+    return problem.dtype + (" shades" if problem.heaviest > 1 else "")
 
 
 def work(problem: Problem) -> tuple[int, int, int, int]:
@@ -80,14 +98,16 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     rows, cols = problem.map_shape
     height, width, channels = problem.kernel
     step_y, step_x = problem.stride
-    group = _GROUPS[variant()] if problem.dtype == "uint8" else 1
+    group = _GROUPS.get(kind(problem), {}).get(variant(), 1)
     phases = min(step_x, width)
     # Taps of a kernel row in the plane of each phase.
     widths = [-(-(width - phase) // step_x) for phase in range(phases)]
     taps = sum(-(-taps // group) * group for taps in widths)
     kernel_rows = rows * cols * channels * height
     pixels = rows * step_y * (cols + widths[0]) * channels * phases
-    return kernel_rows * taps, kernel_rows * phases, rows * cols, pixels
+    # A mask of bytes is two sums.
+    sums = 2 if kind(problem) == "uint8" and problem.weight is not None else 1
+    return sums * kernel_rows * taps, sums * kernel_rows * phases, sums * rows * cols, pixels
 
 
 def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
@@ -99,35 +119,35 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     assert extension is not None, "refuse says so"
     tile = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     form = _TYPES[problem.dtype]
+    shaded = problem.heaviest if problem.heaviest > 1 else 0
     scratch: int = extension.scratch(
-        form, (*tile, problem.kernel[2]), problem.kernel, problem.stride
+        form, (*tile, problem.kernel[2]), problem.kernel, problem.stride, shaded
     )
     # The planes that the extension makes, the kernel; sums and scores.
-    mask = 0 if problem.weight is None else problem.taps
-    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + mask + rows * cols * 24
+    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     extension = _extension()
     assert extension is not None, "refuse says so"
     taps = np.ascontiguousarray(kernel)
-    mask = None
     if weights is not None:
-        mask = np.repeat(weights[..., None] * np.uint8(255), kernel.shape[2], axis=2)
+        weights = np.broadcast_to(np.atleast_3d(weights), taps.shape)  # of every value
     chosen = variant()
     stride_y, stride_x = problem.stride
     # u is half a unit in the last place; n roundings one after another are off by at most
     # n u / (1 - n u), relative to a sum of what is not negative (Higham, Accuracy and Stability of
     # Numerical Algorithms, 2nd ed., section 4.2). One more than there are, for the denominator and
     # because the sum found stands for the true one; the float64 part as in the engine `unfold`. A
-    # sum of 0 is exact.
-    rounding = 2.0 * (problem.taps + 3) * 2.0**-53
+    # product with a shade is one rounding more. A sum of 0 is exact.
+    more = 1 if problem.heaviest > 1 else 0
+    rounding = 2.0 * (problem.taps + 3 + more) * 2.0**-53
     if extension.roundings(chosen):
-        rounding += (extension.roundings(chosen) + 1) * 2.0**-24
+        rounding += (extension.roundings(chosen) + 1 + more) * 2.0**-24
 
     def score(pixels: Pixels) -> Bounds:
         sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
-        extension.sums(pixels, taps, mask, sums, stride_y, stride_x, chosen)
+        extension.sums(pixels, taps, weights, sums, stride_y, stride_x, chosen)
         scores = metrics.similarity(sums, problem.total_weight, problem.span)
         if problem.dtype != "float32":
             return Bounds(scores)
