@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +20,7 @@ from patchsim import (
     peaks,
     plan,
     search,
+    selection,
     tiles,
 )
 from patchsim.area import DEFAULT_PADDING, Area, Region
@@ -31,6 +32,7 @@ from patchsim.options import DEFAULT_OVERLAP, Options
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
+from patchsim.selection import Selection
 
 if TYPE_CHECKING:
     from patchsim.images import Source
@@ -51,8 +53,9 @@ def match(
     device: str = "auto",
     engine: str = "auto",
     top: int | None = None,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     overlap: float = DEFAULT_OVERLAP,
+    margin: bool = True,
     mask: Source | None = None,
     ignore_alpha: bool = False,
     per_kernel: bool = False,
@@ -114,10 +117,16 @@ def match(
         ``auto`` or the name of an engine, which is then used or refuses.
     top : int, optional
         How many matches at the most, over all kernels: 5, or with a threshold all.
-    threshold : float, optional
-        The lowest score of a match, -1 to 1.
+    threshold : float or "auto", optional
+        The lowest score of a match, -1 to 1. ``auto`` ends the matches at a gap that is too large
+        for chance among the scores of the best windows that do not overlap, if there is one; see
+        `patchsim.cut`. The report has it, and a notice says how it was found.
     overlap : float
         Of two windows with a larger intersection over union the lower one is dropped, 0 to 1.
+    margin : bool
+        Also find how much more each match scores than its best rival: the best window, of any
+        kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
+        reaches the threshold or not. Without a map that can take longer than to find the matches.
     mask : path, PIL image or array [h, w], optional
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
@@ -221,14 +230,23 @@ def match(
     origins = [scene.area.origin(size) for size in sizes]
     under = scene.area.under(scene.image, sizes, scene.zero)
     fields = _score(plans, under, kernels, wanted.keeps_map, observer)
-    resolve = peaks.resolve_each if per_kernel else peaks.resolve
-    best = resolve(
+    numbers = range(len(kernels))
+    groups = [[number] for number in numbers] if per_kernel else [list(numbers)]
+    selected = selection.select(
         fields,
         origins,
+        groups=groups,
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,
+        margin=margin,
+        plain=lambda number: metrics.plain(kernels[number], options.metric, scene.span),
     )
+    best = [peak for each in selected for peak in each.peaks]
+    margins = [ahead for each in selected for ahead in each.margins]
+    cuts = tuple(_told(selected, names[1:]))
+    for text in cuts:
+        observer.notice(text)
     corners = _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
@@ -240,19 +258,21 @@ def match(
         metric=options.metric,
         stride=options.stride,
         device=plans[0].problem.device,
-        kernels=_kernel_reports(plans, fields, names[1:], wanted, scene.area),
+        kernels=_kernel_reports(plans, fields, names[1:], wanted, scene.area, selected),
         matches=tuple(
-            _match(peak, kernels, names[1:], corner)
-            for peak, corner in zip(best, corners, strict=True)
+            _match(peak, ahead, kernels, names[1:], corner)
+            for peak, ahead, corner in zip(best, margins, corners, strict=True)
         ),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(plans),
-        notices=notices + flat,
+        notices=notices + flat + cuts,
         seconds=time.perf_counter() - started,
         color=options.color,
         subpixel=bool(subpixel),
         region=scene.area.region,
         padding=scene.area.padding,
+        margin=bool(margin),
+        threshold=selected[0].threshold if len(selected) == 1 else options.given_threshold,
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)
@@ -373,9 +393,24 @@ def _score(
     ]
 
 
+def _told(selected: list[Selection], names: list[str]) -> Iterator[str]:
+    """How thresholds were found, of each kernel if each has its own."""
+    for each, name in zip(selected, names, strict=False):
+        if each.told is not None:
+            yield each.told if len(selected) == 1 else f"{shown(name)}: {each.told}"
+
+
 def _kernel_reports(
-    plans: list[Plan], fields: list[peaks.Windows], names: list[str], wanted: Outputs, area: Area
+    plans: list[Plan],
+    fields: list[peaks.Windows],
+    names: list[str],
+    wanted: Outputs,
+    area: Area,
+    selected: list[Selection],
 ) -> tuple[KernelReport, ...]:
+    thresholds = [each.threshold for each in selected]
+    if len(selected) < len(plans):
+        thresholds *= len(plans)
     return tuple(
         KernelReport(
             name=name,
@@ -386,6 +421,7 @@ def _kernel_reports(
             heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
             map=wanted.maps[number] if wanted.maps else None,
             origin=area.origin(chosen.problem.kernel[:2])[::-1],
+            threshold=thresholds[number],
         )
         for number, (name, chosen) in enumerate(zip(names, plans, strict=True))
     )
@@ -415,10 +451,11 @@ def _corners(
 
 def _match(
     peak: peaks.Peak,
+    ahead: float | None,
     kernels: list[Kernel],
     names: list[str],
     corner: tuple[float, float] | None,
 ) -> Match:
     height, width, _ = kernels[peak.field].pixels.shape
     y, x = corner or (None, None)
-    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field], x, y)
+    return Match(peak.x, peak.y, width, height, peak.score, names[peak.field], x, y, ahead)

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -316,22 +316,6 @@ def resolve(
             box = first.y - top_y, first.x - left_x, *own.kernel
             field.drop_overlapping(box, overlap)
     return peaks
-
-
-def resolve_each(
-    fields: Sequence[Windows],
-    origins: Sequence[tuple[int, int]],
-    *,
-    top: int | None,
-    threshold: float | None,
-    overlap: float,
-) -> list[Peak]:
-    """The best windows of each field, which do not compete; in the order of the fields."""
-    return [
-        replace(peak, field=number)
-        for number, (field, origin) in enumerate(zip(fields, origins, strict=True))
-        for peak in resolve([field], [origin], top=top, threshold=threshold, overlap=overlap)
-    ]
 
 
 def overlapping(

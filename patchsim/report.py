@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
+MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 
 
@@ -35,6 +36,8 @@ class Match:
         The kernel's name.
     x_subpixel, y_subpixel : float or None
         Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
+    margin : float or None
+        How much more it scores than its best rival, if that was asked for and there is one.
     """
 
     x: int
@@ -45,6 +48,7 @@ class Match:
     kernel: str
     x_subpixel: float | None = None
     y_subpixel: float | None = None
+    margin: float | None = None
 
     @property
     def center(self) -> tuple[float, float]:
@@ -56,7 +60,8 @@ class Match:
 class KernelReport:
     """One kernel of a search: its size, how it was searched, the files that were written.
 
-    `origin` is x and y of the map's first window.
+    `origin` is x and y of the map's first window; `threshold` the lowest score of its matches,
+    given or found, or None.
     """
 
     name: str
@@ -67,6 +72,7 @@ class KernelReport:
     heatmap: str | None
     map: str | None
     origin: tuple[int, int]
+    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,11 @@ class Report:
         The part of the image that was searched, if not all of it.
     padding : str
         How it was continued beyond its border.
+    margin : bool
+        Whether margins were asked for.
+    threshold : float or None
+        The lowest score of a match, given or found by ``auto``; None without one, where nothing
+        stands out, and where kernels have their own: `kernels` has these.
     """
 
     image: str
@@ -120,6 +131,8 @@ class Report:
     subpixel: bool
     region: Region | None
     padding: str
+    margin: bool
+    threshold: float | None
 
     @property
     def best(self) -> Match | None:
@@ -202,7 +215,8 @@ class Report:
 
 def columns(report: Report) -> tuple[str, ...]:
     """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
-    return COLUMNS + SUBPIXEL_COLUMNS if report.subpixel else COLUMNS
+    margin = MARGIN_COLUMNS if report.margin else ()
+    return COLUMNS + margin + (SUBPIXEL_COLUMNS if report.subpixel else ())
 
 
 def rows(report: Report) -> list[tuple[Any, ...]]:
@@ -247,4 +261,5 @@ def document(report: Report) -> dict[str, Any]:
         "color": report.color,
         "region": report.region and list(report.region),
         "padding": report.padding,
+        "threshold": report.threshold,
     }
