@@ -122,7 +122,7 @@ def _ends(alike: NDArray[np.float64]) -> NDArray[np.intp]:
 def between(low: float, high: float) -> float:
     """The shortest number near their middle that is above `low` and not above `high`."""
     middle = low + (high - low) / 2
-    short = (round(middle, digits) for digits in range(1, 18))
+    short = (round(middle, digits) for digits in range(2, 18))
     return next((value for value in short if low < value <= high), high)
 
 

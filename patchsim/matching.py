@@ -28,7 +28,7 @@ from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.metrics import Kernel
 from patchsim.observer import Observer
-from patchsim.options import DEFAULT_OVERLAP, Options
+from patchsim.options import AUTO, DEFAULT_OVERLAP, Options
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
@@ -335,6 +335,8 @@ def _plans(
 ) -> list[Plan]:
     problems = []
     area, image = scene.area, scene.image
+    # So many places of low scores take longer to find without a map than the map.
+    many = engine == "auto" and options.threshold == AUTO
     for one, name in zip(scene.kernels, scene.names[1:], strict=True):
         kernel = one.pixels
         area.check_kernel(kernel.shape[:2], name)
@@ -350,7 +352,7 @@ def _plans(
                 device="cpu",
                 threads=options.threads,
                 tolerance=options.tolerance,
-                map_wanted=wanted.keeps_map,
+                map_wanted=wanted.keeps_map or many,
                 weight=None if one.weights is None else int(one.weights.sum(dtype=np.int64)),
                 heaviest=1 if one.weights is None else int(one.weights.max()),
             )
