@@ -60,7 +60,8 @@ def patch(pixels: Pixels, size: int, random: np.random.Generator) -> tuple[int, 
 
 
 def planted(pixels: Pixels, kernel: Pixels, random: np.random.Generator) -> tuple[Pixels, Places]:
-    size, image, places = len(kernel), pixels.copy(), set()
+    size, image = len(kernel), pixels.copy()
+    places: Places = set()
     for _ in range(int(random.choice([1, 1, 2, 3, 6]))):
         y = int(random.integers(pixels.shape[0] - size + 1))
         x = int(random.integers(pixels.shape[1] - size + 1))
