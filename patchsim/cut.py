@@ -131,6 +131,6 @@ def told(cut: Cut | None, best: float) -> str:
     if cut is None:
         return f"threshold auto: no place stands out; the best scores {best:.6g}"
     return (
-        f"threshold auto: {cut.threshold:g}, between match {cut.count} at {cut.above:.6g} and the"
+        f"threshold auto: {cut.threshold}, between match {cut.count} at {cut.above:.6g} and the"
         f" next place at {cut.below:.6g} ({cut.times:.0f} times the usual gap)"
     )
