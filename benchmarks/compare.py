@@ -106,11 +106,11 @@ def photographs(height: int, width: int) -> Pixels:
     return noisy(np.concatenate(rows)[:height, :width], random)
 
 
-# What people use today. Each gives the place of the best window.
+# What people use today. Each gives the place of the best window, ours without its margin.
 
 
 def ours(image: Pixels, kernel: Pixels, **options: Any) -> Place:
-    best = match(image, kernel, top=1, **options).best
+    best = match(image, kernel, top=1, margin=False, **options).best
     assert best is not None
     return best.x, best.y
 
@@ -377,12 +377,12 @@ def whole(case: Case) -> list[Result]:
             Image.fromarray(pixels.squeeze()).save(Path(folder, name))
 
         def ours_whole(*options: str) -> Place:
-            command = f'"{patchsim}" match big.png small.png --top 1 -q {" ".join(options)}'
-            return process(["sh", "-c", f"{command} | tail -n 1"], folder)
+            command = f'"{patchsim}" match big.png small.png --top 1 --no-margin -q'
+            return process(["sh", "-c", f"{command} {' '.join(options)} | tail -n 1"], folder)
 
         rivals: dict[str, Callable[[], Any]] = {
-            "patchsim match, heatmap": ours_whole,
-            "patchsim match --no-heatmap": lambda: ours_whole("--no-heatmap"),
+            "patchsim match --no-margin, heatmap": ours_whole,
+            "patchsim match --no-margin --no-heatmap": lambda: ours_whole("--no-heatmap"),
         }
         if case.height <= 512 and shutil.which("compare"):
             rivals["ImageMagick compare -metric MAE"] = lambda: imagemagick(folder)

@@ -104,7 +104,7 @@ def measured(problem: Problem) -> dict[str, float]:
         for name in names:
             start = time.perf_counter()
             report = match(
-                image, kernel, top=1, stride=problem.stride, metric=problem.metric,
+                image, kernel, top=1, margin=False, stride=problem.stride, metric=problem.metric,
                 tolerance=problem.tolerance, engine=name, map=problem.map_wanted,
             )  # fmt: skip
             seconds = time.perf_counter() - start

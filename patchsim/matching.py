@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from patchsim import color as colors
@@ -18,6 +17,7 @@ from patchsim import (
     outputs,
     peaks,
     search,
+    selection,
     sought,
     sweep,
 )
@@ -28,6 +28,7 @@ from patchsim.options import DEFAULT_OVERLAP, Options
 from patchsim.poses import DEFAULT_MAX_POSES, Frame, Poses
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
+from patchsim.selection import Selection
 from patchsim.sought import Scored, Sought
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def match(
     device: str = "auto",
     engine: str = "auto",
     top: int | None = None,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     overlap: float = DEFAULT_OVERLAP,
+    margin: bool = True,
     mask: Source | None = None,
     ignore_alpha: bool = False,
     per_kernel: bool = False,
@@ -116,10 +118,16 @@ def match(
         ``auto`` or the name of an engine, which is then used or refuses.
     top : int, optional
         How many matches at the most, over all kernels: 5, or with a threshold all.
-    threshold : float, optional
-        The lowest score of a match, -1 to 1.
+    threshold : float or "auto", optional
+        The lowest score of a match, -1 to 1. ``auto`` ends the matches at a gap that is too large
+        for chance among the scores of the best windows that do not overlap, if there is one; see
+        `patchsim.cut`. The report has it, and a notice says how it was found.
     overlap : float
         Of two windows with a larger intersection over union the lower one is dropped, 0 to 1.
+    margin : bool
+        Also find how much more each match scores than its best rival: the best window, of any
+        kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
+        reaches the threshold or not. Without a map that can take longer than to find the matches.
     mask : path, PIL image or array [h, w], optional
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
@@ -249,7 +257,12 @@ def match(
             found = sweep.Sweep(scene, asked, options, engine, wanted).between(found)
     else:
         found = coarse.run(observer)
-    best = _resolved(found, options, per_kernel=per_kernel)
+    selected = _selected(found, options, scene, per_kernel=per_kernel, margin=margin)
+    best = [peak for each in selected for peak in each.peaks]
+    margins = [ahead for each in selected for ahead in each.margins]
+    cuts = tuple(_told(selected, names[1:]))
+    for text in cuts:
+        observer.notice(text)
     corners = _corners(best, [one for one, _ in found]) if subpixel else [None] * len(best)
     maps = [field.map for _, field in found if field.map is not None]
     for one, field in found:
@@ -261,20 +274,22 @@ def match(
         metric=options.metric,
         stride=options.stride,
         device=found[0][0].plan.problem.device,
-        kernels=_kernel_reports(found, names[1:], wanted, scene),
+        kernels=_kernel_reports(found, names[1:], wanted, scene, selected),
         matches=tuple(
-            _match(peak, found[peak.field][0], names[1:], scene, corner, posed=asked is not None)
-            for peak, corner in zip(best, corners, strict=True)
+            _match(peak, ahead, found[peak.field][0], names[1:], scene, corner, posed=bool(asked))
+            for peak, ahead, corner in zip(best, margins, corners, strict=True)
         ),
         maps=tuple(maps) if map is not False else (),
         plans=tuple(one.plan for one, _ in found),
-        notices=notices + flat,
+        notices=notices + flat + cuts,
         seconds=time.perf_counter() - started,
         color=options.color,
         subpixel=bool(subpixel),
         region=scene.area.region,
         padding=scene.area.padding,
         posed=asked is not None,
+        margin=bool(margin),
+        threshold=selected[0].threshold if len(selected) == 1 else options.given_threshold,
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)
@@ -345,14 +360,35 @@ def _score(each: Sequence[Sought], keeps_map: bool, observer: Observer) -> list[
     ]
 
 
-def _resolved(found: Sequence[Scored], options: Options, *, per_kernel: bool) -> list[peaks.Peak]:
-    fields = [field for _, field in found]
-    origins = [one.origin for one, _ in found]
-    resolve = peaks.resolve
-    if per_kernel:
-        resolve = partial(peaks.resolve_each, kernels=[one.number for one, _ in found])
-    return resolve(
-        fields, origins, top=options.top, threshold=options.threshold, overlap=options.overlap
+def _told(selected: list[Selection], names: list[str]) -> Iterator[str]:
+    """How thresholds were found, of each kernel if each has its own."""
+    for each, name in zip(selected, names, strict=False):
+        if each.told is not None:
+            yield each.told if len(selected) == 1 else f"{shown(name)}: {each.told}"
+
+
+def _selected(
+    found: Sequence[Scored],
+    options: Options,
+    scene: Scene,
+    *,
+    per_kernel: bool,
+    margin: bool,
+) -> list[Selection]:
+    each = [one for one, _ in found]
+    every = range(len(scene.kernels))
+    competing = [{number} for number in every] if per_kernel else [set(every)]
+    return selection.select(
+        [field for _, field in found],
+        [one.origin for one in each],
+        groups=[
+            [i for i, one in enumerate(each) if one.number in numbers] for numbers in competing
+        ],
+        top=options.top,
+        threshold=options.threshold,
+        overlap=options.overlap,
+        margin=margin,
+        plain=lambda i: metrics.plain(each[i].kernel, options.metric, scene.span),
     )
 
 
@@ -361,7 +397,11 @@ def _kernel_reports(
     names: list[str],
     wanted: Outputs,
     scene: Scene,
+    selected: list[Selection],
 ) -> tuple[KernelReport, ...]:
+    thresholds = [each.threshold for each in selected]
+    if len(selected) < len(names):
+        thresholds *= len(names)
     reports = []
     for number, name in enumerate(names):
         own = [(one, field) for one, field in found if one.number == number]
@@ -377,6 +417,7 @@ def _kernel_reports(
                 heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
                 map=wanted.maps[number] if wanted.maps else None,
                 origin=(own[0][0].origin if own else scene.area.origin((height, width)))[::-1],
+                threshold=thresholds[number],
             )
         )
     return tuple(reports)
@@ -405,6 +446,7 @@ def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float
 
 def _match(
     peak: peaks.Peak,
+    ahead: float | None,
     one: Sought,
     names: list[str],
     scene: Scene,
@@ -421,6 +463,6 @@ def _match(
             for right, down in Frame.of(scene.sizes[one.number], one.pose).corners
         )
     return Match(
-        peak.x, peak.y, width, height, peak.score, names[one.number], x, y,
+        peak.x, peak.y, width, height, peak.score, names[one.number], x, y, ahead,
         one.pose.scale, one.pose.angle, one.pose.flip, corners,
     )  # fmt: skip

@@ -184,6 +184,19 @@ def exact(
     return score
 
 
+def plain(kernel: Kernel, metric: str, span: float) -> float:
+    """The score of a window that has each channel's mean of the kernel everywhere."""
+    pixels = kernel.pixels
+    weights = (
+        None if kernel.weights is None else np.broadcast_to(kernel.weights[..., None], pixels.shape)
+    )
+    means = np.average(pixels, (0, 1), weights)
+    if pixels.dtype.kind == "u":
+        means = np.rint(means)
+    window = np.broadcast_to(means.astype(pixels.dtype), pixels.shape)
+    return exact(window, pixels, metric, span, kernel.weights)(0, 0)
+
+
 def weight(shape: tuple[int, ...], weights: Weights | None) -> int:
     """How many values of a window [h, w, C] count, or the sum of their weights."""
     return math.prod(shape) if weights is None else int(weights.sum(dtype=np.int64)) * shape[2]

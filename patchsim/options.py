@@ -12,6 +12,7 @@ from patchsim.errors import InputError
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
+AUTO = "auto"  # the threshold that the scores themselves tell
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,17 @@ class Options:
     color: str
     device: str
     top: int | None
-    threshold: float | None
+    threshold: float | str | None
     overlap: float
     tolerance: float
     memory: int
     threads: int
     max_pixels: int
+
+    @property
+    def given_threshold(self) -> float | None:
+        """The threshold if it is a number."""
+        return None if isinstance(self.threshold, str) else self.threshold
 
     @classmethod
     def checked(
@@ -42,7 +48,7 @@ class Options:
         color: str,
         device: str,
         top: int | None,
-        threshold: float | None,
+        threshold: float | str | None,
         overlap: float,
         tolerance: float,
         memory: int | str | None,
@@ -50,12 +56,15 @@ class Options:
         max_pixels: int,
     ) -> Options:
         top = None if top is None else _whole(top, "top")
-        threshold = None if threshold is None else _number(threshold, "threshold")
+        if threshold is not None and threshold != AUTO:
+            threshold = _number(threshold, "threshold", "; give one from -1 to 1, or auto")
+            if not -1 <= threshold <= 1:
+                raise InputError(
+                    f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto"
+                )
         overlap, tolerance = _number(overlap, "overlap"), _number(tolerance, "tolerance")
         threads = devices.cpu_count() if threads is None else _whole(threads, "threads")
         max_pixels = _whole(max_pixels, "max-pixels")
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1")
         if not 0 <= overlap <= 1:
             raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
         if not 0 <= tolerance <= 1:
@@ -88,8 +97,8 @@ def _whole(value: object, option: str) -> int:
     return count
 
 
-def _number(value: object, option: str) -> float:
+def _number(value: object, option: str, hint: str = "") -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise InputError(f"{option} {value!r} is not a number") from None
+        raise InputError(f"{option} {value!r} is not a number{hint}") from None

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -316,33 +316,6 @@ def resolve(
             box = first.y - top_y, first.x - left_x, *own.kernel
             field.drop_overlapping(box, overlap)
     return peaks
-
-
-def resolve_each(
-    fields: Sequence[Windows],
-    origins: Sequence[tuple[int, int]],
-    kernels: Sequence[int],
-    *,
-    top: int | None,
-    threshold: float | None,
-    overlap: float,
-) -> list[Peak]:
-    """The best windows of each kernel, which do not compete; in the order of the kernels.
-
-    `kernels` are the numbers of the fields' ones, which may have several.
-    """
-    found = []
-    for kernel in dict.fromkeys(sorted(kernels)):
-        own = [number for number, other in enumerate(kernels) if other == kernel]
-        best = resolve(
-            [fields[number] for number in own],
-            [origins[number] for number in own],
-            top=top,
-            threshold=threshold,
-            overlap=overlap,
-        )
-        found += [replace(peak, field=own[peak.field]) for peak in best]
-    return found
 
 
 def overlapping(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
+MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 POSE_COLUMNS = ("scale", "angle", "flip", "corners")
 
@@ -36,6 +37,8 @@ class Match:
         The kernel's name.
     x_subpixel, y_subpixel : float or None
         Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
+    margin : float or None
+        How much more it scores than its best rival, if that was asked for and there is one.
     scale, angle : float
         The pose that the kernel was found in: its size, and degrees counter-clockwise as seen.
     flip : str
@@ -55,6 +58,7 @@ class Match:
     kernel: str
     x_subpixel: float | None = None
     y_subpixel: float | None = None
+    margin: float | None = None
     scale: float = 1.0
     angle: float = 0.0
     flip: str = "none"
@@ -70,7 +74,8 @@ class Match:
 class KernelReport:
     """One kernel of a search: its size, how it was searched, the files that were written.
 
-    `origin` is x and y of the map's first window.
+    `origin` is x and y of the map's first window; `threshold` the lowest score of its matches,
+    given or found, or None.
     """
 
     name: str
@@ -81,6 +86,7 @@ class KernelReport:
     heatmap: str | None
     map: str | None
     origin: tuple[int, int]
+    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,11 @@ class Report:
         How it was continued beyond its border.
     posed : bool
         Whether poses were asked for.
+    margin : bool
+        Whether margins were asked for.
+    threshold : float or None
+        The lowest score of a match, given or found by ``auto``; None without one, where nothing
+        stands out, and where kernels have their own: `kernels` has these.
     """
 
     image: str
@@ -137,6 +148,8 @@ class Report:
     region: Region | None
     padding: str
     posed: bool
+    margin: bool
+    threshold: float | None
 
     @property
     def best(self) -> Match | None:
@@ -227,8 +240,9 @@ def _box(match: Match) -> list[tuple[int, int]]:
 
 def columns(report: Report) -> tuple[str, ...]:
     """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
-    asked = (SUBPIXEL_COLUMNS if report.subpixel else ()) + (POSE_COLUMNS if report.posed else ())
-    return COLUMNS + asked
+    margin = MARGIN_COLUMNS if report.margin else ()
+    subpixel = SUBPIXEL_COLUMNS if report.subpixel else ()
+    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ())
 
 
 def rows(report: Report) -> list[tuple[Any, ...]]:
@@ -276,4 +290,5 @@ def document(report: Report) -> dict[str, Any]:
         "color": report.color,
         "region": report.region and list(report.region),
         "padding": report.padding,
+        "threshold": report.threshold,
     }

@@ -11,7 +11,7 @@ from patchsim import metrics, plan, tiles
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
 from patchsim.metrics import Kernel, Pixels
-from patchsim.options import Options
+from patchsim.options import AUTO, Options
 from patchsim.peaks import Windows
 from patchsim.plan import Plan
 from patchsim.poses import AS_IT_IS, Pose, Poses, Posing
@@ -108,8 +108,10 @@ def each(
     kernels = [kernel for _, _, kernel in shown_as]
     sizes = [kernel.pixels.shape[:2] for kernel in kernels]
     area = scene.area
+    # So many places of low scores take longer to find without a map than the map.
+    many = engine == "auto" and options.threshold == AUTO
     problems = [
-        problem(scene, options, kernel, area.extent(size), map_wanted=wanted.keeps_map)
+        problem(scene, options, kernel, area.extent(size), map_wanted=wanted.keeps_map or many)
         for kernel, size in zip(kernels, sizes, strict=True)
     ]
     held = holding(scene, sizes, wanted, max(math.prod(p.map_shape) for p in problems))

@@ -25,7 +25,7 @@ from patchsim import budget, engines, metrics, peaks, plan, sought, tiles, walk
 from patchsim.engines import Problem
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel, Pixels
-from patchsim.options import Options
+from patchsim.options import AUTO, Options
 from patchsim.peaks import overlapping
 from patchsim.plan import Plan
 from patchsim.poses import DECIMALS, Axis, Pose, Poses, Posing
@@ -53,6 +53,7 @@ _LAST_SPACING = 0.1
 # scale whatever their scores, and poses of one place; at the next size half as many.
 _KEPT_EACH = 24
 _KEPT = 96
+_PLACES = 32  # that tell a threshold
 _KEPT_OF_ALL = 1024  # where all matches are asked for
 _KEPT_OF_GROUP = 3
 _KEPT_OF_PLACE = 3
@@ -415,7 +416,7 @@ class Sweep:
             If a kernel fits in no pose.
         """
         self._announce(observer)
-        top = self._options.top
+        top = self._top
         kept = _KEPT_OF_ALL if top is None else max(_KEPT, _KEPT_EACH * top)
         of_group = _KEPT_OF_GROUP
         begun: dict[int, list[_Candidate]] = defaultdict(list)
@@ -449,7 +450,7 @@ class Sweep:
 
     def _finished(self, found: list[_Candidate]) -> list[Scored]:
         """Candidates at full size, with the poses between the steps of ranges."""
-        top, threshold = self._options.top, self._options.threshold
+        top, threshold = self._top, self._options.given_threshold
         if self._poses.between:
             found = sorted(found, key=lambda c: -c.score)
             if threshold is not None:
@@ -474,7 +475,7 @@ class Sweep:
 
         The windows that are given are used up.
         """
-        top, threshold = self._options.top, self._options.threshold
+        top, threshold = self._top, self._options.given_threshold
         best = peaks.resolve(
             [field for _, field in scored],
             [one.origin for one, _ in scored],
@@ -500,6 +501,11 @@ class Sweep:
     ) -> list[_Candidate]:
         with closing(walk.in_order(work, todo, self._threads)) as done:
             return list(done)
+
+    @property
+    def _top(self) -> int | None:
+        """How many matches are wanted; None is all."""
+        return _PLACES if self._options.threshold == AUTO else self._options.top
 
     @property
     def _threads(self) -> int:

@@ -14,7 +14,7 @@ import pytest
 from helpers import load
 from PIL import Image
 
-HEADER = "x\ty\twidth\theight\tscore\tkernel"
+HEADER = "x\ty\twidth\theight\tscore\tkernel\tmargin"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_pipe_gets_tab_separated_lines_and_stderr_the_rest(run):
     lines = out.splitlines()
     assert code == 0
     assert lines[0] == HEADER
-    assert lines[1] == "100\t100\t41\t31\t1.0\tface.png"
+    assert lines[1].startswith("100\t100\t41\t31\t1.0\tface.png\t0.")
     assert len(lines) == 3
     assert err.startswith("patchsim: heatmap big.heatmap.png: scores 0.")
     assert load("big.heatmap.png").size == (80, 65)
@@ -50,7 +50,7 @@ def test_json_has_the_documented_keys(run):
     assert list(found) == [
         "image", "width", "height", "metric", "stride", "device", "engine", "tolerance",
         "heatmap", "map", "kernels", "matches", "seconds", "color", "region",
-        "padding",
+        "padding", "threshold",
     ]  # fmt: skip
     assert found["stride"] == [3, 2]
     assert (found["image"], found["width"], found["height"]) == ("big.png", 200, 160)
@@ -58,11 +58,13 @@ def test_json_has_the_documented_keys(run):
     assert (found["heatmap"], found["map"]) == ("big.heatmap.png", "m.npy")
     assert found["kernels"] == [
         {"name": "face.png", "width": 41, "height": 31, "engine": found["engine"],
-         "tolerance": 0.0, "heatmap": "big.heatmap.png", "map": "m.npy", "origin": [0, 0]}
+         "tolerance": 0.0, "heatmap": "big.heatmap.png", "map": "m.npy", "origin": [0, 0],
+         "threshold": None}
     ]  # fmt: skip
     best = found["matches"][0]
     assert list(best) == [
         "x", "y", "width", "height", "center_x", "center_y", "score", "kernel",
+        "margin",
     ]  # fmt: skip
     assert (best["x"] % 3, best["y"] % 2) == (0, 0)
     assert (best["center_x"], best["center_y"]) == (best["x"] + 20.5, best["y"] + 15.5)

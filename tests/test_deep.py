@@ -422,7 +422,16 @@ def test_sixteen_bit_colour_from_the_command_to_the_overlay(kind, run, tmp_path,
         np.save(tmp_path / "a.npy", deep)
     Image.fromarray(astronaut[20:30, 210:222]).save(tmp_path / "k.png")
     code, out, _ = run(
-        "match", f"a.{kind}", "k.png", "--top", 1, "--overlay", "o.png", "--heatmap", "h.png"
+        "match",
+        f"a.{kind}",
+        "k.png",
+        "--top",
+        1,
+        "--no-margin",
+        "--overlay",
+        "o.png",
+        "--heatmap",
+        "h.png",
     )
     assert code == 0
     assert out.splitlines()[1] == "30\t20\t12\t10\t1.0\tk.png"
@@ -456,7 +465,15 @@ def test_npy_from_standard_input(tmp_path, rng):
     np.save(tmp_path / "a.npy", given)
     with (tmp_path / "a.npy").open("rb") as file:
         process = command(
-            "match", "-", "k.npy", "--top", 1, "--no-heatmap", stdin=file, cwd=tmp_path
+            "match",
+            "-",
+            "k.npy",
+            "--top",
+            1,
+            "--no-margin",
+            "--no-heatmap",
+            stdin=file,
+            cwd=tmp_path,
         )
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

@@ -180,21 +180,6 @@ def test_fields_that_begin_elsewhere_compete_where_they_lie_in_the_image():
     ]  # fmt: skip
 
 
-def test_each_field_alone_gives_what_it_gives_alone():
-    rng = np.random.default_rng(6)
-    maps = [rng.integers(0, 5, (30, 40)) / 5 for _ in range(3)]
-    origins = [(0, 0), (-2, 5), (1, 1)]
-    options = {"top": 4, "threshold": 0.3, "overlap": 0.1}
-    alone = [
-        (number, peak.y, peak.x, peak.score)
-        for number, (scores, origin) in enumerate(zip(maps, origins, strict=True))
-        for peak in peaks.resolve([field(scores)], [origin], **options)
-    ]
-    each = peaks.resolve_each([field(scores) for scores in maps], origins, [0, 1, 2], **options)
-    assert [(peak.field, peak.y, peak.x, peak.score) for peak in each] == alone
-    assert len(alone) == 12
-
-
 def test_windows_that_contend_only_after_the_first_match_are_settled_together():
     scores = 0.6 + 0.01 * np.random.default_rng(4).random((320, 320))
     scores[200, 100] = 0.95

@@ -294,7 +294,8 @@ def test_where_bounds_do_not_help_the_direct_search_does_it_and_says_so(run, sav
     assert "and 9 blocks (100% of the map) by simd" in err
     save("photo.png", skimage.data.astronaut())
     save("part.png", skimage.data.astronaut()[100:164, 200:264])
-    code, _, err = run("match", "photo.png", "part.png", "--no-heatmap", "--explain", "--top", "1")
+    words = ("--no-heatmap", "--explain", "--top", "1", "--no-margin")
+    code, _, err = run("match", "photo.png", "part.png", *words)
     assert code == 0
     assert "pruned on cpu, " in err
     assert "window alone\n" in err

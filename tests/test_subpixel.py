@@ -266,7 +266,7 @@ def as_bytes(picture):
 @pytest.mark.usefixtures("drawn")
 def test_columns_come_behind_and_are_empty_where_unknown(run):
     words = ("match", "big.png", "small.png", "flat.png", "--overlap", "0", "--top", "2",
-             "--subpixel", "--no-heatmap", "--format")  # fmt: skip
+             "--no-margin", "--subpixel", "--no-heatmap", "--format")  # fmt: skip
     tsv = [line.split("\t") for line in run(*words, "tsv")[1].splitlines()]
     assert tsv[0] == ["x", "y", "width", "height", "score", "kernel", "x_subpixel", "y_subpixel"]
     assert tsv[1] == ["110", "10", "35", "30", "1.0", "flat.png", "", ""]
@@ -290,7 +290,7 @@ def test_columns_are_there_where_nothing_was_found(run):
     words = ("match", "big.png", "small.png", "--threshold", "1", "--no-heatmap", "--subpixel")
     code, out, _ = run(*words)
     assert code == 1
-    assert out == "x\ty\twidth\theight\tscore\tkernel\tx_subpixel\ty_subpixel\n"
+    assert out == "x\ty\twidth\theight\tscore\tkernel\tmargin\tx_subpixel\ty_subpixel\n"
 
 
 @pytest.mark.usefixtures("drawn")
@@ -300,5 +300,5 @@ def test_the_other_columns_stay_what_they_are(run):
         plain, more = run(*words, form)[1], run(*words, form, "--subpixel")[1]
         separator = "\t" if form == "tsv" else ","
         assert plain.splitlines() == [
-            separator.join(line.split(separator)[:6]) for line in more.splitlines()
+            separator.join(line.split(separator)[:7]) for line in more.splitlines()
         ]

@@ -70,11 +70,12 @@ def command(
         ),
     ] = None,
     threshold: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            metavar="S",
+            metavar="S|auto",
             help="The lowest score of a match; 1 is identical. Without one the best are"
-            " printed however bad they are.",
+            " printed however bad they are. auto: matches end where the scores of the best places"
+            " have a gap too large for chance, if they have; it is told on stderr.",
         ),
     ] = None,
     overlap: Annotated[
@@ -84,6 +85,14 @@ def command(
             help="Of two boxes with a larger intersection over union the lower one goes.",
         ),
     ] = 0.3,
+    no_margin: Annotated[
+        bool,
+        typer.Option(
+            "--no-margin",
+            help="Leave out the margin, the score less that of the best place that no match"
+            " overlaps: without a heatmap it can take longer than to find the best match.",
+        ),
+    ] = False,
     per_kernel: Annotated[
         bool,
         typer.Option(
@@ -291,6 +300,7 @@ def command(
                 top=top,
                 threshold=threshold,
                 overlap=overlap,
+                margin=not no_margin,
                 mask=mask,
                 ignore_alpha=ignore_alpha,
                 per_kernel=per_kernel,

@@ -53,7 +53,7 @@ _CALL_SECONDS = 1e-3
 
 def refuse(problem: Problem) -> str | None:
     if problem.map_wanted or problem.exact:
-        return "it draws no map; use --no-heatmap without --map"
+        return "it draws no map; use --no-heatmap without --map or --threshold auto"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
     if problem.cells == 0:

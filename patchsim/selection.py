@@ -1,0 +1,111 @@
+"""Which windows are matches, from what score on, and how far each is ahead of its rival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from patchsim import cut, peaks
+from patchsim.peaks import Peak, Windows
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The matches of kernels that compete.
+
+    Attributes
+    ----------
+    peaks : list of Peak
+        Best first.
+    margins : list of float or None
+        Of each, how much more it scores than the best window, of all these kernels, that overlaps
+        neither it nor a better match; None where there is none, or if they were not asked for.
+    threshold : float or None
+        The lowest score of a match: what was given, or found; None without one, and where nothing
+        stands out.
+    told : str or None
+        How it was found.
+    """
+
+    peaks: list[Peak]
+    margins: list[float | None]
+    threshold: float | None
+    told: str | None
+
+
+def select(
+    fields: Sequence[Windows],
+    origins: Sequence[tuple[int, int]],
+    *,
+    groups: Sequence[Sequence[int]],
+    top: int | None,
+    threshold: float | str | None,
+    overlap: float,
+    margin: bool,
+    plain: Callable[[int], float],
+) -> list[Selection]:
+    """The matches of each group of fields, which compete with each other alone.
+
+    Parameters
+    ----------
+    fields, origins
+        As for `peaks.resolve`; the fields are used up.
+    groups : sequence of sequences of int
+        Numbers of fields; each is in one group.
+    top : int or None
+        How many matches a group has at the most; None for all.
+    threshold : float, ``auto`` or None
+        With ``auto`` each group has its own.
+    overlap : float
+        Of two windows with a larger intersection over union the lower one goes.
+    margin : bool
+        Find the margins, too.
+    plain : int -> float
+        What a window that has the mean of a field's kernel everywhere scores; asked for ``auto``.
+
+    Raises
+    ------
+    InputError
+        If ``auto`` has too few scores to tell.
+    """
+
+    def resolve(group: Sequence[int], most: int | None, *, lowest: float | None) -> list[Peak]:
+        own, starts = [fields[i] for i in group], [origins[i] for i in group]
+        found = peaks.resolve(own, starts, top=most, threshold=lowest, overlap=overlap)
+        return [replace(peak, field=group[peak.field]) for peak in found]
+
+    selected = []
+    for group in groups:
+        if isinstance(threshold, str):
+            found = _places(partial(resolve, group, lowest=None))
+            scores = [peak.score for peak in found]
+            bars = {number: plain(number) for number in group}
+            ends = cut.find(scores, [bars[peak.field] for peak in found])
+            told, lowest = cut.told(ends, scores[0]), ends.threshold if ends else None
+            matches = found[: ends.count if ends else 0][:top]
+        else:
+            told, lowest = None, threshold
+            matches = found = resolve(group, top, lowest=threshold)
+        margins: list[float | None] = [None] * len(matches)
+        if margin and matches:
+            # What follows in the list, whatever it scores, is what no match overlaps.
+            rivals = found[1 : len(matches) + 1]
+            if len(rivals) < len(matches):
+                rivals += resolve(group, 1, lowest=None)
+            for number, rival in enumerate(rivals):
+                margins[number] = matches[number].score - rival.score
+        selected.append(Selection(matches, margins, lowest, told))
+    return selected
+
+
+def _places(resolve: Callable[[int], list[Peak]]) -> list[Peak]:
+    """The best windows: as many as have enough different scores, if there are so many."""
+    found: list[Peak] = []
+    while len(found) < cut.PLACES:
+        missing = cut.DIFFERENT - cut.different([peak.score for peak in found])
+        more = resolve(missing) if missing > 0 else []
+        found += more
+        if not more:
+            break
+    return found
