@@ -27,14 +27,14 @@ from patchsim.engines import Problem
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.metrics import Kernel
 from patchsim.observer import Observer
-from patchsim.options import DEFAULT_OVERLAP, Options
+from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
 
 if TYPE_CHECKING:
     from patchsim.images import Source
-    from patchsim.metrics import Pixels
+    from patchsim.metrics import Pixels, Visible
     from patchsim.outputs import Outputs, PathLike
     from patchsim.tiles import Tile
 
@@ -55,6 +55,8 @@ def match(
     overlap: float = DEFAULT_OVERLAP,
     mask: Source | None = None,
     ignore_alpha: bool = False,
+    min_visible: float = DEFAULT_MIN_VISIBLE,
+    channel_weights: Sequence[float] | None = None,
     per_kernel: bool = False,
     subpixel: bool = False,
     map: bool | PathLike = False,
@@ -123,7 +125,17 @@ def match(
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
         mask otherwise.
     ignore_alpha : bool
-        Count a kernel's transparent pixels like the opaque ones.
+        Count transparent pixels of kernels and image like the opaque ones.
+    min_visible : float
+        Of an image with transparent pixels, a window is scored over what of it is visible: the
+        opacity of its pixels is a factor of the kernel's mask in all sums and means. One of which
+        a smaller share than this is visible, above 0 and up to 1, is no match; in a map it has 0.
+        The share is that of the kernel's weights which opacity leaves, relative to the most opaque
+        pixel of the image. By default 0.5, which lets a match show more than it hides.
+    channel_weights : sequence of float, optional
+        How much each channel counts, of those that `color` compares: not negative, one above 0.
+        They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
+        count, in whole numbers up to 255; beyond that they are rounded relative to the largest.
     per_kernel : bool
         Each kernel has matches of its own, `top` of them: they do not compete with those of other
         kernels, and come in the order of the kernels.
@@ -188,10 +200,12 @@ def match(
         memory,
         threads,
         max_pixels,
+        min_visible,
+        channel_weights,
     )
     pictures = _open(image, _as_list(kernel), mask, options)
     shades = pictures.pop() if mask is not None else None
-    notices = _notices(pictures, pictures if ignore_alpha else pictures[:1])
+    notices = _notices(pictures, ignore_alpha=ignore_alpha)
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
@@ -208,6 +222,8 @@ def match(
         options.padding,
         memory=options.memory,
         overlay=wanted.overlay is not None,
+        ignore_alpha=ignore_alpha,
+        channel_weights=options.channel_weights,
     )
     plans = _plans(scene, options, engine, wanted, subpixel=subpixel)
     # Not before the search is sure to run: an error stands alone.
@@ -220,7 +236,8 @@ def match(
     kernels, sizes = scene.kernels, scene.sizes
     origins = [scene.area.origin(size) for size in sizes]
     under = scene.area.under(scene.image, sizes, scene.zero)
-    fields = _score(plans, under, kernels, wanted.keeps_map, observer)
+    seen = scene.seen()
+    fields = _score(plans, under, seen, kernels, wanted.keeps_map, observer)
     resolve = peaks.resolve_each if per_kernel else peaks.resolve
     best = resolve(
         fields,
@@ -229,7 +246,9 @@ def match(
         threshold=options.threshold,
         overlap=options.overlap,
     )
-    corners = _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
+    corners: list[tuple[float, float] | None] = [None] * len(best)
+    if subpixel:
+        corners = _corners(best, plans, under, seen, kernels, origins)
     maps = [field.map for field in fields if field.map is not None]
     for field, chosen, name in zip(fields, plans, names[1:], strict=True):
         observer.resolved(field, chosen, name)
@@ -253,6 +272,8 @@ def match(
         subpixel=bool(subpixel),
         region=scene.area.region,
         padding=scene.area.padding,
+        min_visible=None if scene.visible is None else options.min_visible,
+        channel_weights=options.channel_weights,
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)
@@ -294,13 +315,13 @@ def _open(
     return opened
 
 
-def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> tuple[str, ...]:
-    """What to know about the pictures, of some of which the alpha is ignored; each thing once."""
+def _notices(pictures: list[images.Picture], *, ignore_alpha: bool) -> tuple[str, ...]:
+    """What to know about the pictures; each thing once."""
     found = [text for picture in pictures for text in picture.notices]
     found += [
         f"{shown(picture.name)} has transparent pixels; alpha is ignored"
-        for picture in ignored
-        if picture.alpha is not None
+        for picture in pictures
+        if ignore_alpha and picture.alpha is not None
     ]
     return tuple(dict.fromkeys(found))
 
@@ -333,12 +354,19 @@ def _plans(
                 map_wanted=wanted.keeps_map,
                 weight=None if one.weights is None else int(one.weights.sum(dtype=np.int64)),
                 heaviest=1 if one.weights is None else int(one.weights.max()),
+                per_channel=one.weights is not None and one.weights.ndim == 3,
             )
         )
+    if scene.visible is not None:
+        problems = [p.where_visible(scene.visible.most, options.min_visible) for p in problems]
     drawn = scene.drawn[0]
     held = image.nbytes + sum(one.nbytes for one in scene.kernels)
     held += 0 if drawn is image else drawn.nbytes
-    held += math.prod(area.padded_size(scene.sizes)) * (image.shape[2] * image.itemsize)
+    each = image.shape[2] * image.itemsize
+    if scene.visible is not None:
+        held += scene.visible.levels.nbytes
+        each += scene.visible.levels.itemsize
+    held += math.prod(area.padded_size(scene.sizes)) * each
     held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
     if subpixel:
         from patchsim import subpixel as refinement
@@ -355,6 +383,7 @@ def _plans(
 def _score(
     plans: list[Plan],
     under: list[Pixels],
+    seen: list[Visible | None],
     kernels: list[Kernel],
     keeps_map: bool,
     observer: Observer,
@@ -368,8 +397,8 @@ def _score(
         observer.progress(done, total)
 
     return [
-        search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
-        for chosen, image, kernel in zip(plans, under, kernels, strict=True)
+        search.windows(chosen, image, kernel, visible, keeps_map=keeps_map, advance=advance)
+        for chosen, image, visible, kernel in zip(plans, under, seen, kernels, strict=True)
     ]
 
 
@@ -395,6 +424,7 @@ def _corners(
     best: list[peaks.Peak],
     plans: list[Plan],
     under: list[Pixels],
+    seen: list[Visible | None],
     kernels: list[Kernel],
     origins: list[tuple[int, int]],
 ) -> list[tuple[float, float] | None]:
@@ -406,7 +436,7 @@ def _corners(
     ]
     from patchsim import subpixel as refinement
 
-    found = refinement.refine(inside, plans, under, kernels)
+    found = refinement.refine(inside, plans, under, kernels, seen)
     return [
         corner and (corner[0] + top, corner[1] + left)
         for corner, (top, left) in zip(found, starts, strict=True)

@@ -110,7 +110,11 @@ class Visible:
             return None if (seen == self.most).all() else seen
         seen = seen if weights.ndim == 2 else seen[..., None]
         # What hides nothing that counts gives the very score that it has without visibility.
-        return weights if np.array_equal(weights * seen, weights * np.uint16(self.most)) else weights * seen
+        return (
+            weights
+            if np.array_equal(weights * seen, weights * np.uint16(self.most))
+            else weights * seen
+        )
 
 
 def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
@@ -134,7 +138,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
         )
 
 
-def similarity(difference_sum: _Scores, taps: int, span: float) -> _Scores:
+def similarity(difference_sum: _Scores, taps: int | NDArray[np.int64], span: float) -> _Scores:
     """The `sad` or `ssd` score, 1 - mean / R or 1 - mean / R^2, from sums of differences.
 
     Parameters
@@ -142,14 +146,15 @@ def similarity(difference_sum: _Scores, taps: int, span: float) -> _Scores:
     difference_sum : float, float64 array or Tensor
         Sums over all channels of a window of absolute or squared differences; for integer pixels
         exact integers.
-    taps : int
+    taps : int or int64 array
         Values in a window, height x width x channels, or the sum of their weights.
     span : float
         The data range R, for `ssd` its square.
     """
     # One division of exact numbers: equal rationals give equal floats, whatever the channels
     # or the depth they were summed over.
-    return 1.0 - difference_sum / (taps * span)
+    score: Any = difference_sum / (taps * span)
+    return 1.0 - score  # type: ignore[no-any-return]
 
 
 def correlation(
@@ -223,9 +228,7 @@ def exact(
         reference = whole if weighing is weights else moments(weighing)
         found = _Moments.of(window, metric, weighing)
         products = found.products(reference, window, kernel, weighing)
-        return float(
-            correlation(_array(products), _array(found.spread), float(reference.spread))
-        )
+        return float(correlation(_array(products), _array(found.spread), float(reference.spread)))
 
     return score
 

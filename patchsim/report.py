@@ -102,6 +102,10 @@ class Report:
         The part of the image that was searched, if not all of it.
     padding : str
         How it was continued beyond its border.
+    min_visible : float or None
+        The share of a match that is visible at least, where not all of the image is.
+    channel_weights : tuple of float or None
+        How much each channel counted, if they were told apart.
     """
 
     image: str
@@ -120,6 +124,8 @@ class Report:
     subpixel: bool
     region: Region | None
     padding: str
+    min_visible: float | None = None
+    channel_weights: tuple[float, ...] | None = None
 
     @property
     def best(self) -> Match | None:
@@ -230,7 +236,7 @@ def document(report: Report) -> dict[str, Any]:
     """One JSON object with all of the report but its arrays."""
     only = report.kernels[0] if len(report.kernels) == 1 else None
     stride_y, stride_x = report.stride
-    return {
+    found: dict[str, Any] = {
         "image": report.image,
         "width": report.width,
         "height": report.height,
@@ -248,3 +254,8 @@ def document(report: Report) -> dict[str, Any]:
         "region": report.region and list(report.region),
         "padding": report.padding,
     }
+    if report.min_visible is not None:
+        found["min_visible"] = report.min_visible
+    if report.channel_weights is not None:
+        found["channel_weights"] = list(report.channel_weights)
+    return found

@@ -71,39 +71,34 @@ def score(metric, window, taps, counts, channels, span):
     products = squares = own = 0
     flat_window = flat_kernel = metric == "zncc"
     for first in range(0, len(values), len(values) // channels):
-        often, a, b = zip(*values[first : first + len(values) // channels], strict=True)
+        n, a, b = zip(*values[first : first + len(values) // channels], strict=True)
         scale = 1
         if metric == "zncc":
-            scale = sum(often) or 1
-            flat_window &= flat(often, a)
-            flat_kernel &= flat(often, b)
-            a, b = centred(often, a), centred(often, b)
+            scale = sum(n) or 1
+            least = [1e-12 * scale**2 * weighted(n, each, each) for each in (a, b)]
+            a, b = centred(n, a), centred(n, b)
+            # Flat is a channel whose variance is at most 1e-12 of its mean square.
+            flat_window &= weighted(n, a, a) <= least[0]
+            flat_kernel &= weighted(n, b, b) <= least[1]
         share = Fraction(1, scale**2) if whole else 1 / scale**2
-        products += share * weighted(often, a, b)
-        squares += share * weighted(often, a, a)
-        own += share * weighted(often, b, b)
+        products += share * weighted(n, a, b)
+        squares += share * weighted(n, a, a)
+        own += share * weighted(n, b, b)
     if flat_window or flat_kernel:
         return 0.0
     norms = math.sqrt(float(squares) * float(own))
     return float(products) / norms if norms else 0.0
 
 
-def weighted(counts, *factors):
+def weighted(counts, one, two):
     """The sum of products, each as often as it counts."""
-    return sum(math.prod(each) for each in zip(counts, *factors, strict=True))
-
-
-def flat(counts, values):
-    """True if the variance of a channel is at most 1e-12 of its mean square."""
-    spread = centred(counts, values)
-    squares = weighted(counts, values, values) * sum(counts) ** 2
-    return weighted(counts, spread, spread) <= 1e-12 * squares
+    return sum(n * a * b for n, a, b in zip(counts, one, two, strict=True))
 
 
 def centred(counts, values):
     """A channel less its mean; times how many values count, so that integers stay integers."""
-    total = weighted(counts, values)
-    return [sum(counts) * value - total for value in values]
+    count, total = sum(counts), sum(n * v for n, v in zip(counts, values, strict=True))
+    return [count * value - total for value in values]
 
 
 def padded(image, rows, cols, padding):

@@ -56,6 +56,8 @@ def refuse(problem: Problem) -> str | None:
         return "it draws no map; use --no-heatmap without --map"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
+    if problem.most_visible is not None:
+        return "it takes images that are visible everywhere"
     if problem.weight is not None:
         return "it takes no mask"
     if problem.device != "cpu":

@@ -6,9 +6,10 @@ import os
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import engines, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score
+from patchsim.engines import Bounds, Problem, Score, visibility
 from patchsim.errors import InputError
 from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
@@ -72,7 +73,8 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 def seconds(problem: Problem) -> float:
     costs = COSTS[variant()][problem.dtype]
     alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
-    return alone / problem.threads
+    alone *= visibility.rounds(problem)
+    return alone / problem.threads + visibility.seconds(problem)
 
 
 def work(problem: Problem) -> tuple[int, int, int, int]:
@@ -90,8 +92,8 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     return kernel_rows * taps, kernel_rows * phases, rows * cols, pixels
 
 
-def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
-    return None
+def best_tile(problem: Problem) -> tuple[int, int] | None:
+    return None if problem.most_visible is None else visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -104,7 +106,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     )
     # The planes that the extension makes, the kernel; sums and scores.
     mask = 0 if problem.weight is None else problem.taps
-    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + mask + rows * cols * 24
+    kept = problem.taps * np.dtype(problem.dtype).itemsize + mask + rows * cols * 24
+    return scratch + kept + visibility.working_bytes(problem, rows, cols)
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
@@ -113,7 +116,8 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     taps = np.ascontiguousarray(kernel)
     mask = None
     if weights is not None:
-        mask = np.repeat(weights[..., None] * np.uint8(255), kernel.shape[2], axis=2)
+        values = np.atleast_3d(weights) * np.uint8(255)
+        mask = np.ascontiguousarray(np.broadcast_to(values, kernel.shape))
     chosen = variant()
     stride_y, stride_x = problem.stride
     # u is half a unit in the last place; n roundings one after another are off by at most
@@ -125,9 +129,17 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     if extension.roundings(chosen):
         rounding += (extension.roundings(chosen) + 1) * 2.0**-24
 
-    def score(pixels: Pixels) -> Bounds:
+    def differences(pixels: Pixels) -> NDArray[np.float64]:
         sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
         extension.sums(pixels, taps, mask, sums, stride_y, stride_x, chosen)
+        return sums
+
+    if problem.most_visible is not None:
+        off = rounding if problem.dtype == "float32" else 0.0
+        return visibility.differences(differences, off, kernel, problem, weights)
+
+    def score(pixels: Pixels) -> Bounds:
+        sums = differences(pixels)
         scores = metrics.similarity(sums, problem.total_weight, problem.span)
         if problem.dtype != "float32":
             return Bounds(scores)
