@@ -82,12 +82,24 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visible | None:
 
 
 def covered(pixels: Pixels, visible: Visible | None) -> Pixels:
-    """Pixels [H, W, C] in which those not visible are as the first that is: they do not matter."""
+    """Pixels [H, W, C] in which those not visible, which must not matter, are as one beside them.
+
+    That is the next visible one to the left or else to the right, or else that of the row above,
+    so that flat areas stay flat.
+    """
     if visible is None or visible.levels.all():
         return pixels
+    found = pixels.copy()
     hidden = visible.levels == 0
-    first = np.unravel_index(int(hidden.argmin()), hidden.shape)
-    found: Pixels = np.where(hidden[..., None], pixels[first], pixels)
+    above = found[np.unravel_index(int(hidden.argmin()), hidden.shape)]
+    columns = np.arange(pixels.shape[1])
+    for row, gone in zip(found, hidden, strict=True):
+        if gone.all():
+            row[...] = above
+        elif gone.any():
+            nearest = np.maximum.accumulate(np.where(gone, -1, columns))
+            row[...] = row[np.where(nearest < 0, gone.argmin(), nearest)]
+        above = row
     return found
 
 

@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Score, Seen
-from patchsim.engines.correlation import DOUBLE, ROUNDING, Products, host, placed
+from patchsim.engines.correlation import (
+    DOUBLE,
+    ROUNDING,
+    Products,
+    host,
+    placed,
+    uniform_windows,
+)
 from patchsim.metrics import FLAT, Pixels, Weights
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
@@ -131,6 +138,7 @@ class _Tile:
     def __init__(self, pixels: Pixels, kernel: _Kernel, seen: Seen | None) -> None:
         self.kernel = kernel
         self.seen = seen
+        self._pixels = pixels
         moved = kernel.problem.metric == "zncc"
         self.constants = kernel.constants_of(pixels) if moved else kernel.constants
         self._values = _planes(pixels, self.constants)  # a
@@ -184,6 +192,11 @@ class _Tile:
             return self.kernel.squares
         found = self._over(self.kernel.heavy_squares, self._levels)
         return _Sums(np.maximum(found.values, 0), found.off)
+
+    def uniform(self) -> NDArray[np.bool_]:
+        """True for windows, [rows, cols], in which each channel has one value."""
+        problem = self.kernel.problem
+        return uniform_windows(self._pixels, problem.kernel[:2], problem.stride)
 
     def _stacked(self, each: list[tuple[Products, float]], planes: _Floats) -> _Sums:
         found = [self._over(taps, plane[None]) for taps, plane in zip(each, planes, strict=True)]
@@ -241,7 +254,9 @@ def _zncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
     )
     spread = _spread(energy, sums, tile.constants, tile.counts, tile.kernel)
     own = _spread(squares, own_sums, tile.kernel.constants, tile.counts, tile.kernel)
-    return _correlated(tile, numerator, spread, own)
+    scores, error = _correlated(tile, numerator, spread, own)
+    uniform = tile.uniform()  # which sums of floats cannot tell
+    return np.where(uniform, 0.0, scores), np.where(uniform, 0.0, error)
 
 
 @dataclass(frozen=True)
