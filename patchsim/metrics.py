@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim import tiles
 from patchsim.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class Visible:
         )
 
 
-def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
-    """Refuse a kernel that the metric gives no score.
+def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = False) -> None:
+    """Refuse a kernel that the metric gives no score, if channels were left out of those left.
 
     Raises
     ------
@@ -130,15 +131,17 @@ def check_kernel(kernel: Kernel, metric: str, name: str) -> None:
         pixels = kernel.pixels
         if metric == "zncc" and pixels.dtype.kind == "f" and np.ptp(pixels, (0, 1)).any():
             what = "flat: it varies by less than a millionth of its values"
-        if kernel.weights is not None:
+        if kernel.weights is not None and (kernel.weights == 0).any():
             what += " where its mask lets it count"
+        if left_out:
+            what += " in the channels that count"
         raise InputError(
             f"kernel {shown(name)} is {what}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
         )
 
 
-def similarity(difference_sum: _Scores, taps: int | NDArray[np.int64], span: float) -> _Scores:
+def similarity(difference_sum: _Scores, taps: int | NDArray[np.float64], span: float) -> _Scores:
     """The `sad` or `ssd` score, 1 - mean / R or 1 - mean / R^2, from sums of differences.
 
     Parameters
@@ -146,7 +149,7 @@ def similarity(difference_sum: _Scores, taps: int | NDArray[np.int64], span: flo
     difference_sum : float, float64 array or Tensor
         Sums over all channels of a window of absolute or squared differences; for integer pixels
         exact integers.
-    taps : int or int64 array
+    taps : int or float64 array
         Values in a window, height x width x channels, or the sum of their weights.
     span : float
         The data range R, for `ssd` its square.
@@ -254,13 +257,15 @@ def _chunks(weights: NDArray[Any] | None, *pictures: Pixels) -> Iterator[tuple[A
     """Weights and pixels of some rows, as int64 or float64, so that wide copies take no memory."""
     wide = np.int64 if pictures[0].dtype.kind == "u" else np.float64
     height, width, channels = pictures[0].shape
-    step = max(1, _WIDE_VALUES // (width * channels))
-    for top in range(0, height, step):
-        rows = slice(top, top + step)
-        part: Any = 1
-        if weights is not None:
-            part = weights[rows].reshape(-1, width, weights.size // (height * width)).astype(wide)
-        yield part, *(picture[rows].astype(wide) for picture in pictures)
+    limit = _WIDE_VALUES
+    if weights is not None:
+        weights = weights.reshape(height, width, -1)
+        # Squares of 16 bits times weights of 16: so many of them fit into 63.
+        limit >>= weights.itemsize - 1
+    cols = min(width, max(1, limit // channels))
+    for tile in tiles.split((height, width), (max(1, limit // (cols * channels)), cols)):
+        part = 1 if weights is None else weights[tile.index].astype(wide)
+        yield part, *(picture[tile.index].astype(wide) for picture in pictures)
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,12 @@ class Scene:
             [*unified, black], [*names, "0"], color,
             low=low, span=span, memory=memory,
         )  # fmt: skip
+        left_out = False
         if channel_weights is not None:
             shares = masks.channel_shares(channel_weights, unified[0].shape[2])
             counted = [channel for channel, share in enumerate(shares) if share]
-            if len(counted) < len(shares):
+            left_out = len(counted) < len(shares)
+            if left_out:
                 black = black[..., counted]
                 unified = [np.ascontiguousarray(pixels[..., counted]) for pixels in unified]
                 shares = [shares[channel] for channel in counted]
@@ -127,6 +129,6 @@ class Scene:
                 ]
         kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
         for kernel, name in zip(kernels, names[1:], strict=True):
-            metrics.check_kernel(kernel, metric, name)
+            metrics.check_kernel(kernel, metric, name, left_out=left_out)
         drawn = (whole[0][0], whole[2], whole[1]) if whole else (unified[0], span, low)
         return cls(names, unified[0], kernels, area, black[0, 0], span, drawn, visible)

@@ -68,7 +68,7 @@ def _field(
     )
     field = peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
     # Closed at once where an observer raises, so that no thread is left working.
-    with closing(walk.run(plan, image, walk.prepare(plan, kernel), visible=visible)) as scored:
+    with closing(walk.run(plan, image, walk.prepare(plan, kernel), None, visible)) as scored:
         for tile, bounds in scored:
             field.put(tile, bounds)
             advance(tile)

@@ -467,6 +467,15 @@ def test_weights_of_channels_in_whole_numbers():
     assert heavy.tolist() == [[[130, 255], [1, 1]]]
 
 
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_a_kernel_flat_in_the_channels_that_count_has_no_correlation(metric, rng):
+    image, kernel = values(rng, "uint8", 20, 21, 3), values(rng, "uint8", 4, 5, 3)
+    kernel[..., 1] = 0
+    with pytest.raises(InputError, match=r"in the channels that count, so .*ncc has nothing"):
+        match(image, kernel, metric=metric, channel_weights=(0, 1, 0))
+    assert match(image, kernel, metric=metric, channel_weights=(0, 1, 2)).best
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -553,3 +562,21 @@ def test_sums_beyond_64_bits_state_what_they_are_off_by(rng):
             assert (np.abs(bounds.map - exact) <= bounds.error).all()
             assert np.max(bounds.error) < 1e-9
             assert score(5, 6) == 1
+
+
+def test_wide_kernels_of_words_are_counted_in_full():
+    """The largest sums there are: of squares of 16 bits, weights and levels of 8."""
+    kernel = np.zeros((230, 240, 3), np.uint16)
+    image = np.full((231, 240, 3), 65535, np.uint16)
+    weights = np.full((230, 240), 255, np.uint8)
+    weights[0, 0] = 254
+    levels = np.full((231, 240), 255, np.uint8)
+    levels[0, 1] = 254
+    visible = metrics.Visible(levels, 255)
+    for metric in ("sad", "ssd"):
+        assert metrics.exact(image, kernel, metric, 65535, weights, visible)(0, 0) == 0
+        for name in ENGINES:
+            bounds = scored(name, image, kernel, weights, visible, metric, (1, 1), 0.5)
+            assert bounds is None or np.abs(bounds.map).max() <= 1e-9
+    square = metrics.exact(image, image[1:], "ncc", 65535, weights, visible)
+    assert square(0, 0) == 1

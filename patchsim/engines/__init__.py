@@ -60,10 +60,10 @@ class Seen:
     counts: NDArray[np.int64]
 
     @property
-    def total(self) -> NDArray[np.int64]:
-        """Over all channels; 1 where nothing is visible."""
-        found: NDArray[np.int64] = np.maximum(self.counts.sum(0), 1)
-        return found
+    def total(self) -> NDArray[np.float64]:
+        """Over all channels, whole numbers; 1 where nothing is visible."""
+        # Times a squared data range it may be more than 64 bits hold.
+        return np.maximum(self.counts.sum(0), 1).astype(np.float64)
 
 
 @dataclass(frozen=True)

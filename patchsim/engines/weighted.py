@@ -17,7 +17,7 @@ float64: next to each other the errors of E and of X would be as large as what i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ def working_values(problem: Problem, pixels: int, transformed: int, windows: int
     channels = problem.kernel[2]
     # The pixels, their planes and squares; spectra of the kernel's planes and its weights, of the
     # pixels, and sums; windows.
-    planes, spectra, sums = 3 * channels + 3, channels + 5, channels + 10
+    planes, spectra, sums = 3 * channels + 3, channels + 5, 2 * channels + 12
     if problem.per_channel:
         spectra += channels
         sums += channels
@@ -146,7 +146,7 @@ class _Tile:
         self._shown = self._values if self._levels is None else self._levels * self._values
 
     @property
-    def total(self) -> int | NDArray[np.int64]:
+    def total(self) -> int | _Floats:
         """Of all n over the channels."""
         return self.kernel.problem.total_weight if self.seen is None else self.seen.total
 
@@ -182,9 +182,7 @@ class _Tile:
         if self._levels is None:
             return self.kernel.sums
         heavy = self.kernel.heavy
-        return self._stacked(
-            heavy, np.broadcast_to(self._levels, (len(heavy), *self._levels.shape[1:]))
-        )
+        return self._stacked(heavy, [self._levels[0]] * len(heavy))
 
     def kernel_squares(self) -> _Sums:
         """B, [rows, cols] or a number; not below 0."""
@@ -198,7 +196,7 @@ class _Tile:
         problem = self.kernel.problem
         return uniform_windows(self._pixels, problem.kernel[:2], problem.stride)
 
-    def _stacked(self, each: list[tuple[Products, float]], planes: _Floats) -> _Sums:
+    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Floats]) -> _Sums:
         found = [self._over(taps, plane[None]) for taps, plane in zip(each, planes, strict=True)]
         return _Sums(np.array([sums.values for sums in found]), max(sums.off for sums in found))
 
