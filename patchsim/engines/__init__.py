@@ -63,7 +63,8 @@ class Seen:
     def total(self) -> NDArray[np.float64]:
         """Over all channels, whole numbers; 1 where nothing is visible."""
         # Times a squared data range it may be more than 64 bits hold.
-        return np.maximum(self.counts.sum(0), 1).astype(np.float64)
+        found: NDArray[np.float64] = np.maximum(self.counts.sum(0), 1).astype(np.float64)
+        return found
 
 
 @dataclass(frozen=True)
