@@ -56,11 +56,9 @@ def run(
 
     def work(tile: Tile) -> Bounds:
         source = tile.source(problem.kernel[:2], problem.stride)
-        return (
-            score(image[source])
-            if visible is None
-            else score(image[source], visible.levels[source])
-        )
+        if visible is None:
+            return score(image[source])
+        return score(image[source], visible.levels[source])
 
     if todo is None:
         todo = tiles.split(problem.map_shape, plan.tile)

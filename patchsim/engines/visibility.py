@@ -20,8 +20,14 @@ from numpy.typing import NDArray
 
 from patchsim import metrics, tiles
 from patchsim.engines import Bounds, Engine, Problem, Score, Seen
-from patchsim.engines.correlation import DOUBLE, ROUNDING, Products, block_step, box_sums
-from patchsim.engines.correlation import transform_length as _length
+from patchsim.engines.correlation import (
+    DOUBLE,
+    ROUNDING,
+    Products,
+    block_step,
+    box_sums,
+    transform_length,
+)
 from patchsim.metrics import Pixels, Weights
 
 _Floats = NDArray[np.float64]
@@ -172,4 +178,4 @@ def _planes(problem: Problem) -> int:
 
 def _transformed(problem: Problem, rows: int, cols: int) -> int:
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    return _length(height) * _length(width)
+    return transform_length(height) * transform_length(width)
