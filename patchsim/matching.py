@@ -24,7 +24,7 @@ from patchsim import (
 from patchsim.area import DEFAULT_PADDING, Region
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
-from patchsim.options import DEFAULT_OVERLAP, Options
+from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
 from patchsim.poses import DEFAULT_MAX_POSES, Frame, Poses
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
@@ -54,6 +54,8 @@ def match(
     margin: bool = True,
     mask: Source | None = None,
     ignore_alpha: bool = False,
+    min_visible: float = DEFAULT_MIN_VISIBLE,
+    channel_weights: Sequence[float] | None = None,
     per_kernel: bool = False,
     subpixel: bool = False,
     scales: str | float | Sequence[float] | None = None,
@@ -133,7 +135,17 @@ def match(
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
         mask otherwise.
     ignore_alpha : bool
-        Count a kernel's transparent pixels like the opaque ones.
+        Count transparent pixels of kernels and image like the opaque ones.
+    min_visible : float
+        Of an image with transparent pixels, a window is scored over what of it is visible: the
+        opacity of its pixels is a factor of the kernel's mask in all sums and means. One of which
+        a smaller share than this is visible, above 0 and up to 1, is no match; in a map it has 0.
+        The share is that of the kernel's weights which opacity leaves, relative to the most opaque
+        pixel of the image. By default 0.5, which lets a match show more than it hides.
+    channel_weights : sequence of float, optional
+        How much each channel counts, of those that `color` compares: not negative, one above 0.
+        They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
+        count, in whole numbers up to 255; beyond that they are rounded relative to the largest.
     per_kernel : bool
         Each kernel has matches of its own, `top` of them: they do not compete with those of other
         kernels, and come in the order of the kernels.
@@ -212,12 +224,14 @@ def match(
         memory,
         threads,
         max_pixels,
+        min_visible,
+        channel_weights,
     )
     given = _as_list(kernel)
     asked = Poses.checked(scales, angles, flips, max_poses, len(given))
     pictures = _open(image, given, mask, options)
     shades = pictures.pop() if mask is not None else None
-    notices = _notices(pictures, pictures if ignore_alpha else pictures[:1])
+    notices = _notices(pictures, ignore_alpha=ignore_alpha)
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
@@ -238,6 +252,8 @@ def match(
         options.padding,
         memory=options.memory,
         overlay=wanted.overlay is not None,
+        ignore_alpha=ignore_alpha,
+        channel_weights=options.channel_weights,
     )
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
 
@@ -290,6 +306,8 @@ def match(
         posed=asked is not None,
         margin=bool(margin),
         threshold=selected[0].threshold if len(selected) == 1 else options.given_threshold,
+        min_visible=None if scene.visible is None else options.min_visible,
+        channel_weights=options.channel_weights,
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)
@@ -331,13 +349,13 @@ def _open(
     return opened
 
 
-def _notices(pictures: list[images.Picture], ignored: list[images.Picture]) -> tuple[str, ...]:
-    """What to know about the pictures, of some of which the alpha is ignored; each thing once."""
+def _notices(pictures: list[images.Picture], *, ignore_alpha: bool) -> tuple[str, ...]:
+    """What to know about the pictures; each thing once."""
     found = [text for picture in pictures for text in picture.notices]
     found += [
         f"{shown(picture.name)} has transparent pixels; alpha is ignored"
-        for picture in ignored
-        if picture.alpha is not None
+        for picture in pictures
+        if ignore_alpha and picture.alpha is not None
     ]
     return tuple(dict.fromkeys(found))
 
@@ -354,7 +372,14 @@ def _score(each: Sequence[Sought], keeps_map: bool, observer: Observer) -> list[
     return [
         (
             one,
-            search.windows(one.plan, one.pixels, one.kernel, keeps_map=keeps_map, advance=advance),
+            search.windows(
+                one.plan,
+                one.pixels,
+                one.kernel,
+                one.visible,
+                keeps_map=keeps_map,
+                advance=advance,
+            ),
         )
         for one in each
     ]
@@ -437,6 +462,7 @@ def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float
         [one.plan for one in each],
         [one.pixels for one in each],
         [one.kernel for one in each],
+        [one.visible for one in each],
     )
     return [
         corner and (corner[0] + top, corner[1] + left)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchsim import budget, devices, metrics, tiles
@@ -13,6 +15,8 @@ from patchsim.errors import InputError
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
 AUTO = "auto"  # the threshold that the scores themselves tell
+# A match shows more of the kernel than it leaves open.
+DEFAULT_MIN_VISIBLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Options:
     memory: int
     threads: int
     max_pixels: int
+    min_visible: float
+    channel_weights: tuple[float, ...] | None
 
     @property
     def given_threshold(self) -> float | None:
@@ -54,6 +60,8 @@ class Options:
         memory: int | str | None,
         threads: int | None,
         max_pixels: int,
+        min_visible: float,
+        channel_weights: Sequence[float] | None,
     ) -> Options:
         top = None if top is None else _whole(top, "top")
         if threshold is not None and threshold != AUTO:
@@ -83,6 +91,8 @@ class Options:
             memory=budget.default() if memory is None else budget.parse(memory),
             threads=threads,
             max_pixels=max_pixels,
+            min_visible=_share(min_visible),
+            channel_weights=_channel_weights(channel_weights),
         )
 
 
@@ -102,3 +112,31 @@ def _number(value: object, option: str, hint: str = "") -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputError(f"{option} {value!r} is not a number{hint}") from None
+
+
+def _share(value: object) -> float:
+    """What of a match is visible at least."""
+    share = _number(value, "min-visible")
+    if not 0 < share <= 1:
+        raise InputError(f"min-visible {share:g} is not possible; give a share above 0, up to 1")
+    return share
+
+
+def _channel_weights(given: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Finite numbers from 0, of which one is larger."""
+    if given is None:
+        return None
+    try:
+        found = tuple(float(weight) for weight in given)
+    except (TypeError, ValueError):
+        found = ()
+    if not found:
+        raise InputError(
+            f"channel weights {given!r} are not a list of numbers; give one for each channel"
+        )
+    text = ",".join(f"{weight:g}" for weight in found)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in found):
+        raise InputError(f"channel weights {text} are not all finite numbers from 0")
+    if not any(found):
+        raise InputError(f"channel weights {text} leave no channel; give one above 0")
+    return found

@@ -96,7 +96,16 @@ class Field:
         if isinstance(bounds.error, float) and bounds.error == 0:
             highest[...] = bounds.map
             settled[...] = True
-            return
+        else:
+            self._bound(bounds, highest, settled)
+        if bounds.hidden is not None:
+            highest[bounds.hidden] = _GONE
+            settled[bounds.hidden] = True
+
+    def _bound(
+        self, bounds: Bounds, highest: NDArray[np.float64], settled: NDArray[np.bool_]
+    ) -> None:
+        """Fill a tile of `highest` and `settled`."""
         np.equal(bounds.error, 0.0, out=settled)
         np.add(bounds.map, bounds.error, out=highest)
         # The sum of a score and its error must not be rounded to less than the true score.

@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 
 from patchsim import tiles
 from patchsim.engines import Bounds
-from patchsim.metrics import Exact, Pixels
+from patchsim.metrics import Exact, Pixels, Visible
 from patchsim.tiles import Tile
 
 _Words = NDArray[np.uint64]
 
 
 def scores(
-    image: Pixels, size: tuple[int, int], stride: tuple[int, int], exact: Exact
+    image: Pixels,
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    exact: Exact,
+    visible: Visible | None = None,
 ) -> Callable[[Tile], Bounds]:
     """The scores of those windows of a tile that have an equal; of the others nothing is stated.
 
@@ -34,16 +38,21 @@ def scores(
     stride : (y, x)
     exact : (y, x) -> float
         What a window scores.
+    visible : Visible, optional
+        Of the image; windows of which other pixels are visible are not equal.
     """
     random = np.random.default_rng()
     factors = [
         random.integers(0, 1 << 64, count, np.uint64) | np.uint64(1)
-        for count in (image.shape[2], *size)
+        for count in (image.shape[2] + (visible is not None), *size)
     ]
 
     def block(tile: Tile) -> Bounds:
         shape = (tile.rows, tile.cols)
-        part = np.ascontiguousarray(image[tile.source(size, stride)])
+        source = tile.source(size, stride)
+        part = np.ascontiguousarray(image[source])
+        if visible is not None:
+            part = np.dstack([part, visible.levels[source].astype(part.dtype)])
         marks = _fingerprints(part, factors, stride).reshape(-1)
         _, firsts, which, counts = np.unique(
             marks, return_index=True, return_inverse=True, return_counts=True

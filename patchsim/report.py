@@ -129,6 +129,10 @@ class Report:
     threshold : float or None
         The lowest score of a match, given or found by ``auto``; None without one, where nothing
         stands out, and where kernels have their own: `kernels` has these.
+    min_visible : float or None
+        The share of a match that is visible at least, where not all of the image is.
+    channel_weights : tuple of float or None
+        How much each channel counted, if they were told apart.
     """
 
     image: str
@@ -150,6 +154,8 @@ class Report:
     posed: bool
     margin: bool
     threshold: float | None
+    min_visible: float | None = None
+    channel_weights: tuple[float, ...] | None = None
 
     @property
     def best(self) -> Match | None:
@@ -273,7 +279,7 @@ def document(report: Report) -> dict[str, Any]:
     """One JSON object with all of the report but its arrays."""
     only = report.kernels[0] if len(report.kernels) == 1 else None
     stride_y, stride_x = report.stride
-    return {
+    found: dict[str, Any] = {
         "image": report.image,
         "width": report.width,
         "height": report.height,
@@ -292,3 +298,8 @@ def document(report: Report) -> dict[str, Any]:
         "padding": report.padding,
         "threshold": report.threshold,
     }
+    if report.min_visible is not None:
+        found["min_visible"] = report.min_visible
+    if report.channel_weights is not None:
+        found["channel_weights"] = list(report.channel_weights)
+    return found

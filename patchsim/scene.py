@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import color as colors
-from patchsim import metrics, unify
+from patchsim import masks, metrics, unify
 from patchsim.area import Area, Region
-from patchsim.metrics import Kernel, Pixels, Weights
+from patchsim.metrics import Kernel, Pixels, Visible, Weights
 
 if TYPE_CHECKING:
     from patchsim.images import Picture
@@ -35,6 +36,8 @@ class Scene:
         The data range R.
     drawn : (pixels, R, low)
         The whole image as an overlay shows it, its data range and where that begins.
+    visible : Visible, optional
+        How much of the area is, if not all of it.
     """
 
     names: list[str]
@@ -44,6 +47,7 @@ class Scene:
     zero: NDArray[Any]
     span: float
     drawn: tuple[Pixels, float, float]
+    visible: Visible | None
 
     @property
     def pixels(self) -> list[Pixels]:
@@ -54,6 +58,16 @@ class Scene:
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of the kernels."""
         return [kernel.pixels.shape[:2] for kernel in self.kernels]
+
+    def seen(self, sizes: Sequence[tuple[int, int]]) -> list[Visible | None]:
+        """How much is visible of what windows of these sizes cover, as `Area.under` has it."""
+        visible = self.visible
+        if visible is None:
+            return [None] * len(sizes)
+        # Zeros around an image are as visible as can be.
+        zero = np.array([visible.most], np.uint8)
+        around = self.area.under(visible.levels[..., None], sizes, zero)
+        return [Visible(levels[..., 0], visible.most) for levels in around]
 
     @classmethod
     def of(
@@ -68,20 +82,29 @@ class Scene:
         *,
         memory: int,
         overlay: bool,
+        ignore_alpha: bool,
+        channel_weights: Sequence[float] | None,
     ) -> Scene:
         """Of the image and the kernels, which leave the list, and the kernels' weights.
+
+        Channels that do not count are left out.
 
         Raises
         ------
         InputError
-            If they do not fit each other, the region, the data range, the metric or the memory.
+            If they do not fit each other, the region, the data range, the metric, the weights of
+            channels or the memory, or if nothing of the image is visible.
         """
         names = [picture.name for picture in pictures]
         height, width, _ = pictures[0].pixels.shape
         area = Area.of(names[0], (height, width), region, padding)
+        visible = masks.visibility(None if ignore_alpha else pictures[0].alpha, area)
         changed = area.region is not None or color != colors.DEFAULT
+        changed = changed or visible is not None or channel_weights is not None
         whole = unify.unify(pictures[:1], data_range) if overlay and changed else None
-        pictures[0] = replace(pictures[0], pixels=area.of_image(pictures[0].pixels))
+        searched = masks.covered(area.of_image(pictures[0].pixels), visible)
+        pictures[0] = replace(pictures[0], pixels=searched)
+        del searched
         unified, low, span = unify.unify(pictures, data_range)
         pictures.clear()  # what replaces them takes memory enough
         area.check_values(data_range)
@@ -90,8 +113,22 @@ class Scene:
             [*unified, black], [*names, "0"], color,
             low=low, span=span, memory=memory,
         )  # fmt: skip
+        left_out = False
+        if channel_weights is not None:
+            shares = masks.channel_shares(channel_weights, unified[0].shape[2])
+            counted = [channel for channel, share in enumerate(shares) if share]
+            left_out = len(counted) < len(shares)
+            if left_out:
+                black = black[..., counted]
+                unified = [np.ascontiguousarray(pixels[..., counted]) for pixels in unified]
+                shares = [shares[channel] for channel in counted]
+            if len(set(shares)) > 1:
+                weights = [
+                    masks.by_channel(one, shares, pixels.shape[:2])
+                    for one, pixels in zip(weights, unified[1:], strict=True)
+                ]
         kernels = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
         for kernel, name in zip(kernels, names[1:], strict=True):
-            metrics.check_kernel(kernel, metric, name)
+            metrics.check_kernel(kernel, metric, name, left_out=left_out)
         drawn = (whole[0][0], whole[2], whole[1]) if whole else (unified[0], span, low)
-        return cls(names, unified[0], kernels, area, black[0, 0], span, drawn)
+        return cls(names, unified[0], kernels, area, black[0, 0], span, drawn, visible)

@@ -10,7 +10,7 @@ from functools import cache, partial
 
 from patchsim import candidates, engines, metrics, peaks, repeats, tiles, walk
 from patchsim.engines import Bounds, Score
-from patchsim.metrics import Kernel, Pixels
+from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
@@ -18,7 +18,13 @@ _WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one
 
 
 def windows(
-    plan: Plan, image: Pixels, kernel: Kernel, *, keeps_map: bool, advance: Callable[[Tile], None]
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visible | None = None,
+    *,
+    keeps_map: bool,
+    advance: Callable[[Tile], None],
 ) -> peaks.Windows:
     """What `peaks.resolve` asks of a kernel.
 
@@ -27,6 +33,8 @@ def windows(
     plan : Plan
     image : array [H, W, C]
     kernel : Kernel
+    visible : Visible, optional
+        Of the image, where not all of it is as visible.
     keeps_map : bool
         Keep the scores of all windows.
     advance : Tile -> None
@@ -34,24 +42,33 @@ def windows(
     """
     if engines.searches(plan.engine):
         return _candidates(plan, image, kernel, advance)
-    return _field(plan, image, kernel, keeps_map, advance)
+    return _field(plan, image, kernel, visible, keeps_map, advance)
 
 
 def _field(
-    plan: Plan, image: Pixels, kernel: Kernel, keeps_map: bool, advance: Callable[[Tile], None]
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visible | None,
+    keeps_map: bool,
+    advance: Callable[[Tile], None],
 ) -> peaks.Field:
     """The scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(image, kernel.pixels, problem.metric, problem.span, kernel.weights)
+    exact = metrics.exact(
+        image, kernel.pixels, problem.metric, problem.span, kernel.weights, visible
+    )
     blocks = (
-        partial(_exactly, plan.direct, image, cache(partial(walk.prepare, plan.direct, kernel)))
+        partial(
+            _exactly, plan.direct, image, visible, cache(partial(walk.prepare, plan.direct, kernel))
+        )
         if plan.direct
-        else partial(_each, repeats.scores(image, size, stride, exact))
+        else partial(_each, repeats.scores(image, size, stride, exact, visible))
     )
     field = peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
     # Closed at once where an observer raises, so that no thread is left working.
-    with closing(walk.run(plan, image, walk.prepare(plan, kernel))) as scored:
+    with closing(walk.run(plan, image, walk.prepare(plan, kernel), None, visible)) as scored:
         for tile, bounds in scored:
             field.put(tile, bounds)
             advance(tile)
@@ -67,12 +84,16 @@ def _each(
 
 
 def _exactly(
-    direct: Plan, image: Pixels, prepared: Callable[[], Score], blocks: Iterable[Tile]
+    direct: Plan,
+    image: Pixels,
+    visible: Visible | None,
+    prepared: Callable[[], Score],
+    blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """The exact scores of some blocks, and of others where that is quicker."""
     todo = list(blocks)
     if todo:
-        yield from walk.run(direct, image, prepared(), _merged(todo, direct))
+        yield from walk.run(direct, image, prepared(), _merged(todo, direct), visible)
 
 
 def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
@@ -102,8 +123,8 @@ def _candidates(
     direct, whole, patience = None, None, math.inf
     if plan.direct:
         prepared = cache(partial(walk.prepare, plan.direct, kernel))
-        direct = partial(_exactly, plan.direct, image, prepared)
-        whole = partial(_field, plan.direct, image, kernel, False, lambda _tile: None)
+        direct = partial(_exactly, plan.direct, image, None, prepared)
+        whole = partial(_field, plan.direct, image, kernel, None, False, lambda _tile: None)
         patience = plan.direct.chosen.seconds
     found = candidates.Candidates(search, direct, plan.parallel, whole=whole, patience=patience)
     todo = tiles.split(problem.map_shape, plan.tile)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from patchsim import metrics, plan, tiles
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
-from patchsim.metrics import Kernel, Pixels
+from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
 from patchsim.peaks import Windows
 from patchsim.plan import Plan
@@ -37,6 +37,8 @@ class Sought:
     origin : (y, x)
         Of the first window in the image.
     plan : Plan
+    visible : Visible, optional
+        How much of the pixels is, where not all are as visible.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Sought:
     pixels: Pixels
     origin: tuple[int, int]
     plan: Plan
+    visible: Visible | None = None
 
     def label(self, names: Sequence[str]) -> str:
         """What messages call it; the kernels' names come behind the image's."""
@@ -71,7 +74,7 @@ def problem(
     threads: int | None = None,
 ) -> Problem:
     """Of a kernel, in so much of the scene (height, width)."""
-    return Problem(
+    found = Problem(
         image=(*extent, scene.image.shape[2]),
         kernel=kernel.pixels.shape,
         dtype=scene.image.dtype.name,
@@ -85,7 +88,11 @@ def problem(
         weight=None if kernel.weights is None else int(kernel.weights.sum(dtype="int64")),
         heaviest=1 if kernel.weights is None else int(kernel.weights.max()),
         cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
+        per_channel=kernel.weights is not None and kernel.weights.ndim == 3,
     )
+    if scene.visible is None:
+        return found
+    return found.where_visible(scene.visible.most, options.min_visible)
 
 
 def each(
@@ -127,8 +134,10 @@ def each(
     ]
     under = area.under(scene.image, sizes, scene.zero)
     return [
-        Sought(number, pose, kernel, pixels, area.origin(kernel.pixels.shape[:2]), chosen)
-        for (number, pose, kernel), pixels, chosen in zip(shown_as, under, plans, strict=True)
+        Sought(number, pose, kernel, pixels, area.origin(kernel.pixels.shape[:2]), chosen, visible)
+        for (number, pose, kernel), pixels, chosen, visible in zip(
+            shown_as, under, plans, scene.seen(sizes), strict=True
+        )
     ]
 
 
@@ -139,7 +148,11 @@ def holding(
     image, drawn = scene.image, scene.drawn[0]
     held: int = image.nbytes + sum(one.nbytes for one in scene.kernels)
     held += 0 if drawn is image else drawn.nbytes
-    held += math.prod(scene.area.padded_size(sizes)) * (image.shape[2] * image.itemsize)
+    each = image.shape[2] * image.itemsize
+    if scene.visible is not None:
+        held += scene.visible.levels.nbytes
+        each += scene.visible.levels.itemsize
+    held += math.prod(scene.area.padded_size(sizes)) * each
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
 
 

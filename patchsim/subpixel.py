@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from patchsim import peaks, plan, search, tiles
 from patchsim.engines import Problem
-from patchsim.metrics import FLAT, Kernel, Pixels
+from patchsim.metrics import FLAT, Kernel, Pixels, Visible
 from patchsim.peaks import Peak
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
@@ -62,6 +62,7 @@ def refine(
     plans: Sequence[Plan],
     images: Sequence[Pixels],
     kernels: Sequence[Kernel],
+    seen: Sequence[Visible | None],
 ) -> list[tuple[float, float] | None]:
     """Where each match lies between the pixels.
 
@@ -73,6 +74,8 @@ def refine(
     images : sequence of arrays [H, W, C]
         One a kernel: what it was searched in.
     kernels : sequence of Kernel
+    seen : sequence of Visible or None
+        One a kernel: how much of the image is visible, where not all of it is.
 
     Returns
     -------
@@ -82,12 +85,18 @@ def refine(
     found = []
     for peak in matches:
         chosen, image, kernel = plans[peak.field], images[peak.field], kernels[peak.field]
-        y, x = _best_of_cell(chosen, image, kernel, (peak.y, peak.x))
+        visible = seen[peak.field]
+        y, x = _best_of_cell(chosen, image, kernel, visible, (peak.y, peak.x))
         weights = kernel.weights
         counts = None if weights is None else weights / np.float64(weights.max())
         free = chosen.memory - chosen.held
         metric = chosen.problem.metric
-        found.append(locate(image, kernel.pixels, (y, x), metric, counts, memory=free))
+        at, shown = (y, x), None
+        if visible is not None:
+            image, shown, at = _around_visible(image, visible, at, kernel.pixels.shape[:2])
+        corner = locate(image, kernel.pixels, at, metric, counts, shown, memory=free)
+        moved = y - at[0], x - at[1]
+        found.append(corner and _rounded(corner, moved))
     return found
 
 
@@ -116,7 +125,11 @@ def _cell_reach(problem: Problem) -> tuple[int, int]:
 
 
 def _best_of_cell(
-    chosen: Plan, image: Pixels, kernel: Kernel, at: tuple[int, int]
+    chosen: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visible | None,
+    at: tuple[int, int],
 ) -> tuple[int, int]:
     """The best window (y, x), scored exactly, between a match and the stride's next windows."""
     problem = chosen.problem
@@ -134,9 +147,32 @@ def _best_of_cell(
     made = plan.make(
         around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
     )
-    field = search.windows(made, part, kernel, keeps_map=False, advance=lambda _tile: None)
+    seen = visible and visible.part(np.s_[top:bottom, left:right])
+    field = search.windows(made, part, kernel, seen, keeps_map=False, advance=lambda _tile: None)
     (best,) = peaks.resolve([field], [(0, 0)], top=1, threshold=None, overlap=1.0)
     return top + best.y, left + best.x
+
+
+def _around_visible(
+    image: Pixels, visible: Visible, at: tuple[int, int], size: tuple[int, int]
+) -> tuple[Pixels, Floats, tuple[int, int]]:
+    """The surroundings of a window, its visibility [h, w], and where it lies in them.
+
+    What is interpolated at a pixel depends on its neighbours, too: it is as visible as the least
+    visible of them. Pixels that are not visible are as the nearest that is.
+    """
+    from scipy import ndimage
+
+    top, left = (max(0, start - _TAIL - len(_TAPS)) for start in at)
+    bottom, right = (
+        start + length + _TAIL + len(_TAPS) for start, length in zip(at, size, strict=True)
+    )
+    index = np.s_[top:bottom, left:right]
+    levels = visible.levels[index]
+    at = at[0] - top, at[1] - left
+    least = ndimage.minimum_filter(levels, 3, mode="nearest")
+    shown = least[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] / np.float64(visible.most)
+    return _filled(image[index], levels), shown, at
 
 
 def locate(
@@ -145,6 +181,7 @@ def locate(
     at: tuple[int, int],
     metric: str,
     weights: Floats | None = None,
+    shown: Floats | None = None,
     *,
     memory: int | None = None,
 ) -> tuple[float, float] | None:
@@ -156,8 +193,10 @@ def locate(
     at : (y, x)
         The top-left pixel of a window, the best among its neighbours.
     metric : str
-    weights : float array [h, w], optional
-        How much the kernel's pixels count, 0 to 1.
+    weights : float array [h, w] or [h, w, C], optional
+        How much the kernel's pixels, or their values, count, 0 to 1.
+    shown : float array [h, w], optional
+        How visible the window's pixels are, 0 to 1.
     memory : int, optional
         Bytes that may be taken; less make it slower.
 
@@ -168,10 +207,14 @@ def locate(
         None where the pixels do not tell it: without texture in both directions, or with so much
         difference that the estimated standard error is larger than `LARGEST_ERROR`.
     """
-    sums, count = _sums(image, kernel, at, weights, memory)
+    sums, count = _sums(image, kernel, at, weights, shown, memory)
     shift = _solve(sums, count, metric, kernel.shape[2])
     if shift is None:
         return None
+    return _rounded(at, shift)
+
+
+def _rounded(at: tuple[float, float], shift: tuple[float, float]) -> tuple[float, float]:
     y, x = (round(start + move, DECIMALS) + 0.0 for start, move in zip(at, shift, strict=True))
     return y, x
 
@@ -188,6 +231,7 @@ def _sums(
     kernel: Pixels,
     at: tuple[int, int],
     weights: Floats | None,
+    shown: Floats | None,
     memory: int | None,
 ) -> tuple[Floats, float]:
     """Sums over the kernel's pixels and channels of products of all columns, and their weights."""
@@ -196,6 +240,7 @@ def _sums(
     sums, count = np.zeros((columns, columns)), 0.0
     if weights is not None:
         kernel = _filled(kernel, weights)
+    factors = [each for each in (weights, shown) if each is not None]
     # At the picture's border the outermost pixels could be compared with what is outside.
     rows, cols = (
         (int(start == 0), length - int(start + length == side))
@@ -212,8 +257,8 @@ def _sums(
             values[_ONES + channel, ..., channel] = 1
         under = Tile(at[0] + inside.top, at[1] + inside.left, tile.rows, tile.cols)
         values[_ONES + channels :] = _coefficients(image, under)
-        if weights is not None:
-            values *= np.sqrt(weights[inside.index])[..., None]
+        for factor in factors:
+            values *= np.sqrt(np.atleast_3d(factor[inside.index]))
         flat = values.reshape(columns, -1)
         sums += flat @ flat.T
         count += float((flat[_ONES : _ONES + channels] ** 2).sum())
@@ -233,16 +278,15 @@ def _tile_side(memory: int | None, columns: int, channels: int) -> int:
     return side
 
 
-def _filled(kernel: Pixels, weights: Floats) -> Pixels:
-    """The kernel with its nearest pixel that counts in place of each that does not."""
+def _filled(pixels: Pixels, weights: NDArray[Any]) -> Pixels:
+    """A picture with its nearest pixel that counts in place of each that does not."""
     from scipy import ndimage
 
-    if not (weights == 0).any() or not weights.any():
-        return kernel
-    nearest = ndimage.distance_transform_edt(
-        weights == 0, return_distances=False, return_indices=True
-    )
-    filled: Pixels = kernel[tuple(nearest)]
+    hidden = (np.atleast_3d(weights) == 0).all(2)
+    if not hidden.any() or hidden.all():
+        return pixels
+    nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    filled: Pixels = pixels[tuple(nearest)]
     return filled
 
 

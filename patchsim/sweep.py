@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import budget, engines, metrics, peaks, plan, sought, tiles, walk
-from patchsim.engines import Problem
+from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError
-from patchsim.metrics import Kernel, Pixels
+from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
 from patchsim.peaks import overlapping
 from patchsim.plan import Plan
@@ -157,6 +157,7 @@ class Sweep:
             )
         image = scene.area.under(scene.image, [around], scene.zero)[0]
         self._sizes = [image]
+        self._seen = scene.seen([around])
 
         @lru_cache(1024)
         def plan_of(problem: Problem) -> Plan:
@@ -178,7 +179,14 @@ class Sweep:
         (top, left), (rows, cols) = self._first(size), area.extent(size)
         pixels = self._sizes[0][top : top + rows, left : left + cols]
         problem = self._problem(kernel, (rows, cols), None)
-        return Sought(number, pose, kernel, pixels, area.origin(size), self._plan(problem))
+        visible = self._visible(0, np.s_[top : top + rows, left : left + cols])
+        origin = area.origin(size)
+        return Sought(number, pose, kernel, pixels, origin, self._plan(problem), visible)
+
+    def _visible(self, level: int, where: tuple[slice, slice]) -> Visible | None:
+        """How much is of a part of the image at a size."""
+        seen = self._seen[level]
+        return None if seen is None else seen.part(where)
 
     def _first(self, size: tuple[int, int]) -> tuple[int, int]:
         """Row and column in the full image of the first window of this (height, width)."""
@@ -197,7 +205,7 @@ class Sweep:
         """One for all problems that differ by their weights' sum alone."""
         if problem.weight is None:
             return self._plan_of(problem)
-        found = self._plan_of(replace(problem, weight=1))
+        found = self._plan_of(replace(problem, weight=1, least=0))
         return replace(found, chosen=replace(found.chosen, problem=problem))
 
     # -- sizes -------------------------------------------------------------------------------
@@ -222,7 +230,7 @@ class Sweep:
                 return level
             level += 1
             if len(self._sizes) == level:
-                self._sizes.append(halved(self._sizes[-1]))
+                self._halve()
 
     def _spacing(self, number: int, scale: float, level: int) -> tuple[float, float]:
         """Of scales, as a share, and of angles in degrees, that move a corner by `_SPACING`."""
@@ -230,6 +238,13 @@ class Sweep:
         radius = math.hypot(height, width) / 2 * scale / 2**level
         share = _SPACING / max(radius, 1.0)
         return share, math.degrees(share)
+
+    def _halve(self) -> None:
+        self._sizes.append(halved(self._sizes[-1]))
+        seen = self._seen[-1]
+        if seen is not None:
+            seen = Visible(halved(seen.levels[..., None])[..., 0], seen.most)
+        self._seen.append(seen)
 
     # -- the first look ----------------------------------------------------------------------
 
@@ -268,10 +283,11 @@ class Sweep:
         box = pose.box(self._scene.sizes[number])
         (top, left), (rows, cols) = self._first(box), self._scene.area.extent(box)
         down, across = top // factor, left // factor
-        view = self._sizes[level][
+        where = np.s_[
             down : max(-(-(top + rows) // factor), down + height),
             across : max(-(-(left + cols) // factor), across + width),
         ]
+        view, visible = self._sizes[level][where], self._visible(level, where)
         if view.shape[0] < height or view.shape[1] < width:
             return []
         stride = tiles.clamped(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
@@ -281,9 +297,10 @@ class Sweep:
         found = []
         side = max(2, min(height // stride[0], width // stride[1]) // 2)
         chosen = self._plan(problem)
-        with closing(walk.run(chosen, view, walk.prepare(chosen, kernel))) as scored:
+        prepared = walk.prepare(chosen, kernel)
+        with closing(walk.run(chosen, view, prepared, visible=visible)) as scored:
             for tile, bounds in scored:
-                for row, col, score in _block_maxima(bounds.map, side, most):
+                for row, col, score in _block_maxima(_shown(bounds), side, most):
                     y = down + (tile.top + row) * stride[0] + height / 2
                     x = across + (tile.left + col) * stride[1] + width / 2
                     group = level, number, pose.scale
@@ -331,12 +348,16 @@ class Sweep:
         left, cols = _span(candidate.x / factor - width / 2, image.shape[1] - width)
         if rows < 1 or cols < 1:
             return None
-        view = image[top : top + rows - 1 + height, left : left + cols - 1 + width]
+        where = np.s_[top : top + rows - 1 + height, left : left + cols - 1 + width]
+        view = image[where]
         problem = self._problem(kernel, view.shape[:2])
         if not metrics.scores(kernel, problem.metric):
             return None
-        scores = walk.prepare(self._plan(problem), kernel)(view).map
+        visible = self._visible(level, where)
+        scores = _shown(self._scored(problem, kernel, view, visible))
         row, col = divmod(int(scores.argmax()), scores.shape[1])
+        if scores[row, col] == -np.inf:
+            return None
         y, x = (top + row + height / 2) * factor, (left + col + width / 2) * factor
         return replace(candidate, score=float(scores[row, col]), y=y, x=x, pose=pose)
 
@@ -358,18 +379,25 @@ class Sweep:
         tile = Tile(top, left, tall, wide)
         where = tile.source(problem.kernel[:2], problem.stride)
         view = full.pixels[where]
+        visible = full.visible and full.visible.part(where)
         part = self._problem(full.kernel, view.shape[:2], problem.stride)
         exact = metrics.exact(
-            view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights
+            view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights, visible
         )
         field = peaks.Field((tall, wide), problem.kernel[:2], problem.stride, exact)
-        bounds = walk.prepare(self._plan(part), full.kernel)(view)
-        field.put(Tile(0, 0, tall, wide), bounds)
+        field.put(Tile(0, 0, tall, wide), self._scored(part, full.kernel, view, visible))
         best = field.best(-math.inf)
-        assert best is not None, "no window was dropped"
+        if best is None:  # too little is visible
+            return None
         row, col = where[0].start + best[0], where[1].start + best[1]
         y, x = row + down + height / 2, col + across + width / 2
         return replace(candidate, score=best[2], y=y, x=x, pose=pose, window=(row, col))
+
+    def _scored(
+        self, problem: Problem, kernel: Kernel, view: Pixels, visible: Visible | None
+    ) -> Bounds:
+        prepared = walk.prepare(self._plan(problem), kernel)
+        return prepared(view) if visible is None else prepared(view, visible.levels)
 
     # -- between the steps -------------------------------------------------------------------
 
@@ -542,6 +570,11 @@ def halved(pixels: Pixels) -> Pixels:
     return total / 4
 
 
+def _shown(bounds: Bounds) -> NDArray[np.float64]:
+    """The scores; of windows of which too little is visible -inf."""
+    return bounds.map if bounds.hidden is None else np.where(bounds.hidden, -np.inf, bounds.map)
+
+
 def _variance(kernel: Kernel) -> float:
     """Of the values that count, all channels together."""
     pixels = kernel.pixels.astype(np.float64)
@@ -606,6 +639,7 @@ def _block_maxima(
     cells = blocks.argmax(1)
     values = blocks[np.arange(len(blocks)), cells]
     first = np.argsort(-values, kind="stable")[:most]
+    first = first[values[first] > -np.inf]
     top, left = np.divmod(first, across)
     row, col = np.divmod(cells[first], side)
     return list(

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
 from patchsim.engines import Bounds, Score
-from patchsim.metrics import Kernel, Pixels
+from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
@@ -20,11 +20,20 @@ _Done = TypeVar("_Done")
 
 def prepare(plan: Plan, kernel: Kernel) -> Score:
     """What the plan's engine does once for the kernel."""
-    return engines.load(plan.engine).prepare(kernel.pixels, plan.problem, kernel.weights)
+    engine = engines.load(plan.engine)
+    if plan.problem.most_visible is None:
+        return engine.prepare(kernel.pixels, plan.problem, kernel.weights)
+    from patchsim.engines import visibility
+
+    return visibility.prepare(engine, kernel.pixels, plan.problem, kernel.weights)
 
 
 def run(
-    plan: Plan, image: Pixels, score: Score, todo: Iterable[Tile] | None = None
+    plan: Plan,
+    image: Pixels,
+    score: Score,
+    todo: Iterable[Tile] | None = None,
+    visible: Visible | None = None,
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
@@ -36,6 +45,8 @@ def run(
         As `prepare` made it for the plan.
     todo : iterable of Tile, optional
         These instead, none larger than the plan's.
+    visible : Visible, optional
+        Of the image.
 
     Yields
     ------
@@ -44,7 +55,10 @@ def run(
     problem = plan.problem
 
     def work(tile: Tile) -> Bounds:
-        return score(image[tile.source(problem.kernel[:2], problem.stride)])
+        source = tile.source(problem.kernel[:2], problem.stride)
+        if visible is None:
+            return score(image[source])
+        return score(image[source], visible.levels[source])
 
     if todo is None:
         todo = tiles.split(problem.map_shape, plan.tile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 
 def sad_map(image, kernel, stride=(1, 1), span=1.0):
@@ -26,68 +27,78 @@ def sad_map(image, kernel, stride=(1, 1), span=1.0):
     return result
 
 
-def score_map(metric, image, kernel, stride=(1, 1), span=1.0, weights=None):
+def score_map(
+    metric, image, kernel, stride=(1, 1), span=1.0, weights=None, visible=None, min_visible=0.5
+):
     """The same for every metric; pictures of integers give the nearest float.
 
-    With weights [h][w], whole numbers, each value counts that often.
+    With weights [h][w] or [h][w][c], whole numbers, each value counts that often, and with the
+    image's visibility [H][W], too, times that. Where less than `min_visible` of what counts is
+    visible, relative to the most visible pixel, the score is 0.
     """
     height, width, channels = len(kernel), len(kernel[0]), len(kernel[0][0])
-    places = [
-        (y, x, c)
-        for c in range(channels)
-        for y in range(height)
-        for x in range(width)
-        for _ in range(weights[y][x] if weights else 1)
-    ]
+
+    def weight(y, x, c):
+        found = weights[y][x] if weights else 1
+        return found[c] if isinstance(found, list) else found
+
+    places = [(y, x, c) for c in range(channels) for y in range(height) for x in range(width)]
+    counts = [weight(*place) for place in places]
     taps = [kernel[y][x][c] for y, x, c in places]
+    most = max(max(line) for line in visible) if visible else 1
     result = []
     for top in range(0, len(image) - height + 1, stride[0]):
         line = []
         for left in range(0, len(image[0]) - width + 1, stride[1]):
             window = [image[top + y][left + x][c] for y, x, c in places]
-            line.append(score(metric, window, taps, channels, span))
+            seen = [visible[top + y][left + x] if visible else 1 for y, x, _ in places]
+            often = [count * shown for count, shown in zip(counts, seen, strict=True)]
+            share = sum(often) / (most * sum(counts))
+            enough = share > 0 and share >= (min_visible if visible else 0)
+            line.append(score(metric, window, taps, often, channels, span) if enough else 0.0)
         result.append(line)
     return result
 
 
-def score(metric, window, taps, channels, span):
-    """Of one window; values in the order of the channels."""
+def score(metric, window, taps, counts, channels, span):
+    """Of one window; values in the order of the channels, each of which counts so often."""
+    values = list(zip(counts, window, taps, strict=True))
     if metric == "sad":
-        total = sum(abs(a - b) for a, b in zip(window, taps, strict=True))
-        return 1 - total / (len(taps) * span)
+        return 1 - sum(n * abs(a - b) for n, a, b in values) / (sum(counts) * span)
     if metric == "ssd":
-        return 1 - sum((a - b) ** 2 for a, b in zip(window, taps, strict=True)) / (
-            len(taps) * span**2
-        )
-    if metric == "zncc":
-        if flat(window, channels):
-            return 0.0
-        window, taps = centred(window, channels), centred(taps, channels)
-    products = sum(a * b for a, b in zip(window, taps, strict=True))
-    norms = math.sqrt(float(sum(a * a for a in window)) * float(sum(b * b for b in taps)))
+        return 1 - sum(n * (a - b) ** 2 for n, a, b in values) / (sum(counts) * span**2)
+    whole = all(isinstance(value, int) for value in (*window, *taps))
+    products = squares = own = 0
+    flat_window = flat_kernel = metric == "zncc"
+    for first in range(0, len(values), len(values) // channels):
+        n, a, b = zip(*values[first : first + len(values) // channels], strict=True)
+        scale = 1
+        if metric == "zncc":
+            scale = sum(n) or 1
+            least = [1e-12 * scale**2 * weighted(n, each, each) for each in (a, b)]
+            a, b = centred(n, a), centred(n, b)
+            # Flat is a channel whose variance is at most 1e-12 of its mean square.
+            flat_window &= weighted(n, a, a) <= least[0]
+            flat_kernel &= weighted(n, b, b) <= least[1]
+        share = Fraction(1, scale**2) if whole else 1 / scale**2
+        products += share * weighted(n, a, b)
+        squares += share * weighted(n, a, a)
+        own += share * weighted(n, b, b)
+    if flat_window or flat_kernel:
+        return 0.0
+    norms = math.sqrt(float(squares) * float(own))
     return float(products) / norms if norms else 0.0
 
 
-def flat(values, channels):
-    """True if every channel is: its variance is at most 1e-12 of its mean square."""
-    count = len(values) // channels
-    squares = [(count * v) ** 2 for v in values]
-    spreads = [v * v for v in centred(values, channels)]
-    return all(
-        sum(spreads[first : first + count]) <= 1e-12 * sum(squares[first : first + count])
-        for first in range(0, len(values), count)
-    )
+def weighted(counts, one, two):
+    """The sum of products, each as often as it counts."""
+    return sum(n * a * b for n, a, b in zip(counts, one, two, strict=True))
 
 
-def centred(values, channels):
-    """Each channel less its mean; times the number of pixels, so that integers stay integers."""
-    count = len(values) // channels
-    found = []
-    for first in range(0, len(values), count):
-        channel = values[first : first + count]
-        total = sum(channel)
-        found += [count * value - total for value in channel]
-    return found
+def centred(counts, values):
+    """A channel less its mean; times how many values count, so that integers stay integers."""
+    count, total = sum(counts), sum(n * v for n, v in zip(counts, values, strict=True))
+    return [count * value - total for value in values]
 
 
 def padded(image, rows, cols, padding):

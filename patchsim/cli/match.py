@@ -162,8 +162,26 @@ def command(
     ] = None,
     ignore_alpha: Annotated[
         bool,
-        typer.Option("--ignore-alpha", help="Count a kernel's transparent pixels like the others."),
+        typer.Option(
+            "--ignore-alpha", help="Count transparent pixels of kernels and image like the others."
+        ),
     ] = False,
+    min_visible: Annotated[
+        float,
+        typer.Option(
+            metavar="F",
+            help="In an image with transparent pixels windows are compared over what is visible;"
+            " one of which a smaller share is visible is no match.",
+        ),
+    ] = 0.5,
+    channel_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W,W,...",
+            help="How much each channel counts, of those that --color compares; 0 leaves one out.",
+            show_default=False,
+        ),
+    ] = None,
     data_range: Annotated[
         str | None,
         typer.Option(
@@ -281,6 +299,7 @@ def command(
     if heatmap is None and not no_heatmap and not (scales or angles or flips):
         where = _default_heatmap(image, several=len(kernel) > 1)
     steps, box, span = _stride(stride), _region(region), _data_range(data_range)
+    shares = _channel_weights(channel_weights)
 
     # After the flags: what a search needs takes a while to import.
     from patchsim import images, matching, poses
@@ -303,6 +322,8 @@ def command(
                 margin=not no_margin,
                 mask=mask,
                 ignore_alpha=ignore_alpha,
+                min_visible=min_visible,
+                channel_weights=shares,
                 per_kernel=per_kernel,
                 subpixel=subpixel,
                 scales=scales,
@@ -355,7 +376,8 @@ def _print(report: Report, form: str) -> None:
             text="kernel",
         )
     else:
-        console.say("nothing reached the threshold")
+        also = "" if report.min_visible is None else " where enough is visible"
+        console.say(f"nothing reached the threshold{also}")
 
 
 def _default_heatmap(image: str, *, several: bool) -> str:
@@ -404,3 +426,14 @@ def _data_range(text: str | None) -> tuple[float, float] | None:
         return float(low), float(high)
     except ValueError:
         raise InputError(f"data range {text!r} is no range; give LO:HI, like 0:4095") from None
+
+
+def _channel_weights(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"channel weights {text!r} are no numbers; give W,W,... like 1,1,2"
+        ) from None

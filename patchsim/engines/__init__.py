@@ -7,8 +7,9 @@ Importing an engine must be cheap: what it needs to run (torch) it imports in `p
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -34,10 +35,36 @@ class Bounds:
         Scores; the true score of a cell lies within ``map ± error``.
     error : float or array [rows, cols]
         0 where the map holds the very values that `metrics.exact` gives.
+    hidden : bool array [rows, cols], optional
+        Windows of which too little is visible: no matches, with 0 in the map.
     """
 
     map: NDArray[np.float64]
     error: float | NDArray[np.floating[Any]] = 0.0
+    hidden: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much is visible of a tile, whose pixels are not all as visible.
+
+    Attributes
+    ----------
+    levels : uint8 array [H, W]
+        Of its pixels.
+    counts : int64 array [C, rows, cols]
+        Of its windows: the sum of the kernel's weights, times the level of the pixel under each.
+    """
+
+    levels: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Over all channels, whole numbers; 1 where nothing is visible."""
+        # Times a squared data range it may be more than 64 bits hold.
+        found: NDArray[np.float64] = np.maximum(self.counts.sum(0), 1).astype(np.float64)
+        return found
 
 
 @dataclass(frozen=True)
@@ -58,6 +85,9 @@ class Problem:
     weight: int | None = None  # the sum of the kernel's weights, if it has any
     heaviest: int = 1  # the largest of them
     cells: int | None = None  # cells.COARSE ones where the weights count, if it is of use
+    per_channel: bool = False  # whether each value of a pixel has one of its own
+    most_visible: int | None = None  # of the image's pixels, where not all are as visible
+    least: int = 0  # weights times visibility of a window that is scored
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -71,12 +101,33 @@ class Problem:
     @property
     def total_weight(self) -> int:
         """How many values of a window count, or the sum of their weights."""
-        return self.taps if self.weight is None else self.weight * self.kernel[2]
+        if self.weight is None:
+            return self.taps
+        return self.weight if self.per_channel else self.weight * self.kernel[2]
+
+    def where_visible(self, most: int, share: float) -> Problem:
+        """The same in an image of which pixels are visible at the most so much, `Visible.most`.
+
+        Windows of which less than this share is are not scored.
+        """
+        least = _least(share, self.total_weight * most)
+        return replace(self, most_visible=most, least=least)
 
     @property
     def differences(self) -> int:
         rows, cols = self.map_shape
         return rows * cols * self.taps
+
+
+def _least(share: float, total: int) -> int:
+    """The smallest whole number that is at least this share of the total."""
+    least = math.ceil(share * total)
+    # The product is rounded; the share itself is what a quotient of whole numbers rounds to.
+    while (least - 1) / total >= share:
+        least -= 1
+    while least / total < share:
+        least += 1
+    return least
 
 
 Least = NDArray[np.uint16]  # [rows, cols]
@@ -105,7 +156,8 @@ class Look:
     done: bool
 
 
-Score = Callable[[Pixels], Bounds]
+# Takes the pixels of a tile, and, where not all of the image is visible, their `Visible` levels.
+Score = Callable[..., Bounds]
 
 
 class Engine(Protocol):
@@ -137,6 +189,8 @@ class Engine(Protocol):
 
     def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
         """Do what is done once for the kernel; the result scores any tile's pixels [h, w, C].
+
+        Where not all of the image is visible it takes the tile's `Seen`, too, and scores what is.
 
         An engine that draws no map has `search` instead.
         """

@@ -35,6 +35,11 @@ _LONGEST = 1280
 _SHORTEST = 32
 
 
+def norm_of(values: NDArray[np.float64]) -> float:
+    """The Euclidean norm; not by BLAS, whose threads would wait for those of other tiles."""
+    return math.sqrt(float(np.square(values).sum()))
+
+
 def block_step(windows: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
     """Overlap-save: how many (rows, cols) of windows at stride 1 a block of transforms gives.
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import devices, engines, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score, lowrank, weighted
+from patchsim.engines import Bounds, Problem, Score, lowrank, visibility, weighted
 from patchsim.engines.correlation import (
     DOUBLE,
     ROUNDING,
@@ -97,12 +97,16 @@ def seconds(problem: Problem) -> float:
     values = math.prod(_tile_extent(problem))
     transforms = tile_count * values * math.log2(values) * _TRANSFORM_SECONDS
     transforms *= _planes_transformed(problem) + 1
-    if problem.weight is not None and problem.metric != "sad":
+    if _is_weighted(problem) and problem.metric != "sad":
         # In float64, and the window's sums by transforms, too.
-        more = 4 if problem.metric != "zncc" else 4 + 2 * problem.kernel[2]
+        more = weighted.transforms(problem)
         transforms *= 2 * (1 + more / (_planes_transformed(problem) + 1))
     sums = math.prod(problem.image) * _SUM_SECONDS * (2 if problem.metric == "zncc" else 1)
-    return (transforms + sums) / problem.threads
+    return (transforms + sums) / problem.threads + visibility.seconds(problem)
+
+
+def _is_weighted(problem: Problem) -> bool:
+    return problem.weight is not None or problem.most_visible is not None
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
@@ -126,12 +130,15 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         # the scores.
         taps = problem.kernel[0] * problem.kernel[1]
         factors = (taps + transformed) * planes * 4 + taps * channels * 16
+        if problem.per_channel:
+            factors += taps * channels * 16
+        if problem.most_visible is not None:
+            factors += 8 * (pixels * channels + transformed * 3 + rows * cols * 3)
+        factors += visibility.working_bytes(problem, rows, cols)
         return pixels * (8 * channels + 8) + factors + transformed * 20 + rows * cols * 32
-    if problem.weight is not None:
-        # In 8 bytes: the pixels, their planes and squares; spectra of the kernel's planes and its
-        # weights, of the pixels, and sums; windows.
-        windows = rows * cols * (channels + 10)
-        return 8 * (pixels * (3 * channels + 3) + transformed * (planes + 5) + windows)
+    if _is_weighted(problem):
+        kept = weighted.working_values(problem, pixels, transformed, rows * cols)
+        return 8 * kept + visibility.working_bytes(problem, rows, cols)
     # In 8 bytes: the pixels in planes; spectra of the kernel in both precisions; of the pixels, and
     # the sums; windows.
     values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
@@ -144,7 +151,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     if problem.metric == "sad":
         return lowrank.prepare(kernel, problem, weights)
-    if weights is not None:
+    if weights is not None or problem.most_visible is not None:
         return weighted.prepare(kernel, problem, weights)
     reference = _Kernel(kernel, problem)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score
-from patchsim.engines.correlation import ROUNDING, SINGLE, Products, host, placed
+from patchsim.engines import Bounds, Problem, Score, Seen
+from patchsim.engines.correlation import DOUBLE, ROUNDING, SINGLE, Products, host, placed
 from patchsim.metrics import Pixels, Weights
 
 _VALUES = 256
@@ -111,32 +113,72 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     image_terms = terms.image.astype(np.float32)
     energy = (image_terms.astype(np.float64) ** 2).sum(0)
     taps = kernel.transpose(2, 0, 1)  # [C, h, w]
-    counts = np.float64(1.0) if weights is None else weights.astype(np.float64)
+    # [C, h, w], as the taps, or [1, h, w]
+    counts = np.ones((1, 1, 1))
+    if weights is not None:
+        counts = np.atleast_3d(weights).transpose(2, 0, 1).astype(np.float64)
     factors = [
-        placed((counts * term[channel]).astype(np.float32), problem.device)
-        for channel in taps
+        placed((each * term[channel]).astype(np.float32), problem.device)
+        for each, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
         for term in terms.kernel
     ]
     norm = math.sqrt((counts**2 * (terms.kernel**2).sum(0)[taps]).sum())
-    offset = (counts * terms.offset[taps]).sum()
-    certified = (counts * terms.residual[taps]).sum()
+    offsets = counts * terms.offset[taps]
     products = Products(factors)
-    total = problem.total_weight * problem.span
 
-    def score(pixels: Pixels) -> Bounds:
+    def planes_of(pixels: Pixels, levels: NDArray[np.uint8] | None) -> tuple[Iterator[Any], float]:
+        """Of the terms, times visibility, and their norm."""
         # In the type of an index, which `take` would make of them for each term.
         channels = pixels.transpose(2, 0, 1).astype(np.intp, order="C")
         plane = np.empty(pixels.shape[:2], np.float32)  # one after the other
-        planes = (
-            placed(np.take(term, channel, out=plane, mode="wrap"), problem.device)
-            for channel in channels
-            for term in image_terms
+
+        def planes() -> Iterator[Any]:
+            for channel in channels:
+                for term in image_terms:
+                    np.take(term, channel, out=plane, mode="wrap")
+                    if levels is not None:
+                        np.multiply(plane, levels, out=plane)
+                    yield placed(plane, problem.device)
+
+        often = None
+        if levels is not None:
+            often = np.square(np.broadcast_to(levels, channels.shape), dtype=np.float64).reshape(-1)
+        found = np.bincount(channels.reshape(-1), often, minlength=_VALUES)
+        return planes(), math.sqrt(energy @ found)
+
+    def sums(pixels: Pixels, levels: NDArray[np.uint8] | None) -> tuple[NDArray[Any], float]:
+        """Of the products, [rows, cols], and what they may be off by."""
+        planes, image_norm = planes_of(pixels, levels)
+        found = host(products.over(planes))[:: problem.stride[0], :: problem.stride[1]]
+        return found, ROUNDING[SINGLE] * norm * image_norm
+
+    if problem.most_visible is not None:
+        shown = Products([placed(offsets.sum(0), problem.device)])
+        offset_norm = float(np.linalg.norm(offsets.sum(0)))
+        worst = terms.residual[taps[np.broadcast_to(counts, taps.shape) > 0]].max()
+
+        def visible(pixels: Pixels, seen: Seen) -> Bounds:
+            found, off = sums(pixels, seen.levels)
+            levels = seen.levels.astype(np.float64)
+            offset = host(shown.over([placed(levels, problem.device)]))
+            offset = offset[:: problem.stride[0], :: problem.stride[1]]
+            off += ROUNDING[DOUBLE] * offset_norm * float(np.linalg.norm(levels))
+            scores = metrics.similarity(found + offset, seen.total, problem.span)
+            error = worst / problem.span + off / (seen.total * problem.span) + 2.0**-51
+            return Bounds(np.clip(scores, 0.0, 1.0), error)
+
+        return visible
+
+    offset = offsets.sum()
+    certified = (counts * terms.residual[taps]).sum()
+    total = problem.total_weight * problem.span
+
+    def score(pixels: Pixels) -> Bounds:
+        found, off = sums(pixels, None)
+        scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
+        return Bounds(
+            np.minimum(scores, 1.0),
+            np.full(scores.shape, (certified + off) / total + 2.0**-51),
         )
-        sums = host(products.over(planes))[:: problem.stride[0], :: problem.stride[1]]
-        scores = metrics.similarity(sums + offset, problem.total_weight, problem.span)
-        off = certified + ROUNDING[SINGLE] * norm * math.sqrt(
-            energy @ np.bincount(channels.reshape(-1), minlength=_VALUES)
-        )
-        return Bounds(np.minimum(scores, 1.0), np.full(scores.shape, off / total + 2.0**-51))
 
     return score

@@ -56,6 +56,8 @@ def refuse(problem: Problem) -> str | None:
         return "it draws no map; use --no-heatmap without --map or --threshold auto"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
+    if problem.most_visible is not None:
+        return "it takes images that are visible everywhere"
     if problem.cells == 0:
         return "no pixel of the mask counts in all channels, so there is nothing to sum"
     if problem.device != "cpu":

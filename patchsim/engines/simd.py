@@ -6,9 +6,10 @@ import os
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import engines, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score
+from patchsim.engines import Bounds, Problem, Score, visibility
 from patchsim.errors import InputError
 from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
@@ -85,7 +86,8 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 def seconds(problem: Problem) -> float:
     costs = COSTS[variant()][kind(problem)]
     alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
-    return alone / problem.threads
+    alone *= visibility.rounds(problem)
+    return alone / problem.threads + visibility.seconds(problem)
 
 
 def kind(problem: Problem) -> str:
@@ -110,8 +112,8 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     return sums * kernel_rows * taps, sums * kernel_rows * phases, sums * rows * cols, pixels
 
 
-def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
-    return None
+def best_tile(problem: Problem) -> tuple[int, int] | None:
+    return None if problem.most_visible is None else visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -124,7 +126,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         form, (*tile, problem.kernel[2]), problem.kernel, problem.stride, shaded
     )
     # The planes that the extension makes, the kernel; sums and scores.
-    return scratch + problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
+    kept = problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
+    return scratch + kept + visibility.working_bytes(problem, rows, cols)
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
@@ -145,9 +148,17 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     if extension.roundings(chosen):
         rounding += (extension.roundings(chosen) + 1 + more) * 2.0**-24
 
-    def score(pixels: Pixels) -> Bounds:
+    def differences(pixels: Pixels) -> NDArray[np.float64]:
         sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
         extension.sums(pixels, taps, weights, sums, stride_y, stride_x, chosen)
+        return sums
+
+    if problem.most_visible is not None:
+        off = rounding if problem.dtype == "float32" else 0.0
+        return visibility.differences(differences, off, kernel, problem, weights)
+
+    def score(pixels: Pixels) -> Bounds:
+        sums = differences(pixels)
         scores = metrics.similarity(sums, problem.total_weight, problem.span)
         if problem.dtype != "float32":
             return Bounds(scores)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchsim import devices, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score
+from patchsim.engines import Bounds, Problem, Score, Seen, visibility
 from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
 if TYPE_CHECKING:
@@ -62,11 +62,13 @@ def seconds(problem: Problem) -> float:
         return problem.differences / ACCELERATOR_RATE
     rows, cols = problem.map_shape
     alone = problem.differences / CPU_RATE[_work_size(problem)] + rows * cols * CPU_WINDOW_SECONDS
-    return alone / problem.threads
+    # Differences times visibility: 300x300 RGB, a kernel of 32x32, on the same machine.
+    alone *= 1.0 if problem.most_visible is None else 1.15
+    return alone / problem.threads + visibility.seconds(problem)
 
 
-def best_tile(problem: Problem) -> None:  # noqa: ARG001 - the same for all
-    return None
+def best_tile(problem: Problem) -> tuple[int, int] | None:
+    return None if problem.most_visible is None else visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -77,7 +79,10 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     block = min(patches, block_bytes(problem.device))
     # The tile as a tensor and once more in the type of the sums, the kernel, the block, and the
     # sums as they are made, collected and turned into scores.
-    return pixels * 2 * size + problem.taps * size + block + rows * cols * 40
+    kept = pixels * 2 * size + problem.taps * size + block + rows * cols * 40
+    if problem.most_visible is not None:
+        kept += height * width * (1 + size) + visibility.working_bytes(problem, rows, cols)
+    return kept
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
@@ -94,19 +99,24 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
         return on_device.double() if planes.dtype.kind == "f" else on_device
 
     reference = tensor(kernel)
-    counts = None if weights is None else torch.from_numpy(weights).to(device)
+    counts = None if weights is None else tensor(np.atleast_3d(weights)).to(device)
     # u is half a unit in the last place; n additions in any order are off by at most n u, relative
     # to the sum (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2).
-    # Twice, since `metrics.exact` rounds as well. A sum of 0 is exact. One more for a weight.
-    rounding = 2.0 * (problem.taps + 4) * 2.0**-53
+    # Twice, since `metrics.exact` rounds as well. A sum of 0 is exact. Two more for a weight and
+    # visibility.
+    rounding = 2.0 * (problem.taps + 5) * 2.0**-53
     integers = kernel.dtype.kind == "u"
 
-    def score(pixels: Pixels) -> Bounds:
+    def score(pixels: Pixels, seen: Seen | None = None) -> Bounds:
         with devices.one_torch_thread(), torch.inference_mode():
             image = tensor(pixels)[None]
-            sums = difference_sums(image, reference, problem.stride, block, counts)[0]
+            levels = None
+            if seen is not None:
+                levels = torch.from_numpy(np.array(seen.levels)).to(device)
+            sums = difference_sums(image, reference, problem.stride, block, counts, levels)[0]
             found = sums.cpu().numpy().astype(np.float64)
-        scores = metrics.similarity(found, problem.total_weight, problem.span)
+        total = problem.total_weight if seen is None else seen.total
+        scores = metrics.similarity(found, total, problem.span)
         if integers:
             return Bounds(scores)
         # And 2 u for the subtraction from 1.
@@ -121,6 +131,7 @@ def difference_sums(
     stride: tuple[int, int],
     scratch: int,
     weights: Tensor | None = None,
+    levels: Tensor | None = None,
 ) -> Tensor:
     """Sums of absolute differences between the kernel and every patch.
 
@@ -132,8 +143,10 @@ def difference_sums(
     stride : (y, x)
     scratch : int
         Bytes that the patches of a block may take; one kernel row of one window is the least.
-    weights : Tensor [h, w], optional
-        uint8, how often each pixel counts.
+    weights : Tensor [1, h, w] or [C, h, w], optional
+        uint8, how often each value counts.
+    levels : Tensor [H, W], optional
+        uint8, how visible each pixel of the image is: how often its values count, too.
 
     Returns
     -------
@@ -144,9 +157,11 @@ def difference_sums(
     import torch
 
     heaviest = 1 if weights is None else int(weights.max())
+    heaviest *= 1 if levels is None else int(levels.max())
     work = _work_dtype(image.dtype, kernel, heaviest)
     taps = kernel.to(work)
     counts = None if weights is None else weights.to(work)
+    seen = None if levels is None else levels.to(work)[None, None]
     rows, cols = tiles.map_shape(sides(image), sides(kernel), stride)
     wide = wide_dtype(image.device) if image.is_floating_point() else torch.int64
     total = torch.zeros((len(image), rows, cols), dtype=wide, device=image.device)
@@ -155,20 +170,24 @@ def difference_sums(
         # [B, C, rows, cols, h, w] -> the longer of map row and kernel row goes last: it is the
         # inner loop.
         reference = taps[:, block.kernel_rows]
-        factor = None if counts is None else counts[block.kernel_rows]
+        factor = None if counts is None else counts[:, block.kernel_rows]
+        shown = None if seen is None else _under(block, seen, patches.shape, stride)
         if patches.shape[3] >= patches.shape[5]:
-            patches = patches.permute(0, 1, 4, 5, 2, 3)
+            order = (0, 1, 4, 5, 2, 3)
             reference = reference[None, ..., None, None]
             factor = None if factor is None else factor[..., None, None]
             over = (1, 2, 3)
         else:
-            patches = patches.permute(0, 2, 3, 1, 4, 5)
+            order = (0, 2, 3, 1, 4, 5)
             reference = reference[None, None, None]
             over = (3, 4, 5)  # rows and columns of the kernel are last, as in the weights
+        patches = patches.permute(order)
         difference = torch.sub(patches, reference, out=buffer.shaped(patches.shape))
         difference.abs_()
         if factor is not None:
             difference *= factor
+        if shown is not None:
+            difference *= shown.permute(order)
         total[block.cells] += difference.sum(over).to(total.dtype)
     return total
 
@@ -269,6 +288,13 @@ def _blocks(
                     )
 
 
+def _under(block: _Block, levels: Tensor, patches: torch.Size, stride: tuple[int, int]) -> Tensor:
+    """Of [1, 1, H, W] what lies under a block's patches: [1, 1, rows, cols, h, w], a view."""
+    _, _, lines, across = block.pixels
+    part = levels[:, :, lines, across]
+    return part.unfold(2, patches[4], stride[0]).unfold(3, patches[5], stride[1])
+
+
 class _Buffer:
     """One allocation that the patches of all blocks use in turn."""
 
@@ -292,6 +318,7 @@ def _work_size(problem: Problem) -> int:
     """Bytes of a value in the type that differences are summed in; floats are made float64."""
     if problem.dtype in INTEGER_RANGE:
         row_weight = problem.kernel[1] * problem.kernel[2] * problem.heaviest
+        row_weight *= problem.most_visible or 1
         return _integer_work_size(problem.dtype, row_weight)
     return 8
 

@@ -1,23 +1,40 @@
-"""`ssd`, `ncc` and `zncc` with weights, by Fourier transforms.
+"""`ssd`, `ncc` and `zncc` with weights or of what is visible, by Fourier transforms.
 
-With a and b the pixels and the kernel less constants, w the weights and W their sum, X = sum w a b,
-S = sum w a and E = sum w a^2 over a window, T = sum w b and B = sum w b^2, the scores are those of
-the engine `fft` with W for n. The sums over a window are themselves products, of the image with w
-and wb, and all transforms are in float64: next to each other the errors of E and of X would be as
-large as what is left of them.
+With a and b the pixels and the kernel less constants, w the weights, v the visibility of the image
+(1 where all is visible) and n = sum w v over a channel of a window, X = sum w v a b, S = sum w v a
+and E = sum w v a^2, T = sum w v b and B = sum w v b^2:
+
+    ssd   sum w v (I-K)^2 = E - 2X + B    with the same constants for both
+    ncc   X / sqrt(E B)                   with none
+    zncc  (X - ST / n) / sqrt((E - S^2 / n) (B - T^2 / n)), the quotients added over the channels
+
+All sums are themselves products, of v, va and va^2 with w, wb and wb^2, and all transforms are in
+float64: next to each other the errors of E and of X would be as large as what is left of them. For
+`zncc` of integers numerator and spreads are taken times the least common multiple of all n, as in
+`metrics.exact`, so that they stay integers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score
-from patchsim.engines.correlation import DOUBLE, ROUNDING, Products, host, placed
+from patchsim.engines import Bounds, Problem, Score, Seen
+from patchsim.engines.correlation import (
+    DOUBLE,
+    ROUNDING,
+    Products,
+    host,
+    norm_of,
+    placed,
+    uniform_windows,
+)
 from patchsim.metrics import FLAT, Pixels, Weights
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
@@ -28,39 +45,85 @@ _SURELY = 0.25  # what is off by less than that rounds to the right integer
 _Floats = NDArray[np.float64]
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights) -> Score:
-    """The engine `fft`'s where a kernel has weights."""
+@dataclass(frozen=True)
+class _Sums:
+    """A sum over every window, [..., rows, cols], and the most that it may be off.
+
+    A number, or [C, 1, 1], where it is the same for all windows.
+    """
+
+    values: Any
+    off: float = 0.0
+
+
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+    """The engine `fft`'s where a kernel has weights, or not all of the image is visible."""
     reference = _Kernel(kernel, problem, weights)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
 
-    def score(pixels: Pixels) -> Bounds:
-        scores, error = formula(_Tile(pixels, reference))
+    def score(pixels: Pixels, seen: Seen | None = None) -> Bounds:
+        scores, error = formula(_Tile(pixels, reference, seen))
         return Bounds(scores, np.minimum(error, 2.0))
 
     return score
 
 
+def transforms(problem: Problem) -> int:
+    """Forward and backward, of a tile, beside those of the products of image and kernel."""
+    weighing = problem.kernel[2] if problem.per_channel else 1
+    count = 2 * weighing + 2
+    if problem.metric == "zncc":
+        count += 2 * problem.kernel[2]
+    if problem.most_visible is not None:
+        count += 2
+        if problem.metric == "zncc":
+            count += 2 * problem.kernel[2]
+    return count
+
+
+def working_values(problem: Problem, pixels: int, transformed: int, windows: int) -> int:
+    """Values in 8 bytes that a tile takes, of so many pixels, in a transform, and windows."""
+    channels = problem.kernel[2]
+    # The pixels, their planes and squares; spectra of the kernel's planes and its weights, of the
+    # pixels, and sums; windows.
+    planes, spectra, sums = 3 * channels + 3, channels + 5, 2 * channels + 12
+    if problem.per_channel:
+        spectra += channels
+        sums += channels
+    if problem.most_visible is not None:
+        planes += channels + 2
+        spectra += 2 * channels + 1
+        sums += 3 * channels + 8
+    return pixels * planes + transformed * spectra + windows * sums
+
+
 class _Kernel:
     """What is done once for the kernel; its values are less their constants."""
 
-    def __init__(self, kernel: Pixels, problem: Problem, weights: Weights) -> None:
+    def __init__(self, kernel: Pixels, problem: Problem, weights: Weights | None) -> None:
         self.problem = problem
         self.integers = kernel.dtype.kind == "u"
-        self.weight = int(weights.sum(dtype=np.int64))  # W
         self.constants = self.constants_of(kernel)
         values = _planes(kernel, self.constants)
-        heavy = weights * values
-        self.sums = heavy.sum((1, 2))  # T, [C]
-        self.squares = float((heavy * values).sum())  # B
-        self.weights = Products([placed(weights.astype(np.float64), problem.device)])
-        self.products = Products(list(placed(heavy, problem.device)))
-        self.weights_norm = float(np.linalg.norm(weights.astype(np.float64)))
-        self.norm = float(np.linalg.norm(heavy))
-        self.spread = self.weight * self.squares - float((self.sums**2).sum())
-        if self.integers:
-            # Its terms may be longer than float64 holds, which what is left must not show.
-            terms = (int(total) ** 2 for total in self.sums.tolist())
-            self.spread = float(self.weight * int(self.squares) - sum(terms))
+        each = np.ones((*kernel.shape[:2], 1)) if weights is None else np.atleast_3d(weights)
+        weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
+        heavy = weighing * values
+        squares = (heavy * values).sum(0)
+        self.weights = [self._taps([plane]) for plane in weighing]
+        self.products = self._taps(list(heavy))
+        if problem.most_visible is None:
+            everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
+            self.counts = everywhere.astype(np.int64)  # n
+            self.sums = _Sums(heavy.sum((1, 2), keepdims=True))  # T
+            self.squares = _Sums(float(squares.sum()))  # B
+        else:
+            self.heavy = [self._taps([plane]) for plane in heavy]
+            self.heavy_squares = self._taps([squares])
+
+    def _taps(self, planes: list[_Floats]) -> tuple[Products, float]:
+        """And their norm."""
+        norm = math.sqrt(sum(float(np.square(plane).sum()) for plane in planes))
+        return Products([placed(plane, self.problem.device) for plane in planes]), norm
 
     def constants_of(self, pixels: Pixels) -> _Floats:
         """The mean of each channel, whole for integers; for `ncc` 0."""
@@ -71,114 +134,225 @@ class _Kernel:
 
 
 class _Tile:
-    """Sums over the windows of a tile [H, W, C], each with the most that it may be off."""
+    """Sums over the windows of a tile [H, W, C]."""
 
-    def __init__(self, pixels: Pixels, kernel: _Kernel) -> None:
+    def __init__(self, pixels: Pixels, kernel: _Kernel, seen: Seen | None) -> None:
         self.kernel = kernel
+        self.seen = seen
+        self._pixels = pixels
         moved = kernel.problem.metric == "zncc"
-        self._values = _planes(pixels, kernel.constants_of(pixels) if moved else kernel.constants)
-        self._squares: _Floats = (self._values**2).sum(0)
+        self.constants = kernel.constants_of(pixels) if moved else kernel.constants
+        self._values = _planes(pixels, self.constants)  # a
+        self._levels = None if seen is None else seen.levels.astype(np.float64)[None]
+        self._shown = self._values if self._levels is None else self._levels * self._values
 
-    def products(self) -> tuple[_Floats, float]:
+    @property
+    def total(self) -> int | _Floats:
+        """Of all n over the channels."""
+        return self.kernel.problem.total_weight if self.seen is None else self.seen.total
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """n, [C, rows, cols] or [C, 1, 1]."""
+        return self.kernel.counts if self.seen is None else self.seen.counts
+
+    def products(self) -> _Sums:
         """X, [rows, cols]."""
-        norm = math.sqrt(self._squares.sum()) * self.kernel.norm
-        return self._over(self.kernel.products, self._values, norm)
+        return self._over(self.kernel.products, self._shown)
 
-    def energy(self) -> tuple[_Floats, float]:
+    def energy(self) -> _Sums:
         """E, [rows, cols]; not below 0."""
-        norm = float(np.linalg.norm(self._squares)) * self.kernel.weights_norm
-        found, off = self._over(self.kernel.weights, self._squares[None], norm)
-        return np.maximum(found, 0), off
+        squares = self._shown * self._values
+        weights = self.kernel.weights
+        if len(weights) == 1:
+            squares = squares.sum(0, keepdims=True)
+        parts = [
+            self._over(taps, plane[None]) for taps, plane in zip(weights, squares, strict=True)
+        ]
+        found = np.maximum(sum(part.values for part in parts), 0)
+        return _Sums(found, sum(part.off for part in parts))
 
-    def sums(self) -> tuple[_Floats, float]:
+    def sums(self) -> _Sums:
         """S, [C, rows, cols]."""
-        largest = max(float(np.linalg.norm(plane)) for plane in self._values)
-        norm = largest * self.kernel.weights_norm
-        found = [self._over(self.kernel.weights, plane[None], norm) for plane in self._values]
-        return np.array([plane for plane, _ in found]), found[0][1]
+        weights = self.kernel.weights
+        each = weights * len(self._shown) if len(weights) == 1 else weights
+        return self._stacked(each, self._shown)
 
-    def _over(self, taps: Products, planes: _Floats, norm: float) -> tuple[_Floats, float]:
+    def kernel_sums(self) -> _Sums:
+        """T, [C, rows, cols] or [C, 1, 1]."""
+        if self._levels is None:
+            return self.kernel.sums
+        heavy = self.kernel.heavy
+        return self._stacked(heavy, [self._levels[0]] * len(heavy))
+
+    def kernel_squares(self) -> _Sums:
+        """B, [rows, cols] or a number; not below 0."""
+        if self._levels is None:
+            return self.kernel.squares
+        found = self._over(self.kernel.heavy_squares, self._levels)
+        return _Sums(np.maximum(found.values, 0), found.off)
+
+    def uniform(self) -> NDArray[np.bool_]:
+        """True for windows, [rows, cols], in which each channel has one value."""
         problem = self.kernel.problem
-        sums = host(taps.over(placed(planes, problem.device)))
+        return uniform_windows(self._pixels, problem.kernel[:2], problem.stride)
+
+    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Floats]) -> _Sums:
+        found = [self._over(taps, plane[None]) for taps, plane in zip(each, planes, strict=True)]
+        return _Sums(np.array([sums.values for sums in found]), max(sums.off for sums in found))
+
+    def _over(self, taps: tuple[Products, float], planes: _Floats) -> _Sums:
+        problem, (products, norm) = self.kernel.problem, taps
+        sums = host(products.over(placed(planes, problem.device)))
         found = sums[:: problem.stride[0], :: problem.stride[1]]
-        off = norm * ROUNDING[DOUBLE]
+        off = norm * norm_of(planes) * ROUNDING[DOUBLE]
         if self.kernel.integers and off < _SURELY:
-            return np.rint(found), 0.0
-        return found, off
+            return _Sums(np.rint(found))
+        return _Sums(found, off)
 
 
 def _ssd(tile: _Tile) -> tuple[_Floats, _Floats | float]:
     kernel, problem = tile.kernel, tile.kernel.problem
-    (products, off), (energy, more) = tile.products(), tile.energy()
+    products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     scale = problem.span**2
-    differences = energy - 2 * products + kernel.squares
-    size = float((energy + 2 * np.abs(products)).max()) + kernel.squares
-    error = (2 * off + more) / (problem.total_weight * scale)
-    if error or not kernel.integers or size >= _WHOLE:
-        error += _rounding(problem) * size / (problem.total_weight * scale) + 4 * _UNIT
-    scores = metrics.similarity(np.maximum(differences, 0), problem.total_weight, scale)
-    return scores, error
+    differences = energy.values - 2 * products.values + squares.values
+    size = float((energy.values + 2 * np.abs(products.values) + squares.values).max())
+    off = 2 * products.off + energy.off + squares.off
+    whole = tile.total * scale
+    scores = metrics.similarity(np.maximum(differences, 0), tile.total, scale)
+    if off or not kernel.integers or size >= _WHOLE:
+        return scores, np.asarray((off + _rounding(problem) * size) / whole + 4 * _UNIT)
+    return scores, 0.0
 
 
 def _ncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
-    kernel = tile.kernel
-    (products, off), (energy, more) = tile.products(), tile.energy()
-    return _correlated(kernel, products, off, energy, more, energy, kernel.squares)
+    products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
+    if tile.kernel.integers and products.off == energy.off == squares.off == 0:
+        return metrics.correlation(
+            *_in_full(tile, products.values, energy.values, squares.values)
+        ), 0.0
+    own = _Spread(squares.values, squares.off, squares.values)
+    return _correlated(tile, products, _Spread(energy.values, energy.off, energy.values), own)
 
 
 def _zncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
-    kernel, weight = tile.kernel, tile.kernel.weight
-    (products, off), (energy, more) = tile.products(), tile.energy()
-    sums, each = tile.sums()
-    between = (sums * kernel.sums[:, None, None]).sum(0)
-    terms = (sums**2).sum(0)
-    wide = weight * max(float(energy.max()), kernel.squares, 1.0)
-    if kernel.integers and off == more == each == 0 and wide < _FITS:
-        whole = sums.astype(np.int64)
-        numerator = weight * products.astype(np.int64)
-        numerator -= np.tensordot(kernel.sums.astype(np.int64), whole, 1)
-        spread = weight * energy.astype(np.int64) - (whole**2).sum(0)
-        return _correlated(
-            kernel, numerator.astype(np.float64), 0.0, spread.astype(np.float64), 0.0, 0.0,
-            kernel.spread,
-        )  # fmt: skip
-    size = weight * energy + terms
-    around = each * (2 * np.abs(sums).sum(0) + len(sums) * each)
-    return _correlated(
-        kernel,
-        weight * products - between,
-        weight * off
-        + each * float(np.abs(kernel.sums).sum())
-        + 4 * _UNIT * (weight * np.abs(products) + np.abs(between)),
-        np.maximum(weight * energy - terms, 0),
-        weight * more + around + 4 * _UNIT * size,
-        size,
-        kernel.spread,
-    )  # fmt: skip
+    products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
+    sums, own_sums = tile.sums(), tile.kernel_sums()
+    every = (products, energy, squares, sums, own_sums)
+    if tile.kernel.integers and all(each.off == 0 for each in every):
+        found = _whole_zncc(tile, *(each.values for each in every))
+        if found is not None:
+            return metrics.correlation(*_in_full(tile, *found)), 0.0
+    counts = np.maximum(tile.counts, 1)
+    between = sums.values * own_sums.values / counts
+    off = sums.off * np.abs(own_sums.values) + own_sums.off * np.abs(sums.values)
+    off = ((off + sums.off * own_sums.off) / counts).sum(0)
+    size = np.abs(products.values) + np.abs(between).sum(0)
+    numerator = _Sums(
+        products.values - between.sum(0), products.off + off + _few(tile.kernel) * size
+    )
+    spread = _spread(energy, sums, tile.constants, tile.counts, tile.kernel)
+    own = _spread(squares, own_sums, tile.kernel.constants, tile.counts, tile.kernel)
+    scores, error = _correlated(tile, numerator, spread, own)
+    uniform = tile.uniform()  # which sums of floats cannot tell
+    return np.where(uniform, 0.0, scores), np.where(uniform, 0.0, error)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What is under a root, how far it may be off, and the size of what it was made of."""
+
+    values: _Floats
+    off: _Floats | float
+    size: _Floats | float
+
+
+def _spread(
+    energy: _Sums, sums: _Sums, constants: _Floats, counts: NDArray[np.int64], kernel: _Kernel
+) -> _Spread:
+    """E - S^2 / n over all channels."""
+    some = np.maximum(counts, 1)
+    terms = (sums.values**2 / some).sum(0)
+    off = ((2 * np.abs(sums.values) * sums.off + sums.off**2) / some).sum(0)
+    # Of the values as they are, which tell whether it is flat.
+    moved = constants[:, None, None]
+    raw = energy.values + (2 * moved * sums.values + moved**2 * counts).sum(0)
+    size = energy.values + terms
+    return _Spread(
+        np.maximum(energy.values - terms, 0),
+        energy.off + off + _few(kernel) * size,
+        np.maximum(size, raw),
+    )
+
+
+def _whole_zncc(
+    tile: _Tile, products: Any, energy: Any, squares: Any, sums: Any, own_sums: Any
+) -> tuple[NDArray[np.int64], ...] | None:
+    """Numerator and spreads times a common multiple of all n, if they fit 64 bits."""
+    counts = np.maximum(tile.counts, 1)
+    multiple = counts[0]
+    for count in counts[1:]:
+        more = count // np.gcd(multiple, count)
+        if float(multiple.max()) * float(more.max()) >= _FITS:
+            return None
+        multiple = multiple * more
+    largest = max(float(np.max(energy)), float(np.max(squares)), 1.0)
+    if float(multiple.max()) * largest >= _FITS:
+        return None
+    shares = multiple // counts
+
+    def less(whole: Any, one: Any, other: Any) -> NDArray[np.int64]:
+        terms = shares * one.astype(np.int64) * other.astype(np.int64)
+        found: NDArray[np.int64] = multiple * np.int64(whole) - terms.sum(0)
+        return found
+
+    return (
+        less(products, sums, own_sums),
+        less(energy, sums, sums),
+        less(squares, own_sums, own_sums),
+    )
+
+
+def _in_full(tile: _Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
+    """What a correlation of integers is made of, as `metrics.exact` has it.
+
+    Where all that counts is visible they are integers without visibility, which is a factor.
+    """
+    factor: Any = 1
+    if tile.seen is not None:
+        problem = tile.kernel.problem
+        most = problem.most_visible or 1
+        whole = tile.seen.total == most * problem.total_weight
+        factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
+    for part in parts:
+        yield np.asarray(part // factor, np.float64)
 
 
 def _correlated(
-    kernel: _Kernel,
-    numerator: _Floats,
-    off: _Floats | float,
-    spread: _Floats,
-    spread_off: _Floats | float,
-    size: _Floats | float,
-    own: float,
+    tile: _Tile, numerator: _Sums, spread: _Spread, own: _Spread
 ) -> tuple[_Floats, _Floats | float]:
-    """Scores numerator / sqrt(spread x own); `size` is that of the spread's terms."""
-    scores = metrics.correlation(numerator, spread, own)
-    if kernel.integers and np.max(off) == np.max(spread_off) == 0:
-        return scores, 0.0
+    """Scores numerator / sqrt(spread x own), and what they may be off by."""
+    scores = metrics.correlation(numerator.values, spread.values, own.values)
     # Of sums of floats, here and in `metrics.exact`.
-    spread_off = spread_off + _rounding(kernel.problem) * size
-    off = off + _rounding(kernel.problem) * np.sqrt(np.asarray(size) * own)
-    roots = np.sqrt(spread * own)
+    rounding = _rounding(tile.kernel.problem)
+    off = numerator.off + rounding * np.sqrt(np.asarray(spread.size) * own.size)
+    roots = np.sqrt(spread.values * own.values)
+    both = [spread] if tile.seen is None else [spread, own]  # no kernel is flat as a whole
+    doubtful = np.zeros(scores.shape, np.bool_)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = off / roots + spread_off / np.maximum(spread - spread_off, 0)
-    # What may be flat may have any score, or 0.
-    doubtful = (spread <= 2 * spread_off + 2 * FLAT * np.asarray(size)) | ~np.isfinite(error)
+        error = off / roots
+        for each in both:
+            around = each.off + rounding * each.size
+            error = error + around / np.maximum(each.values - around, 0)
+            # What may be flat may have any score, or 0.
+            doubtful |= each.values <= 2 * around + 2 * FLAT * np.asarray(each.size)
+    doubtful |= ~np.isfinite(error)
     return scores, np.where(doubtful, 2.0, error + 8 * _UNIT)
+
+
+def _few(kernel: _Kernel) -> float:
+    """The rounding of a sum over the channels."""
+    return (4 + kernel.problem.kernel[2]) * _UNIT
 
 
 def _rounding(problem: Problem) -> float:
