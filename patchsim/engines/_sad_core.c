@@ -68,7 +68,7 @@ static void shaded_bytes_portable(const Task *t, double *out)
         }
 }
 
-static INLINE void floats_body(const Task *t, double *out, int shaded)
+static inline void floats_body(const Task *t, double *out, int shaded)
 {
     for (ptrdiff_t row = 0; row < t->rows; row++)
         for (ptrdiff_t left = 0; left < t->cols; left += SPAN) {
