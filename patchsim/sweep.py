@@ -481,22 +481,31 @@ class Sweep:
         top, threshold = self._top, self._options.given_threshold
         if self._poses.between:
             found = sorted(found, key=lambda c: -c.score)
-            if threshold is not None:
-                # As far below as it is from 1: a better pose can lift the others above.
-                found = [c for c in found if c.score >= 2 * threshold - 1]
+            # As far below as it is from 1: a better pose can lift the others above.
+            least = -math.inf if threshold is None else 2 * threshold - 1
+            count = sum(c.score >= least for c in found)
             if top is not None:
-                found = found[: _FINISHED_EACH * (top + 1)]
-            found = self._each(self._between, found)
+                count = min(count, _FINISHED_EACH * top)
+            found = self._each(self._between, found[:count]) + found[count:]
         windows: dict[tuple[int, Pose], list[tuple[int, int, float]]] = defaultdict(list)
         for candidate in found:
             assert candidate.window is not None, "at full size there is one"
             windows[candidate.number, candidate.pose].append((*candidate.window, candidate.score))
+        for number in set(range(len(self._scene.kernels))) - {number for number, _ in windows}:
+            windows[number, self._any(number)] = []
         listed: list[Scored] = []
         for (number, pose), own in windows.items():
             full = self.sought(number, pose)
-            assert full is not None, "it has windows"
+            assert full is not None, "it was searched"
             listed.append((full, Found(full.size, own)))
         return listed
+
+    def _any(self, number: int) -> Pose:
+        """A pose of a kernel of which no window is left."""
+        for pose in self._poses.each:
+            if self.sought(number, pose) is not None:
+                return pose
+        raise sought.nothing_fits(self._scene, number, self._poses)
 
     def between(self, scored: Sequence[Scored]) -> list[Scored]:
         """The best windows of poses between those that were searched in full.
@@ -508,7 +517,7 @@ class Sweep:
             [field for _, field in scored],
             [one.origin for one, _ in scored],
             top=None if top is None else _FINISHED_EACH * (top + 1),
-            threshold=None if threshold is None else 2 * threshold - 1,
+            threshold=None if threshold is None else max(-1.0, 2 * threshold - 1),
             overlap=self._options.overlap,
         )
         found = []

@@ -68,7 +68,7 @@ def test_every_option_is_in_the_readme(run):
 def test_pictures_are_what_draw_draws(examples):
     drawn = {path.name: np.asarray(load(path)) for path in examples.glob("*.png")}
     output([sys.executable, "draw.py"], examples)
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     for name, pixels in drawn.items():
         np.testing.assert_array_equal(np.asarray(load(examples / name)), pixels)
 
