@@ -261,7 +261,7 @@ def match(
         coarse = None
         each = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
     else:
-        coarse = sweep.Sweep(scene, asked, options, engine, wanted)
+        coarse = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
     # Not before the search is sure to run: an error stands alone.
     for text in flat:
         observer.notice(text)
@@ -270,7 +270,8 @@ def match(
             observer.planned(one.plan, one.label(names))
         found = _score(each, wanted.keeps_map, observer)
         if asked and asked.between:
-            found = sweep.Sweep(scene, asked, options, engine, wanted).between(found)
+            fine = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
+            found = fine.between(found)
     else:
         found = coarse.run(observer)
     selected = _selected(found, options, scene, per_kernel=per_kernel, margin=margin)

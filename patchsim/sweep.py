@@ -26,7 +26,7 @@ from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
-from patchsim.peaks import overlapping
+from patchsim.peaks import Peak, overlapping
 from patchsim.plan import Plan
 from patchsim.poses import DECIMALS, Axis, Pose, Poses, Posing
 from patchsim.scene import Scene
@@ -59,10 +59,12 @@ _KEPT_OF_GROUP = 3
 _KEPT_OF_PLACE = 3
 
 _REACH = 2  # pixels around a candidate that are searched at the next size
+_PRUNED_FROM = 20  # times as many as are kept
 _LEAST_KEPT = 24
 _FINISHED_EACH = 3  # candidates whose pose is refined, for each match
 _MANY = 1000  # poses, whose cost is told before
 _SAMPLES = 8
+_LIFTS = 0.1  # what a better pose adds to a score
 _CACHED = 64  # posed kernels
 
 
@@ -128,6 +130,8 @@ class Sweep:
     options : Options
     engine : str
     wanted : Outputs
+    per_kernel : bool
+        Each kernel has matches of its own.
 
     Raises
     ------
@@ -136,7 +140,14 @@ class Sweep:
     """
 
     def __init__(
-        self, scene: Scene, poses: Poses, options: Options, engine: str, wanted: Outputs
+        self,
+        scene: Scene,
+        poses: Poses,
+        options: Options,
+        engine: str,
+        wanted: Outputs,
+        *,
+        per_kernel: bool,
     ) -> None:
         if engine != "auto" and engines.searches(engine):
             raise InputError(
@@ -144,6 +155,7 @@ class Sweep:
                 " use --exhaustive (exhaustive=True) or another engine"
             )
         self._scene, self._poses, self._options = scene, poses, options
+        self._per_kernel = per_kernel
         self._posings = [Posing(kernel) for kernel in scene.kernels]
         largest = max(poses.scales.values)
         sides = [math.hypot(*size) * largest for size in scene.sizes]
@@ -447,19 +459,26 @@ class Sweep:
         top = self._top
         kept = _KEPT_OF_ALL if top is None else max(_KEPT, _KEPT_EACH * top)
         of_group = _KEPT_OF_GROUP
+        # Following and finishing take about as long as the first looks.
+        total, steps = 2 * len(self.looks), len(self._sizes) + 1
         begun: dict[int, list[_Candidate]] = defaultdict(list)
         first = walk.in_order(lambda look: self._look(look, kept), self.looks, self._threads)
         with closing(first) as looked:
             for done, (look, best) in enumerate(zip(self.looks, looked, strict=True), 1):
                 begun[look[2]] += best
-                observer.progress(done, len(self.looks) + 1)
+                if len(begun[look[2]]) > _PRUNED_FROM * kept:
+                    begun[look[2]] = self._places(begun[look[2]], kept, of_group)
+                observer.progress(done, total)
         found: list[_Candidate] = []
         for level in reversed(range(len(self._sizes))):
             found += self._places(begun[level], kept, of_group)
             found = self._each(partial(self._follow, level=level), found)
             kept, of_group = max(kept // 2, _LEAST_KEPT), max(of_group // 2, 1)
             found = self._places(found, kept, of_group)
-        return self._finished([c for c in found if c.window])
+            observer.progress(total - total * (level + 1) // (2 * steps), total)
+        finished = self._finished([c for c in found if c.window])
+        observer.progress(total, total)
+        return finished
 
     def _announce(self, observer: Observer) -> None:
         count = self._poses.count * len(self._scene.kernels)
@@ -478,15 +497,16 @@ class Sweep:
 
     def _finished(self, found: list[_Candidate]) -> list[Scored]:
         """Candidates at full size, with the poses between the steps of ranges."""
-        top, threshold = self._top, self._options.given_threshold
         if self._poses.between:
-            found = sorted(found, key=lambda c: -c.score)
-            # As far below as it is from 1: a better pose can lift the others above.
-            least = -math.inf if threshold is None else 2 * threshold - 1
-            count = sum(c.score >= least for c in found)
-            if top is not None:
-                count = min(count, _FINISHED_EACH * top)
-            found = self._each(self._between, found[:count]) + found[count:]
+            counts: dict[int | None, int] = defaultdict(int)
+            good: list[_Candidate] = []
+            others: list[_Candidate] = []
+            for candidate in sorted(found, key=lambda c: -c.score):
+                competing = candidate.number if self._per_kernel else None
+                counts[competing] += 1
+                worth = candidate.score >= self._least and counts[competing] <= self._most
+                (good if worth else others).append(candidate)
+            found = self._each(self._between, good) + others
         windows: dict[tuple[int, Pose], list[tuple[int, int, float]]] = defaultdict(list)
         for candidate in found:
             assert candidate.window is not None, "at full size there is one"
@@ -512,26 +532,29 @@ class Sweep:
 
         The windows that are given are used up.
         """
-        top, threshold = self._top, self._options.given_threshold
-        best = peaks.resolve(
-            [field for _, field in scored],
-            [one.origin for one, _ in scored],
-            top=None if top is None else _FINISHED_EACH * (top + 1),
-            threshold=None if threshold is None else max(-1.0, 2 * threshold - 1),
-            overlap=self._options.overlap,
-        )
+        competing: dict[int | None, list[Scored]] = defaultdict(list)
+        for one in scored:
+            competing[one[0].number if self._per_kernel else None].append(one)
         found = []
-        for peak in best:
-            one = scored[peak.field][0]
-            height, width = one.size
-            window = peak.y - one.origin[0], peak.x - one.origin[1]
-            down, across = self._first(one.size)
-            y, x = window[0] + down + height / 2, window[1] + across + width / 2
-            group = 0, one.number, one.pose.scale
-            found.append(
-                _Candidate(peak.score, y, x, one.number, one.pose, group, 0.0, 0.0, window)
+        for own in competing.values():
+            resolve = partial(
+                peaks.resolve,
+                [field for _, field in own],
+                [one.origin for one, _ in own],
+                overlap=self._options.overlap,
             )
+            best = resolve(top=self._most, threshold=self._least)
+            best += resolve(top=_FINISHED_EACH, threshold=None)  # rivals
+            found += [self._candidate(peak, own[peak.field][0]) for peak in best]
         return self._finished(found)
+
+    def _candidate(self, peak: Peak, one: Sought) -> _Candidate:
+        height, width = one.size
+        window = peak.y - one.origin[0], peak.x - one.origin[1]
+        down, across = self._first(one.size)
+        y, x = window[0] + down + height / 2, window[1] + across + width / 2
+        group = 0, one.number, one.pose.scale
+        return _Candidate(peak.score, y, x, one.number, one.pose, group, 0.0, 0.0, window)
 
     def _each(
         self, work: Callable[[_Candidate], _Candidate], todo: Sequence[_Candidate]
@@ -545,21 +568,35 @@ class Sweep:
         return _PLACES if self._options.threshold == AUTO else self._options.top
 
     @property
+    def _most(self) -> int:
+        """How many candidates' poses are refined between the steps."""
+        return _KEPT_OF_ALL if self._top is None else _FINISHED_EACH * self._top
+
+    @property
+    def _least(self) -> float:
+        """The lowest score of those, which a better pose could lift above the threshold."""
+        threshold = self._options.given_threshold
+        return -math.inf if threshold is None else threshold - min(1 - threshold, _LIFTS)
+
+    @property
     def _threads(self) -> int:
         return self._options.threads
 
     def _places(self, found: list[_Candidate], most: int, of_group: int) -> list[_Candidate]:
         """The best, and some of each group; of one place only a few poses."""
         kept: list[_Candidate] = []
+        counts: dict[int | None, int] = defaultdict(int)
         places: dict[tuple[int, int, int], int] = defaultdict(int)
         groups: dict[tuple[int, int, float], int] = defaultdict(int)
         for candidate in sorted(found, key=lambda c: -c.score):
-            if len(kept) >= most and groups[candidate.group] >= of_group:
+            competing = candidate.number if self._per_kernel else None
+            if counts[competing] >= most and groups[candidate.group] >= of_group:
                 continue
             side = max(1.0, min(self._scene.sizes[candidate.number]) * candidate.pose.scale / 2)
             place = candidate.number, int(candidate.y // side), int(candidate.x // side)
             if places[place] < _KEPT_OF_PLACE:
                 places[place] += 1
+                counts[competing] += 1
                 groups[candidate.group] += 1
                 kept.append(candidate)
         return kept
