@@ -22,10 +22,11 @@ from patchsim import (
     sweep,
 )
 from patchsim.area import DEFAULT_PADDING, Region
+from patchsim.asked import DEFAULT_MAX_POSES, Poses
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
 from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
-from patchsim.poses import DEFAULT_MAX_POSES, Frame, Poses
+from patchsim.poses import Frame
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
 from patchsim.selection import Selection

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchsim.errors import InputError
 from patchsim.masks import reduced
 from patchsim.metrics import Kernel
 
@@ -64,180 +61,6 @@ class Pose:
 
 
 AS_IT_IS = Pose()
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Values of a scale or an angle.
-
-    Attributes
-    ----------
-    values : tuple of float
-        In rising order, each once.
-    step : float
-        Between those of a range; what lies between them is looked for, too. 0 for a list.
-    """
-
-    values: tuple[float, ...]
-    step: float = 0.0
-
-    def clamped(self, value: float) -> float:
-        """The nearest value within the range."""
-        return min(max(value, self.values[0]), self.values[-1])
-
-
-@dataclass(frozen=True)
-class Poses:
-    """All that are searched: every scale with every angle and flip.
-
-    Attributes
-    ----------
-    scales, angles : Axis
-    flips : tuple of str
-    """
-
-    scales: Axis
-    angles: Axis
-    flips: tuple[str, ...]
-
-    @classmethod
-    def checked(
-        cls, scales: object, angles: object, flips: object, max_poses: int, kernels: int
-    ) -> Poses | None:
-        """Of what was asked, or None if nothing was.
-
-        Parameters
-        ----------
-        scales, angles : str, number or sequence of numbers
-            A text is a range ``LO:HI:STEP``, HI included, or a list ``A,B,C``.
-        flips : str or sequence of str
-            ``h`` and ``v`` are looked for beside the kernel as it is.
-        max_poses : int
-            For all kernels together.
-        kernels : int
-            How many there are.
-
-        Raises
-        ------
-        InputError
-            If that cannot be read, is empty, or is more than `max_poses`.
-        """
-        if scales is None and angles is None and flips is None:
-            return None
-        low, high = _SCALES
-        found = cls(
-            _axis(1.0 if scales is None else scales, "scales", low, high, kernels * max_poses),
-            _turns(_axis(0.0 if angles is None else angles, "angles", -3600, 3600,
-                         kernels * max_poses)),
-            _flips(flips),
-        )  # fmt: skip
-        count = found.count * kernels
-        if count > max_poses:
-            parts = (
-                f"{len(found.scales.values):,} scales x {len(found.angles.values):,} angles"
-                f" x {len(found.flips)} flips"
-            )
-            of = f" of {kernels} kernels" if kernels > 1 else ""
-            raise InputError(
-                f"{parts}{of} are {count:,} poses, more than --max-poses"
-                f" (max_poses) {max_poses:,};\ngive larger steps, or allow more"
-            )
-        return found
-
-    @property
-    def count(self) -> int:
-        return len(self.each)
-
-    @property
-    def each(self) -> list[Pose]:
-        """Every pose once: upside down is left to right half a turn on."""
-        found: dict[tuple[float, float, bool], Pose] = {}
-        for flip, scale, angle in product(self.flips, self.scales.values, self.angles.values):
-            pose = Pose(scale, angle, flip)
-            found.setdefault(pose.key, pose)
-        return list(found.values())
-
-    @property
-    def between(self) -> bool:
-        """Whether poses between the steps of a range are looked for."""
-        return bool(self.scales.step or self.angles.step)
-
-
-def _axis(given: object, name: str, low: float, high: float, most: int) -> Axis:
-    if isinstance(given, str) and ":" in given:
-        return _range(given, name, low, high, most)
-    if isinstance(given, str):
-        values = [part for part in given.split(",") if part.strip()]
-    elif isinstance(given, Sequence | np.ndarray):
-        values = list(given)
-    else:
-        values = [given]  # type: ignore[list-item]
-    numbers = sorted({round(_number(value, given, name), DECIMALS) for value in values})
-    if not numbers:
-        raise InputError(f"{name} {given!r} is empty; give a number, a list or LO:HI:STEP")
-    for number in (numbers[0], numbers[-1]):
-        _within(number, name, low, high)
-    return Axis(tuple(numbers))
-
-
-def _range(given: str, name: str, low: float, high: float, most: int) -> Axis:
-    parts = given.split(":")
-    if len(parts) != 3:
-        raise InputError(f"{name} {given!r} is no range; give LO:HI:STEP, like 0.5:2:0.1")
-    first, last, step = (_number(part, given, name) for part in parts)
-    if step <= 0 or first > last:
-        raise InputError(
-            f"{name} {given!r} is an empty range; give LO:HI:STEP with LO up to HI, STEP above 0"
-        )
-    _within(first, name, low, high)
-    _within(last, name, low, high)
-    count = math.floor((last - first) / step + 1e-9) + 1
-    if count > most:
-        raise InputError(
-            f"{name} {given!r} has {count:,} steps, more than --max-poses (max_poses) allows;"
-            "\ngive a larger step, or allow more"
-        )
-    numbers = dict.fromkeys(round(first + i * step, DECIMALS) for i in range(count))
-    return Axis(tuple(numbers), step if len(numbers) > 1 else 0.0)
-
-
-def _number(value: object, given: object, name: str) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or isinstance(value, bool):
-        raise InputError(
-            f"{name} {given!r} cannot be read at {value!r}; give a number, a list like 1,1.5,2 or"
-            " a range LO:HI:STEP"
-        )
-    return number
-
-
-def _within(number: float, name: str, low: float, high: float) -> None:
-    if not low <= number <= high:
-        raise InputError(f"{name} {number:g} is not possible; give {low:g} to {high:g}")
-
-
-def _turns(angles: Axis) -> Axis:
-    """Each direction once; a full turn of a range is all of it."""
-    first, last = angles.values[0], angles.values[-1]
-    if angles.step and last - first < 360:
-        return angles
-    values = sorted({round(value % 360, DECIMALS) % 360 for value in angles.values})
-    return Axis(tuple(values), angles.step)
-
-
-def _flips(given: object) -> tuple[str, ...]:
-    if given is None:
-        return ("none",)
-    parts = given.split(",") if isinstance(given, str) else given
-    if not isinstance(parts, Sequence):
-        parts = ("",)
-    for part in parts:
-        if part not in FLIPS:
-            raise InputError(f"flips {given!r} cannot be read; give h, v or h,v")
-    return tuple(dict.fromkeys(("none", *parts)))
 
 
 @dataclass(frozen=True)

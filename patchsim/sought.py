@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchsim import metrics, plan, tiles
+from patchsim.asked import Poses
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
 from patchsim.peaks import Windows
 from patchsim.plan import Plan
-from patchsim.poses import AS_IT_IS, Pose, Poses, Posing
+from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene
 
 if TYPE_CHECKING:

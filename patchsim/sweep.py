@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -22,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import budget, engines, metrics, peaks, plan, sought, tiles, walk
+from patchsim.asked import Poses
 from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError
+from patchsim.listed import Listed
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
-from patchsim.peaks import Peak, overlapping
+from patchsim.peaks import Peak
 from patchsim.plan import Plan
-from patchsim.poses import DECIMALS, Axis, Pose, Poses, Posing
+from patchsim.poses import Pose, Posing
+from patchsim.pyramid import Pyramid
 from patchsim.scene import Scene
 from patchsim.sought import Scored, Sought
 from patchsim.tiles import Tile
@@ -66,40 +69,6 @@ _MANY = 1000  # poses, whose cost is told before
 _SAMPLES = 8
 _LIFTS = 0.1  # what a better pose adds to a score
 _CACHED = 64  # posed kernels
-
-
-class Found:
-    """Some windows of a kernel with their exact scores, as `peaks.resolve` asks for them."""
-
-    map: NDArray[np.float32] | None = None
-    error = 0.0
-    singly = blocks = block_count = 0  # nothing is left to score
-
-    def __init__(self, kernel: tuple[int, int], windows: Iterable[tuple[int, int, float]]) -> None:
-        self.kernel = kernel
-        self._windows = sorted(set(windows), key=lambda w: (-w[2], w[0], w[1]))
-
-    def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its score, or None if none reaches the floor."""
-        first = self._windows[0] if self._windows else None
-        return first if first and first[2] >= floor else None
-
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
-        self._windows = [window for window in self._windows if window[:2] != (y, x)]
-
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
-        self._windows = [
-            (y, x, score)
-            for y, x, score in self._windows
-            if not any(
-                over.any()
-                for _, over in overlapping(
-                    (1, 1), self.kernel, (1, 1), (box[0] - y, box[1] - x, *box[2:]), overlap
-                )
-            )
-        ]
 
 
 @dataclass(frozen=True)
@@ -168,8 +137,7 @@ class Sweep:
                 f" {budget.text(held)} is the least for these pictures and poses"
             )
         image = scene.area.under(scene.image, [around], scene.zero)[0]
-        self._sizes = [image]
-        self._seen = scene.seen([around])
+        self._sizes = Pyramid(image, scene.seen([around])[0])
 
         @lru_cache(1024)
         def plan_of(problem: Problem) -> Plan:
@@ -189,16 +157,11 @@ class Sweep:
             return None
         size = kernel.pixels.shape[:2]
         (top, left), (rows, cols) = self._first(size), area.extent(size)
-        pixels = self._sizes[0][top : top + rows, left : left + cols]
+        pixels = self._sizes.levels[0][top : top + rows, left : left + cols]
         problem = self._problem(kernel, (rows, cols), None)
-        visible = self._visible(0, np.s_[top : top + rows, left : left + cols])
+        visible = self._sizes.visible(0, np.s_[top : top + rows, left : left + cols])
         origin = area.origin(size)
         return Sought(number, pose, kernel, pixels, origin, self._plan(problem), visible)
-
-    def _visible(self, level: int, where: tuple[slice, slice]) -> Visible | None:
-        """How much is of a part of the image at a size."""
-        seen = self._seen[level]
-        return None if seen is None else seen.part(where)
 
     def _first(self, size: tuple[int, int]) -> tuple[int, int]:
         """Row and column in the full image of the first window of this (height, width)."""
@@ -238,11 +201,10 @@ class Sweep:
             shown = self._posings[number](Pose(scale=by)) if by < 1 else kernel
             if shown is None or _variance(shown) < _LEAST_VARIANCE * variance:
                 return level
-            if min(self._sizes[level].shape[:2]) < 2 * _LEAST_SIDE:
+            if min(self._sizes.levels[level].shape[:2]) < 2 * _LEAST_SIDE:
                 return level
             level += 1
-            if len(self._sizes) == level:
-                self._halve()
+            self._sizes.reach(level)
 
     def _spacing(self, number: int, scale: float, level: int) -> tuple[float, float]:
         """Of scales, as a share, and of angles in degrees, that move a corner by `_SPACING`."""
@@ -250,13 +212,6 @@ class Sweep:
         radius = math.hypot(height, width) / 2 * scale / 2**level
         share = _SPACING / max(radius, 1.0)
         return share, math.degrees(share)
-
-    def _halve(self) -> None:
-        self._sizes.append(halved(self._sizes[-1]))
-        seen = self._seen[-1]
-        if seen is not None:
-            seen = Visible(halved(seen.levels[..., None])[..., 0], seen.most)
-        self._seen.append(seen)
 
     # -- the first look ----------------------------------------------------------------------
 
@@ -271,9 +226,9 @@ class Sweep:
                 levels[self._first_level(number, scale)].append(scale)
             for level, scales in sorted(levels.items()):
                 share, _ = self._spacing(number, scales[-1], level)
-                for scale, reach in _spread(scales, poses.scales.step, share, relative=True):
+                for scale, reach in poses.scales.spread(scales, share, relative=True):
                     _, degrees = self._spacing(number, scale, level)
-                    turns = _spread(poses.angles.values, poses.angles.step, degrees)
+                    turns = poses.angles.spread(poses.angles.values, degrees)
                     for flip, (angle, around) in product(poses.flips, turns):
                         pose = Pose(scale, angle, flip)
                         if self._scene.area.fits(pose.box(kernel)):
@@ -299,7 +254,7 @@ class Sweep:
             down : max(-(-(top + rows) // factor), down + height),
             across : max(-(-(left + cols) // factor), across + width),
         ]
-        view, visible = self._sizes[level][where], self._visible(level, where)
+        view, visible = self._sizes.levels[level][where], self._sizes.visible(level, where)
         if view.shape[0] < height or view.shape[1] < width:
             return []
         stride = tiles.clamped(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
@@ -331,8 +286,8 @@ class Sweep:
             return candidate
         pose = candidate.pose
         share, degrees = self._spacing(candidate.number, pose.scale, level)
-        scales = _around(self._poses.scales, pose.scale, candidate.scale_reach, share * pose.scale)
-        angles = _around(self._poses.angles, pose.angle, candidate.angle_reach, degrees, turn=True)
+        scales = self._poses.scales.around(pose.scale, candidate.scale_reach, share * pose.scale)
+        angles = self._poses.angles.around(pose.angle, candidate.angle_reach, degrees)
         # One after the other: a wrong scale blurs which angle is best, but hardly moves it.
         turned = [
             replace(near, angle_reach=reach)
@@ -354,7 +309,7 @@ class Sweep:
         kernel = self._shown(candidate.number, pose, level)
         if kernel is None:
             return None
-        image, factor = self._sizes[level], 2**level
+        image, factor = self._sizes.levels[level], 2**level
         height, width = kernel.pixels.shape[:2]
         top, rows = _span(candidate.y / factor - height / 2, image.shape[0] - height)
         left, cols = _span(candidate.x / factor - width / 2, image.shape[1] - width)
@@ -365,7 +320,7 @@ class Sweep:
         problem = self._problem(kernel, view.shape[:2])
         if not metrics.scores(kernel, problem.metric):
             return None
-        visible = self._visible(level, where)
+        visible = self._sizes.visible(level, where)
         scores = _shown(self._scored(problem, kernel, view, visible))
         row, col = divmod(int(scores.argmax()), scores.shape[1])
         if scores[row, col] == -np.inf:
@@ -427,8 +382,8 @@ class Sweep:
                 for by, turn in moves:
                     pose = replace(
                         candidate.pose,
-                        scale=_rounded(scales, candidate.pose.scale * (1 + by)),
-                        angle=_rounded(angles, candidate.pose.angle + turn, turn=True),
+                        scale=scales.rounded(candidate.pose.scale * (1 + by)),
+                        angle=angles.rounded(candidate.pose.angle + turn),
                     )
                     found = self._exactly(candidate, pose) if pose != candidate.pose else None
                     if found and found.score > candidate.score:
@@ -460,7 +415,7 @@ class Sweep:
         kept = _KEPT_OF_ALL if top is None else max(_KEPT, _KEPT_EACH * top)
         of_group = _KEPT_OF_GROUP
         # Following and finishing take about as long as the first looks.
-        total, steps = 2 * len(self.looks), len(self._sizes) + 1
+        total, steps = 2 * len(self.looks), len(self._sizes.levels) + 1
         begun: dict[int, list[_Candidate]] = defaultdict(list)
         first = walk.in_order(lambda look: self._look(look, kept), self.looks, self._threads)
         with closing(first) as looked:
@@ -470,7 +425,7 @@ class Sweep:
                     begun[look[2]] = self._places(begun[look[2]], kept, of_group)
                 observer.progress(done, total)
         found: list[_Candidate] = []
-        for level in reversed(range(len(self._sizes))):
+        for level in reversed(range(len(self._sizes.levels))):
             found += self._places(begun[level], kept, of_group)
             found = self._each(partial(self._follow, level=level), found)
             kept, of_group = max(kept // 2, _LEAST_KEPT), max(of_group // 2, 1)
@@ -517,7 +472,7 @@ class Sweep:
         for (number, pose), own in windows.items():
             full = self.sought(number, pose)
             assert full is not None, "it was searched"
-            listed.append((full, Found(full.size, own)))
+            listed.append((full, Listed(full.size, own)))
         return listed
 
     def _any(self, number: int) -> Pose:
@@ -602,20 +557,6 @@ class Sweep:
         return kept
 
 
-def halved(pixels: Pixels) -> Pixels:
-    """Means of 2x2 pixels, in their type; an odd last row or column counts twice."""
-    height, width, _ = pixels.shape
-    if height % 2 or width % 2:
-        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    wide = np.uint32 if pixels.dtype.kind == "u" else pixels.dtype
-    total = pixels[::2, ::2].astype(wide)
-    for top, left in ((0, 1), (1, 0), (1, 1)):
-        total += pixels[top::2, left::2]
-    if pixels.dtype.kind == "u":
-        return ((total + 2) >> 2).astype(pixels.dtype)
-    return total / 4
-
-
 def _shown(bounds: Bounds) -> NDArray[np.float64]:
     """The scores; of windows of which too little is visible -inf."""
     return bounds.map if bounds.hidden is None else np.where(bounds.hidden, -np.inf, bounds.map)
@@ -631,46 +572,6 @@ def _variance(kernel: Kernel) -> float:
                   if counted[..., c].any()]  # fmt: skip
         return float(np.sum(spread))
     return float(pixels.var((0, 1)).sum())
-
-
-def _spread(
-    values: Sequence[float], step: float, spacing: float, *, relative: bool = False
-) -> list[tuple[float, float]]:
-    """Values at most `spacing` apart instead of all, and how far around each what counts lies."""
-    found = []
-    first = 0
-    while first < len(values):
-        last = first
-        wide = spacing * values[first] if relative else spacing
-        while last + 1 < len(values) and values[last + 1] - values[first] <= wide:
-            last += 1
-        middle = (first + last) // 2
-        reach = max(values[middle] - values[first], values[last] - values[middle])
-        found.append((values[middle], max(reach, step / 2)))
-        first = last + 1
-    return found
-
-
-def _around(
-    axis: Axis, value: float, reach: float, spacing: float, *, turn: bool = False
-) -> list[tuple[float, float]]:
-    """Values around one, and how far around each of them what counts lies."""
-    if reach == 0 or len(axis.values) == 1:
-        return [(value, 0.0)]
-    if axis.step:
-        count = math.ceil(reach / spacing)
-        apart = reach / count
-        values = [_rounded(axis, value + i * apart, turn=turn) for i in range(-count, count + 1)]
-        return [(found, apart / 2) for found in dict.fromkeys(values)]
-    near = [found for found in axis.values if abs(found - value) <= reach + 10**-DECIMALS]
-    return _spread(near, 0.0, spacing)
-
-
-def _rounded(axis: Axis, value: float, *, turn: bool = False) -> float:
-    """As it will be told, within the range; a full turn has no end."""
-    whole = turn and axis.values[-1] - axis.values[0] + axis.step >= 360
-    value = value % 360 if whole else axis.clamped(value)
-    return round(value, DECIMALS)
 
 
 def _block_maxima(

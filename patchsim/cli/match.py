@@ -302,7 +302,7 @@ def command(
     shares = _channel_weights(channel_weights)
 
     # After the flags: what a search needs takes a while to import.
-    from patchsim import images, matching, poses
+    from patchsim import asked, images, matching
 
     with console.Watcher(quiet=quiet, explain=explain) as observer:
         try:
@@ -329,7 +329,7 @@ def command(
                 scales=scales,
                 angles=angles,
                 flips=flips,
-                max_poses=poses.DEFAULT_MAX_POSES if max_poses is None else max_poses,
+                max_poses=asked.DEFAULT_MAX_POSES if max_poses is None else max_poses,
                 exhaustive=exhaustive,
                 map=False if map is None else map,
                 heatmap=where,
