@@ -296,9 +296,13 @@ class Sweep:
         ]
         best = max(turned, key=lambda c: c.score, default=candidate)
         scaled = [
+            replace(best, scale_reach=reach) for scale, reach in scales if scale == pose.scale
+        ]
+        scaled += [
             replace(near, scale_reach=reach)
             for scale, reach in scales
-            if (near := self._near(best, replace(best.pose, scale=scale), level))
+            if scale != pose.scale
+            and (near := self._near(best, replace(best.pose, scale=scale), level))
         ]
         return max(scaled, key=lambda c: c.score, default=best)
 
