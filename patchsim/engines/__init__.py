@@ -7,7 +7,7 @@ Importing an engine must be cheap: what it needs to run (torch) it imports in `p
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import tiles
+from patchsim.engines.shared import Shared
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel, Pixels, Weights
 from patchsim.tiles import Tile
@@ -57,6 +58,7 @@ class Problem:
     map_wanted: bool = True  # the scores of all windows, not the best ones alone
     weight: int | None = None  # the sum of the kernel's weights, if it has any
     heaviest: int = 1  # the largest of them
+    together: int = 1  # kernels of about this size that are compared with the same pixels in turn
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -105,6 +107,7 @@ class Look:
 
 
 Score = Callable[[Pixels], Bounds]
+SharedScore = Callable[[Shared, tuple[int, int]], Bounds]  # of the first (rows, cols) of windows
 
 
 class Engine(Protocol):
@@ -194,6 +197,25 @@ def extension(name: str) -> ModuleType | None:
         return importlib.import_module(f"patchsim.engines.{name}")
     except ImportError:
         return None
+
+
+def shares(name: str) -> bool:
+    """Whether an engine has `prepare_together`, for kernels that share what is made of a tile."""
+    return hasattr(load(name), "prepare_together")
+
+
+def prepare_together(
+    name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedScore]:
+    """What such an engine does once for some kernels; each has weights, or none has."""
+    engine: Any = load(name)
+    return cast("list[SharedScore]", engine.prepare_together(kernels, problems))
+
+
+def kernel_bytes(name: str, problem: Problem, rows: int, cols: int) -> int:
+    """Memory that such an engine takes for each kernel, beside that for a tile of rows x cols."""
+    engine: Any = load(name)
+    return int(engine.kernel_bytes(problem, rows, cols))
 
 
 def searches(name: str) -> bool:

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score
-from patchsim.engines.correlation import ROUNDING, SINGLE, Products, host, placed
-from patchsim.metrics import Pixels, Weights
+from patchsim.engines import Bounds, Problem, SharedScore
+from patchsim.engines.correlation import ROUNDING, SINGLE, Array, Products, Spectra, host, placed
+from patchsim.engines.shared import Shared
+from patchsim.metrics import Kernel, Pixels
 
 _VALUES = 256
 _ROUNDS = 30
@@ -103,14 +106,15 @@ def products_needed(problem: Problem) -> int | None:
     return next((n for n, most in enumerate(LARGEST_ERRORS, 1) if most <= error), None)
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     """The engine `fft`'s for `sad`."""
     count = products_needed(problem)
     assert count is not None, "refuse says so"
     terms = terms_of(count)
     image_terms = terms.image.astype(np.float32)
     energy = (image_terms.astype(np.float64) ** 2).sum(0)
-    taps = kernel.transpose(2, 0, 1)  # [C, h, w]
+    taps = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
+    weights = kernel.weights
     counts = np.float64(1.0) if weights is None else weights.astype(np.float64)
     factors = [
         placed((counts * term[channel]).astype(np.float32), problem.device)
@@ -123,20 +127,35 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     products = Products(factors)
     total = problem.total_weight * problem.span
 
-    def score(pixels: Pixels) -> Bounds:
+    def channels_of(pixels: Pixels) -> NDArray[np.intp]:
         # In the type of an index, which `take` would make of them for each term.
-        channels = pixels.transpose(2, 0, 1).astype(np.intp, order="C")
-        plane = np.empty(pixels.shape[:2], np.float32)  # one after the other
-        planes = (
-            placed(np.take(term, channel, out=plane, mode="wrap"), problem.device)
-            for channel in channels
-            for term in image_terms
-        )
-        sums = host(products.over(planes))[:: problem.stride[0], :: problem.stride[1]]
-        scores = metrics.similarity(sums + offset, problem.total_weight, problem.span)
-        off = certified + ROUNDING[SINGLE] * norm * math.sqrt(
-            energy @ np.bincount(channels.reshape(-1), minlength=_VALUES)
-        )
+        return pixels.transpose(2, 0, 1).astype(np.intp, order="C")
+
+    def planes(channels: NDArray[np.intp]) -> Iterator[Array]:
+        plane = np.empty(channels.shape[1:], np.float32)  # one after the other
+        for channel in channels:
+            for term in image_terms:
+                np.take(term, channel, out=plane, mode="wrap")
+                yield placed(plane, problem.device)
+
+    def image_norm(channels: NDArray[np.intp]) -> float:
+        return math.sqrt(energy @ np.bincount(channels.reshape(-1), minlength=_VALUES))
+
+    def kept(shared: Shared, longest: tuple[int, int]) -> tuple[Spectra, float]:
+        channels = channels_of(shared.pixels)
+        return Spectra(planes(channels), longest), image_norm(channels)
+
+    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+        if shared.extent is None:
+            channels = channels_of(shared.pixels)
+            sums, image = products.over(planes(channels)), image_norm(channels)
+        else:
+            spectra, image = shared.once("terms", partial(kept, shared, shared.extent))
+            sums = products.through(spectra)
+        rows, cols = windows
+        found = host(sums)[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
+        off = certified + ROUNDING[SINGLE] * norm * image
         return Bounds(np.minimum(scores, 1.0), np.full(scores.shape, off / total + 2.0**-51))
 
     return score

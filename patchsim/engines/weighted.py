@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score
-from patchsim.engines.correlation import DOUBLE, ROUNDING, Products, host, placed
-from patchsim.metrics import FLAT, Pixels, Weights
+from patchsim.engines import Bounds, Problem, SharedScore
+from patchsim.engines.correlation import DOUBLE, ROUNDING, Products, Spectra, host, placed
+from patchsim.engines.shared import Shared
+from patchsim.metrics import FLAT, Kernel, Pixels
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
@@ -28,13 +29,13 @@ _SURELY = 0.25  # what is off by less than that rounds to the right integer
 _Floats = NDArray[np.float64]
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights) -> Score:
-    """The engine `fft`'s where a kernel has weights."""
-    reference = _Kernel(kernel, problem, weights)
+def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
+    """The engine `fft`'s where a kernel has weights; the constants are of the channels."""
+    reference = _Kernel(kernel, problem, constants)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
 
-    def score(pixels: Pixels) -> Bounds:
-        scores, error = formula(_Tile(pixels, reference))
+    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+        scores, error = formula(_Tile(shared, windows, reference))
         return Bounds(scores, np.minimum(error, 2.0))
 
     return score
@@ -43,18 +44,20 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights) -> Score:
 class _Kernel:
     """What is done once for the kernel; its values are less their constants."""
 
-    def __init__(self, kernel: Pixels, problem: Problem, weights: Weights) -> None:
+    def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
+        assert kernel.weights is not None
         self.problem = problem
-        self.integers = kernel.dtype.kind == "u"
-        self.weight = int(weights.sum(dtype=np.int64))  # W
-        self.constants = self.constants_of(kernel)
-        values = _planes(kernel, self.constants)
-        heavy = weights * values
+        self.integers = kernel.pixels.dtype.kind == "u"
+        self.weight = int(kernel.weights.sum(dtype=np.int64))  # W
+        self.constants = constants.astype(np.float64)
+        values = _planes(kernel.pixels, self.constants)
+        heavy = kernel.weights * values
         self.sums = heavy.sum((1, 2))  # T, [C]
         self.squares = float((heavy * values).sum())  # B
-        self.weights = Products([placed(weights.astype(np.float64), problem.device)])
+        weights = kernel.weights.astype(np.float64)
+        self.weights = Products([placed(weights, problem.device)])
         self.products = Products(list(placed(heavy, problem.device)))
-        self.weights_norm = float(np.linalg.norm(weights.astype(np.float64)))
+        self.weights_norm = float(np.linalg.norm(weights))
         self.norm = float(np.linalg.norm(heavy))
         self.spread = self.weight * self.squares - float((self.sums**2).sum())
         if self.integers:
@@ -63,44 +66,58 @@ class _Kernel:
             self.spread = float(self.weight * int(self.squares) - sum(terms))
 
     def constants_of(self, pixels: Pixels) -> _Floats:
-        """The mean of each channel, whole for integers; for `ncc` 0."""
-        if self.problem.metric == "ncc":
-            return np.zeros(pixels.shape[2])
+        """The mean of each channel, whole for integers."""
         means: _Floats = pixels.mean((0, 1), dtype=np.float64)
         return np.rint(means) if self.integers else means
+
+
+class _Image:
+    """What of the pixels alone goes into the sums: transforms of them and of their squares."""
+
+    def __init__(self, shared: Shared, kernel: _Kernel) -> None:
+        moved = kernel.problem.metric == "zncc"
+        constants = kernel.constants_of(shared.pixels) if moved else kernel.constants
+        values = _planes(shared.pixels, constants)
+        squares: _Floats = (values**2).sum(0)
+        self.norm = math.sqrt(squares.sum())
+        self.norm_of_squares = float(np.linalg.norm(squares))
+        self.largest_norm = max(float(np.linalg.norm(plane)) for plane in values)
+        device, longest = kernel.problem.device, shared.extent or shared.pixels.shape[:2]
+        self.values = Spectra(placed(values, device), longest)
+        self.squares = Spectra([placed(squares, device)], longest)
 
 
 class _Tile:
     """Sums over the windows of a tile [H, W, C], each with the most that it may be off."""
 
-    def __init__(self, pixels: Pixels, kernel: _Kernel) -> None:
+    def __init__(self, shared: Shared, windows: tuple[int, int], kernel: _Kernel) -> None:
         self.kernel = kernel
-        moved = kernel.problem.metric == "zncc"
-        self._values = _planes(pixels, kernel.constants_of(pixels) if moved else kernel.constants)
-        self._squares: _Floats = (self._values**2).sum(0)
+        self._windows = windows
+        self._image = shared.once("weighted", lambda: _Image(shared, kernel))
 
     def products(self) -> tuple[_Floats, float]:
         """X, [rows, cols]."""
-        norm = math.sqrt(self._squares.sum()) * self.kernel.norm
-        return self._over(self.kernel.products, self._values, norm)
+        norm = self._image.norm * self.kernel.norm
+        return self._over(self.kernel.products, self._image.values, norm)
 
     def energy(self) -> tuple[_Floats, float]:
         """E, [rows, cols]; not below 0."""
-        norm = float(np.linalg.norm(self._squares)) * self.kernel.weights_norm
-        found, off = self._over(self.kernel.weights, self._squares[None], norm)
+        norm = self._image.norm_of_squares * self.kernel.weights_norm
+        found, off = self._over(self.kernel.weights, self._image.squares, norm)
         return np.maximum(found, 0), off
 
     def sums(self) -> tuple[_Floats, float]:
         """S, [C, rows, cols]."""
-        largest = max(float(np.linalg.norm(plane)) for plane in self._values)
-        norm = largest * self.kernel.weights_norm
-        found = [self._over(self.kernel.weights, plane[None], norm) for plane in self._values]
+        norm = self._image.largest_norm * self.kernel.weights_norm
+        planes = self._image.values.each()
+        found = [self._over(self.kernel.weights, plane, norm) for plane in planes]
         return np.array([plane for plane, _ in found]), found[0][1]
 
-    def _over(self, taps: Products, planes: _Floats, norm: float) -> tuple[_Floats, float]:
+    def _over(self, taps: Products, planes: Spectra, norm: float) -> tuple[_Floats, float]:
         problem = self.kernel.problem
-        sums = host(taps.over(placed(planes, problem.device)))
-        found = sums[:: problem.stride[0], :: problem.stride[1]]
+        rows, cols = self._windows
+        sums = host(taps.through(planes))
+        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * ROUNDING[DOUBLE]
         if self.kernel.integers and off < _SURELY:
             return np.rint(found), 0.0
