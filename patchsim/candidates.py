@@ -115,6 +115,11 @@ class Candidates:
         least = np.minimum.reduceat(lines, range(0, cols, BLOCK), axis=1)
         self._highest = self._search.highest(least.ravel())
 
+    @property
+    def ceiling(self) -> float:
+        """No window that is left scores more."""
+        return float(self._highest.max()) if self._field is None else self._field.ceiling
+
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its exact score, or None if none reaches the floor."""
         if self._field is None and self._whole and self._patience < 0:

@@ -29,7 +29,7 @@ BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
 SINGLES = 12
 # And before all others are looked at, which takes as long as some of them.
 _MANY = 64
-_ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
+ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
 _GONE = -np.inf  # dropped: reported, or overlapping what was
 
 
@@ -100,7 +100,7 @@ class Field:
         np.equal(bounds.error, 0.0, out=settled)
         np.add(bounds.map, bounds.error, out=highest)
         # The sum of a score and its error must not be rounded to less than the true score.
-        np.add(highest, _ROUNDING, out=highest)
+        np.add(highest, ROUNDING, out=highest)
         np.copyto(highest, bounds.map, where=settled)
         self.error = max(self.error, float(np.max(bounds.error)))
 
@@ -182,22 +182,32 @@ class Field:
         rows, cols = self.highest.shape
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
-    def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor."""
+    @property
+    def ceiling(self) -> float:
+        """No window that is left scores more."""
+        heap = self._ready()
+        return -heap[0][0] if heap else _GONE
+
+    def _ready(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
         if self._heap is None:
             self._heap = []
             rows, cols = self.highest.shape
             for top in range(0, rows, BLOCK):
                 for left in range(0, cols, BLOCK):
                     self._push((top, left))
-        while self._heap and -self._heap[0][0] >= floor:
-            minus, settled, row, col, corner = self._heap[0]
+        return self._heap
+
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """The best window left, y, x and its exact score, or None if none reaches the floor."""
+        heap = self._ready()
+        while heap and -heap[0][0] >= floor:
+            minus, settled, row, col, corner = heap[0]
             # Dropped cells stay in the heap until their turn.
             if self.highest[row, col] == -minus:
                 if settled:
                     return row * self.stride[0], col * self.stride[1], -minus
                 self.settle(row, col)
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
             self._push(corner)
         return None
 
@@ -258,6 +268,10 @@ class Windows(Protocol):
     def block_count(self) -> int:
         """Blocks of the map."""
 
+    @property
+    def ceiling(self) -> float:
+        """No window that is left scores more."""
+
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its exact score, or None if none reaches the floor.
 
@@ -298,23 +312,35 @@ def resolve(
     """
     lowest = -math.inf if threshold is None else threshold
     peaks: list[Peak] = []
-    while top is None or len(peaks) < top:
-        first, floor = None, lowest
-        for number, (field, origin) in enumerate(zip(fields, origins, strict=True)):
-            found = field.best(floor)
-            if found is None:
-                continue
-            y, x, score = found[0] + origin[0], found[1] + origin[1], found[2]
-            if first is None or (-score, y, x) < (-first.score, first.y, first.x):
-                first, floor = Peak(y, x, score, number), score
-        if first is None:
-            break
-        peaks.append(first)
-        own, origin = fields[first.field], origins[first.field]
-        own.drop(first.y - origin[0], first.x - origin[1])
-        for field, (top_y, left_x) in zip(fields, origins, strict=True):
-            box = first.y - top_y, first.x - left_x, *own.kernel
+    heard = [0] * len(fields)  # how many peaks have dropped windows of a field
+    # Minus the most that a field's windows could score, or what its best one does score if it has
+    # heard of all peaks; whether it is that; y and x in the image, field.
+    heap = [(-field.ceiling, False, 0, 0, number) for number, field in enumerate(fields)]
+    heapq.heapify(heap)
+    floor = lowest  # some window left has at least this score
+    while heap and -heap[0][0] >= lowest and (top is None or len(peaks) < top):
+        minus, settled, y, x, number = heap[0]
+        field, (top_y, left_x) = fields[number], origins[number]
+        if settled and heard[number] == len(peaks):
+            peaks.append(Peak(y, x, -minus, number))
+            field.drop(y - top_y, x - left_x)
+            floor = lowest
+            continue
+        for peak in peaks[heard[number] :]:
+            box = peak.y - top_y, peak.x - left_x, *fields[peak.field].kernel
             field.drop_overlapping(box, overlap)
+        heard[number] = len(peaks)
+        found = field.best(floor)
+        if found is not None:
+            floor = max(floor, found[2])
+            y, x = found[0] + top_y, found[1] + left_x
+            heapq.heapreplace(heap, (-found[2], True, y, x, number))
+        elif floor > lowest:
+            # None reaches the floor, which will be lower for the next peak.
+            below = math.nextafter(min(-minus, floor), -math.inf)
+            heapq.heapreplace(heap, (-below, False, 0, 0, number))
+        else:
+            heapq.heappop(heap)
     return peaks
 
 

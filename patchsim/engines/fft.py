@@ -160,9 +160,7 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
         return [lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = _constants([kernel.pixels for kernel in kernels], problems[0].metric)
     if kernels[0].weights is not None:
-        return [
-            weighted.prepare(*pair, constants) for pair in zip(kernels, problems, strict=True)
-        ]
+        return [weighted.prepare(*pair, constants) for pair in zip(kernels, problems, strict=True)]
     return [_prepare(*pair, constants) for pair in zip(kernels, problems, strict=True)]
 
 
@@ -482,9 +480,7 @@ class _Contrast:
         self.flat = np.all(spread + off <= FLAT * raw, 0) | uniform
         clear = np.any(spread - off > FLAT * raw, 0) & ~self.flat
         self.total, off = np.where(clear, spread.sum(0), 0.0), off.sum(0)
-        self.doubt = np.divide(
-            off, self.total, out=np.ones_like(off), where=self.total > 4 * off
-        )
+        self.doubt = np.divide(off, self.total, out=np.ones_like(off), where=self.total > 4 * off)
 
 
 def _inverse_root(spread: _Floats, own: float) -> _Floats:
