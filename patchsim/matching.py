@@ -13,6 +13,7 @@ import numpy as np
 from patchsim import color as colors
 from patchsim import (
     flatness,
+    groups,
     images,
     masks,
     metrics,
@@ -31,6 +32,7 @@ from patchsim.options import DEFAULT_OVERLAP, Options
 from patchsim.plan import Plan
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
+from patchsim.sketch import Shelf, budget_of
 
 if TYPE_CHECKING:
     from patchsim.images import Source
@@ -209,18 +211,19 @@ def match(
         memory=options.memory,
         overlay=wanted.overlay is not None,
     )
-    plans = _plans(scene, options, engine, wanted, subpixel=subpixel)
+    grouped, shelf = _plans(scene, options, engine, wanted, subpixel=subpixel)
+    plans = groups.plans(grouped)
     # Not before the search is sure to run: an error stands alone.
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
     for text in flat:
         observer.notice(text)
-    for number, chosen in enumerate(plans):
-        observer.planned(chosen, names[1 + number])
+    for chosen, which in groups.alike(plans):
+        observer.planned(chosen, [names[1 + number] for number in which])
 
     kernels, sizes = scene.kernels, scene.sizes
     origins = [scene.area.origin(size) for size in sizes]
     under = scene.area.under(scene.image, sizes, scene.zero)
-    fields = _score(plans, under, kernels, wanted.keeps_map, observer)
+    fields = _score(grouped, under, kernels, wanted.keeps_map, shelf, observer)
     resolve = peaks.resolve_each if per_kernel else peaks.resolve
     best = resolve(
         fields,
@@ -231,8 +234,10 @@ def match(
     )
     corners = _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
     maps = [field.map for field in fields if field.map is not None]
-    for field, chosen, name in zip(fields, plans, names[1:], strict=True):
-        observer.resolved(field, chosen, name)
+    for chosen, which in groups.alike(plans):
+        observer.resolved(
+            [fields[number] for number in which], chosen, [names[1 + number] for number in which]
+        )
     report = Report(
         image=names[0],
         width=width,
@@ -312,7 +317,7 @@ def _plans(
     wanted: Outputs,
     *,
     subpixel: bool,
-) -> list[Plan]:
+) -> tuple[list[groups.Group], Shelf | None]:
     problems = []
     area, image = scene.area, scene.image
     for one, name in zip(scene.kernels, scene.names[1:], strict=True):
@@ -339,27 +344,33 @@ def _plans(
     held = image.nbytes + sum(one.nbytes for one in scene.kernels)
     held += 0 if drawn is image else drawn.nbytes
     held += math.prod(area.padded_size(scene.sizes)) * (image.shape[2] * image.itemsize)
-    held += sum(plan.map_bytes(problem, kept=wanted.keeps_map) for problem in problems)
+    largest = max(math.prod(problem.map_shape) for problem in problems)
+    held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
     if subpixel:
         from patchsim import subpixel as refinement
 
         held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
-    largest = max(math.prod(problem.map_shape) for problem in problems)
-    held += wanted.drawing_bytes(largest, drawn.shape[0] * drawn.shape[1])
-    return [
-        plan.make(problem, engine=engine, device=options.device, memory=options.memory, held=held)
-        for problem in problems
-    ]
+    scores = budget_of(problems, options.memory - held, kept=wanted.keeps_map)
+    made = groups.make(
+        problems,
+        engine=engine,
+        device=options.device,
+        memory=options.memory,
+        held=held + scores.held,
+        searching=held + scores.searching,
+    )
+    return made, None if scores.shelf is None else Shelf(scores.shelf)
 
 
 def _score(
-    plans: list[Plan],
+    grouped: list[groups.Group],
     under: list[Pixels],
     kernels: list[Kernel],
     keeps_map: bool,
+    shelf: Shelf | None,
     observer: Observer,
 ) -> list[peaks.Windows]:
-    total = sum(math.prod(chosen.problem.map_shape) for chosen in plans)
+    total = sum(math.prod(chosen.problem.map_shape) for chosen in groups.plans(grouped))
     done = 0
 
     def advance(tile: Tile) -> None:
@@ -367,10 +378,18 @@ def _score(
         done += tile.cells
         observer.progress(done, total)
 
-    return [
-        search.windows(chosen, image, kernel, keeps_map=keeps_map, advance=advance)
-        for chosen, image, kernel in zip(plans, under, kernels, strict=True)
-    ]
+    found: dict[int, peaks.Windows] = {}
+    for group in grouped:
+        made = search.windows(
+            group.plans,
+            under[group.members[0]],
+            [kernels[number] for number in group.members],
+            keeps_map=keeps_map,
+            advance=advance,
+            shelf=shelf,
+        )
+        found.update(zip(group.members, made, strict=True))
+    return [found[number] for number in range(len(kernels))]
 
 
 def _kernel_reports(

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -80,6 +81,7 @@ class Field:
         self.stride = stride
         self.singly, self.blocks = 0, 0  # settled so far
         self.error = 0.0  # no score of the map was off by more
+        self._lock = Lock()
         self._exact = exact
         self._blocks = blocks
         self._patience = _MANY  # windows scored one by one before others are looked at
@@ -89,7 +91,7 @@ class Field:
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
-        """Take the scores of a tile."""
+        """Take the scores of a tile; several threads may at once, of different tiles."""
         highest, settled = self.highest[tile.index], self.settled[tile.index]
         if self.map is not None:
             self.map[tile.index] = bounds.map
@@ -102,7 +104,9 @@ class Field:
         # The sum of a score and its error must not be rounded to less than the true score.
         np.add(highest, ROUNDING, out=highest)
         np.copyto(highest, bounds.map, where=settled)
-        self.error = max(self.error, float(np.max(bounds.error)))
+        off = float(np.max(bounds.error))
+        with self._lock:
+            self.error = max(self.error, off)
 
     def settle(self, row: int, col: int) -> None:
         """Replace what a window's score could be by what it is, or all of its block."""

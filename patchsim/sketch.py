@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -20,8 +20,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import peaks
-from patchsim.engines import Bounds
+from patchsim import peaks, plan
+from patchsim.engines import Bounds, Problem
 from patchsim.metrics import Exact
 from patchsim.peaks import BLOCK
 from patchsim.tiles import Tile
@@ -44,9 +44,45 @@ class _Open:
     boxes: int = 0
 
 
-def held(cells: int, *, kept: bool) -> int:
-    """Bytes of a sketch of so many windows, without open blocks, and of its map if `kept`."""
-    return cells // BLOCK * _BLOCK_BYTES // BLOCK + 4096 + (4 * cells if kept else 0)
+# Whole fields of several kernels take no more than this: what is written once and hardly read
+# again costs more time than to score a few blocks again.
+_WHOLE_FIELDS = 1 << 28
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes for the scores of all kernels.
+
+    Attributes
+    ----------
+    held : int
+        Of whole fields, or of sketches and what lies on the shelf; and of maps.
+    searching : int
+        Of an engine that draws no map.
+    shelf : int or None
+        For open blocks; None where whole fields fit.
+    """
+
+    held: int
+    searching: int
+    shelf: int | None
+
+
+def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget:
+    """How scores are kept, in this memory, of which tiles take some; with maps if `kept`."""
+    cells = [math.prod(problem.map_shape) for problem in problems]
+    whole = sum(plan.map_bytes(problem, kept=kept) for problem in problems)
+    most = min(memory // 2, _WHOLE_FIELDS) if len(problems) > 1 else memory // 2
+    if whole <= most:
+        return Budget(whole, whole, None)
+    maps = 4 * sum(cells) if kept else 0
+    blocks = sum(_block_count(problem) for problem in problems)
+    shelf = min(blocks * _OPEN_BYTES, max(2 * _OPEN_BYTES, (memory - maps) // 4))
+    return Budget(maps + blocks * _BLOCK_BYTES + shelf, whole, shelf)
+
+
+def _block_count(problem: Problem) -> int:
+    return math.prod(-(-length // BLOCK) for length in problem.map_shape)
 
 
 class Shelf:
@@ -205,7 +241,7 @@ class Sketch:
         self.blocks += len(wanted)
 
     def _opened(self, block: int, part: Tile, tile: Tile, bounds: Bounds) -> _Open:
-        index = Tile(part.top - tile.top, part.left - tile.left, part.rows, part.cols).index
+        index = part.within(tile)
         error = np.asarray(bounds.error)
         if error.ndim:
             error = error[index]

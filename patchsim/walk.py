@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
-from patchsim.engines import Bounds, Score
+from patchsim.engines import Bounds, Score, SharedScore
+from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
@@ -21,6 +23,15 @@ _Done = TypeVar("_Done")
 def prepare(plan: Plan, kernel: Kernel) -> Score:
     """What the plan's engine does once for the kernel."""
     return engines.load(plan.engine).prepare(kernel.pixels, plan.problem, kernel.weights)
+
+
+def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedScore]:
+    """The same for several kernels, with an engine that shares, or for one with any."""
+    problems = [chosen.problem for chosen in plans]
+    if len(plans) > 1:
+        return engines.prepare_together(plans[0].engine, kernels, problems)
+    score = prepare(plans[0], kernels[0])
+    return [lambda shared, _windows: score(shared.pixels)]
 
 
 def run(
@@ -49,6 +60,54 @@ def run(
     if todo is None:
         todo = tiles.split(problem.map_shape, plan.tile)
     yield from in_order(lambda tile: (tile, work(tile)), todo, plan.parallel)
+
+
+def run_together(
+    plans: Sequence[Plan],
+    image: Pixels,
+    scores: Sequence[SharedScore],
+    take: Callable[[int, Tile, Bounds], None],
+) -> Generator[Tile, None, None]:
+    """Score every tile of several kernels' maps: a tile of all before the next.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+        With the same tile.
+    image : array [H, W, C]
+    scores : sequence of SharedScore
+        One a plan, of kernels that were prepared together.
+    take : (number, Tile, Bounds) -> None
+        Called for each tile of each plan, in the thread that scored it.
+
+    Yields
+    ------
+    Tile
+        Of one plan's map, once all plans' tiles there are taken.
+    """
+    tile, stride, parallel = plans[0].tile, plans[0].problem.stride, plans[0].parallel
+    sizes = [chosen.problem.kernel[:2] for chosen in plans]
+    shapes = [chosen.problem.map_shape for chosen in plans]
+    size, shape = (
+        (max(height for height, _ in pairs), max(width for _, width in pairs))
+        for pairs in (sizes, shapes)
+    )
+    extent = tiles.extent(tile, size, stride)
+
+    def work(place: Tile) -> list[Tile]:
+        shared = Shared(image[place.source(size, stride)], extent)
+        done = []
+        for number, (score, (rows, cols)) in enumerate(zip(scores, shapes, strict=True)):
+            windows = min(place.rows, rows - place.top), min(place.cols, cols - place.left)
+            if min(windows) > 0:  # a larger kernel may have none here
+                part = Tile(place.top, place.left, *windows)
+                take(number, part, score(shared, windows))
+                done.append(part)
+        return done
+
+    with closing(in_order(work, tiles.split(shape, tile), parallel)) as parts:
+        for done in parts:
+            yield from done
 
 
 def in_order(

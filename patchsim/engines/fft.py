@@ -56,6 +56,9 @@ _SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
 _TRANSFORM_SECONDS = 2.5e-10
 _SUM_SECONDS = 1e-8
 
+# Of the time of a transform, what the product of two takes.
+_PRODUCT_SHARE = 0.2
+
 _Floats = NDArray[np.float64]
 _Scores = tuple[_Floats, _Floats | float]  # and how far they may be off
 
@@ -99,13 +102,18 @@ def seconds(problem: Problem) -> float:
     tile_count = -(-rows // step[0]) * -(-cols // step[1])
     values = math.prod(_tile_extent(problem))
     transforms = tile_count * values * math.log2(values) * _TRANSFORM_SECONDS
-    transforms *= _planes_transformed(problem) + 1
+    planes, more, scale = _planes_transformed(problem), 1, 1
     if problem.weight is not None and problem.metric != "sad":
         # In float64, and the window's sums by transforms, too.
-        more = 4 if problem.metric != "zncc" else 4 + 2 * problem.kernel[2]
-        transforms *= 2 * (1 + more / (_planes_transformed(problem) + 1))
+        more, scale = (4 if problem.metric != "zncc" else 4 + 2 * problem.kernel[2]) + 1, 2
+    if problem.together > 1:
+        # Those of the pixels are shared; the kernel's own are one more tile's.
+        each = 1 / problem.together + 1 / tile_count + _PRODUCT_SHARE
+        transforms *= scale * (planes * each + more)
+    else:
+        transforms *= scale * (planes + more)
     sums = math.prod(problem.image) * _SUM_SECONDS * (2 if problem.metric == "zncc" else 1)
-    return (transforms + sums) / problem.threads
+    return (transforms + sums / problem.together) / problem.threads
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
@@ -123,25 +131,47 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
-    transformed = math.prod(map(min, _tile_extent(problem), (2 * height, 2 * width)))
+    transformed = _transformed(problem, height, width)
+    together = problem.together > 1
+    # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
     if problem.metric == "sad":
-        # Indices and a plane; the kernel's planes and their spectra, one of the pixels, the sums;
-        # the scores.
-        taps = problem.kernel[0] * problem.kernel[1]
-        factors = (taps + transformed) * planes * 4 + taps * channels * 16
-        return pixels * (8 * channels + 8) + factors + transformed * 20 + rows * cols * 32
+        # Indices and a plane; spectra; one of the pixels, the sums; the scores.
+        own = 0 if together else _own_bytes(problem, transformed)
+        kept = transformed * planes * 4 if together else 0
+        return pixels * (8 * channels + 8) + own + kept + transformed * 20 + rows * cols * 32
     if problem.weight is not None:
-        # In 8 bytes: the pixels, their planes and squares; spectra of the kernel's planes and its
-        # weights, of the pixels, and sums; windows.
+        # In 8 bytes: the pixels, their planes and squares; spectra of the pixels, and sums;
+        # windows.
+        own = 0 if together else _own_bytes(problem, transformed)
         windows = rows * cols * (channels + 10)
-        return 8 * (pixels * (3 * channels + 3) + transformed * (planes + 5) + windows)
-    # In 8 bytes: the pixels in planes; spectra of the kernel in both precisions; of the pixels, and
-    # the sums; windows.
+        return own + 8 * (pixels * (3 * channels + 3) + transformed * (planes + 5) + windows)
+    # In 8 bytes: the pixels in planes; spectra of the pixels in both precisions, or of the kernel;
+    # of one plane, and the sums; windows.
     values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
     if problem.dtype not in INTEGER_RANGE or _extension() is None or problem.device != "cpu":
         # Running sums of pixels and squares.
         values += pixels * (7 * channels + 2) + rows * cols * 6 * channels
     return int(8 * values)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    extent = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    return _own_bytes(problem, _transformed(problem, *extent))
+
+
+def _own_bytes(problem: Problem, transformed: int) -> int:
+    """Planes of a kernel and their spectra."""
+    taps, planes = problem.kernel[0] * problem.kernel[1], _planes_transformed(problem)
+    if problem.metric == "sad":
+        return (taps + transformed) * planes * 4 + taps * problem.kernel[2] * 16
+    if problem.weight is not None:
+        return 8 * (taps + transformed) * (planes + 1)
+    return int(8 * planes * (taps + 1.5 * transformed))  # in both precisions
+
+
+def _transformed(problem: Problem, height: int, width: int) -> int:
+    """Values of a plane's transform."""
+    return math.prod(map(min, _tile_extent(problem), (2 * height, 2 * width)))
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
