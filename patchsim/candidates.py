@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,12 @@ _SAMPLE = 16  # blocks
 _AT_ONCE = 32  # blocks that a thread takes, best first
 
 Direct = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+
+
+@lru_cache(maxsize=1)
+def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
+    """Those of a map; many kernels have maps of one shape."""
+    return list(tiles.split(shape, (side, side)))
 
 
 class Candidates:
@@ -77,7 +84,7 @@ class Candidates:
         self._least: Least = np.empty((rows, cols), np.uint16)
         # Exact scores, of the blocks that are settled: the rest of it takes no memory.
         self._scores: NDArray[np.float64] = np.empty((rows, cols))
-        self._tiles = list(tiles.split((rows, cols), (BLOCK, BLOCK)))
+        self._tiles = _blocks((rows, cols), BLOCK)
         count = len(self._tiles)
         self._settled = np.zeros(count, np.bool_)
         self._refined = np.zeros(count, np.bool_)

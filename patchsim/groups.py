@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from patchsim import plan
 from patchsim.engines import Problem
@@ -26,10 +27,13 @@ class Group:
         Which of the problems.
     plans : tuple of Plan
         One for each.
+    common : Plan
+        What they were made from.
     """
 
     members: tuple[int, ...]
     plans: tuple[Plan, ...]
+    common: Plan
 
 
 def make(
@@ -48,20 +52,23 @@ def make(
     made = []
     for members in alike.values():
         members.sort(key=lambda number: problems[number].kernel)
-        common = plan.make(
-            _envelope([problems[number] for number in members]),
+        own = [problems[number] for number in members]
+        chosen = plan.make(
+            _envelope(own),
             engine=engine,
             device=device,
             memory=memory,
             held=held,
             searching=searching,
         )
+        chosen = replace(chosen, about=len({problem.kernel for problem in own}) > 1)
+        each = cache(partial(_for, chosen))  # many are equal
         # The rest of the memory may not be enough for as many.
-        most = common.problem.together
+        most = chosen.problem.together
         for first in range(0, len(members), most):
             part = members[first : first + most]
-            plans = tuple(_for(common, problems[number]) for number in part)
-            made.append(Group(tuple(part), plans))
+            plans = tuple(each(problems[number]) for number in part)
+            made.append(Group(tuple(part), plans, chosen))
     return made
 
 
@@ -71,12 +78,12 @@ def plans(grouped: Sequence[Group]) -> list[Plan]:
     return [chosen for _, chosen in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def alike(plans: Sequence[Plan]) -> list[tuple[Plan, list[int]]]:
-    """Plans that read the same once, and which they are."""
-    found: dict[str, tuple[Plan, list[int]]] = {}
-    for number, chosen in enumerate(plans):
-        found.setdefault(str(chosen), (chosen, []))[1].append(number)
-    return list(found.values())
+def common(grouped: Sequence[Group]) -> list[tuple[Plan, list[int]]]:
+    """The plans that groups have in common, and which problems they are for."""
+    found: dict[int, tuple[Plan, list[int]]] = {}
+    for group in grouped:
+        found.setdefault(id(group.common), (group.common, []))[1].extend(group.members)
+    return [(chosen, sorted(members)) for chosen, members in found.values()]
 
 
 def _kind(problem: Problem) -> Hashable:
@@ -113,4 +120,4 @@ def _for(common: Plan, problem: Problem) -> Plan:
     direct = common.direct
     if direct is not None:
         direct = replace(direct, chosen=own(direct.chosen))
-    return replace(common, chosen=own(common.chosen), direct=direct)
+    return replace(common, chosen=own(common.chosen), direct=direct, about=False)

@@ -217,7 +217,7 @@ def match(
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
     for text in flat:
         observer.notice(text)
-    for chosen, which in groups.alike(plans):
+    for chosen, which in groups.common(grouped):
         observer.planned(chosen, [names[1 + number] for number in which])
 
     kernels, sizes = scene.kernels, scene.sizes
@@ -234,7 +234,7 @@ def match(
     )
     corners = _corners(best, plans, under, kernels, origins) if subpixel else [None] * len(best)
     maps = [field.map for field in fields if field.map is not None]
-    for chosen, which in groups.alike(plans):
+    for chosen, which in groups.common(grouped):
         observer.resolved(
             [fields[number] for number in which], chosen, [names[1 + number] for number in which]
         )
@@ -288,14 +288,14 @@ def _open(
     several = len(kernels) > 1
     names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
     opened: list[images.Picture] = []
+    left = options.memory
     for name, source in zip([*names, "mask"], sources, strict=False):
-        # What is already decoded stays.
-        left = options.memory - sum(picture.pixels.nbytes for picture in opened)
         opened.append(
             images.open_picture(
                 source, name=name, max_pixels=options.max_pixels, memory=max(0, left)
             )
         )
+        left -= opened[-1].pixels.nbytes  # what is already decoded stays
     return opened
 
 

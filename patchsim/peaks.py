@@ -387,6 +387,8 @@ def overlapping(
     height, width = kernel
     rows = _touching(y, box_height, height, stride[0], shape[0])
     cols = _touching(x, box_width, width, stride[1], shape[1])
+    if not rows or not cols:
+        return
     tall = _shared(rows, stride[0], height, y, box_height)
     wide = _shared(cols, stride[1], width, x, box_width)
     for first in range(0, len(rows), BLOCK):  # large kernels overlap in millions of cells

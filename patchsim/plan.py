@@ -41,7 +41,8 @@ class Candidate:
 
     @property
     def seconds(self) -> float:
-        return self.start_up + self.work
+        """For each kernel."""
+        return self.start_up / self.problem.together + self.work
 
     def __str__(self) -> str:
         verdict = self.refusal or f"about {_seconds(self.seconds)}"
@@ -70,6 +71,8 @@ class Plan:
     direct : Plan or None
         How blocks of windows are scored exactly where the engine's scores may be off; None where
         no engine can, or memory does not suffice.
+    about : bool
+        It is that of several kernels of about one size, and the problem as large as all of them.
     """
 
     chosen: Candidate
@@ -80,6 +83,7 @@ class Plan:
     working: int
     candidates: tuple[Candidate, ...]
     direct: Plan | None = None
+    about: bool = False
 
     @property
     def engine(self) -> str:
@@ -105,7 +109,7 @@ class Plan:
         lines = [
             f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
             f" about {_seconds(self.chosen.seconds)}{' each' if shared else ''}",
-            f"{cols * rows:,} windows of {sides} {problem.dtype}"
+            f"{'at most ' * self.about}{cols * rows:,} windows of {sides} {problem.dtype}"
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
             f" {self.parallel} at a time",

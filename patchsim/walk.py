@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
@@ -119,9 +120,12 @@ def in_order(
     processor that it leaves, and two tiles of some milliseconds would run one after the other. At
     most twice as many items are begun and not yet asked for.
     """
-    if parallel == 1:
-        yield from map(work, todo)
+    todo = iter(todo)
+    first = list(islice(todo, 2))
+    if parallel == 1 or len(first) < 2:
+        yield from map(work, chain(first, todo))
         return
+    todo = chain(first, todo)
     with ThreadPoolExecutor(parallel - 1, thread_name_prefix="patchsim") as pool:
         flying: deque[_Flight[_Item, _Done]] = deque()
         try:
