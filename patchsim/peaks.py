@@ -9,13 +9,14 @@ Where many windows of a block have their turn, the whole block is scored exactly
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,10 +230,6 @@ class Field:
         """Drop one window."""
         self.highest[y // self.stride[0], x // self.stride[1]] = _GONE
 
-    def drop_where(self, gone: NDArray[np.bool_]) -> None:
-        """Drop windows, [rows, cols]."""
-        self.highest[gone] = _GONE
-
     def _first(self, top: int, left: int) -> tuple[int, int]:
         """The first cell of the block at (top, left): highest, unsettled before settled."""
         block = np.s_[top : top + BLOCK, left : left + BLOCK]
@@ -362,6 +359,27 @@ def resolve_each(
         for number, (field, origin) in enumerate(zip(fields, origins, strict=True))
         for peak in resolve([field], [origin], top=top, threshold=threshold, overlap=overlap)
     ]
+
+
+def blocks_of(tile: Tile) -> tuple[slice, slice]:
+    """The blocks that a tile has cells in, as an index into [block rows, block columns]."""
+    return (
+        slice(tile.top // BLOCK, (tile.top + tile.rows - 1) // BLOCK + 1),
+        slice(tile.left // BLOCK, (tile.left + tile.cols - 1) // BLOCK + 1),
+    )
+
+
+def of_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]:
+    """What is left of a tile's cells, [rows, cols], for each of its blocks."""
+    down, across = blocks_of(tile)
+    tops = [max(0, row * BLOCK - tile.top) for row in range(down.start, down.stop)]
+    lefts = [max(0, col * BLOCK - tile.left) for col in range(across.start, across.stop)]
+    # Whole rows first: vector instructions.
+    lines = [
+        reduce.reduce(cells[top:end], axis=0) for top, end in itertools.pairwise([*tops, tile.rows])
+    ]
+    reduced: NDArray[Any] = reduce.reduceat(lines, lefts, axis=1)
+    return reduced
 
 
 def overlapping(

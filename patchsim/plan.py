@@ -15,6 +15,9 @@ _TILE_SECONDS = 0.1
 # Starting threads takes half a millisecond.
 _WORTH_SHARING_SECONDS = 0.002
 
+# Kernels together, rather than fewer of which a thread more works.
+_WORTH_THREADS = 8
+
 # A search on the CPU shorter than this is not worth looking for an accelerator.
 _WORTH_A_LOOK_SECONDS = 10.0
 
@@ -172,7 +175,8 @@ def make(
     if not fitting:
         raise InputError(
             f"memory {budget.text(memory)} does not suffice for one window;"
-            f" {budget.text(min(least.values()))} is the least for these pictures and outputs"
+            f" {budget.text(min(least.values()))} is the least for these pictures and outputs\n"
+            "allow more with --memory (memory=), or search for fewer kernels at a time"
         )
     chosen = min(fitting, key=lambda c: c.seconds)
     held = holding[chosen.engine]
@@ -184,11 +188,12 @@ def make(
 
 def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
     """With as many kernels together as memory suffices for, with the tile that wastes least."""
-    problem = chosen.problem
-    best = engines.load(chosen.engine).best_tile(problem) or (1, 1)
-    while problem.together > 1 and held + _working(chosen, best, problem.threads) > memory:
-        problem = replace(problem, together=problem.together // 2)
-        chosen = replace(chosen, problem=problem)
+    best = engines.load(chosen.engine).best_tile(chosen.problem) or (1, 1)
+    # Half of them take little more time than all, and the threads that there are much less.
+    for threads, least in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
+        while chosen.problem.together > least and held + _working(chosen, best, threads) > memory:
+            fewer = max(least, chosen.problem.together // 2)
+            chosen = replace(chosen, problem=replace(chosen.problem, together=fewer))
     return chosen
 
 

@@ -46,7 +46,8 @@ def windows(
     """
     each = list(zip(plans, kernels, strict=True))
     if engines.searches(plans[0].engine):
-        return [_candidates(chosen, image, kernel, advance) for chosen, kernel in each]
+        keeps = shelf is None
+        return [_candidates(chosen, image, kernel, advance, keeps) for chosen, kernel in each]
     if shelf is None:
         fields = [_field(chosen, image, kernel, keeps_map) for chosen, kernel in each]
         _score_all(plans, image, kernels, fields, advance)
@@ -162,7 +163,11 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
 
 
 def _candidates(
-    plan: Plan, image: Pixels, kernel: Kernel, advance: Callable[[Tile], None]
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    advance: Callable[[Tile], None],
+    keeps_bounds: bool,
 ) -> candidates.Candidates:
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
     problem = plan.problem
@@ -173,10 +178,18 @@ def _candidates(
         direct = partial(_exactly, plan.direct, image, prepared)
         whole = partial(_whole, plan.direct, image, kernel)
         patience = plan.direct.chosen.seconds
-    found = candidates.Candidates(search, direct, plan.parallel, whole=whole, patience=patience)
+    found = candidates.Candidates(
+        search,
+        direct,
+        plan.parallel,
+        whole=whole,
+        patience=patience,
+        keeps_bounds=keeps_bounds,
+    )
     todo = tiles.split(problem.map_shape, plan.tile)
     with closing(walk.in_order(found.bound, todo, plan.parallel)) as bounded:
-        for tile in bounded:
+        for tile, lowest in bounded:
+            found.put(tile, lowest)
             advance(tile)
     found.ready()
     return found

@@ -169,14 +169,12 @@ class Sketch:
         off = float(error.max())
         # The sum of a score and its error must not be rounded to less than the true score.
         highest = bounds.map + error + peaks.ROUNDING if off else bounds.map
-        down, rows = _edges(tile.top, tile.rows)
-        across, cols = _edges(tile.left, tile.cols)
-        best = np.maximum.reduceat(np.maximum.reduceat(highest, rows, 0), cols, 1)
+        best = peaks.of_blocks(np.maximum, highest, tile)
         if np.isnan(best).any():
             raise ValueError(f"there are windows without a score in {tile}")
         with self._lock:
             self.error = max(self.error, off)
-            part = self._highest[down, across]
+            part = self._highest[peaks.blocks_of(tile)]
             np.fmax(part, best, out=part)
 
     @property
@@ -309,13 +307,6 @@ class Sketch:
         down, across = divmod(block, self._highest.shape[1])
         top, left = down * BLOCK, across * BLOCK
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
-
-
-def _edges(start: int, count: int) -> tuple[slice, NDArray[np.intp]]:
-    """The blocks that some cells lie in, and where among the cells each begins."""
-    first, last = start // BLOCK, (start + count - 1) // BLOCK
-    edges = np.arange(first, last + 1) * BLOCK - start
-    return slice(first, last + 1), np.maximum(edges, 0)
 
 
 def _inside(part: Tile, tile: Tile) -> bool:

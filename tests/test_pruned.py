@@ -82,7 +82,7 @@ def test_bounds_are_never_above_the_differences(metric, kind, channels, rng):
             coarse = search.bounds(whole)
             least[...] = coarse
             least[0, 0] = GONE
-            search.refine(whole, least)
+            search.refine(whole, least, whole)
             assert least[0, 0] == GONE
             least[0, 0] = coarse[0, 0]
             assert (least >= coarse).all()
@@ -166,7 +166,7 @@ def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
     kernel = pictures(rng, "noise", 20, 20, 1)
     search = pruned.Search(image, kernel, problem(image, kernel))
     alone = candidates.Candidates(search, None, 1)
-    alone.bound(Tile(0, 0, 71, 81))
+    alone.put(*alone.bound(Tile(0, 0, 71, 81)))
     alone.ready()
     truth = differences(image, kernel, "sad", (1, 1))
     row, col, score = alone.best(-np.inf)
@@ -327,7 +327,7 @@ def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
     image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
     kernel = image[9:20, 11:30].copy()
     alone = candidates.Candidates(pruned.Search(image, kernel, problem(image, kernel)), None, 1)
-    alone.bound(Tile(0, 0, 50, 52))
+    alone.put(*alone.bound(Tile(0, 0, 50, 52)))
     alone.ready()
     assert alone.best(-1.0) == (9, 11, 1.0)
 

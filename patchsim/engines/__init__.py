@@ -156,15 +156,15 @@ class Search(Protocol):
     def bounds(self, tile: Tile) -> Least:
         """What the windows of a tile differ at least."""
 
-    def refine(self, tile: Tile, least: Least) -> None:
-        """Raise the bounds of a tile in those of the whole map, at some cost."""
+    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
+        """Raise the bounds of a tile, which are in that place of `least`, at some cost."""
 
-    def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
+    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         """The best window of a tile that differs by at most `limit`, of equal ones the first.
 
         The window of the least bound comes first. After `most` rows of windows have been compared
-        with the kernel it ends as it is. In `least`, of the whole map, bounds of windows that were
-        evaluated are raised.
+        with the kernel it ends as it is. In `least`, in which the tile's are in that place, bounds
+        of windows that were evaluated are raised.
         """
 
     def score(self, difference: int) -> float:

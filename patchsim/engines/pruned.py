@@ -194,13 +194,13 @@ class Search:
         """The windows' least differences, in units."""
         return self._bounds(tile, self._coarse)
 
-    def refine(self, tile: Tile, least: Least) -> None:
-        """Raise the bounds of a tile, which `least` is of the whole map, by the finer grid."""
+    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
+        """Raise the bounds of a tile, which are there in `least`, by the finer grid."""
         finer = self._bounds(tile, self._fine)
         ratio = self._fine.unit / self._coarse.unit
         if ratio != 1:
             finer = np.minimum(finer * ratio, GONE - 1).astype(np.uint16)
-        part = least[tile.index]
+        part = least[place.index]
         np.maximum(part, finer, out=part)
 
     def _bounds(self, tile: Tile, grid: _Grid) -> Least:
@@ -233,12 +233,12 @@ class Search:
         )
         return part, part.strides[0]
 
-    def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
+    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         problem = self.problem
         height, width, channels = problem.kernel
         found = self._extension.look(
             *self._pixels(tile), self._kernel, width * channels, height, problem.stride[0],
-            problem.stride[1] * channels, _from(least, tile.top, tile.left), least.shape[1],
+            problem.stride[1] * channels, _from(least, place.top, place.left), least.shape[1],
             tile.rows, tile.cols, self._squared, (1 - 1e-12) / self._coarse.unit, limit,
             most, self._variant,
         )  # fmt: skip
