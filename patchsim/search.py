@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import candidates, engines, metrics, peaks, repeats, tiles, walk
-from patchsim.engines import Bounds, Score
+from patchsim.engines import Bounds, Least, Score
 from patchsim.metrics import Kernel, Pixels
 from patchsim.plan import Plan
 from patchsim.sketch import Shelf, Sketch
@@ -46,8 +46,7 @@ def windows(
     """
     each = list(zip(plans, kernels, strict=True))
     if engines.searches(plans[0].engine):
-        keeps = shelf is None
-        return [_candidates(chosen, image, kernel, advance, keeps) for chosen, kernel in each]
+        return [*_candidates(plans, image, kernels, advance, keeps_bounds=shelf is None)]
     if shelf is None:
         fields = [_field(chosen, image, kernel, keeps_map) for chosen, kernel in each]
         _score_all(plans, image, kernels, fields, advance)
@@ -163,35 +162,46 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
 
 
 def _candidates(
-    plan: Plan,
+    plans: Sequence[Plan],
     image: Pixels,
-    kernel: Kernel,
+    kernels: Sequence[Kernel],
     advance: Callable[[Tile], None],
+    *,
     keeps_bounds: bool,
-) -> candidates.Candidates:
+) -> list[candidates.Candidates]:
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
-    problem = plan.problem
-    search = engines.search(plan.engine, image, kernel, problem)
-    direct, whole, patience = None, None, math.inf
-    if plan.direct:
-        prepared = cache(partial(walk.prepare, plan.direct, kernel))
-        direct = partial(_exactly, plan.direct, image, prepared)
-        whole = partial(_whole, plan.direct, image, kernel)
-        patience = plan.direct.chosen.seconds
-    found = candidates.Candidates(
-        search,
-        direct,
-        plan.parallel,
-        whole=whole,
-        patience=patience,
-        keeps_bounds=keeps_bounds,
-    )
-    todo = tiles.split(problem.map_shape, plan.tile)
-    with closing(walk.in_order(found.bound, todo, plan.parallel)) as bounded:
-        for tile, lowest in bounded:
-            found.put(tile, lowest)
-            advance(tile)
-    found.ready()
+    found: list[candidates.Candidates] = []
+    beside = None
+    for plan, kernel in zip(plans, kernels, strict=True):
+        beside = engines.search(plan.engine, image, kernel, plan.problem, beside)
+        direct, whole, patience = None, None, math.inf
+        if plan.direct:
+            prepared = cache(partial(walk.prepare, plan.direct, kernel))
+            direct = partial(_exactly, plan.direct, image, prepared)
+            whole = partial(_whole, plan.direct, image, kernel)
+            patience = plan.direct.chosen.seconds
+        found.append(
+            candidates.Candidates(
+                beside,
+                direct,
+                plan.parallel,
+                whole=whole,
+                patience=patience,
+                keeps_bounds=keeps_bounds,
+            )
+        )
+
+    def bound(place: Tile) -> list[tuple[int, Tile, Least]]:
+        parts = walk.parts_at(place, plans)
+        return [(number, *found[number].bound(part)) for number, part in parts]
+
+    with closing(walk.in_order(bound, walk.places(plans), plans[0].parallel)) as bounded:
+        for parts in bounded:
+            for number, tile, lowest in parts:
+                found[number].put(tile, lowest)
+                advance(tile)
+    for one in found:
+        one.ready()
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -86,29 +86,42 @@ def run_together(
     Tile
         Of one plan's map, once all plans' tiles there are taken.
     """
-    tile, stride, parallel = plans[0].tile, plans[0].problem.stride, plans[0].parallel
-    sizes = [chosen.problem.kernel[:2] for chosen in plans]
-    shapes = [chosen.problem.map_shape for chosen in plans]
-    size, shape = (
-        (max(height for height, _ in pairs), max(width for _, width in pairs))
-        for pairs in (sizes, shapes)
+    size, stride = (
+        _largest([chosen.problem.kernel[:2] for chosen in plans]),
+        plans[0].problem.stride,
     )
-    extent = tiles.extent(tile, size, stride)
+    extent = tiles.extent(plans[0].tile, size, stride)
 
     def work(place: Tile) -> list[Tile]:
         shared = Shared(image[place.source(size, stride)], extent)
-        done = []
-        for number, (score, (rows, cols)) in enumerate(zip(scores, shapes, strict=True)):
-            windows = min(place.rows, rows - place.top), min(place.cols, cols - place.left)
-            if min(windows) > 0:  # a larger kernel may have none here
-                part = Tile(place.top, place.left, *windows)
-                take(number, part, score(shared, windows))
-                done.append(part)
-        return done
+        parts = parts_at(place, plans)
+        for number, part in parts:
+            take(number, part, scores[number](shared, (part.rows, part.cols)))
+        return [part for _, part in parts]
 
-    with closing(in_order(work, tiles.split(shape, tile), parallel)) as parts:
-        for done in parts:
+    with closing(in_order(work, places(plans), plans[0].parallel)) as found:
+        for done in found:
             yield from done
+
+
+def places(plans: Sequence[Plan]) -> Iterator[Tile]:
+    """The tiles of several kernels' maps, as large as the largest of them."""
+    return tiles.split(_largest([chosen.problem.map_shape for chosen in plans]), plans[0].tile)
+
+
+def parts_at(place: Tile, plans: Sequence[Plan]) -> list[tuple[int, Tile]]:
+    """What of a tile lies in each plan's map, and the plan's number; larger kernels have less."""
+    found = []
+    for number, chosen in enumerate(plans):
+        rows, cols = chosen.problem.map_shape
+        windows = min(place.rows, rows - place.top), min(place.cols, cols - place.left)
+        if min(windows) > 0:
+            found.append((number, Tile(place.top, place.left, *windows)))
+    return found
+
+
+def _largest(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return max(first for first, _ in pairs), max(second for _, second in pairs)
 
 
 def in_order(

@@ -78,6 +78,9 @@ def searches(draw):
     products = options["metric"] != "sad" or (dtype == "uint8" and options["tolerance"])
     if products and draw(st.booleans()):
         options["engine"] = "fft"
+    differences = dtype == "uint8" and not masked and options["metric"] in ("sad", "ssd")
+    if differences and draw(st.booleans()):
+        options |= {"engine": "pruned", "map": False}
     if draw(st.booleans()):
         options["threshold"] = draw(st.sampled_from([-1.0, 0.5, 0.9]))
     return image, kernels, shades if masked else None, options

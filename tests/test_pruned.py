@@ -349,12 +349,12 @@ def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options,
     taken = []
     original = candidates.Candidates.__init__
 
-    def impatient(self, *args, whole, patience):  # noqa: ARG001 - it has none
+    def impatient(self, *args, whole, patience, **kept):  # noqa: ARG001 - it has none
         def noted():
             taken.append(self)
             return whole()
 
-        original(self, *args, whole=noted, patience=0.0)
+        original(self, *args, whole=noted, patience=0.0, **kept)
 
     monkeypatch.setattr(candidates.Candidates, "__init__", impatient)
     found = match(image, kernels, metric=metric, engine="pruned", **options)

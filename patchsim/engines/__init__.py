@@ -147,7 +147,8 @@ class Engine(Protocol):
 class Search(Protocol):
     """What an engine without a map finds of one kernel in an image, for `Candidates`.
 
-    Made by the engine's ``search(image, kernel, problem)``. Differences are integers, and bounds
+    Made by the engine's ``search(image, kernel, problem, beside)``; `beside` is another such search
+    in the same image or None. Differences are integers, and bounds
     of them 16-bit numbers in a unit of the engine's own; GONE is no bound but a window dropped.
     """
 
@@ -223,7 +224,9 @@ def searches(name: str) -> bool:
     return hasattr(load(name), "search")
 
 
-def search(name: str, image: Pixels, kernel: Kernel, problem: Problem) -> Search:
+def search(
+    name: str, image: Pixels, kernel: Kernel, problem: Problem, beside: Search | None = None
+) -> Search:
     """What such an engine finds."""
     engine: Any = load(name)
-    return cast(Search, engine.search(image, kernel.pixels, problem))
+    return cast(Search, engine.search(image, kernel.pixels, problem, beside))

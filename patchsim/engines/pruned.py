@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -174,15 +175,28 @@ def _parts(length: int, target: int) -> int:
     )
 
 
-class Search:
-    """One kernel's differences from the windows of an image."""
+class _LastBoxes(threading.local):
+    """The boxes that a thread has made last, and what of."""
 
-    def __init__(self, image: Pixels, kernel: Pixels, problem: Problem) -> None:
+    of: tuple[Tile, _Grid, tuple[int, int, int]] | None = None
+    boxes: Least
+
+
+class Search:
+    """One kernel's differences from the windows of an image.
+
+    Those of kernels of one size share boxes with the one `beside` them, tile by tile.
+    """
+
+    def __init__(
+        self, image: Pixels, kernel: Pixels, problem: Problem, beside: Search | None = None
+    ) -> None:
         extension = _extension()
         assert extension is not None, "refuse says so"
         self._extension = extension
         self.problem = problem
         self._image = image
+        self._last: _LastBoxes = beside._last if beside else _LastBoxes()
         self._kernel = np.ascontiguousarray(kernel)
         self._squared = problem.metric == "ssd"
         self._coarse = _Grid.of(problem, _COARSE, apart=False)
@@ -208,12 +222,16 @@ class Search:
         height, width = tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride)
         channels = problem.kernel[2]
         row_pitch, phase_pitch = grid.pitches(width)
-        lines = height - grid.height + 1
-        boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
-        extension.boxes(
-            *self._pixels(tile), channels, width, grid.planes, grid.height, grid.width, lines,
-            problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch, self._variant,
-        )  # fmt: skip
+        if self._last.of != (tile, grid, problem.kernel):
+            lines = height - grid.height + 1
+            boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
+            extension.boxes(
+                *self._pixels(tile), channels, width, grid.planes, grid.height, grid.width, lines,
+                problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch,
+                self._variant,
+            )  # fmt: skip
+            self._last.of, self._last.boxes = (tile, grid, problem.kernel), boxes
+        boxes = self._last.boxes
         padded = -(-tile.cols // extension.PADDING) * extension.PADDING
         least = np.empty((tile.rows, padded), np.uint16)
         extension.bounds(
