@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import oracle
 import pytest
@@ -9,7 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import candidates, images, masks, match, matching, metrics, peaks, sketch
+from patchsim import candidates, images, masks, match, matching, metrics, peaks, plan, sketch
+from patchsim.cli import console
+from patchsim.engines import Problem, fft
+from patchsim.engines.shared import Shared
+from patchsim.metrics import Kernel
 
 SMALL_BLOCK = 8
 
@@ -116,3 +122,81 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
         options["top"], options.get("threshold"), options["overlap"],
     )  # fmt: skip
     assert found(report) == wanted
+
+
+@pytest.mark.parametrize("options", [{}, {"metric": "zncc"}, {"metric": "ssd", "map": True}])
+def test_matches_of_each_kernel_are_those_of_a_run_of_its_own(options, astronaut, monkeypatch):
+    monkeypatch.setattr(sketch, "_WHOLE_FIELDS", 0)
+    image = astronaut[:200, :180]
+    kernels = [image[y : y + 20 + y % 3, 2 * y : 2 * y + 21] + np.uint8(1) for y in range(40)]
+    together = match(image, kernels, per_kernel=True, top=2, threads=2, **options)
+    alone = [match(image, kernel, top=2, **options) for kernel in kernels]
+    assert [(m.x, m.y, m.score) for m in together.matches] == [
+        (m.x, m.y, m.score) for report in alone for m in report.matches
+    ]
+    assert {plan.problem.together > 1 for plan in together.plans} == {True} if options else True
+    for scores, report in zip(together.maps, alone, strict=bool(options.get("map"))):
+        np.testing.assert_allclose(scores, report.map, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["ssd", "ncc", "zncc", "sad"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, rng):
+    image = rng.integers(0, 256, (300, 280, 3), np.uint8)
+    weights = rng.integers(1, 4, (40, 40), np.uint8) if masked else None
+    kernels = [Kernel(image[y : y + 40, y : y + 40].copy(), weights) for y in range(8)]
+    problem = Problem(
+        image.shape, (40, 40, 3), "uint8", (1, 1), metric, 255.0, "cpu", 1,
+        tolerance=0.02, together=8, weight=None if weights is None else int(weights.sum()),
+        heaviest=1 if weights is None else 3,
+    )  # fmt: skip
+    scores = fft.prepare_together(kernels, [problem] * 8)  # what is cached must not count
+    for score in scores:
+        score(Shared(image[:60, :60], (60, 60)), (21, 21))
+    del scores
+    rows, cols = problem.map_shape
+    tracemalloc.start()
+    scores = fft.prepare_together(kernels, [problem] * 8)
+    shared = Shared(image, image.shape[:2])
+    for score in scores:
+        score(shared, (rows, cols))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    planned = fft.working_bytes(problem, rows, cols) + 8 * fft.kernel_bytes(problem, rows, cols)
+    assert 0.2 * planned < peak <= planned
+
+
+def test_more_kernels_than_whole_fields_fit_in_little_memory(rng):
+    image = rng.integers(0, 256, (300, 300), np.uint8)
+    kernels = [image[y : y + 30, y : y + 30].copy() for y in range(0, 240, 6)]
+    whole = sum(plan.map_bytes(p.problem, kept=False) for p in match(image, kernels).plans)
+    for metric in ("sad", "zncc"):
+        report = match(image, kernels, metric=metric, memory=whole // 8, threshold=0.99)
+        assert max(p.held + p.working for p in report.plans) <= whole // 8
+        assert sorted((m.x, m.y) for m in report.matches) == [(y, y) for y in range(0, 240, 12)]
+
+
+def test_plans_of_many_kernels_are_explained_together(run, save, astronaut):
+    save("big.png", astronaut[:120, :120])
+    names = []
+    for number in range(12):
+        names.append(f"k{number:02}.png")
+        save(names[-1], astronaut[number : number + 20, 5:25])
+    code, _, err = run("match", "big.png", *names, "--explain", "--no-heatmap", "--metric", "zncc")
+    assert code == 0
+    assert err.count("plan for") == 1
+    assert "plan for k00.png, k01.png and 10 more: fft on cpu, " in err
+    assert " 12 kernels together, about " in err
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (["a", "b", "c", "d"], "a, b and 2 more"),
+    ],
+)
+def test_names_are_listed_as_people_do(names, text):
+    assert console.some(names) == text
