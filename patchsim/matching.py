@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -350,15 +351,20 @@ def _plans(
         from patchsim import subpixel as refinement
 
         held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
-    scores = budget_of(problems, options.memory - held, kept=wanted.keeps_map)
-    made = groups.make(
-        problems,
-        engine=engine,
-        device=options.device,
-        memory=options.memory,
-        held=held + scores.held,
-        searching=held + scores.searching,
+    # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
+    ample, least = (
+        budget_of(problems, memory, kept=wanted.keeps_map)
+        for memory in (max(0, options.memory - held), 0)
     )
+    make = partial(
+        groups.make, problems, engine=engine, device=options.device, memory=options.memory
+    )
+    try:
+        scores = ample
+        made = make(held=held + scores.held, searching=held + scores.searching)
+    except InputError:
+        scores = least
+        made = make(held=held + scores.held, searching=held + scores.searching)
     return made, None if scores.shelf is None else Shelf(scores.shelf)
 
 

@@ -69,16 +69,20 @@ class Budget:
 
 
 def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget:
-    """How scores are kept, in this memory, of which tiles take some; with maps if `kept`."""
+    """How scores are kept, in this memory, of which tiles take some; with maps if `kept`.
+
+    Without memory: in the least that is possible.
+    """
     cells = [math.prod(problem.map_shape) for problem in problems]
     whole = sum(plan.map_bytes(problem, kept=kept) for problem in problems)
     most = min(memory // 2, _WHOLE_FIELDS) if len(problems) > 1 else memory // 2
-    if whole <= most:
-        return Budget(whole, whole, None)
     maps = 4 * sum(cells) if kept else 0
     blocks = sum(_block_count(problem) for problem in problems)
     shelf = min(blocks * _OPEN_BYTES, max(2 * _OPEN_BYTES, (memory - maps) // 4))
-    return Budget(maps + blocks * _BLOCK_BYTES + shelf, whole, shelf)
+    sketches = maps + blocks * _BLOCK_BYTES + shelf
+    if whole <= max(most, sketches):
+        return Budget(whole, whole, None)
+    return Budget(sketches, whole, shelf)
 
 
 def _block_count(problem: Problem) -> int:

@@ -281,7 +281,10 @@ BAD = [
     (["match", "big.png", "face.png", "--device", "cuda:77"], "device 'cuda:77' is not here"),
     (["match", "big.png", "face.png", "--engine", "warp"], "engine 'warp' is unknown"),
     (["match", "big.png", "face.png", "--memory", "100kB"], "allow more with --memory"),
-    (["match", "big.png", "face.png", "flag.png", "--memory", "300kB"], "is the least for these"),
+    (
+        ["match", "big.png", "face.png", "flag.png", "--padding", "edge", "--memory", "640kB"],
+        "is the least for these",
+    ),
     (["match", "big.png", "face.png", "--memory", "lots"], "memory 'lots' is not a size"),
     (["match", "big.png", "face.png", "--top", "0"], "top 0 is not possible"),
     (["match", "big.png", "face.png", "--top", "few"], "Invalid value for '--top'"),
