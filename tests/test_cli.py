@@ -380,7 +380,7 @@ def test_faults_exit_3(raised, says, run, monkeypatch):
     def fail(*_):
         raise raised
 
-    monkeypatch.setattr(walk, "run", fail)
+    monkeypatch.setattr(walk, "run_together", fail)
     code, out, err = run("match", "big.png", "face.png")
     assert (code, out) == (3, "")
     assert says in err
