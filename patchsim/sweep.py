@@ -77,6 +77,11 @@ class Found:
         self.kernel = kernel
         self._windows = sorted(set(windows), key=lambda w: (-w[2], w[0], w[1]))
 
+    @property
+    def ceiling(self) -> float:
+        """The score of the best window left."""
+        return self._windows[0][2] if self._windows else -math.inf
+
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its score, or None if none reaches the floor."""
         first = self._windows[0] if self._windows else None
