@@ -200,9 +200,16 @@ class Result:
 
 
 def race(
-    table: str, case: object, rivals: dict[str, Callable[[], Any]], answer: Any = None
+    table: str,
+    case: object,
+    rivals: dict[str, Callable[[], Any]],
+    answer: Any = None,
+    shares: dict[str, int] | None = None,
 ) -> list[Result]:
-    """Medians of interleaved runs; the last contestant is the reference."""
+    """Medians of interleaved runs; the last contestant is the reference.
+
+    The times of contestants that do but a share of the work, so many parts of it, are multiplied.
+    """
     first = {}
     agrees = {}
     for name, run in rivals.items():
@@ -224,7 +231,10 @@ def race(
                 run()
                 burst.append(time.perf_counter() - start)
             times[name].append(statistics.median(burst))
-    medians = {name: statistics.median(times[name] or [first[name]]) for name in rivals}
+    medians = {
+        name: statistics.median(times[name] or [first[name]]) * (shares or {}).get(name, 1)
+        for name in rivals
+    }
     base = medians[list(rivals)[-1]]
     results = [
         Result(table, str(case), name, median * 1e3, base / median, agrees[name])
@@ -395,6 +405,85 @@ def whole(case: Case) -> list[Result]:
     return results
 
 
+MANY = 100  # kernels
+SOME = 5  # of them
+
+
+def many(case: Case) -> list[Result]:
+    """Many kernels in one run, beside one run each."""
+    image, _ = case.pictures()
+    random = np.random.default_rng(case.kernel)
+    tops = random.integers(0, image.shape[0] - case.kernel, MANY)
+    lefts = random.integers(0, image.shape[1] - case.kernel, MANY)
+    kernels = [
+        noisy(image[top : top + case.kernel, left : left + case.kernel], random)
+        for top, left in zip(tops, lefts, strict=True)
+    ]
+    results = []
+    searches: list[tuple[str, str, dict[str, Any]]] = [
+        ("sad, best matches only", "TM_SQDIFF", {}),
+        ("sad, maps", "TM_SQDIFF", {"map": True}),
+        ("ssd, maps", "TM_SQDIFF", {"map": True, "metric": "ssd"}),
+        ("zncc, best matches only", "TM_CCOEFF_NORMED", {"metric": "zncc"}),
+        ("zncc within 0.02, maps", "TM_CCOEFF_NORMED",
+         {"map": True, "metric": "zncc", "tolerance": 0.02}),
+    ]  # fmt: skip
+
+    def together(**options: Any) -> list[Place]:
+        found = match(image, kernels, top=1, per_kernel=True, **options).matches
+        return [(one.x, one.y) for one in found]
+
+    def singly(**options: Any) -> list[Place]:
+        return [ours(image, kernel, **options) for kernel in kernels]
+
+    def others(mode: str) -> list[Place]:
+        return [opencv(image, kernel, mode) for kernel in kernels]
+
+    for name, mode, options in searches:
+        rivals: dict[str, Callable[[], Any]] = {
+            f"patchsim {name}, one run": functools.partial(together, **options),
+            f"patchsim {name}, {MANY} runs": functools.partial(singly, **options),
+            f"OpenCV {mode} in a loop": functools.partial(others, mode),
+        }
+        results += race(f"{MANY} kernels", case, rivals)
+    return results + many_whole(case, image, kernels)
+
+
+MANY_SCRIPT = """
+import sys, cv2
+image = cv2.imread(sys.argv[1])
+for name in sys.argv[2:]:
+    _, _, place, _ = cv2.minMaxLoc(cv2.matchTemplate(image, cv2.imread(name), cv2.TM_SQDIFF))
+    print(*place)
+"""
+
+
+def many_whole(case: Case, image: Pixels, kernels: list[Pixels]) -> list[Result]:
+    """The same as processes; of the runs with one kernel some, whose time is multiplied."""
+    words = [str(Path(sys.executable).with_name("patchsim")), "match", "big.png"]
+    options = ["--top", "1", "--per-kernel", "--no-heatmap", "-q"]
+    names = [f"{number:03}.png" for number in range(len(kernels))]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, pixels in zip(["big.png", *names], [image, *kernels], strict=True):
+            Image.fromarray(pixels).save(Path(folder, name))
+
+        def places(words: list[str]) -> list[Place]:
+            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+            lines = (line.split() for line in done.stdout.splitlines())
+            return [(int(x), int(y)) for x, y, *_ in lines if x != "x"]
+
+        singly = f"patchsim match, {len(kernels)} runs ({SOME}, times {len(kernels) // SOME})"
+        rivals: dict[str, Callable[[], Any]] = {
+            "patchsim match, one run": lambda: places([*words, *names, *options])[:SOME],
+            singly: lambda: [places([*words, name, *options])[0] for name in names[:SOME]],
+            "a script with OpenCV, one run": lambda: places(
+                [sys.executable, "-c", MANY_SCRIPT, "big.png", *names]
+            )[:SOME],
+        }
+        shares = {singly: len(kernels) // SOME}
+        return race(f"{MANY} kernels, whole process", case, rivals, shares=shares)
+
+
 def peak_memory(words: list[str], folder: str) -> float:
     """Bytes, of a child of its own."""
     code = (
@@ -442,6 +531,7 @@ TABLES: list[tuple[Callable[[Case], list[Result]], list[Case]]] = [
     (psadbw_share, [Case(*SMALL, 32), Case(*FULL_HD, 64)]),
     (floats, [Case(*FULL_HD, 64, dtype="float32")]),
     (whole, [Case(*SMALL, 32), Case(*FULL_HD, 64)]),
+    (many, [Case(*FULL_HD, 32)]),
 ]
 
 

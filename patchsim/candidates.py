@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,12 @@ _AT_ONCE = 32  # blocks that a thread takes, best first
 Direct = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 
 
+@lru_cache(maxsize=1)
+def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
+    """Those of a map; many kernels have maps of one shape."""
+    return list(tiles.split(shape, (side, side)))
+
+
 class Candidates:
     """The windows of one kernel, as `peaks.resolve` asks for them.
 
@@ -49,6 +56,9 @@ class Candidates:
         The direct search of all windows, for when looking has taken longer than `patience`.
     patience : float
         Seconds: what that search takes.
+    keeps_bounds : bool
+        Keep the bounds of all windows; or else find them again in the blocks that are looked into,
+        as what is written once and hardly read again takes longer than that.
     """
 
     map: NDArray[np.float32] | None = None
@@ -62,6 +72,7 @@ class Candidates:
         *,
         whole: Callable[[], peaks.Field] | None = None,
         patience: float = math.inf,
+        keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
         self.kernel = problem.kernel[:2]
@@ -74,10 +85,14 @@ class Candidates:
         self._field: peaks.Field | None = None  # of the whole search
         self._rows = BLOCK * BLOCK * self.kernel[0] if direct else sys.maxsize  # of a block
         rows, cols = problem.map_shape
-        self._least: Least = np.empty((rows, cols), np.uint16)
+        self._shape = rows, cols
+        self._least: Least | None = np.empty((rows, cols), np.uint16) if keeps_bounds else None
+        self._found: dict[int, Least] = {}  # of blocks, where not all are kept
+        self._cells: list[tuple[int, int]] = []  # dropped alone, y and x
+        self._boxes: list[tuple[tuple[int, int, int, int], float]] = []  # with what overlaps more
         # Exact scores, of the blocks that are settled: the rest of it takes no memory.
         self._scores: NDArray[np.float64] = np.empty((rows, cols))
-        self._tiles = list(tiles.split((rows, cols), (BLOCK, BLOCK)))
+        self._tiles = _blocks((rows, cols), BLOCK)
         count = len(self._tiles)
         self._settled = np.zeros(count, np.bool_)
         self._refined = np.zeros(count, np.bool_)
@@ -85,6 +100,8 @@ class Candidates:
         self._compared = np.zeros(count, np.int64)
         # Of each block: the best score that it could have; that of its best window, where known.
         self._highest = np.full(count, -math.inf)
+        grid = -(-rows // BLOCK), -(-cols // BLOCK)
+        self._lowest: Least = np.full(grid, GONE, np.uint16)  # bounds
         self._known = np.full(count, -math.inf)
         self._cell = np.zeros((count, 2), np.int64)
         self._surely = -math.inf  # a window that is left has at least this score
@@ -103,23 +120,36 @@ class Candidates:
     def block_count(self) -> int:
         return len(self._tiles)
 
-    def bound(self, tile: Tile) -> Tile:
-        """Find the bounds of a tile; `ready` comes after all of them."""
-        self._least[tile.index] = self._search.bounds(tile)
-        return tile
+    def bound(self, tile: Tile) -> tuple[Tile, Least]:
+        """Find the bounds of a tile, and the least of each block in it, for `put`."""
+        least = self._search.bounds(tile)
+        if self._least is not None:
+            self._least[tile.index] = least
+        return tile, peaks.of_blocks(np.minimum, least, tile)
+
+    def put(self, tile: Tile, lowest: Least) -> None:
+        """Take the least bounds of the blocks in a tile; `ready` comes after all tiles."""
+        part = self._lowest[peaks.blocks_of(tile)]
+        np.minimum(part, lowest, out=part)
 
     def ready(self) -> None:
         """Take note that all bounds are there."""
-        rows, cols = self._least.shape
-        lines = [self._least[top : top + BLOCK].min(axis=0) for top in range(0, rows, BLOCK)]
-        least = np.minimum.reduceat(lines, range(0, cols, BLOCK), axis=1)
-        self._highest = self._search.highest(least.ravel())
+        self._highest = self._search.highest(self._lowest.ravel())
+
+    @property
+    def ceiling(self) -> float:
+        """No window that is left scores more."""
+        return float(self._highest.max()) if self._field is None else self._field.ceiling
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its exact score, or None if none reaches the floor."""
         if self._field is None and self._whole and self._patience < 0:
             self._field = self._whole()
-            self._field.drop_where(self._least == GONE)
+            for y, x in self._cells:
+                self._field.drop(y, x)
+            for box, overlap in self._boxes:
+                self._field.drop_overlapping(box, overlap)
+            self._least, self._found = None, {}
             self._settled[:] = True
             self._scores = np.empty((0, 0))
         if self._field is not None:
@@ -148,7 +178,11 @@ class Candidates:
         if self._field is not None:
             self._field.drop(y, x)
             return
-        self._least[y // self._stride[0], x // self._stride[1]] = GONE
+        self._cells.append((y, x))
+        if self._least is not None:
+            self._least[y // self._stride[0], x // self._stride[1]] = GONE
+        for block, least in self._found.items():
+            self._drop_in(block, least, [(y, x)], [])
         self._forget()
 
     def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
@@ -156,15 +190,53 @@ class Candidates:
         if self._field is not None:
             self._field.drop_overlapping(box, overlap)
             return
-        shape = self._least.shape
-        for part, over in peaks.overlapping(shape, self.kernel, self._stride, box, overlap):
-            self._least[part][over] = GONE
+        self._boxes.append((box, overlap))
+        if self._least is not None:
+            over = peaks.overlapping(self._shape, self.kernel, self._stride, box, overlap)
+            for part, gone in over:
+                self._least[part][gone] = GONE
+        for block, least in self._found.items():
+            self._drop_in(block, least, [], [(box, overlap)])
         self._forget()
 
     def _forget(self) -> None:
         """Best windows of blocks that were dropped."""
-        rows, cols = self._cell.T
-        self._known[self._least[rows, cols] == GONE] = -math.inf
+        for block in np.flatnonzero(self._known > -math.inf).tolist():
+            least, place = self._bounds(block)
+            tile, (row, col) = self._tiles[block], self._cell[block].tolist()
+            if least[place.top + row - tile.top, place.left + col - tile.left] == GONE:
+                self._known[block] = -math.inf
+
+    def _bounds(self, block: int) -> tuple[Least, Tile]:
+        """An array that has the bounds of a block, and where."""
+        tile = self._tiles[block]
+        if self._least is not None:
+            return self._least, tile
+        if block not in self._found:
+            least = np.ascontiguousarray(self._search.bounds(tile))
+            self._drop_in(block, least, self._cells, self._boxes)
+            self._found[block] = least
+        return self._found[block], Tile(0, 0, tile.rows, tile.cols)
+
+    def _drop_in(
+        self,
+        block: int,
+        least: Least,
+        cells: list[tuple[int, int]],
+        boxes: list[tuple[tuple[int, int, int, int], float]],
+    ) -> None:
+        """Drop windows in the bounds of one block."""
+        tile = self._tiles[block]
+        top, left = tile.top * self._stride[0], tile.left * self._stride[1]
+        for y, x in cells:
+            row, col = (y - top) // self._stride[0], (x - left) // self._stride[1]
+            if 0 <= row < tile.rows and 0 <= col < tile.cols:
+                least[row, col] = GONE
+        for (y, x, height, width), overlap in boxes:
+            box = y - top, x - left, height, width
+            over = peaks.overlapping(least.shape, self.kernel, self._stride, box, overlap)
+            for part, gone in over:
+                least[part][gone] = GONE
 
     def _look_into(self, blocks: list[int]) -> None:
         """Learn the best window of these blocks, or that it is none of the best."""
@@ -219,7 +291,8 @@ class Candidates:
         if not self._settled[block]:
             return self._evaluate(block)
         tile = self._tiles[block]
-        left = self._least[tile.index] != GONE
+        least, place = self._bounds(block)
+        left = least[place.index] != GONE
         scores = np.where(left, self._scores[tile.index], -math.inf)
         row, col = divmod(int(scores.argmax()), tile.cols)
         self._know(block, row, col, float(scores[row, col]))
@@ -232,7 +305,7 @@ class Candidates:
         if self._refined[block]:
             return False
         self._refined[block] = True
-        self._search.refine(self._tiles[block], self._least)
+        self._search.refine(self._tiles[block], *self._bounds(block))
         return self._look(block)
 
     def _evaluate(self, block: int) -> bool:
@@ -240,7 +313,7 @@ class Candidates:
         surely, share = self._surely, _AFTER if self._refined[block] else _BEFORE
         found = self._search.look(
             self._tiles[block],
-            self._least,
+            *self._bounds(block),
             self._search.largest(surely),
             int(self._rows * share) - int(self._compared[block]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +21,11 @@ class Listed:
     def __init__(self, kernel: tuple[int, int], windows: Iterable[tuple[int, int, float]]) -> None:
         self.kernel = kernel
         self._windows = sorted(set(windows), key=lambda w: (-w[2], w[0], w[1]))
+
+    @property
+    def ceiling(self) -> float:
+        """The score of the best window left."""
+        return self._windows[0][2] if self._windows else -math.inf
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its score, or None if none reaches the floor."""

@@ -30,7 +30,7 @@ from patchsim.poses import Frame
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
 from patchsim.selection import Selection
-from patchsim.sought import Scored, Sought
+from patchsim.sought import Scored, Searches, Sought
 
 if TYPE_CHECKING:
     from patchsim.images import Source
@@ -260,31 +260,33 @@ def match(
 
     if asked is None or exhaustive or asked.count <= sweep.FEW:
         coarse = None
-        each = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
+        searches = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
     else:
         coarse = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
     # Not before the search is sure to run: an error stands alone.
     for text in flat:
         observer.notice(text)
     if coarse is None:
-        for one in each:
-            observer.planned(one.plan, one.label(names))
-        found = _score(each, wanted.keeps_map, observer)
+        for common, which in sought.by_plan(searches.each):
+            observer.planned(common, [searches.each[i].label(names) for i in which])
+        found = _score(searches, wanted.keeps_map, observer)
         if asked and asked.between:
             fine = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
             found = fine.between(found)
     else:
         found = coarse.run(observer)
+    each = [one for one, _ in found]
     selected = _selected(found, options, scene, per_kernel=per_kernel, margin=margin)
-    best = [peak for each in selected for peak in each.peaks]
-    margins = [ahead for each in selected for ahead in each.margins]
+    best = [peak for group in selected for peak in group.peaks]
+    margins = [ahead for group in selected for ahead in group.margins]
     cuts = tuple(_told(selected, names[1:]))
     for text in cuts:
         observer.notice(text)
-    corners = _corners(best, [one for one, _ in found]) if subpixel else [None] * len(best)
+    corners = _corners(best, each) if subpixel else [None] * len(best)
     maps = [field.map for _, field in found if field.map is not None]
-    for one, field in found:
-        observer.resolved(field, one.plan, one.label(names))
+    for common, which in sought.by_plan(each):
+        fields = [found[i][1] for i in which]
+        observer.resolved(fields, common, [each[i].label(names) for i in which])
     report = Report(
         image=names[0],
         width=width,
@@ -340,14 +342,14 @@ def _open(
     several = len(kernels) > 1
     names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
     opened: list[images.Picture] = []
+    left = options.memory
     for name, source in zip([*names, "mask"], sources, strict=False):
-        # What is already decoded stays.
-        left = options.memory - sum(picture.pixels.nbytes for picture in opened)
         opened.append(
             images.open_picture(
                 source, name=name, max_pixels=options.max_pixels, memory=max(0, left)
             )
         )
+        left -= opened[-1].pixels.nbytes  # what is already decoded stays
     return opened
 
 
@@ -362,7 +364,8 @@ def _notices(pictures: list[images.Picture], *, ignore_alpha: bool) -> tuple[str
     return tuple(dict.fromkeys(found))
 
 
-def _score(each: Sequence[Sought], keeps_map: bool, observer: Observer) -> list[Scored]:
+def _score(searches: Searches, keeps_map: bool, observer: Observer) -> list[Scored]:
+    each = searches.each
     total = sum(math.prod(one.plan.problem.map_shape) for one in each)
     done = 0
 
@@ -371,20 +374,20 @@ def _score(each: Sequence[Sought], keeps_map: bool, observer: Observer) -> list[
         done += tile.cells
         observer.progress(done, total)
 
-    return [
-        (
-            one,
-            search.windows(
-                one.plan,
-                one.pixels,
-                one.kernel,
-                one.visible,
-                keeps_map=keeps_map,
-                advance=advance,
-            ),
+    found: dict[int, peaks.Windows] = {}
+    for group in searches.groups:
+        members = [each[i] for i in group.members]
+        made = search.windows(
+            group.plans,
+            members[0].pixels,
+            [one.kernel for one in members],
+            members[0].visible,
+            keeps_map=keeps_map,
+            advance=advance,
+            shelf=searches.shelf,
         )
-        for one in each
-    ]
+        found.update(zip(group.members, made, strict=True))
+    return [(one, found[i]) for i, one in enumerate(each)]
 
 
 def _told(selected: list[Selection], names: list[str]) -> Iterator[str]:

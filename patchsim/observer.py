@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from patchsim.peaks import Windows
     from patchsim.plan import Plan
 
@@ -15,14 +17,14 @@ class Observer:
     def notice(self, text: str) -> None:
         """Something about the pictures that the user should know."""
 
-    def planned(self, plan: Plan, kernel: str) -> None:
-        """How a kernel will be searched for."""
+    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
+        """How some kernels will be searched for."""
 
     def swept(self, text: str) -> None:
         """How poses will be searched for."""
 
-    def resolved(self, field: Windows, plan: Plan, kernel: str) -> None:
-        """The matches are settled; `field` says how many scores had to be exact for them."""
+    def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
+        """The matches are settled; `fields` say how many scores had to be exact for them."""
 
     def progress(self, done: int, total: int) -> None:
         """Windows scored, of all kernels'."""

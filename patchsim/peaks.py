@@ -9,12 +9,14 @@ Where many windows of a block have their turn, the whole block is scored exactly
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from threading import Lock
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
 SINGLES = 12
 # And before all others are looked at, which takes as long as some of them.
 _MANY = 64
-_ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
+ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
 _GONE = -np.inf  # dropped: reported, or overlapping what was
 
 
@@ -80,6 +82,7 @@ class Field:
         self.stride = stride
         self.singly, self.blocks = 0, 0  # settled so far
         self.error = 0.0  # no score of the map was off by more
+        self._lock = Lock()
         self._exact = exact
         self._blocks = blocks
         self._patience = _MANY  # windows scored one by one before others are looked at
@@ -89,7 +92,7 @@ class Field:
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
-        """Take the scores of a tile."""
+        """Take the scores of a tile; several threads may at once, of different tiles."""
         highest, settled = self.highest[tile.index], self.settled[tile.index]
         if self.map is not None:
             self.map[tile.index] = bounds.map
@@ -109,9 +112,11 @@ class Field:
         np.equal(bounds.error, 0.0, out=settled)
         np.add(bounds.map, bounds.error, out=highest)
         # The sum of a score and its error must not be rounded to less than the true score.
-        np.add(highest, _ROUNDING, out=highest)
+        np.add(highest, ROUNDING, out=highest)
         np.copyto(highest, bounds.map, where=settled)
-        self.error = max(self.error, float(np.max(bounds.error)))
+        off = float(np.max(bounds.error))
+        with self._lock:
+            self.error = max(self.error, off)
 
     def settle(self, row: int, col: int) -> None:
         """Replace what a window's score could be by what it is, or all of its block."""
@@ -191,22 +196,32 @@ class Field:
         rows, cols = self.highest.shape
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
-    def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor."""
+    @property
+    def ceiling(self) -> float:
+        """No window that is left scores more."""
+        heap = self._ready()
+        return -heap[0][0] if heap else _GONE
+
+    def _ready(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
         if self._heap is None:
             self._heap = []
             rows, cols = self.highest.shape
             for top in range(0, rows, BLOCK):
                 for left in range(0, cols, BLOCK):
                     self._push((top, left))
-        while self._heap and -self._heap[0][0] >= floor:
-            minus, settled, row, col, corner = self._heap[0]
+        return self._heap
+
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """The best window left, y, x and its exact score, or None if none reaches the floor."""
+        heap = self._ready()
+        while heap and -heap[0][0] >= floor:
+            minus, settled, row, col, corner = heap[0]
             # Dropped cells stay in the heap until their turn.
             if self.highest[row, col] == -minus:
                 if settled:
                     return row * self.stride[0], col * self.stride[1], -minus
                 self.settle(row, col)
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
             self._push(corner)
         return None
 
@@ -223,10 +238,6 @@ class Field:
     def drop(self, y: int, x: int) -> None:
         """Drop one window."""
         self.highest[y // self.stride[0], x // self.stride[1]] = _GONE
-
-    def drop_where(self, gone: NDArray[np.bool_]) -> None:
-        """Drop windows, [rows, cols]."""
-        self.highest[gone] = _GONE
 
     def _first(self, top: int, left: int) -> tuple[int, int]:
         """The first cell of the block at (top, left): highest, unsettled before settled."""
@@ -267,6 +278,10 @@ class Windows(Protocol):
     def block_count(self) -> int:
         """Blocks of the map."""
 
+    @property
+    def ceiling(self) -> float:
+        """No window that is left scores more."""
+
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """The best window left, y, x and its exact score, or None if none reaches the floor.
 
@@ -280,15 +295,8 @@ class Windows(Protocol):
         """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
 
 
-def resolve(
-    fields: Sequence[Windows],
-    origins: Sequence[tuple[int, int]],
-    *,
-    top: int | None,
-    threshold: float | None,
-    overlap: float,
-) -> list[Peak]:
-    """The best windows of all fields together, best first; the fields are used up.
+class Contest:
+    """The best windows of all fields together, some after others; the fields are used up.
 
     Equal scores rank by smaller y, then smaller x, then the earlier field.
 
@@ -298,33 +306,105 @@ def resolve(
         Complete.
     origins : sequence of (y, x)
         Where in the image each field has its first window.
+    overlap : float
+        Of two windows with a larger intersection over union the lower one goes.
+    """
+
+    def __init__(
+        self, fields: Sequence[Windows], origins: Sequence[tuple[int, int]], *, overlap: float
+    ) -> None:
+        self._fields, self._origins, self._overlap = fields, origins, overlap
+        self._peaks: list[Peak] = []
+        self._heard = [0] * len(fields)  # how many peaks have dropped windows of a field
+        # Minus the most that a field's windows could score, or what its best one does score if it
+        # has heard of all peaks; whether it is that; y and x in the image, field.
+        self._heap = [(-field.ceiling, False, 0, 0, n) for n, field in enumerate(fields)]
+        heapq.heapify(self._heap)
+
+    def best(self, most: int | None, lowest: float | None) -> list[Peak]:
+        """The best windows that overlap none that were found before, best first.
+
+        Parameters
+        ----------
+        most : int or None
+            How many; None for all.
+        lowest : float or None
+            The least score.
+        """
+        least = -math.inf if lowest is None else lowest
+        first, heap = len(self._peaks), self._heap
+        floor = least  # some window left has at least this score
+        while heap and -heap[0][0] >= least and (most is None or len(self._peaks) - first < most):
+            minus, settled, y, x, number = heap[0]
+            field, (top_y, left_x) = self._fields[number], self._origins[number]
+            if settled and self._heard[number] == len(self._peaks):
+                self._peaks.append(Peak(y, x, -minus, number))
+                field.drop(y - top_y, x - left_x)
+                floor = least
+                continue
+            self._tell(number)
+            found = field.best(floor)
+            if found is not None:
+                floor = max(floor, found[2])
+                y, x = found[0] + top_y, found[1] + left_x
+                heapq.heapreplace(heap, (-found[2], True, y, x, number))
+                continue
+            # None reaches the floor, which may be lower for the next peak.
+            below = math.nextafter(min(-minus, floor), -math.inf)
+            if below > -math.inf:
+                heapq.heapreplace(heap, (-below, False, 0, 0, number))
+            else:
+                heapq.heappop(heap)
+        return self._peaks[first:]
+
+    def _tell(self, number: int) -> None:
+        """Drop the windows of a field that overlap the peaks that it has not heard of."""
+        field, (top_y, left_x) = self._fields[number], self._origins[number]
+        for peak in self._peaks[self._heard[number] :]:
+            box = peak.y - top_y, peak.x - left_x, *self._fields[peak.field].kernel
+            field.drop_overlapping(box, self._overlap)
+        self._heard[number] = len(self._peaks)
+
+
+def resolve(
+    fields: Sequence[Windows],
+    origins: Sequence[tuple[int, int]],
+    *,
+    top: int | None,
+    threshold: float | None,
+    overlap: float,
+) -> list[Peak]:
+    """The best windows of all fields together, as a `Contest` has them.
+
+    Parameters
+    ----------
     top : int or None
         How many at the most; None for all.
     threshold : float or None
         The lowest score.
-    overlap : float
-        Of two windows with a larger intersection over union the lower one goes.
     """
-    lowest = -math.inf if threshold is None else threshold
-    peaks: list[Peak] = []
-    while top is None or len(peaks) < top:
-        first, floor = None, lowest
-        for number, (field, origin) in enumerate(zip(fields, origins, strict=True)):
-            found = field.best(floor)
-            if found is None:
-                continue
-            y, x, score = found[0] + origin[0], found[1] + origin[1], found[2]
-            if first is None or (-score, y, x) < (-first.score, first.y, first.x):
-                first, floor = Peak(y, x, score, number), score
-        if first is None:
-            break
-        peaks.append(first)
-        own, origin = fields[first.field], origins[first.field]
-        own.drop(first.y - origin[0], first.x - origin[1])
-        for field, (top_y, left_x) in zip(fields, origins, strict=True):
-            box = first.y - top_y, first.x - left_x, *own.kernel
-            field.drop_overlapping(box, overlap)
-    return peaks
+    return Contest(fields, origins, overlap=overlap).best(top, threshold)
+
+
+def blocks_of(tile: Tile) -> tuple[slice, slice]:
+    """The blocks that a tile has cells in, as an index into [block rows, block columns]."""
+    return (
+        slice(tile.top // BLOCK, (tile.top + tile.rows - 1) // BLOCK + 1),
+        slice(tile.left // BLOCK, (tile.left + tile.cols - 1) // BLOCK + 1),
+    )
+
+
+def of_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]:
+    """What is left of a tile's cells, [rows, cols], for each of its blocks."""
+    down, across = blocks_of(tile)
+    tops = [max(0, row * BLOCK - tile.top) for row in range(down.start, down.stop)]
+    lefts = [max(0, col * BLOCK - tile.left) for col in range(across.start, across.stop)]
+    # Whole rows first: vector instructions.
+    lines = [
+        reduce.reduce(cells[top:end], axis=0) for top, end in itertools.pairwise([*tops, tile.rows])
+    ]
+    reduced: NDArray[Any] = reduce.reduceat(lines, lefts, axis=1)
+    return reduced
 
 
 def overlapping(
@@ -350,6 +430,8 @@ def overlapping(
     height, width = kernel
     rows = _touching(y, box_height, height, stride[0], shape[0])
     cols = _touching(x, box_width, width, stride[1], shape[1])
+    if not rows or not cols:
+        return
     tall = _shared(rows, stride[0], height, y, box_height)
     wide = _shared(cols, stride[1], width, x, box_width)
     for first in range(0, len(rows), BLOCK):  # large kernels overlap in millions of cells

@@ -15,6 +15,9 @@ _TILE_SECONDS = 0.1
 # Starting threads takes half a millisecond.
 _WORTH_SHARING_SECONDS = 0.002
 
+# Kernels together, rather than fewer of which a thread more works.
+_WORTH_THREADS = 8
+
 # A search on the CPU shorter than this is not worth looking for an accelerator.
 _WORTH_A_LOOK_SECONDS = 10.0
 
@@ -41,7 +44,8 @@ class Candidate:
 
     @property
     def seconds(self) -> float:
-        return self.start_up + self.work
+        """For each kernel."""
+        return self.start_up / self.problem.together + self.work
 
     def __str__(self) -> str:
         verdict = self.refusal or f"about {_seconds(self.seconds)}"
@@ -70,6 +74,8 @@ class Plan:
     direct : Plan or None
         How blocks of windows are scored exactly where the engine's scores may be off; None where
         no engine can, or memory does not suffice.
+    about : bool
+        It is that of several kernels of about one size, and the problem as large as all of them.
     """
 
     chosen: Candidate
@@ -80,6 +86,7 @@ class Plan:
     working: int
     candidates: tuple[Candidate, ...]
     direct: Plan | None = None
+    about: bool = False
 
     @property
     def engine(self) -> str:
@@ -101,10 +108,11 @@ class Plan:
         rows, cols = problem.map_shape
         count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])
         sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
+        shared = f", {problem.together} kernels together" if problem.together > 1 else ""
         lines = [
-            f"{self.engine} on {problem.device}, {problem.threads} threads,"
-            f" about {_seconds(self.chosen.seconds)}",
-            f"{cols * rows:,} windows of {sides} {problem.dtype}"
+            f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
+            f" about {_seconds(self.chosen.seconds)}{' each' if shared else ''}",
+            f"{'at most ' * self.about}{cols * rows:,} windows of {sides} {problem.dtype}"
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
             f" {self.parallel} at a time",
@@ -115,7 +123,15 @@ class Plan:
         return "\n".join(lines)
 
 
-def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) -> Plan:
+def make(
+    problem: Problem,
+    *,
+    engine: str,
+    device: str,
+    memory: int,
+    held: int,
+    searching: int | None = None,
+) -> Plan:
     """Ask the engines: first who can, then who is fastest.
 
     Parameters
@@ -128,6 +144,8 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
         Bytes the whole search may take.
     held : int
         Bytes of it that pictures, maps and outputs take.
+    searching : int, optional
+        The same with an engine that draws no map, if that is not as much.
 
     Raises
     ------
@@ -147,21 +165,41 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
     # The fastest that memory suffices for, or else the least that would.
-    least = {candidate.engine: held + _working(candidate, (1, 1), 1) for candidate in able}
+    holding = {
+        c.engine: searching if searching is not None and engines.searches(c.engine) else held
+        for c in able
+    }
+    alone = {c.engine: replace(c, problem=replace(c.problem, together=1)) for c in able}
+    least = {name: holding[name] + _working(one, (1, 1), 1) for name, one in alone.items()}
     fitting = [c for c in able if least[c.engine] <= memory]
     if not fitting:
         raise InputError(
             f"memory {budget.text(memory)} does not suffice for one window;"
-            f" {budget.text(min(least.values()))} is the least for these pictures and outputs"
+            f" {budget.text(min(least.values()))} is the least for these pictures and outputs\n"
+            "allow more with --memory (memory=), or search for fewer kernels at a time"
         )
     chosen = min(fitting, key=lambda c: c.seconds)
+    held = holding[chosen.engine]
+    chosen = _as_many(chosen, memory, held)
     tile, parallel, working = _tiling(chosen, memory, held)
     plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
     return replace(plan, direct=_direct(problem, memory, held))
 
 
+def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
+    """With as many kernels together as memory suffices for, with the tile that wastes least."""
+    best = engines.load(chosen.engine).best_tile(chosen.problem) or (1, 1)
+    # Half of them take little more time than all, and the threads that there are much less.
+    for threads, least in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
+        while chosen.problem.together > least and held + _working(chosen, best, threads) > memory:
+            fewer = max(least, chosen.problem.together // 2)
+            chosen = replace(chosen, problem=replace(chosen.problem, together=fewer))
+    return chosen
+
+
 def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
-    candidates = _consider(replace(problem, exact=True, tolerance=0.0), engines.NAMES)
+    alone = replace(problem, exact=True, tolerance=0.0, together=1)
+    candidates = _consider(alone, engines.NAMES)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         return None
@@ -203,12 +241,14 @@ def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     found = []
     for name in names:
         engine = engines.load(name)
-        refusal = engine.refuse(problem)
+        shares = engines.shares(name, problem) or engines.searches(name)
+        own = problem if shares else replace(problem, together=1)
+        refusal = engine.refuse(own)
         if refusal is None:
-            start_up, work = engine.start_up(problem), engine.seconds(problem)
+            start_up, work = engine.start_up(own), engine.seconds(own)
         else:
             start_up, work = 0.0, math.inf
-        found.append(Candidate(name, problem, start_up, work, refusal))
+        found.append(Candidate(name, own, start_up, work, refusal))
     return found
 
 
@@ -248,6 +288,11 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
 def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
     """Bytes of tiles in flight, and of scores, in float64 and with their error, as `walk` keeps."""
     each = engines.load(chosen.engine).working_bytes(chosen.problem, *tile)
+    together = chosen.problem.together
+    if together > 1 and engines.shares(chosen.engine, chosen.problem):
+        # Kernels of their own; the scores of one at a time, and the highest that they could be.
+        own = together * engines.kernel_bytes(chosen.engine, chosen.problem, *tile)
+        return at_once * (each + tile[0] * tile[1] * 24) + own
     waiting = 2 * at_once if at_once > 1 else 1
     return at_once * each + waiting * tile[0] * tile[1] * 16
 

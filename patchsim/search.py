@@ -1,59 +1,94 @@
-"""From a plan to the windows of one kernel, scored as far as the matches need it."""
+"""From plans to the windows of their kernels, scored as far as the matches need it."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import cache, partial
 
+import numpy as np
+
 from patchsim import candidates, engines, metrics, peaks, repeats, tiles, walk
-from patchsim.engines import Bounds, Score
+from patchsim.engines import Bounds, Least, Score
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.plan import Plan
+from patchsim.sketch import Shelf, Sketch
 from patchsim.tiles import Tile
 
 _WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one call for many
 
 
 def windows(
-    plan: Plan,
+    plans: Sequence[Plan],
     image: Pixels,
-    kernel: Kernel,
+    kernels: Sequence[Kernel],
     visible: Visible | None = None,
     *,
     keeps_map: bool,
     advance: Callable[[Tile], None],
-) -> peaks.Windows:
-    """What `peaks.resolve` asks of a kernel.
+    shelf: Shelf | None = None,
+) -> list[peaks.Windows]:
+    """What `peaks.resolve` asks of kernels that are searched for together.
 
     Parameters
     ----------
-    plan : Plan
+    plans : sequence of Plan
+        One a kernel, of a `groups.Group`.
     image : array [H, W, C]
-    kernel : Kernel
+    kernels : sequence of Kernel
     visible : Visible, optional
         Of the image, where not all of it is as visible.
     keeps_map : bool
         Keep the scores of all windows.
     advance : Tile -> None
         Called for each tile that is done.
+    shelf : Shelf, optional
+        Where the scores of all windows take too much memory, for the blocks that are looked into.
     """
-    if engines.searches(plan.engine):
-        return _candidates(plan, image, kernel, advance)
-    return _field(plan, image, kernel, visible, keeps_map, advance)
+    each = list(zip(plans, kernels, strict=True))
+    if engines.searches(plans[0].engine):
+        return [*_candidates(plans, image, kernels, advance, keeps_bounds=shelf is None)]
+    if shelf is None:
+        fields = [_field(chosen, image, kernel, visible, keeps_map) for chosen, kernel in each]
+        _score_all(plans, image, kernels, visible, fields, advance)
+        for field in fields:
+            field.settle_contenders()
+        return [*fields]
+    sketches = [
+        _sketch(chosen, image, kernel, visible, keeps_map, shelf) for chosen, kernel in each
+    ]
+    _score_all(plans, image, kernels, visible, sketches, advance)
+    return [*sketches]
+
+
+def _score_all(
+    plans: Sequence[Plan],
+    image: Pixels,
+    kernels: Sequence[Kernel],
+    visible: Visible | None,
+    fields: Sequence[peaks.Field | Sketch],
+    advance: Callable[[Tile], None],
+) -> None:
+    def take(number: int, tile: Tile, bounds: Bounds) -> None:
+        fields[number].put(tile, bounds)
+
+    if len(plans) > 1 and not engines.shares(plans[0].engine, plans[0].problem):
+        for one in zip(plans, kernels, fields, strict=True):
+            _score_all([one[0]], image, [one[1]], visible, [one[2]], advance)
+        return
+    # Closed at once where an observer raises, so that no thread is left working.
+    scores = walk.prepare_together(plans, kernels)
+    with closing(walk.run_together(plans, image, scores, take, visible)) as done:
+        for tile in done:
+            advance(tile)
 
 
 def _field(
-    plan: Plan,
-    image: Pixels,
-    kernel: Kernel,
-    visible: Visible | None,
-    keeps_map: bool,
-    advance: Callable[[Tile], None],
+    plan: Plan, image: Pixels, kernel: Kernel, visible: Visible | None, keeps_map: bool
 ) -> peaks.Field:
-    """The scores of all windows, exact where the best one could be."""
+    """For the scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
@@ -66,14 +101,58 @@ def _field(
         if plan.direct
         else partial(_each, repeats.scores(image, size, stride, exact, visible))
     )
-    field = peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
-    # Closed at once where an observer raises, so that no thread is left working.
-    with closing(walk.run(plan, image, walk.prepare(plan, kernel), None, visible)) as scored:
-        for tile, bounds in scored:
-            field.put(tile, bounds)
-            advance(tile)
-    field.settle_contenders()
-    return field
+    return peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
+
+
+def _sketch(
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visible | None,
+    keeps_map: bool,
+    shelf: Shelf,
+) -> Sketch:
+    """For the best that windows could score; they are scored again when they are asked for."""
+    problem = plan.problem
+    size, stride = problem.kernel[:2], problem.stride
+    exact = metrics.exact(
+        image, kernel.pixels, problem.metric, problem.span, kernel.weights, visible
+    )
+    # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
+    if plan.direct:
+        prepared = partial(walk.prepare, plan.direct, kernel)
+        again, equal = partial(_exactly, plan.direct, image, visible, prepared), None
+    else:
+        again = partial(_again, plan, image, visible, partial(walk.prepare, plan, kernel))
+        equal = repeats.scores(image, size, stride, exact, visible)
+    return Sketch(
+        problem.map_shape, size, stride, exact, again, shelf, equal=equal, keeps_map=keeps_map
+    )
+
+
+def _again(
+    plan: Plan,
+    image: Pixels,
+    visible: Visible | None,
+    prepared: Callable[[], Score],
+    blocks: Iterable[Tile],
+) -> Generator[tuple[Tile, Bounds], None, None]:
+    """What the plan's engine says of some blocks, in tiles that its memory suffices for."""
+    score = prepared()
+    for block in blocks:
+        shape = block.rows, block.cols
+        found, error = np.full(shape, np.nan), np.full(shape, np.nan)
+        hidden = None if visible is None else np.zeros(shape, np.bool_)
+        parts = [
+            Tile(block.top + part.top, block.left + part.left, part.rows, part.cols)
+            for part in tiles.split(shape, plan.tile)
+        ]
+        for part, bounds in walk.run(plan, image, score, parts, visible):
+            index = part.within(block)
+            found[index], error[index] = bounds.map, bounds.error
+            if hidden is not None and bounds.hidden is not None:
+                hidden[index] = bounds.hidden
+        yield block, Bounds(found, error, hidden)
 
 
 def _each(
@@ -115,21 +194,51 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
 
 
 def _candidates(
-    plan: Plan, image: Pixels, kernel: Kernel, advance: Callable[[Tile], None]
-) -> candidates.Candidates:
+    plans: Sequence[Plan],
+    image: Pixels,
+    kernels: Sequence[Kernel],
+    advance: Callable[[Tile], None],
+    *,
+    keeps_bounds: bool,
+) -> list[candidates.Candidates]:
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
-    problem = plan.problem
-    search = engines.search(plan.engine, image, kernel, problem)
-    direct, whole, patience = None, None, math.inf
-    if plan.direct:
-        prepared = cache(partial(walk.prepare, plan.direct, kernel))
-        direct = partial(_exactly, plan.direct, image, None, prepared)
-        whole = partial(_field, plan.direct, image, kernel, None, False, lambda _tile: None)
-        patience = plan.direct.chosen.seconds
-    found = candidates.Candidates(search, direct, plan.parallel, whole=whole, patience=patience)
-    todo = tiles.split(problem.map_shape, plan.tile)
-    with closing(walk.in_order(found.bound, todo, plan.parallel)) as bounded:
-        for tile in bounded:
-            advance(tile)
-    found.ready()
+    found: list[candidates.Candidates] = []
+    beside = None
+    for plan, kernel in zip(plans, kernels, strict=True):
+        beside = engines.search(plan.engine, image, kernel, plan.problem, beside)
+        direct, whole, patience = None, None, math.inf
+        if plan.direct:
+            prepared = cache(partial(walk.prepare, plan.direct, kernel))
+            direct = partial(_exactly, plan.direct, image, None, prepared)
+            whole = partial(_whole, plan.direct, image, kernel)
+            patience = plan.direct.chosen.seconds
+        found.append(
+            candidates.Candidates(
+                beside,
+                direct,
+                plan.parallel,
+                whole=whole,
+                patience=patience,
+                keeps_bounds=keeps_bounds,
+            )
+        )
+
+    def bound(place: Tile) -> list[tuple[int, Tile, Least]]:
+        parts = walk.parts_at(place, plans)
+        return [(number, *found[number].bound(part)) for number, part in parts]
+
+    with closing(walk.in_order(bound, walk.places(plans), plans[0].parallel)) as bounded:
+        for parts in bounded:
+            for number, tile, lowest in parts:
+                found[number].put(tile, lowest)
+                advance(tile)
+    for one in found:
+        one.ready()
     return found
+
+
+def _whole(plan: Plan, image: Pixels, kernel: Kernel) -> peaks.Field:
+    field = _field(plan, image, kernel, None, keeps_map=False)
+    _score_all([plan], image, [kernel], None, [field], lambda _tile: None)
+    field.settle_contenders()
+    return field

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from patchsim import cut, peaks
-from patchsim.peaks import Peak, Windows
+from patchsim import cut
+from patchsim.peaks import Contest, Peak, Windows
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def select(
     Parameters
     ----------
     fields, origins
-        As for `peaks.resolve`; the fields are used up.
+        As for `peaks.Contest`; the fields are used up.
     groups : sequence of sequences of int
         Numbers of fields; each is in one group.
     top : int or None
@@ -69,42 +68,38 @@ def select(
     InputError
         If ``auto`` has too few scores to tell.
     """
-
-    def resolve(group: Sequence[int], most: int | None, *, lowest: float | None) -> list[Peak]:
-        own, starts = [fields[i] for i in group], [origins[i] for i in group]
-        found = peaks.resolve(own, starts, top=most, threshold=lowest, overlap=overlap)
-        return [replace(peak, field=group[peak.field]) for peak in found]
-
     selected = []
     for group in groups:
+        contest = Contest([fields[i] for i in group], [origins[i] for i in group], overlap=overlap)
         if isinstance(threshold, str):
-            found = _places(partial(resolve, group, lowest=None))
+            found = _places(contest)
             scores = [peak.score for peak in found]
-            bars = {number: plain(number) for number in group}
+            bars = [plain(number) for number in group]
             ends = cut.find(scores, [bars[peak.field] for peak in found])
             told, lowest = cut.told(ends, scores[0]), ends.threshold if ends else None
             matches = found[: ends.count if ends else 0][:top]
         else:
             told, lowest = None, threshold
-            matches = found = resolve(group, top, lowest=threshold)
+            matches = found = contest.best(top, threshold)
         margins: list[float | None] = [None] * len(matches)
         if margin and matches:
             # What follows in the list, whatever it scores, is what no match overlaps.
             rivals = found[1 : len(matches) + 1]
             if len(rivals) < len(matches):
-                rivals += resolve(group, 1, lowest=None)
+                rivals += contest.best(1, None)
             for number, rival in enumerate(rivals):
                 margins[number] = matches[number].score - rival.score
+        matches = [replace(peak, field=group[peak.field]) for peak in matches]
         selected.append(Selection(matches, margins, lowest, told))
     return selected
 
 
-def _places(resolve: Callable[[int], list[Peak]]) -> list[Peak]:
+def _places(contest: Contest) -> list[Peak]:
     """The best windows: as many as have enough different scores, if there are so many."""
     found: list[Peak] = []
     while len(found) < cut.PLACES:
         missing = cut.DIFFERENT - cut.different([peak.score for peak in found])
-        more = resolve(missing) if missing > 0 else []
+        more = contest.best(missing, None) if missing > 0 else []
         found += more
         if not more:
             break

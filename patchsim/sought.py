@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from patchsim import metrics, plan, tiles
+from patchsim import groups, metrics, plan, tiles
 from patchsim.asked import Poses
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
+from patchsim.groups import Group
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
 from patchsim.peaks import Windows
 from patchsim.plan import Plan
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene
+from patchsim.sketch import Shelf, budget_of
 
 if TYPE_CHECKING:
     from patchsim.outputs import Outputs
@@ -40,6 +43,8 @@ class Sought:
     plan : Plan
     visible : Visible, optional
         How much of the pixels is, where not all are as visible.
+    common : Plan, optional
+        What several that are searched for together have their plans from.
     """
 
     number: int
@@ -49,6 +54,7 @@ class Sought:
     origin: tuple[int, int]
     plan: Plan
     visible: Visible | None = None
+    common: Plan | None = None
 
     def label(self, names: Sequence[str]) -> str:
         """What messages call it; the kernels' names come behind the image's."""
@@ -62,6 +68,24 @@ class Sought:
 
 
 Scored = tuple[Sought, Windows]  # with the scores of its windows
+
+
+@dataclass(frozen=True)
+class Searches:
+    """All that is searched for in full.
+
+    Attributes
+    ----------
+    each : list of Sought
+    groups : list of Group
+        Which of them are searched for together; those of a group have the same pixels.
+    shelf : Shelf or None
+        Where not all scores are kept, for the blocks that are looked into.
+    """
+
+    each: list[Sought]
+    groups: list[Group]
+    shelf: Shelf | None
 
 
 def problem(
@@ -104,7 +128,7 @@ def each(
     wanted: Outputs,
     *,
     subpixel: bool,
-) -> list[Sought]:
+) -> Searches:
     """Every kernel in every pose, with its plan.
 
     Raises
@@ -124,22 +148,49 @@ def each(
     ]
     held = holding(scene, sizes, wanted, max(math.prod(p.map_shape) for p in problems))
     held += sum(kernel.nbytes for kernel in kernels) if poses else 0
-    held += sum(plan.map_bytes(one, kept=wanted.keeps_map) for one in problems)
     if subpixel:
         from patchsim import subpixel as refinement
 
         held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
-    plans = [
-        plan.make(one, engine=engine, device=options.device, memory=options.memory, held=held)
-        for one in problems
-    ]
+    grouped, shelf = _grouped(problems, options, engine, held, kept=wanted.keeps_map)
+    common = {number: group.common for group in grouped for number in group.members}
     under = area.under(scene.image, sizes, scene.zero)
-    return [
-        Sought(number, pose, kernel, pixels, area.origin(kernel.pixels.shape[:2]), chosen, visible)
-        for (number, pose, kernel), pixels, chosen, visible in zip(
-            shown_as, under, plans, scene.seen(sizes), strict=True
+    found = [
+        Sought(*one, pixels, area.origin(size), chosen, visible, common[i])
+        for i, (one, size, pixels, chosen, visible) in enumerate(
+            zip(shown_as, sizes, under, groups.plans(grouped), scene.seen(sizes), strict=True)
         )
     ]
+    return Searches(found, grouped, shelf)
+
+
+def _grouped(
+    problems: Sequence[Problem], options: Options, engine: str, held: int, *, kept: bool
+) -> tuple[list[Group], Shelf | None]:
+    """What is searched for together, and how scores are kept; with maps if `kept`."""
+    make = partial(
+        groups.make, problems, engine=engine, device=options.device, memory=options.memory
+    )
+    # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
+    ample, least = (
+        budget_of(problems, memory, kept=kept) for memory in (max(0, options.memory - held), 0)
+    )
+    try:
+        scores = ample
+        made = make(held=held + scores.held, searching=held + scores.searching)
+    except InputError:
+        scores = least
+        made = make(held=held + scores.held, searching=held + scores.searching)
+    return made, None if scores.shelf is None else Shelf(scores.shelf)
+
+
+def by_plan(each: Sequence[Sought]) -> list[tuple[Plan, list[int]]]:
+    """The plans that some have in common, and which of them."""
+    found: dict[int, tuple[Plan, list[int]]] = {}
+    for i, one in enumerate(each):
+        common = one.common or one.plan
+        found.setdefault(id(common), (common, []))[1].append(i)
+    return list(found.values())
 
 
 def holding(

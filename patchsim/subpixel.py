@@ -113,7 +113,7 @@ def cell(problem: Problem) -> Problem:
         )
     ]
     image = (sides[0], sides[1], problem.image[2])
-    return replace(problem, image=image, stride=(1, 1), device="cpu", map_wanted=False)
+    return replace(problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, together=1)
 
 
 def _cell_reach(problem: Problem) -> tuple[int, int]:
@@ -148,8 +148,10 @@ def _best_of_cell(
         around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
     )
     seen = visible and visible.part(np.s_[top:bottom, left:right])
-    field = search.windows(made, part, kernel, seen, keeps_map=False, advance=lambda _tile: None)
-    (best,) = peaks.resolve([field], [(0, 0)], top=1, threshold=None, overlap=1.0)
+    fields = search.windows(
+        [made], part, [kernel], seen, keeps_map=False, advance=lambda _tile: None
+    )
+    (best,) = peaks.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
     return top + best.y, left + best.x
 
 

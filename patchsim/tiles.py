@@ -27,6 +27,10 @@ class Tile:
         """Where the tile lies in a [rows, cols] map."""
         return slice(self.top, self.top + self.rows), slice(self.left, self.left + self.cols)
 
+    def within(self, other: Tile) -> tuple[slice, slice]:
+        """Where the tile lies in another that holds it."""
+        return Tile(self.top - other.top, self.left - other.left, self.rows, self.cols).index
+
     def source(self, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[slice, slice]:
         """The pixels under the tile's windows, as an index into [H, W].
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
-from patchsim.engines import Bounds, Score
+from patchsim.engines import Bounds, Score, SharedScore
+from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
@@ -26,6 +29,17 @@ def prepare(plan: Plan, kernel: Kernel) -> Score:
     from patchsim.engines import visibility
 
     return visibility.prepare(engine, kernel.pixels, plan.problem, kernel.weights)
+
+
+def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedScore]:
+    """The same for several kernels, with an engine that shares, or for one with any."""
+    problems = [chosen.problem for chosen in plans]
+    if len(plans) > 1:
+        return engines.prepare_together(plans[0].engine, kernels, problems)
+    score = prepare(plans[0], kernels[0])
+    if problems[0].most_visible is None:
+        return [lambda shared, _windows: score(shared.pixels)]
+    return [lambda shared, _windows: score(shared.pixels, shared.levels)]
 
 
 def run(
@@ -65,6 +79,71 @@ def run(
     yield from in_order(lambda tile: (tile, work(tile)), todo, plan.parallel)
 
 
+def run_together(
+    plans: Sequence[Plan],
+    image: Pixels,
+    scores: Sequence[SharedScore],
+    take: Callable[[int, Tile, Bounds], None],
+    visible: Visible | None = None,
+) -> Generator[Tile, None, None]:
+    """Score every tile of several kernels' maps: a tile of all before the next.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+        With the same tile.
+    image : array [H, W, C]
+    scores : sequence of SharedScore
+        One a plan, of kernels that were prepared together.
+    take : (number, Tile, Bounds) -> None
+        Called for each tile of each plan, in the thread that scored it.
+    visible : Visible, optional
+        Of the image.
+
+    Yields
+    ------
+    Tile
+        Of one plan's map, once all plans' tiles there are taken.
+    """
+    size, stride = (
+        _largest([chosen.problem.kernel[:2] for chosen in plans]),
+        plans[0].problem.stride,
+    )
+    extent = tiles.extent(plans[0].tile, size, stride)
+
+    def work(place: Tile) -> list[Tile]:
+        source = place.source(size, stride)
+        shared = Shared(image[source], extent, None if visible is None else visible.levels[source])
+        parts = parts_at(place, plans)
+        for number, part in parts:
+            take(number, part, scores[number](shared, (part.rows, part.cols)))
+        return [part for _, part in parts]
+
+    with closing(in_order(work, places(plans), plans[0].parallel)) as found:
+        for done in found:
+            yield from done
+
+
+def places(plans: Sequence[Plan]) -> Iterator[Tile]:
+    """The tiles of several kernels' maps, as large as the largest of them."""
+    return tiles.split(_largest([chosen.problem.map_shape for chosen in plans]), plans[0].tile)
+
+
+def parts_at(place: Tile, plans: Sequence[Plan]) -> list[tuple[int, Tile]]:
+    """What of a tile lies in each plan's map, and the plan's number; larger kernels have less."""
+    found = []
+    for number, chosen in enumerate(plans):
+        rows, cols = chosen.problem.map_shape
+        windows = min(place.rows, rows - place.top), min(place.cols, cols - place.left)
+        if min(windows) > 0:
+            found.append((number, Tile(place.top, place.left, *windows)))
+    return found
+
+
+def _largest(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return max(first for first, _ in pairs), max(second for _, second in pairs)
+
+
 def in_order(
     work: Callable[[_Item], _Done], todo: Iterable[_Item], parallel: int
 ) -> Generator[_Done, None, None]:
@@ -74,9 +153,12 @@ def in_order(
     processor that it leaves, and two tiles of some milliseconds would run one after the other. At
     most twice as many items are begun and not yet asked for.
     """
-    if parallel == 1:
-        yield from map(work, todo)
+    todo = iter(todo)
+    first = list(islice(todo, 2))
+    if parallel == 1 or len(first) < 2:
+        yield from map(work, chain(first, todo))
         return
+    todo = chain(first, todo)
     with ThreadPoolExecutor(parallel - 1, thread_name_prefix="patchsim") as pool:
         flying: deque[_Flight[_Item, _Done]] = deque()
         try:

@@ -284,7 +284,10 @@ BAD = [
     (["match", "big.png", "face.png", "--device", "cuda:77"], "device 'cuda:77' is not here"),
     (["match", "big.png", "face.png", "--engine", "warp"], "engine 'warp' is unknown"),
     (["match", "big.png", "face.png", "--memory", "100kB"], "allow more with --memory"),
-    (["match", "big.png", "face.png", "flag.png", "--memory", "640kB"], "is the least for these"),
+    (
+        ["match", "big.png", "face.png", "flag.png", "--padding", "edge", "--memory", "640kB"],
+        "is the least for these",
+    ),
     (["match", "big.png", "face.png", "--memory", "lots"], "memory 'lots' is not a size"),
     (["match", "big.png", "face.png", "--top", "0"], "top 0 is not possible"),
     (["match", "big.png", "face.png", "--top", "few"], "Invalid value for '--top'"),
@@ -380,7 +383,7 @@ def test_faults_exit_3(raised, says, run, monkeypatch):
     def fail(*_):
         raise raised
 
-    monkeypatch.setattr(walk, "run", fail)
+    monkeypatch.setattr(walk, "run_together", fail)
     code, out, err = run("match", "big.png", "face.png")
     assert (code, out) == (3, "")
     assert says in err

@@ -363,12 +363,16 @@ def test_bad_options_are_named(options, says):
         match(**(arguments | options))
 
 
-def test_the_least_memory_named_is_enough():
-    image, kernel = np.zeros((200, 200), np.uint8), np.zeros((90, 90), np.uint8)
+@pytest.mark.parametrize("metric", ["sad", "zncc"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_least_memory_named_is_enough(metric, count):
+    image = np.zeros((200, 200), np.uint8)
+    image[60:70] = 200
+    kernels = [image[50 : 140 - 5 * number, :90] for number in range(count)]
     with pytest.raises(InputError, match="the least") as caught:
-        match(image, kernel, memory=1000)
+        match(image, kernels, metric=metric, memory=1000 + image.nbytes + count * 90 * 90)
     least = str(caught.value).split(";")[1].split(" is the least")[0].strip()
-    assert match(image, kernel, memory=least).best.score == 1.0
+    assert match(image, kernels, metric=metric, memory=least).best.score == 1.0
 
 
 def test_no_file_is_written_unless_a_path_is_given(tmp_path, monkeypatch):

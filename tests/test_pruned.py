@@ -98,7 +98,7 @@ def assert_bounds_hold(image, kernel, metric, stride, weights=None):
     coarse = search.bounds(whole)
     least[...] = coarse
     least[0, 0] = GONE
-    search.refine(whole, least)
+    search.refine(whole, least, whole)
     assert least[0, 0] == GONE
     least[0, 0] = coarse[0, 0]
     assert (least >= coarse).all()
@@ -146,9 +146,9 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     least = search.bounds(whole).copy()
     assert least.max() > 0
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
-    search.refine(whole, least)
+    search.refine(whole, least, whole)
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
-    found = search.look(whole, least, 2**62, 10**9)
+    found = search.look(whole, least, whole, 2**62, 10**9)
     assert (found.difference, found.row, found.col) == (
         truth.min(),
         *divmod(int(truth.argmin()), truth.shape[1]),
@@ -274,7 +274,7 @@ def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
     kernel = pictures(rng, "noise", 20, 20, 1)
     search = pruned.Search(image, kernel, problem(image, kernel))
     alone = candidates.Candidates(search, None, 1)
-    alone.bound(Tile(0, 0, 71, 81))
+    alone.put(*alone.bound(Tile(0, 0, 71, 81)))
     alone.ready()
     truth = differences(image, kernel, "sad", (1, 1))
     row, col, score = alone.best(-np.inf)
@@ -438,7 +438,7 @@ def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
     image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
     kernel = image[9:20, 11:30].copy()
     alone = candidates.Candidates(pruned.Search(image, kernel, problem(image, kernel)), None, 1)
-    alone.bound(Tile(0, 0, 50, 52))
+    alone.put(*alone.bound(Tile(0, 0, 50, 52)))
     alone.ready()
     assert alone.best(-1.0) == (9, 11, 1.0)
 
@@ -460,12 +460,12 @@ def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options,
     taken = []
     original = candidates.Candidates.__init__
 
-    def impatient(self, *args, whole, patience):  # noqa: ARG001 - it has none
+    def impatient(self, *args, whole, patience, **kept):  # noqa: ARG001 - it has none
         def noted():
             taken.append(self)
             return whole()
 
-        original(self, *args, whole=noted, patience=0.0)
+        original(self, *args, whole=noted, patience=0.0, **kept)
 
     monkeypatch.setattr(candidates.Candidates, "__init__", impatient)
     found = match(image, kernels, metric=metric, engine="pruned", **options)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from patchsim.plan import Plan
 
 _PROGRESS_AFTER_SECONDS = 1.0
+_NAMED = 2  # of many kernels
 
 
 class Terminated(BaseException):
@@ -176,26 +177,27 @@ class Watcher(Observer):
     def wrote(self, text: str) -> None:
         self.notice(text)
 
-    def planned(self, plan: Plan, kernel: str) -> None:
+    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
         if self._explain:
             lines = "\n  ".join(str(plan).splitlines())
-            say(f"plan for {kernel}: {lines}")
+            say(f"plan for {some(kernels)}: {lines}")
 
     def swept(self, text: str) -> None:
         if self._explain:
             say(f"plan: {text}")
 
-    def resolved(self, field: Windows, plan: Plan, kernel: str) -> None:
-        if not self._explain or not (field.singly or field.blocks):
+    def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
+        singly = sum(field.singly for field in fields)
+        settled = sum(field.blocks for field in fields)
+        if not self._explain or not (singly or settled):
             return
         blocks = ""
-        if field.blocks and plan.direct:
-            share = field.blocks / field.block_count
-            blocks = (
-                f" and {field.blocks:,} blocks ({share:.0%} of the map) by {plan.direct.engine}"
-            )
-        windows = f"{field.singly:,} window{'s' * (field.singly != 1)}"
-        say(f"scored exactly for {kernel}: {windows} alone{blocks}")
+        if settled and plan.direct:
+            share = settled / sum(field.block_count for field in fields)
+            of_all = f"{share:.0%} of the map{'s' * (len(fields) > 1)}"
+            blocks = f" and {settled:,} blocks ({of_all}) by {plan.direct.engine}"
+        windows = f"{singly:,} window{'s' * (singly != 1)}"
+        say(f"scored exactly for {some(kernels)}: {windows} alone{blocks}")
 
     def progress(self, done: int, total: int) -> None:
         if not self._terminal:
@@ -266,6 +268,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: 
 def _require_stdout() -> None:
     if sys.stdout is None:
         raise MachineError("standard output is closed; the results could not be printed")
+
+
+def some(names: Sequence[str]) -> str:
+    """Names as people list them: a.png, b.png and 98 more."""
+    if len(names) == 1:
+        return names[0]
+    most = _NAMED if len(names) > _NAMED + 1 else len(names) - 1
+    left = len(names) - most
+    return f"{', '.join(names[:most])} and {names[-1] if left == 1 else f'{left} more'}"
 
 
 def rounded_down(value: float, digits: int = 6) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
@@ -88,6 +88,7 @@ class Problem:
     per_channel: bool = False  # whether each value of a pixel has one of its own
     most_visible: int | None = None  # of the image's pixels, where not all are as visible
     least: int = 0  # weights times visibility of a window that is scored
+    together: int = 1  # kernels of about this size that are compared with the same pixels in turn
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -158,6 +159,9 @@ class Look:
 
 # Takes the pixels of a tile, and, where not all of the image is visible, their `Visible` levels.
 Score = Callable[..., Bounds]
+# Takes the `Shared` of a tile, how many of its windows count, the first (rows, cols), and,
+# where not all of the image is visible, their `Seen`.
+SharedScore = Callable[..., Bounds]
 
 
 class Engine(Protocol):
@@ -199,9 +203,9 @@ class Engine(Protocol):
 class Search(Protocol):
     """What an engine without a map finds of one kernel in an image, for `Candidates`.
 
-    Made by the engine's ``search(image, kernel, problem, weights)``. Differences are integers, and
-    bounds of them 16-bit numbers in a unit of the engine's own; GONE is no bound but a window
-    dropped.
+    Made by the engine's ``search(image, kernel, problem, weights, beside)``; `beside` is another
+    such search in the same image or None. Differences are integers, and bounds of them 16-bit
+    numbers in a unit of the engine's own; GONE is no bound but a window dropped.
     """
 
     problem: Problem
@@ -209,15 +213,15 @@ class Search(Protocol):
     def bounds(self, tile: Tile) -> Least:
         """What the windows of a tile differ at least."""
 
-    def refine(self, tile: Tile, least: Least) -> None:
-        """Raise the bounds of a tile in those of the whole map, at some cost."""
+    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
+        """Raise the bounds of a tile, which are in that place of `least`, at some cost."""
 
-    def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
+    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         """The best window of a tile that differs by at most `limit`, of equal ones the first.
 
         The window of the least bound comes first. After `most` rows of windows have been compared
-        with the kernel it ends as it is. In `least`, of the whole map, bounds of windows that were
-        evaluated are raised.
+        with the kernel it ends as it is. In `least`, in which the tile's are in that place, bounds
+        of windows that were evaluated are raised.
         """
 
     def score(self, difference: int) -> float:
@@ -252,12 +256,34 @@ def extension(name: str) -> ModuleType | None:
         return None
 
 
+def shares(name: str, problem: Problem) -> bool:
+    """Whether an engine has `prepare_together`, for kernels that share what is made of a tile."""
+    # How much is visible differs by the kernel, and so does what is made of it.
+    return hasattr(load(name), "prepare_together") and problem.most_visible is None
+
+
+def prepare_together(
+    name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedScore]:
+    """What such an engine does once for some kernels; each has weights, or none has."""
+    engine: Any = load(name)
+    return cast("list[SharedScore]", engine.prepare_together(kernels, problems))
+
+
+def kernel_bytes(name: str, problem: Problem, rows: int, cols: int) -> int:
+    """Memory that such an engine takes for each kernel, beside that for a tile of rows x cols."""
+    engine: Any = load(name)
+    return int(engine.kernel_bytes(problem, rows, cols))
+
+
 def searches(name: str) -> bool:
     """Whether an engine draws no map, but has `search`."""
     return hasattr(load(name), "search")
 
 
-def search(name: str, image: Pixels, kernel: Kernel, problem: Problem) -> Search:
+def search(
+    name: str, image: Pixels, kernel: Kernel, problem: Problem, beside: Search | None = None
+) -> Search:
     """What such an engine finds."""
     engine: Any = load(name)
-    return cast(Search, engine.search(image, kernel.pixels, problem, kernel.weights))
+    return cast(Search, engine.search(image, kernel.pixels, problem, kernel.weights, beside))

@@ -6,10 +6,11 @@ are scipy's for the ones, torch's for the others.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -117,8 +118,50 @@ class Products:
                 total = product
             else:
                 total += product
+        return self._windows(backward(total, size), plane.shape[-2:])
+
+    def through(self, spectra: Spectra) -> Array:
+        """The same of an image whose planes are transformed already."""
+        _, backward = _transforms(spectra.planes[0])
+        own = self._shared(spectra.size, spectra.dtype).all()
+        total = spectra.planes[0] * own[0]
+        product = None
+        for plane, other in zip(spectra.planes[1:], own[1:], strict=True):
+            product = _multiplied(plane, other, product)
+            total += product
+        return self._windows(backward(total, spectra.size), spectra.extent)
+
+    def _windows(self, convolution: Array, extent: tuple[int, int]) -> Array:
         height, width = self._kernel[0].shape
-        return backward(total, size)[..., height - 1 : plane.shape[-2], width - 1 : plane.shape[-1]]
+        return convolution[..., height - 1 : extent[0], width - 1 : extent[1]]
+
+
+class Spectra:
+    """The transforms of an image's planes [H, W], for several kernels.
+
+    Parameters
+    ----------
+    planes : iterable of Array [H, W]
+    longest : (height, width)
+        Zeros are appended up to the transform's length for this extent, which has to be one for
+        all blocks of an image: then a kernel is transformed once.
+    """
+
+    def __init__(self, planes: Iterable[Array], longest: tuple[int, int]) -> None:
+        self.size = transform_length(longest[0]), transform_length(longest[1])
+        self.planes: list[Array] = []
+        for plane in planes:
+            forward, _ = _transforms(plane)
+            self.planes.append(forward(plane, self.size))
+        self.dtype = plane.dtype  # of the planes, not their transforms
+        self.extent = plane.shape[-2:]
+
+    def each(self) -> Iterator[Spectra]:
+        """The planes one by one."""
+        for plane in self.planes:
+            one = copy.copy(self)
+            one.planes = [plane]
+            yield one
 
 
 class _Shared:
@@ -168,6 +211,13 @@ def _cast(array: Array, dtype: Any) -> Array:
 def _times(array: Array, other: Array) -> Array:
     """The product, in place of the array where no gradient needs that."""
     return np.multiply(array, other, out=array) if isinstance(array, np.ndarray) else array * other
+
+
+def _multiplied(array: Array, other: Array, into: Array | None) -> Array:
+    """The product, in an array that is free for it, if there is one."""
+    if into is None or not isinstance(array, np.ndarray):
+        return array * other
+    return np.multiply(array, other, out=into)
 
 
 def _transforms(array: Array) -> tuple[Any, Any]:

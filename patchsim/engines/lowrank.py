@@ -21,9 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score, Seen
-from patchsim.engines.correlation import DOUBLE, ROUNDING, SINGLE, Products, host, placed
-from patchsim.metrics import Pixels, Weights
+from patchsim.engines import Bounds, Problem, Seen, SharedScore
+from patchsim.engines.correlation import (
+    DOUBLE,
+    ROUNDING,
+    SINGLE,
+    Array,
+    Products,
+    Spectra,
+    host,
+    norm_of,
+    placed,
+)
+from patchsim.engines.shared import Shared
+from patchsim.metrics import Kernel, Pixels
 
 _VALUES = 256
 _ROUNDS = 30
@@ -105,18 +116,23 @@ def products_needed(problem: Problem) -> int | None:
     return next((n for n, most in enumerate(LARGEST_ERRORS, 1) if most <= error), None)
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+def _channels(pixels: Pixels) -> NDArray[np.intp]:
+    """[C, H, W], in the type of an index, which `take` would make of them for each term."""
+    return pixels.transpose(2, 0, 1).astype(np.intp, order="C")
+
+
+def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     """The engine `fft`'s for `sad`."""
     count = products_needed(problem)
     assert count is not None, "refuse says so"
     terms = terms_of(count)
     image_terms = terms.image.astype(np.float32)
     energy = (image_terms.astype(np.float64) ** 2).sum(0)
-    taps = kernel.transpose(2, 0, 1)  # [C, h, w]
+    taps = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
     # [C, h, w], as the taps, or [1, h, w]
     counts = np.ones((1, 1, 1))
-    if weights is not None:
-        counts = np.atleast_3d(weights).transpose(2, 0, 1).astype(np.float64)
+    if kernel.weights is not None:
+        counts = np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
     factors = [
         placed((each * term[channel]).astype(np.float32), problem.device)
         for each, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
@@ -126,43 +142,67 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     offsets = counts * terms.offset[taps]
     products = Products(factors)
 
-    def planes_of(pixels: Pixels, levels: NDArray[np.uint8] | None) -> tuple[Iterator[Any], float]:
-        """Of the terms, times visibility, and their norm."""
-        # In the type of an index, which `take` would make of them for each term.
-        channels = pixels.transpose(2, 0, 1).astype(np.intp, order="C")
-        plane = np.empty(pixels.shape[:2], np.float32)  # one after the other
+    def planes(channels: NDArray[np.intp], levels: NDArray[np.uint8] | None) -> Iterator[Array]:
+        """Of the terms, times visibility."""
+        plane = np.empty(channels.shape[1:], np.float32)  # one after the other
+        for channel in channels:
+            for term in image_terms:
+                np.take(term, channel, out=plane, mode="wrap")
+                if levels is not None:
+                    np.multiply(plane, levels, out=plane)
+                yield placed(plane, problem.device)
 
-        def planes() -> Iterator[Any]:
-            for channel in channels:
-                for term in image_terms:
-                    np.take(term, channel, out=plane, mode="wrap")
-                    if levels is not None:
-                        np.multiply(plane, levels, out=plane)
-                    yield placed(plane, problem.device)
-
+    def image_norm(channels: NDArray[np.intp], levels: NDArray[np.uint8] | None) -> float:
         often = None
         if levels is not None:
             often = np.square(np.broadcast_to(levels, channels.shape), dtype=np.float64).reshape(-1)
-        found = np.bincount(channels.reshape(-1), often, minlength=_VALUES)
-        return planes(), math.sqrt(energy @ found)
+        return math.sqrt(energy @ np.bincount(channels.reshape(-1), often, minlength=_VALUES))
 
-    def sums(pixels: Pixels, levels: NDArray[np.uint8] | None) -> tuple[NDArray[Any], float]:
+    def sums(
+        shared: Shared, windows: tuple[int, int], levels: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[Any], float]:
         """Of the products, [rows, cols], and what they may be off by."""
-        planes, image_norm = planes_of(pixels, levels)
-        found = host(products.over(planes))[:: problem.stride[0], :: problem.stride[1]]
-        return found, ROUNDING[SINGLE] * norm * image_norm
+        longest = shared.extent
+
+        def planes_and_norm() -> tuple[Iterator[Array], float]:
+            channels = _channels(shared.pixels)
+            return planes(channels, levels), image_norm(channels, levels)
+
+        def kept() -> tuple[Spectra, float]:
+            assert longest is not None
+            found, norm = planes_and_norm()
+            return Spectra(found, longest), norm
+
+        if longest is None:
+            each, image = planes_and_norm()
+            found = products.over(each)
+        else:
+            spectra, image = shared.once(("terms", levels is None), kept)
+            found = products.through(spectra)
+        return strided(found, windows), ROUNDING[SINGLE] * norm * image
+
+    def strided(found: Array, windows: tuple[int, int]) -> NDArray[Any]:
+        rows, cols = windows
+        return host(found)[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
 
     if problem.most_visible is not None:
-        shown = Products([placed(offsets.sum(0), problem.device)])
-        offset_norm = float(np.linalg.norm(offsets.sum(0)))
+        taps_of_levels = offsets.sum(0)
+        shown = Products([placed(taps_of_levels, problem.device)])
+        offset_norm = norm_of(taps_of_levels)
         worst = terms.residual[taps[np.broadcast_to(counts, taps.shape) > 0]].max()
 
-        def visible(pixels: Pixels, seen: Seen) -> Bounds:
-            found, off = sums(pixels, seen.levels)
-            levels = seen.levels.astype(np.float64)
-            offset = host(shown.over([placed(levels, problem.device)]))
-            offset = offset[:: problem.stride[0], :: problem.stride[1]]
-            off += ROUNDING[DOUBLE] * offset_norm * float(np.linalg.norm(levels))
+        def of_levels(levels: NDArray[np.uint8], longest: tuple[int, int]) -> tuple[Spectra, float]:
+            values = levels.astype(np.float64)
+            return Spectra([placed(values, problem.device)], longest), norm_of(values)
+
+        def visible(shared: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
+            levels = shared.levels
+            assert levels is not None
+            found, off = sums(shared, windows, levels)
+            longest = shared.extent or shared.pixels.shape[:2]
+            spectra, level_norm = shared.once("levels", lambda: of_levels(levels, longest))
+            offset = strided(shown.through(spectra), windows)
+            off += ROUNDING[DOUBLE] * offset_norm * level_norm
             scores = metrics.similarity(found + offset, seen.total, problem.span)
             error = worst / problem.span + off / (seen.total * problem.span) + 2.0**-51
             return Bounds(np.clip(scores, 0.0, 1.0), error)
@@ -173,8 +213,8 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     certified = (counts * terms.residual[taps]).sum()
     total = problem.total_weight * problem.span
 
-    def score(pixels: Pixels) -> Bounds:
-        found, off = sums(pixels, None)
+    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+        found, off = sums(shared, windows, None)
         scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
         return Bounds(
             np.minimum(scores, 1.0),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -165,17 +166,33 @@ class _Grid:
         return below.astype(np.uint16), above.astype(np.uint16)
 
 
+class _LastBoxes(threading.local):
+    """The boxes that a thread has made last, and what of."""
+
+    of: tuple[Tile, tuple[int, ...]] | None = None
+    boxes: Least
+
+
 class Search:
-    """One kernel's differences from the windows of an image."""
+    """One kernel's differences from the windows of an image.
+
+    Those of kernels of one size share boxes with the one `beside` them, tile by tile.
+    """
 
     def __init__(
-        self, image: Pixels, kernel: Pixels, problem: Problem, weights: Weights | None = None
+        self,
+        image: Pixels,
+        kernel: Pixels,
+        problem: Problem,
+        weights: Weights | None = None,
+        beside: Search | None = None,
     ) -> None:
         extension = _extension()
         assert extension is not None, "refuse says so"
         self._extension = extension
         self.problem = problem
         self._image = image
+        self._last: _LastBoxes = beside._last if beside else _LastBoxes()
         self._kernel = np.ascontiguousarray(kernel)
         self._squared = problem.metric == "ssd"
         self._weights = None  # of every value
@@ -192,13 +209,13 @@ class Search:
         """The windows' least differences, in units."""
         return self._bounds(tile, self._coarse)
 
-    def refine(self, tile: Tile, least: Least) -> None:
-        """Raise the bounds of a tile, which `least` is of the whole map, by the finer grid."""
+    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
+        """Raise the bounds of a tile, which are there in `least`, by the finer grid."""
         finer = self._bounds(tile, self._fine)
         ratio = self._fine.unit / self._coarse.unit
         if ratio != 1:
             finer = np.minimum(finer * ratio, GONE - 1).astype(np.uint16)
-        part = least[tile.index]
+        part = least[place.index]
         np.maximum(part, finer, out=part)
 
     def _bounds(self, tile: Tile, grid: _Grid) -> Least:
@@ -206,13 +223,18 @@ class Search:
         height, width = tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride)
         channels = problem.kernel[2]
         row_pitch, phase_pitch = grid.pitches(width)
-        lines = height - grid.cells.height + 1
-        boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
-        extension.boxes(
-            *self._pixels(tile), channels, width, grid.planes, grid.cells.height, grid.cells.width,
-            lines, problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch,
-            self._variant,
-        )  # fmt: skip
+        tall, wide = grid.cells.height, grid.cells.width
+        lines = height - tall + 1
+        which = tile, (height, width, grid.planes, tall, wide, grid.up, grid.down)
+        if self._last.of != which:
+            boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
+            extension.boxes(
+                *self._pixels(tile), channels, width, grid.planes, tall, wide, lines,
+                problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch,
+                self._variant,
+            )  # fmt: skip
+            self._last.of, self._last.boxes = which, boxes
+        boxes = self._last.boxes
         padded = -(-tile.cols // extension.PADDING) * extension.PADDING
         least = np.empty((tile.rows, padded), np.uint16)
         extension.bounds(
@@ -232,12 +254,12 @@ class Search:
         )
         return part, part.strides[0]
 
-    def look(self, tile: Tile, least: Least, limit: int, most: int) -> Look:
+    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         problem = self.problem
         height, width, channels = problem.kernel
         found = self._extension.look(
             *self._pixels(tile), self._kernel, self._weights, width * channels, height,
-            problem.stride[0], problem.stride[1] * channels, _from(least, tile.top, tile.left),
+            problem.stride[0], problem.stride[1] * channels, _from(least, place.top, place.left),
             least.shape[1], tile.rows, tile.cols, self._squared,
             (1 - 1e-12) / self._coarse.unit, limit, most, self._variant,
         )  # fmt: skip

@@ -25,17 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score, Seen
+from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.correlation import (
     DOUBLE,
     ROUNDING,
     Products,
+    Spectra,
     host,
     norm_of,
     placed,
     uniform_windows,
 )
-from patchsim.metrics import FLAT, Pixels, Weights
+from patchsim.engines.shared import Shared
+from patchsim.metrics import FLAT, Kernel, Pixels
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
@@ -56,13 +58,16 @@ class _Sums:
     off: float = 0.0
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
-    """The engine `fft`'s where a kernel has weights, or not all of the image is visible."""
-    reference = _Kernel(kernel, problem, weights)
+def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
+    """The engine `fft`'s where a kernel has weights, or not all of the image is visible.
+
+    The constants are of the channels.
+    """
+    reference = _Kernel(kernel, problem, constants)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
 
-    def score(pixels: Pixels, seen: Seen | None = None) -> Bounds:
-        scores, error = formula(_Tile(pixels, reference, seen))
+    def score(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
+        scores, error = formula(_Tile(shared, windows, reference, seen))
         return Bounds(scores, np.minimum(error, 2.0))
 
     return score
@@ -84,28 +89,35 @@ def transforms(problem: Problem) -> int:
 def working_values(problem: Problem, pixels: int, transformed: int, windows: int) -> int:
     """Values in 8 bytes that a tile takes, of so many pixels, in a transform, and windows."""
     channels = problem.kernel[2]
-    # The pixels, their planes and squares; spectra of the kernel's planes and its weights, of the
-    # pixels, and sums; windows.
+    # The pixels, their planes and squares; spectra of both, of a product, and sums; windows.
     planes, spectra, sums = 3 * channels + 3, channels + 5, 2 * channels + 12
     if problem.per_channel:
-        spectra += channels
+        spectra += channels - 1
         sums += channels
     if problem.most_visible is not None:
         planes += channels + 2
-        spectra += 2 * channels + 1
+        spectra += 1
         sums += 3 * channels + 8
     return pixels * planes + transformed * spectra + windows * sums
+
+
+def planes_of_kernel(problem: Problem) -> int:
+    """How many a kernel has transforms of: its weights, their products with it and its squares."""
+    channels = problem.kernel[2]
+    planes = channels + (channels if problem.per_channel else 1)
+    return planes if problem.most_visible is None else planes + channels + 1
 
 
 class _Kernel:
     """What is done once for the kernel; its values are less their constants."""
 
-    def __init__(self, kernel: Pixels, problem: Problem, weights: Weights | None) -> None:
+    def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
         self.problem = problem
-        self.integers = kernel.dtype.kind == "u"
-        self.constants = self.constants_of(kernel)
-        values = _planes(kernel, self.constants)
-        each = np.ones((*kernel.shape[:2], 1)) if weights is None else np.atleast_3d(weights)
+        self.integers = kernel.pixels.dtype.kind == "u"
+        self.constants = constants.astype(np.float64)
+        values = _planes(kernel.pixels, self.constants)
+        weights = kernel.weights
+        each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
         weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
         heavy = weighing * values
         squares = (heavy * values).sum(0)
@@ -122,29 +134,64 @@ class _Kernel:
 
     def _taps(self, planes: list[_Floats]) -> tuple[Products, float]:
         """And their norm."""
-        norm = math.sqrt(sum(float(np.square(plane).sum()) for plane in planes))
+        norm = math.hypot(*map(norm_of, planes))
         return Products([placed(plane, self.problem.device) for plane in planes]), norm
 
     def constants_of(self, pixels: Pixels) -> _Floats:
-        """The mean of each channel, whole for integers; for `ncc` 0."""
-        if self.problem.metric == "ncc":
-            return np.zeros(pixels.shape[2])
+        """The mean of each channel, whole for integers."""
         means: _Floats = pixels.mean((0, 1), dtype=np.float64)
         return np.rint(means) if self.integers else means
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """Of an image: their transforms and norms."""
+
+    spectra: Spectra
+    norms: tuple[float, ...]
+
+    def each(self) -> list[_Planes]:
+        """The planes one by one."""
+        pairs = zip(self.spectra.each(), self.norms, strict=True)
+        return [_Planes(spectra, (norm,)) for spectra, norm in pairs]
+
+
+class _Image:
+    """What of the pixels alone goes into the sums: planes of va, of va^2 and of v."""
+
+    def __init__(self, shared: Shared, kernel: _Kernel) -> None:
+        problem = kernel.problem
+        device, longest = problem.device, shared.extent or shared.pixels.shape[:2]
+
+        def transformed(planes: _Floats) -> _Planes:
+            return _Planes(Spectra(placed(planes, device), longest), tuple(map(norm_of, planes)))
+
+        moved = problem.metric == "zncc"
+        self.constants = kernel.constants_of(shared.pixels) if moved else kernel.constants
+        values = _planes(shared.pixels, self.constants)  # a
+        shown, self.levels = values, None
+        if problem.most_visible is not None:
+            assert shared.levels is not None
+            levels = shared.levels.astype(np.float64)[None]
+            shown, self.levels = levels * values, transformed(levels)
+        squares = shown * values
+        if len(kernel.weights) == 1:
+            squares = squares.sum(0, keepdims=True)
+        self.shown, self.squares = transformed(shown), transformed(squares)
 
 
 class _Tile:
     """Sums over the windows of a tile [H, W, C]."""
 
-    def __init__(self, pixels: Pixels, kernel: _Kernel, seen: Seen | None) -> None:
+    def __init__(
+        self, shared: Shared, windows: tuple[int, int], kernel: _Kernel, seen: Seen | None
+    ) -> None:
         self.kernel = kernel
         self.seen = seen
-        self._pixels = pixels
-        moved = kernel.problem.metric == "zncc"
-        self.constants = kernel.constants_of(pixels) if moved else kernel.constants
-        self._values = _planes(pixels, self.constants)  # a
-        self._levels = None if seen is None else seen.levels.astype(np.float64)[None]
-        self._shown = self._values if self._levels is None else self._levels * self._values
+        self._shared = shared
+        self._windows = windows
+        self._image = shared.once("weighted", lambda: _Image(shared, kernel))
+        self.constants = self._image.constants
 
     @property
     def total(self) -> int | _Floats:
@@ -158,54 +205,56 @@ class _Tile:
 
     def products(self) -> _Sums:
         """X, [rows, cols]."""
-        return self._over(self.kernel.products, self._shown)
+        return self._over(self.kernel.products, self._image.shown)
 
     def energy(self) -> _Sums:
         """E, [rows, cols]; not below 0."""
-        squares = self._shown * self._values
-        weights = self.kernel.weights
-        if len(weights) == 1:
-            squares = squares.sum(0, keepdims=True)
-        parts = [
-            self._over(taps, plane[None]) for taps, plane in zip(weights, squares, strict=True)
-        ]
+        pairs = zip(self.kernel.weights, self._image.squares.each(), strict=True)
+        parts = [self._over(taps, plane) for taps, plane in pairs]
         found = np.maximum(sum(part.values for part in parts), 0)
         return _Sums(found, sum(part.off for part in parts))
 
     def sums(self) -> _Sums:
         """S, [C, rows, cols]."""
-        weights = self.kernel.weights
-        each = weights * len(self._shown) if len(weights) == 1 else weights
-        return self._stacked(each, self._shown)
+        weights, planes = self.kernel.weights, self._image.shown.each()
+        return self._stacked(weights * len(planes) if len(weights) == 1 else weights, planes)
 
     def kernel_sums(self) -> _Sums:
         """T, [C, rows, cols] or [C, 1, 1]."""
-        if self._levels is None:
+        levels = self._image.levels
+        if levels is None:
             return self.kernel.sums
         heavy = self.kernel.heavy
-        return self._stacked(heavy, [self._levels[0]] * len(heavy))
+        return self._stacked(heavy, [levels] * len(heavy))
 
     def kernel_squares(self) -> _Sums:
         """B, [rows, cols] or a number; not below 0."""
-        if self._levels is None:
+        levels = self._image.levels
+        if levels is None:
             return self.kernel.squares
-        found = self._over(self.kernel.heavy_squares, self._levels)
+        found = self._over(self.kernel.heavy_squares, levels)
         return _Sums(np.maximum(found.values, 0), found.off)
 
     def uniform(self) -> NDArray[np.bool_]:
         """True for windows, [rows, cols], in which each channel has one value."""
         problem = self.kernel.problem
-        return uniform_windows(self._pixels, problem.kernel[:2], problem.stride)
+        size, stride = problem.kernel[:2], problem.stride
+        return self._shared.once(
+            "uniform",
+            lambda: uniform_windows(self._shared.under(self._windows, size, stride), size, stride),
+            of=(self._windows, size),
+        )
 
-    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Floats]) -> _Sums:
-        found = [self._over(taps, plane[None]) for taps, plane in zip(each, planes, strict=True)]
+    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> _Sums:
+        found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
         return _Sums(np.array([sums.values for sums in found]), max(sums.off for sums in found))
 
-    def _over(self, taps: tuple[Products, float], planes: _Floats) -> _Sums:
+    def _over(self, taps: tuple[Products, float], planes: _Planes) -> _Sums:
         problem, (products, norm) = self.kernel.problem, taps
-        sums = host(products.over(placed(planes, problem.device)))
-        found = sums[:: problem.stride[0], :: problem.stride[1]]
-        off = norm * norm_of(planes) * ROUNDING[DOUBLE]
+        rows, cols = self._windows
+        sums = host(products.through(planes.spectra))
+        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        off = norm * math.hypot(*planes.norms) * ROUNDING[DOUBLE]
         if self.kernel.integers and off < _SURELY:
             return _Sums(np.rint(found))
         return _Sums(found, off)
