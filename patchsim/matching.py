@@ -263,6 +263,7 @@ def match(
         searches = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
     else:
         coarse = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
+        coarse.check()
     # Not before the search is sure to run: an error stands alone.
     for text in flat:
         observer.notice(text)

@@ -14,27 +14,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from patchsim import budget, engines, metrics, peaks, plan, sought, tiles, walk
+from patchsim import peaks, sought, walk
 from patchsim.asked import Poses
-from patchsim.engines import Bounds, Problem
-from patchsim.errors import InputError
 from patchsim.listed import Listed
-from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
 from patchsim.peaks import Peak
-from patchsim.plan import Plan
-from patchsim.poses import Pose, Posing
-from patchsim.pyramid import Pyramid
+from patchsim.poses import Pose
 from patchsim.scene import Scene
 from patchsim.sought import Scored, Sought
-from patchsim.tiles import Tile
+from patchsim.views import Spot, Views
 
 if TYPE_CHECKING:
     from patchsim.observer import Observer
@@ -42,11 +34,6 @@ if TYPE_CHECKING:
 
 # So few poses are all searched in full: exact, and quick enough.
 FEW = 8
-
-# What a kernel must keep when it is halved: pixels that count, along a side, and of its variance.
-_LEAST_AREA = 100
-_LEAST_SIDE = 4
-_LEAST_VARIANCE = 0.2
 
 # Poses are so many pixels apart at the kernel's corner, at each size; and at the end.
 _SPACING = 1.0
@@ -61,29 +48,28 @@ _KEPT_OF_ALL = 1024  # where all matches are asked for
 _KEPT_OF_GROUP = 3
 _KEPT_OF_PLACE = 3
 
-_REACH = 2  # pixels around a candidate that are searched at the next size
 _PRUNED_FROM = 20  # times as many as are kept
 _LEAST_KEPT = 24
 _FINISHED_EACH = 3  # candidates whose pose is refined, for each match
 _MANY = 1000  # poses, whose cost is told before
 _SAMPLES = 8
 _LIFTS = 0.1  # what a better pose adds to a score
-_CACHED = 64  # posed kernels
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A pose at a place; `y`, `x` are the middle of its box, in pixels of the picture."""
+    """A pose at a place."""
 
-    score: float
-    y: float
-    x: float
-    number: int
+    spot: Spot
+    number: int  # of the kernel
     pose: Pose
     group: tuple[int, int, float]  # size, kernel and scale that it was found at
     scale_reach: float  # how far from the pose's own the true values may be
     angle_reach: float
-    window: tuple[int, int] | None = None  # at full size
+
+    @property
+    def score(self) -> float:
+        return self.spot.score
 
 
 _Look = tuple[int, Pose, int, float, float]  # kernel, pose, size, reaches of scale and angle
@@ -105,7 +91,7 @@ class Sweep:
     Raises
     ------
     InputError
-        If the engine draws no maps, or a kernel fits in no pose.
+        As of `Views`.
     """
 
     def __init__(
@@ -118,93 +104,21 @@ class Sweep:
         *,
         per_kernel: bool,
     ) -> None:
-        if engine != "auto" and engines.searches(engine):
-            raise InputError(
-                f"engine {engine} draws no map, as the first looks at {poses.count:,} poses need;"
-                " use --exhaustive (exhaustive=True) or another engine"
-            )
         self._scene, self._poses, self._options = scene, poses, options
         self._per_kernel = per_kernel
-        self._posings = [Posing(kernel) for kernel in scene.kernels]
-        largest = max(poses.scales.values)
-        sides = [math.hypot(*size) * largest for size in scene.sizes]
-        around = (math.ceil(max(sides)) + 1,) * 2
-        self._start = scene.area.origin(around)
-        held = sought.holding(scene, [around], wanted, 0) * 4 // 3  # and the halved ones
-        if held > options.memory:
-            raise InputError(
-                f"memory {budget.text(options.memory)} does not suffice;"
-                f" {budget.text(held)} is the least for these pictures and poses"
-            )
-        image = scene.area.under(scene.image, [around], scene.zero)[0]
-        self._sizes = Pyramid(image, scene.seen([around])[0])
+        self._views = Views(scene, options, engine, wanted, max(poses.scales.values))
 
-        @lru_cache(1024)
-        def plan_of(problem: Problem) -> Plan:
-            return plan.make(
-                problem, engine=engine, device=options.device, memory=options.memory, held=held
-            )
+    def check(self) -> None:
+        """Refuse kernels that fit in no pose.
 
-        self._plan_of = plan_of
-        self.sought = lru_cache(_CACHED)(self._sought)
-        self._shown = lru_cache(_CACHED)(self._posed_at)
-
-    def _sought(self, number: int, pose: Pose) -> Sought | None:
-        """A pose at full size; None where it does not fit the picture."""
-        scene, area = self._scene, self._scene.area
-        kernel = sought.fitting(scene, self._posings[number], pose, self._options.metric)
-        if kernel is None:
-            return None
-        size = kernel.pixels.shape[:2]
-        (top, left), (rows, cols) = self._first(size), area.extent(size)
-        pixels = self._sizes.levels[0][top : top + rows, left : left + cols]
-        problem = self._problem(kernel, (rows, cols), None)
-        visible = self._sizes.visible(0, np.s_[top : top + rows, left : left + cols])
-        origin = area.origin(size)
-        return Sought(number, pose, kernel, pixels, origin, self._plan(problem), visible)
-
-    def _first(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Row and column in the full image of the first window of this (height, width)."""
-        origin = self._scene.area.origin(size)
-        return origin[0] - self._start[0], origin[1] - self._start[1]
-
-    def _problem(
-        self, kernel: Kernel, extent: tuple[int, int], stride: tuple[int, int] | None = (1, 1)
-    ) -> Problem:
-        found = sought.problem(
-            self._scene, self._options, kernel, extent, stride=stride, map_wanted=True, threads=1
-        )
-        return replace(found, tolerance=0.0)
-
-    def _plan(self, problem: Problem) -> Plan:
-        """One for all problems that differ by their weights' sum alone."""
-        if problem.weight is None:
-            return self._plan_of(problem)
-        found = self._plan_of(replace(problem, weight=1, least=0))
-        return replace(found, chosen=replace(found.chosen, problem=problem))
-
-    # -- sizes -------------------------------------------------------------------------------
-
-    def _posed_at(self, number: int, pose: Pose, level: int) -> Kernel | None:
-        return self._posings[number](replace(pose, scale=pose.scale / 2**level))
-
-    def _first_level(self, number: int, scale: float) -> int:
-        """How often the picture is halved for the first look at a kernel."""
-        kernel = self._scene.kernels[number]
-        height, width = kernel.pixels.shape[:2]
-        counted = height * width if kernel.weights is None else np.count_nonzero(kernel.weights)
-        level, variance = 0, _variance(kernel)
-        while True:
-            by = scale / 2 ** (level + 1)
-            if counted * by * by < _LEAST_AREA or min(height, width) * by < _LEAST_SIDE:
-                return level
-            shown = self._posings[number](Pose(scale=by)) if by < 1 else kernel
-            if shown is None or _variance(shown) < _LEAST_VARIANCE * variance:
-                return level
-            if min(self._sizes.levels[level].shape[:2]) < 2 * _LEAST_SIDE:
-                return level
-            level += 1
-            self._sizes.reach(level)
+        Raises
+        ------
+        InputError
+        """
+        sought_for = {look[0] for look in self.looks}
+        for number in range(len(self._scene.kernels)):
+            if number not in sought_for:
+                raise sought.nothing_fits(self._scene, number, self._poses)
 
     def _spacing(self, number: int, scale: float, level: int) -> tuple[float, float]:
         """Of scales, as a share, and of angles in degrees, that move a corner by `_SPACING`."""
@@ -223,7 +137,7 @@ class Sweep:
         for number, kernel in enumerate(self._scene.sizes):
             levels = defaultdict(list)
             for scale in poses.scales.values:
-                levels[self._first_level(number, scale)].append(scale)
+                levels[self._views.first_level(number, scale)].append(scale)
             for level, scales in sorted(levels.items()):
                 share, _ = self._spacing(number, scales[-1], level)
                 for scale, reach in poses.scales.spread(scales, share, relative=True):
@@ -234,49 +148,15 @@ class Sweep:
                         if self._scene.area.fits(pose.box(kernel)):
                             look = number, pose, level, reach, around
                             found.setdefault((number, *pose.key), look)
-            if not any(number == look[0] for look in found.values()):
-                raise sought.nothing_fits(self._scene, number, poses)
         return list(found.values())
 
     def _look(self, look: _Look, most: int) -> list[_Candidate]:
-        """The best windows of one pose, at most one of each part of the picture."""
-        number, pose, level, reach, around = look
-        kernel = self._shown(number, pose, level)
-        if kernel is None:
-            return []
-        factor = 2**level
-        height, width = kernel.pixels.shape[:2]
-        # With padding, smaller poses have no windows far outside.
-        box = pose.box(self._scene.sizes[number])
-        (top, left), (rows, cols) = self._first(box), self._scene.area.extent(box)
-        down, across = top // factor, left // factor
-        where = np.s_[
-            down : max(-(-(top + rows) // factor), down + height),
-            across : max(-(-(left + cols) // factor), across + width),
+        number, pose, level, scale_reach, angle_reach = look
+        group = level, number, pose.scale
+        return [
+            _Candidate(spot, number, pose, group, scale_reach, angle_reach)
+            for spot in self._views.everywhere(number, pose, level, most)
         ]
-        view, visible = self._sizes.levels[level][where], self._sizes.visible(level, where)
-        if view.shape[0] < height or view.shape[1] < width:
-            return []
-        stride = tiles.clamped(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
-        problem = self._problem(kernel, view.shape[:2], stride)
-        if not metrics.scores(kernel, problem.metric):
-            return []
-        found = []
-        side = max(2, min(height // stride[0], width // stride[1]) // 2)
-        chosen = self._plan(problem)
-        prepared = walk.prepare(chosen, kernel)
-        with closing(walk.run(chosen, view, prepared, visible=visible)) as scored:
-            for tile, bounds in scored:
-                for row, col, score in _block_maxima(_shown(bounds), side, most):
-                    y = down + (tile.top + row) * stride[0] + height / 2
-                    x = across + (tile.left + col) * stride[1] + width / 2
-                    group = level, number, pose.scale
-                    found.append(
-                        _Candidate(
-                            score, y * factor, x * factor, number, pose, group, reach, around
-                        )
-                    )
-        return sorted(found, key=lambda c: -c.score)[:most]
 
     # -- following ---------------------------------------------------------------------------
 
@@ -307,68 +187,9 @@ class Sweep:
         return max(scaled, key=lambda c: c.score, default=best)
 
     def _near(self, candidate: _Candidate, pose: Pose, level: int) -> _Candidate | None:
-        """The best window of a pose around a candidate's place."""
-        if level == 0:
-            return self._exactly(candidate, pose)
-        kernel = self._shown(candidate.number, pose, level)
-        if kernel is None:
-            return None
-        image, factor = self._sizes.levels[level], 2**level
-        height, width = kernel.pixels.shape[:2]
-        top, rows = _span(candidate.y / factor - height / 2, image.shape[0] - height)
-        left, cols = _span(candidate.x / factor - width / 2, image.shape[1] - width)
-        if rows < 1 or cols < 1:
-            return None
-        where = np.s_[top : top + rows - 1 + height, left : left + cols - 1 + width]
-        view = image[where]
-        problem = self._problem(kernel, view.shape[:2])
-        if not metrics.scores(kernel, problem.metric):
-            return None
-        visible = self._sizes.visible(level, where)
-        scores = _shown(self._scored(problem, kernel, view, visible))
-        row, col = divmod(int(scores.argmax()), scores.shape[1])
-        if scores[row, col] == -np.inf:
-            return None
-        y, x = (top + row + height / 2) * factor, (left + col + width / 2) * factor
-        return replace(candidate, score=float(scores[row, col]), y=y, x=x, pose=pose)
-
-    def _exactly(self, candidate: _Candidate, pose: Pose) -> _Candidate | None:
-        """The same at full size, where windows are `stride` apart and scores exact."""
-        full = self.sought(candidate.number, pose)
-        if full is None:
-            return None
-        problem = full.plan.problem
-        height, width = problem.kernel[:2]
-        # The middle of the box, in pixels of what the pose is searched in.
-        down, across = self._first(full.size)
-        y, x = candidate.y - down, candidate.x - across
-        rows, cols = problem.map_shape
-        top, tall = _span(y - height / 2, rows - 1, problem.stride[0])
-        left, wide = _span(x - width / 2, cols - 1, problem.stride[1])
-        if tall < 1 or wide < 1:
-            return None
-        tile = Tile(top, left, tall, wide)
-        where = tile.source(problem.kernel[:2], problem.stride)
-        view = full.pixels[where]
-        visible = full.visible and full.visible.part(where)
-        part = self._problem(full.kernel, view.shape[:2], problem.stride)
-        exact = metrics.exact(
-            view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights, visible
-        )
-        field = peaks.Field((tall, wide), problem.kernel[:2], problem.stride, exact)
-        field.put(Tile(0, 0, tall, wide), self._scored(part, full.kernel, view, visible))
-        best = field.best(-math.inf)
-        if best is None:  # too little is visible
-            return None
-        row, col = where[0].start + best[0], where[1].start + best[1]
-        y, x = row + down + height / 2, col + across + width / 2
-        return replace(candidate, score=best[2], y=y, x=x, pose=pose, window=(row, col))
-
-    def _scored(
-        self, problem: Problem, kernel: Kernel, view: Pixels, visible: Visible | None
-    ) -> Bounds:
-        prepared = walk.prepare(self._plan(problem), kernel)
-        return prepared(view) if visible is None else prepared(view, visible.levels)
+        """A pose around a candidate's place."""
+        spot = self._views.near(candidate.number, pose, level, candidate.spot)
+        return None if spot is None else replace(candidate, spot=spot, pose=pose)
 
     # -- between the steps -------------------------------------------------------------------
 
@@ -389,7 +210,7 @@ class Sweep:
                         scale=scales.rounded(candidate.pose.scale * (1 + by)),
                         angle=angles.rounded(candidate.pose.angle + turn),
                     )
-                    found = self._exactly(candidate, pose) if pose != candidate.pose else None
+                    found = self._near(candidate, pose, 0) if pose != candidate.pose else None
                     if found and found.score > candidate.score:
                         candidate, better = found, True
             step /= 2
@@ -407,19 +228,13 @@ class Sweep:
         return each * len(self.looks) / self._threads
 
     def run(self, observer: Observer) -> list[Scored]:
-        """The poses that have good windows, with these windows.
-
-        Raises
-        ------
-        InputError
-            If a kernel fits in no pose.
-        """
+        """The poses that have good windows, with these windows."""
         self._announce(observer)
         top = self._top
         kept = _KEPT_OF_ALL if top is None else max(_KEPT, _KEPT_EACH * top)
         of_group = _KEPT_OF_GROUP
         # Following and finishing take about as long as the first looks.
-        total, steps = 2 * len(self.looks), len(self._sizes.levels) + 1
+        total, steps = 2 * len(self.looks), self._views.levels + 1
         begun: dict[int, list[_Candidate]] = defaultdict(list)
         first = walk.in_order(lambda look: self._look(look, kept), self.looks, self._threads)
         with closing(first) as looked:
@@ -429,13 +244,13 @@ class Sweep:
                     begun[look[2]] = self._places(begun[look[2]], kept, of_group)
                 observer.progress(done, total)
         found: list[_Candidate] = []
-        for level in reversed(range(len(self._sizes.levels))):
+        for level in reversed(range(self._views.levels)):
             found += self._places(begun[level], kept, of_group)
             found = self._each(partial(self._follow, level=level), found)
             kept, of_group = max(kept // 2, _LEAST_KEPT), max(of_group // 2, 1)
             found = self._places(found, kept, of_group)
             observer.progress(total - total * (level + 1) // (2 * steps), total)
-        finished = self._finished([c for c in found if c.window])
+        finished = self._finished([c for c in found if c.spot.window])
         observer.progress(total, total)
         return finished
 
@@ -468,13 +283,14 @@ class Sweep:
             found = self._each(self._between, good) + others
         windows: dict[tuple[int, Pose], list[tuple[int, int, float]]] = defaultdict(list)
         for candidate in found:
-            assert candidate.window is not None, "at full size there is one"
-            windows[candidate.number, candidate.pose].append((*candidate.window, candidate.score))
+            assert candidate.spot.window is not None, "at full size there is one"
+            window = *candidate.spot.window, candidate.score
+            windows[candidate.number, candidate.pose].append(window)
         for number in set(range(len(self._scene.kernels))) - {number for number, _ in windows}:
             windows[number, self._any(number)] = []
         listed: list[Scored] = []
         for (number, pose), own in windows.items():
-            full = self.sought(number, pose)
+            full = self._views.sought(number, pose)
             assert full is not None, "it was searched"
             listed.append((full, Listed(full.size, own)))
         return listed
@@ -482,7 +298,7 @@ class Sweep:
     def _any(self, number: int) -> Pose:
         """A pose of a kernel of which no window is left."""
         for pose in self._poses.each:
-            if self.sought(number, pose) is not None:
+            if self._views.sought(number, pose) is not None:
                 return pose
         raise sought.nothing_fits(self._scene, number, self._poses)
 
@@ -508,12 +324,8 @@ class Sweep:
         return self._finished(found)
 
     def _candidate(self, peak: Peak, one: Sought) -> _Candidate:
-        height, width = one.size
-        window = peak.y - one.origin[0], peak.x - one.origin[1]
-        down, across = self._first(one.size)
-        y, x = window[0] + down + height / 2, window[1] + across + width / 2
-        group = 0, one.number, one.pose.scale
-        return _Candidate(peak.score, y, x, one.number, one.pose, group, 0.0, 0.0, window)
+        spot = self._views.spot(one, peak.y - one.origin[0], peak.x - one.origin[1], peak.score)
+        return _Candidate(spot, one.number, one.pose, (0, one.number, one.pose.scale), 0.0, 0.0)
 
     def _each(
         self, work: Callable[[_Candidate], _Candidate], todo: Sequence[_Candidate]
@@ -552,59 +364,10 @@ class Sweep:
             if counts[competing] >= most and groups[candidate.group] >= of_group:
                 continue
             side = max(1.0, min(self._scene.sizes[candidate.number]) * candidate.pose.scale / 2)
-            place = candidate.number, int(candidate.y // side), int(candidate.x // side)
+            place = candidate.number, int(candidate.spot.y // side), int(candidate.spot.x // side)
             if places[place] < _KEPT_OF_PLACE:
                 places[place] += 1
                 counts[competing] += 1
                 groups[candidate.group] += 1
                 kept.append(candidate)
         return kept
-
-
-def _shown(bounds: Bounds) -> NDArray[np.float64]:
-    """The scores; of windows of which too little is visible -inf."""
-    return bounds.map if bounds.hidden is None else np.where(bounds.hidden, -np.inf, bounds.map)
-
-
-def _variance(kernel: Kernel) -> float:
-    """Of the values that count, all channels together."""
-    pixels = kernel.pixels.astype(np.float64)
-    if kernel.weights is not None:
-        weights = kernel.weights.reshape(*kernel.pixels.shape[:2], -1)
-        counted = np.broadcast_to(weights > 0, pixels.shape)
-        spread = [pixels[..., c][counted[..., c]].var() for c in range(pixels.shape[2])
-                  if counted[..., c].any()]  # fmt: skip
-        return float(np.sum(spread))
-    return float(pixels.var((0, 1)).sum())
-
-
-def _block_maxima(
-    scores: NDArray[np.float64], side: int, most: int
-) -> list[tuple[int, int, float]]:
-    """Row, column and score of the best cell of each block, the best `most` of them."""
-    rows, cols = scores.shape
-    down, across = -(-rows // side), -(-cols // side)
-    padded = np.full((down * side, across * side), -np.inf)
-    padded[:rows, :cols] = scores
-    blocks = padded.reshape(down, side, across, side).transpose(0, 2, 1, 3).reshape(-1, side**2)
-    cells = blocks.argmax(1)
-    values = blocks[np.arange(len(blocks)), cells]
-    first = np.argsort(-values, kind="stable")[:most]
-    first = first[values[first] > -np.inf]
-    top, left = np.divmod(first, across)
-    row, col = np.divmod(cells[first], side)
-    return list(
-        zip(
-            (top * side + row).tolist(),
-            (left * side + col).tolist(),
-            values[first].tolist(),
-            strict=True,
-        )
-    )
-
-
-def _span(start: float, last: int, stride: int = 1) -> tuple[int, int]:
-    """First and number of the cells within `_REACH` pixels of a place, and within 0 to `last`."""
-    first = max(0, math.ceil((start - max(_REACH, stride)) / stride))
-    final = min(last, math.floor((start + max(_REACH, stride)) / stride))
-    return first, final - first + 1
