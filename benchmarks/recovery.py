@@ -83,7 +83,7 @@ def textured(pixels: Bytes, side: int, random: np.random.Generator) -> tuple[Pla
             return place, part
 
 
-def rounded(values: NDArray[np.floating]) -> Bytes:
+def rounded(values: NDArray[np.float64]) -> Bytes:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -137,7 +137,7 @@ def covered(case: Case, percent: float) -> Bytes:
 
 
 def darker(case: Case, percent: float) -> Bytes:
-    return rounded(case.image * (percent / 100))
+    return rounded(case.image.astype(float) * (percent / 100))
 
 
 DAMAGES: dict[str, tuple[Callable[[Case, float], Bytes], tuple[int, ...]]] = {
@@ -268,10 +268,10 @@ def to_pose(kernel: Bytes, scale: float, angle: float, middle: Middle) -> NDArra
 
 def opacity(kernel: Bytes) -> Floats:
     alpha = kernel[..., 3] if kernel.shape[2] == 4 else np.full(kernel.shape[:2], 255, np.uint8)
-    return alpha.astype(np.float32) / 255
+    return np.divide(alpha, 255, dtype=np.float32)
 
 
-def planted(image: Bytes, kernel: Bytes, truth: Posed) -> Floats:
+def planted(image: Bytes, kernel: Bytes, truth: Posed) -> NDArray[np.float64]:
     """The image with a kernel over it, antialiased at its border too."""
     finely = to_pose(
         kernel, truth.scale * SUBPIXELS, truth.angle, (truth.x * SUBPIXELS, truth.y * SUBPIXELS)
@@ -285,7 +285,7 @@ def planted(image: Bytes, kernel: Bytes, truth: Posed) -> Floats:
     )  # fmt: skip
     area = partial(cv2.resize, dsize=(width, height), interpolation=cv2.INTER_AREA)
     over, share = area(colour * cover[..., None]), area(cover)
-    mixed: Floats = over + image * (1 - share[..., None])
+    mixed: NDArray[np.float64] = over + image * (1.0 - share[..., None])
     return mixed
 
 
@@ -381,6 +381,7 @@ class Outcome:
 
 
 def search(number: int, noise: int, methods: Sequence[str]) -> list[Outcome]:
+    """By each method; those that are wrong are printed."""
     scene = Scene.of(number, noise)
     outcomes = []
     for method in methods:
@@ -390,7 +391,10 @@ def search(number: int, noise: int, methods: Sequence[str]) -> list[Outcome]:
         there = math.nan
         if method != LOOP and not found.is_(scene.truth):
             there = score_at(scene, method)
-        outcomes.append(Outcome(number, noise, method, scene.truth, found, there, seconds))
+        outcome = Outcome(number, noise, method, scene.truth, found, there, seconds)
+        if not found.is_(scene.truth):
+            print(outcome, flush=True)
+        outcomes.append(outcome)
     return outcomes
 
 
@@ -422,10 +426,6 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> Rates:
                 f"{seconds:10.2f}"
             )
             rates[method][noise] = place
-    print()
-    for outcome in outcomes:
-        if not outcome.found.is_(outcome.truth):
-            print(outcome)
     return rates
 
 
@@ -471,6 +471,7 @@ def main() -> None:
             tables[name] = damage(name, cases)
             print_rates(name, tables[name])
     if chosen.posed:
+        print(f"\n{chosen.posed} scaled and turned kernels, wrong ones:")
         methods = [m for m in POSED_METHODS if m != LOOP or not chosen.without_loop]
         outcomes = [
             outcome
