@@ -43,7 +43,7 @@ from patchsim import match
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "rocket")
 LEAST_CONTRAST = 20  # standard deviation of a kernel, of 255
 CASES = 60
-POSED = 16
+POSED = 20
 
 KERNELS = (16, 24, 32, 48)
 NEAR = 2
@@ -52,7 +52,7 @@ SCALES = "0.5:2:0.1"
 ANGLES = "0:360:15"
 POSED_KERNELS = (40, 64)
 POSED_SCENE = (300, 400)
-POSED_NOISES = (0, 25, 50)
+POSED_NOISES = (0, 40)
 POSED_NEAR = 3.0
 SCALE_NEAR, ANGLE_NEAR = 0.05, 5.0
 SUBPIXELS = 4  # in each direction, of which a pixel of a planted kernel is the mean
