@@ -435,21 +435,28 @@ def draw(tables: dict[str, Rates], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, all_axes = pyplot.subplots(2, 3, figsize=(13, 7.5), sharey=True)
-    for axes, (name, rates) in zip(all_axes.flat, tables.items(), strict=False):
+    figure, grid = pyplot.subplots(2, 3, figsize=(13, 7.5), sharey=True)
+    colours = {name: f"C{number}" for number, name in enumerate([*METHODS, LOOP])}
+    for axes, (name, rates) in zip(grid.flat, tables.items(), strict=False):
         for method, own in rates.items():
-            dashed = "--" if method.startswith("TM_") else "-"
-            axes.plot(list(own), [100 * rate for rate in own.values()], dashed, marker=".",
-                      label=method)  # fmt: skip
+            # Broad and pale: some of ours lie on them.
+            peer = {"linewidth": 6, "alpha": 0.35} if method.startswith("TM_") else {"marker": "."}
+            percent = [100 * rate for rate in own.values()]
+            axes.plot(list(own), percent, color=colours[method], label=method, **peer)
         if name in ("JPEG quality", "brightness, %"):
             axes.invert_xaxis()
         axes.set(xlabel=name, ylim=(-3, 103))
         axes.grid(visible=True, alpha=0.3)
-        axes.legend(fontsize="small")
-    for axes in all_axes[:, 0]:
+    for axes in grid[:, 0]:
         axes.set_ylabel("found, %")
-    for axes in all_axes.flat[len(tables) :]:
+    for axes in grid.flat[len(tables) :]:
         axes.set_axis_off()
+    shown = {
+        label: line
+        for axes in grid.flat
+        for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    grid[1, 2].legend(shown.values(), shown.keys(), loc="center", frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=100)
 
