@@ -13,8 +13,8 @@ and turned (by OpenCV, averaged over 4x4 subpixels), then comes noise. OpenCV ha
 poses: the loop that is usual instead tries the same grid, scales 0.5 to 2 in steps of 0.1 and
 angles in steps of 15 degrees, and the best score wins. Right is a place whose middle is at most 3
 pixels off; and with its pose one whose scale is also within 5 % and angle within 5 degrees, which
-a grid alone cannot always be. Every wrong one is listed with the score at the true pose: where that
-is higher, the search has missed it, otherwise the metric prefers another place.
+a grid alone cannot always be. Every wrong one is listed with the score about the true pose: where
+that is higher, the search has missed it, otherwise the metric prefers what was found.
 """
 
 from __future__ import annotations
@@ -330,17 +330,22 @@ def opencv_posed(image: Bytes, kernel: Bytes) -> Posed:
     return best
 
 
-def score_at(scene: Scene, metric: str) -> float:
-    """The best of the true pose near its place, exactly."""
+def score_there(scene: Scene, metric: str) -> float:
+    """The best of the true pose and those beside it, near the place, exactly.
+
+    Beside it as well, because a window begins at a whole pixel: in a pose of another size it may
+    lie nearer to the place.
+    """
     truth = scene.truth
     height, width = scene.image.shape[:2]
-    reach = math.ceil(scene.kernel.shape[0] * truth.scale * math.sqrt(0.5)) + 2
+    reach = math.ceil(scene.kernel.shape[0] * truth.scale * math.sqrt(0.5)) + 3
     left, top = max(0, int(truth.x) - reach), max(0, int(truth.y) - reach)
     right, bottom = min(width, int(truth.x) + reach), min(height, int(truth.y) + reach)
     best = match(
         scene.image, Image.fromarray(scene.kernel), metric=metric,
-        scales=[truth.scale], angles=[truth.angle],
-        region=(left, top, right - left, bottom - top), top=1, margin=False,
+        scales=[min(max(truth.scale * by, 0.5), 2) for by in (0.98, 1, 1.02)],
+        angles=[truth.angle + turn for turn in (-1, 0, 1)],
+        region=(left, top, right - left, bottom - top), top=1, margin=False, exhaustive=True,
     ).best  # fmt: skip
     assert best is not None
     return best.score
@@ -363,7 +368,7 @@ class Outcome:
     method: str
     truth: Posed
     found: Posed
-    there: float  # the score at the true pose, of patchsim's metrics where the place is wrong
+    there: float  # the score about the true pose, of patchsim's metrics where another was found
     seconds: float
 
     @property
@@ -390,7 +395,7 @@ def search(number: int, noise: int, methods: Sequence[str]) -> list[Outcome]:
         seconds = time.perf_counter() - started
         there = math.nan
         if method != LOOP and not found.is_(scene.truth):
-            there = score_at(scene, method)
+            there = score_there(scene, method)
         outcome = Outcome(number, noise, method, scene.truth, found, there, seconds)
         if not found.is_(scene.truth):
             print(outcome, flush=True)
