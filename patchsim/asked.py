@@ -65,6 +65,14 @@ class Axis:
         values = [self.rounded(value + i * apart) for i in range(-count, count + 1)]
         return [(found, apart / 2) for found in dict.fromkeys(values)]
 
+    def nearest(self, value: float) -> float:
+        """Of the values the nearest."""
+        return min(self.values, key=lambda own: self._apart(own, value))
+
+    def _apart(self, first: float, second: float) -> float:
+        apart = abs(first - second)
+        return min(apart % 360, -apart % 360) if self.turn else apart
+
     def rounded(self, value: float) -> float:
         """As it will be told, within the range."""
         low, high = self.values[0], self.values[-1]

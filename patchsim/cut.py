@@ -31,6 +31,10 @@ DIFFERENT, PLACES = 96, 1024
 # identical one, which is 1: a skill score (A. H. Murphy, Mon. Wea. Rev. 116, 1988).
 SKILL = 0.3
 
+# How much less the last match differs than the next place, at least, as a share: scores that lie
+# closer do not part what stands out, however rare their gap is among many like them.
+APART = 0.05
+
 _EQUAL = 1e-9  # correlations that are equal may differ by rounding
 
 
@@ -94,6 +98,8 @@ def find(scores: Sequence[float], plain: Sequence[float]) -> Cut | None:
         if count > able:
             break
         behind = gaps[rank : rank + MOST]
+        if gap < rank * APART:
+            continue
         times = gap / float(behind.mean())
         chance = -len(behind) * math.log1p(times / len(behind))
         if chance + math.log(rank * (rank + 1)) < least:

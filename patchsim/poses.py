@@ -20,7 +20,10 @@ DECIMALS = 4  # of scales and angles: what is printed is what was scored
 
 _SCALES = (0.01, 100.0)  # of least and most
 _SHADES = 255
-_INSIDE = 1e-6  # pixels; what rounding takes a centre beyond the border
+# Pixels whose centre lies so near the border show what is behind the kernel, too; and those that
+# are less opaque than the kernel's own there.
+_BORDER = 0.4
+_OPAQUE = 0.9
 _MARGIN = 12  # a spline's filter forgets pixels so far away, to 1e-7
 _CACHED = 32  # scales of a kernel
 
@@ -112,8 +115,9 @@ class Posing:
 
     Half and quarter turns and mirror images are exact. Smaller ones are averaged over the pixels
     that become one (Pillow's antialiased bicubic filter), larger and turned ones are interpolated
-    by cubic splines; no value leaves the range of the kernel's own. Pixels of the box whose centre
-    lies outside the kernel get weight 0. Colours count as much as their pixels' weights do.
+    by cubic splines; no value leaves the range of the kernel's own. Pixels of the box outside the
+    kernel, or on its border, get weight 0, as do those that would be less opaque than the kernel
+    there: what is behind it shows through them. Colours count as much as their pixels' weights do.
 
     Parameters
     ----------
@@ -134,8 +138,12 @@ class Posing:
             cover = (weights / np.float32(weights.max())).reshape(*self._size, -1)
             opaque = np.where(cover > 0, pixels, np.nan)
             self._range = np.nanmin(opaque, (0, 1)), np.nanmax(opaque, (0, 1))
-            planes = np.concatenate([values * cover, cover], 2)
+            planes = np.concatenate([values * cover, cover, cover], 2)
         self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1))
+        # The planes of colours and of how much they count are interpolated; the last are not: how
+        # much the nearest pixel of the kernel counts.
+        own = 0 if weights is None else cover.shape[2]
+        self._smooth = len(self._planes) - own
         self._scaled = lru_cache(_CACHED)(self._scaled_to)
         self._splines = lru_cache(_CACHED)(self._splines_of)
 
@@ -171,9 +179,12 @@ class Posing:
             margin[1] + self._size[1] + reach[1],
             margin[0] + self._size[0] + reach[0],
         )
-        bicubic = Image.Resampling.BICUBIC
+        bicubic, nearest = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
         scaled = [
-            Image.fromarray(plane).resize((size[1], size[0]), bicubic, box=box) for plane in planes
+            Image.fromarray(plane).resize(
+                (size[1], size[0]), bicubic if i < self._smooth else nearest, box=box
+            )
+            for i, plane in enumerate(planes)
         ]
         return np.stack([np.asarray(plane) for plane in scaled])
 
@@ -183,10 +194,9 @@ class Posing:
 
         margin = (_MARGIN, _MARGIN)
         planes = np.pad(self._scaled(flip, scale), ((0, 0), margin, margin), "edge")
-        found: _Floats = np.stack(
-            [ndimage.spline_filter(plane, 3, np.float32, "mirror") for plane in planes]
-        )
-        return found
+        for i in range(self._smooth):
+            planes[i] = ndimage.spline_filter(planes[i], 3, np.float32, "mirror")
+        return planes
 
     def _turned(self, pose: Pose) -> tuple[_Floats, NDArray[np.bool_]]:
         """The planes of a pose, and which pixels of its box they cover."""
@@ -202,15 +212,19 @@ class Posing:
         offset = middle - back @ ((np.array(size) - 1) / 2)
         planes = np.stack(
             [
-                ndimage.affine_transform(plane, back, offset, size, order=3, prefilter=False)
-                for plane in splines
+                ndimage.affine_transform(
+                    plane, back, offset, size, order=3 if i < self._smooth else 0, prefilter=False
+                )
+                for i, plane in enumerate(splines)
             ]
         )
         inside = np.ones(size, bool)
         rows, cols = np.arange(size[0])[:, None], np.arange(size[1])
         for axis in (0, 1):
             place = back[axis, 0] * rows + (back[axis, 1] * cols + offset[axis] - middle[axis])
-            inside &= np.abs(place) <= self._size[axis] * first / 2 + _INSIDE
+            half = self._size[axis] * pose.scale / 2
+            place *= pose.scale / first
+            inside &= np.abs(place) <= half - min(_BORDER, half / 4)
         return planes, inside
 
     def _restored(self, planes: _Floats, inside: NDArray[np.bool_] | None) -> Kernel | None:
@@ -219,7 +233,8 @@ class Posing:
         values = planes[:channels].transpose(1, 2, 0)
         shades = None if inside is None else inside.astype(np.uint8)
         if weights is not None:
-            cover = planes[channels:].transpose(1, 2, 0)
+            cover, own = np.split(planes[channels:].transpose(1, 2, 0), 2, axis=2)
+            cover = np.where(cover < _OPAQUE * own, 0, cover)
             if inside is not None:
                 cover = cover * inside[..., None]
             shades = np.rint(np.clip(cover, 0, 1) * _SHADES).astype(np.uint8)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from patchsim import groups, metrics, plan, tiles
+from patchsim.area import Area
 from patchsim.asked import Poses
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
@@ -66,6 +67,8 @@ class Sought:
         """Height and width of its windows."""
         return self.plan.problem.kernel[:2]
 
+
+_LEAST_PIXELS = 16  # of a kernel that was made smaller: fewer are found everywhere
 
 Scored = tuple[Sought, Windows]  # with the scores of its windows
 
@@ -226,21 +229,31 @@ def _posed(scene: Scene, poses: Poses, metric: str) -> Iterator[tuple[int, Pose,
 
 def fitting(scene: Scene, posing: Posing, pose: Pose, metric: str) -> Kernel | None:
     """The posed kernel, if it fits the area and the metric can score it."""
-    if not scene.area.fits(pose.box(posing.kernel.pixels.shape[:2])):
+    if not fits(scene.area, posing.kernel.pixels.shape[:2], pose):
         return None
     one = posing(pose)
     return one if one is not None and metrics.scores(one, metric) else None
+
+
+def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
+    """Whether a kernel of (height, width) has windows in a pose, and pixels enough to tell it."""
+    pixels = kernel[0] * kernel[1]
+    enough = min(_LEAST_PIXELS, pixels)
+    return area.fits(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough
 
 
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Of a kernel that can be searched in no pose."""
     height, width, _ = scene.kernels[number].pixels.shape
     rows, cols = scene.area.size
-    least = min(poses.each, key=lambda pose: pose.scale)
+    least = min(poses.each, key=lambda pose: math.prod(pose.box((height, width))))
     box = least.box((height, width))
     kernel = f"kernel {shown(scene.names[1 + number])} of {width}x{height} pixels"
     if scene.area.fits(box):
-        return InputError(f"{kernel} keeps no contrast in its poses; give larger scales")
+        return InputError(
+            f"{kernel} keeps no contrast, or fewer than {_LEAST_PIXELS} pixels, in its poses;"
+            " give larger scales"
+        )
     return InputError(
         f"{kernel} takes {box[1]}x{box[0]} even at {least}, more than the"
         f" {shown(scene.area.name)} with {cols}x{rows};"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -48,6 +48,7 @@ _KEPT_OF_ALL = 1024  # where all matches are asked for
 _KEPT_OF_GROUP = 3
 _KEPT_OF_PLACE = 3
 
+_TURNED = 3  # other angles and flips of a place
 _PRUNED_FROM = 20  # times as many as are kept
 _LEAST_KEPT = 24
 _FINISHED_EACH = 3  # candidates whose pose is refined, for each match
@@ -140,15 +141,24 @@ class Sweep:
                 levels[self._views.first_level(number, scale)].append(scale)
             for level, scales in sorted(levels.items()):
                 share, _ = self._spacing(number, scales[-1], level)
-                for scale, reach in poses.scales.spread(scales, share, relative=True):
+                fitting = {scale: self._fitting(kernel, scale) for scale in scales}
+                able = [scale for scale in scales if fitting[scale]]
+                for scale, reach in poses.scales.spread(able, share, relative=True):
                     _, degrees = self._spacing(number, scale, level)
-                    turns = poses.angles.spread(poses.angles.values, degrees)
+                    turns = poses.angles.spread(fitting[scale], degrees)
                     for flip, (angle, around) in product(poses.flips, turns):
                         pose = Pose(scale, angle, flip)
-                        if self._scene.area.fits(pose.box(kernel)):
-                            look = number, pose, level, reach, around
-                            found.setdefault((number, *pose.key), look)
+                        look = number, pose, level, reach, around
+                        found.setdefault((number, *pose.key), look)
         return list(found.values())
+
+    def _fitting(self, kernel: tuple[int, int], scale: float) -> list[float]:
+        """The angles in which a kernel of (height, width) has windows and pixels enough."""
+        return [
+            angle
+            for angle in self._poses.angles.values
+            if sought.fits(self._scene.area, kernel, Pose(scale, angle))
+        ]
 
     def _look(self, look: _Look, most: int) -> list[_Candidate]:
         number, pose, level, scale_reach, angle_reach = look
@@ -191,29 +201,62 @@ class Sweep:
         spot = self._views.near(candidate.number, pose, level, candidate.spot)
         return None if spot is None else replace(candidate, spot=spot, pose=pose)
 
+    def _turned(self, candidate: _Candidate, level: int) -> list[_Candidate]:
+        """Other angles and flips at a candidate's place: what looked the same half as large."""
+        poses, pose = self._poses, candidate.pose
+        _, degrees = self._spacing(candidate.number, pose.scale, level)
+        turns = poses.angles.spread(poses.angles.values, degrees)
+        others = [
+            replace(found, angle_reach=reach)
+            for flip, (angle, reach) in product(poses.flips, turns)
+            if (found := self._near(candidate, Pose(pose.scale, angle, flip), level))
+        ]
+        return sorted(others, key=lambda c: -c.score)[:_TURNED]
+
     # -- between the steps -------------------------------------------------------------------
 
     def _between(self, candidate: _Candidate) -> _Candidate:
         """The best pose between the steps of ranges, uphill from a candidate at full size."""
         scales, angles = self._poses.scales, self._poses.angles
         share, degrees = self._spacing(candidate.number, candidate.pose.scale, 0)
-        step = 2.0
+        # Scores of poses side by side differ by how their pixels happen to lie, so all between the
+        # neighbouring steps are tried.
+        own = candidate.pose
+        near = [
+            replace(own, angle=angle) for angle, _ in angles.around(own.angle, angles.step, degrees)
+        ]
+        near += [
+            replace(own, scale=scale)
+            for scale, _ in scales.around(own.scale, scales.step, share * own.scale)
+        ]
+        candidate = self._best(candidate, near)
+        step = 1.0
         while step * _SPACING >= _LAST_SPACING:
             moves = [(step * share, 0.0), (-step * share, 0.0)] if scales.step else []
             moves += [(0.0, step * degrees), (0.0, -step * degrees)] if angles.step else []
-            better = True
-            while better:
-                better = False
+            before = None
+            while before is not candidate:
+                before = candidate
                 for by, turn in moves:
                     pose = replace(
                         candidate.pose,
                         scale=scales.rounded(candidate.pose.scale * (1 + by)),
                         angle=angles.rounded(candidate.pose.angle + turn),
                     )
-                    found = self._near(candidate, pose, 0) if pose != candidate.pose else None
-                    if found and found.score > candidate.score:
-                        candidate, better = found, True
+                    candidate = self._best(candidate, [pose])
             step /= 2
+        # What is as good on the steps themselves is what was asked for.
+        own = candidate.pose
+        on_steps = Pose(scales.nearest(own.scale), angles.nearest(own.angle), own.flip)
+        found = self._near(candidate, on_steps, 0)
+        return found if found and found.score >= candidate.score else candidate
+
+    def _best(self, candidate: _Candidate, poses: Iterable[Pose]) -> _Candidate:
+        """The candidate at full size, or the first of the poses that score higher there."""
+        for pose in poses:
+            found = self._near(candidate, pose, 0) if pose != candidate.pose else None
+            if found and found.score > candidate.score:
+                candidate = found
         return candidate
 
     # -- all of it ---------------------------------------------------------------------------
@@ -247,12 +290,31 @@ class Sweep:
         for level in reversed(range(self._views.levels)):
             found += self._places(begun[level], kept, of_group)
             found = self._each(partial(self._follow, level=level), found)
+            found += self._reconsidered(found, level)
             kept, of_group = max(kept // 2, _LEAST_KEPT), max(of_group // 2, 1)
             found = self._places(found, kept, of_group)
             observer.progress(total - total * (level + 1) // (2 * steps), total)
         finished = self._finished([c for c in found if c.spot.window])
         observer.progress(total, total)
         return finished
+
+    def _reconsidered(self, found: list[_Candidate], level: int) -> list[_Candidate]:
+        """The best places of those first looked at half as large, turned otherwise."""
+        if len(self._poses.angles.values) * len(self._poses.flips) == 1:
+            return []
+        places: dict[tuple[int, int, int], _Candidate] = {}
+        for candidate in sorted(found, key=lambda c: -c.score):
+            if candidate.group[0] == level + 1:
+                places.setdefault(self._place(candidate), candidate)
+        count = _KEPT if self._top is None else _LEAST_KEPT // 2 + 2 * self._top
+        best = list(places.values())[
+            : count * (len(self._scene.kernels) if self._per_kernel else 1)
+        ]
+        with closing(
+            walk.in_order(lambda c: self._turned(c, level), best, self._threads)
+        ) as turned:
+            others = [other for each in turned for other in each]
+        return self._each(partial(self._follow, level=level), others)
 
     def _announce(self, observer: Observer) -> None:
         count = self._poses.count * len(self._scene.kernels)
@@ -353,6 +415,11 @@ class Sweep:
     def _threads(self) -> int:
         return self._options.threads
 
+    def _place(self, candidate: _Candidate) -> tuple[int, int, int]:
+        """The same for candidates of a kernel that lie within half of it."""
+        side = max(1.0, min(self._scene.sizes[candidate.number]) * candidate.pose.scale / 2)
+        return candidate.number, int(candidate.spot.y // side), int(candidate.spot.x // side)
+
     def _places(self, found: list[_Candidate], most: int, of_group: int) -> list[_Candidate]:
         """The best, and some of each group; of one place only a few poses."""
         kept: list[_Candidate] = []
@@ -363,8 +430,7 @@ class Sweep:
             competing = candidate.number if self._per_kernel else None
             if counts[competing] >= most and groups[candidate.group] >= of_group:
                 continue
-            side = max(1.0, min(self._scene.sizes[candidate.number]) * candidate.pose.scale / 2)
-            place = candidate.number, int(candidate.spot.y // side), int(candidate.spot.x // side)
+            place = self._place(candidate)
             if places[place] < _KEPT_OF_PLACE:
                 places[place] += 1
                 counts[competing] += 1

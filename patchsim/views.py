@@ -32,7 +32,8 @@ _LEAST_SIDE = 4
 _LEAST_VARIANCE = 0.2
 
 _REACH = 2  # pixels around a place that are searched
-_CACHED = 64  # posed kernels
+_CACHED = 64  # posed kernels at full size
+_CACHED_BYTES = 1 << 25  # and of smaller ones
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Views:
 
         self._plan_of = plan_of
         self.sought = lru_cache(_CACHED)(self._sought)
-        self._shown = lru_cache(_CACHED)(self._posed_at)
+        halves = max(kernel.nbytes for kernel in scene.kernels) * largest**2 / 4
+        self._shown = lru_cache(max(_CACHED, int(_CACHED_BYTES // halves)))(self._posed_at)
 
     def _sought(self, number: int, pose: Pose) -> Sought | None:
         """A pose at full size; None where it does not fit the picture."""
@@ -175,7 +177,8 @@ class Views:
         ]
         view, visible = self._sizes.levels[level][where], self._sizes.visible(level, where)
         if view.shape[0] < height or view.shape[1] < width:
-            return []
+            # As large as the picture, and rounded up when both were halved.
+            return [Spot(0.0, top + rows / 2, left + cols / 2)]
         stride = tiles.clamped(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
         problem = self._problem(kernel, view.shape[:2], stride)
         if not metrics.scores(kernel, problem.metric):

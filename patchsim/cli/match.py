@@ -369,7 +369,7 @@ def _print(report: Report, form: str) -> None:
                     *map(str, row[:4]),
                     console.rounded_down(row[4]),
                     row[5],
-                    *("" if value is None else f"{value:.4f}" for value in row[6:]),
+                    *(_cell(value) for value in row[6:]),
                 )
                 for number, row in enumerate(rows(report), 1)
             ),
@@ -378,6 +378,12 @@ def _print(report: Report, form: str) -> None:
     else:
         also = "" if report.min_visible is None else " where enough is visible"
         console.say(f"nothing reached the threshold{also}")
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.4f}"
 
 
 def _default_heatmap(image: str, *, several: bool) -> str:
