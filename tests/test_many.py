@@ -200,6 +200,35 @@ def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
     assert all(m.margin is not None for m in each.matches)
 
 
+@pytest.mark.parametrize("kept", ["fields", "two blocks"])
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc"])
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.usefixtures("small_blocks")
+def test_windows_of_which_little_is_visible_are_no_matches_of_many_kernels(
+    kept, metric, floats, rng, monkeypatch
+):
+    image = rng.integers(0, 256, (30, 33, 3), np.uint8)
+    levels = np.full((30, 33), 255, np.uint8)
+    levels[3:25, 11:] = rng.choice([0, 0, 51, 102], (22, 22))
+    kernels = [image[y : y + 5, y : y + 6] / np.float32(255) for y in range(3)]
+    if not floats:
+        kernels = [np.rint(kernel * 255).astype(np.uint8) for kernel in kernels]
+    if kept == "two blocks":
+        monkeypatch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+    found = match(
+        Image.fromarray(np.dstack([image, levels])), kernels, metric=metric, map=True,
+        min_visible=MIN_VISIBLE, per_kernel=True, threshold=-1, overlap=1, margin=False,
+    )  # fmt: skip
+    shown = np.lib.stride_tricks.sliding_window_view(levels, (5, 6)).sum((2, 3), dtype=int)
+    enough = shown / (30 * 255) >= MIN_VISIBLE
+    assert 0 < np.count_nonzero(~enough) < enough.size
+    for kernel, scores in zip(found.kernels, found.maps, strict=True):
+        places = [(m.y, m.x) for m in found.matches if m.kernel == kernel.name]
+        assert sorted(places) == list(zip(*np.nonzero(enough), strict=True))
+        assert np.isfinite(scores).all()
+        assert (scores[~enough] == 0).all()
+
+
 @pytest.mark.parametrize("options", [{"top": 6}, {"threshold": "auto"}, {"threshold": 0.97}])
 @pytest.mark.usefixtures("small_blocks")
 def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, monkeypatch):
