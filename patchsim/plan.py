@@ -241,7 +241,7 @@ def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     found = []
     for name in names:
         engine = engines.load(name)
-        shares = engines.shares(name, problem) or engines.searches(name)
+        shares = engines.shares(name) or engines.searches(name)
         own = problem if shares else replace(problem, together=1)
         refusal = engine.refuse(own)
         if refusal is None:
@@ -289,7 +289,7 @@ def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
     """Bytes of tiles in flight, and of scores, in float64 and with their error, as `walk` keeps."""
     each = engines.load(chosen.engine).working_bytes(chosen.problem, *tile)
     together = chosen.problem.together
-    if together > 1 and engines.shares(chosen.engine, chosen.problem):
+    if together > 1 and engines.shares(chosen.engine):
         # Kernels of their own; the scores of one at a time, and the highest that they could be.
         own = together * engines.kernel_bytes(chosen.engine, chosen.problem, *tile)
         return at_once * (each + tile[0] * tile[1] * 24) + own

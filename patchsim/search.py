@@ -74,10 +74,6 @@ def _score_all(
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
         fields[number].put(tile, bounds)
 
-    if len(plans) > 1 and not engines.shares(plans[0].engine, plans[0].problem):
-        for one in zip(plans, kernels, fields, strict=True):
-            _score_all([one[0]], image, [one[1]], visible, [one[2]], advance)
-        return
     # Closed at once where an observer raises, so that no thread is left working.
     scores = walk.prepare_together(plans, kernels)
     with closing(walk.run_together(plans, image, scores, take, visible)) as done:

@@ -34,12 +34,17 @@ def prepare(plan: Plan, kernel: Kernel) -> Score:
 def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedScore]:
     """The same for several kernels, with an engine that shares, or for one with any."""
     problems = [chosen.problem for chosen in plans]
-    if len(plans) > 1:
+    everywhere = problems[0].most_visible is None
+    if len(plans) == 1:
+        score = prepare(plans[0], kernels[0])
+        if everywhere:
+            return [lambda shared, _windows: score(shared.pixels)]
+        return [lambda shared, _windows: score(shared.pixels, shared.levels)]
+    if everywhere:
         return engines.prepare_together(plans[0].engine, kernels, problems)
-    score = prepare(plans[0], kernels[0])
-    if problems[0].most_visible is None:
-        return [lambda shared, _windows: score(shared.pixels)]
-    return [lambda shared, _windows: score(shared.pixels, shared.levels)]
+    from patchsim.engines import visibility
+
+    return visibility.prepare_together(plans[0].engine, kernels, problems)
 
 
 def run(

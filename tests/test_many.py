@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import numpy as np
 import oracle
@@ -11,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import candidates, images, masks, match, metrics, peaks, plan, sketch, sought
+from patchsim import candidates, engines, images, masks, match, metrics, peaks, plan, sketch, sought
 from patchsim.cli import console
-from patchsim.engines import Problem, fft
+from patchsim.engines import Problem, fft, visibility
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel
 
 SMALL_BLOCK = 8
+MIN_VISIBLE = 0.6
 
 
 @pytest.fixture
@@ -27,16 +31,28 @@ def small_blocks(monkeypatch):
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 
-def reference(image, kernels, weights, metric, span, stride, top, threshold, overlap):
+def reference(image, kernels, weights, levels, metric, span, stride, top, threshold, overlap):
     """The matches in plain loops, from the scores of single windows."""
     maps = []
+    visible = None if levels is None else metrics.Visible(levels, int(levels.max()))
     for kernel, weight in zip(kernels, weights, strict=True):
-        exact = metrics.exact(image, kernel, metric, span, weight)
-        tops = range(0, image.shape[0] - kernel.shape[0] + 1, stride[0])
-        lefts = range(0, image.shape[1] - kernel.shape[1] + 1, stride[1])
-        maps.append([[exact(y, x) for x in lefts] for y in tops])
+        exact = metrics.exact(image, kernel, metric, span, weight, visible)
+        height, width = kernel.shape[:2]
+        every = np.ones((height, width), int) if weight is None else weight.astype(int)
+
+        def score(y, x, exact=exact, every=every):
+            if levels is not None:
+                shown = (levels[y : y + every.shape[0], x : x + every.shape[1]] * every).sum()
+                if shown / (every.sum() * visible.most) < MIN_VISIBLE:
+                    return -9.0
+            return exact(y, x)
+
+        tops = range(0, image.shape[0] - height + 1, stride[0])
+        lefts = range(0, image.shape[1] - width + 1, stride[1])
+        maps.append([[score(y, x) for x in lefts] for y in tops])
     sizes = [kernel.shape[:2] for kernel in kernels]
-    return oracle.best_matches(maps, sizes, stride, top, threshold, overlap)
+    lowest = -1.0 if threshold is None else threshold
+    return oracle.best_matches(maps, sizes, stride, top, lowest, overlap)
 
 
 def found(report):
@@ -58,6 +74,11 @@ def searches(draw):
         image = (image / 255).astype(np.float32)
     size = draw(st.integers(2, 9)), draw(st.integers(2, 9))
     masked = dtype == "uint8" and draw(st.booleans())
+    levels = None
+    if dtype == "uint8" and draw(st.booleans()):
+        levels = random.choice([0, 1, 5, 5, 5], (height, width)).astype(np.uint8)
+        levels[: height // 2] = 5
+        levels[-1, -2:] = 1, 5
     kernels = []
     for _ in range(draw(st.integers(2, 6))):
         if draw(st.booleans()):
@@ -84,12 +105,12 @@ def searches(draw):
     products = options["metric"] != "sad" or (dtype == "uint8" and options["tolerance"])
     if products and draw(st.booleans()):
         options["engine"] = "fft"
-    differences = dtype == "uint8" and not masked and options["metric"] in ("sad", "ssd")
+    differences = dtype == "uint8" and levels is None and options["metric"] in ("sad", "ssd")
     if differences and draw(st.booleans()):
         options |= {"engine": "pruned", "map": False}
     if draw(st.booleans()):
         options["threshold"] = draw(st.sampled_from([-1.0, 0.5, 0.9]))
-    return image, kernels, shades if masked else None, options
+    return image, levels, kernels, shades if masked else None, options
 
 
 @pytest.mark.parametrize("kept", ["fields", "sketches", "two blocks"])
@@ -99,8 +120,12 @@ def searches(draw):
 @given(search=searches())
 @pytest.mark.usefixtures("small_blocks")
 def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypatch):
-    image, kernels, shades, options = search
+    image, levels, kernels, shades, options = search
     given_kernels, weights = kernels, [None] * len(kernels)
+    given_image = image
+    if levels is not None:
+        given_image = Image.fromarray(np.dstack([image, levels * np.uint8(51)]))
+        options = options | {"min_visible": MIN_VISIBLE}
     if shades is not None:
         given_kernels = [
             Image.fromarray(np.dstack([kernel, alpha.astype(np.uint8)]))
@@ -115,10 +140,10 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
             patch.setattr(sketch, "_WHOLE_FIELDS", 0)
         if kept == "two blocks":
             patch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
-        report = match(image, given_kernels, **options)
+        report = match(given_image, given_kernels, **options)
     span = {"uint8": 255, "uint16": 65535, "float32": 1.0}[image.dtype.name]
     wanted = reference(
-        image, kernels, weights, options["metric"], span, options["stride"],
+        image, kernels, weights, levels, options["metric"], span, options["stride"],
         options["top"], options.get("threshold"), options["overlap"],
     )  # fmt: skip
     assert found(report) == wanted
@@ -139,9 +164,91 @@ def test_matches_of_each_kernel_are_those_of_a_run_of_its_own(options, astronaut
         np.testing.assert_allclose(scores, report.map, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kept", ["fields", "two blocks"])
+@pytest.mark.parametrize("metric", ["sad", "zncc"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top": 3},
+        {"top": 3, "threshold": 0.8, "stride": 2, "padding": "edge"},
+        {"angles": "0,90", "scales": "0.5,1", "top": 2},
+        {"transparent": True, "top": 2},
+        {"transparent": True, "angles": "0,90", "padding": "reflect", "top": 2},
+    ],
+)
+@pytest.mark.usefixtures("small_blocks")
+def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
+    options, metric, kept, astronaut, monkeypatch
+):
+    image = astronaut[100:160, 60:130]
+    kernels = [image[y : y + 14 + y % 3, 3 * y : 3 * y + 15].copy() for y in range(0, 18, 3)]
+    kernels[1] = np.dstack([kernels[1], np.tile(np.uint8([255, 0, 90]), (14 + 3 % 3, 5))])
+    kernels = [Image.fromarray(kernel) for kernel in kernels]
+    if options.get("transparent"):
+        opacity = np.full(image.shape[:2], 255, np.uint8)
+        opacity[30:, 40:], opacity[8:30, :9] = 0, 102
+        image = np.dstack([image, opacity])
+    image = Image.fromarray(image)
+    options = {key: value for key, value in options.items() if key != "transparent"}
+    alone = [match(image, kernel, metric=metric, threads=2, **options) for kernel in kernels]
+    if kept == "two blocks":
+        monkeypatch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+    each = match(image, kernels, metric=metric, threads=2, per_kernel=True, **options)
+    assert [replace(m, kernel="") for m in each.matches] == [
+        replace(m, kernel="") for report in alone for m in report.matches
+    ]
+    assert all(m.margin is not None for m in each.matches)
+
+
+@pytest.mark.parametrize("kept", ["fields", "two blocks"])
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc"])
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.usefixtures("small_blocks")
+def test_windows_of_which_little_is_visible_are_no_matches_of_many_kernels(
+    kept, metric, floats, rng, monkeypatch
+):
+    image = rng.integers(0, 256, (30, 33, 3), np.uint8)
+    levels = np.full((30, 33), 255, np.uint8)
+    levels[3:25, 11:] = rng.choice([0, 0, 51, 102], (22, 22))
+    kernels = [image[y : y + 5, y : y + 6] / np.float32(255) for y in range(3)]
+    if not floats:
+        kernels = [np.rint(kernel * 255).astype(np.uint8) for kernel in kernels]
+    if kept == "two blocks":
+        monkeypatch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+    found = match(
+        Image.fromarray(np.dstack([image, levels])), kernels, metric=metric, map=True,
+        min_visible=MIN_VISIBLE, per_kernel=True, threshold=-1, overlap=1, margin=False,
+    )  # fmt: skip
+    shown = np.lib.stride_tricks.sliding_window_view(levels, (5, 6)).sum((2, 3), dtype=int)
+    enough = shown / (30 * 255) >= MIN_VISIBLE
+    assert 0 < np.count_nonzero(~enough) < enough.size
+    for kernel, scores in zip(found.kernels, found.maps, strict=True):
+        places = [(m.y, m.x) for m in found.matches if m.kernel == kernel.name]
+        assert sorted(places) == list(zip(*np.nonzero(enough), strict=True))
+        assert np.isfinite(scores).all()
+        assert (scores[~enough] == 0).all()
+
+
+@pytest.mark.parametrize("options", [{"top": 6}, {"threshold": "auto"}, {"threshold": 0.97}])
+@pytest.mark.usefixtures("small_blocks")
+def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, monkeypatch):
+    image = astronaut[:120, 200:300]
+    kernels = [image[y : y + 12, 2 * y : 2 * y + 12] + np.uint8(1) for y in range(0, 40, 4)]
+    for metric in ("sad", "zncc"):
+        whole = match(image, kernels, metric=metric, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+            little = match(image, kernels, metric=metric, **options)
+        assert little.matches == whole.matches
+        assert little.threshold == whole.threshold
+        assert whole.matches or options == {"threshold": "auto"}
+        assert all(m.margin is not None for m in whole.matches)
+
+
 @pytest.mark.parametrize("metric", ["ssd", "ncc", "zncc", "sad"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, rng):
+@pytest.mark.parametrize("hidden", [None, "half", "pixel"])
+def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, hidden, rng):
     image = rng.integers(0, 256, (300, 280, 3), np.uint8)
     weights = rng.integers(1, 4, (40, 40), np.uint8) if masked else None
     kernels = [Kernel(image[y : y + 40, y : y + 40].copy(), weights) for y in range(8)]
@@ -150,20 +257,62 @@ def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, rn
         tolerance=0.02, together=8, weight=None if weights is None else int(weights.sum()),
         heaviest=1 if weights is None else 3,
     )  # fmt: skip
-    scores = fft.prepare_together(kernels, [problem] * 8)  # what is cached must not count
+    levels, prepare = np.full(image.shape[:2], 5, np.uint8), fft.prepare_together
+    if hidden:
+        levels[0, 150 if hidden == "half" else -1 :] = 2
+        problem = problem.where_visible(5, 0.5)
+        prepare = partial(visibility.prepare_together, "fft")
+    scores = prepare(kernels, [problem] * 8)  # what is cached must not count
     for score in scores:
-        score(Shared(image[:60, :60], (60, 60)), (21, 21))
+        score(Shared(image[:60, -60:], (60, 60), levels[:60, -60:]), (21, 21))
     del scores
     rows, cols = problem.map_shape
     tracemalloc.start()
-    scores = fft.prepare_together(kernels, [problem] * 8)
-    shared = Shared(image, image.shape[:2])
+    scores = prepare(kernels, [problem] * 8)
+    shared = Shared(image, image.shape[:2], levels)
     for score in scores:
-        score(shared, (rows, cols))
+        for less in (0, 1):  # without the last column all may be visible
+            score(shared, (rows, cols - less))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     planned = fft.working_bytes(problem, rows, cols) + 8 * fft.kernel_bytes(problem, rows, cols)
     assert 0.2 * planned < peak <= planned
+
+
+@pytest.mark.parametrize(
+    ("metric", "floats"),
+    [*product(["ssd", "ncc", "zncc"], [False, True]), ("sad", False)],  # `fft` takes no other sad
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_kernels_that_share_a_tile_score_what_each_has_of_it(metric, masked, floats, rng):
+    image = rng.integers(0, 256, (40, 50, 2), np.uint8)
+    levels = np.full((40, 50), 5, np.uint8)
+    levels[:, 45:] = rng.integers(0, 4, (40, 5))
+    if floats:
+        image = (image / 255).astype(np.float32)
+    engine = engines.load("fft")
+    windows = [(33, 42), (33, 30), (20, 42), (33, 37), (33, 38)]  # under 37 columns all is visible
+    kernels, problems = [], []
+    for number in range(len(windows)):
+        weights = rng.integers(1, 4, (8, 9), np.uint8) if masked else None
+        kernels.append(Kernel(image[number : number + 8, 3:12].copy(), weights))
+        problem = Problem(
+            image.shape, (8, 9, 2), image.dtype.name, (1, 1), metric, 1.0 if floats else 255.0,
+            "cpu", 1, tolerance=0.02, together=len(windows), heaviest=3 if masked else 1,
+            weight=int(weights.sum()) if masked else None,
+        )  # fmt: skip
+        problems.append(problem.where_visible(5, 0.8))
+    shared = Shared(image, image.shape[:2], levels)
+    together = visibility.prepare_together("fft", kernels, problems)
+    hidden = []
+    for kernel, problem, score, size in zip(kernels, problems, together, windows, strict=True):
+        found = score(shared, size)
+        alone = visibility.prepare(engine, kernel.pixels, problem, kernel.weights)
+        wanted = alone(*(array[: size[0] + 7, : size[1] + 8] for array in (image, levels)))
+        assert (np.abs(found.map - wanted.map) <= found.error + wanted.error).all()
+        hidden.append(np.any(found.hidden))
+        np.testing.assert_array_equal(found.hidden, wanted.hidden)
+    assert hidden == [True, False, True, False, hidden[4]]
 
 
 def test_more_kernels_than_whole_fields_fit_in_little_memory(rng):

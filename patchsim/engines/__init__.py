@@ -256,10 +256,9 @@ def extension(name: str) -> ModuleType | None:
         return None
 
 
-def shares(name: str, problem: Problem) -> bool:
+def shares(name: str) -> bool:
     """Whether an engine has `prepare_together`, for kernels that share what is made of a tile."""
-    # How much is visible differs by the kernel, and so does what is made of it.
-    return hasattr(load(name), "prepare_together") and problem.most_visible is None
+    return hasattr(load(name), "prepare_together")
 
 
 def prepare_together(

@@ -147,6 +147,11 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
     transformed = _transformed(problem, height, width)
     together = problem.together > 1
+    if together and problem.most_visible is not None:
+        # Of some kernels all that their windows cover is visible, and of others not.
+        whole = working_bytes(visibility.everywhere(problem), rows, cols)
+    else:
+        whole = 0
     # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
     if problem.metric == "sad":
         # Indices and a plane; spectra; one of the pixels, the sums; the scores.
@@ -155,11 +160,12 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         if problem.most_visible is not None:
             kept += 8 * (pixels * channels + transformed * 3 + rows * cols * 3)
             kept += visibility.working_bytes(problem, rows, cols)
-        return pixels * (8 * channels + 8) + own + kept + transformed * 20 + rows * cols * 32
+        kept += pixels * (8 * channels + 8) + transformed * 20 + rows * cols * 32
+        return whole + own + kept
     if _is_weighted(problem):
         own = 0 if together else _own_bytes(problem, transformed)
         kept = weighted.working_values(problem, pixels, transformed, rows * cols)
-        return own + 8 * kept + visibility.working_bytes(problem, rows, cols)
+        return whole + own + 8 * kept + visibility.working_bytes(problem, rows, cols)
     # In 8 bytes: the pixels in planes; spectra of the pixels in both precisions, or of the kernel;
     # of one plane, and the sums; windows.
     values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
@@ -171,7 +177,11 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     extent = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    return _own_bytes(problem, _transformed(problem, *extent))
+    own = _own_bytes(problem, _transformed(problem, *extent))
+    if problem.most_visible is None:
+        return own
+    whole = kernel_bytes(visibility.everywhere(problem), rows, cols)
+    return whole + own + visibility.kernel_bytes(problem, rows, cols)
 
 
 def _own_bytes(problem: Problem, transformed: int) -> int:

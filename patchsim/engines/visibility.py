@@ -12,14 +12,14 @@ of which the last sums, over all b, are one correlation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import metrics, tiles
-from patchsim.engines import Bounds, Engine, Problem, Score, Seen
+from patchsim import engines, metrics, tiles
+from patchsim.engines import Bounds, Engine, Problem, Score, Seen, SharedScore
 from patchsim.engines.correlation import (
     DOUBLE,
     ROUNDING,
@@ -29,7 +29,8 @@ from patchsim.engines.correlation import (
     norm_of,
     transform_length,
 )
-from patchsim.metrics import Pixels, Weights
+from patchsim.engines.shared import Shared
+from patchsim.metrics import Kernel, Pixels, Weights
 
 _Floats = NDArray[np.float64]
 
@@ -46,18 +47,55 @@ def prepare(
     engine: Engine, kernel: Pixels, problem: Problem, weights: Weights | None = None
 ) -> Score:
     """What the engine does once for the kernel; the result takes pixels and their levels."""
-    whole = engine.prepare(kernel, replace(problem, most_visible=None, least=0), weights)
-    partly = engine.prepare(kernel, problem, weights)
+    whole = engine.prepare(kernel, everywhere(problem), weights)
+    found = _scoring(problem, weights, whole, engine.prepare(kernel, problem, weights))
+    return lambda pixels, levels: found(levels, pixels)
+
+
+def prepare_together(
+    name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedScore]:
+    """The same for kernels that are compared with the same pixels in turn."""
+    whole = engines.prepare_together(name, kernels, [everywhere(one) for one in problems])
+    partly = engines.prepare_together(name, kernels, problems)
+
+    def of_one(
+        kernel: Kernel, problem: Problem, whole: SharedScore, partly: SharedScore
+    ) -> SharedScore:
+        found = _scoring(problem, kernel.weights, whole, partly)
+
+        def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+            assert shared.levels is not None
+            height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
+            return found(shared.levels[:height, :width], shared, windows)
+
+        return score
+
+    return [of_one(*one) for one in zip(kernels, problems, whole, partly, strict=True)]
+
+
+def everywhere(problem: Problem) -> Problem:
+    """The same in an image that is visible everywhere."""
+    return replace(problem, most_visible=None, least=0)
+
+
+def _scoring(
+    problem: Problem,
+    weights: Weights | None,
+    whole: Callable[..., Bounds],
+    partly: Callable[..., Bounds],
+) -> Callable[..., Bounds]:
+    """From a tile's levels, and what `whole` and `partly` take, to its scores."""
     count = _counts(problem, weights)
 
-    def score(pixels: Pixels, levels: NDArray[np.uint8]) -> Bounds:
+    def score(levels: NDArray[np.uint8], *tile: object) -> Bounds:
         if (levels == problem.most_visible).all():
-            return whole(pixels)
+            return whole(*tile)
         counts = count(levels)
         hidden = counts.sum(0) < problem.least
         if hidden.all():
             return Bounds(np.zeros(hidden.shape), 0.0, hidden)
-        bounds: Bounds = partly(pixels, Seen(levels, counts))
+        bounds = partly(*tile, Seen(levels, counts))
         error = bounds.error
         if not isinstance(error, float):
             error = np.where(hidden, 0.0, error)
@@ -168,6 +206,14 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     # and products; counts, sums and scores.
     values = 8 * height * width + (_planes(problem) + 4) * _transformed(problem, rows, cols)
     return pixels + 8 * (values + (problem.kernel[2] + 12) * rows * cols)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    """What `prepare_together` keeps of each kernel beside what its engine does."""
+    if problem.most_visible is None:
+        return 0
+    taps = problem.kernel[0] * problem.kernel[1]
+    return 8 * _planes(problem) * (taps + _transformed(problem, rows, cols))
 
 
 def _planes(problem: Problem) -> int:

@@ -190,7 +190,8 @@ class _Tile:
         self.seen = seen
         self._shared = shared
         self._windows = windows
-        self._image = shared.once("weighted", lambda: _Image(shared, kernel))
+        name = "weighted", kernel.problem.most_visible is None
+        self._image = shared.once(name, lambda: _Image(shared, kernel))
         self.constants = self._image.constants
 
     @property
