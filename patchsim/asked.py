@@ -10,12 +10,15 @@ from itertools import product
 import numpy as np
 
 from patchsim.errors import InputError
+from patchsim.options import whole
 from patchsim.poses import DECIMALS, FLIPS, Pose
 
 DEFAULT_MAX_POSES = 10_000
 
+_MOST_POSES = 1_000_000
 _SCALES = (0.01, 100.0)  # the least and the most
 _ROUNDED = 10.0**-DECIMALS
+_LIKE = {"scales": "0.5:2:0.1", "angles": "0:360:15"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ class Poses:
         InputError
             If that cannot be read, is empty, or is more than `max_poses`.
         """
+        max_poses = whole(max_poses, "max-poses")
+        if max_poses > _MOST_POSES:
+            raise InputError(
+                f"max-poses {max_poses:,} is not possible; give {_MOST_POSES:,} or less"
+            )
         if scales is None and angles is None and flips is None:
             return None
         low, high = _SCALES
@@ -126,7 +134,9 @@ class Poses:
                          kernels * max_poses)),
             _flips(flips),
         )  # fmt: skip
-        count = found.count * kernels
+        most = len(found.scales.values) * len(found.angles.values) * len(found.flips)
+        # Flips upside down may be others turned; so many are not counted one by one.
+        count = kernels * (most if most > 2 * _MOST_POSES else found.count)
         if count > max_poses:
             parts = (
                 f"{len(found.scales.values):,} scales x {len(found.angles.values):,} angles"
@@ -162,23 +172,23 @@ def _axis(given: object, name: str, low: float, high: float, most: int) -> Axis:
     if isinstance(given, str) and ":" in given:
         return _range(given, name, low, high, most)
     if isinstance(given, str):
-        values = [part for part in given.split(",") if part.strip()]
+        values = given.split(",") if given.strip() else []
     elif isinstance(given, Sequence | np.ndarray):
         values = list(given)
     else:
         values = [given]  # type: ignore[list-item]
-    numbers = sorted({round(_number(value, given, name), DECIMALS) for value in values})
+    numbers = [_number(value, given, name) for value in values]
     if not numbers:
         raise InputError(f"{name} {given!r} is empty; give a number, a list or LO:HI:STEP")
-    for number in (numbers[0], numbers[-1]):
+    for number in (min(numbers), max(numbers)):
         _within(number, name, low, high)
-    return Axis(tuple(numbers))
+    return Axis(tuple(sorted({round(number, DECIMALS) for number in numbers})))
 
 
 def _range(given: str, name: str, low: float, high: float, most: int) -> Axis:
     parts = given.split(":")
     if len(parts) != 3:
-        raise InputError(f"{name} {given!r} is no range; give LO:HI:STEP, like 0.5:2:0.1")
+        raise InputError(f"{name} {given!r} is no range; give LO:HI:STEP, like {_LIKE[name]}")
     first, last, step = (_number(part, given, name) for part in parts)
     if step <= 0 or first > last:
         raise InputError(
@@ -186,13 +196,16 @@ def _range(given: str, name: str, low: float, high: float, most: int) -> Axis:
         )
     _within(first, name, low, high)
     _within(last, name, low, high)
+    if step < _ROUNDED:
+        raise InputError(f"{name} {given!r} has a step below {_ROUNDED:g}; give a larger one")
     count = math.floor((last - first) / step + 1e-9) + 1
     if count > most:
         raise InputError(
-            f"{name} {given!r} has {count:,} steps, more than --max-poses (max_poses) allows;"
-            "\ngive a larger step, or allow more"
+            f"{name} {given!r} has {count:,} steps, more than the {most:,} of --max-poses"
+            " (max_poses);\ngive a larger step, or allow more"
         )
-    numbers = dict.fromkeys(round(first + i * step, DECIMALS) for i in range(count))
+    steps = [first + i * step for i in range(count)]
+    numbers = dict.fromkeys(round(number, DECIMALS) for number in (*steps, last))
     return Axis(tuple(numbers), step if len(numbers) > 1 else 0.0)
 
 

@@ -139,9 +139,14 @@ def _alike(pictures: Sequence[Pixels], names: Sequence[str]) -> list[Pixels]:
     """Grey stays grey among grey, otherwise grey becomes RGB."""
     channels = {pixels.shape[2] for pixels in pictures}
     if len(channels - {1}) > 1 or (1 in channels and not channels <= {1, 3}):
-        each = zip(names[:4], pictures[:4], strict=True)
+        # The last is what 0 becomes.
+        each = list(zip(names[:-1], pictures[:-1], strict=True))[:4]
         found = ", ".join(f"{shown(name)} has {pixels.shape[2]}" for name, pixels in each)
-        raise InputError(f"the pictures differ in channels: {found}; give all the same number")
+        alpha = any(pixels.shape[2] in (2, 4) for _, pixels in each)
+        hint = " (alpha is read from files and PIL images, not from arrays)" if alpha else ""
+        raise InputError(
+            f"the pictures differ in channels: {found}; give all the same number{hint}"
+        )
     most = max(channels)
     return [p if p.shape[2] == most else np.repeat(p, most, axis=2) for p in pictures]
 

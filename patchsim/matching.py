@@ -232,7 +232,7 @@ def match(
     asked = Poses.checked(scales, angles, flips, max_poses, len(given))
     pictures = _open(image, given, mask, options)
     shades = pictures.pop() if mask is not None else None
-    notices = _notices(pictures, ignore_alpha=ignore_alpha)
+    notices = _notices(pictures, shades, ignore_alpha=ignore_alpha)
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
@@ -354,9 +354,13 @@ def _open(
     return opened
 
 
-def _notices(pictures: list[images.Picture], *, ignore_alpha: bool) -> tuple[str, ...]:
+def _notices(
+    pictures: list[images.Picture], mask: images.Picture | None, *, ignore_alpha: bool
+) -> tuple[str, ...]:
     """What to know about the pictures; each thing once."""
     found = [text for picture in pictures for text in picture.notices]
+    if mask is not None and mask.alpha is not None:
+        found.append(f"mask {shown(mask.name)} has transparent pixels; only its grey counts")
     found += [
         f"{shown(picture.name)} has transparent pixels; alpha is ignored"
         for picture in pictures
@@ -457,6 +461,7 @@ def _kernel_reports(
 def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
     """Where the matches lie between the pixels, y and x in the image."""
     from patchsim import subpixel as refinement
+    from patchsim.subpixel import DECIMALS
 
     starts = [each[peak.field].origin for peak in best]
     inside = [
@@ -471,7 +476,7 @@ def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float
         [one.visible for one in each],
     )
     return [
-        corner and (corner[0] + top, corner[1] + left)
+        corner and (round(corner[0] + top, DECIMALS), round(corner[1] + left, DECIMALS))
         for corner, (top, left) in zip(found, starts, strict=True)
     ]
 

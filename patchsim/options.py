@@ -63,7 +63,7 @@ class Options:
         min_visible: float,
         channel_weights: Sequence[float] | None,
     ) -> Options:
-        top = None if top is None else _whole(top, "top")
+        top = None if top is None else whole(top, "top")
         if threshold is not None and threshold != AUTO:
             threshold = _number(threshold, "threshold", "; give one from -1 to 1, or auto")
             if not -1 <= threshold <= 1:
@@ -71,8 +71,8 @@ class Options:
                     f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto"
                 )
         overlap, tolerance = _number(overlap, "overlap"), _number(tolerance, "tolerance")
-        threads = devices.cpu_count() if threads is None else _whole(threads, "threads")
-        max_pixels = _whole(max_pixels, "max-pixels")
+        threads = devices.cpu_count() if threads is None else whole(threads, "threads")
+        max_pixels = whole(max_pixels, "max-pixels")
         if not 0 <= overlap <= 1:
             raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
         if not 0 <= tolerance <= 1:
@@ -96,7 +96,7 @@ class Options:
         )
 
 
-def _whole(value: object, option: str) -> int:
+def whole(value: object, option: str) -> int:
     """A whole number from 1."""
     try:
         count = operator.index(value)  # type: ignore[arg-type]

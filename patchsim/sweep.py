@@ -374,14 +374,13 @@ class Sweep:
             competing[one[0].number if self._per_kernel else None].append(one)
         found = []
         for own in competing.values():
-            resolve = partial(
-                peaks.resolve,
+            contest = peaks.Contest(
                 [field for _, field in own],
                 [one.origin for one, _ in own],
                 overlap=self._options.overlap,
             )
-            best = resolve(top=self._most, threshold=self._least)
-            best += resolve(top=_FINISHED_EACH, threshold=None)  # rivals
+            best = contest.best(self._most, self._least)
+            best += contest.best(_FINISHED_EACH, None)  # rivals
             found += [self._candidate(peak, own[peak.field][0]) for peak in best]
         return self._finished(found)
 

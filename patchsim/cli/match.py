@@ -292,6 +292,11 @@ def command(
       curl -s example.org/map.png | patchsim match - pin.png | tail -n +2 | cut -f1,2
     """
     check_format(format)
+    if (exhaustive or max_poses is not None) and not (scales or angles or flips):
+        raise InputError(
+            f"{'--exhaustive' if exhaustive else '--max-poses'} is about poses; give --scales,"
+            " --angles or --flips with it"
+        )
     if heatmap is not None and no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
     where = heatmap
@@ -405,9 +410,9 @@ def _stride(text: str) -> tuple[int, int]:
         steps = [int(part) for part in parts]
     except ValueError:
         steps = []
-    if len(steps) not in (1, 2):
+    if len(steps) not in (1, 2) or min(steps) < 1:
         raise InputError(
-            f"stride {text!r} is no stride; give a whole number, or two like 2x1 (x first)"
+            f"stride {text!r} is no stride; give a whole number from 1, or two like 2x1 (x first)"
         )
     return steps[-1], steps[0]
 
