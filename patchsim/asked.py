@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -32,12 +33,15 @@ class Axis:
     step : float
         Between those of a range; what lies between them is looked for, too. 0 for a list.
     turn : bool
-        They are angles: a full turn has no end.
+        They are angles.
+    whole : bool
+        Of a full turn, which has no end.
     """
 
     values: tuple[float, ...]
     step: float = 0.0
     turn: bool = False
+    whole: bool = False
 
     def spread(
         self, among: Sequence[float], spacing: float, *, relative: bool = False
@@ -79,7 +83,7 @@ class Axis:
     def rounded(self, value: float) -> float:
         """As it will be told, within the range."""
         low, high = self.values[0], self.values[-1]
-        if self.turn and high - low + self.step >= 360:
+        if self.whole:
             return round(value % 360, DECIMALS)
         return round(min(max(value, low), high), DECIMALS)
 
@@ -134,9 +138,11 @@ class Poses:
                          kernels * max_poses)),
             _flips(flips),
         )  # fmt: skip
-        most = len(found.scales.values) * len(found.angles.values) * len(found.flips)
-        # Flips upside down may be others turned; so many are not counted one by one.
-        count = kernels * (most if most > 2 * _MOST_POSES else found.count)
+        count = len(found.scales.values) * len(found.angles.values) * len(found.flips)
+        # Those upside down may be others turned; so many are not counted one by one.
+        count *= kernels
+        if count <= 2 * max_poses:
+            count = found.count * kernels
         if count > max_poses:
             parts = (
                 f"{len(found.scales.values):,} scales x {len(found.angles.values):,} angles"
@@ -153,7 +159,7 @@ class Poses:
     def count(self) -> int:
         return len(self.each)
 
-    @property
+    @cached_property
     def each(self) -> list[Pose]:
         """Every pose once: upside down is left to right half a turn on."""
         found: dict[tuple[float, float, bool], Pose] = {}
@@ -173,7 +179,9 @@ def _axis(given: object, name: str, low: float, high: float, most: int) -> Axis:
         return _range(given, name, low, high, most)
     if isinstance(given, str):
         values = given.split(",") if given.strip() else []
-    elif isinstance(given, Sequence | np.ndarray):
+    elif isinstance(given, np.ndarray):
+        values = given.ravel().tolist()
+    elif isinstance(given, Sequence):
         values = list(given)
     else:
         values = [given]  # type: ignore[list-item]
@@ -231,9 +239,10 @@ def _turns(angles: Axis) -> Axis:
     """Each direction once; a full turn of a range is all of it."""
     first, last = angles.values[0], angles.values[-1]
     if angles.step and last - first < 360:
-        return Axis(angles.values, angles.step, turn=True)
+        whole = bool(angles.step) and math.isclose(last - first + angles.step, 360)
+        return Axis(angles.values, angles.step, turn=True, whole=whole)
     values = sorted({round(value % 360, DECIMALS) % 360 for value in angles.values})
-    return Axis(tuple(values), angles.step, turn=True)
+    return Axis(tuple(values), angles.step, turn=True, whole=bool(angles.step))
 
 
 def _flips(given: object) -> tuple[str, ...]:

@@ -261,6 +261,10 @@ def match(
     if asked is None or exhaustive or asked.count <= sweep.FEW:
         coarse = None
         searches = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
+        if asked and asked.between:
+            fine = sweep.Sweep(
+                scene, asked, options, engine, wanted, per_kernel=per_kernel, coarse=False
+            )
     else:
         coarse = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
         coarse.check()
@@ -272,7 +276,6 @@ def match(
             observer.planned(common, [searches.each[i].label(names) for i in which])
         found = _score(searches, wanted.keeps_map, observer)
         if asked and asked.between:
-            fine = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
             found = fine.between(found)
     else:
         found = coarse.run(observer)

@@ -248,6 +248,8 @@ def plain(kernel: Kernel, metric: str, span: float) -> float:
     pixels, weights = kernel.pixels, kernel.weights
     if weights is not None:
         weights = np.broadcast_to(np.atleast_3d(weights), pixels.shape)
+        # A channel that does not count at all may have any mean.
+        weights = np.where(weights.any((0, 1)), weights, np.uint8(1))
     means = np.average(pixels, (0, 1), weights)
     if pixels.dtype.kind == "u":
         means = np.rint(means)

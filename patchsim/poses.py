@@ -15,17 +15,14 @@ from patchsim.masks import reduced
 from patchsim.metrics import Kernel
 
 FLIPS = ("none", "h", "v")
-DEFAULT_MAX_POSES = 10_000
 DECIMALS = 4  # of scales and angles: what is printed is what was scored
 
-_SCALES = (0.01, 100.0)  # of least and most
 _SHADES = 255
 # Pixels whose centre lies so near the border show what is behind the kernel, too; and those that
 # are less opaque than the kernel's own there.
 _BORDER = 0.4
 _OPAQUE = 0.9
 _MARGIN = 12  # a spline's filter forgets pixels so far away, to 1e-7
-_CACHED = 32  # scales of a kernel
 
 _Floats = NDArray[np.float32]
 
@@ -39,7 +36,7 @@ class Pose:
     scale : float
         1 is as it is.
     angle : float
-        Degrees, counter-clockwise as seen, 0 to 360.
+        Degrees, counter-clockwise as seen.
     flip : str
         ``none``; ``h``, left and right change sides; ``v``, top and bottom do.
     """
@@ -122,9 +119,11 @@ class Posing:
     Parameters
     ----------
     kernel : Kernel
+    kept : int
+        Of so many scales what is interpolated is kept.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, kept: int = 32) -> None:
         self.kernel = kernel
         pixels, weights = kernel.pixels, kernel.weights
         self._size = pixels.shape[:2]
@@ -144,8 +143,8 @@ class Posing:
         # much the nearest pixel of the kernel counts.
         own = 0 if weights is None else cover.shape[2]
         self._smooth = len(self._planes) - own
-        self._scaled = lru_cache(_CACHED)(self._scaled_to)
-        self._splines = lru_cache(_CACHED)(self._splines_of)
+        self._scaled = lru_cache(kept)(self._scaled_to)
+        self._splines = lru_cache(kept)(self._splines_of)
 
     def __call__(self, pose: Pose) -> Kernel | None:
         """The kernel in a pose; None if no pixel of it is left."""

@@ -40,7 +40,8 @@ class Match:
     margin : float or None
         How much more it scores than its best rival, if that was asked for and there is one.
     scale, angle : float
-        The pose that the kernel was found in: its size, and degrees counter-clockwise as seen.
+        The pose that the kernel was found in: its size, and degrees counter-clockwise as seen, of a
+        range as it was given, of a list from 0 to 360.
     flip : str
         ``none``, ``h`` or ``v``: whether left and right, or top and bottom, changed sides, before
         it was scaled and turned.

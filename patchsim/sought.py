@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from patchsim import groups, metrics, plan, tiles
+from patchsim import budget, groups, metrics, plan, tiles
 from patchsim.area import Area
 from patchsim.asked import Poses
 from patchsim.engines import Problem, cells
@@ -139,6 +139,8 @@ def each(
     InputError
         If a kernel fits in no pose, or memory does not suffice.
     """
+    if poses is not None:
+        _check_memory(scene, poses, options.memory)
     shown_as = list(_as_they_are(scene) if poses is None else _posed(scene, poses, options.metric))
     kernels = [kernel for _, _, kernel in shown_as]
     sizes = [kernel.pixels.shape[:2] for kernel in kernels]
@@ -215,6 +217,22 @@ def _as_they_are(scene: Scene) -> Iterator[tuple[int, Pose, Kernel]]:
     for number, kernel in enumerate(scene.kernels):
         scene.area.check_kernel(kernel.pixels.shape[:2], scene.names[1 + number])
         yield number, AS_IT_IS, kernel
+
+
+def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
+    """Refuse poses that are too large all together, before any is made."""
+    each = scene.image.shape[2] * scene.image.itemsize
+    needed = scene.image.nbytes + each * sum(
+        math.prod(pose.box(size))
+        for size in scene.sizes
+        for pose in poses.each
+        if fits(scene.area, size, pose)
+    )
+    if needed > memory:
+        raise InputError(
+            f"memory {budget.text(memory)} does not suffice for {poses.count:,} poses;"
+            f" {budget.text(needed)} is the least"
+        )
 
 
 def _posed(scene: Scene, poses: Poses, metric: str) -> Iterator[tuple[int, Pose, Kernel]]:

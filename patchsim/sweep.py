@@ -18,8 +18,9 @@ from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from patchsim import peaks, sought, walk
+from patchsim import engines, peaks, sought, walk
 from patchsim.asked import Poses
+from patchsim.errors import InputError
 from patchsim.listed import Listed
 from patchsim.options import AUTO, Options
 from patchsim.peaks import Peak
@@ -88,11 +89,13 @@ class Sweep:
     wanted : Outputs
     per_kernel : bool
         Each kernel has matches of its own.
+    coarse : bool
+        `run` will be called; otherwise `between` alone.
 
     Raises
     ------
     InputError
-        As of `Views`.
+        As of `Views`, or if the engine draws no maps.
     """
 
     def __init__(
@@ -104,10 +107,18 @@ class Sweep:
         wanted: Outputs,
         *,
         per_kernel: bool,
+        coarse: bool = True,
     ) -> None:
+        if coarse and engine != "auto" and engines.searches(engine):
+            raise InputError(
+                f"engine {engine} draws no map, as poses that are searched coarse to fine need;"
+                " use --exhaustive (exhaustive=True) or another engine"
+            )
         self._scene, self._poses, self._options = scene, poses, options
         self._per_kernel = per_kernel
-        self._views = Views(scene, options, engine, wanted, max(poses.scales.values))
+        if engine != "auto" and engines.searches(engine):
+            engine = "auto"  # for windows around a place
+        self._views = Views(scene, options, engine, wanted, max(poses.scales.values), halved=coarse)
 
     def check(self) -> None:
         """Refuse kernels that fit in no pose.
@@ -291,10 +302,17 @@ class Sweep:
             found += self._places(begun[level], kept, of_group)
             found = self._each(partial(self._follow, level=level), found)
             found += self._reconsidered(found, level)
-            kept, of_group = max(kept // 2, _LEAST_KEPT), max(of_group // 2, 1)
+            kept = kept if top is None else max(kept // 2, _LEAST_KEPT)
+            of_group = max(of_group // 2, 1)
             found = self._places(found, kept, of_group)
             observer.progress(total - total * (level + 1) // (2 * steps), total)
         finished = self._finished([c for c in found if c.spot.window])
+        threshold = self._options.given_threshold
+        if top is None and sum(c.score >= (threshold or -1) for c in found) >= _KEPT_OF_ALL:
+            observer.notice(
+                f"more than {_KEPT_OF_ALL:,} places may reach the threshold, and no more are"
+                " followed; --exhaustive (exhaustive=True) finds all"
+            )
         observer.progress(total, total)
         return finished
 
@@ -379,7 +397,10 @@ class Sweep:
                 [one.origin for one, _ in own],
                 overlap=self._options.overlap,
             )
-            best = contest.best(self._most, self._least)
+            threshold = self._options.given_threshold
+            best = contest.best(self._top and self._most, threshold)
+            if threshold is not None:  # what a better pose could lift above it
+                best += contest.best(self._most, self._least)
             best += contest.best(_FINISHED_EACH, None)  # rivals
             found += [self._candidate(peak, own[peak.field][0]) for peak in best]
         return self._finished(found)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import budget, engines, metrics, peaks, plan, sought, tiles, walk
+from patchsim import budget, metrics, peaks, plan, sought, tiles, walk
 from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel, Pixels, Visible
@@ -32,8 +32,8 @@ _LEAST_SIDE = 4
 _LEAST_VARIANCE = 0.2
 
 _REACH = 2  # pixels around a place that are searched
-_CACHED = 64  # posed kernels at full size
-_CACHED_BYTES = 1 << 25  # and of smaller ones
+_CACHED = 64  # posed kernels at full size, if memory suffices
+_SHARE = 4  # part of the memory that is left for them
 
 
 @dataclass(frozen=True)
@@ -60,45 +60,59 @@ class Views:
     wanted : Outputs
     largest : float
         The largest scale of a pose.
+    halved : bool
+        The picture will be halved.
 
     Raises
     ------
     InputError
-        If the engine draws no maps, or memory does not suffice.
+        If memory does not suffice.
     """
 
     def __init__(
-        self, scene: Scene, options: Options, engine: str, wanted: Outputs, largest: float
+        self,
+        scene: Scene,
+        options: Options,
+        engine: str,
+        wanted: Outputs,
+        largest: float,
+        *,
+        halved: bool,
     ) -> None:
-        if engine != "auto" and engines.searches(engine):
-            raise InputError(
-                f"engine {engine} draws no map, which poses are searched by coarse to fine;"
-                " use --exhaustive (exhaustive=True) or another engine"
-            )
         self._scene, self._options = scene, options
-        self._posings = [Posing(kernel) for kernel in scene.kernels]
         sides = [math.hypot(*size) * largest for size in scene.sizes]
         around = (math.ceil(max(sides)) + 1,) * 2
         self._start = scene.area.origin(around)
-        held = sought.holding(scene, [around], wanted, 0) * 4 // 3  # and the halved ones
+        held = sought.holding(scene, [around], wanted, 0)
+        if halved:
+            held = held * 4 // 3
         if held > options.memory:
             raise InputError(
                 f"memory {budget.text(options.memory)} does not suffice;"
                 f" {budget.text(held)} is the least for these pictures and poses"
             )
+        # Posed kernels, and what they are made of, may take a part of what is left.
+        share = (options.memory - held) // _SHARE
+        held += share
+        size = max(kernel.nbytes for kernel in scene.kernels) * max(1.0, largest) ** 2
+        planes = max(kernel.pixels.size for kernel in scene.kernels) * max(1.0, largest) ** 2 * 16
+        each = share // 3
+        kept = _within(each // (planes * len(scene.kernels)), 1)
+        self._posings = [Posing(kernel, kept) for kernel in scene.kernels]
         image = scene.area.under(scene.image, [around], scene.zero)[0]
         self._sizes = Pyramid(image, scene.seen([around])[0])
 
         @lru_cache(1024)
         def plan_of(problem: Problem) -> Plan:
+            memory = held + (options.memory - held) // options.threads
             return plan.make(
-                problem, engine=engine, device=options.device, memory=options.memory, held=held
+                problem, engine=engine, device=options.device, memory=memory, held=held
             )
 
         self._plan_of = plan_of
-        self.sought = lru_cache(_CACHED)(self._sought)
-        halves = max(kernel.nbytes for kernel in scene.kernels) * largest**2 / 4
-        self._shown = lru_cache(max(_CACHED, int(_CACHED_BYTES // halves)))(self._posed_at)
+        # A turned kernel's box has up to twice its pixels; halved, it has a quarter.
+        self.sought = lru_cache(_within(each // (2 * size), 2))(self._sought)
+        self._shown = lru_cache(_within(each // (size / 2), 2, 16))(self._posed_at)
 
     def _sought(self, number: int, pose: Pose) -> Sought | None:
         """A pose at full size; None where it does not fit the picture."""
@@ -132,7 +146,7 @@ class Views:
         if problem.weight is None:
             return self._plan_of(problem)
         found = self._plan_of(replace(problem, weight=1, least=0))
-        return replace(found, chosen=replace(found.chosen, problem=problem))
+        return replace(found, chosen=replace(found.chosen, problem=problem), direct=None)
 
     def _posed_at(self, number: int, pose: Pose, level: int) -> Kernel | None:
         return self._posings[number](replace(pose, scale=pose.scale / 2**level))
@@ -178,7 +192,7 @@ class Views:
         view, visible = self._sizes.levels[level][where], self._sizes.visible(level, where)
         if view.shape[0] < height or view.shape[1] < width:
             # As large as the picture, and rounded up when both were halved.
-            return [Spot(0.0, top + rows / 2, left + cols / 2)]
+            return [Spot(-1.0, top + rows / 2, left + cols / 2)]
         stride = tiles.clamped(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
         problem = self._problem(kernel, view.shape[:2], stride)
         if not metrics.scores(kernel, problem.metric):
@@ -262,6 +276,11 @@ class Views:
     ) -> Bounds:
         prepared = walk.prepare(self._plan(problem), kernel)
         return prepared(view) if visible is None else prepared(view, visible.levels)
+
+
+def _within(count: float, least: int, times: int = 1) -> int:
+    """How many posed kernels to keep, of those that memory has room for."""
+    return max(least, min(times * _CACHED, int(count)))
 
 
 def _shown(bounds: Bounds) -> NDArray[np.float64]:

@@ -218,9 +218,12 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
     if problems[0].metric == "sad":
         return [lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = _constants([kernel.pixels for kernel in kernels], problems[0].metric)
+    each = [constants] * len(kernels)
+    if problems[0].metric == "zncc":  # any constants would do; its own keep the most digits
+        each = [_own_constants(kernel) for kernel in kernels]
     if kernels[0].weights is not None or problems[0].most_visible is not None:
-        return [weighted.prepare(*pair, constants) for pair in zip(kernels, problems, strict=True)]
-    return [_prepare(*pair, constants) for pair in zip(kernels, problems, strict=True)]
+        return [weighted.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
+    return [_prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
 
 
 def _prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
@@ -233,6 +236,17 @@ def _prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Share
         return Bounds(*formula(_Tile(shared, windows, reference)))
 
     return score
+
+
+def _own_constants(kernel: Kernel) -> NDArray[Any]:
+    """The same of one kernel, by its weights: what does not count must not cost digits."""
+    pixels, weights = kernel.pixels, kernel.weights
+    if weights is None:
+        return _constants([pixels], "zncc")
+    values = np.broadcast_to(np.atleast_3d(weights), pixels.shape).astype(np.float64)
+    # A channel that does not count at all has no mean.
+    means: NDArray[Any] = (pixels * values).sum((0, 1)) / np.maximum(values.sum((0, 1)), 1)
+    return np.rint(means).astype(np.int64) if pixels.dtype.kind == "u" else means
 
 
 def _constants(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:

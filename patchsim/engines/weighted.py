@@ -387,7 +387,7 @@ def _correlated(
     rounding = _rounding(tile.kernel.problem)
     off = numerator.off + rounding * np.sqrt(np.asarray(spread.size) * own.size)
     roots = np.sqrt(spread.values * own.values)
-    both = [spread] if tile.seen is None else [spread, own]  # no kernel is flat as a whole
+    both = [spread, own]
     doubtful = np.zeros(scores.shape, np.bool_)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = off / roots
