@@ -473,6 +473,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(), help="folder of recovery.png")
     parser.add_argument("--without-loop", action="store_true", help="leave out OpenCV's poses")
     chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
     print(f"{platform.platform()}, Python {platform.python_version()}, NumPy {np.__version__},")
     print(f"OpenCV {cv2.__version__}, scikit-image {version('scikit-image')}")
     tables: dict[str, Rates] = {}
