@@ -43,7 +43,7 @@ def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
 
 
 class Candidates:
-    """The windows of one kernel, as `peaks.resolve` asks for them.
+    """The windows of one kernel, as `peaks.Contest` asks for them.
 
     Parameters
     ----------

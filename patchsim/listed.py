@@ -12,7 +12,7 @@ from patchsim.peaks import overlapping
 
 
 class Listed:
-    """Some windows of a kernel with their exact scores, as `peaks.resolve` asks for them."""
+    """Some windows of a kernel with their exact scores, as `peaks.Contest` asks for them."""
 
     map: NDArray[np.float32] | None = None
     error = 0.0

@@ -30,7 +30,7 @@ def windows(
     advance: Callable[[Tile], None],
     shelf: Shelf | None = None,
 ) -> list[peaks.Windows]:
-    """What `peaks.resolve` asks of kernels that are searched for together.
+    """What `peaks.Contest` asks of kernels that are searched for together.
 
     Parameters
     ----------

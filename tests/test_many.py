@@ -349,3 +349,17 @@ def test_plans_of_many_kernels_are_explained_together(run, save, astronaut):
 )
 def test_names_are_listed_as_people_do(names, text):
     assert console.some(names) == text
+
+
+def test_a_kernel_of_other_floats_costs_no_match_its_digits():
+    rng = np.random.default_rng(1)
+    scene = rng.random((200, 200))
+    dark, bright = 1e-6 * rng.random((32, 32)), 0.99 + 0.01 * rng.random((32, 32))
+    noise = rng.random((32, 32)) - 0.5
+    scene[60:92, 120:152] = np.clip(0.5 + 0.3 * (dark * 1e6 - 0.5) + 0.15 * noise, 0, 1)
+    scene[120:152, 20:52] = 0.2 + 0.5 * dark * 1e6
+    second = match(scene, dark, metric="zncc", top=2).matches[1].score
+    for kernels in ([dark], [dark, bright]):
+        report = match(scene, kernels, metric="zncc", threshold=second, per_kernel=True)
+        own = [(m.x, m.y) for m in report.matches if m.kernel in ("kernel", "kernel-1")]
+        assert own == [(20, 120), (120, 60)]
