@@ -184,7 +184,7 @@ def _axis(given: object, name: str, low: float, high: float, most: int) -> Axis:
     elif isinstance(given, Sequence):
         values = list(given)
     else:
-        values = [given]  # type: ignore[list-item]
+        values = [given]  # type: ignore[list-item] # `_number` refuses what is none
     numbers = [_number(value, given, name) for value in values]
     if not numbers:
         raise InputError(f"{name} {given!r} is empty; give a number, a list or LO:HI:STEP")
@@ -219,7 +219,7 @@ def _range(given: str, name: str, low: float, high: float, most: int) -> Axis:
 
 def _number(value: object, given: object, name: str) -> float:
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type] # what is no number is refused below
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or isinstance(value, bool):

@@ -272,6 +272,9 @@ def match(
     for text in flat:
         observer.notice(text)
     if coarse is None:
+        sweep.warn(
+            len(searches.each), sum(one.plan.chosen.seconds for one in searches.each), observer
+        )
         for common, which in sought.by_plan(searches.each):
             observer.planned(common, [searches.each[i].label(names) for i in which])
         found = _score(searches, wanted.keeps_map, observer)

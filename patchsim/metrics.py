@@ -164,7 +164,7 @@ def similarity(difference_sum: _Scores, taps: int | NDArray[np.float64], span: f
     # One division of exact numbers: equal rationals give equal floats, whatever the channels
     # or the depth they were summed over.
     score: Any = difference_sum / (taps * span)
-    return 1.0 - score  # type: ignore[no-any-return]
+    return 1.0 - score  # type: ignore[no-any-return] # a tensor divides to Any
 
 
 def correlation(

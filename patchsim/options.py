@@ -99,7 +99,7 @@ class Options:
 def whole(value: object, option: str) -> int:
     """A whole number from 1."""
     try:
-        count = operator.index(value)  # type: ignore[arg-type]
+        count = operator.index(value)  # type: ignore[arg-type] # what is none is refused
     except TypeError:
         count = 0
     if count < 1:
@@ -109,7 +109,7 @@ def whole(value: object, option: str) -> int:
 
 def _number(value: object, option: str, hint: str = "") -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type] # what is none is refused
     except (TypeError, ValueError):
         raise InputError(f"{option} {value!r} is not a number{hint}") from None
 

@@ -74,6 +74,13 @@ class _Candidate:
         return self.spot.score
 
 
+def warn(count: int, seconds: float, observer: Observer) -> None:
+    """Tell what many poses cost."""
+    if count > _MANY:
+        about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+        observer.notice(f"{count:,} poses are searched, which takes about {about}")
+
+
 _Look = tuple[int, Pose, int, float, float]  # kernel, pose, size, reaches of scale and angle
 
 
@@ -308,7 +315,11 @@ class Sweep:
             observer.progress(total - total * (level + 1) // (2 * steps), total)
         finished = self._finished([c for c in found if c.spot.window])
         threshold = self._options.given_threshold
-        if top is None and sum(c.score >= (threshold or -1) for c in found) >= _KEPT_OF_ALL:
+        if (
+            top is None
+            and sum(c.score >= (-1 if threshold is None else threshold) for c in found)
+            >= _KEPT_OF_ALL
+        ):
             observer.notice(
                 f"more than {_KEPT_OF_ALL:,} places may reach the threshold, and no more are"
                 " followed; --exhaustive (exhaustive=True) finds all"
@@ -325,9 +336,9 @@ class Sweep:
             if candidate.group[0] == level + 1:
                 places.setdefault(self._place(candidate), candidate)
         count = _KEPT if self._top is None else _LEAST_KEPT // 2 + 2 * self._top
-        best = list(places.values())[
-            : count * (len(self._scene.kernels) if self._per_kernel else 1)
-        ]
+        if self._per_kernel:
+            count *= len(self._scene.kernels)
+        best = list(places.values())[:count]
         with closing(
             walk.in_order(lambda c: self._turned(c, level), best, self._threads)
         ) as turned:
@@ -344,10 +355,8 @@ class Sweep:
                 for level, number in sorted(levels.items())
             )
         )
-        if count > _MANY:
-            seconds = self._estimate()
-            about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-            observer.notice(f"{count:,} poses are searched, which takes about {about}")
+        if count > _MANY:  # not tried for few
+            warn(count, self._estimate(), observer)
 
     def _finished(self, found: list[_Candidate]) -> list[Scored]:
         """Candidates at full size, with the poses between the steps of ranges."""

@@ -291,3 +291,12 @@ def test_an_engine_without_maps_refines_a_full_search(rng):
         scene, kernel, angles="-10:10:2", exhaustive=True, engine="pruned", top=1
     ).best
     assert (best.x, best.y, best.angle, best.score) == (30, 20, 0.0, 1.0)
+
+
+def test_a_full_search_of_thousands_of_poses_tells_what_it_costs(run, save, rng):
+    save("scene.png", rng.integers(0, 256, (24, 24), np.uint8))
+    save("part.png", rng.integers(0, 256, (6, 6), np.uint8))
+    words = ("match", "scene.png", "part.png", "--angles", ",".join(map(str, range(360))))
+    code, _, err = run(*words, "--scales", "0.9,1,1.1", "--exhaustive", "--top", "1")
+    assert code == 0
+    assert "1,080 poses are searched, which takes about" in err
