@@ -15,7 +15,8 @@ _TILE_SECONDS = 0.1
 # Starting threads takes half a millisecond.
 _WORTH_SHARING_SECONDS = 0.002
 
-# A search on the CPU shorter than this is not worth looking for an accelerator.
+# A search on the CPU shorter than this is not worth looking for an accelerator: importing torch and
+# making its context take seconds, and the kernels of an engine are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
 
 
@@ -70,6 +71,8 @@ class Plan:
     direct : Plan or None
         How blocks of windows are scored exactly where the engine's scores may be off; None where
         no engine can, or memory does not suffice.
+    accelerators : str or None
+        Why none was considered, where the device was ``"auto"``.
     """
 
     chosen: Candidate
@@ -80,6 +83,7 @@ class Plan:
     working: int
     candidates: tuple[Candidate, ...]
     direct: Plan | None = None
+    accelerators: str | None = None
 
     @property
     def engine(self) -> str:
@@ -112,6 +116,8 @@ class Plan:
             f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}",
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
+        if self.accelerators:
+            lines.append(self.accelerators)
         return "\n".join(lines)
 
 
@@ -140,9 +146,16 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
     # One thread feeds an accelerator; more would only share its memory.
     threads = problem.threads if wanted == "cpu" else 1
     candidates = _consider(replace(problem, device=wanted, threads=threads), names)
+    accelerators = None
     if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
-        for name in devices.accelerators():
+        found = devices.accelerators()
+        for name in found:
             candidates += _consider(replace(problem, device=name, threads=1), names)
+        if not found:
+            accelerators = "looked for an accelerator: torch sees none"
+    elif device == "auto":
+        limit = _seconds(_WORTH_A_LOOK_SECONDS)
+        accelerators = f"looked for no accelerator: the CPU takes less than {limit}"
     able = [c for c in candidates if c.refusal is None]
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
@@ -157,7 +170,7 @@ def make(problem: Problem, *, engine: str, device: str, memory: int, held: int) 
     chosen = min(fitting, key=lambda c: c.seconds)
     tile, parallel, working = _tiling(chosen, memory, held)
     plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
-    return replace(plan, direct=_direct(problem, memory, held))
+    return replace(plan, direct=_direct(problem, memory, held), accelerators=accelerators)
 
 
 def _direct(problem: Problem, memory: int, held: int) -> Plan | None:

@@ -17,15 +17,22 @@ from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
 OWN_THREADS = False
 
-# Instructions of one lane for a difference, counted in what ptxas makes of the kernel for sm_90,
-# loads and loops included, by words and whether there are weights. tests/test_cuda.py counts.
+# Instructions of one lane for a difference, by words, whether it is squared and whether there are
+# weights: in what ptxas makes of the innermost loop for sm_90, which tests/test_cuda.py counts; of
+# float64 twice as many, since only half of the lanes compute it.
 _INSTRUCTIONS = {
-    ("uint32", False): 0.3,
-    ("float32", False): 2.3,
-    ("float64", False): 4.6,
-    ("uint32", True): 0.7,
-    ("float32", True): 3.0,
-    ("float64", True): 6.0,
+    ("uint32", False, False): 0.3,
+    ("uint32", True, False): 0.6,
+    ("uint32", False, True): 0.7,
+    ("uint32", True, True): 0.9,
+    ("float32", False, False): 2.2,
+    ("float32", True, False): 2.4,
+    ("float32", False, True): 2.6,
+    ("float32", True, True): 3.6,
+    ("float64", False, False): 5.1,
+    ("float64", True, False): 5.1,
+    ("float64", False, True): 6.0,
+    ("float64", True, True): 7.0,
 }
 # Such instructions a second. No card was at hand: half of what an H200 can issue (132 processors of
 # 128 lanes at 1.98 GHz).
@@ -55,8 +62,10 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 
 
 def seconds(problem: Problem) -> float:
-    kind = cuda_sums.word_of(problem.dtype), problem.weight is not None
-    work = problem.differences * _INSTRUCTIONS[kind] / _LANE_RATE
+    word, squared = cuda_sums.word_of(problem.dtype), problem.metric == "ssd"
+    work = (
+        problem.differences * _INSTRUCTIONS[word, squared, problem.weight is not None] / _LANE_RATE
+    )
     return work * visibility.rounds(problem) + visibility.seconds(problem)
 
 

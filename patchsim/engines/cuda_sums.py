@@ -297,25 +297,24 @@ def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) 
     Tensor [B, N, rows, cols]
         int64 and exact for uint8; float64, of 16 bits exact.
     """
-    size, stride = kernels.size[1:], kernels.stride
-    rows, cols = tiles.map_shape((image.shape[-2], image.shape[-1]), size, stride)
-    if config is not None:
-        return _Launch(image, kernels, rows, cols, [config]).run(config)
-    height = max(plane.height for plane in kernels.planes)
-    configs = [each.fitted(cols) for each in kernels.kind.configs(height)]
-    launch = _Launch(image, kernels, rows, cols, configs)
-    return launch.run(_fastest(configs, _key(image, kernels, configs), launch.window_milliseconds))
+    return _Launch(image, kernels, config or chosen(image, kernels)).run()
 
 
 _chosen: dict[object, Config] = {}
 
 
-def _key(image: Tensor, kernels: Taps, configs: list[Config]) -> object:
-    """What the choice depends on."""
+def chosen(image: Tensor, kernels: Taps) -> Config:
+    """The fastest configuration; they are timed once on a card, for kernels of a kind."""
     import torch
 
+    _, cols = _map_shape(image, kernels)
+    height = max(plane.height for plane in kernels.planes)
+    configs = [each.fitted(cols) for each in kernels.kind.configs(height)]
     kind = replace(kernels.kind, heaviest=min(kernels.kind.heaviest, 2))
-    return torch.cuda.get_device_name(image.device), kind, tuple(configs)
+    key = torch.cuda.get_device_name(image.device), kind, tuple(configs)
+    return _fastest(
+        configs, key, lambda config: _Launch(image, kernels, config).window_milliseconds()
+    )
 
 
 def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]) -> Config:
@@ -325,53 +324,55 @@ def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]
     return _chosen[key]
 
 
-class _Launch:
-    """An image, kernels and where the sums go, for any of some configurations."""
+def _map_shape(image: Tensor, kernels: Taps) -> tuple[int, int]:
+    sides = image.shape[-2], image.shape[-1]
+    return tiles.map_shape(sides, kernels.size[1:], kernels.stride)
 
-    def __init__(
-        self, image: Tensor, kernels: Taps, rows: int, cols: int, configs: list[Config]
-    ) -> None:
+
+class _Launch:
+    """An image as a configuration needs it, kernels, and the programs that compare them."""
+
+    def __init__(self, image: Tensor, kernels: Taps, config: Config) -> None:
         import torch
 
-        self.kernels = kernels
-        self.rows, self.cols = rows, cols
+        self.kernels, self.config = kernels, config
+        self.rows, self.cols = _map_shape(image, kernels)
+        self.down, self.across = -(-self.rows // config.rows), -(-self.cols // config.cols)
         self.pairs = len(image) * len(kernels.words)
-        down = max(-(-rows // c.rows) * c.rows for c in configs)
-        across = max(-(-cols // c.cols) * c.cols for c in configs)
-        self.planes = image_planes(image, kernels, down, across)
+        self.programs = self.pairs * self.down * self.across
+        self.planes = image_planes(
+            image, kernels, self.down * config.rows, self.across * config.cols
+        )
         _, _, height, width = self.planes.shape
         entries = [(index * height * width, *entry) for index, entry in enumerate(kernels.table)]
         self.table = torch.tensor(entries, dtype=torch.int64, device=image.device)
 
-    def run(self, config: Config) -> Tensor:
+    def run(self) -> Tensor:
         """Sums [B, N, rows, cols]."""
-        down, across = -(-self.rows // config.rows), -(-self.cols // config.cols)
-        programs = self.pairs * down * across
-        out = self._launched(config, programs, self._splits(programs))
-        cells = out.sum(0).view(self.pairs, down, across, config.rows, config.cols)
-        shape = len(self.planes), -1, down * config.rows, across * config.cols
+        config = self.config
+        out = self._launched(self.programs)
+        cells = out.sum(0).view(self.pairs, self.down, self.across, config.rows, config.cols)
+        shape = len(self.planes), -1, self.down * config.rows, self.across * config.cols
         found = cells.permute(0, 1, 3, 2, 4).reshape(shape)
         return found[..., : self.rows, : self.cols]
 
-    def window_milliseconds(self, config: Config) -> float:
+    def window_milliseconds(self) -> float:
         """What a window takes in the first programs, somewhat more than the card runs at once."""
         from triton.testing import do_bench
 
-        down, across = -(-self.rows // config.rows), -(-self.cols // config.cols)
-        everything = self.pairs * down * across
-        programs = min(everything, 4 * self._multiprocessors() * 8 // config.warps)
-        splits = self._splits(everything)
+        programs = min(self.programs, 32 * self._multiprocessors() // self.config.warps)
         spent: float = do_bench(
-            lambda: self._launched(config, programs, splits), warmup=5, rep=20, return_mode="min"
+            lambda: self._launched(programs), warmup=5, rep=20, return_mode="min"
         )
-        return spent / (programs * config.rows * config.cols)
+        return spent / (programs * self.config.rows * self.config.cols)
 
-    def _splits(self, programs: int) -> int:
+    def _splits(self) -> int:
         """Programs that share a block's kernel columns, where blocks alone would be too few."""
         if self.planes.device.type != "cuda":
             return 1
         columns = max(words for _, _, words, _ in self.kernels.table)
-        return max(1, min(-(-4 * self._multiprocessors() // programs), -(-columns // _WIDEST)))
+        enough = -(-4 * self._multiprocessors() // self.programs)
+        return max(1, min(enough, -(-columns // _WIDEST)))
 
     def _multiprocessors(self) -> int:
         import torch
@@ -379,13 +380,14 @@ class _Launch:
         count: int = torch.cuda.get_device_properties(self.planes.device).multi_processor_count
         return count
 
-    def _launched(self, config: Config, programs: int, splits: int) -> Tensor:
+    def _launched(self, programs: int) -> Tensor:
         """[splits, programs, rows x cols] as the kernel fills them."""
         import torch
 
         from patchsim.engines import cuda_kernel
 
-        kernels, kind = self.kernels, self.kernels.kind
+        kernels, kind, config = self.kernels, self.kernels.kind, self.config
+        splits = self._splits()
         whole = kind.word == "uint32"
         shape = (splits, programs, config.rows * config.cols)
         dtype = torch.int64 if whole else torch.float64
@@ -395,7 +397,6 @@ class _Launch:
             return tensor.view(torch.uint32) if whole else tensor
 
         _, plane_count, height, width = self.planes.shape
-        across = -(-self.cols // config.cols)
         on_card = self.planes.device.type == "cuda"
         with torch.cuda.device(out.device) if on_card else contextlib.nullcontext():
             cuda_kernel.sums[(programs, splits)](
@@ -406,8 +407,8 @@ class _Launch:
                 out,
                 plane_count,
                 len(kernels.words),
-                -(-self.rows // config.rows) * across,
-                across,
+                self.down * self.across,
+                self.across,
                 plane_count * height * width,
                 width,
                 kernels.words.shape[1],
