@@ -80,8 +80,10 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     pixels = height * width * problem.kernel[2] * np.dtype(problem.dtype).itemsize
     values = cuda_sums.plane_words(problem.kernel, problem.stride, rows, cols)
     planes = values * word + (values if problem.dtype == "uint8" else 0)
-    # Kernel rows stand one below the other; a mask does, too.
-    kernel = problem.taps * word * (cuda_sums.REPEATS + 2) * (1 if problem.weight is None else 2)
+    # Rows of the kernel, repeated, twice while they are put together; those of a mask, too.
+    kernel = (
+        problem.taps * word * (2 * cuda_sums.REPEATS + 2) * (1 if problem.weight is None else 2)
+    )
     # Sums of whole blocks, as they are put together, and scores.
     sums = cuda_sums.block_cells(rows, cols) * 8 * 3 + rows * cols * 24
     return pixels + planes + kernel + sums + visibility.working_bytes(problem, rows, cols)
