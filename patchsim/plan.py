@@ -18,7 +18,8 @@ _WORTH_SHARING_SECONDS = 0.002
 # Kernels together, rather than fewer of which a thread more works.
 _WORTH_THREADS = 8
 
-# A search on the CPU shorter than this is not worth looking for an accelerator.
+# A search on the CPU shorter than this is not worth looking for an accelerator: importing torch and
+# making its context take seconds, and the kernels of an engine are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
 
 
@@ -76,6 +77,8 @@ class Plan:
         no engine can, or memory does not suffice.
     about : bool
         It is that of several kernels of about one size, and the problem as large as all of them.
+    accelerators : str or None
+        Why none was considered, where the device was ``"auto"``.
     """
 
     chosen: Candidate
@@ -87,6 +90,7 @@ class Plan:
     candidates: tuple[Candidate, ...]
     direct: Plan | None = None
     about: bool = False
+    accelerators: str | None = None
 
     @property
     def engine(self) -> str:
@@ -120,6 +124,8 @@ class Plan:
             f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}",
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
+        if self.accelerators:
+            lines.append(self.accelerators)
         return "\n".join(lines)
 
 
@@ -158,9 +164,16 @@ def make(
     # One thread feeds an accelerator; more would only share its memory.
     threads = problem.threads if wanted == "cpu" else 1
     candidates = _consider(replace(problem, device=wanted, threads=threads), names)
+    accelerators = None
     if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
-        for name in devices.accelerators():
+        found = devices.accelerators()
+        for name in found:
             candidates += _consider(replace(problem, device=name, threads=1), names)
+        if not found:
+            accelerators = "looked for an accelerator: torch sees none"
+    elif device == "auto":
+        limit = _seconds(_WORTH_A_LOOK_SECONDS)
+        accelerators = f"looked for no accelerator: the CPU takes less than {limit}"
     able = [c for c in candidates if c.refusal is None]
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
@@ -183,7 +196,7 @@ def make(
     chosen = _as_many(chosen, memory, held)
     tile, parallel, working = _tiling(chosen, memory, held)
     plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
-    return replace(plan, direct=_direct(problem, memory, held))
+    return replace(plan, direct=_direct(problem, memory, held), accelerators=accelerators)
 
 
 def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:

@@ -23,12 +23,18 @@ _Done = TypeVar("_Done")
 
 def prepare(plan: Plan, kernel: Kernel) -> Score:
     """What the plan's engine does once for the kernel."""
-    engine = engines.load(plan.engine)
-    if plan.problem.most_visible is None:
-        return engine.prepare(kernel.pixels, plan.problem, kernel.weights)
-    from patchsim.engines import visibility
+    engine, problem = engines.load(plan.engine), plan.problem
+    if problem.most_visible is None:
+        score = engine.prepare(kernel.pixels, problem, kernel.weights)
+    else:
+        from patchsim.engines import visibility
 
-    return visibility.prepare(engine, kernel.pixels, plan.problem, kernel.weights)
+        score = visibility.prepare(engine, kernel.pixels, problem, kernel.weights)
+    if problem.device == "cpu":
+        return score
+    from patchsim.engines import halves
+
+    return halves.within_memory(score, problem)
 
 
 def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedScore]:

@@ -335,7 +335,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),
         ({"memory": 1000}, "is the least for these pictures"),
-        ({"engine": "fast"}, "engine 'fast' is unknown; there is auto, pruned, simd, fft, unfold"),
+        ({"engine": "fast"}, "'fast' is unknown; there is auto, pruned, simd, fft, cuda, unfold"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"kernel": []}, "no kernel"),
         ({"kernel": np.zeros((3, 21), np.uint8)}, "21x3 pixels, larger than the image "),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from patchsim import InputError, devices, match, plan
-from patchsim.engines import Problem, fft, simd
+from patchsim.engines import Problem, cuda, fft, simd
 
 RECORD = json.loads((Path(__file__).parent / "engine_times.json").read_text(encoding="utf-8"))
 
@@ -34,3 +34,25 @@ def test_an_engine_that_memory_does_not_suffice_for_is_passed_over(rng):
     assert report.plans[0].engine == "simd"
     with pytest.raises(InputError, match=r"memory 1\.0 MB|1\.0 MB"):
         match(image, kernel, tolerance=0.02, memory="1MB", max_pixels=10**6)
+
+
+def test_an_accelerator_is_looked_for_where_the_cpu_takes_long(monkeypatch):
+    looks = []
+    monkeypatch.setattr(devices, "accelerators", lambda: looks.append(1) or [])
+
+    def explained(side, device):
+        problem = Problem(
+            (side, side, 3), (200, 200, 3), "float32", (1, 1), "sad", 1, device="cpu", threads=1
+        )
+        return str(plan.make(problem, engine="auto", device=device, memory=1 << 40, held=0))
+
+    assert "looked for no accelerator: the CPU takes less than 10.0 s" in explained(300, "auto")
+    assert not looks
+    assert "looked for an accelerator: torch sees none" in explained(9000, "auto")
+    assert looks == [1]
+    assert "looked for" not in explained(9000, "cpu")
+    monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0"])
+    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda _name: True)
+    found = explained(9000, "auto")
+    assert found.startswith("cuda on cuda:0, 1 threads")
+    assert "looked for" not in found

@@ -22,7 +22,7 @@ from patchsim.errors import InputError
 from patchsim.metrics import Kernel, Pixels, Weights
 from patchsim.tiles import Tile
 
-NAMES = ("pruned", "simd", "fft", "unfold")
+NAMES = ("pruned", "simd", "fft", "cuda", "unfold")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,347 @@
+"""The fused kernel: its arithmetic in Triton's interpreter, and the code that it compiles to.
+
+No card is needed. What a card computes is compared where there is one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+from helpers import ENVIRONMENT
+
+from patchsim import InputError, match, metrics
+from patchsim.engines import Problem, cuda, cuda_sums
+
+if sys.platform == "linux":
+    import triton
+else:
+    triton = pytest.importorskip("triton", reason="Triton is for Linux")
+
+SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
+
+
+def values(rng, dtype, *shape):
+    if dtype.startswith("float"):
+        return rng.random(shape).astype(dtype)
+    return rng.integers(0, SPAN[dtype] + 1, shape).astype(dtype)
+
+
+def problem_of(image, kernel, stride=(1, 1), metric="sad", weights=None, **fields):
+    given = {}
+    if weights is not None:
+        given = {
+            "weight": int(weights.sum()),
+            "heaviest": int(weights.max()),
+            "per_channel": weights.ndim == 3,
+        }
+    span = SPAN[image.dtype.name]
+    return Problem(
+        image.shape, kernel.shape, image.dtype.name, stride, metric, span, "cpu", 1,
+        **given, **fields,
+    )  # fmt: skip
+
+
+def case(image, kernel, stride=(1, 1), metric="sad", weights=None, *, rows=8, group=4):
+    problem = problem_of(image, kernel, stride, metric, weights)
+    return rows, group, kernel, problem, weights, image
+
+
+def interpreted(cases):
+    """Map and error of each, in a process where Triton interprets."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("interpreted.py")],
+        input=pickle.dumps(cases), capture_output=True, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
+
+
+def assert_agree(cases):
+    """With what ranks windows: integers exactly, floats as near as is stated."""
+    found = interpreted(cases)
+    assert len(found) == len(cases)
+    for (_, _, kernel, problem, weights, image), (scores, error) in zip(cases, found, strict=True):
+        exact = metrics.exact(image, kernel, problem.metric, problem.span, weights)
+        step_y, step_x = problem.stride
+        rows, cols = problem.map_shape
+        expected = [[exact(y * step_y, x * step_x) for x in range(cols)] for y in range(rows)]
+        assert (np.abs(scores - expected) <= error).all(), problem
+        assert np.max(error) <= (0 if problem.dtype.startswith("uint") else 3e-6), problem
+
+
+@pytest.mark.parametrize("dtype", SPAN)
+def test_the_interpreter_agrees_with_the_oracle(dtype, rng):
+    cases, expected = [], []
+    for channels, stride in [(1, (1, 1)), (2, (2, 3)), (3, (1, 2)), (4, (4, 1))]:
+        image, kernel = values(rng, dtype, 11, 13, channels), values(rng, dtype, 5, 6, channels)
+        cases.append(case(image, kernel, stride))
+        expected.append(oracle.sad_map(image.tolist(), kernel.tolist(), stride, SPAN[dtype]))
+    for (scores, error), true in zip(interpreted(cases), expected, strict=True):
+        assert (np.abs(scores - np.array(true)) <= error).all()
+        assert np.max(error) <= (0 if dtype.startswith("uint") else 3e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_squares(dtype, rng):
+    cases = []
+    for channels, stride in [(1, (1, 1)), (3, (2, 3))]:
+        image, kernel = values(rng, dtype, 14, 15, channels), values(rng, dtype, 7, 6, channels)
+        cases.append(case(image, kernel, stride, "ssd"))
+    assert_agree(cases)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (6, 1), (14, 40), (9, 33), (14, 3)])
+def test_kernels_of_every_form(size, rng):
+    # Fewer rows than a program has and more, whole words and what is left of them, one window.
+    cases = []
+    for dtype in ("uint8", "float32"):
+        image, kernel = values(rng, dtype, 14, 40, 1), values(rng, dtype, *size, 1)
+        cases += [case(image, kernel, rows=rows, group=8) for rows in (1, 4, 8)]
+    assert_agree(cases)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_masks_and_shades(metric, rng):
+    cases = []
+    for dtype in ("uint8", "float32", "uint16")[: 2 if metric == "ssd" else 3]:
+        image, kernel = values(rng, dtype, 12, 21, 2), values(rng, dtype, 5, 7, 2)
+        mask = rng.integers(0, 2, (5, 7)).astype(np.uint8)
+        own = rng.integers(0, 2, (5, 7, 2)).astype(np.uint8)
+        shades = rng.integers(0, 256, (5, 7)).astype(np.uint8)
+        shades[2, 3] = 255
+        given = [mask, own] if dtype == "uint16" else [mask, own, shades]
+        cases += [case(image, kernel, (1, 2), metric, weights) for weights in given]
+    assert_agree(cases)
+
+
+def test_the_largest_sums_do_not_overflow():
+    # Of squares of 255 with shades of 255 no 260 fit 32 bits.
+    cases = []
+    for dtype, metric, shade in [
+        ("uint8", "sad", 0), ("uint8", "ssd", 0), ("uint8", "sad", 255), ("uint8", "ssd", 255),
+        ("uint16", "sad", 0), ("uint16", "sad", 1),
+    ]:  # fmt: skip
+        image = np.full((40, 13, 1), SPAN[dtype], dtype)
+        image[:, -1] -= 1
+        kernel = np.zeros((40, 12, 1), dtype)
+        weights = np.full((40, 12), shade, np.uint8) if shade else None
+        cases.append(case(image, kernel, metric=metric, weights=weights))
+    assert_agree(cases)
+
+
+def test_how_much_32_bits_hold():
+    for squared in (False, True):
+        for heaviest in (0, 1, 2, 255):
+            most = cuda_sums.Kind("uint32", squared, heaviest).most
+            word = 4 * max(heaviest, 1) * 255 ** (2 if squared else 1)
+            assert most >= 1
+            assert most * 8 * word < 2**32
+    # And a float32 differences of 16 bits.
+    assert cuda_sums.Kind("float32", False, 1).most * 8 * 65535 <= 2**24
+
+
+def test_floats_past_float32(rng):
+    image = ((rng.random((9, 12, 1)) - 0.5) * 6e38).astype(np.float32)
+    kernel = ((rng.random((4, 5, 1)) - 0.5) * 6e38).astype(np.float32)
+    cases = [case(image, kernel), case(image * 1e-12, kernel * 1e-12, metric="ssd")]
+    spans = [6e38, 1e27]
+    assert_agree(
+        [(*c[:3], replace(c[3], span=span), *c[4:]) for c, span in zip(cases, spans, strict=True)]
+    )
+
+
+def test_several_images_and_kernels_in_one_launch(tmp_path):
+    code = (
+        "import os; os.environ['TRITON_INTERPRET'] = '1'\n"
+        "import torch\n"
+        "from patchsim.engines import cuda_sums, unfold\n"
+        "torch.manual_seed(0)\n"
+        "images = torch.randint(256, (2, 2, 8, 20), dtype=torch.uint8)\n"
+        "kernels = torch.randint(256, (3, 2, 4, 7), dtype=torch.uint8)\n"
+        "taps = cuda_sums.taps(kernels, (1, 1), squared=False)\n"
+        "config = cuda_sums.Config(8, 32, 1, 1)\n"
+        "for splits in (1, 2):\n"
+        "    cuda_sums._Launch._splits = lambda self: splits\n"
+        "    found = cuda_sums.difference_sums(images, taps, config)\n"
+        "    assert found.shape == (2, 3, 5, 14)\n"
+        "    for k in range(3):\n"
+        "        true = unfold.difference_sums(images, kernels[k], (1, 1), 1 << 20)\n"
+        "        assert torch.equal(found[:, k], true)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, cwd=tmp_path)
+
+
+def test_what_it_cannot_do_is_refused(monkeypatch):
+    image = np.zeros((9, 9, 1), np.uint8)
+    problem = replace(problem_of(image, image[:3, :3]), device="cuda:0")
+    assert cuda.refuse(problem) is None
+    assert cuda.refuse(replace(problem, metric="ssd")) is None
+    for change, why in [
+        ({"device": "cpu"}, "it runs on NVIDIA cards"), ({"metric": "ncc"}, "not ncc"),
+        ({"device": "mps:0"}, "it runs on NVIDIA cards"),
+        ({"dtype": "float32", "exact": True}, "rounded"),
+        ({"dtype": "uint16", "metric": "ssd"}, "32 bits"),
+        ({"dtype": "uint16", "heaviest": 2, "weight": 9}, "32 bits"),
+        ({"most_visible": 1, "metric": "ssd"}, "visible"),
+    ]:  # fmt: skip
+        assert why in cuda.refuse(replace(problem, **change))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    assert "pip install triton" in cuda.refuse(problem)
+    with pytest.raises(InputError, match="cuda on cpu: it runs on NVIDIA cards"):
+        match(image, image[:3, :3], engine="cuda")
+
+
+def test_a_choice_is_made_once():
+    asked = []
+    configs = [cuda_sums.Config(8, 512, 8, 2), cuda_sums.Config(4, 512, 8, 2)]
+    for _ in range(2):
+        cost = {configs[0]: 2.0, configs[1]: 1.0}
+        chosen = cuda_sums._fastest(configs, "here", lambda c: asked.append(c) or cost[c])  # noqa: B023
+        assert chosen == configs[1]
+    assert asked == configs
+
+
+def test_blocks_are_no_wider_than_narrow_maps_need():
+    wide = cuda_sums.Config(8, 512, 8, 4)
+    assert wide.fitted(5000) == wide
+    for cols in (1, 33, 64, 257):
+        fitted = wide.fitted(cols)
+        assert cols <= fitted.cols < max(2 * cols, 33)
+        assert fitted.cols % (fitted.warps * 32) == 0
+
+
+# What ptxas makes of it -------------------------------------------------------------------------
+
+
+def compiled(kind, config, architecture):
+    """The kernel for a card that need not be here."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from patchsim.engines import cuda_kernel
+
+    word = {"uint32": "u32", "float32": "fp32", "float64": "fp64"}[kind.word]
+    names = cuda_kernel.sums.arg_names
+    constants = {
+        "R": config.rows, "COLS": config.cols, "GROUP": config.group, "MOST": kind.most,
+        "SQUARED": kind.squared, "SHADES": kind.shades, "PTX": True,
+    }  # fmt: skip
+    signature = dict.fromkeys(names, "i32")
+    signature |= dict.fromkeys(("image_step", "row_step", "kernel_step"), "i64")
+    signature |= {
+        "planes": f"*{word}", "taps": f"*{word}", "weights": f"*{word}", "table": "*i64",
+        "out": "*i64" if word == "u32" else "*fp64",
+    }  # fmt: skip
+    if not kind.heaviest:
+        constants["weights"] = None
+    signature |= dict.fromkeys(constants, "constexpr")
+    # As at a launch: what torch allocates is aligned, and rows of taps are repeated.
+    aligned = [n for n in names if signature[n][0] == "*" or n == "kernel_step"]
+    attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}
+    return triton.compile(
+        ASTSource(cuda_kernel.sums, signature, constants, attributes),
+        target=GPUTarget("cuda", architecture, 32),
+        options=cuda_sums.options(config),
+    )
+
+
+def spilled(code, architecture, folder):
+    """Bytes, as ``ptxas -v`` has them."""
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    source = folder / "kernel.ptx"
+    source.write_text(code.asm["ptx"], encoding="utf-8")
+    target = re.search(r"^\.target (\w+)", code.asm["ptx"], re.M)[1]
+    done = subprocess.run(
+        [get_ptxas(architecture).path, "-v", "--regAllocOptLevel=2", f"--gpu-name={target}",
+         source, "-o", folder / "kernel.cubin"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [int(size) for size in re.findall(r"(\d+) bytes spill", done.stderr + done.stdout)]
+
+
+def loops(code, folder):
+    """The instructions of each innermost loop, without predicates and operands."""
+    binary = folder / "code.cubin"
+    binary.write_bytes(code.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/nvdisasm"
+    text = subprocess.run([tool, binary], capture_output=True, text=True, check=True).stdout
+    found, labels, jumps = [], {}, []
+    for line in text.splitlines():
+        if label := re.match(r"\s*(\.L_x_\d+):", line):
+            labels[label[1]] = len(found)
+        elif instruction := re.match(r"\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?(.*?);", line):
+            if (jump := re.match(r"BRA.*`\((\.L_x_\d+)\)", instruction[1])) and jump[1] in labels:
+                jumps.append((labels[jump[1]], len(found)))
+            found.append(instruction[1].split()[0])
+    inner = [jump for jump in jumps if not any(_within(other, jump) for other in jumps)]
+    return [found[a : b + 1] for a, b in inner]
+
+
+def _within(one, other):
+    return one != other and other[0] <= one[0] and one[1] <= other[1]
+
+
+def main_loop(code, kind, config, folder, work):
+    """Of the loop with the most of some instruction for an instruction: all, a difference, and it.
+
+    The border of a block, whose rows not all windows have, does the same work and more beside it.
+    """
+    found = [loop for loop in loops(code, folder) if work in loop]
+    most = max(loop.count(work) for loop in found)
+    loop = min((loop for loop in found if loop.count(work) == most), key=len)
+    words = config.rows * config.cols * config.group // (32 * config.warps)
+    differences = words * (4 if kind.word == "uint32" else 1)
+    return len(loop) / differences, loop.count(work) / differences, loop
+
+
+def assert_tight(loop, config):
+    """16 bytes of the kernel at once, nothing through shared memory, nothing spilled."""
+    assert loop.count("LDG.E.128") == config.rows * config.group / 4
+    assert not [name for name in loop if name.startswith(("LDS", "STS", "BAR", "LDL", "STL"))]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "adding", "most"), [(80, "FADD", 2.3), (90, "FADD", 2.3), (100, "FADD2", 1.3)]
+)
+def test_floats_take_two_instructions_a_difference(architecture, adding, most, tmp_path):
+    # Subtract; add the absolute value. From sm_100 on one instruction serves two floats.
+    kind = cuda_sums.Kind("float32", False, 0)
+    config = kind.configs(128)[0]
+    code = compiled(kind, config, architecture)
+    assert spilled(code, architecture, tmp_path) == [0, 0]
+    every, additions, loop = main_loop(code, kind, config, tmp_path, adding)
+    assert additions == (2 if adding == "FADD" else 1)
+    assert every < most
+    assert_tight(loop, config)
+
+
+@pytest.mark.parametrize("architecture", [80, 90, 100])
+def test_bytes_take_one_instruction_for_four_differences(architecture, tmp_path):
+    kind = cuda_sums.Kind("uint32", False, 0)
+    config = kind.configs(128)[0]
+    code = compiled(kind, config, architecture)
+    # On sm_80 some words are, outside of the loops.
+    assert max(spilled(code, architecture, tmp_path)) <= (16 if architecture == 80 else 0)
+    every, comparing, loop = main_loop(code, kind, config, tmp_path, "VABSDIFF4.U8.ACC")
+    assert comparing == 1 / 4
+    assert every < 0.32
+    assert_tight(loop, config)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("heaviest", [0, 1, 255])
+@pytest.mark.parametrize("word", ["uint32", "float32"])
+def test_no_registers_are_spilled(word, heaviest, squared, tmp_path):
+    kind = cuda_sums.Kind(word, squared, heaviest)
+    code = compiled(kind, kind.configs(128)[0], 90)
+    assert spilled(code, 90, tmp_path) == [0, 0]
