@@ -7,11 +7,14 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
 
 from patchsim.errors import InputError
 
 _NAME = re.compile(r"cpu|(?:cuda|mps|xpu)(?::\d+)?")
+_NUMBERED = re.compile(r"(cuda|mps|xpu):\d+(?:,\1:\d+)*")
 
 # Threads inside `one_torch_thread`, and how many torch used before the first came.
 _threads_lock = threading.Lock()
@@ -21,14 +24,32 @@ _threads_outside = 1
 # Start-up that a choice would cause, seconds; Linux, 2 cores of an AMD EPYC (Zen 4):
 # python -X importtime -c 'import torch'
 TORCH_IMPORT_SECONDS = 2.0
+# A context on a card, and the first pinned memory. No card was at hand: of the order that others
+# report for CUDA.
+CONTEXT_SECONDS = 0.5
 
 
-def check_name(name: str) -> str:
-    """The device name as torch writes it, or an InputError that says how one is written."""
-    plain = str(name).strip().lower()  # a torch.device is known by its name
-    if plain != "auto" and not _NAME.fullmatch(plain):
-        raise InputError(f"device {name!r} is unknown; there are auto, cpu, cuda[:N], mps and xpu")
-    return plain
+def check_name(name: str, *, several: bool = False) -> str:
+    """The device name as torch writes it, or an InputError that says how one is written.
+
+    Several devices of one kind may be named, with their numbers and commas, where that is asked
+    for.
+    """
+    plain = re.sub(
+        r"\s*,\s*", ",", str(name).strip().lower()
+    )  # a torch.device is known by its name
+    if plain == "auto" or _NAME.fullmatch(plain):
+        return plain
+    if (
+        several
+        and _NUMBERED.fullmatch(plain)
+        and len(set(plain.split(","))) == plain.count(",") + 1
+    ):
+        return plain
+    more = "; several of one kind as in cuda:0,cuda:1" if several else ""
+    raise InputError(
+        f"device {name!r} is unknown; there are auto, cpu, cuda[:N], mps and xpu[:N]{more}"
+    )
 
 
 def require(name: str) -> str:
@@ -41,13 +62,41 @@ def require(name: str) -> str:
     """
     if name == "cpu":
         return name
-    present = accelerators()
     kind, _, index = name.partition(":")
-    full = f"{kind}:{index or 0}"
+    return _present(f"{kind}:{index or 0}", name, accelerators())
+
+
+def require_all(name: str) -> str:
+    """The devices meant, named in full, with commas: all of a kind that has no number.
+
+    Raises
+    ------
+    InputError
+        If this machine, or this torch, has not all of them.
+    """
+    if name == "cpu":
+        return name
+    present = accelerators()
+    if ":" not in name:
+        alike = [one for one in present if one.startswith(f"{name}:")]
+        return ",".join(alike) or _present(f"{name}:0", name, present)
+    return ",".join(_present(one, name, present) for one in name.split(","))
+
+
+def _present(full: str, asked: str, present: Sequence[str]) -> str:
     if full not in present:
         have = ", ".join(["cpu", *present])
-        raise InputError(f"device {name!r} is not here; torch sees {have}. Use one of these")
+        raise InputError(f"device {asked!r} is not here; torch sees {have}. Use one of these")
     return full
+
+
+def by_kind(names: Sequence[str]) -> list[str]:
+    """Those of `accelerators` that work together: ``["cuda:0,cuda:1", "mps:0"]``."""
+    return [",".join(alike) for _, alike in groupby(names, key=_kind)]
+
+
+def _kind(name: str) -> str:
+    return name.partition(":")[0]
 
 
 def accelerators() -> list[str]:
@@ -65,6 +114,78 @@ def accelerators() -> list[str]:
 def torch_start_up() -> float:
     """Seconds that the first use of torch would still cost in this process."""
     return 0.0 if "torch" in sys.modules else TORCH_IMPORT_SECONDS
+
+
+def start_up(name: str) -> float:
+    """The same of a device, or of several."""
+    if name == "cpu":
+        return torch_start_up()
+    return torch_start_up() + (0.0 if _initialized(name) else CONTEXT_SECONDS)
+
+
+def _initialized(name: str) -> bool:
+    torch = sys.modules.get("torch")
+    module = getattr(torch, _kind(name), None)
+    return module is not None and getattr(module, "is_initialized", lambda: True)()
+
+
+def free_memory(name: str) -> int | None:
+    """Bytes that a device has for us, or None where torch does not say; makes its context."""
+    module = _module(name)
+    if hasattr(module, "mem_get_info"):
+        # And what torch has of it, but does not use.
+        free: int = module.mem_get_info(name)[0]
+        return free + int(module.memory_reserved(name) - module.memory_allocated(name))
+    if hasattr(module, "recommended_max_memory"):
+        return int(module.recommended_max_memory() - module.current_allocated_memory())
+    return None
+
+
+def forget_freed_memory(name: str) -> None:
+    """Give memory back that torch keeps for later."""
+    _module(name).empty_cache()
+
+
+def finish(name: str) -> None:
+    """Wait for all that was asked of a device."""
+    _module(name).synchronize(*([name] if has_queues(name) else []))
+
+
+def has_queues(name: str) -> bool:
+    """Whether work on a device waits for that of its own queue alone: torch calls these streams."""
+    return name.startswith(("cuda", "xpu"))
+
+
+def feeders(names: Sequence[str]) -> int:
+    """Threads that keep some devices busy: while one's tile is computed the other's comes."""
+    return len(names) * (2 if has_queues(names[0]) else 1)
+
+
+@contextlib.contextmanager
+def queue(name: str, own: threading.local) -> Iterator[None]:
+    """Let what the calling thread asks of a device wait for no other thread's.
+
+    The queue is kept in `own`.
+    """
+    if not has_queues(name):
+        yield
+        return
+    module = _module(name)
+    if not hasattr(own, "queue"):
+        own.queue = module.Stream(name)
+    with module.stream(own.queue):
+        yield
+
+
+def finish_queue(device: Any) -> None:
+    """Wait for what the calling thread asked of a device, a torch.device with queues."""
+    _module(device.type).current_stream(device).synchronize()
+
+
+def _module(name: str) -> Any:
+    import torch
+
+    return getattr(torch, _kind(name))
 
 
 def cpu_count() -> int:

@@ -83,7 +83,7 @@ class Options:
             padding=check_padding(padding),
             metric=metrics.check_name(metric),
             color=colors.check_name(color),
-            device=devices.check_name(device),
+            device=devices.check_name(device, several=True),
             top=DEFAULT_TOP if top is None and threshold is None else top,
             threshold=threshold,
             overlap=overlap,

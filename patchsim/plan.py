@@ -22,6 +22,9 @@ _WORTH_THREADS = 8
 # making its context take seconds, and the kernels of an engine are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
 
+# Of what is free on a device: libraries there take some, and it comes in pieces.
+_SHARE_OF_FREE = 0.8
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -79,6 +82,8 @@ class Plan:
         It is that of several kernels of about one size, and the problem as large as all of them.
     accelerators : str or None
         Why none was considered, where the device was ``"auto"``.
+    free : int or None
+        Bytes of tiles that fit an accelerator, where one was chosen that says so.
     """
 
     chosen: Candidate
@@ -91,6 +96,7 @@ class Plan:
     direct: Plan | None = None
     about: bool = False
     accelerators: str | None = None
+    free: int | None = None
 
     @property
     def engine(self) -> str:
@@ -105,7 +111,7 @@ class Plan:
         problem = self.problem
         pixels = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
         part = replace(problem, image=(*pixels, problem.image[2]))
-        return engines.load(self.engine).seconds(part)
+        return _work(self.engine, part)
 
     def __str__(self) -> str:
         problem = self.problem
@@ -121,7 +127,8 @@ class Plan:
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
             f" {self.parallel} at a time",
             f"memory: {budget.text(self.held)} for pictures, maps and outputs,"
-            f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}",
+            f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}"
+            + ("" if self.free is None else f"; {budget.text(self.free)} on the device"),
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
         if self.accelerators:
@@ -160,15 +167,13 @@ def make(
         window.
     """
     names = engines.NAMES if engine == "auto" else (engine,)
-    wanted = "cpu" if device == "auto" else devices.require(device)
-    # One thread feeds an accelerator; more would only share its memory.
-    threads = problem.threads if wanted == "cpu" else 1
-    candidates = _consider(replace(problem, device=wanted, threads=threads), names)
+    wanted = "cpu" if device == "auto" else devices.require_all(device)
+    candidates = _consider(_on(problem, wanted), names)
     accelerators = None
     if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
         found = devices.accelerators()
-        for name in found:
-            candidates += _consider(replace(problem, device=name, threads=1), names)
+        for alike in devices.by_kind(found):
+            candidates += _consider(_on(problem, alike), names)
         if not found:
             accelerators = "looked for an accelerator: torch sees none"
     elif device == "auto":
@@ -193,10 +198,34 @@ def make(
         )
     chosen = min(fitting, key=lambda c: c.seconds)
     held = holding[chosen.engine]
-    chosen = _as_many(chosen, memory, held)
-    tile, parallel, working = _tiling(chosen, memory, held)
+    free = _free_on_devices(chosen.problem)
+    allowed = memory if free is None else max(least[chosen.engine], min(memory, held + free))
+    chosen = _as_many(chosen, allowed, held)
+    tile, parallel, working = _tiling(chosen, allowed, held)
     plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
-    return replace(plan, direct=_direct(problem, memory, held), accelerators=accelerators)
+    direct = _direct(problem, memory, held)
+    return replace(plan, direct=direct, accelerators=accelerators, free=free)
+
+
+def _on(problem: Problem, device: str) -> Problem:
+    if device == "cpu":
+        return replace(problem, device=device)
+    there = replace(problem, device=device)
+    return replace(there, threads=devices.feeders(there.devices))
+
+
+def _free_on_devices(problem: Problem) -> int | None:
+    """Bytes for tiles: as much on each as on the one that has least, less some for others."""
+    if problem.device == "cpu":
+        return None
+    each = [devices.free_memory(name) for name in problem.devices]
+    known = [free for free in each if free is not None]
+    return int(min(known) * len(problem.devices) * _SHARE_OF_FREE) if known else None
+
+
+def _work(engine: str, problem: Problem) -> float:
+    """Estimated seconds, where all of some devices take their share."""
+    return engines.load(engine).seconds(problem) / len(problem.devices)
 
 
 def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
@@ -258,7 +287,7 @@ def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
         own = problem if shares else replace(problem, together=1)
         refusal = engine.refuse(own)
         if refusal is None:
-            start_up, work = engine.start_up(own), engine.seconds(own)
+            start_up, work = engine.start_up(own), _work(name, own)
         else:
             start_up, work = 0.0, math.inf
         found.append(Candidate(name, own, start_up, work, refusal))
@@ -275,7 +304,7 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
     square = tile is not None  # so that little of a tile is its border
     if tile is None:
         # A tile is one thread's work; a search too short to share is one tile.
-        alone = chosen.work * parallel
+        alone = chosen.work * (parallel if problem.device == "cpu" else len(problem.devices))
         pieces = max(alone / _TILE_SECONDS, min(parallel, alone / _WORTH_SHARING_SECONDS), 1)
         cells = max(1, int(rows * cols / pieces))
         if pieces > 1:  # as many for each thread, of about one height

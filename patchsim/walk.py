@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from patchsim import engines, tiles
-from patchsim.engines import Bounds, Score, SharedScore
+from patchsim.engines import Bounds, Problem, Score, SharedScore
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.plan import Plan
@@ -23,34 +23,61 @@ _Done = TypeVar("_Done")
 
 def prepare(plan: Plan, kernel: Kernel) -> Score:
     """What the plan's engine does once for the kernel."""
-    engine, problem = engines.load(plan.engine), plan.problem
-    if problem.most_visible is None:
-        score = engine.prepare(kernel.pixels, problem, kernel.weights)
-    else:
-        from patchsim.engines import visibility
-
-        score = visibility.prepare(engine, kernel.pixels, problem, kernel.weights)
+    problem = plan.problem
     if problem.device == "cpu":
-        return score
-    from patchsim.engines import halves
+        return _prepare(plan.engine, kernel, problem)
+    from patchsim.engines import halves, lanes
 
-    return halves.within_memory(score, problem)
+    def on(device: str) -> Score:
+        own = replace(problem, device=device)
+        return halves.within_memory(_prepare(plan.engine, kernel, own), own)
+
+    return lanes.Lanes(problem.devices).dealt(lanes.on_each(problem.devices, on))
+
+
+def _prepare(name: str, kernel: Kernel, problem: Problem) -> Score:
+    engine = engines.load(name)
+    if problem.most_visible is None:
+        return engine.prepare(kernel.pixels, problem, kernel.weights)
+    from patchsim.engines import visibility
+
+    return visibility.prepare(engine, kernel.pixels, problem, kernel.weights)
 
 
 def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedScore]:
     """The same for several kernels, with an engine that shares, or for one with any."""
     problems = [chosen.problem for chosen in plans]
-    everywhere = problems[0].most_visible is None
     if len(plans) == 1:
         score = prepare(plans[0], kernels[0])
-        if everywhere:
+        if problems[0].most_visible is None:
             return [lambda shared, _windows: score(shared.pixels)]
         return [lambda shared, _windows: score(shared.pixels, shared.levels)]
-    if everywhere:
-        return engines.prepare_together(plans[0].engine, kernels, problems)
+    if problems[0].device == "cpu":
+        return _prepare_together(plans[0].engine, kernels, problems)
+    from patchsim.engines import halves, lanes
+
+    names = problems[0].devices
+
+    def on(device: str) -> list[SharedScore]:
+        own = [replace(problem, device=device) for problem in problems]
+        scores = _prepare_together(plans[0].engine, kernels, own)
+        return [halves.within_memory_together(*pair) for pair in zip(scores, own, strict=True)]
+
+    # Of one tile all kernels are compared by one thread, and so on one device.
+    shared, each = lanes.Lanes(names), lanes.on_each(names, on)
+    return [
+        shared.dealt({name: each[name][number] for name in names}) for number in range(len(plans))
+    ]
+
+
+def _prepare_together(
+    name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedScore]:
+    if problems[0].most_visible is None:
+        return engines.prepare_together(name, kernels, problems)
     from patchsim.engines import visibility
 
-    return visibility.prepare_together(plans[0].engine, kernels, problems)
+    return visibility.prepare_together(name, kernels, problems)
 
 
 def run(

@@ -194,6 +194,11 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
         ({"most_visible": 1, "metric": "ssd"}, "visible"),
     ]:  # fmt: skip
         assert why in cuda.refuse(replace(problem, **change))
+    monkeypatch.setenv("CC", "")
+    monkeypatch.setattr(cuda_sums.shutil, "which", lambda _name: None)
+    assert "neither gcc nor clang" in cuda.refuse(problem)
+    monkeypatch.setenv("CC", "/opt/cc")
+    assert cuda.refuse(problem) is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert "pip install triton" in cuda.refuse(problem)
     with pytest.raises(InputError, match="cuda on cpu: it runs on NVIDIA cards"):

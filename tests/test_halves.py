@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from patchsim.engines import Bounds, Problem, halves, simd, visibility
+from patchsim import devices
+from patchsim.engines import Bounds, Problem, fft, halves, simd, visibility
+from patchsim.engines.shared import Shared
 from patchsim.errors import MachineError
+from patchsim.metrics import Kernel
+
+
+@pytest.fixture(autouse=True)
+def freed(monkeypatch):
+    """Devices whose freed memory was given back."""
+    found = []
+    monkeypatch.setattr(devices, "forget_freed_memory", found.append)
+    return found
 
 
 def limited(score, most, sizes):
@@ -24,7 +35,7 @@ def limited(score, most, sizes):
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("most", [10**6, 300, 80, 56])
-def test_halves_have_the_scores_of_the_whole(stride, most, rng):
+def test_halves_have_the_scores_of_the_whole(stride, most, rng, freed):
     image = rng.integers(0, 256, (29, 40, 2), dtype=np.uint8)
     kernel = image[3:10, 5:13].copy()
     problem = Problem(image.shape, kernel.shape, "uint8", stride, "sad", 255, "cpu", 1)
@@ -36,6 +47,57 @@ def test_halves_have_the_scores_of_the_whole(stride, most, rng):
     assert found.hidden is None
     assert (len(sizes) == 1) == (most > image.size)
     assert all(a * b <= most for a, b in sizes)
+    assert set(freed) == (set() if most > image.size else {"cpu"})
+
+
+def test_what_was_too_large_is_not_tried_again(rng):
+    image = rng.integers(0, 256, (30, 20, 1), dtype=np.uint8)
+    kernel = image[:4, :4].copy()
+    problem = Problem(image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1)
+    tried = []
+    small = limited(simd.prepare(kernel, problem), 200, [])
+    score = halves.within_memory(lambda pixels: tried.append(len(pixels)) or small(pixels), problem)
+    score(image)
+    assert max(tried) == 30
+    tried.clear()
+    score(image)
+    assert max(tried) == 10  # 7 rows of windows
+
+
+@pytest.mark.parametrize("most_visible", [None, 1])
+def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
+    image = rng.integers(0, 256, (24, 26, 1), dtype=np.uint8)
+    levels = (rng.random((24, 26)) < 0.7).astype(np.uint8)
+    kernels = [Kernel(image[y : y + 5, 3:9].copy()) for y in (2, 7)]
+    problem = Problem(image.shape, (5, 6, 1), "uint8", (1, 2), "ssd", 255, "cpu", 1)
+    shared = Shared(image, (24, 26))
+    if most_visible:
+        problem = problem.where_visible(1, 0.5)
+        shared = Shared(image, (24, 26), levels)
+        scores = visibility.prepare_together("fft", kernels, [problem] * 2)
+    else:
+        scores = fft.prepare_together(kernels, [problem] * 2)
+    calls = []
+
+    def small(score):
+        def scored(tile, windows):
+            calls.append(windows)
+            if tile.pixels.size > 400:
+                tile.once("a transform", lambda: np.zeros(9))
+                raise RuntimeError("HIP out of memory")
+            return score(tile, windows)
+
+        return scored
+
+    for score in scores:
+        expected = score(Shared(image, (24, 26), shared.levels), problem.map_shape)
+        found = halves.within_memory_together(small(score), problem)(shared, problem.map_shape)
+        np.testing.assert_allclose(found.map, expected.map, rtol=0, atol=1e-6)
+        assert (found.hidden is None) == (expected.hidden is None)
+        if most_visible:
+            np.testing.assert_array_equal(found.hidden, expected.hidden)
+        assert not shared._made
+    assert len(calls) > 4
 
 
 def test_halves_of_what_is_not_visible_everywhere(rng):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from patchsim import InputError, devices, match, plan
-from patchsim.engines import Problem, cuda, fft, simd
+from patchsim.engines import Problem, cuda_sums, fft, simd
 
 RECORD = json.loads((Path(__file__).parent / "engine_times.json").read_text(encoding="utf-8"))
 
@@ -52,7 +52,9 @@ def test_an_accelerator_is_looked_for_where_the_cpu_takes_long(monkeypatch):
     assert looks == [1]
     assert "looked for" not in explained(9000, "cpu")
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0"])
-    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda _name: True)
+    monkeypatch.setattr(cuda_sums, "missing", lambda: None)
+    monkeypatch.setattr(devices, "free_memory", lambda _name: 50 << 30)
     found = explained(9000, "auto")
-    assert found.startswith("cuda on cuda:0, 1 threads")
+    assert found.startswith("cuda on cuda:0, 2 threads")
+    assert "on the device" in found
     assert "looked for" not in found

@@ -77,8 +77,8 @@ class Problem:
     stride: tuple[int, int]  # y, x
     metric: str
     span: float  # the data range R
-    device: str
-    threads: int
+    device: str  # or several of one kind, with commas
+    threads: int  # that take tiles
     tolerance: float = 0.0  # the largest error that scores may have beside their rounding
     exact: bool = False  # every score as `metrics.exact` gives it
     map_wanted: bool = True  # the scores of all windows, not the best ones alone
@@ -98,6 +98,10 @@ class Problem:
     def taps(self) -> int:
         height, width, channels = self.kernel
         return height * width * channels
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return tuple(self.device.split(","))
 
     @property
     def total_weight(self) -> int:
@@ -177,7 +181,7 @@ class Engine(Protocol):
         """Seconds that the first use would cost this process: imports, a GPU's context."""
 
     def seconds(self, problem: Problem) -> float:
-        """Estimated seconds of the work itself."""
+        """Estimated seconds of the work itself; on one accelerator, if there are several."""
 
     def best_tile(self, problem: Problem) -> tuple[int, int] | None:
         """The tile (rows, cols) that wastes least, or None if any will do.

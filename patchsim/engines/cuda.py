@@ -6,14 +6,31 @@ torch for CUDA.
 
 from __future__ import annotations
 
-import importlib.util
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import devices, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score, cuda_sums, visibility
-from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
+from patchsim.engines import (
+    Bounds,
+    Problem,
+    Score,
+    Seen,
+    SharedScore,
+    cuda_sums,
+    lanes,
+    shared,
+    visibility,
+)
+from patchsim.engines.shared import Shared
+from patchsim.metrics import INTEGER_RANGE, Kernel, Pixels, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OWN_THREADS = False
 
@@ -37,6 +54,12 @@ _INSTRUCTIONS = {
 # Such instructions a second. No card was at hand: half of what an H200 can issue (132 processors of
 # 128 lanes at 1.98 GHz).
 _LANE_RATE = 1.6e13
+# Bytes a second from and to a card: half of what its 16 lanes of PCI Express 5 carry, derived too.
+_COPY_RATE = 3e10
+_SUM_BYTES = 8
+# Compiling one configuration, where Triton has not kept it from another process; Linux, a core of
+# an AMD EPYC (Zen 4), for sm_90: tests/test_cuda.py.
+_COMPILE_SECONDS = 1.5
 
 
 def refuse(problem: Problem) -> str | None:
@@ -44,8 +67,8 @@ def refuse(problem: Problem) -> str | None:
         return f"it computes sad and ssd, not {problem.metric}"
     if not problem.device.startswith("cuda"):
         return "it runs on NVIDIA cards (--device cuda)"
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not here (pip install triton)"
+    if (missing := cuda_sums.missing()) is not None:
+        return missing
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
     if problem.dtype == "uint16" and problem.metric == "ssd":
@@ -57,16 +80,19 @@ def refuse(problem: Problem) -> str | None:
     return None
 
 
-def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
-    return devices.torch_start_up()
+def start_up(problem: Problem) -> float:
+    compiled = len(_kind(problem).configs(-(-problem.kernel[0] // problem.stride[0])))
+    return devices.start_up(problem.device) + compiled * _COMPILE_SECONDS
 
 
 def seconds(problem: Problem) -> float:
-    word, squared = cuda_sums.word_of(problem.dtype), problem.metric == "ssd"
-    work = (
-        problem.differences * _INSTRUCTIONS[word, squared, problem.weight is not None] / _LANE_RATE
-    )
-    return work * visibility.rounds(problem) + visibility.seconds(problem)
+    kind = _kind(problem)
+    instructions = _INSTRUCTIONS[kind.word, kind.squared, problem.weight is not None]
+    work = problem.differences * instructions / _LANE_RATE
+    rows, cols = problem.map_shape
+    pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.together
+    copied = (pixels + rows * cols * _SUM_BYTES) / _COPY_RATE
+    return (work + copied) * visibility.rounds(problem) + visibility.seconds(problem)
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
@@ -76,17 +102,32 @@ def best_tile(problem: Problem) -> tuple[int, int] | None:
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     word = np.dtype(cuda_sums.word_of(problem.dtype)).itemsize
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    # The tile on the card; in planes, with what is beside them; of bytes before they are words.
-    pixels = height * width * problem.kernel[2] * np.dtype(problem.dtype).itemsize
+    # The tile, pinned here and on the card, and there once more in planes.
+    pixels = 3 * height * width * problem.kernel[2] * np.dtype(problem.dtype).itemsize
+    # With what is beside them; of bytes before they are words.
     values = cuda_sums.plane_words(problem.kernel, problem.stride, rows, cols)
     planes = values * word + (values if problem.dtype == "uint8" else 0)
+    own = 0 if problem.together > 1 else _own_bytes(problem, rows, cols)
+    return pixels + planes + own + visibility.working_bytes(problem, rows, cols)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    return _own_bytes(problem, rows, cols) + visibility.kernel_bytes(problem, rows, cols)
+
+
+def _own_bytes(problem: Problem, rows: int, cols: int) -> int:
+    word = np.dtype(cuda_sums.word_of(problem.dtype)).itemsize
     # Rows of the kernel, repeated, twice while they are put together; those of a mask, too.
     kernel = (
         problem.taps * word * (2 * cuda_sums.REPEATS + 2) * (1 if problem.weight is None else 2)
     )
-    # Sums of whole blocks, as they are put together, and scores.
-    sums = cuda_sums.block_cells(rows, cols) * 8 * 3 + rows * cols * 24
-    return pixels + planes + kernel + sums + visibility.working_bytes(problem, rows, cols)
+    # Sums of whole blocks, as they are put together, and of windows here and there.
+    return kernel + (cuda_sums.block_cells(rows, cols) + 3 * rows * cols) * _SUM_BYTES
+
+
+def _kind(problem: Problem) -> cuda_sums.Kind:
+    heaviest = 0 if problem.weight is None else problem.heaviest
+    return cuda_sums.Kind(cuda_sums.word_of(problem.dtype), problem.metric == "ssd", heaviest)
 
 
 def prepare(
@@ -96,48 +137,101 @@ def prepare(
     config: cuda_sums.Config | None = None,
 ) -> Score:
     """As an engine has it; with a configuration of the kernel, or the fastest is looked for."""
-    import torch
+    (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
+    return shared.of_one(score, problem)
 
-    device = torch.device(problem.device)
 
-    def tensor(pixels: Pixels) -> torch.Tensor:  # [H, W, C] -> [C, H, W]
-        # A copy, because torch takes no read-only arrays.
-        return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).to(device)
+def prepare_together(
+    kernels: Sequence[Kernel],
+    problems: Sequence[Problem],
+    config: cuda_sums.Config | None = None,
+) -> list[SharedScore]:
+    """The same for kernels that share a tile's pixels; those of one size in one launch."""
+    alike: dict[Hashable, list[int]] = defaultdict(list)
+    for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
+        # Of what is visible here and there each kernel has sums of its own.
+        own = None if problem.most_visible is None else number
+        alike[kernel.pixels.shape, _shades(kernel), own].append(number)
+    scores: dict[int, SharedScore] = {}
+    for members in alike.values():
+        sums = _Sums([kernels[number] for number in members], problems[members[0]], config)
+        for place, number in enumerate(members):
+            scores[number] = _score(sums, place, kernels[number], problems[number])
+    return [scores[number] for number in range(len(kernels))]
 
-    counts = None if weights is None else tensor(np.atleast_3d(weights))
-    squared = problem.metric == "ssd"
 
-    def laid(values: torch.Tensor) -> cuda_sums.Taps:
-        return cuda_sums.taps(values[None], problem.stride, squared=squared, weights=counts)
+def _shades(kernel: Kernel) -> int:
+    """Kernels without weights, with masks, and with shades take different code."""
+    return 0 if kernel.weights is None else min(2, int(kernel.weights.max()))
 
-    reference = tensor(kernel)
-    taps = laid(reference)
-    integers = kernel.dtype.kind == "u"
 
-    def differences(pixels: Pixels) -> NDArray[np.float64]:
-        with devices.one_torch_thread(), torch.inference_mode():
-            image = tensor(pixels)[None]
-            sums = cuda_sums.difference_sums(image, taps, config)
-            if kernel.dtype == np.float32 and not sums.isfinite().all():
-                # Past the largest float32, which float64 is far from.
-                sums = cuda_sums.difference_sums(image.double(), laid(reference.double()), config)
-            found: NDArray[np.float64] = sums[0, 0].cpu().numpy().astype(np.float64)
+class _Sums:
+    """Sums of differences between the patches of a tile and kernels of one size."""
+
+    def __init__(
+        self, kernels: Sequence[Kernel], problem: Problem, config: cuda_sums.Config | None
+    ) -> None:
+        self._device, self._config = problem.device, config
+        self._stride, self._squared = problem.stride, problem.metric == "ssd"
+        self._kernels = self._placed([each.pixels for each in kernels])
+        self._weights = None
+        if kernels[0].weights is not None:
+            shape = kernels[0].pixels.shape
+            given = [np.atleast_3d(each.weights) for each in kernels if each.weights is not None]
+            self._weights = self._placed([np.broadcast_to(each, shape) for each in given])
+        self._taps = self._laid(self._kernels)
+
+    def _placed(self, arrays: Sequence[NDArray[Any]]) -> Tensor:  # each [h, w, C] -> [N, C, h, w]
+        found: Tensor = lanes.upload(np.stack(arrays).transpose(0, 3, 1, 2), self._device)
         return found
 
+    def _laid(self, kernels: Tensor) -> cuda_sums.Taps:
+        return cuda_sums.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
+
+    def over(self, pixels: Pixels) -> NDArray[Any]:
+        """[kernels, rows, cols], int64 or float64."""
+        import torch
+
+        with devices.one_torch_thread(), torch.inference_mode():
+            image = lanes.upload_planes(pixels, self._device)[None]
+            sums = cuda_sums.difference_sums(image, self._taps, self._config)
+            if image.dtype == torch.float32 and not sums.isfinite().all():
+                # Past the largest float32, which float64 is far from.
+                taps = self._laid(self._kernels.double())
+                sums = cuda_sums.difference_sums(image.double(), taps, self._config)
+            return lanes.download(sums[0])
+
+
+def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:
+    """Of one of the kernels."""
+    squared, integers = problem.metric == "ssd", kernel.pixels.dtype.kind == "u"
     rounding = 0.0 if integers else _rounding(problem)
+    size, stride = problem.kernel[:2], problem.stride
     if problem.most_visible is not None:
-        return visibility.differences(differences, rounding, kernel, problem, weights)
+        partly = visibility.differences(
+            lambda pixels: sums.over(pixels)[place].astype(np.float64),
+            rounding,
+            kernel.pixels,
+            problem,
+            kernel.weights,
+        )
+
+        def score_visible(tile: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
+            return partly(tile.under(windows, size, stride), seen)
+
+        return score_visible
     span = problem.span**2 if squared else problem.span
     # Squares of the smallest numbers lose digits.
     lost = float(np.finfo(np.float32).smallest_subnormal) / span if squared else 0.0
 
-    def score(pixels: Pixels) -> Bounds:
-        sums = differences(pixels)
-        scores = metrics.similarity(sums, problem.total_weight, span)
+    def score(tile: Shared, windows: tuple[int, int]) -> Bounds:
+        every = tile.once(sums, lambda: sums.over(tile.under(windows, size, stride)))
+        found = every[place].astype(np.float64)
+        scores = metrics.similarity(found, problem.total_weight, span)
         if integers:
             return Bounds(scores)
         # And 2 u of float64 for the subtraction from 1.
-        exact = (sums == 0) & (lost == 0)
+        exact = (found == 0) & (lost == 0)
         return Bounds(scores, np.where(exact, 0.0, (1 - scores) * rounding + lost + 2.0**-52))
 
     return score

@@ -9,6 +9,10 @@ of bytes holds the byte there and the three on its right; every fourth is compar
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
+import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -135,6 +139,16 @@ def plane_words(kernel: tuple[int, int, int], stride: tuple[int, int], rows: int
     return channels * min(stride[0], height) * min(stride[1], width) * tall * wide
 
 
+def missing() -> str | None:
+    """What Triton needs to run, and is not here."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not here (pip install triton)"
+    # It builds the code that launches kernels with one of these, once.
+    if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang"))):
+        return "Triton needs a C compiler, and neither gcc nor clang is here (or CC=...)"
+    return None
+
+
 def word_of(dtype: str) -> str:
     """The words for pixels of a type; 16 bits are floats, exactly."""
     return {"uint8": "uint32", "float64": "float64"}.get(dtype, "float32")
@@ -200,8 +214,8 @@ def taps(
     stride : (y, x)
     squared : bool
         Differences will be squared.
-    weights : Tensor [C, h, w] or [1, h, w], optional
-        uint8, of all kernels.
+    weights : Tensor [N, C, h, w], optional
+        uint8.
     """
     import torch
 
@@ -211,9 +225,8 @@ def taps(
     values = kernels if word == "uint32" else kernels.to(getattr(torch, word))
     size = (kernels.shape[1], kernels.shape[2], kernels.shape[3])
     planes = _planes_of(size, stride)
-    every = None
-    if weights is not None:
-        every = weights.expand(kernels.shape)
+    every = weights
+    if every is not None:
         values = torch.where(every == 0, 0, values)
         if word != "uint32":
             every = every.to(values.dtype)
@@ -301,6 +314,7 @@ def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) 
 
 
 _chosen: dict[object, Config] = {}
+_choosing = threading.Lock()  # two at a time would slow one another down
 
 
 def chosen(image: Tensor, kernels: Taps) -> Config:
@@ -319,9 +333,10 @@ def chosen(image: Tensor, kernels: Taps) -> Config:
 
 def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]) -> Config:
     """The one that costs least; asked once for a key."""
-    if key not in _chosen:
-        _chosen[key] = configs[0] if len(configs) == 1 else min(configs, key=cost)
-    return _chosen[key]
+    with _choosing:
+        if key not in _chosen:
+            _chosen[key] = configs[0] if len(configs) == 1 else min(configs, key=cost)
+        return _chosen[key]
 
 
 def _map_shape(image: Tensor, kernels: Taps) -> tuple[int, int]:

@@ -1,13 +1,15 @@
-"""What does not fit a card's memory is scored in halves."""
+"""What does not fit a device's memory is scored in halves."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from patchsim import tiles
-from patchsim.engines import Bounds, Problem, Score
+from patchsim import devices, tiles
+from patchsim.engines import Bounds, Problem, Score, SharedScore
+from patchsim.engines.shared import Shared
 from patchsim.errors import MachineError
 from patchsim.metrics import Pixels
 
@@ -15,24 +17,28 @@ from patchsim.metrics import Pixels
 def within_memory(score: Score, problem: Problem) -> Score:
     """The same scores, of smaller tiles where the device's memory does not suffice.
 
-    How much of it is free is known to nobody beforehand: other programs use the card, too.
+    How much of it is free is known to nobody beforehand: other programs use the device, too.
 
     Raises
     ------
     MachineError
         If it does not suffice for one window.
     """
-    import torch
-
     size, stride = problem.kernel[:2], problem.stride
+    too_many = math.inf  # windows; no use to try as many again
 
     def scored(pixels: Pixels, *levels: Any) -> Bounds:
-        try:
-            return score(pixels, *levels)
-        except torch.cuda.OutOfMemoryError:
-            pass  # and the tensors that its traceback holds are freed
-        torch.cuda.empty_cache()
+        nonlocal too_many
         rows, cols = tiles.map_shape((pixels.shape[0], pixels.shape[1]), size, stride)
+        if rows * cols < too_many:
+            try:
+                return score(pixels, *levels)
+            except RuntimeError as error:
+                if not _is_full(error):
+                    raise
+            # Now that the tensors which its traceback held are freed.
+            devices.forget_freed_memory(problem.device)
+            too_many = min(too_many, rows * cols)
         if rows == cols == 1:
             sides = "x".join(map(str, (size[1], size[0], problem.kernel[2])))
             raise MachineError(
@@ -48,6 +54,37 @@ def within_memory(score: Score, problem: Problem) -> Score:
         return _joined(halves, axis)
 
     return scored
+
+
+def within_memory_together(score: SharedScore, problem: Problem) -> SharedScore:
+    """The same for one of several kernels that share what is made of a tile."""
+
+    def alone(pixels: Pixels, *levels: Any) -> Bounds:
+        windows = tiles.map_shape((pixels.shape[0], pixels.shape[1]), *sizes)
+        return score(Shared(pixels, None, *levels), windows)
+
+    sizes = problem.kernel[:2], problem.stride
+    in_halves = within_memory(alone, problem)
+
+    def scored(shared: Shared, windows: tuple[int, int]) -> Bounds:
+        try:
+            return score(shared, windows)
+        except RuntimeError as error:
+            if not _is_full(error):
+                raise
+        shared.forget_all()
+        devices.forget_freed_memory(problem.device)
+        pixels = shared.under(windows, *sizes)
+        if shared.levels is None:
+            return in_halves(pixels)
+        return in_halves(pixels, shared.levels[: pixels.shape[0], : pixels.shape[1]])
+
+    return scored
+
+
+def _is_full(error: RuntimeError) -> bool:
+    """Torch has a type for what its allocators lack, other libraries only say so."""
+    return "out of memory" in str(error)
 
 
 def _joined(parts: list[Bounds], axis: int) -> Bounds:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import tiles
+from patchsim.engines import Bounds, Problem, Score, Seen, SharedScore
 from patchsim.metrics import Pixels
 
 _Made = TypeVar("_Made")
@@ -56,3 +57,19 @@ class Shared:
 
     def forget(self, name: Hashable) -> None:
         self._made.pop(name, None)
+
+    def forget_all(self) -> None:
+        self._made.clear()
+
+
+def of_one(score: SharedScore, problem: Problem) -> Score:
+    """What scores a tile's pixels, with their `Seen`, for a kernel that shares them with none."""
+    size, stride = problem.kernel[:2], problem.stride
+
+    def alone(pixels: Pixels, seen: Seen | None = None) -> Bounds:
+        windows = tiles.map_shape(pixels.shape[:2], size, stride)
+        if seen is None:
+            return score(Shared(pixels), windows)
+        return score(Shared(pixels, levels=seen.levels), windows, seen)
+
+    return alone

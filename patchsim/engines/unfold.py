@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchsim import devices, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score, Seen, visibility
+from patchsim.engines import Bounds, Problem, Score, Seen, lanes, visibility
 from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def refuse(problem: Problem) -> str | None:
     return None
 
 
-def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
-    return devices.torch_start_up()
+def start_up(problem: Problem) -> float:
+    return devices.start_up(problem.device)
 
 
 def seconds(problem: Problem) -> float:
@@ -88,18 +88,15 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     import torch
 
-    device = torch.device(problem.device)
     block = block_bytes(problem.device)
 
     def tensor(pixels: Pixels) -> Tensor:  # [H, W, C] -> [C, H, W]
-        # A copy, because torch takes no read-only arrays; planes, because rows are then contiguous.
-        planes = np.array(pixels.transpose(2, 0, 1), order="C")
-        on_device = torch.from_numpy(planes).to(device)
+        on_device: Tensor = lanes.upload_planes(pixels, problem.device)
         # Sums of float pixels are certified in float64 alone.
-        return on_device.double() if planes.dtype.kind == "f" else on_device
+        return on_device.double() if on_device.is_floating_point() else on_device
 
     reference = tensor(kernel)
-    counts = None if weights is None else tensor(np.atleast_3d(weights)).to(device)
+    counts = None if weights is None else tensor(np.atleast_3d(weights))
     # u is half a unit in the last place; n additions in any order are off by at most n u, relative
     # to the sum (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2).
     # Twice, since `metrics.exact` rounds as well. A sum of 0 is exact. Two more for a weight and
@@ -112,9 +109,9 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
             image = tensor(pixels)[None]
             levels = None
             if seen is not None:
-                levels = torch.from_numpy(np.array(seen.levels)).to(device)
+                levels = lanes.upload(seen.levels, problem.device)
             sums = difference_sums(image, reference, problem.stride, block, counts, levels)[0]
-            found = sums.cpu().numpy().astype(np.float64)
+            found = lanes.download(sums).astype(np.float64)
         total = problem.total_weight if seen is None else seen.total
         scores = metrics.similarity(found, total, problem.span)
         if integers:

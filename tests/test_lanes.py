@@ -1,0 +1,121 @@
+"""Tiles dealt out to several devices; torch's names for the CPU stand for cards."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from patchsim import InputError, devices, match, plan
+from patchsim.engines import Bounds, Problem, lanes
+
+CARDS = "cpu:0,cpu:1,cpu:2"
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    monkeypatch.setattr(devices, "require_all", lambda _name: CARDS)
+    monkeypatch.setattr(devices, "free_memory", lambda _name: 1 << 30)
+
+
+def test_a_thread_keeps_its_device_and_devices_come_in_turn():
+    names = ["a", "b"]
+    dealt = lanes.Lanes(names).dealt(
+        {name: lambda *_tile, name=name: Bounds(np.array([[names.index(name)]])) for name in names}
+    )
+    found = {}
+
+    def work(number):
+        found[number] = [dealt().map.item() for _ in range(3)]
+
+    for number in range(4):  # one after another, so that their order is known
+        thread = threading.Thread(target=work, args=(number,))
+        thread.start()
+        thread.join()
+    assert found == {0: [0] * 3, 1: [1] * 3, 2: [0] * 3, 3: [1] * 3}
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
+    image = (rng.random((120, 90, 3)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
+    kernel = image[40:52, 30:37].copy()
+    monkeypatch.setattr(plan, "_TILE_SECONDS", 1e-5)
+    used = []
+    scored = lanes.Lanes.dealt
+
+    def watched(self, scores):
+        def slowly(name):
+            def score(*tile):
+                used.append(name)
+                time.sleep(0.01)  # as a card would take, so that all threads get their share
+                return scores[name](*tile)
+
+            return score
+
+        return scored(self, {name: slowly(name) for name in scores})
+
+    monkeypatch.setattr(lanes.Lanes, "dealt", watched)
+    found = match(image, kernel, device="cuda", engine="unfold", map=True, stride=(1, 2))
+    assert found.device == CARDS
+    assert found.plans[0].parallel == 3
+    assert set(used) == set(CARDS.split(","))
+    expected = match(image, kernel, device="cpu", map=True, stride=(1, 2))
+    assert found.matches == expected.matches
+    np.testing.assert_allclose(found.map, expected.map, rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("cards")
+def test_several_kernels_share_the_tiles_of_each_device(monkeypatch, rng):
+    image = rng.integers(0, 256, (150, 130), np.uint8)
+    kernels = [image[y : y + 9, 20:30].copy() for y in (5, 50, 90)]
+    monkeypatch.setattr(plan, "_TILE_SECONDS", 1e-5)
+    options = {"metric": "zncc", "map": True, "per_kernel": True, "top": 2}
+    found = match(image, kernels, device="cuda", engine="fft", **options)
+    expected = match(image, kernels, device="cpu", **options)
+    assert [(m.x, m.y, m.kernel) for m in found.matches] == [
+        (m.x, m.y, m.kernel) for m in expected.matches
+    ]
+    for one, other in zip(found.maps, expected.maps, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_device_has_no_more_for_tiles_than_it_has_free(monkeypatch):
+    problem = Problem((4000, 4000, 3), (50, 50, 3), "uint8", (1, 1), "sad", 255, "cpu", 2)
+
+    def planned(free):
+        monkeypatch.setattr(devices, "free_memory", lambda _name: free)
+        return plan.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+
+    much, little, none = planned(2 << 30), planned(200 << 20), planned(1000)
+    assert little.working <= 0.8 * 3 * (200 << 20) < much.working
+    assert little.tile < much.tile
+    assert none.tile == (1, 1)  # which may fit, and else is an error of the machine
+
+
+def test_devices_are_named_one_by_one_or_by_their_kind(monkeypatch):
+    monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "cuda:1", "mps:0"])
+    assert devices.require_all("cuda") == "cuda:0,cuda:1"
+    assert devices.require_all("cuda:1") == "cuda:1"
+    assert devices.require_all("cuda:1,cuda:0") == "cuda:1,cuda:0"
+    assert devices.require_all("mps") == "mps:0"
+    assert devices.require("cuda") == "cuda:0"
+    assert devices.by_kind(devices.accelerators()) == ["cuda:0,cuda:1", "mps:0"]
+    assert devices.check_name("CUDA:0, cuda:1", several=True) == "cuda:0,cuda:1"
+    for name in ("cuda:2", "xpu", "cuda:0,cuda:7"):
+        with pytest.raises(InputError, match="torch sees cpu, cuda:0, cuda:1, mps:0"):
+            devices.require_all(name)
+    for name in ("cuda:0,cuda:0", "cuda:0,mps:0", "cpu,cuda:0", "cuda,cuda", "gpu", "cuda:0,"):
+        with pytest.raises(InputError, match="cuda:0,cuda:1"):
+            devices.check_name(name, several=True)
+    with pytest.raises(InputError, match="is unknown"):
+        devices.check_name("cuda:0,cuda:1")
+
+
+def test_devices_with_queues_have_two_tiles_at_a_time():
+    assert devices.feeders(["cuda:0", "cuda:1"]) == 4
+    assert devices.feeders(["xpu:0"]) == 2
+    assert devices.feeders(["mps:0"]) == 1
