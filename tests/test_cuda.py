@@ -180,6 +180,16 @@ def test_several_images_and_kernels_in_one_launch(tmp_path):
     subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, cwd=tmp_path)
 
 
+def test_whole_searches_find_what_the_cpu_finds(tmp_path):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("interpreted_match.py")],
+        env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # Two of three kernels are of a size; where not all is visible each is compared alone.
+    assert done.stdout.split() == ["2", "2", "1"]
+
+
 def test_what_it_cannot_do_is_refused(monkeypatch):
     image = np.zeros((9, 9, 1), np.uint8)
     problem = replace(problem_of(image, image[:3, :3]), device="cuda:0")

@@ -315,6 +315,8 @@ def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) 
 
 _chosen: dict[object, Config] = {}
 _choosing = threading.Lock()  # two at a time would slow one another down
+# What compiles and launches keeps what it made; nothing says that threads may share that.
+_launching = threading.Lock()
 
 
 def chosen(image: Tensor, kernels: Taps) -> Config:
@@ -413,7 +415,8 @@ class _Launch:
 
         _, plane_count, height, width = self.planes.shape
         on_card = self.planes.device.type == "cuda"
-        with torch.cuda.device(out.device) if on_card else contextlib.nullcontext():
+        on = torch.cuda.device(out.device) if on_card else contextlib.nullcontext()
+        with on, _launching:
             cuda_kernel.sums[(programs, splits)](
                 words(self.planes),
                 words(kernels.words),
