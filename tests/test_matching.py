@@ -417,17 +417,18 @@ def test_black_on_black_floats_need_no_exact_scores(monkeypatch):
     assert asked == []
 
 
-def test_an_accelerator_is_fed_by_one_thread(monkeypatch):
+def test_a_card_is_fed_by_two_threads(monkeypatch):
     from patchsim import devices, plan
     from patchsim.engines import Problem
 
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0"])
+    monkeypatch.setattr(devices, "free_memory", lambda _name: 1 << 40)
     problem = Problem(
         (9000, 9000, 3), (200, 200, 3), "float64", (1, 1), "sad", 1, device="cpu", threads=16
     )
     for device in ("cuda", "auto"):
         made = plan.make(problem, engine="auto", device=device, memory=1 << 40, held=0)
-        assert (made.problem.device, made.problem.threads, made.parallel) == ("cuda:0", 1, 1)
+        assert (made.problem.device, made.problem.threads, made.parallel) == ("cuda:0", 2, 2)
     on_cpu = plan.make(problem, engine="auto", device="cpu", memory=1 << 34, held=0)
     assert on_cpu.parallel == 16
     small = plan.make(
