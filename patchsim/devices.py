@@ -86,8 +86,18 @@ def require_all(name: str) -> str:
 def _present(full: str, asked: str, present: Sequence[str]) -> str:
     if full not in present:
         have = ", ".join(["cpu", *present])
-        raise InputError(f"device {asked!r} is not here; torch sees {have}. Use one of these")
+        raise InputError(
+            f"device {asked!r} is not here; torch sees {have}{_lacking(full)}. Use one of these"
+        )
     return full
+
+
+def _lacking(name: str) -> str:
+    import torch
+
+    if not name.startswith("cuda") or torch.version.cuda or torch.version.hip:
+        return ""
+    return f" (torch {torch.__version__} is a build without CUDA)"
 
 
 def by_kind(names: Sequence[str]) -> list[str]:

@@ -116,7 +116,9 @@ def match(
         pixels scaled to [0, 1] by `data_range`; integers are rounded to their type, floats are
         not. `zncc` leaves the offsets out, `ncc` does not.
     device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
+        ``cpu``; ``cuda``, ``xpu`` or ``mps``, all of that kind; ``cuda:1``, one of them;
+        ``cuda:0,cuda:2``, some. ``auto`` looks for one where the CPU would take long. Several
+        devices take tiles in turn.
     engine : str
         ``auto`` or the name of an engine, which is then used or refuses.
     top : int, optional

@@ -236,13 +236,14 @@ def command(
         str,
         typer.Option(
             metavar="auto|cpu|cuda[:N]|mps|xpu",
-            help="Where to compute.",
+            help="Where to compute; cuda: on all NVIDIA cards, which share the work, auto: on the"
+            " CPU unless that takes long.",
         ),
     ] = "auto",
     engine: Annotated[
         str,
         typer.Option(
-            metavar="auto|pruned|simd|fft|unfold",
+            metavar="auto|pruned|simd|fft|cuda|unfold",
             help="How to compute; the matches are the same. Only pruned draws no map.",
         ),
     ] = "auto",
