@@ -143,8 +143,11 @@ def free_memory(name: str) -> int | None:
     """Bytes that a device has for us, or None where torch does not say; makes its context."""
     module = _module(name)
     if hasattr(module, "mem_get_info"):
+        try:
+            free: int = module.mem_get_info(name)[0]
+        except RuntimeError:  # some of Intel's do not know
+            return None
         # And what torch has of it, but does not use.
-        free: int = module.mem_get_info(name)[0]
         return free + int(module.memory_reserved(name) - module.memory_allocated(name))
     if hasattr(module, "recommended_max_memory"):
         return int(module.recommended_max_memory() - module.current_allocated_memory())

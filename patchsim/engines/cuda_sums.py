@@ -313,6 +313,9 @@ def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) 
     return _Launch(image, kernels, config or chosen(image, kernels)).run()
 
 
+# Of each configuration, when the fastest is looked for.
+_TRIALS = 4
+
 _chosen: dict[object, Config] = {}
 _choosing = threading.Lock()  # two at a time would slow one another down
 # What compiles and launches keeps what it made; nothing says that threads may share that.
@@ -375,13 +378,19 @@ class _Launch:
 
     def window_milliseconds(self) -> float:
         """What a window takes in the first programs, somewhat more than the card runs at once."""
-        from triton.testing import do_bench
+        import torch
 
         programs = min(self.programs, 32 * self._multiprocessors() // self.config.warps)
-        spent: float = do_bench(
-            lambda: self._launched(programs), warmup=5, rep=20, return_mode="min"
-        )
-        return spent / (programs * self.config.rows * self.config.cols)
+        spent = []
+        for _ in range(_TRIALS):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            self._launched(programs)
+            end.record()
+            end.synchronize()
+            spent.append(start.elapsed_time(end))
+        # The first compiles, and others may be slowed down by another's work.
+        return min(spent) / (programs * self.config.rows * self.config.cols)
 
     def _splits(self) -> int:
         """Programs that share a block's kernel columns, where blocks alone would be too few."""
