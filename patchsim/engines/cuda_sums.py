@@ -381,9 +381,10 @@ class _Launch:
         import torch
 
         programs = min(self.programs, 32 * self._multiprocessors() // self.config.warps)
-        spent = []
+        spent: list[float] = []
+        event: Any = torch.cuda.Event
         for _ in range(_TRIALS):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start, end = event(enable_timing=True), event(enable_timing=True)
             start.record()
             self._launched(programs)
             end.record()
