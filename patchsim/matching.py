@@ -15,7 +15,6 @@ from patchsim import (
     masks,
     metrics,
     outputs,
-    peaks,
     search,
     selection,
     sought,
@@ -23,6 +22,7 @@ from patchsim import (
 )
 from patchsim.area import DEFAULT_PADDING, Region
 from patchsim.asked import DEFAULT_MAX_POSES, Poses
+from patchsim.contest import Peak, Windows
 from patchsim.errors import InputError, OutputError, shown
 from patchsim.observer import Observer
 from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
@@ -385,7 +385,7 @@ def _score(searches: Searches, keeps_map: bool, observer: Observer) -> list[Scor
         done += tile.cells
         observer.progress(done, total)
 
-    found: dict[int, peaks.Windows] = {}
+    found: dict[int, Windows] = {}
     for group in searches.groups:
         members = [each[i] for i in group.members]
         made = search.windows(
@@ -464,7 +464,7 @@ def _kernel_reports(
     return tuple(reports)
 
 
-def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
+def _corners(best: list[Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
     """Where the matches lie between the pixels, y and x in the image."""
     from patchsim import subpixel as refinement
     from patchsim.subpixel import DECIMALS
@@ -488,7 +488,7 @@ def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float
 
 
 def _match(
-    peak: peaks.Peak,
+    peak: Peak,
     ahead: float | None,
     one: Sought,
     names: list[str],

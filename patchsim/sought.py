@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from patchsim import budget, groups, metrics, plan, tiles
 from patchsim.area import Area
 from patchsim.asked import Poses
+from patchsim.contest import Windows
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
 from patchsim.groups import Group
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import AUTO, Options
-from patchsim.peaks import Windows
 from patchsim.plan import Plan
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import peaks, plan, search, tiles
+from patchsim import contest, plan, search, tiles
+from patchsim.contest import Peak
 from patchsim.engines import Problem
 from patchsim.metrics import FLAT, Kernel, Pixels, Visible
-from patchsim.peaks import Peak
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
@@ -151,7 +151,7 @@ def _best_of_cell(
     fields = search.windows(
         [made], part, [kernel], seen, keeps_map=False, advance=lambda _tile: None
     )
-    (best,) = peaks.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
+    (best,) = contest.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
     return top + best.y, left + best.x
 
 

@@ -18,12 +18,12 @@ from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from patchsim import engines, peaks, sought, walk
+from patchsim import engines, sought, walk
 from patchsim.asked import Poses
+from patchsim.contest import Contest, Peak
 from patchsim.errors import InputError
 from patchsim.listed import Listed
 from patchsim.options import AUTO, Options
-from patchsim.peaks import Peak
 from patchsim.poses import Pose
 from patchsim.scene import Scene
 from patchsim.sought import Scored, Sought
@@ -401,7 +401,7 @@ class Sweep:
             competing[one[0].number if self._per_kernel else None].append(one)
         found = []
         for own in competing.values():
-            contest = peaks.Contest(
+            contest = Contest(
                 [field for _, field in own],
                 [one.origin for one, _ in own],
                 overlap=self._options.overlap,
