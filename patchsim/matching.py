@@ -467,7 +467,7 @@ def _kernel_reports(
 def _corners(best: list[Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
     """Where the matches lie between the pixels, y and x in the image."""
     from patchsim import subpixel as refinement
-    from patchsim.subpixel import DECIMALS
+    from patchsim.registration import DECIMALS
 
     starts = [each[peak.field].origin for peak in best]
     inside = [
