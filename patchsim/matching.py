@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,27 +14,26 @@ from patchsim import (
     masks,
     metrics,
     outputs,
-    search,
     selection,
     sought,
-    sweep,
 )
 from patchsim.area import DEFAULT_PADDING, Region
 from patchsim.asked import DEFAULT_MAX_POSES, Poses
-from patchsim.contest import Peak, Windows
+from patchsim.contest import Peak
 from patchsim.errors import InputError, OutputError, shown
+from patchsim.exhaustive import FEW, Exhaustive
 from patchsim.observer import Observer
 from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
 from patchsim.poses import Frame
 from patchsim.report import KernelReport, Match, Report
 from patchsim.scene import Scene
 from patchsim.selection import Selection
-from patchsim.sought import Scored, Searches, Sought
+from patchsim.sought import Scored, Sought
+from patchsim.sweep import Sweep
 
 if TYPE_CHECKING:
     from patchsim.images import Source
     from patchsim.outputs import Outputs, PathLike
-    from patchsim.tiles import Tile
 
 
 def match(
@@ -258,30 +256,17 @@ def match(
     )
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
 
-    if asked is None or exhaustive or asked.count <= sweep.FEW:
-        coarse = None
-        searches = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
-        if asked and asked.between:
-            fine = sweep.Sweep(
-                scene, asked, options, engine, wanted, per_kernel=per_kernel, coarse=False
-            )
+    searching: Exhaustive | Sweep
+    if asked is None or exhaustive or asked.count <= FEW:
+        searching = Exhaustive(
+            scene, asked, options, engine, wanted, per_kernel=per_kernel, subpixel=subpixel
+        )
     else:
-        coarse = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
-        coarse.check()
+        searching = Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
     # Not before the search is sure to run: an error stands alone.
     for text in flat:
         observer.notice(text)
-    if coarse is None:
-        sweep.warn(
-            len(searches.each), sum(one.plan.chosen.seconds for one in searches.each), observer
-        )
-        for common, which in sought.by_plan(searches.each):
-            observer.planned(common, [searches.each[i].label(names) for i in which])
-        found = _score(searches, wanted.keeps_map, observer)
-        if asked and asked.between:
-            found = fine.between(found)
-    else:
-        found = coarse.run(observer)
+    found = searching.run(observer)
     each = [one for one, _ in found]
     selected = _selected(found, options, scene, per_kernel=per_kernel, margin=margin)
     best = [peak for group in selected for peak in group.peaks]
@@ -373,32 +358,6 @@ def _notices(
         if ignore_alpha and picture.alpha is not None
     ]
     return tuple(dict.fromkeys(found))
-
-
-def _score(searches: Searches, keeps_map: bool, observer: Observer) -> list[Scored]:
-    each = searches.each
-    total = sum(math.prod(one.plan.problem.map_shape) for one in each)
-    done = 0
-
-    def advance(tile: Tile) -> None:
-        nonlocal done
-        done += tile.cells
-        observer.progress(done, total)
-
-    found: dict[int, Windows] = {}
-    for group in searches.groups:
-        members = [each[i] for i in group.members]
-        made = search.windows(
-            group.plans,
-            members[0].pixels,
-            [one.kernel for one in members],
-            members[0].visible,
-            keeps_map=keeps_map,
-            advance=advance,
-            shelf=searches.shelf,
-        )
-        found.update(zip(group.members, made, strict=True))
-    return [(one, found[i]) for i, one in enumerate(each)]
 
 
 def _told(selected: list[Selection], names: list[str]) -> Iterator[str]:
