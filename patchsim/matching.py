@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from patchsim import color as colors
-from patchsim import (
-    flatness,
-    images,
-    masks,
-    metrics,
-    outputs,
-    selection,
-    sought,
-)
+from patchsim import flatness, images, inputs, masks, metrics, outputs, results, sought
 from patchsim.area import DEFAULT_PADDING, Region
 from patchsim.asked import DEFAULT_MAX_POSES, Poses
-from patchsim.contest import Peak
-from patchsim.errors import InputError, OutputError, shown
+from patchsim.errors import InputError, OutputError
 from patchsim.exhaustive import FEW, Exhaustive
 from patchsim.observer import Observer
 from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
-from patchsim.poses import Frame
-from patchsim.report import KernelReport, Match, Report
+from patchsim.report import Report
 from patchsim.scene import Scene
-from patchsim.selection import Selection
-from patchsim.sought import Scored, Sought
 from patchsim.sweep import Sweep
 
 if TYPE_CHECKING:
     from patchsim.images import Source
-    from patchsim.outputs import Outputs, PathLike
+    from patchsim.outputs import PathLike
 
 
 def match(
@@ -226,11 +214,11 @@ def match(
         min_visible,
         channel_weights,
     )
-    given = _as_list(kernel)
+    given = inputs.as_list(kernel)
     asked = Poses.checked(scales, angles, flips, max_poses, len(given))
-    pictures = _open(image, given, mask, options)
+    pictures = inputs.opened(image, given, mask, options)
     shades = pictures.pop() if mask is not None else None
-    notices = _notices(pictures, shades, ignore_alpha=ignore_alpha)
+    notices = inputs.notices(pictures, shades, ignore_alpha=ignore_alpha)
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
@@ -267,14 +255,12 @@ def match(
     for text in flat:
         observer.notice(text)
     found = searching.run(observer)
-    each = [one for one, _ in found]
-    selected = _selected(found, options, scene, per_kernel=per_kernel, margin=margin)
-    best = [peak for group in selected for peak in group.peaks]
-    margins = [ahead for group in selected for ahead in group.margins]
-    cuts = tuple(_told(selected, names[1:]))
+    selected = results.select(found, options, scene, per_kernel=per_kernel, margin=margin)
+    cuts = tuple(results.told(selected, scene))
     for text in cuts:
         observer.notice(text)
-    corners = _corners(best, each) if subpixel else [None] * len(best)
+    matches = results.matches(selected, found, scene, subpixel=subpixel, posed=bool(asked))
+    each = [one for one, _ in found]
     maps = [field.map for _, field in found if field.map is not None]
     for common, which in sought.by_plan(each):
         fields = [found[i][1] for i in which]
@@ -286,11 +272,8 @@ def match(
         metric=options.metric,
         stride=options.stride,
         device=found[0][0].plan.problem.device,
-        kernels=_kernel_reports(found, names[1:], wanted, scene, selected),
-        matches=tuple(
-            _match(peak, ahead, found[peak.field][0], names[1:], scene, corner, posed=bool(asked))
-            for peak, ahead, corner in zip(best, margins, corners, strict=True)
-        ),
+        kernels=results.kernel_reports(found, wanted, scene, selected),
+        matches=matches,
         maps=tuple(maps) if map is not False else (),
         plans=tuple(one.plan for one, _ in found),
         notices=notices + flat + cuts,
@@ -311,160 +294,3 @@ def match(
         error.report = report
         raise
     return replace(report, seconds=time.perf_counter() - started)
-
-
-def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
-    if isinstance(kernel, list | tuple):
-        kernels: list[Source] = list(kernel)
-    else:
-        kernels = [cast("Source", kernel)]
-    if not kernels:
-        raise InputError("there is no kernel; give at least one")
-    return kernels
-
-
-def _open(
-    image: Source, kernels: list[Source], mask: Source | None, options: Options
-) -> list[images.Picture]:
-    """The image, then the kernels, then the mask if there is one."""
-    sources = [image, *kernels] + ([] if mask is None else [mask])
-    streams = sum(images.is_stdin(source) for source in sources)
-    if streams > 1:
-        raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
-    several = len(kernels) > 1
-    names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
-    opened: list[images.Picture] = []
-    left = options.memory
-    for name, source in zip([*names, "mask"], sources, strict=False):
-        opened.append(
-            images.open_picture(
-                source, name=name, max_pixels=options.max_pixels, memory=max(0, left)
-            )
-        )
-        left -= opened[-1].pixels.nbytes  # what is already decoded stays
-    return opened
-
-
-def _notices(
-    pictures: list[images.Picture], mask: images.Picture | None, *, ignore_alpha: bool
-) -> tuple[str, ...]:
-    """What to know about the pictures; each thing once."""
-    found = [text for picture in pictures for text in picture.notices]
-    if mask is not None and mask.alpha is not None:
-        found.append(f"mask {shown(mask.name)} has transparent pixels; only its grey counts")
-    found += [
-        f"{shown(picture.name)} has transparent pixels; alpha is ignored"
-        for picture in pictures
-        if ignore_alpha and picture.alpha is not None
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _told(selected: list[Selection], names: list[str]) -> Iterator[str]:
-    """How thresholds were found, of each kernel if each has its own."""
-    for each, name in zip(selected, names, strict=False):
-        if each.told is not None:
-            yield each.told if len(selected) == 1 else f"{shown(name)}: {each.told}"
-
-
-def _selected(
-    found: Sequence[Scored],
-    options: Options,
-    scene: Scene,
-    *,
-    per_kernel: bool,
-    margin: bool,
-) -> list[Selection]:
-    each = [one for one, _ in found]
-    every = range(len(scene.kernels))
-    competing = [{number} for number in every] if per_kernel else [set(every)]
-    return selection.select(
-        [field for _, field in found],
-        [one.origin for one in each],
-        groups=[
-            [i for i, one in enumerate(each) if one.number in numbers] for numbers in competing
-        ],
-        top=options.top,
-        threshold=options.threshold,
-        overlap=options.overlap,
-        margin=margin,
-        plain=lambda i: metrics.plain(each[i].kernel, options.metric, scene.span),
-    )
-
-
-def _kernel_reports(
-    found: Sequence[Scored],
-    names: list[str],
-    wanted: Outputs,
-    scene: Scene,
-    selected: list[Selection],
-) -> tuple[KernelReport, ...]:
-    thresholds = [each.threshold for each in selected]
-    if len(selected) < len(names):
-        thresholds *= len(names)
-    reports = []
-    for number, name in enumerate(names):
-        own = [(one, field) for one, field in found if one.number == number]
-        engines = dict.fromkeys(one.plan.engine for one, _ in own)
-        height, width = scene.sizes[number]
-        reports.append(
-            KernelReport(
-                name=name,
-                width=width,
-                height=height,
-                engine=",".join(engines),
-                tolerance=max((field.error for _, field in own), default=0.0),
-                heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
-                map=wanted.maps[number] if wanted.maps else None,
-                origin=(own[0][0].origin if own else scene.area.origin((height, width)))[::-1],
-                threshold=thresholds[number],
-            )
-        )
-    return tuple(reports)
-
-
-def _corners(best: list[Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
-    """Where the matches lie between the pixels, y and x in the image."""
-    from patchsim import subpixel as refinement
-    from patchsim.registration import DECIMALS
-
-    starts = [each[peak.field].origin for peak in best]
-    inside = [
-        replace(peak, y=peak.y - top, x=peak.x - left)
-        for peak, (top, left) in zip(best, starts, strict=True)
-    ]
-    found = refinement.refine(
-        inside,
-        [one.plan for one in each],
-        [one.pixels for one in each],
-        [one.kernel for one in each],
-        [one.visible for one in each],
-    )
-    return [
-        corner and (round(corner[0] + top, DECIMALS), round(corner[1] + left, DECIMALS))
-        for corner, (top, left) in zip(found, starts, strict=True)
-    ]
-
-
-def _match(
-    peak: Peak,
-    ahead: float | None,
-    one: Sought,
-    names: list[str],
-    scene: Scene,
-    corner: tuple[float, float] | None,
-    *,
-    posed: bool,
-) -> Match:
-    height, width = one.size
-    y, x = corner or (None, None)
-    corners = None
-    if posed:
-        corners = tuple(
-            (round(peak.x + right, 4), round(peak.y + down, 4))
-            for right, down in Frame.of(scene.sizes[one.number], one.pose).corners
-        )
-    return Match(
-        peak.x, peak.y, width, height, peak.score, names[one.number], x, y, ahead,
-        one.pose.scale, one.pose.angle, one.pose.flip, corners,
-    )  # fmt: skip
