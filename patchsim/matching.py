@@ -14,7 +14,7 @@ from patchsim.asked import DEFAULT_MAX_POSES, Poses
 from patchsim.errors import InputError, OutputError
 from patchsim.exhaustive import FEW, Exhaustive
 from patchsim.observer import Observer
-from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
+from patchsim.options import DEFAULT_OVERLAP, Options
 from patchsim.report import Report
 from patchsim.scene import Scene
 from patchsim.sweep import Sweep
@@ -41,7 +41,7 @@ def match(
     margin: bool = True,
     mask: Source | None = None,
     ignore_alpha: bool = False,
-    min_visible: float = DEFAULT_MIN_VISIBLE,
+    min_visible: float | None = None,
     channel_weights: Sequence[float] | None = None,
     per_kernel: bool = False,
     subpixel: bool = False,
@@ -123,12 +123,13 @@ def match(
         mask otherwise.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
-    min_visible : float
+    min_visible : float, optional
         Of an image with transparent pixels, a window is scored over what of it is visible: the
         opacity of its pixels is a factor of the kernel's mask in all sums and means. One of which
         a smaller share than this is visible, above 0 and up to 1, is no match; in a map it has 0.
         The share is that of the kernel's weights which opacity leaves, relative to the most opaque
-        pixel of the image. By default 0.5, which lets a match show more than it hides.
+        pixel of the image. By default 0.5, which lets a match show more than it hides. It is
+        refused with `ignore_alpha`, where it has no meaning.
     channel_weights : sequence of float, optional
         How much each channel counts, of those that `color` compares: not negative, one above 0.
         They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
@@ -213,6 +214,7 @@ def match(
         max_pixels,
         min_visible,
         channel_weights,
+        ignore_alpha=ignore_alpha,
     )
     given = inputs.as_list(kernel)
     asked = Poses.checked(scales, angles, flips, max_poses, len(given))

@@ -156,11 +156,11 @@ IgnoreAlpha = Annotated[
     ),
 ]
 MinVisible = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="F",
         help="In an image with transparent pixels windows are compared over what is visible;"
-        " one of which a smaller share is visible is no match.",
+        " one of which a smaller share is visible, 0.5 by default, is no match.",
     ),
 ]
 ChannelWeights = Annotated[

@@ -38,7 +38,7 @@ def command(
     tolerance: flags.Tolerance = None,
     mask: flags.Mask = None,
     ignore_alpha: flags.IgnoreAlpha = False,
-    min_visible: flags.MinVisible = 0.5,
+    min_visible: flags.MinVisible = None,
     channel_weights: flags.ChannelWeights = None,
     data_range: flags.DataRange = None,
     format: flags.Format = "auto",
