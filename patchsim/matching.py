@@ -284,11 +284,11 @@ def match(
         subpixel=bool(subpixel),
         region=scene.area.region,
         padding=scene.area.padding,
-        posed=asked is not None,
         margin=bool(margin),
         threshold=selected[0].threshold if len(selected) == 1 else options.given_threshold,
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
+        poses=results.poses_report(asked, exhaustive=isinstance(searching, Exhaustive)),
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)

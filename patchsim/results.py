@@ -1,4 +1,4 @@
-"""What is reported of the windows that were scored: which are matches, and of each kernel."""
+"""What is reported of a search: which windows are matches, the kernels and their poses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from patchsim import metrics, selection
+from patchsim.asked import Poses
 from patchsim.contest import Peak
 from patchsim.errors import shown
 from patchsim.options import Options
 from patchsim.poses import Frame
-from patchsim.report import KernelReport, Match
+from patchsim.report import KernelReport, Match, PosesReport
 from patchsim.scene import Scene
 from patchsim.selection import Selection
 from patchsim.sought import Scored, Sought
@@ -122,6 +123,21 @@ def _corners(best: list[Peak], each: Sequence[Sought]) -> list[tuple[float, floa
         corner and (round(corner[0] + top, DECIMALS), round(corner[1] + left, DECIMALS))
         for corner, (top, left) in zip(found, starts, strict=True)
     ]
+
+
+def poses_report(poses: Poses | None, *, exhaustive: bool) -> PosesReport | None:
+    """Of what was asked for, and whether it was searched in full; None if nothing was."""
+    if poses is None:
+        return None
+    return PosesReport(
+        scales=poses.scales.values,
+        angles=poses.angles.values,
+        scale_step=poses.scales.step or None,
+        angle_step=poses.angles.step or None,
+        flips=poses.flips,
+        exhaustive=exhaustive,
+        count=poses.count,
+    )
 
 
 def kernel_reports(
