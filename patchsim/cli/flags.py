@@ -1,4 +1,4 @@
-"""The flags of `patchsim match`: their types, as they are typed, and their help."""
+"""The flags of `patchsim match`: what is typed, and the help of each."""
 
 from __future__ import annotations
 
