@@ -15,11 +15,25 @@ from patchsim.options import whole
 from patchsim.poses import DECIMALS, FLIPS, Pose
 
 DEFAULT_MAX_POSES = 10_000
+SPACING = 1.0  # pixels between poses side by side, at the kernel's corner
 
 _MOST_POSES = 1_000_000
 _SCALES = (0.01, 100.0)  # the least and the most
 _ROUNDED = 10.0**-DECIMALS
 _LIKE = {"scales": "0.5:2:0.1", "angles": "0:360:15"}
+
+
+def spacing(kernel: tuple[int, int], scale: float) -> tuple[float, float]:
+    """What moves a corner of a kernel of (height, width) at a scale by `SPACING`.
+
+    Returns
+    -------
+    (share, degrees)
+        By which the scale is larger, and the angle.
+    """
+    radius = math.hypot(*kernel) / 2 * scale
+    share = SPACING / max(radius, 1.0)
+    return share, math.degrees(share)
 
 
 @dataclass(frozen=True)

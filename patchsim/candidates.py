@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from patchsim import peaks, tiles, walk
 from patchsim.engines import GONE, Bounds, Least, Search
+from patchsim.overlaps import overlapping
 from patchsim.peaks import BLOCK
 from patchsim.tiles import Tile
 
@@ -43,7 +44,7 @@ def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
 
 
 class Candidates:
-    """The windows of one kernel, as `peaks.Contest` asks for them.
+    """The windows of one kernel, as `contest.Contest` asks for them.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ class Candidates:
             return
         self._boxes.append((box, overlap))
         if self._least is not None:
-            over = peaks.overlapping(self._shape, self.kernel, self._stride, box, overlap)
+            over = overlapping(self._shape, self.kernel, self._stride, box, overlap)
             for part, gone in over:
                 self._least[part][gone] = GONE
         for block, least in self._found.items():
@@ -234,7 +235,7 @@ class Candidates:
                 least[row, col] = GONE
         for (y, x, height, width), overlap in boxes:
             box = y - top, x - left, height, width
-            over = peaks.overlapping(least.shape, self.kernel, self._stride, box, overlap)
+            over = overlapping(least.shape, self.kernel, self._stride, box, overlap)
             for part, gone in over:
                 least[part][gone] = GONE
 

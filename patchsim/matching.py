@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from patchsim import color as colors
-from patchsim import (
-    flatness,
-    images,
-    masks,
-    metrics,
-    outputs,
-    peaks,
-    search,
-    selection,
-    sought,
-    sweep,
-)
+from patchsim import flatness, images, inputs, masks, metrics, outputs, results, sought
 from patchsim.area import DEFAULT_PADDING, Region
 from patchsim.asked import DEFAULT_MAX_POSES, Poses
-from patchsim.errors import InputError, OutputError, shown
+from patchsim.errors import InputError, OutputError
+from patchsim.exhaustive import FEW, Exhaustive
 from patchsim.observer import Observer
-from patchsim.options import DEFAULT_MIN_VISIBLE, DEFAULT_OVERLAP, Options
-from patchsim.poses import Frame
-from patchsim.report import KernelReport, Match, Report
+from patchsim.options import DEFAULT_OVERLAP, Options
+from patchsim.report import Report
 from patchsim.scene import Scene
-from patchsim.selection import Selection
-from patchsim.sought import Scored, Searches, Sought
+from patchsim.sweep import Sweep
 
 if TYPE_CHECKING:
     from patchsim.images import Source
-    from patchsim.outputs import Outputs, PathLike
-    from patchsim.tiles import Tile
+    from patchsim.outputs import PathLike
 
 
 def match(
@@ -55,7 +41,7 @@ def match(
     margin: bool = True,
     mask: Source | None = None,
     ignore_alpha: bool = False,
-    min_visible: float = DEFAULT_MIN_VISIBLE,
+    min_visible: float | None = None,
     channel_weights: Sequence[float] | None = None,
     per_kernel: bool = False,
     subpixel: bool = False,
@@ -139,12 +125,13 @@ def match(
         mask otherwise.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
-    min_visible : float
+    min_visible : float, optional
         Of an image with transparent pixels, a window is scored over what of it is visible: the
         opacity of its pixels is a factor of the kernel's mask in all sums and means. One of which
         a smaller share than this is visible, above 0 and up to 1, is no match; in a map it has 0.
         The share is that of the kernel's weights which opacity leaves, relative to the most opaque
-        pixel of the image. By default 0.5, which lets a match show more than it hides.
+        pixel of the image. By default 0.5, which lets a match show more than it hides. It is
+        refused with `ignore_alpha`, where it has no meaning.
     channel_weights : sequence of float, optional
         How much each channel counts, of those that `color` compares: not negative, one above 0.
         They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
@@ -229,12 +216,13 @@ def match(
         max_pixels,
         min_visible,
         channel_weights,
+        ignore_alpha=ignore_alpha,
     )
-    given = _as_list(kernel)
+    given = inputs.as_list(kernel)
     asked = Poses.checked(scales, angles, flips, max_poses, len(given))
-    pictures = _open(image, given, mask, options)
+    pictures = inputs.opened(image, given, mask, options)
     shades = pictures.pop() if mask is not None else None
-    notices = _notices(pictures, shades, ignore_alpha=ignore_alpha)
+    notices = inputs.notices(pictures, shades, ignore_alpha=ignore_alpha)
     for text in notices:
         observer.notice(text)
     names = [picture.name for picture in pictures]
@@ -260,38 +248,23 @@ def match(
     )
     flat = tuple(flatness.notices(scene.pixels, [scene.area.name, *names[1:]], options.metric))
 
-    if asked is None or exhaustive or asked.count <= sweep.FEW:
-        coarse = None
-        searches = sought.each(scene, asked, options, engine, wanted, subpixel=subpixel)
-        if asked and asked.between:
-            fine = sweep.Sweep(
-                scene, asked, options, engine, wanted, per_kernel=per_kernel, coarse=False
-            )
+    searching: Exhaustive | Sweep
+    if asked is None or exhaustive or asked.count <= FEW:
+        searching = Exhaustive(
+            scene, asked, options, engine, wanted, per_kernel=per_kernel, subpixel=subpixel
+        )
     else:
-        coarse = sweep.Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
-        coarse.check()
+        searching = Sweep(scene, asked, options, engine, wanted, per_kernel=per_kernel)
     # Not before the search is sure to run: an error stands alone.
     for text in flat:
         observer.notice(text)
-    if coarse is None:
-        sweep.warn(
-            len(searches.each), sum(one.plan.chosen.seconds for one in searches.each), observer
-        )
-        for common, which in sought.by_plan(searches.each):
-            observer.planned(common, [searches.each[i].label(names) for i in which])
-        found = _score(searches, wanted.keeps_map, observer)
-        if asked and asked.between:
-            found = fine.between(found)
-    else:
-        found = coarse.run(observer)
-    each = [one for one, _ in found]
-    selected = _selected(found, options, scene, per_kernel=per_kernel, margin=margin)
-    best = [peak for group in selected for peak in group.peaks]
-    margins = [ahead for group in selected for ahead in group.margins]
-    cuts = tuple(_told(selected, names[1:]))
+    found = searching.run(observer)
+    selected = results.select(found, options, scene, per_kernel=per_kernel, margin=margin)
+    cuts = tuple(results.told(selected, scene))
     for text in cuts:
         observer.notice(text)
-    corners = _corners(best, each) if subpixel else [None] * len(best)
+    matches = results.matches(selected, found, scene, subpixel=subpixel, posed=bool(asked))
+    each = [one for one, _ in found]
     maps = [field.map for _, field in found if field.map is not None]
     for common, which in sought.by_plan(each):
         fields = [found[i][1] for i in which]
@@ -303,11 +276,8 @@ def match(
         metric=options.metric,
         stride=options.stride,
         device=found[0][0].plan.problem.device,
-        kernels=_kernel_reports(found, names[1:], wanted, scene, selected),
-        matches=tuple(
-            _match(peak, ahead, found[peak.field][0], names[1:], scene, corner, posed=bool(asked))
-            for peak, ahead, corner in zip(best, margins, corners, strict=True)
-        ),
+        kernels=results.kernel_reports(found, wanted, scene, selected),
+        matches=matches,
         maps=tuple(maps) if map is not False else (),
         plans=tuple(one.plan for one, _ in found),
         notices=notices + flat + cuts,
@@ -316,11 +286,11 @@ def match(
         subpixel=bool(subpixel),
         region=scene.area.region,
         padding=scene.area.padding,
-        posed=asked is not None,
         margin=bool(margin),
         threshold=selected[0].threshold if len(selected) == 1 else options.given_threshold,
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
+        poses=results.poses_report(asked, exhaustive=isinstance(searching, Exhaustive)),
     )
     try:
         wanted.write(report, maps, *scene.drawn, observer)
@@ -328,186 +298,3 @@ def match(
         error.report = report
         raise
     return replace(report, seconds=time.perf_counter() - started)
-
-
-def _as_list(kernel: Source | Sequence[Source]) -> list[Source]:
-    if isinstance(kernel, list | tuple):
-        kernels: list[Source] = list(kernel)
-    else:
-        kernels = [cast("Source", kernel)]
-    if not kernels:
-        raise InputError("there is no kernel; give at least one")
-    return kernels
-
-
-def _open(
-    image: Source, kernels: list[Source], mask: Source | None, options: Options
-) -> list[images.Picture]:
-    """The image, then the kernels, then the mask if there is one."""
-    sources = [image, *kernels] + ([] if mask is None else [mask])
-    streams = sum(images.is_stdin(source) for source in sources)
-    if streams > 1:
-        raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
-    several = len(kernels) > 1
-    names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
-    opened: list[images.Picture] = []
-    left = options.memory
-    for name, source in zip([*names, "mask"], sources, strict=False):
-        opened.append(
-            images.open_picture(
-                source, name=name, max_pixels=options.max_pixels, memory=max(0, left)
-            )
-        )
-        left -= opened[-1].pixels.nbytes  # what is already decoded stays
-    return opened
-
-
-def _notices(
-    pictures: list[images.Picture], mask: images.Picture | None, *, ignore_alpha: bool
-) -> tuple[str, ...]:
-    """What to know about the pictures; each thing once."""
-    found = [text for picture in pictures for text in picture.notices]
-    if mask is not None and mask.alpha is not None:
-        found.append(f"mask {shown(mask.name)} has transparent pixels; only its grey counts")
-    found += [
-        f"{shown(picture.name)} has transparent pixels; alpha is ignored"
-        for picture in pictures
-        if ignore_alpha and picture.alpha is not None
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _score(searches: Searches, keeps_map: bool, observer: Observer) -> list[Scored]:
-    each = searches.each
-    total = sum(math.prod(one.plan.problem.map_shape) for one in each)
-    done = 0
-
-    def advance(tile: Tile) -> None:
-        nonlocal done
-        done += tile.cells
-        observer.progress(done, total)
-
-    found: dict[int, peaks.Windows] = {}
-    for group in searches.groups:
-        members = [each[i] for i in group.members]
-        made = search.windows(
-            group.plans,
-            members[0].pixels,
-            [one.kernel for one in members],
-            members[0].visible,
-            keeps_map=keeps_map,
-            advance=advance,
-            shelf=searches.shelf,
-        )
-        found.update(zip(group.members, made, strict=True))
-    return [(one, found[i]) for i, one in enumerate(each)]
-
-
-def _told(selected: list[Selection], names: list[str]) -> Iterator[str]:
-    """How thresholds were found, of each kernel if each has its own."""
-    for each, name in zip(selected, names, strict=False):
-        if each.told is not None:
-            yield each.told if len(selected) == 1 else f"{shown(name)}: {each.told}"
-
-
-def _selected(
-    found: Sequence[Scored],
-    options: Options,
-    scene: Scene,
-    *,
-    per_kernel: bool,
-    margin: bool,
-) -> list[Selection]:
-    each = [one for one, _ in found]
-    every = range(len(scene.kernels))
-    competing = [{number} for number in every] if per_kernel else [set(every)]
-    return selection.select(
-        [field for _, field in found],
-        [one.origin for one in each],
-        groups=[
-            [i for i, one in enumerate(each) if one.number in numbers] for numbers in competing
-        ],
-        top=options.top,
-        threshold=options.threshold,
-        overlap=options.overlap,
-        margin=margin,
-        plain=lambda i: metrics.plain(each[i].kernel, options.metric, scene.span),
-    )
-
-
-def _kernel_reports(
-    found: Sequence[Scored],
-    names: list[str],
-    wanted: Outputs,
-    scene: Scene,
-    selected: list[Selection],
-) -> tuple[KernelReport, ...]:
-    thresholds = [each.threshold for each in selected]
-    if len(selected) < len(names):
-        thresholds *= len(names)
-    reports = []
-    for number, name in enumerate(names):
-        own = [(one, field) for one, field in found if one.number == number]
-        engines = dict.fromkeys(one.plan.engine for one, _ in own)
-        height, width = scene.sizes[number]
-        reports.append(
-            KernelReport(
-                name=name,
-                width=width,
-                height=height,
-                engine=",".join(engines),
-                tolerance=max((field.error for _, field in own), default=0.0),
-                heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
-                map=wanted.maps[number] if wanted.maps else None,
-                origin=(own[0][0].origin if own else scene.area.origin((height, width)))[::-1],
-                threshold=thresholds[number],
-            )
-        )
-    return tuple(reports)
-
-
-def _corners(best: list[peaks.Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
-    """Where the matches lie between the pixels, y and x in the image."""
-    from patchsim import subpixel as refinement
-    from patchsim.subpixel import DECIMALS
-
-    starts = [each[peak.field].origin for peak in best]
-    inside = [
-        replace(peak, y=peak.y - top, x=peak.x - left)
-        for peak, (top, left) in zip(best, starts, strict=True)
-    ]
-    found = refinement.refine(
-        inside,
-        [one.plan for one in each],
-        [one.pixels for one in each],
-        [one.kernel for one in each],
-        [one.visible for one in each],
-    )
-    return [
-        corner and (round(corner[0] + top, DECIMALS), round(corner[1] + left, DECIMALS))
-        for corner, (top, left) in zip(found, starts, strict=True)
-    ]
-
-
-def _match(
-    peak: peaks.Peak,
-    ahead: float | None,
-    one: Sought,
-    names: list[str],
-    scene: Scene,
-    corner: tuple[float, float] | None,
-    *,
-    posed: bool,
-) -> Match:
-    height, width = one.size
-    y, x = corner or (None, None)
-    corners = None
-    if posed:
-        corners = tuple(
-            (round(peak.x + right, 4), round(peak.y + down, 4))
-            for right, down in Frame.of(scene.sizes[one.number], one.pose).corners
-        )
-    return Match(
-        peak.x, peak.y, width, height, peak.score, names[one.number], x, y, ahead,
-        one.pose.scale, one.pose.angle, one.pose.flip, corners,
-    )  # fmt: skip

@@ -60,8 +60,10 @@ class Options:
         memory: int | str | None,
         threads: int | None,
         max_pixels: int,
-        min_visible: float,
+        min_visible: float | None,
         channel_weights: Sequence[float] | None,
+        *,
+        ignore_alpha: bool,
     ) -> Options:
         top = None if top is None else whole(top, "top")
         if threshold is not None and threshold != AUTO:
@@ -91,7 +93,7 @@ class Options:
             memory=budget.default() if memory is None else budget.parse(memory),
             threads=threads,
             max_pixels=max_pixels,
-            min_visible=_share(min_visible),
+            min_visible=_min_visible(min_visible, ignore_alpha=ignore_alpha),
             channel_weights=_channel_weights(channel_weights),
         )
 
@@ -114,11 +116,18 @@ def _number(value: object, option: str, hint: str = "") -> float:
         raise InputError(f"{option} {value!r} is not a number{hint}") from None
 
 
-def _share(value: object) -> float:
+def _min_visible(given: object, *, ignore_alpha: bool) -> float:
     """What of a match is visible at least."""
-    share = _number(value, "min-visible")
+    if given is None:
+        return DEFAULT_MIN_VISIBLE
+    share = _number(given, "min-visible")
     if not 0 < share <= 1:
         raise InputError(f"min-visible {share:g} is not possible; give a share above 0, up to 1")
+    if ignore_alpha:
+        raise InputError(
+            f"min-visible {share:g} has no meaning where alpha is ignored: all of the image counts;"
+            "\ngive --min-visible or --ignore-alpha (min_visible, ignore_alpha), not both"
+        )
     return share
 
 

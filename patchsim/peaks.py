@@ -1,9 +1,9 @@
-"""The matches in one or more maps: best first, exact, without overlaps.
+"""The scores of one map, exact as far as the matches need it: best first, block by block.
 
 A map may be off by what its engine states; a match may not. So windows are taken in the order of
 the best score that they could have, scored exactly when their turn comes, and put back; a window
-that is still first with its exact score is a match. Windows that overlap a match are dropped.
-Where many windows of a block have their turn, the whole block is scored exactly at once.
+that is still first with its exact score is the best. Where many windows of a block have their turn,
+the whole block is scored exactly at once.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
 from patchsim.metrics import Exact
+from patchsim.overlaps import overlapping
 from patchsim.tiles import Tile
 
 BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
@@ -33,16 +33,6 @@ SINGLES = 12
 _MANY = 64
 ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
 _GONE = -np.inf  # dropped: reported, or overlapping what was
-
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """A match: its top-left pixel in the image, its exact score, and which field it lies in."""
-
-    y: int
-    x: int
-    score: float
-    field: int
 
 
 class Field:
@@ -259,133 +249,6 @@ class Field:
             self.highest[part][over] = _GONE
 
 
-class Windows(Protocol):
-    """The windows of one kernel, as `resolve` asks for them and a report tells of them."""
-
-    kernel: tuple[int, int]  # height, width
-    map: NDArray[np.float32] | None  # where it is kept
-    error: float  # no score of the map was off by more
-
-    @property
-    def singly(self) -> int:
-        """Windows that were scored exactly alone."""
-
-    @property
-    def blocks(self) -> int:
-        """Blocks that were scored exactly as a whole."""
-
-    @property
-    def block_count(self) -> int:
-        """Blocks of the map."""
-
-    @property
-    def ceiling(self) -> float:
-        """No window that is left scores more."""
-
-    def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor.
-
-        Equal scores rank by smaller y, then smaller x.
-        """
-
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
-
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
-
-
-class Contest:
-    """The best windows of all fields together, some after others; the fields are used up.
-
-    Equal scores rank by smaller y, then smaller x, then the earlier field.
-
-    Parameters
-    ----------
-    fields : sequence of Windows
-        Complete.
-    origins : sequence of (y, x)
-        Where in the image each field has its first window.
-    overlap : float
-        Of two windows with a larger intersection over union the lower one goes.
-    """
-
-    def __init__(
-        self, fields: Sequence[Windows], origins: Sequence[tuple[int, int]], *, overlap: float
-    ) -> None:
-        self._fields, self._origins, self._overlap = fields, origins, overlap
-        self._peaks: list[Peak] = []
-        self._heard = [0] * len(fields)  # how many peaks have dropped windows of a field
-        # Minus the most that a field's windows could score, or what its best one does score if it
-        # has heard of all peaks; whether it is that; y and x in the image, field.
-        self._heap = [(-field.ceiling, False, 0, 0, n) for n, field in enumerate(fields)]
-        heapq.heapify(self._heap)
-
-    def best(self, most: int | None, lowest: float | None) -> list[Peak]:
-        """The best windows that overlap none that were found before, best first.
-
-        Parameters
-        ----------
-        most : int or None
-            How many; None for all.
-        lowest : float or None
-            The least score.
-        """
-        least = -math.inf if lowest is None else lowest
-        first, heap = len(self._peaks), self._heap
-        floor = least  # some window left has at least this score
-        while heap and -heap[0][0] >= least and (most is None or len(self._peaks) - first < most):
-            minus, settled, y, x, number = heap[0]
-            field, (top_y, left_x) = self._fields[number], self._origins[number]
-            if settled and self._heard[number] == len(self._peaks):
-                self._peaks.append(Peak(y, x, -minus, number))
-                field.drop(y - top_y, x - left_x)
-                floor = least
-                continue
-            self._tell(number)
-            found = field.best(floor)
-            if found is not None:
-                floor = max(floor, found[2])
-                y, x = found[0] + top_y, found[1] + left_x
-                heapq.heapreplace(heap, (-found[2], True, y, x, number))
-                continue
-            # None reaches the floor, which may be lower for the next peak.
-            below = math.nextafter(min(-minus, floor), -math.inf)
-            if below > -math.inf:
-                heapq.heapreplace(heap, (-below, False, 0, 0, number))
-            else:
-                heapq.heappop(heap)
-        return self._peaks[first:]
-
-    def _tell(self, number: int) -> None:
-        """Drop the windows of a field that overlap the peaks that it has not heard of."""
-        field, (top_y, left_x) = self._fields[number], self._origins[number]
-        for peak in self._peaks[self._heard[number] :]:
-            box = peak.y - top_y, peak.x - left_x, *self._fields[peak.field].kernel
-            field.drop_overlapping(box, self._overlap)
-        self._heard[number] = len(self._peaks)
-
-
-def resolve(
-    fields: Sequence[Windows],
-    origins: Sequence[tuple[int, int]],
-    *,
-    top: int | None,
-    threshold: float | None,
-    overlap: float,
-) -> list[Peak]:
-    """The best windows of all fields together, as a `Contest` has them.
-
-    Parameters
-    ----------
-    top : int or None
-        How many at the most; None for all.
-    threshold : float or None
-        The lowest score.
-    """
-    return Contest(fields, origins, overlap=overlap).best(top, threshold)
-
-
 def blocks_of(tile: Tile) -> tuple[slice, slice]:
     """The blocks that a tile has cells in, as an index into [block rows, block columns]."""
     return (
@@ -405,50 +268,3 @@ def of_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]
     ]
     reduced: NDArray[Any] = reduce.reduceat(lines, lefts, axis=1)
     return reduced
-
-
-def overlapping(
-    shape: tuple[int, ...],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    box: tuple[int, int, int, int],
-    overlap: float,
-) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
-    """Parts of a map (rows, cols), and where in them windows overlap the box by more.
-
-    Parameters
-    ----------
-    shape, kernel, stride
-        Of the map: (rows, cols), (height, width), (y, x).
-    box : (y, x, height, width)
-    overlap : float
-        Intersection over union.
-    """
-    if overlap >= 1:  # which no intersection over union exceeds
-        return
-    y, x, box_height, box_width = box
-    height, width = kernel
-    rows = _touching(y, box_height, height, stride[0], shape[0])
-    cols = _touching(x, box_width, width, stride[1], shape[1])
-    if not rows or not cols:
-        return
-    tall = _shared(rows, stride[0], height, y, box_height)
-    wide = _shared(cols, stride[1], width, x, box_width)
-    for first in range(0, len(rows), BLOCK):  # large kernels overlap in millions of cells
-        shared = tall[first : first + BLOCK, None] * wide
-        union = box_height * box_width + height * width - shared
-        top = rows.start + first
-        part = slice(top, top + len(shared)), slice(cols.start, cols.stop)
-        yield part, shared > overlap * union
-
-
-def _touching(start: int, length: int, own: int, step: int, count: int) -> range:
-    """Cells whose windows (`own` pixels from cell x step) share a pixel with the interval."""
-    first = max(0, (start - own) // step + 1)
-    return range(first, max(first, min(count, -(-(start + length) // step))))
-
-
-def _shared(cells: range, step: int, own: int, start: int, length: int) -> NDArray[np.int64]:
-    """How many pixels each cell's window shares with the interval."""
-    begin = np.arange(cells.start, cells.stop, dtype=np.int64) * step
-    return np.minimum(begin + own, start + length) - np.maximum(begin, start)

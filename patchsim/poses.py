@@ -13,6 +13,7 @@ from PIL import Image
 
 from patchsim.masks import reduced
 from patchsim.metrics import Kernel
+from patchsim.splines import TAIL
 
 FLIPS = ("none", "h", "v")
 DECIMALS = 4  # of scales and angles: what is printed is what was scored
@@ -22,7 +23,6 @@ _SHADES = 255
 # are less opaque than the kernel's own there.
 _BORDER = 0.4
 _OPAQUE = 0.9
-_MARGIN = 12  # a spline's filter forgets pixels so far away, to 1e-7
 
 _Floats = NDArray[np.float32]
 
@@ -188,10 +188,10 @@ class Posing:
         return np.stack([np.asarray(plane) for plane in scaled])
 
     def _splines_of(self, flip: str, scale: float) -> _Floats:
-        """Coefficients of cubic splines through the planes, with `_MARGIN` more at each border."""
+        """Coefficients of cubic splines through the planes, with `TAIL` more at each border."""
         from scipy import ndimage
 
-        margin = (_MARGIN, _MARGIN)
+        margin = (TAIL, TAIL)
         planes = np.pad(self._scaled(flip, scale), ((0, 0), margin, margin), "edge")
         for i in range(self._smooth):
             planes[i] = ndimage.spline_filter(planes[i], 3, np.float32, "mirror")

@@ -91,6 +91,33 @@ class KernelReport:
 
 
 @dataclass(frozen=True)
+class PosesReport:
+    """The poses of a search, each scale with each angle and flip.
+
+    Attributes
+    ----------
+    scales, angles : tuple of float
+        In rising order; of a range its steps and its end.
+    scale_step, angle_step : float or None
+        Of a range, between whose steps the best poses were refined; None for a list.
+    flips : tuple of str
+        ``none``, and ``h`` and ``v`` if they were asked for.
+    exhaustive : bool
+        Whether every pose was compared with every window, as few are and as can be asked for.
+    count : int
+        Poses of a kernel that differ: upside down is left to right half a turn on.
+    """
+
+    scales: tuple[float, ...]
+    angles: tuple[float, ...]
+    scale_step: float | None
+    angle_step: float | None
+    flips: tuple[str, ...]
+    exhaustive: bool
+    count: int
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of `match`.
 
@@ -123,8 +150,6 @@ class Report:
         The part of the image that was searched, if not all of it.
     padding : str
         How it was continued beyond its border.
-    posed : bool
-        Whether poses were asked for.
     margin : bool
         Whether margins were asked for.
     threshold : float or None
@@ -134,6 +159,8 @@ class Report:
         The share of a match that is visible at least, where not all of the image is.
     channel_weights : tuple of float or None
         How much each channel counted, if they were told apart.
+    poses : PosesReport or None
+        Those that were searched, if any were asked for.
     """
 
     image: str
@@ -152,11 +179,16 @@ class Report:
     subpixel: bool
     region: Region | None
     padding: str
-    posed: bool
     margin: bool
     threshold: float | None
     min_visible: float | None = None
     channel_weights: tuple[float, ...] | None = None
+    poses: PosesReport | None = None
+
+    @property
+    def posed(self) -> bool:
+        """Whether poses were asked for."""
+        return self.poses is not None
 
     @property
     def best(self) -> Match | None:
@@ -303,4 +335,6 @@ def document(report: Report) -> dict[str, Any]:
         found["min_visible"] = report.min_visible
     if report.channel_weights is not None:
         found["channel_weights"] = list(report.channel_weights)
+    if report.poses is not None:
+        found["poses"] = asdict(report.poses)
     return found

@@ -11,6 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import candidates, engines, metrics, peaks, repeats, tiles, walk
+from patchsim.contest import Windows
 from patchsim.engines import Bounds, Least, Score
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.plan import Plan
@@ -29,8 +30,8 @@ def windows(
     keeps_map: bool,
     advance: Callable[[Tile], None],
     shelf: Shelf | None = None,
-) -> list[peaks.Windows]:
-    """What `peaks.Contest` asks of kernels that are searched for together.
+) -> list[Windows]:
+    """What `contest.Contest` asks of kernels that are searched for together.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ class Shelf:
 
 
 class Sketch:
-    """As `peaks.Windows`.
+    """As `contest.Windows`.
 
     Parameters
     ----------

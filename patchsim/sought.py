@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from patchsim import budget, groups, metrics, plan, tiles
+from patchsim import metrics, tiles
 from patchsim.area import Area
 from patchsim.asked import Poses
+from patchsim.contest import Windows
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
-from patchsim.groups import Group
 from patchsim.metrics import Kernel, Pixels, Visible
-from patchsim.options import AUTO, Options
-from patchsim.peaks import Windows
+from patchsim.options import Options
 from patchsim.plan import Plan
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene
-from patchsim.sketch import Shelf, budget_of
 
 if TYPE_CHECKING:
+    from patchsim.observer import Observer
     from patchsim.outputs import Outputs
 
 
@@ -68,27 +66,10 @@ class Sought:
         return self.plan.problem.kernel[:2]
 
 
+MANY = 1000  # poses, whose cost is told before
 _LEAST_PIXELS = 16  # of a kernel that was made smaller: fewer are found everywhere
 
 Scored = tuple[Sought, Windows]  # with the scores of its windows
-
-
-@dataclass(frozen=True)
-class Searches:
-    """All that is searched for in full.
-
-    Attributes
-    ----------
-    each : list of Sought
-    groups : list of Group
-        Which of them are searched for together; those of a group have the same pixels.
-    shelf : Shelf or None
-        Where not all scores are kept, for the blocks that are looked into.
-    """
-
-    each: list[Sought]
-    groups: list[Group]
-    shelf: Shelf | None
 
 
 def problem(
@@ -123,72 +104,6 @@ def problem(
     return found.where_visible(scene.visible.most, options.min_visible)
 
 
-def each(
-    scene: Scene,
-    poses: Poses | None,
-    options: Options,
-    engine: str,
-    wanted: Outputs,
-    *,
-    subpixel: bool,
-) -> Searches:
-    """Every kernel in every pose, with its plan.
-
-    Raises
-    ------
-    InputError
-        If a kernel fits in no pose, or memory does not suffice.
-    """
-    if poses is not None:
-        _check_memory(scene, poses, options.memory)
-    shown_as = list(_as_they_are(scene) if poses is None else _posed(scene, poses, options.metric))
-    kernels = [kernel for _, _, kernel in shown_as]
-    sizes = [kernel.pixels.shape[:2] for kernel in kernels]
-    area = scene.area
-    # So many places of low scores take longer to find without a map than the map.
-    many = engine == "auto" and options.threshold == AUTO
-    problems = [
-        problem(scene, options, kernel, area.extent(size), map_wanted=wanted.keeps_map or many)
-        for kernel, size in zip(kernels, sizes, strict=True)
-    ]
-    held = holding(scene, sizes, wanted, max(math.prod(p.map_shape) for p in problems))
-    held += sum(kernel.nbytes for kernel in kernels) if poses else 0
-    if subpixel:
-        from patchsim import subpixel as refinement
-
-        held += max(plan.map_bytes(refinement.cell(p), kept=False) for p in problems)
-    grouped, shelf = _grouped(problems, options, engine, held, kept=wanted.keeps_map)
-    common = {number: group.common for group in grouped for number in group.members}
-    under = area.under(scene.image, sizes, scene.zero)
-    found = [
-        Sought(*one, pixels, area.origin(size), chosen, visible, common[i])
-        for i, (one, size, pixels, chosen, visible) in enumerate(
-            zip(shown_as, sizes, under, groups.plans(grouped), scene.seen(sizes), strict=True)
-        )
-    ]
-    return Searches(found, grouped, shelf)
-
-
-def _grouped(
-    problems: Sequence[Problem], options: Options, engine: str, held: int, *, kept: bool
-) -> tuple[list[Group], Shelf | None]:
-    """What is searched for together, and how scores are kept; with maps if `kept`."""
-    make = partial(
-        groups.make, problems, engine=engine, device=options.device, memory=options.memory
-    )
-    # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
-    ample, least = (
-        budget_of(problems, memory, kept=kept) for memory in (max(0, options.memory - held), 0)
-    )
-    try:
-        scores = ample
-        made = make(held=held + scores.held, searching=held + scores.searching)
-    except InputError:
-        scores = least
-        made = make(held=held + scores.held, searching=held + scores.searching)
-    return made, None if scores.shelf is None else Shelf(scores.shelf)
-
-
 def by_plan(each: Sequence[Sought]) -> list[tuple[Plan, list[int]]]:
     """The plans that some have in common, and which of them."""
     found: dict[int, tuple[Plan, list[int]]] = {}
@@ -211,38 +126,6 @@ def holding(
         each += scene.visible.levels.itemsize
     held += math.prod(scene.area.padded_size(sizes)) * each
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
-
-
-def _as_they_are(scene: Scene) -> Iterator[tuple[int, Pose, Kernel]]:
-    for number, kernel in enumerate(scene.kernels):
-        scene.area.check_kernel(kernel.pixels.shape[:2], scene.names[1 + number])
-        yield number, AS_IT_IS, kernel
-
-
-def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
-    """Refuse poses that are too large all together, before any is made."""
-    each = scene.image.shape[2] * scene.image.itemsize
-    needed = scene.image.nbytes + each * sum(
-        math.prod(pose.box(size))
-        for size in scene.sizes
-        for pose in poses.each
-        if fits(scene.area, size, pose)
-    )
-    if needed > memory:
-        raise InputError(
-            f"memory {budget.text(memory)} does not suffice for {poses.count:,} poses;"
-            f" {budget.text(needed)} is the least"
-        )
-
-
-def _posed(scene: Scene, poses: Poses, metric: str) -> Iterator[tuple[int, Pose, Kernel]]:
-    for number, kernel in enumerate(scene.kernels):
-        posing = Posing(kernel)
-        found = [(pose, fitting(scene, posing, pose, metric)) for pose in poses.each]
-        able = [(number, pose, one) for pose, one in found if one is not None]
-        if not able:
-            raise nothing_fits(scene, number, poses)
-        yield from able
 
 
 def fitting(scene: Scene, posing: Posing, pose: Pose, metric: str) -> Kernel | None:
@@ -277,3 +160,10 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
         f" {shown(scene.area.name)} with {cols}x{rows};"
         "\ngive smaller scales, or --padding edge (padding='edge')"
     )
+
+
+def warn(count: int, seconds: float, observer: Observer) -> None:
+    """Tell what many poses cost."""
+    if count > MANY:
+        about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+        observer.notice(f"{count:,} poses are searched, which takes about {about}")

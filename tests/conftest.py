@@ -17,6 +17,12 @@ def astronaut():
     return skimage.data.astronaut()
 
 
+@pytest.fixture(scope="session")
+def coffee():
+    """A photograph, uint8 [400, 600, 3]."""
+    return skimage.data.coffee()
+
+
 @pytest.fixture
 def save(tmp_path):
     """Write an array or PIL image to a file of the test's folder."""

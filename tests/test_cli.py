@@ -293,6 +293,10 @@ BAD = [
     (["match", "big.png", "face.png", "--top", "few"], "Invalid value for '--top'"),
     (["match", "big.png", "face.png", "--threshold", "nan"], "threshold nan cannot be a score"),
     (["match", "big.png", "face.png", "--overlap", "2"], "overlap 2.0 is not a share"),
+    (
+        ["match", "big.png", "face.png", "--ignore-alpha", "--min-visible", "0.5"],
+        "min-visible 0.5 has no meaning where alpha is ignored",
+    ),
     (["match", "big.png", "face.png", "--data-range", "5"], "data range '5' is no range"),
     (["match", "big.png", "face.png", "--data-range", "5:5"], "data range 5:5 is empty"),
     (["match", "big.png", "face.png", "--data-range", "9:99"], "outside 9 to 99"),

@@ -13,7 +13,7 @@ import torch
 from helpers import load
 from safetensors.torch import save_file
 
-from patchsim import cosines, scoring, slots
+from patchsim import affinity, cosines, slots
 
 B, S, C = 5, 4, 6
 
@@ -261,7 +261,7 @@ def test_bad_input_is_named_and_exits_2(words, says, feats, run):
 
 def test_a_whole_batch_too_large_for_a_picture_is_refused(feats, run, monkeypatch):
     assert feats
-    monkeypatch.setattr(scoring, "_LARGEST_MATRIX", 2 * B * S - 1)
+    monkeypatch.setattr(affinity, "_LARGEST_MATRIX", 2 * B * S - 1)
     code, _, err = run("loss", "a.pt", "--matches", "m.png")
     assert code == 2
     assert "too many for one picture; choose an image with --image" in err

@@ -14,7 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import candidates, engines, images, masks, match, metrics, peaks, plan, sketch, sought
+from patchsim import (
+    candidates,
+    engines,
+    exhaustive,
+    images,
+    masks,
+    match,
+    metrics,
+    peaks,
+    plan,
+    sketch,
+)
 from patchsim.cli import console
 from patchsim.engines import Problem, fft, visibility
 from patchsim.engines.shared import Shared
@@ -139,7 +150,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
         if kept != "fields":
             patch.setattr(sketch, "_WHOLE_FIELDS", 0)
         if kept == "two blocks":
-            patch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+            patch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
         report = match(given_image, given_kernels, **options)
     span = {"uint8": 255, "uint16": 65535, "float32": 1.0}[image.dtype.name]
     wanted = reference(
@@ -192,7 +203,7 @@ def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
     options = {key: value for key, value in options.items() if key != "transparent"}
     alone = [match(image, kernel, metric=metric, threads=2, **options) for kernel in kernels]
     if kept == "two blocks":
-        monkeypatch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+        monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
     each = match(image, kernels, metric=metric, threads=2, per_kernel=True, **options)
     assert [replace(m, kernel="") for m in each.matches] == [
         replace(m, kernel="") for report in alone for m in report.matches
@@ -214,7 +225,7 @@ def test_windows_of_which_little_is_visible_are_no_matches_of_many_kernels(
     if not floats:
         kernels = [np.rint(kernel * 255).astype(np.uint8) for kernel in kernels]
     if kept == "two blocks":
-        monkeypatch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+        monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
     found = match(
         Image.fromarray(np.dstack([image, levels])), kernels, metric=metric, map=True,
         min_visible=MIN_VISIBLE, per_kernel=True, threshold=-1, overlap=1, margin=False,
@@ -237,7 +248,7 @@ def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, mo
     for metric in ("sad", "zncc"):
         whole = match(image, kernels, metric=metric, **options)
         with monkeypatch.context() as patch:
-            patch.setattr(sought, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+            patch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
             little = match(image, kernels, metric=metric, **options)
         assert little.matches == whole.matches
         assert little.threshold == whole.threshold

@@ -331,6 +331,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"threshold": float("nan")}, "threshold nan"),
         ({"threshold": 95}, "from -1 to 1"),
         ({"overlap": 1.5}, "overlap 1.5"),
+        ({"min_visible": 0.7, "ignore_alpha": True}, "min-visible 0.7 has no meaning"),
         ({"threads": 0}, "threads 0"),
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import sys
 
 import numpy as np
@@ -69,3 +71,41 @@ def test_rectangles_hold_the_pixels_of_the_match(report, astronaut):
         (top, left), (_, right), (bottom, _), _ = corners.astype(int)
         assert astronaut[top : bottom + 1, left : right + 1].shape[:2] == (m.height, m.width)
         assert (left, top) == (m.x, m.y)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_poses_that_were_asked_for_are_told_behind_the_rest(several, run, save, astronaut):
+    save("scene.png", astronaut[:120, :140])
+    save("part.png", astronaut[30:54, 40:64])
+    save("other.png", astronaut[60:80, 90:112])
+    kernels = ["part.png", "other.png"] if several else ["part.png"]
+    words = ("match", "scene.png", *kernels, "--top", "1", "--no-heatmap", "--format", "json")
+    _, plain, _ = run(*words)
+    assert "poses" not in json.loads(plain)
+    _, out, _ = run(*words, "--scales", "0.9:1.25:0.1", "--angles", "90,-90,0", "--flips", "h")
+    found = json.loads(out)
+    assert list(found)[: len(json.loads(plain))] == list(json.loads(plain))
+    assert list(found)[-1] == "poses"
+    assert found["poses"] == {
+        "scales": [0.9, 1.0, 1.1, 1.2, 1.25], "angles": [0.0, 90.0, 270.0],
+        "scale_step": 0.1, "angle_step": None, "flips": ["none", "h"],
+        "exhaustive": False, "count": 30,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "exhaustive", "count"),
+    [
+        ({"angles": [0, 90, 180, 270]}, True, 4),  # so few are searched in full unasked
+        ({"angles": "0:350:10"}, False, 36),
+        ({"angles": "0:350:10", "exhaustive": True}, True, 36),
+        ({"flips": "h,v", "angles": [0, 180]}, True, 4),  # upside down is left to right, turned
+    ],
+)
+def test_a_report_says_which_poses_were_searched_how(options, exhaustive, count, astronaut):
+    report = match(astronaut[:90, :100], astronaut[30:46, 40:56], top=1, **options)
+    assert report.posed
+    assert (report.poses.exhaustive, report.poses.count) == (exhaustive, count)
+    assert pickle.loads(pickle.dumps(report)) == report
+    again = match(astronaut[:90, :100], astronaut[30:46, 40:56], top=1)
+    assert (again.posed, again.poses) == (False, None)

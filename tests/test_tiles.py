@@ -53,3 +53,16 @@ def test_blocks_are_scored_once_in_tiles_or_runs(share, rng, monkeypatch):
     assert all(part.rows <= tile[0] and part.cols <= tile[1] for part in found)
     if share == 1:
         assert Tile(0, 0, *tile) in found
+
+
+def test_tiles_cover_a_map_once():
+    seen = np.zeros((11, 7), dtype=int)
+    for tile in tiles.split((11, 7), (4, 3)):
+        seen[tile.index] += 1
+    assert (seen == 1).all()
+
+
+def test_a_tile_reads_the_pixels_of_its_windows():
+    rows, cols = Tile(2, 3, 4, 5).source((7, 6), (2, 3))
+    assert (rows.start, rows.stop) == (4, 4 + 3 * 2 + 7)
+    assert (cols.start, cols.stop) == (9, 9 + 4 * 3 + 6)

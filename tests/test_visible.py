@@ -398,7 +398,7 @@ def test_an_image_without_a_visible_pixel_is_refused(rng):
     assert match(transparent(image, levels), kernel, region=(1, 2, 8, 7), ignore_alpha=True).best
 
 
-@pytest.mark.parametrize("share", [0, -1, 1.01, float("nan"), "much", None])
+@pytest.mark.parametrize("share", [0, -1, 1.01, float("nan"), "much"])
 def test_shares_that_are_none(share, rng):
     image = values(rng, "uint8", 20, 21, 3)
     with pytest.raises(InputError, match="min-visible"):

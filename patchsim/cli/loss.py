@@ -130,7 +130,7 @@ def command(
     check_format(format)
     paths = _paths(features, f, p)
     # After the flags: torch takes a while to import.
-    from patchsim import budget, devices, files, scoring
+    from patchsim import affinity, budget, devices, files, scoring
 
     name = devices.check_name(device)
     large, contrastive = loss == "small-to-large", loss.startswith("contrastive")
@@ -177,7 +177,7 @@ def command(
                 continue
             printer.add(scored)
             if matches is not None:
-                drawn = scoring.draw_matches(group, request, scored, matches)
+                drawn = affinity.draw(group, request, scored, matches)
                 if not quiet:
                     console.say(f"matches {shown(matches)}: {drawn}")
     finally:

@@ -1,0 +1,52 @@
+"""Every pose against every window, as the searches for each pose alone have it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+import patchsim
+from patchsim.errors import InputError
+
+
+@pytest.mark.parametrize("stride", [1, (3, 5)])
+@pytest.mark.parametrize("padding", ["valid", "edge"])
+def test_few_poses_are_compared_with_every_window(rng, stride, padding):
+    scene = rng.integers(0, 256, (40, 50, 1), np.uint8)
+    kernel = rng.integers(0, 256, (7, 9, 1), np.uint8)
+    report = patchsim.match(
+        scene, kernel, angles=[0, 90, 180, 270], flips="h", stride=stride, padding=padding, top=4
+    )
+    single = []
+    for flip in ("none", "h"):
+        for angle in (0, 90, 180, 270):
+            shown = kernel[:, ::-1] if flip == "h" else kernel
+            turned = np.ascontiguousarray(np.rot90(shown, angle // 90))
+            found = patchsim.match(scene, turned, stride=stride, padding=padding, top=1).best
+            single.append((-found.score, found.y, found.x, len(single), angle, flip))
+    score, y, x, _, angle, flip = min(single)
+    assert (report.best.score, report.best.x, report.best.y) == (-score, x, y)
+    assert (report.best.angle, report.best.flip) == (angle, flip)
+
+
+def test_a_retina_screenshot_is_searched_for_an_icon_of_half_its_size(astronaut):
+    icon = cv2.resize(astronaut[90:154, 200:264], (32, 32), interpolation=cv2.INTER_AREA)
+    best = patchsim.match(astronaut, icon, scales=[1, 1.5, 2, 3], top=1).best
+    assert (best.x, best.y, best.scale, best.width) == (200, 90, 2, 64)
+
+
+def test_a_map_of_several_poses_is_refused(rng):
+    scene, kernel = rng.integers(0, 256, (30, 30), np.uint8), np.eye(5, dtype=np.uint8)
+    with pytest.raises(InputError, match="a map is of one pose, and 2"):
+        patchsim.match(scene, kernel, scales=[1, 2], map=True)
+    assert patchsim.match(scene, kernel, scales=2, map=True).map.shape == (21, 21)
+
+
+def test_a_full_search_of_thousands_of_poses_tells_what_it_costs(run, save, rng):
+    save("scene.png", rng.integers(0, 256, (24, 24), np.uint8))
+    save("part.png", rng.integers(0, 256, (6, 6), np.uint8))
+    words = ("match", "scene.png", "part.png", "--angles", ",".join(map(str, range(360))))
+    code, _, err = run(*words, "--scales", "0.9,1,1.1", "--exhaustive", "--top", "1")
+    assert code == 0
+    assert "1,080 poses are searched, which takes about" in err
