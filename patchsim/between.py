@@ -11,9 +11,9 @@ from typing import Self
 
 from patchsim import sought, walk
 from patchsim.asked import SPACING, Poses, spacing
-from patchsim.contest import Contest, Peak
 from patchsim.listed import Listed
 from patchsim.options import AUTO, Options
+from patchsim.peaks import Contest, Peak
 from patchsim.poses import Pose
 from patchsim.scene import Scene
 from patchsim.sought import Scored, Sought

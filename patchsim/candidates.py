@@ -19,10 +19,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import peaks, tiles, walk
+from patchsim import tiles, walk
 from patchsim.engines import GONE, Bounds, Least, Search
+from patchsim.field import BLOCK, Field, blocks_of, of_blocks
 from patchsim.overlaps import overlapping
-from patchsim.peaks import BLOCK
 from patchsim.tiles import Tile
 
 # What is compared one by one of a block's windows, before and after finer bounds, before it is left
@@ -44,7 +44,7 @@ def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
 
 
 class Candidates:
-    """The windows of one kernel, as `contest.Contest` asks for them.
+    """The windows of one kernel, as `peaks.Contest` asks for them.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Candidates:
         direct: Direct | None,
         threads: int,
         *,
-        whole: Callable[[], peaks.Field] | None = None,
+        whole: Callable[[], Field] | None = None,
         patience: float = math.inf,
         keeps_bounds: bool = True,
     ) -> None:
@@ -83,7 +83,7 @@ class Candidates:
         self._direct = direct
         self._whole = whole
         self._patience = patience
-        self._field: peaks.Field | None = None  # of the whole search
+        self._field: Field | None = None  # of the whole search
         self._rows = BLOCK * BLOCK * self.kernel[0] if direct else sys.maxsize  # of a block
         rows, cols = problem.map_shape
         self._shape = rows, cols
@@ -126,11 +126,11 @@ class Candidates:
         least = self._search.bounds(tile)
         if self._least is not None:
             self._least[tile.index] = least
-        return tile, peaks.of_blocks(np.minimum, least, tile)
+        return tile, of_blocks(np.minimum, least, tile)
 
     def put(self, tile: Tile, lowest: Least) -> None:
         """Take the least bounds of the blocks in a tile; `ready` comes after all tiles."""
-        part = self._lowest[peaks.blocks_of(tile)]
+        part = self._lowest[blocks_of(tile)]
         np.minimum(part, lowest, out=part)
 
     def ready(self) -> None:

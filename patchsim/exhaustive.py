@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from patchsim import budget, engines, groups, plan, search, sought
 from patchsim.asked import Poses
 from patchsim.between import Refinement
-from patchsim.contest import Windows
 from patchsim.engines import Problem
 from patchsim.errors import InputError
 from patchsim.groups import Group
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
+from patchsim.peaks import Windows
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene
 from patchsim.sketch import Shelf, budget_of

@@ -12,7 +12,7 @@ from patchsim.overlaps import overlapping
 
 
 class Listed:
-    """Some windows of a kernel with their exact scores, as `contest.Contest` asks for them."""
+    """Some windows of a kernel with their exact scores, as `peaks.Contest` asks for them."""
 
     map: NDArray[np.float32] | None = None
     error = 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from patchsim.contest import Windows
+    from patchsim.peaks import Windows
     from patchsim.plan import Plan
 
 

@@ -1,270 +1,153 @@
-"""The scores of one map, exact as far as the matches need it: best first, block by block.
+"""The matches among the windows of one or more kernels: non-maximum suppression, best first.
 
-A map may be off by what its engine states; a match may not. So windows are taken in the order of
-the best score that they could have, scored exactly when their turn comes, and put back; a window
-that is still first with its exact score is the best. Where many windows of a block have their turn,
-the whole block is scored exactly at once.
+The best window of all is a match, and those that overlap it are dropped; then the best of what is
+left, and so on. A kernel's windows are asked for their best alone, so that few need exact scores.
 """
 
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
-from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import closing
-from threading import Lock
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import Bounds
-from patchsim.metrics import Exact
-from patchsim.overlaps import overlapping
-from patchsim.tiles import Tile
 
-BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
-# Windows of a block that are scored one by one; more take longer than the block's 4096 together,
-# by a kernel of 64x64: 0.1 ms each, and 1 ms.
-SINGLES = 12
-# And before all others are looked at, which takes as long as some of them.
-_MANY = 64
-ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
-_GONE = -np.inf  # dropped: reported, or overlapping what was
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A match: its top-left pixel in the image, its exact score, and which field it lies in."""
+
+    y: int
+    x: int
+    score: float
+    field: int
 
 
-class Field:
-    """The scores of one kernel's windows, as good as they are known.
+class Windows(Protocol):
+    """The windows of one kernel, as `Contest` asks for them and a report tells of them."""
 
-    Parameters
-    ----------
-    shape : (rows, cols)
-    kernel : (height, width)
-    stride : (y, x)
-    exact : (y, x) -> float
-        The exact score of the window whose top-left pixel is there.
-    blocks : list of Tile -> (Tile, Bounds), optional
-        The scores of these tiles, in tiles that hold them; exact where the error is 0, others do
-        not count.
-    keeps_map : bool
-        Keep the scores in `map`, too.
-    """
+    kernel: tuple[int, int]  # height, width
+    map: NDArray[np.float32] | None  # where it is kept
+    error: float  # no score of the map was off by more
 
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        exact: Exact,
-        *,
-        blocks: Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]] | None = None,
-        keeps_map: bool = False,
-    ) -> None:
-        # The exact score where `settled`, elsewhere the highest that it could be.
-        self.highest: NDArray[np.float64] = np.full(shape, np.nan)
-        self.settled: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
-        self.map: NDArray[np.float32] | None = None
-        if keeps_map:
-            self.map = np.full(shape, np.nan, dtype=np.float32)
-        self.kernel = kernel
-        self.stride = stride
-        self.singly, self.blocks = 0, 0  # settled so far
-        self.error = 0.0  # no score of the map was off by more
-        self._lock = Lock()
-        self._exact = exact
-        self._blocks = blocks
-        self._patience = _MANY  # windows scored one by one before others are looked at
-        self._asked: Counter[tuple[int, int]] = Counter()
-        self._tried: set[tuple[int, int]] = set()  # blocks that were scored as a whole
-        # The first cell of each block: minus its score, settled, row, col, the block's corner.
-        self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
+    @property
+    def singly(self) -> int:
+        """Windows that were scored exactly alone."""
 
-    def put(self, tile: Tile, bounds: Bounds) -> None:
-        """Take the scores of a tile; several threads may at once, of different tiles."""
-        highest, settled = self.highest[tile.index], self.settled[tile.index]
-        if self.map is not None:
-            self.map[tile.index] = bounds.map
-        if isinstance(bounds.error, float) and bounds.error == 0:
-            highest[...] = bounds.map
-            settled[...] = True
-        else:
-            self._bound(bounds, highest, settled)
-        if bounds.hidden is not None:
-            highest[bounds.hidden] = _GONE
-            settled[bounds.hidden] = True
-
-    def _bound(
-        self, bounds: Bounds, highest: NDArray[np.float64], settled: NDArray[np.bool_]
-    ) -> None:
-        """Fill a tile of `highest` and `settled`."""
-        np.equal(bounds.error, 0.0, out=settled)
-        np.add(bounds.map, bounds.error, out=highest)
-        # The sum of a score and its error must not be rounded to less than the true score.
-        np.add(highest, ROUNDING, out=highest)
-        np.copyto(highest, bounds.map, where=settled)
-        off = float(np.max(bounds.error))
-        with self._lock:
-            self.error = max(self.error, off)
-
-    def settle(self, row: int, col: int) -> None:
-        """Replace what a window's score could be by what it is, or all of its block."""
-        corner = row - row % BLOCK, col - col % BLOCK
-        self._asked[corner] += 1
-        self._patience -= 1
-        if self._blocks is not None and self._patience < 0:
-            self.settle_contenders()
-        elif self._blocks is not None and self._asked[corner] > SINGLES:
-            self._settle_all([self._tile(*corner)])
-        self._settle_one(row, col)
-
-    def _settle_one(self, row: int, col: int) -> None:
-        if self.settled[row, col]:
-            return
-        score = self._exact(row * self.stride[0], col * self.stride[1])
-        self.highest[row, col] = score
-        self.settled[row, col] = True
-        self.singly += 1
-        if self.map is not None:
-            self.map[row, col] = score
-
-    def settle_contenders(self) -> None:
-        """The same for blocks with many windows that could be the best, together."""
-        if self.error == 0 or self._blocks is None:
-            return
-        before = self.blocks
-        self._settle_all(self._contenders())
-        # If there are few in each block, looking again soon would take longer than settling them.
-        self._patience = _MANY if self.blocks > before else 4 * _MANY
-
-    def _settle_all(self, tiles: list[Tile]) -> None:
-        assert self._blocks is not None
-        todo = [tile for tile in tiles if (tile.top, tile.left) not in self._tried]
-        if todo:
-            with closing(self._blocks(todo)) as scored:
-                for tile, scores in scored:
-                    self._settle_block(tile, scores)
-
-    def _settle_block(self, tile: Tile, scores: Bounds) -> None:
-        known = np.equal(scores.error, 0.0) & ~self.settled[tile.index]
-        if self.map is not None:
-            np.copyto(self.map[tile.index], scores.map, where=known, casting="same_kind")
-        highest = self.highest[tile.index]
-        np.copyto(highest, scores.map, where=known & (highest > _GONE))
-        self.settled[tile.index] |= known
-        corners = {
-            (tile.top + top, tile.left + left)
-            for top in range(0, tile.rows, BLOCK)
-            for left in range(0, tile.cols, BLOCK)
-        }
-        self._tried |= corners
-        self.blocks = len(self._tried)
-
-    def _contenders(self) -> list[Tile]:
-        """Blocks with many windows that could be the best of those left."""
-        # A window that is known to be good leaves fewer that could be better.
-        first = np.unravel_index(int(self.highest.argmax()), self.highest.shape)
-        self._settle_one(*map(int, first))
-        surely = float(np.max(self.highest, initial=_GONE, where=self.settled))
-        rows, cols = self.highest.shape
-        found = []
-        for top in range(0, rows, BLOCK):
-            band = np.s_[top : top + BLOCK]
-            could = (self.highest[band] >= surely) & ~self.settled[band]
-            counts = np.add.reduceat(could.sum(0), range(0, cols, BLOCK))
-            many = np.flatnonzero(counts > SINGLES)
-            found += [self._tile(top, left * BLOCK) for left in many.tolist()]
-        return found
+    @property
+    def blocks(self) -> int:
+        """Blocks that were scored exactly as a whole."""
 
     @property
     def block_count(self) -> int:
         """Blocks of the map."""
-        return math.prod(-(-length // BLOCK) for length in self.highest.shape)
-
-    def _tile(self, top: int, left: int) -> Tile:
-        rows, cols = self.highest.shape
-        return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
     @property
     def ceiling(self) -> float:
         """No window that is left scores more."""
-        heap = self._ready()
-        return -heap[0][0] if heap else _GONE
-
-    def _ready(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
-        if self._heap is None:
-            self._heap = []
-            rows, cols = self.highest.shape
-            for top in range(0, rows, BLOCK):
-                for left in range(0, cols, BLOCK):
-                    self._push((top, left))
-        return self._heap
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor."""
-        heap = self._ready()
-        while heap and -heap[0][0] >= floor:
-            minus, settled, row, col, corner = heap[0]
-            # Dropped cells stay in the heap until their turn.
-            if self.highest[row, col] == -minus:
-                if settled:
-                    return row * self.stride[0], col * self.stride[1], -minus
-                self.settle(row, col)
-            heapq.heappop(heap)
-            self._push(corner)
-        return None
+        """The best window left, y, x and its exact score, or None if none reaches the floor.
 
-    def _push(self, corner: tuple[int, int]) -> None:
-        assert self._heap is not None
-        row, col = self._first(*corner)
-        value = float(self.highest[row, col])
-        if math.isnan(value):
-            raise ValueError(f"there is no score in row {row}, col {col}")
-        if value > _GONE:
-            # Of equal values those not settled come first: they could come down.
-            heapq.heappush(self._heap, (-value, bool(self.settled[row, col]), row, col, corner))
+        Equal scores rank by smaller y, then smaller x.
+        """
 
     def drop(self, y: int, x: int) -> None:
         """Drop one window."""
-        self.highest[y // self.stride[0], x // self.stride[1]] = _GONE
-
-    def _first(self, top: int, left: int) -> tuple[int, int]:
-        """The first cell of the block at (top, left): highest, unsettled before settled."""
-        block = np.s_[top : top + BLOCK, left : left + BLOCK]
-        values = self.highest[block]
-        row, col = divmod(int(values.argmax()), values.shape[1])
-        settled = self.settled[block]
-        if self.error > 0 and settled[row, col] and values[row, col] > _GONE:
-            # An equal cell that is not settled could yet prove better or worse: look at it first.
-            open_cells = (values == values[row, col]) & ~settled
-            if open_cells.any():
-                row, col = divmod(int(open_cells.argmax()), values.shape[1])
-        return top + row, left + col
 
     def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
         """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
-        shape = self.highest.shape
-        for part, over in overlapping(shape, self.kernel, self.stride, box, overlap):
-            self.highest[part][over] = _GONE
 
 
-def blocks_of(tile: Tile) -> tuple[slice, slice]:
-    """The blocks that a tile has cells in, as an index into [block rows, block columns]."""
-    return (
-        slice(tile.top // BLOCK, (tile.top + tile.rows - 1) // BLOCK + 1),
-        slice(tile.left // BLOCK, (tile.left + tile.cols - 1) // BLOCK + 1),
-    )
+class Contest:
+    """The best windows of all fields together, some after others; the fields are used up.
+
+    Equal scores rank by smaller y, then smaller x, then the earlier field.
+
+    Parameters
+    ----------
+    fields : sequence of Windows
+        Complete.
+    origins : sequence of (y, x)
+        Where in the image each field has its first window.
+    overlap : float
+        Of two windows with a larger intersection over union the lower one goes.
+    """
+
+    def __init__(
+        self, fields: Sequence[Windows], origins: Sequence[tuple[int, int]], *, overlap: float
+    ) -> None:
+        self._fields, self._origins, self._overlap = fields, origins, overlap
+        self._peaks: list[Peak] = []
+        self._heard = [0] * len(fields)  # how many peaks have dropped windows of a field
+        # Minus the most that a field's windows could score, or what its best one does score if it
+        # has heard of all peaks; whether it is that; y and x in the image, field.
+        self._heap = [(-field.ceiling, False, 0, 0, n) for n, field in enumerate(fields)]
+        heapq.heapify(self._heap)
+
+    def best(self, most: int | None, lowest: float | None) -> list[Peak]:
+        """The best windows that overlap none that were found before, best first.
+
+        Parameters
+        ----------
+        most : int or None
+            How many; None for all.
+        lowest : float or None
+            The least score.
+        """
+        least = -math.inf if lowest is None else lowest
+        first, heap = len(self._peaks), self._heap
+        floor = least  # some window left has at least this score
+        while heap and -heap[0][0] >= least and (most is None or len(self._peaks) - first < most):
+            minus, settled, y, x, number = heap[0]
+            field, (top_y, left_x) = self._fields[number], self._origins[number]
+            if settled and self._heard[number] == len(self._peaks):
+                self._peaks.append(Peak(y, x, -minus, number))
+                field.drop(y - top_y, x - left_x)
+                floor = least
+                continue
+            self._tell(number)
+            found = field.best(floor)
+            if found is not None:
+                floor = max(floor, found[2])
+                y, x = found[0] + top_y, found[1] + left_x
+                heapq.heapreplace(heap, (-found[2], True, y, x, number))
+                continue
+            # None reaches the floor, which may be lower for the next peak.
+            below = math.nextafter(min(-minus, floor), -math.inf)
+            if below > -math.inf:
+                heapq.heapreplace(heap, (-below, False, 0, 0, number))
+            else:
+                heapq.heappop(heap)
+        return self._peaks[first:]
+
+    def _tell(self, number: int) -> None:
+        """Drop the windows of a field that overlap the peaks that it has not heard of."""
+        field, (top_y, left_x) = self._fields[number], self._origins[number]
+        for peak in self._peaks[self._heard[number] :]:
+            box = peak.y - top_y, peak.x - left_x, *self._fields[peak.field].kernel
+            field.drop_overlapping(box, self._overlap)
+        self._heard[number] = len(self._peaks)
 
 
-def of_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]:
-    """What is left of a tile's cells, [rows, cols], for each of its blocks."""
-    down, across = blocks_of(tile)
-    tops = [max(0, row * BLOCK - tile.top) for row in range(down.start, down.stop)]
-    lefts = [max(0, col * BLOCK - tile.left) for col in range(across.start, across.stop)]
-    # Whole rows first: vector instructions.
-    lines = [
-        reduce.reduce(cells[top:end], axis=0) for top, end in itertools.pairwise([*tops, tile.rows])
-    ]
-    reduced: NDArray[Any] = reduce.reduceat(lines, lefts, axis=1)
-    return reduced
+def resolve(
+    fields: Sequence[Windows],
+    origins: Sequence[tuple[int, int]],
+    *,
+    top: int | None,
+    threshold: float | None,
+    overlap: float,
+) -> list[Peak]:
+    """The best windows of all fields together, as a `Contest` has them.
+
+    Parameters
+    ----------
+    top : int or None
+        How many at the most; None for all.
+    threshold : float or None
+        The lowest score.
+    """
+    return Contest(fields, origins, overlap=overlap).best(top, threshold)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from patchsim import budget, devices, engines, peaks, tiles
+from patchsim import budget, devices, engines, tiles
 from patchsim.engines import Problem
 from patchsim.errors import InputError
+from patchsim.field import BLOCK
 
 # A tile should take this long, so that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
@@ -247,7 +248,7 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
         return None
     chosen = min(able, key=lambda c: c.seconds)
     rows, cols = problem.map_shape
-    block = min(peaks.BLOCK, rows), min(peaks.BLOCK, cols)
+    block = min(BLOCK, rows), min(BLOCK, cols)
     # Whole blocks, as many as suit the engine or one thread's work, or fewer.
     down, across = engines.load(chosen.engine).best_tile(chosen.problem) or _shares(chosen)
     while True:
@@ -264,18 +265,18 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
 def _shares(chosen: Candidate) -> tuple[int, int]:
     """Rows for each thread, of as many columns as take little time."""
     rows, cols = chosen.problem.map_shape
-    down = min(4 * peaks.BLOCK, -(-rows // chosen.problem.threads))
+    down = min(4 * BLOCK, -(-rows // chosen.problem.threads))
     alone = chosen.work * chosen.problem.threads * min(1, _up(down) / rows)
     across = int(cols * min(1, _TILE_SECONDS / alone)) if alone > 0 else cols
     return _up(down), across
 
 
 def _up(cells: int) -> int:
-    return -(-cells // peaks.BLOCK) * peaks.BLOCK
+    return -(-cells // BLOCK) * BLOCK
 
 
 def _whole_blocks(cells: int, most: int) -> int:
-    whole = max(1, cells // peaks.BLOCK) * peaks.BLOCK
+    whole = max(1, cells // BLOCK) * BLOCK
     return most if cells >= most else min(most, whole)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from patchsim import metrics, selection
 from patchsim.asked import Poses
-from patchsim.contest import Peak
 from patchsim.errors import shown
 from patchsim.options import Options
+from patchsim.peaks import Peak
 from patchsim.poses import Frame
 from patchsim.report import KernelReport, Match, PosesReport
 from patchsim.scene import Scene

@@ -10,10 +10,11 @@ from functools import cache, partial
 
 import numpy as np
 
-from patchsim import candidates, engines, metrics, peaks, repeats, tiles, walk
-from patchsim.contest import Windows
+from patchsim import candidates, engines, metrics, repeats, tiles, walk
 from patchsim.engines import Bounds, Least, Score
+from patchsim.field import Field
 from patchsim.metrics import Kernel, Pixels, Visible
+from patchsim.peaks import Windows
 from patchsim.plan import Plan
 from patchsim.sketch import Shelf, Sketch
 from patchsim.tiles import Tile
@@ -31,7 +32,7 @@ def windows(
     advance: Callable[[Tile], None],
     shelf: Shelf | None = None,
 ) -> list[Windows]:
-    """What `contest.Contest` asks of kernels that are searched for together.
+    """What `peaks.Contest` asks of kernels that are searched for together.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def _score_all(
     image: Pixels,
     kernels: Sequence[Kernel],
     visible: Visible | None,
-    fields: Sequence[peaks.Field | Sketch],
+    fields: Sequence[Field | Sketch],
     advance: Callable[[Tile], None],
 ) -> None:
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
@@ -84,7 +85,7 @@ def _score_all(
 
 def _field(
     plan: Plan, image: Pixels, kernel: Kernel, visible: Visible | None, keeps_map: bool
-) -> peaks.Field:
+) -> Field:
     """For the scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
@@ -98,7 +99,7 @@ def _field(
         if plan.direct
         else partial(_each, repeats.scores(image, size, stride, exact, visible))
     )
-    return peaks.Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
+    return Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
 
 
 def _sketch(
@@ -234,7 +235,7 @@ def _candidates(
     return found
 
 
-def _whole(plan: Plan, image: Pixels, kernel: Kernel) -> peaks.Field:
+def _whole(plan: Plan, image: Pixels, kernel: Kernel) -> Field:
     field = _field(plan, image, kernel, None, keeps_map=False)
     _score_all([plan], image, [kernel], None, [field], lambda _tile: None)
     field.settle_contenders()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from patchsim import cut
-from patchsim.contest import Contest, Peak, Windows
+from patchsim.peaks import Contest, Peak, Windows
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def select(
     Parameters
     ----------
     fields, origins
-        As for `contest.Contest`; the fields are used up.
+        As for `peaks.Contest`; the fields are used up.
     groups : sequence of sequences of int
         Numbers of fields; each is in one group.
     top : int or None

@@ -20,10 +20,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import peaks, plan
+from patchsim import plan
 from patchsim.engines import Bounds, Problem
+from patchsim.field import BLOCK, ROUNDING, Field, blocks_of, of_blocks
 from patchsim.metrics import Exact
-from patchsim.peaks import BLOCK
 from patchsim.tiles import Tile
 
 # What an open block takes: scores in float64, whether they are settled, and the rest.
@@ -40,7 +40,7 @@ Again = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 class _Open:
     """A block that was scored again, and how many of the boxes dropped it has heard of."""
 
-    field: peaks.Field
+    field: Field
     boxes: int = 0
 
 
@@ -115,7 +115,7 @@ class Shelf:
 
 
 class Sketch:
-    """As `contest.Windows`.
+    """As `peaks.Windows`.
 
     Parameters
     ----------
@@ -172,15 +172,15 @@ class Sketch:
         error = np.asarray(bounds.error)
         off = float(error.max())
         # The sum of a score and its error must not be rounded to less than the true score.
-        highest = bounds.map + error + peaks.ROUNDING if off else bounds.map
+        highest = bounds.map + error + ROUNDING if off else bounds.map
         if bounds.hidden is not None:
             highest = np.where(bounds.hidden, _GONE, highest)
-        best = peaks.of_blocks(np.maximum, highest, tile)
+        best = of_blocks(np.maximum, highest, tile)
         if np.isnan(best).any():
             raise ValueError(f"there are windows without a score in {tile}")
         with self._lock:
             self.error = max(self.error, off)
-            part = self._highest[peaks.blocks_of(tile)]
+            part = self._highest[blocks_of(tile)]
             np.fmax(part, best, out=part)
 
     @property
@@ -264,7 +264,7 @@ class Sketch:
             self.singly += 1
             return self._exact(y + top, x + left)
 
-        field = peaks.Field(
+        field = Field(
             (part.rows, part.cols),
             self.kernel,
             self._stride,

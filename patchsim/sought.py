@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from patchsim import metrics, tiles
 from patchsim.area import Area
 from patchsim.asked import Poses
-from patchsim.contest import Windows
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import Options
+from patchsim.peaks import Windows
 from patchsim.plan import Plan
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene

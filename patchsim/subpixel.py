@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from patchsim import contest, plan, search
-from patchsim.contest import Peak
+from patchsim import peaks, plan, search
 from patchsim.engines import Problem
 from patchsim.metrics import Kernel, Pixels, Visible
+from patchsim.peaks import Peak
 from patchsim.plan import Plan
 from patchsim.registration import locate
 
@@ -104,5 +104,5 @@ def _best_of_cell(
     fields = search.windows(
         [made], part, [kernel], seen, keeps_map=False, advance=lambda _tile: None
     )
-    (best,) = contest.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
+    (best,) = peaks.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
     return top + best.y, left + best.x

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import budget, metrics, peaks, plan, sought, tiles, walk
+from patchsim import budget, metrics, plan, sought, tiles, walk
 from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError
+from patchsim.field import Field
 from patchsim.metrics import Kernel, Pixels, Visible
 from patchsim.options import Options
 from patchsim.plan import Plan
@@ -258,7 +259,7 @@ class Views:
         exact = metrics.exact(
             view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights, visible
         )
-        field = peaks.Field((tall, wide), problem.kernel[:2], problem.stride, exact)
+        field = Field((tall, wide), problem.kernel[:2], problem.stride, exact)
         field.put(Tile(0, 0, tall, wide), self._scored(part, full.kernel, view, visible))
         best = field.best(-math.inf)
         if best is None:  # too little is visible

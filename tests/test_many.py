@@ -18,11 +18,11 @@ from patchsim import (
     candidates,
     engines,
     exhaustive,
+    field,
     images,
     masks,
     match,
     metrics,
-    peaks,
     plan,
     sketch,
 )
@@ -38,7 +38,7 @@ MIN_VISIBLE = 0.6
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
-    for module in (peaks, sketch, candidates):
+    for module in (field, sketch, candidates):
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchsim import match, peaks, selection
+from patchsim import match, selection
 from patchsim.engines import Bounds
+from patchsim.field import Field
 from patchsim.tiles import Tile
 
 
 def field(scores, kernel):
-    made = peaks.Field(scores.shape, kernel, (1, 1), lambda y, x: float(scores[y, x]))
+    made = Field(scores.shape, kernel, (1, 1), lambda y, x: float(scores[y, x]))
     made.put(Tile(0, 0, *scores.shape), Bounds(scores, 0.0))
     return made
 
@@ -81,7 +82,7 @@ def test_margins_that_are_not_asked_for_cost_nothing():
     scores = np.random.default_rng(1).random((30, 30))
     asked = []
 
-    class Counted(peaks.Field):
+    class Counted(Field):
         def best(self, floor):
             asked.append(floor)
             return super().best(floor)

@@ -7,7 +7,7 @@ import pytest
 
 from patchsim import search, tiles
 from patchsim.engines import Problem, simd
-from patchsim.peaks import BLOCK
+from patchsim.field import BLOCK
 from patchsim.plan import Candidate, Plan
 from patchsim.tiles import Tile
 

@@ -33,7 +33,7 @@ from patchsim.observer import Observer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from patchsim.contest import Windows
+    from patchsim.peaks import Windows
     from patchsim.plan import Plan
 
 _PROGRESS_AFTER_SECONDS = 1.0

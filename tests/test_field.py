@@ -1,0 +1,112 @@
+"""Maps that are off on purpose: what is settled exactly, and how little of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from patchsim import peaks
+from patchsim.engines import Bounds
+from patchsim.field import _MANY, SINGLES, Field
+from patchsim.tiles import Tile
+
+
+def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=False):
+    """A field whose map is off by up to `error`, and which knows the truth cell by cell.
+
+    With `whole` also of a block at once.
+    """
+    scores = np.asarray(scores, dtype=float)
+    asked, blocks = [], []
+
+    def exact(y, x):
+        asked.append((y, x))
+        return float(scores[y // stride[0], x // stride[1]])
+
+    def several(wanted):
+        for tile in wanted:
+            blocks.append(tile)
+            yield tile, Bounds(scores[tile.index])
+
+    made = Field(
+        scores.shape, kernel, stride, exact, blocks=several if whole else None, keeps_map=True
+    )
+    made.asked, made.asked_blocks = asked, blocks
+    noise = np.random.default_rng(seed).uniform(-1, 1, scores.shape) * error
+    made.put(Tile(0, 0, *scores.shape), Bounds(scores + noise, error))
+    return made
+
+
+def found(fields, top=None, threshold=None, overlap=0.3, origins=None):
+    origins = origins or [(0, 0)] * len(fields)
+    peaks_found = peaks.resolve(fields, origins, top=top, threshold=threshold, overlap=overlap)
+    sizes = [f.kernel for f in fields]
+    return [(p.x, p.y, *sizes[p.field][::-1], p.score, p.field) for p in peaks_found]
+
+
+def test_a_flat_map_needs_no_exact_scores():
+    flat = field(np.ones((300, 300)), kernel=(16, 16))
+    assert found([flat], top=2, overlap=0.0)[1][:2] == (16, 0)
+    assert flat.asked == []
+
+
+def test_an_inexact_map_is_settled_with_few_exact_scores():
+    scores = np.random.default_rng(3).random((100, 100))
+    rough = field(scores, error=1e-3)
+    exact = field(scores)
+    assert found([rough], top=5) == found([exact], top=5)
+    assert 0 < len(rough.asked) < 200
+
+
+def test_many_windows_that_could_be_best_are_settled_block_by_block():
+    flat = np.full((200, 150), 0.5)
+    rough = field(flat, error=1e-3, whole=True)
+    # Windows beside the reported ones are dropped, whatever they score.
+    assert found([rough], top=3, overlap=0.0) == found([field(flat)], top=3, overlap=0.0)
+    assert len(rough.asked_blocks) == len(set(rough.asked_blocks)) == 12
+    assert len(rough.asked) <= 12 * SINGLES
+    assert (rough.singly, rough.blocks) == (len(rough.asked), 12)
+
+
+def test_blocks_that_could_hold_the_best_are_known_before_anything_is_settled():
+    scores = np.zeros((130, 130))
+    scores[64:80, 64:80] = 0.9  # the block in the middle
+    rough = field(scores, error=0.1, whole=True)
+    rough.settle_contenders()
+    assert rough.asked_blocks == [Tile(64, 64, 64, 64)]
+    certain = field(scores, whole=True)
+    certain.settle_contenders()
+    assert certain.asked_blocks == []
+
+
+def test_scores_that_are_settled_stand_in_the_map():
+    scores = np.random.default_rng(3).random((100, 100))
+    rough = field(scores, error=1e-2)
+    best = found([rough], top=2)
+    for x, y, _, _, score, _ in best:
+        assert rough.map[y, x] == np.float32(score)
+    block = field(scores, error=1e-2, whole=True)
+    found([block], top=2)
+    settled = np.zeros(scores.shape, bool)
+    for tile in block.asked_blocks:
+        settled[tile.index] = True
+    assert 0 < settled.sum() < settled.size
+    np.testing.assert_array_equal(block.map[settled], scores[settled].astype(np.float32))
+    for y, x in block.asked:
+        settled[y, x] = True
+    assert (block.map[~settled] != scores[~settled].astype(np.float32)).all()
+
+
+def test_a_cell_that_no_engine_filled_is_noticed():
+    incomplete = Field((2, 2), (1, 1), (1, 1), lambda _y, _x: 0.0)
+    incomplete.put(Tile(0, 0, 1, 2), Bounds(np.zeros((1, 2))))
+    with pytest.raises(ValueError, match="no score in row 1, col 0"):
+        found([incomplete])
+
+
+def test_windows_that_contend_only_after_the_first_match_are_settled_together():
+    scores = 0.6 + 0.01 * np.random.default_rng(4).random((320, 320))
+    scores[200, 100] = 0.95
+    rough = field(scores, error=0.02, whole=True)
+    assert found([rough], top=6) == found([field(scores)], top=6)
+    assert len(rough.asked) <= 3 * _MANY
