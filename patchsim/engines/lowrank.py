@@ -26,13 +26,11 @@ from patchsim.engines.correlation import (
     DOUBLE,
     ROUNDING,
     SINGLE,
-    Array,
     Products,
     Spectra,
-    host,
     norm_of,
-    placed,
 )
+from patchsim.engines.placing import Array, host, placed
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel, Pixels
 

@@ -25,11 +25,11 @@ from patchsim.engines.correlation import (
     ROUNDING,
     Products,
     block_step,
-    box_sums,
     norm_of,
     transform_length,
 )
 from patchsim.engines.shared import Shared
+from patchsim.engines.window_sums import box_sums
 from patchsim.metrics import Kernel, Pixels, Weights
 
 _Floats = NDArray[np.float64]

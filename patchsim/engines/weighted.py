@@ -16,8 +16,7 @@ float64: next to each other the errors of E and of X would be as large as what i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,36 +25,15 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
-from patchsim.engines.correlation import (
-    DOUBLE,
-    ROUNDING,
-    Products,
-    Spectra,
-    host,
-    norm_of,
-    placed,
-    uniform_windows,
-)
 from patchsim.engines.shared import Shared
-from patchsim.metrics import FLAT, Kernel, Pixels
+from patchsim.engines.weighted_sums import Reference, Sums, Tile
+from patchsim.metrics import FLAT, Kernel
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
 _WHOLE = 2.0**53  # and up to here in float64
-_SURELY = 0.25  # what is off by less than that rounds to the right integer
 
 _Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """A sum over every window, [..., rows, cols], and the most that it may be off.
-
-    A number, or [C, 1, 1], where it is the same for all windows.
-    """
-
-    values: Any
-    off: float = 0.0
 
 
 def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
@@ -63,11 +41,11 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
     The constants are of the channels.
     """
-    reference = _Kernel(kernel, problem, constants)
+    reference = Reference(kernel, problem, constants)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
 
     def score(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
-        scores, error = formula(_Tile(shared, windows, reference, seen))
+        scores, error = formula(Tile(shared, windows, reference, seen))
         return Bounds(scores, np.minimum(error, 2.0))
 
     return score
@@ -108,160 +86,7 @@ def planes_of_kernel(problem: Problem) -> int:
     return planes if problem.most_visible is None else planes + channels + 1
 
 
-class _Kernel:
-    """What is done once for the kernel; its values are less their constants."""
-
-    def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
-        self.problem = problem
-        self.integers = kernel.pixels.dtype.kind == "u"
-        self.constants = constants.astype(np.float64)
-        values = _planes(kernel.pixels, self.constants)
-        weights = kernel.weights
-        each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
-        weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
-        heavy = weighing * values
-        squares = (heavy * values).sum(0)
-        self.weights = [self._taps([plane]) for plane in weighing]
-        self.products = self._taps(list(heavy))
-        if problem.most_visible is None:
-            everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
-            self.counts = everywhere.astype(np.int64)  # n
-            self.sums = _Sums(heavy.sum((1, 2), keepdims=True))  # T
-            self.squares = _Sums(float(squares.sum()))  # B
-        else:
-            self.heavy = [self._taps([plane]) for plane in heavy]
-            self.heavy_squares = self._taps([squares])
-
-    def _taps(self, planes: list[_Floats]) -> tuple[Products, float]:
-        """And their norm."""
-        norm = math.hypot(*map(norm_of, planes))
-        return Products([placed(plane, self.problem.device) for plane in planes]), norm
-
-    def constants_of(self, pixels: Pixels) -> _Floats:
-        """The mean of each channel, whole for integers."""
-        means: _Floats = pixels.mean((0, 1), dtype=np.float64)
-        return np.rint(means) if self.integers else means
-
-
-@dataclass(frozen=True)
-class _Planes:
-    """Of an image: their transforms and norms."""
-
-    spectra: Spectra
-    norms: tuple[float, ...]
-
-    def each(self) -> list[_Planes]:
-        """The planes one by one."""
-        pairs = zip(self.spectra.each(), self.norms, strict=True)
-        return [_Planes(spectra, (norm,)) for spectra, norm in pairs]
-
-
-class _Image:
-    """What of the pixels alone goes into the sums: planes of va, of va^2 and of v."""
-
-    def __init__(self, shared: Shared, kernel: _Kernel) -> None:
-        problem = kernel.problem
-        device, longest = problem.device, shared.extent or shared.pixels.shape[:2]
-
-        def transformed(planes: _Floats) -> _Planes:
-            return _Planes(Spectra(placed(planes, device), longest), tuple(map(norm_of, planes)))
-
-        moved = problem.metric == "zncc"
-        self.constants = kernel.constants_of(shared.pixels) if moved else kernel.constants
-        values = _planes(shared.pixels, self.constants)  # a
-        shown, self.levels = values, None
-        if problem.most_visible is not None:
-            assert shared.levels is not None
-            levels = shared.levels.astype(np.float64)[None]
-            shown, self.levels = levels * values, transformed(levels)
-        squares = shown * values
-        if len(kernel.weights) == 1:
-            squares = squares.sum(0, keepdims=True)
-        self.shown, self.squares = transformed(shown), transformed(squares)
-
-
-class _Tile:
-    """Sums over the windows of a tile [H, W, C]."""
-
-    def __init__(
-        self, shared: Shared, windows: tuple[int, int], kernel: _Kernel, seen: Seen | None
-    ) -> None:
-        self.kernel = kernel
-        self.seen = seen
-        self._shared = shared
-        self._windows = windows
-        name = "weighted", kernel.problem.most_visible is None
-        self._image = shared.once(name, lambda: _Image(shared, kernel))
-        self.constants = self._image.constants
-
-    @property
-    def total(self) -> int | _Floats:
-        """Of all n over the channels."""
-        return self.kernel.problem.total_weight if self.seen is None else self.seen.total
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """n, [C, rows, cols] or [C, 1, 1]."""
-        return self.kernel.counts if self.seen is None else self.seen.counts
-
-    def products(self) -> _Sums:
-        """X, [rows, cols]."""
-        return self._over(self.kernel.products, self._image.shown)
-
-    def energy(self) -> _Sums:
-        """E, [rows, cols]; not below 0."""
-        pairs = zip(self.kernel.weights, self._image.squares.each(), strict=True)
-        parts = [self._over(taps, plane) for taps, plane in pairs]
-        found = np.maximum(sum(part.values for part in parts), 0)
-        return _Sums(found, sum(part.off for part in parts))
-
-    def sums(self) -> _Sums:
-        """S, [C, rows, cols]."""
-        weights, planes = self.kernel.weights, self._image.shown.each()
-        return self._stacked(weights * len(planes) if len(weights) == 1 else weights, planes)
-
-    def kernel_sums(self) -> _Sums:
-        """T, [C, rows, cols] or [C, 1, 1]."""
-        levels = self._image.levels
-        if levels is None:
-            return self.kernel.sums
-        heavy = self.kernel.heavy
-        return self._stacked(heavy, [levels] * len(heavy))
-
-    def kernel_squares(self) -> _Sums:
-        """B, [rows, cols] or a number; not below 0."""
-        levels = self._image.levels
-        if levels is None:
-            return self.kernel.squares
-        found = self._over(self.kernel.heavy_squares, levels)
-        return _Sums(np.maximum(found.values, 0), found.off)
-
-    def uniform(self) -> NDArray[np.bool_]:
-        """True for windows, [rows, cols], in which each channel has one value."""
-        problem = self.kernel.problem
-        size, stride = problem.kernel[:2], problem.stride
-        return self._shared.once(
-            "uniform",
-            lambda: uniform_windows(self._shared.under(self._windows, size, stride), size, stride),
-            of=(self._windows, size),
-        )
-
-    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> _Sums:
-        found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
-        return _Sums(np.array([sums.values for sums in found]), max(sums.off for sums in found))
-
-    def _over(self, taps: tuple[Products, float], planes: _Planes) -> _Sums:
-        problem, (products, norm) = self.kernel.problem, taps
-        rows, cols = self._windows
-        sums = host(products.through(planes.spectra))
-        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
-        off = norm * math.hypot(*planes.norms) * ROUNDING[DOUBLE]
-        if self.kernel.integers and off < _SURELY:
-            return _Sums(np.rint(found))
-        return _Sums(found, off)
-
-
-def _ssd(tile: _Tile) -> tuple[_Floats, _Floats | float]:
+def _ssd(tile: Tile) -> tuple[_Floats, _Floats | float]:
     kernel, problem = tile.kernel, tile.kernel.problem
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     scale = problem.span**2
@@ -275,7 +100,7 @@ def _ssd(tile: _Tile) -> tuple[_Floats, _Floats | float]:
     return scores, 0.0
 
 
-def _ncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
+def _ncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     if tile.kernel.integers and products.off == energy.off == squares.off == 0:
         return metrics.correlation(
@@ -285,7 +110,7 @@ def _ncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
     return _correlated(tile, products, _Spread(energy.values, energy.off, energy.values), own)
 
 
-def _zncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
+def _zncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     sums, own_sums = tile.sums(), tile.kernel_sums()
     every = (products, energy, squares, sums, own_sums)
@@ -298,7 +123,7 @@ def _zncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
     off = sums.off * np.abs(own_sums.values) + own_sums.off * np.abs(sums.values)
     off = ((off + sums.off * own_sums.off) / counts).sum(0)
     size = np.abs(products.values) + np.abs(between).sum(0)
-    numerator = _Sums(
+    numerator = Sums(
         products.values - between.sum(0), products.off + off + _few(tile.kernel) * size
     )
     spread = _spread(energy, sums, tile.constants, tile.counts, tile.kernel)
@@ -318,7 +143,7 @@ class _Spread:
 
 
 def _spread(
-    energy: _Sums, sums: _Sums, constants: _Floats, counts: NDArray[np.int64], kernel: _Kernel
+    energy: Sums, sums: Sums, constants: _Floats, counts: NDArray[np.int64], kernel: Reference
 ) -> _Spread:
     """E - S^2 / n over all channels."""
     some = np.maximum(counts, 1)
@@ -336,7 +161,7 @@ def _spread(
 
 
 def _whole_zncc(
-    tile: _Tile, products: Any, energy: Any, squares: Any, sums: Any, own_sums: Any
+    tile: Tile, products: Any, energy: Any, squares: Any, sums: Any, own_sums: Any
 ) -> tuple[NDArray[np.int64], ...] | None:
     """Numerator and spreads times a common multiple of all n, if they fit 64 bits."""
     counts = np.maximum(tile.counts, 1)
@@ -363,7 +188,7 @@ def _whole_zncc(
     )
 
 
-def _in_full(tile: _Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
+def _in_full(tile: Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
     """What a correlation of integers is made of, as `metrics.exact` has it.
 
     Where all that counts is visible they are integers without visibility, which is a factor.
@@ -379,7 +204,7 @@ def _in_full(tile: _Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
 
 
 def _correlated(
-    tile: _Tile, numerator: _Sums, spread: _Spread, own: _Spread
+    tile: Tile, numerator: Sums, spread: _Spread, own: _Spread
 ) -> tuple[_Floats, _Floats | float]:
     """Scores numerator / sqrt(spread x own), and what they may be off by."""
     scores = metrics.correlation(numerator.values, spread.values, own.values)
@@ -400,7 +225,7 @@ def _correlated(
     return scores, np.where(doubtful, 2.0, error + 8 * _UNIT)
 
 
-def _few(kernel: _Kernel) -> float:
+def _few(kernel: Reference) -> float:
     """The rounding of a sum over the channels."""
     return (4 + kernel.problem.kernel[2]) * _UNIT
 
@@ -408,9 +233,3 @@ def _few(kernel: _Kernel) -> float:
 def _rounding(problem: Problem) -> float:
     """Of a sum of a window's values in float64, of its terms' size; whole ones have none."""
     return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * _UNIT
-
-
-def _planes(pixels: Pixels, constants: NDArray[Any]) -> _Floats:
-    """[H, W, C] -> float64 [C, H, W], less the constants of the channels."""
-    planes: _Floats = pixels.transpose(2, 0, 1) - constants[:, None, None]
-    return np.ascontiguousarray(planes)

@@ -1,0 +1,161 @@
+"""`ssd`, `ncc` and `zncc` of a tile from sums over its windows, and how far they may be off.
+
+With a the pixels less a constant for each channel and b the kernel less another (which keep numbers
+small and change no result), X = sum ab, S = sum a, E = sum a^2 over a window of n pixels, and T, B
+the kernel's sums of b and b^2:
+
+    ssd   sum (I-K)^2 = E - 2X + B       with the same constants for both
+    ncc   X / sqrt(E B)                  with none
+    zncc  (nX - ST) / sqrt((nE - S^2) (nB - T^2)), ST, S^2 and T^2 added over the channels
+
+X comes from transforms and is off by their rounding; the other sums are exact for integers.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import metrics
+from patchsim.engines import Bounds, Problem, SharedScore
+from patchsim.engines.fft_sums import (
+    FITS,
+    UNIT,
+    Contrast,
+    Reference,
+    Tile,
+    float_rounding,
+    inverse_root,
+)
+from patchsim.engines.shared import Shared
+from patchsim.metrics import Kernel
+
+_WHOLE = 2.0**53  # integers up to here are exact in float64
+
+_Floats = NDArray[np.float64]
+_Scores = tuple[_Floats, _Floats | float]  # and how far they may be off
+
+
+def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
+    """The engine `fft`'s where a kernel has no weights and all of the image is visible.
+
+    The constants are of the channels.
+    """
+    reference = Reference(kernel.pixels, problem, constants)
+    formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
+    if problem.metric == "zncc" and not reference.integers:
+        formula = _zncc_floats
+
+    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+        return Bounds(*formula(Tile(shared, windows, reference)))
+
+    return score
+
+
+def _ssd(tile: Tile) -> _Scores:
+    kernel, problem = tile.kernel, tile.kernel.problem
+    total = problem.taps * problem.span**2
+    spread = tile.spread() if kernel.integers else None
+    energy = tile.energy() if spread is None else spread.values
+    products, off = tile.products(2 / total)
+    error: _Floats | float = 2 / total * off
+    if spread is None:
+        size = energy + 2 * np.abs(products) + kernel.squares
+        error = error + float_rounding(problem) * size / total
+    elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= _WHOLE:  # Cauchy and Schwarz
+        error += UNIT
+    products *= -2
+    products += energy
+    products += kernel.squares
+    return metrics.similarity(products, problem.taps, problem.span**2), _and_rounding(error)
+
+
+def _ncc(tile: Tile) -> _Scores:
+    kernel = tile.kernel
+    if kernel.integers:
+        if kernel.problem.exact:
+            values = tile.spread().values
+            return _exactly(tile, values, 1)
+        return _correlated(tile, 1)
+    spread = tile.energy()
+    scale = inverse_root(spread, kernel.spread)
+    products, off = tile.products(float(scale.max()))
+    scores = metrics.correlation(products, spread, kernel.spread)
+    error = scale * off + float_rounding(kernel.problem)
+    return scores, np.where(spread > 0, _and_rounding(error), 0.0)
+
+
+def _zncc(tile: Tile) -> _Scores:
+    kernel = tile.kernel
+    if not kernel.problem.exact:
+        return _correlated(tile, kernel.pixels)
+    spread, means = tile.moments(kernel.sums)
+    return _exactly(tile, spread, kernel.pixels, means)
+
+
+def _correlated(tile: Tile, count: int) -> _Scores:
+    """Scores count X / sqrt(spread x the kernel's), of integers."""
+    spread, own = tile.spread(), count / math.sqrt(tile.kernel.spread)
+    products, off = tile.products(own * spread.steepest)
+    products *= spread.inverse
+    products *= own
+    error = spread.inverse * (own * off)
+    error += 8 * UNIT + _lost(tile.kernel)
+    if own * off * spread.steepest > 1:
+        np.minimum(error, 2.0, out=error)  # no score is off by more
+    if spread.flat is not None:
+        error[spread.flat] = 0.0
+    return np.clip(products, -1.0, 1.0, out=products), error
+
+
+def _exactly(
+    tile: Tile, spread: _Floats, count: int, means: NDArray[np.int64] | None = None
+) -> _Scores:
+    """Scores (count X - means) / sqrt(spread x the kernel's), of integers that are exact."""
+    kernel = tile.kernel
+    scale = count * inverse_root(spread, kernel.spread)
+    products, off = tile.products(float(scale.max()))
+    error: _Floats | float = scale * off
+    # The spreads bound the numerator, too.
+    if off == 0 and (means is None or max(float(spread.max()), kernel.spread) < FITS):
+        numerator = products
+        if means is not None:
+            numerator = (count * products.astype(np.int64) - means).astype(np.float64)
+    else:
+        numerator = products if means is None else count * products - means
+        error = error + UNIT
+    scores = metrics.correlation(numerator, spread, kernel.spread)
+    error = error + _lost(kernel)
+    return scores, np.where(spread > 0, _and_rounding(error), 0.0)
+
+
+def _lost(kernel: Reference) -> float:
+    """By spreads that do not fit 64 bits, which have lost some digits."""
+    problem = kernel.problem
+    if problem.metric != "zncc":
+        return 0.0
+    lost = kernel.pixels * problem.taps * problem.span**2 / FITS
+    return lost * UNIT if lost > 1 else 0.0
+
+
+def _zncc_floats(tile: Tile) -> _Scores:
+    kernel, problem = tile.kernel, tile.kernel.problem
+    found = tile.shared.once("contrast", partial(Contrast, tile), of=tile.windows)
+    count, total = kernel.pixels, found.total
+    scale = inverse_root(total, kernel.spread)
+    products, off = tile.products(float(scale.max()))
+    numerator = products - (found.sums * kernel.sums[:, None, None]).sum(0) / count
+    scores = metrics.correlation(numerator, total, kernel.spread)
+    # A window whose spread may be rounding alone may have any score.
+    error = scale * off + found.doubt
+    error = error + float_rounding(problem)
+    return scores, np.where(found.flat, 0.0, _and_rounding(error))
+
+
+def _and_rounding(error: _Floats | float) -> _Floats | float:
+    """And of the formula itself, unless all of it is exact; no score is off by more than 2."""
+    return np.where(np.greater(error, 0), np.minimum(error + 4 * UNIT, 2.0), 0.0)
