@@ -22,22 +22,17 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, SharedScore
-from patchsim.engines.fft_sums import (
-    FITS,
-    UNIT,
-    Contrast,
-    Reference,
-    Tile,
-    float_rounding,
-    inverse_root,
-)
+from patchsim.engines.correlation import DOUBLE
+from patchsim.engines.fft_spreads import UNIT, Contrast, float_rounding, inverse_root
+from patchsim.engines.fft_sums import FITS, Reference, Tile
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel
+from patchsim.placing import Array, cast, host, module
 
 _WHOLE = 2.0**53  # integers up to here are exact in float64
+_LONG = np.dtype(np.int64)
 
-_Floats = NDArray[np.float64]
-_Scores = tuple[_Floats, _Floats | float]  # and how far they may be off
+_Scores = tuple[Array, Array | float]  # and how far they may be off
 
 
 def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
@@ -51,7 +46,8 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
         formula = _zncc_floats
 
     def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
-        return Bounds(*formula(Tile(shared, windows, reference)))
+        scores, error = formula(Tile(shared, windows, reference))
+        return Bounds(host(scores), error if isinstance(error, float) else host(error))
 
     return score
 
@@ -62,15 +58,17 @@ def _ssd(tile: Tile) -> _Scores:
     spread = tile.spread() if kernel.integers else None
     energy = tile.energy() if spread is None else spread.values
     products, off = tile.products(2 / total)
-    error: _Floats | float = 2 / total * off
+    error: Array | float = 2 / total * off
     if spread is None:
-        size = energy + 2 * np.abs(products) + kernel.squares
+        size = energy + 2 * abs(products) + kernel.squares
         error = error + float_rounding(problem) * size / total
     elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= _WHOLE:  # Cauchy and Schwarz
         error += UNIT
     products *= -2
     products += energy
     products += kernel.squares
+    if spread is not None and error == 0:
+        products = _last_on_host(products)
     return metrics.similarity(products, problem.taps, problem.span**2), _and_rounding(error)
 
 
@@ -86,7 +84,7 @@ def _ncc(tile: Tile) -> _Scores:
     products, off = tile.products(float(scale.max()))
     scores = metrics.correlation(products, spread, kernel.spread)
     error = scale * off + float_rounding(kernel.problem)
-    return scores, np.where(spread > 0, _and_rounding(error), 0.0)
+    return scores, module(spread).where(spread > 0, _and_rounding(error), 0.0)
 
 
 def _zncc(tile: Tile) -> _Scores:
@@ -100,37 +98,36 @@ def _zncc(tile: Tile) -> _Scores:
 def _correlated(tile: Tile, count: int) -> _Scores:
     """Scores count X / sqrt(spread x the kernel's), of integers."""
     spread, own = tile.spread(), count / math.sqrt(tile.kernel.spread)
+    xp = module(spread.values)
     products, off = tile.products(own * spread.steepest)
     products *= spread.inverse
     products *= own
     error = spread.inverse * (own * off)
     error += 8 * UNIT + _lost(tile.kernel)
     if own * off * spread.steepest > 1:
-        np.minimum(error, 2.0, out=error)  # no score is off by more
+        xp.clip(error, None, 2.0, out=error)  # no score is off by more
     if spread.flat is not None:
         error[spread.flat] = 0.0
-    return np.clip(products, -1.0, 1.0, out=products), error
+    return xp.clip(products, -1.0, 1.0, out=products), error
 
 
-def _exactly(
-    tile: Tile, spread: _Floats, count: int, means: NDArray[np.int64] | None = None
-) -> _Scores:
+def _exactly(tile: Tile, spread: Array, count: int, means: Array | None = None) -> _Scores:
     """Scores (count X - means) / sqrt(spread x the kernel's), of integers that are exact."""
     kernel = tile.kernel
     scale = count * inverse_root(spread, kernel.spread)
     products, off = tile.products(float(scale.max()))
-    error: _Floats | float = scale * off
     # The spreads bound the numerator, too.
     if off == 0 and (means is None or max(float(spread.max()), kernel.spread) < FITS):
-        numerator = products
+        error: Array | float = 0.0
         if means is not None:
-            numerator = (count * products.astype(np.int64) - means).astype(np.float64)
+            products = cast(count * cast(products, _LONG) - means, DOUBLE)
+        numerator, spread = _last_on_host(products), _last_on_host(spread)
     else:
+        error = scale * off + UNIT
         numerator = products if means is None else count * products - means
-        error = error + UNIT
     scores = metrics.correlation(numerator, spread, kernel.spread)
     error = error + _lost(kernel)
-    return scores, np.where(spread > 0, _and_rounding(error), 0.0)
+    return scores, module(spread).where(spread > 0, _and_rounding(error), 0.0)
 
 
 def _lost(kernel: Reference) -> float:
@@ -153,9 +150,21 @@ def _zncc_floats(tile: Tile) -> _Scores:
     # A window whose spread may be rounding alone may have any score.
     error = scale * off + found.doubt
     error = error + float_rounding(problem)
-    return scores, np.where(found.flat, 0.0, _and_rounding(error))
+    return scores, module(total).where(found.flat, 0.0, _and_rounding(error))
 
 
-def _and_rounding(error: _Floats | float) -> _Floats | float:
+def _last_on_host(values: Array) -> NDArray[np.float64]:
+    """What is exact up to here, for the last steps.
+
+    Torch's roots and quotients are rounded otherwise than those of `metrics.exact`: on a card x / c
+    is x times 1 / c.
+    """
+    return host(values)
+
+
+def _and_rounding(error: Array | float) -> Array | float:
     """And of the formula itself, unless all of it is exact; no score is off by more than 2."""
-    return np.where(np.greater(error, 0), np.minimum(error + 4 * UNIT, 2.0), 0.0)
+    if isinstance(error, float):
+        return min(error + 4 * UNIT, 2.0) if error > 0 else 0.0
+    xp = module(error)
+    return xp.where(error > 0, xp.clip(error + 4 * UNIT, None, 2.0), 0.0)

@@ -1,31 +1,33 @@
-"""Sums over the windows of a tile and over the kernel, of which `fft_scores` makes scores."""
+"""Sums over the windows of a tile and over the kernel, of which `fft_scores` makes scores.
+
+They are made where the problem's device is; only what the C extension sums is NumPy's alone.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import engines
+from patchsim import engines, tiles
 from patchsim.engines import Problem
-from patchsim.engines.correlation import DOUBLE, ROUNDING, SINGLE, Products, Spectra
-from patchsim.engines.placing import host, placed
+from patchsim.engines.correlation import DOUBLE, SINGLE, Products, Spectra, norm_of, rounding
+from patchsim.engines.fft_spreads import Spread
 from patchsim.engines.shared import Shared
-from patchsim.engines.window_sums import box_sums, uniform_windows
-from patchsim.metrics import FLAT, Pixels
+from patchsim.engines.window_sums import box_sums
+from patchsim.metrics import Pixels
+from patchsim.placing import Array, cast, module, placed
 
 # A tile that could be off by more than this, or the tolerance, is transformed in float64.
 _ERROR = 1e-5
 
-UNIT = 2.0**-53  # the rounding of one operation in float64
 FITS = 2.0**62  # integers up to here are exact in 64 bits
-
-_Floats = NDArray[np.float64]
+_LONG = np.dtype(np.int64)
 
 
 def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
@@ -44,26 +46,27 @@ class Reference:
         self.problem = problem
         self.integers = kernel.dtype.kind == "u"
         self.pixels = math.prod(kernel.shape[:2])  # n
-        self.constants = constants
-        planes = moved_planes(kernel, constants, constants.dtype)
-        self.sums = planes.sum((1, 2))  # T, [C]
+        self.constants = placed(constants, problem.device)
+        planes = _moved(kernel, constants, constants.dtype)
+        sums = planes.sum((1, 2))
+        self.sums = placed(sums, problem.device)  # T, [C]
         self.squares = (planes * planes).sum().item()  # B
         self.norm = math.sqrt(self.squares)
-        self.spread = self._spread()
+        self.spread = self._spread(sums)
         taps = planes.astype(np.float64)
         if problem.metric == "zncc" and self.integers and not problem.exact:
             # Then the products are n X - S T already, over n.
-            taps -= (self.sums / self.pixels)[:, None, None]
+            taps -= (sums / self.pixels)[:, None, None]
             self.norm = math.sqrt(self.spread / self.pixels)
         self.products = Products(placed(taps, problem.device))
 
-    def _spread(self) -> float:
+    def _spread(self, sums: NDArray[Any]) -> float:
         """What `metrics.exact` takes for the kernel's spread; integers are scaled by n."""
         if self.problem.metric != "zncc":
             return float(self.squares)
         if self.integers:
-            return float(self.pixels * self.squares - sum(t * t for t in self.sums.tolist()))
-        return float(self.squares - (self.sums**2).sum() / self.pixels)
+            return float(self.pixels * self.squares - sum(t * t for t in sums.tolist()))
+        return float(self.squares - (sums**2).sum() / self.pixels)
 
 
 class Tile:
@@ -73,84 +76,81 @@ class Tile:
         problem = kernel.problem
         self.shared = shared
         self.kernel = kernel
-        self.pixels = shared.under(windows, problem.kernel[:2], problem.stride)
+        self._all = shared.once("placed", lambda: placed(shared.pixels, problem.device))
+        height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
+        self.pixels = self._all[:height, :width]
         # What sums over windows depend on, beside the pixels.
         self.windows = windows, problem.kernel[:2]
         self._shape = windows
         self.constants = kernel.constants
         if problem.metric == "zncc":
             # Any constants will do here: those of some pixels are found sooner.
-            self.constants = shared.once(
-                "constants", lambda: constants_of([shared.pixels[::4, ::4]], "zncc")
-            )
+            self.constants = shared.once("constants", self._some_means)
 
-    def products(self, scale: float) -> tuple[_Floats, float]:
+    def _some_means(self) -> Array:
+        means = cast(self._all[::4, ::4], DOUBLE).mean((0, 1))
+        return cast(module(means).round(means), _LONG) if self.kernel.integers else means
+
+    def products(self, scale: float) -> tuple[Array, float]:
         """X, and how far it may be off; `scale` at the most makes scores of X."""
         kernel, problem, shared = self.kernel, self.kernel.problem, self.shared
         dtype = DOUBLE if problem.exact else SINGLE
         norm = shared.once("norm", partial(self._norm, dtype)) * kernel.norm
-        if scale * norm * ROUNDING[dtype] > max(_ERROR, problem.tolerance):
+        if scale * norm * rounding(dtype, problem.device) > max(_ERROR, problem.tolerance):
             dtype = DOUBLE
         if shared.extent is None:
-            sums = kernel.products.over(placed(self._planes(dtype), problem.device))
+            sums = kernel.products.over(self._planes(dtype))
         else:
             sums = kernel.products.through(
                 shared.once(("spectra", dtype), partial(self._spectra, dtype))
             )
         rows, cols = self._shape
-        found = host(sums)[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
-        off = norm * ROUNDING[dtype]
+        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        off = norm * rounding(dtype, problem.device)
         if problem.exact and off < 0.25:
-            return np.rint(found), 0.0  # the integers that they must be
-        return found.astype(np.float64), off
+            return module(found).round(found), 0.0  # the integers that they must be
+        return cast(found, DOUBLE), off
 
-    def _planes(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _planes(self, dtype: np.dtype[Any]) -> Array:
         return self.shared.once(
-            "planes", lambda: moved_planes(self.shared.pixels, self.constants, dtype), of=dtype
+            "planes", lambda: _moved(self._all, self.constants, dtype), of=dtype
         )
 
     def _norm(self, dtype: np.dtype[Any]) -> float:
-        flat = self._planes(dtype).reshape(-1)
-        # Not np.vdot, whose threads are not of this search.
-        return math.sqrt(np.einsum("i,i->", flat, flat))
+        return norm_of(self._planes(dtype))
 
     def _spectra(self, dtype: np.dtype[Any]) -> Spectra:
         assert self.shared.extent is not None
-        made = Spectra(placed(self._planes(dtype), self.kernel.problem.device), self.shared.extent)
+        made = Spectra(self._planes(dtype), self.shared.extent)
         self.shared.forget("planes")
         return made
 
     def spread(self) -> Spread:
         """Of integers: E, for `zncc` n E - S^2; the same for kernels of one size."""
-        return self.shared.once("spread", self._spread, of=self.windows)
+        return self.shared.once("spread", lambda: Spread(self.moments()[0]), of=self.windows)
 
-    def _spread(self) -> Spread:
-        problem = self.kernel.problem
-        weights = np.zeros_like(self.kernel.sums)
-        values, _ = self.moments(weights if problem.metric == "zncc" else weights[:0])
-        return Spread(values)
-
-    def energy(self) -> _Floats:
+    def energy(self) -> Array:
         """Of floats: E, the same for kernels of one size."""
         return self.shared.once(
-            "energy",
-            lambda: self.box_sums((moved_planes(self.pixels, self.constants, DOUBLE) ** 2).sum(0)),
-            of=self.windows,
+            "energy", lambda: self.box_sums((self.moved(DOUBLE) ** 2).sum(0)), of=self.windows
         )
 
-    def moments(self, weights: NDArray[np.int64]) -> tuple[_Floats, NDArray[Any]]:
-        """E; or, with weights of the channels, n E - S^2, and S times the weights.
+    def moments(self, weights: Array | None = None) -> tuple[Array, Array]:
+        """E, for `zncc` n E - S^2; and, with weights [C] of the channels, S times these.
 
         Of integers, exact.
         """
         problem = self.kernel.problem
         extension = extension_for(problem)
+        centred = problem.metric == "zncc"
+        if weights is None:
+            weights = 0 * self.kernel.sums
         if extension is None:
-            return self._moments_by_box_sums(weights)
+            return self._moments_by_box_sums(weights) if centred else (self._squares(), None)
         pixels = np.ascontiguousarray(self.pixels)
         shape = self._shape
         spread = np.full(shape, np.nan)
-        means = np.full(shape if weights.size else (0, 0), -1, np.int64)
+        means = np.full(shape if centred else (0, 0), -1, np.int64)
         extension.moments(
             pixels,
             pixels.dtype.char,
@@ -160,95 +160,52 @@ class Tile:
             *problem.stride,
             *shape,
             self.constants,
-            weights,
+            weights if centred else weights[:0],
             spread,
             means,
         )
         return spread, means
 
-    def _moments_by_box_sums(self, weights: NDArray[np.int64]) -> tuple[_Floats, NDArray[Any]]:
-        kernel = self.kernel
-        planes = moved_planes(self.pixels, self.constants, np.dtype(np.int64))
-        energy = self.box_sums((planes * planes).sum(0))
-        if not weights.size:
-            return energy.astype(np.float64), np.zeros(0)
-        sums = self.box_sums(planes)
+    def _squares(self) -> Array:
+        planes = self.moved(_LONG)
+        return cast(self.box_sums((planes * planes).sum(0)), DOUBLE)
+
+    def _moments_by_box_sums(self, weights: Array) -> tuple[Array, Array]:
+        planes = self.moved(_LONG)
+        count, energy = self.kernel.pixels, self.box_sums((planes * planes).sum(0))
         # In 64 bits the difference is right even where its terms overflow, if it fits itself;
         # where it does not, float64 has its leading digits.
-        spread = (kernel.pixels * energy - (sums * sums).sum(0)).astype(np.float64)
-        rounded = kernel.pixels * energy.astype(np.float64) - (sums.astype(np.float64) ** 2).sum(0)
-        np.copyto(spread, rounded, where=rounded >= FITS)
-        return spread, (sums * weights[:, None, None]).sum(0)
+        spread, rounded = count * energy, count * cast(energy, DOUBLE)
+        means = 0 * energy
+        for plane, weight in zip(planes, weights, strict=True):
+            sums = self.box_sums(plane)
+            spread -= sums * sums
+            rounded -= cast(sums, DOUBLE) ** 2
+            means += weight * sums
+        return module(spread).where(rounded >= FITS, rounded, cast(spread, DOUBLE)), means
 
-    def box_sums(self, values: NDArray[Any]) -> NDArray[Any]:
+    def moved(self, dtype: np.dtype[Any], constants: Array | None = None) -> Array:
+        """The pixels in planes [C, H, W], less constants of the channels."""
+        return _moved(self.pixels, self.constants if constants is None else constants, dtype)
+
+    def box_sums(self, values: Array) -> Array:
         """Sums over every window, [..., H, W] -> [..., rows, cols]."""
         problem = self.kernel.problem
-        return host(box_sums(placed(values, problem.device), problem.kernel[:2], problem.stride))
+        return box_sums(values, problem.kernel[:2], problem.stride)
 
 
-class Spread:
-    """What of the windows alone goes into their scores, of integers; for kernels of one size."""
-
-    def __init__(self, values: _Floats) -> None:
-        self.values = values
-        self.largest = float(values.max())
-        self._flat = values == 0
-
-    @cached_property
-    def inverse(self) -> _Floats:
-        """1 / sqrt(values), and 0 where they are 0."""
-        return inverse_root(self.values, 1.0)
-
-    @cached_property
-    def steepest(self) -> float:
-        """The largest inverse."""
-        return float(self.inverse.max())
-
-    @cached_property
-    def flat(self) -> NDArray[np.bool_] | None:
-        """Where the spread is 0, if it is so anywhere."""
-        return self._flat if self._flat.any() else None
-
-
-class Contrast:
-    """The same as `Spread` of floats, for `zncc`, with how far it may be off."""
-
-    def __init__(self, tile: Tile) -> None:
-        problem, count = tile.kernel.problem, tile.kernel.pixels
-        planes = moved_planes(tile.pixels, tile.constants, DOUBLE)
-        self.sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
-        raw = tile.box_sums(moved_planes(tile.pixels, 0 * tile.constants, DOUBLE) ** 2)
-        spread = energy - self.sums**2 / count  # of each channel
-        # Which sums of floats cannot tell.
-        uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
-        # Of these sums, and of those in `metrics.exact`.
-        off = float_rounding(problem) * energy
-        self.flat = np.all(spread + off <= FLAT * raw, 0) | uniform
-        clear = np.any(spread - off > FLAT * raw, 0) & ~self.flat
-        self.total, off = np.where(clear, spread.sum(0), 0.0), off.sum(0)
-        self.doubt = np.divide(off, self.total, out=np.ones_like(off), where=self.total > 4 * off)
-
-
-def inverse_root(spread: _Floats, own: float) -> _Floats:
-    """1 / sqrt(spread x own), and 0 where the spread is 0."""
-    roots = np.sqrt(spread) * math.sqrt(own)
-    with np.errstate(over="ignore"):  # of a window with next to nothing in it: any score
-        return np.divide(1.0, roots, out=np.zeros_like(spread), where=roots > 0)
-
-
-def float_rounding(problem: Problem) -> float:
-    """Of a sum of a window's values in float64, here and in `metrics.exact`, of its terms' size."""
-    return 4.0 * (problem.taps + 8) * UNIT
-
-
-def moved_planes(pixels: Pixels, constants: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
     """[H, W, C] -> [C, H, W], less the constants of the channels."""
-    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), dtype)
     # Floats lose what they differ by if they are rounded before they are subtracted.
-    within = DOUBLE if pixels.dtype.kind == "f" else dtype
-    moved = constants.astype(within)[:, None, None]
-    np.subtract(pixels.transpose(2, 0, 1), moved, out=planes, casting="unsafe", dtype=within)
-    return planes
+    if isinstance(pixels, np.ndarray):
+        within = DOUBLE if pixels.dtype.kind == "f" else dtype
+        planes = np.empty((pixels.shape[2], *pixels.shape[:2]), dtype)
+        moved = constants.astype(within)[:, None, None]
+        np.subtract(pixels.transpose(2, 0, 1), moved, out=planes, casting="unsafe", dtype=within)
+        return planes
+    within = DOUBLE if pixels.is_floating_point() else dtype
+    planes = cast(pixels.permute(2, 0, 1), within).contiguous()
+    return cast(planes - cast(constants, within)[:, None, None], dtype)
 
 
 def extension_for(problem: Problem) -> ModuleType | None:

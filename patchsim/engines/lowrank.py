@@ -24,15 +24,15 @@ from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.correlation import (
     DOUBLE,
-    ROUNDING,
     SINGLE,
     Products,
     Spectra,
     norm_of,
+    rounding,
 )
-from patchsim.engines.placing import Array, host, placed
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel, Pixels
+from patchsim.placing import Array, host, placed
 
 _VALUES = 256
 _ROUNDS = 30
@@ -177,7 +177,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         else:
             spectra, image = shared.once(("terms", levels is None), kept)
             found = products.through(spectra)
-        return strided(found, windows), ROUNDING[SINGLE] * norm * image
+        return strided(found, windows), rounding(SINGLE, problem.device) * norm * image
 
     def strided(found: Array, windows: tuple[int, int]) -> NDArray[Any]:
         rows, cols = windows
@@ -200,7 +200,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
             longest = shared.extent or shared.pixels.shape[:2]
             spectra, level_norm = shared.once("levels", lambda: of_levels(levels, longest))
             offset = strided(shown.through(spectra), windows)
-            off += ROUNDING[DOUBLE] * offset_norm * level_norm
+            off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
             scores = metrics.similarity(found + offset, seen.total, problem.span)
             error = worst / problem.span + off / (seen.total * problem.span) + 2.0**-51
             return Bounds(np.clip(scores, 0.0, 1.0), error)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Problem, Seen
-from patchsim.engines.correlation import DOUBLE, ROUNDING, Products, Spectra, norm_of
-from patchsim.engines.placing import host, placed
+from patchsim.engines.correlation import DOUBLE, Products, Spectra, norm_of, rounding
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import uniform_windows
 from patchsim.metrics import Kernel, Pixels
+from patchsim.placing import host, placed
 
 _SURELY = 0.25  # what is off by less than that rounds to the right integer
 
@@ -180,7 +180,7 @@ class Tile:
         rows, cols = self._windows
         sums = host(products.through(planes.spectra))
         found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
-        off = norm * math.hypot(*planes.norms) * ROUNDING[DOUBLE]
+        off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
         if self.kernel.integers and off < _SURELY:
             return Sums(np.rint(found))
         return Sums(found, off)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from patchsim import tiles
-from patchsim.engines.placing import Array, like, module
+from patchsim.placing import Array, cast, like, module
+
+_LONG = np.dtype(np.int64)
 
 
 def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
@@ -43,15 +42,15 @@ def _window_sums(values: Array, length: int, step: int) -> Array:
     )
 
 
-def uniform_windows(
-    pixels: NDArray[Any], size: tuple[int, int], stride: tuple[int, int]
-) -> NDArray[np.bool_]:
+def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
     """True where each channel has one value over a window: [H, W, C] -> [rows, cols]."""
     height, width = size
     rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
-    steps = np.zeros((rows, cols), np.int64)
-    for axis, inner in ((0, (height - 1, width)), (1, (height, width - 1))):
+    down, across = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
+    xp = module(down)
+    uniform = xp.ones((rows, cols), **like(down))
+    for differs, inner in ((down, (height - 1, width)), (across, (height, width - 1))):
         if 0 not in inner:
-            differs = np.any(np.diff(pixels, axis=axis) != 0, axis=2).astype(np.int64)
-            steps += box_sums(differs, inner, stride)[:rows, :cols]
-    return np.equal(steps, 0)
+            steps = box_sums(cast(differs.any(2), _LONG), inner, stride)
+            uniform &= steps[:rows, :cols] == 0
+    return uniform

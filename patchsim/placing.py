@@ -1,7 +1,7 @@
 """Where arrays lie: NumPy's on the CPU, torch's on any other device; and what both can do.
 
-Arithmetic that uses these serves both. torch calls most of what is needed as NumPy does; what it
-calls otherwise is here.
+Arithmetic on arrays is written once for both, with what they call alike: most of what is needed.
+What they call otherwise is here.
 """
 
 from __future__ import annotations
@@ -32,16 +32,24 @@ def like(array: Array) -> dict[str, Any]:
 
 
 def cast(array: Array, dtype: Any) -> Array:
-    return array.astype(dtype) if isinstance(array, np.ndarray) else array.to(dtype)
+    """In another type, NumPy's or one of the array's own library; a copy of a NumPy array."""
+    if isinstance(array, np.ndarray):
+        return array.astype(dtype)
+    if isinstance(dtype, np.dtype):
+        import torch
+
+        dtype = getattr(torch, dtype.name)
+    return array.to(dtype)
 
 
 def placed(array: NDArray[Any], device: str) -> Array:
-    """A NumPy array on a device."""
+    """A NumPy array on a device; on the CPU itself."""
     if device == "cpu":
         return array
     import torch
 
-    return torch.from_numpy(array).to(device)
+    # torch takes no array that is read-only or runs backwards.
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
 
 
 def host(array: Array) -> NDArray[Any]:
