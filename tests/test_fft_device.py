@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import oracle
 import pytest
 import torch
-from test_fft import CORRELATED, hits, problem
+from test_fft import CORRELATED, brute, hits, problem
 from test_metrics import SPAN, expected, values
 
 from patchsim import metrics, tiles
-from patchsim.engines import fft
+from patchsim.engines import fft, visibility
+from patchsim.engines.shared import Shared
+from patchsim.metrics import Kernel
 
 
 @pytest.fixture(params=["cpu:0", "cuda:0"])
@@ -36,8 +39,8 @@ def bounds(image, kernel, metric, device, stride=(1, 1), **options):
     return found
 
 
-def exact_scores(image, kernel, metric, stride=(1, 1)):
-    score = metrics.exact(image, kernel, metric, SPAN[image.dtype.name])
+def exact_scores(image, kernel, metric, stride=(1, 1), *weighing):
+    score = metrics.exact(image, kernel, metric, SPAN[image.dtype.name], *weighing)
     rows, cols = tiles.map_shape(image.shape[:2], kernel.shape[:2], stride)
     return [[score(r * stride[0], c * stride[1]) for c in range(cols)] for r in range(rows)]
 
@@ -63,3 +66,130 @@ def test_scores_lie_within_their_stated_error_of_the_oracle(
         exact = bounds(image, kernel, metric, device, stride, exact=True)
         assert np.max(exact.error) == 0
         np.testing.assert_array_equal(exact.map, exact_scores(image, kernel, metric, stride))
+
+
+@pytest.mark.parametrize("metric", ["sad", *CORRELATED])
+@pytest.mark.parametrize("dtype", SPAN)
+@pytest.mark.parametrize("weighing", ["none", "pixels", "values"])
+@pytest.mark.parametrize("seen", [False, True])
+def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng):
+    stride = 1, 2
+    image, kernel = values(rng, dtype, 17, 21, 2), values(rng, dtype, 5, 6, 2)
+    image[:9, :9] = image[0, 0]  # flat
+    weights = levels = None
+    options = {"tolerance": 0.02 if metric == "sad" else 0.0}
+    if weighing != "none":
+        weights = rng.integers(0, 4, (5, 6, 2)[: 2 if weighing == "pixels" else 3], np.uint8)
+        options |= {"weight": int(weights.sum()), "heaviest": 3, "per_channel": weights.ndim == 3}
+    work = replace(problem(image, kernel, metric, stride, **options), device=device)
+    if seen:
+        levels = rng.integers(0, 4, (17, 21), np.uint8)
+        levels[:, 14:] = 0
+        work = work.where_visible(3, 0.3)
+    if metric == "sad" and dtype != "uint8":
+        assert fft.refuse(work) == f"its sad takes uint8, not {dtype}"
+        return
+    truth = np.array(
+        oracle.score_map(
+            metric, image.tolist(), kernel.tolist(), stride, SPAN[dtype],
+            None if weights is None else weights.tolist(),
+            None if levels is None else levels.tolist(), 0.3,
+        )
+    )  # fmt: skip
+    if seen:
+        found = visibility.prepare(fft, kernel, work, weights)(image, levels)
+        assert found.hidden.any()
+        assert not found.hidden.all()
+    else:
+        found = fft.prepare(kernel, work, weights)(image)
+    visible = None if levels is None else metrics.Visible(levels, 3)
+    exact = np.array(exact_scores(image, kernel, metric, stride, weights, visible))
+    exact = np.where(found.hidden, 0.0, exact) if seen else exact
+    assert hits(found, exact).all()
+    np.testing.assert_allclose(exact, truth, rtol=0, atol=1e-12)
+    doubtful = np.broadcast_to(found.error == 2, truth.shape)
+    assert doubtful.sum() < truth.size / 2
+    most = np.max(np.where(doubtful, 0, found.error))
+    assert most <= (0.0205 if metric == "sad" else 1e-5)
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_what_single_floats_would_blur_is_transformed_in_double(metric, device, rng, monkeypatch):
+    made = []
+    rfft2 = torch.fft.rfft2
+    monkeypatch.setattr(torch.fft, "rfft2", lambda a, *s: made.append(a.dtype) or rfft2(a, *s))
+    image, kernel = values(rng, "uint8", 60, 60, 1), values(rng, "uint8", 40, 40, 1)
+    single = bounds(image, kernel, metric, device)
+    assert set(made) == {torch.float32}
+    assert 1e-7 < np.max(single.error) <= 1e-5
+    assert hits(single, brute(metric, image, kernel)).all()
+    # Near 60,000 of 65,535 with a contrast of 4: float32 alone is off by 1e-3 here.
+    image = (60_000 + rng.integers(0, 5, (80, 90, 1))).astype(np.uint16)
+    image[:40] = values(rng, "uint16", 40, 90, 1)
+    kernel = image[50:71, 30:47].copy()
+    made.clear()
+    double = bounds(image, kernel, metric, device)
+    assert set(made) == {torch.float64}
+    assert np.max(double.error) <= 1e-8
+    assert hits(double, brute(metric, image, kernel)).all()
+
+
+def test_16_bit_sums_beyond_64_bits(device, rng):
+    # n sum I^2 of 300x300 full-range 16-bit pixels is about 2^65.
+    image = (np.indices((302, 303)).sum(0) % 2 * 65535).astype(np.uint16)[..., None]
+    image[:, 151:] = values(rng, "uint16", 302, 152, 1)
+    kernel = image[1:301, 2:302].copy()
+    for metric in CORRELATED:
+        assert hits(bounds(image, kernel, metric, device), brute(metric, image, kernel)).all()
+
+
+@pytest.mark.parametrize("offset", [300.0, 1e5, 3e7])
+def test_floats_far_from_0(offset, device, rng):
+    image = rng.random((30, 40, 1)) + offset
+    kernel = image[5:10, 5:12].copy()
+    for metric in CORRELATED:
+        truth = np.array(exact_scores(image, kernel, metric))
+        assert hits(bounds(image, kernel, metric, device), truth).all()
+
+
+@pytest.mark.parametrize("metric", ["sad", *CORRELATED])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_kernels_that_share_a_tile(metric, dtype, exact, device, rng):
+    if dtype == "float32" and (exact or metric == "sad"):
+        pytest.skip("the engine refuses it")
+    image = values(rng, dtype, 40, 50, 3)
+    sizes = [(8, 9), (8, 9), (11, 6), (1, 2)]
+    kernels = [values(rng, dtype, *size, 3) for size in sizes]
+    exact = exact and metric != "sad"
+    options = {"tolerance": 0.02 if metric == "sad" else 0.0, "exact": exact, "together": 4}
+    problems = [
+        replace(problem(image, kernel, metric, (2, 1), **options), device=device)
+        for kernel in kernels
+    ]
+    shared, before = Shared(image, image.shape[:2]), image.copy()
+    for kernel, work, score in zip(
+        kernels, problems, fft.prepare_together(list(map(Kernel, kernels)), problems), strict=True
+    ):
+        rows, cols = work.map_shape
+        found = score(shared, (rows - 1, cols))  # as at the edge of a larger kernel's map
+        truth = np.array(exact_scores(image, kernel, metric, (2, 1)))[:-1]
+        if exact:
+            np.testing.assert_array_equal(found.map, truth)
+        assert hits(found, truth).all()
+        assert np.max(found.error) <= (0.0205 if metric == "sad" else 1e-5)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_the_image_is_uploaded_once_for_all_kernels(device, rng, monkeypatch):
+    uploaded = []
+    from_numpy = torch.from_numpy
+    image = values(rng, "uint8", 40, 50, 3)
+    kernels = [values(rng, "uint8", 8, 9, 3) for _ in range(3)]
+    work = replace(problem(image, kernels[0], "zncc", together=3), device=device)
+    scores = fft.prepare_together(list(map(Kernel, kernels)), [work] * 3)
+    monkeypatch.setattr(torch, "from_numpy", lambda a: uploaded.append(a.nbytes) or from_numpy(a))
+    shared = Shared(image, image.shape[:2])
+    for score in scores:
+        score(shared, work.map_shape)
+    assert uploaded == [image.nbytes]

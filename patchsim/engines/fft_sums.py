@@ -35,8 +35,14 @@ def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
     whole = pictures[0].dtype.kind == "u"
     if metric == "ncc":
         return np.zeros(pictures[0].shape[2], np.int64 if whole else np.float64)
-    means: NDArray[Any] = np.mean([p.mean((0, 1), dtype=np.float64) for p in pictures], 0)
+    means: NDArray[Any] = np.mean([means_of(p, whole=False) for p in pictures], 0)
     return np.rint(means).astype(np.int64) if whole else means
+
+
+def means_of(pixels: Array, *, whole: bool) -> Array:
+    """Of each channel, [H, W, C] -> float64 [C]; or the nearest integers."""
+    means = cast(pixels, DOUBLE).mean((0, 1))
+    return module(means).round(means) if whole else means
 
 
 class Reference:
@@ -47,7 +53,7 @@ class Reference:
         self.integers = kernel.dtype.kind == "u"
         self.pixels = math.prod(kernel.shape[:2])  # n
         self.constants = placed(constants, problem.device)
-        planes = _moved(kernel, constants, constants.dtype)
+        planes = moved(kernel, constants, constants.dtype)
         sums = planes.sum((1, 2))
         self.sums = placed(sums, problem.device)  # T, [C]
         self.squares = (planes * planes).sum().item()  # B
@@ -88,8 +94,8 @@ class Tile:
             self.constants = shared.once("constants", self._some_means)
 
     def _some_means(self) -> Array:
-        means = cast(self._all[::4, ::4], DOUBLE).mean((0, 1))
-        return cast(module(means).round(means), _LONG) if self.kernel.integers else means
+        means = means_of(self._all[::4, ::4], whole=self.kernel.integers)
+        return cast(means, _LONG) if self.kernel.integers else means
 
     def products(self, scale: float) -> tuple[Array, float]:
         """X, and how far it may be off; `scale` at the most makes scores of X."""
@@ -112,9 +118,7 @@ class Tile:
         return cast(found, DOUBLE), off
 
     def _planes(self, dtype: np.dtype[Any]) -> Array:
-        return self.shared.once(
-            "planes", lambda: _moved(self._all, self.constants, dtype), of=dtype
-        )
+        return self.shared.once("planes", lambda: moved(self._all, self.constants, dtype), of=dtype)
 
     def _norm(self, dtype: np.dtype[Any]) -> float:
         return norm_of(self._planes(dtype))
@@ -186,7 +190,7 @@ class Tile:
 
     def moved(self, dtype: np.dtype[Any], constants: Array | None = None) -> Array:
         """The pixels in planes [C, H, W], less constants of the channels."""
-        return _moved(self.pixels, self.constants if constants is None else constants, dtype)
+        return moved(self.pixels, self.constants if constants is None else constants, dtype)
 
     def box_sums(self, values: Array) -> Array:
         """Sums over every window, [..., H, W] -> [..., rows, cols]."""
@@ -194,7 +198,7 @@ class Tile:
         return box_sums(values, problem.kernel[:2], problem.stride)
 
 
-def _moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
+def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
     """[H, W, C] -> [C, H, W], less the constants of the channels."""
     # Floats lose what they differ by if they are rounded before they are subtracted.
     if isinstance(pixels, np.ndarray):

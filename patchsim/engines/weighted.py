@@ -28,12 +28,14 @@ from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.shared import Shared
 from patchsim.engines.weighted_sums import Reference, Sums, Tile
 from patchsim.metrics import FLAT, Kernel
+from patchsim.placing import Array, cast, host, module
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
 _WHOLE = 2.0**53  # and up to here in float64
 
-_Floats = NDArray[np.float64]
+_Scores = tuple[Array, Array | float]  # and how far they may be off
+_LONG = np.dtype(np.int64)
 
 
 def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
@@ -46,7 +48,8 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
     def score(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
         scores, error = formula(Tile(shared, windows, reference, seen))
-        return Bounds(scores, np.minimum(error, 2.0))
+        most = min(error, 2.0) if isinstance(error, float) else host(error.clip(None, 2.0))
+        return Bounds(host(scores), most)
 
     return score
 
@@ -86,21 +89,22 @@ def planes_of_kernel(problem: Problem) -> int:
     return planes if problem.most_visible is None else planes + channels + 1
 
 
-def _ssd(tile: Tile) -> tuple[_Floats, _Floats | float]:
+def _ssd(tile: Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     scale = problem.span**2
     differences = energy.values - 2 * products.values + squares.values
-    size = float((energy.values + 2 * np.abs(products.values) + squares.values).max())
+    size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
-    whole = tile.total * scale
-    scores = metrics.similarity(np.maximum(differences, 0), tile.total, scale)
+    differences, total = differences.clip(0), tile.total
     if off or not kernel.integers or size >= _WHOLE:
-        return scores, np.asarray((off + _rounding(problem) * size) / whole + 4 * _UNIT)
-    return scores, 0.0
+        error = (off + _rounding(problem) * size) / (total * scale) + 4 * _UNIT
+        return metrics.similarity(differences, total, scale), error
+    total = total if isinstance(total, int) else host(total)
+    return metrics.similarity(host(differences), total, scale), 0.0
 
 
-def _ncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
+def _ncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     if tile.kernel.integers and products.off == energy.off == squares.off == 0:
         return metrics.correlation(
@@ -110,7 +114,7 @@ def _ncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
     return _correlated(tile, products, _Spread(energy.values, energy.off, energy.values), own)
 
 
-def _zncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
+def _zncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     sums, own_sums = tile.sums(), tile.kernel_sums()
     every = (products, energy, squares, sums, own_sums)
@@ -118,11 +122,11 @@ def _zncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
         found = _whole_zncc(tile, *(each.values for each in every))
         if found is not None:
             return metrics.correlation(*_in_full(tile, *found)), 0.0
-    counts = np.maximum(tile.counts, 1)
+    counts = tile.counts.clip(1)
     between = sums.values * own_sums.values / counts
-    off = sums.off * np.abs(own_sums.values) + own_sums.off * np.abs(sums.values)
+    off = sums.off * abs(own_sums.values) + own_sums.off * abs(sums.values)
     off = ((off + sums.off * own_sums.off) / counts).sum(0)
-    size = np.abs(products.values) + np.abs(between).sum(0)
+    size = abs(products.values) + abs(between).sum(0)
     numerator = Sums(
         products.values - between.sum(0), products.off + off + _few(tile.kernel) * size
     )
@@ -130,56 +134,56 @@ def _zncc(tile: Tile) -> tuple[_Floats, _Floats | float]:
     own = _spread(squares, own_sums, tile.kernel.constants, tile.counts, tile.kernel)
     scores, error = _correlated(tile, numerator, spread, own)
     uniform = tile.uniform()  # which sums of floats cannot tell
-    return np.where(uniform, 0.0, scores), np.where(uniform, 0.0, error)
+    xp = module(uniform)
+    return xp.where(uniform, 0.0, scores), xp.where(uniform, 0.0, error)
 
 
 @dataclass(frozen=True)
 class _Spread:
     """What is under a root, how far it may be off, and the size of what it was made of."""
 
-    values: _Floats
-    off: _Floats | float
-    size: _Floats | float
+    values: Array
+    off: Array | float
+    size: Array
 
 
 def _spread(
-    energy: Sums, sums: Sums, constants: _Floats, counts: NDArray[np.int64], kernel: Reference
+    energy: Sums, sums: Sums, constants: Array, counts: Array, kernel: Reference
 ) -> _Spread:
     """E - S^2 / n over all channels."""
-    some = np.maximum(counts, 1)
+    some = counts.clip(1)
     terms = (sums.values**2 / some).sum(0)
-    off = ((2 * np.abs(sums.values) * sums.off + sums.off**2) / some).sum(0)
+    off = ((2 * abs(sums.values) * sums.off + sums.off**2) / some).sum(0)
     # Of the values as they are, which tell whether it is flat.
     moved = constants[:, None, None]
     raw = energy.values + (2 * moved * sums.values + moved**2 * counts).sum(0)
     size = energy.values + terms
     return _Spread(
-        np.maximum(energy.values - terms, 0),
+        (energy.values - terms).clip(0),
         energy.off + off + _few(kernel) * size,
-        np.maximum(size, raw),
+        module(terms).maximum(size, raw),
     )
 
 
 def _whole_zncc(
     tile: Tile, products: Any, energy: Any, squares: Any, sums: Any, own_sums: Any
-) -> tuple[NDArray[np.int64], ...] | None:
+) -> tuple[Array, ...] | None:
     """Numerator and spreads times a common multiple of all n, if they fit 64 bits."""
-    counts = np.maximum(tile.counts, 1)
+    counts = tile.counts.clip(1)
     multiple = counts[0]
     for count in counts[1:]:
-        more = count // np.gcd(multiple, count)
+        more = count // module(count).gcd(multiple, count)
         if float(multiple.max()) * float(more.max()) >= _FITS:
             return None
         multiple = multiple * more
-    largest = max(float(np.max(energy)), float(np.max(squares)), 1.0)
+    largest = max(float(energy.max()), float(squares.max()), 1.0)
     if float(multiple.max()) * largest >= _FITS:
         return None
     shares = multiple // counts
 
-    def less(whole: Any, one: Any, other: Any) -> NDArray[np.int64]:
-        terms = shares * one.astype(np.int64) * other.astype(np.int64)
-        found: NDArray[np.int64] = multiple * np.int64(whole) - terms.sum(0)
-        return found
+    def less(whole: Array, one: Array, other: Array) -> Array:
+        terms = shares * cast(one, _LONG) * cast(other, _LONG)
+        return multiple * cast(whole, _LONG) - terms.sum(0)
 
     return (
         less(products, sums, own_sums),
@@ -188,10 +192,11 @@ def _whole_zncc(
     )
 
 
-def _in_full(tile: Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
+def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
     """What a correlation of integers is made of, as `metrics.exact` has it.
 
-    Where all that counts is visible they are integers without visibility, which is a factor.
+    Where all that counts is visible they are integers without visibility, which is a factor. On
+    the CPU, because torch's roots and quotients may be rounded otherwise.
     """
     factor: Any = 1
     if tile.seen is not None:
@@ -200,29 +205,28 @@ def _in_full(tile: Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
         whole = tile.seen.total == most * problem.total_weight
         factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
     for part in parts:
-        yield np.asarray(part // factor, np.float64)
+        yield (host(part) // factor).astype(np.float64)
 
 
-def _correlated(
-    tile: Tile, numerator: Sums, spread: _Spread, own: _Spread
-) -> tuple[_Floats, _Floats | float]:
+def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _Scores:
     """Scores numerator / sqrt(spread x own), and what they may be off by."""
     scores = metrics.correlation(numerator.values, spread.values, own.values)
     # Of sums of floats, here and in `metrics.exact`.
     rounding = _rounding(tile.kernel.problem)
-    off = numerator.off + rounding * np.sqrt(np.asarray(spread.size) * own.size)
-    roots = np.sqrt(spread.values * own.values)
+    xp = module(scores)
+    off = numerator.off + rounding * xp.sqrt(spread.size * own.size)
+    roots = xp.sqrt(spread.values * own.values)
     both = [spread, own]
-    doubtful = np.zeros(scores.shape, np.bool_)
+    doubtful = roots == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         error = off / roots
         for each in both:
             around = each.off + rounding * each.size
-            error = error + around / np.maximum(each.values - around, 0)
+            error = error + around / (each.values - around).clip(0)
             # What may be flat may have any score, or 0.
-            doubtful |= each.values <= 2 * around + 2 * FLAT * np.asarray(each.size)
-    doubtful |= ~np.isfinite(error)
-    return scores, np.where(doubtful, 2.0, error + 8 * _UNIT)
+            doubtful |= each.values <= 2 * around + 2 * FLAT * each.size
+    doubtful |= ~xp.isfinite(error)
+    return scores, xp.where(doubtful, 2.0, error + 8 * _UNIT)
 
 
 def _few(kernel: Reference) -> float:

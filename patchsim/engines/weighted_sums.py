@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,23 @@ from numpy.typing import NDArray
 
 from patchsim.engines import Problem, Seen
 from patchsim.engines.correlation import DOUBLE, Products, Spectra, norm_of, rounding
+from patchsim.engines.fft_sums import means_of, moved
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import uniform_windows
-from patchsim.metrics import Kernel, Pixels
-from patchsim.placing import host, placed
+from patchsim.metrics import Kernel
+from patchsim.placing import Array, cast, module, placed
 
 _SURELY = 0.25  # what is off by less than that rounds to the right integer
-
-_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Sums:
     """A sum over every window, [..., rows, cols], and the most that it may be off.
 
-    A number, or [C, 1, 1], where it is the same for all windows.
+    [1, 1] or [C, 1, 1] where it is the same for all windows.
     """
 
-    values: Any
+    values: Array
     off: float = 0.0
 
 
@@ -39,8 +39,9 @@ class Reference:
     def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
         self.problem = problem
         self.integers = kernel.pixels.dtype.kind == "u"
-        self.constants = constants.astype(np.float64)
-        values = _planes(kernel.pixels, self.constants)
+        constants = constants.astype(np.float64)
+        self.constants = placed(constants, problem.device)
+        values = moved(kernel.pixels, constants, DOUBLE)
         weights = kernel.weights
         each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
         weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
@@ -50,22 +51,17 @@ class Reference:
         self.products = self._taps(list(heavy))
         if problem.most_visible is None:
             everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
-            self.counts = everywhere.astype(np.int64)  # n
-            self.sums = Sums(heavy.sum((1, 2), keepdims=True))  # T
-            self.squares = Sums(float(squares.sum()))  # B
+            self.counts = placed(everywhere.astype(np.int64), problem.device)  # n
+            self.sums = Sums(placed(heavy.sum((1, 2), keepdims=True), problem.device))  # T
+            self.squares = Sums(placed(squares.sum(keepdims=True), problem.device))  # B
         else:
             self.heavy = [self._taps([plane]) for plane in heavy]
             self.heavy_squares = self._taps([squares])
 
-    def _taps(self, planes: list[_Floats]) -> tuple[Products, float]:
+    def _taps(self, planes: list[NDArray[np.float64]]) -> tuple[Products, float]:
         """And their norm."""
         norm = math.hypot(*map(norm_of, planes))
         return Products([placed(plane, self.problem.device) for plane in planes]), norm
-
-    def constants_of(self, pixels: Pixels) -> _Floats:
-        """The mean of each channel, whole for integers."""
-        means: _Floats = pixels.mean((0, 1), dtype=np.float64)
-        return np.rint(means) if self.integers else means
 
 
 @dataclass(frozen=True)
@@ -88,20 +84,21 @@ class _Image:
         problem = kernel.problem
         device, longest = problem.device, shared.extent or shared.pixels.shape[:2]
 
-        def transformed(planes: _Floats) -> _Planes:
-            return _Planes(Spectra(placed(planes, device), longest), tuple(map(norm_of, planes)))
+        def transformed(planes: Array) -> _Planes:
+            return _Planes(Spectra(planes, longest), tuple(map(norm_of, planes)))
 
-        moved = problem.metric == "zncc"
-        self.constants = kernel.constants_of(shared.pixels) if moved else kernel.constants
-        values = _planes(shared.pixels, self.constants)  # a
+        pixels, self.constants = placed(shared.pixels, device), kernel.constants
+        if problem.metric == "zncc":
+            self.constants = means_of(pixels, whole=kernel.integers)
+        values = moved(pixels, self.constants, DOUBLE)  # a
         shown, self.levels = values, None
         if problem.most_visible is not None:
             assert shared.levels is not None
-            levels = shared.levels.astype(np.float64)[None]
+            levels = cast(placed(shared.levels, device), DOUBLE)[None]
             shown, self.levels = levels * values, transformed(levels)
         squares = shown * values
         if len(kernel.weights) == 1:
-            squares = squares.sum(0, keepdims=True)
+            squares = squares.sum(0)[None]
         self.shown, self.squares = transformed(shown), transformed(squares)
 
 
@@ -119,15 +116,20 @@ class Tile:
         self._image = shared.once(name, lambda: _Image(shared, kernel))
         self.constants = self._image.constants
 
-    @property
-    def total(self) -> int | _Floats:
+    @cached_property
+    def total(self) -> int | Array:
         """Of all n over the channels."""
-        return self.kernel.problem.total_weight if self.seen is None else self.seen.total
+        problem = self.kernel.problem
+        if self.seen is None:
+            return problem.total_weight
+        return placed(self.seen.total, problem.device)
 
-    @property
-    def counts(self) -> NDArray[np.int64]:
+    @cached_property
+    def counts(self) -> Array:
         """n, [C, rows, cols] or [C, 1, 1]."""
-        return self.kernel.counts if self.seen is None else self.seen.counts
+        if self.seen is None:
+            return self.kernel.counts
+        return placed(self.seen.counts, self.kernel.problem.device)
 
     def products(self) -> Sums:
         """X, [rows, cols]."""
@@ -137,8 +139,8 @@ class Tile:
         """E, [rows, cols]; not below 0."""
         pairs = zip(self.kernel.weights, self._image.squares.each(), strict=True)
         parts = [self._over(taps, plane) for taps, plane in pairs]
-        found = np.maximum(sum(part.values for part in parts), 0)
-        return Sums(found, sum(part.off for part in parts))
+        found: Any = sum(part.values for part in parts)
+        return Sums(found.clip(0), sum(part.off for part in parts))
 
     def sums(self) -> Sums:
         """S, [C, rows, cols]."""
@@ -154,39 +156,38 @@ class Tile:
         return self._stacked(heavy, [levels] * len(heavy))
 
     def kernel_squares(self) -> Sums:
-        """B, [rows, cols] or a number; not below 0."""
+        """B, [rows, cols] or [1, 1]; not below 0."""
         levels = self._image.levels
         if levels is None:
             return self.kernel.squares
         found = self._over(self.kernel.heavy_squares, levels)
-        return Sums(np.maximum(found.values, 0), found.off)
+        return Sums(found.values.clip(0), found.off)
 
-    def uniform(self) -> NDArray[np.bool_]:
+    def uniform(self) -> Array:
         """True for windows, [rows, cols], in which each channel has one value."""
         problem = self.kernel.problem
         size, stride = problem.kernel[:2], problem.stride
+
+        def pixels() -> Array:
+            return placed(self._shared.under(self._windows, size, stride), problem.device)
+
         return self._shared.once(
             "uniform",
-            lambda: uniform_windows(self._shared.under(self._windows, size, stride), size, stride),
+            lambda: uniform_windows(pixels(), size, stride),
             of=(self._windows, size),
         )
 
     def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> Sums:
         found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
-        return Sums(np.array([sums.values for sums in found]), max(sums.off for sums in found))
+        values = [sums.values for sums in found]
+        return Sums(module(values[0]).stack(values), max(sums.off for sums in found))
 
     def _over(self, taps: tuple[Products, float], planes: _Planes) -> Sums:
         problem, (products, norm) = self.kernel.problem, taps
         rows, cols = self._windows
-        sums = host(products.through(planes.spectra))
+        sums = products.through(planes.spectra)
         found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
         if self.kernel.integers and off < _SURELY:
-            return Sums(np.rint(found))
+            return Sums(module(found).round(found))
         return Sums(found, off)
-
-
-def _planes(pixels: Pixels, constants: NDArray[Any]) -> _Floats:
-    """[H, W, C] -> float64 [C, H, W], less the constants of the channels."""
-    planes: _Floats = pixels.transpose(2, 0, 1) - constants[:, None, None]
-    return np.ascontiguousarray(planes)

@@ -7,7 +7,7 @@ import numpy as np
 from patchsim import tiles
 from patchsim.placing import Array, cast, like, module
 
-_LONG = np.dtype(np.int64)
+_LONG, _DOUBLE = np.dtype(np.int64), np.dtype(np.float64)
 
 
 def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
@@ -45,6 +45,8 @@ def _window_sums(values: Array, length: int, step: int) -> Array:
 def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
     """True where each channel has one value over a window: [H, W, C] -> [rows, cols]."""
     height, width = size
+    if not isinstance(pixels, np.ndarray):
+        pixels = cast(pixels, _DOUBLE)  # torch compares few types
     rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
     down, across = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
     xp = module(down)
