@@ -6,6 +6,8 @@ where there is a card, it computes the same.
 
 from __future__ import annotations
 
+import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +16,11 @@ import pytest
 import torch
 from test_fft import CORRELATED, brute, hits, problem
 from test_metrics import SPAN, expected, values
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from patchsim import metrics, tiles
-from patchsim.engines import fft, visibility
+from patchsim import devices, metrics, plan, tiles
+from patchsim.engines import Problem, correlation, fft, visibility
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel
 
@@ -193,3 +197,90 @@ def test_the_image_is_uploaded_once_for_all_kernels(device, rng, monkeypatch):
     for score in scores:
         score(shared, work.map_shape)
     assert uploaded == [image.nbytes]
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes that tensors took at a time, apart from what an operation takes within."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.peak = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.live:
+                    self.live[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self.live.pop, storage._cdata)
+        self.peak = max(self.peak, sum(self.live.values()))
+        return made
+
+
+@pytest.mark.parametrize("metric", ["sad", *CORRELATED])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("size", [(300, 320, 64), (300, 300, 5), (350, 350, 200)])
+def test_a_tile_takes_no_more_memory_than_planned(metric, dtype, masked, size, device, rng):
+    if (metric, dtype) == ("sad", "float64"):
+        pytest.skip("the engine refuses it")
+    height, width, side = size
+    image = values(rng, dtype, height, width, 3)
+    kernel = image[9 : 9 + side, 7 : 7 + side].copy()
+    weights, options = None, {"tolerance": 0.02 if metric == "sad" else 0.0}
+    if masked:
+        weights = rng.integers(0, 4, (side, side), np.uint8)
+        options |= {"weight": int(weights.sum()), "heaviest": 3}
+    work = replace(problem(image, kernel, metric, **options), device=device)
+    with Peak() as taken:
+        fft.prepare(kernel, work, weights)(image)
+    planned = fft.working_bytes(work, *work.map_shape)
+    assert 0.2 * planned < taken.peak <= planned
+    if device == "cuda:0":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        fft.prepare(kernel, work, weights)(image)
+        assert torch.cuda.max_memory_allocated() - before <= planned
+
+
+def accelerated(image, kernel, metric, dtype="uint8", device="cuda:0", **options):
+    return Problem(image, kernel, dtype, (1, 1), metric, 255.0, device, 1, **options)
+
+
+def test_blocks_on_an_accelerator_are_larger_and_transform_less():
+    for side in (3, 64, 300):
+        work = accelerated((20_000, 30_000, 3), (side, side, 3), "zncc")
+        lengths, transformed = {}, {}
+        for name in ("cpu", "cuda:0"):
+            step = fft.best_tile(replace(work, device=name))
+            lengths[name] = [correlation.transform_length(cells + side - 1) for cells in step]
+            count = math.prod(
+                -(-total // cells) for total, cells in zip(work.map_shape, step, strict=True)
+            )
+            transformed[name] = count * math.prod(lengths[name])
+        assert max(lengths["cpu"]) <= 1280 < min(lengths["cuda:0"]) <= 4096
+        assert transformed["cuda:0"] < transformed["cpu"]
+    # One that is larger than a block has its own.
+    huge = accelerated((20_000, 20_000, 1), (9000, 9000, 1), "ncc")
+    assert min(fft.best_tile(huge)) >= 4500
+
+
+@pytest.mark.parametrize("metric", ["sad", *CORRELATED])
+def test_seconds_on_an_accelerator_are_those_of_what_is_moved_at_the_least(metric):
+    work = accelerated((8000, 9000, 3), (64, 64, 3), metric, tolerance=0.02)
+    bus = (8000 * 9000 * 3 + 2 * 8 * math.prod(work.map_shape)) / 2e10
+    transforms = 8000 * 9000 * 3 * 8 * 6 / 2.4e12
+    assert bus + transforms < fft.seconds(work) < 10 * (bus + transforms)
+    shared = fft.seconds(replace(work, together=50))
+    assert bus / 4 < shared < fft.seconds(work)
+    large = replace(work, image=(16_000, 18_000, 3))
+    assert fft.seconds(large) == pytest.approx(4 * fft.seconds(work), rel=0.2)
+
+
+def test_a_long_search_is_planned_for_the_accelerator_that_is_there(monkeypatch):
+    monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "mps:0"])
+    work = accelerated((30_000, 30_000, 3), (100, 100, 3), "zncc", device="cpu")
+    found = plan.make(work, engine="auto", device="auto", memory=1 << 40, held=0)
+    assert (found.engine, found.problem.device) == ("fft", "cuda:0")
+    assert "fft on mps:0: its sums need 64 bits, which the device mps does not have" in str(found)

@@ -38,8 +38,10 @@ _SHORTEST = 32
 
 # Cards have caches that no block of transforms fits into. By counts: of blocks of this side a
 # kernel of 128 leaves 94 % as windows (of 1280: 81 %), and a plane's spectrum takes 134 MB in
-# float64; with blocks of twice that side 3 % less were transformed, in four times the memory.
+# float64; with blocks of twice that side 3 % less were transformed, in four times the memory. What
+# a block takes however small it is, some 300 operations to begin, is as if its sides were longer.
 _LONGEST_ELSEWHERE = 4096
+_LONGER_ELSEWHERE = 1000
 
 
 def rounding(dtype: np.dtype[Any], device: str = "cpu") -> float:
@@ -70,12 +72,14 @@ def block_step(
     kernel : (height, width)
     device : str
     """
-    limits = (_LONGEST, _COSTS_DOUBLE) if device == "cpu" else (_LONGEST_ELSEWHERE, math.inf)
-    return _axis_step(windows[0], kernel[0], *limits), _axis_step(windows[1], kernel[1], *limits)
+    costs: tuple[int, int, float] = _LONGEST, 0, _COSTS_DOUBLE
+    if device != "cpu":
+        costs = _LONGEST_ELSEWHERE, _LONGER_ELSEWHERE, math.inf
+    return _axis_step(windows[0], kernel[0], *costs), _axis_step(windows[1], kernel[1], *costs)
 
 
 @functools.cache
-def _axis_step(windows: int, kernel: int, longest: int, costs_double: float) -> int:
+def _axis_step(windows: int, kernel: int, longest: int, longer: int, costs_double: float) -> int:
     """The cheapest step along one axis; pieces are of one size, the last not much shorter."""
     best = (math.inf, 0)
     most = min(windows, max(longest - kernel + 1, 2 * kernel))
@@ -83,7 +87,7 @@ def _axis_step(windows: int, kernel: int, longest: int, costs_double: float) -> 
     for count in range(-(-windows // most), -(-windows // least) + 1):
         step = -(-windows // count)
         size = transform_length(step + kernel - 1)
-        best = min(best, (count * size * (1 + size / costs_double), step))
+        best = min(best, (count * (size + longer) * (1 + size / costs_double), step))
     return best[1]
 
 
