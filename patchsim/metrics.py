@@ -171,7 +171,8 @@ def similarity(difference_sum: _Scores, taps: int | NDArray[np.float64], span: f
 def correlation(products: Array, spread: Array, kernel_spread: float | Array) -> Array:
     """The `ncc` or `zncc` score, products / sqrt(spread x kernel spread), within [-1, 1].
 
-    0 where a spread is 0. All three may be scaled by one factor.
+    0 where a spread is 0. All three may be scaled by one factor; all are float64, NumPy's or
+    torch's, of one shape, but the kernel's spread may be one for all windows.
     """
     # The root of a product of equal numbers is that number: what correlates perfectly scores 1.
     xp = module(spread)

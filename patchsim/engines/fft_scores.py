@@ -8,7 +8,9 @@ the kernel's sums of b and b^2:
     ncc   X / sqrt(E B)                  with none
     zncc  (nX - ST) / sqrt((nE - S^2) (nB - T^2)), ST, S^2 and T^2 added over the channels
 
-X comes from transforms and is off by their rounding; the other sums are exact for integers.
+X comes from transforms and is off by their rounding; the other sums are exact for integers. Where X
+is, too, the last root and quotient are NumPy's, wherever the sums were made: torch's are rounded
+otherwise than those of `metrics.exact` (on a card x / c is x times 1 / c).
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def _ssd(tile: Tile) -> _Scores:
     products += energy
     products += kernel.squares
     if spread is not None and error == 0:
-        products = _last_on_host(products)
+        products = host(products)
     return metrics.similarity(products, problem.taps, problem.span**2), _and_rounding(error)
 
 
@@ -121,7 +123,7 @@ def _exactly(tile: Tile, spread: Array, count: int, means: Array | None = None) 
         error: Array | float = 0.0
         if means is not None:
             products = cast(count * cast(products, _LONG) - means, DOUBLE)
-        numerator, spread = _last_on_host(products), _last_on_host(spread)
+        numerator, spread = host(products), host(spread)
     else:
         error = scale * off + UNIT
         numerator = products if means is None else count * products - means
@@ -151,15 +153,6 @@ def _zncc_floats(tile: Tile) -> _Scores:
     error = scale * off + found.doubt
     error = error + float_rounding(problem)
     return scores, module(total).where(found.flat, 0.0, _and_rounding(error))
-
-
-def _last_on_host(values: Array) -> NDArray[np.float64]:
-    """What is exact up to here, for the last steps.
-
-    Torch's roots and quotients are rounded otherwise than those of `metrics.exact`: on a card x / c
-    is x times 1 / c.
-    """
-    return host(values)
 
 
 def _and_rounding(error: Array | float) -> Array | float:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
+from patchsim.engines.correlation import DOUBLE
 from patchsim.engines.shared import Shared
 from patchsim.engines.weighted_sums import Reference, Sums, Tile
 from patchsim.metrics import FLAT, Kernel
@@ -97,7 +98,7 @@ def _ssd(tile: Tile) -> _Scores:
     size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
     differences, total = differences.clip(0), tile.total
-    if off or not kernel.integers or size >= _WHOLE:
+    if off or not kernel.integers or size >= _WHOLE or not _to_the_last_digit(problem):
         error = (off + _rounding(problem) * size) / (total * scale) + 4 * _UNIT
         return metrics.similarity(differences, total, scale), error
     total = total if isinstance(total, int) else host(total)
@@ -107,9 +108,7 @@ def _ssd(tile: Tile) -> _Scores:
 def _ncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     if tile.kernel.integers and products.off == energy.off == squares.off == 0:
-        return metrics.correlation(
-            *_in_full(tile, products.values, energy.values, squares.values)
-        ), 0.0
+        return _exactly(tile, products.values, energy.values, squares.values)
     own = _Spread(squares.values, squares.off, squares.values)
     return _correlated(tile, products, _Spread(energy.values, energy.off, energy.values), own)
 
@@ -121,7 +120,7 @@ def _zncc(tile: Tile) -> _Scores:
     if tile.kernel.integers and all(each.off == 0 for each in every):
         found = _whole_zncc(tile, *(each.values for each in every))
         if found is not None:
-            return metrics.correlation(*_in_full(tile, *found)), 0.0
+            return _exactly(tile, *found)
     counts = tile.counts.clip(1)
     between = sums.values * own_sums.values / counts
     off = sums.off * abs(own_sums.values) + own_sums.off * abs(sums.values)
@@ -190,6 +189,23 @@ def _whole_zncc(
         less(energy, sums, sums),
         less(squares, own_sums, own_sums),
     )
+
+
+def _exactly(tile: Tile, numerator: Array, spread: Array, own: Array) -> _Scores:
+    """Scores numerator / sqrt(spread x own), of integers that are exact."""
+    if _to_the_last_digit(tile.kernel.problem):
+        return metrics.correlation(*_in_full(tile, numerator, spread, own)), 0.0
+    spread, own = cast(spread, DOUBLE), cast(own, DOUBLE)
+    scores = metrics.correlation(cast(numerator, DOUBLE), spread, own)
+    return scores, 8 * _UNIT * cast(spread * own > 0, DOUBLE)
+
+
+def _to_the_last_digit(problem: Problem) -> bool:
+    """Whether what is exact is to be rounded as `metrics.exact` rounds it.
+
+    Only NumPy does, and to bring the sums from a device to the CPU takes longer than to make them.
+    """
+    return problem.exact or problem.device == "cpu"
 
 
 def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
