@@ -19,7 +19,7 @@ from test_metrics import SPAN, expected, values
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from patchsim import devices, metrics, plan, tiles
+from patchsim import devices, match, metrics, plan, tiles
 from patchsim.engines import Problem, correlation, fft, visibility
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel
@@ -100,17 +100,25 @@ def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng)
             None if levels is None else levels.tolist(), 0.3,
         )
     )  # fmt: skip
+
+    def scored(work):
+        if seen:
+            return visibility.prepare(fft, kernel, work, weights)(image, levels)
+        return fft.prepare(kernel, work, weights)(image)
+
+    found = scored(work)
     if seen:
-        found = visibility.prepare(fft, kernel, work, weights)(image, levels)
         assert found.hidden.any()
         assert not found.hidden.all()
-    else:
-        found = fft.prepare(kernel, work, weights)(image)
     visible = None if levels is None else metrics.Visible(levels, 3)
     exact = np.array(exact_scores(image, kernel, metric, stride, weights, visible))
     exact = np.where(found.hidden, 0.0, exact) if seen else exact
     assert hits(found, exact).all()
     np.testing.assert_allclose(exact, truth, rtol=0, atol=1e-12)
+    if dtype in metrics.INTEGER_RANGE and metric != "sad":
+        to_the_last_digit = scored(replace(work, exact=True))
+        assert np.max(to_the_last_digit.error) == 0
+        np.testing.assert_array_equal(to_the_last_digit.map, exact)
     doubtful = np.broadcast_to(found.error == 2, truth.shape)
     assert doubtful.sum() < truth.size / 2
     most = np.max(np.where(doubtful, 0, found.error))
@@ -284,3 +292,28 @@ def test_a_long_search_is_planned_for_the_accelerator_that_is_there(monkeypatch)
     found = plan.make(work, engine="auto", device="auto", memory=1 << 40, held=0)
     assert (found.engine, found.problem.device) == ("fft", "cuda:0")
     assert "fft on mps:0: its sums need 64 bits, which the device mps does not have" in str(found)
+
+
+@pytest.mark.parametrize("metric", ["sad", *CORRELATED])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_matches_are_those_of_the_cpu(metric, masked, count, device, rng, monkeypatch, astronaut):
+    image = astronaut[:200, :240].copy()
+    image[100:130, 60:100] = image[10:40, 30:70]
+    kernels = [image[10 * n : 10 * n + 30, 30:70].copy() for n in range(1, count + 1)]
+    options = {"metric": metric, "engine": "fft", "top": 6, "map": True, "margin": False}
+    options["tolerance"] = 0.02 if metric == "sad" else 0.0
+    if masked:
+        options["mask"] = np.where(rng.random((30, 40)) < 0.8, 255, 0).astype(np.uint8)
+    expected_report = match(image, kernels, **options)
+    monkeypatch.setattr(devices, "require", lambda _name: device)
+    tiles_of = []
+    for memory in ("1GB", "6MB"):
+        found = match(image, kernels, device="cuda", memory=memory, **options)
+        assert {each.problem.device for each in found.plans} == {device}
+        assert found.matches == expected_report.matches
+        assert max(each.tolerance for each in found.kernels) <= (
+            0.0205 if metric == "sad" else 1e-5
+        )
+        tiles_of.append(found.plans[0].tile)
+    assert tiles_of[0] != tiles_of[1]
