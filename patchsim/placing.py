@@ -52,6 +52,15 @@ def placed(array: NDArray[Any], device: str) -> Array:
     return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
 
 
+def settled(array: Array) -> Array:
+    """The same once it is computed, for threads whose work waits in other queues of its device."""
+    if not isinstance(array, np.ndarray) and array.device.type in ("cuda", "xpu"):
+        import torch
+
+        getattr(torch, array.device.type).current_stream(array.device).synchronize()
+    return array
+
+
 def host(array: Array) -> NDArray[Any]:
     """The NumPy array of it."""
     found: NDArray[Any] = array if isinstance(array, np.ndarray) else array.cpu().numpy()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from patchsim.placing import Array, cast, module
+from patchsim.placing import Array, cast, module, settled
 
 # A sum of products is off by at most this, times the norms of the tile's pixels and the kernel:
 # four times the largest of noise, photographs and edges against kernels of 1x1 to 200x200 in
@@ -126,7 +126,7 @@ class Products:
         forward, _ = _transforms(self._kernel[0])
 
         def transform(number: int) -> Array:
-            return forward(cast(self._kernel[number], dtype), size)
+            return settled(forward(cast(self._kernel[number], dtype), size))
 
         return _Shared(transform, len(self._kernel))
 
