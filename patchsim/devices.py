@@ -28,6 +28,10 @@ TORCH_IMPORT_SECONDS = 2.0
 # report for CUDA.
 CONTEXT_SECONDS = 0.5
 
+# Bytes a second between a card and the memory here, derived: PCI Express 4.0 with 16 lanes, of
+# which a driver gives about two thirds.
+BUS_BANDWIDTH = 2.0e10
+
 
 def check_name(name: str, *, several: bool = False) -> str:
     """The device name as torch writes it, or an InputError that says how one is written.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim import tiles
 from patchsim.errors import InputError, shown
+from patchsim.placing import Array, like, module
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,27 +168,25 @@ def similarity(difference_sum: _Scores, taps: int | NDArray[np.float64], span: f
     return 1.0 - score  # type: ignore[no-any-return] # a tensor divides to Any
 
 
-def correlation(
-    products: NDArray[np.float64],
-    spread: NDArray[np.float64],
-    kernel_spread: float | NDArray[np.float64],
-) -> NDArray[np.float64]:
+def correlation(products: Array, spread: Array, kernel_spread: float | Array) -> Array:
     """The `ncc` or `zncc` score, products / sqrt(spread x kernel spread), within [-1, 1].
 
-    0 where a spread is 0. All three may be scaled by one factor.
+    0 where a spread is 0. All three may be scaled by one factor; all are float64, NumPy's or
+    torch's, of one shape, but the kernel's spread may be one for all windows.
     """
     # The root of a product of equal numbers is that number: what correlates perfectly scores 1.
-    scores = np.empty_like(spread)
+    xp = module(spread)
+    scores = xp.empty_like(spread)
     with np.errstate(all="ignore"):
-        np.multiply(spread, kernel_spread, out=scores)
-        np.divide(products, np.sqrt(scores, out=scores), out=scores)
-    odd = ~np.isfinite(scores)
-    if odd.any():
-        # No spread, or so little that the product of both was none.
-        own = np.broadcast_to(kernel_spread, spread.shape)[odd]
-        roots = np.sqrt(spread[odd]) * np.sqrt(own)
-        scores[odd] = np.divide(products[odd], roots, out=np.zeros_like(roots), where=roots > 0)
-    return np.clip(scores, -1.0, 1.0, out=scores)
+        xp.multiply(spread, kernel_spread, out=scores)
+        xp.divide(products, xp.sqrt(scores, out=scores), out=scores)
+        odd = ~xp.isfinite(scores)
+        if odd.any():
+            # No spread, or so little that the product of both was none.
+            own = xp.broadcast_to(xp.asarray(kernel_spread, **like(spread)), spread.shape)[odd]
+            roots = xp.sqrt(spread[odd]) * xp.sqrt(own)
+            scores[odd] = xp.where(roots > 0, products[odd] / roots, 0.0)
+    return xp.clip(scores, -1.0, 1.0, out=scores)
 
 
 def exact(

@@ -16,7 +16,7 @@ from oracle import best_matches
 from test_metrics import SPAN, expected, values
 
 from patchsim import InputError, match, metrics, tiles
-from patchsim.engines import Problem, correlation, fft, lowrank
+from patchsim.engines import Problem, correlation, fft, fft_sums, lowrank, window_sums
 
 CORRELATED = ["ssd", "ncc", "zncc"]
 
@@ -43,9 +43,9 @@ def hits(found, truth):
 def sums(request, monkeypatch):
     """With the sums over windows made in C, and without the extension."""
     if request.param == "NumPy":
-        monkeypatch.setattr(fft, "_extension", lambda: None)
+        monkeypatch.setattr(fft_sums, "_extension", lambda: None)
     else:
-        assert fft._extension() is not None, "the C extension was not built"
+        assert fft_sums._extension() is not None, "the C extension was not built"
 
 
 @pytest.mark.usefixtures("sums")
@@ -278,7 +278,7 @@ def test_window_sums_of_floats_do_not_lose_small_windows_beside_large_ones():
     values_ = np.zeros((3, 4000))
     values_[:, :2000] = 1e12
     values_[:, 2000:] = 1e-3
-    found = correlation.box_sums(values_, (2, 5), (1, 3))
+    found = window_sums.box_sums(values_, (2, 5), (1, 3))
     np.testing.assert_allclose(found[:, -600:], 1e-2, rtol=1e-12)
 
 
@@ -288,7 +288,7 @@ def test_window_sums(stride, size, rng):
     image = values(rng, "uint16", 2, 13, 17).astype(np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(image, size, (1, 2))
     truth = windows[:, :: stride[0], :: stride[1]].sum((3, 4))
-    np.testing.assert_array_equal(correlation.box_sums(image, size, stride), truth)
+    np.testing.assert_array_equal(window_sums.box_sums(image, size, stride), truth)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
         "constants": np.zeros(3, np.int64), "weights": np.zeros(3, np.int64),
         "spread": np.zeros(16), "means": np.zeros(16, np.int64),
     }  # fmt: skip
-    moments = fft._extension().moments
+    moments = fft_sums._extension().moments
     moments(*arguments.values())
     with pytest.raises(ValueError, match=r"size|smaller|type"):
         moments(*(arguments | change).values())

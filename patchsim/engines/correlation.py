@@ -1,7 +1,7 @@
-"""Sums over every window: of products with the kernel, by Fourier transforms, and of the pixels.
+"""Sums over every window of products with the kernel, by Fourier transforms.
 
-Each function takes NumPy arrays or torch tensors, which share the operations used; the transforms
-are scipy's for the ones, torch's for the others.
+Each function takes NumPy arrays or torch tensors; the transforms are scipy's for the ones, torch's
+for the others.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from patchsim import tiles
-
-# A NumPy array or a torch tensor; torch must not be imported to name its type.
-Array = Any
+from patchsim.placing import Array, cast, module, settled
 
 # A sum of products is off by at most this, times the norms of the tile's pixels and the kernel:
 # four times the largest of noise, photographs and edges against kernels of 1x1 to 200x200 in
 # transforms of 256 to 1024 (4.3 units of 2**-24). An estimate, not a bound.
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-ROUNDING = {SINGLE: 2.0**-20, DOUBLE: 2.0**-49}
+_ROUNDING = {SINGLE: 2.0**-20, DOUBLE: 2.0**-49}
+
+# And times this by torch. Its transforms on the CPU (MKL) were off by 5.6 such units at the most,
+# in transforms of 256 to 4096; those of cuFFT and oneMKL, of the same order by what they say, were
+# not measured.
+_ELSEWHERE = 4.0
 
 # Longer transforms leave the processor's cache: each value of blocks of this side takes twice the
 # time that it takes in small ones. Shorter steps do not pay, nor do longer blocks unless the kernel
@@ -35,13 +36,33 @@ _COSTS_DOUBLE = 2000
 _LONGEST = 1280
 _SHORTEST = 32
 
+# Cards have caches that no block of transforms fits into. By counts: of blocks of this side a
+# kernel of 128 leaves 94 % as windows (of 1280: 81 %), and a plane's spectrum takes 134 MB in
+# float64; with blocks of twice that side 3 % less were transformed, in four times the memory. What
+# a block takes however small it is, some 300 operations to begin, is as if its sides were longer.
+_LONGEST_ELSEWHERE = 4096
+_LONGER_ELSEWHERE = 1000
 
-def norm_of(values: NDArray[np.float64]) -> float:
-    """The Euclidean norm; not by BLAS, whose threads would wait for those of other tiles."""
-    return math.sqrt(float(np.square(values).sum()))
+
+def rounding(dtype: np.dtype[Any], device: str = "cpu") -> float:
+    """What a sum of products may be off by, for norms of 1."""
+    return _ROUNDING[dtype] * (1 if device == "cpu" else _ELSEWHERE)
 
 
-def block_step(windows: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
+def norm_of(values: Array) -> float:
+    """The Euclidean norm."""
+    if isinstance(values, np.ndarray):
+        flat = values.reshape(-1)
+        # Not by BLAS, whose threads would wait for those of other tiles.
+        return math.sqrt(np.einsum("i,i->", flat, flat))
+    import torch
+
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64))
+
+
+def block_step(
+    windows: tuple[int, int], kernel: tuple[int, int], device: str = "cpu"
+) -> tuple[int, int]:
     """Overlap-save: how many (rows, cols) of windows at stride 1 a block of transforms gives.
 
     Parameters
@@ -49,20 +70,24 @@ def block_step(windows: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, 
     windows : (rows, cols)
         Of the whole map at stride 1.
     kernel : (height, width)
+    device : str
     """
-    return _axis_step(windows[0], kernel[0]), _axis_step(windows[1], kernel[1])
+    costs: tuple[int, int, float] = _LONGEST, 0, _COSTS_DOUBLE
+    if device != "cpu":
+        costs = _LONGEST_ELSEWHERE, _LONGER_ELSEWHERE, math.inf
+    return _axis_step(windows[0], kernel[0], *costs), _axis_step(windows[1], kernel[1], *costs)
 
 
 @functools.cache
-def _axis_step(windows: int, kernel: int) -> int:
+def _axis_step(windows: int, kernel: int, longest: int, longer: int, costs_double: float) -> int:
     """The cheapest step along one axis; pieces are of one size, the last not much shorter."""
     best = (math.inf, 0)
-    most = min(windows, max(_LONGEST - kernel + 1, 2 * kernel))
+    most = min(windows, max(longest - kernel + 1, 2 * kernel))
     least = min(most, max(kernel // 2, _SHORTEST))
     for count in range(-(-windows // most), -(-windows // least) + 1):
         step = -(-windows // count)
         size = transform_length(step + kernel - 1)
-        best = min(best, (count * size * (1 + size / _COSTS_DOUBLE), step))
+        best = min(best, (count * (size + longer) * (1 + size / costs_double), step))
     return best[1]
 
 
@@ -93,7 +118,7 @@ class Products:
 
     def __init__(self, kernel: Sequence[Array]) -> None:
         # Turned by half, so that the transforms' convolution compares it as it was.
-        self._kernel = [_module(plane).flip(plane, (-2, -1)) for plane in kernel]
+        self._kernel = [module(plane).flip(plane, (-2, -1)) for plane in kernel]
         # Few sizes occur: the planned one, and those of tiles at the map's edges.
         self._shared = functools.lru_cache(maxsize=8)(self._transformed)
 
@@ -101,7 +126,7 @@ class Products:
         forward, _ = _transforms(self._kernel[0])
 
         def transform(number: int) -> Array:
-            return forward(_cast(self._kernel[number], dtype), size)
+            return settled(forward(cast(self._kernel[number], dtype), size))
 
         return _Shared(transform, len(self._kernel))
 
@@ -196,16 +221,12 @@ def overlap_save(image: Array, kernel: Array) -> Array:
         part = image[..., top : top + step_y + height - 1, left : left + step_x + width - 1]
         return products.over(part[..., channel, :, :] for channel in range(channels))
 
-    xp = _module(image)
+    xp = module(image)
     bands = [
         xp.concatenate([block(top, left) for left in range(0, cols, step_x)], -1)
         for top in range(0, rows, step_y)
     ]
     return xp.concatenate(bands, -2)
-
-
-def _cast(array: Array, dtype: Any) -> Array:
-    return array.astype(dtype) if isinstance(array, np.ndarray) else array.to(dtype)
 
 
 def _times(array: Array, other: Array) -> Array:
@@ -227,78 +248,3 @@ def _transforms(array: Array) -> tuple[Any, Any]:
     else:
         from torch import fft  # type: ignore[no-redef]
     return fft.rfft2, fft.irfft2
-
-
-def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
-    """Sums over every window of (height, width): [..., H, W] -> [..., rows, cols], same dtype.
-
-    Nothing is subtracted, so that a sum of floats is off by at most (height + width) units in its
-    own last place, whatever the size of the picture (the scheme of van Herk, Pattern Recognition
-    Letters 13, 1992, with sums for its maxima).
-    """
-    down = _window_sums(values.swapaxes(-1, -2), size[0], stride[0]).swapaxes(-1, -2)
-    return _window_sums(down, size[1], stride[1])
-
-
-def _window_sums(values: Array, length: int, step: int) -> Array:
-    # A window is the end of one block of `length` and the start of the next.
-    if length == 1:
-        return values[..., ::step]
-    xp = _module(values)
-    count = (values.shape[-1] - length) // step + 1
-    blocks = -(-values.shape[-1] // length) + 1
-    padded = xp.zeros((*values.shape[:-1], blocks * length), **_like(values))
-    padded[..., : values.shape[-1]] = values
-    grid = padded.reshape(*values.shape[:-1], blocks, length)
-    ends = xp.flip(xp.flip(grid, (-1,)).cumsum(-1, dtype=values.dtype), (-1,))
-    starts = xp.zeros_like(grid)
-    starts[..., 1:] = grid.cumsum(-1, dtype=values.dtype)[..., :-1]
-    flat = (*values.shape[:-1], blocks * length)
-    last = (count - 1) * step + 1
-    return (
-        ends.reshape(flat)[..., :last:step]
-        + starts.reshape(flat)[..., length : length + last : step]
-    )
-
-
-def uniform_windows(
-    pixels: NDArray[Any], size: tuple[int, int], stride: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """True where each channel has one value over a window: [H, W, C] -> [rows, cols]."""
-    height, width = size
-    rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
-    steps = np.zeros((rows, cols), np.int64)
-    for axis, inner in ((0, (height - 1, width)), (1, (height, width - 1))):
-        if 0 not in inner:
-            differs = np.any(np.diff(pixels, axis=axis) != 0, axis=2).astype(np.int64)
-            steps += box_sums(differs, inner, stride)[:rows, :cols]
-    return np.equal(steps, 0)
-
-
-def _module(array: Array) -> Any:
-    if isinstance(array, np.ndarray):
-        return np
-    import torch
-
-    return torch
-
-
-def _like(array: Array) -> dict[str, Any]:
-    """The arguments that create an array of the same type in the same place."""
-    if isinstance(array, np.ndarray):
-        return {"dtype": array.dtype}
-    return {"dtype": array.dtype, "device": array.device}
-
-
-def placed(array: NDArray[Any], device: str) -> Array:
-    """A NumPy array on a device."""
-    if device == "cpu":
-        return array
-    import torch
-
-    return torch.from_numpy(array).to(device)
-
-
-def host(array: Array) -> NDArray[Any]:
-    found: NDArray[Any] = array if isinstance(array, np.ndarray) else array.cpu().numpy()
-    return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import devices, metrics, tiles
+from patchsim import devices, metrics, placing, tiles
 from patchsim.engines import (
     Bounds,
     Problem,
@@ -22,7 +22,6 @@ from patchsim.engines import (
     Seen,
     SharedScore,
     cuda_sums,
-    lanes,
     shared,
     visibility,
 )
@@ -54,8 +53,6 @@ _INSTRUCTIONS = {
 # Such instructions a second. No card was at hand: half of what an H200 can issue (132 processors of
 # 128 lanes at 1.98 GHz).
 _LANE_RATE = 1.6e13
-# Bytes a second from and to a card: half of what its 16 lanes of PCI Express 5 carry, derived too.
-_COPY_RATE = 3e10
 _SUM_BYTES = 8
 # Compiling one configuration, where Triton has not kept it from another process; Linux, a core of
 # an AMD EPYC (Zen 4), for sm_90: tests/test_cuda.py.
@@ -91,7 +88,7 @@ def seconds(problem: Problem) -> float:
     work = problem.differences * instructions / _LANE_RATE
     rows, cols = problem.map_shape
     pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.together
-    copied = (pixels + rows * cols * _SUM_BYTES) / _COPY_RATE
+    copied = (pixels + rows * cols * _SUM_BYTES) / devices.BUS_BANDWIDTH
     return (work + copied) * visibility.rounds(problem) + visibility.seconds(problem)
 
 
@@ -182,8 +179,7 @@ class _Sums:
         self._taps = self._laid(self._kernels)
 
     def _placed(self, arrays: Sequence[NDArray[Any]]) -> Tensor:  # each [h, w, C] -> [N, C, h, w]
-        found: Tensor = lanes.upload(np.stack(arrays).transpose(0, 3, 1, 2), self._device)
-        return found
+        return placing.tensor(np.stack(arrays).transpose(0, 3, 1, 2), self._device)
 
     def _laid(self, kernels: Tensor) -> cuda_sums.Taps:
         return cuda_sums.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
@@ -193,13 +189,13 @@ class _Sums:
         import torch
 
         with devices.one_torch_thread(), torch.inference_mode():
-            image = lanes.upload_planes(pixels, self._device)[None]
+            image = placing.tensor_planes(pixels, self._device)[None]
             sums = cuda_sums.difference_sums(image, self._taps, self._config)
             if image.dtype == torch.float32 and not sums.isfinite().all():
                 # Past the largest float32, which float64 is far from.
                 taps = self._laid(self._kernels.double())
                 sums = cuda_sums.difference_sums(image.double(), taps, self._config)
-            return lanes.download(sums[0])
+            return placing.host(sums[0])
 
 
 def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:

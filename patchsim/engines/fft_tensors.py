@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from patchsim import metrics
-from patchsim.engines.correlation import box_sums, overlap_save
+from patchsim.engines.correlation import overlap_save
+from patchsim.engines.window_sums import box_sums
 from patchsim.metrics import FLAT
 
 if TYPE_CHECKING:

@@ -13,12 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from patchsim import devices
 from patchsim.engines import Bounds
-from patchsim.metrics import Pixels
 
 _Prepared = TypeVar("_Prepared")
 
@@ -60,42 +56,3 @@ def on_each(names: Sequence[str], prepare: Callable[[str], _Prepared]) -> dict[s
     for name in names:
         devices.finish(name)
     return prepared
-
-
-def upload(pixels: Pixels, device: str) -> Any:
-    """A tensor of an array, on a device.
-
-    To NVIDIA's and Intel's from pinned memory, which torch keeps for the next: then the copy
-    itself needs no processor, and other threads' work goes on beside it.
-    """
-    import torch
-
-    if not devices.has_queues(device):
-        # A copy, because torch takes no read-only arrays.
-        return torch.from_numpy(np.array(pixels, order="C")).to(device)
-    like = torch.from_numpy(np.empty(0, pixels.dtype)).dtype
-    pinned = torch.empty(pixels.shape, dtype=like, pin_memory=True)
-    np.copyto(pinned.numpy(), pixels)
-    return pinned.to(device, non_blocking=True)
-
-
-def upload_planes(pixels: Pixels, device: str) -> Any:
-    """[H, W, C] -> a tensor [C, H, W], contiguous."""
-    if device == "cpu":
-        return upload(pixels.transpose(2, 0, 1), device)
-    # In the order that they have here: the device turns them sooner.
-    return upload(pixels, device).permute(2, 0, 1).contiguous()
-
-
-def download(tensor: Any) -> NDArray[Any]:
-    """An array of a tensor, once the calling thread's work on its device is done."""
-    import torch
-
-    if not devices.has_queues(tensor.device.type):
-        found: NDArray[Any] = tensor.cpu().numpy()
-        return found
-    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    pinned.copy_(tensor, non_blocking=True)
-    devices.finish_queue(tensor.device)
-    copied: NDArray[Any] = pinned.numpy()
-    return copied

@@ -15,7 +15,6 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +23,15 @@ from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.correlation import (
     DOUBLE,
-    ROUNDING,
     SINGLE,
-    Array,
     Products,
     Spectra,
-    host,
     norm_of,
-    placed,
+    rounding,
 )
 from patchsim.engines.shared import Shared
-from patchsim.metrics import Kernel, Pixels
+from patchsim.metrics import Kernel
+from patchsim.placing import Array, cast, host, like, module, placed
 
 _VALUES = 256
 _ROUNDS = 30
@@ -116,9 +113,18 @@ def products_needed(problem: Problem) -> int | None:
     return next((n for n, most in enumerate(LARGEST_ERRORS, 1) if most <= error), None)
 
 
-def _channels(pixels: Pixels) -> NDArray[np.intp]:
+def _channels(pixels: Array) -> Array:
     """[C, H, W], in the type of an index, which `take` would make of them for each term."""
-    return pixels.transpose(2, 0, 1).astype(np.intp, order="C")
+    if isinstance(pixels, np.ndarray):
+        return pixels.transpose(2, 0, 1).astype(np.intp, order="C")
+    return pixels.permute(2, 0, 1).long().contiguous()
+
+
+def _look_up(term: Array, indices: Array, into: Array) -> None:
+    if isinstance(term, np.ndarray):
+        np.take(term, indices, out=into, mode="wrap")  # indices are not checked
+    else:
+        module(term).take(term, indices, out=into)
 
 
 def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
@@ -126,8 +132,9 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     count = products_needed(problem)
     assert count is not None, "refuse says so"
     terms = terms_of(count)
-    image_terms = terms.image.astype(np.float32)
-    energy = (image_terms.astype(np.float64) ** 2).sum(0)
+    singles = terms.image.astype(np.float32)
+    energy = (singles.astype(np.float64) ** 2).sum(0)
+    image_terms = placed(singles, problem.device)
     taps = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
     # [C, h, w], as the taps, or [1, h, w]
     counts = np.ones((1, 1, 1))
@@ -142,30 +149,30 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     offsets = counts * terms.offset[taps]
     products = Products(factors)
 
-    def planes(channels: NDArray[np.intp], levels: NDArray[np.uint8] | None) -> Iterator[Array]:
+    def planes(channels: Array, levels: Array | None) -> Iterator[Array]:
         """Of the terms, times visibility."""
-        plane = np.empty(channels.shape[1:], np.float32)  # one after the other
+        xp = module(image_terms)
+        plane = xp.empty(channels.shape[1:], **like(image_terms))  # one after the other
         for channel in channels:
             for term in image_terms:
-                np.take(term, channel, out=plane, mode="wrap")
+                _look_up(term, channel, plane)
                 if levels is not None:
-                    np.multiply(plane, levels, out=plane)
-                yield placed(plane, problem.device)
+                    xp.multiply(plane, levels, out=plane)
+                yield plane
 
-    def image_norm(channels: NDArray[np.intp], levels: NDArray[np.uint8] | None) -> float:
-        often = None
+    def image_norm(channels: Array, levels: Array | None) -> float:
+        xp, often = module(channels), None
         if levels is not None:
-            often = np.square(np.broadcast_to(levels, channels.shape), dtype=np.float64).reshape(-1)
-        return math.sqrt(energy @ np.bincount(channels.reshape(-1), often, minlength=_VALUES))
+            often = xp.broadcast_to(cast(levels, DOUBLE) ** 2, channels.shape).reshape(-1)
+        counts = xp.bincount(channels.reshape(-1), often, minlength=_VALUES)
+        return math.sqrt(energy @ host(counts))
 
-    def sums(
-        shared: Shared, windows: tuple[int, int], levels: NDArray[np.uint8] | None
-    ) -> tuple[NDArray[Any], float]:
-        """Of the products, [rows, cols], and what they may be off by."""
+    def sums(shared: Shared, windows: tuple[int, int], levels: Array | None) -> tuple[Array, float]:
+        """Of the products, float64 [rows, cols], and what they may be off by."""
         longest = shared.extent
 
         def planes_and_norm() -> tuple[Iterator[Array], float]:
-            channels = _channels(shared.pixels)
+            channels = _channels(placed(shared.pixels, problem.device))
             return planes(channels, levels), image_norm(channels, levels)
 
         def kept() -> tuple[Spectra, float]:
@@ -179,11 +186,12 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         else:
             spectra, image = shared.once(("terms", levels is None), kept)
             found = products.through(spectra)
-        return strided(found, windows), ROUNDING[SINGLE] * norm * image
+        off = rounding(SINGLE, problem.device) * norm * image
+        return cast(strided(found, windows), DOUBLE), off
 
-    def strided(found: Array, windows: tuple[int, int]) -> NDArray[Any]:
+    def strided(found: Array, windows: tuple[int, int]) -> Array:
         rows, cols = windows
-        return host(found)[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        return found[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
 
     if problem.most_visible is not None:
         taps_of_levels = offsets.sum(0)
@@ -191,21 +199,22 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         offset_norm = norm_of(taps_of_levels)
         worst = terms.residual[taps[np.broadcast_to(counts, taps.shape) > 0]].max()
 
-        def of_levels(levels: NDArray[np.uint8], longest: tuple[int, int]) -> tuple[Spectra, float]:
-            values = levels.astype(np.float64)
-            return Spectra([placed(values, problem.device)], longest), norm_of(values)
+        def of_levels(levels: Array, longest: tuple[int, int]) -> tuple[Spectra, float]:
+            values = cast(levels, DOUBLE)
+            return Spectra([values], longest), norm_of(values)
 
         def visible(shared: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
-            levels = shared.levels
-            assert levels is not None
+            assert shared.levels is not None
+            levels = placed(shared.levels, problem.device)
             found, off = sums(shared, windows, levels)
             longest = shared.extent or shared.pixels.shape[:2]
             spectra, level_norm = shared.once("levels", lambda: of_levels(levels, longest))
             offset = strided(shown.through(spectra), windows)
-            off += ROUNDING[DOUBLE] * offset_norm * level_norm
-            scores = metrics.similarity(found + offset, seen.total, problem.span)
+            off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
+            total = placed(seen.total, problem.device)
+            scores = metrics.similarity(found + offset, total, problem.span)
             error = worst / problem.span + off / (seen.total * problem.span) + 2.0**-51
-            return Bounds(np.clip(scores, 0.0, 1.0), error)
+            return Bounds(host(scores.clip(0.0, 1.0)), error)
 
         return visible
 
@@ -217,8 +226,8 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         found, off = sums(shared, windows, None)
         scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
         return Bounds(
-            np.minimum(scores, 1.0),
-            np.full(scores.shape, (certified + off) / total + 2.0**-51),
+            host(scores.clip(None, 1.0)),
+            np.full(windows, (certified + off) / total + 2.0**-51),
         )
 
     return score

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchsim import devices, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score, Seen, lanes, visibility
+from patchsim import devices, metrics, placing, tiles
+from patchsim.engines import Bounds, Problem, Score, Seen, visibility
 from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     block = block_bytes(problem.device)
 
     def tensor(pixels: Pixels) -> Tensor:  # [H, W, C] -> [C, H, W]
-        on_device: Tensor = lanes.upload_planes(pixels, problem.device)
+        on_device = placing.tensor_planes(pixels, problem.device)
         # Sums of float pixels are certified in float64 alone.
         return on_device.double() if on_device.is_floating_point() else on_device
 
@@ -109,9 +109,9 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
             image = tensor(pixels)[None]
             levels = None
             if seen is not None:
-                levels = lanes.upload(seen.levels, problem.device)
+                levels = placing.tensor(seen.levels, problem.device)
             sums = difference_sums(image, reference, problem.stride, block, counts, levels)[0]
-            found = lanes.download(sums).astype(np.float64)
+            found = placing.host(sums).astype(np.float64)
         total = problem.total_weight if seen is None else seen.total
         scores = metrics.similarity(found, total, problem.span)
         if integers:

@@ -22,14 +22,14 @@ from patchsim import engines, metrics, tiles
 from patchsim.engines import Bounds, Engine, Problem, Score, Seen, SharedScore
 from patchsim.engines.correlation import (
     DOUBLE,
-    ROUNDING,
     Products,
     block_step,
-    box_sums,
     norm_of,
+    rounding,
     transform_length,
 )
 from patchsim.engines.shared import Shared
+from patchsim.engines.window_sums import box_sums
 from patchsim.metrics import Kernel, Pixels, Weights
 
 _Floats = NDArray[np.float64]
@@ -130,7 +130,7 @@ def _counts(
 
 def differences(
     sums: Callable[[Pixels], _Floats],
-    rounding: float,
+    share: float,
     kernel: Pixels,
     problem: Problem,
     weights: Weights | None,
@@ -141,8 +141,8 @@ def differences(
     ----------
     sums : pixels -> float64 array [rows, cols]
         Sums of absolute differences; of integers exact.
-    rounding : float
-        The share of them that they may be off by; of integers 0.
+    share : float
+        Of them, that they may be off by; of integers 0.
     """
     assert problem.most_visible is not None
     bits = problem.most_visible.bit_length()
@@ -155,7 +155,7 @@ def differences(
     def score(pixels: Pixels, seen: Seen) -> Bounds:
         hidden = (full - seen.levels).astype(np.float64)
         covered = products.over([hidden])[:: problem.stride[0], :: problem.stride[1]]
-        off = norm_of(hidden) * norm * ROUNDING[DOUBLE]
+        off = norm_of(hidden) * norm * rounding(DOUBLE)
         if whole and off < _SURELY:
             covered, off = np.rint(covered), 0.0
         added = np.zeros(covered.shape)
@@ -164,9 +164,9 @@ def differences(
             added += (1 << bit) * sums(pixels * shown[..., None])
         total = seen.total
         found = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.span)
-        if off == rounding == 0:
+        if off == share == 0:
             return Bounds(found)
-        return Bounds(found, (off + rounding * added) / (total * problem.span) + 2.0**-51)
+        return Bounds(found, (off + share * added) / (total * problem.span) + 2.0**-51)
 
     return score
 

@@ -16,8 +16,7 @@ float64: next to each other the errors of E and of X would be as large as what i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,36 +25,18 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
-from patchsim.engines.correlation import (
-    DOUBLE,
-    ROUNDING,
-    Products,
-    Spectra,
-    host,
-    norm_of,
-    placed,
-    uniform_windows,
-)
+from patchsim.engines.correlation import DOUBLE
 from patchsim.engines.shared import Shared
-from patchsim.metrics import FLAT, Kernel, Pixels
+from patchsim.engines.weighted_sums import Reference, Sums, Tile
+from patchsim.metrics import FLAT, Kernel
+from patchsim.placing import Array, cast, host, module
 
 _UNIT = 2.0**-53  # the rounding of one operation in float64
 _FITS = 2.0**62  # integers up to here are exact in 64 bits
 _WHOLE = 2.0**53  # and up to here in float64
-_SURELY = 0.25  # what is off by less than that rounds to the right integer
 
-_Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """A sum over every window, [..., rows, cols], and the most that it may be off.
-
-    A number, or [C, 1, 1], where it is the same for all windows.
-    """
-
-    values: Any
-    off: float = 0.0
+_Scores = tuple[Array, Array | float]  # and how far they may be off
+_LONG = np.dtype(np.int64)
 
 
 def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
@@ -63,12 +44,13 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
     The constants are of the channels.
     """
-    reference = _Kernel(kernel, problem, constants)
+    reference = Reference(kernel, problem, constants)
     formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
 
     def score(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
-        scores, error = formula(_Tile(shared, windows, reference, seen))
-        return Bounds(scores, np.minimum(error, 2.0))
+        scores, error = formula(Tile(shared, windows, reference, seen))
+        most = min(error, 2.0) if isinstance(error, float) else host(error.clip(None, 2.0))
+        return Bounds(host(scores), most)
 
     return score
 
@@ -108,253 +90,99 @@ def planes_of_kernel(problem: Problem) -> int:
     return planes if problem.most_visible is None else planes + channels + 1
 
 
-class _Kernel:
-    """What is done once for the kernel; its values are less their constants."""
-
-    def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
-        self.problem = problem
-        self.integers = kernel.pixels.dtype.kind == "u"
-        self.constants = constants.astype(np.float64)
-        values = _planes(kernel.pixels, self.constants)
-        weights = kernel.weights
-        each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
-        weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
-        heavy = weighing * values
-        squares = (heavy * values).sum(0)
-        self.weights = [self._taps([plane]) for plane in weighing]
-        self.products = self._taps(list(heavy))
-        if problem.most_visible is None:
-            everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
-            self.counts = everywhere.astype(np.int64)  # n
-            self.sums = _Sums(heavy.sum((1, 2), keepdims=True))  # T
-            self.squares = _Sums(float(squares.sum()))  # B
-        else:
-            self.heavy = [self._taps([plane]) for plane in heavy]
-            self.heavy_squares = self._taps([squares])
-
-    def _taps(self, planes: list[_Floats]) -> tuple[Products, float]:
-        """And their norm."""
-        norm = math.hypot(*map(norm_of, planes))
-        return Products([placed(plane, self.problem.device) for plane in planes]), norm
-
-    def constants_of(self, pixels: Pixels) -> _Floats:
-        """The mean of each channel, whole for integers."""
-        means: _Floats = pixels.mean((0, 1), dtype=np.float64)
-        return np.rint(means) if self.integers else means
-
-
-@dataclass(frozen=True)
-class _Planes:
-    """Of an image: their transforms and norms."""
-
-    spectra: Spectra
-    norms: tuple[float, ...]
-
-    def each(self) -> list[_Planes]:
-        """The planes one by one."""
-        pairs = zip(self.spectra.each(), self.norms, strict=True)
-        return [_Planes(spectra, (norm,)) for spectra, norm in pairs]
-
-
-class _Image:
-    """What of the pixels alone goes into the sums: planes of va, of va^2 and of v."""
-
-    def __init__(self, shared: Shared, kernel: _Kernel) -> None:
-        problem = kernel.problem
-        device, longest = problem.device, shared.extent or shared.pixels.shape[:2]
-
-        def transformed(planes: _Floats) -> _Planes:
-            return _Planes(Spectra(placed(planes, device), longest), tuple(map(norm_of, planes)))
-
-        moved = problem.metric == "zncc"
-        self.constants = kernel.constants_of(shared.pixels) if moved else kernel.constants
-        values = _planes(shared.pixels, self.constants)  # a
-        shown, self.levels = values, None
-        if problem.most_visible is not None:
-            assert shared.levels is not None
-            levels = shared.levels.astype(np.float64)[None]
-            shown, self.levels = levels * values, transformed(levels)
-        squares = shown * values
-        if len(kernel.weights) == 1:
-            squares = squares.sum(0, keepdims=True)
-        self.shown, self.squares = transformed(shown), transformed(squares)
-
-
-class _Tile:
-    """Sums over the windows of a tile [H, W, C]."""
-
-    def __init__(
-        self, shared: Shared, windows: tuple[int, int], kernel: _Kernel, seen: Seen | None
-    ) -> None:
-        self.kernel = kernel
-        self.seen = seen
-        self._shared = shared
-        self._windows = windows
-        name = "weighted", kernel.problem.most_visible is None
-        self._image = shared.once(name, lambda: _Image(shared, kernel))
-        self.constants = self._image.constants
-
-    @property
-    def total(self) -> int | _Floats:
-        """Of all n over the channels."""
-        return self.kernel.problem.total_weight if self.seen is None else self.seen.total
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """n, [C, rows, cols] or [C, 1, 1]."""
-        return self.kernel.counts if self.seen is None else self.seen.counts
-
-    def products(self) -> _Sums:
-        """X, [rows, cols]."""
-        return self._over(self.kernel.products, self._image.shown)
-
-    def energy(self) -> _Sums:
-        """E, [rows, cols]; not below 0."""
-        pairs = zip(self.kernel.weights, self._image.squares.each(), strict=True)
-        parts = [self._over(taps, plane) for taps, plane in pairs]
-        found = np.maximum(sum(part.values for part in parts), 0)
-        return _Sums(found, sum(part.off for part in parts))
-
-    def sums(self) -> _Sums:
-        """S, [C, rows, cols]."""
-        weights, planes = self.kernel.weights, self._image.shown.each()
-        return self._stacked(weights * len(planes) if len(weights) == 1 else weights, planes)
-
-    def kernel_sums(self) -> _Sums:
-        """T, [C, rows, cols] or [C, 1, 1]."""
-        levels = self._image.levels
-        if levels is None:
-            return self.kernel.sums
-        heavy = self.kernel.heavy
-        return self._stacked(heavy, [levels] * len(heavy))
-
-    def kernel_squares(self) -> _Sums:
-        """B, [rows, cols] or a number; not below 0."""
-        levels = self._image.levels
-        if levels is None:
-            return self.kernel.squares
-        found = self._over(self.kernel.heavy_squares, levels)
-        return _Sums(np.maximum(found.values, 0), found.off)
-
-    def uniform(self) -> NDArray[np.bool_]:
-        """True for windows, [rows, cols], in which each channel has one value."""
-        problem = self.kernel.problem
-        size, stride = problem.kernel[:2], problem.stride
-        return self._shared.once(
-            "uniform",
-            lambda: uniform_windows(self._shared.under(self._windows, size, stride), size, stride),
-            of=(self._windows, size),
-        )
-
-    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> _Sums:
-        found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
-        return _Sums(np.array([sums.values for sums in found]), max(sums.off for sums in found))
-
-    def _over(self, taps: tuple[Products, float], planes: _Planes) -> _Sums:
-        problem, (products, norm) = self.kernel.problem, taps
-        rows, cols = self._windows
-        sums = host(products.through(planes.spectra))
-        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
-        off = norm * math.hypot(*planes.norms) * ROUNDING[DOUBLE]
-        if self.kernel.integers and off < _SURELY:
-            return _Sums(np.rint(found))
-        return _Sums(found, off)
-
-
-def _ssd(tile: _Tile) -> tuple[_Floats, _Floats | float]:
+def _ssd(tile: Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     scale = problem.span**2
     differences = energy.values - 2 * products.values + squares.values
-    size = float((energy.values + 2 * np.abs(products.values) + squares.values).max())
+    size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
-    whole = tile.total * scale
-    scores = metrics.similarity(np.maximum(differences, 0), tile.total, scale)
-    if off or not kernel.integers or size >= _WHOLE:
-        return scores, np.asarray((off + _rounding(problem) * size) / whole + 4 * _UNIT)
-    return scores, 0.0
+    differences, total = differences.clip(0), tile.total
+    if off or not kernel.integers or size >= _WHOLE or not _to_the_last_digit(problem):
+        error = (off + _rounding(problem) * size) / (total * scale) + 4 * _UNIT
+        return metrics.similarity(differences, total, scale), error
+    total = total if isinstance(total, int) else host(total)
+    return metrics.similarity(host(differences), total, scale), 0.0
 
 
-def _ncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
+def _ncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     if tile.kernel.integers and products.off == energy.off == squares.off == 0:
-        return metrics.correlation(
-            *_in_full(tile, products.values, energy.values, squares.values)
-        ), 0.0
+        return _exactly(tile, products.values, energy.values, squares.values)
     own = _Spread(squares.values, squares.off, squares.values)
     return _correlated(tile, products, _Spread(energy.values, energy.off, energy.values), own)
 
 
-def _zncc(tile: _Tile) -> tuple[_Floats, _Floats | float]:
+def _zncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     sums, own_sums = tile.sums(), tile.kernel_sums()
     every = (products, energy, squares, sums, own_sums)
     if tile.kernel.integers and all(each.off == 0 for each in every):
         found = _whole_zncc(tile, *(each.values for each in every))
         if found is not None:
-            return metrics.correlation(*_in_full(tile, *found)), 0.0
-    counts = np.maximum(tile.counts, 1)
+            return _exactly(tile, *found)
+    counts = tile.counts.clip(1)
     between = sums.values * own_sums.values / counts
-    off = sums.off * np.abs(own_sums.values) + own_sums.off * np.abs(sums.values)
+    off = sums.off * abs(own_sums.values) + own_sums.off * abs(sums.values)
     off = ((off + sums.off * own_sums.off) / counts).sum(0)
-    size = np.abs(products.values) + np.abs(between).sum(0)
-    numerator = _Sums(
+    size = abs(products.values) + abs(between).sum(0)
+    numerator = Sums(
         products.values - between.sum(0), products.off + off + _few(tile.kernel) * size
     )
     spread = _spread(energy, sums, tile.constants, tile.counts, tile.kernel)
     own = _spread(squares, own_sums, tile.kernel.constants, tile.counts, tile.kernel)
     scores, error = _correlated(tile, numerator, spread, own)
     uniform = tile.uniform()  # which sums of floats cannot tell
-    return np.where(uniform, 0.0, scores), np.where(uniform, 0.0, error)
+    xp = module(uniform)
+    return xp.where(uniform, 0.0, scores), xp.where(uniform, 0.0, error)
 
 
 @dataclass(frozen=True)
 class _Spread:
     """What is under a root, how far it may be off, and the size of what it was made of."""
 
-    values: _Floats
-    off: _Floats | float
-    size: _Floats | float
+    values: Array
+    off: Array | float
+    size: Array
 
 
 def _spread(
-    energy: _Sums, sums: _Sums, constants: _Floats, counts: NDArray[np.int64], kernel: _Kernel
+    energy: Sums, sums: Sums, constants: Array, counts: Array, kernel: Reference
 ) -> _Spread:
     """E - S^2 / n over all channels."""
-    some = np.maximum(counts, 1)
+    some = counts.clip(1)
     terms = (sums.values**2 / some).sum(0)
-    off = ((2 * np.abs(sums.values) * sums.off + sums.off**2) / some).sum(0)
+    off = ((2 * abs(sums.values) * sums.off + sums.off**2) / some).sum(0)
     # Of the values as they are, which tell whether it is flat.
     moved = constants[:, None, None]
     raw = energy.values + (2 * moved * sums.values + moved**2 * counts).sum(0)
     size = energy.values + terms
     return _Spread(
-        np.maximum(energy.values - terms, 0),
+        (energy.values - terms).clip(0),
         energy.off + off + _few(kernel) * size,
-        np.maximum(size, raw),
+        module(terms).maximum(size, raw),
     )
 
 
 def _whole_zncc(
-    tile: _Tile, products: Any, energy: Any, squares: Any, sums: Any, own_sums: Any
-) -> tuple[NDArray[np.int64], ...] | None:
+    tile: Tile, products: Any, energy: Any, squares: Any, sums: Any, own_sums: Any
+) -> tuple[Array, ...] | None:
     """Numerator and spreads times a common multiple of all n, if they fit 64 bits."""
-    counts = np.maximum(tile.counts, 1)
+    counts = tile.counts.clip(1)
     multiple = counts[0]
     for count in counts[1:]:
-        more = count // np.gcd(multiple, count)
+        more = count // module(count).gcd(multiple, count)
         if float(multiple.max()) * float(more.max()) >= _FITS:
             return None
         multiple = multiple * more
-    largest = max(float(np.max(energy)), float(np.max(squares)), 1.0)
+    largest = max(float(energy.max()), float(squares.max()), 1.0)
     if float(multiple.max()) * largest >= _FITS:
         return None
     shares = multiple // counts
 
-    def less(whole: Any, one: Any, other: Any) -> NDArray[np.int64]:
-        terms = shares * one.astype(np.int64) * other.astype(np.int64)
-        found: NDArray[np.int64] = multiple * np.int64(whole) - terms.sum(0)
-        return found
+    def less(whole: Array, one: Array, other: Array) -> Array:
+        terms = shares * cast(one, _LONG) * cast(other, _LONG)
+        return multiple * cast(whole, _LONG) - terms.sum(0)
 
     return (
         less(products, sums, own_sums),
@@ -363,10 +191,28 @@ def _whole_zncc(
     )
 
 
-def _in_full(tile: _Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
+def _exactly(tile: Tile, numerator: Array, spread: Array, own: Array) -> _Scores:
+    """Scores numerator / sqrt(spread x own), of integers that are exact."""
+    if _to_the_last_digit(tile.kernel.problem):
+        return metrics.correlation(*_in_full(tile, numerator, spread, own)), 0.0
+    spread, own = cast(spread, DOUBLE), cast(own, DOUBLE)
+    scores = metrics.correlation(cast(numerator, DOUBLE), spread, own)
+    return scores, 8 * _UNIT * cast(spread * own > 0, DOUBLE)
+
+
+def _to_the_last_digit(problem: Problem) -> bool:
+    """Whether what is exact is to be rounded as `metrics.exact` rounds it.
+
+    Only NumPy does, and to bring the sums from a device to the CPU takes longer than to make them.
+    """
+    return problem.exact or problem.device == "cpu"
+
+
+def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
     """What a correlation of integers is made of, as `metrics.exact` has it.
 
-    Where all that counts is visible they are integers without visibility, which is a factor.
+    Where all that counts is visible they are integers without visibility, which is a factor. On
+    the CPU, because torch's roots and quotients may be rounded otherwise.
     """
     factor: Any = 1
     if tile.seen is not None:
@@ -375,32 +221,31 @@ def _in_full(tile: _Tile, *parts: NDArray[Any]) -> Iterator[_Floats]:
         whole = tile.seen.total == most * problem.total_weight
         factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
     for part in parts:
-        yield np.asarray(part // factor, np.float64)
+        yield (host(part) // factor).astype(np.float64)
 
 
-def _correlated(
-    tile: _Tile, numerator: _Sums, spread: _Spread, own: _Spread
-) -> tuple[_Floats, _Floats | float]:
+def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _Scores:
     """Scores numerator / sqrt(spread x own), and what they may be off by."""
     scores = metrics.correlation(numerator.values, spread.values, own.values)
     # Of sums of floats, here and in `metrics.exact`.
     rounding = _rounding(tile.kernel.problem)
-    off = numerator.off + rounding * np.sqrt(np.asarray(spread.size) * own.size)
-    roots = np.sqrt(spread.values * own.values)
+    xp = module(scores)
+    off = numerator.off + rounding * xp.sqrt(spread.size * own.size)
+    roots = xp.sqrt(spread.values * own.values)
     both = [spread, own]
-    doubtful = np.zeros(scores.shape, np.bool_)
+    doubtful = roots == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         error = off / roots
         for each in both:
             around = each.off + rounding * each.size
-            error = error + around / np.maximum(each.values - around, 0)
+            error = error + around / (each.values - around).clip(0)
             # What may be flat may have any score, or 0.
-            doubtful |= each.values <= 2 * around + 2 * FLAT * np.asarray(each.size)
-    doubtful |= ~np.isfinite(error)
-    return scores, np.where(doubtful, 2.0, error + 8 * _UNIT)
+            doubtful |= each.values <= 2 * around + 2 * FLAT * each.size
+    doubtful |= ~xp.isfinite(error)
+    return scores, xp.where(doubtful, 2.0, error + 8 * _UNIT)
 
 
-def _few(kernel: _Kernel) -> float:
+def _few(kernel: Reference) -> float:
     """The rounding of a sum over the channels."""
     return (4 + kernel.problem.kernel[2]) * _UNIT
 
@@ -408,9 +253,3 @@ def _few(kernel: _Kernel) -> float:
 def _rounding(problem: Problem) -> float:
     """Of a sum of a window's values in float64, of its terms' size; whole ones have none."""
     return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * _UNIT
-
-
-def _planes(pixels: Pixels, constants: NDArray[Any]) -> _Floats:
-    """[H, W, C] -> float64 [C, H, W], less the constants of the channels."""
-    planes: _Floats = pixels.transpose(2, 0, 1) - constants[:, None, None]
-    return np.ascontiguousarray(planes)

@@ -1,0 +1,85 @@
+"""What of the windows of a tile alone goes into their scores: how far their values spread."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchsim.engines import Problem
+from patchsim.engines.correlation import DOUBLE
+from patchsim.engines.window_sums import uniform_windows
+from patchsim.metrics import FLAT
+from patchsim.placing import Array, module
+
+if TYPE_CHECKING:
+    from patchsim.engines.fft_sums import Tile
+
+UNIT = 2.0**-53  # the rounding of one operation in float64
+
+
+class Spread:
+    """Of integers, the same for kernels of one size; for `ssd` and `ncc` the sum of squares.
+
+    Parameters
+    ----------
+    values : Array float64 [rows, cols]
+    """
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+        self.largest = float(values.max())
+        self._flat = values == 0
+
+    @cached_property
+    def inverse(self) -> Array:
+        """1 / sqrt(values), and 0 where they are 0."""
+        return inverse_root(self.values, 1.0)
+
+    @cached_property
+    def steepest(self) -> float:
+        """The largest inverse."""
+        return float(self.inverse.max())
+
+    @cached_property
+    def flat(self) -> Array | None:
+        """Where the spread is 0, if it is so anywhere."""
+        return self._flat if self._flat.any() else None
+
+
+class Contrast:
+    """The same of floats, for `zncc`, with how far it may be off."""
+
+    def __init__(self, tile: Tile) -> None:
+        problem, count = tile.kernel.problem, tile.kernel.pixels
+        planes = tile.moved(DOUBLE)
+        xp = module(planes)
+        self.sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
+        raw = tile.box_sums(tile.moved(DOUBLE, 0 * tile.constants) ** 2)
+        spread = energy - self.sums**2 / count  # of each channel
+        # Which sums of floats cannot tell.
+        uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
+        # Of these sums, and of those in `metrics.exact`.
+        off = float_rounding(problem) * energy
+        self.flat = (spread + off <= FLAT * raw).all(0) | uniform
+        clear = (spread - off > FLAT * raw).any(0) & ~self.flat
+        self.total, off = xp.where(clear, spread.sum(0), 0.0), off.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.doubt = xp.where(self.total > 4 * off, off / self.total, 1.0)
+
+
+def inverse_root(spread: Array, own: float) -> Array:
+    """1 / sqrt(spread x own), and 0 where the spread is 0."""
+    roots = module(spread).sqrt(spread) * math.sqrt(own)
+    # Over: of a window with next to nothing in it, any score.
+    with np.errstate(divide="ignore", over="ignore"):
+        found = 1.0 / roots
+    found[~(roots > 0)] = 0.0
+    return found
+
+
+def float_rounding(problem: Problem) -> float:
+    """Of a sum of a window's values in float64, here and in `metrics.exact`, of its terms' size."""
+    return 4.0 * (problem.taps + 8) * UNIT
