@@ -53,7 +53,8 @@ def image_gradients(
     plane_step = down * R * row_step
     pixels = planes + plane * plane_step + last
     fixed = tl.load(pixels - row * row_step + tl.arange(0, COLS)[None, :])
-    out += (split.to(tl.int64) * (tl.num_programs(0) // (down * across)) + plane) * plane_step + last
+    every = tl.num_programs(0) // (down * across)
+    out += (split.to(tl.int64) * every + plane) * plane_step + last
     grads += plane // plane_count * grad_step
     grads += (top + R - 1 + above) * grad_row_step + left + before
 

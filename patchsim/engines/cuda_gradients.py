@@ -14,6 +14,9 @@ from patchsim.engines import cuda_sums
 from patchsim.engines.cuda_sums import Config, Taps
 
 if TYPE_CHECKING:
+    from typing import Self
+
+    import torch
     from torch import Tensor
 
 # Products that are summed in a word, and then such sums, before the sum goes to a float64.
@@ -24,9 +27,9 @@ _ENOUGH_WARPS = 64
 # Instructions of a lane for what a pixel of an image takes from one value of a kernel, by rows of
 # the kernel's block: in what ptxas makes of the innermost loop for sm_90, which
 # tests/test_gradients.py counts. Blocks of fewer rows have less of a border.
-IMAGE_INSTRUCTIONS = {8: 3.4, 4: 3.7, 1: 5.6}
+IMAGE_INSTRUCTIONS = {8: 3.8, 4: 4.2, 1: 6.0}
 # The same for a value of a kernel and a window, by rows and columns of the kernel's block.
-KERNEL_INSTRUCTIONS = {(4, 8): 3.7, (1, 8): 4.5, (1, 1): 6.9}
+KERNEL_INSTRUCTIONS = {(4, 8): 3.8, (1, 8): 4.9, (1, 1): 6.9}
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def image_config(word: str, height: int, width: int, cols: int) -> Config:
     group = 8 if width >= 8 else 4 if width >= 4 else 1
     rows = min(IMAGE_INSTRUCTIONS, key=lambda rows: (height + rows - 1) * IMAGE_INSTRUCTIONS[rows])
     if word == "float64":
-        return Config(min(rows, 4), 256, min(group, 4), 4).fitted(cols)
-    return Config(rows, 512, group, 4).fitted(cols)
+        return Config(min(rows, 4), 128, min(group, 4), 2, 200).fitted(cols)
+    return Config(rows, 256, group, 2, 200).fitted(cols)
 
 
 def kernel_block(word: str, height: int, width: int) -> Block:
@@ -80,40 +83,51 @@ class _Shapes:
 
     Attributes
     ----------
-    kernel : Taps
+    word : str
+        float32 or float64.
+    planes, tall, wide : int
+        How many the kernel has; rows and columns of the largest.
     images, rows, cols : int
         Of the map.
     """
 
-    kernel: Taps
+    word: str
+    planes: int
+    tall: int
+    wide: int
     images: int
     rows: int
     cols: int
 
-    @property
-    def planes(self) -> int:
-        return len(self.kernel.planes)
-
-    @property
-    def tall(self) -> int:
-        """Rows of the tallest plane of the kernel."""
-        return max(plane.height for plane in self.kernel.planes)
-
-    @property
-    def wide(self) -> int:
-        return max(plane.width for plane in self.kernel.planes)
+    @classmethod
+    def of(
+        cls, dtype: str, kernel: tuple[int, int, int], stride: tuple[int, int], *cells: int
+    ) -> Self:
+        """For kernels (channels, height, width) and maps (images, rows, columns)."""
+        channels, height, width = kernel
+        return cls(
+            cuda_sums.word_of(dtype),
+            channels * min(stride[0], height) * min(stride[1], width),
+            -(-height // stride[0]),
+            -(-width // stride[1]),
+            *cells,
+        )
 
     @property
     def size(self) -> int:
         """Bytes of a word."""
-        return self.kernel.words.itemsize
+        return 8 if self.word == "float64" else 4
+
+    @property
+    def taps(self) -> int:
+        return self.planes * self.tall * self.wide
 
 
 class _ForImage(_Shapes):
     @property
     def config(self) -> Config:
         cols = self.cols + self.wide - 1
-        return image_config(self.kernel.kind.word, self.tall, self.wide, cols)
+        return image_config(self.word, self.tall, self.wide, cols)
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -133,23 +147,29 @@ class _ForImage(_Shapes):
         down, across = self.blocks
         return self.images * self.planes * down * across
 
-    def splits(self, multiprocessors: int) -> int:
-        """Programs that share a block's kernel columns, where blocks alone would be too few."""
-        enough = -(-_ENOUGH_WARPS * multiprocessors // (self.programs * self.config.warps))
-        return max(1, min(enough, -(-self.wide // self.config.group)))
+    @property
+    def most_splits(self) -> int:
+        """Programs that may share a block, each some columns of the kernel."""
+        return -(-self.wide // self.config.group)
 
-    def working_bytes(self, multiprocessors: int) -> int:
+    @property
+    def sums_bytes(self) -> int:
+        """What the programs add up in."""
+        return self.programs * self.config.rows * self.config.cols * 8
+
+    @property
+    def working_bytes(self) -> int:
+        """What one split takes beside the arguments."""
         height, width = self.sides
-        pixels = self.images * self.planes * height * width
-        grads = self.images * (height + self.tall) * (width + self.wide)
-        sums = self.splits(multiprocessors) + 1
-        return pixels * (self.size + 8 * sums) + 2 * grads * self.size
+        grads = self.images * (height + self.tall - 1) * (width + self.wide - 1)
+        # The gradients in the words' type, and among zeros.
+        return self.sums_bytes + (self.sums_bytes // 8 + 2 * grads) * self.size + 64 * self.planes
 
 
 class _ForKernel(_Shapes):
     @property
     def block(self) -> Block:
-        return kernel_block(self.kernel.kind.word, self.tall, self.wide)
+        return kernel_block(self.word, self.tall, self.wide)
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -196,33 +216,61 @@ class _ForKernel(_Shapes):
     def grad_sides(self) -> tuple[int, int]:
         around = self.rows + 2 * (self.block.rows - 1)
         lines, length = self.lines
-        return (around + -(-self.step // self.width), self.width) if lines == 1 else (around, length)
+        return (
+            (around + -(-self.step // self.width), self.width) if lines == 1 else (around, length)
+        )
 
-    def splits(self, multiprocessors: int) -> int:
-        """Programs that share windows."""
-        warps = self.programs * self.block.config.warps
-        enough = -(-_ENOUGH_WARPS * multiprocessors // warps)
-        return max(1, min(enough, self.images * self.lines[0] * self.pieces))
+    @property
+    def most_splits(self) -> int:
+        """Programs that may share a block, each some windows."""
+        return self.images * self.lines[0] * self.pieces
 
-    def working_bytes(self, multiprocessors: int) -> int:
+    @property
+    def sums_bytes(self) -> int:
+        """What the programs add up in."""
+        return self.programs * self.block.rows * self.block.cols * 8
+
+    @property
+    def working_bytes(self) -> int:
+        """What one split takes beside the arguments."""
         height, width = self.sides
         pixels = self.images * self.planes * height * width
         height, width = self.grad_sides
         grads = self.images * height * width
-        sums = self.programs * self.block.rows * self.block.cols
-        return (pixels + 2 * grads) * self.size + 8 * (self.splits(multiprocessors) + 3) * sums
+        # The gradients in the words' type, and among zeros. The sums, put together; and what is
+        # made of them, a plane at a time.
+        return (pixels + 2 * grads) * self.size + 3 * self.sums_bytes + 32 * self.taps
 
 
 def working_bytes(
-    kernel: Taps, images: int, cells: tuple[int, int], wanted: tuple[bool, bool], processors: int
+    dtype: str,
+    kernel: tuple[int, int, int],
+    stride: tuple[int, int],
+    cells: tuple[int, int, int],
+    wanted: tuple[bool, bool],
 ) -> int:
-    """What the gradients of so many images and (rows, cols) of windows take, kernels laid out."""
-    shapes = (_ForImage(kernel, images, *cells), _ForKernel(kernel, images, *cells))
-    asked = [each for each, want in zip(shapes, wanted, strict=True) if want]
-    return max(each.working_bytes(processors) for each in asked)
+    """What gradients take at least beside their arguments and the kernel laid out.
+
+    For kernels (channels, height, width) and maps (images, rows, columns).
+    """
+    found = 0
+    if wanted[0]:
+        found = _ForImage.of(dtype, kernel, stride, *cells).working_bytes
+    if wanted[1]:
+        found = max(found, _ForKernel.of(dtype, kernel, stride, *cells).working_bytes)
+    return found
 
 
-def add_image_gradients(found: Tensor, image: Tensor, kernel: Taps, grad: Tensor) -> None:
+def _splits(shapes: _ForImage | _ForKernel, warps: int, scratch: int, device: torch.device) -> int:
+    """Programs that share a block's work, where blocks alone would be too few for a card."""
+    enough = -(-_ENOUGH_WARPS * cuda_sums.multiprocessors(device) // (shapes.programs * warps))
+    room = 1 + (scratch - shapes.working_bytes) // shapes.sums_bytes
+    return max(1, min(enough, room, shapes.most_splits))
+
+
+def add_image_gradients(
+    found: Tensor, image: Tensor, kernel: Taps, grad: Tensor, scratch: int
+) -> None:
     """Add the gradients of ``(difference_sums * grad).sum()`` for the image.
 
     Where a pixel equals the kernel's, |I-K| has a kink and the gradient taken is 0. NaN is added
@@ -238,20 +286,22 @@ def add_image_gradients(found: Tensor, image: Tensor, kernel: Taps, grad: Tensor
     kernel : Taps
         One kernel, sums of absolute differences.
     grad : Tensor [B, rows, cols]
+    scratch : int
+        Bytes, at least `working_bytes`; with more, programs may share the work.
     """
     import torch
     import torch.nn.functional as F
 
     from patchsim.engines import cuda_gradient_kernel
 
-    shapes = _ForImage(kernel, *grad.shape)
+    shapes = _ForImage.of(kernel.kind.word, kernel.size, kernel.stride, *grad.shape)
     (down, across), (height, width), config = shapes.blocks, shapes.sides, shapes.config
     above, before = shapes.tall - 1, shapes.wide - 1
     planes = cuda_sums.image_planes(image, kernel, height - above, width - before)
     after = width - shapes.cols, height - shapes.rows
     grads = F.pad(grad.to(planes.dtype), (before, after[0], above, after[1]))
     extremes = [torch.aminmax(kernel.values(index)) for index in range(shapes.planes)]
-    splits = shapes.splits(cuda_sums.multiprocessors(image.device))
+    splits = _splits(shapes, config.warps, scratch, image.device)
     out = torch.zeros((splits, *planes.shape), dtype=torch.float64, device=image.device)
     with cuda_sums.on(image.device):
         cuda_gradient_kernel.image_gradients[(shapes.programs, splits)](
@@ -276,14 +326,15 @@ def add_image_gradients(found: Tensor, image: Tensor, kernel: Taps, grad: Tensor
             PTX=cuda_sums.has_ptx(image.device),
             **cuda_sums.options(config),
         )
-    sums = out[0] if splits == 1 else out.sum(0)
+    for other in out[1:]:
+        out[0] += other
     for index, plane in enumerate(kernel.planes):
         height, width = shapes.rows + plane.height - 1, shapes.cols + plane.width - 1
         part = cuda_sums.plane_part(found, plane, kernel.stride)[:, :height, :width]
-        part += sums[:, index, :height, :width]
+        part += out[0, :, index, :height, :width]
 
 
-def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor) -> Tensor:
+def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) -> Tensor:
     """The same for the kernel.
 
     NaN where a value of the kernel is, or any pixel of its channel and phase of the stride; and
@@ -296,6 +347,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor) -> Tensor:
     kernel : Taps
         One kernel, sums of absolute differences.
     grad : Tensor [B, rows, cols]
+    scratch : int
 
     Returns
     -------
@@ -307,7 +359,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor) -> Tensor:
 
     from patchsim.engines import cuda_gradient_kernel
 
-    shapes = _ForKernel(kernel, *grad.shape)
+    shapes = _ForKernel.of(kernel.kind.word, kernel.size, kernel.stride, *grad.shape)
     block, (down, across), (lines, length) = shapes.block, shapes.blocks, shapes.lines
     height, width = shapes.sides
     above, before = shapes.tall - 1, shapes.wide - 1
@@ -315,7 +367,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor) -> Tensor:
     tall, wide = shapes.grad_sides
     around = 0, wide - shapes.cols, block.rows - 1, tall - shapes.rows - (block.rows - 1)
     grads = F.pad(grad.to(planes.dtype), around)
-    splits = shapes.splits(cuda_sums.multiprocessors(image.device))
+    splits = _splits(shapes, block.config.warps, scratch, image.device)
     shape = splits, shapes.planes, down, across, block.rows, block.cols
     out = torch.zeros(shape, dtype=torch.float64, device=image.device)
     with cuda_sums.on(image.device):
@@ -350,5 +402,5 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor) -> Tensor:
         gap = kernel.values(index).abs() - largest[index]
         values = -sums[index, : plane.height, : plane.width]
         part = cuda_sums.plane_part(found, plane, kernel.stride)
-        part[:] = values.where(gap == gap, torch.nan)  # noqa: PLR0124 - NaN is not
+        part[:] = values.where(gap == gap, torch.nan)
     return found

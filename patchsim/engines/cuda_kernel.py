@@ -211,16 +211,15 @@ def _row(
 @triton.jit
 def add_signs(total, x, t, g, PTX: tl.constexpr):
     """Add g (1 + sign(x - t)) / 2."""
-    difference = x - t
-    if PTX and difference.dtype == tl.float32:
+    if PTX and x.dtype == tl.float32:
         # 2^127 times the difference and 1/2, kept within 0 and 1. Of numbers that are less than
         # 2^-128 apart, and not equal, a part of the sign.
         half = tl.inline_asm_elementwise(
-            "fma.rn.sat.f32 $0, $1, 0f7F000000, 0f3F000000;", "=f,f", [difference],
+            "fma.rn.sat.f32 $0, $1, 0f7F000000, 0f3F000000;", "=f,f", [x - t],
             dtype=tl.float32, is_pure=True, pack=1,
         )  # fmt: skip
     else:
-        half = tl.where(difference > 0, 1.0, tl.where(difference < 0, 0.0, 0.5)).to(x.dtype)
+        half = tl.where(x > t, 1.0, tl.where(x < t, 0.0, 0.5)).to(x.dtype)
     return tl.fma(half, tl.broadcast_to(g, half.shape), total)
 
 

@@ -298,7 +298,9 @@ def image_planes(image: Tensor, kernels: Taps, rows: int, cols: int) -> Tensor:
     return found.unfold(-1, 4, 1).contiguous().view(torch.int32).squeeze(-1)
 
 
-def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) -> Tensor:
+def difference_sums(
+    image: Tensor, kernels: Taps, config: Config | None = None, room: int | None = None
+) -> Tensor:
     """Sums of differences between every kernel and every patch, in one launch.
 
     Parameters
@@ -308,13 +310,15 @@ def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) 
     kernels : Taps
     config : Config, optional
         The fastest otherwise.
+    room : int, optional
+        Bytes that programs which share a block may take for sums of their own.
 
     Returns
     -------
     Tensor [B, N, rows, cols]
         int64 and exact for uint8; float64, of 16 bits exact.
     """
-    return _Launch(image, kernels, config or chosen(image, kernels)).run()
+    return _Launch(image, kernels, config or chosen(image, kernels), room).run()
 
 
 _chosen: dict[object, Config] = {}
@@ -327,9 +331,7 @@ def chosen(image: Tensor, kernels: Taps) -> Config:
     """
     import torch
 
-    _, cols = map_shape(image, kernels)
-    height = max(plane.height for plane in kernels.planes)
-    configs = [each.fitted(cols) for each in kernels.kind.configs(height)]
+    configs = candidates(image, kernels)
     if torch.are_deterministic_algorithms_enabled():
         # Another configuration adds floats in another order.
         return configs[0]
@@ -338,6 +340,13 @@ def chosen(image: Tensor, kernels: Taps) -> Config:
     return _fastest(
         configs, key, lambda config: _Launch(image, kernels, config).window_milliseconds()
     )
+
+
+def candidates(image: Tensor, kernels: Taps) -> list[Config]:
+    """Configurations that may be the fastest."""
+    _, cols = map_shape(image, kernels)
+    height = max(plane.height for plane in kernels.planes)
+    return [each.fitted(cols) for each in kernels.kind.configs(height)]
 
 
 def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]) -> Config:
@@ -379,8 +388,10 @@ def has_ptx(device: torch.device) -> bool:
 class _Launch:
     """An image as a configuration needs it, kernels, and the programs that compare them."""
 
-    def __init__(self, image: Tensor, kernels: Taps, config: Config) -> None:
-        self.kernels, self.config = kernels, config
+    def __init__(
+        self, image: Tensor, kernels: Taps, config: Config, room: int | None = None
+    ) -> None:
+        self.kernels, self.config, self.room = kernels, config, room
         self.rows, self.cols = map_shape(image, kernels)
         self.down, self.across = -(-self.rows // config.rows), -(-self.cols // config.cols)
         self.pairs = len(image) * len(kernels.words)
@@ -412,8 +423,10 @@ class _Launch:
 
     def _splits(self) -> int:
         """Programs that share a block's kernel columns, where blocks alone would be too few."""
-        columns = max(words for _, _, words, _ in self.kernels.table)
+        config, columns = self.config, max(words for _, _, words, _ in self.kernels.table)
         enough = -(-4 * multiprocessors(self.planes.device) // self.programs)
+        if self.room is not None:
+            enough = min(enough, 1 + self.room // (self.programs * 8 * config.rows * config.cols))
         return max(1, min(enough, -(-columns // _WIDEST)))
 
     def _launched(self, programs: int) -> Tensor:
