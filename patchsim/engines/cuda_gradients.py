@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Products that are summed in a word, and then such sums, before the sum goes to a float64.
-_MOST = 32
+MOST = 32
 # Warps of a card's multiprocessor that keep it busy, some times over.
 _ENOUGH_WARPS = 64
 
@@ -204,7 +204,7 @@ class _ForKernel(_Shapes):
     @property
     def pieces(self) -> int:
         """Of a line."""
-        return -(-self.lines[1] // (_MOST * self.block.lanes))
+        return -(-self.lines[1] // (MOST * self.block.lanes))
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -322,7 +322,7 @@ def add_image_gradients(
             R=config.rows,
             COLS=config.cols,
             GROUP=config.group,
-            MOST=_MOST,
+            MOST=MOST,
             PTX=cuda_sums.has_ptx(image.device),
             **cuda_sums.options(config),
         )
@@ -391,7 +391,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
             V=block.cols,
             LANES=block.lanes,
             GROUP=block.group,
-            MOST=_MOST,
+            MOST=MOST,
             PTX=cuda_sums.has_ptx(image.device),
             **cuda_sums.options(block.config),
         )
