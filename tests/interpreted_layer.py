@@ -29,21 +29,22 @@ class Allocated(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.known, self.now, self.most, self.paused = {}, 0, 0, False
+        self.known, self.now, self.most, self.paused = set(), 0, 0, False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = {storage._cdata for storage in storages((args, kwargs))}
         found = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(found):
-            if isinstance(tensor, torch.Tensor) and not self.paused:
-                self.count(tensor.untyped_storage())
+        for storage in storages(found):
+            # What is a view of an argument was there before.
+            if not self.paused and storage._cdata not in given | self.known:
+                self.known.add(storage._cdata)
+                self.add(storage.nbytes())
+                weakref.finalize(storage, self.drop, storage._cdata, storage.nbytes())
         return found
 
-    def count(self, storage):
-        known = self.known.get(storage._cdata)
-        if known is None or known() is None:
-            self.known[storage._cdata] = weakref.ref(storage)
-            self.add(storage.nbytes())
-            weakref.finalize(storage, self.add, -storage.nbytes())
+    def drop(self, known, size):
+        self.known.remove(known)
+        self.add(-size)
 
     @contextlib.contextmanager
     def launching(self, _device):
@@ -55,6 +56,10 @@ class Allocated(TorchDispatchMode):
     def add(self, size):
         self.now += size
         self.most = max(self.most, self.now)
+
+
+def storages(tree):
+    return [each.untyped_storage() for each in tree_leaves(tree) if isinstance(each, torch.Tensor)]
 
 
 def allocating(work):

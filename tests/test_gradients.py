@@ -247,9 +247,7 @@ def test_three_instructions_add_a_difference(architecture, image_most, kernel_mo
         code = compiled(name, constants, config, "float32", architecture)
         assert spilled(code, architecture, tmp_path) == [0, 0]
         differences = config.rows * columns * config.group
-        inner = [
-            each for each in loops(code, tmp_path) if each.count("FFMA.SAT") == differences
-        ]
+        inner = [each for each in loops(code, tmp_path) if each.count("FFMA.SAT") == differences]
         loop = min(inner, key=len)  # the other one is of a block's border
         assert len(loop) / differences < most
         assert loop.count("FADD") <= differences * 1.3

@@ -144,8 +144,20 @@ difference_gradients.register_autograd(_refuse)
 # https://github.com/pytorch/pytorch/issues/170834
 
 
+def _one_by_one(function: Any, count: int, dims: tuple[int | None, ...], inputs: Any) -> list[Any]:
+    """What a function returns for each of the inputs that have a dimension for `vmap`."""
+    return [
+        function.apply(
+            *(
+                each if dim is None else each.select(dim, number)
+                for dim, each in zip(dims, inputs, strict=True)
+            )
+        )
+        for number in range(count)
+    ]
+
+
 class _Sums(torch.autograd.Function):
-    generate_vmap_rule = True
     setup_context = staticmethod(_keep)
     backward = staticmethod(_backward)
 
@@ -154,15 +166,23 @@ class _Sums(torch.autograd.Function):
         found: Tensor = difference_sums(*inputs)
         return found
 
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
+        return torch.stack(_one_by_one(_Sums, info.batch_size, in_dims, inputs)), 0
+
 
 class _Gradients(torch.autograd.Function):
-    generate_vmap_rule = True
     backward = staticmethod(_refuse)
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
         found: tuple[Tensor, Tensor] = difference_gradients(*inputs)
         return found
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        found = _one_by_one(_Gradients, info.batch_size, in_dims, inputs)
+        return tuple(map(torch.stack, zip(*found, strict=True))), (0, 0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
