@@ -59,6 +59,21 @@ def similarity_map(
     ------
     InputError
         A ValueError: shapes, dtypes, devices, stride, metric or memory that do not fit.
+    NotImplementedError
+        In the backward pass through gradients of `sad`.
+
+    Notes
+    -----
+    `sad` is the operator ``patchsim::difference_sums``, which `torch.compile` takes as it is, also
+    with ``fullgraph=True``; the other metrics break its graphs.
+
+    On NVIDIA cards, where Triton is installed, fused kernels make its sums and gradients without
+    patches, from pixels laid out for them: image by image, or less, where `memory` is given. There
+    the kernels' configuration is found by timing, so that sums of floats may differ in their last
+    digits from process to process; with `torch.use_deterministic_algorithms` nothing depends on
+    time. Where an image or kernel is not finite, gradients may be NaN that are finite on other
+    devices, never the other way round; float32 values less than 2**-128 apart, and not equal, have
+    a part of their gradient.
 
     Examples
     --------

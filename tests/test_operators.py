@@ -91,8 +91,6 @@ def test_compiled_without_breaks(dynamic, device):
 @pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler")
 def test_compiled_by_inductor(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    # Headers are compiled once for many graphs, here is one.
-    monkeypatch.setattr("torch._inductor.config.cpp_cache_precompile_headers", False)
     torch._dynamo.reset()
 
     def blurred(image, kernel):

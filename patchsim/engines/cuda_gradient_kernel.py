@@ -18,7 +18,9 @@ import triton.language as tl
 from patchsim.engines.cuda_kernel import FIELDS, REPEATS, add, add_signs, columns, signed
 
 
-@triton.jit(do_not_specialize=["grad_row_step"])
+# Steps that happen to be multiples of 16 change nothing: wider loads of some words would want other
+# words in a thread than the rest.
+@triton.jit(do_not_specialize=["row_step", "grad_row_step"])
 def image_gradients(
     planes,  # words [images, planes, height, width]
     taps,  # words, `cuda_sums.Taps` of one kernel
