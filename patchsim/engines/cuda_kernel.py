@@ -116,7 +116,7 @@ def columns(
 ):
     """Add what GROUP columns of the kernel differ by, MOST rows of pixels at a time.
 
-    With `fixed` there are gradients in place of pixels, as `_add_signs` takes them.
+    With `fixed` there are gradients in place of pixels, as `add_signs` takes them.
     """
     WEIGHTED: tl.constexpr = weights is not None
     tap_step = width * REPEATS

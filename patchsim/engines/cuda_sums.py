@@ -344,7 +344,7 @@ def chosen(image: Tensor, kernels: Taps) -> Config:
 
 def candidates(image: Tensor, kernels: Taps) -> list[Config]:
     """Configurations that may be the fastest."""
-    _, cols = map_shape(image, kernels)
+    _, cols = _map_shape(image, kernels)
     height = max(plane.height for plane in kernels.planes)
     return [each.fitted(cols) for each in kernels.kind.configs(height)]
 
@@ -356,7 +356,7 @@ def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]
     return _chosen[key]
 
 
-def map_shape(image: Tensor, kernels: Taps) -> tuple[int, int]:
+def _map_shape(image: Tensor, kernels: Taps) -> tuple[int, int]:
     sides = image.shape[-2], image.shape[-1]
     return tiles.map_shape(sides, kernels.size[1:], kernels.stride)
 
@@ -392,7 +392,7 @@ class _Launch:
         self, image: Tensor, kernels: Taps, config: Config, room: int | None = None
     ) -> None:
         self.kernels, self.config, self.room = kernels, config, room
-        self.rows, self.cols = map_shape(image, kernels)
+        self.rows, self.cols = _map_shape(image, kernels)
         self.down, self.across = -(-self.rows // config.rows), -(-self.cols // config.cols)
         self.pairs = len(image) * len(kernels.words)
         self.programs = self.pairs * self.down * self.across
