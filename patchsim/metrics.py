@@ -59,7 +59,7 @@ def check_range(data_range: tuple[float, float]) -> float:
         low, high = map(float, data_range)
     except (TypeError, ValueError):
         raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)") from None
-    if not (math.isfinite(high - low) and low < high):
+    if not 0 < high - low < math.inf:  # nor NaN
         raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
     return high - low
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from patchsim import budget, metrics, tiles
-from patchsim.engines import fft_tensors, unfold
+from patchsim.engines import cuda_layer, fft_tensors, unfold
 from patchsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +59,21 @@ def similarity_map(
     ------
     InputError
         A ValueError: shapes, dtypes, devices, stride, metric or memory that do not fit.
+    NotImplementedError
+        In the backward pass through gradients of `sad`.
+
+    Notes
+    -----
+    `sad` is the operator ``patchsim::difference_sums``, which `torch.compile` takes as it is, also
+    with ``fullgraph=True``; the other metrics break its graphs.
+
+    On NVIDIA cards, where Triton is installed, fused kernels make its sums and gradients without
+    patches, from pixels laid out for them: image by image, or less, where `memory` is given. There
+    the kernels' configuration is found by timing, so that sums of floats may differ in their last
+    digits from process to process; with `torch.use_deterministic_algorithms` nothing depends on
+    time. Where an image or kernel is not finite, gradients may be NaN that are finite on other
+    devices, never the other way round; float32 values less than 2**-128 apart, and not equal, have
+    a part of their gradient.
 
     Examples
     --------
@@ -70,6 +84,8 @@ def similarity_map(
     """
     import torch
 
+    from patchsim.engines import operators
+
     batched = _check(image, kernel)
     step = tiles.clamped(tiles.stride_pair(stride), unfold.sides(image))
     metrics.check_name(metric)
@@ -77,7 +93,7 @@ def similarity_map(
     images = image if batched else image[None]
     if metric == "sad":
         scratch = _scratch(images, kernel, step, memory)
-        sums: Tensor = _difference_sums().apply(images, kernel, step, scratch)
+        sums = operators.differentiable_sums(images, kernel, step, scratch)
         scores = metrics.similarity(sums.to(unfold.wide_dtype(image.device)), kernel.numel(), span)
     else:
         _check_transforms(images, kernel, metric, memory)
@@ -91,34 +107,6 @@ def similarity_map(
         )
     found = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
     return found if batched else found[0]
-
-
-@cache
-def _difference_sums() -> Any:
-    """`unfold.difference_sums` with its gradients, patches made anew in the backward pass."""
-    import torch
-    from torch.autograd.function import once_differentiable
-
-    class DifferenceSums(torch.autograd.Function):
-        @staticmethod
-        def forward(image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int) -> Tensor:
-            return unfold.difference_sums(image, kernel, stride, scratch)
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-            image, kernel, ctx.stride, ctx.scratch = inputs
-            ctx.save_for_backward(image, kernel)
-
-        @staticmethod
-        @once_differentiable
-        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-            image, kernel = ctx.saved_tensors
-            image_grad, kernel_grad = unfold.difference_gradients(
-                image, kernel, ctx.stride, grad, ctx.scratch, wanted=ctx.needs_input_grad[:2]
-            )
-            return image_grad, kernel_grad, None, None
-
-    return DifferenceSums
 
 
 def _check(image: Tensor, kernel: Tensor) -> bool:
@@ -178,22 +166,28 @@ def _span(dtype: torch.dtype, data_range: float | tuple[float, float] | None) ->
 def _scratch(
     images: Tensor, kernel: Tensor, stride: tuple[int, int], limit: int | str | None
 ) -> int:
-    """Bytes for the patches of a block."""
-    fast = unfold.block_bytes(images.device.type)
+    """Bytes for what the sums and their gradients are made from, a part at a time."""
+    from patchsim.engines import operators
+
+    fused = operators.fused(images.device)
+    fast = cuda_layer.SCRATCH if fused else unfold.block_bytes(images.device.type)
     if limit is None:
         return fast
     allowed = budget.parse(limit)
-    # What is there beside the patches: the sums (wide, and as scores), the gradients of both
-    # arguments and, for a row of windows, the pixels in the type of the sums.
+    # What is there beside that: the sums (wide, and as scores), the gradients of both arguments.
     rows, cols = tiles.map_shape(unfold.sides(images), unfold.sides(kernel), stride)
     size = max(images.itemsize, 4)
-    band = images.shape[1] * images.shape[3] * kernel.shape[1] * size
-    window_row = kernel.shape[0] * kernel.shape[2] * size
-    beside = len(images) * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel()) + band
-    if beside + window_row > allowed:
+    beside = images.shape[0] * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel())
+    if fused:
+        least = cuda_layer.least_scratch(images, kernel, stride)
+    else:
+        # And, for a row of windows, the pixels in the type of the sums.
+        beside += images.shape[1] * images.shape[3] * kernel.shape[1] * size
+        least = kernel.shape[0] * kernel.shape[2] * size
+    if beside + least > allowed:
         raise InputError(
             f"memory {limit!r} is too small: the map and the gradients of this image take"
-            f" {budget.text(beside + window_row)} at the least"
+            f" {budget.text(beside + least)} at the least"
         )
     # A block of few windows and many kernel rows has a band of pixels as large as itself.
-    return min(fast, max(window_row, (allowed - beside) // 3))
+    return min(fast, allowed - beside if fused else max(least, (allowed - beside) // 3))

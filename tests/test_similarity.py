@@ -224,29 +224,38 @@ def test_largest_integer_sums_do_not_round(dtype, peak, width):
     assert sums.flatten().tolist() == [3 * 7 * width * peak] * 3
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("stride", [1, 2, (3, 1)])
-@pytest.mark.parametrize("memory", [None, "30kB"])
-def test_gradients_of_both_arguments_pass_gradcheck(stride, memory):
-    image = images(2, 2, 11, 12, dtype=torch.float64).requires_grad_()
-    kernel = images(2, 4, 3, dtype=torch.float64, seed=1).requires_grad_()
+@pytest.mark.parametrize("limited", [False, True])
+def test_gradients_of_both_arguments_pass_gradcheck(stride, limited, device):
+    image = images(2, 2, 11, 12, dtype=torch.float64, device=device).requires_grad_()
+    kernel = images(2, 4, 3, dtype=torch.float64, seed=1, device=device).requires_grad_()
+    memory = {"cpu": "30kB", "cuda": "300kB"}[device] if limited else None
     assert torch.autograd.gradcheck(
         lambda a, b: similarity_map(a, b, stride, memory=memory), (image, kernel)
     )
 
 
-def test_gradients_agree_with_autograd_through_the_plain_unfold():
-    image, kernel = images(2, 3, 30, 28).requires_grad_(), images(3, 9, 7, seed=1).requires_grad_()
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_agree_with_autograd_through_the_plain_unfold(device, limited, dtype):
+    image = images(2, 3, 30, 28, dtype=dtype, device=device).requires_grad_()
+    kernel = images(3, 9, 7, dtype=dtype, device=device, seed=1).requires_grad_()
+    memory = {"cpu": "400kB", "cuda": "1MB"}[device] if limited else None
     plain = (image.unfold(2, 9, 2).unfold(3, 7, 3) - kernel[:, None, None]).abs().mean((1, 4, 5))
-    weights = images(2, 11, 8, seed=2)
+    weights = images(2, 11, 8, dtype=dtype, device=device, seed=2)
     wanted = torch.autograd.grad(((1 - plain) * weights).sum(), (image, kernel))
-    scores = similarity_map(image, kernel, (2, 3), memory="200kB")
+    scores = similarity_map(image, kernel, (2, 3), memory=memory)
     found = torch.autograd.grad((scores * weights).sum(), (image, kernel))
     torch.testing.assert_close(found, wanted)
 
 
-def test_gradient_is_zero_where_pixels_are_equal():
-    image = torch.full((1, 6, 6), 0.5, requires_grad=True)
-    kernel = torch.full((1, 3, 3), 0.5, requires_grad=True)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_gradient_is_zero_where_pixels_are_equal(device, dtype):
+    image = torch.full((1, 6, 6), 0.1, dtype=dtype, device=device, requires_grad=True)
+    kernel = torch.full((1, 3, 3), 0.1, dtype=dtype, device=device, requires_grad=True)
     similarity_map(image, kernel).sum().backward()
     assert not image.grad.any()
     assert not kernel.grad.any()
@@ -260,8 +269,26 @@ def test_functional_gradients():
     torch.testing.assert_close(found, kernel.grad)
 
 
-def test_only_the_wanted_gradient_is_made():
-    image, kernel = images(1, 8, 8), images(1, 3, 3, seed=1).requires_grad_()
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_same_call_gives_the_same_bits_where_asked(device):
+    image = images(2, 3, 60, 50, device=device).requires_grad_()
+    kernel = images(3, 17, 9, device=device, seed=1).requires_grad_()
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = []
+        for _ in range(2):
+            scores = similarity_map(image, kernel)
+            found.append((scores, *torch.autograd.grad(scores.square().sum(), (image, kernel))))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_only_the_wanted_gradient_is_made(device):
+    image = images(1, 8, 8, device=device)
+    kernel = images(1, 3, 3, device=device, seed=1).requires_grad_()
     similarity_map(image, kernel).sum().backward()
     assert image.grad is None
     assert kernel.grad.abs().sum() > 0

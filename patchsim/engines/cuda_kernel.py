@@ -74,27 +74,31 @@ def sums(
         grouped = tl.where(last == 0xFFFFFFFF, width, width - 1) // GROUP * GROUP
         for word in range(split * GROUP, grouped, tl.num_programs(1) * GROUP):
             offset = first + word * REPEATS
-            _columns(
-                pixels + word * STEP, taps + offset, None if weights is None else weights + offset,
-                out, row_step, width, height, last,
+            columns(
+                None, pixels + word * STEP, taps + offset,
+                None if weights is None else weights + offset,
+                out, COLS, row_step, width, height, last,
                 R, COLS, GROUP, MOST, STEP, BYTES, SQUARED, SHADES, PTX, TAIL=False,
             )  # fmt: skip
         for word in range(grouped + split, width, tl.num_programs(1)):
             offset = first + word * REPEATS
             bits = tl.where(word == width - 1, last, 0xFFFFFFFF).to(tl.uint32)
-            _columns(
-                pixels + word * STEP, taps + offset, None if weights is None else weights + offset,
-                out, row_step, width, height, bits,
+            columns(
+                None, pixels + word * STEP, taps + offset,
+                None if weights is None else weights + offset,
+                out, COLS, row_step, width, height, bits,
                 R, COLS, 1, MOST, STEP, BYTES, SQUARED, SHADES, PTX, TAIL=True,
             )  # fmt: skip
 
 
 @triton.jit
-def _columns(
+def columns(
+    fixed,  # None, or the words [R, COLS] of which gradients are added instead
     pixels,
     taps,
     weights,
-    out,
+    out,  # where the first row goes
+    out_step,  # from row to row
     row_step,
     width,
     height,
@@ -110,7 +114,10 @@ def _columns(
     PTX: tl.constexpr,
     TAIL: tl.constexpr,
 ):
-    """Add what GROUP columns of the kernel differ by, MOST rows of pixels at a time."""
+    """Add what GROUP columns of the kernel differ by, MOST rows of pixels at a time.
+
+    With `fixed` there are gradients in place of pixels, as `add_signs` takes them.
+    """
     WEIGHTED: tl.constexpr = weights is not None
     tap_step = width * REPEATS
     # Rows of pixels that not all rows of windows have are first; weights say as much themselves.
@@ -126,32 +133,33 @@ def _columns(
                 y_of_tap = y - tl.arange(0, R)
                 inside = (y_of_tap >= 0) & (y_of_tap < height)
                 total = _row(
-                    pixels + y * row_step, taps + y * tap_step, None,
+                    fixed, pixels + y * row_step, taps + y * tap_step, None,
                     inside, total, bits,
                     R, COLS, GROUP, STEP, BYTES, SQUARED, SHADES, PTX, TAIL, BORDER=True,
                 )  # fmt: skip
         for place in range(tl.maximum(start, border), stop):
             y = place if WEIGHTED else place - border + above
             total = _row(
-                pixels + y * row_step, taps + y * tap_step,
+                fixed, pixels + y * row_step, taps + y * tap_step,
                 weights + y * tap_step if WEIGHTED else None,
                 None, total, bits,
                 R, COLS, GROUP, STEP, BYTES, SQUARED, SHADES, PTX, TAIL, BORDER=False,
             )  # fmt: skip
-        _add(out, total)
+        add(out, out_step, total)
 
 
 @triton.jit
-def _add(out, total):
+def add(out, out_step, total):
     R: tl.constexpr = total.shape[0]
     COLS: tl.constexpr = total.shape[1]
-    cells = (out + tl.arange(0, COLS))[None, :] + tl.arange(0, R)[:, None] * COLS
+    cells = (out + tl.arange(0, COLS))[None, :] + tl.arange(0, R)[:, None] * out_step
     # No other program adds here. What loads nothing needs no registers for it.
     tl.atomic_add(cells, total.to(out.dtype.element_ty), sem="relaxed")
 
 
 @triton.jit
 def _row(
+    fixed,
     pixels,
     taps,
     weights,
@@ -174,20 +182,55 @@ def _row(
     repeat = tl.arange(0, R)
     # Short sums of floats first: they are the more precise for it, at no cost.
     added = total if BYTES else tl.zeros_like(total)
+    every = tl.zeros([COLS], total.dtype)
     for word in tl.static_range(GROUP):
         x = tl.load(pixels + word * STEP + column)
         if BYTES and TAIL and weights is None:
             x &= bits
+        if fixed is not None:
+            every += x
         x = x[None, :]
         t = tl.load(taps + word * REPEATS + repeat)[:, None]
         w = None if weights is None else tl.load(weights + word * REPEATS + repeat)[:, None]
-        if BORDER:
-            w = tl.where(inside, 0xFFFFFFFF if BYTES else 1, 0).to(x.dtype)[:, None]
-        if BYTES:
+        if BYTES and BORDER:
+            w = tl.where(inside, 0xFFFFFFFF, 0).to(x.dtype)[:, None]
+        if fixed is not None:
+            added = add_signs(added, fixed, t, x, PTX)
+        elif BYTES:
             added = _add_bytes(added, x, t, w, SQUARED, SHADES and not BORDER, PTX)
         else:
-            added = _add_floats(added, x, t, w, SQUARED, SHADES and not BORDER)
+            added = _add_floats(added, x, t, w, SQUARED, SHADES)
+    if fixed is not None:
+        added = signed(added, every[None, :])
+    if BORDER and not BYTES:
+        # Not a product with 0, for what is not finite stays so.
+        added = tl.where(inside[:, None], added, 0.0)
     return added if BYTES else total + added
+
+
+@triton.jit
+def add_signs(total, x, t, g, PTX: tl.constexpr):
+    """Add g (1 + sign(x - t)) / 2."""
+    if PTX and x.dtype == tl.float32:
+        # 2^127 times the difference and 1/2, kept within 0 and 1. Of numbers that are less than
+        # 2^-128 apart, and not equal, a part of the sign.
+        half = tl.inline_asm_elementwise(
+            "fma.rn.sat.f32 $0, $1, 0f7F000000, 0f3F000000;", "=f,f", [x - t],
+            dtype=tl.float32, is_pure=True, pack=1,
+        )  # fmt: skip
+    else:
+        half = tl.where(x > t, 1.0, tl.where(x < t, 0.0, 0.5)).to(x.dtype)
+    return tl.fma(half, tl.broadcast_to(g, half.shape), total)
+
+
+@triton.jit
+def signed(total, every):
+    """From sums of g (1 + sign) / 2, and of g in the same order, those of g sign.
+
+    The same order, because then what has no sign adds exactly 0.
+    """
+    twice = tl.full(total.shape, 2, total.dtype)
+    return tl.fma(total, twice, -tl.broadcast_to(every, total.shape))
 
 
 @triton.jit

@@ -13,13 +13,14 @@ import importlib.util
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from patchsim import tiles
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # Words of a row whose loop the kernel may unroll.
@@ -201,6 +202,21 @@ class Taps:
     weights: Tensor | None
     table: list[tuple[int, int, int, int]]
 
+    def values(self, index: int) -> Tensor:
+        """The first kernel's words in a plane, [height, words], a view."""
+        first, height, words, _ = self.table[index]
+        # The first of the rows that are repeated is the kernel's own.
+        taken = self.words[0, first : first + height * words * REPEATS : REPEATS]
+        return taken.view(height, words)
+
+    def table_for(self, planes: Tensor) -> Tensor:
+        """As the kernel reads it, with the first word of each of an image's planes in front."""
+        import torch
+
+        _, _, height, width = planes.shape
+        entries = [(index * height * width, *entry) for index, entry in enumerate(self.table)]
+        return torch.tensor(entries, dtype=torch.int64, device=planes.device)
+
 
 def taps(
     kernels: Tensor, stride: tuple[int, int], *, squared: bool, weights: Tensor | None = None
@@ -234,7 +250,7 @@ def taps(
             every = every * 255
 
     def laid(values: Tensor) -> Tensor:
-        rows = (_rows_of_words(_part(values, plane, stride)) for plane in planes)
+        rows = (_rows_of_words(plane_part(values, plane, stride)) for plane in planes)
         return torch.cat([_repeated(each).flatten(1) for each in rows], 1)
 
     table, first = [], 0
@@ -247,7 +263,7 @@ def taps(
     )
 
 
-def _part(values: Tensor, plane: _Plane, stride: tuple[int, int]) -> Tensor:
+def plane_part(values: Tensor, plane: _Plane, stride: tuple[int, int]) -> Tensor:
     """What a plane has of [..., C, H, W]."""
     y, x = plane.phase
     return values[..., plane.channel, y :: stride[0], x :: stride[1]]
@@ -287,14 +303,16 @@ def image_planes(image: Tensor, kernels: Taps, rows: int, cols: int) -> Tensor:
     shape = (len(image), len(kernels.planes), height, width + step - 1)
     found = torch.zeros(shape, dtype=dtype, device=image.device)
     for index, plane in enumerate(kernels.planes):
-        part = _part(image, plane, kernels.stride)[..., :height, : width + step - 1]
+        part = plane_part(image, plane, kernels.stride)[..., :height, : width + step - 1]
         found[:, index, : part.shape[-2], : part.shape[-1]] = part
     if step == 1:
         return found
     return found.unfold(-1, 4, 1).contiguous().view(torch.int32).squeeze(-1)
 
 
-def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) -> Tensor:
+def difference_sums(
+    image: Tensor, kernels: Taps, config: Config | None = None, room: int | None = None
+) -> Tensor:
     """Sums of differences between every kernel and every patch, in one launch.
 
     Parameters
@@ -304,13 +322,15 @@ def difference_sums(image: Tensor, kernels: Taps, config: Config | None = None) 
     kernels : Taps
     config : Config, optional
         The fastest otherwise.
+    room : int, optional
+        Bytes that programs which share a block may take for sums of their own.
 
     Returns
     -------
     Tensor [B, N, rows, cols]
         int64 and exact for uint8; float64, of 16 bits exact.
     """
-    return _Launch(image, kernels, config or chosen(image, kernels)).run()
+    return _Launch(image, kernels, config or chosen(image, kernels, room), room).run()
 
 
 # Of each configuration, when the fastest is looked for.
@@ -322,18 +342,29 @@ _choosing = threading.Lock()  # two at a time would slow one another down
 _launching = threading.Lock()
 
 
-def chosen(image: Tensor, kernels: Taps) -> Config:
-    """The fastest configuration; they are timed once on a card, for kernels of a kind."""
+def chosen(image: Tensor, kernels: Taps, room: int | None = None) -> Config:
+    """The fastest configuration; they are timed once on a card, for kernels of a kind.
+
+    The first one, untimed, while `torch.use_deterministic_algorithms` is on.
+    """
     import torch
 
-    _, cols = _map_shape(image, kernels)
-    height = max(plane.height for plane in kernels.planes)
-    configs = [each.fitted(cols) for each in kernels.kind.configs(height)]
+    configs = candidates(image, kernels)
+    if torch.are_deterministic_algorithms_enabled():
+        # Another configuration adds floats in another order.
+        return configs[0]
     kind = replace(kernels.kind, heaviest=min(kernels.kind.heaviest, 2))
     key = torch.cuda.get_device_name(image.device), kind, tuple(configs)
     return _fastest(
-        configs, key, lambda config: _Launch(image, kernels, config).window_milliseconds()
+        configs, key, lambda config: _Launch(image, kernels, config, room).window_milliseconds()
     )
+
+
+def candidates(image: Tensor, kernels: Taps) -> list[Config]:
+    """Configurations that may be the fastest."""
+    _, cols = _map_shape(image, kernels)
+    height = max(plane.height for plane in kernels.planes)
+    return [each.fitted(cols) for each in kernels.kind.configs(height)]
 
 
 def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]) -> Config:
@@ -349,13 +380,40 @@ def _map_shape(image: Tensor, kernels: Taps) -> tuple[int, int]:
     return tiles.map_shape(sides, kernels.size[1:], kernels.stride)
 
 
+def multiprocessors(device: torch.device) -> int:
+    """Of a card; none elsewhere, where the interpreter runs programs in turn."""
+    import torch
+
+    if device.type != "cuda":
+        return 0
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return count
+
+
+@contextlib.contextmanager
+def launching(device: torch.device) -> Iterator[None]:
+    """Where Triton launches: on the current card, one launch at a time."""
+    import torch
+
+    on_card = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    with on_card, _launching:
+        yield
+
+
+def has_ptx(device: torch.device) -> bool:
+    """Whether kernels may have instructions in PTX."""
+    import torch
+
+    return device.type == "cuda" and torch.version.hip is None
+
+
 class _Launch:
     """An image as a configuration needs it, kernels, and the programs that compare them."""
 
-    def __init__(self, image: Tensor, kernels: Taps, config: Config) -> None:
-        import torch
-
-        self.kernels, self.config = kernels, config
+    def __init__(
+        self, image: Tensor, kernels: Taps, config: Config, room: int | None = None
+    ) -> None:
+        self.kernels, self.config, self.room = kernels, config, room
         self.rows, self.cols = _map_shape(image, kernels)
         self.down, self.across = -(-self.rows // config.rows), -(-self.cols // config.cols)
         self.pairs = len(image) * len(kernels.words)
@@ -363,9 +421,7 @@ class _Launch:
         self.planes = image_planes(
             image, kernels, self.down * config.rows, self.across * config.cols
         )
-        _, _, height, width = self.planes.shape
-        entries = [(index * height * width, *entry) for index, entry in enumerate(kernels.table)]
-        self.table = torch.tensor(entries, dtype=torch.int64, device=image.device)
+        self.table = kernels.table_for(self.planes)
 
     def run(self) -> Tensor:
         """Sums [B, N, rows, cols]."""
@@ -380,7 +436,8 @@ class _Launch:
         """What a window takes in the first programs, somewhat more than the card runs at once."""
         import torch
 
-        programs = min(self.programs, 32 * self._multiprocessors() // self.config.warps)
+        at_once = 32 * multiprocessors(self.planes.device) // self.config.warps
+        programs = min(self.programs, at_once)
         spent: list[float] = []
         event: Any = torch.cuda.Event
         for _ in range(_TRIALS):
@@ -395,17 +452,11 @@ class _Launch:
 
     def _splits(self) -> int:
         """Programs that share a block's kernel columns, where blocks alone would be too few."""
-        if self.planes.device.type != "cuda":
-            return 1
-        columns = max(words for _, _, words, _ in self.kernels.table)
-        enough = -(-4 * self._multiprocessors() // self.programs)
+        config, columns = self.config, max(words for _, _, words, _ in self.kernels.table)
+        enough = -(-4 * multiprocessors(self.planes.device) // self.programs)
+        if self.room is not None:
+            enough = min(enough, 1 + self.room // (self.programs * 8 * config.rows * config.cols))
         return max(1, min(enough, -(-columns // _WIDEST)))
-
-    def _multiprocessors(self) -> int:
-        import torch
-
-        count: int = torch.cuda.get_device_properties(self.planes.device).multi_processor_count
-        return count
 
     def _launched(self, programs: int) -> Tensor:
         """[splits, programs, rows x cols] as the kernel fills them."""
@@ -424,9 +475,7 @@ class _Launch:
             return tensor.view(torch.uint32) if whole else tensor
 
         _, plane_count, height, width = self.planes.shape
-        on_card = self.planes.device.type == "cuda"
-        on = torch.cuda.device(out.device) if on_card else contextlib.nullcontext()
-        with on, _launching:
+        with launching(out.device):
             cuda_kernel.sums[(programs, splits)](
                 words(self.planes),
                 words(kernels.words),
@@ -446,7 +495,7 @@ class _Launch:
                 MOST=kind.most,
                 SQUARED=kind.squared,
                 SHADES=kind.shades,
-                PTX=on_card and torch.version.hip is None,
+                PTX=has_ptx(out.device),
                 **options(config),
             )
         return out

@@ -1,0 +1,167 @@
+"""The operators of torch: their checks, the compiler, transforms, what happens only once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import ENVIRONMENT
+
+from patchsim import similarity_map
+from patchsim.engines import operators
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+# opcheck and the compiler import modules of torch that warn.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def values(*shape, dtype=torch.float32, device="cpu", seed=0):
+    found = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    return (found if dtype.is_floating_point else found * 255).to(dtype).to(device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [
+    torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+])  # fmt: skip
+@pytest.mark.parametrize("stride", [(1, 1), (3, 2)])
+def test_opcheck_of_sums(dtype, stride, device):
+    image = values(2, 2, 9, 8, dtype=dtype, device=device)
+    kernel = values(2, 3, 4, dtype=dtype, device=device, seed=1)
+    needs = [False, True] if dtype.is_floating_point else [False]
+    for need in needs:
+        given = image.clone().requires_grad_(need), kernel.clone().requires_grad_(need)
+        torch.library.opcheck(operators.difference_sums, (*given, *stride, 1 << 20))
+    if needs[1:]:
+        given = image, kernel.clone().requires_grad_()
+        torch.library.opcheck(operators.difference_sums, (*given, *stride, 1 << 20))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)])
+def test_opcheck_of_gradients(dtype, wanted, device):
+    image = values(2, 2, 9, 8, dtype=dtype, device=device)
+    kernel = values(2, 3, 4, dtype=dtype, device=device, seed=1)
+    grad = values(2, 4, 5, dtype=torch.float64, device=device, seed=2)
+    arguments = grad, image, kernel, 2, 1, 1 << 20, *wanted
+    torch.library.opcheck(operators.difference_gradients, arguments)
+    found = operators.difference_gradients(*arguments)
+    for each, like, want in zip(found, (image, kernel), wanted, strict=True):
+        assert each.dtype == dtype
+        assert each.shape == (like.shape if want else (0,))
+
+
+def trained(layer, image, kernel, weights, **options):
+    """Scores and gradients."""
+    image, kernel = image.clone().requires_grad_(), kernel.clone().requires_grad_()
+    scores = layer(image, kernel, **options)
+    return scores, *torch.autograd.grad((scores * weights).sum(), (image, kernel))
+
+
+def assert_as_eager(compiled, sizes, device, **options):
+    for height, width in sizes:
+        image = values(2, 2, height, width, device=device)
+        kernel = values(2, 3, 4, device=device, seed=1)
+        weights = values(*similarity_map(image, kernel, **options).shape, device=device, seed=2)
+        found = trained(compiled, image, kernel, weights, **options)
+        assert_equal(found, trained(similarity_map, image, kernel, weights, **options))
+
+
+def assert_equal(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dynamic", [False, True, None])
+def test_compiled_without_breaks(dynamic, device):
+    torch._dynamo.reset()
+    compiled = torch.compile(similarity_map, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    sizes = [(9, 11), (12, 9), (17, 16)]
+    assert_as_eager(compiled, sizes, device)
+    assert_as_eager(compiled, sizes[:1], device, stride=(2, 1), memory="10MB", data_range=(0, 2))
+    scores = compiled(*(values(*shape, dtype=torch.uint8) for shape in [(1, 9, 9), (1, 3, 3)]))
+    assert scores.dtype == torch.float32
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler")
+def test_compiled_by_inductor(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+
+    def blurred(image, kernel):
+        return similarity_map(image * 0.5 + 0.1, kernel.abs(), 2).square()
+
+    image, kernel = values(1, 2, 11, 9), values(2, 3, 4, seed=1)
+    weights = values(1, 5, 3, seed=2)
+    found = trained(torch.compile(blurred, fullgraph=True), image, kernel, weights)
+    assert_equal(found, trained(blurred, image, kernel, weights))
+
+
+def test_fused_memory_is_compiled_too(monkeypatch):
+    # As on a card, whose kernels are not run: what they return is known without them.
+    monkeypatch.setattr(operators, "fused", lambda _device: True)
+    torch._dynamo.reset()
+    seen = []
+
+    def backend(graph, _inputs):
+        seen.extend(
+            node.args for node in graph.graph.nodes if "difference_sums" in str(node.target)
+        )
+        return lambda *_: [torch.zeros(1, 7, 6)]
+
+    image, kernel = values(1, 2, 9, 9), values(2, 3, 4, seed=1)
+    torch.compile(similarity_map, fullgraph=True, backend=backend)(image, kernel, memory="1MB")
+    assert 0 < seen[0][4] < 1_000_000
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_transforms(device):
+    image, kernels = values(1, 9, 9, device=device), values(3, 1, 3, 3, device=device, seed=1)
+
+    def loss(kernel, image):
+        return similarity_map(image, kernel).square().sum()
+
+    each = [torch.func.grad(loss)(kernel, image) for kernel in kernels]
+    found = torch.vmap(torch.func.grad(loss), (0, None))(kernels, image)
+    torch.testing.assert_close(found, torch.stack(each))
+    rows = torch.func.jacrev(similarity_map, 1)(image, kernels[0])
+    torch.testing.assert_close(rows.sum((0, 1)), torch.func.grad(total, 1)(image, kernels[0]))
+
+
+def total(image, kernel):
+    return similarity_map(image, kernel).sum()
+
+
+def test_what_has_no_derivative_says_so():
+    image, kernel = values(1, 9, 9), values(1, 3, 3, seed=1).requires_grad_()
+    first = torch.autograd.grad(total(image, kernel), kernel, create_graph=True)[0]
+    with pytest.raises(NotImplementedError, match="differentiable once"):
+        first.square().sum().backward()
+    sums = operators.difference_sums(image[None], kernel, 1, 1, 1 << 20)
+    first = torch.autograd.grad(sums.sum(), kernel, create_graph=True)[0]
+    with pytest.raises(NotImplementedError, match="differentiable once"):
+        first.square().sum().backward()
+    with pytest.raises(NotImplementedError, match="jvp"):
+        torch.func.jvp(lambda k: total(image, k), (kernel.detach(),), (kernel.detach(),))
+
+
+def test_registered_once_and_only_where_it_is_used(tmp_path):
+    code = (
+        "import importlib, sys, patchsim, patchsim.similarity\n"
+        "assert 'torch' not in sys.modules\n"
+        "import torch\n"
+        "layer = torch.compile(patchsim.similarity_map, fullgraph=True, backend='eager')\n"
+        "first = layer(torch.rand(1, 5, 5), torch.rand(1, 3, 3))\n"
+        "from patchsim.engines import operators\n"
+        "importlib.import_module('patchsim.engines.operators')\n"
+        "assert torch.ops.patchsim.difference_sums is not None\n"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        env=ENVIRONMENT, check=True, cwd=tmp_path,
+    )  # fmt: skip
