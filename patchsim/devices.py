@@ -158,6 +158,16 @@ def free_memory(name: str) -> int | None:
     return None
 
 
+def has_float64(name: str) -> bool:
+    """Whether a device, or all of some, computes in 64 bits; Apple's do not, nor some of Intel's."""
+    kind = _kind(name)
+    if kind == "xpu":
+        import torch
+
+        return all(torch.xpu.get_device_properties(one).has_fp64 for one in name.split(","))
+    return kind != "mps"
+
+
 def forget_freed_memory(name: str) -> None:
     """Give memory back that torch keeps for later."""
     _module(name).empty_cache()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from patchsim import budget, metrics, tiles
+from patchsim import budget, devices, metrics, tiles
 from patchsim.engines import cuda_layer, fft_tensors, unfold
 from patchsim.errors import InputError
 
@@ -141,8 +141,10 @@ def _check(image: Tensor, kernel: Tensor) -> bool:
 
 
 def _check_transforms(images: Tensor, kernel: Tensor, metric: str, limit: int | str | None) -> None:
-    if images.device.type == "mps":
-        raise InputError(f"{metric} needs float64, which the device mps does not have; use the cpu")
+    if not devices.has_float64(str(images.device)):
+        raise InputError(
+            f"{metric} needs float64, which {images.device} does not have; use the cpu"
+        )
     if limit is None:
         return
     allowed = budget.parse(limit)

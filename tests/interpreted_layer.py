@@ -48,7 +48,7 @@ class Allocated(TorchDispatchMode):
 
     @contextlib.contextmanager
     def launching(self, _device):
-        """In place of `cuda_sums.launching`: the interpreter has copies of its own of the arguments."""
+        """As `cuda_sums.launching`; the interpreter has copies of its own of the arguments."""
         self.paused = True
         yield
         self.paused = False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from patchsim import InputError, devices, match, plan
-from patchsim.engines import Bounds, Problem, lanes
+from patchsim.engines import Bounds, Problem, fft, lanes, unfold
 
 CARDS = "cpu:0,cpu:1,cpu:2"
 
@@ -119,3 +122,40 @@ def test_devices_with_queues_have_two_tiles_at_a_time():
     assert devices.feeders(["cuda:0", "cuda:1"]) == 4
     assert devices.feeders(["xpu:0"]) == 2
     assert devices.feeders(["mps:0"]) == 1
+
+
+def test_which_devices_have_float64(monkeypatch):
+    assert devices.has_float64("cpu")
+    assert devices.has_float64("cuda:0,cuda:1")
+    assert not devices.has_float64("mps:0")
+    monkeypatch.setattr(
+        torch.xpu, "get_device_properties", lambda name: SimpleNamespace(has_fp64=name == "xpu:0")
+    )
+    assert devices.has_float64("xpu:0")
+    assert not devices.has_float64("xpu:0,xpu:1")
+    problem = Problem((9, 9, 1), (3, 3, 1), "float32", (1, 1), "sad", 1, "xpu:1", 2)
+    assert "float64, which xpu:1 does not have" in unfold.refuse(problem)
+    assert "64 bits, which xpu:1 does not have" in fft.refuse(replace(problem, metric="ssd"))
+    assert unfold.refuse(replace(problem, dtype="uint8", span=255)) is None
+
+
+def test_the_memory_that_a_device_has_free(monkeypatch):
+    made = {
+        "cuda": SimpleNamespace(
+            mem_get_info=lambda _: (100, 900),
+            memory_reserved=lambda _: 50,
+            memory_allocated=lambda _: 20,
+        ),
+        "mps": SimpleNamespace(
+            recommended_max_memory=lambda: 500, current_allocated_memory=lambda: 100
+        ),
+        "xpu": SimpleNamespace(mem_get_info=lambda _: throw(RuntimeError("it does not say"))),
+    }
+    monkeypatch.setattr(devices, "_module", lambda name: made[name.split(":")[0]])
+    assert devices.free_memory("cuda:1") == 130
+    assert devices.free_memory("mps:0") == 400
+    assert devices.free_memory("xpu:0") is None
+
+
+def throw(error):
+    raise error

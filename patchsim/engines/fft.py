@@ -52,8 +52,8 @@ def refuse(problem: Problem) -> str | None:
             return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
-    if problem.device.startswith("mps"):
-        return "its sums need 64 bits, which the device mps does not have; use --device cpu"
+    if not devices.has_float64(problem.device):
+        return f"its sums need 64 bits, which {problem.device} does not have; use --device cpu"
     return None
 
 

@@ -48,8 +48,8 @@ def refuse(problem: Problem) -> str | None:
         return f"it computes sad, not {problem.metric}"
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
-    if problem.device.startswith("mps") and _work_size(problem) == 8:
-        return "these sums need float64, which the device mps does not have; use --device cpu"
+    if _work_size(problem) == 8 and not devices.has_float64(problem.device):
+        return f"these sums need float64, which {problem.device} does not have; use --device cpu"
     return None
 
 
@@ -348,7 +348,7 @@ def wide_dtype(device: torch.device) -> torch.dtype:
     """float64, or float32 on devices without it."""
     import torch
 
-    return torch.float32 if device.type == "mps" else torch.float64
+    return torch.float64 if devices.has_float64(str(device)) else torch.float32
 
 
 def block_bytes(device: str) -> int:
