@@ -159,7 +159,7 @@ def free_memory(name: str) -> int | None:
 
 
 def has_float64(name: str) -> bool:
-    """Whether a device, or all of some, computes in 64 bits; Apple's do not, nor some of Intel's."""
+    """Whether a device, or all of some, computes in 64 bits; Apple's and some of Intel's do not."""
     kind = _kind(name)
     if kind == "xpu":
         import torch
