@@ -214,7 +214,8 @@ def overlap_save(image: Array, kernel: Array) -> Array:
     """
     channels, height, width = kernel.shape
     rows, cols = image.shape[-2] - height + 1, image.shape[-1] - width + 1
-    step_y, step_x = block_step((rows, cols), (height, width))
+    device = "cpu" if isinstance(image, np.ndarray) else image.device.type
+    step_y, step_x = block_step((rows, cols), (height, width), device)
     products = Products(kernel)
 
     def block(top: int, left: int) -> Array:
