@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -117,7 +118,11 @@ def accelerators() -> list[str]:
     """Devices beside the CPU, e.g. ``["cuda:0", "cuda:1"]``; imports torch."""
     import torch
 
-    found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a driver that is too old: then there is none
+        if torch.cuda.is_available():  # which asks the driver whether a context could be made
+            found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps:0")
     if hasattr(torch, "xpu"):
@@ -149,8 +154,10 @@ def free_memory(name: str) -> int | None:
     if hasattr(module, "mem_get_info"):
         try:
             free: int = module.mem_get_info(name)[0]
-        except RuntimeError:  # some of Intel's do not know
-            return None
+        except RuntimeError:
+            if name.startswith("xpu"):  # some of Intel's do not know
+                return None
+            raise
         # And what torch has of it, but does not use.
         return free + int(module.memory_reserved(name) - module.memory_allocated(name))
     if hasattr(module, "recommended_max_memory"):
@@ -188,20 +195,17 @@ def feeders(names: Sequence[str]) -> int:
     return len(names) * (2 if has_queues(names[0]) else 1)
 
 
-@contextlib.contextmanager
-def queue(name: str, own: threading.local) -> Iterator[None]:
-    """Let what the calling thread asks of a device wait for no other thread's.
+def new_queue(name: str) -> Any:
+    """Whose work on a device waits for no other's; None where there is none."""
+    return _module(name).Stream(name) if has_queues(name) else None
 
-    The queue is kept in `own`.
-    """
-    if not has_queues(name):
-        yield
-        return
-    module = _module(name)
-    if not hasattr(own, "queue"):
-        own.queue = module.Stream(name)
-    with module.stream(own.queue):
-        yield
+
+def using(name: str, queue: Any) -> contextlib.AbstractContextManager[Any]:
+    """What the calling thread asks of the device goes to the queue."""
+    if queue is None:
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[Any] = _module(name).stream(queue)
+    return context
 
 
 def finish_queue(device: Any) -> None:

@@ -25,6 +25,8 @@ _WORTH_A_LOOK_SECONDS = 10.0
 
 # Of what is free on a device: libraries there take some, and it comes in pieces.
 _SHARE_OF_FREE = 0.8
+# A device with so much less than the emptiest is left out: tiles are of one size for all.
+_FULL = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Candidate:
     start_up, work : float
         Estimated seconds.
     refusal : str or None
+    free : int or None
+        Bytes of tiles that fit the devices, where these say so.
     """
 
     engine: str
@@ -46,6 +50,7 @@ class Candidate:
     start_up: float
     work: float
     refusal: str | None
+    free: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -83,8 +88,6 @@ class Plan:
         It is that of several kernels of about one size, and the problem as large as all of them.
     accelerators : str or None
         Why none was considered, where the device was ``"auto"``.
-    free : int or None
-        Bytes of tiles that fit an accelerator, where one was chosen that says so.
     """
 
     chosen: Candidate
@@ -97,7 +100,6 @@ class Plan:
     direct: Plan | None = None
     about: bool = False
     accelerators: str | None = None
-    free: int | None = None
 
     @property
     def engine(self) -> str:
@@ -129,7 +131,7 @@ class Plan:
             f" {self.parallel} at a time",
             f"memory: {budget.text(self.held)} for pictures, maps and outputs,"
             f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}"
-            + ("" if self.free is None else f"; {budget.text(self.free)} on the device"),
+            + (f"; {budget.text(free)} on the device" if (free := self.chosen.free) else ""),
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
         if self.accelerators:
@@ -169,12 +171,12 @@ def make(
     """
     names = engines.NAMES if engine == "auto" else (engine,)
     wanted = "cpu" if device == "auto" else devices.require_all(device)
-    candidates = _consider(_on(problem, wanted), names)
+    candidates = _consider_on(wanted, problem, names)
     accelerators = None
     if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
         found = devices.accelerators()
         for alike in devices.by_kind(found):
-            candidates += _consider(_on(problem, alike), names)
+            candidates += _consider_on(alike, problem, names)
         if not found:
             accelerators = "looked for an accelerator: torch sees none"
     elif device == "auto":
@@ -183,45 +185,59 @@ def make(
     able = [c for c in candidates if c.refusal is None]
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
+
     # The fastest that memory suffices for, or else the least that would.
-    holding = {
-        c.engine: searching if searching is not None and engines.searches(c.engine) else held
-        for c in able
-    }
-    alone = {c.engine: replace(c, problem=replace(c.problem, together=1)) for c in able}
-    least = {name: holding[name] + _working(one, (1, 1), 1) for name, one in alone.items()}
-    fitting = [c for c in able if least[c.engine] <= memory]
+    def holding(candidate: Candidate) -> int:
+        return held if searching is None or not engines.searches(candidate.engine) else searching
+
+    least = [holding(c) + _working(_alone(c), (1, 1), 1) for c in able]
+    fitting = [c for c, needed in zip(able, least, strict=True) if needed <= memory]
     if not fitting:
         raise InputError(
             f"memory {budget.text(memory)} does not suffice for one window;"
-            f" {budget.text(min(least.values()))} is the least for these pictures and outputs\n"
+            f" {budget.text(min(least))} is the least for these pictures and outputs\n"
             "allow more with --memory (memory=), or search for fewer kernels at a time"
         )
     chosen = min(fitting, key=lambda c: c.seconds)
-    held = holding[chosen.engine]
-    free = _free_on_devices(chosen.problem)
-    allowed = memory if free is None else max(least[chosen.engine], min(memory, held + free))
+    held = holding(chosen)
+    allowed = memory if chosen.free is None else min(memory, held + chosen.free)
     chosen = _as_many(chosen, allowed, held)
     tile, parallel, working = _tiling(chosen, allowed, held)
     plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
     direct = _direct(problem, memory, held)
-    return replace(plan, direct=direct, accelerators=accelerators, free=free)
+    return replace(plan, direct=direct, accelerators=accelerators)
 
 
-def _on(problem: Problem, device: str) -> Problem:
+def _consider_on(device: str, problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
+    """The engines on the CPU, or on those of some devices that are not almost full."""
     if device == "cpu":
-        return replace(problem, device=device)
-    there = replace(problem, device=device)
-    return replace(there, threads=devices.feeders(there.devices))
+        return _consider(replace(problem, device=device), names)
+    free = {name: devices.free_memory(name) for name in device.split(",")}
+    most = max((room for room in free.values() if room is not None), default=0)
+    kept = [name for name, room in free.items() if room is None or room * _FULL >= most]
+    there = replace(problem, device=",".join(kept), threads=devices.feeders(kept))
+    each = [room for name in kept if (room := free[name]) is not None]
+    if not each:
+        return _consider(there, names)
+    # On each as much as on the one that has least.
+    room = int(min(each) * len(kept) * _SHARE_OF_FREE)
+    return [_within(room, candidate) for candidate in _consider(there, names)]
 
 
-def _free_on_devices(problem: Problem) -> int | None:
-    """Bytes for tiles: as much on each as on the one that has least, less some for others."""
-    if problem.device == "cpu":
-        return None
-    each = [devices.free_memory(name) for name in problem.devices]
-    known = [free for free in each if free is not None]
-    return int(min(known) * len(problem.devices) * _SHARE_OF_FREE) if known else None
+def _within(room: int, candidate: Candidate) -> Candidate:
+    """Refused where a device has no room for a block of windows; fewer at a time would take ages."""
+    rows, cols = candidate.problem.map_shape
+    count = len(candidate.problem.devices)
+    if candidate.refusal is None:
+        needed = _working(_alone(candidate), (min(BLOCK, rows), min(BLOCK, cols)), 1)
+        if needed * count > room:
+            refusal = f"{budget.text(room)} are free there, and {budget.text(needed)} are needed"
+            return replace(candidate, start_up=0.0, work=math.inf, refusal=refusal)
+    return replace(candidate, free=room)
+
+
+def _alone(candidate: Candidate) -> Candidate:
+    return replace(candidate, problem=replace(candidate.problem, together=1))
 
 
 def _work(engine: str, problem: Problem) -> float:
@@ -335,6 +351,8 @@ def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
     if together > 1 and engines.shares(chosen.engine):
         # Kernels of their own; the scores of one at a time, and the highest that they could be.
         own = together * engines.kernel_bytes(chosen.engine, chosen.problem, *tile)
+        if chosen.problem.device != "cpu":  # each has its own, and what it makes of a tile for all
+            own *= at_once
         return at_once * (each + tile[0] * tile[1] * 24) + own
     waiting = 2 * at_once if at_once > 1 else 1
     return at_once * each + waiting * tile[0] * tile[1] * 16

@@ -30,7 +30,8 @@ def prepare(plan: Plan, kernel: Kernel) -> Score:
 
     def on(device: str) -> Score:
         own = replace(problem, device=device)
-        return halves.within_memory(_prepare(plan.engine, kernel, own), own)
+        with halves.preparing(device):
+            return halves.within_memory(_prepare(plan.engine, kernel, own), own)
 
     return lanes.Lanes(problem.devices).dealt(lanes.on_each(problem.devices, on))
 
@@ -60,8 +61,9 @@ def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[S
 
     def on(device: str) -> list[SharedScore]:
         own = [replace(problem, device=device) for problem in problems]
-        scores = _prepare_together(plans[0].engine, kernels, own)
-        return [halves.within_memory_together(*pair) for pair in zip(scores, own, strict=True)]
+        with halves.preparing(device):
+            scores = _prepare_together(plans[0].engine, kernels, own)
+        return halves.within_memory_together(scores, own)
 
     # Of one tile all kernels are compared by one thread, and so on one device.
     shared, each = lanes.Lanes(names), lanes.on_each(names, on)

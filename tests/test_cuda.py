@@ -259,8 +259,8 @@ def compiled(kind, config, architecture):
     if not kind.heaviest:
         constants["weights"] = None
     signature |= dict.fromkeys(constants, "constexpr")
-    # As at a launch: what torch allocates is aligned, and rows of taps are repeated.
-    aligned = [n for n in names if signature[n][0] == "*" or n == "kernel_step"]
+    # As at a launch: what torch allocates is aligned.
+    aligned = [n for n in names if signature[n][0] == "*"]
     attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}
     return triton.compile(
         ASTSource(cuda_kernel.sums, signature, constants, attributes),

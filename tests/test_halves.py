@@ -89,14 +89,16 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
 
         return scored
 
-    for score in scores:
+    halved = halves.within_memory_together([small(score) for score in scores], [problem] * 2)
+    for score, within in zip(scores, halved, strict=True):
         expected = score(Shared(image, (24, 26), shared.levels), problem.map_shape)
-        found = halves.within_memory_together(small(score), problem)(shared, problem.map_shape)
+        found = within(shared, problem.map_shape)
         np.testing.assert_allclose(found.map, expected.map, rtol=0, atol=1e-6)
         assert (found.hidden is None) == (expected.hidden is None)
         if most_visible:
             np.testing.assert_array_equal(found.hidden, expected.hidden)
         assert not shared._made
+    assert calls.count(problem.map_shape) == 1 + 2  # together once, and once for each alone
     assert len(calls) > 4
 
 

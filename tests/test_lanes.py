@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from patchsim import InputError, devices, match, plan
-from patchsim.engines import Bounds, Problem, fft, lanes, unfold
+from patchsim.engines import Problem, fft, lanes, unfold
 
 CARDS = "cpu:0,cpu:1,cpu:2"
 
@@ -23,21 +23,32 @@ def cards(monkeypatch):
     monkeypatch.setattr(devices, "free_memory", lambda _name: 1 << 30)
 
 
-def test_a_thread_keeps_its_device_and_devices_come_in_turn():
-    names = ["a", "b"]
-    dealt = lanes.Lanes(names).dealt(
-        {name: lambda *_tile, name=name: Bounds(np.array([[names.index(name)]])) for name in names}
-    )
-    found = {}
+def test_threads_keep_their_device_and_the_devices_have_as_many():
+    made = lanes.Lanes(["a", "b"])
+    used, go, end = [], threading.Barrier(5), threading.Event()
 
-    def work(number):
-        found[number] = [dealt().map.item() for _ in range(3)]
+    def work():
+        names = []
+        for _ in range(3):
+            with made.taken() as name:
+                names.append(name)
+        assert len(set(names)) == 1
+        used.append(names[0])
+        go.wait()
+        end.wait()
 
-    for number in range(4):  # one after another, so that their order is known
-        thread = threading.Thread(target=work, args=(number,))
-        thread.start()
-        thread.join()
-    assert found == {0: [0] * 3, 1: [1] * 3, 2: [0] * 3, 3: [1] * 3}
+    for _ in range(3):  # the threads of one run after the other
+        used.clear()
+        end.clear()
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        go.wait()
+        assert sorted(used) == ["a", "a", "b", "b"]
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert len(made._lanes) == 4  # a thread that comes takes the queue of one that ended
 
 
 @pytest.mark.usefixtures("cards")
@@ -93,10 +104,21 @@ def test_a_device_has_no_more_for_tiles_than_it_has_free(monkeypatch):
         monkeypatch.setattr(devices, "free_memory", lambda _name: free)
         return plan.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
 
-    much, little, none = planned(2 << 30), planned(200 << 20), planned(1000)
+    much, little = planned(2 << 30), planned(200 << 20)
     assert little.working <= 0.8 * 3 * (200 << 20) < much.working
     assert little.tile < much.tile
-    assert none.tile == (1, 1)  # which may fit, and else is an error of the machine
+    with pytest.raises(InputError, match=r"2\.4 kB are free there, and \d+\.\d MB are needed"):
+        planned(1000)
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_device_that_is_almost_full_is_left_out(monkeypatch):
+    problem = Problem((4000, 4000, 3), (50, 50, 3), "uint8", (1, 1), "sad", 255, "cpu", 2)
+    room = {"cpu:0": 1 << 30, "cpu:1": 50 << 20, "cpu:2": 700 << 20}
+    monkeypatch.setattr(devices, "free_memory", room.__getitem__)
+    made = plan.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+    assert made.problem.device == "cpu:0,cpu:2"
+    assert made.working <= 0.8 * 2 * (700 << 20)
 
 
 def test_devices_are_named_one_by_one_or_by_their_kind(monkeypatch):

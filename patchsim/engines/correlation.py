@@ -10,8 +10,8 @@ import copy
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,16 +119,19 @@ class Products:
     def __init__(self, kernel: Sequence[Array]) -> None:
         # Turned by half, so that the transforms' convolution compares it as it was.
         self._kernel = [module(plane).flip(plane, (-2, -1)) for plane in kernel]
-        # Few sizes occur: the planned one, and those of tiles at the map's edges.
-        self._shared = functools.lru_cache(maxsize=8)(self._transformed)
+        # By size and type. Few occur: the planned one, and those of tiles at the map's edges; none
+        # is dropped, for work that was asked of a device may not have read it yet.
+        self._spectra: dict[Hashable, _Shared] = {}
+        self._lock = threading.Lock()
 
-    def _transformed(self, size: tuple[int, int], dtype: Any) -> _Shared:
-        forward, _ = _transforms(self._kernel[0])
-
-        def transform(number: int) -> Array:
-            return settled(forward(cast(self._kernel[number], dtype), size))
-
-        return _Shared(transform, len(self._kernel))
+    def _shared(self, size: tuple[int, int], dtype: Any) -> _Shared:
+        with self._lock:
+            if (size, dtype) not in self._spectra:
+                # Of planes, not of `self`: what holds itself would stay until it is looked for.
+                self._spectra[size, dtype] = _Shared(
+                    functools.partial(_spectrum, size, dtype), self._kernel
+                )
+            return self._spectra[size, dtype]
 
     def over(self, planes: Iterable[Array]) -> Array:
         """[..., rows, cols] of an image given as its C planes [..., H, W], in their dtype."""
@@ -190,21 +193,41 @@ class Spectra:
 
 
 class _Shared:
-    """What `work` makes of the numbers up to a count, once; threads that need it share it."""
+    """What `work` makes of each of some planes, once; threads that need it share the work."""
 
-    def __init__(self, work: Callable[[int], Array], count: int) -> None:
+    def __init__(self, work: Callable[[Array], Array], planes: Sequence[Array]) -> None:
         self._work = work
-        self._left = iter(range(count))
-        self._done: list[Future[Array]] = [Future() for _ in range(count)]
+        self._planes = planes
+        self._made: list[Array | None] = [None] * len(planes)
+        self._left = list(range(len(planes)))[::-1]
+        self._changed = threading.Condition()
 
     def all(self) -> list[Array]:
-        for number in self._left:
+        while (number := self._next()) is not None:
+            made = None
             try:
-                self._done[number].set_result(self._work(number))
-            except BaseException as error:
-                self._done[number].set_exception(error)  # or others would wait for it
-                raise
-        return [done.result() for done in self._done]
+                made = self._work(self._planes[number])
+            finally:
+                with self._changed:
+                    self._made[number] = made
+                    if made is None:  # others may have more luck, when there is more memory
+                        self._left.append(number)
+                    self._changed.notify_all()
+        return [made for made in self._made if made is not None]
+
+    def _next(self) -> int | None:
+        """The number of a plane that is left, or None when all are made."""
+        with self._changed:
+            while not self._left:
+                if all(made is not None for made in self._made):
+                    return None
+                self._changed.wait()
+            return self._left.pop()
+
+
+def _spectrum(size: tuple[int, int], dtype: Any, plane: Array) -> Array:
+    forward, _ = _transforms(plane)
+    return settled(forward(cast(plane, dtype), size))
 
 
 def overlap_save(image: Array, kernel: Array) -> Array:

@@ -78,8 +78,19 @@ def refuse(problem: Problem) -> str | None:
 
 
 def start_up(problem: Problem) -> float:
-    compiled = len(_kind(problem).configs(-(-problem.kernel[0] // problem.stride[0])))
-    return devices.start_up(problem.device) + compiled * _COMPILE_SECONDS
+    kind = _kind(problem)
+    count = len(_configs(problem)) if _worth_trying(problem) else 1
+    compiling = 0.0 if kind in cuda_sums.compiled else count * _COMPILE_SECONDS
+    return devices.start_up(problem.device) + compiling
+
+
+def _configs(problem: Problem) -> list[cuda_sums.Config]:
+    return _kind(problem).configs(-(-problem.kernel[0] // problem.stride[0]))
+
+
+def _worth_trying(problem: Problem) -> bool:
+    """Whether the search takes longer than it does to compile all configurations."""
+    return seconds(problem) > len(_configs(problem)) * _COMPILE_SECONDS
 
 
 def seconds(problem: Problem) -> float:
@@ -119,7 +130,7 @@ def _own_bytes(problem: Problem, rows: int, cols: int) -> int:
         problem.taps * word * (2 * cuda_sums.REPEATS + 2) * (1 if problem.weight is None else 2)
     )
     # Sums of whole blocks, as they are put together, and of windows here and there.
-    return kernel + (cuda_sums.block_cells(rows, cols) + 3 * rows * cols) * _SUM_BYTES
+    return kernel + 3 * (cuda_sums.block_cells(rows, cols) + rows * cols) * _SUM_BYTES
 
 
 def _kind(problem: Problem) -> cuda_sums.Kind:
@@ -133,7 +144,7 @@ def prepare(
     weights: Weights | None = None,
     config: cuda_sums.Config | None = None,
 ) -> Score:
-    """As an engine has it; with a configuration of the kernel, or the fastest is looked for."""
+    """As an engine has it; with a configuration, or the fastest is looked for where that pays."""
     (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
     return shared.of_one(score, problem)
 
@@ -144,6 +155,8 @@ def prepare_together(
     config: cuda_sums.Config | None = None,
 ) -> list[SharedScore]:
     """The same for kernels that share a tile's pixels; those of one size in one launch."""
+    if config is None and not _worth_trying(problems[0]):
+        config = _configs(problems[0])[0]
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
         # Of what is visible here and there each kernel has sums of its own.
@@ -184,16 +197,16 @@ class _Sums:
     def _laid(self, kernels: Tensor) -> cuda_sums.Taps:
         return cuda_sums.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
 
-    def over(self, pixels: Pixels) -> NDArray[Any]:
-        """[kernels, rows, cols], int64 or float64."""
+    def over(self, pixels: Pixels, one: int | None = None) -> NDArray[Any]:
+        """[kernels, rows, cols], int64 or float64; of one kernel alone if it is named."""
         import torch
 
         with devices.one_torch_thread(), torch.inference_mode():
             image = placing.tensor_planes(pixels, self._device)[None]
-            sums = cuda_sums.difference_sums(image, self._taps, self._config)
+            sums = cuda_sums.difference_sums(image, self._taps.only(one), self._config)
             if image.dtype == torch.float32 and not sums.isfinite().all():
                 # Past the largest float32, which float64 is far from.
-                taps = self._laid(self._kernels.double())
+                taps = self._laid(self._kernels.double()).only(one)
                 sums = cuda_sums.difference_sums(image.double(), taps, self._config)
             return placing.host(sums[0])
 
@@ -205,7 +218,7 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
     size, stride = problem.kernel[:2], problem.stride
     if problem.most_visible is not None:
         partly = visibility.differences(
-            lambda pixels: sums.over(pixels)[place].astype(np.float64),
+            lambda pixels: sums.over(pixels, place)[0].astype(np.float64),
             rounding,
             kernel.pixels,
             problem,
@@ -221,8 +234,12 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
     lost = float(np.finfo(np.float32).smallest_subnormal) / span if squared else 0.0
 
     def score(tile: Shared, windows: tuple[int, int]) -> Bounds:
-        every = tile.once(sums, lambda: sums.over(tile.under(windows, size, stride)))
-        found = every[place].astype(np.float64)
+        pixels = tile.under(windows, size, stride)
+        if tile.extent is None:
+            (one,) = sums.over(pixels, place)
+        else:
+            one = tile.once(sums, lambda: sums.over(pixels))[place]
+        found = one.astype(np.float64)
         scores = metrics.similarity(found, problem.total_weight, span)
         if integers:
             return Bounds(scores)

@@ -299,7 +299,7 @@ def add_image_gradients(
     above, before = shapes.tall - 1, shapes.wide - 1
     planes = cuda_sums.image_planes(image, kernel, height - above, width - before)
     after = width - shapes.cols, height - shapes.rows
-    grads = F.pad(grad.to(planes.dtype), (before, after[0], above, after[1]))
+    grads = F.pad(grad.to(planes.dtype), (before, after[0], above, after[1])).contiguous()
     extremes = [torch.aminmax(kernel.values(index)) for index in range(shapes.planes)]
     splits = _splits(shapes, config.warps, scratch, image.device)
     out = torch.zeros((splits, *planes.shape), dtype=torch.float64, device=image.device)
@@ -366,7 +366,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
     planes = cuda_sums.image_planes(image, kernel, height - above, width - before)
     tall, wide = shapes.grad_sides
     around = 0, wide - shapes.cols, block.rows - 1, tall - shapes.rows - (block.rows - 1)
-    grads = F.pad(grad.to(planes.dtype), around)
+    grads = F.pad(grad.to(planes.dtype), around).contiguous()
     splits = _splits(shapes, block.config.warps, scratch, image.device)
     shape = splits, shapes.planes, down, across, block.rows, block.cols
     out = torch.zeros(shape, dtype=torch.float64, device=image.device)

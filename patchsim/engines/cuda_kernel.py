@@ -58,6 +58,7 @@ def sums(
     image = pair // kernel_count
     kernel = pair % kernel_count
     planes += image * image_step + top * row_step + left
+    kernel_step = tl.multiple_of(kernel_step, REPEATS)
     taps += kernel * kernel_step
     if weights is not None:
         weights += kernel * kernel_step
@@ -185,7 +186,7 @@ def _row(
     every = tl.zeros([COLS], total.dtype)
     for word in tl.static_range(GROUP):
         x = tl.load(pixels + word * STEP + column)
-        if BYTES and TAIL and weights is None:
+        if (BYTES and TAIL) and weights is None:
             x &= bits
         if fixed is not None:
             every += x
@@ -251,7 +252,7 @@ def _add_bytes(total, x, t, w, SQUARED: tl.constexpr, SHADES: tl.constexpr, PTX:
     if w is not None and not SHADES:
         # All bits of a byte or none; where there are none the tap has none either.
         x &= w
-    if PTX and not SQUARED and not SHADES:
+    if (PTX and not SQUARED) and not SHADES:
         total = tl.inline_asm_elementwise(
             "vabsdiff4.u32.u32.u32.add $0, $1, $2, $3;", "=r,r,r,r", [x, t, total],
             dtype=tl.uint32, is_pure=True, pack=1,

@@ -76,7 +76,9 @@ def difference_gradients(
     taps = cuda_sums.taps(kernel[None], stride, squared=False)
     wide = taps.words.dtype
     image_grad = torch.zeros(image.shape, dtype=wide, device=image.device) if wanted[0] else None
-    kernel_grad = torch.zeros_like(kernel, dtype=torch.float64) if wanted[1] else None
+    kernel_grad = (
+        torch.zeros(kernel.shape, dtype=torch.float64, device=kernel.device) if wanted[1] else None
+    )
 
     def needed(cells: Cells) -> int:
         return task.gradient_bytes(cells, wanted)

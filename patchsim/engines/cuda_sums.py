@@ -12,12 +12,16 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim import tiles
+import numpy as np
+
+from patchsim import placing, tiles
 
 if TYPE_CHECKING:
     import torch
@@ -141,12 +145,19 @@ def plane_words(kernel: tuple[int, int, int], stride: tuple[int, int], rows: int
 
 
 def missing() -> str | None:
-    """What Triton needs to run, and is not here."""
+    """What the kernels need to run, and is not here; imports torch."""
+    import torch
+
+    if torch.version.hip:
+        return "it is for NVIDIA cards, and this torch is built for AMD's"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not here (pip install triton)"
-    # It builds the code that launches kernels with one of these, once.
+    # With these it builds the code that launches kernels, once.
     if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang"))):
         return "Triton needs a C compiler, and neither gcc nor clang is here (or CC=...)"
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")
+    if not Path(sysconfig.get_path("include", scheme), "Python.h").is_file():
+        return "Triton needs Python.h, which is not here (python3-dev in Debian)"
     return None
 
 
@@ -202,6 +213,14 @@ class Taps:
     weights: Tensor | None
     table: list[tuple[int, int, int, int]]
 
+    def only(self, number: int | None) -> Taps:
+        """Those of one kernel, or all."""
+        if number is None:
+            return self
+        part = slice(number, number + 1)
+        weights = None if self.weights is None else self.weights[part]
+        return replace(self, words=self.words[part], weights=weights)
+
     def values(self, index: int) -> Tensor:
         """The first kernel's words in a plane, [height, words], a view."""
         first, height, words, _ = self.table[index]
@@ -211,11 +230,10 @@ class Taps:
 
     def table_for(self, planes: Tensor) -> Tensor:
         """As the kernel reads it, with the first word of each of an image's planes in front."""
-        import torch
-
         _, _, height, width = planes.shape
         entries = [(index * height * width, *entry) for index, entry in enumerate(self.table)]
-        return torch.tensor(entries, dtype=torch.int64, device=planes.device)
+        # From pinned memory: to wait for the card here would keep it waiting afterwards.
+        return placing.tensor(np.array(entries, np.int64), str(planes.device))
 
 
 def taps(
@@ -337,6 +355,7 @@ def difference_sums(
 _TRIALS = 4
 
 _chosen: dict[object, Config] = {}
+compiled: set[Kind] = set()  # in this process
 _choosing = threading.Lock()  # two at a time would slow one another down
 # What compiles and launches keeps what it made; nothing says that threads may share that.
 _launching = threading.Lock()
@@ -413,8 +432,9 @@ class _Launch:
     def __init__(
         self, image: Tensor, kernels: Taps, config: Config, room: int | None = None
     ) -> None:
-        self.kernels, self.config, self.room = kernels, config, room
+        self.kernels, self.room = kernels, room
         self.rows, self.cols = _map_shape(image, kernels)
+        self.config = config = config.fitted(self.cols)
         self.down, self.across = -(-self.rows // config.rows), -(-self.cols // config.cols)
         self.pairs = len(image) * len(kernels.words)
         self.programs = self.pairs * self.down * self.across
@@ -440,13 +460,14 @@ class _Launch:
         programs = min(self.programs, at_once)
         spent: list[float] = []
         event: Any = torch.cuda.Event
-        for _ in range(_TRIALS):
-            start, end = event(enable_timing=True), event(enable_timing=True)
-            start.record()
-            self._launched(programs)
-            end.record()
-            end.synchronize()
-            spent.append(start.elapsed_time(end))
+        with torch.cuda.device(self.planes.device):
+            for _ in range(_TRIALS):
+                start, end = event(enable_timing=True), event(enable_timing=True)
+                start.record()
+                self._launched(programs)
+                end.record()
+                end.synchronize()
+                spent.append(start.elapsed_time(end))
         # The first compiles, and others may be slowed down by another's work.
         return min(spent) / (programs * self.config.rows * self.config.cols)
 
@@ -475,6 +496,7 @@ class _Launch:
             return tensor.view(torch.uint32) if whole else tensor
 
         _, plane_count, height, width = self.planes.shape
+        compiled.add(kind)
         with launching(out.device):
             cuda_kernel.sums[(programs, splits)](
                 words(self.planes),

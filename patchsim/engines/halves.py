@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,29 @@ from patchsim.engines import Bounds, Problem, Score, SharedScore
 from patchsim.engines.shared import Shared
 from patchsim.errors import MachineError
 from patchsim.metrics import Pixels
+
+# cuFFT fails like this where its work space does not fit, and Apple's for one tensor too large.
+_FULL = ("out of memory", "CUFFT_ALLOC_FAILED", "CUFFT_INTERNAL_ERROR", "Invalid buffer size")
+
+
+@contextmanager
+def preparing(device: str) -> Iterator[None]:
+    """What a kernel takes for itself cannot be halved.
+
+    Raises
+    ------
+    MachineError
+        If the device's memory does not suffice for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_full(error):
+            raise
+        raise MachineError(
+            f"the memory of {device} does not suffice for what is made of a kernel;"
+            " close other programs that use it, or use --device cpu"
+        ) from None
 
 
 def within_memory(score: Score, problem: Problem) -> Score:
@@ -56,35 +81,48 @@ def within_memory(score: Score, problem: Problem) -> Score:
     return scored
 
 
-def within_memory_together(score: SharedScore, problem: Problem) -> SharedScore:
-    """The same for one of several kernels that share what is made of a tile."""
+def within_memory_together(
+    scores: Sequence[SharedScore], problems: Sequence[Problem]
+) -> list[SharedScore]:
+    """The same for several kernels that share what is made of a tile.
 
-    def alone(pixels: Pixels, *levels: Any) -> Bounds:
-        windows = tiles.map_shape((pixels.shape[0], pixels.shape[1]), *sizes)
-        return score(Shared(pixels, None, *levels), windows)
+    A tile that does not fit is scored for each of them alone, and so are all that come after it.
+    """
+    full = False
 
-    sizes = problem.kernel[:2], problem.stride
-    in_halves = within_memory(alone, problem)
+    def of_one(score: SharedScore, problem: Problem) -> SharedScore:
+        sizes = problem.kernel[:2], problem.stride
 
-    def scored(shared: Shared, windows: tuple[int, int]) -> Bounds:
-        try:
-            return score(shared, windows)
-        except RuntimeError as error:
-            if not _is_full(error):
-                raise
-        shared.forget_all()
-        devices.forget_freed_memory(problem.device)
-        pixels = shared.under(windows, *sizes)
-        if shared.levels is None:
-            return in_halves(pixels)
-        return in_halves(pixels, shared.levels[: pixels.shape[0], : pixels.shape[1]])
+        def alone(pixels: Pixels, *levels: Any) -> Bounds:
+            windows = tiles.map_shape((pixels.shape[0], pixels.shape[1]), *sizes)
+            return score(Shared(pixels, None, *levels), windows)
 
-    return scored
+        in_halves = within_memory(alone, problem)
+
+        def scored(shared: Shared, windows: tuple[int, int]) -> Bounds:
+            nonlocal full
+            if not full:
+                try:
+                    return score(shared, windows)
+                except RuntimeError as error:
+                    if not _is_full(error):
+                        raise
+                full = True
+            shared.forget_all()
+            devices.forget_freed_memory(problem.device)
+            pixels = shared.under(windows, *sizes)
+            if shared.levels is None:
+                return in_halves(pixels)
+            return in_halves(pixels, shared.levels[: pixels.shape[0], : pixels.shape[1]])
+
+        return scored
+
+    return [of_one(*pair) for pair in zip(scores, problems, strict=True)]
 
 
 def _is_full(error: RuntimeError) -> bool:
-    """Torch has a type for what its allocators lack, other libraries only say so."""
-    return "out of memory" in str(error)
+    """Torch has a type for what its allocators lack; other libraries only say so, or less."""
+    return any(words in str(error) for words in _FULL)
 
 
 def _joined(parts: list[Bounds], axis: int) -> Bounds:

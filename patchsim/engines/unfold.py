@@ -209,7 +209,7 @@ def difference_gradients(
     work = _work_dtype(image.dtype, kernel)
     taps = kernel.to(work)
     image_grad = torch.zeros(image.shape, dtype=work, device=image.device) if wanted[0] else None
-    kernel_grad = torch.zeros_like(taps) if wanted[1] else None
+    kernel_grad = torch.zeros(taps.shape, dtype=work, device=taps.device) if wanted[1] else None
     weights = grad.to(work)
     buffer = _Buffer(work, image.device)
     for block, patches in _blocks(image, taps, stride, scratch):
