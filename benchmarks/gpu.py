@@ -30,8 +30,11 @@ from triton.testing import do_bench
 from patchsim import match, similarity_map, tiles
 from patchsim.engines import cuda_sums, unfold
 
-LANES = 128  # of a multiprocessor, for float32
+# Of a multiprocessor, for float32, by compute capability (CUDA C++ Programming Guide, "Arithmetic
+# Instructions"); 128 of others. Those for integers may be half as many.
+LANES = {(7, 0): 64, (7, 5): 64, (8, 0): 64}
 FULL_HD, UHD, LARGE = (1080, 1920), (2160, 3840), (16384, 16384)
+ENGINES = {"cuda": "cuda", "cpu": "auto"}
 PROCESSES = 5
 ROUNDS = 5
 
@@ -47,13 +50,15 @@ class Card:
 
     @classmethod
     def here(cls) -> Card:
-        query = ["nvidia-smi", "--query-gpu=name,clocks.max.sm", "--format=csv,noheader,nounits"]
+        card = torch.cuda.get_device_properties(0)
+        query = ["nvidia-smi", f"--id=GPU-{card.uuid}", "--query-gpu=name,clocks.max.sm"]
+        query.append("--format=csv,noheader,nounits")
         answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout
         name, clock = answer.splitlines()[0].rsplit(",", 1)
-        count = torch.cuda.get_device_properties(0).multi_processor_count
+        count, lanes = card.multi_processor_count, LANES.get((card.major, card.minor), 128)
         hertz = float(clock) * 1e6
         what = f"{name}: {count} multiprocessors, {hertz / 1e9:.2f} GHz at the most"
-        return cls(what, count * LANES * hertz)
+        return cls(what, count * lanes * hertz)
 
     def limit(self, dtype: torch.dtype, *, squared: bool) -> float:
         """Differences a second."""
@@ -240,13 +245,14 @@ def searches(bench: Bench) -> None:
             kernel = image[300 : 300 + size, 500 : 500 + size].copy()
             times: dict[str, list[float]] = {"cuda": [], "cpu": []}
             found = {
-                device: match(image, kernel, device=device, map=True).matches for device in times
+                device: match(image, kernel, engine=engine, device=device, map=True).matches
+                for device, engine in ENGINES.items()
             }
             assert found["cuda"] == found["cpu"], "the matches differ"
             for _ in range(ROUNDS):
                 for device, spent in times.items():
                     start = time.perf_counter()
-                    match(image, kernel, device=device, map=True)
+                    match(image, kernel, engine=ENGINES[device], device=device, map=True)
                     spent.append((time.perf_counter() - start) * 1e3)
             own, cpu = (statistics.median(spent) for spent in times.values())
             sides = f"{np.dtype(dtype).name:8} {width}x{height} {size}x{size}x3"
@@ -268,7 +274,7 @@ def processes(bench: Bench) -> None:
         for name, words in {
             "import torch": [*python, "import torch"],
             "and a context": [*python, "import torch; torch.zeros(1, device='cuda')"],
-            "patchsim match, 4K/128, cuda": [*command, "--device", "cuda"],
+            "patchsim match, 4K/128, cuda": [*command, "--device", "cuda", "--engine", "cuda"],
             "patchsim match, 4K/128, cpu": [*command, "--device", "cpu"],
         }.items():
             spent = statistics.median(run(words, folder)[0] for _ in range(PROCESSES))

@@ -32,6 +32,8 @@ CONTEXT_SECONDS = 0.5
 # Bytes a second between a card and the memory here, derived: PCI Express 4.0 with 16 lanes, of
 # which a driver gives about two thirds.
 BUS_BANDWIDTH = 2.0e10
+# Until torch begins an operation on a card, derived likewise.
+OPERATION_SECONDS = 1e-5
 
 
 def check_name(name: str, *, several: bool = False) -> str:

@@ -225,7 +225,7 @@ def _consider_on(device: str, problem: Problem, names: tuple[str, ...]) -> list[
 
 
 def _within(room: int, candidate: Candidate) -> Candidate:
-    """Refused where a device has no room for a block of windows; fewer at a time would take ages."""
+    """Refused where a device has no room for a block of windows: fewer at a time take ages."""
     rows, cols = candidate.problem.map_shape
     count = len(candidate.problem.devices)
     if candidate.refusal is None:

@@ -68,12 +68,14 @@ def similarity_map(
     with ``fullgraph=True``; the other metrics break its graphs.
 
     On NVIDIA cards, where Triton is installed, fused kernels make its sums and gradients without
-    patches, from pixels laid out for them: image by image, or less, where `memory` is given. There
+    patches, from pixels laid out for them: image by image, or less, where `memory` is given; with
+    large strides, channels x stride_y x stride_x above 64, patches are as few as pixels. There
     the kernels' configuration is found by timing, so that sums of floats may differ in their last
     digits from process to process; with `torch.use_deterministic_algorithms` nothing depends on
-    time. Where an image or kernel is not finite, gradients may be NaN that are finite on other
-    devices, never the other way round; float32 values less than 2**-128 apart, and not equal, have
-    a part of their gradient.
+    time. (Then the other metrics raise an error on these cards: torch has no running sums there
+    that it calls deterministic.) Where an image or kernel is not finite, gradients may be NaN that
+    are finite on other devices, never the other way round; float32 values less than 2**-128 apart,
+    and not equal, have a part of their gradient.
 
     Examples
     --------
@@ -171,7 +173,7 @@ def _scratch(
     """Bytes for what the sums and their gradients are made from, a part at a time."""
     from patchsim.engines import operators
 
-    fused = operators.fused(images.device)
+    fused = operators.fused(images, kernel, stride)
     fast = cuda_layer.SCRATCH if fused else unfold.block_bytes(images.device.type)
     if limit is None:
         return fast

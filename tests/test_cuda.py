@@ -18,8 +18,8 @@ import oracle
 import pytest
 from helpers import ENVIRONMENT
 
-from patchsim import InputError, match, metrics
-from patchsim.engines import Problem, cuda, cuda_sums
+from patchsim import InputError, devices, match, metrics
+from patchsim.engines import Problem, cuda, cuda_sums, unfold
 
 if sys.platform == "linux":
     import triton
@@ -213,6 +213,26 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     assert "pip install triton" in cuda.refuse(problem)
     with pytest.raises(InputError, match="cuda on cpu: it runs on NVIDIA cards"):
         match(image, image[:3, :3], engine="cuda")
+
+
+def test_what_is_compiled_is_not_compiled_again(monkeypatch):
+    problem = Problem((2160, 3840, 3), (128, 128, 3), "uint8", (1, 1), "sad", 255, "cuda:0", 2)
+    monkeypatch.setattr(devices, "start_up", lambda _name: 0.0)
+    monkeypatch.setattr(cuda_sums, "compiled", set())
+    first = cuda.start_up(problem)
+    assert 0 < first < unfold.seconds(problem)
+    # Others are compiled, and timed, where that is little of the search.
+    long = replace(problem, image=(300_000, 300_000, 3))
+    assert cuda.start_up(long) == len(cuda_sums.Kind("uint32", False, 0).configs(128)) * first
+    cuda_sums.compiled.add(cuda_sums.Kind("uint32", False, 0))
+    assert cuda.start_up(problem) == cuda.start_up(long) == 0
+    assert cuda.start_up(replace(problem, dtype="float32")) == first
+
+
+def test_rows_are_repeated_as_often_as_the_kernel_reads_them():
+    from patchsim.engines import cuda_kernel
+
+    assert cuda_kernel.REPEATS.value == cuda_sums.REPEATS
 
 
 def test_a_choice_is_made_once():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -343,7 +345,7 @@ def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
         time.sleep(0.002)
         return number * number
 
-    shared = correlation._Shared(work, 20)
+    shared = correlation._Shared(work, range(20))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: shared.all(), range(8)))
     assert found == [[n * n for n in range(20)]] * 8
@@ -355,10 +357,44 @@ def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
             raise MemoryError("the fourth")
         return number
 
-    shared = correlation._Shared(fails, 9)
+    shared = correlation._Shared(fails, range(9))
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(shared.all) for _ in range(3)]:
             assert isinstance(future.exception(timeout=20), MemoryError)
+
+
+def test_what_failed_is_tried_again_and_holds_nothing():
+    class Pixels:
+        pass
+
+    full, held = [True], []
+
+    def work(number):
+        pixels = Pixels()
+        held.append(weakref.ref(pixels))
+        if full:
+            raise MemoryError
+        return number
+
+    shared = correlation._Shared(work, range(3))
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            shared.all()
+        assert not [reference for reference in held if reference() is not None]
+    full.clear()
+    assert shared.all() == [0, 1, 2]
+
+
+def test_products_are_freed_at_once():
+    products = correlation.Products([np.ones((3, 3))])
+    products.over([np.ones((9, 9))])
+    reference = weakref.ref(products)
+    gc.disable()
+    try:
+        del products
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("metric", CORRELATED)

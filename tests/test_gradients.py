@@ -101,6 +101,12 @@ def test_kernels_of_every_form(rng):
     assert_agree(cases)
 
 
+def test_gradients_of_sums_in_any_layout(rng):
+    # Nothing is appended to these, so that nothing else would bring them in order.
+    cases = [case(rng, (1, 1, 8, 32), (1, 1)), case(rng, (1, 1, 3, 129), (1, 2))]
+    assert_agree([(*each[:3], np.asfortranarray(each[3]), *each[4:]) for each in cases])
+
+
 def test_programs_that_share_the_work(rng):
     given = case(rng, (1, 1, 5, 40), (2, 10))
     cases = [(*given[:-1], count) for count in (1, 8, 8)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,6 +50,9 @@ def test_opcheck_of_gradients(dtype, wanted, device):
     grad = values(2, 4, 5, dtype=torch.float64, device=device, seed=2)
     arguments = grad, image, kernel, 2, 1, 1 << 20, *wanted
     torch.library.opcheck(operators.difference_gradients, arguments)
+    # Of channels that are last in memory, as pictures have them.
+    turned = [torch.stack(tuple(each), -1).movedim(-1, 0) for each in (image, kernel)]
+    torch.library.opcheck(operators.difference_gradients, (grad, *turned, *arguments[3:]))
     found = operators.difference_gradients(*arguments)
     for each, like, want in zip(found, (image, kernel), wanted, strict=True):
         assert each.dtype == dtype
@@ -84,6 +88,16 @@ def test_compiled_without_breaks(dynamic, device):
     sizes = [(9, 11), (12, 9), (17, 16)]
     assert_as_eager(compiled, sizes, device)
     assert_as_eager(compiled, sizes[:1], device, stride=(2, 1), memory="10MB", data_range=(0, 2))
+    turned = values(9, 11, 2, device=device), values(3, 4, 2, device=device, seed=1)
+
+    def of_pictures(image, kernel):
+        return compiled(image.permute(2, 0, 1), kernel.permute(2, 0, 1))
+
+    def eagerly(image, kernel):
+        return similarity_map(image.permute(2, 0, 1), kernel.permute(2, 0, 1))
+
+    weights = values(7, 8, device=device, seed=2)
+    assert_equal(trained(of_pictures, *turned, weights), trained(eagerly, *turned, weights))
     scores = compiled(*(values(*shape, dtype=torch.uint8) for shape in [(1, 9, 9), (1, 3, 3)]))
     assert scores.dtype == torch.float32
 
@@ -104,7 +118,7 @@ def test_compiled_by_inductor(tmp_path, monkeypatch):
 
 def test_fused_memory_is_compiled_too(monkeypatch):
     # As on a card, whose kernels are not run: what they return is known without them.
-    monkeypatch.setattr(operators, "fused", lambda _device: True)
+    monkeypatch.setattr(operators, "fused", lambda *_: True)
     torch._dynamo.reset()
     seen = []
 
@@ -131,6 +145,15 @@ def test_transforms(device):
     torch.testing.assert_close(found, torch.stack(each))
     rows = torch.func.jacrev(similarity_map, 1)(image, kernels[0])
     torch.testing.assert_close(rows.sum((0, 1)), torch.func.grad(total, 1)(image, kernels[0]))
+
+
+def test_which_kernels_are_fused(monkeypatch):
+    monkeypatch.setattr(operators, "_HAS_TRITON", True)
+    card = SimpleNamespace(device=torch.device("cuda"))
+    assert operators.fused(card, torch.ones(3, 9, 9), (4, 4))
+    assert operators.fused(card, torch.ones(3, 2, 2), (9, 9))
+    assert not operators.fused(card, torch.ones(3, 9, 9), (5, 5))
+    assert not operators.fused(torch.ones(1), torch.ones(3, 9, 9), (1, 1))
 
 
 def total(image, kernel):

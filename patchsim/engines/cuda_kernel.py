@@ -58,10 +58,10 @@ def sums(
     image = pair // kernel_count
     kernel = pair % kernel_count
     planes += image * image_step + top * row_step + left
-    kernel_step = tl.multiple_of(kernel_step, REPEATS)
-    taps += kernel * kernel_step
+    own = tl.multiple_of(kernel * kernel_step, REPEATS)
+    taps += own
     if weights is not None:
-        weights += kernel * kernel_step
+        weights += own
 
     out += (split.to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * (R * COLS)
 

@@ -22,9 +22,8 @@ _PRODUCT_SHARE = 0.2
 
 # No accelerator was at hand: what follows is counted, not measured. Transforms, window sums and
 # scores take as long as their values take to be read and written, each in 8 bytes, at the bandwidth
-# that `unfold` counts with; torch begins an operation every 10 microseconds.
+# that `unfold` counts with.
 _BANDWIDTH = 2.4e12
-_OPERATION_SECONDS = 1e-5
 
 # Reads and writes of each value: of a transform (rows, columns and once more to append zeros, or
 # because the way back overwrites what it takes); of a product of spectra, and its sum; of pixels as
@@ -81,7 +80,11 @@ def _seconds_elsewhere(problem: Problem) -> float:
     begun = (forward + backward) * _TRANSFORM_PASSES + tile_count * _SCORE_PASSES
     begun += tile_count * share * (_PLANE_PASSES + summed * _SUM_PASSES)
     moved = share * pixels * channels * np.dtype(problem.dtype).itemsize + windows * 2 * 8
-    return passes * 8 / _BANDWIDTH + begun / 2 * _OPERATION_SECONDS + moved / devices.BUS_BANDWIDTH
+    return (
+        passes * 8 / _BANDWIDTH
+        + begun / 2 * devices.OPERATION_SECONDS
+        + moved / devices.BUS_BANDWIDTH
+    )
 
 
 def _planes_summed(problem: Problem) -> int:

@@ -18,13 +18,21 @@ from patchsim.engines import cuda_layer, cuda_sums, unfold
 _HAS_TRITON = cuda_sums.missing() is None
 
 
-def fused(device: torch.device) -> bool:
-    """Whether the fused kernels compute on a device."""
-    return device.type == "cuda" and _HAS_TRITON
+# Planes that pixels are laid out in, one by one, for the fused kernels: for each channel and phase
+# of the strides. With more there are few windows, and few patches at once.
+_MOST_PLANES = 64
 
 
-def _layer(device: torch.device) -> ModuleType:
-    return cuda_layer if fused(device) else unfold
+def fused(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> bool:
+    """Whether the fused kernels compute this."""
+    if image.device.type != "cuda" or not _HAS_TRITON:
+        return False
+    channels, height, width = kernel.shape
+    return channels * min(stride[0], height) * min(stride[1], width) <= _MOST_PLANES
+
+
+def _layer(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> ModuleType:
+    return cuda_layer if fused(image, kernel, stride) else unfold
 
 
 @torch.library.custom_op(
@@ -54,9 +62,8 @@ def difference_sums(
     Tensor [B, rows, cols]
         int64 and exact for uint8 and uint16, otherwise float64, or float32 on devices without it.
     """
-    computed: Tensor = _layer(image.device).difference_sums(
-        image, kernel, (stride_y, stride_x), scratch
-    )
+    stride = stride_y, stride_x
+    computed: Tensor = _layer(image, kernel, stride).difference_sums(image, kernel, stride, scratch)
     return computed
 
 
@@ -88,8 +95,10 @@ def difference_gradients(
     Parameters as for `difference_sums`, floating point; `grad` is [B, rows, cols]. Of a gradient
     that is not wanted an empty tensor is returned.
     """
-    found: tuple[Tensor | None, Tensor | None] = _layer(image.device).difference_gradients(
-        image, kernel, (stride_y, stride_x), grad, scratch, wanted=(of_image, of_kernel)
+    stride = stride_y, stride_x
+    found: tuple[Tensor | None, Tensor | None]
+    found = _layer(image, kernel, stride).difference_gradients(
+        image, kernel, stride, grad, scratch, wanted=(of_image, of_kernel)
     )
     image_grad, kernel_grad = found
     return (
