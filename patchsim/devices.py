@@ -14,8 +14,9 @@ from typing import Any
 
 from patchsim.errors import InputError
 
-_NAME = re.compile(r"cpu|(?:cuda|mps|xpu)(?::\d+)?")
-_NUMBERED = re.compile(r"(cuda|mps|xpu):\d+(?:,\1:\d+)*")
+_NUMBER = "(?:0|[1-9][0-9]{0,3})"
+_NAME = re.compile(rf"cpu|(?:cuda|mps|xpu)(?::{_NUMBER})?")
+_NUMBERED = re.compile(rf"(cuda|mps|xpu):{_NUMBER}(?:,\1:{_NUMBER})*")
 
 # Threads inside `one_torch_thread`, and how many torch used before the first came.
 _threads_lock = threading.Lock()
@@ -53,10 +54,12 @@ def check_name(name: str, *, several: bool = False) -> str:
         and len(set(plain.split(","))) == plain.count(",") + 1
     ):
         return plain
-    more = "; several of one kind as in cuda:0,cuda:1" if several else ""
-    raise InputError(
-        f"device {name!r} is unknown; there are auto, cpu, cuda[:N], mps and xpu[:N]{more}"
-    )
+    if several and "," in plain:
+        raise InputError(
+            f"device {name!r} is no list of devices; give some of one kind, each once and with its"
+            " number, as in cuda:0,cuda:1"
+        )
+    raise InputError(f"device {name!r} is unknown; there are auto, cpu, cuda[:N], mps and xpu[:N]")
 
 
 def require(name: str) -> str:
@@ -94,7 +97,8 @@ def _present(full: str, asked: str, present: Sequence[str]) -> str:
     if full not in present:
         have = ", ".join(["cpu", *present])
         raise InputError(
-            f"device {asked!r} is not here; torch sees {have}{_lacking(full)}. Use one of these"
+            f"device {asked!r} is not here; torch sees {have}{_lacking(full)}."
+            f" Use {'one of these' if present else 'the CPU'}"
         )
     return full
 

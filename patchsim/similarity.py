@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
 from patchsim import budget, devices, metrics, tiles
-from patchsim.engines import cuda_layer, fft_tensors, unfold
+from patchsim.engines import cuda_layer, fft_tensors, operators, unfold
 from patchsim.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 _DTYPES = ("uint8", "uint16", "float16", "bfloat16", "float32", "float64")
 
@@ -65,7 +62,10 @@ def similarity_map(
     Notes
     -----
     `sad` is the operator ``patchsim::difference_sums``, which `torch.compile` takes as it is, also
-    with ``fullgraph=True``; the other metrics break its graphs.
+    with ``fullgraph=True``; the other metrics break its graphs. ``import patchsim.similarity``
+    registers it, for programs that `torch.export` saved. `torch.func` has `vmap` of `sad` alone,
+    and forward derivatives of the other metrics alone. Under `torch.autocast` floats are brought to
+    the wider of both types, and sums are no shorter than without.
 
     On NVIDIA cards, where Triton is installed, fused kernels make its sums and gradients without
     patches, from pixels laid out for them: image by image, or less, where `memory` is given; with
@@ -84,10 +84,7 @@ def similarity_map(
     >>> patchsim.similarity_map(image, torch.zeros(1, 3, 3), stride=2)[0]
     tensor([1., 1., 1.])
     """
-    import torch
-
-    from patchsim.engines import operators
-
+    image, kernel = _autocast(image, kernel)
     batched = _check(image, kernel)
     step = tiles.clamped(tiles.stride_pair(stride), unfold.sides(image))
     metrics.check_name(metric)
@@ -111,10 +108,20 @@ def similarity_map(
     return found if batched else found[0]
 
 
+def _autocast(image: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the wider of their types, where that is automatic."""
+    given = isinstance(image, Tensor) and isinstance(kernel, Tensor)
+    if not given or image.dtype == kernel.dtype:
+        return image, kernel
+    floats = image.is_floating_point() and kernel.is_floating_point()
+    if not floats or not torch.is_autocast_enabled(image.device.type):
+        return image, kernel
+    wider = torch.promote_types(image.dtype, kernel.dtype)
+    return image.to(wider), kernel.to(wider)
+
+
 def _check(image: Tensor, kernel: Tensor) -> bool:
     """True if the image has a batch dimension."""
-    import torch
-
     for name, value in (("image", image), ("kernel", kernel)):
         if not isinstance(value, torch.Tensor):
             raise InputError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
@@ -171,8 +178,6 @@ def _scratch(
     images: Tensor, kernel: Tensor, stride: tuple[int, int], limit: int | str | None
 ) -> int:
     """Bytes for what the sums and their gradients are made from, a part at a time."""
-    from patchsim.engines import operators
-
     fused = operators.fused(images, kernel, stride)
     fast = cuda_layer.SCRATCH if fused else unfold.block_bytes(images.device.type)
     if limit is None:

@@ -133,8 +133,11 @@ def test_devices_are_named_one_by_one_or_by_their_kind(monkeypatch):
     for name in ("cuda:2", "xpu", "cuda:0,cuda:7"):
         with pytest.raises(InputError, match="torch sees cpu, cuda:0, cuda:1, mps:0"):
             devices.require_all(name)
-    for name in ("cuda:0,cuda:0", "cuda:0,mps:0", "cpu,cuda:0", "cuda,cuda", "gpu", "cuda:0,"):
-        with pytest.raises(InputError, match="cuda:0,cuda:1"):
+    for name in ("cuda:0,cuda:0", "cuda:0,mps:0", "cpu,cuda:0", "cuda,cuda", "cuda:0,", "cuda:0,1"):
+        with pytest.raises(InputError, match="is no list of devices; give some of one kind"):
+            devices.check_name(name, several=True)
+    for name in ("gpu", "cuda:01", "cuda:\u0663", "cuda:-1", "cpu:0", ""):
+        with pytest.raises(InputError, match="is unknown; there are auto, cpu"):
             devices.check_name(name, several=True)
     with pytest.raises(InputError, match="is unknown"):
         devices.check_name("cuda:0,cuda:1")

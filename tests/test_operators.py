@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import ENVIRONMENT
 
-from patchsim import similarity_map
+from patchsim import InputError, similarity_map
 from patchsim.engines import operators
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -91,13 +91,12 @@ def test_compiled_without_breaks(dynamic, device):
     turned = values(9, 11, 2, device=device), values(3, 4, 2, device=device, seed=1)
 
     def of_pictures(image, kernel):
-        return compiled(image.permute(2, 0, 1), kernel.permute(2, 0, 1))
-
-    def eagerly(image, kernel):
         return similarity_map(image.permute(2, 0, 1), kernel.permute(2, 0, 1))
 
     weights = values(7, 8, device=device, seed=2)
-    assert_equal(trained(of_pictures, *turned, weights), trained(eagerly, *turned, weights))
+    options = {"fullgraph": True, "backend": "aot_eager", "dynamic": dynamic}
+    found = trained(torch.compile(of_pictures, **options), *turned, weights)
+    assert_equal(found, trained(of_pictures, *turned, weights))
     scores = compiled(*(values(*shape, dtype=torch.uint8) for shape in [(1, 9, 9), (1, 3, 3)]))
     assert scores.dtype == torch.float32
 
@@ -147,6 +146,35 @@ def test_transforms(device):
     torch.testing.assert_close(rows.sum((0, 1)), torch.func.grad(total, 1)(image, kernels[0]))
 
 
+def test_under_autocast_types_may_differ():
+    image, kernel = values(1, 9, 9, dtype=torch.bfloat16), values(1, 3, 3, seed=1).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = similarity_map(image, kernel)
+    torch.testing.assert_close(found, similarity_map(image.float(), kernel), rtol=0, atol=0)
+    found.sum().backward()
+    assert kernel.grad.dtype == torch.float32
+    with pytest.raises(InputError, match="bring both to one dtype"):
+        similarity_map(image, kernel)
+
+
+def test_a_saved_program_is_loaded_by_another_process(tmp_path):
+    class Layer(torch.nn.Module):
+        def forward(self, image):
+            return similarity_map(image, torch.ones(1, 3, 3))
+
+    torch.export.save(torch.export.export(Layer(), (torch.zeros(1, 9, 9),)), tmp_path / "layer.pt2")
+    code = (
+        "import torch, patchsim.similarity\n"
+        "layer = torch.export.load('layer.pt2').module()\n"
+        "print(layer(torch.zeros(1, 9, 9)).sum().item())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    assert done.stdout == "0.0\n"
+
+
 def test_which_kernels_are_fused(monkeypatch):
     monkeypatch.setattr(operators, "_HAS_TRITON", True)
     card = SimpleNamespace(device=torch.device("cuda"))
@@ -175,9 +203,10 @@ def test_what_has_no_derivative_says_so():
 
 def test_registered_once_and_only_where_it_is_used(tmp_path):
     code = (
-        "import importlib, sys, patchsim, patchsim.similarity\n"
+        "import importlib, sys, patchsim\n"
         "assert 'torch' not in sys.modules\n"
-        "import torch\n"
+        "import torch, patchsim.similarity\n"
+        "assert torch.ops.patchsim.difference_sums is not None\n"
         "layer = torch.compile(patchsim.similarity_map, fullgraph=True, backend='eager')\n"
         "first = layer(torch.rand(1, 5, 5), torch.rand(1, 3, 3))\n"
         "from patchsim.engines import operators\n"

@@ -225,8 +225,8 @@ Device = Annotated[
     str,
     typer.Option(
         metavar="auto|cpu|cuda[:N]|mps|xpu",
-        help="Where to compute; cuda: on all NVIDIA cards, which share the work, auto: on the"
-        " CPU unless that takes long.",
+        help="Where to compute; cuda: on all NVIDIA cards, which share the work, cuda:0,cuda:1: on"
+        " these, auto: on the CPU unless that takes long.",
     ),
 ]
 Engine = Annotated[
