@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from patchsim.engines.precision import DOUBLE, SINGLE
 from patchsim.placing import Array, cast, module, settled
 
 # A sum of products is off by at most this, times the norms of the tile's pixels and the kernel:
 # four times the largest of noise, photographs and edges against kernels of 1x1 to 200x200 in
 # transforms of 256 to 1024 (4.3 units of 2**-24). An estimate, not a bound.
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _ROUNDING = {SINGLE: 2.0**-20, DOUBLE: 2.0**-49}
 
 # And times this by torch. Its transforms on the CPU (MKL) were off by 5.6 such units at the most,

@@ -27,7 +27,8 @@ from patchsim.engines.fft_costs import best_tile as best_tile
 from patchsim.engines.fft_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.fft_costs import seconds as seconds
 from patchsim.engines.fft_costs import working_bytes as working_bytes
-from patchsim.engines.fft_sums import FITS, constants_of
+from patchsim.engines.fft_sums import constants_of
+from patchsim.engines.precision import FITS
 from patchsim.metrics import INTEGER_RANGE, Kernel, Pixels, Weights
 
 OWN_THREADS = False

@@ -19,20 +19,16 @@ import math
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, SharedScore
-from patchsim.engines.correlation import DOUBLE
-from patchsim.engines.fft_spreads import UNIT, Contrast, float_rounding, inverse_root
-from patchsim.engines.fft_sums import FITS, Reference, Tile
+from patchsim.engines.fft_spreads import Contrast, float_rounding, inverse_root
+from patchsim.engines.fft_sums import Reference, Tile
+from patchsim.engines.precision import DOUBLE, FITS, LONG, UNIT, WHOLE
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel
 from patchsim.placing import Array, cast, host, module
-
-_WHOLE = 2.0**53  # integers up to here are exact in float64
-_LONG = np.dtype(np.int64)
 
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 
@@ -64,7 +60,7 @@ def _ssd(tile: Tile) -> _Scores:
     if spread is None:
         size = energy + 2 * abs(products) + kernel.squares
         error = error + float_rounding(problem) * size / total
-    elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= _WHOLE:  # Cauchy and Schwarz
+    elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= WHOLE:  # Cauchy and Schwarz
         error += UNIT
     products *= -2
     products += energy
@@ -122,7 +118,7 @@ def _exactly(tile: Tile, spread: Array, count: int, means: Array | None = None) 
     if off == 0 and (means is None or max(float(spread.max()), kernel.spread) < FITS):
         error: Array | float = 0.0
         if means is not None:
-            products = cast(count * cast(products, _LONG) - means, DOUBLE)
+            products = cast(count * cast(products, LONG) - means, DOUBLE)
         numerator, spread = host(products), host(spread)
     else:
         error = scale * off + UNIT

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchsim.engines import Problem
-from patchsim.engines.correlation import DOUBLE
+from patchsim.engines.precision import DOUBLE, UNIT
 from patchsim.engines.window_sums import uniform_windows
 from patchsim.metrics import FLAT
 from patchsim.placing import Array, module
 
 if TYPE_CHECKING:
     from patchsim.engines.fft_sums import Tile
-
-UNIT = 2.0**-53  # the rounding of one operation in float64
 
 
 class Spread:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from patchsim import engines, tiles
 from patchsim.engines import Problem
-from patchsim.engines.correlation import DOUBLE, SINGLE, Products, Spectra, norm_of, rounding
+from patchsim.engines.correlation import Products, Spectra, norm_of, rounding
 from patchsim.engines.fft_spreads import Spread
+from patchsim.engines.precision import DOUBLE, FITS, LONG, SINGLE
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import box_sums
 from patchsim.metrics import Pixels
@@ -25,9 +26,6 @@ from patchsim.placing import Array, cast, module, placed
 
 # A tile that could be off by more than this, or the tolerance, is transformed in float64.
 _ERROR = 1e-5
-
-FITS = 2.0**62  # integers up to here are exact in 64 bits
-_LONG = np.dtype(np.int64)
 
 
 def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
@@ -95,7 +93,7 @@ class Tile:
 
     def _some_means(self) -> Array:
         means = means_of(self._all[::4, ::4], whole=self.kernel.integers)
-        return cast(means, _LONG) if self.kernel.integers else means
+        return cast(means, LONG) if self.kernel.integers else means
 
     def products(self, scale: float) -> tuple[Array, float]:
         """X, and how far it may be off; `scale` at the most makes scores of X."""
@@ -171,11 +169,11 @@ class Tile:
         return spread, means
 
     def _squares(self) -> Array:
-        planes = self.moved(_LONG)
+        planes = self.moved(LONG)
         return cast(self.box_sums((planes * planes).sum(0)), DOUBLE)
 
     def _moments_by_box_sums(self, weights: Array) -> tuple[Array, Array]:
-        planes = self.moved(_LONG)
+        planes = self.moved(LONG)
         count, energy = self.kernel.pixels, self.box_sums((planes * planes).sum(0))
         # In 64 bits the difference is right even where its terms overflow, if it fits itself;
         # where it does not, float64 has its leading digits.

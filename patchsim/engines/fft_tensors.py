@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from patchsim import metrics
 from patchsim.engines.correlation import overlap_save
+from patchsim.engines.precision import UNIT
 from patchsim.engines.window_sums import box_sums
 from patchsim.metrics import FLAT
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_UNIT = 2.0**-53
 
 
 def scores(
@@ -60,7 +59,7 @@ def scores(
         flat = (count * energy - sums**2 <= (count - 1) / 2).all(-3)
     else:
         raw = box_sums(image.detach() ** 2, size, stride)
-        flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * _UNIT * energy).all(-3)
+        flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * UNIT * energy).all(-3)
     kernel_spread = (taps * taps).sum() - (total**2).sum() / count
     numerator = products - (sums * total[:, None, None]).sum(-3) / count
     return _tensor_correlation(numerator, spread.sum(-3) * ~flat, kernel_spread)

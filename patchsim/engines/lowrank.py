@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.correlation import (
-    DOUBLE,
-    SINGLE,
     Products,
     Spectra,
     norm_of,
     rounding,
 )
+from patchsim.engines.precision import DOUBLE, SINGLE
 from patchsim.engines.shared import Shared
 from patchsim.metrics import Kernel
 from patchsim.placing import Array, cast, host, like, module, placed

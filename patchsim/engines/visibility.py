@@ -21,21 +21,18 @@ from numpy.typing import NDArray
 from patchsim import engines, metrics, tiles
 from patchsim.engines import Bounds, Engine, Problem, Score, Seen, SharedScore
 from patchsim.engines.correlation import (
-    DOUBLE,
     Products,
     block_step,
     norm_of,
     rounding,
     transform_length,
 )
+from patchsim.engines.precision import DOUBLE, SURELY
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import box_sums
 from patchsim.metrics import Kernel, Pixels, Weights
 
 _Floats = NDArray[np.float64]
-
-# What is off by less than that rounds to the right integer.
-_SURELY = 0.25
 
 # For each value and doubling of a tile, there and back, in float64, and for each of a sum over
 # windows; Linux, one core of an AMD EPYC (Zen 4), scipy 1.17.
@@ -156,7 +153,7 @@ def differences(
         hidden = (full - seen.levels).astype(np.float64)
         covered = products.over([hidden])[:: problem.stride[0], :: problem.stride[1]]
         off = norm_of(hidden) * norm * rounding(DOUBLE)
-        if whole and off < _SURELY:
+        if whole and off < SURELY:
             covered, off = np.rint(covered), 0.0
         added = np.zeros(covered.shape)
         for bit in range(bits):

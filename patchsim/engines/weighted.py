@@ -25,18 +25,13 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
-from patchsim.engines.correlation import DOUBLE
+from patchsim.engines.precision import DOUBLE, FITS, LONG, UNIT, WHOLE
 from patchsim.engines.shared import Shared
 from patchsim.engines.weighted_sums import Reference, Sums, Tile
 from patchsim.metrics import FLAT, Kernel
 from patchsim.placing import Array, cast, host, module
 
-_UNIT = 2.0**-53  # the rounding of one operation in float64
-_FITS = 2.0**62  # integers up to here are exact in 64 bits
-_WHOLE = 2.0**53  # and up to here in float64
-
 _Scores = tuple[Array, Array | float]  # and how far they may be off
-_LONG = np.dtype(np.int64)
 
 
 def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
@@ -98,8 +93,8 @@ def _ssd(tile: Tile) -> _Scores:
     size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
     differences, total = differences.clip(0), tile.total
-    if off or not kernel.integers or size >= _WHOLE or not _to_the_last_digit(problem):
-        error = (off + _rounding(problem) * size) / (total * scale) + 4 * _UNIT
+    if off or not kernel.integers or size >= WHOLE or not _to_the_last_digit(problem):
+        error = (off + _rounding(problem) * size) / (total * scale) + 4 * UNIT
         return metrics.similarity(differences, total, scale), error
     total = total if isinstance(total, int) else host(total)
     return metrics.similarity(host(differences), total, scale), 0.0
@@ -172,17 +167,17 @@ def _whole_zncc(
     multiple = counts[0]
     for count in counts[1:]:
         more = count // module(count).gcd(multiple, count)
-        if float(multiple.max()) * float(more.max()) >= _FITS:
+        if float(multiple.max()) * float(more.max()) >= FITS:
             return None
         multiple = multiple * more
     largest = max(float(energy.max()), float(squares.max()), 1.0)
-    if float(multiple.max()) * largest >= _FITS:
+    if float(multiple.max()) * largest >= FITS:
         return None
     shares = multiple // counts
 
     def less(whole: Array, one: Array, other: Array) -> Array:
-        terms = shares * cast(one, _LONG) * cast(other, _LONG)
-        return multiple * cast(whole, _LONG) - terms.sum(0)
+        terms = shares * cast(one, LONG) * cast(other, LONG)
+        return multiple * cast(whole, LONG) - terms.sum(0)
 
     return (
         less(products, sums, own_sums),
@@ -197,7 +192,7 @@ def _exactly(tile: Tile, numerator: Array, spread: Array, own: Array) -> _Scores
         return metrics.correlation(*_in_full(tile, numerator, spread, own)), 0.0
     spread, own = cast(spread, DOUBLE), cast(own, DOUBLE)
     scores = metrics.correlation(cast(numerator, DOUBLE), spread, own)
-    return scores, 8 * _UNIT * cast(spread * own > 0, DOUBLE)
+    return scores, 8 * UNIT * cast(spread * own > 0, DOUBLE)
 
 
 def _to_the_last_digit(problem: Problem) -> bool:
@@ -242,14 +237,14 @@ def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _
             # What may be flat may have any score, or 0.
             doubtful |= each.values <= 2 * around + 2 * FLAT * each.size
     doubtful |= ~xp.isfinite(error)
-    return scores, xp.where(doubtful, 2.0, error + 8 * _UNIT)
+    return scores, xp.where(doubtful, 2.0, error + 8 * UNIT)
 
 
 def _few(kernel: Reference) -> float:
     """The rounding of a sum over the channels."""
-    return (4 + kernel.problem.kernel[2]) * _UNIT
+    return (4 + kernel.problem.kernel[2]) * UNIT
 
 
 def _rounding(problem: Problem) -> float:
     """Of a sum of a window's values in float64, of its terms' size; whole ones have none."""
-    return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * _UNIT
+    return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * UNIT

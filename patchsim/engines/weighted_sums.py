@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Problem, Seen
-from patchsim.engines.correlation import DOUBLE, Products, Spectra, norm_of, rounding
+from patchsim.engines.correlation import Products, Spectra, norm_of, rounding
 from patchsim.engines.fft_sums import means_of, moved
+from patchsim.engines.precision import DOUBLE, SURELY
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import uniform_windows
 from patchsim.metrics import Kernel
 from patchsim.placing import Array, cast, module, placed
-
-_SURELY = 0.25  # what is off by less than that rounds to the right integer
 
 
 @dataclass(frozen=True)
@@ -188,6 +187,6 @@ class Tile:
         sums = products.through(planes.spectra)
         found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
-        if self.kernel.integers and off < _SURELY:
+        if self.kernel.integers and off < SURELY:
             return Sums(module(found).round(found))
         return Sums(found, off)

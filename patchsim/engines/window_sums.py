@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from patchsim import tiles
+from patchsim.engines.precision import DOUBLE, LONG
 from patchsim.placing import Array, cast, like, module
-
-_LONG, _DOUBLE = np.dtype(np.int64), np.dtype(np.float64)
 
 
 def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
@@ -46,13 +45,13 @@ def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int
     """True where each channel has one value over a window: [H, W, C] -> [rows, cols]."""
     height, width = size
     if not isinstance(pixels, np.ndarray):
-        pixels = cast(pixels, _DOUBLE)  # torch compares few types
+        pixels = cast(pixels, DOUBLE)  # torch compares few types
     rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
     down, across = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
     xp = module(down)
     uniform = xp.ones((rows, cols), **like(down))
     for differs, inner in ((down, (height - 1, width)), (across, (height, width - 1))):
         if 0 not in inner:
-            steps = box_sums(cast(differs.any(2), _LONG), inner, stride)
+            steps = box_sums(cast(differs.any(2), LONG), inner, stride)
             uniform &= steps[:rows, :cols] == 0
     return uniform
