@@ -27,6 +27,7 @@ NAMES = [
 ]  # fmt: skip
 METRICS = ["sad", "ssd", "ncc", "zncc"]
 SIZES = [16, 24, 32, 48, 64]
+MOST_TRIES = 200
 LEAST_CONTRAST = 10  # standard deviation of a kernel; without texture any place is like another
 
 Pixels = NDArray[np.uint8]
@@ -50,13 +51,15 @@ def worn(pixels: Pixels, random: np.random.Generator) -> Pixels:
     return np.asarray(Image.open(file))
 
 
-def patch(pixels: Pixels, size: int, random: np.random.Generator) -> tuple[int, int, Pixels]:
-    while True:
+def patch(pixels: Pixels, size: int, random: np.random.Generator) -> tuple[int, int, Pixels] | None:
+    """Where it lies, and itself; none of a photograph without texture."""
+    for _ in range(MOST_TRIES):
         y = int(random.integers(pixels.shape[0] - size + 1))
         x = int(random.integers(pixels.shape[1] - size + 1))
         found = pixels[y : y + size, x : x + size]
         if found.std() >= LEAST_CONTRAST:
             return x, y, found
+    return None
 
 
 def planted(pixels: Pixels, kernel: Pixels, random: np.random.Generator) -> tuple[Pixels, Places]:
@@ -88,9 +91,14 @@ def main() -> None:
     random = np.random.default_rng(0)
     pictures = {name: photograph(name) for name in NAMES}
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for _ in range(pairs):
+    done = 0
+    while done < pairs:
         own, other = (pictures[name] for name in random.choice(NAMES, 2, replace=False))
-        x, y, kernel = patch(own, int(random.choice(SIZES)), random)
+        part = patch(own, int(random.choice(SIZES)), random)
+        if part is None:
+            continue
+        done += 1
+        x, y, kernel = part
         image, places = planted(other, kernel, random)
         cases: dict[str, tuple[Pixels, Any]] = {
             "not there": (other, set()),
