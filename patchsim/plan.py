@@ -186,10 +186,10 @@ def make(
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
 
-    # The fastest that memory suffices for, or else the least that would.
     def holding(candidate: Candidate) -> int:
         return held if searching is None or not engines.searches(candidate.engine) else searching
 
+    # The fastest that memory suffices for, or else the least that would.
     least = [holding(c) + _working(_alone(c), (1, 1), 1) for c in able]
     fitting = [c for c, needed in zip(able, least, strict=True) if needed <= memory]
     if not fitting:

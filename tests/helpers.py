@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -41,3 +42,13 @@ def patchsim(*words, **options):
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options = {"text": True, "env": ENVIRONMENT, **streams, **options}
     return subprocess.Popen([command, *map(str, words)], **options)
+
+
+def interpreted(script, cases):
+    """What a script here makes of some cases, in a process where Triton interprets."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name(script)],
+        input=pickle.dumps(cases), capture_output=True, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)

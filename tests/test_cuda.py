@@ -6,7 +6,6 @@ No card is needed. What a card computes is compared where there is one.
 from __future__ import annotations
 
 import importlib.util
-import pickle
 import re
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from helpers import ENVIRONMENT
+from helpers import ENVIRONMENT, interpreted
 
 from patchsim import InputError, devices, match, metrics
 from patchsim.engines import Problem, cuda, cuda_sums, unfold
@@ -55,19 +54,9 @@ def case(image, kernel, stride=(1, 1), metric="sad", weights=None, *, rows=8, gr
     return rows, group, kernel, problem, weights, image
 
 
-def interpreted(cases):
-    """Map and error of each, in a process where Triton interprets."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("interpreted.py")],
-        input=pickle.dumps(cases), capture_output=True, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    return pickle.loads(done.stdout)
-
-
 def assert_agree(cases):
     """With what ranks windows: integers exactly, floats as near as is stated."""
-    found = interpreted(cases)
+    found = interpreted("interpreted.py", cases)
     assert len(found) == len(cases)
     for (_, _, kernel, problem, weights, image), (scores, error) in zip(cases, found, strict=True):
         exact = metrics.exact(image, kernel, problem.metric, problem.span, weights)
@@ -85,7 +74,7 @@ def test_the_interpreter_agrees_with_the_oracle(dtype, rng):
         image, kernel = values(rng, dtype, 11, 13, channels), values(rng, dtype, 5, 6, channels)
         cases.append(case(image, kernel, stride))
         expected.append(oracle.sad_map(image.tolist(), kernel.tolist(), stride, SPAN[dtype]))
-    for (scores, error), true in zip(interpreted(cases), expected, strict=True):
+    for (scores, error), true in zip(interpreted("interpreted.py", cases), expected, strict=True):
         assert (np.abs(scores - np.array(true)) <= error).all()
         assert np.max(error) <= (0 if dtype.startswith("uint") else 3e-6)
 

@@ -5,16 +5,14 @@ No card is needed. What a card computes is compared in tests/test_similarity.py 
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import ENVIRONMENT
+from helpers import ENVIRONMENT, interpreted
 from test_cuda import loops, spilled
 
 from patchsim.engines import cuda_gradients, cuda_layer, cuda_sums
@@ -53,18 +51,13 @@ def case(rng, shape, size, stride=(1, 1), dtype="float32", scratch=1 << 30, mult
     return image, kernel, stride, grad, scratch, multiprocessors
 
 
-def interpreted(cases):
+def of_layer(cases):
     """Of each sums, gradients, and shares of the scratch that they took."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("interpreted_layer.py")],
-        input=pickle.dumps(cases), capture_output=True, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    return pickle.loads(done.stdout)
+    return interpreted("interpreted_layer.py", cases)
 
 
 def assert_agree(cases):
-    for (image, kernel, stride, grad, *_), found in zip(cases, interpreted(cases), strict=True):
+    for (image, kernel, stride, grad, *_), found in zip(cases, of_layer(cases), strict=True):
         for values, expected in zip(found, by_loops(image, kernel, stride, grad), strict=False):
             tolerance = TOLERANCE[image.dtype.name] * max(1.0, np.abs(expected).max())
             np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance)
@@ -112,7 +105,7 @@ def test_programs_that_share_the_work(rng):
     cases = [(*given[:-1], count) for count in (1, 8, 8)]
     assert_agree(cases)
     # The same for the same card.
-    _, once, again = interpreted(cases)
+    _, once, again = of_layer(cases)
     for one, other in zip(once, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -148,7 +141,7 @@ def test_a_kink_has_no_gradient(rng):
     image, kernel, stride, grad, *rest = case(rng, (1, 2, 6, 40), (3, 9))
     image[:], kernel[:] = 0.1, 0.1
     kernel[0, 1, 3] = 0.2
-    _, image_grad, kernel_grad, *_ = interpreted([(image, kernel, stride, grad, *rest)])[0]
+    _, image_grad, kernel_grad, *_ = of_layer([(image, kernel, stride, grad, *rest)])[0]
     _, expected_image, expected_kernel = by_loops(image, kernel, stride, grad)
     # What is 0 is exactly 0.
     np.testing.assert_array_equal(image_grad[:, 1], 0)
@@ -162,7 +155,7 @@ def test_what_is_not_finite(rng):
         given = [each.copy() if isinstance(each, np.ndarray) else each for each in clean(rng)]
         given[index][..., 1, 2] = value
         cases.append(given)
-    found = interpreted(cases)
+    found = of_layer(cases)
     expected = [by_loops(*given[:4]) for given in cases]
     for values, wanted in zip(found, expected, strict=True):
         # What is not finite never seems so; windows beside it are as ever.

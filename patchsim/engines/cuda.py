@@ -100,8 +100,7 @@ def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.together
     copied = (pixels + rows * cols * _SUM_BYTES) / devices.BUS_BANDWIDTH
-    channels, height, width = problem.kernel[2], *problem.kernel[:2]
-    planes = channels * min(problem.stride[0], height) * min(problem.stride[1], width)
+    planes = cuda_sums.plane_count((problem.kernel[2], *problem.kernel[:2]), problem.stride)
     laid = planes * (1 + 9 / problem.together) * devices.OPERATION_SECONDS  # of a tile, of a kernel
     return (work + copied + laid) * visibility.rounds(problem) + visibility.seconds(problem)
 

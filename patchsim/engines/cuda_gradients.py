@@ -104,10 +104,10 @@ class _Shapes:
         cls, dtype: str, kernel: tuple[int, int, int], stride: tuple[int, int], *cells: int
     ) -> Self:
         """For kernels (channels, height, width) and maps (images, rows, columns)."""
-        channels, height, width = kernel
+        _, height, width = kernel
         return cls(
             cuda_sums.word_of(dtype),
-            channels * min(stride[0], height) * min(stride[1], width),
+            cuda_sums.plane_count(kernel, stride),
             -(-height // stride[0]),
             -(-width // stride[1]),
             *cells,

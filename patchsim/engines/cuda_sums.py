@@ -135,13 +135,19 @@ def block_cells(rows: int, cols: int) -> int:
     return -(-rows // REPEATS) * REPEATS * -(-cols // across) * across
 
 
+def plane_count(kernel: tuple[int, int, int], stride: tuple[int, int]) -> int:
+    """Channels times phases of the stride, of a kernel (channels, height, width)."""
+    channels, height, width = kernel
+    return channels * min(stride[0], height) * min(stride[1], width)
+
+
 def plane_words(kernel: tuple[int, int, int], stride: tuple[int, int], rows: int, cols: int) -> int:
     """Words that `image_planes` makes for a kernel [h, w, C] and so many windows, or more."""
     height, width, channels = kernel
     across = Config(REPEATS, _LARGEST, 1, 1).fitted(cols).cols
     tall = rows + REPEATS + -(-height // stride[0])
     wide = cols + across + -(-width // stride[1]) + 3
-    return channels * min(stride[0], height) * min(stride[1], width) * tall * wide
+    return plane_count((channels, height, width), stride) * tall * wide
 
 
 def missing() -> str | None:
@@ -420,10 +426,8 @@ def launching(device: torch.device) -> Iterator[None]:
 
 
 def has_ptx(device: torch.device) -> bool:
-    """Whether kernels may have instructions in PTX."""
-    import torch
-
-    return device.type == "cuda" and torch.version.hip is None
+    """Whether kernels may have instructions in PTX, which the interpreter does not know."""
+    return device.type == "cuda"  # an NVIDIA card, or `missing` says so
 
 
 class _Launch:

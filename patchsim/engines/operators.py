@@ -15,8 +15,7 @@ from torch import Tensor
 from patchsim import tiles
 from patchsim.engines import cuda_layer, cuda_sums, unfold
 
-_HAS_TRITON = cuda_sums.missing() is None
-
+_LAUNCHES = cuda_sums.missing() is None
 
 # Planes that pixels are laid out in, one by one, for the fused kernels: for each channel and phase
 # of the strides. With more there are few windows, and few patches at once.
@@ -25,10 +24,10 @@ _MOST_PLANES = 64
 
 def fused(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> bool:
     """Whether the fused kernels compute this."""
-    if image.device.type != "cuda" or not _HAS_TRITON:
+    if image.device.type != "cuda" or not _LAUNCHES:
         return False
     channels, height, width = kernel.shape
-    return channels * min(stride[0], height) * min(stride[1], width) <= _MOST_PLANES
+    return cuda_sums.plane_count((channels, height, width), stride) <= _MOST_PLANES
 
 
 def _layer(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> ModuleType:
@@ -68,7 +67,13 @@ def difference_sums(
 
 
 @difference_sums.register_fake
-def _(image: Tensor, kernel: Tensor, stride_y: int, stride_x: int, scratch: int) -> Tensor:  # noqa: ARG001
+def _(
+    image: Tensor,
+    kernel: Tensor,
+    stride_y: int,
+    stride_x: int,
+    scratch: int,  # noqa: ARG001 - as the operator has it; the shape does not depend on it
+) -> Tensor:
     rows, cols = tiles.map_shape(unfold.sides(image), unfold.sides(kernel), (stride_y, stride_x))
     dtype = unfold.wide_dtype(image.device) if image.is_floating_point() else torch.int64
     return image.new_empty((image.shape[0], rows, cols), dtype=dtype)
@@ -109,12 +114,12 @@ def difference_gradients(
 
 @difference_gradients.register_fake
 def _(
-    grad: Tensor,  # noqa: ARG001
+    grad: Tensor,  # noqa: ARG001 - this and the next three as the operator has them
     image: Tensor,
     kernel: Tensor,
-    stride_y: int,  # noqa: ARG001
-    stride_x: int,  # noqa: ARG001
-    scratch: int,  # noqa: ARG001
+    stride_y: int,  # noqa: ARG001 - shapes are the arguments' own
+    stride_x: int,  # noqa: ARG001 - likewise
+    scratch: int,  # noqa: ARG001 - likewise
     of_image: bool,
     of_kernel: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -124,7 +129,11 @@ def _(
     )
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _keep(
+    ctx: Any,
+    inputs: tuple[Any, ...],
+    output: Tensor,  # noqa: ARG001 - torch names it in its call
+) -> None:
     image, kernel, *ctx.numbers = inputs
     ctx.save_for_backward(image, kernel)
 
@@ -138,6 +147,8 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
 
 
 def _refuse(ctx: Any, *grads: Tensor) -> None:
+    # A gradient is made of signs, whose derivative is 0 but at kinks, where there is none. As torch
+    # does for its own operators without one.
     raise NotImplementedError(
         "similarity_map with metric 'sad' is differentiable once, its gradients are not;"
         " metric 'ssd' is twice"
