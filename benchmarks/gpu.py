@@ -28,7 +28,7 @@ from PIL import Image
 from triton.testing import do_bench
 
 from patchsim import match, similarity_map, tiles
-from patchsim.engines import cuda_sums, unfold
+from patchsim.engines import cuda_planes, cuda_sums, unfold_tensors
 
 # Of a multiprocessor, for float32, by compute capability (CUDA C++ Programming Guide, "Arithmetic
 # Instructions"); 128 of others. Those for integers may be half as many.
@@ -143,7 +143,7 @@ def sums(bench: Bench) -> None:
 
 def _launch(bench: Bench, case: Case) -> str:
     image, kernel = case.tensors()
-    taps = cuda_sums.taps(kernel, (case.stride,) * 2, squared=case.squared)
+    taps = cuda_planes.taps(kernel, (case.stride,) * 2, squared=case.squared)
     check_sums(image, kernel, taps)
     spent = bench.milliseconds(lambda: cuda_sums.difference_sums(image, taps))
     rate = case.differences / spent * 1e3
@@ -287,7 +287,7 @@ def run(words: list[str], folder: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def check_sums(image: torch.Tensor, kernel: torch.Tensor, taps: cuda_sums.Taps) -> None:
+def check_sums(image: torch.Tensor, kernel: torch.Tensor, taps: cuda_planes.Taps) -> None:
     """Some rows of windows, with sums that share no code with these."""
     rows = min(image.shape[-2], taps.size[1] + 20)
     part = image[..., :rows, : taps.size[2] + 200]
@@ -298,7 +298,7 @@ def check_sums(image: torch.Tensor, kernel: torch.Tensor, taps: cuda_sums.Taps) 
         true = (taken - kernel[0].double()[:, None, None]).square().sum((0, 3, 4))
         found = found[:2, :2]
     else:
-        true = unfold.difference_sums(part, kernel[0], taps.stride, 256 << 20)[0]
+        true = unfold_tensors.difference_sums(part, kernel[0], taps.stride, 256 << 20)[0]
     if image.dtype == torch.uint8:
         assert torch.equal(found.double(), true.double()), "the sums differ"
     else:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from patchsim import plan
+from patchsim.considered import Candidate
 from patchsim.engines import Problem
-from patchsim.plan import Candidate, Plan
+from patchsim.plan import Plan
 
 # More share a tile's transforms for little less time each, and take memory for their own.
 _MOST = 32

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from patchsim import budget, devices, engines, tiles
+from patchsim import budget, considered, devices, engines, tiles
+from patchsim.considered import Candidate
 from patchsim.engines import Problem
 from patchsim.errors import InputError
 from patchsim.field import BLOCK
@@ -22,44 +23,6 @@ _WORTH_THREADS = 8
 # A search on the CPU shorter than this is not worth looking for an accelerator: importing torch and
 # making its context take seconds, and the kernels of an engine are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
-
-# Of what is free on a device: libraries there take some, and it comes in pieces.
-_SHARE_OF_FREE = 0.8
-# A device with so much less than the emptiest is left out: tiles are of one size for all.
-_FULL = 4
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An engine on a device: what it would take, or why it cannot.
-
-    Attributes
-    ----------
-    engine : str
-    problem : Problem
-        With the device and its threads.
-    start_up, work : float
-        Estimated seconds.
-    refusal : str or None
-    free : int or None
-        Bytes of tiles that fit the devices, where these say so.
-    """
-
-    engine: str
-    problem: Problem
-    start_up: float
-    work: float
-    refusal: str | None
-    free: int | None = None
-
-    @property
-    def seconds(self) -> float:
-        """For each kernel."""
-        return self.start_up / self.problem.together + self.work
-
-    def __str__(self) -> str:
-        verdict = self.refusal or f"about {_seconds(self.seconds)}"
-        return f"{self.engine} on {self.problem.device}: {verdict}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +77,7 @@ class Plan:
         problem = self.problem
         pixels = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
         part = replace(problem, image=(*pixels, problem.image[2]))
-        return _work(self.engine, part)
+        return considered.seconds(self.engine, part)
 
     def __str__(self) -> str:
         problem = self.problem
@@ -124,7 +87,7 @@ class Plan:
         shared = f", {problem.together} kernels together" if problem.together > 1 else ""
         lines = [
             f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
-            f" about {_seconds(self.chosen.seconds)}{' each' if shared else ''}",
+            f" about {considered.duration(self.chosen.seconds)}{' each' if shared else ''}",
             f"{'at most ' * self.about}{cols * rows:,} windows of {sides} {problem.dtype}"
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
@@ -171,16 +134,16 @@ def make(
     """
     names = engines.NAMES if engine == "auto" else (engine,)
     wanted = "cpu" if device == "auto" else devices.require_all(device)
-    candidates = _consider_on(wanted, problem, names)
+    candidates = considered.consider_on(wanted, problem, names)
     accelerators = None
     if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
         found = devices.accelerators()
         for alike in devices.by_kind(found):
-            candidates += _consider_on(alike, problem, names)
+            candidates += considered.consider_on(alike, problem, names)
         if not found:
             accelerators = "looked for an accelerator: torch sees none"
     elif device == "auto":
-        limit = _seconds(_WORTH_A_LOOK_SECONDS)
+        limit = considered.duration(_WORTH_A_LOOK_SECONDS)
         accelerators = f"looked for no accelerator: the CPU takes less than {limit}"
     able = [c for c in candidates if c.refusal is None]
     if not able:
@@ -190,7 +153,7 @@ def make(
         return held if searching is None or not engines.searches(candidate.engine) else searching
 
     # The fastest that memory suffices for, or else the least that would.
-    least = [holding(c) + _working(_alone(c), (1, 1), 1) for c in able]
+    least = [holding(c) + considered.working_bytes(considered.alone(c), (1, 1), 1) for c in able]
     fitting = [c for c, needed in zip(able, least, strict=True) if needed <= memory]
     if not fitting:
         raise InputError(
@@ -208,49 +171,15 @@ def make(
     return replace(plan, direct=direct, accelerators=accelerators)
 
 
-def _consider_on(device: str, problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
-    """The engines on the CPU, or on those of some devices that are not almost full."""
-    if device == "cpu":
-        return _consider(replace(problem, device=device), names)
-    free = {name: devices.free_memory(name) for name in device.split(",")}
-    most = max((room for room in free.values() if room is not None), default=0)
-    kept = [name for name, room in free.items() if room is None or room * _FULL >= most]
-    there = replace(problem, device=",".join(kept), threads=devices.feeders(kept))
-    each = [room for name in kept if (room := free[name]) is not None]
-    if not each:
-        return _consider(there, names)
-    # On each as much as on the one that has least.
-    room = int(min(each) * len(kept) * _SHARE_OF_FREE)
-    return [_within(room, candidate) for candidate in _consider(there, names)]
-
-
-def _within(room: int, candidate: Candidate) -> Candidate:
-    """Refused where a device has no room for a block of windows: fewer at a time take ages."""
-    rows, cols = candidate.problem.map_shape
-    count = len(candidate.problem.devices)
-    if candidate.refusal is None:
-        needed = _working(_alone(candidate), (min(BLOCK, rows), min(BLOCK, cols)), 1)
-        if needed * count > room:
-            refusal = f"{budget.text(room)} are free there, and {budget.text(needed)} are needed"
-            return replace(candidate, start_up=0.0, work=math.inf, refusal=refusal)
-    return replace(candidate, free=room)
-
-
-def _alone(candidate: Candidate) -> Candidate:
-    return replace(candidate, problem=replace(candidate.problem, together=1))
-
-
-def _work(engine: str, problem: Problem) -> float:
-    """Estimated seconds, where all of some devices take their share."""
-    return engines.load(engine).seconds(problem) / len(problem.devices)
-
-
 def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
     """With as many kernels together as memory suffices for, with the tile that wastes least."""
     best = engines.load(chosen.engine).best_tile(chosen.problem) or (1, 1)
     # Half of them take little more time than all, and the threads that there are much less.
     for threads, least in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
-        while chosen.problem.together > least and held + _working(chosen, best, threads) > memory:
+        while (
+            chosen.problem.together > least
+            and held + considered.working_bytes(chosen, best, threads) > memory
+        ):
             fewer = max(least, chosen.problem.together // 2)
             chosen = replace(chosen, problem=replace(chosen.problem, together=fewer))
     return chosen
@@ -258,7 +187,7 @@ def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
 
 def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
     alone = replace(problem, exact=True, tolerance=0.0, together=1)
-    candidates = _consider(alone, engines.NAMES)
+    candidates = considered.consider(alone, engines.NAMES)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         return None
@@ -270,7 +199,7 @@ def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
     while True:
         tile = _whole_blocks(down, rows), _whole_blocks(across, cols)
         for parallel in range(problem.threads, 0, -1):
-            working = _working(chosen, tile, parallel)
+            working = considered.working_bytes(chosen, tile, parallel)
             if held + working <= memory:
                 return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
         if tile == block:
@@ -296,21 +225,6 @@ def _whole_blocks(cells: int, most: int) -> int:
     return most if cells >= most else min(most, whole)
 
 
-def _consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
-    found = []
-    for name in names:
-        engine = engines.load(name)
-        shares = engines.shares(name) or engines.searches(name)
-        own = problem if shares else replace(problem, together=1)
-        refusal = engine.refuse(own)
-        if refusal is None:
-            start_up, work = engine.start_up(own), _work(name, own)
-        else:
-            start_up, work = 0.0, math.inf
-        found.append(Candidate(name, own, start_up, work, refusal))
-    return found
-
-
 def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int], int, int]:
     """Tile, tiles at a time, and their bytes: the largest that time and memory allow."""
     engine, problem = engines.load(chosen.engine), chosen.problem
@@ -329,9 +243,9 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
         bands = min(rows, math.ceil(pieces))
         tile = -(-rows // bands), min(cols, cells)
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
-    while parallel > 1 and held + _working(chosen, (1, 1), parallel) > memory:
+    while parallel > 1 and held + considered.working_bytes(chosen, (1, 1), parallel) > memory:
         parallel -= 1
-    while held + _working(chosen, tile, parallel) > memory:
+    while held + considered.working_bytes(chosen, tile, parallel) > memory:
         if square and parallel > 1:
             parallel -= 1
         elif square and tile[1] > tile[0]:
@@ -341,21 +255,7 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
             tile = -(-tile[0] // 2), tile[1]
         else:
             tile = 1, -(-tile[1] // 2)
-    return tile, parallel, _working(chosen, tile, parallel)
-
-
-def _working(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
-    """Bytes of tiles in flight, and of scores, in float64 and with their error, as `walk` keeps."""
-    each = engines.load(chosen.engine).working_bytes(chosen.problem, *tile)
-    together = chosen.problem.together
-    if together > 1 and engines.shares(chosen.engine):
-        # Kernels of their own; the scores of one at a time, and the highest that they could be.
-        own = together * engines.kernel_bytes(chosen.engine, chosen.problem, *tile)
-        if chosen.problem.device != "cpu":  # each has its own, and what it makes of a tile for all
-            own *= at_once
-        return at_once * (each + tile[0] * tile[1] * 24) + own
-    waiting = 2 * at_once if at_once > 1 else 1
-    return at_once * each + waiting * tile[0] * tile[1] * 16
+    return tile, parallel, considered.working_bytes(chosen, tile, parallel)
 
 
 def map_bytes(problem: Problem, *, kept: bool) -> int:
@@ -363,7 +263,3 @@ def map_bytes(problem: Problem, *, kept: bool) -> int:
     rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
     # Scores, whether they are settled, the map; or bounds and, where those do not help, scores.
     return rows * cols * (8 + 1 + 4 if kept else 2 + 8 + 1)
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from patchsim import budget, devices, metrics, tiles
-from patchsim.engines import cuda_layer, fft_tensors, operators, unfold
+from patchsim.engines import cuda_layer, fft_tensors, operators, unfold_tensors
 from patchsim.errors import InputError
 
 _DTYPES = ("uint8", "uint16", "float16", "bfloat16", "float32", "float64")
@@ -86,14 +86,16 @@ def similarity_map(
     """
     image, kernel = _autocast(image, kernel)
     batched = _check(image, kernel)
-    step = tiles.clamped(tiles.stride_pair(stride), unfold.sides(image))
+    step = tiles.clamped(tiles.stride_pair(stride), unfold_tensors.sides(image))
     metrics.check_name(metric)
     span = _span(image.dtype, data_range)
     images = image if batched else image[None]
     if metric == "sad":
         scratch = _scratch(images, kernel, step, memory)
         sums = operators.differentiable_sums(images, kernel, step, scratch)
-        scores = metrics.similarity(sums.to(unfold.wide_dtype(image.device)), kernel.numel(), span)
+        scores = metrics.similarity(
+            sums.to(unfold_tensors.wide_dtype(image.device)), kernel.numel(), span
+        )
     else:
         _check_transforms(images, kernel, metric, memory)
         scores = fft_tensors.scores(
@@ -179,12 +181,12 @@ def _scratch(
 ) -> int:
     """Bytes for what the sums and their gradients are made from, a part at a time."""
     fused = operators.fused(images, kernel, stride)
-    fast = cuda_layer.SCRATCH if fused else unfold.block_bytes(images.device.type)
+    fast = cuda_layer.SCRATCH if fused else unfold_tensors.block_bytes(images.device.type)
     if limit is None:
         return fast
     allowed = budget.parse(limit)
     # What is there beside that: the sums (wide, and as scores), the gradients of both arguments.
-    rows, cols = tiles.map_shape(unfold.sides(images), unfold.sides(kernel), stride)
+    rows, cols = tiles.map_shape(unfold_tensors.sides(images), unfold_tensors.sides(kernel), stride)
     size = max(images.itemsize, 4)
     beside = images.shape[0] * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel())
     if fused:

@@ -14,7 +14,7 @@ from PIL import Image
 os.environ["TRITON_INTERPRET"] = "1"
 
 from patchsim import devices, match, plan
-from patchsim.engines import cuda, cuda_sums
+from patchsim.engines import cuda, cuda_config, cuda_sums
 
 launches = []
 _launch = cuda_sums.difference_sums
@@ -33,7 +33,7 @@ def main():
     devices.require_all = lambda _name: "cpu:0,cpu:1"
     devices.free_memory = lambda _name: 1 << 30
     cuda.refuse = lambda _problem: None
-    cuda_sums.chosen = lambda *_: cuda_sums.Config(8, 32, 4, 1)
+    cuda_sums.chosen = lambda *_: cuda_config.Config(8, 32, 4, 1)
     cuda_sums.difference_sums = counted
     plan._WORTH_SHARING_SECONDS = 1e-9  # two tiles
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ import pytest
 from helpers import ENVIRONMENT, interpreted
 
 from patchsim import InputError, devices, match, metrics
-from patchsim.engines import Problem, cuda, cuda_sums, unfold
+from patchsim.engines import Problem, cuda, cuda_config, cuda_sums, unfold
 
 if sys.platform == "linux":
     import triton
@@ -130,12 +130,12 @@ def test_the_largest_sums_do_not_overflow():
 def test_how_much_32_bits_hold():
     for squared in (False, True):
         for heaviest in (0, 1, 2, 255):
-            most = cuda_sums.Kind("uint32", squared, heaviest).most
+            most = cuda_config.Kind("uint32", squared, heaviest).most
             word = 4 * max(heaviest, 1) * 255 ** (2 if squared else 1)
             assert most >= 1
             assert most * 8 * word < 2**32
     # And a float32 differences of 16 bits.
-    assert cuda_sums.Kind("float32", False, 1).most * 8 * 65535 <= 2**24
+    assert cuda_config.Kind("float32", False, 1).most * 8 * 65535 <= 2**24
 
 
 def test_floats_past_float32(rng):
@@ -152,18 +152,18 @@ def test_several_images_and_kernels_in_one_launch(tmp_path):
     code = (
         "import os; os.environ['TRITON_INTERPRET'] = '1'\n"
         "import torch\n"
-        "from patchsim.engines import cuda_sums, unfold\n"
+        "from patchsim.engines import cuda_config, cuda_planes, cuda_sums, unfold_tensors\n"
         "torch.manual_seed(0)\n"
         "images = torch.randint(256, (2, 2, 8, 20), dtype=torch.uint8)\n"
         "kernels = torch.randint(256, (3, 2, 4, 7), dtype=torch.uint8)\n"
-        "taps = cuda_sums.taps(kernels, (1, 1), squared=False)\n"
-        "config = cuda_sums.Config(8, 32, 1, 1)\n"
+        "taps = cuda_planes.taps(kernels, (1, 1), squared=False)\n"
+        "config = cuda_config.Config(8, 32, 1, 1)\n"
         "for splits in (1, 2):\n"
         "    cuda_sums._Launch._splits = lambda self: splits\n"
         "    found = cuda_sums.difference_sums(images, taps, config)\n"
         "    assert found.shape == (2, 3, 5, 14)\n"
         "    for k in range(3):\n"
-        "        true = unfold.difference_sums(images, kernels[k], (1, 1), 1 << 20)\n"
+        "        true = unfold_tensors.difference_sums(images, kernels[k], (1, 1), 1 << 20)\n"
         "        assert torch.equal(found[:, k], true)\n"
     )
     subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, cwd=tmp_path)
@@ -212,8 +212,8 @@ def test_what_is_compiled_is_not_compiled_again(monkeypatch):
     assert 0 < first < unfold.seconds(problem)
     # Others are compiled, and timed, where that is little of the search.
     long = replace(problem, image=(300_000, 300_000, 3))
-    assert cuda.start_up(long) == len(cuda_sums.Kind("uint32", False, 0).configs(128)) * first
-    cuda_sums.compiled.add(cuda_sums.Kind("uint32", False, 0))
+    assert cuda.start_up(long) == len(cuda_config.Kind("uint32", False, 0).configs(128)) * first
+    cuda_sums.compiled.add(cuda_config.Kind("uint32", False, 0))
     assert cuda.start_up(problem) == cuda.start_up(long) == 0
     assert cuda.start_up(replace(problem, dtype="float32")) == first
 
@@ -221,12 +221,12 @@ def test_what_is_compiled_is_not_compiled_again(monkeypatch):
 def test_rows_are_repeated_as_often_as_the_kernel_reads_them():
     from patchsim.engines import cuda_kernel
 
-    assert cuda_kernel.REPEATS.value == cuda_sums.REPEATS
+    assert cuda_kernel.REPEATS.value == cuda_config.REPEATS
 
 
 def test_a_choice_is_made_once():
     asked = []
-    configs = [cuda_sums.Config(8, 512, 8, 2), cuda_sums.Config(4, 512, 8, 2)]
+    configs = [cuda_config.Config(8, 512, 8, 2), cuda_config.Config(4, 512, 8, 2)]
     for _ in range(2):
         cost = {configs[0]: 2.0, configs[1]: 1.0}
         chosen = cuda_sums._fastest(configs, "here", lambda c: asked.append(c) or cost[c])  # noqa: B023
@@ -235,7 +235,7 @@ def test_a_choice_is_made_once():
 
 
 def test_blocks_are_no_wider_than_narrow_maps_need():
-    wide = cuda_sums.Config(8, 512, 8, 4)
+    wide = cuda_config.Config(8, 512, 8, 4)
     assert wide.fitted(5000) == wide
     for cols in (1, 33, 64, 257):
         fitted = wide.fitted(cols)
@@ -274,7 +274,7 @@ def compiled(kind, config, architecture):
     return triton.compile(
         ASTSource(cuda_kernel.sums, signature, constants, attributes),
         target=GPUTarget("cuda", architecture, 32),
-        options=cuda_sums.options(config),
+        options=cuda_config.options(config),
     )
 
 
@@ -339,7 +339,7 @@ def assert_tight(loop, config):
 )
 def test_floats_take_two_instructions_a_difference(architecture, adding, most, tmp_path):
     # Subtract; add the absolute value. From sm_100 on one instruction serves two floats.
-    kind = cuda_sums.Kind("float32", False, 0)
+    kind = cuda_config.Kind("float32", False, 0)
     config = kind.configs(128)[0]
     code = compiled(kind, config, architecture)
     assert spilled(code, architecture, tmp_path) == [0, 0]
@@ -351,7 +351,7 @@ def test_floats_take_two_instructions_a_difference(architecture, adding, most, t
 
 @pytest.mark.parametrize("architecture", [80, 90, 100])
 def test_bytes_take_one_instruction_for_four_differences(architecture, tmp_path):
-    kind = cuda_sums.Kind("uint32", False, 0)
+    kind = cuda_config.Kind("uint32", False, 0)
     config = kind.configs(128)[0]
     code = compiled(kind, config, architecture)
     # On sm_80 some words are, outside of the loops.
@@ -366,6 +366,6 @@ def test_bytes_take_one_instruction_for_four_differences(architecture, tmp_path)
 @pytest.mark.parametrize("heaviest", [0, 1, 255])
 @pytest.mark.parametrize("word", ["uint32", "float32"])
 def test_no_registers_are_spilled(word, heaviest, squared, tmp_path):
-    kind = cuda_sums.Kind(word, squared, heaviest)
+    kind = cuda_config.Kind(word, squared, heaviest)
     code = compiled(kind, kind.configs(128)[0], 90)
     assert spilled(code, 90, tmp_path) == [0, 0]

@@ -15,7 +15,14 @@ import torch
 from helpers import ENVIRONMENT, interpreted
 from test_cuda import loops, spilled
 
-from patchsim.engines import cuda_gradients, cuda_layer, cuda_sums
+from patchsim.engines import (
+    cuda_config,
+    cuda_gradient_blocks,
+    cuda_gradients,
+    cuda_layer,
+    cuda_planes,
+    cuda_sums,
+)
 
 if sys.platform != "linux":
     pytest.importorskip("triton", reason="Triton is for Linux")
@@ -88,9 +95,9 @@ def test_kernels_of_every_form(rng):
         case(rng, (1, 1, 53, 3), (52, 2)),
         case(rng, (1, 1, 3, 141), (2, 20)),
     ]
-    blocks = {cuda_gradients.kernel_block("float32", *each[1].shape[1:]) for each in cases}
-    assert len(blocks) == len(cuda_gradients.KERNEL_INSTRUCTIONS)
-    assert cuda_gradients.image_config("float32", 52, 2, 3).rows == 8
+    blocks = {cuda_gradient_blocks.kernel_block("float32", *each[1].shape[1:]) for each in cases}
+    assert len(blocks) == len(cuda_gradient_blocks.KERNEL_INSTRUCTIONS)
+    assert cuda_gradient_blocks.image_config("float32", 52, 2, 3).rows == 8
     assert_agree(cases)
 
 
@@ -114,11 +121,11 @@ def test_how_many_share_the_work_depends_on_shapes_card_and_memory(monkeypatch):
     monkeypatch.setattr(cuda_sums, "multiprocessors", lambda _device: 132)
     few = "float32", (1, 2, 10), (1, 1), 1, 40, 60
     many = "float32", (3, 128, 128), (1, 1), 1, 2000, 3000
-    for kind in (cuda_gradients._ForImage, cuda_gradients._ForKernel):
+    for kind in (cuda_gradient_blocks.ForImage, cuda_gradient_blocks.ForKernel):
         shapes = kind.of(*few)
         assert 1 < cuda_gradients._splits(shapes, 2, 1 << 30, None) <= shapes.most_splits
         assert cuda_gradients._splits(shapes, 2, shapes.working_bytes, None) == 1
-    assert cuda_gradients._splits(cuda_gradients._ForImage.of(*many), 2, 1 << 30, None) == 1
+    assert cuda_gradients._splits(cuda_gradient_blocks.ForImage.of(*many), 2, 1 << 30, None) == 1
 
 
 def test_parts_for_little_memory(rng):
@@ -198,7 +205,7 @@ def test_gradcheck_through_the_operator(tmp_path):
 
 def test_nothing_is_timed_where_results_must_repeat(monkeypatch):
     kernel = torch.rand(1, 1, 9, 9)
-    taps = cuda_sums.taps(kernel, (1, 1), squared=False)
+    taps = cuda_planes.taps(kernel, (1, 1), squared=False)
     monkeypatch.setattr(cuda_sums, "_fastest", lambda *_: pytest.fail("it is timed"))
     torch.use_deterministic_algorithms(True)
     try:
@@ -213,13 +220,13 @@ def test_nothing_is_timed_where_results_must_repeat(monkeypatch):
 
 def image_kernel(word, height):
     """Name, constants and configuration for kernels so high."""
-    config = cuda_gradients.image_config(word, height, 99, 9999)
+    config = cuda_gradient_blocks.image_config(word, height, 99, 9999)
     constants = {"R": config.rows, "COLS": config.cols, "GROUP": config.group}
     return "image_gradients", constants, config, config.cols // (32 * config.warps)
 
 
 def kernel_kernel(word, height, width):
-    block = cuda_gradients.kernel_block(word, height, width)
+    block = cuda_gradient_blocks.kernel_block(word, height, width)
     constants = {"R": block.rows, "V": block.cols, "LANES": block.lanes, "GROUP": block.group}
     return "kernel_gradients", constants, block.config, block.cols
 
@@ -234,7 +241,7 @@ def compiled(name, constants, config, word, architecture):
 
     kernel = getattr(cuda_gradient_kernel, name)
     names, wide = kernel.arg_names, {"float32": "*fp32", "float64": "*fp64"}[word]
-    constants = constants | {"MOST": cuda_gradients.MOST, "PTX": True}
+    constants = constants | {"MOST": cuda_gradient_blocks.MOST, "PTX": True}
     signature = dict.fromkeys(names, "i32")
     signature |= dict.fromkeys([each for each in names if each.endswith("_step")], "i64")
     signature |= {"table": "*i64", "out": "*fp64"}
@@ -245,14 +252,16 @@ def compiled(name, constants, config, word, architecture):
     return triton.compile(
         ASTSource(kernel, signature, constants, attributes),
         target=GPUTarget("cuda", architecture, 32),
-        options=cuda_sums.options(config),
+        options=cuda_config.options(config),
     )
 
 
 # Kernels of these heights and sizes have the blocks that there are.
-IMAGES = dict(zip((128, 16, 1), cuda_gradients.IMAGE_INSTRUCTIONS.values(), strict=True))
+IMAGES = dict(zip((128, 16, 1), cuda_gradient_blocks.IMAGE_INSTRUCTIONS.values(), strict=True))
 KERNELS = dict(
-    zip([(128, 128), (1, 8), (1, 1)], cuda_gradients.KERNEL_INSTRUCTIONS.values(), strict=True)
+    zip(
+        [(128, 128), (1, 8), (1, 1)], cuda_gradient_blocks.KERNEL_INSTRUCTIONS.values(), strict=True
+    )
 )
 
 

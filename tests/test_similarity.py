@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 import patchsim
 from patchsim import InputError, match, similarity_map
-from patchsim.engines import unfold
+from patchsim.engines import unfold_tensors
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -208,9 +208,9 @@ def test_an_empty_batch_has_no_maps():
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
 def test_any_block_size_gives_the_same_sums(scratch, dtype, stride):
     image, kernel = images(3, 2, 19, 23, dtype=dtype), images(2, 6, 7, dtype=dtype, seed=1)
-    whole = unfold.difference_sums(image, kernel, stride, 1 << 30)
+    whole = unfold_tensors.difference_sums(image, kernel, stride, 1 << 30)
     torch.testing.assert_close(
-        unfold.difference_sums(image, kernel, stride, scratch), whole, rtol=1e-14, atol=0
+        unfold_tensors.difference_sums(image, kernel, stride, scratch), whole, rtol=1e-14, atol=0
     )
 
 
@@ -220,7 +220,7 @@ def test_largest_integer_sums_do_not_round(dtype, peak, width):
     # 65,500 taps of 255 end just below 2**24, where float32 stops counting; of 65,535 far above.
     image = torch.full((3, 7, width + 2), peak, dtype=torch.int32).to(dtype)
     kernel = torch.zeros(3, 7, width, dtype=dtype)
-    sums = unfold.difference_sums(image[None], kernel, (1, 1), 1 << 22)
+    sums = unfold_tensors.difference_sums(image[None], kernel, (1, 1), 1 << 22)
     assert sums.flatten().tolist() == [3 * 7 * width * peak] * 3
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from patchsim import search, tiles
+from patchsim.considered import Candidate
 from patchsim.engines import Problem, simd
 from patchsim.field import BLOCK
-from patchsim.plan import Candidate, Plan
+from patchsim.plan import Plan
 from patchsim.tiles import Tile
 
 

@@ -1,6 +1,6 @@
 """Direct sums of differences on NVIDIA cards, by one fused kernel in Triton.
 
-`cuda_sums` says how the kernel is fed, `cuda_kernel` how it computes. Triton comes with builds of
+`cuda_planes` says how the kernel is fed, `cuda_kernel` how it computes. Triton comes with builds of
 torch for CUDA.
 """
 
@@ -21,6 +21,8 @@ from patchsim.engines import (
     Score,
     Seen,
     SharedScore,
+    cuda_config,
+    cuda_planes,
     cuda_sums,
     shared,
     visibility,
@@ -84,7 +86,7 @@ def start_up(problem: Problem) -> float:
     return devices.start_up(problem.device) + compiling
 
 
-def _configs(problem: Problem) -> list[cuda_sums.Config]:
+def _configs(problem: Problem) -> list[cuda_config.Config]:
     return _kind(problem).configs(-(-problem.kernel[0] // problem.stride[0]))
 
 
@@ -100,7 +102,7 @@ def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.together
     copied = (pixels + rows * cols * _SUM_BYTES) / devices.BUS_BANDWIDTH
-    planes = cuda_sums.plane_count((problem.kernel[2], *problem.kernel[:2]), problem.stride)
+    planes = cuda_planes.plane_count((problem.kernel[2], *problem.kernel[:2]), problem.stride)
     laid = planes * (1 + 9 / problem.together) * devices.OPERATION_SECONDS  # of a tile, of a kernel
     return (work + copied + laid) * visibility.rounds(problem) + visibility.seconds(problem)
 
@@ -110,12 +112,12 @@ def best_tile(problem: Problem) -> tuple[int, int] | None:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    word = np.dtype(cuda_sums.word_of(problem.dtype)).itemsize
+    word = np.dtype(cuda_planes.word_of(problem.dtype)).itemsize
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     # The tile, pinned here and on the card, and there once more in planes.
     pixels = 3 * height * width * problem.kernel[2] * np.dtype(problem.dtype).itemsize
     # With what is beside them; of bytes before they are words.
-    values = cuda_sums.plane_words(problem.kernel, problem.stride, rows, cols)
+    values = cuda_planes.plane_words(problem.kernel, problem.stride, rows, cols)
     planes = values * word + (values if problem.dtype == "uint8" else 0)
     own = 0 if problem.together > 1 else _own_bytes(problem, rows, cols)
     return pixels + planes + own + visibility.working_bytes(problem, rows, cols)
@@ -126,25 +128,25 @@ def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 
 def _own_bytes(problem: Problem, rows: int, cols: int) -> int:
-    word = np.dtype(cuda_sums.word_of(problem.dtype)).itemsize
+    word = np.dtype(cuda_planes.word_of(problem.dtype)).itemsize
     # Rows of the kernel, repeated, twice while they are put together; those of a mask, too.
     kernel = (
-        problem.taps * word * (2 * cuda_sums.REPEATS + 2) * (1 if problem.weight is None else 2)
+        problem.taps * word * (2 * cuda_config.REPEATS + 2) * (1 if problem.weight is None else 2)
     )
     # Sums of whole blocks, as they are put together, and of windows here and there.
-    return kernel + 3 * (cuda_sums.block_cells(rows, cols) + rows * cols) * _SUM_BYTES
+    return kernel + 3 * (cuda_config.block_cells(rows, cols) + rows * cols) * _SUM_BYTES
 
 
-def _kind(problem: Problem) -> cuda_sums.Kind:
+def _kind(problem: Problem) -> cuda_config.Kind:
     heaviest = 0 if problem.weight is None else problem.heaviest
-    return cuda_sums.Kind(cuda_sums.word_of(problem.dtype), problem.metric == "ssd", heaviest)
+    return cuda_config.Kind(cuda_planes.word_of(problem.dtype), problem.metric == "ssd", heaviest)
 
 
 def prepare(
     kernel: Pixels,
     problem: Problem,
     weights: Weights | None = None,
-    config: cuda_sums.Config | None = None,
+    config: cuda_config.Config | None = None,
 ) -> Score:
     """As an engine has it; with a configuration, or the fastest is looked for where that pays."""
     (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
@@ -154,7 +156,7 @@ def prepare(
 def prepare_together(
     kernels: Sequence[Kernel],
     problems: Sequence[Problem],
-    config: cuda_sums.Config | None = None,
+    config: cuda_config.Config | None = None,
 ) -> list[SharedScore]:
     """The same for kernels that share a tile's pixels; those of one size in one launch."""
     if config is None and not _worth_trying(problems[0]):
@@ -181,7 +183,7 @@ class _Sums:
     """Sums of differences between the patches of a tile and kernels of one size."""
 
     def __init__(
-        self, kernels: Sequence[Kernel], problem: Problem, config: cuda_sums.Config | None
+        self, kernels: Sequence[Kernel], problem: Problem, config: cuda_config.Config | None
     ) -> None:
         self._device, self._config = problem.device, config
         self._stride, self._squared = problem.stride, problem.metric == "ssd"
@@ -196,8 +198,8 @@ class _Sums:
     def _placed(self, arrays: Sequence[NDArray[Any]]) -> Tensor:  # each [h, w, C] -> [N, C, h, w]
         return placing.tensor(np.stack(arrays).transpose(0, 3, 1, 2), self._device)
 
-    def _laid(self, kernels: Tensor) -> cuda_sums.Taps:
-        return cuda_sums.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
+    def _laid(self, kernels: Tensor) -> cuda_planes.Taps:
+        return cuda_planes.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
 
     def over(self, pixels: Pixels, one: int | None = None) -> NDArray[Any]:
         """[kernels, rows, cols], int64 or float64; of one kernel alone if it is named."""
@@ -258,4 +260,4 @@ def _rounding(problem: Problem) -> float:
     # A square rounds twice what its root did, and once more; a product with a shade once; one more
     # than there are, as there.
     more = 1 + (2 if problem.metric == "ssd" else 0) + (1 if problem.heaviest > 1 else 0)
-    return (cuda_sums.ROUNDINGS + more) * unit + 2.0 * (problem.taps + 5) * 2.0**-53
+    return (cuda_config.ROUNDINGS + more) * unit + 2.0 * (problem.taps + 5) * 2.0**-53

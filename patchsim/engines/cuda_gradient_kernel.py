@@ -23,7 +23,7 @@ from patchsim.engines.cuda_kernel import FIELDS, REPEATS, add, add_signs, column
 @triton.jit(do_not_specialize=["row_step", "grad_row_step"])
 def image_gradients(
     planes,  # words [images, planes, height, width]
-    taps,  # words, `cuda_sums.Taps` of one kernel
+    taps,  # words, `cuda_planes.Taps` of one kernel
     # words [images, height, width]: zeros, `above` rows and `before` columns, and g, and zeros
     grads,
     largest,  # words [planes]: of the kernel's values
@@ -86,7 +86,7 @@ def image_gradients(
 @triton.jit(do_not_specialize=["row_step", "grad_row_step"])
 def kernel_gradients(
     planes,  # words [images, planes, height, width]
-    taps,  # words, `cuda_sums.Taps` of one kernel
+    taps,  # words, `cuda_planes.Taps` of one kernel
     grads,  # words [images, height, width]: R - 1 rows of zeros, and g, and zeros
     table,  # int64 [planes, FIELDS]
     out,  # float64 [splits, planes, blocks of the kernel's values, R, V], zeros

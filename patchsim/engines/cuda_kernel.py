@@ -5,7 +5,7 @@ rows of windows, each of the kernel once for all columns of a thread: with 8 of 
 serve 64 differences. What takes most of the time is then the differences alone, in instructions
 each: two for a float (subtract; add the absolute value), one for four bytes (VABSDIFF4 with ACC).
 
-`cuda_sums` lays image and kernel out so that strides, channels and bytes look alike here: planes
+`cuda_planes` lays image and kernel out so that strides, channels and bytes look alike here: planes
 of *words*, a word being a float or four bytes, windows being next to each other. Only that module
 imports this one, for Triton is not everywhere.
 """
@@ -27,7 +27,7 @@ FIELDS = tl.constexpr(5)
 @triton.jit
 def sums(
     planes,  # words [images, planes, height, width]
-    taps,  # words [kernels, kernel_step], `cuda_sums.Taps`
+    taps,  # words [kernels, kernel_step], `cuda_planes.Taps`
     weights,  # the same, 0 where there is nothing to compare; None where every value counts once
     # int64 [planes, FIELDS]: first word, first tap, height, words of a row, bits of the last one
     table,

@@ -1,8 +1,8 @@
 """Sums of absolute differences and their gradients by the fused kernels, within bounded memory.
 
-They answer what `unfold.difference_sums` and `unfold.difference_gradients` do. Pixels laid out for
-the kernels, and sums in float64, take several times the image, so that images and windows are taken
-in parts; with enough memory there is one.
+They answer what those of `unfold_tensors` do. Pixels laid out for the kernels, and sums in float64,
+take several times the image, so that images and windows are taken in parts; with enough memory
+there is one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchsim import tiles
-from patchsim.engines import cuda_gradients, cuda_sums, unfold
+from patchsim.engines import (
+    cuda_config,
+    cuda_gradient_blocks,
+    cuda_gradients,
+    cuda_planes,
+    cuda_sums,
+    unfold_tensors,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +53,7 @@ def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scra
     task = _Task.of(image, kernel, stride)
     dtype = torch.float64 if image.is_floating_point() else torch.int64
     total = torch.empty(task.cells, dtype=dtype, device=image.device)
-    taps = cuda_sums.taps(kernel[None], stride, squared=False)
+    taps = cuda_planes.taps(kernel[None], stride, squared=False)
     room = scratch - task.taps_bytes
     for part in task.parts(room, task.sums_bytes):
         pixels = image[part.pixels]
@@ -73,7 +80,7 @@ def difference_gradients(
     import torch
 
     task = _Task.of(image, kernel, stride)
-    taps = cuda_sums.taps(kernel[None], stride, squared=False)
+    taps = cuda_planes.taps(kernel[None], stride, squared=False)
     wide = taps.words.dtype
     image_grad = torch.zeros(image.shape, dtype=wide, device=image.device) if wanted[0] else None
     kernel_grad = (
@@ -133,14 +140,14 @@ class _Task:
     @classmethod
     def of(cls, image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> _Task:
         channels, height, width = kernel.shape
-        rows, cols = tiles.map_shape(unfold.sides(image), (height, width), stride)
+        rows, cols = tiles.map_shape(unfold_tensors.sides(image), (height, width), stride)
         dtype = str(image.dtype).removeprefix("torch.")
         return cls(dtype, (channels, height, width), stride, (image.shape[0], rows, cols))
 
     @property
     def least(self) -> Cells:
         """The smallest block of windows: fewer would not take less."""
-        return 1, min(cuda_sums.REPEATS, self.cells[1]), min(32, self.cells[2])
+        return 1, min(cuda_config.REPEATS, self.cells[1]), min(32, self.cells[2])
 
     @property
     def _word(self) -> int:
@@ -150,23 +157,25 @@ class _Task:
     def taps_bytes(self) -> int:
         """Rows of the kernel, repeated, twice while they are put together."""
         channels, height, width = self.kernel
-        repeated = (height + self.stride[0] * cuda_sums.REPEATS) * (width + self.stride[1] * 4)
-        return channels * repeated * self._word * (2 * cuda_sums.REPEATS + 2)
+        repeated = (height + self.stride[0] * cuda_config.REPEATS) * (width + self.stride[1] * 4)
+        return channels * repeated * self._word * (2 * cuda_config.REPEATS + 2)
 
     def sums_bytes(self, cells: Cells) -> int:
         """What the sums of so many windows take."""
         images, rows, cols = cells
         channels, height, width = self.kernel
-        words = cuda_sums.plane_words((height, width, channels), self.stride, rows, cols)
+        words = cuda_planes.plane_words((height, width, channels), self.stride, rows, cols)
         planes = words * (self._word + (1 if self.dtype == "uint8" else 0))
         # Sums of whole blocks, as they are put together.
-        return images * (planes + cuda_sums.block_cells(rows, cols) * 8 * 3)
+        return images * (planes + cuda_config.block_cells(rows, cols) * 8 * 3)
 
     def gradient_bytes(self, cells: Cells, wanted: tuple[bool, bool]) -> int:
         """What the gradients of so many windows take."""
         if "int" in self.dtype:
             return 0
-        return cuda_gradients.working_bytes(self.dtype, self.kernel, self.stride, cells, wanted)
+        return cuda_gradient_blocks.working_bytes(
+            self.dtype, self.kernel, self.stride, cells, wanted
+        )
 
     def parts(self, room: int, needed: Callable[[Cells], int]) -> Iterator[_Part]:
         """As few as need no more bytes, first of whole images."""

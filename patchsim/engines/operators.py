@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from patchsim import tiles
-from patchsim.engines import cuda_layer, cuda_sums, unfold
+from patchsim.engines import cuda_layer, cuda_planes, cuda_sums, unfold_tensors
 
 _LAUNCHES = cuda_sums.missing() is None
 
@@ -27,11 +27,11 @@ def fused(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> bool:
     if image.device.type != "cuda" or not _LAUNCHES:
         return False
     channels, height, width = kernel.shape
-    return cuda_sums.plane_count((channels, height, width), stride) <= _MOST_PLANES
+    return cuda_planes.plane_count((channels, height, width), stride) <= _MOST_PLANES
 
 
 def _layer(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> ModuleType:
-    return cuda_layer if fused(image, kernel, stride) else unfold
+    return cuda_layer if fused(image, kernel, stride) else unfold_tensors
 
 
 @torch.library.custom_op(
@@ -53,8 +53,7 @@ def difference_sums(
         Of the image's dtype, no larger than the image.
     stride_y, stride_x : int
     scratch : int
-        Bytes, as `cuda_layer.difference_sums` has them on such cards, `unfold.difference_sums`
-        elsewhere.
+        Bytes, as `cuda_layer` has them on such cards, `unfold_tensors` elsewhere.
 
     Returns
     -------
@@ -74,8 +73,10 @@ def _(
     stride_x: int,
     scratch: int,  # noqa: ARG001 - as the operator has it; the shape does not depend on it
 ) -> Tensor:
-    rows, cols = tiles.map_shape(unfold.sides(image), unfold.sides(kernel), (stride_y, stride_x))
-    dtype = unfold.wide_dtype(image.device) if image.is_floating_point() else torch.int64
+    rows, cols = tiles.map_shape(
+        unfold_tensors.sides(image), unfold_tensors.sides(kernel), (stride_y, stride_x)
+    )
+    dtype = unfold_tensors.wide_dtype(image.device) if image.is_floating_point() else torch.int64
     return image.new_empty((image.shape[0], rows, cols), dtype=dtype)
 
 
