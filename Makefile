@@ -3,6 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# On Linux PyPI's torch brings 2.8 GB of CUDA packages. Where PyTorch's own index of CPU builds
+# answers, torch comes from there; `make demo TORCH_INDEX=` leaves the choice to pip's settings.
+CPU_BUILDS := https://download.pytorch.org/whl/cpu
+ANSWERS := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=3).close()
+TORCH_INDEX ?= $(shell $(PYTHON) -c '$(ANSWERS)' $(CPU_BUILDS)/torch/ 2>/dev/null && echo $(CPU_BUILDS))
+PIP_INSTALL = $(BIN)/pip install $(addprefix --extra-index-url=,$(TORCH_INDEX))
+
 .PHONY: demo test check asan neon clean
 
 demo: $(VENV)/.installed
@@ -24,11 +31,13 @@ neon:
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/*.[ch])
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@echo "Installing patchsim and what it needs into $(VENV). torch is the large part: 0.2 GB to"
+	@echo "download as a CPU build, 2.8 GB with CUDA. pip shows which one it takes, and its progress."
+	$(PIP_INSTALL) -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-for-tests: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,dev]'
+$(VENV)/.installed-for-tests: $(VENV)/.installed constraints-ci.txt
+	$(PIP_INSTALL) -c constraints-ci.txt -e '.[test,dev]'
 	touch $@
 
 clean:

@@ -21,7 +21,7 @@ import scipy.fft  # noqa: F401 - imported, so that no search pays for it
 import skimage.data
 import torch  # noqa: F401 - the same
 
-from patchsim import devices, engines, match
+from patchsim import choices, devices, engines, match
 from patchsim.engines import Problem, simd
 from patchsim.metrics import INTEGER_RANGE, Pixels
 
@@ -94,7 +94,7 @@ def measured(problem: Problem) -> dict[str, float]:
     image, kernel = pictures(problem)
     names = [
         name
-        for name in engines.NAMES
+        for name in choices.ENGINES
         if engines.load(name).refuse(problem) is None
         and engines.load(name).seconds(problem) < BEARABLE_SECONDS
     ]

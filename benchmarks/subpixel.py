@@ -21,7 +21,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 import patchsim
-from patchsim import metrics
+from patchsim import choices, metrics
 
 PHOTOGRAPHS = ("astronaut", "coffee", "camera", "coins", "rocket", "chelsea")
 SIDES = (32, 64)
@@ -81,7 +81,7 @@ def main() -> None:
     print("kernel  metric      rms  median  largest   parabola's rms   not told  ms a match")
     for side in SIDES:
         tried = list(cases(side, KERNELS, SEED))
-        for metric in metrics.METRICS:
+        for metric in choices.METRICS:
             errors, usual, took = [], [], []
             for image, kernel, truth in tried:
                 started = time.perf_counter()

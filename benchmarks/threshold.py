@@ -19,13 +19,12 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchsim import match
+from patchsim import choices, match
 
 NAMES = [
     "astronaut", "brick", "camera", "cat", "cell", "clock", "coffee", "coins", "grass", "gravel",
     "hubble_deep_field", "immunohistochemistry", "moon", "page", "retina", "rocket",
 ]  # fmt: skip
-METRICS = ["sad", "ssd", "ncc", "zncc"]
 SIZES = [16, 24, 32, 48, 64]
 MOST_TRIES = 200
 LEAST_CONTRAST = 10  # standard deviation of a kernel; without texture any place is like another
@@ -105,7 +104,7 @@ def main() -> None:
             "planted": (worn(image, random), places),
             "in its own photograph": (worn(own, random), {(x, y)}),
         }
-        for metric in METRICS:
+        for metric in choices.METRICS:
             for case, (searched, truth) in cases.items():
                 counts[case, metric][outcome(searched, kernel, metric, truth)] += 1
     print(f"{pairs} kernels each")

@@ -25,12 +25,6 @@ _MODES: dict[str, Literal["edge", "reflect", "constant"] | None] = {
 DEFAULT_PADDING = "valid"
 
 
-def check_padding(name: str) -> str:
-    if not isinstance(name, str) or name not in _MODES:
-        raise InputError(f"padding {name!r} is unknown; there is {', '.join(_MODES)}")
-    return name
-
-
 def check_region(region: object) -> Region | None:
     """Four whole numbers, or None.
 

@@ -37,7 +37,6 @@ from patchsim.errors import InputError, shown
 from patchsim.metrics import INTEGER_RANGE, Pixels
 
 DEFAULT = "auto"
-NAMES = (DEFAULT, "gray", "rgb", "hsv", "lab")
 
 _Plane = NDArray[np.floating[Any]]  # [rows, cols]
 _Planes = tuple[_Plane, _Plane, _Plane]
@@ -54,12 +53,6 @@ _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9
 
 _KNEE = (6 / 29) ** 3  # below, the cube root of CIE L*a*b* goes on as its tangent
 _SLOPE = (29 / 6) ** 2 / 3
-
-
-def check_name(name: str) -> str:
-    if not isinstance(name, str) or name not in NAMES:
-        raise InputError(f"color {name!r} is unknown; there is {', '.join(NAMES)}")
-    return name
 
 
 def convert(
@@ -81,7 +74,7 @@ def convert(
     names : sequence of str
         Theirs, for messages.
     color : str
-        One of `NAMES`; the module says what they mean.
+        One of `choices.COLORS`; the module says what they mean.
     low, span : float
         Where the data range begins, and its width R.
     memory : int

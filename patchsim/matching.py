@@ -159,7 +159,7 @@ def match(
         to fine, in pictures halved as often as the kernel allows; the scores of what is found are
         exact, but a match may be missed whose detail does not show there.
     map : bool or path
-    the scores of all windows in the report; with a path also write them as .npy.
+        Keep the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.

@@ -22,13 +22,6 @@ Weights = NDArray[np.uint8]  # [h, w] of a kernel's pixels, or [h, w, C] of thei
 Exact = Callable[[int, int], float]
 _Scores = TypeVar("_Scores", float, NDArray[np.float64], "Tensor")
 
-# Names and formulas; I is the window, K the kernel, ~ less each channel's mean, R the data range.
-METRICS = {
-    "sad": "1 - mean |I-K| / R",
-    "ssd": "1 - mean (I-K)^2 / R^2",
-    "ncc": "sum I K / sqrt(sum I^2 sum K^2)",
-    "zncc": "sum I~ K~ / sqrt(sum I~^2 sum K~^2)",
-}
 DEFAULT = "sad"
 
 # A float channel is flat if its variance is at most so much of its mean square; an integer channel
@@ -39,12 +32,6 @@ _WIDE_VALUES = 1 << 16
 
 # Largest value of each integer type: the data range R where none is given.
 INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
-
-
-def check_name(name: str) -> str:
-    if not isinstance(name, str) or name not in METRICS:
-        raise InputError(f"metric {name!r} is unknown; there is {', '.join(METRICS)}")
-    return name
 
 
 def check_range(data_range: tuple[float, float]) -> float:

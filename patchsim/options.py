@@ -7,9 +7,8 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patchsim import budget, devices, metrics, tiles
-from patchsim import color as colors
-from patchsim.area import Region, check_padding, check_region
+from patchsim import budget, choices, devices, tiles
+from patchsim.area import Region, check_region
 from patchsim.errors import InputError
 
 DEFAULT_TOP = 5
@@ -82,9 +81,9 @@ class Options:
         return cls(
             stride=tiles.stride_pair(stride),
             region=check_region(region),
-            padding=check_padding(padding),
-            metric=metrics.check_name(metric),
-            color=colors.check_name(color),
+            padding=choices.check("padding", padding, choices.PADDINGS),
+            metric=choices.check("metric", metric, choices.METRICS),
+            color=choices.check("color", color, choices.COLORS),
             device=devices.check_name(device, several=True),
             top=DEFAULT_TOP if top is None and threshold is None else top,
             threshold=threshold,

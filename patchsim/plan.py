@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from patchsim import budget, considered, devices, engines, tiles
+from patchsim import budget, choices, considered, devices, engines, tiles
 from patchsim.considered import Candidate
 from patchsim.engines import Problem
 from patchsim.errors import InputError
@@ -132,7 +132,7 @@ def make(
         If the engine or device named is not here or refuses, or memory does not suffice for one
         window.
     """
-    names = engines.NAMES if engine == "auto" else (engine,)
+    names = choices.ENGINES if engine == "auto" else (engine,)
     wanted = "cpu" if device == "auto" else devices.require_all(device)
     candidates = considered.consider_on(wanted, problem, names)
     accelerators = None
@@ -187,7 +187,7 @@ def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
 
 def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
     alone = replace(problem, exact=True, tolerance=0.0, together=1)
-    candidates = considered.consider(alone, engines.NAMES)
+    candidates = considered.consider(alone, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         return None

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim import batches, slots
+from patchsim import batches, choices, slots
 from patchsim.batches import Features
 from patchsim.errors import InputError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-LOSSES = ("similarity", "contrastive", "contrastive-per-img", "small-to-large")
-LAYOUTS = ("2BSC", "B2SC")
 
 
 @dataclass(frozen=True)
@@ -35,14 +32,13 @@ class Request:
     drawn: int | None = None  # the image whose matches are drawn
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise InputError(f"loss {self.loss!r} is unknown; there are {', '.join(LOSSES)}")
-        if self.layout not in LAYOUTS:
+        choices.check("loss", self.loss, choices.LOSSES)
+        if self.layout not in choices.LAYOUTS:
             raise InputError(
                 f"layout {self.layout!r} is unknown; there are 2BSC (all first views, then all"
                 " second) and B2SC (both views of an image together)"
             )
-        slots.check_reduction(self.reduction)
+        choices.check("reduction", self.reduction, choices.REDUCTIONS)
         slots.check_temperature(self.temperature)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from patchsim import budget, devices, metrics, tiles
+from patchsim import budget, choices, devices, metrics, tiles
 from patchsim.engines import cuda_layer, fft_tensors, operators, unfold_tensors
 from patchsim.errors import InputError
 
@@ -87,7 +87,7 @@ def similarity_map(
     image, kernel = _autocast(image, kernel)
     batched = _check(image, kernel)
     step = tiles.clamped(tiles.stride_pair(stride), unfold_tensors.sides(image))
-    metrics.check_name(metric)
+    choices.check("metric", metric, choices.METRICS)
     span = _span(image.dtype, data_range)
     images = image if batched else image[None]
     if metric == "sad":

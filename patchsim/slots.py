@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from patchsim import cosines
+from patchsim import choices, cosines
 from patchsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Reduction = Literal["mean", "sum", "none"]
 
-REDUCTIONS = ("mean", "sum", "none")
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _LEAST_TEMPERATURE = 1e-30
@@ -61,7 +60,7 @@ def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction 
     >>> patchsim.matching_similarity_loss_per_img(f, -f)
     tensor(1.)
     """
-    check_reduction(reduction)
+    choices.check("reduction", reduction, choices.REDUCTIONS)
     return _reduced(similarity_losses(f, p)[0], reduction)
 
 
@@ -92,7 +91,7 @@ def matching_contrastive_loss(
     InputError
         A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
-    check_reduction(reduction)
+    choices.check("reduction", reduction, choices.REDUCTIONS)
     return _reduced(contrastive_losses(slots, temperature, per_img=False)[0], reduction)
 
 
@@ -103,7 +102,7 @@ def matching_contrastive_loss_per_img(
 
     As `matching_contrastive_loss` with the 2S - 2 negatives of the same image.
     """
-    check_reduction(reduction)
+    choices.check("reduction", reduction, choices.REDUCTIONS)
     return _reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
 
 
@@ -141,7 +140,7 @@ def matching_similarity_loss_small_to_large(
     import torch
 
     _check_crops(f_large, p_small)
-    check_reduction(reduction)
+    choices.check("reduction", reduction, choices.REDUCTIONS)
     with cosines.full_precision(p_small):
         large, small = cosines.unit_vectors(f_large.detach()), cosines.unit_vectors(p_small)
         wide = torch.promote_types(large.dtype, small.dtype)
@@ -278,11 +277,6 @@ def check_temperature(temperature: float) -> None:
     known = isinstance(temperature, int | float) and math.isfinite(temperature)
     if not (known and temperature >= _LEAST_TEMPERATURE):
         raise InputError(f"temperature {temperature!r} is not possible; give a number above 0")
-
-
-def check_reduction(reduction: str) -> None:
-    if reduction not in REDUCTIONS:
-        raise InputError(f"reduction {reduction!r} is unknown; there are {', '.join(REDUCTIONS)}")
 
 
 def _check_pairs(features: Tensor, name: str) -> None:

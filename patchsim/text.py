@@ -8,17 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from patchsim.errors import InputError
-
-# `auto` is a table on a terminal and tsv in a pipe; `json` is one object or list for all rows.
-FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
-
 Row = Sequence[Any]
-
-
-def check_format(form: str) -> None:
-    if form not in FORMATS:
-        raise InputError(f"format {form!r} is unknown; there are {', '.join(FORMATS)}")
 
 
 def tsv(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:

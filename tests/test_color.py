@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import InputError, color, match
+from patchsim import InputError, choices, color, match
 
 SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 
@@ -205,7 +205,7 @@ def test_the_data_range_comes_first(name, rng):
     np.testing.assert_allclose(shifted, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", color.NAMES)
+@pytest.mark.parametrize("name", choices.COLORS)
 def test_the_callers_pixels_stay_as_they_are(name, rng):
     pixels = rng.integers(0, 256, (9, 10, 3), dtype=np.uint8)
     pixels.flags.writeable = False
@@ -254,7 +254,7 @@ def test_rounding_moves_a_score_by_a_level_at_the_most(name, astronaut):
     assert np.abs(rough - precise).max() > 1e-5
 
 
-@pytest.mark.parametrize("name", color.NAMES)
+@pytest.mark.parametrize("name", choices.COLORS)
 @pytest.mark.parametrize("options", [{"map": True}, {}, {"engine": "unfold"}, {"memory": "2MB"}])
 def test_a_patch_of_a_photograph_scores_1(name, options, astronaut):
     found = match(astronaut[:200, :301], astronaut[51:90, 201:242], color=name, **options)
@@ -308,7 +308,7 @@ def test_an_overlay_shows_the_own_colors(astronaut, save, run):
     save("small.png", astronaut[20:40, 30:60])
     words = ("match", "big.png", "small.png", "--top", "1", "--no-heatmap", "--overlay", "o.png")
     drawn = []
-    for name in color.NAMES:
+    for name in choices.COLORS:
         code, out, err = run(*words, "--color", name, "--format", "json")
         assert (code, json.loads(out)["color"]) == (0, name)
         assert json.loads(out)["matches"][0]["score"] == 1.0
@@ -337,7 +337,7 @@ def test_bad_colors_on_the_command_line(astronaut, save, run):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("metric", ["sad", "zncc"])
-@pytest.mark.parametrize("name", color.NAMES)
+@pytest.mark.parametrize("name", choices.COLORS)
 def test_padding_with_0_is_black_in_every_colour_space(name, metric, dtype):
     image = np.zeros((20, 20, 3))
     image[:3, :3] = 0.8, 0.1, 0.15

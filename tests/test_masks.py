@@ -10,7 +10,7 @@ from oracle import best_matches, score_map
 from PIL import Image
 from test_metrics import SPAN, values
 
-from patchsim import InputError, engines, images, masks, match, metrics, tiles
+from patchsim import InputError, choices, engines, images, masks, match, metrics, tiles
 from patchsim.engines import Problem, fft, lowrank
 
 METRICS = ("sad", "ssd", "ncc", "zncc")
@@ -73,7 +73,7 @@ def test_which_engines_take_which_masks(rng):
     image, kernel = values(rng, "uint8", 40, 40, 1), values(rng, "uint8", 8, 8, 1)
     for kind in ("mask", "shades"):
         problem = problem_of(image, kernel, shades(rng, kind, 8, 8), "sad", (1, 1))
-        able = [n for n in engines.NAMES if engines.load(n).refuse(problem) is None]
+        able = [n for n in choices.ENGINES if engines.load(n).refuse(problem) is None]
         assert able == ["simd", "unfold"]
 
 

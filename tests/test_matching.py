@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 import patchsim
-from patchsim import InputError, engines, match, metrics
+from patchsim import InputError, choices, engines, match, metrics
 from patchsim.engines import Bounds
 
 
@@ -64,7 +64,7 @@ def rough(monkeypatch):
     """Install the rough engine under the name `rough`."""
     installed = Rough(0.01)
     load = engines.load
-    monkeypatch.setattr(engines, "NAMES", ("unfold", "rough"))
+    monkeypatch.setattr(choices, "ENGINES", ("unfold", "rough"))
     monkeypatch.setattr(engines, "load", lambda name: installed if name == "rough" else load(name))
     return installed
 

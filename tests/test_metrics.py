@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 
-from patchsim import InputError, match, metrics
+from patchsim import InputError, choices, match, metrics
 
 SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 
@@ -24,7 +24,7 @@ def expected(metric, image, kernel, stride=(1, 1)):
     return np.array(oracle.score_map(metric, image.tolist(), kernel.tolist(), stride, span))
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("metric", choices.METRICS)
 @pytest.mark.parametrize("dtype", SPAN)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_exact_scores_are_the_oracles(metric, dtype, channels, rng):
@@ -34,7 +34,7 @@ def test_exact_scores_are_the_oracles(metric, dtype, channels, rng):
     np.testing.assert_allclose(found, expected(metric, image, kernel), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("metric", choices.METRICS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_the_kernel_itself_scores_exactly_1(metric, dtype, rng):
     for size in ((1, 2), (3, 5), (64, 64), (400, 300)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_subpixel import waves
 
-from patchsim.metrics import METRICS
+from patchsim.choices import METRICS
 from patchsim.registration import locate
 
 

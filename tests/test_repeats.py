@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from patchsim import match, metrics, repeats
+from patchsim import choices, match, metrics, repeats
 from patchsim.tiles import Tile
 
 
@@ -27,7 +27,7 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("metric", choices.METRICS)
 def test_equal_windows_score_what_they_score_alone(stride, metric, dtype, rng):
     image = np.full((40, 50, 2), 0.3, dtype)
     image[:, 25:, 1] = np.tile(rng.random(5), 5)  # stripes

@@ -12,7 +12,7 @@ import oracle
 import pytest
 from helpers import ENVIRONMENT
 
-from patchsim import InputError, engines, match
+from patchsim import InputError, choices, match
 from patchsim.engines import Problem, simd
 
 if shutil.which("cc"):
@@ -354,4 +354,4 @@ def test_buffers_that_cannot_be_written_or_are_none_at_all():
 
 
 def test_the_engines_are_listed_with_the_best_first():
-    assert engines.NAMES == ("pruned", "simd", "fft", "cuda", "unfold")
+    assert choices.ENGINES == ("pruned", "simd", "fft", "cuda", "unfold")

@@ -12,7 +12,7 @@ import skimage.data
 from PIL import Image
 
 from patchsim import match
-from patchsim.metrics import METRICS
+from patchsim.choices import METRICS
 
 PHOTOGRAPHS = ["astronaut", "coffee", "camera", "coins", "rocket", "chelsea"]
 

@@ -21,6 +21,7 @@ import typer
 from patchsim import files
 from patchsim.errors import (
     FAULT,
+    FOUND,
     INPUT_ERROR,
     INTERRUPTED,
     TERMINATED,
@@ -102,7 +103,11 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Terminated:
         return TERMINATED
-    except (Exception, SystemExit) as error:
+    except SystemExit as ended:  # the completion of a shell ends so, whatever it found
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return ended.code if isinstance(ended.code, int) else FOUND
+    except Exception as error:
         if "--debug" in words:
             say(traceback.format_exc().rstrip())
         message, code = _explained(error, words)

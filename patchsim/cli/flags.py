@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-from patchsim.text import FORMATS
+from patchsim import choices
+
+
+def one_of(words: Sequence[str], text: str, *, metavar: str | None = None) -> Any:
+    """Return an option that takes one of some words, for its help and for a press of Tab.
+
+    The words are not checked here, so that the command and Python refuse others alike.
+    """
+
+    def completed(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return typer.Option(metavar=metavar or "|".join(words), help=text, autocompletion=completed)
+
 
 Image = Annotated[
     str,
@@ -29,25 +43,25 @@ Region = Annotated[
 ]
 Padding = Annotated[
     str,
-    typer.Option(
-        metavar="valid|edge|reflect|zero",
-        help="How the image goes on beyond its border, so that kernels can hang over it: with"
+    one_of(
+        choices.PADDINGS,
+        "How the image goes on beyond its border, so that kernels can hang over it: with"
         " its outermost pixels, mirrored at them, or with 0. valid: they cannot.",
     ),
 ]
 Metric = Annotated[
     str,
-    typer.Option(
-        metavar="sad|ssd|ncc|zncc",
-        help="How windows are compared: mean absolute or squared difference, cosine, or cosine"
+    one_of(
+        choices.METRICS,
+        "How windows are compared: mean absolute or squared difference, cosine, or cosine"
         " less the mean (correlation), which brightness and contrast do not change.",
     ),
 ]
 Color = Annotated[
     str,
-    typer.Option(
-        metavar="auto|gray|rgb|hsv|lab",
-        help="What is compared: auto is grey with grey as grey, otherwise RGB; hsv has hue as"
+    one_of(
+        choices.COLORS,
+        "What is compared: auto is grey with grey as grey, otherwise RGB; hsv has hue as"
         " a circle, lab differences as people see them.",
     ),
 ]
@@ -115,9 +129,9 @@ Angles = Annotated[
 ]
 Flips = Annotated[
     str | None,
-    typer.Option(
-        metavar="h|v|h,v",
-        help="Search it mirrored, too: h changes left and right, v top and bottom.",
+    one_of(
+        choices.FLIPS,
+        "Search it mirrored, too: h changes left and right, v top and bottom.",
     ),
 ]
 Exhaustive = Annotated[
@@ -181,9 +195,9 @@ DataRange = Annotated[
 ]
 Format = Annotated[
     str,
-    typer.Option(
-        metavar="|".join(FORMATS),
-        help="How matches are printed; auto is a table on a terminal, tsv in a pipe.",
+    one_of(
+        choices.FORMATS,
+        "How matches are printed; auto is a table on a terminal, tsv in a pipe.",
     ),
 ]
 Heatmap = Annotated[
@@ -223,17 +237,18 @@ Explain = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        metavar="auto|cpu|cuda[:N]|mps|xpu",
-        help="Where to compute; cuda: on all NVIDIA cards, which share the work, cuda:0,cuda:1: on"
+    one_of(
+        choices.DEVICES,
+        "Where to compute; cuda: on all NVIDIA cards, which share the work, cuda:0,cuda:1: on"
         " these, auto: on the CPU unless that takes long.",
+        metavar="auto|cpu|cuda[:N]|mps|xpu",
     ),
 ]
 Engine = Annotated[
     str,
-    typer.Option(
-        metavar="auto|pruned|simd|fft|cuda|unfold",
-        help="How to compute; the matches are the same. Only pruned draws no map.",
+    one_of(
+        ("auto", *choices.ENGINES),
+        "How to compute; the matches are the same. Only pruned draws no map.",
     ),
 ]
 Memory = Annotated[

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from patchsim import choices
 from patchsim.cli import console
+from patchsim.cli.flags import one_of
 from patchsim.errors import FOUND, InputError, PatchsimError, shown
-from patchsim.text import FORMATS, LINES, check_format
+from patchsim.text import LINES
 
 if TYPE_CHECKING:
     from patchsim.scoring import Request, Scored
-
-LOSSES = "similarity|contrastive|contrastive-per-img|small-to-large"
 
 _FILE_COLUMNS = ("B", "S", "C", "loss", "matched_cosine", "collapsed", "orthogonal", "share")
 _SLOT_COLUMNS = ("view", "image", "slot", "matched_slot", "loss")
@@ -31,7 +31,7 @@ def command(
             " pieces), .pt, .pth, .npz, .npy.",
         ),
     ] = None,
-    loss: Annotated[str, typer.Option(metavar=LOSSES, help="Which loss.")] = "similarity",
+    loss: Annotated[str, one_of(choices.LOSSES, "Which loss.")] = "similarity",
     f: Annotated[
         str | None, typer.Option("--f", metavar="PATH", help="A .npy of f, with --p.")
     ] = None,
@@ -60,24 +60,22 @@ def command(
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(
-            metavar="2BSC|B2SC",
-            help="2BSC: all first views, then all second views (the default). B2SC: both views of"
+        one_of(
+            choices.LAYOUTS,
+            "2BSC: all first views, then all second views (the default). B2SC: both views of"
             " an image together.",
         ),
     ] = None,
     reduction: Annotated[
         str,
-        typer.Option(metavar="mean|sum|none", help="none prints a line a slot."),
+        one_of(choices.REDUCTIONS, "none prints a line a slot."),
     ] = "mean",
     temperature: Annotated[
         float | None, typer.Option(metavar="T", help="Of the contrastive losses, 1 by default.")
     ] = None,
     format: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(FORMATS), help="auto is a table on a terminal, tsv in a pipe."
-        ),
+        one_of(choices.FORMATS, "auto is a table on a terminal, tsv in a pipe."),
     ] = "auto",
     matches: Annotated[
         str | None,
@@ -92,7 +90,11 @@ def command(
     ] = None,
     device: Annotated[
         str,
-        typer.Option(metavar="auto|cpu|cuda[:N]|mps|xpu", help="Where to compute; auto is cpu."),
+        one_of(
+            choices.DEVICES,
+            "Where to compute; auto is cpu.",
+            metavar="auto|cpu|cuda[:N]|mps|xpu",
+        ),
     ] = "auto",
     memory: Annotated[
         str | None,
@@ -127,7 +129,7 @@ def command(
       patchsim loss feats.pt --loss contrastive --temperature 0.1
       patchsim loss feats.npz --matches matches.png --image 0
     """
-    check_format(format)
+    choices.check("format", format, choices.FORMATS)
     paths = _paths(features, f, p)
     # After the flags: torch takes a while to import.
     from patchsim import affinity, budget, devices, files, scoring
@@ -142,7 +144,7 @@ def command(
         ("--layout", layout, not large),
         ("--matches", matches, not large),
     ):
-        if given is not None and not meant and loss in scoring.LOSSES:
+        if given is not None and not meant and loss in choices.LOSSES:
             raise InputError(f"{option} says nothing to --loss {loss}; leave it out")
     request = scoring.Request(
         loss=loss,

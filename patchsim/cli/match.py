@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchsim import choices
 from patchsim.cli import console, flags, values
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
-from patchsim.text import LINES, check_format
+from patchsim.text import LINES
 
 DRAWN_TOLERANCE = 0.02
 
@@ -73,7 +74,7 @@ def command(
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
       curl -s example.org/map.png | patchsim match - pin.png | tail -n +2 | cut -f1,2
     """
-    check_format(format)
+    choices.check("format", format, choices.FORMATS)
     if (exhaustive or max_poses is not None) and not (scales or angles or flips):
         raise InputError(
             f"{'--exhaustive' if exhaustive else '--max-poses'} is about poses; give --scales,"

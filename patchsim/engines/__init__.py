@@ -1,6 +1,7 @@
 """The ways to compute a map, one file each, and what all of them promise.
 
-An engine is a module with the names of `Engine`; a new one is a new file and its name in `NAMES`.
+An engine is a module with the names of `Engine`; a new one is a new file, and its
+name in `choices.ENGINES`.
 Importing an engine must be cheap: what it needs to run (torch) it imports in `prepare`.
 """
 
@@ -17,12 +18,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import tiles
-from patchsim.errors import InputError
+from patchsim import choices, tiles
 from patchsim.metrics import Kernel, Pixels, Weights
 from patchsim.tiles import Tile
-
-NAMES = ("pruned", "simd", "fft", "cuda", "unfold")
 
 
 @dataclass(frozen=True)
@@ -246,8 +244,7 @@ def load(name: str) -> Engine:
     InputError
         If there is none.
     """
-    if name not in NAMES:
-        raise InputError(f"engine {name!r} is unknown; there is auto, {', '.join(NAMES)}")
+    choices.check("engine", name, ("auto", *choices.ENGINES))
     return cast(Engine, importlib.import_module(f"patchsim.engines.{name}"))
 
 
