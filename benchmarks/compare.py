@@ -39,7 +39,8 @@ from skimage.feature import match_template
 
 from patchsim import devices, engines, match, walk
 from patchsim.engines import Problem, simd
-from patchsim.metrics import Kernel, Pixels
+from patchsim.metrics import Kernel
+from patchsim.types import Pixels
 
 Place = tuple[int, int]  # x, y
 Run = Callable[[], Place]

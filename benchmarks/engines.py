@@ -23,7 +23,8 @@ import torch  # noqa: F401 - the same
 
 from patchsim import devices, engines, match
 from patchsim.engines import Problem, simd
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels
 
 ROUNDS = 5
 BEARABLE_SECONDS = 8.0  # expected; what takes longer is not run, and cannot be the best

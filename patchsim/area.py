@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError, shown
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height
 

@@ -12,7 +12,8 @@ import numpy as np
 from patchsim import npy
 from patchsim.decoding import Decoded, Limits
 from patchsim.errors import InputError
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

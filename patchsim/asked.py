@@ -10,8 +10,8 @@ from itertools import product
 
 import numpy as np
 
+from patchsim.checks import whole
 from patchsim.errors import InputError
-from patchsim.options import whole
 from patchsim.poses import DECIMALS, FLIPS, Pose
 
 DEFAULT_MAX_POSES = 10_000

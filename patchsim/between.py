@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Self
 
-from patchsim import sought, walk
+from patchsim import sought
 from patchsim.asked import SPACING, Poses, spacing
 from patchsim.listed import Listed
 from patchsim.options import AUTO, Options
@@ -17,6 +17,7 @@ from patchsim.peaks import Contest, Peak
 from patchsim.poses import Pose
 from patchsim.scene import Scene
 from patchsim.sought import Scored, Sought
+from patchsim.threads import in_order
 from patchsim.views import Spot, Views
 
 # Matches that are looked for: to tell a threshold, and where all that reach one are asked for.
@@ -109,7 +110,7 @@ class Refinement:
                 worth = placed.score >= self._least and counts[competing] <= self._most
                 (good if worth else others).append(placed)
             threads = self._options.threads
-            with closing(walk.in_order(self._refined, good, threads)) as refined:
+            with closing(in_order(self._refined, good, threads)) as refined:
                 found = [*refined, *others]
         windows: dict[tuple[int, Pose], list[tuple[int, int, float]]] = defaultdict(list)
         for placed in found:

@@ -19,10 +19,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import tiles, walk
+from patchsim import tiles
+from patchsim.blocks import BLOCK, blocks_of, of_blocks
 from patchsim.engines import GONE, Bounds, Least, Search
-from patchsim.field import BLOCK, Field, blocks_of, of_blocks
+from patchsim.field import Field
 from patchsim.overlaps import overlapping
+from patchsim.threads import in_order
 from patchsim.tiles import Tile
 
 # What is compared one by one of a block's windows, before and after finer bounds, before it is left
@@ -279,7 +281,7 @@ class Candidates:
 
         left = undecided(parts[0])
         parallel = min(self._threads, max(1, len(parts) - 1))
-        with closing(walk.in_order(undecided, parts[1:], parallel)) as found:
+        with closing(in_order(undecided, parts[1:], parallel)) as found:
             for part in found:
                 left += part
         return left

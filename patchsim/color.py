@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 
 from patchsim import budget, tiles
 from patchsim.errors import InputError, shown
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels
 
 DEFAULT = "auto"
 NAMES = (DEFAULT, "gray", "rgb", "hsv", "lab")

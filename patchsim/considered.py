@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, replace
 
 from patchsim import budget, devices, engines
+from patchsim.blocks import BLOCK
 from patchsim.engines import Problem
-from patchsim.field import BLOCK
 
 # Of what is free on a device: libraries there take some, and it comes in pieces.
 _SHARE_OF_FREE = 0.8

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim import budget
 from patchsim.errors import InputError
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 
 @dataclass(frozen=True)

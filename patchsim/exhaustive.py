@@ -15,12 +15,13 @@ from patchsim.errors import InputError
 from patchsim.groups import Group
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
-from patchsim.peaks import Windows
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene
-from patchsim.sketch import Shelf, budget_of
+from patchsim.score_memory import budget_of
+from patchsim.sketch import Shelf
 from patchsim.sought import Scored, Sought
 from patchsim.views import Views
+from patchsim.windows_protocol import Windows
 
 if TYPE_CHECKING:
     from patchsim.observer import Observer

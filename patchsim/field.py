@@ -9,23 +9,21 @@ the whole block is scored exactly at once.
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.blocks import BLOCK
 from patchsim.engines import Bounds
 from patchsim.metrics import Exact
 from patchsim.overlaps import overlapping
 from patchsim.tiles import Tile
 
-BLOCK = 64  # cells; a heap holds the first cell of each block, not all cells
 # Windows of a block that are scored one by one; more take longer than the block's 4096 together,
 # by a kernel of 64x64: 0.1 ms each, and 1 ms.
 SINGLES = 12
@@ -247,24 +245,3 @@ class Field:
         shape = self.highest.shape
         for part, over in overlapping(shape, self.kernel, self.stride, box, overlap):
             self.highest[part][over] = _GONE
-
-
-def blocks_of(tile: Tile) -> tuple[slice, slice]:
-    """The blocks that a tile has cells in, as an index into [block rows, block columns]."""
-    return (
-        slice(tile.top // BLOCK, (tile.top + tile.rows - 1) // BLOCK + 1),
-        slice(tile.left // BLOCK, (tile.left + tile.cols - 1) // BLOCK + 1),
-    )
-
-
-def of_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]:
-    """What is left of a tile's cells, [rows, cols], for each of its blocks."""
-    down, across = blocks_of(tile)
-    tops = [max(0, row * BLOCK - tile.top) for row in range(down.start, down.stop)]
-    lefts = [max(0, col * BLOCK - tile.left) for col in range(across.start, across.stop)]
-    # Whole rows first: vector instructions.
-    lines = [
-        reduce.reduce(cells[top:end], axis=0) for top, end in itertools.pairwise([*tops, tile.rows])
-    ]
-    reduced: NDArray[Any] = reduce.reduceat(lines, lefts, axis=1)
-    return reduced

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from patchsim.errors import shown
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 _ROWS = 16  # compared at a time: few pictures are flat, and then a look at the first rows is enough
 

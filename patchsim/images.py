@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 from patchsim import arrays, budget, deepcolor, depth, files, tiff
 from patchsim.decoding import Decoded, Limits, quiet
 from patchsim.errors import InputError, shown
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

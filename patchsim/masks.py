@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from patchsim.area import Area
 from patchsim.errors import InputError, shown
 from patchsim.images import Picture
-from patchsim.metrics import INTEGER_RANGE, Pixels, Visible, Weights
+from patchsim.metrics import INTEGER_RANGE, Visible, reduced
+from patchsim.types import Pixels, Weights
 
 _SHADES = 255
 _SAME = 1e-12  # what numbers that were scaled together are off by at the most
@@ -149,12 +149,6 @@ def _shades(levels: NDArray[Any]) -> Weights | None:
         levels = reduced(np.rint(levels * (_SHADES / float(levels.max()))).astype(np.uint8))
     same = levels.min() == levels.max()
     return None if same else np.ascontiguousarray(levels, np.uint8)
-
-
-def reduced(levels: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers, less their common factor."""
-    factor = math.gcd(*np.unique(levels).tolist()) or 1
-    return levels if factor == 1 else levels // levels.dtype.type(factor)
 
 
 def _of_mask(mask: Picture, kernel: Picture) -> NDArray[Any]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from patchsim.peaks import Windows
     from patchsim.plan import Plan
+    from patchsim.windows_protocol import Windows
 
 
 class Observer:

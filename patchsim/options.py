@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchsim import budget, devices, metrics, tiles
 from patchsim import color as colors
 from patchsim.area import Region, check_padding, check_region
+from patchsim.checks import whole
 from patchsim.errors import InputError
 
 DEFAULT_TOP = 5
@@ -96,17 +96,6 @@ class Options:
             min_visible=_min_visible(min_visible, ignore_alpha=ignore_alpha),
             channel_weights=_channel_weights(channel_weights),
         )
-
-
-def whole(value: object, option: str) -> int:
-    """A whole number from 1."""
-    try:
-        count = operator.index(value)  # type: ignore[arg-type] # what is none is refused
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise InputError(f"{option} {value!r} is not possible; give a whole number from 1")
-    return count
 
 
 def _number(value: object, option: str, hint: str = "") -> float:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from patchsim import files
 from patchsim.errors import InputError, shown
 from patchsim.images import Picture
-from patchsim.metrics import Pixels
 from patchsim.observer import Observer
 from patchsim.report import Report
+from patchsim.types import Pixels
 
 PathLike = str | os.PathLike[str]
 

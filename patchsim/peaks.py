@@ -10,10 +10,8 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from patchsim.windows_protocol import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,42 +22,6 @@ class Peak:
     x: int
     score: float
     field: int
-
-
-class Windows(Protocol):
-    """The windows of one kernel, as `Contest` asks for them and a report tells of them."""
-
-    kernel: tuple[int, int]  # height, width
-    map: NDArray[np.float32] | None  # where it is kept
-    error: float  # no score of the map was off by more
-
-    @property
-    def singly(self) -> int:
-        """Windows that were scored exactly alone."""
-
-    @property
-    def blocks(self) -> int:
-        """Blocks that were scored exactly as a whole."""
-
-    @property
-    def block_count(self) -> int:
-        """Blocks of the map."""
-
-    @property
-    def ceiling(self) -> float:
-        """No window that is left scores more."""
-
-    def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor.
-
-        Equal scores rank by smaller y, then smaller x.
-        """
-
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
-
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
 
 
 class Contest:

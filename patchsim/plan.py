@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 from patchsim import budget, considered, devices, engines, tiles
+from patchsim.blocks import BLOCK
 from patchsim.considered import Candidate
 from patchsim.engines import Problem
 from patchsim.errors import InputError
-from patchsim.field import BLOCK
 
 # A tile should take this long, so that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchsim.masks import reduced
-from patchsim.metrics import Kernel
+from patchsim.metrics import Kernel, reduced
 from patchsim.splines import TAIL
 
 FLIPS = ("none", "h", "v")

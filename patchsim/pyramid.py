@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchsim.metrics import Pixels, Visible
+from patchsim.metrics import Visible
+from patchsim.types import Pixels
 
 
 class Pyramid:

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import splines, tiles
-from patchsim.metrics import FLAT, Pixels, Visible
+from patchsim.metrics import FLAT, Visible
 from patchsim.splines import TAIL, TAPS, Floats
 from patchsim.tiles import Tile
+from patchsim.types import Pixels
 
 # Decimals of a pixel that are told: a hundredth of what pictures with little noise allow.
 DECIMALS = 4

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from patchsim.report import Match

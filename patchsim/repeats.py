@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from patchsim import tiles
 from patchsim.engines import Bounds
-from patchsim.metrics import Exact, Pixels, Visible
+from patchsim.metrics import Exact, Visible
 from patchsim.tiles import Tile
+from patchsim.types import Pixels
 
 _Words = NDArray[np.uint64]
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from patchsim import color as colors
 from patchsim import masks, metrics, unify
 from patchsim.area import Area, Region
-from patchsim.metrics import Kernel, Pixels, Visible, Weights
+from patchsim.metrics import Kernel, Visible
+from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:
     from patchsim.images import Picture

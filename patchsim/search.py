@@ -13,11 +13,13 @@ import numpy as np
 from patchsim import candidates, engines, metrics, repeats, tiles, walk
 from patchsim.engines import Bounds, Least, Score
 from patchsim.field import Field
-from patchsim.metrics import Kernel, Pixels, Visible
-from patchsim.peaks import Windows
+from patchsim.metrics import Kernel, Visible
 from patchsim.plan import Plan
 from patchsim.sketch import Shelf, Sketch
+from patchsim.threads import in_order
 from patchsim.tiles import Tile
+from patchsim.types import Pixels
+from patchsim.windows_protocol import Windows
 
 _WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one call for many
 
@@ -225,7 +227,7 @@ def _candidates(
         parts = walk.parts_at(place, plans)
         return [(number, *found[number].bound(part)) for number, part in parts]
 
-    with closing(walk.in_order(bound, walk.places(plans), plans[0].parallel)) as bounded:
+    with closing(in_order(bound, walk.places(plans), plans[0].parallel)) as bounded:
         for parts in bounded:
             for number, tile, lowest in parts:
                 found[number].put(tile, lowest)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from patchsim import cut
-from patchsim.peaks import Contest, Peak, Windows
+from patchsim.peaks import Contest, Peak
+from patchsim.windows_protocol import Windows
 
 
 @dataclass(frozen=True)

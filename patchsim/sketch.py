@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -20,16 +20,12 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import plan
-from patchsim.engines import Bounds, Problem
-from patchsim.field import BLOCK, ROUNDING, Field, blocks_of, of_blocks
+from patchsim.blocks import BLOCK, blocks_of, of_blocks
+from patchsim.engines import Bounds
+from patchsim.field import ROUNDING, Field
 from patchsim.metrics import Exact
+from patchsim.score_memory import OPEN_BYTES
 from patchsim.tiles import Tile
-
-# What an open block takes: scores in float64, whether they are settled, and the rest.
-_OPEN_BYTES = BLOCK * BLOCK * (8 + 1) + 4096
-# And any block: the best score, and its place among the others.
-_BLOCK_BYTES = 256
 
 _GONE = -math.inf
 
@@ -44,51 +40,6 @@ class _Open:
     boxes: int = 0
 
 
-# Whole fields of several kernels take no more than this: what is written once and hardly read
-# again costs more time than to score a few blocks again.
-_WHOLE_FIELDS = 1 << 28
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Bytes for the scores of all kernels.
-
-    Attributes
-    ----------
-    held : int
-        Of whole fields, or of sketches and what lies on the shelf; and of maps.
-    searching : int
-        Of an engine that draws no map.
-    shelf : int or None
-        For open blocks; None where whole fields fit.
-    """
-
-    held: int
-    searching: int
-    shelf: int | None
-
-
-def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget:
-    """How scores are kept, in this memory, of which tiles take some; with maps if `kept`.
-
-    Without memory: in the least that is possible.
-    """
-    cells = [math.prod(problem.map_shape) for problem in problems]
-    whole = sum(plan.map_bytes(problem, kept=kept) for problem in problems)
-    most = min(memory // 2, _WHOLE_FIELDS) if len(problems) > 1 else memory // 2
-    maps = 4 * sum(cells) if kept else 0
-    blocks = sum(_block_count(problem) for problem in problems)
-    shelf = min(blocks * _OPEN_BYTES, max(2 * _OPEN_BYTES, (memory - maps) // 4))
-    sketches = maps + blocks * _BLOCK_BYTES + shelf
-    if whole <= max(most, sketches):
-        return Budget(whole, whole, None)
-    return Budget(sketches, whole, shelf)
-
-
-def _block_count(problem: Problem) -> int:
-    return math.prod(-(-length // BLOCK) for length in problem.map_shape)
-
-
 class Shelf:
     """The blocks that are open, of all kernels.
 
@@ -99,7 +50,7 @@ class Shelf:
     """
 
     def __init__(self, memory: int) -> None:
-        self.room = max(2, memory // _OPEN_BYTES)
+        self.room = max(2, memory // OPEN_BYTES)
         self._blocks: OrderedDict[tuple[Sketch, int], _Open] = OrderedDict()
 
     def find(self, sketch: Sketch, block: int) -> _Open | None:

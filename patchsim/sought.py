@@ -12,12 +12,13 @@ from patchsim.area import Area
 from patchsim.asked import Poses
 from patchsim.engines import Problem, cells
 from patchsim.errors import InputError, shown
-from patchsim.metrics import Kernel, Pixels, Visible
+from patchsim.metrics import Kernel, Visible
 from patchsim.options import Options
-from patchsim.peaks import Windows
 from patchsim.plan import Plan
 from patchsim.poses import AS_IT_IS, Pose, Posing
 from patchsim.scene import Scene
+from patchsim.types import Pixels
+from patchsim.windows_protocol import Windows
 
 if TYPE_CHECKING:
     from patchsim.observer import Observer

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.metrics import Pixels
 from patchsim.tiles import Tile
+from patchsim.types import Pixels
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from patchsim import peaks, plan, search
 from patchsim.engines import Problem
-from patchsim.metrics import Kernel, Pixels, Visible
+from patchsim.metrics import Kernel, Visible
 from patchsim.peaks import Peak
 from patchsim.plan import Plan
 from patchsim.registration import locate
+from patchsim.types import Pixels
 
 
 def refine(

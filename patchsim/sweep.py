@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from patchsim import engines, sought, walk
+from patchsim import engines, sought
 from patchsim.asked import Poses, spacing
 from patchsim.between import MOST, Placed, Refinement, matches_wanted
 from patchsim.errors import InputError
@@ -25,6 +25,7 @@ from patchsim.options import Options
 from patchsim.poses import Pose
 from patchsim.scene import Scene
 from patchsim.sought import Scored
+from patchsim.threads import in_order
 from patchsim.views import Views
 
 if TYPE_CHECKING:
@@ -207,9 +208,7 @@ class Sweep:
         # Following and finishing take about as long as the first looks.
         total, steps = 2 * len(self.looks), self._views.levels + 1
         begun: dict[int, list[_Candidate]] = defaultdict(list)
-        first = walk.in_order(
-            lambda look: self._look(look, kept), self.looks, self._options.threads
-        )
+        first = in_order(lambda look: self._look(look, kept), self.looks, self._options.threads)
         with closing(first) as looked:
             for done, (look, best) in enumerate(zip(self.looks, looked, strict=True), 1):
                 begun[look[2]] += best
@@ -251,7 +250,7 @@ class Sweep:
             count *= len(self._scene.kernels)
         best = list(places.values())[:count]
         with closing(
-            walk.in_order(lambda c: self._turned(c, level), best, self._options.threads)
+            in_order(lambda c: self._turned(c, level), best, self._options.threads)
         ) as turned:
             others = [other for each in turned for other in each]
         return self._each(partial(self._follow, level=level), others)
@@ -272,7 +271,7 @@ class Sweep:
     def _each(
         self, work: Callable[[_Candidate], _Candidate], todo: Sequence[_Candidate]
     ) -> list[_Candidate]:
-        with closing(walk.in_order(work, todo, self._options.threads)) as done:
+        with closing(in_order(work, todo, self._options.threads)) as done:
             return list(done)
 
     def _place(self, candidate: _Candidate) -> tuple[int, int, int]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from patchsim.errors import InputError, shown
 from patchsim.images import Picture
-from patchsim.metrics import INTEGER_RANGE, Pixels, check_range
+from patchsim.metrics import INTEGER_RANGE, check_range
+from patchsim.types import Pixels
 
 _ORDINARY = 2.0**-20, 2.0**20  # 12-bit data and the like stay what they are
 

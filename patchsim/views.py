@@ -15,7 +15,7 @@ from patchsim import budget, metrics, plan, sought, tiles, walk
 from patchsim.engines import Bounds, Problem
 from patchsim.errors import InputError
 from patchsim.field import Field
-from patchsim.metrics import Kernel, Pixels, Visible
+from patchsim.metrics import Kernel, Visible
 from patchsim.options import Options
 from patchsim.plan import Plan
 from patchsim.poses import Pose, Posing
@@ -23,6 +23,7 @@ from patchsim.pyramid import Pyramid
 from patchsim.scene import Scene
 from patchsim.sought import Sought
 from patchsim.tiles import Tile
+from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from patchsim.outputs import Outputs

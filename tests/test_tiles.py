@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from patchsim import search, tiles
+from patchsim.blocks import BLOCK
 from patchsim.considered import Candidate
 from patchsim.engines import Problem, simd
-from patchsim.field import BLOCK
 from patchsim.plan import Plan
 from patchsim.tiles import Tile
 

@@ -33,8 +33,8 @@ from patchsim.observer import Observer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from patchsim.peaks import Windows
     from patchsim.plan import Plan
+    from patchsim.windows_protocol import Windows
 
 _PROGRESS_AFTER_SECONDS = 1.0
 _NAMED = 2  # of many kernels

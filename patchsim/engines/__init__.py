@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from patchsim import tiles
 from patchsim.errors import InputError
-from patchsim.metrics import Kernel, Pixels, Weights
+from patchsim.metrics import Kernel
 from patchsim.tiles import Tile
+from patchsim.types import Pixels, Weights
 
 NAMES = ("pruned", "simd", "fft", "cuda", "unfold")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.metrics import Weights
+from patchsim.types import Weights
 
 COARSE, FINE = 4, 8  # cells along a side, or a few more
 

@@ -28,7 +28,8 @@ from patchsim.engines import (
     visibility,
 )
 from patchsim.engines.shared import Shared
-from patchsim.metrics import INTEGER_RANGE, Kernel, Pixels, Weights
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -29,7 +29,8 @@ from patchsim.engines.fft_costs import seconds as seconds
 from patchsim.engines.fft_costs import working_bytes as working_bytes
 from patchsim.engines.fft_sums import constants_of
 from patchsim.engines.precision import FITS
-from patchsim.metrics import INTEGER_RANGE, Kernel, Pixels, Weights
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
 

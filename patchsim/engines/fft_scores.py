@@ -19,15 +19,17 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Bounds, Problem, SharedScore
-from patchsim.engines.fft_spreads import Contrast, float_rounding, inverse_root
+from patchsim.engines.fft_spreads import float_rounding, inverse_root
 from patchsim.engines.fft_sums import Reference, Tile
 from patchsim.engines.precision import DOUBLE, FITS, LONG, UNIT, WHOLE
 from patchsim.engines.shared import Shared
-from patchsim.metrics import Kernel
+from patchsim.engines.window_sums import uniform_windows
+from patchsim.metrics import FLAT, Kernel
 from patchsim.placing import Array, cast, host, module
 
 _Scores = tuple[Array, Array | float]  # and how far they may be off
@@ -157,3 +159,24 @@ def _and_rounding(error: Array | float) -> Array | float:
         return min(error + 4 * UNIT, 2.0) if error > 0 else 0.0
     xp = module(error)
     return xp.where(error > 0, xp.clip(error + 4 * UNIT, None, 2.0), 0.0)
+
+
+class Contrast:
+    """The same of floats, for `zncc`, with how far it may be off."""
+
+    def __init__(self, tile: Tile) -> None:
+        problem, count = tile.kernel.problem, tile.kernel.pixels
+        planes = tile.moved(DOUBLE)
+        xp = module(planes)
+        self.sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
+        raw = tile.box_sums(tile.moved(DOUBLE, 0 * tile.constants) ** 2)
+        spread = energy - self.sums**2 / count  # of each channel
+        # Which sums of floats cannot tell.
+        uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
+        # Of these sums, and of those in `metrics.exact`.
+        off = float_rounding(problem) * energy
+        self.flat = (spread + off <= FLAT * raw).all(0) | uniform
+        clear = (spread - off > FLAT * raw).any(0) & ~self.flat
+        self.total, off = xp.where(clear, spread.sum(0), 0.0), off.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.doubt = xp.where(self.total > 4 * off, off / self.total, 1.0)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchsim.engines import Problem
-from patchsim.engines.precision import DOUBLE, UNIT
-from patchsim.engines.window_sums import uniform_windows
-from patchsim.metrics import FLAT
+from patchsim.engines.precision import UNIT
 from patchsim.placing import Array, module
-
-if TYPE_CHECKING:
-    from patchsim.engines.fft_sums import Tile
 
 
 class Spread:
@@ -45,27 +39,6 @@ class Spread:
     def flat(self) -> Array | None:
         """Where the spread is 0, if it is so anywhere."""
         return self._flat if self._flat.any() else None
-
-
-class Contrast:
-    """The same of floats, for `zncc`, with how far it may be off."""
-
-    def __init__(self, tile: Tile) -> None:
-        problem, count = tile.kernel.problem, tile.kernel.pixels
-        planes = tile.moved(DOUBLE)
-        xp = module(planes)
-        self.sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
-        raw = tile.box_sums(tile.moved(DOUBLE, 0 * tile.constants) ** 2)
-        spread = energy - self.sums**2 / count  # of each channel
-        # Which sums of floats cannot tell.
-        uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
-        # Of these sums, and of those in `metrics.exact`.
-        off = float_rounding(problem) * energy
-        self.flat = (spread + off <= FLAT * raw).all(0) | uniform
-        clear = (spread - off > FLAT * raw).any(0) & ~self.flat
-        self.total, off = xp.where(clear, spread.sum(0), 0.0), off.sum(0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.doubt = xp.where(self.total > 4 * off, off / self.total, 1.0)
 
 
 def inverse_root(spread: Array, own: float) -> Array:

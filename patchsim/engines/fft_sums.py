@@ -21,8 +21,8 @@ from patchsim.engines.fft_spreads import Spread
 from patchsim.engines.precision import DOUBLE, FITS, LONG, SINGLE
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import box_sums
-from patchsim.metrics import Pixels
 from patchsim.placing import Array, cast, module, placed
+from patchsim.types import Pixels
 
 # A tile that could be off by more than this, or the tolerance, is transformed in float64.
 _ERROR = 1e-5

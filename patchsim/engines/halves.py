@@ -13,7 +13,7 @@ from patchsim import devices, tiles
 from patchsim.engines import Bounds, Problem, Score, SharedScore
 from patchsim.engines.shared import Shared
 from patchsim.errors import MachineError
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 # cuFFT fails like this where its work space does not fit, and Apple's for one tensor too large.
 _FULL = ("out of memory", "CUFFT_ALLOC_FAILED", "CUFFT_INTERNAL_ERROR", "Invalid buffer size")

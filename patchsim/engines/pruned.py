@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from patchsim import engines, metrics, tiles
 from patchsim.engines import GONE, Least, Look, Problem, cells, simd
 from patchsim.engines.cells import Cells
-from patchsim.metrics import Pixels, Weights
 from patchsim.tiles import Tile
+from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchsim import tiles
 from patchsim.engines import Bounds, Problem, Score, Seen, SharedScore
-from patchsim.metrics import Pixels
+from patchsim.types import Pixels
 
 _Made = TypeVar("_Made")
 

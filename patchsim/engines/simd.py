@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from patchsim import engines, metrics, tiles
 from patchsim.engines import Bounds, Problem, Score, visibility
 from patchsim.errors import InputError
-from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
 

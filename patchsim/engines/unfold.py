@@ -8,7 +8,8 @@ import numpy as np
 
 from patchsim import devices, metrics, placing, tiles
 from patchsim.engines import Bounds, Problem, Score, Seen, unfold_tensors, visibility
-from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor

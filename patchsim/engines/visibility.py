@@ -30,7 +30,8 @@ from patchsim.engines.correlation import (
 from patchsim.engines.precision import DOUBLE, SURELY
 from patchsim.engines.shared import Shared
 from patchsim.engines.window_sums import box_sums
-from patchsim.metrics import Kernel, Pixels, Weights
+from patchsim.metrics import Kernel
+from patchsim.types import Pixels, Weights
 
 _Floats = NDArray[np.float64]
 
