@@ -21,8 +21,9 @@ import scipy.fft  # noqa: F401 - imported, so that no search pays for it
 import skimage.data
 import torch  # noqa: F401 - the same
 
-from patchsim import devices, engines, match
+from patchsim import engines, match
 from patchsim.engines import Problem, simd
+from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
 from patchsim.types import Pixels
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import tiles
 from patchsim.errors import InputError, shown
-from patchsim.placing import Array, like, module
+from patchsim.geometry import tiles
+from patchsim.numerics.array_api import Array, like, module
 from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patchsim import budget, devices, metrics, tiles
-from patchsim import color as colors
-from patchsim.area import Region, check_padding, check_region
+from patchsim import metrics
 from patchsim.checks import whole
 from patchsim.errors import InputError
+from patchsim.geometry import tiles
+from patchsim.geometry.area import Region, check_padding, check_region
+from patchsim.machine import budget, devices
+from patchsim.scene import color as colors
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3

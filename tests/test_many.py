@@ -14,24 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import (
-    blocks,
-    candidates,
-    engines,
-    exhaustive,
-    field,
-    images,
-    masks,
-    match,
-    metrics,
-    plan,
-    score_memory,
-    sketch,
-)
+from patchsim import engines, match, metrics
 from patchsim.cli import console
-from patchsim.engines import Problem, fft, visibility
-from patchsim.engines.shared import Shared
+from patchsim.engines import Problem, fft
+from patchsim.engines.common import visibility
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
+from patchsim.pictures import reader
+from patchsim.planning import planner as plan
+from patchsim.planning import score_memory
+from patchsim.ranking import block_maxima, pruned_windows, score_map
+from patchsim.scene import masks
+from patchsim.search import exhaustive
 
 SMALL_BLOCK = 8
 MIN_VISIBLE = 0.6
@@ -40,7 +35,7 @@ MIN_VISIBLE = 0.6
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
-    for module in (blocks, field, sketch, candidates, score_memory):
+    for module in (blocks, score_map, block_maxima, pruned_windows, score_memory):
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 
@@ -145,7 +140,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
             for kernel, alpha in zip(kernels, shades, strict=True)
         ]
         opened = [
-            images.open_picture(k, name="k", max_pixels=10**6, memory=10**9) for k in given_kernels
+            reader.open_picture(k, name="k", max_pixels=10**6, memory=10**9) for k in given_kernels
         ]
         weights = [masks.weights(picture, None, ignore_alpha=False) for picture in opened]
     with monkeypatch.context() as patch:

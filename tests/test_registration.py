@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_subpixel import waves
 
+from patchsim.matches.registration import locate
 from patchsim.metrics import METRICS
-from patchsim.registration import locate
 
 
 @pytest.mark.parametrize("shift", [(-0.5, 0.5), (0.49, -0.49), (0.0, 0.25), (-0.1, 0.02)])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from patchsim.threads import in_order
+from patchsim.machine.threads import in_order
 
 PATIENCE = 20  # seconds, for a machine that is busy
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from patchsim.text import FORMATS
+from patchsim.output.formats import FORMATS
 
 Image = Annotated[
     str,

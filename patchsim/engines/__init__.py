@@ -2,6 +2,9 @@
 
 An engine is a module with the names of `Engine`; a new one is a new file and its name in `NAMES`.
 Importing an engine must be cheap: what it needs to run (torch) it imports in `prepare`.
+
+It uses `metrics`, `numerics`, `machine`, `geometry` and what lies below; an engine knows nothing of
+plans, files or progress. Others use `Problem`, `Bounds`, `load` and the functions here.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import tiles
 from patchsim.errors import InputError
+from patchsim.geometry import tiles
+from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Kernel
-from patchsim.tiles import Tile
 from patchsim.types import Pixels, Weights
 
 NAMES = ("pruned", "simd", "fft", "cuda", "unfold")
