@@ -22,6 +22,7 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 asan: $(VENV)/.installed-for-tests
 	PYTHON=$(abspath $(BIN))/python tests/asan.sh

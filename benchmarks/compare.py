@@ -37,9 +37,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.feature import match_template
 
-from patchsim import devices, engines, match, walk
+from patchsim import engines, match
 from patchsim.engines import Problem, simd
-from patchsim.metrics import Kernel, Pixels
+from patchsim.execution import runner
+from patchsim.machine import devices
+from patchsim.metrics import Kernel
+from patchsim.types import Pixels
 
 Place = tuple[int, int]  # x, y
 Run = Callable[[], Place]
@@ -285,10 +288,10 @@ def psadbw_share(case: Case) -> list[Result]:
         return bool(register_differences > 0)
 
     plan = match(image, kernel, map=True, top=1).plans[0]
-    score = walk.prepare(plan, Kernel(kernel))
+    score = runner.prepare(plan, Kernel(kernel))
     rivals: dict[str, Callable[[], Any]] = {
         "patchsim sad, exact map": lambda: bool(ours(image, kernel, map=True)),
-        "its prepared engine": lambda: all(walk.run(plan, image, score)),
+        "its prepared engine": lambda: all(runner.run(plan, image, score)),
         "psadbw on registers": registers,
     }
     results = race("share of psadbw", case, rivals)

@@ -21,9 +21,11 @@ import scipy.fft  # noqa: F401 - imported, so that no search pays for it
 import skimage.data
 import torch  # noqa: F401 - the same
 
-from patchsim import choices, devices, engines, match
+from patchsim import choices, engines, match
 from patchsim.engines import Problem, simd
-from patchsim.metrics import INTEGER_RANGE, Pixels
+from patchsim.machine import devices
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels
 
 ROUNDS = 5
 BEARABLE_SECONDS = 8.0  # expected; what takes longer is not run, and cannot be the best

@@ -27,8 +27,10 @@ import triton
 from PIL import Image
 from triton.testing import do_bench
 
-from patchsim import match, similarity_map, tiles
-from patchsim.engines import cuda_planes, cuda_sums, unfold_tensors
+from patchsim import match, similarity_map
+from patchsim.engines import unfold_tensors
+from patchsim.engines.cuda import launch, planes
+from patchsim.geometry import tiles
 
 # Of a multiprocessor, for float32, by compute capability (CUDA C++ Programming Guide, "Arithmetic
 # Instructions"); 128 of others. Those for integers may be half as many.
@@ -143,12 +145,12 @@ def sums(bench: Bench) -> None:
 
 def _launch(bench: Bench, case: Case) -> str:
     image, kernel = case.tensors()
-    taps = cuda_planes.taps(kernel, (case.stride,) * 2, squared=case.squared)
+    taps = planes.taps(kernel, (case.stride,) * 2, squared=case.squared)
     check_sums(image, kernel, taps)
-    spent = bench.milliseconds(lambda: cuda_sums.difference_sums(image, taps))
+    spent = bench.milliseconds(lambda: launch.difference_sums(image, taps))
     rate = case.differences / spent * 1e3
     share = rate / bench.card.limit(case.dtype, squared=case.squared)
-    return f"{spent:9.3f} {rate / 1e12:8.2f} {share:9.1%}     {cuda_sums.chosen(image, taps)}"
+    return f"{spent:9.3f} {rate / 1e12:8.2f} {share:9.1%}     {launch.chosen(image, taps)}"
 
 
 def layer(bench: Bench) -> None:
@@ -287,11 +289,11 @@ def run(words: list[str], folder: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def check_sums(image: torch.Tensor, kernel: torch.Tensor, taps: cuda_planes.Taps) -> None:
+def check_sums(image: torch.Tensor, kernel: torch.Tensor, taps: planes.Taps) -> None:
     """Some rows of windows, with sums that share no code with these."""
     rows = min(image.shape[-2], taps.size[1] + 20)
     part = image[..., :rows, : taps.size[2] + 200]
-    found = cuda_sums.difference_sums(part, taps)[0, 0]
+    found = launch.difference_sums(part, taps)[0, 0]
     if taps.kind.squared:
         windows = part[0].double().unfold(1, taps.size[1], taps.stride[0])
         taken = windows.unfold(2, taps.size[2], taps.stride[1])[:, :2, :2]

@@ -17,7 +17,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from patchsim import devices, matching_contrastive_loss, matching_similarity_loss_per_img
+from patchsim import matching_contrastive_loss, matching_similarity_loss_per_img
+from patchsim.machine import devices
 
 SHAPES = [(2 * 1024, 11, 256), (2 * 4096, 16, 64)]
 CONTRASTIVE_SHAPES = [(2 * 256, 8, 64), (2 * 512, 8, 64), (2 * 1024, 8, 64)]

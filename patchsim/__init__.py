@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
+    from patchsim.events import Observer
     from patchsim.matching import match
-    from patchsim.observer import Observer
-    from patchsim.report import Match, Report
+    from patchsim.output.report import Match, Report
     from patchsim.similarity import similarity_map
     from patchsim.slots import (
         collapsed,
@@ -31,11 +31,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "InputError": "errors",
     "MachineError": "errors",
-    "Match": "report",
-    "Observer": "observer",
+    "Match": "output.report",
+    "Observer": "events",
     "OutputError": "errors",
     "PatchsimError": "errors",
-    "Report": "report",
+    "Report": "output.report",
     "match": "matching",
     "similarity_map": "similarity",
     "collapsed": "slots",

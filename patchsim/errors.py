@@ -5,10 +5,7 @@ A message is one or two lines: what was asked, what was found (with the numbers)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from patchsim.report import Report
+from typing import Any
 
 FOUND = 0
 NOT_FOUND = 1
@@ -51,4 +48,4 @@ class OutputError(MachineError):
         The finished search, so that its matches are not lost with the file.
     """
 
-    report: Report | None = None
+    report: Any = None

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import tiles
 from patchsim.errors import InputError, shown
-from patchsim.placing import Array, like, module
+from patchsim.geometry import tiles
+from patchsim.numerics.array_api import Array, like, module
+from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Pixels = NDArray[Any]  # [H, W, C] of uint8, uint16, float32 or float64
-Weights = NDArray[np.uint8]  # [h, w] of a kernel's pixels, or [h, w, C] of their values
 Exact = Callable[[int, int], float]
 _Scores = TypeVar("_Scores", float, NDArray[np.float64], "Tensor")
 
@@ -326,3 +325,9 @@ class _Moments:
 
 def _dot(*factors: list[int]) -> int:
     return sum(math.prod(each) for each in zip(*factors, strict=True))
+
+
+def reduced(levels: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers, less their common factor."""
+    factor = math.gcd(*np.unique(levels).tolist()) or 1
+    return levels if factor == 1 else levels // levels.dtype.type(factor)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patchsim import budget, choices, devices, tiles
-from patchsim.area import Region, check_region
+from patchsim import choices
+from patchsim.checks import whole
 from patchsim.errors import InputError
+from patchsim.geometry import tiles
+from patchsim.geometry.area import Region, check_region
+from patchsim.machine import budget, devices
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
@@ -95,17 +97,6 @@ class Options:
             min_visible=_min_visible(min_visible, ignore_alpha=ignore_alpha),
             channel_weights=_channel_weights(channel_weights),
         )
-
-
-def whole(value: object, option: str) -> int:
-    """A whole number from 1."""
-    try:
-        count = operator.index(value)  # type: ignore[arg-type] # what is none is refused
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise InputError(f"{option} {value!r} is not possible; give a whole number from 1")
-    return count
 
 
 def _number(value: object, option: str, hint: str = "") -> float:

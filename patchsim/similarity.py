@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from patchsim import budget, choices, devices, metrics, tiles
-from patchsim.engines import cuda_layer, fft_tensors, operators, unfold_tensors
+from patchsim import choices, metrics
+from patchsim.engines import unfold_tensors
 from patchsim.errors import InputError
+from patchsim.geometry import tiles
+from patchsim.layer import correlation, cuda_parts, operators
+from patchsim.machine import budget, devices
 
 _DTYPES = ("uint8", "uint16", "float16", "bfloat16", "float32", "float64")
 
@@ -98,7 +101,7 @@ def similarity_map(
         )
     else:
         _check_transforms(images, kernel, metric, memory)
-        scores = fft_tensors.scores(
+        scores = correlation.scores(
             images.double(),
             kernel.double(),
             step,
@@ -181,7 +184,7 @@ def _scratch(
 ) -> int:
     """Bytes for what the sums and their gradients are made from, a part at a time."""
     fused = operators.fused(images, kernel, stride)
-    fast = cuda_layer.SCRATCH if fused else unfold_tensors.block_bytes(images.device.type)
+    fast = cuda_parts.SCRATCH if fused else unfold_tensors.block_bytes(images.device.type)
     if limit is None:
         return fast
     allowed = budget.parse(limit)
@@ -190,7 +193,7 @@ def _scratch(
     size = max(images.itemsize, 4)
     beside = images.shape[0] * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel())
     if fused:
-        least = cuda_layer.least_scratch(images, kernel, stride)
+        least = cuda_parts.least_scratch(images, kernel, stride)
     else:
         # And, for a row of windows, the pixels in the type of the sums.
         beside += images.shape[1] * images.shape[3] * kernel.shape[1] * size

@@ -15,7 +15,7 @@ import numpy as np
 os.environ["TRITON_INTERPRET"] = "1"
 
 from patchsim.engines import cuda
-from patchsim.engines.cuda_config import Config
+from patchsim.engines.cuda.config import Config
 
 
 def main():

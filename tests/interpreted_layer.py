@@ -1,4 +1,4 @@
-"""Sums and gradients of `cuda_layer` without a card: its kernels on the CPU, in the interpreter.
+"""Sums and gradients of `cuda_parts` without a card: its kernels on the CPU, in the interpreter.
 
 A process of its own, as `interpreted.py` is: it reads a pickled list of (image, kernel, stride,
 grad, scratch, multiprocessors) from stdin and writes one of (sums, image's gradient, kernel's
@@ -21,7 +21,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from patchsim.engines import cuda_layer, cuda_sums
+from patchsim.engines.cuda import launch
+from patchsim.layer import cuda_parts
 
 
 class Allocated(TorchDispatchMode):
@@ -48,7 +49,7 @@ class Allocated(TorchDispatchMode):
 
     @contextlib.contextmanager
     def launching(self, _device):
-        """As `cuda_sums.launching`; the interpreter has copies of its own of the arguments."""
+        """As `launch.launching`; the interpreter has copies of its own of the arguments."""
         self.paused = True
         yield
         self.paused = False
@@ -65,7 +66,7 @@ def storages(tree):
 def allocating(work):
     """What it returns, and what it took beside that."""
     with Allocated() as allocated, np.errstate(all="ignore"):  # a card does not warn
-        cuda_sums.launching = allocated.launching
+        launch.launching = allocated.launching
         found = work()
         kept = sum(each.nbytes for each in tree_leaves(found) if isinstance(each, torch.Tensor))
     return found, allocated.most - kept
@@ -75,14 +76,14 @@ def main():
     torch.use_deterministic_algorithms(True)  # nothing is timed
     done = []
     for image, kernel, stride, grad, scratch, multiprocessors in pickle.load(sys.stdin.buffer):
-        cuda_sums.multiprocessors = lambda _device, count=multiprocessors: count
+        launch.multiprocessors = lambda _device, count=multiprocessors: count
         pixels, taps, weights = map(torch.from_numpy, (image, kernel, grad))
-        scratch = scratch or cuda_layer.least_scratch(pixels, taps, stride)
+        scratch = scratch or cuda_parts.least_scratch(pixels, taps, stride)
         sums, for_sums = allocating(
-            lambda: cuda_layer.difference_sums(pixels, taps, stride, scratch)  # noqa: B023
+            lambda: cuda_parts.difference_sums(pixels, taps, stride, scratch)  # noqa: B023
         )
         grads, for_grads = allocating(
-            lambda: cuda_layer.difference_gradients(
+            lambda: cuda_parts.difference_gradients(
                 pixels, taps, stride, weights, scratch, wanted=(True, True)  # noqa: B023
             )
         )  # fmt: skip

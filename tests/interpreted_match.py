@@ -13,11 +13,14 @@ from PIL import Image
 
 os.environ["TRITON_INTERPRET"] = "1"
 
-from patchsim import devices, match, plan
-from patchsim.engines import cuda, cuda_config, cuda_sums
+from patchsim import match
+from patchsim.engines import cuda
+from patchsim.engines.cuda import config, launch
+from patchsim.machine import devices
+from patchsim.planning import planner
 
 launches = []
-_launch = cuda_sums.difference_sums
+_launch = launch.difference_sums
 
 
 def counted(image, taps, *more):
@@ -33,9 +36,9 @@ def main():
     devices.require_all = lambda _name: "cpu:0,cpu:1"
     devices.free_memory = lambda _name: 1 << 30
     cuda.refuse = lambda _problem: None
-    cuda_sums.chosen = lambda *_: cuda_config.Config(8, 32, 4, 1)
-    cuda_sums.difference_sums = counted
-    plan._WORTH_SHARING_SECONDS = 1e-9  # two tiles
+    launch.chosen = lambda *_: config.Config(8, 32, 4, 1)
+    launch.difference_sums = counted
+    planner._WORTH_SHARING_SECONDS = 1e-9  # two tiles
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (11, 34), np.uint8)
     kernels = [image[y : y + h, 5:10].copy() for y, h in ((2, 3), (6, 3), (3, 4))]

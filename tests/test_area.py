@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import InputError, match, plan
+from patchsim import InputError, match
+from patchsim.planning import planner
 
 SPANS = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 CASES = [
@@ -152,7 +153,7 @@ def test_the_padded_copy_counts_as_memory(rng):
     held = {}
     for padding in ("valid", "zero"):
         report = match(image, kernels, padding=padding)
-        maps = sum(plan.map_bytes(chosen.problem, kept=False) for chosen in report.plans)
+        maps = sum(planner.map_bytes(chosen.problem, kept=False) for chosen in report.plans)
         held[padding] = report.plans[0].held - maps
     assert held["zero"] - held["valid"] == (300 + 2 * 49) * (200 + 2 * 89) * 3
     kernel = np.zeros((4000, 3000, 3), np.uint8)

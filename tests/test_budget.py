@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from patchsim import InputError, budget
+from patchsim import InputError
+from patchsim.machine import budget
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from patchsim.engines import cells
+from patchsim.engines.pruned import cells
 
 
 def covered(found, shape):

@@ -382,12 +382,12 @@ def test_debug_shows_the_traceback_and_only_then(run):
     ],
 )
 def test_faults_exit_3(raised, says, run, monkeypatch):
-    from patchsim import walk
+    from patchsim.execution import runner
 
     def fail(*_):
         raise raised
 
-    monkeypatch.setattr(walk, "run_together", fail)
+    monkeypatch.setattr(runner, "run_together", fail)
     code, out, err = run("match", "big.png", "face.png")
     assert (code, out) == (3, "")
     assert says in err

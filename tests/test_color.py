@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import InputError, choices, color, match
+from patchsim import InputError, choices, match
+from patchsim.scene import color
 
 SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 

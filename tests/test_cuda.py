@@ -17,8 +17,11 @@ import oracle
 import pytest
 from helpers import ENVIRONMENT, interpreted
 
-from patchsim import InputError, devices, match, metrics
-from patchsim.engines import Problem, cuda, cuda_config, cuda_sums, unfold
+from patchsim import InputError, match, metrics
+from patchsim.engines import Problem, cuda, unfold
+from patchsim.engines.cuda import config as cuda_config
+from patchsim.engines.cuda import launch
+from patchsim.machine import devices
 
 if sys.platform == "linux":
     import triton
@@ -152,15 +155,16 @@ def test_several_images_and_kernels_in_one_launch(tmp_path):
     code = (
         "import os; os.environ['TRITON_INTERPRET'] = '1'\n"
         "import torch\n"
-        "from patchsim.engines import cuda_config, cuda_planes, cuda_sums, unfold_tensors\n"
+        "from patchsim.engines import unfold_tensors\n"
+        "from patchsim.engines.cuda import config, launch, planes\n"
         "torch.manual_seed(0)\n"
         "images = torch.randint(256, (2, 2, 8, 20), dtype=torch.uint8)\n"
         "kernels = torch.randint(256, (3, 2, 4, 7), dtype=torch.uint8)\n"
-        "taps = cuda_planes.taps(kernels, (1, 1), squared=False)\n"
-        "config = cuda_config.Config(8, 32, 1, 1)\n"
+        "taps = planes.taps(kernels, (1, 1), squared=False)\n"
+        "given = config.Config(8, 32, 1, 1)\n"
         "for splits in (1, 2):\n"
-        "    cuda_sums._Launch._splits = lambda self: splits\n"
-        "    found = cuda_sums.difference_sums(images, taps, config)\n"
+        "    launch._Launch._splits = lambda self: splits\n"
+        "    found = launch.difference_sums(images, taps, given)\n"
         "    assert found.shape == (2, 3, 5, 14)\n"
         "    for k in range(3):\n"
         "        true = unfold_tensors.difference_sums(images, kernels[k], (1, 1), 1 << 20)\n"
@@ -194,7 +198,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     ]:  # fmt: skip
         assert why in cuda.refuse(replace(problem, **change))
     monkeypatch.setenv("CC", "")
-    monkeypatch.setattr(cuda_sums.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(launch.shutil, "which", lambda _name: None)
     assert "neither gcc nor clang" in cuda.refuse(problem)
     monkeypatch.setenv("CC", "/opt/cc")
     assert cuda.refuse(problem) is None
@@ -207,21 +211,21 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
 def test_what_is_compiled_is_not_compiled_again(monkeypatch):
     problem = Problem((2160, 3840, 3), (128, 128, 3), "uint8", (1, 1), "sad", 255, "cuda:0", 2)
     monkeypatch.setattr(devices, "start_up", lambda _name: 0.0)
-    monkeypatch.setattr(cuda_sums, "compiled", set())
+    monkeypatch.setattr(launch, "compiled", set())
     first = cuda.start_up(problem)
     assert 0 < first < unfold.seconds(problem)
     # Others are compiled, and timed, where that is little of the search.
     long = replace(problem, image=(300_000, 300_000, 3))
     assert cuda.start_up(long) == len(cuda_config.Kind("uint32", False, 0).configs(128)) * first
-    cuda_sums.compiled.add(cuda_config.Kind("uint32", False, 0))
+    launch.compiled.add(cuda_config.Kind("uint32", False, 0))
     assert cuda.start_up(problem) == cuda.start_up(long) == 0
     assert cuda.start_up(replace(problem, dtype="float32")) == first
 
 
 def test_rows_are_repeated_as_often_as_the_kernel_reads_them():
-    from patchsim.engines import cuda_kernel
+    from patchsim.engines.cuda import triton_kernel
 
-    assert cuda_kernel.REPEATS.value == cuda_config.REPEATS
+    assert triton_kernel.REPEATS.value == cuda_config.REPEATS
 
 
 def test_a_choice_is_made_once():
@@ -229,7 +233,7 @@ def test_a_choice_is_made_once():
     configs = [cuda_config.Config(8, 512, 8, 2), cuda_config.Config(4, 512, 8, 2)]
     for _ in range(2):
         cost = {configs[0]: 2.0, configs[1]: 1.0}
-        chosen = cuda_sums._fastest(configs, "here", lambda c: asked.append(c) or cost[c])  # noqa: B023
+        chosen = launch._fastest(configs, "here", lambda c: asked.append(c) or cost[c])  # noqa: B023
         assert chosen == configs[1]
     assert asked == configs
 
@@ -251,10 +255,10 @@ def compiled(kind, config, architecture):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from patchsim.engines import cuda_kernel
+    from patchsim.engines.cuda import triton_kernel
 
     word = {"uint32": "u32", "float32": "fp32", "float64": "fp64"}[kind.word]
-    names = cuda_kernel.sums.arg_names
+    names = triton_kernel.sums.arg_names
     constants = {
         "R": config.rows, "COLS": config.cols, "GROUP": config.group, "MOST": kind.most,
         "SQUARED": kind.squared, "SHADES": kind.shades, "PTX": True,
@@ -272,7 +276,7 @@ def compiled(kind, config, architecture):
     aligned = [n for n in names if signature[n][0] == "*"]
     attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}
     return triton.compile(
-        ASTSource(cuda_kernel.sums, signature, constants, attributes),
+        ASTSource(triton_kernel.sums, signature, constants, attributes),
         target=GPUTarget("cuda", architecture, 32),
         options=cuda_config.options(config),
     )

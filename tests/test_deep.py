@@ -21,7 +21,7 @@ from PIL import Image
 
 import patchsim
 from patchsim import InputError
-from patchsim.images import open_picture
+from patchsim.pictures.reader import open_picture
 
 
 def opened(source, **options):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from patchsim import InputError
-from patchsim.features import open_features, pick
+from patchsim.slots.feature_files import open_features, pick
 
 GIB = 1 << 30
 

@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 from oracle import best_matches
 from test_metrics import SPAN, expected, values
 
-from patchsim import InputError, match, metrics, tiles
-from patchsim.engines import Problem, correlation, fft, fft_sums, lowrank, window_sums
+from patchsim import InputError, match, metrics
+from patchsim.engines import Problem, fft
+from patchsim.engines.fft import sad_lowrank
+from patchsim.engines.fft import sums as fft_sums
+from patchsim.geometry import tiles
+from patchsim.numerics import box_sums, overlap_save
 
 CORRELATED = ["ssd", "ncc", "zncc"]
 
@@ -212,7 +216,7 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
     kernel = image[9 : 9 + side, 7 : 7 + side].copy()
     work = problem(image, kernel, metric, tolerance=0.02 if metric == "sad" else 0.0)
     tile = next(tiles.split(work.map_shape, fft.best_tile(work)))
-    lowrank.terms_of(6)  # made once
+    sad_lowrank.terms_of(6)  # made once
     tracemalloc.start()
     try:
         fft.prepare(kernel, work)(image[tile.source((side, side), (1, 1))])
@@ -236,8 +240,8 @@ def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
 
 def test_the_recorded_errors_are_those_of_the_approximation():
     table = np.abs(np.subtract.outer(np.arange(256.0), np.arange(256.0)))
-    for count, most in enumerate(lowrank.LARGEST_ERRORS, 1):
-        terms = lowrank.terms_of(count)
+    for count, most in enumerate(sad_lowrank.LARGEST_ERRORS, 1):
+        terms = sad_lowrank.terms_of(count)
         left = np.abs(table - terms.image.T @ terms.kernel - terms.offset).max(0)
         assert (left <= terms.residual + 1e-9).all()
         assert 0 <= most - left.max() <= 0.01
@@ -280,7 +284,7 @@ def test_window_sums_of_floats_do_not_lose_small_windows_beside_large_ones():
     values_ = np.zeros((3, 4000))
     values_[:, :2000] = 1e12
     values_[:, 2000:] = 1e-3
-    found = window_sums.box_sums(values_, (2, 5), (1, 3))
+    found = box_sums.box_sums(values_, (2, 5), (1, 3))
     np.testing.assert_allclose(found[:, -600:], 1e-2, rtol=1e-12)
 
 
@@ -290,7 +294,7 @@ def test_window_sums(stride, size, rng):
     image = values(rng, "uint16", 2, 13, 17).astype(np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(image, size, (1, 2))
     truth = windows[:, :: stride[0], :: stride[1]].sum((3, 4))
-    np.testing.assert_array_equal(window_sums.box_sums(image, size, stride), truth)
+    np.testing.assert_array_equal(box_sums.box_sums(image, size, stride), truth)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +349,7 @@ def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
         time.sleep(0.002)
         return number * number
 
-    shared = correlation._Shared(work, range(20))
+    shared = overlap_save._Shared(work, range(20))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: shared.all(), range(8)))
     assert found == [[n * n for n in range(20)]] * 8
@@ -357,7 +361,7 @@ def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
             raise MemoryError("the fourth")
         return number
 
-    shared = correlation._Shared(fails, range(9))
+    shared = overlap_save._Shared(fails, range(9))
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(shared.all) for _ in range(3)]:
             assert isinstance(future.exception(timeout=20), MemoryError)
@@ -376,7 +380,7 @@ def test_what_failed_is_tried_again_and_holds_nothing():
             raise MemoryError
         return number
 
-    shared = correlation._Shared(work, range(3))
+    shared = overlap_save._Shared(work, range(3))
     for _ in range(2):
         with pytest.raises(MemoryError):
             shared.all()
@@ -386,7 +390,7 @@ def test_what_failed_is_tried_again_and_holds_nothing():
 
 
 def test_products_are_freed_at_once():
-    products = correlation.Products([np.ones((3, 3))])
+    products = overlap_save.Products([np.ones((3, 3))])
     products.over([np.ones((9, 9))])
     reference = weakref.ref(products)
     gc.disable()

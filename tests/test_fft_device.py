@@ -19,10 +19,15 @@ from test_metrics import SPAN, expected, values
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from patchsim import devices, match, metrics, plan, tiles
-from patchsim.engines import Problem, correlation, fft, visibility
-from patchsim.engines.shared import Shared
+from patchsim import match, metrics
+from patchsim.engines import Problem, fft
+from patchsim.engines.common import visibility
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.geometry import tiles
+from patchsim.machine import devices
 from patchsim.metrics import Kernel
+from patchsim.numerics import overlap_save
+from patchsim.planning import planner
 
 
 @pytest.fixture(params=["cpu:0", "cuda:0"])
@@ -263,7 +268,7 @@ def test_blocks_on_an_accelerator_are_larger_and_transform_less():
         lengths, transformed = {}, {}
         for name in ("cpu", "cuda:0"):
             step = fft.best_tile(replace(work, device=name))
-            lengths[name] = [correlation.transform_length(cells + side - 1) for cells in step]
+            lengths[name] = [overlap_save.transform_length(cells + side - 1) for cells in step]
             count = math.prod(
                 -(-total // cells) for total, cells in zip(work.map_shape, step, strict=True)
             )
@@ -291,7 +296,7 @@ def test_a_long_search_is_planned_for_the_accelerator_that_is_there(monkeypatch)
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "mps:0"])
     monkeypatch.setattr(devices, "free_memory", lambda _name: None)
     work = accelerated((30_000, 30_000, 3), (100, 100, 3), "zncc", device="cpu")
-    found = plan.make(work, engine="auto", device="auto", memory=1 << 40, held=0)
+    found = planner.make(work, engine="auto", device="auto", memory=1 << 40, held=0)
     assert (found.engine, found.problem.device) == ("fft", "cuda:0")
     assert "fft on mps:0: its sums need 64 bits, which mps:0 does not have" in str(found)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from patchsim import peaks
 from patchsim.engines import Bounds
-from patchsim.field import _MANY, SINGLES, Field
-from patchsim.tiles import Tile
+from patchsim.geometry.tiles import Tile
+from patchsim.matches import nms
+from patchsim.ranking.score_map import _MANY, SINGLES, Field
 
 
 def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=False):
@@ -39,7 +39,7 @@ def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=Fals
 
 def found(fields, top=None, threshold=None, overlap=0.3, origins=None):
     origins = origins or [(0, 0)] * len(fields)
-    peaks_found = peaks.resolve(fields, origins, top=top, threshold=threshold, overlap=overlap)
+    peaks_found = nms.resolve(fields, origins, top=top, threshold=threshold, overlap=overlap)
     sizes = [f.kernel for f in fields]
     return [(p.x, p.y, *sizes[p.field][::-1], p.score, p.field) for p in peaks_found]
 

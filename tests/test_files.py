@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from patchsim import InputError, OutputError, files
+from patchsim import InputError, OutputError
+from patchsim.files import atomic
 
 
 def write(path, content=b"new"):
-    with files.writing(path) as file:
+    with atomic.writing(path) as file:
         file.write(content)
 
 
@@ -33,7 +34,7 @@ def test_nothing_changes_when_writing_fails(failure, tmp_path):
     (tmp_path / "a").write_bytes(b"old")
 
     def fail():
-        with files.writing(tmp_path / "a") as file:
+        with atomic.writing(tmp_path / "a") as file:
             file.write(b"half")
             raise failure
 
@@ -45,7 +46,7 @@ def test_nothing_changes_when_writing_fails(failure, tmp_path):
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
     def fail():
-        with files.writing(tmp_path / "a") as file:
+        with atomic.writing(tmp_path / "a") as file:
             file.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -93,20 +94,20 @@ def test_targets_are_checked_before_the_work(tmp_path):
         (tmp_path / "alias.png", "would overwrite the input"),
     ):
         with pytest.raises(InputError, match=says):
-            files.check_target(path, ".png", inputs)
+            atomic.check_target(path, ".png", inputs)
     for path in (tmp_path / "a.PNG", tmp_path / "plain", "/dev/null", "/dev/stdout"):
-        files.check_target(path, ".png", inputs)
+        atomic.check_target(path, ".png", inputs)
 
 
 def test_a_read_only_folder_is_told(tmp_path, monkeypatch):
     # Root may write anywhere, so the system's answer is replaced, not its permissions.
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     with pytest.raises(InputError, match="is not writable"):
-        files.check_target(tmp_path / "a.png", ".png", [])
+        atomic.check_target(tmp_path / "a.png", ".png", [])
 
 
 def test_two_outputs_cannot_be_one_file(tmp_path):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(InputError, match="are one file"):
-        files.check_distinct([str(tmp_path / "a"), str(tmp_path / "b")])
-    files.check_distinct(["/dev/null", "/dev/null"])
+        atomic.check_distinct([str(tmp_path / "a"), str(tmp_path / "b")])
+    atomic.check_distinct(["/dev/null", "/dev/null"])

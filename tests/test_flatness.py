@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from patchsim import InputError, match
-from patchsim.flatness import is_flat
+from patchsim.scene.flatness import is_flat
 
 KERNEL = "kernel kernel is flat (each channel has one value): every flat area of that colour"
 IMAGE = "image image is flat (each channel has one value): no place in it differs from another"

@@ -15,14 +15,9 @@ import torch
 from helpers import ENVIRONMENT, interpreted
 from test_cuda import loops, spilled
 
-from patchsim.engines import (
-    cuda_config,
-    cuda_gradient_blocks,
-    cuda_gradients,
-    cuda_layer,
-    cuda_planes,
-    cuda_sums,
-)
+from patchsim.engines.cuda import config as cuda_config
+from patchsim.engines.cuda import launch, planes
+from patchsim.layer import cuda_gradient_blocks, cuda_gradients, cuda_parts
 
 if sys.platform != "linux":
     pytest.importorskip("triton", reason="Triton is for Linux")
@@ -118,7 +113,7 @@ def test_programs_that_share_the_work(rng):
 
 
 def test_how_many_share_the_work_depends_on_shapes_card_and_memory(monkeypatch):
-    monkeypatch.setattr(cuda_sums, "multiprocessors", lambda _device: 132)
+    monkeypatch.setattr(launch, "multiprocessors", lambda _device: 132)
     few = "float32", (1, 2, 10), (1, 1), 1, 40, 60
     many = "float32", (3, 128, 128), (1, 1), 1, 2000, 3000
     for kind in (cuda_gradient_blocks.ForImage, cuda_gradient_blocks.ForKernel):
@@ -132,7 +127,7 @@ def test_parts_for_little_memory(rng):
     given = case(rng, (2, 1, 13, 43), (2, 3), scratch=None)
     strided = case(rng, (1, 1, 20, 43), (3, 4), (2, 1), "float64", scratch=None)
     for image, kernel, stride, grad, *_ in (given, strided):
-        task = cuda_layer._Task.of(torch.from_numpy(image), torch.from_numpy(kernel), stride)
+        task = cuda_parts._Task.of(torch.from_numpy(image), torch.from_numpy(kernel), stride)
         needed = partial(task.gradient_bytes, wanted=(True, True))
         covered = np.zeros(grad.shape, int)
         parts = list(task.parts(needed(task.least), needed))
@@ -183,7 +178,7 @@ def test_gradcheck_through_the_operator(tmp_path):
         "import os; os.environ['TRITON_INTERPRET'] = '1'\n"
         "import torch\n"
         "from patchsim import similarity_map\n"
-        "from patchsim.engines import operators\n"
+        "from patchsim.layer import operators\n"
         "operators.fused = lambda *_: True\n"
         "torch.use_deterministic_algorithms(True)\n"
         "torch.manual_seed(0)\n"
@@ -205,14 +200,14 @@ def test_gradcheck_through_the_operator(tmp_path):
 
 def test_nothing_is_timed_where_results_must_repeat(monkeypatch):
     kernel = torch.rand(1, 1, 9, 9)
-    taps = cuda_planes.taps(kernel, (1, 1), squared=False)
-    monkeypatch.setattr(cuda_sums, "_fastest", lambda *_: pytest.fail("it is timed"))
+    taps = planes.taps(kernel, (1, 1), squared=False)
+    monkeypatch.setattr(launch, "_fastest", lambda *_: pytest.fail("it is timed"))
     torch.use_deterministic_algorithms(True)
     try:
-        first = cuda_sums.chosen(torch.rand(1, 1, 40, 40), taps)
+        first = launch.chosen(torch.rand(1, 1, 40, 40), taps)
     finally:
         torch.use_deterministic_algorithms(False)
-    assert first == cuda_sums.candidates(torch.rand(1, 1, 40, 40), taps)[0]
+    assert first == launch.candidates(torch.rand(1, 1, 40, 40), taps)[0]
 
 
 # What ptxas makes of them ------------------------------------------------------------------------
@@ -237,7 +232,7 @@ def compiled(name, constants, config, word, architecture):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from patchsim.engines import cuda_gradient_kernel
+    from patchsim.layer import cuda_gradient_kernel
 
     kernel = getattr(cuda_gradient_kernel, name)
     names, wide = kernel.arg_names, {"float32": "*fp32", "float64": "*fp64"}[word]

@@ -15,7 +15,7 @@ from helpers import load, png
 from PIL import ExifTags, Image
 
 from patchsim import InputError
-from patchsim.images import open_picture
+from patchsim.pictures.reader import open_picture
 
 
 def opened(source, **options):

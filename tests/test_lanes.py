@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from patchsim import InputError, devices, match, plan
-from patchsim.engines import Problem, fft, lanes, unfold
+from patchsim import InputError, match
+from patchsim.engines import Problem, fft, unfold
+from patchsim.execution import streams
+from patchsim.machine import devices
+from patchsim.planning import planner
 
 CARDS = "cpu:0,cpu:1,cpu:2"
 
@@ -24,7 +27,7 @@ def cards(monkeypatch):
 
 
 def test_threads_keep_their_device_and_the_devices_have_as_many():
-    made = lanes.Lanes(["a", "b"])
+    made = streams.Lanes(["a", "b"])
     used, go, end = [], threading.Barrier(5), threading.Event()
 
     def work():
@@ -56,9 +59,9 @@ def test_threads_keep_their_device_and_the_devices_have_as_many():
 def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
     image = (rng.random((120, 90, 3)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
     kernel = image[40:52, 30:37].copy()
-    monkeypatch.setattr(plan, "_TILE_SECONDS", 1e-5)
+    monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-5)
     used = []
-    scored = lanes.Lanes.dealt
+    scored = streams.Lanes.dealt
 
     def watched(self, scores):
         def slowly(name):
@@ -71,7 +74,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
 
         return scored(self, {name: slowly(name) for name in scores})
 
-    monkeypatch.setattr(lanes.Lanes, "dealt", watched)
+    monkeypatch.setattr(streams.Lanes, "dealt", watched)
     found = match(image, kernel, device="cuda", engine="unfold", map=True, stride=(1, 2))
     assert found.device == CARDS
     assert found.plans[0].parallel == 3
@@ -85,7 +88,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
 def test_several_kernels_share_the_tiles_of_each_device(monkeypatch, rng):
     image = rng.integers(0, 256, (150, 130), np.uint8)
     kernels = [image[y : y + 9, 20:30].copy() for y in (5, 50, 90)]
-    monkeypatch.setattr(plan, "_TILE_SECONDS", 1e-5)
+    monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-5)
     options = {"metric": "zncc", "map": True, "per_kernel": True, "top": 2}
     found = match(image, kernels, device="cuda", engine="fft", **options)
     expected = match(image, kernels, device="cpu", **options)
@@ -102,7 +105,7 @@ def test_a_device_has_no_more_for_tiles_than_it_has_free(monkeypatch):
 
     def planned(free):
         monkeypatch.setattr(devices, "free_memory", lambda _name: free)
-        return plan.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
 
     much, little = planned(2 << 30), planned(200 << 20)
     assert little.working <= 0.8 * 3 * (200 << 20) < much.working
@@ -116,7 +119,7 @@ def test_a_device_that_is_almost_full_is_left_out(monkeypatch):
     problem = Problem((4000, 4000, 3), (50, 50, 3), "uint8", (1, 1), "sad", 255, "cpu", 2)
     room = {"cpu:0": 1 << 30, "cpu:1": 50 << 20, "cpu:2": 700 << 20}
     monkeypatch.setattr(devices, "free_memory", room.__getitem__)
-    made = plan.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
     assert made.problem.device == "cpu:0,cpu:2"
     assert made.working <= 0.8 * 2 * (700 << 20)
 

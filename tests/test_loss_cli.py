@@ -13,7 +13,8 @@ import torch
 from helpers import load
 from safetensors.torch import save_file
 
-from patchsim import affinity, cosines, slots
+from patchsim import slots
+from patchsim.slots import affinity, cosines
 
 B, S, C = 5, 4, 6
 

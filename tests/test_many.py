@@ -14,22 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchsim import (
-    candidates,
-    engines,
-    exhaustive,
-    field,
-    images,
-    masks,
-    match,
-    metrics,
-    plan,
-    sketch,
-)
+from patchsim import engines, match, metrics
 from patchsim.cli import console
-from patchsim.engines import Problem, fft, visibility
-from patchsim.engines.shared import Shared
+from patchsim.engines import Problem, fft
+from patchsim.engines.common import visibility
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
+from patchsim.pictures import reader
+from patchsim.planning import planner as plan
+from patchsim.planning import score_memory
+from patchsim.ranking import block_maxima, pruned_windows, score_map
+from patchsim.scene import masks
+from patchsim.search import exhaustive
 
 SMALL_BLOCK = 8
 MIN_VISIBLE = 0.6
@@ -38,7 +35,7 @@ MIN_VISIBLE = 0.6
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
-    for module in (field, sketch, candidates):
+    for module in (blocks, score_map, block_maxima, pruned_windows, score_memory):
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 
@@ -143,14 +140,14 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
             for kernel, alpha in zip(kernels, shades, strict=True)
         ]
         opened = [
-            images.open_picture(k, name="k", max_pixels=10**6, memory=10**9) for k in given_kernels
+            reader.open_picture(k, name="k", max_pixels=10**6, memory=10**9) for k in given_kernels
         ]
         weights = [masks.weights(picture, None, ignore_alpha=False) for picture in opened]
     with monkeypatch.context() as patch:
         if kept != "fields":
-            patch.setattr(sketch, "_WHOLE_FIELDS", 0)
+            patch.setattr(score_memory, "_WHOLE_FIELDS", 0)
         if kept == "two blocks":
-            patch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+            patch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
         report = match(given_image, given_kernels, **options)
     span = {"uint8": 255, "uint16": 65535, "float32": 1.0}[image.dtype.name]
     wanted = reference(
@@ -162,7 +159,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
 
 @pytest.mark.parametrize("options", [{}, {"metric": "zncc"}, {"metric": "ssd", "map": True}])
 def test_matches_of_each_kernel_are_those_of_a_run_of_its_own(options, astronaut, monkeypatch):
-    monkeypatch.setattr(sketch, "_WHOLE_FIELDS", 0)
+    monkeypatch.setattr(score_memory, "_WHOLE_FIELDS", 0)
     image = astronaut[:200, :180]
     kernels = [image[y : y + 20 + y % 3, 2 * y : 2 * y + 21] + np.uint8(1) for y in range(40)]
     together = match(image, kernels, per_kernel=True, top=2, threads=2, **options)
@@ -203,7 +200,7 @@ def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
     options = {key: value for key, value in options.items() if key != "transparent"}
     alone = [match(image, kernel, metric=metric, threads=2, **options) for kernel in kernels]
     if kept == "two blocks":
-        monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+        monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
     each = match(image, kernels, metric=metric, threads=2, per_kernel=True, **options)
     assert [replace(m, kernel="") for m in each.matches] == [
         replace(m, kernel="") for report in alone for m in report.matches
@@ -225,7 +222,7 @@ def test_windows_of_which_little_is_visible_are_no_matches_of_many_kernels(
     if not floats:
         kernels = [np.rint(kernel * 255).astype(np.uint8) for kernel in kernels]
     if kept == "two blocks":
-        monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+        monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
     found = match(
         Image.fromarray(np.dstack([image, levels])), kernels, metric=metric, map=True,
         min_visible=MIN_VISIBLE, per_kernel=True, threshold=-1, overlap=1, margin=False,
@@ -248,7 +245,7 @@ def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, mo
     for metric in ("sad", "zncc"):
         whole = match(image, kernels, metric=metric, **options)
         with monkeypatch.context() as patch:
-            patch.setattr(exhaustive, "budget_of", lambda *_, **__: sketch.Budget(0, 0, 0))
+            patch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
             little = match(image, kernels, metric=metric, **options)
         assert little.matches == whole.matches
         assert little.threshold == whole.threshold

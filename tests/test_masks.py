@@ -10,8 +10,12 @@ from oracle import best_matches, score_map
 from PIL import Image
 from test_metrics import SPAN, values
 
-from patchsim import InputError, choices, engines, images, masks, match, metrics, tiles
-from patchsim.engines import Problem, fft, lowrank
+from patchsim import InputError, choices, engines, match, metrics
+from patchsim.engines import Problem, fft
+from patchsim.engines.fft import sad_lowrank
+from patchsim.geometry import tiles
+from patchsim.pictures import reader
+from patchsim.scene import masks
 
 METRICS = ("sad", "ssd", "ncc", "zncc")
 ENGINES = ("simd", "fft", "unfold")
@@ -159,7 +163,7 @@ def test_transparent_pixels_of_a_kernel_do_not_count(save, run, rng):
 
 
 def picture(pixels, name="kernel", alpha=None):
-    return images.Picture(name, pixels, alpha=alpha)
+    return reader.Picture(name, pixels, alpha=alpha)
 
 
 def test_weights_have_no_common_factor_and_a_mask_replaces_alpha(rng):
@@ -234,7 +238,7 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
         assert (metric, dtype) == ("sad", "float32")
         return
     tile = next(tiles.split(problem.map_shape, fft.best_tile(problem)))
-    lowrank.terms_of(6)  # made once
+    sad_lowrank.terms_of(6)  # made once
     tracemalloc.start()
     try:
         fft.prepare(kernel, problem, weights)(image[tile.source((side, side), (1, 1))])

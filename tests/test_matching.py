@@ -419,8 +419,9 @@ def test_black_on_black_floats_need_no_exact_scores(monkeypatch):
 
 
 def test_a_card_is_fed_by_two_threads(monkeypatch):
-    from patchsim import devices, plan
     from patchsim.engines import Problem
+    from patchsim.machine import devices
+    from patchsim.planning import planner
 
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0"])
     monkeypatch.setattr(devices, "free_memory", lambda _name: 1 << 40)
@@ -428,11 +429,11 @@ def test_a_card_is_fed_by_two_threads(monkeypatch):
         (9000, 9000, 3), (200, 200, 3), "float64", (1, 1), "sad", 1, device="cpu", threads=16
     )
     for device in ("cuda", "auto"):
-        made = plan.make(problem, engine="auto", device=device, memory=1 << 40, held=0)
+        made = planner.make(problem, engine="auto", device=device, memory=1 << 40, held=0)
         assert (made.problem.device, made.problem.threads, made.parallel) == ("cuda:0", 2, 2)
-    on_cpu = plan.make(problem, engine="auto", device="cpu", memory=1 << 34, held=0)
+    on_cpu = planner.make(problem, engine="auto", device="cpu", memory=1 << 34, held=0)
     assert on_cpu.parallel == 16
-    small = plan.make(
+    small = planner.make(
         replace(problem, image=(300, 300, 3)), engine="auto", device="auto", memory=1 << 34, held=0
     )
     assert small.problem.device == "cpu"

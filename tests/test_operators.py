@@ -12,7 +12,7 @@ import torch
 from helpers import ENVIRONMENT
 
 from patchsim import InputError, similarity_map
-from patchsim.engines import operators
+from patchsim.layer import operators
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 # opcheck and the compiler import modules of torch that warn.
@@ -209,8 +209,8 @@ def test_registered_once_and_only_where_it_is_used(tmp_path):
         "assert torch.ops.patchsim.difference_sums is not None\n"
         "layer = torch.compile(patchsim.similarity_map, fullgraph=True, backend='eager')\n"
         "first = layer(torch.rand(1, 5, 5), torch.rand(1, 3, 3))\n"
-        "from patchsim.engines import operators\n"
-        "importlib.import_module('patchsim.engines.operators')\n"
+        "from patchsim.layer import operators\n"
+        "importlib.import_module('patchsim.layer.operators')\n"
         "assert torch.ops.patchsim.difference_sums is not None\n"
     )
     subprocess.run(

@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 
-from patchsim.overlaps import overlapping
+from patchsim.geometry.overlaps import overlapping
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 1.0])

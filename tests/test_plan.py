@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchsim import InputError, devices, match, plan
-from patchsim.engines import Problem, cuda_sums, fft, simd
+from patchsim import InputError, match
+from patchsim.engines import Problem, fft, simd
+from patchsim.engines.cuda import launch
+from patchsim.machine import devices
+from patchsim.planning import planner
 
 RECORD = json.loads((Path(__file__).parent / "engine_times.json").read_text(encoding="utf-8"))
 
@@ -21,7 +24,7 @@ def test_the_choice_is_within_half_again_of_the_best(case, monkeypatch):
     monkeypatch.setattr(devices, "torch_start_up", lambda: 0.0)
     monkeypatch.setattr(fft, "start_up", lambda _problem: 0.0)
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in case["problem"].items()}
-    chosen = plan.make(Problem(**fields), engine="auto", device="cpu", memory=8 << 30, held=0)
+    chosen = planner.make(Problem(**fields), engine="auto", device="cpu", memory=8 << 30, held=0)
     assert case["seconds"][chosen.engine] <= 1.5 * min(case["seconds"].values())
 
 
@@ -44,7 +47,7 @@ def test_an_accelerator_is_looked_for_where_the_cpu_takes_long(monkeypatch):
         problem = Problem(
             (side, side, 3), (200, 200, 3), "float32", (1, 1), "sad", 1, device="cpu", threads=1
         )
-        return str(plan.make(problem, engine="auto", device=device, memory=1 << 40, held=0))
+        return str(planner.make(problem, engine="auto", device=device, memory=1 << 40, held=0))
 
     assert "looked for no accelerator: the CPU takes less than 10.0 s" in explained(300, "auto")
     assert not looks
@@ -52,7 +55,7 @@ def test_an_accelerator_is_looked_for_where_the_cpu_takes_long(monkeypatch):
     assert looks == [1]
     assert "looked for" not in explained(9000, "cpu")
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0"])
-    monkeypatch.setattr(cuda_sums, "missing", lambda: None)
+    monkeypatch.setattr(launch, "missing", lambda: None)
     monkeypatch.setattr(devices, "free_memory", lambda _name: 50 << 30)
     found = explained(9000, "auto")
     assert found.startswith("cuda on cuda:0, 2 threads")

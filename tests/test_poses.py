@@ -11,10 +11,10 @@ import skimage.transform
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchsim.asked import Poses
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel
-from patchsim.poses import AS_IT_IS, Frame, Pose, Posing
+from patchsim.poses.grid import Poses
+from patchsim.poses.warp import AS_IT_IS, Frame, Pose, Posing
 
 FLIPS = ("none", "h", "v")
 

@@ -147,9 +147,10 @@ def test_importing_the_package_imports_nothing_heavy():
 def peak(code):
     """Bytes by which the resident memory rises at its highest while the code runs."""
     preamble = """
-import re, numpy as np, torch, scipy, PIL.Image, cmap, patchsim, patchsim.budget
+import re, numpy as np, torch, scipy, PIL.Image, cmap, patchsim
 from pathlib import Path
 from patchsim import match, similarity_map
+from patchsim.machine import budget
 generator = torch.Generator().manual_seed(0)
 small = torch.rand(1, 9, 9, requires_grad=True)
 similarity_map(small, small.detach()[:, :3, :3]).sum().backward()  # loads what torch loads late
@@ -233,7 +234,7 @@ while memory:
         break
     except patchsim.InputError as error:
         said = re.search(r"([\\d.]+ [kMG]?B) is the least", str(error))[1]
-        memory = patchsim.budget.parse(said)
+        memory = budget.parse(said)
 Path("memory").write_text(str(memory))
 """)
     return used, int(Path("memory").read_text())
@@ -248,7 +249,7 @@ Path("memory").write_text(str(memory))
 )  # fmt: skip
 def test_decoding_takes_what_it_says(mode, suffix):
     used = peak(f"""
-from patchsim import images
+from patchsim.pictures import reader
 PIL.Image.init()
 random = np.random.default_rng(0)
 exif = PIL.Image.Exif()
@@ -265,15 +266,15 @@ else:
     picture = picture.convert("RGB")
 picture.save("a.{suffix}", exif=exif) if {mode!r} == "turned" else picture.save("a.{suffix}")
 del picture, grey
-images.open_picture("face.png", name="image")
+reader.open_picture("face.png", name="image")
 memory = 1
 while memory:
     try:
         before = start()
-        images.open_picture("a.{suffix}", name="image", memory=memory)
+        reader.open_picture("a.{suffix}", name="image", memory=memory)
         break
     except patchsim.InputError as error:
-        memory = patchsim.budget.parse(re.search(r"takes ([\\d.]+ [kMG]?B)", str(error))[1])
+        memory = budget.parse(re.search(r"takes ([\\d.]+ [kMG]?B)", str(error))[1])
 Path("memory").write_text(str(memory))
 """)
     assert used <= int(Path("memory").read_text()) + 12_000_000

@@ -10,9 +10,10 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchsim import candidates, match, metrics
+from patchsim import match, metrics
 from patchsim.engines import GONE, Problem, pruned, simd
-from patchsim.tiles import Tile
+from patchsim.geometry.tiles import Tile
+from patchsim.ranking import pruned_windows
 
 _pruned = pytest.importorskip(
     "patchsim.engines._pruned",
@@ -273,7 +274,7 @@ def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
     image = pictures(rng, "noise", 90, 100, 1)
     kernel = pictures(rng, "noise", 20, 20, 1)
     search = pruned.Search(image, kernel, problem(image, kernel))
-    alone = candidates.Candidates(search, None, 1)
+    alone = pruned_windows.Candidates(search, None, 1)
     alone.put(*alone.bound(Tile(0, 0, 71, 81)))
     alone.ready()
     truth = differences(image, kernel, "sad", (1, 1))
@@ -437,7 +438,7 @@ def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
         monkeypatch.setenv(simd.VARIANT_SETTING, forced)
     image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
     kernel = image[9:20, 11:30].copy()
-    alone = candidates.Candidates(pruned.Search(image, kernel, problem(image, kernel)), None, 1)
+    alone = pruned_windows.Candidates(pruned.Search(image, kernel, problem(image, kernel)), None, 1)
     alone.put(*alone.bound(Tile(0, 0, 50, 52)))
     alone.ready()
     assert alone.best(-1.0) == (9, 11, 1.0)
@@ -458,7 +459,7 @@ def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options,
     kernels = [image[50:62, 60:74].copy(), image[100:112, 20:40].copy()]
     drawn = match(image, kernels, metric=metric, map=True, **options)
     taken = []
-    original = candidates.Candidates.__init__
+    original = pruned_windows.Candidates.__init__
 
     def impatient(self, *args, whole, patience, **kept):  # noqa: ARG001 - it has none
         def noted():
@@ -467,7 +468,7 @@ def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options,
 
         original(self, *args, whole=noted, patience=0.0, **kept)
 
-    monkeypatch.setattr(candidates.Candidates, "__init__", impatient)
+    monkeypatch.setattr(pruned_windows.Candidates, "__init__", impatient)
     found = match(image, kernels, metric=metric, engine="pruned", **options)
     assert len(taken) == 2
     assert found.matches == drawn.matches

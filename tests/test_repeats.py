@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from patchsim import choices, match, metrics, repeats
-from patchsim.tiles import Tile
+from patchsim import choices, match, metrics
+from patchsim.geometry.tiles import Tile
+from patchsim.ranking import equal_windows
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_equal_windows_score_what_they_score_alone(stride, metric, dtype, rng):
     kernel = rng.random((4, 5, 2)).astype(dtype)
     exact = metrics.exact(image, kernel, metric, 1.0)
     tile = Tile(1, 2, 15, 40 if stride == (1, 1) else 14)
-    found = repeats.scores(image, (4, 5), stride, exact)(tile)
+    found = equal_windows.scores(image, (4, 5), stride, exact)(tile)
     cells = {}
     for row in range(tile.rows):
         for col in range(tile.cols):

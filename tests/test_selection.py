@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchsim import match, selection
+from patchsim import match
 from patchsim.engines import Bounds
-from patchsim.field import Field
-from patchsim.tiles import Tile
+from patchsim.geometry.tiles import Tile
+from patchsim.matches import selection
+from patchsim.ranking.score_map import Field
 
 
 def field(scores, kernel):

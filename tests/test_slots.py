@@ -13,7 +13,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import patchsim
-from patchsim import InputError, cosines, slots
+from patchsim import InputError, slots
+from patchsim.slots import cosines
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

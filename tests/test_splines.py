@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from patchsim import splines
-from patchsim.tiles import Tile
+from patchsim.geometry.tiles import Tile
+from patchsim.numerics import bspline
 
 INSIDE = Tile(20, 25, 6, 9)  # a spline forgets the border so far from it
 
@@ -20,8 +20,8 @@ def cubic(y, x):
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, -0.7), (-1.0, 0.5), (0.999, 1.0)])
 def test_a_cubic_polynomial_is_reproduced_between_pixels(shift):
     picture = cubic(*np.indices((50, 60)))
-    found = splines.coefficients(picture, INSIDE)
-    value, slopes = splines.weights(np.array(shift))
+    found = bspline.coefficients(picture, INSIDE)
+    value, slopes = bspline.weights(np.array(shift))
     y, x = np.indices((INSIDE.rows, INSIDE.cols))
     y, x = y + INSIDE.top + shift[0], x + INSIDE.left + shift[1]
     np.testing.assert_allclose(np.tensordot(value, found, 1), cubic(y, x), atol=1e-6)
@@ -36,7 +36,7 @@ def test_a_cubic_polynomial_is_reproduced_between_pixels(shift):
 def test_a_slope_has_its_gradient_up_to_the_border(tile):
     y, x = np.indices((30, 40))[..., None]
     rising = np.concatenate([3.0 * y - 2 * x, 0.5 * x + 7], 2)
-    found = splines.gradient(rising, tile)
+    found = bspline.gradient(rising, tile)
     assert found.shape == (2, tile.rows, tile.cols, 2)
     wanted = np.array([[3.0, 0.0], [-2.0, 0.5]])[:, None, None]
     np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-6)

@@ -12,7 +12,7 @@ from PIL import Image
 import patchsim
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel
-from patchsim.poses import Frame, Pose, Posing
+from patchsim.poses.warp import Frame, Pose, Posing
 
 NOISE = 4.0
 

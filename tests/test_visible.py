@@ -18,8 +18,10 @@ from test_masks import METRICS, problem_of, shades
 from test_metrics import SPAN, values
 from test_subpixel import corner, waves
 
-from patchsim import InputError, engines, masks, match, metrics, tiles
-from patchsim.engines import visibility
+from patchsim import InputError, engines, match, metrics
+from patchsim.engines.common import visibility
+from patchsim.geometry import tiles
+from patchsim.scene import masks
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

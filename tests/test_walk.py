@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from patchsim import walk
+from patchsim.machine.threads import in_order
 
 PATIENCE = 20  # seconds, for a machine that is busy
 
@@ -19,7 +19,7 @@ def test_results_come_in_order_whatever_takes_longest(parallel, count):
         time.sleep(0.001 * (item * 7 % 5))
         return item * item
 
-    assert list(walk.in_order(work, range(count), parallel)) == [i * i for i in range(count)]
+    assert list(in_order(work, range(count), parallel)) == [i * i for i in range(count)]
 
 
 @pytest.mark.parametrize("parallel", [2, 3])
@@ -30,7 +30,7 @@ def test_as_many_as_asked_for_work_at_the_same_time(parallel):
         together.wait()  # fails if fewer than that ever meet
         return threading.current_thread().name
 
-    names = set(walk.in_order(work, range(parallel), parallel))
+    names = set(in_order(work, range(parallel), parallel))
     assert len(names) == parallel
     assert threading.current_thread().name in names
 
@@ -49,7 +49,7 @@ def test_no_more_than_asked_for_work_at_the_same_time_or_wait_to_be_read():
         return item
 
     read = 0
-    for _ in walk.in_order(work, range(60), 3):
+    for _ in in_order(work, range(60), 3):
         read += 1
         time.sleep(0.004)  # slower than the work
         assert begun - read <= 2 * 3
@@ -68,7 +68,7 @@ def test_an_error_in_the_work_comes_out_and_ends_it(parallel):
         return item
 
     with pytest.raises(ValueError, match="the fifth"):
-        list(walk.in_order(work, range(1000), parallel))
+        list(in_order(work, range(1000), parallel))
     assert len(begun) < 50
 
 
@@ -80,7 +80,7 @@ def test_after_it_is_closed_nothing_more_begins():
         time.sleep(0.002)
         return item
 
-    results = walk.in_order(work, range(1000), 3)
+    results = in_order(work, range(1000), 3)
     assert next(results) == 0
     results.close()
     count = len(begun)

@@ -1,4 +1,8 @@
-"""The command line: one file a command, `console` for what goes to stdout and stderr."""
+"""The command line: one file a command, `console` for what goes to stdout and stderr.
+
+It uses `matching`, `slots` and what lies below, and has no arithmetic of its own. Nothing else
+imports it; the installed command calls `main`.
+"""
 
 from __future__ import annotations
 

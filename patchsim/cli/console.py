@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from patchsim import files
 from patchsim.errors import (
     FAULT,
     FOUND,
@@ -29,13 +28,14 @@ from patchsim.errors import (
     PatchsimError,
     shown,
 )
-from patchsim.observer import Observer
+from patchsim.events import Observer
+from patchsim.files import atomic
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from patchsim.peaks import Windows
-    from patchsim.plan import Plan
+    from patchsim.planning.planner import Plan
+    from patchsim.ranking.contract import Windows
 
 _PROGRESS_AFTER_SECONDS = 1.0
 _NAMED = 2  # of many kernels
@@ -123,7 +123,7 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
     if isinstance(error, OSError):
-        return f"cannot write the results: {files.reason(error)}", FAULT
+        return f"cannot write the results: {atomic.reason(error)}", FAULT
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory; give --memory a smaller size, or close other programs", FAULT

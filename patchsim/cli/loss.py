@@ -12,10 +12,10 @@ from patchsim import choices
 from patchsim.cli import console
 from patchsim.cli.flags import one_of
 from patchsim.errors import FOUND, InputError, PatchsimError, shown
-from patchsim.text import LINES
+from patchsim.output.formats import LINES
 
 if TYPE_CHECKING:
-    from patchsim.scoring import Request, Scored
+    from patchsim.slots.evaluate import Request, Scored
 
 _FILE_COLUMNS = ("B", "S", "C", "loss", "matched_cosine", "collapsed", "orthogonal", "share")
 _SLOT_COLUMNS = ("view", "image", "slot", "matched_slot", "loss")
@@ -132,7 +132,9 @@ def command(
     choices.check("format", format, choices.FORMATS)
     paths = _paths(features, f, p)
     # After the flags: torch takes a while to import.
-    from patchsim import affinity, budget, devices, files, scoring
+    from patchsim.files import atomic
+    from patchsim.machine import budget, devices
+    from patchsim.slots import affinity, evaluate
 
     name = devices.check_name(device)
     large, contrastive = loss == "small-to-large", loss.startswith("contrastive")
@@ -146,7 +148,7 @@ def command(
     ):
         if given is not None and not meant and loss in choices.LOSSES:
             raise InputError(f"{option} says nothing to --loss {loss}; leave it out")
-    request = scoring.Request(
+    request = evaluate.Request(
         loss=loss,
         f_keys=("f_large" if large else "f",) if f_key is None else (f_key,),
         p_keys=("p_small" if large else "p",) if p_key is None else (p_key,),
@@ -161,7 +163,7 @@ def command(
     if matches is not None:
         if len(paths) > 1:
             raise InputError(f"--matches draws one file, not {len(paths)}; give one")
-        files.check_target(matches, ".png", paths[0])
+        atomic.check_target(matches, ".png", paths[0])
     elif image is not None:
         raise InputError("--image says what --matches draws; give --matches too")
 
@@ -170,7 +172,7 @@ def command(
     try:
         for group in paths:
             try:
-                scored = scoring.score(group, request)
+                scored = evaluate.score(group, request)
             except PatchsimError as error:
                 if len(paths) == 1:
                     raise

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from patchsim import choices
 from patchsim.cli import console, flags, values
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
-from patchsim.text import LINES
+from patchsim.output.formats import LINES
 
 DRAWN_TOLERANCE = 0.02
 
 if TYPE_CHECKING:
-    from patchsim.report import Report
+    from patchsim.output.report import Report
 
 
 def command(
@@ -90,7 +90,9 @@ def command(
     shares = values.channel_weights(channel_weights)
 
     # After the flags: what a search needs takes a while to import.
-    from patchsim import asked, images, matching
+    from patchsim import matching
+    from patchsim.pictures import reader
+    from patchsim.poses import grid
 
     with console.Watcher(quiet=quiet, explain=explain) as observer:
         try:
@@ -117,14 +119,14 @@ def command(
                 scales=scales,
                 angles=angles,
                 flips=flips,
-                max_poses=asked.DEFAULT_MAX_POSES if max_poses is None else max_poses,
+                max_poses=grid.DEFAULT_MAX_POSES if max_poses is None else max_poses,
                 exhaustive=exhaustive,
                 map=False if map is None else map,
                 heatmap=where,
                 overlay=overlay,
                 tolerance=_tolerance(tolerance, map),
                 data_range=span,
-                max_pixels=images.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
+                max_pixels=reader.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
                 memory=memory,
                 threads=threads,
                 observer=observer,
@@ -139,7 +141,7 @@ def command(
 
 
 def _print(report: Report, form: str) -> None:
-    from patchsim.report import columns, document, objects, rows
+    from patchsim.output.report import columns, document, objects, rows
 
     form = console.resolved_format(form)
     if form == "json":

@@ -3,6 +3,9 @@
 An engine is a module with the names of `Engine`; a new one is a new file, and its
 name in `choices.ENGINES`.
 Importing an engine must be cheap: what it needs to run (torch) it imports in `prepare`.
+
+It uses `metrics`, `numerics`, `machine`, `geometry` and what lies below; an engine knows nothing of
+plans, files or progress. Others use `Problem`, `Bounds`, `load` and the functions here.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import choices, tiles
-from patchsim.metrics import Kernel, Pixels, Weights
-from patchsim.tiles import Tile
+from patchsim import choices
+from patchsim.geometry import tiles
+from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Kernel
+from patchsim.types import Pixels, Weights
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import engines, metrics, tiles
-from patchsim.engines import Bounds, Problem, Score, visibility
+from patchsim import engines, metrics
+from patchsim.engines import Bounds, Problem, Score
+from patchsim.engines.common import visibility
 from patchsim.errors import InputError
-from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
+from patchsim.geometry import tiles
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
 

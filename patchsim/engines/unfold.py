@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchsim import devices, metrics, placing, tiles
-from patchsim.engines import Bounds, Problem, Score, Seen, unfold_tensors, visibility
-from patchsim.metrics import INTEGER_RANGE, Pixels, Weights
+from patchsim import metrics
+from patchsim.engines import Bounds, Problem, Score, Seen, unfold_tensors
+from patchsim.engines.common import visibility
+from patchsim.geometry import tiles
+from patchsim.machine import devices
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.numerics import array_api
+from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +80,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     block = unfold_tensors.block_bytes(problem.device)
 
     def tensor(pixels: Pixels) -> Tensor:  # [H, W, C] -> [C, H, W]
-        on_device = placing.tensor_planes(pixels, problem.device)
+        on_device = array_api.tensor_planes(pixels, problem.device)
         # Sums of float pixels are certified in float64 alone.
         return on_device.double() if on_device.is_floating_point() else on_device
 
@@ -93,11 +98,11 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
             image = tensor(pixels)[None]
             levels = None
             if seen is not None:
-                levels = placing.tensor(seen.levels, problem.device)
+                levels = array_api.tensor(seen.levels, problem.device)
             sums = unfold_tensors.difference_sums(
                 image, reference, problem.stride, block, counts, levels
             )[0]
-            found = placing.host(sums).astype(np.float64)
+            found = array_api.host(sums).astype(np.float64)
         total = problem.total_weight if seen is None else seen.total
         scores = metrics.similarity(found, total, problem.span)
         if integers:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from patchsim import devices, tiles
+from patchsim.geometry import tiles
+from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
 
 if TYPE_CHECKING:

@@ -1,0 +1,221 @@
+"""Windows of an image that is not visible everywhere: for every engine, how much of each is.
+
+Where all of a tile is visible it is scored as if all of the image were. A sum of absolute
+differences over what is visible is made of plain ones: with b the bits of a visibility v, w the
+weights, and I the image with 0 where the bit is not set,
+
+    sum w v |I-K| = sum over b of 2^b (sum w |I_b - K| - sum w (1 - v_b) |K|)
+
+of which the last sums, over all b, are one correlation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import engines, metrics
+from patchsim.engines import Bounds, Engine, Problem, Score, Seen, SharedScore
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.geometry import tiles
+from patchsim.metrics import Kernel
+from patchsim.numerics.box_sums import box_sums
+from patchsim.numerics.overlap_save import Products, block_step, norm_of, rounding, transform_length
+from patchsim.numerics.precision import DOUBLE, SURELY
+from patchsim.types import Pixels, Weights
+
+_Floats = NDArray[np.float64]
+
+# For each value and doubling of a tile, there and back, in float64, and for each of a sum over
+# windows; Linux, one core of an AMD EPYC (Zen 4), scipy 1.17.
+_TRANSFORM_SECONDS = 5e-10
+_SUM_SECONDS = 2e-8
+
+
+def prepare(
+    engine: Engine, kernel: Pixels, problem: Problem, weights: Weights | None = None
+) -> Score:
+    """What the engine does once for the kernel; the result takes pixels and their levels."""
+    whole = engine.prepare(kernel, everywhere(problem), weights)
+    found = _scoring(problem, weights, whole, engine.prepare(kernel, problem, weights))
+    return lambda pixels, levels: found(levels, pixels)
+
+
+def prepare_together(
+    name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedScore]:
+    """The same for kernels that are compared with the same pixels in turn."""
+    whole = engines.prepare_together(name, kernels, [everywhere(one) for one in problems])
+    partly = engines.prepare_together(name, kernels, problems)
+
+    def of_one(
+        kernel: Kernel, problem: Problem, whole: SharedScore, partly: SharedScore
+    ) -> SharedScore:
+        found = _scoring(problem, kernel.weights, whole, partly)
+
+        def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+            assert shared.levels is not None
+            height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
+            return found(shared.levels[:height, :width], shared, windows)
+
+        return score
+
+    return [of_one(*one) for one in zip(kernels, problems, whole, partly, strict=True)]
+
+
+def everywhere(problem: Problem) -> Problem:
+    """The same in an image that is visible everywhere."""
+    return replace(problem, most_visible=None, least=0)
+
+
+def _scoring(
+    problem: Problem,
+    weights: Weights | None,
+    whole: Callable[..., Bounds],
+    partly: Callable[..., Bounds],
+) -> Callable[..., Bounds]:
+    """From a tile's levels, and what `whole` and `partly` take, to its scores."""
+    count = _counts(problem, weights)
+
+    def score(levels: NDArray[np.uint8], *tile: object) -> Bounds:
+        if (levels == problem.most_visible).all():
+            return whole(*tile)
+        counts = count(levels)
+        hidden = counts.sum(0) < problem.least
+        if hidden.all():
+            return Bounds(np.zeros(hidden.shape), 0.0, hidden)
+        bounds = partly(*tile, Seen(levels, counts))
+        error = bounds.error
+        if not isinstance(error, float):
+            error = np.where(hidden, 0.0, error)
+        return Bounds(np.where(hidden, 0.0, bounds.map), error, hidden)
+
+    return score
+
+
+def _counts(
+    problem: Problem, weights: Weights | None
+) -> Callable[[NDArray[np.uint8]], NDArray[np.int64]]:
+    """From a tile's levels to `Seen.counts`."""
+    size, stride, channels = problem.kernel[:2], problem.stride, problem.kernel[2]
+    weighing: list[Products] = []
+    if weights is not None:
+        planes = np.atleast_3d(weights).transpose(2, 0, 1).astype(np.float64)
+        weighing = [Products([plane]) for plane in planes]
+
+    def count(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        if weighing:
+            # Of 8 bits, which these sums surely round to the right integers.
+            values = levels.astype(np.float64)
+            sums = [each.over([values])[:: stride[0], :: stride[1]] for each in weighing]
+            found = np.rint(sums).astype(np.int64)
+        else:
+            found = box_sums(levels.astype(np.int64), size, stride)[None]
+        every: NDArray[np.int64] = np.broadcast_to(found, (channels, *found.shape[1:]))
+        return every
+
+    return count
+
+
+def differences(
+    sums: Callable[[Pixels], _Floats],
+    share: float,
+    kernel: Pixels,
+    problem: Problem,
+    weights: Weights | None,
+) -> Callable[[Pixels, Seen], Bounds]:
+    """The `sad` of what is visible, from an engine's sums of everything.
+
+    Parameters
+    ----------
+    sums : pixels -> float64 array [rows, cols]
+        Sums of absolute differences; of integers exact.
+    share : float
+        Of them, that they may be off by; of integers 0.
+    """
+    assert problem.most_visible is not None
+    bits = problem.most_visible.bit_length()
+    full = (1 << bits) - 1
+    weighing = 1 if weights is None else weights.reshape(*kernel.shape[:2], -1).astype(np.float64)
+    taps = (weighing * np.abs(kernel.astype(np.float64))).sum(2)
+    products, norm = Products([taps]), norm_of(taps)
+    whole = kernel.dtype.kind == "u"
+
+    def score(pixels: Pixels, seen: Seen) -> Bounds:
+        hidden = (full - seen.levels).astype(np.float64)
+        covered = products.over([hidden])[:: problem.stride[0], :: problem.stride[1]]
+        off = norm_of(hidden) * norm * rounding(DOUBLE)
+        if whole and off < SURELY:
+            covered, off = np.rint(covered), 0.0
+        added = np.zeros(covered.shape)
+        for bit in range(bits):
+            shown = (seen.levels >> bit & 1).astype(pixels.dtype)
+            added += (1 << bit) * sums(pixels * shown[..., None])
+        total = seen.total
+        found = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.span)
+        if off == share == 0:
+            return Bounds(found)
+        return Bounds(found, (off + share * added) / (total * problem.span) + 2.0**-51)
+
+    return score
+
+
+def rounds(problem: Problem) -> int:
+    """How often `differences` asks for the sums of everything."""
+    return 1 if problem.most_visible is None else problem.most_visible.bit_length()
+
+
+def seconds(problem: Problem) -> float:
+    """What `prepare`, and `differences` beside the sums, add to an engine's work."""
+    if problem.most_visible is None:
+        return 0.0
+    rows, cols = problem.map_shape
+    step = best_tile(problem)
+    values = _transformed(problem, *step)
+    tile_count = -(-rows // step[0]) * -(-cols // step[1])
+    transforms = tile_count * _planes(problem) * values * math.log2(values) * _TRANSFORM_SECONDS
+    return (transforms + math.prod(problem.image[:2]) * _SUM_SECONDS) / problem.threads
+
+
+def best_tile(problem: Problem) -> tuple[int, int]:
+    """Of transforms, as `engines.Engine` has it."""
+    height, width, _ = problem.image
+    windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
+    rows, cols = block_step(windows, problem.kernel[:2])
+    return -(-rows // problem.stride[0]), -(-cols // problem.stride[1])
+
+
+def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    """What `prepare` and `differences` add to what an engine takes."""
+    if problem.most_visible is None:
+        return 0
+    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    pixels = height * width * (np.dtype(problem.dtype).itemsize * problem.kernel[2] + 2)
+    # In 8 bytes: levels and running sums of them; spectra of the kernel's planes, of the levels,
+    # and products; counts, sums and scores.
+    values = 8 * height * width + (_planes(problem) + 4) * _transformed(problem, rows, cols)
+    return pixels + 8 * (values + (problem.kernel[2] + 12) * rows * cols)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    """What `prepare_together` keeps of each kernel beside what its engine does."""
+    if problem.most_visible is None:
+        return 0
+    taps = problem.kernel[0] * problem.kernel[1]
+    return 8 * _planes(problem) * (taps + _transformed(problem, rows, cols))
+
+
+def _planes(problem: Problem) -> int:
+    """Of weights, and of the kernel, that levels are correlated with."""
+    if problem.weight is None:
+        return 1
+    return 1 + (problem.kernel[2] if problem.per_channel else 1)
+
+
+def _transformed(problem: Problem, rows: int, cols: int) -> int:
+    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    return transform_length(height) * transform_length(width)

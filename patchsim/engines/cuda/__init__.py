@@ -1,0 +1,260 @@
+"""Direct sums of differences on NVIDIA cards, by one fused kernel in Triton.
+
+`planes` says how the kernel is fed, `triton_kernel` how it computes. Triton comes with builds of
+torch for CUDA. It uses what engines may; others load it by its name, and `layer` uses its parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import metrics
+from patchsim.engines import Bounds, Problem, Score, Seen, SharedScore
+from patchsim.engines.common import tile_cache, visibility
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.cuda import config as cuda_config
+from patchsim.engines.cuda import launch
+from patchsim.engines.cuda import planes as cuda_planes
+from patchsim.geometry import tiles
+from patchsim.machine import devices
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.numerics import array_api
+from patchsim.types import Pixels, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OWN_THREADS = False
+
+# Instructions of one lane for a difference, by words, whether it is squared and whether there are
+# weights: in what ptxas makes of the innermost loop for sm_90, which tests/test_cuda.py counts; of
+# float64 twice as many, since only half of the lanes compute it.
+_INSTRUCTIONS = {
+    ("uint32", False, False): 0.3,
+    ("uint32", True, False): 0.6,
+    ("uint32", False, True): 0.7,
+    ("uint32", True, True): 0.9,
+    ("float32", False, False): 2.2,
+    ("float32", True, False): 2.4,
+    ("float32", False, True): 2.6,
+    ("float32", True, True): 3.6,
+    ("float64", False, False): 5.1,
+    ("float64", True, False): 5.1,
+    ("float64", False, True): 6.0,
+    ("float64", True, True): 7.0,
+}
+# Such instructions a second. No card was at hand: half of what an H200 can issue (132 processors of
+# 128 lanes at 1.98 GHz).
+_LANE_RATE = 1.6e13
+_SUM_BYTES = 8
+# Compiling one configuration, where Triton has not kept it from another process; Linux, a core of
+# an AMD EPYC (Zen 4), for sm_90: tests/test_cuda.py.
+_COMPILE_SECONDS = 1.5
+
+
+def refuse(problem: Problem) -> str | None:
+    if problem.metric not in ("sad", "ssd"):
+        return f"it computes sad and ssd, not {problem.metric}"
+    if not problem.device.startswith("cuda"):
+        return "it runs on NVIDIA cards (--device cuda)"
+    if (missing := launch.missing()) is not None:
+        return missing
+    if problem.exact and problem.dtype not in INTEGER_RANGE:
+        return f"its sums over {problem.dtype} are rounded"
+    if problem.dtype == "uint16" and problem.metric == "ssd":
+        return "its squares of uint16 do not fit 32 bits"
+    if problem.dtype == "uint16" and problem.heaviest > 1:
+        return "its differences of uint16 with shades do not fit 32 bits"
+    if problem.most_visible is not None and problem.metric != "sad":
+        return f"of images that are not visible everywhere it computes sad, not {problem.metric}"
+    return None
+
+
+def start_up(problem: Problem) -> float:
+    kind = _kind(problem)
+    count = len(_configs(problem)) if _worth_trying(problem) else 1
+    compiling = 0.0 if kind in launch.compiled else count * _COMPILE_SECONDS
+    return devices.start_up(problem.device) + compiling
+
+
+def _configs(problem: Problem) -> list[cuda_config.Config]:
+    return _kind(problem).configs(-(-problem.kernel[0] // problem.stride[0]))
+
+
+def _worth_trying(problem: Problem) -> bool:
+    """Whether the search takes longer than it does to compile all configurations."""
+    return seconds(problem) > len(_configs(problem)) * _COMPILE_SECONDS
+
+
+def seconds(problem: Problem) -> float:
+    kind = _kind(problem)
+    instructions = _INSTRUCTIONS[kind.word, kind.squared, problem.weight is not None]
+    work = problem.differences * instructions / _LANE_RATE
+    rows, cols = problem.map_shape
+    pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.together
+    copied = (pixels + rows * cols * _SUM_BYTES) / devices.BUS_BANDWIDTH
+    planes = cuda_planes.plane_count((problem.kernel[2], *problem.kernel[:2]), problem.stride)
+    laid = planes * (1 + 9 / problem.together) * devices.OPERATION_SECONDS  # of a tile, of a kernel
+    return (work + copied + laid) * visibility.rounds(problem) + visibility.seconds(problem)
+
+
+def best_tile(problem: Problem) -> tuple[int, int] | None:
+    return None if problem.most_visible is None else visibility.best_tile(problem)
+
+
+def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    word = np.dtype(cuda_planes.word_of(problem.dtype)).itemsize
+    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+    # The tile, pinned here and on the card, and there once more in planes.
+    pixels = 3 * height * width * problem.kernel[2] * np.dtype(problem.dtype).itemsize
+    # With what is beside them; of bytes before they are words.
+    values = cuda_planes.plane_words(problem.kernel, problem.stride, rows, cols)
+    planes = values * word + (values if problem.dtype == "uint8" else 0)
+    own = 0 if problem.together > 1 else _own_bytes(problem, rows, cols)
+    return pixels + planes + own + visibility.working_bytes(problem, rows, cols)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    return _own_bytes(problem, rows, cols) + visibility.kernel_bytes(problem, rows, cols)
+
+
+def _own_bytes(problem: Problem, rows: int, cols: int) -> int:
+    word = np.dtype(cuda_planes.word_of(problem.dtype)).itemsize
+    # Rows of the kernel, repeated, twice while they are put together; those of a mask, too.
+    kernel = (
+        problem.taps * word * (2 * cuda_config.REPEATS + 2) * (1 if problem.weight is None else 2)
+    )
+    # Sums of whole blocks, as they are put together, and of windows here and there.
+    return kernel + 3 * (cuda_config.block_cells(rows, cols) + rows * cols) * _SUM_BYTES
+
+
+def _kind(problem: Problem) -> cuda_config.Kind:
+    heaviest = 0 if problem.weight is None else problem.heaviest
+    return cuda_config.Kind(cuda_planes.word_of(problem.dtype), problem.metric == "ssd", heaviest)
+
+
+def prepare(
+    kernel: Pixels,
+    problem: Problem,
+    weights: Weights | None = None,
+    config: cuda_config.Config | None = None,
+) -> Score:
+    """As an engine has it; with a configuration, or the fastest is looked for where that pays."""
+    (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
+    return tile_cache.of_one(score, problem)
+
+
+def prepare_together(
+    kernels: Sequence[Kernel],
+    problems: Sequence[Problem],
+    config: cuda_config.Config | None = None,
+) -> list[SharedScore]:
+    """The same for kernels that share a tile's pixels; those of one size in one launch."""
+    if config is None and not _worth_trying(problems[0]):
+        config = _configs(problems[0])[0]
+    alike: dict[Hashable, list[int]] = defaultdict(list)
+    for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
+        # Of what is visible here and there each kernel has sums of its own.
+        own = None if problem.most_visible is None else number
+        alike[kernel.pixels.shape, _shades(kernel), own].append(number)
+    scores: dict[int, SharedScore] = {}
+    for members in alike.values():
+        sums = _Sums([kernels[number] for number in members], problems[members[0]], config)
+        for place, number in enumerate(members):
+            scores[number] = _score(sums, place, kernels[number], problems[number])
+    return [scores[number] for number in range(len(kernels))]
+
+
+def _shades(kernel: Kernel) -> int:
+    """Kernels without weights, with masks, and with shades take different code."""
+    return 0 if kernel.weights is None else min(2, int(kernel.weights.max()))
+
+
+class _Sums:
+    """Sums of differences between the patches of a tile and kernels of one size."""
+
+    def __init__(
+        self, kernels: Sequence[Kernel], problem: Problem, config: cuda_config.Config | None
+    ) -> None:
+        self._device, self._config = problem.device, config
+        self._stride, self._squared = problem.stride, problem.metric == "ssd"
+        self._kernels = self._placed([each.pixels for each in kernels])
+        self._weights = None
+        if kernels[0].weights is not None:
+            shape = kernels[0].pixels.shape
+            given = [np.atleast_3d(each.weights) for each in kernels if each.weights is not None]
+            self._weights = self._placed([np.broadcast_to(each, shape) for each in given])
+        self._taps = self._laid(self._kernels)
+
+    def _placed(self, arrays: Sequence[NDArray[Any]]) -> Tensor:  # each [h, w, C] -> [N, C, h, w]
+        return array_api.tensor(np.stack(arrays).transpose(0, 3, 1, 2), self._device)
+
+    def _laid(self, kernels: Tensor) -> cuda_planes.Taps:
+        return cuda_planes.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
+
+    def over(self, pixels: Pixels, one: int | None = None) -> NDArray[Any]:
+        """[kernels, rows, cols], int64 or float64; of one kernel alone if it is named."""
+        import torch
+
+        with devices.one_torch_thread(), torch.inference_mode():
+            image = array_api.tensor_planes(pixels, self._device)[None]
+            sums = launch.difference_sums(image, self._taps.only(one), self._config)
+            if image.dtype == torch.float32 and not sums.isfinite().all():
+                # Past the largest float32, which float64 is far from.
+                taps = self._laid(self._kernels.double()).only(one)
+                sums = launch.difference_sums(image.double(), taps, self._config)
+            return array_api.host(sums[0])
+
+
+def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:
+    """Of one of the kernels."""
+    squared, integers = problem.metric == "ssd", kernel.pixels.dtype.kind == "u"
+    rounding = 0.0 if integers else _rounding(problem)
+    size, stride = problem.kernel[:2], problem.stride
+    if problem.most_visible is not None:
+        partly = visibility.differences(
+            lambda pixels: sums.over(pixels, place)[0].astype(np.float64),
+            rounding,
+            kernel.pixels,
+            problem,
+            kernel.weights,
+        )
+
+        def score_visible(tile: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
+            return partly(tile.under(windows, size, stride), seen)
+
+        return score_visible
+    span = problem.span**2 if squared else problem.span
+    # Squares of the smallest numbers lose digits.
+    lost = float(np.finfo(np.float32).smallest_subnormal) / span if squared else 0.0
+
+    def score(tile: Shared, windows: tuple[int, int]) -> Bounds:
+        pixels = tile.under(windows, size, stride)
+        if tile.extent is None:
+            (one,) = sums.over(pixels, place)
+        else:
+            one = tile.once(sums, lambda: sums.over(pixels))[place]
+        found = one.astype(np.float64)
+        scores = metrics.similarity(found, problem.total_weight, span)
+        if integers:
+            return Bounds(scores)
+        # And 2 u of float64 for the subtraction from 1.
+        exact = (found == 0) & (lost == 0)
+        return Bounds(scores, np.where(exact, 0.0, (1 - scores) * rounding + lost + 2.0**-52))
+
+    return score
+
+
+def _rounding(problem: Problem) -> float:
+    """The share of a sum that it may be off by, as in the engine `simd`."""
+    unit = 2.0**-53 if problem.dtype == "float64" else 2.0**-24
+    # A square rounds twice what its root did, and once more; a product with a shade once; one more
+    # than there are, as there.
+    more = 1 + (2 if problem.metric == "ssd" else 0) + (1 if problem.heaviest > 1 else 0)
+    return (cuda_config.ROUNDINGS + more) * unit + 2.0 * (problem.taps + 5) * 2.0**-53

@@ -1,0 +1,116 @@
+"""What the kernel in `triton_kernel` computes, and how it is compiled for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+# Words of a row whose loop the kernel may unroll.
+WIDEST = 8
+# Rows of such groups that floats are summed over before the sum goes to a float64, and so
+# `ROUNDINGS` of a sum: of the difference, in a group, over the rows. Differences of 16 bits, 255
+# times 65,793 of them, are exact in float32 that far.
+_FLOAT_ROWS = 32
+ROUNDINGS = 1 + WIDEST + _FLOAT_ROWS
+
+# Kernel rows stand one below the other so often: `triton_kernel.REPEATS`.
+REPEATS = 8
+
+# Windows of a program next to each other, at the most.
+_LARGEST = 512
+
+
+@dataclass(frozen=True)
+class Config:
+    """How the kernel is compiled.
+
+    Attributes
+    ----------
+    rows, cols : int
+        Windows of a program, powers of two, at most 8 rows; the columns a multiple of its threads.
+    group : int
+        Words of a kernel row whose loop is unrolled, at most 8.
+    warps : int
+    registers : int or None
+        The most of a thread; None leaves them to the compiler.
+    """
+
+    rows: int
+    cols: int
+    group: int
+    warps: int
+    registers: int | None = None
+
+    def fitted(self, cols: int) -> Config:
+        """For maps of so few columns."""
+        found = self
+        while found.cols > 32 and found.cols // 2 >= cols:
+            half = found.cols // 2
+            found = replace(found, cols=half, warps=min(found.warps, half // 32))
+        return found
+
+
+def options(config: Config) -> dict[str, Any]:
+    """What Triton compiles with."""
+    found: dict[str, Any] = {
+        "num_warps": config.warps,
+        "num_stages": 1,  # loads are from the cache, without copies in shared memory
+        "enable_fp_fusion": False,  # what is fused says so
+    }
+    return found if config.registers is None else {**found, "maxnreg": config.registers}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the kernel computes; its code differs by it.
+
+    Attributes
+    ----------
+    word : str
+        uint32, four bytes; float32 or float64.
+    squared : bool
+        Differences are squared, not absolute.
+    heaviest : int
+        The largest weight, 0 without weights.
+    """
+
+    word: str
+    squared: bool
+    heaviest: int
+
+    @property
+    def shades(self) -> bool:
+        return self.heaviest > 1
+
+    @property
+    def most(self) -> int:
+        """Rows of `WIDEST` words that may be summed in a word."""
+        if self.word != "uint32":
+            return _FLOAT_ROWS
+        word = 4 * (255 * 255 if self.squared else 255) * max(1, self.heaviest)
+        return (2**32 - 1) // (word * WIDEST)
+
+    def configs(self, height: int) -> list[Config]:
+        """Those that may be the fastest for kernels of that height."""
+        if self.word == "uint32" and self.squared and self.shades:
+            found = [Config(4, 128, 1, 4)]
+        elif self.word == "uint32" and self.heaviest:
+            found = [Config(8, 256, 4, 4), Config(4, 256, 4, 4)]
+        elif self.heaviest or self.word == "float64":
+            found = [Config(8, 256, 4, 2, 200), Config(4, 256, 4, 2)]
+        else:
+            found = [Config(8, 512, 8, 2), Config(8, 256, 8, 1), Config(4, 512, 8, 2)]
+        # Rows of pixels are height + rows - 1 to a program, each compared with all its rows.
+        low = Config(1, 512, 4, 4)
+        return [low] if height == 1 else [*found, low] if height < REPEATS else found
+
+
+def block_cols(cols: int) -> int:
+    """Windows next to each other in the widest block, for maps of so many columns."""
+    return Config(REPEATS, _LARGEST, 1, 1).fitted(cols).cols
+
+
+def block_cells(rows: int, cols: int) -> int:
+    """Windows in whole blocks of the largest that there are, for a map of that shape."""
+    across = block_cols(cols)
+    return -(-rows // REPEATS) * REPEATS * -(-cols // across) * across

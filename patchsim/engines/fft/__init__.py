@@ -1,0 +1,89 @@
+"""Products by Fourier transforms: `ssd`, `ncc`, `zncc` and, within a tolerance, `sad`.
+
+`scores` says how the first three are made of sums over windows, `weighted` how they are where
+pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It uses what
+engines may; others load it by its name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.engines import Problem, Score, SharedScore
+from patchsim.engines.common import tile_cache
+from patchsim.engines.fft import sad_lowrank, scores, weighted
+from patchsim.engines.fft.costs import best_tile as best_tile
+from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
+from patchsim.engines.fft.costs import seconds as seconds
+from patchsim.engines.fft.costs import working_bytes as working_bytes
+from patchsim.engines.fft.sums import constants_of
+from patchsim.machine import devices
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.numerics.precision import FITS
+from patchsim.types import Pixels, Weights
+
+OWN_THREADS = False
+
+_SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
+
+
+def refuse(problem: Problem) -> str | None:
+    if problem.metric == "sad":
+        if problem.dtype != "uint8":
+            return f"its sad takes uint8, not {problem.dtype}"
+        if sad_lowrank.products_needed(problem) is None:
+            least = sad_lowrank.LARGEST_ERRORS[-1] / problem.span
+            return (
+                f"its sad may be off by {least:.3f}, more than the tolerance {problem.tolerance:g}"
+            )
+    count = problem.kernel[0] * problem.kernel[1]
+    if problem.metric == "zncc" and problem.dtype in INTEGER_RANGE:
+        # The products of a window's sums and the kernel's, which are n / 2 at the most.
+        largest = INTEGER_RANGE[problem.dtype]
+        if count * count * problem.kernel[2] * largest / 2 >= FITS:
+            return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
+    if problem.exact and problem.dtype not in INTEGER_RANGE:
+        return f"its sums over {problem.dtype} are rounded"
+    if not devices.has_float64(problem.device):
+        return f"its sums need 64 bits, which {problem.device} does not have; use --device cpu"
+    return None
+
+
+def start_up(problem: Problem) -> float:
+    if problem.device != "cpu":
+        return devices.start_up(problem.device)
+    return 0.0 if "scipy.fft" in sys.modules else _SCIPY_IMPORT_SECONDS
+
+
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+    (score,) = prepare_together([Kernel(kernel, weights)], [problem])
+    return tile_cache.of_one(score, problem)
+
+
+def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
+    """As `prepare`, for kernels that are compared with the same pixels in turn."""
+    if problems[0].metric == "sad":
+        return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
+    constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)
+    each = [constants] * len(kernels)
+    if problems[0].metric == "zncc":  # any constants would do; its own keep the most digits
+        each = [_own_constants(kernel) for kernel in kernels]
+    if kernels[0].weights is not None or problems[0].most_visible is not None:
+        return [weighted.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
+    return [scores.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
+
+
+def _own_constants(kernel: Kernel) -> NDArray[Any]:
+    """The same of one kernel, by its weights: what does not count must not cost digits."""
+    pixels, weights = kernel.pixels, kernel.weights
+    if weights is None:
+        return constants_of([pixels], "zncc")
+    values = np.broadcast_to(np.atleast_3d(weights), pixels.shape).astype(np.float64)
+    # A channel that does not count at all has no mean.
+    means: NDArray[Any] = (pixels * values).sum((0, 1)) / np.maximum(values.sum((0, 1)), 1)
+    return np.rint(means).astype(np.int64) if pixels.dtype.kind == "u" else means

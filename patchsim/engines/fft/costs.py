@@ -1,0 +1,209 @@
+"""What the engine `fft` takes: time, memory, and the tiles that take least of both."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from patchsim.engines import Problem
+from patchsim.engines.common import visibility
+from patchsim.engines.fft import sad_lowrank, weighted
+from patchsim.engines.fft.sums import extension_for
+from patchsim.geometry import tiles
+from patchsim.machine import devices
+from patchsim.metrics import INTEGER_RANGE
+from patchsim.numerics.overlap_save import block_step, transform_length
+
+# Seconds for each value, channel and doubling of a tile, there and back, in float32, and for each
+# value of a running sum; Linux, one core of an AMD EPYC (Zen 4), scipy 1.17.
+_TRANSFORM_SECONDS = 2.5e-10
+_SUM_SECONDS = 1e-8
+
+# Of the time of a transform, what the product of two takes.
+_PRODUCT_SHARE = 0.2
+
+# No accelerator was at hand: what follows is counted, not measured. Transforms, window sums and
+# scores take as long as their values take to be read and written, each in 8 bytes, at the bandwidth
+# that `unfold` counts with.
+_BANDWIDTH = 2.4e12
+
+# Reads and writes of each value: of a transform (rows, columns and once more to append zeros, or
+# because the way back overwrites what it takes); of a product of spectra, and its sum; of pixels as
+# planes in three types, their squares and norm; of a sum over windows along both axes, which
+# `box_sums._window_sums` shows; and of the arrays of a window that a formula passes through.
+_TRANSFORM_PASSES = 6
+_PRODUCT_PASSES = 6
+_PLANE_PASSES = 16
+_SUM_PASSES = 34
+_SCORE_PASSES = 40
+
+
+def _planes_transformed(problem: Problem) -> int:
+    terms = sad_lowrank.products_needed(problem) if problem.metric == "sad" else 1
+    return problem.kernel[2] * (terms or 1)
+
+
+def seconds(problem: Problem) -> float:
+    if problem.device != "cpu":
+        return _seconds_elsewhere(problem) + visibility.seconds(problem)
+    tile_count, values = _tile_count(problem), math.prod(_tile_extent(problem))
+    transforms = tile_count * values * math.log2(values) * _TRANSFORM_SECONDS
+    planes, more, scale = _planes_transformed(problem), 1, 1
+    if _is_weighted(problem) and problem.metric != "sad":
+        # In float64, and the window's sums by transforms, too.
+        more, scale = weighted.transforms(problem) + 1, 2
+    if problem.together > 1:
+        # Those of the pixels are shared; the kernel's own are one more tile's.
+        each = 1 / problem.together + 1 / tile_count + _PRODUCT_SHARE
+        transforms *= scale * (planes * each + more)
+    else:
+        transforms *= scale * (planes + more)
+    sums = math.prod(problem.image) * _SUM_SECONDS * (2 if problem.metric == "zncc" else 1)
+    work = transforms + sums / problem.together
+    return work / problem.threads + visibility.seconds(problem)
+
+
+def _seconds_elsewhere(problem: Problem) -> float:
+    tile_count, values = _tile_count(problem), math.prod(_tile_extent(problem))
+    rows, cols = best_tile(problem)
+    channels, pixels = problem.kernel[2], tile_count * math.prod(_extent(problem, rows, cols))
+    windows = math.prod(problem.map_shape)
+    share = 1 / problem.together
+    planes, summed = _planes_transformed(problem), _planes_summed(problem)
+    # Of the pixels, which kernels share; of the kernel once; and the way back.
+    forward, backward = planes * (tile_count * share + 1), tile_count
+    if _is_weighted(problem) and problem.metric != "sad":
+        backward += tile_count * weighted.transforms(problem)
+    passes = values * (forward + backward) * _TRANSFORM_PASSES
+    passes += tile_count * values * planes * _PRODUCT_PASSES
+    passes += share * pixels * (channels * _PLANE_PASSES + summed * _SUM_PASSES)
+    passes += windows * _SCORE_PASSES
+    # About as many operations as passes, each of which reads two values or one and writes one.
+    begun = (forward + backward) * _TRANSFORM_PASSES + tile_count * _SCORE_PASSES
+    begun += tile_count * share * (_PLANE_PASSES + summed * _SUM_PASSES)
+    moved = share * pixels * channels * np.dtype(problem.dtype).itemsize + windows * 2 * 8
+    return (
+        passes * 8 / _BANDWIDTH
+        + begun / 2 * devices.OPERATION_SECONDS
+        + moved / devices.BUS_BANDWIDTH
+    )
+
+
+def _planes_summed(problem: Problem) -> int:
+    """How many planes are summed over windows, apart from those by transforms."""
+    if problem.metric == "sad" or (_is_weighted(problem) and problem.metric != "zncc"):
+        return 0
+    if _is_weighted(problem):
+        return 2  # whether values differ, down and across
+    if problem.metric != "zncc":
+        return 1
+    channels = problem.kernel[2]
+    return 1 + channels if problem.dtype in INTEGER_RANGE else 3 * channels + 2
+
+
+def _is_weighted(problem: Problem) -> bool:
+    return problem.weight is not None or problem.most_visible is not None
+
+
+def best_tile(problem: Problem) -> tuple[int, int]:
+    height, width, _ = problem.image
+    windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
+    rows, cols = block_step(windows, problem.kernel[:2], problem.device)
+    return -(-rows // problem.stride[0]), -(-cols // problem.stride[1])
+
+
+def _tile_count(problem: Problem) -> int:
+    rows, cols = problem.map_shape
+    step = best_tile(problem)
+    return -(-rows // step[0]) * -(-cols // step[1])
+
+
+def _extent(problem: Problem, rows: int, cols: int) -> tuple[int, int]:
+    return tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+
+
+def _tile_extent(problem: Problem) -> tuple[int, int]:
+    """Of its transforms."""
+    height, width = _extent(problem, *best_tile(problem))
+    return transform_length(height), transform_length(width)
+
+
+def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    height, width = _extent(problem, rows, cols)
+    pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
+    transformed = _transformed(problem, height, width)
+    together = problem.together > 1
+    if together and problem.most_visible is not None:
+        # Of some kernels all that their windows cover is visible, and of others not.
+        whole = working_bytes(visibility.everywhere(problem), rows, cols)
+    else:
+        whole = 0
+    # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
+    if problem.metric == "sad":
+        # Indices and a plane; spectra; one of the pixels, the sums; the scores.
+        own = 0 if together else _own_bytes(problem, transformed)
+        kept = transformed * planes * 4 if together else 0
+        if problem.most_visible is not None:
+            kept += 8 * (pixels * channels + transformed * 3 + rows * cols * 3)
+            kept += visibility.working_bytes(problem, rows, cols)
+        kept += pixels * (8 * channels + 8) + transformed * 20 + rows * cols * 32
+        return whole + own + kept + _bytes_of_torch(problem, transformed, rows * cols)
+    if _is_weighted(problem):
+        own = 0 if together else _own_bytes(problem, transformed)
+        kept = weighted.working_values(problem, pixels, transformed, rows * cols)
+        kept = 8 * kept + _bytes_of_torch(problem, transformed, rows * cols)
+        return whole + own + kept + visibility.working_bytes(problem, rows, cols)
+    if problem.device != "cpu":
+        values = _values_elsewhere(problem, pixels, transformed, rows * cols)
+        return int(8 * values) + _bytes_of_torch(problem, transformed, rows * cols)
+    # In 8 bytes: the pixels in planes; spectra of the pixels in both precisions, or of the kernel;
+    # of one plane, and the sums; windows.
+    values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
+    if problem.dtype not in INTEGER_RANGE or extension_for(problem) is None:
+        # Running sums of pixels and squares.
+        values += pixels * (7 * channels + 2) + rows * cols * 6 * channels
+    return int(8 * values)
+
+
+def _values_elsewhere(problem: Problem, pixels: int, transformed: int, windows: int) -> float:
+    """Values in 8 bytes of a tile without weights, beside what torch takes."""
+    channels, floats = problem.kernel[2], problem.dtype not in INTEGER_RANGE
+    # The pixels, and in planes. Then sums over windows, of floats of all channels at once; or
+    # spectra of the pixels in both precisions, or of the kernel, and of one plane.
+    summed = channels if floats and problem.metric == "zncc" else 1
+    sums = pixels * (channels + 7 * summed)
+    spectra = transformed * (1.5 * channels + 2)
+    return pixels * 2 * channels + max(sums, spectra) + windows * (6 + 5 * summed)
+
+
+def _bytes_of_torch(problem: Problem, transformed: int, windows: int) -> int:
+    """What its transforms and operations take beside NumPy's, whose results are in place."""
+    if problem.device == "cpu":
+        return 0
+    # With zeros appended, what is overwritten on the way back, and cuFFT's own.
+    return 8 * (3 * transformed + 4 * windows)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    own = _own_bytes(problem, _transformed(problem, *_extent(problem, rows, cols)))
+    if problem.most_visible is None:
+        return own
+    whole = kernel_bytes(visibility.everywhere(problem), rows, cols)
+    return whole + own + visibility.kernel_bytes(problem, rows, cols)
+
+
+def _own_bytes(problem: Problem, transformed: int) -> int:
+    """Planes of a kernel and their spectra."""
+    taps, planes = problem.kernel[0] * problem.kernel[1], _planes_transformed(problem)
+    if problem.metric == "sad":
+        shades = 2 if problem.per_channel else 1
+        return (taps + transformed) * planes * 4 + taps * problem.kernel[2] * 16 * shades
+    if _is_weighted(problem):
+        return 8 * (taps + transformed) * weighted.planes_of_kernel(problem)
+    return int(8 * planes * (taps + 1.5 * transformed))  # in both precisions
+
+
+def _transformed(problem: Problem, height: int, width: int) -> int:
+    """Values of a plane's transform."""
+    return math.prod(map(min, _tile_extent(problem), (2 * height, 2 * width)))

@@ -1,0 +1,182 @@
+"""`ssd`, `ncc` and `zncc` of a tile from sums over its windows, and how far they may be off.
+
+With a the pixels less a constant for each channel and b the kernel less another (which keep numbers
+small and change no result), X = sum ab, S = sum a, E = sum a^2 over a window of n pixels, and T, B
+the kernel's sums of b and b^2:
+
+    ssd   sum (I-K)^2 = E - 2X + B       with the same constants for both
+    ncc   X / sqrt(E B)                  with none
+    zncc  (nX - ST) / sqrt((nE - S^2) (nB - T^2)), ST, S^2 and T^2 added over the channels
+
+X comes from transforms and is off by their rounding; the other sums are exact for integers. Where X
+is, too, the last root and quotient are NumPy's, wherever the sums were made: torch's are rounded
+otherwise than those of `metrics.exact` (on a card x / c is x times 1 / c).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import metrics
+from patchsim.engines import Bounds, Problem, SharedScore
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.fft.spreads import float_rounding, inverse_root
+from patchsim.engines.fft.sums import Reference, Tile
+from patchsim.metrics import FLAT, Kernel
+from patchsim.numerics.array_api import Array, cast, host, module
+from patchsim.numerics.box_sums import uniform_windows
+from patchsim.numerics.precision import DOUBLE, FITS, LONG, UNIT, WHOLE
+
+_Scores = tuple[Array, Array | float]  # and how far they may be off
+
+
+def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
+    """The engine `fft`'s where a kernel has no weights and all of the image is visible.
+
+    The constants are of the channels.
+    """
+    reference = Reference(kernel.pixels, problem, constants)
+    formula = {"ssd": _ssd, "ncc": _ncc, "zncc": _zncc}[problem.metric]
+    if problem.metric == "zncc" and not reference.integers:
+        formula = _zncc_floats
+
+    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+        scores, error = formula(Tile(shared, windows, reference))
+        return Bounds(host(scores), error if isinstance(error, float) else host(error))
+
+    return score
+
+
+def _ssd(tile: Tile) -> _Scores:
+    kernel, problem = tile.kernel, tile.kernel.problem
+    total = problem.taps * problem.span**2
+    spread = tile.spread() if kernel.integers else None
+    energy = tile.energy() if spread is None else spread.values
+    products, off = tile.products(2 / total)
+    error: Array | float = 2 / total * off
+    if spread is None:
+        size = energy + 2 * abs(products) + kernel.squares
+        error = error + float_rounding(problem) * size / total
+    elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= WHOLE:  # Cauchy and Schwarz
+        error += UNIT
+    products *= -2
+    products += energy
+    products += kernel.squares
+    if spread is not None and error == 0:
+        products = host(products)
+    return metrics.similarity(products, problem.taps, problem.span**2), _and_rounding(error)
+
+
+def _ncc(tile: Tile) -> _Scores:
+    kernel = tile.kernel
+    if kernel.integers:
+        if kernel.problem.exact:
+            values = tile.spread().values
+            return _exactly(tile, values, 1)
+        return _correlated(tile, 1)
+    spread = tile.energy()
+    scale = inverse_root(spread, kernel.spread)
+    products, off = tile.products(float(scale.max()))
+    scores = metrics.correlation(products, spread, kernel.spread)
+    error = scale * off + float_rounding(kernel.problem)
+    return scores, module(spread).where(spread > 0, _and_rounding(error), 0.0)
+
+
+def _zncc(tile: Tile) -> _Scores:
+    kernel = tile.kernel
+    if not kernel.problem.exact:
+        return _correlated(tile, kernel.pixels)
+    spread, means = tile.moments(kernel.sums)
+    return _exactly(tile, spread, kernel.pixels, means)
+
+
+def _correlated(tile: Tile, count: int) -> _Scores:
+    """Scores count X / sqrt(spread x the kernel's), of integers."""
+    spread, own = tile.spread(), count / math.sqrt(tile.kernel.spread)
+    xp = module(spread.values)
+    products, off = tile.products(own * spread.steepest)
+    products *= spread.inverse
+    products *= own
+    error = spread.inverse * (own * off)
+    error += 8 * UNIT + _lost(tile.kernel)
+    if own * off * spread.steepest > 1:
+        xp.clip(error, None, 2.0, out=error)  # no score is off by more
+    if spread.flat is not None:
+        error[spread.flat] = 0.0
+    return xp.clip(products, -1.0, 1.0, out=products), error
+
+
+def _exactly(tile: Tile, spread: Array, count: int, means: Array | None = None) -> _Scores:
+    """Scores (count X - means) / sqrt(spread x the kernel's), of integers that are exact."""
+    kernel = tile.kernel
+    scale = count * inverse_root(spread, kernel.spread)
+    products, off = tile.products(float(scale.max()))
+    # The spreads bound the numerator, too.
+    if off == 0 and (means is None or max(float(spread.max()), kernel.spread) < FITS):
+        error: Array | float = 0.0
+        if means is not None:
+            products = cast(count * cast(products, LONG) - means, DOUBLE)
+        numerator, spread = host(products), host(spread)
+    else:
+        error = scale * off + UNIT
+        numerator = products if means is None else count * products - means
+    scores = metrics.correlation(numerator, spread, kernel.spread)
+    error = error + _lost(kernel)
+    return scores, module(spread).where(spread > 0, _and_rounding(error), 0.0)
+
+
+def _lost(kernel: Reference) -> float:
+    """By spreads that do not fit 64 bits, which have lost some digits."""
+    problem = kernel.problem
+    if problem.metric != "zncc":
+        return 0.0
+    lost = kernel.pixels * problem.taps * problem.span**2 / FITS
+    return lost * UNIT if lost > 1 else 0.0
+
+
+def _zncc_floats(tile: Tile) -> _Scores:
+    kernel, problem = tile.kernel, tile.kernel.problem
+    found = tile.shared.once("contrast", partial(Contrast, tile), of=tile.windows)
+    count, total = kernel.pixels, found.total
+    scale = inverse_root(total, kernel.spread)
+    products, off = tile.products(float(scale.max()))
+    numerator = products - (found.sums * kernel.sums[:, None, None]).sum(0) / count
+    scores = metrics.correlation(numerator, total, kernel.spread)
+    # A window whose spread may be rounding alone may have any score.
+    error = scale * off + found.doubt
+    error = error + float_rounding(problem)
+    return scores, module(total).where(found.flat, 0.0, _and_rounding(error))
+
+
+def _and_rounding(error: Array | float) -> Array | float:
+    """And of the formula itself, unless all of it is exact; no score is off by more than 2."""
+    if isinstance(error, float):
+        return min(error + 4 * UNIT, 2.0) if error > 0 else 0.0
+    xp = module(error)
+    return xp.where(error > 0, xp.clip(error + 4 * UNIT, None, 2.0), 0.0)
+
+
+class Contrast:
+    """The same of floats, for `zncc`, with how far it may be off."""
+
+    def __init__(self, tile: Tile) -> None:
+        problem, count = tile.kernel.problem, tile.kernel.pixels
+        planes = tile.moved(DOUBLE)
+        xp = module(planes)
+        self.sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
+        raw = tile.box_sums(tile.moved(DOUBLE, 0 * tile.constants) ** 2)
+        spread = energy - self.sums**2 / count  # of each channel
+        # Which sums of floats cannot tell.
+        uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
+        # Of these sums, and of those in `metrics.exact`.
+        off = float_rounding(problem) * energy
+        self.flat = (spread + off <= FLAT * raw).all(0) | uniform
+        clear = (spread - off > FLAT * raw).any(0) & ~self.flat
+        self.total, off = xp.where(clear, spread.sum(0), 0.0), off.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.doubt = xp.where(self.total > 4 * off, off / self.total, 1.0)

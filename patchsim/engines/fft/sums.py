@@ -1,0 +1,227 @@
+"""Sums over the windows of a tile and over the kernel, of which `scores` makes scores.
+
+They are made where the problem's device is; only what the C extension sums is NumPy's alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import engines
+from patchsim.engines import Problem
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.fft.spreads import Spread
+from patchsim.geometry import tiles
+from patchsim.numerics.array_api import Array, cast, module, placed
+from patchsim.numerics.box_sums import box_sums
+from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
+from patchsim.numerics.precision import DOUBLE, FITS, LONG, SINGLE
+from patchsim.types import Pixels
+
+# A tile that could be off by more than this, or the tolerance, is transformed in float64.
+_ERROR = 1e-5
+
+
+def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
+    """The mean of each channel, whole for integers; for `ncc` 0."""
+    whole = pictures[0].dtype.kind == "u"
+    if metric == "ncc":
+        return np.zeros(pictures[0].shape[2], np.int64 if whole else np.float64)
+    means: NDArray[Any] = np.mean([means_of(p, whole=False) for p in pictures], 0)
+    return np.rint(means).astype(np.int64) if whole else means
+
+
+def means_of(pixels: Array, *, whole: bool) -> Array:
+    """Of each channel, [H, W, C] -> float64 [C]; or the nearest integers."""
+    means = cast(pixels, DOUBLE).mean((0, 1))
+    return module(means).round(means) if whole else means
+
+
+class Reference:
+    """What is done once for the kernel; its values are less their constants."""
+
+    def __init__(self, kernel: Pixels, problem: Problem, constants: NDArray[Any]) -> None:
+        self.problem = problem
+        self.integers = kernel.dtype.kind == "u"
+        self.pixels = math.prod(kernel.shape[:2])  # n
+        self.constants = placed(constants, problem.device)
+        planes = moved(kernel, constants, constants.dtype)
+        sums = planes.sum((1, 2))
+        self.sums = placed(sums, problem.device)  # T, [C]
+        self.squares = (planes * planes).sum().item()  # B
+        self.norm = math.sqrt(self.squares)
+        self.spread = self._spread(sums)
+        taps = planes.astype(np.float64)
+        if problem.metric == "zncc" and self.integers and not problem.exact:
+            # Then the products are n X - S T already, over n.
+            taps -= (sums / self.pixels)[:, None, None]
+            self.norm = math.sqrt(self.spread / self.pixels)
+        self.products = Products(placed(taps, problem.device))
+
+    def _spread(self, sums: NDArray[Any]) -> float:
+        """What `metrics.exact` takes for the kernel's spread; integers are scaled by n."""
+        if self.problem.metric != "zncc":
+            return float(self.squares)
+        if self.integers:
+            return float(self.pixels * self.squares - sum(t * t for t in sums.tolist()))
+        return float(self.squares - (sums**2).sum() / self.pixels)
+
+
+class Tile:
+    """The pixels of a tile [H, W, C], and sums over its windows [rows, cols]."""
+
+    def __init__(self, shared: Shared, windows: tuple[int, int], kernel: Reference) -> None:
+        problem = kernel.problem
+        self.shared = shared
+        self.kernel = kernel
+        self._all = shared.once("placed", lambda: placed(shared.pixels, problem.device))
+        height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
+        self.pixels = self._all[:height, :width]
+        # What sums over windows depend on, beside the pixels.
+        self.windows = windows, problem.kernel[:2]
+        self._shape = windows
+        self.constants = kernel.constants
+        if problem.metric == "zncc":
+            # Any constants will do here: those of some pixels are found sooner.
+            self.constants = shared.once("constants", self._some_means)
+
+    def _some_means(self) -> Array:
+        means = means_of(self._all[::4, ::4], whole=self.kernel.integers)
+        return cast(means, LONG) if self.kernel.integers else means
+
+    def products(self, scale: float) -> tuple[Array, float]:
+        """X, and how far it may be off; `scale` at the most makes scores of X."""
+        kernel, problem, shared = self.kernel, self.kernel.problem, self.shared
+        dtype = DOUBLE if problem.exact else SINGLE
+        norm = shared.once("norm", partial(self._norm, dtype)) * kernel.norm
+        if scale * norm * rounding(dtype, problem.device) > max(_ERROR, problem.tolerance):
+            dtype = DOUBLE
+        if shared.extent is None:
+            sums = kernel.products.over(self._planes(dtype))
+        else:
+            sums = kernel.products.through(
+                shared.once(("spectra", dtype), partial(self._spectra, dtype))
+            )
+        rows, cols = self._shape
+        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        off = norm * rounding(dtype, problem.device)
+        if problem.exact and off < 0.25:
+            return module(found).round(found), 0.0  # the integers that they must be
+        return cast(found, DOUBLE), off
+
+    def _planes(self, dtype: np.dtype[Any]) -> Array:
+        return self.shared.once("planes", lambda: moved(self._all, self.constants, dtype), of=dtype)
+
+    def _norm(self, dtype: np.dtype[Any]) -> float:
+        return norm_of(self._planes(dtype))
+
+    def _spectra(self, dtype: np.dtype[Any]) -> Spectra:
+        assert self.shared.extent is not None
+        made = Spectra(self._planes(dtype), self.shared.extent)
+        self.shared.forget("planes")
+        return made
+
+    def spread(self) -> Spread:
+        """Of integers: E, for `zncc` n E - S^2; the same for kernels of one size."""
+        return self.shared.once("spread", lambda: Spread(self.moments()[0]), of=self.windows)
+
+    def energy(self) -> Array:
+        """Of floats: E, the same for kernels of one size."""
+        return self.shared.once(
+            "energy", lambda: self.box_sums((self.moved(DOUBLE) ** 2).sum(0)), of=self.windows
+        )
+
+    def moments(self, weights: Array | None = None) -> tuple[Array, Array]:
+        """E, for `zncc` n E - S^2; and, with weights [C] of the channels, S times these.
+
+        Of integers, exact.
+        """
+        problem = self.kernel.problem
+        extension = extension_for(problem)
+        centred = problem.metric == "zncc"
+        if weights is None:
+            weights = 0 * self.kernel.sums
+        if extension is None:
+            return self._moments_by_box_sums(weights) if centred else (self._squares(), None)
+        pixels = np.ascontiguousarray(self.pixels)
+        shape = self._shape
+        spread = np.full(shape, np.nan)
+        means = np.full(shape if centred else (0, 0), -1, np.int64)
+        extension.moments(
+            pixels,
+            pixels.dtype.char,
+            pixels.strides[0],
+            problem.kernel[2],
+            *problem.kernel[:2],
+            *problem.stride,
+            *shape,
+            self.constants,
+            weights if centred else weights[:0],
+            spread,
+            means,
+        )
+        return spread, means
+
+    def _squares(self) -> Array:
+        planes = self.moved(LONG)
+        return cast(self.box_sums((planes * planes).sum(0)), DOUBLE)
+
+    def _moments_by_box_sums(self, weights: Array) -> tuple[Array, Array]:
+        planes = self.moved(LONG)
+        count, energy = self.kernel.pixels, self.box_sums((planes * planes).sum(0))
+        # In 64 bits the difference is right even where its terms overflow, if it fits itself;
+        # where it does not, float64 has its leading digits.
+        spread, rounded = count * energy, count * cast(energy, DOUBLE)
+        means = 0 * energy
+        for plane, weight in zip(planes, weights, strict=True):
+            sums = self.box_sums(plane)
+            spread -= sums * sums
+            rounded -= cast(sums, DOUBLE) ** 2
+            means += weight * sums
+        return module(spread).where(rounded >= FITS, rounded, cast(spread, DOUBLE)), means
+
+    def moved(self, dtype: np.dtype[Any], constants: Array | None = None) -> Array:
+        """The pixels in planes [C, H, W], less constants of the channels."""
+        return moved(self.pixels, self.constants if constants is None else constants, dtype)
+
+    def box_sums(self, values: Array) -> Array:
+        """Sums over every window, [..., H, W] -> [..., rows, cols]."""
+        problem = self.kernel.problem
+        return box_sums(values, problem.kernel[:2], problem.stride)
+
+
+def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
+    """[H, W, C] -> [C, H, W], less the constants of the channels."""
+    # Floats lose what they differ by if they are rounded before they are subtracted.
+    if isinstance(pixels, np.ndarray):
+        within = DOUBLE if pixels.dtype.kind == "f" else dtype
+        planes = np.empty((pixels.shape[2], *pixels.shape[:2]), dtype)
+        moved = constants.astype(within)[:, None, None]
+        np.subtract(pixels.transpose(2, 0, 1), moved, out=planes, casting="unsafe", dtype=within)
+        return planes
+    within = DOUBLE if pixels.is_floating_point() else dtype
+    planes = cast(pixels.permute(2, 0, 1), within).contiguous()
+    return cast(planes - cast(constants, within)[:, None, None], dtype)
+
+
+def extension_for(problem: Problem) -> ModuleType | None:
+    """The C that sums the integers of windows, if it was built and takes the problem."""
+    extension = _extension()
+    if (
+        extension is None
+        or problem.device != "cpu"
+        or problem.kernel[2] > extension.MOST_CHANNELS
+        or problem.kernel[0] > extension.TALLEST
+    ):
+        return None
+    return extension
+
+
+_extension = partial(engines.extension, "_moments")

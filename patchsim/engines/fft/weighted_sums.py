@@ -1,0 +1,192 @@
+"""Sums over windows of what has weights or is visible, of which `weighted` makes scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.engines import Problem, Seen
+from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.fft.sums import means_of, moved
+from patchsim.metrics import Kernel
+from patchsim.numerics.array_api import Array, cast, module, placed
+from patchsim.numerics.box_sums import uniform_windows
+from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
+from patchsim.numerics.precision import DOUBLE, SURELY
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A sum over every window, [..., rows, cols], and the most that it may be off.
+
+    [1, 1] or [C, 1, 1] where it is the same for all windows.
+    """
+
+    values: Array
+    off: float = 0.0
+
+
+class Reference:
+    """What is done once for the kernel; its values are less their constants."""
+
+    def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
+        self.problem = problem
+        self.integers = kernel.pixels.dtype.kind == "u"
+        constants = constants.astype(np.float64)
+        self.constants = placed(constants, problem.device)
+        values = moved(kernel.pixels, constants, DOUBLE)
+        weights = kernel.weights
+        each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
+        weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
+        heavy = weighing * values
+        squares = (heavy * values).sum(0)
+        self.weights = [self._taps([plane]) for plane in weighing]
+        self.products = self._taps(list(heavy))
+        if problem.most_visible is None:
+            everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
+            self.counts = placed(everywhere.astype(np.int64), problem.device)  # n
+            self.sums = Sums(placed(heavy.sum((1, 2), keepdims=True), problem.device))  # T
+            self.squares = Sums(placed(squares.sum(keepdims=True), problem.device))  # B
+        else:
+            self.heavy = [self._taps([plane]) for plane in heavy]
+            self.heavy_squares = self._taps([squares])
+
+    def _taps(self, planes: list[NDArray[np.float64]]) -> tuple[Products, float]:
+        """And their norm."""
+        norm = math.hypot(*map(norm_of, planes))
+        return Products([placed(plane, self.problem.device) for plane in planes]), norm
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """Of an image: their transforms and norms."""
+
+    spectra: Spectra
+    norms: tuple[float, ...]
+
+    def each(self) -> list[_Planes]:
+        """The planes one by one."""
+        pairs = zip(self.spectra.each(), self.norms, strict=True)
+        return [_Planes(spectra, (norm,)) for spectra, norm in pairs]
+
+
+class _Image:
+    """What of the pixels alone goes into the sums: planes of va, of va^2 and of v."""
+
+    def __init__(self, shared: Shared, kernel: Reference) -> None:
+        problem = kernel.problem
+        device, longest = problem.device, shared.extent or shared.pixels.shape[:2]
+
+        def transformed(planes: Array) -> _Planes:
+            return _Planes(Spectra(planes, longest), tuple(map(norm_of, planes)))
+
+        pixels, self.constants = placed(shared.pixels, device), kernel.constants
+        if problem.metric == "zncc":
+            self.constants = means_of(pixels, whole=kernel.integers)
+        values = moved(pixels, self.constants, DOUBLE)  # a
+        shown, self.levels = values, None
+        if problem.most_visible is not None:
+            assert shared.levels is not None
+            levels = cast(placed(shared.levels, device), DOUBLE)[None]
+            shown, self.levels = levels * values, transformed(levels)
+        squares = shown * values
+        if len(kernel.weights) == 1:
+            squares = squares.sum(0)[None]
+        self.shown, self.squares = transformed(shown), transformed(squares)
+
+
+class Tile:
+    """Sums over the windows of a tile [H, W, C]."""
+
+    def __init__(
+        self, shared: Shared, windows: tuple[int, int], kernel: Reference, seen: Seen | None
+    ) -> None:
+        self.kernel = kernel
+        self.seen = seen
+        self._shared = shared
+        self._windows = windows
+        name = "weighted", kernel.problem.most_visible is None
+        self._image = shared.once(name, lambda: _Image(shared, kernel))
+        self.constants = self._image.constants
+
+    @cached_property
+    def total(self) -> int | Array:
+        """Of all n over the channels."""
+        problem = self.kernel.problem
+        if self.seen is None:
+            return problem.total_weight
+        return placed(self.seen.total, problem.device)
+
+    @cached_property
+    def counts(self) -> Array:
+        """n, [C, rows, cols] or [C, 1, 1]."""
+        if self.seen is None:
+            return self.kernel.counts
+        return placed(self.seen.counts, self.kernel.problem.device)
+
+    def products(self) -> Sums:
+        """X, [rows, cols]."""
+        return self._over(self.kernel.products, self._image.shown)
+
+    def energy(self) -> Sums:
+        """E, [rows, cols]; not below 0."""
+        pairs = zip(self.kernel.weights, self._image.squares.each(), strict=True)
+        parts = [self._over(taps, plane) for taps, plane in pairs]
+        found: Any = sum(part.values for part in parts)
+        return Sums(found.clip(0), sum(part.off for part in parts))
+
+    def sums(self) -> Sums:
+        """S, [C, rows, cols]."""
+        weights, planes = self.kernel.weights, self._image.shown.each()
+        return self._stacked(weights * len(planes) if len(weights) == 1 else weights, planes)
+
+    def kernel_sums(self) -> Sums:
+        """T, [C, rows, cols] or [C, 1, 1]."""
+        levels = self._image.levels
+        if levels is None:
+            return self.kernel.sums
+        heavy = self.kernel.heavy
+        return self._stacked(heavy, [levels] * len(heavy))
+
+    def kernel_squares(self) -> Sums:
+        """B, [rows, cols] or [1, 1]; not below 0."""
+        levels = self._image.levels
+        if levels is None:
+            return self.kernel.squares
+        found = self._over(self.kernel.heavy_squares, levels)
+        return Sums(found.values.clip(0), found.off)
+
+    def uniform(self) -> Array:
+        """True for windows, [rows, cols], in which each channel has one value."""
+        problem = self.kernel.problem
+        size, stride = problem.kernel[:2], problem.stride
+
+        def pixels() -> Array:
+            return placed(self._shared.under(self._windows, size, stride), problem.device)
+
+        return self._shared.once(
+            "uniform",
+            lambda: uniform_windows(pixels(), size, stride),
+            of=(self._windows, size),
+        )
+
+    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> Sums:
+        found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
+        values = [sums.values for sums in found]
+        return Sums(module(values[0]).stack(values), max(sums.off for sums in found))
+
+    def _over(self, taps: tuple[Products, float], planes: _Planes) -> Sums:
+        problem, (products, norm) = self.kernel.problem, taps
+        rows, cols = self._windows
+        sums = products.through(planes.spectra)
+        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
+        if self.kernel.integers and off < SURELY:
+            return Sums(module(found).round(found))
+        return Sums(found, off)

@@ -1,0 +1,165 @@
+"""Cells: boxes of one size inside a kernel, of which all pixels count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.types import Weights
+
+COARSE, FINE = 4, 8  # cells along a side, or a few more
+
+_TALLEST = 256  # the extension sums no more pixels
+
+# Where cells cover less than that share of what counts, smaller ones are tried: sides by so much.
+_ENOUGH = 0.7
+_SMALLER = (1, 1.5, 2, 3, 4)
+# Where all cover less than a share of so many pixels, these pixels are the cells.
+_HARDLY, _SINGLY = 0.25, 1024
+# Pixels along a side of a larger kernel are looked at some together, which is quick.
+_SIDE = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Boxes that have no pixel in common.
+
+    Attributes
+    ----------
+    height, width : int
+        Of each, in pixels.
+    places : int64 array [n, 2]
+        y and x of each.
+    weight : int
+        What every pixel in them weighs at least.
+    """
+
+    height: int
+    width: int
+    places: NDArray[np.int64]
+    weight: int = 1
+
+    @property
+    def area(self) -> int:
+        """Pixels of all cells."""
+        return len(self.places) * self.height * self.width
+
+    def sums(self, above: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The sums over each cell, [n, C], to 2**32 - 1, from the `integral` of [h, w, C]."""
+        top, left = self.places.T
+        down, right = top + self.height, left + self.width
+        strips = above[down, right] - above[top, right], above[down, left] - above[top, left]
+        found: NDArray[np.uint32] = strips[0] - strips[1]
+        return found
+
+
+def lattice(height: int, width: int, target: int) -> Cells:
+    """About so many cells along each side of a kernel, which cover most of it."""
+    rows, cols = _parts(height, target), _parts(width, target)
+    tall, wide = height // rows, width // cols
+    return Cells(tall, wide, np.argwhere(np.ones((rows, cols), np.bool_)) * (tall, wide))
+
+
+def _parts(length: int, target: int) -> int:
+    """Into how many equal parts to cut so that they cover most; each fits the extension."""
+    least = max(target, -(-length // _TALLEST))
+    return max(
+        range(min(length, least), min(length, 2 * least) + 1), key=lambda n: n * (length // n)
+    )
+
+
+def inside(weights: Weights, target: int) -> Cells:
+    """Cells where all pixels count: as large as `lattice` has them, or smaller ones.
+
+    Parameters
+    ----------
+    weights : uint8 array [h, w] or [h, w, C]
+        Not all zero.
+    target : int
+        Cells along a side of what counts, at least.
+
+    Returns
+    -------
+    Cells
+        None at all where no pixel counts in every channel.
+    """
+    pixels = weights if weights.ndim == 2 else weights.min(axis=2)
+    tall, wide = (min(-(-side // _SIDE), _TALLEST) for side in pixels.shape)
+    found = _inside(_least(pixels, tall, wide), target, (_TALLEST // tall, _TALLEST // wide))
+    found = Cells(
+        found.height * tall, found.width * wide, found.places * (tall, wide), found.weight
+    )
+    heavy, counts = _heavy(pixels)
+    singly = np.flatnonzero(counts)
+    singly = singly[:: -(-len(singly) // _SINGLY) or 1]
+    if found.area > _HARDLY * len(singly):
+        return found
+    return Cells(1, 1, np.column_stack(np.unravel_index(singly, counts.shape)), heavy)
+
+
+def _least(pixels: Weights, tall: int, wide: int) -> Weights:
+    """The least weight in each box of so many pixels."""
+    rows, cols = pixels.shape[0] // tall, pixels.shape[1] // wide
+    boxes = pixels[: rows * tall, : cols * wide].reshape(rows, tall, cols, wide)
+    least: Weights = boxes.min((1, 3))
+    return least
+
+
+def _heavy(pixels: Weights) -> tuple[int, NDArray[np.bool_]]:
+    """A weight, 0 if all are, and which pixels have it or more."""
+    # The weight of which there is most: so much of it lies in all pixels that weigh at least that.
+    at_least = np.bincount(pixels.ravel(), minlength=256)[::-1].cumsum()[::-1]
+    heavy = int((np.arange(256) * at_least).argmax())
+    return heavy, (pixels >= heavy) & (heavy > 0)
+
+
+def _inside(pixels: Weights, target: int, largest: tuple[int, int]) -> Cells:
+    heavy, counts = _heavy(pixels)
+    if heavy == 0:
+        return Cells(1, 1, np.empty((0, 2), np.int64))
+    rows, cols = (np.flatnonzero(counts.any(axis)) for axis in (1, 0))
+    sides = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
+    found = []
+    for smaller in _SMALLER:
+        height, width = (
+            max(1, min(most, int(side / (target * smaller))))
+            for side, most in zip(sides, largest, strict=True)
+        )
+        found.append(Cells(height, width, _placed(counts, height, width), heavy))
+        if found[-1].area >= _ENOUGH * np.count_nonzero(counts) or height == width == 1:
+            break
+    return max(found, key=lambda cells: cells.area)
+
+
+def count(weights: Weights) -> int:
+    """The coarse cells that a kernel with such weights has."""
+    return len(inside(weights, COARSE).places)
+
+
+def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:
+    """Where cells lie inside what counts, each as far up and then left as there is room."""
+    above = integral(counts[..., None])[..., 0]
+    strips = above[height:] - above[:-height]
+    whole = strips[:, width:] - strips[:, :-width] == height * width
+    places = []
+    for y, row in enumerate(whole):
+        while row.any():
+            x = int(row.argmax())
+            places.append((y, x))
+            whole[y : y + height, max(0, x - width + 1) : x + width] = False
+    return np.array(places, np.int64).reshape(-1, 2)
+
+
+def integral(values: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Sums of [h, w, C] above and left of [h + 1, w + 1] places, modulo 2**32.
+
+    So their differences, over boxes, are right if they are smaller than that.
+    """
+    height, width, channels = values.shape
+    found = np.zeros((height + 1, width + 1, channels), np.uint32)
+    inner = found[1:, 1:]
+    np.cumsum(values, axis=0, dtype=np.uint32, out=inner)
+    np.cumsum(inner, axis=1, dtype=np.uint32, out=inner)
+    return found

@@ -1,0 +1,340 @@
+"""What a search found, as values, rows and JSON objects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError
+from patchsim.geometry.area import Region
+from patchsim.planning.planner import Plan
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS = ("x", "y", "width", "height", "score", "kernel")
+MARGIN_COLUMNS = ("margin",)
+SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
+POSE_COLUMNS = ("scale", "angle", "flip", "corners")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A window that was found.
+
+    Attributes
+    ----------
+    x, y : int
+        Its top-left pixel, from 0.
+    width, height : int
+        The kernel's.
+    score : float
+        1 is identical.
+    kernel : str
+        The kernel's name.
+    x_subpixel, y_subpixel : float or None
+        Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
+    margin : float or None
+        How much more it scores than its best rival, if that was asked for and there is one.
+    scale, angle : float
+        The pose that the kernel was found in: its size, and degrees counter-clockwise as seen, of a
+        range as it was given, of a list from 0 to 360.
+    flip : str
+        ``none``, ``h`` or ``v``: whether left and right, or top and bottom, changed sides, before
+        it was scaled and turned.
+    corners : tuple of four (x, y), or None
+        The kernel's own top-left, top-right, bottom-right and bottom-left corner in the image, if
+        poses were asked for; a pixel spans from x to x + 1. The box is the upright one around
+        them, in whole pixels.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    kernel: str
+    x_subpixel: float | None = None
+    y_subpixel: float | None = None
+    margin: float | None = None
+    scale: float = 1.0
+    angle: float = 0.0
+    flip: str = "none"
+    corners: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y) of the box's middle; the box spans from x to x + width."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One kernel of a search: its size, how it was searched, the files that were written.
+
+    `origin` is x and y of the map's first window; `threshold` the lowest score of its matches,
+    given or found, or None.
+    """
+
+    name: str
+    width: int
+    height: int
+    engine: str
+    tolerance: float
+    heatmap: str | None
+    map: str | None
+    origin: tuple[int, int]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class PosesReport:
+    """The poses of a search, each scale with each angle and flip.
+
+    Attributes
+    ----------
+    scales, angles : tuple of float
+        In rising order; of a range its steps and its end.
+    scale_step, angle_step : float or None
+        Of a range, between whose steps the best poses were refined; None for a list.
+    flips : tuple of str
+        ``none``, and ``h`` and ``v`` if they were asked for.
+    exhaustive : bool
+        Whether every pose was compared with every window, as few are and as can be asked for.
+    count : int
+        Poses of a kernel that differ: upside down is left to right half a turn on.
+    """
+
+    scales: tuple[float, ...]
+    angles: tuple[float, ...]
+    scale_step: float | None
+    angle_step: float | None
+    flips: tuple[str, ...]
+    exhaustive: bool
+    count: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `match`.
+
+    Attributes
+    ----------
+    image : str
+        The image's name.
+    width, height : int
+        Its size in pixels, as displayed.
+    metric : str
+    stride : (y, x)
+    device : str
+        That the first kernel was searched on.
+    kernels : tuple of KernelReport
+    matches : tuple of Match
+        Best first; with ``per_kernel`` kernel by kernel.
+    maps : tuple of float32 arrays [rows, cols]
+        One a kernel if ``map`` was asked for, else empty.
+    plans : tuple of Plan
+        One a kernel.
+    notices : tuple of str
+        What the user should know about the pictures and how they were read.
+    seconds : float
+        The search took so long.
+    color : str
+        What image and kernels were compared in, as asked.
+    subpixel : bool
+        Whether positions between the pixels were asked for.
+    region : (x, y, width, height) or None
+        The part of the image that was searched, if not all of it.
+    padding : str
+        How it was continued beyond its border.
+    margin : bool
+        Whether margins were asked for.
+    threshold : float or None
+        The lowest score of a match, given or found by ``auto``; None without one, where nothing
+        stands out, and where kernels have their own: `kernels` has these.
+    min_visible : float or None
+        The share of a match that is visible at least, where not all of the image is.
+    channel_weights : tuple of float or None
+        How much each channel counted, if they were told apart.
+    poses : PosesReport or None
+        Those that were searched, if any were asked for.
+    """
+
+    image: str
+    width: int
+    height: int
+    metric: str
+    stride: tuple[int, int]
+    device: str
+    kernels: tuple[KernelReport, ...]
+    matches: tuple[Match, ...]
+    maps: tuple[NDArray[np.float32], ...] = field(repr=False, compare=False)
+    plans: tuple[Plan, ...] = field(repr=False, compare=False)
+    notices: tuple[str, ...]
+    seconds: float
+    color: str
+    subpixel: bool
+    region: Region | None
+    padding: str
+    margin: bool
+    threshold: float | None
+    min_visible: float | None = None
+    channel_weights: tuple[float, ...] | None = None
+    poses: PosesReport | None = None
+
+    @property
+    def posed(self) -> bool:
+        """Whether poses were asked for."""
+        return self.poses is not None
+
+    @property
+    def best(self) -> Match | None:
+        """The best match, or None where nothing reached the threshold."""
+        return max(self.matches, key=lambda match: match.score, default=None)
+
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """The only kernel's map, or None if it was not asked for.
+
+        Raises
+        ------
+        InputError
+            With several kernels: use `maps`.
+        """
+        if len(self.kernels) > 1:
+            raise InputError(f"there are {len(self.kernels)} kernels; use report.maps[i]")
+        return self.maps[0] if self.maps else None
+
+    def to_pandas(self) -> DataFrame:
+        """The matches as a `pandas.DataFrame`, a row a match, with the keys of JSON as columns.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError(
+                "to_pandas needs pandas, which is not installed; pip install pandas"
+            ) from None
+        return pandas.DataFrame(objects(self), columns=list(_keys(self)))
+
+    def to_coco(self, image_id: int = 0) -> dict[str, list[dict[str, Any]]]:
+        """The matches as COCO has detections.
+
+        Parameters
+        ----------
+        image_id : int
+
+        Returns
+        -------
+        dict
+            ``annotations``, with ``image_id``, ``category_id``, ``bbox`` ([x, y, width, height] in
+            pixels, from the top-left corner) and ``score``; ``categories``, with ``id``, from 1 in
+            the order of the kernels, and ``name``. Kernels of one name are one category.
+        """
+        names = dict.fromkeys(kernel.name for kernel in self.kernels)
+        numbers = {name: number for number, name in enumerate(names, 1)}
+        annotations = [
+            {
+                "image_id": image_id,
+                "category_id": numbers[match.kernel],
+                "bbox": [match.x, match.y, match.width, match.height],
+                "score": match.score,
+            }
+            for match in self.matches
+        ]
+        categories = [{"id": number, "name": name} for name, number in numbers.items()]
+        return {"annotations": annotations, "categories": categories}
+
+    def row_col(self) -> NDArray[np.int64]:
+        """The matches' top-left pixels as int64 [N, 2], (row, col) as scikit-image has them."""
+        return np.array([(m.y, m.x) for m in self.matches], np.int64).reshape(-1, 2)
+
+    def row_col_rectangles(self) -> NDArray[np.float64]:
+        """The matches' corners as float64 [N, 4, 2], as napari's layer of shapes takes rectangles.
+
+        (row, col) of the outermost pixels' centres, clockwise from the top-left one; of poses from
+        the kernel's own top-left one, and the other way round where it is mirrored.
+        """
+        corners = [m.corners or _box(m) for m in self.matches]
+        edges: NDArray[np.float64] = np.array(corners, np.float64).reshape(-1, 4, 2)
+        # Half a pixel inwards along both sides; and a pixel's centre is at whole numbers here.
+        ahead, back = np.roll(edges, -1, 1) - edges, np.roll(edges, 1, 1) - edges
+        for side in (ahead, back):
+            edges += side / np.linalg.norm(side, axis=2, keepdims=True) / 2
+        return edges[..., ::-1] - 0.5
+
+
+def _box(match: Match) -> list[tuple[int, int]]:
+    """A match's corners (x, y), clockwise from the top-left one."""
+    right, bottom = match.x + match.width, match.y + match.height
+    return [(match.x, match.y), (right, match.y), (right, bottom), (match.x, bottom)]
+
+
+def columns(report: Report) -> tuple[str, ...]:
+    """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
+    margin = MARGIN_COLUMNS if report.margin else ()
+    subpixel = SUBPIXEL_COLUMNS if report.subpixel else ()
+    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ())
+
+
+def rows(report: Report) -> list[tuple[Any, ...]]:
+    """A row of `columns` a match."""
+    names = columns(report)
+    found = [tuple(getattr(match, name) for name in names) for match in report.matches]
+    if report.posed:
+        found = [(*row[:-1], " ".join(f"{x},{y}" for x, y in row[-1])) for row in found]
+    return found
+
+
+def _keys(report: Report) -> tuple[str, ...]:
+    """The keys of `objects`."""
+    *box, score, kernel = COLUMNS
+    return *box, "center_x", "center_y", score, kernel, *columns(report)[len(COLUMNS) :]
+
+
+def objects(report: Report) -> list[dict[str, Any]]:
+    """A JSON object a match."""
+    found = []
+    for match in report.matches:
+        center = dict(zip(("center_x", "center_y"), match.center, strict=True))
+        found.append({key: center.get(key, getattr(match, key, None)) for key in _keys(report)})
+    return found
+
+
+def document(report: Report) -> dict[str, Any]:
+    """One JSON object with all of the report but its arrays."""
+    only = report.kernels[0] if len(report.kernels) == 1 else None
+    stride_y, stride_x = report.stride
+    found: dict[str, Any] = {
+        "image": report.image,
+        "width": report.width,
+        "height": report.height,
+        "metric": report.metric,
+        "stride": [stride_x, stride_y],
+        "device": report.device,
+        "engine": only and only.engine,
+        "tolerance": None if only is None else only.tolerance,
+        "heatmap": only and only.heatmap,
+        "map": only and only.map,
+        "kernels": [asdict(kernel) for kernel in report.kernels],
+        "matches": objects(report),
+        "seconds": report.seconds,
+        "color": report.color,
+        "region": report.region and list(report.region),
+        "padding": report.padding,
+        "threshold": report.threshold,
+    }
+    if report.min_visible is not None:
+        found["min_visible"] = report.min_visible
+    if report.channel_weights is not None:
+        found["channel_weights"] = list(report.channel_weights)
+    if report.poses is not None:
+        found["poses"] = asdict(report.poses)
+    return found

@@ -1,0 +1,50 @@
+"""Some windows of a kernel, whose scores are known exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.geometry.overlaps import overlapping
+
+
+class Listed:
+    """Some windows of a kernel with their exact scores, as `nms.Contest` asks for them."""
+
+    map: NDArray[np.float32] | None = None
+    error = 0.0
+    singly = blocks = block_count = 0  # nothing is left to score
+
+    def __init__(self, kernel: tuple[int, int], windows: Iterable[tuple[int, int, float]]) -> None:
+        self.kernel = kernel
+        self._windows = sorted(set(windows), key=lambda w: (-w[2], w[0], w[1]))
+
+    @property
+    def ceiling(self) -> float:
+        """The score of the best window left."""
+        return self._windows[0][2] if self._windows else -math.inf
+
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """The best window left, y, x and its score, or None if none reaches the floor."""
+        first = self._windows[0] if self._windows else None
+        return first if first and first[2] >= floor else None
+
+    def drop(self, y: int, x: int) -> None:
+        """Drop one window."""
+        self._windows = [window for window in self._windows if window[:2] != (y, x)]
+
+    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+        self._windows = [
+            (y, x, score)
+            for y, x, score in self._windows
+            if not any(
+                over.any()
+                for _, over in overlapping(
+                    (1, 1), self.kernel, (1, 1), (box[0] - y, box[1] - x, *box[2:]), overlap
+                )
+            )
+        ]

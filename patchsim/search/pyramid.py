@@ -1,0 +1,51 @@
+"""A picture halved again and again, and how much of it is visible."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from patchsim.metrics import Visible
+from patchsim.types import Pixels
+
+
+class Pyramid:
+    """Level 0 is the picture, each other level half the size of the one before.
+
+    Parameters
+    ----------
+    pixels : array [H, W, C]
+    visible : Visible, optional
+        How much of it is, where not all is as visible.
+    """
+
+    def __init__(self, pixels: Pixels, visible: Visible | None) -> None:
+        self.levels = [pixels]
+        self._visible = [visible]
+
+    def visible(self, level: int, where: tuple[slice, slice]) -> Visible | None:
+        """How much is of a part of a level."""
+        seen = self._visible[level]
+        return None if seen is None else seen.part(where)
+
+    def reach(self, level: int) -> None:
+        """Make the levels up to this one."""
+        while len(self.levels) <= level:
+            self.levels.append(halved(self.levels[-1]))
+            seen = self._visible[-1]
+            if seen is not None:
+                seen = Visible(halved(seen.levels[..., None])[..., 0], seen.most)
+            self._visible.append(seen)
+
+
+def halved(pixels: Pixels) -> Pixels:
+    """Means of 2x2 pixels, in their type; an odd last row or column counts twice."""
+    height, width, _ = pixels.shape
+    if height % 2 or width % 2:
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    wide = np.uint32 if pixels.dtype.kind == "u" else pixels.dtype
+    total = pixels[::2, ::2].astype(wide)
+    for top, left in ((0, 1), (1, 0), (1, 1)):
+        total += pixels[top::2, left::2]
+    if pixels.dtype.kind == "u":
+        return ((total + 2) >> 2).astype(pixels.dtype)
+    return total / 4

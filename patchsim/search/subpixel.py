@@ -1,0 +1,111 @@
+"""Where between the pixels the matches lie: registered from the best window around each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from patchsim.engines import Problem
+from patchsim.matches import nms
+from patchsim.matches.nms import Peak
+from patchsim.matches.registration import locate
+from patchsim.metrics import Kernel, Visible
+from patchsim.planning import planner
+from patchsim.planning.planner import Plan
+from patchsim.search import windows
+from patchsim.types import Pixels
+
+
+def refine(
+    matches: Sequence[Peak],
+    plans: Sequence[Plan],
+    images: Sequence[Pixels],
+    kernels: Sequence[Kernel],
+    seen: Sequence[Visible | None],
+) -> list[tuple[float, float] | None]:
+    """Where each match lies between the pixels.
+
+    Parameters
+    ----------
+    matches : sequence of Peak
+    plans : sequence of Plan
+        One a kernel, those that the matches were searched by.
+    images : sequence of arrays [H, W, C]
+        One a kernel: what it was searched in.
+    kernels : sequence of Kernel
+    seen : sequence of Visible or None
+        One a kernel: how much of the image is visible, where not all of it is.
+
+    Returns
+    -------
+    list of (y, x) or None
+        Of the window's top-left corner, in pixels, as `registration.locate` gives it.
+    """
+    found = []
+    for peak in matches:
+        chosen, image, kernel = plans[peak.field], images[peak.field], kernels[peak.field]
+        visible = seen[peak.field]
+        at = _best_of_cell(chosen, image, kernel, visible, (peak.y, peak.x))
+        weights = kernel.weights
+        counts = None if weights is None else weights / np.float64(weights.max())
+        free = chosen.memory - chosen.held
+        metric = chosen.problem.metric
+        found.append(locate(image, kernel.pixels, at, metric, counts, visible, memory=free))
+    return found
+
+
+def cell(problem: Problem) -> Problem:
+    """The search for the best window around a match of this one, at each pixel, at its largest.
+
+    Between the match and the next windows of its stride; and no further than half the kernel, as
+    windows beyond show something else.
+    """
+    sides = [
+        min(side, length + 2 * reach)
+        for side, length, reach in zip(
+            problem.image[:2], problem.kernel[:2], _cell_reach(problem), strict=True
+        )
+    ]
+    image = (sides[0], sides[1], problem.image[2])
+    return replace(problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, together=1)
+
+
+def _cell_reach(problem: Problem) -> tuple[int, int]:
+    down, across = (
+        min(step - 1, length // 2)
+        for step, length in zip(problem.stride, problem.kernel[:2], strict=True)
+    )
+    return down, across
+
+
+def _best_of_cell(
+    chosen: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visible | None,
+    at: tuple[int, int],
+) -> tuple[int, int]:
+    """The best window (y, x), scored exactly, between a match and the stride's next windows."""
+    problem = chosen.problem
+    reach = _cell_reach(problem)
+    if reach == (0, 0):
+        return at
+    (top, bottom), (left, right) = (
+        (max(0, start - far), min(side, start + length + far))
+        for start, far, length, side in zip(
+            at, reach, kernel.pixels.shape[:2], image.shape[:2], strict=True
+        )
+    )
+    part = image[top:bottom, left:right]
+    around = replace(cell(problem), image=part.shape)
+    made = planner.make(
+        around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
+    )
+    seen = visible and visible.part(np.s_[top:bottom, left:right])
+    fields = windows.windows(
+        [made], part, [kernel], seen, keeps_map=False, advance=lambda _tile: None
+    )
+    (best,) = nms.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
+    return top + best.y, left + best.x

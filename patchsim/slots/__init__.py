@@ -1,0 +1,337 @@
+"""Losses between matched slots of two views: similarity, contrastive, small to large crops.
+
+Features are [2B, S, C]: B images in two views of S slots each, first the B first views, then the B
+second views, so that image i is seen in rows i and i + B. `stack_views` makes them of [B, 2, S, C].
+
+All functions compute where the tensors are, in float32 or, for float64 features, float64; float16
+and bfloat16 are widened. A vector of zeros has cosine 0 with everything, and gradient 0.
+
+The room of slot losses: it uses `files`, `numerics`, `machine`, `output` and what lies below them.
+Others use the losses here, `evaluate.score` for files of features, and `affinity`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from patchsim import choices
+from patchsim.errors import InputError
+from patchsim.slots import cosines
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Reduction = Literal["mean", "sum", "none"]
+
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_LEAST_TEMPERATURE = 1e-30
+
+
+def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Half the cosine distance between projected slots and their matches in the other view.
+
+    Slots of the two views of an image are matched by `match_slots` on `f`. For slot s of image i
+    matched with slot t of image i + B the losses are ``(1 - cos(p[i, s], f[i+B, t])) / 2`` and
+    ``(1 - cos(p[i+B, t], f[i, s])) / 2``. Each lies from 0 (same direction) to 1 (opposite).
+
+    Parameters
+    ----------
+    f : Tensor [2B, S, C]
+        Features before the projection; no gradient flows into them.
+    p : Tensor [2B, S, C]
+        Features after the projection.
+    reduction : {"mean", "sum", "none"}
+        ``"sum"`` is the sum over all 2BS slots, that is 2BS times the mean. A public
+        implementation of this loss returns (1 - the sum of the cosines) / 2 there instead.
+
+    Returns
+    -------
+    Tensor
+        A scalar, or for ``"none"`` [2BS] in the order of ``p.reshape(2*B*S, C)``.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes or dtypes that do not fit, values that are not finite, unknown
+        reduction.
+
+    Examples
+    --------
+    >>> import torch, patchsim
+    >>> f = torch.eye(3).repeat(2, 1, 1)  # one image, the same three slots in both views
+    >>> patchsim.matching_similarity_loss_per_img(f, -f)
+    tensor(1.)
+    """
+    choices.check("reduction", reduction, choices.REDUCTIONS)
+    return _reduced(similarity_losses(f, p)[0], reduction)
+
+
+def matching_contrastive_loss(
+    slots: Tensor, temperature: float = 1.0, reduction: Reduction = "mean"
+) -> Tensor:
+    """Cross-entropy of finding a slot's match among all other slots of the batch.
+
+    The similarities are cosine / temperature. A slot's match in the other view is the positive,
+    the other 2BS - 2 slots are negatives; the slot itself is left out. See `collapsed` and
+    `orthogonal` for values to compare with. Memory grows with 2BS, not with its square.
+
+    Parameters
+    ----------
+    slots : Tensor [2B, S, C]
+        Gradients flow into slots, matches and negatives alike, not into the matching.
+    temperature : float
+        Above 0; a number, no gradient flows into it.
+    reduction : {"mean", "sum", "none"}
+
+    Returns
+    -------
+    Tensor
+        A scalar, or for ``"none"`` [2BS] in the order of ``slots.reshape(2*B*S, C)``.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
+    """
+    choices.check("reduction", reduction, choices.REDUCTIONS)
+    return _reduced(contrastive_losses(slots, temperature, per_img=False)[0], reduction)
+
+
+def matching_contrastive_loss_per_img(
+    slots: Tensor, temperature: float = 1.0, reduction: Reduction = "mean"
+) -> Tensor:
+    """Cross-entropy of finding a slot's match among the slots of the same image's two views.
+
+    As `matching_contrastive_loss` with the 2S - 2 negatives of the same image.
+    """
+    choices.check("reduction", reduction, choices.REDUCTIONS)
+    return _reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
+
+
+def matching_similarity_loss_small_to_large(
+    f_large: Tensor, p_small: Tensor, reduction: Reduction = "mean"
+) -> tuple[Tensor, Tensor]:
+    """Half the cosine distance between slots of small crops and their counterparts in large ones.
+
+    For each pair of a small and a large crop of an image, a small and a large slot count if each
+    is the other's nearest by cosine (of equals the first). The loss of the pair of crops is the
+    mean of (1 - cosine) / 2 over these reciprocal slots, from 0 to 1.
+
+    Parameters
+    ----------
+    f_large : Tensor [B, A, L, C]
+        Features of A large crops with L slots; no gradient flows into them.
+    p_small : Tensor [B, a, S, C]
+        Projected features of a small crops with S slots.
+    reduction : {"mean", "sum", "none"}
+        Over the pairs of crops that have reciprocal slots.
+
+    Returns
+    -------
+    loss : Tensor
+        A scalar, 0 if no pair has reciprocal slots; for ``"none"`` [B, a, A], NaN where a pair
+        has none.
+    share : Tensor
+        A scalar, the share of small slots that are reciprocal, over all pairs of crops.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes, dtypes, values or reduction that cannot be used.
+    """
+    import torch
+
+    _check_crops(f_large, p_small)
+    choices.check("reduction", reduction, choices.REDUCTIONS)
+    with cosines.full_precision(p_small):
+        large, small = cosines.unit_vectors(f_large.detach()), cosines.unit_vectors(p_small)
+        wide = torch.promote_types(large.dtype, small.dtype)
+        large, small = large.to(wide), small.to(wide)
+        every = torch.einsum("basc,bAlc->baAsl", small, large)  # [B, a, A, S, L]
+        nearest = every.detach()
+        to_large = nearest.argmax(-1)  # [B, a, A, S]
+        back = nearest.argmax(-2).gather(-1, to_large)  # the small slot nearest to that
+        reciprocal = back == torch.arange(back.shape[-1], device=back.device)
+        losses = (1 - every.gather(-1, to_large[..., None])[..., 0]) / 2
+        count = reciprocal.sum(-1)  # [B, a, A]
+        pairs = losses.where(reciprocal, 0).sum(-1) / count.clamp(min=1)
+    share = reciprocal.to(pairs.dtype).mean()
+    if reduction == "none":
+        return pairs.where(count > 0, math.nan), share
+    total = pairs.sum()
+    return (total if reduction == "sum" else total / (count > 0).sum().clamp(min=1)), share
+
+
+def match_slots(f: Tensor) -> Tensor:
+    """Match the slots of each image's two views so that the sum of cosines is largest.
+
+    Parameters
+    ----------
+    f : Tensor [2B, S, C]
+
+    Returns
+    -------
+    Tensor [B, S], int64
+        For slot s of image i in the first view, the slot of the second; on the device of `f`.
+        Linear assignment by `scipy.optimize.linear_sum_assignment`; deterministic.
+
+    Raises
+    ------
+    InputError
+        A ValueError: a shape, dtype or value that cannot be matched.
+
+    Examples
+    --------
+    >>> import torch, patchsim
+    >>> view = torch.eye(3)
+    >>> patchsim.match_slots(torch.stack([view, view[[2, 0, 1]]]))
+    tensor([[1, 2, 0]])
+    """
+    _check_pairs(f, "f")
+    with cosines.full_precision(f):
+        return cosines.best_matches(cosines.unit_vectors(f.detach()))
+
+
+def matched_cosines(f: Tensor, matches: Tensor) -> Tensor:
+    """Cosines of the matched slots, [B, S], for `matches` as from `match_slots`."""
+    with cosines.full_precision(f):
+        first, second = cosines.unit_vectors(f.detach()).chunk(2)
+        return (first * cosines.taken(second, matches)).sum(-1)
+
+
+def stack_views(features: Tensor) -> Tensor:
+    """[2B, S, C] from [B, 2, S, C]: first all ``features[:, 0]``, then all ``features[:, 1]``."""
+    if features.ndim != 4 or features.shape[1] != 2:
+        raise InputError(f"features {list(features.shape)} are not [B, 2, S, C]")
+    return features.transpose(0, 1).flatten(0, 1)
+
+
+def collapsed(negatives: int) -> float:
+    """The contrastive loss where all slots are one: log(1 + negatives).
+
+    A reference, not a bound. `negatives` is 2BS - 2, or 2S - 2 per image.
+    """
+    _check_negatives(negatives)
+    return math.log1p(negatives)
+
+
+def orthogonal(negatives: int, temperature: float = 1.0) -> float:
+    """The contrastive loss where matches are identical and all others orthogonal.
+
+    log(exp(1/t) + negatives) - 1/t. A reference, not a bound. `negatives` as for `collapsed`.
+    """
+    _check_negatives(negatives)
+    check_temperature(temperature)
+    return math.log1p(negatives * math.exp(-1 / temperature))
+
+
+def _check_negatives(negatives: int) -> None:
+    if negatives < 0:
+        raise InputError(f"negatives {negatives} are fewer than none; give a number from 0")
+
+
+def similarity_losses(f: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses [2BS] of `matching_similarity_loss_per_img`, and the matches [B, S]."""
+    _check_pairs(f, "f")
+    _check_pairs(p, "p")
+    if f.shape != p.shape or f.device != p.device:
+        raise InputError(
+            f"f is {list(f.shape)} on {f.device} and p {list(p.shape)} on {p.device};"
+            " give both one shape and device"
+        )
+    with cosines.full_precision(f):
+        features, projected = cosines.unit_vectors(f.detach()), cosines.unit_vectors(p)
+        matches = cosines.best_matches(features)
+        losses = (1 - (projected * cosines.other_view(features, matches)).sum(-1)) / 2
+    return losses.flatten(), matches
+
+
+def contrastive_losses(
+    slots: Tensor, temperature: float, *, per_img: bool
+) -> tuple[Tensor, Tensor]:
+    """The losses [2BS] of the contrastive losses, and the matches [B, S]."""
+    import torch
+
+    _check_pairs(slots, "slots")
+    check_temperature(temperature)
+    with cosines.full_precision(slots):
+        units = cosines.unit_vectors(slots)
+        matches = cosines.best_matches(units.detach())
+        positives = (units * cosines.other_view(units, matches)).sum(-1).flatten() / temperature
+        if per_img:
+            # [B, 2S, C]: the two views of an image are one set.
+            sets = torch.cat(units.chunk(2), dim=1)
+            rest = cosines.all_logits(sets, temperature).logsumexp(-1)
+            rest = torch.cat(rest.chunk(2, dim=1)).flatten()
+        else:
+            rest = cosines.blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
+    return rest - positives, matches
+
+
+def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.mean()
+
+
+def check_temperature(temperature: float) -> None:
+    # A number: gradients do not flow into it. Far below 1e-30 float32 overflows.
+    known = isinstance(temperature, int | float) and math.isfinite(temperature)
+    if not (known and temperature >= _LEAST_TEMPERATURE):
+        raise InputError(f"temperature {temperature!r} is not possible; give a number above 0")
+
+
+def _check_pairs(features: Tensor, name: str) -> None:
+    _check_tensor(features, name)
+    shape = list(features.shape)
+    if features.ndim != 3:
+        raise InputError(f"{name} is {shape}; give [2B, S, C], two views of B images")
+    if shape[0] % 2:
+        raise InputError(f"{name} is {shape}; the first dimension holds two views, so it is even")
+    _check_content(features, name)
+
+
+def _check_crops(f_large: Tensor, p_small: Tensor) -> None:
+    for name, tensor in (("f_large", f_large), ("p_small", p_small)):
+        _check_tensor(tensor, name)
+        if tensor.ndim != 4:
+            raise InputError(f"{name} is {list(tensor.shape)}; give [B, crops, slots, C]")
+        _check_content(tensor, name)
+    large, small = f_large.shape, p_small.shape
+    if (large[0], large[3]) != (small[0], small[3]) or f_large.device != p_small.device:
+        raise InputError(
+            f"f_large is {list(large)} on {f_large.device} and p_small {list(small)} on"
+            f" {p_small.device}; give both the same B (first), C (last) and device"
+        )
+
+
+def _check_content(features: Tensor, name: str) -> None:
+    import torch
+
+    dtype = str(features.dtype).removeprefix("torch.")
+    if dtype not in _DTYPES or features.layout != torch.strided:
+        kind = features.dtype if features.layout == torch.strided else features.layout
+        raise InputError(f"{name} is {kind}; give dense features of {', '.join(_DTYPES)}")
+    if 0 in features.shape:
+        raise InputError(f"{name} is {list(features.shape)}; there is nothing in it")
+    bad = first_not_finite(features)
+    if bad is not None:
+        raise InputError(f"{name} is {features[bad].item()} at {list(bad)}; features are finite")
+
+
+def first_not_finite(features: Tensor) -> tuple[int, ...] | None:
+    """The index of the first NaN or infinity, if there is any."""
+    import torch
+
+    if all(extreme.isfinite() for extreme in torch.aminmax(features.detach())):
+        return None  # NaN is its own extreme, so that two numbers speak for all
+    return tuple((~features.isfinite()).nonzero()[0].tolist())
+
+
+def _check_tensor(features: object, name: str) -> None:
+    import torch
+
+    if not isinstance(features, torch.Tensor):
+        raise InputError(f"{name} is a {type(features).__name__}; give a torch.Tensor")

@@ -1,0 +1,295 @@
+"""Safe reading of feature files, which come from strangers: tensors alone, never code.
+
+Every file is checked before its contents are read: what it says it holds must be there, must be
+plain floating-point tensors, and must fit the memory where it cannot be read piece by piece.
+"""
+
+from __future__ import annotations
+
+import pickle
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError, shown
+from patchsim.files import atomic, npy
+from patchsim.machine import budget
+from patchsim.slots import pickle_guard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".npz", ".npy")
+
+# Of the formats' own names for the types that can be scored.
+_NUMPY_FLOATS = ("float16", "float32", "float64")
+_SAFETENSORS_FLOATS = ("F16", "BF16", "F32", "F64")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file, which can be read in runs of its first dimension.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    itemsize : int
+        Bytes of a value.
+    read : (start, stop) -> Tensor
+        Rows [start, stop), on the CPU.
+    problem : str or None
+        Why it cannot be scored.
+    held : int
+        Bytes that stay in memory once a part was read.
+    """
+
+    shape: tuple[int, ...]
+    itemsize: int
+    read: Callable[[int, int], Tensor]
+    problem: str | None = None
+    held: int = 0
+
+
+@contextmanager
+def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
+    """The tensors of a file by their keys; a .npy has the one key ``""``.
+
+    Parameters
+    ----------
+    path : Path
+        .safetensors, .pt or .pth (unpickled with ``weights_only=True``), .npz or .npy (without
+        pickles).
+    memory : int
+        Bytes that may be taken by files which must be read whole: .npz, and .pt of the format
+        before torch 1.6.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is damaged, would run code, or does not fit.
+    """
+    readers = {
+        ".safetensors": _safetensors,
+        ".pt": _torch,
+        ".pth": _torch,
+        ".npz": _npz,
+        ".npy": _npy,
+    }
+    where = shown(path)
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{where} is none of {', '.join(SUFFIXES)}; save the features as one")
+    with ExitStack() as stack:
+        with _reading(path):
+            # A pipe or a device might never end; looked at before anything is opened.
+            status = path.stat()
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise InputError(f"{where} is not a regular file; give a file of features")
+            with path.open("rb") as file:
+                if not file.read(1):
+                    raise InputError(f"{where} is empty (0 bytes)")
+            found = reader(path, memory, stack)
+        yield found
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what opening and reading raise into messages that name the file."""
+    where = shown(path)
+    try:
+        # What is wrong with a file is said once, by an error.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise atomic.not_readable(error, where, path, "a file of features") from error
+    except Exception as error:
+        # Each library has its own exceptions for damage; what they say is worth a line.
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{where} is damaged or cut short: {said}") from error
+
+
+def read_rows(stored: Stored, start: int, stop: int, path: Path) -> Tensor:
+    """Rows [start, stop) of a tensor of the file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged there.
+    """
+    with _reading(path):
+        return stored.read(start, stop)
+
+
+def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> Stored:
+    """The tensor of the first key that is there.
+
+    Raises
+    ------
+    InputError
+        If none is, or it cannot be scored.
+    """
+    where = shown(path)
+    for key in keys:
+        if key in tensors:
+            if tensors[key].problem:
+                raise InputError(f"{where}: {key!r} {tensors[key].problem}")
+            return tensors[key]
+    wanted = " or ".join(map(repr, keys))
+    have = ", ".join(map(repr, list(tensors)[:20])) or "nothing"
+    raise InputError(
+        f"{where} has no {wanted}; it has {have}. Name them with --f-key, --p-key or --key"
+    )
+
+
+def _safetensors(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
+    from safetensors import safe_open
+
+    file = stack.enter_context(safe_open(path, framework="pt", device="cpu"))
+
+    def stored(key: str) -> Stored:
+        part = file.get_slice(key)
+        kind = part.get_dtype()
+        problem = None if kind in _SAFETENSORS_FLOATS else f"is {kind}, not floating point"
+        size = {"F64": 8, "F32": 4}.get(kind, 2)
+        return Stored(tuple(part.get_shape()), size, lambda a, b: part[a:b], problem)
+
+    return {key: stored(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
+    import torch
+
+    size, where = path.stat().st_size, shown(path)
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+                raise InputError(f"{where} is compressed inside, which torch.save never does")
+            if sum(m.file_size for m in members) > size:
+                raise InputError(f"{where} says that it holds more than its {size:,} bytes")
+            for member in members:
+                if member.filename.endswith(".pkl"):
+                    with archive.open(member) as file:
+                        pickle_guard.check(file, where)
+    else:
+        if size > memory:
+            raise InputError(
+                f"{where} has the format before torch 1.6, which is read whole:"
+                f" {budget.text(size)}, but memory is {budget.text(memory)};"
+                " save it anew, or allow more with --memory"
+            )
+        with path.open("rb") as file:
+            for _ in range(pickle_guard.BEFORE_TORCH_1_6):
+                pickle_guard.check(file, where)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+    except pickle.UnpicklingError as error:
+        raise pickle_guard.refused(where) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{where} holds a {type(content).__name__}; save a dict of tensors, {{'f': ...}}"
+        )
+
+    def stored(value: Any) -> Stored:
+        problem = _tensor_problem(value)
+        if problem:
+            return Stored((), 0, _unreadable, problem)
+        plain = value.detach()
+        return Stored(tuple(plain.shape), plain.itemsize, lambda a, b: plain[a:b])
+
+    return {str(key): stored(value) for key, value in content.items()}
+
+
+def _tensor_problem(value: Any) -> str | None:
+    """Why a value is not a plain floating-point tensor with all its values in the file."""
+    import torch
+
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return f"is a {type(value).__name__}, not a tensor"
+    if value.is_quantized:
+        return f"is quantised ({value.dtype}), not floating point"
+    if value.layout != torch.strided or value.device.type != "cpu":
+        return f"is a {value.layout} tensor on {value.device}, not a plain one"
+    if not value.is_floating_point():
+        return f"is {value.dtype}, not floating point"
+    held = value.untyped_storage().nbytes()
+    if value.numel() * value.itemsize > held:
+        return f"says {list(value.shape)} but holds {held} bytes; save it with .contiguous()"
+    return None
+
+
+def _unreadable(_start: int, _stop: int) -> Tensor:
+    raise AssertionError("what has a problem is not read")
+
+
+def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    found = {}
+    for member in archive.infolist():
+        if not member.filename.endswith(".npy"):
+            continue
+        with archive.open(member) as file:
+            header = npy.header(file)
+        shape, dtype, needed = header.shape, header.dtype, header.nbytes
+        held = member.file_size - header.length
+        problem: str | None
+        if dtype.hasobject:
+            problem = "holds Python objects, which are not read"
+        elif needed != held:
+            problem = f"says {list(shape)} of {dtype}, {needed:,} bytes, but holds {held:,}"
+        elif needed > memory:
+            problem = (
+                f"takes {budget.text(needed)} read whole, but memory is {budget.text(memory)};"
+                " save it as .safetensors, or allow more with --memory"
+            )
+        else:
+            problem = _numpy_problem(dtype)
+        key = member.filename.removesuffix(".npy")
+        rows = _npz_rows(archive, member)
+        found[key] = Stored(shape, dtype.itemsize, rows, problem, held=needed)
+    return found
+
+
+def _npz_rows(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[int, int], Tensor]:
+    whole: list[NDArray[Any]] = []  # read at the first use, once
+
+    def rows(start: int, stop: int) -> Tensor:
+        if not whole:
+            with archive.open(member) as file:
+                whole.append(np.lib.format.read_array(file, allow_pickle=False))
+        return _as_tensor(whole[0][start:stop])
+
+    return rows
+
+
+def _npy(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
+    with path.open("rb") as file:
+        npy.header(file)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    problem = _numpy_problem(array.dtype)
+    return {"": Stored(array.shape, array.itemsize, lambda a, b: _as_tensor(array[a:b]), problem)}
+
+
+def _numpy_problem(dtype: np.dtype[Any]) -> str | None:
+    return (
+        None if dtype.name in _NUMPY_FLOATS else f"is {dtype}, not floating point of 16 to 64 bits"
+    )
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    import torch
+
+    # A copy in this machine's byte order; torch takes no read-only arrays.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
