@@ -33,6 +33,11 @@ class Outputs:
     overlay: str | None
     keeps_map: bool
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files that will be written."""
+        return (*self.heatmaps, *self.maps, *([] if self.overlay is None else [self.overlay]))
+
     def drawing_bytes(self, cells: int, pixels: int) -> int:
         """Memory that drawing takes, for the largest map and the image."""
         return max(
