@@ -133,7 +133,7 @@ def command(
             )
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
-            if error.report:
+            if error.report is not None:
                 _print(error.report, format)
             raise
     _print(report, format)
