@@ -367,6 +367,16 @@ def test_a_full_disk_exits_3_and_keeps_the_matches(run):
 
 
 @pytest.mark.usefixtures("pictures")
+def test_a_full_disk_keeps_the_report_of_a_search_that_found_nothing(run, save, astronaut):
+    save("negative.png", 255 - astronaut[:40, :40])
+    words = ("--map", "/dev/full", "--no-heatmap", "--threshold", "0.999", "--format", "json")
+    code, out, err = run("match", "big.png", "negative.png", *words)
+    assert code == 3
+    assert json.loads(out)["matches"] == []
+    assert "cannot write /dev/full" in err
+
+
+@pytest.mark.usefixtures("pictures")
 def test_debug_shows_the_traceback_and_only_then(run):
     assert "Traceback" in run("match", "big.png", "no.png", "--debug")[2]
     assert "Traceback" not in run("match", "big.png", "no.png")[2]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
 import sys
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 from skimage.feature import match_template, peak_local_max
 
+import patchsim
 from patchsim import InputError, match
 
 
@@ -17,6 +20,35 @@ from patchsim import InputError, match
 def report(astronaut):
     kernels = [astronaut[100:140, 200:250], astronaut[300:330, 50:80]]
     return match(astronaut, kernels, top=3, subpixel=True)
+
+
+def test_a_report_is_a_collection_of_its_matches(report):
+    assert len(report) == len(report.matches) == 3
+    assert list(report) == list(report.matches)
+    assert report
+    assert report.best in report
+
+
+def test_a_report_without_matches_is_false_and_empty(astronaut):
+    nothing = match(astronaut, 255 - astronaut[:40, :40], threshold=0.999)
+    assert not nothing
+    assert (len(nothing), list(nothing), nothing.best) == (0, [], None)
+
+
+@pytest.mark.parametrize("name", ["Match", "Report"])
+def test_results_name_the_public_module(name):
+    assert getattr(patchsim, name).__module__ == "patchsim"
+    assert "kernel" in "".join(get_type_hints(getattr(patchsim, name)))
+
+
+def test_a_pickled_report_is_read_by_a_fresh_process(report):
+    data = pickle.dumps(report)
+    read = "import pickle, sys; print(len(pickle.load(sys.stdin.buffer)))"
+    result = subprocess.run([sys.executable, "-c", read], input=data, capture_output=True)
+    assert (result.stdout.strip(), result.stderr) == (b"3", b"")
+    again = pickle.loads(data)
+    assert again == report
+    assert all(type(m) is patchsim.Match for m in again)
 
 
 def test_a_data_frame_has_the_keys_of_json(report):

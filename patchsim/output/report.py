@@ -1,7 +1,10 @@
-"""What a search found, as values, rows and JSON objects."""
+"""The result of a search as values, rows and JSON objects.
 
-from __future__ import annotations
+`Match` and `Report` are public as `patchsim.Match` and `patchsim.Report`, and name that module as
+their own. Annotations are therefore evaluated here, where their names are known.
+"""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +53,8 @@ class Match:
         poses were asked for; a pixel spans from x to x + 1. The box is the upright one around
         them, in whole pixels.
     """
+
+    __module__ = "patchsim"
 
     x: int
     y: int
@@ -121,6 +126,9 @@ class PosesReport:
 class Report:
     """The result of `match`.
 
+    A report is a collection of its matches: it iterates them in their order, `len` counts them,
+    and it is false when nothing was found.
+
     Attributes
     ----------
     image : str
@@ -163,6 +171,8 @@ class Report:
         Those that were searched, if any were asked for.
     """
 
+    __module__ = "patchsim"
+
     image: str
     width: int
     height: int
@@ -184,6 +194,15 @@ class Report:
     min_visible: float | None = None
     channel_weights: tuple[float, ...] | None = None
     poses: PosesReport | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.matches)
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self.matches)
 
     @property
     def posed(self) -> bool:
@@ -208,7 +227,7 @@ class Report:
             raise InputError(f"there are {len(self.kernels)} kernels; use report.maps[i]")
         return self.maps[0] if self.maps else None
 
-    def to_pandas(self) -> DataFrame:
+    def to_pandas(self) -> "DataFrame":
         """The matches as a `pandas.DataFrame`, a row a match, with the keys of JSON as columns.
 
         Raises
