@@ -1,7 +1,7 @@
 """`match()`: the whole search in one screen.
 
-It uses `search`, `output` and what lies below; the command line and scripts use `match`. `inputs`
-opens the pictures, `assemble` makes the report of what was found.
+It may use `search`, `output` and what lies below; the command line and scripts use `match`.
+`inputs` opens the pictures, `assemble` makes the report of what was found.
 """
 
 from __future__ import annotations

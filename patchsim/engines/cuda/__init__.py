@@ -1,7 +1,7 @@
 """Direct sums of differences on NVIDIA cards, by one fused kernel in Triton.
 
 `planes` says how the kernel is fed, `triton_kernel` how it computes. Triton comes with builds of
-torch for CUDA. It uses what engines may; others load it by its name, and `layer` uses its parts.
+torch for CUDA. It may use what engines may; others load it by its name, and `layer` uses its parts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Products by Fourier transforms: `ssd`, `ncc`, `zncc` and, within a tolerance, `sad`.
 
 `scores` says how the first three are made of sums over windows, `weighted` how they are where
-pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It uses
+pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It may use
 what engines may; others load it by its name.
 """
 
