@@ -1,5 +1,5 @@
 """What this machine has: memory, devices and threads.
 
-It uses `geometry` and what lies below. Others use `budget` (sizes as people write them, what is to
-spare), `devices` (which there are, what is free on them) and `threads.in_order`.
+It may use `geometry` and what lies below. Others use `budget` (sizes as people write them, what is
+to spare), `devices` (which there are, what is free on them) and `threads.in_order`.
 """

@@ -51,6 +51,17 @@ def match(
     kernel : the same, or a list of them
         No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
         floats.
+    mask : path, PIL image or array [h, w], optional
+        How much each pixel of the kernel counts, in grey: white counts, black does not. With
+        several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
+        mask otherwise.
+    map : bool or path
+        Keep the scores of all windows in the report; with a path also write them as .npy.
+    heatmap, overlay : path, optional
+        PNG files to write: the map in colours; the image with numbered boxes. With several
+        kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    observer : Observer, optional
+        Its methods are told of notices, plans, progress and files as they come.
     stride : int or (y, x)
         Step between windows in pixels.
     region : (x, y, width, height), optional
@@ -98,10 +109,6 @@ def match(
         Also find how much more each match scores than its best rival: the best window, of any
         kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
         reaches the threshold or not. Without a map that can take longer than to find the matches.
-    mask : path, PIL image or array [h, w], optional
-        How much each pixel of the kernel counts, in grey: white counts, black does not. With
-        several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
-        mask otherwise.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     min_visible : float, optional
@@ -137,11 +144,6 @@ def match(
         Compare every pose with every window. Otherwise more than eight poses are searched coarse
         to fine, in pictures halved as often as the kernel allows; the scores of what is found are
         exact, but a match may be missed whose detail does not show there.
-    map : bool or path
-        Keep the scores of all windows in the report; with a path also write them as .npy.
-    heatmap, overlay : path, optional
-        PNG files to write: the map in colours; the image with numbered boxes. With several
-        kernels the paths of `heatmap` and `map` contain ``{kernel}``.
     tolerance : float
         How far the map's scores may be off, beside rounding; with some a search for a large kernel
         is faster. The matches are exact all the same.
@@ -155,8 +157,6 @@ def match(
         is a quarter of what is available.
     threads : int, optional
         The number of threads. The default is the number of CPUs that this process may use.
-    observer : Observer, optional
-        Its methods are told of notices, plans, progress and files as they come.
 
     Returns
     -------
@@ -264,6 +264,7 @@ class Matcher:
         Returns
         -------
         Report
+            The matches, best first, and how they were found.
 
         Raises
         ------
