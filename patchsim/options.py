@@ -17,7 +17,8 @@ from patchsim.checks import whole
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
-from patchsim.machine import budget, devices
+from patchsim.machine import devices
+from patchsim.machine.memory import default_limit, parse_size
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
@@ -185,7 +186,7 @@ class Options:
             tolerance=_share(tolerance, "tolerance", "is not possible"),
             data_range=_data_range(data_range),
             max_pixels=whole(max_pixels, "max-pixels"),
-            memory=budget.default() if memory is None else budget.parse(memory),
+            memory=default_limit() if memory is None else parse_size(memory),
             threads=devices.cpu_count() if threads is None else whole(threads, "threads"),
         )
 

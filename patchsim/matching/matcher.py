@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer
-from patchsim.machine import budget
+from patchsim.machine.memory import default_limit
 from patchsim.matching import assemble, inputs
 from patchsim.options import Given, Options, with_signature_of_options
 from patchsim.output import targets
@@ -309,7 +309,7 @@ class Matcher:
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
-        spare = self.options.memory if self._has_own_memory else budget.default()
+        spare = self.options.memory if self._has_own_memory else default_limit()
         return self.options if spare == self.options.memory else replace(self.options, memory=spare)
 
     def _scene(self, opened: inputs.Opened, options: Options, outputs: Outputs) -> Scene:
