@@ -11,7 +11,8 @@ from patchsim.checks import whole
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Region, check_region
-from patchsim.machine import budget, devices
+from patchsim.machine import devices
+from patchsim.machine.memory import default_limit, parse_size
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
@@ -91,7 +92,7 @@ class Options:
             threshold=threshold,
             overlap=overlap,
             tolerance=tolerance,
-            memory=budget.default() if memory is None else budget.parse(memory),
+            memory=default_limit() if memory is None else parse_size(memory),
             threads=threads,
             max_pixels=max_pixels,
             min_visible=_min_visible(min_visible, ignore_alpha=ignore_alpha),

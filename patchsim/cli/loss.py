@@ -133,7 +133,8 @@ def command(
     paths = _paths(features, f, p)
     # After the flags: torch takes a while to import.
     from patchsim.files import atomic
-    from patchsim.machine import budget, devices
+    from patchsim.machine import devices
+    from patchsim.machine.memory import default_limit, parse_size
     from patchsim.slots import affinity, evaluate
 
     name = devices.check_name(device)
@@ -158,7 +159,7 @@ def command(
         temperature=1.0 if temperature is None else temperature,
         drawn=image,
         device="cpu" if name == "auto" else devices.require(name),
-        memory=budget.default() if memory is None else budget.parse(memory),
+        memory=default_limit() if memory is None else parse_size(memory),
     )
     if matches is not None:
         if len(paths) > 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from patchsim import engines
 from patchsim.engines import Problem
 from patchsim.errors import InputError
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
 from patchsim.planning import batching, planner
@@ -176,8 +176,8 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
     )
     if needed > memory:
         raise InputError(
-            f"memory {budget.text(memory)} does not suffice for {poses.count:,} poses;"
-            f" {budget.text(needed)} is the least"
+            f"memory {format_size(memory)} does not suffice for {poses.count:,} poses;"
+            f" {format_size(needed)} is the least"
         )
 
 

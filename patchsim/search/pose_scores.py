@@ -17,7 +17,7 @@ from patchsim.errors import InputError
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel, Visible
 from patchsim.options import Options
 from patchsim.planning import planner
@@ -95,8 +95,8 @@ class Views:
             held = held * 4 // 3
         if held > options.memory:
             raise InputError(
-                f"memory {budget.text(options.memory)} does not suffice;"
-                f" {budget.text(held)} is the least for these pictures and poses"
+                f"memory {format_size(options.memory)} does not suffice;"
+                f" {format_size(held)} is the least for these pictures and poses"
             )
         # Posed kernels, and what they are made of, may take a part of what is left.
         share = (options.memory - held) // _SHARE
