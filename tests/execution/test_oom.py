@@ -8,11 +8,16 @@ import torch
 
 from patchsim.engines import Bounds, Problem, fft, simd
 from patchsim.engines.common import visibility
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.errors import MachineError
 from patchsim.execution import oom
 from patchsim.machine import devices
 from patchsim.metrics import Kernel
+
+
+class Kept:
+    def __init__(self):
+        self.transform = Cached()
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +81,7 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
     if most_visible:
         problem = problem.where_visible(1, 0.5)
         shared = Shared(image, (24, 26), levels)
-        scores = visibility.prepare_together("fft", kernels, [problem] * 2)
+        scores = visibility.prepare_together(fft, kernels, [problem] * 2)
     else:
         scores = fft.prepare_together(kernels, [problem] * 2)
     calls = []
@@ -85,7 +90,7 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
         def scored(tile, windows):
             calls.append(windows)
             if tile.pixels.size > 400:
-                tile.once("a transform", lambda: np.zeros(9))
+                tile.fields(Kept).transform.get(lambda: np.zeros(9))
                 raise RuntimeError("HIP out of memory")
             return score(tile, windows)
 
@@ -99,7 +104,7 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
         assert (found.hidden is None) == (expected.hidden is None)
         if most_visible:
             np.testing.assert_array_equal(found.hidden, expected.hidden)
-        assert not shared._made
+        assert not shared._fields
     assert calls.count(problem.map_shape) == 1 + 2  # together once, and once for each alone
     assert len(calls) > 4
 
