@@ -11,7 +11,7 @@ import typer
 from patchsim import choices
 from patchsim.cli import console
 from patchsim.cli.flags import one_of
-from patchsim.errors import FOUND, InputError, PatchsimError, shown
+from patchsim.errors import FOUND, InputError, PatchsimError, printable
 from patchsim.output.formats import LINES
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def command(
             if matches is not None:
                 drawn = affinity.draw(group, request, scored, matches)
                 if not quiet:
-                    console.say(f"matches {shown(matches)}: {drawn}")
+                    console.say(f"matches {printable(matches)}: {drawn}")
     finally:
         # What was scored before a fault is not lost with it.
         printer.finish()
