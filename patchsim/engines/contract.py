@@ -109,7 +109,7 @@ class Problem:
         return self.weight if self.per_channel else self.weight * self.kernel[2]
 
     def where_visible(self, most: int, share: float) -> Problem:
-        """The same in an image of which pixels are visible at the most so much, `Visible.most`.
+        """The same in an image of which pixels are visible at the most so much, `Visibility.most`.
 
         Windows of which less than this share is are not scored.
         """

@@ -24,7 +24,7 @@ class Kept:
 def freed(monkeypatch):
     """Devices whose freed memory was given back."""
     found = []
-    monkeypatch.setattr(devices, "forget_freed_memory", found.append)
+    monkeypatch.setattr(devices, "release_cached_memory", found.append)
     return found
 
 
@@ -63,7 +63,12 @@ def test_what_was_too_large_is_not_tried_again(rng):
     problem = Problem(image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1)
     tried = []
     small = limited(simd.prepare(kernel, problem), 200, [])
-    score = oom.within_memory(lambda pixels: tried.append(len(pixels)) or small(pixels), problem)
+
+    def noted(pixels, levels=None):
+        tried.append(len(pixels))
+        return small(pixels, levels)
+
+    score = oom.within_memory(noted, problem)
     score(image)
     assert max(tried) == 30
     tried.clear()
@@ -127,9 +132,9 @@ def test_too_little_for_one_window_is_an_error_and_other_faults_stay():
     problem = Problem((9, 9, 3), (3, 4, 3), "uint8", (1, 1), "sad", 255, "cuda:0", 1)
     image = np.zeros((9, 9, 3), np.uint8)
     with pytest.raises(MachineError, match="cuda:0 does not suffice for one window of 4x3x3"):
-        oom.within_memory(limited(lambda _: Bounds(np.zeros((1, 1))), 5, []), problem)(image)
+        oom.within_memory(limited(lambda *_: Bounds(np.zeros((1, 1))), 5, []), problem)(image)
 
-    def broken(_pixels):
+    def broken(_pixels, _levels=None):
         raise RuntimeError("no kernel image is available")
 
     with pytest.raises(RuntimeError, match="no kernel image"):
