@@ -77,8 +77,8 @@ def match(
     Parameters
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
-        uint8, uint16 or floating point. A file is a picture or a .npy; the path ``-`` reads
-        standard input.
+        The picture to search, of uint8, uint16 or floating point. A file is a picture or a .npy;
+        the path ``-`` reads standard input.
     kernel : the same, or a list of them
         No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
         floats.
@@ -117,13 +117,14 @@ def match(
     engine : str
         ``auto`` or the name of an engine, which is then used or refuses.
     top : int, optional
-        How many matches at the most, over all kernels: 5, or with a threshold all.
+        The largest number of matches over all kernels. The default is 5, or with a threshold all.
     threshold : float or "auto", optional
         The lowest score of a match, -1 to 1. ``auto`` ends the matches at a gap that is too large
         for chance among the scores of the best windows that do not overlap, if there is one; see
         `patchsim.matches.auto_threshold`. The report has it, and a notice says how it was found.
     overlap : float
-        Of two windows with a larger intersection over union the lower one is dropped, 0 to 1.
+        The largest intersection over union that two matches may have, 0 to 1. The window with the
+        lower score is dropped if it overlaps a match by more.
     margin : bool
         Also find how much more each match scores than its best rival: the best window, of any
         kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
@@ -135,12 +136,12 @@ def match(
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     min_visible : float, optional
-        Of an image with transparent pixels, a window is scored over what of it is visible: the
-        opacity of its pixels is a factor of the kernel's mask in all sums and means. One of which
-        a smaller share than this is visible, above 0 and up to 1, is no match; in a map it has 0.
-        The share is that of the kernel's weights which opacity leaves, relative to the most opaque
-        pixel of the image. By default 0.5, which lets a match show more than it hides. It is
-        refused with `ignore_alpha`, where it has no meaning.
+        The smallest visible share of a match, above 0 and up to 1, in an image with transparent
+        pixels. A window of such an image is scored over its visible part: the opacity of its pixels
+        is a factor of the kernel's mask in all sums and means. A window with a smaller visible
+        share is no match, and has the score 0 in a map. The share is that of the kernel's weights
+        which opacity leaves, relative to the most opaque pixel of the image. The default is 0.5.
+        The parameter is refused with `ignore_alpha`, where it has no meaning.
     channel_weights : sequence of float, optional
         How much each channel counts, of those that `color` compares: not negative, one above 0.
         They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
@@ -162,7 +163,7 @@ def match(
         ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
         change sides; before it is scaled and turned.
     max_poses : int
-        More poses, of all kernels, are refused.
+        The largest number of poses, of all kernels together; more are refused.
     exhaustive : bool
         Compare every pose with every window. Otherwise more than eight poses are searched coarse
         to fine, in pictures halved as often as the kernel allows; the scores of what is found are
@@ -179,25 +180,28 @@ def match(
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
         uint16 and 1 for floats. With it all values are taken as they are.
     max_pixels : int
-        The largest picture to decode.
+        The largest picture to decode, in pixels; a larger one is refused.
     memory : int or str, optional
-        Bytes, or a size such as ``"512MB"``, that the search may take: by default a quarter of
-        what is available.
+        The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
+        is a quarter of what is available.
     threads : int, optional
-        By default the CPUs that this process may use.
+        The number of threads. The default is the number of CPUs that this process may use.
     observer : Observer, optional
-        Told of notices, plans, progress and files as they come.
+        Its methods are told of notices, plans, progress and files as they come.
 
     Returns
     -------
     Report
+        The matches, best first, with what was searched and how; its ``best`` is the best match.
 
     Raises
     ------
     InputError
         A ValueError: what was asked cannot be done.
+    MachineError
+        A RuntimeError: the machine could not do it, as without memory.
     OutputError
-        A file could not be written; its `report` has the matches.
+        A MachineError: a file could not be written. The `report` of the error has the matches.
 
     Examples
     --------
