@@ -204,106 +204,23 @@ def _paths(features: list[str] | None, f: str | None, p: str | None) -> list[lis
 
 
 class _Printer:
-    """Prints what was scored, line by line where the format allows it."""
+    """Prints losses: each as it comes if the format allows it, otherwise all at the end."""
 
-    def __init__(self, form: str, request: Request, *, several: bool) -> None:
+    def __init__(self, form: str, request: Request, *, is_list: bool) -> None:
         self._form = form
-        self._several = several
         self._request = request
-        self._rows: list[tuple[Any, ...]] = []
-        self._objects: list[dict[str, Any]] = []
-        self._slots = request.reduction == "none"
-        if not self._slots:
-            self._columns: tuple[str, ...] = ("file", *_FILE_COLUMNS)
-        elif request.loss == "small-to-large":
-            self._columns = ("file", *_CROP_COLUMNS)
-        else:
-            self._columns = ("file", *_SLOT_COLUMNS)
-        self._started = False
+        self._is_list = is_list
+        self._waiting: list[Scored] = []
+        self._is_first = True
 
     def add(self, scored: Scored) -> None:
-        if self._form == "json":
-            self._objects.append(_document(scored, self._request))
-            return
-        rows = _rows(scored) if self._slots else [_file_row(scored)]
-        if self._form == "table":
-            self._rows += rows
-            return
-        lines = LINES[self._form](self._columns, rows)
-        if self._started and self._form != "jsonl":
-            next(lines)  # the header, once for all files
-        self._started = True
-        console.print_lines(lines)
+        self._waiting.append(scored)
+        if text.load(self._form).CAN_APPEND:
+            self.finish()
 
     def finish(self) -> None:
-        if self._objects:
-            found = self._objects if self._several else self._objects[0]
-            console.print_lines([json.dumps(found, indent=2)])
-        elif self._rows:
-            # The file's name goes last, as the only text.
-            shown = [(*map(_shown, row[1:]), row[0]) for row in self._rows]
-            console.print_table((*self._columns[1:], "file"), shown, text="file")
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
-
-
-def _file_row(scored: Scored) -> tuple[Any, ...]:
-    return (
-        scored.file,
-        scored.images,
-        scored.slots,
-        scored.channels,
-        scored.loss,
-        scored.matched_cosine,
-        scored.collapsed,
-        scored.orthogonal,
-        scored.share,
-    )
-
-
-def _rows(scored: Scored) -> list[tuple[Any, ...]]:
-    """A row a slot, or for small-to-large a pair of crops."""
-    if scored.matches is None:
-        return [
-            (scored.file, image, small, large, loss)
-            for image, crops in enumerate(scored.losses.tolist())
-            for small, losses in enumerate(crops)
-            for large, loss in enumerate(losses)
-        ]
-    partners = [scored.matches.tolist(), scored.matches.argsort(-1).tolist()]
-    losses = scored.losses.view(2, scored.images, scored.slots).tolist()
-    return [
-        (scored.file, view, image, slot, partners[view][image][slot], losses[view][image][slot])
-        for view in (0, 1)
-        for image in range(scored.images)
-        for slot in range(scored.slots)
-    ]
-
-
-def _document(scored: Scored, request: Request) -> dict[str, Any]:
-    """The JSON object of a file."""
-    contrastive = request.loss.startswith("contrastive")
-    document = {
-        "file": scored.file,
-        "loss": scored.losses.tolist() if scored.loss is None else scored.loss,
-        "reduction": request.reduction,
-        "B": scored.images,
-        "S": scored.slots,
-        "C": scored.channels,
-        "kind": request.loss,
-        "temperature": request.temperature if contrastive else None,
-        "matched_cosine": scored.matched_cosine,
-        "bounds": None if contrastive else [0.0, 1.0],
-        "references": {"collapsed": scored.collapsed, "orthogonal": scored.orthogonal}
-        if contrastive
-        else None,
-        "share": scored.share,
-        "device": request.device,
-    }
-    if scored.loss is None and scored.matches is not None:
-        document["matches"] = scored.matches.tolist()
-    return document
+        if self._waiting:
+            records = LossRecords(self._waiting, self._request, self._is_list)
+            self._waiting = []
+            console.print_records(self._form, records, is_first=self._is_first)
+            self._is_first = False

@@ -18,6 +18,7 @@ from patchsim.geometry.area import DEFAULT_PADDING, Region
 from patchsim.matching import assemble, inputs
 from patchsim.options import DEFAULT_OVERLAP, Options
 from patchsim.output import targets
+from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.pictures import reader
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
@@ -240,7 +241,7 @@ def match(
         observer.notice(text)
     names = [picture.name for picture in pictures]
     height, width, _ = pictures[0].pixels.shape
-    wanted = targets.check(pictures, map, heatmap, overlay, shades)
+    wanted = targets.check(pictures, map, {"heatmap": heatmap, "overlay": overlay}, shades)
     if asked and asked.count > 1 and wanted.keeps_map:
         raise InputError(
             f"a map is of one pose, and {asked.count:,} are asked for; leave out heatmap and map"
@@ -255,7 +256,7 @@ def match(
         options.region,
         options.padding,
         memory=options.memory,
-        overlay=wanted.overlay is not None,
+        overlay=wanted.needs_image,
         ignore_alpha=ignore_alpha,
         channel_weights=options.channel_weights,
     )
@@ -306,7 +307,7 @@ def match(
         poses=assemble.poses_report(asked, exhaustive=isinstance(searching, Exhaustive)),
     )
     try:
-        wanted.write(report, maps, *scene.drawn, observer)
+        wanted.write(Finished(report, maps, *scene.drawn), observer)
     except OutputError as error:
         error.report = report
         raise

@@ -164,8 +164,8 @@ def kernel_reports(
                 height=height,
                 engine=",".join(engines),
                 tolerance=max((field.error for _, field in own), default=0.0),
-                heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
-                map=wanted.maps[number] if wanted.maps else None,
+                heatmap=wanted.path("heatmap", number),
+                map=wanted.path("map", number),
                 origin=(own[0][0].origin if own else scene.area.origin((height, width)))[::-1],
                 threshold=thresholds[number],
             )

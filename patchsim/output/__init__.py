@@ -1,5 +1,6 @@
-"""What is told and drawn of a search: values and rows, lines of text, pictures, files.
+"""The outputs of a search: its report, the text that is printed, the files that are written.
 
-It uses `events`, `matches` and what lies below. Others use `report` (`Match`, `Report`),
-`targets.Outputs`, the drawings in `drawing` and the lines in `formats`.
+It uses `events`, `files`, `pictures`, `planning` and what lies below. Others use `report` (`Match`,
+`Report`), `targets` for files, `text` with `match_records` for what is printed, and
+`cosine_matrix`. `contract` says what a new format defines.
 """
