@@ -10,7 +10,8 @@ from patchsim.engines import unfold_tensors
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.layer import correlation, cuda_parts, operators
-from patchsim.machine import budget, devices
+from patchsim.machine import devices
+from patchsim.machine.memory import format_size, parse_size
 
 _DTYPES = ("uint8", "uint16", "float16", "bfloat16", "float32", "float64")
 
@@ -161,13 +162,13 @@ def _check_transforms(images: Tensor, kernel: Tensor, metric: str, limit: int | 
         )
     if limit is None:
         return
-    allowed = budget.parse(limit)
+    allowed = parse_size(limit)
     # Kept for the backward pass, in 8 bytes: pixels in several forms, running sums, spectra.
     needed = 8 * 24 * (images.numel() + kernel.numel())
     if needed > allowed:
         raise InputError(
             f"memory {limit!r} is too small: {metric} of this image takes about"
-            f" {budget.text(needed)}; give smaller images, or metric 'sad'"
+            f" {format_size(needed)}; give smaller images, or metric 'sad'"
         )
 
 
@@ -187,7 +188,7 @@ def _scratch(
     fast = cuda_parts.SCRATCH if fused else unfold_tensors.block_bytes(images.device.type)
     if limit is None:
         return fast
-    allowed = budget.parse(limit)
+    allowed = parse_size(limit)
     # What is there beside that: the sums (wide, and as scores), the gradients of both arguments.
     rows, cols = tiles.map_shape(unfold_tensors.sides(images), unfold_tensors.sides(kernel), stride)
     size = max(images.itemsize, 4)
@@ -201,7 +202,7 @@ def _scratch(
     if beside + least > allowed:
         raise InputError(
             f"memory {limit!r} is too small: the map and the gradients of this image take"
-            f" {budget.text(beside + least)} at the least"
+            f" {format_size(beside + least)} at the least"
         )
     # A block of few windows and many kernel rows has a band of pixels as large as itself.
     return min(fast, allowed - beside if fused else max(least, (allowed - beside) // 3))

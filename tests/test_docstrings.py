@@ -26,7 +26,7 @@ def load(name):
 def members(cls):
     """The names of the public methods and properties of a class, and of its bases in patchsim."""
     for base in cls.__mro__:
-        if base.__module__.split(".")[0] == "patchsim":
+        if base.__module__.partition(".")[0] == "patchsim":
             for name, value in vars(base).items():
                 kinds = (property, classmethod, staticmethod)
                 if not name.startswith("_") and (inspect.isroutine(value) or type(value) in kinds):

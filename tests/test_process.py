@@ -150,7 +150,7 @@ def peak(code):
 import re, numpy as np, torch, scipy, PIL.Image, cmap, patchsim
 from pathlib import Path
 from patchsim import match, similarity_map
-from patchsim.machine import budget
+from patchsim.machine.memory import parse_size
 generator = torch.Generator().manual_seed(0)
 small = torch.rand(1, 9, 9, requires_grad=True)
 similarity_map(small, small.detach()[:, :3, :3]).sum().backward()  # loads what torch loads late
@@ -234,7 +234,7 @@ while memory:
         break
     except patchsim.InputError as error:
         said = re.search(r"([\\d.]+ [kMG]?B) is the least", str(error))[1]
-        memory = budget.parse(said)
+        memory = parse_size(said)
 Path("memory").write_text(str(memory))
 """)
     return used, int(Path("memory").read_text())
@@ -274,7 +274,7 @@ while memory:
         reader.open_picture("a.{suffix}", name="image", memory=memory)
         break
     except patchsim.InputError as error:
-        memory = budget.parse(re.search(r"takes ([\\d.]+ [kMG]?B)", str(error))[1])
+        memory = parse_size(re.search(r"takes ([\\d.]+ [kMG]?B)", str(error))[1])
 Path("memory").write_text(str(memory))
 """)
     assert used <= int(Path("memory").read_text()) + 12_000_000

@@ -1,114 +1,39 @@
-"""`patchsim loss`: features -> slot loss -> print."""
+"""`patchsim loss`: check the flags, score each file of features, print, return the exit code."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchsim import choices
 from patchsim.cli import console
-from patchsim.cli.flags import one_of
+from patchsim.cli import loss_flags as flags
 from patchsim.errors import FOUND, InputError, PatchsimError, shown
-from patchsim.output.formats import LINES
+from patchsim.output import text
 
 if TYPE_CHECKING:
     from patchsim.slots.evaluate import Request, Scored
 
-_FILE_COLUMNS = ("B", "S", "C", "loss", "matched_cosine", "collapsed", "orthogonal", "share")
-_SLOT_COLUMNS = ("view", "image", "slot", "matched_slot", "loss")
-_CROP_COLUMNS = ("image", "small", "large", "loss")
-
 
 def command(
-    features: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[FEATURES]...",
-            help="Files of features: .safetensors (best: it cannot hold code and is read in"
-            " pieces), .pt, .pth, .npz, .npy.",
-        ),
-    ] = None,
-    loss: Annotated[str, one_of(choices.LOSSES, "Which loss.")] = "similarity",
-    f: Annotated[
-        str | None, typer.Option("--f", metavar="PATH", help="A .npy of f, with --p.")
-    ] = None,
-    p: Annotated[
-        str | None, typer.Option("--p", metavar="PATH", help="A .npy of p, with --f.")
-    ] = None,
-    f_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Features before the projection: by default f, or f_large for small-to-large.",
-        ),
-    ] = None,
-    p_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Features after the projection: by default p, or p_small for small-to-large.",
-        ),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY", help="Slots of the contrastive losses: by default slots, else p."
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        one_of(
-            choices.LAYOUTS,
-            "2BSC: all first views, then all second views (the default). B2SC: both views of"
-            " an image together.",
-        ),
-    ] = None,
-    reduction: Annotated[
-        str,
-        one_of(choices.REDUCTIONS, "none prints a line a slot."),
-    ] = "mean",
-    temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="Of the contrastive losses, 1 by default.")
-    ] = None,
-    format: Annotated[
-        str,
-        one_of(choices.FORMATS, "auto is a table on a terminal, tsv in a pipe."),
-    ] = "auto",
-    matches: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Draw the cosines of all slots as a .png, matched pairs framed; with --image of"
-            " one image's two views.",
-        ),
-    ] = None,
-    image: Annotated[
-        int | None, typer.Option(metavar="I", help="The image that --matches draws, from 0.")
-    ] = None,
-    device: Annotated[
-        str,
-        one_of(
-            choices.DEVICES,
-            "Where to compute; auto is cpu.",
-            metavar="auto|cpu|cuda[:N]|mps|xpu",
-        ),
-    ] = "auto",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory to take, like 512MB: by default a quarter of what is available.",
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")
-    ] = False,
-    debug: Annotated[  # noqa: ARG001 - read by console.run, which meets usage errors too
-        bool, typer.Option("--debug", help="Show a traceback when something fails.")
-    ] = False,
+    features: flags.Features = None,
+    loss: flags.Loss = "similarity",
+    f: flags.F = None,
+    p: flags.P = None,
+    f_key: flags.FKey = None,
+    p_key: flags.PKey = None,
+    key: flags.Key = None,
+    layout: flags.Layout = None,
+    reduction: flags.Reduction = "mean",
+    temperature: flags.Temperature = None,
+    format: flags.Format = "auto",
+    matches: flags.Matches = None,
+    image: flags.Image = None,
+    device: flags.Device = "auto",
+    memory: flags.Memory = None,
+    quiet: flags.Quiet = False,
+    debug: flags.Debug = False,  # noqa: ARG001 - console.run reads it, for usage errors too
 ) -> int:
     """Evaluate a slot-matching loss on saved features, [2B, S, C] by default.
 
@@ -130,68 +55,34 @@ def command(
       patchsim loss feats.npz --matches matches.png --image 0
     """
     choices.check("format", format, choices.FORMATS)
-    paths = _paths(features, f, p)
-    # After the flags: torch takes a while to import.
-    from patchsim.files import atomic
-    from patchsim.machine import budget, devices
-    from patchsim.slots import affinity, evaluate
-
-    name = devices.check_name(device)
-    large, contrastive = loss == "small-to-large", loss.startswith("contrastive")
-    for option, given, meant in (
-        ("--f-key", f_key, not contrastive),
-        ("--p-key", p_key, not contrastive),
-        ("--key", key, contrastive),
-        ("--temperature", temperature, contrastive),
-        ("--layout", layout, not large),
-        ("--matches", matches, not large),
-    ):
-        if given is not None and not meant and loss in choices.LOSSES:
-            raise InputError(f"{option} says nothing to --loss {loss}; leave it out")
-    request = evaluate.Request(
-        loss=loss,
-        f_keys=("f_large" if large else "f",) if f_key is None else (f_key,),
-        p_keys=("p_small" if large else "p",) if p_key is None else (p_key,),
-        keys=("slots", "p") if key is None else (key,),
-        layout="2BSC" if layout is None else layout.upper(),
-        reduction=reduction,
-        temperature=1.0 if temperature is None else temperature,
-        drawn=image,
-        device="cpu" if name == "auto" else devices.require(name),
-        memory=budget.default() if memory is None else budget.parse(memory),
-    )
-    if matches is not None:
-        if len(paths) > 1:
-            raise InputError(f"--matches draws one file, not {len(paths)}; give one")
-        atomic.check_target(matches, ".png", paths[0])
-    elif image is not None:
-        raise InputError("--image says what --matches draws; give --matches too")
-
-    printer = _Printer(console.resolved_format(format), request, several=len(paths) > 1)
-    code = FOUND
+    groups = _groups(features, f, p)
+    given = _Given(loss, f_key, p_key, key, layout, reduction, temperature, image, device, memory)
+    request = _request(given, matches)
+    _check_drawing(matches, image, groups)
+    printer = _Printer(console.resolved_format(format), request, is_list=len(groups) > 1)
     try:
-        for group in paths:
-            try:
-                scored = evaluate.score(group, request)
-            except PatchsimError as error:
-                if len(paths) == 1:
-                    raise
-                console.say(str(error))
-                code = max(code, error.exit_code)
-                continue
-            printer.add(scored)
-            if matches is not None:
-                drawn = affinity.draw(group, request, scored, matches)
-                if not quiet:
-                    console.say(f"matches {shown(matches)}: {drawn}")
+        return _score_all(groups, request, printer, matches, quiet=quiet)
     finally:
-        # What was scored before a fault is not lost with it.
-        printer.finish()
-    return code
+        printer.finish()  # a fault must not lose what was scored before it
 
 
-def _paths(features: list[str] | None, f: str | None, p: str | None) -> list[list[Path]]:
-    """What to score, each from one file or from a pair."""
+class _Given(NamedTuple):
+    """The flags that say what to evaluate, as they were typed; None was not."""
+
+    loss: str
+    f_key: str | None
+    p_key: str | None
+    key: str | None
+    layout: str | None
+    reduction: str
+    temperature: float | None
+    image: int | None
+    device: str
+    memory: str | None
+
+
+def _groups(features: list[str] | None, f: str | None, p: str | None) -> list[list[Path]]:
+    """List the files that are scored together: one file each, or a pair of f and p."""
     if (f is None) != (p is None):
         raise InputError("--f and --p go together; give both, or files of features")
     if f is not None and p is not None:
@@ -200,7 +91,93 @@ def _paths(features: list[str] | None, f: str | None, p: str | None) -> list[lis
         return [[Path(f), Path(p)]]
     if not features:
         raise InputError("there are no features; give files, or --f and --p")
-    return [[Path(one)] for one in features]
+    return [[Path(path)] for path in features]
+
+
+def _request(given: _Given, matches: str | None) -> Request:
+    """Check the flags and fill in what was not given."""
+    # These imports load torch, which takes a while. Errors in the flags before come at once.
+    from patchsim.machine import devices
+    from patchsim.machine.memory import default_limit, parse_size
+    from patchsim.slots.evaluate import Request
+
+    device = devices.check_name(given.device)
+    _check_relevance(given, matches)
+    is_of_crops = given.loss == "small-to-large"
+    f_key, p_key = ("f_large", "p_small") if is_of_crops else ("f", "p")
+    return Request(
+        loss=given.loss,
+        f_keys=(f_key if given.f_key is None else given.f_key,),
+        p_keys=(p_key if given.p_key is None else given.p_key,),
+        keys=("slots", "p") if given.key is None else (given.key,),
+        layout="2BSC" if given.layout is None else given.layout.upper(),
+        reduction=given.reduction,
+        temperature=1.0 if given.temperature is None else given.temperature,
+        drawn=given.image,
+        device="cpu" if device == "auto" else devices.require(device),
+        memory=default_limit() if given.memory is None else parse_size(given.memory),
+    )
+
+
+def _check_relevance(given: _Given, matches: str | None) -> None:
+    """Refuse a flag that the loss does not use."""
+    if given.loss not in choices.LOSSES:
+        return  # the request refuses the loss
+    is_of_crops = given.loss == "small-to-large"
+    is_contrastive = given.loss.startswith("contrastive")
+    for option, value, is_used in (
+        ("--f-key", given.f_key, not is_contrastive),
+        ("--p-key", given.p_key, not is_contrastive),
+        ("--key", given.key, is_contrastive),
+        ("--temperature", given.temperature, is_contrastive),
+        ("--layout", given.layout, not is_of_crops),
+        ("--matches", matches, not is_of_crops),
+    ):
+        if value is not None and not is_used:
+            raise InputError(f"{option} says nothing to --loss {given.loss}; leave it out")
+
+
+def _check_drawing(matches: str | None, image: int | None, groups: list[list[Path]]) -> None:
+    from patchsim.files import atomic
+
+    if matches is not None:
+        if len(groups) > 1:
+            raise InputError(f"--matches draws one file, not {len(groups)}; give one")
+        atomic.check_target(matches, ".png", groups[0])
+    elif image is not None:
+        raise InputError("--image says what --matches draws; give --matches too")
+
+
+def _score_all(
+    groups: Sequence[Sequence[Path]],
+    request: Request,
+    printer: _Printer,
+    matches: str | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Score, print and draw file by file, and return the exit code.
+
+    An error in one of several files is reported, and the others are still scored.
+    """
+    from patchsim.slots import affinity, evaluate
+
+    code = FOUND
+    for paths in groups:
+        try:
+            scored = evaluate.score(paths, request)
+        except PatchsimError as error:
+            if len(groups) == 1:
+                raise
+            console.say(str(error))
+            code = max(code, error.exit_code)
+            continue
+        printer.add(scored)
+        if matches is not None:
+            description = affinity.draw(paths, request, scored, matches)
+            if not quiet:
+                console.say(f"matches {shown(matches)}: {description}")
+    return code
 
 
 class _Printer:
@@ -219,8 +196,10 @@ class _Printer:
             self.finish()
 
     def finish(self) -> None:
+        from patchsim.slots.records import LossRecords
+
         if self._waiting:
-            records = LossRecords(self._waiting, self._request, self._is_list)
+            records = LossRecords(self._waiting, self._request, is_list=self._is_list)
             self._waiting = []
             console.print_records(self._form, records, is_first=self._is_first)
             self._is_first = False

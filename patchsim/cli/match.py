@@ -84,21 +84,20 @@ def command(
     # A map is of one pose.
     if heatmap is None and not no_heatmap and not (scales or angles or flips):
         where = _default_heatmap(image, several=len(kernel) > 1)
-    steps, box, span = values.stride(stride), values.region(region), values.data_range(data_range)
-    shares = values.channel_weights(channel_weights)
 
     # After the flags: what a search needs takes a while to import.
-    from patchsim import matching
+    from patchsim.matching.matcher import match
     from patchsim.pictures import reader
     from patchsim.poses import grid
 
     with console.Watcher(quiet=quiet, explain=explain) as observer:
         try:
-            report = matching.match(
+            report = match(
                 image,
                 kernel,
-                stride=steps,
-                region=box,
+                mask=mask,
+                stride=values.stride(stride),
+                region=values.region(region),
                 padding=padding,
                 metric=metric,
                 color=color,
@@ -108,10 +107,9 @@ def command(
                 threshold=threshold,
                 overlap=overlap,
                 margin=not no_margin,
-                mask=mask,
                 ignore_alpha=ignore_alpha,
                 min_visible=min_visible,
-                channel_weights=shares,
+                channel_weights=values.channel_weights(channel_weights),
                 per_kernel=per_kernel,
                 subpixel=subpixel,
                 scales=scales,
@@ -119,14 +117,14 @@ def command(
                 flips=flips,
                 max_poses=grid.DEFAULT_MAX_POSES if max_poses is None else max_poses,
                 exhaustive=exhaustive,
-                map=False if map is None else map,
-                heatmap=where,
-                overlay=overlay,
                 tolerance=_tolerance(tolerance, map),
-                data_range=span,
+                data_range=values.data_range(data_range),
                 max_pixels=reader.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
                 memory=memory,
                 threads=threads,
+                map=False if map is None else map,
+                heatmap=where,
+                overlay=overlay,
                 observer=observer,
             )
         except OutputError as error:

@@ -4,8 +4,8 @@ An engine is a module with the names of `Engine`; a new one is a new file, and i
 name in `choices.ENGINES`.
 Importing an engine must be cheap: what it needs to run (torch) it imports in `prepare`.
 
-It uses `metrics`, `numerics`, `machine`, `geometry` and what lies below; an engine knows nothing of
-plans, files or progress. Others use `Problem`, `Bounds`, `load` and the functions here.
+It may use `metrics`, `numerics`, `machine`, `geometry` and what lies below; an engine knows nothing
+of plans, files or progress. Others use `Problem`, `Bounds`, `load` and the functions here.
 """
 
 from __future__ import annotations

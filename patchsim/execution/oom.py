@@ -63,7 +63,7 @@ def within_memory(score: Score, problem: Problem) -> Score:
                 if not _is_full(error):
                     raise
             # Now that the tensors which its traceback held are freed.
-            devices.forget_freed_memory(problem.device)
+            devices.release_cached_memory(problem.device)
             too_many = min(too_many, rows * cols)
         if rows == cols == 1:
             sides = "x".join(map(str, (size[1], size[0], problem.kernel[2])))
@@ -110,7 +110,7 @@ def within_memory_together(
                         raise
                 full = True
             shared.forget_all()
-            devices.forget_freed_memory(problem.device)
+            devices.release_cached_memory(problem.device)
             pixels = shared.under(windows, *sizes)
             if shared.levels is None:
                 return in_halves(pixels)

@@ -51,7 +51,7 @@ class Lanes:
         lane = self._own.lane
         if lane.queue is None:
             lane.queue = devices.new_queue(lane.name)
-        with devices.using(lane.name, lane.queue):
+        with devices.using_queue(lane.name, lane.queue):
             yield lane.name
 
     def _free(self) -> _Lane:
@@ -82,5 +82,5 @@ def on_each(names: Sequence[str], prepare: Callable[[str], _Prepared]) -> dict[s
     """What is prepared on every device, ready for all threads."""
     prepared = {name: prepare(name) for name in names}
     for name in names:
-        devices.finish(name)
+        devices.synchronize(name)
     return prepared

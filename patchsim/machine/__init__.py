@@ -1,5 +1,6 @@
-"""What this machine has: memory, devices and threads.
+"""Which memory, devices and threads this machine offers.
 
-It uses `geometry` and what lies below. Others use `budget` (sizes as people write them, what is to
-spare), `devices` (which there are, what is free on them) and `threads.in_order`.
+This room uses `geometry` and the rooms below it. Other rooms use `memory` (sizes as people write
+them, the free memory), `devices` (which devices exist, what is free on them) and
+`threads.in_order`.
 """

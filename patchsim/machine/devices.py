@@ -1,4 +1,4 @@
-"""Which devices there are; torch is asked only where that pays."""
+"""Which devices exist, and how work is sent to them; torch is imported only where that pays."""
 
 from __future__ import annotations
 
@@ -18,34 +18,42 @@ _NUMBER = "(?:0|[1-9][0-9]{0,3})"
 _NAME = re.compile(rf"cpu|(?:cuda|mps|xpu)(?::{_NUMBER})?")
 _NUMBERED = re.compile(rf"(cuda|mps|xpu):{_NUMBER}(?:,\1:{_NUMBER})*")
 
-# Threads inside `one_torch_thread`, and how many torch used before the first came.
+# The number of threads inside `one_torch_thread`, and torch's number of threads before the first
+# one entered.
 _threads_lock = threading.Lock()
-_inside = 0
-_threads_outside = 1
+_threads_inside = 0
+_torch_threads_before = 1
 
-# Start-up that a choice would cause, seconds; Linux, 2 cores of an AMD EPYC (Zen 4):
+# Seconds that `import torch` takes, measured on Linux with 2 cores of an AMD EPYC (Zen 4) by
 # python -X importtime -c 'import torch'
 TORCH_IMPORT_SECONDS = 2.0
-# A context on a card, and the first pinned memory. No card was at hand: of the order that others
-# report for CUDA.
+# Seconds to create a context on a GPU and to allocate the first pinned memory. Not measured: the
+# order of magnitude that is commonly reported for CUDA.
 CONTEXT_SECONDS = 0.5
 
-# Bytes a second between a card and the memory here, derived: PCI Express 4.0 with 16 lanes, of
-# which a driver gives about two thirds.
+# Bytes a second between GPU and main memory. Not measured: two thirds, which drivers reach, of
+# PCI Express 4.0 with 16 lanes.
 BUS_BANDWIDTH = 2.0e10
-# Until torch begins an operation on a card, derived likewise.
+# Seconds until torch begins an operation on a GPU. Not measured: an order of magnitude.
 OPERATION_SECONDS = 1e-5
 
 
 def check_name(name: str, *, several: bool = False) -> str:
-    """The device name as torch writes it, or an InputError that says how one is written.
+    """Return the device name as torch writes it.
 
-    Several devices of one kind may be named, with their numbers and commas, where that is asked
-    for.
+    Parameters
+    ----------
+    name : str
+        A device, such as ``cuda:0``; a torch.device is read by its name.
+    several : bool
+        True if the name may list several devices of one kind, such as ``cuda:0,cuda:1``.
+
+    Raises
+    ------
+    InputError
+        If the name is not a device's; the message says how one is written.
     """
-    plain = re.sub(
-        r"\s*,\s*", ",", str(name).strip().lower()
-    )  # a torch.device is known by its name
+    plain = re.sub(r"\s*,\s*", ",", str(name).strip().lower())
     if plain == "auto" or _NAME.fullmatch(plain):
         return plain
     if (
@@ -63,12 +71,12 @@ def check_name(name: str, *, several: bool = False) -> str:
 
 
 def require(name: str) -> str:
-    """A device that is here, named in full (``cuda`` is ``cuda:0``).
+    """Return the full name of a device of this machine (``cuda`` is ``cuda:0``).
 
     Raises
     ------
     InputError
-        If this machine, or this torch, has no such device.
+        If the machine has no such device, or torch does not support it.
     """
     if name == "cpu":
         return name
@@ -77,33 +85,40 @@ def require(name: str) -> str:
 
 
 def require_all(name: str) -> str:
-    """The devices meant, named in full, with commas: all of a kind that has no number.
+    """Return the full names of the devices, separated by commas.
+
+    A kind without a number, such as ``cuda``, stands for all devices of that kind.
 
     Raises
     ------
     InputError
-        If this machine, or this torch, has not all of them.
+        If the machine lacks one of the devices, or torch does not support it.
     """
     if name == "cpu":
         return name
     present = accelerators()
     if ":" not in name:
-        alike = [one for one in present if one.startswith(f"{name}:")]
-        return ",".join(alike) or _present(f"{name}:0", name, present)
-    return ",".join(_present(one, name, present) for one in name.split(","))
+        same_kind = [device for device in present if device.startswith(f"{name}:")]
+        return ",".join(same_kind) or _present(f"{name}:0", name, present)
+    return ",".join(_present(device, name, present) for device in name.split(","))
 
 
-def _present(full: str, asked: str, present: Sequence[str]) -> str:
-    if full not in present:
-        have = ", ".join(["cpu", *present])
+def _present(full_name: str, requested: str, present: Sequence[str]) -> str:
+    """Return the full name if the device is present, or raise an error that lists those that are.
+
+    `requested` is the name as the user wrote it.
+    """
+    if full_name not in present:
+        visible = ", ".join(["cpu", *present])
         raise InputError(
-            f"device {asked!r} is not here; torch sees {have}{_lacking(full)}."
+            f"device {requested!r} is not here; torch sees {visible}{_missing_cuda(full_name)}."
             f" Use {'one of these' if present else 'the CPU'}"
         )
-    return full
+    return full_name
 
 
-def _lacking(name: str) -> str:
+def _missing_cuda(name: str) -> str:
+    """Return a remark for messages if torch was built without CUDA, or else an empty text."""
     import torch
 
     if not name.startswith("cuda") or torch.version.cuda or torch.version.hip:
@@ -111,9 +126,9 @@ def _lacking(name: str) -> str:
     return f" (torch {torch.__version__} is a build without CUDA)"
 
 
-def by_kind(names: Sequence[str]) -> list[str]:
-    """Those of `accelerators` that work together: ``["cuda:0,cuda:1", "mps:0"]``."""
-    return [",".join(alike) for _, alike in groupby(names, key=_kind)]
+def group_by_kind(names: Sequence[str]) -> list[str]:
+    """Join the devices that can work together, as in ``["cuda:0,cuda:1", "mps:0"]``."""
+    return [",".join(same_kind) for _, same_kind in groupby(names, key=_kind)]
 
 
 def _kind(name: str) -> str:
@@ -121,50 +136,51 @@ def _kind(name: str) -> str:
 
 
 def accelerators() -> list[str]:
-    """Devices beside the CPU, e.g. ``["cuda:0", "cuda:1"]``; imports torch."""
+    """Return the devices beside the CPU, such as ``["cuda:0", "cuda:1"]``; imports torch."""
     import torch
 
-    found = []
+    names = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a driver that is too old: then there is none
-        if torch.cuda.is_available():  # which asks the driver whether a context could be made
-            found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        # torch warns of a driver that is too old; the device then counts as absent.
+        warnings.simplefilter("ignore")
+        if torch.cuda.is_available():  # the driver checks that it could create a context
+            names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps:0")
+        names.append("mps:0")
     if hasattr(torch, "xpu"):
-        found += [f"xpu:{i}" for i in range(torch.xpu.device_count())]
-    return found
+        names += [f"xpu:{i}" for i in range(torch.xpu.device_count())]
+    return names
 
 
 def torch_start_up() -> float:
-    """Seconds that the first use of torch would still cost in this process."""
+    """Return the seconds that the first use of torch would still cost in this process."""
     return 0.0 if "torch" in sys.modules else TORCH_IMPORT_SECONDS
 
 
 def start_up(name: str) -> float:
-    """The same of a device, or of several."""
+    """Return the seconds that the first use of a device, or of several, would still cost."""
     if name == "cpu":
         return torch_start_up()
-    return torch_start_up() + (0.0 if _initialized(name) else CONTEXT_SECONDS)
+    return torch_start_up() + (0.0 if _is_initialized(name) else CONTEXT_SECONDS)
 
 
-def _initialized(name: str) -> bool:
+def _is_initialized(name: str) -> bool:
     torch = sys.modules.get("torch")
     module = getattr(torch, _kind(name), None)
     return module is not None and getattr(module, "is_initialized", lambda: True)()
 
 
 def free_memory(name: str) -> int | None:
-    """Bytes that a device has for us, or None where torch does not say; makes its context."""
+    """Return the free bytes of a device, or None if torch does not know; creates its context."""
     module = _module(name)
     if hasattr(module, "mem_get_info"):
         try:
             free: int = module.mem_get_info(name)[0]
         except RuntimeError:
-            if name.startswith("xpu"):  # some of Intel's do not know
+            if name.startswith("xpu"):  # some Intel devices do not report it
                 return None
             raise
-        # And what torch has of it, but does not use.
+        # torch's allocator keeps freed memory, which is free for us too.
         return free + int(module.memory_reserved(name) - module.memory_allocated(name))
     if hasattr(module, "recommended_max_memory"):
         return int(module.recommended_max_memory() - module.current_allocated_memory())
@@ -172,50 +188,59 @@ def free_memory(name: str) -> int | None:
 
 
 def has_float64(name: str) -> bool:
-    """Whether a device, or all of some, computes in 64 bits; Apple's and some of Intel's do not."""
+    """Return whether a device computes in float64; for several devices, whether all of them do.
+
+    Apple's GPUs and some of Intel's have no float64.
+    """
     kind = _kind(name)
     if kind == "xpu":
         import torch
 
-        return all(torch.xpu.get_device_properties(one).has_fp64 for one in name.split(","))
+        return all(torch.xpu.get_device_properties(device).has_fp64 for device in name.split(","))
     return kind != "mps"
 
 
-def forget_freed_memory(name: str) -> None:
-    """Give memory back that torch keeps for later."""
+def release_cached_memory(name: str) -> None:
+    """Release the freed memory that torch's allocator keeps for later."""
     _module(name).empty_cache()
 
 
-def finish(name: str) -> None:
-    """Wait for all that was asked of a device."""
+def synchronize(name: str) -> None:
+    """Wait until a device has finished all its work."""
     _module(name).synchronize(*([name] if has_queues(name) else []))
 
 
 def has_queues(name: str) -> bool:
-    """Whether work on a device waits for that of its own queue alone: torch calls these streams."""
+    """Return whether a device has several queues of work (torch calls them streams).
+
+    Work in one queue does not wait for the work in another.
+    """
     return name.startswith(("cuda", "xpu"))
 
 
-def feeders(names: Sequence[str]) -> int:
-    """Threads that keep some devices busy: while one's tile is computed the other's comes."""
+def feeding_threads(names: Sequence[str]) -> int:
+    """Return the number of threads that keep some devices busy.
+
+    A device with queues gets two threads, so that one tile is copied while the other is computed.
+    """
     return len(names) * (2 if has_queues(names[0]) else 1)
 
 
 def new_queue(name: str) -> Any:
-    """Whose work on a device waits for no other's; None where there is none."""
+    """Return a new queue (a torch stream) of a device, or None if the device has no queues."""
     return _module(name).Stream(name) if has_queues(name) else None
 
 
-def using(name: str, queue: Any) -> contextlib.AbstractContextManager[Any]:
-    """What the calling thread asks of the device goes to the queue."""
+def using_queue(name: str, queue: Any) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which the calling thread sends its work to the queue."""
     if queue is None:
         return contextlib.nullcontext()
     context: contextlib.AbstractContextManager[Any] = _module(name).stream(queue)
     return context
 
 
-def finish_queue(device: Any) -> None:
-    """Wait for what the calling thread asked of a device, a torch.device with queues."""
+def synchronize_queue(device: Any) -> None:
+    """Wait for the calling thread's work on a device, a torch.device with queues."""
     _module(device.type).current_stream(device).synchronize()
 
 
@@ -226,7 +251,7 @@ def _module(name: str) -> Any:
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use (its affinity, where the system has one)."""
+    """Return the number of CPUs that this process may use, by its affinity where there is one."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -234,22 +259,23 @@ def cpu_count() -> int:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Let the calling thread compute alone; torch has as many threads as before afterwards.
+    """Return a context in which torch uses one thread; its number of threads is restored after.
 
-    Several threads may be in here at once.
+    Several threads may be inside the context at once.
     """
     import torch
 
-    global _inside, _threads_outside
+    global _threads_inside, _torch_threads_before
     with _threads_lock:
-        if not _inside:
-            _threads_outside = torch.get_num_threads()
-        _inside += 1
+        if not _threads_inside:
+            _torch_threads_before = torch.get_num_threads()
+        _threads_inside += 1
         torch.set_num_threads(1)
     try:
         yield
     finally:
         with _threads_lock:
-            _inside -= 1
-            # Set for this thread and for those that have not asked yet; the others keep their 1.
-            torch.set_num_threads(_threads_outside)
+            _threads_inside -= 1
+            # This call affects the calling thread and new threads; threads that are still inside
+            # keep their single one.
+            torch.set_num_threads(_torch_threads_before)

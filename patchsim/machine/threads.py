@@ -1,4 +1,4 @@
-"""Work on a few threads, its results in order."""
+"""How work runs on several threads, with its results in order."""
 
 from __future__ import annotations
 
@@ -10,55 +10,58 @@ from itertools import chain, islice
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item")
-_Done = TypeVar("_Done")
+_Result = TypeVar("_Result")
 
 
 def in_order(
-    work: Callable[[_Item], _Done], todo: Iterable[_Item], parallel: int
-) -> Generator[_Done, None, None]:
-    """What `work` makes of each item, so many at a time.
+    work: Callable[[_Item], _Result], todo: Iterable[_Item], parallel: int
+) -> Generator[_Result, None, None]:
+    """Yield `work(item)` for each item, in the items' order, with `parallel` items at a time.
 
-    The caller's thread takes part: if it only waited, Linux would often wake the others on the
-    processor that it leaves, and two tiles of some milliseconds would run one after the other. At
-    most twice as many items are begun and not yet asked for.
+    The calling thread works too. If it only waited, Linux would often wake the other threads on
+    the processor that it leaves, and two tiles of a few milliseconds would run one after the
+    other. At most 2 x `parallel` items are begun before their results are taken.
     """
     todo = iter(todo)
-    first = list(islice(todo, 2))
-    if parallel == 1 or len(first) < 2:
-        yield from map(work, chain(first, todo))
+    first_two = list(islice(todo, 2))
+    if parallel == 1 or len(first_two) < 2:
+        yield from map(work, chain(first_two, todo))
         return
-    todo = chain(first, todo)
+    todo = chain(first_two, todo)
     with ThreadPoolExecutor(parallel - 1, thread_name_prefix="patchsim") as pool:
-        flying: deque[_Flight[_Item, _Done]] = deque()
+        pending: deque[_Pending[_Item, _Result]] = deque()
         try:
             for item in todo:
-                flying.append(_Flight(item, pool.submit(work, item)))
-                full = len(flying) == 2 * parallel
-                while full and not flying[0].future.done() and _take_part(work, flying):
+                pending.append(_Pending(item, pool.submit(work, item)))
+                full = len(pending) == 2 * parallel
+                while full and not pending[0].future.done() and _work_here(work, pending):
                     pass
-                while flying and (flying[0].future.done() or len(flying) == 2 * parallel):
-                    yield flying.popleft().future.result()
-            while flying:
-                while not flying[0].future.done() and _take_part(work, flying):
+                while pending and (pending[0].future.done() or len(pending) == 2 * parallel):
+                    yield pending.popleft().future.result()
+            while pending:
+                while not pending[0].future.done() and _work_here(work, pending):
                     pass
-                yield flying.popleft().future.result()
+                yield pending.popleft().future.result()
         finally:
-            # Interrupted, or not read to the end: what has not started must not start.
-            for flight in flying:
-                flight.future.cancel()
+            # After an interruption, or if the results are not read to the end, no further item
+            # may start.
+            for entry in pending:
+                entry.future.cancel()
 
 
 @dataclass
-class _Flight(Generic[_Item, _Done]):
+class _Pending(Generic[_Item, _Result]):
     item: _Item
-    future: Future[_Done]
+    future: Future[_Result]
 
 
-def _take_part(work: Callable[[_Item], _Done], flying: Iterable[_Flight[_Item, _Done]]) -> bool:
-    """Do here what no thread has begun; False if there is nothing."""
-    for flight in flying:
-        if flight.future.cancel():
-            flight.future = Future()
-            flight.future.set_result(work(flight.item))
+def _work_here(
+    work: Callable[[_Item], _Result], pending: Iterable[_Pending[_Item, _Result]]
+) -> bool:
+    """Process the first item that no thread has begun; return False if there is none."""
+    for entry in pending:
+        if entry.future.cancel():
+            entry.future = Future()
+            entry.future.set_result(work(entry.item))
             return True
     return False

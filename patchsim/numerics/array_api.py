@@ -78,7 +78,7 @@ def tensor_planes(pixels: NDArray[Any], device: str) -> Tensor:
 def settled(array: Array) -> Array:
     """The same once it is computed, for threads whose work waits in other queues of its device."""
     if not isinstance(array, np.ndarray) and devices.has_queues(array.device.type):
-        devices.finish_queue(array.device)
+        devices.synchronize_queue(array.device)
     return array
 
 
@@ -93,6 +93,6 @@ def host(array: Array) -> NDArray[Any]:
 
     pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
     pinned.copy_(array, non_blocking=True)
-    devices.finish_queue(array.device)
+    devices.synchronize_queue(array.device)
     copied: NDArray[Any] = pinned.numpy()
     return copied

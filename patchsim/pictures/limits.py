@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.types import Pixels
 
 
@@ -55,8 +55,8 @@ class Limits:
         """
         if self.memory is not None and needed > self.memory:
             raise InputError(
-                f"{self.name} takes {budget.text(needed)} to decode, but only"
-                f" {budget.text(self.memory)} of the memory are left; allow more with --memory"
+                f"{self.name} takes {format_size(needed)} to decode, but only"
+                f" {format_size(self.memory)} of the memory are left; allow more with --memory"
             )
 
 

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 
 from patchsim.errors import InputError, shown
 from patchsim.files import atomic
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.pictures import arrays, pillow_depth, png16, tiff
 from patchsim.pictures.limits import Decoded, Limits, quiet
 from patchsim.types import Pixels
@@ -170,7 +170,7 @@ def _slurp(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
         raise InputError(f"{_where(label)} is empty (0 bytes)")
     if memory is not None and len(content) > memory:
         raise InputError(
-            f"{_where(label)} goes on after {budget.text(memory)}; allow more with --memory"
+            f"{_where(label)} goes on after {format_size(memory)}; allow more with --memory"
         )
     return BytesIO(content)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from patchsim import engines
 from patchsim.engines import Problem
 from patchsim.geometry.blocks import BLOCK
-from patchsim.machine import budget, devices
+from patchsim.machine import devices
+from patchsim.machine.memory import format_size
 
 # Of what is free on a device: libraries there take some, and it comes in pieces.
 _SHARE_OF_FREE = 0.8
@@ -56,7 +57,7 @@ def consider_on(device: str, problem: Problem, names: tuple[str, ...]) -> list[C
     free = {name: devices.free_memory(name) for name in device.split(",")}
     most = max((room for room in free.values() if room is not None), default=0)
     kept = [name for name, room in free.items() if room is None or room * _FULL >= most]
-    there = replace(problem, device=",".join(kept), threads=devices.feeders(kept))
+    there = replace(problem, device=",".join(kept), threads=devices.feeding_threads(kept))
     each = [room for name in kept if (room := free[name]) is not None]
     if not each:
         return consider(there, names)
@@ -72,7 +73,7 @@ def _within(room: int, candidate: Candidate) -> Candidate:
     if candidate.refusal is None:
         needed = working_bytes(alone(candidate), (min(BLOCK, rows), min(BLOCK, cols)), 1)
         if needed * count > room:
-            refusal = f"{budget.text(room)} are free there, and {budget.text(needed)} are needed"
+            refusal = f"{format_size(room)} are free there, and {format_size(needed)} are needed"
             return replace(candidate, start_up=0.0, work=math.inf, refusal=refusal)
     return replace(candidate, free=room)
 

@@ -10,7 +10,8 @@ from patchsim.engines import Problem
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
-from patchsim.machine import budget, devices
+from patchsim.machine import devices
+from patchsim.machine.memory import format_size
 from patchsim.planning import candidates as considered
 from patchsim.planning.candidates import Candidate
 
@@ -95,9 +96,9 @@ class Plan:
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
             f" {self.parallel} at a time",
-            f"memory: {budget.text(self.held)} for pictures, maps and outputs,"
-            f" {budget.text(self.working)} for tiles, of {budget.text(self.memory)}"
-            + (f"; {budget.text(free)} on the device" if (free := self.chosen.free) else ""),
+            f"memory: {format_size(self.held)} for pictures, maps and outputs,"
+            f" {format_size(self.working)} for tiles, of {format_size(self.memory)}"
+            + (f"; {format_size(free)} on the device" if (free := self.chosen.free) else ""),
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
         if self.accelerators:
@@ -141,7 +142,7 @@ def make(
     accelerators = None
     if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
         found = devices.accelerators()
-        for alike in devices.by_kind(found):
+        for alike in devices.group_by_kind(found):
             candidates += considered.consider_on(alike, problem, names)
         if not found:
             accelerators = "looked for an accelerator: torch sees none"
@@ -160,8 +161,8 @@ def make(
     fitting = [c for c, needed in zip(able, least, strict=True) if needed <= memory]
     if not fitting:
         raise InputError(
-            f"memory {budget.text(memory)} does not suffice for one window;"
-            f" {budget.text(min(least))} is the least for these pictures and outputs\n"
+            f"memory {format_size(memory)} does not suffice for one window;"
+            f" {format_size(min(least))} is the least for these pictures and outputs\n"
             "allow more with --memory (memory=), or search for fewer kernels at a time"
         )
     chosen = min(fitting, key=lambda c: c.seconds)

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, shown
 from patchsim.geometry import tiles
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.metrics import INTEGER_RANGE
 from patchsim.types import Pixels
 
@@ -115,8 +115,8 @@ def convert(
         needed = height * width * channels * dtype.itemsize
         if needed + block > left:
             raise InputError(
-                f"{shown(name)} takes {budget.text(needed + block)} to convert to {color}, but only"
-                f" {budget.text(max(0, left))} of the memory are left; allow more with --memory"
+                f"{shown(name)} takes {format_size(needed + block)} to convert to {color}, but only"
+                f" {format_size(max(0, left))} of the memory are left; allow more with --memory"
             )
         left -= needed
         if color == "rgb":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchsim import metrics
 from patchsim.engines import Problem
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sought:
+class Job:
     """A kernel in one pose, and what it is searched in.
 
     Attributes
@@ -72,7 +72,12 @@ class Sought:
 MANY = 1000  # poses, whose cost is told before
 _LEAST_PIXELS = 16  # of a kernel that was made smaller: fewer are found everywhere
 
-Scored = tuple[Sought, Windows]  # with the scores of its windows
+
+class Scored(NamedTuple):
+    """A job and the scores of its windows."""
+
+    job: Job
+    windows: Windows
 
 
 def problem(
@@ -107,7 +112,7 @@ def problem(
     return found.where_visible(scene.visible.most, options.min_visible)
 
 
-def by_plan(each: Sequence[Sought]) -> list[tuple[Plan, list[int]]]:
+def by_plan(each: Sequence[Job]) -> list[tuple[Plan, list[int]]]:
     """The plans that some have in common, and which of them."""
     found: dict[int, tuple[Plan, list[int]]] = {}
     for i, one in enumerate(each):

@@ -17,7 +17,7 @@ from patchsim.errors import InputError
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel, Visible
 from patchsim.options import Options
 from patchsim.planning import planner
@@ -26,7 +26,7 @@ from patchsim.poses.warp import Pose, Posing
 from patchsim.ranking.score_map import Field
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
-from patchsim.search.jobs import Sought
+from patchsim.search.jobs import Job
 from patchsim.search.pyramid import Pyramid
 from patchsim.types import Pixels
 
@@ -95,8 +95,8 @@ class Views:
             held = held * 4 // 3
         if held > options.memory:
             raise InputError(
-                f"memory {budget.text(options.memory)} does not suffice;"
-                f" {budget.text(held)} is the least for these pictures and poses"
+                f"memory {format_size(options.memory)} does not suffice;"
+                f" {format_size(held)} is the least for these pictures and poses"
             )
         # Posed kernels, and what they are made of, may take a part of what is left.
         share = (options.memory - held) // _SHARE
@@ -121,7 +121,7 @@ class Views:
         self.sought = lru_cache(_within(each // (2 * size), 2))(self._sought)
         self._shown = lru_cache(_within(each // (size / 2), 2, 16))(self._posed_at)
 
-    def _sought(self, number: int, pose: Pose) -> Sought | None:
+    def _sought(self, number: int, pose: Pose) -> Job | None:
         """A pose at full size; None where it does not fit the picture."""
         scene, area = self._scene, self._scene.area
         kernel = jobs.fitting(scene, self._posings[number], pose, self._options.metric)
@@ -133,7 +133,7 @@ class Views:
         problem = self._problem(kernel, (rows, cols), None)
         visible = self._sizes.visible(0, np.s_[top : top + rows, left : left + cols])
         origin = area.origin(size)
-        return Sought(number, pose, kernel, pixels, origin, self._plan(problem), visible)
+        return Job(number, pose, kernel, pixels, origin, self._plan(problem), visible)
 
     def _first(self, size: tuple[int, int]) -> tuple[int, int]:
         """Row and column in the full image of the first window of this (height, width)."""
@@ -273,7 +273,7 @@ class Views:
         row, col = where[0].start + best[0], where[1].start + best[1]
         return self.spot(full, row, col, best[2])
 
-    def spot(self, full: Sought, y: int, x: int, score: float) -> Spot:
+    def spot(self, full: Job, y: int, x: int, score: float) -> Spot:
         """The window of a pose at full size whose top-left pixel is there."""
         (down, across), (height, width) = self._first(full.size), full.size
         return Spot(score, y + down + height / 2, x + across + width / 2, (y, x))

@@ -6,8 +6,8 @@ second views, so that image i is seen in rows i and i + B. `stack_views` makes t
 All functions compute where the tensors are, in float32 or, for float64 features, float64; float16
 and bfloat16 are widened. A vector of zeros has cosine 0 with everything, and gradient 0.
 
-The room of slot losses: it uses `files`, `numerics`, `machine`, `output` and what lies below them.
-Others use the losses here, `evaluate.score` for files of features, and `affinity`.
+The room of slot losses: it may use `output` and what lies below. Others use the losses here,
+`evaluate.score` for files of features, and `affinity`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from patchsim import slots
 from patchsim.errors import InputError, shown
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.slots.feature_files import Stored, open_features, pick, read_rows
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def left(named: Sequence[Features], memory: int) -> int:
     held = sum(one.stored.held for one in named)
     if held > memory:
         raise InputError(
-            f"{shown(named[0].path)} takes {budget.text(held)} read whole, but memory is"
-            f" {budget.text(memory)}; save it as .safetensors, or allow more with --memory"
+            f"{shown(named[0].path)} takes {format_size(held)} read whole, but memory is"
+            f" {format_size(memory)}; save it as .safetensors, or allow more with --memory"
         )
     return memory - held
 
@@ -106,7 +106,7 @@ def images_at_once(count: int, each: int, memory: int, file: str, *, together: b
     least = count if together else 1
     if least * each > memory:
         raise InputError(
-            f"{shown(file)} takes {budget.text(least * each)} for {least} of its images at a time,"
-            f" but memory is {budget.text(memory)}; allow more with --memory"
+            f"{shown(file)} takes {format_size(least * each)} for {least} of its images at a time,"
+            f" but memory is {format_size(memory)}; allow more with --memory"
         )
     return min(count, max(1, memory // each))

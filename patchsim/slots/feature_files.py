@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, shown
 from patchsim.files import atomic, npy
-from patchsim.machine import budget
+from patchsim.machine.memory import format_size
 from patchsim.slots import pickle_guard
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
         if size > memory:
             raise InputError(
                 f"{where} has the format before torch 1.6, which is read whole:"
-                f" {budget.text(size)}, but memory is {budget.text(memory)};"
+                f" {format_size(size)}, but memory is {format_size(memory)};"
                 " save it anew, or allow more with --memory"
             )
         with path.open("rb") as file:
@@ -251,7 +251,7 @@ def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
             problem = f"says {list(shape)} of {dtype}, {needed:,} bytes, but holds {held:,}"
         elif needed > memory:
             problem = (
-                f"takes {budget.text(needed)} read whole, but memory is {budget.text(memory)};"
+                f"takes {format_size(needed)} read whole, but memory is {format_size(memory)};"
                 " save it as .safetensors, or allow more with --memory"
             )
         else:

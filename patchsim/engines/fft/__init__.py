@@ -1,8 +1,8 @@
 """Products by Fourier transforms: `ssd`, `ncc`, `zncc` and, within a tolerance, `sad`.
 
 `scores` says how the first three are made of sums over windows, `weighted` how they are where
-pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It uses what
-engines may; others load it by its name.
+pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It may use
+what engines may; others load it by its name.
 """
 
 from __future__ import annotations

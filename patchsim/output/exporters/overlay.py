@@ -31,9 +31,7 @@ def write(file: BinaryIO, search: Finished, kernel: int) -> str:  # noqa: ARG001
     return f": {count} box{'es' * (count != 1)}"
 
 
-def draw(
-    pixels: Pixels, span: float, low: float, matches: Sequence[Match], file: BinaryIO
-) -> None:
+def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file: BinaryIO) -> None:
     """Draw the image with a numbered box around every match, as an 8-bit RGB PNG.
 
     Parameters
@@ -95,7 +93,9 @@ def _is_upright(match: Match) -> bool:
     return match.angle % 90 == 0
 
 
-def _draw_frame(canvas: ImageDraw.ImageDraw, corners: Sequence[tuple[float, float]], line: int) -> None:
+def _draw_frame(
+    canvas: ImageDraw.ImageDraw, corners: Sequence[tuple[float, float]], line: int
+) -> None:
     """Draw a bright line on a dark one along the sides of a match that is turned."""
     around = [(round(x), round(y)) for x, y in (*corners, *corners[:2])]
     for width, color in ((3 * line, "black"), (line, "yellow")):

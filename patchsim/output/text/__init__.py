@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from patchsim.output.contract import TextExporter
+if TYPE_CHECKING:
+    from patchsim.output.contract import TextExporter
 
 
 def load(name: str) -> TextExporter:
     """Import the exporter with this name."""
-    return cast(TextExporter, import_module(f"patchsim.output.text.{name}"))
+    return cast("TextExporter", import_module(f"patchsim.output.text.{name}"))

@@ -1,4 +1,4 @@
-"""How much memory may be used: sizes as people write them, and what this machine has to spare."""
+"""How much memory may be used: sizes as people write them, and the free memory of this machine."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _BINARY_UNITS = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
 
 
-def parse(size: int | str) -> int:
-    """Bytes in a size such as ``512MB``, ``1.5GiB``, ``2g`` or ``1000000``.
+def parse_size(size: int | str) -> int:
+    """Return the bytes in a size such as ``512MB``, ``1.5GiB``, ``2g`` or ``1000000``.
 
     Raises
     ------
     InputError
-        If it is not a size, or not at least one byte.
+        If the text is not a size, or the size is less than one byte.
     """
     text = str(size)
-    found = _SIZE.fullmatch(text)
-    if not found:
+    size_match = _SIZE.fullmatch(text)
+    if not size_match:
         raise InputError(f"memory {text!r} is not a size; write it like 512MB or 1.5GiB")
-    unit = (found[2] or "").lower()
-    count = int(float(found[1]) * ({**_UNITS, **_BINARY_UNITS}[unit]))
+    unit = (size_match[2] or "").lower()
+    count = int(float(size_match[1]) * ({**_UNITS, **_BINARY_UNITS}[unit]))
     if count < 1:
         raise InputError(f"memory {text!r} is no memory at all; write it like 512MB or 1.5GiB")
     return count
 
 
-def text(count: int) -> str:
-    """A number of bytes as people read it, rounded up: 48.8 MB."""
+def format_size(count: int) -> str:
+    """Return a number of bytes as people read it, rounded up, such as ``48.8 MB``."""
     for unit, scale in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
         if count >= scale:
             tenths = -(-count * 10 // scale)
@@ -42,34 +42,40 @@ def text(count: int) -> str:
     return f"{count} B"
 
 
-def default() -> int:
-    """A quarter of the memory that this process could still get, in bytes."""
+def default_limit() -> int:
+    """Return a quarter of the memory that this process could still get, in bytes."""
     return max(1, _available_in(int(time.monotonic())) // 4)
 
 
 @lru_cache(maxsize=1)
-def _available_in(second: int) -> int:  # noqa: ARG001 - the key
-    # Half of what a search of small pictures takes otherwise goes into asking.
+def _available_in(second: int) -> int:  # noqa: ARG001 - the cache's key
+    # The query takes as long as a search of small pictures, so its answer is kept for a second.
     return available()
 
 
 def available() -> int:
-    """Bytes this process could still get: the machine's, or its cgroup's where that is less."""
+    """Return the bytes that this process could still get.
+
+    This is the free memory of the machine or, where that is less, of the process's cgroup.
+    """
     import psutil
 
-    machine = int(psutil.virtual_memory().available)
-    return min([machine, *_cgroup_headroom()])
+    machine_free = int(psutil.virtual_memory().available)
+    return min([machine_free, *_cgroup_headroom()])
 
 
 def _cgroup_headroom(
     root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> list[int]:
-    """What each cgroup this process is in, and each parent, leaves free; none outside Linux."""
+    """Return the free bytes of each cgroup of this process and of each parent cgroup.
+
+    The list is empty outside Linux.
+    """
     try:
         lines = membership.read_text().splitlines()
     except OSError:
         return []
-    found = []
+    headrooms = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -84,10 +90,10 @@ def _cgroup_headroom(
         for level in (group, *group.parents):
             free = _headroom(level, *names)
             if free is not None:
-                found.append(free)
+                headrooms.append(free)
             if level == base:
                 break
-    return found
+    return headrooms
 
 
 def _headroom(group: Path, limit_name: str, usage_name: str, cache_name: str) -> int | None:
@@ -99,5 +105,5 @@ def _headroom(group: Path, limit_name: str, usage_name: str, cache_name: str) ->
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    # Pages of files not in use are given back before anything is killed.
+    # The kernel takes back cached file pages before it kills a process, so they count as free.
     return max(0, int(limit) - usage + int(stat.get(cache_name, 0)))

@@ -10,20 +10,19 @@ import numpy as np
 import oracle
 import pytest
 from helpers import load
+from helpers.problems import METRICS, SPAN, problem_of, shades, values
+from helpers.scenes import corner, waves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import best_matches, score_map
 from PIL import Image
-from test_masks import METRICS, problem_of, shades
-from test_metrics import SPAN, values
-from test_subpixel import corner, waves
 
 from patchsim import InputError, engines, match, metrics
 from patchsim.engines.common import visibility
 from patchsim.geometry import tiles
 from patchsim.scene import masks
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 ENGINES = ("simd", "fft", "unfold")
 

@@ -131,7 +131,7 @@ def test_devices_are_named_one_by_one_or_by_their_kind(monkeypatch):
     assert devices.require_all("cuda:1,cuda:0") == "cuda:1,cuda:0"
     assert devices.require_all("mps") == "mps:0"
     assert devices.require("cuda") == "cuda:0"
-    assert devices.by_kind(devices.accelerators()) == ["cuda:0,cuda:1", "mps:0"]
+    assert devices.group_by_kind(devices.accelerators()) == ["cuda:0,cuda:1", "mps:0"]
     assert devices.check_name("CUDA:0, cuda:1", several=True) == "cuda:0,cuda:1"
     for name in ("cuda:2", "xpu", "cuda:0,cuda:7"):
         with pytest.raises(InputError, match="torch sees cpu, cuda:0, cuda:1, mps:0"):
@@ -147,9 +147,9 @@ def test_devices_are_named_one_by_one_or_by_their_kind(monkeypatch):
 
 
 def test_devices_with_queues_have_two_tiles_at_a_time():
-    assert devices.feeders(["cuda:0", "cuda:1"]) == 4
-    assert devices.feeders(["xpu:0"]) == 2
-    assert devices.feeders(["mps:0"]) == 1
+    assert devices.feeding_threads(["cuda:0", "cuda:1"]) == 4
+    assert devices.feeding_threads(["xpu:0"]) == 2
+    assert devices.feeding_threads(["mps:0"]) == 1
 
 
 def test_which_devices_have_float64(monkeypatch):

@@ -14,8 +14,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from test_fft import CORRELATED, brute, hits, problem
-from test_metrics import SPAN, expected, values
+from helpers.problems import CORRELATED, SPAN, brute, expected, hits, problem, values
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from patchsim import InputError
-from patchsim.machine import budget
+from patchsim.machine import memory
 
 
 @pytest.mark.parametrize(
@@ -23,18 +23,18 @@ from patchsim.machine import budget
     ],
 )
 def test_sizes(text, count):
-    assert budget.parse(text) == count
+    assert memory.parse_size(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "much", "1 parsec", "-1GB", "1e9", "0", "nan", "0.1B", "5 5"])
 def test_what_is_no_size_is_named(text):
     with pytest.raises(InputError, match=r"write it like 512MB"):
-        budget.parse(text)
+        memory.parse_size(text)
 
 
 def test_text_never_rounds_down():
     for count in (1, 999, 1000, 123_456, 10**6 + 1, 5 * 10**9 + 1):
-        assert budget.parse(budget.text(count)) >= count
+        assert memory.parse_size(memory.format_size(count)) >= count
 
 
 def test_the_tightest_cgroup_counts(tmp_path):
@@ -45,7 +45,7 @@ def test_the_tightest_cgroup_counts(tmp_path):
         (folder / "memory.current").write_text(f"{used}\n")
         (folder / "memory.stat").write_text("anon 5\ninactive_file 100\n")
     (tmp_path / "cgroup").write_text("0::/outer/inner\n")
-    assert budget._cgroup_headroom(tmp_path / "fs", tmp_path / "cgroup") == [400]
+    assert memory._cgroup_headroom(tmp_path / "fs", tmp_path / "cgroup") == [400]
 
 
 def test_version_one_of_cgroups(tmp_path):
@@ -55,10 +55,10 @@ def test_version_one_of_cgroups(tmp_path):
     (group / "memory.usage_in_bytes").write_text("1000")
     (group / "memory.stat").write_text("total_inactive_file 0\n")
     (tmp_path / "cgroup").write_text("11:cpu,cpuacct:/x\n5:memory:/job\n")
-    assert budget._cgroup_headroom(tmp_path / "fs", tmp_path / "cgroup") == [4000]
+    assert memory._cgroup_headroom(tmp_path / "fs", tmp_path / "cgroup") == [4000]
 
 
 def test_without_cgroups_the_machine_counts(tmp_path):
-    assert budget._cgroup_headroom(tmp_path, tmp_path / "none") == []
-    assert budget.available() > 0
-    assert budget.default() <= budget.available()
+    assert memory._cgroup_headroom(tmp_path, tmp_path / "none") == []
+    assert memory.available() > 0
+    assert memory.default_limit() <= memory.available()

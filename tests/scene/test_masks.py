@@ -6,34 +6,18 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers.problems import METRICS, SPAN, problem_of, shades, values
 from oracle import best_matches, score_map
 from PIL import Image
-from test_metrics import SPAN, values
 
 from patchsim import InputError, choices, engines, match, metrics
-from patchsim.engines import Problem, fft
+from patchsim.engines import fft
 from patchsim.engines.fft import sad_lowrank
 from patchsim.geometry import tiles
 from patchsim.pictures import reader
 from patchsim.scene import masks
 
-METRICS = ("sad", "ssd", "ncc", "zncc")
 ENGINES = ("simd", "fft", "unfold")
-
-
-def shades(rng, kind, height, width):
-    """Weights of whole numbers without a common factor."""
-    found = rng.integers(0, 2 if kind == "mask" else 6, (height, width), dtype=np.uint8)
-    found[0, 0], found[-1, -1] = 0, 1
-    return found
-
-
-def problem_of(image, kernel, weights, metric, stride, **options):
-    name = image.dtype.name
-    return Problem(
-        image.shape, kernel.shape, name, stride, metric, SPAN[name], "cpu", 1,
-        weight=int(weights.sum()), heaviest=int(weights.max()), **options,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["mask", "shades"])
