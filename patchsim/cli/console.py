@@ -122,7 +122,7 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
     if isinstance(error, OSError):
-        return f"cannot write the results: {atomic.reason(error)}", FAULT
+        return f"cannot write the results: {atomic.failure_reason(error)}", FAULT
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory; give --memory a smaller size, or close other programs", FAULT

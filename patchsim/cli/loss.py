@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from patchsim import choices
 from patchsim.cli import console
 from patchsim.cli import loss_flags as flags
-from patchsim.errors import FOUND, InputError, PatchsimError, shown
+from patchsim.errors import FOUND, InputError, PatchsimError, printable
 from patchsim.output import text
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _score_all(
         if matches is not None:
             description = affinity.draw(paths, request, scored, matches)
             if not quiet:
-                console.say(f"matches {shown(matches)}: {description}")
+                console.say(f"matches {printable(matches)}: {description}")
     return code
 
 

@@ -17,26 +17,37 @@ Features = Annotated[
         " pieces), .pt, .pth, .npz, .npy.",
     ),
 ]
-Loss = Annotated[str, one_of(choices.LOSSES, "Which loss.")]
-F = Annotated[str | None, typer.Option("--f", metavar="PATH", help="A .npy of f, with --p.")]
-P = Annotated[str | None, typer.Option("--p", metavar="PATH", help="A .npy of p, with --f.")]
+Loss = Annotated[str, one_of(choices.LOSSES, "The loss to evaluate.")]
+F = Annotated[
+    str | None,
+    typer.Option("--f", metavar="PATH", help="A .npy with the features f; give --p too."),
+]
+P = Annotated[
+    str | None,
+    typer.Option("--p", metavar="PATH", help="A .npy with the features p; give --f too."),
+]
 FKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="Features before the projection: by default f, or f_large for small-to-large.",
+        help="Key of the features before the projection: by default f, or f_large for"
+        " small-to-large.",
     ),
 ]
 PKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="Features after the projection: by default p, or p_small for small-to-large.",
+        help="Key of the features after the projection: by default p, or p_small for"
+        " small-to-large.",
     ),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Slots of the contrastive losses: by default slots, else p."),
+    typer.Option(
+        metavar="KEY",
+        help="Key of the slots for the contrastive losses: by default slots, otherwise p.",
+    ),
 ]
 Layout = Annotated[
     str | None,
@@ -46,17 +57,26 @@ Layout = Annotated[
         " an image together.",
     ),
 ]
-Reduction = Annotated[str, one_of(choices.REDUCTIONS, "none prints a line a slot.")]
-Temperature = Annotated[
-    float | None, typer.Option(metavar="T", help="Of the contrastive losses, 1 by default.")
+Reduction = Annotated[
+    str, one_of(choices.REDUCTIONS, "How losses are combined; none prints one line for each slot.")
 ]
-Format = Annotated[str, one_of(choices.FORMATS, "auto is a table on a terminal, tsv in a pipe.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(metavar="T", help="The temperature of the contrastive losses, 1 by default."),
+]
+Format = Annotated[
+    str,
+    one_of(
+        choices.FORMATS,
+        "The format of the printed losses; auto is a table on a terminal, tsv in a pipe.",
+    ),
+]
 Matches = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Draw the cosines of all slots as a .png, matched pairs framed; with --image of"
-        " one image's two views.",
+        help="Write a .png of the cosines of all slots, matched pairs framed; --image limits it"
+        " to the two views of one image.",
     ),
 ]
 Image = Annotated[
@@ -66,7 +86,7 @@ Device = Annotated[
     str,
     one_of(
         choices.DEVICES,
-        "Where to compute; auto is cpu.",
+        "The device that computes; auto is cpu.",
         metavar="auto|cpu|cuda[:N]|mps|xpu",
     ),
 ]
@@ -74,8 +94,8 @@ Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Memory to take, like 512MB: by default a quarter of what is available.",
+        help="The memory to use, such as 512MB, by default a quarter of what is available.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback when something fails.")]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.events import Observer
 from patchsim.files import atomic
 from patchsim.output import exporters
@@ -82,7 +82,7 @@ class Outputs:
             for kernel, path in enumerate(target.paths):
                 with atomic.writing(path) as file:
                     description = target.exporter.write(file, search, kernel)
-                observer.wrote(f"{target.kind} {shown(path)}{description}")
+                observer.wrote(f"{target.kind} {printable(path)}{description}")
 
 
 def check(
@@ -131,7 +131,7 @@ def _target(kind: str, value: object, stems: list[str]) -> Target:
     if exporters.load(kind).IS_PER_KERNEL:
         return Target(kind, _per_kernel(path, kind, stems))
     if "{kernel}" in path:
-        raise InputError(f"{kind} {shown(path)} shows all kernels; take {{kernel}} out")
+        raise InputError(f"{kind} {printable(path)} shows all kernels; take {{kernel}} out")
     return Target(kind, (path,))
 
 
@@ -145,7 +145,7 @@ def _per_kernel(path: str, option: str, stems: list[str]) -> tuple[str, ...]:
     """List the path for each kernel: ``{kernel}`` is its stem, with -2, -3 where stems repeat."""
     if len(stems) > 1 and "{kernel}" not in path:
         raise InputError(
-            f"{option} {shown(path)} is one file for {len(stems)} kernels;"
+            f"{option} {printable(path)} is one file for {len(stems)} kernels;"
             " put {kernel} into its name"
         )
     taken: set[str] = set()

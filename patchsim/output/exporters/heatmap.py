@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from patchsim.errors import shown
+from patchsim.errors import printable
 from patchsim.output import palette
 from patchsim.output.contract import Finished
 
@@ -28,7 +28,7 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
 
 def write(file: BinaryIO, search: Finished, kernel: int) -> str:
     low, high = draw(search.maps[kernel], file)
-    of_kernel = f" of {shown(search.kernels[kernel].name)}" if len(search.kernels) > 1 else ""
+    of_kernel = f" of {printable(search.kernels[kernel].name)}" if len(search.kernels) > 1 else ""
     return f"{of_kernel}: scores {low:.6f} (dark) to {high:.6f} (bright)"
 
 
