@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
 from patchsim import choices, metrics
-from patchsim.checks import whole
+from patchsim.checks import positive_integer
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
@@ -163,7 +163,7 @@ class Options:
         InputError
             If a value cannot be used; the message names the option.
         """
-        most = None if top is None else whole(top, "top")
+        most = None if top is None else positive_integer(top, "top")
         return cls(
             stride=tiles.stride_pair(stride),
             region=check_region(region),
@@ -181,13 +181,15 @@ class Options:
             channel_weights=_channel_weights(channel_weights),
             per_kernel=bool(per_kernel),
             subpixel=bool(subpixel),
-            poses=Poses.checked(scales, angles, flips, max_poses, kernel_count),
+            poses=Poses.from_options(scales, angles, flips, max_poses, kernel_count),
             exhaustive=bool(exhaustive),
             tolerance=_share(tolerance, "tolerance", "is not possible"),
             data_range=_data_range(data_range),
-            max_pixels=whole(max_pixels, "max-pixels"),
+            max_pixels=positive_integer(max_pixels, "max-pixels"),
             memory=default_limit() if memory is None else parse_size(memory),
-            threads=devices.cpu_count() if threads is None else whole(threads, "threads"),
+            threads=devices.cpu_count()
+            if threads is None
+            else positive_integer(threads, "threads"),
         )
 
 

@@ -90,7 +90,7 @@ def similarity_map(
     """
     image, kernel = _autocast(image, kernel)
     batched = _check(image, kernel)
-    step = tiles.clamped(tiles.stride_pair(stride), unfold_tensors.sides(image))
+    step = tiles.clamp_stride(tiles.stride_pair(stride), unfold_tensors.sides(image))
     choices.check("metric", metric, choices.METRICS)
     span = _span(image.dtype, data_range)
     images = image if batched else image[None]

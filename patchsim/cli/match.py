@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @takes(MatchFlags)
 def command(flags: MatchFlags) -> int:
-    """Find KERNEL in IMAGE: print where, best first, and draw the similarity map.
+    """Find KERNEL in IMAGE, print the matches, best first, and draw the similarity map.
 
-    Every window of the image that the kernel fits gets a score, 1 if it is identical: by default
+    Each window of the image has a score; an identical window scores 1. The default score is
     1 - mean |window - kernel| / range. x and y are the window's top-left pixel, from 0.
 
     \b

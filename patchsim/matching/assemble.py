@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.errors import shown
+from patchsim.errors import printable
 from patchsim.matches.nms import Peak
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
@@ -45,7 +45,7 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
         threshold=options.threshold,
         overlap=options.overlap,
         margin=options.margin,
-        plain=lambda i: metrics.plain(jobs[i].kernel, options.metric, scene.span),
+        plain=lambda i: metrics.uniform_score(jobs[i].kernel, options.metric, scene.span),
     )
 
 
@@ -54,7 +54,7 @@ def explanations(selections: Sequence[Selection], scene: Scene) -> Iterator[str]
     for selection, name in zip(selections, scene.names[1:], strict=False):
         if selection.told is not None:
             several = len(selections) > 1
-            yield f"{shown(name)}: {selection.told}" if several else selection.told
+            yield f"{printable(name)}: {selection.told}" if several else selection.told
 
 
 def tell_resolved(scored: Sequence[Scored], scene: Scene, observer: Observer) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.options import Options
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
@@ -70,7 +70,7 @@ class Kernels:
             left -= pictures[-1].pixels.nbytes  # what is already decoded stays
         shades = None if mask is None else _open(mask, "mask", options, left)
         weights = [
-            masks.weights(picture, shades, ignore_alpha=options.ignore_alpha)
+            masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
             for picture in pictures
         ]
         return cls(pictures, shades, weights, streams)
@@ -87,10 +87,10 @@ class Kernels:
         notices = [text for picture in read for text in picture.notices]
         if self.mask is not None and self.mask.alpha is not None:
             notices.append(
-                f"mask {shown(self.mask.name)} has transparent pixels; only its grey counts"
+                f"mask {printable(self.mask.name)} has transparent pixels; only its grey counts"
             )
         notices += [
-            f"{shown(picture.name)} has transparent pixels; alpha is ignored"
+            f"{printable(picture.name)} has transparent pixels; alpha is ignored"
             for picture in read
             if options.ignore_alpha and picture.alpha is not None
         ]

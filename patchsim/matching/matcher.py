@@ -286,7 +286,7 @@ class Matcher:
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
         names = [scene.area.name, *scene.names[1:]]
-        notices += _tell(observer, flatness.notices(scene.pixels, names, options.metric))
+        notices += _tell(observer, flatness.flat_notices(scene.pixels, names, options.metric))
         scored = search.run(observer)
         selections = assemble.select(scored, options, scene)
         notices += _tell(observer, assemble.explanations(selections, scene))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK, blocks_of, of_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.planning.score_memory import OPEN_BYTES
@@ -126,12 +126,12 @@ class Sketch:
         highest = bounds.map + error + ROUNDING if off else bounds.map
         if bounds.hidden is not None:
             highest = np.where(bounds.hidden, _GONE, highest)
-        best = of_blocks(np.maximum, highest, tile)
+        best = reduce_blocks(np.maximum, highest, tile)
         if np.isnan(best).any():
             raise ValueError(f"there are windows without a score in {tile}")
         with self._lock:
             self.error = max(self.error, off)
-            part = self._highest[blocks_of(tile)]
+            part = self._highest[block_index(tile)]
             np.fmax(part, best, out=part)
 
     @property

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from patchsim.engines import Bounds
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
-from patchsim.metrics import Exact, Visible
+from patchsim.metrics import Exact, Visibility
 from patchsim.types import Pixels
 
 _Words = NDArray[np.uint64]
@@ -27,7 +27,7 @@ def scores(
     size: tuple[int, int],
     stride: tuple[int, int],
     exact: Exact,
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
 ) -> Callable[[Tile], Bounds]:
     """The scores of those windows of a tile that have an equal; of the others nothing is stated.
 
@@ -39,7 +39,7 @@ def scores(
     stride : (y, x)
     exact : (y, x) -> float
         What a window scores.
-    visible : Visible, optional
+    visible : Visibility, optional
         Of the image; windows of which other pixels are visible are not equal.
     """
     random = np.random.default_rng()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines import GONE, Bounds, Least, Search
 from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK, blocks_of, of_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.overlaps import overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
@@ -128,11 +128,11 @@ class Candidates:
         least = self._search.bounds(tile)
         if self._least is not None:
             self._least[tile.index] = least
-        return tile, of_blocks(np.minimum, least, tile)
+        return tile, reduce_blocks(np.minimum, least, tile)
 
     def put(self, tile: Tile, lowest: Least) -> None:
         """Take the least bounds of the blocks in a tile; `ready` comes after all tiles."""
-        part = self._lowest[blocks_of(tile)]
+        part = self._lowest[block_index(tile)]
         np.minimum(part, lowest, out=part)
 
     def ready(self) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.geometry.area import Area
-from patchsim.metrics import Kernel, Visible
+from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.scene import color as colors
 from patchsim.scene import masks, value_range
@@ -39,7 +39,7 @@ class Scene:
         The data range R.
     drawn : (pixels, R, low)
         The whole image as an overlay shows it, its data range and where that begins.
-    visible : Visible, optional
+    visible : Visibility, optional
         How much of the area is, if not all of it.
     """
 
@@ -50,7 +50,7 @@ class Scene:
     zero: NDArray[Any]
     span: float
     drawn: tuple[Pixels, float, float]
-    visible: Visible | None
+    visible: Visibility | None
 
     @property
     def pixels(self) -> list[Pixels]:
@@ -62,15 +62,15 @@ class Scene:
         """Height and width of the kernels."""
         return [kernel.pixels.shape[:2] for kernel in self.kernels]
 
-    def seen(self, sizes: Sequence[tuple[int, int]]) -> list[Visible | None]:
-        """How much is visible of what windows of these sizes cover, as `Area.under` has it."""
+    def seen(self, sizes: Sequence[tuple[int, int]]) -> list[Visibility | None]:
+        """Return the visibility of the pixels under windows of each size (`Area.padded_views`)."""
         visible = self.visible
         if visible is None:
             return [None] * len(sizes)
         # Zeros around an image are as visible as can be.
-        zero = np.array([visible.most], np.uint8)
-        around = self.area.under(visible.levels[..., None], sizes, zero)
-        return [Visible(levels[..., 0], visible.most) for levels in around]
+        zero = np.array([visible.full_level], np.uint8)
+        around = self.area.padded_views(visible.levels[..., None], sizes, zero)
+        return [Visibility(levels[..., 0], visible.full_level) for levels in around]
 
     @classmethod
     def of(
@@ -104,13 +104,13 @@ class Scene:
             channels or the memory, or if nothing of the image is visible.
         """
         names = [image.name, *(kernel.name for kernel in kernels)]
-        area = Area.of(image.name, image.pixels.shape[:2], options.region, options.padding)
+        area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         visible = masks.visibility(None if options.ignore_alpha else image.alpha, area)
         drawn = None
         if overlay and _differs_from_the_image(area, visible, options):
             (pixels,), low, span = value_range.unify([image], options.data_range)
             drawn = pixels, span, low
-        image = replace(image, pixels=masks.covered(area.of_image(image.pixels), visible))
+        image = replace(image, pixels=masks.fill_hidden(area.crop(image.pixels), visible))
         unified, low, span = value_range.unify([image, *kernels], options.data_range)
         del image
         area.check_values(options.data_range)
@@ -133,7 +133,7 @@ class Scene:
         return cls(names, unified[0], searched, area, zero[0, 0], span, drawn, visible)
 
 
-def _differs_from_the_image(area: Area, visible: Visible | None, options: Options) -> bool:
+def _differs_from_the_image(area: Area, visible: Visibility | None, options: Options) -> bool:
     """Whether what is compared are other pixels than those that an overlay shows."""
     converted = options.color != colors.DEFAULT or options.channel_weights is not None
     return area.region is not None or visible is not None or converted
@@ -153,7 +153,7 @@ def _counted(
         shares = [shares[channel] for channel in counted]
     if len(set(shares)) > 1:
         weights = [
-            masks.by_channel(one, shares, pixels.shape[:2])
+            masks.value_weights(one, shares, pixels.shape[:2])
             for one, pixels in zip(weights, pictures[1:-1], strict=True)
         ]
     return pictures, weights

@@ -17,7 +17,7 @@ from patchsim.planning import batching, planner
 from patchsim.planning.batching import Group
 from patchsim.planning.score_memory import budget_of
 from patchsim.poses.grid import Poses
-from patchsim.poses.warp import AS_IT_IS, Pose, Posing
+from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_maxima import Shelf
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, windows
@@ -58,7 +58,7 @@ class Exhaustive:
         self._groups, self._shelf = _grouped(problems, options, held, keeps_map=outputs.keeps_map)
         self._jobs = _jobs(scene, posed, sizes, self._groups)
         self._refinement = None
-        if options.poses is not None and options.poses.between:
+        if options.poses is not None and options.poses.has_ranges:
             self._refinement = _refinement(scene, options, outputs)
 
     def run(self, observer: Observer) -> list[Scored]:
@@ -149,7 +149,7 @@ def _jobs(
     groups: Sequence[Group],
 ) -> list[Job]:
     common = {number: group.common for group in groups for number in group.members}
-    areas = scene.area.under(scene.image, sizes, scene.zero)
+    areas = scene.area.padded_views(scene.image, sizes, scene.zero)
     plans, visible = batching.plans(groups), scene.seen(sizes)
     return [
         Job(
@@ -203,7 +203,7 @@ def _grouped(
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:
     for number, kernel in enumerate(scene.kernels):
         scene.area.check_kernel(kernel.pixels.shape[:2], scene.names[1 + number])
-        yield _Posed(number, AS_IT_IS, kernel)
+        yield _Posed(number, UNCHANGED, kernel)
 
 
 def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
@@ -212,7 +212,7 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
     needed = scene.image.nbytes + each * sum(
         math.prod(pose.box(size))
         for size in scene.sizes
-        for pose in poses.each
+        for pose in poses.all
         if jobs.fits(scene.area, size, pose)
     )
     if needed > memory:
@@ -227,8 +227,8 @@ def _posed(scene: Scene, options: Options) -> Iterator[_Posed]:
     assert poses is not None
     _check_memory(scene, poses, options.memory)
     for number, kernel in enumerate(scene.kernels):
-        posing = Posing(kernel)
-        found = [(pose, jobs.fitting(scene, posing, pose, options.metric)) for pose in poses.each]
+        posing = PoseRenderer(kernel)
+        found = [(pose, jobs.fitting(scene, posing, pose, options.metric)) for pose in poses.all]
         able = [_Posed(number, pose, one) for pose, one in found if one is not None]
         if not able:
             raise jobs.nothing_fits(scene, number, poses)

@@ -100,7 +100,7 @@ class Refinement:
 
     def of_followed(self, found: Sequence[Placed]) -> list[Scored]:
         """Windows that are known at full size, with the best poses between the steps of ranges."""
-        if self._poses.between:
+        if self._poses.has_ranges:
             counts: dict[int | None, int] = defaultdict(int)
             good: list[Placed] = []
             others: list[Placed] = []
@@ -127,7 +127,7 @@ class Refinement:
 
     def _any(self, number: int) -> Pose:
         """A pose of a kernel of which no window is left."""
-        for pose in self._poses.each:
+        for pose in self._poses.all:
             if self._views.sought(number, pose) is not None:
                 return pose
         raise jobs.nothing_fits(self._scene, number, self._poses)

@@ -12,7 +12,7 @@ from PIL import Image
 import patchsim
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel
-from patchsim.poses.warp import Frame, Pose, Posing
+from patchsim.poses.warp import Frame, Pose, PoseRenderer
 
 
 def test_a_mirrored_kernel_is_found_and_said_to_be(astronaut, coffee):
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_posed_kernel(astronaut, coffee):
     scene = planted(coffee, kernel, 1.1, 50, (300, 200))
     report = patchsim.match(scene, kernel, scales="0.8:1.3:0.1", angles="0:180:10", top=3)
     for match in report.matches:
-        shown = Posing(Kernel(kernel))(Pose(match.scale, match.angle, match.flip))
+        shown = PoseRenderer(Kernel(kernel))(Pose(match.scale, match.angle, match.flip))
         box = np.s_[match.y : match.y + match.height, match.x : match.x + match.width]
         weights = 1 if shown.weights is None else shown.weights[..., None].astype(float)
         apart = np.abs(scene[box].astype(float) - shown.pixels) * weights

@@ -209,7 +209,7 @@ class _Sums:
                 # Past the largest float32, which float64 is far from.
                 taps = self._laid(self._kernels.double()).only(one)
                 sums = launch.difference_sums(image.double(), taps, self._config)
-            return array_api.host(sums[0])
+            return array_api.to_numpy(sums[0])
 
 
 def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:
