@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from patchsim import choices
 from patchsim.cli import console
-from patchsim.cli import loss_flags as flags
+from patchsim.cli.flags import takes
+from patchsim.cli.loss_flags import LossFlags
 from patchsim.errors import FOUND, InputError, PatchsimError, printable
 from patchsim.output import text
 
@@ -16,25 +17,8 @@ if TYPE_CHECKING:
     from patchsim.slots.evaluate import Request, Scored
 
 
-def command(
-    features: flags.Features = None,
-    loss: flags.Loss = "similarity",
-    f: flags.F = None,
-    p: flags.P = None,
-    f_key: flags.FKey = None,
-    p_key: flags.PKey = None,
-    key: flags.Key = None,
-    layout: flags.Layout = None,
-    reduction: flags.Reduction = "mean",
-    temperature: flags.Temperature = None,
-    format: flags.Format = "auto",
-    matches: flags.Matches = None,
-    image: flags.Image = None,
-    device: flags.Device = "auto",
-    memory: flags.Memory = None,
-    quiet: flags.Quiet = False,
-    debug: flags.Debug = False,  # noqa: ARG001 - console.run reads it, for usage errors too
-) -> int:
+@takes(LossFlags)
+def command(flags: LossFlags) -> int:
     """Evaluate a slot-matching loss on saved features, [2B, S, C] by default.
 
     Slots of an image's two views are matched one to one so that the sum of their cosines is
@@ -54,97 +38,80 @@ def command(
       patchsim loss feats.pt --loss contrastive --temperature 0.1
       patchsim loss feats.npz --matches matches.png --image 0
     """
-    choices.check("format", format, choices.FORMATS)
-    groups = _groups(features, f, p)
-    given = _Given(loss, f_key, p_key, key, layout, reduction, temperature, image, device, memory)
-    request = _request(given, matches)
-    _check_drawing(matches, image, groups)
-    printer = _Printer(console.resolved_format(format), request, is_list=len(groups) > 1)
+    choices.check("format", flags.format, choices.FORMATS)
+    groups = _groups(flags)
+    request = _request(flags)
+    _check_drawing(flags, groups)
+    printer = _Printer(console.resolved_format(flags.format), request, is_list=len(groups) > 1)
     try:
-        return _score_all(groups, request, printer, matches, quiet=quiet)
+        return _score_all(groups, request, printer, flags)
     finally:
         printer.finish()  # a fault must not lose what was scored before it
 
 
-class _Given(NamedTuple):
-    """The flags that say what to evaluate, as they were typed; None was not."""
-
-    loss: str
-    f_key: str | None
-    p_key: str | None
-    key: str | None
-    layout: str | None
-    reduction: str
-    temperature: float | None
-    image: int | None
-    device: str
-    memory: str | None
-
-
-def _groups(features: list[str] | None, f: str | None, p: str | None) -> list[list[Path]]:
+def _groups(flags: LossFlags) -> list[list[Path]]:
     """List the files that are scored together: one file each, or a pair of f and p."""
-    if (f is None) != (p is None):
+    if (flags.f is None) != (flags.p is None):
         raise InputError("--f and --p go together; give both, or files of features")
-    if f is not None and p is not None:
-        if features:
+    if flags.f is not None and flags.p is not None:
+        if flags.features:
             raise InputError("--f and --p take the place of FEATURES; give one or the other")
-        return [[Path(f), Path(p)]]
-    if not features:
+        return [[Path(flags.f), Path(flags.p)]]
+    if not flags.features:
         raise InputError("there are no features; give files, or --f and --p")
-    return [[Path(path)] for path in features]
+    return [[Path(path)] for path in flags.features]
 
 
-def _request(given: _Given, matches: str | None) -> Request:
-    """Check the flags and fill in what was not given."""
-    # These imports load torch, which takes a while. Errors in the flags before come at once.
+def _request(flags: LossFlags) -> Request:
+    """Check the flags and fill in what was not flags."""
+    # Imported here, because torch takes a while and the flags checked before do not need it.
     from patchsim.machine import devices
     from patchsim.machine.memory import default_limit, parse_size
     from patchsim.slots.evaluate import Request
 
-    device = devices.check_name(given.device)
-    _check_relevance(given, matches)
-    is_of_crops = given.loss == "small-to-large"
-    f_key, p_key = ("f_large", "p_small") if is_of_crops else ("f", "p")
+    device = devices.check_name(flags.device)
+    _check_relevance(flags)
+    f_key, p_key = ("f_large", "p_small") if flags.loss == "small-to-large" else ("f", "p")
     return Request(
-        loss=given.loss,
-        f_keys=(f_key if given.f_key is None else given.f_key,),
-        p_keys=(p_key if given.p_key is None else given.p_key,),
-        keys=("slots", "p") if given.key is None else (given.key,),
-        layout="2BSC" if given.layout is None else given.layout.upper(),
-        reduction=given.reduction,
-        temperature=1.0 if given.temperature is None else given.temperature,
-        drawn=given.image,
+        loss=flags.loss,
+        f_keys=(f_key if flags.f_key is None else flags.f_key,),
+        p_keys=(p_key if flags.p_key is None else flags.p_key,),
+        keys=("slots", "p") if flags.key is None else (flags.key,),
+        layout="2BSC" if flags.layout is None else flags.layout.upper(),
+        reduction=flags.reduction,
+        temperature=1.0 if flags.temperature is None else flags.temperature,
+        drawn=flags.image,
         device="cpu" if device == "auto" else devices.require(device),
-        memory=default_limit() if given.memory is None else parse_size(given.memory),
+        memory=default_limit() if flags.memory is None else parse_size(flags.memory),
     )
 
 
-def _check_relevance(given: _Given, matches: str | None) -> None:
+def _check_relevance(flags: LossFlags) -> None:
     """Refuse a flag that the loss does not use."""
-    if given.loss not in choices.LOSSES:
+    if flags.loss not in choices.LOSSES:
         return  # the request refuses the loss
-    is_of_crops = given.loss == "small-to-large"
-    is_contrastive = given.loss.startswith("contrastive")
+    is_of_crops = flags.loss == "small-to-large"
+    is_contrastive = flags.loss.startswith("contrastive")
     for option, value, is_used in (
-        ("--f-key", given.f_key, not is_contrastive),
-        ("--p-key", given.p_key, not is_contrastive),
-        ("--key", given.key, is_contrastive),
-        ("--temperature", given.temperature, is_contrastive),
-        ("--layout", given.layout, not is_of_crops),
-        ("--matches", matches, not is_of_crops),
+        ("--f-key", flags.f_key, not is_contrastive),
+        ("--p-key", flags.p_key, not is_contrastive),
+        ("--key", flags.key, is_contrastive),
+        ("--temperature", flags.temperature, is_contrastive),
+        ("--layout", flags.layout, not is_of_crops),
+        ("--matches", flags.matches, not is_of_crops),
     ):
         if value is not None and not is_used:
-            raise InputError(f"{option} says nothing to --loss {given.loss}; leave it out")
+            raise InputError(f"{option} says nothing to --loss {flags.loss}; leave it out")
 
 
-def _check_drawing(matches: str | None, image: int | None, groups: list[list[Path]]) -> None:
+def _check_drawing(flags: LossFlags, groups: Sequence[Sequence[Path]]) -> None:
     from patchsim.files import atomic
 
-    if matches is not None:
+    if flags.matches is not None:
         if len(groups) > 1:
             raise InputError(f"--matches draws one file, not {len(groups)}; give one")
-        atomic.check_target(matches, ".png", groups[0])
-    elif image is not None:
+        atomic.check_target(flags.matches, ".png", groups[0])
+    elif flags.image is not None:
         raise InputError("--image says what --matches draws; give --matches too")
 
 
@@ -152,9 +119,7 @@ def _score_all(
     groups: Sequence[Sequence[Path]],
     request: Request,
     printer: _Printer,
-    matches: str | None,
-    *,
-    quiet: bool,
+    flags: LossFlags,
 ) -> int:
     """Score, print and draw file by file, and return the exit code.
 
@@ -173,10 +138,10 @@ def _score_all(
             code = max(code, error.exit_code)
             continue
         printer.add(scored)
-        if matches is not None:
-            description = affinity.draw(paths, request, scored, matches)
-            if not quiet:
-                console.say(f"matches {printable(matches)}: {description}")
+        if flags.matches is not None:
+            description = affinity.draw(paths, request, scored, flags.matches)
+            if not flags.quiet:
+                console.say(f"matches {printable(flags.matches)}: {description}")
     return code
 
 

@@ -1,7 +1,8 @@
-"""The flags of `patchsim loss`: what is typed, and the help of each."""
+"""The flags of `patchsim loss` with their help."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -99,3 +100,26 @@ Memory = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback when something fails.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFlags:
+    """What is typed behind `patchsim loss`, in the order of its help."""
+
+    features: Features = None
+    loss: Loss = "similarity"
+    f: F = None
+    p: P = None
+    f_key: FKey = None
+    p_key: PKey = None
+    key: Key = None
+    layout: Layout = None
+    reduction: Reduction = "mean"
+    temperature: Temperature = None
+    format: Format = "auto"
+    matches: Matches = None
+    image: Image = None
+    device: Device = "auto"
+    memory: Memory = None
+    quiet: Quiet = False
+    debug: Debug = False  # read by console.run, which meets usage errors, too
