@@ -8,7 +8,7 @@ import pytest
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
 from patchsim.matches import nms
-from patchsim.ranking.score_map import _MANY, SINGLES, Field
+from patchsim.ranking.score_map import _MANY, SINGLES, ScoreMap
 
 
 def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=False):
@@ -28,8 +28,13 @@ def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=Fals
             blocks.append(tile)
             yield tile, Bounds(scores[tile.index])
 
-    made = Field(
-        scores.shape, kernel, stride, exact, blocks=several if whole else None, keeps_map=True
+    made = ScoreMap(
+        scores.shape,
+        kernel,
+        stride,
+        exact,
+        evaluate_blocks=several if whole else None,
+        keeps_map=True,
     )
     made.asked, made.asked_blocks = asked, blocks
     noise = np.random.default_rng(seed).uniform(-1, 1, scores.shape) * error
@@ -41,7 +46,7 @@ def found(fields, top=None, threshold=None, overlap=0.3, origins=None):
     origins = origins or [(0, 0)] * len(fields)
     peaks_found = nms.resolve(fields, origins, top=top, threshold=threshold, overlap=overlap)
     sizes = [f.kernel for f in fields]
-    return [(p.x, p.y, *sizes[p.field][::-1], p.score, p.field) for p in peaks_found]
+    return [(p.x, p.y, *sizes[p.index][::-1], p.score, p.index) for p in peaks_found]
 
 
 def test_a_flat_map_needs_no_exact_scores():
@@ -65,17 +70,17 @@ def test_many_windows_that_could_be_best_are_settled_block_by_block():
     assert found([rough], top=3, overlap=0.0) == found([field(flat)], top=3, overlap=0.0)
     assert len(rough.asked_blocks) == len(set(rough.asked_blocks)) == 12
     assert len(rough.asked) <= 12 * SINGLES
-    assert (rough.singly, rough.blocks) == (len(rough.asked), 12)
+    assert (rough.windows_evaluated, rough.blocks_evaluated) == (len(rough.asked), 12)
 
 
 def test_blocks_that_could_hold_the_best_are_known_before_anything_is_settled():
     scores = np.zeros((130, 130))
     scores[64:80, 64:80] = 0.9  # the block in the middle
     rough = field(scores, error=0.1, whole=True)
-    rough.settle_contenders()
+    rough.evaluate_contenders()
     assert rough.asked_blocks == [Tile(64, 64, 64, 64)]
     certain = field(scores, whole=True)
-    certain.settle_contenders()
+    certain.evaluate_contenders()
     assert certain.asked_blocks == []
 
 
@@ -98,7 +103,7 @@ def test_scores_that_are_settled_stand_in_the_map():
 
 
 def test_a_cell_that_no_engine_filled_is_noticed():
-    incomplete = Field((2, 2), (1, 1), (1, 1), lambda _y, _x: 0.0)
+    incomplete = ScoreMap((2, 2), (1, 1), (1, 1), lambda _y, _x: 0.0)
     incomplete.put(Tile(0, 0, 1, 2), Bounds(np.zeros((1, 2))))
     with pytest.raises(ValueError, match="no score in row 1, col 0"):
         found([incomplete])

@@ -57,8 +57,8 @@ def select(
 def told(selected: Sequence[Selection], scene: Scene) -> Iterator[str]:
     """How thresholds were found, of each kernel if each has its own."""
     for each, name in zip(selected, scene.names[1:], strict=False):
-        if each.told is not None:
-            yield each.told if len(selected) == 1 else f"{shown(name)}: {each.told}"
+        if each.message is not None:
+            yield each.message if len(selected) == 1 else f"{shown(name)}: {each.message}"
 
 
 def matches(
@@ -75,7 +75,7 @@ def matches(
     each = [one for one, _ in found]
     corners = _corners(best, each) if subpixel else [None] * len(best)
     return tuple(
-        _match(peak, ahead, each[peak.field], scene, corner, posed=posed)
+        _match(peak, ahead, each[peak.index], scene, corner, posed=posed)
         for peak, ahead, corner in zip(best, margins, corners, strict=True)
     )
 
@@ -108,7 +108,7 @@ def _corners(best: list[Peak], each: Sequence[Sought]) -> list[tuple[float, floa
     from patchsim.matches.registration import DECIMALS
     from patchsim.search import subpixel as refinement
 
-    starts = [each[peak.field].origin for peak in best]
+    starts = [each[peak.index].origin for peak in best]
     inside = [
         replace(peak, y=peak.y - top, x=peak.x - left)
         for peak, (top, left) in zip(best, starts, strict=True)

@@ -18,7 +18,7 @@ from patchsim.planning.batching import Group
 from patchsim.planning.score_memory import budget_of
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import AS_IT_IS, Pose, Posing
-from patchsim.ranking.block_maxima import Shelf
+from patchsim.ranking.block_maxima import BlockCache
 from patchsim.ranking.contract import Windows
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, windows
@@ -141,7 +141,7 @@ class Exhaustive:
 
 def _grouped(
     problems: Sequence[Problem], options: Options, engine: str, held: int, *, kept: bool
-) -> tuple[list[Group], Shelf | None]:
+) -> tuple[list[Group], BlockCache | None]:
     """What is searched for together, and how scores are kept; with maps if `kept`."""
     make = partial(
         batching.make, problems, engine=engine, device=options.device, memory=options.memory
@@ -156,7 +156,7 @@ def _grouped(
     except InputError:
         scores = least
         made = make(held=held + scores.held, searching=held + scores.searching)
-    return made, None if scores.shelf is None else Shelf(scores.shelf)
+    return made, None if scores.shelf is None else BlockCache(scores.shelf)
 
 
 def _as_they_are(scene: Scene) -> Iterator[tuple[int, Pose, Kernel]]:
