@@ -1,8 +1,8 @@
 """Times every engine on the same searches, beside what the plan expects of it.
 
 Run it as ``python benchmarks/engines.py``; with ``--record FILE`` the times are also written as
-JSON, which ``tests/test_plan.py`` reads to see that the plan chooses well. Maps are compared before
-they are timed; engines run in turn, round by round; medians are printed.
+JSON, which ``tests/planning/test_planner.py`` reads to see that the plan chooses well. Maps are
+compared before they are timed; engines run in turn, round by round; medians are printed.
 """
 
 from __future__ import annotations

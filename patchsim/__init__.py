@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
     from patchsim.events import Observer
-    from patchsim.matching import match
+    from patchsim.matching.matcher import Matcher, match
     from patchsim.output.report import Match, Report
     from patchsim.similarity import similarity_map
     from patchsim.slots import (
@@ -36,7 +36,8 @@ _HOMES = {
     "OutputError": "errors",
     "PatchsimError": "errors",
     "Report": "output.report",
-    "match": "matching",
+    "Matcher": "matching.matcher",
+    "match": "matching.matcher",
     "similarity_map": "similarity",
     "collapsed": "slots",
     "match_slots": "slots",
@@ -52,6 +53,7 @@ __all__ = [
     "InputError",
     "MachineError",
     "Match",
+    "Matcher",
     "Observer",
     "OutputError",
     "PatchsimError",

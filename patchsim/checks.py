@@ -7,7 +7,7 @@ import operator
 from patchsim.errors import InputError
 
 
-def whole(value: object, option: str) -> int:
+def positive_integer(value: object, option: str) -> int:
     """A whole number from 1."""
     try:
         count = operator.index(value)  # type: ignore[arg-type] # what is none is refused

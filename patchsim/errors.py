@@ -15,7 +15,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-def shown(name: object) -> str:
+def printable(name: object) -> str:
     """A name as messages and tables show it: on one line, without control characters."""
     return "".join(
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]

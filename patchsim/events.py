@@ -12,22 +12,74 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Told what happens during a search; does nothing itself."""
+    """Base class of what watches a search; its methods are called during `match` and do nothing.
+
+    A subclass overrides the methods for the events that it wants. An exception that a method raises
+    ends the search.
+    """
 
     def notice(self, text: str) -> None:
-        """Something about the pictures that the user should know."""
+        """Tell something that the user should know about the pictures or the search.
+
+        Parameters
+        ----------
+        text : str
+            The notice, as plain text.
+        """
 
     def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
-        """How some kernels will be searched for."""
+        """Tell how some kernels will be searched for, before they are.
+
+        Parameters
+        ----------
+        plan : Plan
+            The plan that these kernels share: engine, device, tiles, time and memory; ``str(plan)``
+            is text for the user.
+        kernels : sequence of str
+            The names of the kernels, each with its pose in brackets if the kernel is posed.
+        """
 
     def swept(self, text: str) -> None:
-        """How poses will be searched for."""
+        """Tell how poses will be searched for, before they are, if that is coarse to fine.
+
+        Parameters
+        ----------
+        text : str
+            The number of poses, and how many are compared with all windows at which size.
+        """
 
     def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
-        """The matches are settled; `fields` say how many scores had to be exact for them."""
+        """Tell that the matches are settled, and how many windows had to be scored exactly.
+
+        Parameters
+        ----------
+        fields : sequence of Windows
+            The windows of each kernel, in the order of `kernels`. ``singly`` is the number of
+            windows that were scored exactly alone, ``blocks`` the number of blocks of windows that
+            were scored exactly as a whole, of ``block_count`` blocks.
+        plan : Plan
+            The plan that these kernels share.
+        kernels : sequence of str
+            The names of the kernels, each with its pose in brackets if the kernel is posed.
+        """
 
     def progress(self, done: int, total: int) -> None:
-        """Windows scored, of all kernels'."""
+        """Tell how much of the search is done.
+
+        Parameters
+        ----------
+        done : int
+            Units of work that are done, above 0 and up to `total`. It never falls.
+        total : int
+            All units of work: the windows of all kernels and poses, or steps of a search that goes
+            coarse to fine.
+        """
 
     def wrote(self, text: str) -> None:
-        """A file was written; `text` says which and what is in it."""
+        """Tell that a file was written.
+
+        Parameters
+        ----------
+        text : str
+            The path of the file and what is in it.
+        """

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.geometry import tiles
-from patchsim.numerics.array_api import Array, like, module
+from patchsim.numerics.array_api import Array, like, namespace
 from patchsim.types import Pixels, Weights
 
 if TYPE_CHECKING:
@@ -71,41 +71,41 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Visible:
+class Visibility:
     """How much of an image is visible.
 
     Attributes
     ----------
     levels : uint8 array [H, W]
         Of each pixel, 0 not at all.
-    most : int
+    full_level : int
         The level of a pixel that hides nothing.
     """
 
     levels: Weights
-    most: int
+    full_level: int
 
-    def part(self, index: Any) -> Visible:
+    def crop(self, index: Any) -> Visibility:
         """Of a part of the image."""
-        return Visible(self.levels[index], self.most)
+        return Visibility(self.levels[index], self.full_level)
 
-    def weighing(
+    def window_weights(
         self, weights: Weights | None, y: int, x: int, size: tuple[int, int]
     ) -> NDArray[Any] | None:
         """A kernel's weights where it lies over this window, [h, w] or [h, w, C]."""
         seen = self.levels[y : y + size[0], x : x + size[1]].astype(np.uint16)
         if weights is None:
-            return None if (seen == self.most).all() else seen
+            return None if (seen == self.full_level).all() else seen
         seen = seen if weights.ndim == 2 else seen[..., None]
         # What hides nothing that counts gives the very score that it has without visibility.
         return (
             weights
-            if np.array_equal(weights * seen, weights * np.uint16(self.most))
+            if np.array_equal(weights * seen, weights * np.uint16(self.full_level))
             else weights * seen
         )
 
 
-def scores(kernel: Kernel, metric: str) -> bool:
+def has_scores(kernel: Kernel, metric: str) -> bool:
     """Whether the metric gives a kernel scores: `zncc` none to a flat one, `ncc` none to zeros."""
     if metric not in ("ncc", "zncc"):
         return True
@@ -120,7 +120,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = Fal
     InputError
         If it is flat and the metric is `zncc`, or all zero and the metric is `ncc`.
     """
-    if not scores(kernel, metric):
+    if not has_scores(kernel, metric):
         what = "flat: each channel has one value" if metric == "zncc" else "zero everywhere"
         pixels = kernel.pixels
         if metric == "zncc" and pixels.dtype.kind == "f" and np.ptp(pixels, (0, 1)).any():
@@ -130,7 +130,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = Fal
         if left_out:
             what += " in the channels that count"
         raise InputError(
-            f"kernel {shown(name)} is {what}, so {metric} has nothing to correlate;"
+            f"kernel {printable(name)} is {what}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
         )
 
@@ -161,7 +161,7 @@ def correlation(products: Array, spread: Array, kernel_spread: float | Array) ->
     torch's, of one shape, but the kernel's spread may be one for all windows.
     """
     # The root of a product of equal numbers is that number: what correlates perfectly scores 1.
-    xp = module(spread)
+    xp = namespace(spread)
     scores = xp.empty_like(spread)
     with np.errstate(all="ignore"):
         xp.multiply(spread, kernel_spread, out=scores)
@@ -181,7 +181,7 @@ def exact(
     metric: str,
     span: float,
     weights: Weights | None = None,
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
 ) -> Exact:
     """The function (y, x) -> score of the one window whose top-left pixel is there.
 
@@ -196,10 +196,10 @@ def exact(
     squared = metric == "ssd"
     scale = span * span if squared else span
 
-    everything = weight(kernel.shape, weights)
+    everything = total_weight(kernel.shape, weights)
 
     def differing(window: Pixels, weighing: NDArray[Any] | None) -> float:
-        count = everything if weighing is weights else weight(kernel.shape, weighing)
+        count = everything if weighing is weights else total_weight(kernel.shape, weighing)
         if count == 0:
             return 0.0
         total = 0
@@ -217,7 +217,7 @@ def exact(
 
     def score(y: int, x: int) -> float:
         window = pixels[y : y + height, x : x + width]
-        weighing = weights if visible is None else visible.weighing(weights, y, x, size)
+        weighing = weights if visible is None else visible.window_weights(weights, y, x, size)
         if whole is None:
             return differing(window, weighing)
         reference = whole if weighing is weights else moments(weighing)
@@ -228,7 +228,7 @@ def exact(
     return score
 
 
-def plain(kernel: Kernel, metric: str, span: float) -> float:
+def uniform_score(kernel: Kernel, metric: str, span: float) -> float:
     """The score of a window that has each channel's mean of the kernel everywhere."""
     pixels, weights = kernel.pixels, kernel.weights
     if weights is not None:
@@ -242,7 +242,7 @@ def plain(kernel: Kernel, metric: str, span: float) -> float:
     return exact(window, pixels, metric, span, kernel.weights)(0, 0)
 
 
-def weight(shape: tuple[int, ...], weights: NDArray[Any] | None) -> int:
+def total_weight(shape: tuple[int, ...], weights: NDArray[Any] | None) -> int:
     """How many values of a window [h, w, C] count, or the sum of their weights."""
     return sum(_counts(shape, weights))
 

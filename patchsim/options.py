@@ -1,29 +1,99 @@
-"""What was asked of a search: checked, and with its defaults."""
+"""The options of a search: what a user gives by keywords, checked and with its defaults.
+
+The command and Python name them alike. `Given` says which keywords there are and what they take,
+`Options.checked` what they default to; everything behind it gets one frozen `Options`.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypedDict, TypeVar
 
-from patchsim import choices
-from patchsim.checks import whole
+from patchsim import choices, metrics
+from patchsim.checks import positive_integer
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
-from patchsim.geometry.area import Region, check_region
+from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
+from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
+from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
-AUTO = "auto"  # the threshold that the scores themselves tell
-# A match shows more of the kernel than it leaves open.
+AUTO = "auto"  # the threshold that is found from the scores themselves
+# A match shows more of the kernel than it hides.
 DEFAULT_MIN_VISIBLE = 0.5
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Values = str | float | Sequence[float]
 
-@dataclass(frozen=True)
+
+class Given(TypedDict, total=False):
+    """The keywords of `match` and `Matcher`; the docstring of `match` explains them."""
+
+    stride: int | tuple[int, int]
+    region: Region | None
+    padding: str
+    metric: str
+    color: str
+    device: str
+    engine: str
+    top: int | None
+    threshold: float | str | None
+    overlap: float
+    margin: bool
+    ignore_alpha: bool
+    min_visible: float | None
+    channel_weights: Sequence[float] | None
+    per_kernel: bool
+    subpixel: bool
+    scales: _Values | None
+    angles: _Values | None
+    flips: str | Sequence[str] | None
+    max_poses: int
+    exhaustive: bool
+    tolerance: float
+    data_range: tuple[float, float] | None
+    max_pixels: int
+    memory: int | str | None
+    threads: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """What was asked, checked and with its defaults."""
+    """The checked options of a search.
+
+    Attributes
+    ----------
+    stride : (y, x)
+    region : (x, y, width, height) or None
+    padding, metric, color, device, engine : str
+        `choices` has their words.
+    top : int or None
+        The most matches; None for all.
+    threshold : float, ``auto`` or None
+        The lowest score of a match.
+    overlap : float
+        The largest intersection over union of two matches, 0 to 1.
+    margin, ignore_alpha, per_kernel, subpixel, exhaustive : bool
+    min_visible : float
+        The smallest visible share of a match, above 0 and up to 1.
+    channel_weights : tuple of float or None
+    poses : Poses or None
+        None if the kernels are searched only as they are.
+    tolerance : float
+        How far a map's scores may be off, 0 to 1.
+    data_range : (low, high) or None
+        None for the range that the pixels' type has.
+    max_pixels : int
+    memory : int
+        Bytes that the search may take.
+    threads : int
+    """
 
     stride: tuple[int, int]
     region: Region | None
@@ -31,56 +101,69 @@ class Options:
     metric: str
     color: str
     device: str
+    engine: str
     top: int | None
     threshold: float | str | None
     overlap: float
-    tolerance: float
-    memory: int
-    threads: int
-    max_pixels: int
+    margin: bool
+    ignore_alpha: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
+    per_kernel: bool
+    subpixel: bool
+    poses: Poses | None
+    exhaustive: bool
+    tolerance: float
+    data_range: tuple[float, float] | None
+    max_pixels: int
+    memory: int
+    threads: int
 
     @property
-    def given_threshold(self) -> float | None:
+    def numeric_threshold(self) -> float | None:
         """The threshold if it is a number."""
         return None if isinstance(self.threshold, str) else self.threshold
 
     @classmethod
     def checked(
         cls,
-        stride: int | tuple[int, int],
-        region: Region | None,
-        padding: str,
-        metric: str,
-        color: str,
-        device: str,
-        top: int | None,
-        threshold: float | str | None,
-        overlap: float,
-        tolerance: float,
-        memory: int | str | None,
-        threads: int | None,
-        max_pixels: int,
-        min_visible: float | None,
-        channel_weights: Sequence[float] | None,
+        kernel_count: int,
         *,
-        ignore_alpha: bool,
+        stride: int | tuple[int, int] = 1,
+        region: Region | None = None,
+        padding: str = DEFAULT_PADDING,
+        metric: str = metrics.DEFAULT,
+        color: str = "auto",
+        device: str = "auto",
+        engine: str = "auto",
+        top: int | None = None,
+        threshold: float | str | None = None,
+        overlap: float = DEFAULT_OVERLAP,
+        margin: bool = True,
+        ignore_alpha: bool = False,
+        min_visible: float | None = None,
+        channel_weights: Sequence[float] | None = None,
+        per_kernel: bool = False,
+        subpixel: bool = False,
+        scales: _Values | None = None,
+        angles: _Values | None = None,
+        flips: str | Sequence[str] | None = None,
+        max_poses: int = DEFAULT_MAX_POSES,
+        exhaustive: bool = False,
+        tolerance: float = 0.0,
+        data_range: tuple[float, float] | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        memory: int | str | None = None,
+        threads: int | None = None,
     ) -> Options:
-        top = None if top is None else whole(top, "top")
-        if threshold is not None and threshold != AUTO:
-            threshold = _number(threshold, "threshold", "; give one from -1 to 1, or auto")
-            if not -1 <= threshold <= 1:
-                raise InputError(
-                    f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto"
-                )
-        overlap, tolerance = _number(overlap, "overlap"), _number(tolerance, "tolerance")
-        threads = devices.cpu_count() if threads is None else whole(threads, "threads")
-        max_pixels = whole(max_pixels, "max-pixels")
-        if not 0 <= overlap <= 1:
-            raise InputError(f"overlap {overlap} is not a share; give one from 0 to 1")
-        if not 0 <= tolerance <= 1:
-            raise InputError(f"tolerance {tolerance} is not possible; give one from 0 to 1")
+        """Check the options of a search for so many kernels.
+
+        Raises
+        ------
+        InputError
+            If a value cannot be used; the message names the option.
+        """
+        most = None if top is None else positive_integer(top, "top")
         return cls(
             stride=tiles.stride_pair(stride),
             region=check_region(region),
@@ -88,27 +171,71 @@ class Options:
             metric=choices.check("metric", metric, choices.METRICS),
             color=choices.check("color", color, choices.COLORS),
             device=devices.check_name(device, several=True),
-            top=DEFAULT_TOP if top is None and threshold is None else top,
-            threshold=threshold,
-            overlap=overlap,
-            tolerance=tolerance,
-            memory=default_limit() if memory is None else parse_size(memory),
-            threads=threads,
-            max_pixels=max_pixels,
-            min_visible=_min_visible(min_visible, ignore_alpha=ignore_alpha),
+            engine=choices.check("engine", engine, ("auto", *choices.ENGINES)),
+            top=DEFAULT_TOP if most is None and threshold is None else most,
+            threshold=_threshold(threshold),
+            overlap=_share(overlap, "overlap", "is not a share"),
+            margin=bool(margin),
+            ignore_alpha=bool(ignore_alpha),
+            min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
+            per_kernel=bool(per_kernel),
+            subpixel=bool(subpixel),
+            poses=Poses.from_options(scales, angles, flips, max_poses, kernel_count),
+            exhaustive=bool(exhaustive),
+            tolerance=_share(tolerance, "tolerance", "is not possible"),
+            data_range=_data_range(data_range),
+            max_pixels=positive_integer(max_pixels, "max-pixels"),
+            memory=default_limit() if memory is None else parse_size(memory),
+            threads=devices.cpu_count()
+            if threads is None
+            else positive_integer(threads, "threads"),
         )
+
+
+def with_signature_of_options(function: _Function) -> _Function:
+    """Show the options one by one in the signature of a function that takes ``**options``.
+
+    `help` and editors read the signature; the options stand in `Options.checked` alone.
+    """
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = inspect.signature(Options.checked).parameters.values()
+    parameters += [p for p in options if p.kind is p.KEYWORD_ONLY]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return function
 
 
 def _number(value: object, option: str, hint: str = "") -> float:
     try:
-        return float(value)  # type: ignore[arg-type] # what is none is refused
+        return float(value)  # type: ignore[arg-type] # what is no number is refused
     except (TypeError, ValueError):
         raise InputError(f"{option} {value!r} is not a number{hint}") from None
 
 
+def _share(value: object, option: str, refusal: str) -> float:
+    share = _number(value, option)
+    if not 0 <= share <= 1:
+        raise InputError(f"{option} {share} {refusal}; give one from 0 to 1")
+    return share
+
+
+def _data_range(given: tuple[float, float] | None) -> tuple[float, float] | None:
+    if given is not None:
+        metrics.check_range(given)
+    return given
+
+
+def _threshold(given: object) -> float | str | None:
+    if given is None or given == AUTO:
+        return AUTO if given is not None else None
+    threshold = _number(given, "threshold", "; give one from -1 to 1, or auto")
+    if not -1 <= threshold <= 1:
+        raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto")
+    return threshold
+
+
 def _min_visible(given: object, *, ignore_alpha: bool) -> float:
-    """What of a match is visible at least."""
     if given is None:
         return DEFAULT_MIN_VISIBLE
     share = _number(given, "min-visible")
@@ -123,20 +250,20 @@ def _min_visible(given: object, *, ignore_alpha: bool) -> float:
 
 
 def _channel_weights(given: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Finite numbers from 0, of which one is larger."""
+    """Check for finite numbers from 0, of which at least one is larger."""
     if given is None:
         return None
     try:
-        found = tuple(float(weight) for weight in given)
+        weights = tuple(float(weight) for weight in given)
     except (TypeError, ValueError):
-        found = ()
-    if not found:
+        weights = ()
+    if not weights:
         raise InputError(
             f"channel weights {given!r} are not a list of numbers; give one for each channel"
         )
-    text = ",".join(f"{weight:g}" for weight in found)
-    if not all(math.isfinite(weight) and weight >= 0 for weight in found):
+    text = ",".join(f"{weight:g}" for weight in weights)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise InputError(f"channel weights {text} are not all finite numbers from 0")
-    if not any(found):
+    if not any(weights):
         raise InputError(f"channel weights {text} leave no channel; give one above 0")
-    return found
+    return weights

@@ -34,9 +34,9 @@ def similarity_map(
     Parameters
     ----------
     image : Tensor [B, C, H, W] or [C, H, W]
-        uint8, uint16, float16, bfloat16, float32 or float64.
+        Images of uint8, uint16, float16, bfloat16, float32 or float64.
     kernel : Tensor [C, h, w]
-        Of the image's dtype, on its device, h <= H, w <= W.
+        The kernel, of the image's dtype and on its device, with h <= H and w <= W.
     stride : int or (y, x)
         Step between windows in pixels.
     metric : str
@@ -90,7 +90,7 @@ def similarity_map(
     """
     image, kernel = _autocast(image, kernel)
     batched = _check(image, kernel)
-    step = tiles.clamped(tiles.stride_pair(stride), unfold_tensors.sides(image))
+    step = tiles.clamp_stride(tiles.stride_pair(stride), unfold_tensors.sides(image))
     choices.check("metric", metric, choices.METRICS)
     span = _span(image.dtype, data_range)
     images = image if batched else image[None]

@@ -27,4 +27,5 @@ for module in (_moments, _pruned, _sad):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
-"$python" -m pytest -q -p no:cacheprovider --capture=sys tests/test_simd.py tests/test_fft.py tests/test_pruned.py "$@"
+"$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
+    tests/engines/test_pruned.py "$@"

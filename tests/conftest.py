@@ -5,6 +5,16 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from patchsim.planning import batching
+
+
+@pytest.fixture(autouse=True)
+def _fresh_plans():
+    """Plans that a test's engines or costs changed must not serve another."""
+    batching.forget()
+    yield
+    batching.forget()
+
 
 @pytest.fixture
 def rng():

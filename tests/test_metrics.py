@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
+from helpers.problems import SPAN, expected, values
 
 from patchsim import InputError, choices, match, metrics
-
-SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
-
-
-def values(rng, dtype, *shape):
-    if dtype in metrics.INTEGER_RANGE:
-        return rng.integers(0, SPAN[dtype] + 1, shape).astype(dtype)
-    return rng.random(shape).astype(dtype)
-
-
-def expected(metric, image, kernel, stride=(1, 1)):
-    span = SPAN[image.dtype.name]
-    if metric == "sad":
-        return np.array(oracle.sad_map(image.tolist(), kernel.tolist(), stride, span))
-    return np.array(oracle.score_map(metric, image.tolist(), kernel.tolist(), stride, span))
 
 
 @pytest.mark.parametrize("metric", choices.METRICS)

@@ -1,6 +1,6 @@
 """The command line: one file a command, `console` for what goes to stdout and stderr.
 
-It uses `matching`, `slots` and what lies below, and has no arithmetic of its own. Nothing else
+It may use `matching`, `slots` and what lies below, and has no arithmetic of its own. Nothing else
 imports it; the installed command calls `main`.
 """
 

@@ -26,7 +26,7 @@ from patchsim.errors import (
     TERMINATED,
     MachineError,
     PatchsimError,
-    shown,
+    printable,
 )
 from patchsim.events import Observer
 from patchsim.files import atomic
@@ -123,7 +123,7 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
     if isinstance(error, OSError):
-        return f"cannot write the results: {atomic.reason(error)}", FAULT
+        return f"cannot write the results: {atomic.failure_reason(error)}", FAULT
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory; give --memory a smaller size, or close other programs", FAULT
@@ -265,7 +265,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: 
         column.justify = "left" if column.header == text else "right"
     for row in rows:
         # Names may hold brackets, which would be markup, and control characters.
-        table.add_row(*(Text(shown(value)) for value in row))
+        table.add_row(*(Text(printable(value)) for value in row))
     # Lines are as long as they need to be; a narrow terminal wraps them, nothing is cut.
     Console(file=sys.stdout, width=10_000).print(table)
 

@@ -1,4 +1,4 @@
-"""The flags of `patchsim match`: what is typed, and the help of each."""
+"""The flags of `patchsim match`, each with its help text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from patchsim import choices
 
 
 def one_of(words: Sequence[str], text: str, *, metavar: str | None = None) -> Any:
-    """Return an option that takes one of some words, for its help and for a press of Tab.
+    """Return an option whose help and tab completion list the words that it takes.
 
-    The words are not checked here, so that the command and Python refuse others alike.
+    The option does not check its value, so that the command and Python give the same error.
     """
 
     def completed(incomplete: str) -> list[str]:
@@ -24,114 +24,120 @@ def one_of(words: Sequence[str], text: str, *, metavar: str | None = None) -> An
 
 Image = Annotated[
     str,
-    typer.Argument(metavar="IMAGE", help="The big picture or .npy; - reads standard input."),
+    typer.Argument(
+        metavar="IMAGE", help="The picture to search, or a .npy; - reads standard input."
+    ),
 ]
 Kernel = Annotated[
     list[str], typer.Argument(metavar="KERNEL", help="One or more small pictures to find.")
 ]
 Stride = Annotated[
     str,
-    typer.Option(metavar="N|NxM", help="Pixels between windows, in x and y."),
+    typer.Option(metavar="N|NxM", help="Step between windows in pixels: one number, or x and y."),
 ]
 Region = Annotated[
     str | None,
     typer.Option(
         metavar="X,Y,W,H",
-        help="Search only windows inside this box of the image, as results have it: x and y of"
-        " its top-left pixel, width, height. The map is then of the box.",
+        help="Search only windows inside this box of the image: x and y of its top-left pixel,"
+        " width, height. The map then covers the box.",
     ),
 ]
 Padding = Annotated[
     str,
     one_of(
         choices.PADDINGS,
-        "How the image goes on beyond its border, so that kernels can hang over it: with"
-        " its outermost pixels, mirrored at them, or with 0. valid: they cannot.",
+        "How the image continues beyond its border, so that kernels may hang over it: edge"
+        " repeats the outermost pixels, reflect mirrors at them, zero adds 0. With valid kernels"
+        " stay inside.",
     ),
 ]
 Metric = Annotated[
     str,
     one_of(
         choices.METRICS,
-        "How windows are compared: mean absolute or squared difference, cosine, or cosine"
-        " less the mean (correlation), which brightness and contrast do not change.",
+        "How windows are compared: sad is the mean absolute difference, ssd the mean squared"
+        " difference, ncc the cosine, zncc the correlation coefficient, which brightness and"
+        " contrast do not change.",
     ),
 ]
 Color = Annotated[
     str,
     one_of(
         choices.COLORS,
-        "What is compared: auto is grey with grey as grey, otherwise RGB; hsv has hue as"
-        " a circle, lab differences as people see them.",
+        "The colour space: auto compares grey pictures as grey and others as RGB, hsv treats"
+        " hue as a circle, lab measures differences as people see them.",
     ),
 ]
 Top = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="How many matches at the most: 5, or with --threshold all.",
+        help="The largest number of matches: by default 5, or all with --threshold.",
     ),
 ]
 Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="S|auto",
-        help="The lowest score of a match; 1 is identical. Without one the best are"
-        " printed however bad they are. auto: matches end where the scores of the best places"
-        " have a gap too large for chance, if they have; it is told on stderr.",
+        help="The lowest score of a match; 1 is identical. Without a threshold the best windows"
+        " are printed however low they score. auto finds a threshold where the best scores have"
+        " a gap that is too large for chance, and prints it on stderr.",
     ),
 ]
 Overlap = Annotated[
     float,
     typer.Option(
         metavar="F",
-        help="Of two boxes with a larger intersection over union the lower one goes.",
+        help="The largest intersection over union of two matches; if two windows overlap more,"
+        " only the better one is a match.",
     ),
 ]
 NoMargin = Annotated[
     bool,
     typer.Option(
         "--no-margin",
-        help="Leave out the margin, the score less that of the best place that no match"
-        " overlaps: without a heatmap it can take longer than to find the best match.",
+        help="Do not compute the margin, a match's score minus that of its best rival. Without a"
+        " heatmap the margin can take longer than the search itself.",
     ),
 ]
 PerKernel = Annotated[
     bool,
     typer.Option(
         "--per-kernel",
-        help="Each kernel has matches of its own, --top of them, which do not compete with"
-        " those of the others.",
+        help="Report up to --top matches for each kernel. Matches of different kernels then do"
+        " not compete.",
     ),
 ]
 Subpixel = Annotated[
     bool,
     typer.Option(
         "--subpixel",
-        help="Also print where matches lie between the pixels, as x_subpixel and y_subpixel;"
-        " empty where the pixels do not tell.",
+        help="Also print each position to a fraction of a pixel, as x_subpixel and y_subpixel;"
+        " both are empty where the pixels do not determine it.",
     ),
 ]
 Scales = Annotated[
     str | None,
     typer.Option(
         metavar="LIST|LO:HI:STEP",
-        help="Search the kernel scaled: 0.5,1,2 or 0.5:2:0.1; between the steps of a range the"
-        " best are refined.",
+        help="Search the kernel at these scales: a list 0.5,1,2 or a range 0.5:2:0.1. The best"
+        " scales of a range are refined between its steps.",
     ),
 ]
 Angles = Annotated[
     str | None,
     typer.Option(
         metavar="LIST|LO:HI:STEP",
-        help="Search it turned, in degrees counter-clockwise: 0,90,180,270 or 0:360:15.",
+        help="Search the kernel at these angles, in degrees counter-clockwise: 0,90,180,270 or"
+        " 0:360:15.",
     ),
 ]
 Flips = Annotated[
     str | None,
     one_of(
         choices.FLIPS,
-        "Search it mirrored, too: h changes left and right, v top and bottom.",
+        "Also search the kernel mirrored: h swaps left and right, v swaps top and bottom.",
     ),
 ]
 Exhaustive = Annotated[
@@ -139,49 +145,48 @@ Exhaustive = Annotated[
     typer.Option(
         "--exhaustive",
         help="Compare every pose with every window. Otherwise more than 8 poses are searched"
-        " coarse to fine, which is faster and can miss what does not show in smaller pictures.",
+        " coarse to fine, which is faster, but can miss a match whose detail is lost in smaller"
+        " pictures.",
     ),
 ]
 MaxPoses = Annotated[
     int | None,
-    typer.Option(metavar="N", help="More poses are refused, 10,000 by default."),
+    typer.Option(metavar="N", help="The largest number of poses, 10,000 by default."),
 ]
 Tolerance = Annotated[
     float | None,
     typer.Option(
         metavar="T",
-        help="How far scores of the heatmap or map may be off, which makes large kernels"
-        " faster; matches are exact. By default 0.02, with --map 0.",
+        help="The largest error of scores in the heatmap or map; a larger one makes large kernels"
+        " faster. Matches are always exact. By default 0.02, or 0 with --map.",
     ),
 ]
 Mask = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="How much each pixel of the kernel counts: white does, black does not, grey"
-        " weighs. By default the kernel's alpha channel says so.",
+        help="A picture that weights the pixels of the kernel: white counts, black does not, grey"
+        " counts in part. By default the kernel's alpha channel is its mask.",
         show_default=False,
     ),
 ]
 IgnoreAlpha = Annotated[
     bool,
-    typer.Option(
-        "--ignore-alpha", help="Count transparent pixels of kernels and image like the others."
-    ),
+    typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
 ]
 MinVisible = Annotated[
     float | None,
     typer.Option(
         metavar="F",
-        help="In an image with transparent pixels windows are compared over what is visible;"
-        " one of which a smaller share is visible, 0.5 by default, is no match.",
+        help="The smallest visible share of a match, 0.5 by default, in an image with transparent"
+        " pixels. A window is compared over its visible pixels.",
     ),
 ]
 ChannelWeights = Annotated[
     str | None,
     typer.Option(
         metavar="W,W,...",
-        help="How much each channel counts, of those that --color compares; 0 leaves one out.",
+        help="The weight of each channel that --color compares; 0 leaves a channel out.",
         show_default=False,
     ),
 ]
@@ -189,58 +194,58 @@ DataRange = Annotated[
     str | None,
     typer.Option(
         metavar="LO:HI",
-        help="Range of the pixel values, which are then compared as they are: by default"
-        " 0:255, 0:65535 for 16 bits, 0:1 for floats.",
+        help="The range of the pixel values, by default 0:255 for 8 bits, 0:65535 for 16 bits, 0:1"
+        " for floats. With it values of different types are compared without scaling.",
     ),
 ]
 Format = Annotated[
     str,
     one_of(
         choices.FORMATS,
-        "How matches are printed; auto is a table on a terminal, tsv in a pipe.",
+        "The format of the printed matches; auto is a table on a terminal, tsv in a pipe.",
     ),
 ]
 Heatmap = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Where the map is drawn: by default IMAGE.heatmap.png in this folder. {kernel}"
-        " stands for the kernel's name.",
+        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder."
+        " {kernel} stands for the kernel's name.",
         show_default=False,
     ),
 ]
-NoHeatmap = Annotated[bool, typer.Option("--no-heatmap", help="Draw no heatmap.")]
+NoHeatmap = Annotated[bool, typer.Option("--no-heatmap", help="Do not draw a heatmap.")]
 Map = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Write all scores as a float32 .npy of rows x cols.",
+        help="Write the scores of all windows as a float32 .npy, rows x columns.",
     ),
 ]
 Overlay = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Draw the image with numbered boxes as a .png.",
+        help="Write a .png of the image with a numbered box around each match.",
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print matches and errors alone."),
+    typer.Option("--quiet", "-q", help="Print only matches and errors."),
 ]
 Explain = Annotated[
     bool,
     typer.Option(
         "--explain",
-        help="Print how each kernel is searched for, and why, on stderr.",
+        help="Print the plan of each kernel on stderr: engine, tiles, memory and the reasons.",
     ),
 ]
 Device = Annotated[
     str,
     one_of(
         choices.DEVICES,
-        "Where to compute; cuda: on all NVIDIA cards, which share the work, cuda:0,cuda:1: on"
-        " these, auto: on the CPU unless that takes long.",
+        "The device that computes. auto takes the CPU unless that would take long; cuda takes"
+        " all NVIDIA cards, cuda:0,cuda:1 takes these two.",
         metavar="auto|cpu|cuda[:N]|mps|xpu",
     ),
 ]
@@ -248,32 +253,32 @@ Engine = Annotated[
     str,
     one_of(
         ("auto", *choices.ENGINES),
-        "How to compute; the matches are the same. Only pruned draws no map.",
+        "The algorithm that computes the scores; all give the same matches. pruned draws no map.",
     ),
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Memory the search may take, like 512MB or 2GiB: by default a quarter of what"
-        " is available.",
+        help="The memory that the search may use, such as 512MB or 2GiB, by default a quarter of"
+        " what is available.",
     ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="CPU threads: by default the CPUs this process may use.",
+        help="The number of CPU threads, by default one for each CPU that this process may use.",
     ),
 ]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="The largest picture to decode, 89,478,485 pixels by default.",
+        help="The largest number of pixels of a picture, 89,478,485 by default.",
     ),
 ]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show a traceback when something fails."),
+    typer.Option("--debug", help="Print a traceback when something fails."),
 ]

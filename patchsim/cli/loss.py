@@ -1,4 +1,4 @@
-"""`patchsim loss`: features -> slot loss -> print."""
+"""`patchsim loss`: read features, evaluate a slot loss, print it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from patchsim import choices
 from patchsim.cli import console
 from patchsim.cli.flags import one_of
-from patchsim.errors import FOUND, InputError, PatchsimError, shown
+from patchsim.errors import FOUND, InputError, PatchsimError, printable
 from patchsim.output.formats import LINES
 
 if TYPE_CHECKING:
@@ -31,31 +31,36 @@ def command(
             " pieces), .pt, .pth, .npz, .npy.",
         ),
     ] = None,
-    loss: Annotated[str, one_of(choices.LOSSES, "Which loss.")] = "similarity",
+    loss: Annotated[str, one_of(choices.LOSSES, "The loss to evaluate.")] = "similarity",
     f: Annotated[
-        str | None, typer.Option("--f", metavar="PATH", help="A .npy of f, with --p.")
+        str | None,
+        typer.Option("--f", metavar="PATH", help="A .npy with the features f; give --p too."),
     ] = None,
     p: Annotated[
-        str | None, typer.Option("--p", metavar="PATH", help="A .npy of p, with --f.")
+        str | None,
+        typer.Option("--p", metavar="PATH", help="A .npy with the features p; give --f too."),
     ] = None,
     f_key: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
-            help="Features before the projection: by default f, or f_large for small-to-large.",
+            help="Key of the features before the projection: by default f, or f_large for"
+            " small-to-large.",
         ),
     ] = None,
     p_key: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
-            help="Features after the projection: by default p, or p_small for small-to-large.",
+            help="Key of the features after the projection: by default p, or p_small for"
+            " small-to-large.",
         ),
     ] = None,
     key: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", help="Slots of the contrastive losses: by default slots, else p."
+            metavar="KEY",
+            help="Key of the slots for the contrastive losses: by default slots, otherwise p.",
         ),
     ] = None,
     layout: Annotated[
@@ -68,21 +73,25 @@ def command(
     ] = None,
     reduction: Annotated[
         str,
-        one_of(choices.REDUCTIONS, "none prints a line a slot."),
+        one_of(choices.REDUCTIONS, "How losses are combined; none prints one line for each slot."),
     ] = "mean",
     temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="Of the contrastive losses, 1 by default.")
+        float | None,
+        typer.Option(metavar="T", help="The temperature of the contrastive losses, 1 by default."),
     ] = None,
     format: Annotated[
         str,
-        one_of(choices.FORMATS, "auto is a table on a terminal, tsv in a pipe."),
+        one_of(
+            choices.FORMATS,
+            "The format of the printed losses; auto is a table on a terminal, tsv in a pipe.",
+        ),
     ] = "auto",
     matches: Annotated[
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Draw the cosines of all slots as a .png, matched pairs framed; with --image of"
-            " one image's two views.",
+            help="Write a .png of the cosines of all slots, matched pairs framed; --image limits it"
+            " to the two views of one image.",
         ),
     ] = None,
     image: Annotated[
@@ -92,7 +101,7 @@ def command(
         str,
         one_of(
             choices.DEVICES,
-            "Where to compute; auto is cpu.",
+            "The device that computes; auto is cpu.",
             metavar="auto|cpu|cuda[:N]|mps|xpu",
         ),
     ] = "auto",
@@ -100,14 +109,14 @@ def command(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory to take, like 512MB: by default a quarter of what is available.",
+            help="The memory to use, such as 512MB, by default a quarter of what is available.",
         ),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")
+        bool, typer.Option("--quiet", "-q", help="Print only results and errors.")
     ] = False,
     debug: Annotated[  # noqa: ARG001 - read by console.run, which meets usage errors too
-        bool, typer.Option("--debug", help="Show a traceback when something fails.")
+        bool, typer.Option("--debug", help="Print a traceback when something fails.")
     ] = False,
 ) -> int:
     """Evaluate a slot-matching loss on saved features, [2B, S, C] by default.
@@ -184,7 +193,7 @@ def command(
             if matches is not None:
                 drawn = affinity.draw(group, request, scored, matches)
                 if not quiet:
-                    console.say(f"matches {shown(matches)}: {drawn}")
+                    console.say(f"matches {printable(matches)}: {drawn}")
     finally:
         # What was scored before a fault is not lost with it.
         printer.finish()

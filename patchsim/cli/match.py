@@ -1,4 +1,4 @@
-"""`patchsim match`: flags -> match() -> print, exit code."""
+"""`patchsim match`: parse the flags, call `match()`, print the report, return the exit code."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def command(
     max_pixels: flags.MaxPixels = None,
     debug: flags.Debug = False,  # noqa: ARG001 - read by console.run, which meets usage errors too
 ) -> int:
-    """Find KERNEL in IMAGE: print where, best first, and draw the similarity map.
+    """Find KERNEL in IMAGE, print the matches, best first, and draw the similarity map.
 
-    Every window of the image that the kernel fits gets a score, 1 if it is identical: by default
+    Each window of the image has a score; an identical window scores 1. The default score is
     1 - mean |window - kernel| / range. x and y are the window's top-left pixel, from 0.
 
     \b
@@ -83,24 +83,23 @@ def command(
     if heatmap is not None and no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
     where = heatmap
-    # A map is of one pose.
+    # A map shows one pose.
     if heatmap is None and not no_heatmap and not (scales or angles or flips):
         where = _default_heatmap(image, several=len(kernel) > 1)
-    steps, box, span = values.stride(stride), values.region(region), values.data_range(data_range)
-    shares = values.channel_weights(channel_weights)
 
-    # After the flags: what a search needs takes a while to import.
-    from patchsim import matching
+    # Imported after the flags are checked, because the search takes a while to import.
+    from patchsim.matching.matcher import match
     from patchsim.pictures import reader
     from patchsim.poses import grid
 
     with console.Watcher(quiet=quiet, explain=explain) as observer:
         try:
-            report = matching.match(
+            report = match(
                 image,
                 kernel,
-                stride=steps,
-                region=box,
+                mask=mask,
+                stride=values.stride(stride),
+                region=values.region(region),
                 padding=padding,
                 metric=metric,
                 color=color,
@@ -110,10 +109,9 @@ def command(
                 threshold=threshold,
                 overlap=overlap,
                 margin=not no_margin,
-                mask=mask,
                 ignore_alpha=ignore_alpha,
                 min_visible=min_visible,
-                channel_weights=shares,
+                channel_weights=values.channel_weights(channel_weights),
                 per_kernel=per_kernel,
                 subpixel=subpixel,
                 scales=scales,
@@ -121,18 +119,18 @@ def command(
                 flips=flips,
                 max_poses=grid.DEFAULT_MAX_POSES if max_poses is None else max_poses,
                 exhaustive=exhaustive,
-                map=False if map is None else map,
-                heatmap=where,
-                overlay=overlay,
                 tolerance=_tolerance(tolerance, map),
-                data_range=span,
+                data_range=values.data_range(data_range),
                 max_pixels=reader.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
                 memory=memory,
                 threads=threads,
+                map=False if map is None else map,
+                heatmap=where,
+                overlay=overlay,
                 observer=observer,
             )
         except OutputError as error:
-            # The search is done: its matches must not be lost with a file.
+            # The search succeeded; print its matches although a file could not be written.
             if error.report is not None:
                 _print(error.report, format)
             raise
@@ -182,7 +180,7 @@ def _default_heatmap(image: str, *, several: bool) -> str:
 
 
 def _tolerance(given: float | None, map_path: str | None) -> float:
-    """A picture may be a little off; scores that are asked for may not."""
+    """Return the tolerance: a heatmap may be slightly off, a map of scores may not."""
     if given is not None:
         return given
     return DRAWN_TOLERANCE if map_path is None else 0.0

@@ -4,8 +4,8 @@ An engine is a module with the names of `Engine`; a new one is a new file, and i
 name in `choices.ENGINES`.
 Importing an engine must be cheap: what it needs to run (torch) it imports in `prepare`.
 
-It uses `metrics`, `numerics`, `machine`, `geometry` and what lies below; an engine knows nothing of
-plans, files or progress. Others use `Problem`, `Bounds`, `load` and the functions here.
+It may use `metrics`, `numerics`, `machine`, `geometry` and what lies below; an engine knows nothing
+of plans, files or progress. Others use `Problem`, `Bounds`, `load` and the functions here.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Problem:
         return self.weight if self.per_channel else self.weight * self.kernel[2]
 
     def where_visible(self, most: int, share: float) -> Problem:
-        """The same in an image of which pixels are visible at the most so much, `Visible.most`.
+        """The same in an image of which pixels are visible at the most so much, `Visibility.most`.
 
         Windows of which less than this share is are not scored.
         """
@@ -164,7 +164,7 @@ class Look:
     done: bool
 
 
-# Takes the pixels of a tile, and, where not all of the image is visible, their `Visible` levels.
+# Takes the pixels of a tile, and, where not all of the image is visible, their `Visibility` levels.
 Score = Callable[..., Bounds]
 # Takes the `Shared` of a tile, how many of its windows count, the first (rows, cols), and,
 # where not all of the image is visible, their `Seen`.

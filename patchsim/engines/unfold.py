@@ -102,7 +102,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
             sums = unfold_tensors.difference_sums(
                 image, reference, problem.stride, block, counts, levels
             )[0]
-            found = array_api.host(sums).astype(np.float64)
+            found = array_api.to_numpy(sums).astype(np.float64)
         total = problem.total_weight if seen is None else seen.total
         scores = metrics.similarity(found, total, problem.span)
         if integers:

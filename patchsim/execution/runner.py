@@ -12,7 +12,7 @@ from patchsim.engines.common.tile_cache import Shared
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
-from patchsim.metrics import Kernel, Visible
+from patchsim.metrics import Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
@@ -83,7 +83,7 @@ def run(
     image: Pixels,
     score: Score,
     todo: Iterable[Tile] | None = None,
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score every tile of the map, in order.
 
@@ -95,7 +95,7 @@ def run(
         As `prepare` made it for the plan.
     todo : iterable of Tile, optional
         These instead, none larger than the plan's.
-    visible : Visible, optional
+    visible : Visibility, optional
         Of the image.
 
     Yields
@@ -120,7 +120,7 @@ def run_together(
     image: Pixels,
     scores: Sequence[SharedScore],
     take: Callable[[int, Tile, Bounds], None],
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
 ) -> Generator[Tile, None, None]:
     """Score every tile of several kernels' maps: a tile of all before the next.
 
@@ -133,7 +133,7 @@ def run_together(
         One a plan, of kernels that were prepared together.
     take : (number, Tile, Bounds) -> None
         Called for each tile of each plan, in the thread that scored it.
-    visible : Visible, optional
+    visible : Visibility, optional
         Of the image.
 
     Yields

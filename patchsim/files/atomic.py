@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from patchsim.errors import InputError, OutputError, shown
+from patchsim.errors import InputError, OutputError, printable
 
 # These name the process's own streams, even where they lead to a regular file.
 _OWN_STREAM = re.compile(r"/dev/(?:stdout|stderr|fd/(?P<fd>\d+))|/proc/self/fd/(?P<proc>\d+)")
@@ -35,23 +35,26 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:  # as of a name that is too long
-        raise InputError(f"output {shown(target)} cannot be written: {reason(error)}") from None
+        raise InputError(
+            f"output {printable(target)} cannot be written: {failure_reason(error)}"
+        ) from None
     if real.is_dir():
-        raise InputError(f"output {shown(target)} is a folder; give the path of a file")
+        raise InputError(f"output {printable(target)} is a folder; give the path of a file")
     if target.suffix and target.suffix.lower() != suffix:
         raise InputError(
-            f"output {shown(target)} would be written as {suffix}; end its name in {suffix}"
+            f"output {printable(target)} would be written as {suffix}; end its name in {suffix}"
         )
     if not real.parent.is_dir():
         raise InputError(
-            f"output folder {shown(real.parent)} does not exist; create it or choose another"
+            f"output folder {printable(real.parent)} does not exist; create it or choose another"
         )
     if not os.access(real.parent, os.W_OK | os.X_OK):
-        raise InputError(f"output folder {shown(real.parent)} is not writable; choose another")
+        raise InputError(f"output folder {printable(real.parent)} is not writable; choose another")
     for source in inputs:
         if real.exists() and source.exists() and real.samefile(source):
             raise InputError(
-                f"output {shown(target)} would overwrite the input {shown(source)}; rename one"
+                f"output {printable(target)} would overwrite the input {printable(source)};"
+                " rename one"
             )
 
 
@@ -70,7 +73,8 @@ def check_distinct(paths: Sequence[str]) -> None:
         real = os.path.realpath(path)
         if real in seen:
             raise InputError(
-                f"outputs {shown(seen[real])} and {shown(path)} are one file; give two names"
+                f"outputs {printable(seen[real])} and {printable(path)} are one file;"
+                " give two names"
             )
         seen[real] = path
 
@@ -93,10 +97,10 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with _replacing(Path(os.path.realpath(target))) as file:
                 yield file
     except OSError as error:
-        raise OutputError(f"cannot write {shown(target)}: {reason(error)}") from error
+        raise OutputError(f"cannot write {printable(target)}: {failure_reason(error)}") from error
 
 
-def not_readable(error: OSError, where: str, path: Path, wanted: str) -> InputError:
+def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputError:
     """Why a file could not be read, for a message about `where`, which is to be `wanted`."""
     if isinstance(error, FileNotFoundError):
         said = "does not exist"
@@ -111,7 +115,7 @@ def not_readable(error: OSError, where: str, path: Path, wanted: str) -> InputEr
     return InputError(f"{where} {said}")
 
 
-def reason(error: OSError) -> str:
+def failure_reason(error: OSError) -> str:
     """Why writing failed, and what to do about it."""
     said = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

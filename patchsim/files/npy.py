@@ -28,7 +28,7 @@ class Header:
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def header(file: IO[bytes]) -> Header:
+def read_header(file: IO[bytes]) -> Header:
     """Shape, order, type and the header's length of a .npy stream.
 
     The length is looked at before as much is read.

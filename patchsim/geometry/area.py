@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height
@@ -77,7 +77,7 @@ class Area:
     padding: str = DEFAULT_PADDING
 
     @classmethod
-    def of(
+    def in_image(
         cls,
         image: str,
         size: tuple[int, int],
@@ -97,7 +97,7 @@ class Area:
         if x < 0 or y < 0 or x + width > size[1] or y + height > size[0]:
             raise InputError(
                 f"region {_text(region)} spans x {x} to {x + width - 1} and y {y} to"
-                f" {y + height - 1}, not all of it in the image {shown(image)} with"
+                f" {y + height - 1}, not all of it in the image {printable(image)} with"
                 f" {size[1]}x{size[0]} pixels;\ngive one inside 0,0,{size[1]},{size[0]}"
             )
         return cls(image, region, (height, width), padding)
@@ -113,14 +113,14 @@ class Area:
         """Row and column of its first pixel in the image."""
         return (0, 0) if self.region is None else (self.region[1], self.region[0])
 
-    def of_image(self, pixels: Pixels) -> Pixels:
+    def crop(self, pixels: Pixels) -> Pixels:
         """Its pixels; of a region a copy, so that the rest of the image need not stay."""
         if self.region is None:
             return pixels
         (top, left), (height, width) = self.corner, self.size
         return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
-    def fits(self, kernel: tuple[int, int]) -> bool:
+    def has_windows(self, kernel: tuple[int, int]) -> bool:
         """Whether a kernel of (height, width) has windows."""
         if _MODES[self.padding]:
             return True
@@ -133,10 +133,10 @@ class Area:
         ------
         InputError
         """
-        if self.fits(kernel):
+        if self.has_windows(kernel):
             return
-        larger = f"kernel {shown(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
-        larger = f"{larger} {shown(self.name)}"
+        larger = f"kernel {printable(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        larger = f"{larger} {printable(self.name)}"
         if self.region is not None:
             raise InputError(
                 f"{larger};"
@@ -175,13 +175,13 @@ class Area:
         return self.size[0] + 2 * rows, self.size[1] + 2 * cols
 
     def padded_size(self, kernels: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """Height and width of the padded copy that `under` makes; 0 without padding."""
+        """Height and width of the padded copy that `padded_views` makes; 0 without padding."""
         if not _MODES[self.padding]:
             return 0, 0
         covered = [self.extent(kernel) for kernel in kernels]
         return max(height for height, _ in covered), max(width for _, width in covered)
 
-    def under(
+    def padded_views(
         self, pixels: Pixels, kernels: Sequence[tuple[int, int]], zero: NDArray[Any]
     ) -> list[Pixels]:
         """The pixels that the windows of each kernel cover; all are views of one padded copy.

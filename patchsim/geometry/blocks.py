@@ -13,7 +13,7 @@ from patchsim.geometry.tiles import Tile
 BLOCK = 64  # cells along a side
 
 
-def blocks_of(tile: Tile) -> tuple[slice, slice]:
+def block_index(tile: Tile) -> tuple[slice, slice]:
     """The blocks that a tile has cells in, as an index into [block rows, block columns]."""
     return (
         slice(tile.top // BLOCK, (tile.top + tile.rows - 1) // BLOCK + 1),
@@ -21,9 +21,9 @@ def blocks_of(tile: Tile) -> tuple[slice, slice]:
     )
 
 
-def of_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]:
+def reduce_blocks(reduce: np.ufunc, cells: NDArray[Any], tile: Tile) -> NDArray[Any]:
     """What is left of a tile's cells, [rows, cols], for each of its blocks."""
-    down, across = blocks_of(tile)
+    down, across = block_index(tile)
     tops = [max(0, row * BLOCK - tile.top) for row in range(down.start, down.stop)]
     lefts = [max(0, col * BLOCK - tile.left) for col in range(across.start, across.stop)]
     # Whole rows first: vector instructions.

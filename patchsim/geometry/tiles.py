@@ -65,7 +65,7 @@ def split(shape: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
             yield Tile(top, left, min(tile[0], shape[0] - top), min(tile[1], shape[1] - left))
 
 
-def side_by_side(parts: Iterable[Tile]) -> list[Tile]:
+def join_neighbours(parts: Iterable[Tile]) -> list[Tile]:
     """The same cells with neighbours in a row as one tile."""
     runs: list[Tile] = []
     for part in sorted(parts, key=lambda tile: (tile.top, tile.rows, tile.left)):
@@ -94,6 +94,6 @@ def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def clamped(stride: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
+def clamp_stride(stride: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
     """The same map from steps no larger than the image, which torch can count."""
     return min(stride[0], image[0]), min(stride[1], image[1])

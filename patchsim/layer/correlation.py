@@ -8,7 +8,7 @@ from patchsim import metrics
 from patchsim.metrics import FLAT
 from patchsim.numerics.box_sums import box_sums
 from patchsim.numerics.overlap_save import overlap_save
-from patchsim.numerics.precision import UNIT
+from patchsim.numerics.precision import UNIT_ROUNDOFF
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def scores(
         flat = (count * energy - sums**2 <= (count - 1) / 2).all(-3)
     else:
         raw = box_sums(image.detach() ** 2, size, stride)
-        flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * UNIT * energy).all(-3)
+        flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * UNIT_ROUNDOFF * energy).all(-3)
     kernel_spread = (taps * taps).sum() - (total**2).sum() / count
     numerator = products - (sums * total[:, None, None]).sum(-3) / count
     return _tensor_correlation(numerator, spread.sum(-3) * ~flat, kernel_spread)

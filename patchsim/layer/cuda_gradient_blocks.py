@@ -19,7 +19,7 @@ MOST = 32
 
 # Instructions of a lane for what a pixel of an image takes from one value of a kernel, by rows of
 # the kernel's block: in what ptxas makes of the innermost loop for sm_90, which
-# tests/test_gradients.py counts. Blocks of fewer rows have less of a border.
+# tests/layer/test_cuda_gradients.py counts. Blocks of fewer rows have less of a border.
 IMAGE_INSTRUCTIONS = {8: 3.8, 4: 4.2, 1: 6.0}
 # The same for a value of a kernel and a window, by rows and columns of the kernel's block.
 KERNEL_INSTRUCTIONS = {(4, 8): 3.8, (1, 8): 4.9, (1, 1): 6.9}

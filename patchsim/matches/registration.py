@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
-from patchsim.metrics import FLAT, Visible
+from patchsim.metrics import FLAT, Visibility
 from patchsim.numerics import bspline
 from patchsim.numerics.bspline import TAIL, TAPS, Floats
 from patchsim.types import Pixels
@@ -51,7 +51,7 @@ def locate(
     at: tuple[int, int],
     metric: str,
     weights: Floats | None = None,
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
     *,
     memory: int | None = None,
 ) -> tuple[float, float] | None:
@@ -65,7 +65,7 @@ def locate(
     metric : str
     weights : float array [h, w] or [h, w, C], optional
         The weights of the kernel's pixels, or of their values, 0 to 1.
-    visible : Visible, optional
+    visible : Visibility, optional
         The visibility of the image's pixels, where not all are visible.
     memory : int, optional
         The bytes that may be allocated; fewer make it slower.
@@ -89,7 +89,7 @@ def locate(
 
 
 def _crop_visible(
-    image: Pixels, visible: Visible, at: tuple[int, int], size: tuple[int, int]
+    image: Pixels, visible: Visibility, at: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Pixels, Floats, tuple[int, int]]:
     """Return the pixels around a window, its visibility [h, w], and its position in them.
 
@@ -106,7 +106,9 @@ def _crop_visible(
     levels = visible.levels[index]
     at = at[0] - top, at[1] - left
     eroded = ndimage.minimum_filter(levels, 3, mode="nearest")
-    visibility = eroded[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] / np.float64(visible.most)
+    visibility = eroded[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] / np.float64(
+        visible.full_level
+    )
     return _fill_hidden(image[index], levels), visibility, at
 
 

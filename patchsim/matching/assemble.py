@@ -6,128 +6,191 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchsim import metrics
-from patchsim.errors import shown
-from patchsim.matches import selection
+from patchsim.errors import printable
 from patchsim.matches.nms import Peak
 from patchsim.matches.selection import Selection
+from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
-from patchsim.output.report import KernelReport, Match, PosesReport
-from patchsim.poses.grid import Poses
+from patchsim.output.report import KernelReport, Match, PosesReport, Report
 from patchsim.poses.warp import Frame
 from patchsim.scene.build import Scene
-from patchsim.search.jobs import Scored, Sought
+from patchsim.search.exhaustive import is_exhaustive
+from patchsim.search.jobs import Job, Scored, by_plan
 
 if TYPE_CHECKING:
+    from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
 
-def select(
-    found: Sequence[Scored],
-    options: Options,
-    scene: Scene,
-    *,
-    per_kernel: bool,
-    margin: bool,
-) -> list[Selection]:
-    """The matches of all kernels, or with `per_kernel` of each; the windows are used up.
+def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Selection]:
+    """Select the matches of all kernels, or with `per_kernel` of each; the windows are used up.
 
     Raises
     ------
     InputError
         If the threshold ``auto`` has too few scores to tell.
     """
-    each = [one for one, _ in found]
-    every = range(len(scene.kernels))
-    competing = [{number} for number in every] if per_kernel else [set(every)]
-    return selection.select(
-        [field for _, field in found],
-        [one.origin for one in each],
-        groups=[
-            [i for i, one in enumerate(each) if one.number in numbers] for numbers in competing
-        ],
+    jobs = [one.job for one in scored]
+    numbers = range(len(scene.kernels))
+    competing = [{number} for number in numbers] if options.per_kernel else [set(numbers)]
+    return select_matches(
+        [one.windows for one in scored],
+        [job.origin for job in jobs],
+        groups=[[i for i, job in enumerate(jobs) if job.number in some] for some in competing],
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,
-        margin=margin,
-        plain=lambda i: metrics.plain(each[i].kernel, options.metric, scene.span),
+        margin=options.margin,
+        plain=lambda i: metrics.uniform_score(jobs[i].kernel, options.metric, scene.span),
     )
 
 
-def told(selected: Sequence[Selection], scene: Scene) -> Iterator[str]:
-    """How thresholds were found, of each kernel if each has its own."""
-    for each, name in zip(selected, scene.names[1:], strict=False):
-        if each.message is not None:
-            yield each.message if len(selected) == 1 else f"{shown(name)}: {each.message}"
+def explanations(selections: Sequence[Selection], scene: Scene) -> Iterator[str]:
+    """Say how thresholds were found, for each kernel if each has its own."""
+    for selection, name in zip(selections, scene.names[1:], strict=False):
+        if selection.message is not None:
+            several = len(selections) > 1
+            yield f"{printable(name)}: {selection.message}" if several else selection.message
 
 
-def matches(
-    selected: Sequence[Selection],
-    found: Sequence[Scored],
+def tell_resolved(scored: Sequence[Scored], scene: Scene, observer: Observer) -> None:
+    """Tell the observer how many scores had to be exact, plan by plan."""
+    jobs = [one.job for one in scored]
+    for plan, numbers in by_plan(jobs):
+        windows = [scored[i].windows for i in numbers]
+        observer.resolved(windows, plan, [jobs[i].label(scene.names) for i in numbers])
+
+
+def report(
+    scored: Sequence[Scored],
+    selections: Sequence[Selection],
     scene: Scene,
+    options: Options,
+    outputs: Outputs,
+    size: tuple[int, int],
+    notices: tuple[str, ...],
     *,
-    subpixel: bool,
-    posed: bool,
+    has_maps: bool,
+) -> Report:
+    """Make the report of a search; its time is not known yet.
+
+    Parameters
+    ----------
+    size : (height, width)
+        The image's, as displayed.
+    has_maps : bool
+        Put the maps into the report, too.
+    """
+    height, width = size
+    one_group = len(selections) == 1
+    return Report(
+        image=scene.names[0],
+        width=width,
+        height=height,
+        metric=options.metric,
+        stride=options.stride,
+        device=scored[0].job.plan.problem.device,
+        kernels=_kernel_reports(scored, selections, scene, outputs),
+        matches=_matches(selections, scored, scene, options),
+        maps=tuple(maps(scored)) if has_maps else (),
+        plans=tuple(one.job.plan for one in scored),
+        notices=notices,
+        seconds=0.0,
+        color=options.color,
+        subpixel=options.subpixel,
+        region=scene.area.region,
+        padding=scene.area.padding,
+        margin=options.margin,
+        threshold=selections[0].threshold if one_group else options.numeric_threshold,
+        min_visible=None if scene.visible is None else options.min_visible,
+        channel_weights=options.channel_weights,
+        poses=_poses_report(options),
+    )
+
+
+def maps(scored: Sequence[Scored]) -> list[NDArray[np.float32]]:
+    """List the maps that were kept, one a kernel."""
+    return [one.windows.map for one in scored if one.windows.map is not None]
+
+
+def _matches(
+    selections: Sequence[Selection], scored: Sequence[Scored], scene: Scene, options: Options
 ) -> tuple[Match, ...]:
-    """In the order of the selections; with positions between the pixels, and corners of poses."""
-    best = [peak for group in selected for peak in group.peaks]
-    margins = [ahead for group in selected for ahead in group.margins]
-    each = [one for one, _ in found]
-    corners = _corners(best, each) if subpixel else [None] * len(best)
+    """List the matches in the order of the selections."""
+    peaks = [peak for selection in selections for peak in selection.peaks]
+    margins = [margin for selection in selections for margin in selection.margins]
+    jobs = [one.job for one in scored]
+    corners = _corners(peaks, jobs) if options.subpixel else [None] * len(peaks)
     return tuple(
-        _match(peak, ahead, each[peak.index], scene, corner, posed=posed)
-        for peak, ahead, corner in zip(best, margins, corners, strict=True)
+        _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
+        for peak, margin, corner in zip(peaks, margins, corners, strict=True)
     )
 
 
 def _match(
     peak: Peak,
-    ahead: float | None,
-    one: Sought,
+    margin: float | None,
+    job: Job,
     scene: Scene,
     corner: tuple[float, float] | None,
     *,
     posed: bool,
 ) -> Match:
-    height, width = one.size
-    y, x = corner or (None, None)
+    height, width = job.size
+    y_subpixel, x_subpixel = corner or (None, None)
     corners = None
     if posed:
         corners = tuple(
             (round(peak.x + right, 4), round(peak.y + down, 4))
-            for right, down in Frame.of(scene.sizes[one.number], one.pose).corners
+            for right, down in Frame.of(scene.sizes[job.number], job.pose).corners
         )
     return Match(
-        peak.x, peak.y, width, height, peak.score, scene.names[1 + one.number], x, y, ahead,
-        one.pose.scale, one.pose.angle, one.pose.flip, corners,
-    )  # fmt: skip
+        x=peak.x,
+        y=peak.y,
+        width=width,
+        height=height,
+        score=peak.score,
+        kernel=scene.names[1 + job.number],
+        x_subpixel=x_subpixel,
+        y_subpixel=y_subpixel,
+        margin=margin,
+        scale=job.pose.scale,
+        angle=job.pose.angle,
+        flip=job.pose.flip,
+        corners=corners,
+    )
 
 
-def _corners(best: list[Peak], each: Sequence[Sought]) -> list[tuple[float, float] | None]:
-    """Where the matches lie between the pixels, y and x in the image."""
+def _corners(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[float, float] | None]:
+    """Locate the matches between the pixels: y and x in the image, or None."""
     from patchsim.matches.registration import DECIMALS
     from patchsim.search import subpixel as refinement
 
-    starts = [each[peak.index].origin for peak in best]
+    origins = [jobs[peak.index].origin for peak in peaks]
     inside = [
         replace(peak, y=peak.y - top, x=peak.x - left)
-        for peak, (top, left) in zip(best, starts, strict=True)
+        for peak, (top, left) in zip(peaks, origins, strict=True)
     ]
-    found = refinement.refine(
+    corners = refinement.refine(
         inside,
-        [one.plan for one in each],
-        [one.pixels for one in each],
-        [one.kernel for one in each],
-        [one.visible for one in each],
+        [job.plan for job in jobs],
+        [job.pixels for job in jobs],
+        [job.kernel for job in jobs],
+        [job.visible for job in jobs],
     )
     return [
         corner and (round(corner[0] + top, DECIMALS), round(corner[1] + left, DECIMALS))
-        for corner, (top, left) in zip(found, starts, strict=True)
+        for corner, (top, left) in zip(corners, origins, strict=True)
     ]
 
 
-def poses_report(poses: Poses | None, *, exhaustive: bool) -> PosesReport | None:
-    """Of what was asked for, and whether it was searched in full; None if nothing was."""
+def _poses_report(options: Options) -> PosesReport | None:
+    """Report the poses that were searched; None if none were asked for."""
+    poses = options.poses
     if poses is None:
         return None
     return PosesReport(
@@ -136,37 +199,36 @@ def poses_report(poses: Poses | None, *, exhaustive: bool) -> PosesReport | None
         scale_step=poses.scales.step or None,
         angle_step=poses.angles.step or None,
         flips=poses.flips,
-        exhaustive=exhaustive,
+        exhaustive=is_exhaustive(options),
         count=poses.count,
     )
 
 
-def kernel_reports(
-    found: Sequence[Scored],
-    wanted: Outputs,
+def _kernel_reports(
+    scored: Sequence[Scored],
+    selections: Sequence[Selection],
     scene: Scene,
-    selected: Sequence[Selection],
+    outputs: Outputs,
 ) -> tuple[KernelReport, ...]:
-    """Of each kernel: how it was searched, and the files of its map."""
+    """Report for each kernel how it was searched, and the files of its map."""
     names = scene.names[1:]
-    thresholds = [each.threshold for each in selected]
-    if len(selected) < len(names):
+    thresholds = [selection.threshold for selection in selections]
+    if len(selections) < len(names):
         thresholds *= len(names)
     reports = []
-    for number, name in enumerate(names):
-        own = [(one, field) for one, field in found if one.number == number]
-        engines = dict.fromkeys(one.plan.engine for one, _ in own)
-        height, width = scene.sizes[number]
+    for number, (name, size) in enumerate(zip(names, scene.sizes, strict=True)):
+        own = [one for one in scored if one.job.number == number]
+        origin = own[0].job.origin if own else scene.area.origin(size)
         reports.append(
             KernelReport(
                 name=name,
-                width=width,
-                height=height,
-                engine=",".join(engines),
-                tolerance=max((field.error for _, field in own), default=0.0),
-                heatmap=wanted.heatmaps[number] if wanted.heatmaps else None,
-                map=wanted.maps[number] if wanted.maps else None,
-                origin=(own[0][0].origin if own else scene.area.origin((height, width)))[::-1],
+                width=size[1],
+                height=size[0],
+                engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)),
+                tolerance=max((one.windows.error for one in own), default=0.0),
+                heatmap=outputs.heatmaps[number] if outputs.heatmaps else None,
+                map=outputs.maps[number] if outputs.maps else None,
+                origin=origin[::-1],
                 threshold=thresholds[number],
             )
         )

@@ -1,20 +1,28 @@
-"""The pictures of a search: image, kernels and mask, opened within its memory."""
+"""The pictures of a search: kernels and mask, opened once, and each image, within its memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from patchsim.errors import InputError, shown
+import numpy as np
+
+from patchsim.errors import InputError, printable
 from patchsim.options import Options
 from patchsim.pictures import reader
+from patchsim.pictures.reader import Picture
+from patchsim.scene import masks
+from patchsim.types import Weights
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
+_NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
+
 
 def as_list(kernel: Source | Sequence[Source]) -> list[Source]:
-    """One kernel or several, at least one."""
+    """Return one kernel or several as a list with at least one."""
     if isinstance(kernel, list | tuple):
         kernels: list[Source] = list(kernel)
     else:
@@ -24,38 +32,122 @@ def as_list(kernel: Source | Sequence[Source]) -> list[Source]:
     return kernels
 
 
-def opened(
-    image: Source, kernels: list[Source], mask: Source | None, options: Options
-) -> list[reader.Picture]:
-    """The image, then the kernels, then the mask if there is one."""
-    sources = [image, *kernels] + ([] if mask is None else [mask])
-    streams = sum(reader.is_stdin(source) for source in sources)
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a search and their mask.
+
+    Attributes
+    ----------
+    pictures : list of Picture
+    mask : Picture or None
+    weights : list of uint8 arrays [h, w], or None
+        How much each pixel of a kernel counts; None where all count the same.
+    streams : int
+        How many of these pictures came from standard input.
+    """
+
+    pictures: list[Picture]
+    mask: Picture | None
+    weights: list[Weights | None]
+    streams: int
+
+    @classmethod
+    def opened(cls, sources: Sequence[Source], mask: Source | None, options: Options) -> Kernels:
+        """Open kernels and mask.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read, or the mask does not fit a kernel.
+        """
+        streams = count_streams([*sources, *([] if mask is None else [mask])])
+        several = len(sources) > 1
+        names = [f"kernel-{i}" if several else "kernel" for i in range(1, len(sources) + 1)]
+        pictures: list[Picture] = []
+        left = options.memory
+        for name, source in zip(names, sources, strict=True):
+            pictures.append(_open(source, name, options, left))
+            left -= pictures[-1].pixels.nbytes  # what is already decoded stays
+        shades = None if mask is None else _open(mask, "mask", options, left)
+        weights = [
+            masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
+            for picture in pictures
+        ]
+        return cls(pictures, shades, weights, streams)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        mask = 0 if self.mask is None else self.mask.pixels.nbytes
+        return mask + sum(picture.pixels.nbytes for picture in self.pictures)
+
+    def notices(self, image: Picture, options: Options) -> tuple[str, ...]:
+        """Return what the user should know about the image and these pictures, each thing once."""
+        read = [image, *self.pictures]
+        notices = [text for picture in read for text in picture.notices]
+        if self.mask is not None and self.mask.alpha is not None:
+            notices.append(
+                f"mask {printable(self.mask.name)} has transparent pixels; only its grey counts"
+            )
+        notices += [
+            f"{printable(picture.name)} has transparent pixels; alpha is ignored"
+            for picture in read
+            if options.ignore_alpha and picture.alpha is not None
+        ]
+        return tuple(dict.fromkeys(notices))
+
+
+@dataclass
+class Opened:
+    """The opened image of one search.
+
+    Attributes
+    ----------
+    about : Picture
+        The image without its pixels.
+    size : (height, width)
+    """
+
+    about: Picture
+    size: tuple[int, int]
+    _picture: Picture | None
+
+    @classmethod
+    def of(cls, image: Source, kernels: Kernels, options: Options) -> Opened:
+        """Open an image beside kernels that are already in memory.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        count_streams([image], kernels.streams)
+        picture = _open(image, "image", options, options.memory - kernels.nbytes)
+        about = replace(picture, pixels=_NO_PIXELS)
+        return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
+
+    def take(self) -> Picture:
+        """Hand the picture over: its only owner can free the pixels once they are converted."""
+        picture, self._picture = self._picture, None
+        assert picture is not None
+        return picture
+
+
+def count_streams(sources: Sequence[Source], others: int = 0) -> int:
+    """Count the sources that are standard input, with `others` before them.
+
+    Raises
+    ------
+    InputError
+        If there are two: it can be read once.
+    """
+    streams = others + sum(reader.is_stdin(source) for source in sources)
     if streams > 1:
         raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
-    several = len(kernels) > 1
-    names = ["image", *(f"kernel-{i}" if several else "kernel" for i in range(1, len(kernels) + 1))]
-    found: list[reader.Picture] = []
-    left = options.memory
-    for name, source in zip([*names, "mask"], sources, strict=False):
-        found.append(
-            reader.open_picture(
-                source, name=name, max_pixels=options.max_pixels, memory=max(0, left)
-            )
-        )
-        left -= found[-1].pixels.nbytes  # what is already decoded stays
-    return found
+    return streams
 
 
-def notices(
-    pictures: list[reader.Picture], mask: reader.Picture | None, *, ignore_alpha: bool
-) -> tuple[str, ...]:
-    """What to know about the pictures; each thing once."""
-    found = [text for picture in pictures for text in picture.notices]
-    if mask is not None and mask.alpha is not None:
-        found.append(f"mask {shown(mask.name)} has transparent pixels; only its grey counts")
-    found += [
-        f"{shown(picture.name)} has transparent pixels; alpha is ignored"
-        for picture in pictures
-        if ignore_alpha and picture.alpha is not None
-    ]
-    return tuple(dict.fromkeys(found))
+def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
+    return reader.open_picture(
+        source, name=name, max_pixels=options.max_pixels, memory=max(0, memory)
+    )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = Any
 
 
-def module(array: Array) -> Any:
+def namespace(array: Array) -> Any:
     """`numpy` or `torch`, of which the array is."""
     if isinstance(array, np.ndarray):
         return np
@@ -47,7 +47,7 @@ def cast(array: Array, dtype: Any) -> Array:
     return array.to(dtype)
 
 
-def placed(array: NDArray[Any], device: str) -> Array:
+def to_device(array: NDArray[Any], device: str) -> Array:
     """A NumPy array on a device; on the CPU itself."""
     return array if device == "cpu" else tensor(array, device)
 
@@ -75,14 +75,14 @@ def tensor_planes(pixels: NDArray[Any], device: str) -> Tensor:
     return tensor(pixels, device).permute(2, 0, 1).contiguous()
 
 
-def settled(array: Array) -> Array:
+def synchronized(array: Array) -> Array:
     """The same once it is computed, for threads whose work waits in other queues of its device."""
     if not isinstance(array, np.ndarray) and devices.has_queues(array.device.type):
         devices.synchronize_queue(array.device)
     return array
 
 
-def host(array: Array) -> NDArray[Any]:
+def to_numpy(array: Array) -> NDArray[Any]:
     """The NumPy array of it, once the calling thread's work on its device is done."""
     if isinstance(array, np.ndarray):
         return array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from patchsim.geometry import tiles
-from patchsim.numerics.array_api import Array, cast, like, module
+from patchsim.numerics.array_api import Array, cast, like, namespace
 from patchsim.numerics.precision import DOUBLE, LONG
 
 
@@ -24,7 +24,7 @@ def _window_sums(values: Array, length: int, step: int) -> Array:
     # A window is the end of one block of `length` and the start of the next.
     if length == 1:
         return values[..., ::step]
-    xp = module(values)
+    xp = namespace(values)
     count = (values.shape[-1] - length) // step + 1
     blocks = -(-values.shape[-1] // length) + 1
     padded = xp.zeros((*values.shape[:-1], blocks * length), **like(values))
@@ -48,7 +48,7 @@ def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int
         pixels = cast(pixels, DOUBLE)  # torch compares few types
     rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
     down, across = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
-    xp = module(down)
+    xp = namespace(down)
     uniform = xp.ones((rows, cols), **like(down))
     for differs, inner in ((down, (height - 1, width)), (across, (height, width - 1))):
         if 0 not in inner:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from patchsim.numerics.array_api import Array, cast, module, settled
+from patchsim.numerics.array_api import Array, cast, namespace, synchronized
 from patchsim.numerics.precision import DOUBLE, SINGLE
 
 # A sum of products is off by at most this, times the norms of the tile's pixels and the kernel:
@@ -118,7 +118,7 @@ class Products:
 
     def __init__(self, kernel: Sequence[Array]) -> None:
         # Turned by half, so that the transforms' convolution compares it as it was.
-        self._kernel = [module(plane).flip(plane, (-2, -1)) for plane in kernel]
+        self._kernel = [namespace(plane).flip(plane, (-2, -1)) for plane in kernel]
         # By size and type. Few occur: the planned one, and those of tiles at the map's edges; none
         # is dropped, for work that was asked of a device may not have read it yet.
         self._spectra: dict[Hashable, _Shared] = {}
@@ -227,7 +227,7 @@ class _Shared:
 
 def _spectrum(size: tuple[int, int], dtype: Any, plane: Array) -> Array:
     forward, _ = _transforms(plane)
-    return settled(forward(cast(plane, dtype), size))
+    return synchronized(forward(cast(plane, dtype), size))
 
 
 def overlap_save(image: Array, kernel: Array) -> Array:
@@ -245,7 +245,7 @@ def overlap_save(image: Array, kernel: Array) -> Array:
         part = image[..., top : top + step_y + height - 1, left : left + step_x + width - 1]
         return products.over(part[..., channel, :, :] for channel in range(channels))
 
-    xp = module(image)
+    xp = namespace(image)
     bands = [
         xp.concatenate([block(top, left) for left in range(0, cols, step_x)], -1)
         for top in range(0, rows, step_y)

@@ -31,13 +31,14 @@ class Match:
     Attributes
     ----------
     x, y : int
-        Its top-left pixel, from 0.
+        The column and row of its top-left pixel in the image, from 0; negative where the window
+        hangs over the border of a padded image.
     width, height : int
-        The kernel's.
+        Its size in pixels: the kernel's, or that of the box around the posed kernel.
     score : float
-        1 is identical.
+        The exact score in the metric of the search; 1 is identical.
     kernel : str
-        The kernel's name.
+        The name of the kernel that was found.
     x_subpixel, y_subpixel : float or None
         Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
     margin : float or None
@@ -72,7 +73,7 @@ class Match:
 
     @property
     def center(self) -> tuple[float, float]:
-        """(x, y) of the box's middle; the box spans from x to x + width."""
+        """The middle of the box, (x, y) in pixels; the box spans from x to x + width."""
         return self.x + self.width / 2, self.y + self.height / 2
 
 
@@ -136,28 +137,32 @@ class Report:
     width, height : int
         Its size in pixels, as displayed.
     metric : str
+        How windows were compared: ``sad``, ``ssd``, ``ncc`` or ``zncc``.
     stride : (y, x)
+        The step between windows in pixels.
     device : str
-        That the first kernel was searched on.
+        The device that the first kernel was searched on.
     kernels : tuple of KernelReport
+        One for each kernel, in the order in which they were given.
     matches : tuple of Match
         Best first; with ``per_kernel`` kernel by kernel.
     maps : tuple of float32 arrays [rows, cols]
-        One a kernel if ``map`` was asked for, else empty.
+        The scores of all windows, one array for each kernel, if ``map`` was asked for; otherwise
+        the tuple is empty.
     plans : tuple of Plan
-        One a kernel.
+        How each kernel was searched for.
     notices : tuple of str
         What the user should know about the pictures and how they were read.
     seconds : float
-        The search took so long.
+        The time that the search and the writing of its files took.
     color : str
-        What image and kernels were compared in, as asked.
+        The colour space in which image and kernels were compared, as asked.
     subpixel : bool
         Whether positions between the pixels were asked for.
     region : (x, y, width, height) or None
         The part of the image that was searched, if not all of it.
     padding : str
-        How it was continued beyond its border.
+        How the image or region was continued beyond its border.
     margin : bool
         Whether margins were asked for.
     threshold : float or None
@@ -216,24 +221,30 @@ class Report:
 
     @property
     def map(self) -> NDArray[np.float32] | None:
-        """The only kernel's map, or None if it was not asked for.
+        """The only kernel's map, float32 [rows, cols], or None if it was not asked for.
 
         Raises
         ------
         InputError
-            With several kernels: use `maps`.
+            The search had several kernels; `maps` has the map of each.
         """
         if len(self.kernels) > 1:
             raise InputError(f"there are {len(self.kernels)} kernels; use report.maps[i]")
         return self.maps[0] if self.maps else None
 
     def to_pandas(self) -> "DataFrame":
-        """The matches as a `pandas.DataFrame`, a row a match, with the keys of JSON as columns.
+        """Return the matches as a table of pandas.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each match, in the order of `matches`. The columns are the keys that a match
+            has in the JSON output; without a match the table has the columns and no rows.
 
         Raises
         ------
         InputError
-            If pandas is not installed.
+            A ValueError: pandas is not installed.
         """
         try:
             import pandas
@@ -244,11 +255,12 @@ class Report:
         return pandas.DataFrame(objects(self), columns=list(_keys(self)))
 
     def to_coco(self, image_id: int = 0) -> dict[str, list[dict[str, Any]]]:
-        """The matches as COCO has detections.
+        """Return the matches in the format that COCO has for detections.
 
         Parameters
         ----------
         image_id : int
+            The number that the image has in the COCO data set.
 
         Returns
         -------
@@ -272,14 +284,25 @@ class Report:
         return {"annotations": annotations, "categories": categories}
 
     def row_col(self) -> NDArray[np.int64]:
-        """The matches' top-left pixels as int64 [N, 2], (row, col) as scikit-image has them."""
+        """Return the matches' top-left pixels in the order of axes that scikit-image has.
+
+        Returns
+        -------
+        int64 array [N, 2]
+            The row and column of each match's top-left pixel, from 0, in the order of `matches`.
+        """
         return np.array([(m.y, m.x) for m in self.matches], np.int64).reshape(-1, 2)
 
     def row_col_rectangles(self) -> NDArray[np.float64]:
-        """The matches' corners as float64 [N, 4, 2], as napari's layer of shapes takes rectangles.
+        """Return the matches' corners as the shapes layer of napari takes rectangles.
 
-        (row, col) of the outermost pixels' centres, clockwise from the top-left one; of poses from
-        the kernel's own top-left one, and the other way round where it is mirrored.
+        Returns
+        -------
+        float64 array [N, 4, 2]
+            The row and column, in pixels, of the centres of each match's four corner pixels, in the
+            order of `matches`. Centres of pixels are at whole numbers. The corners go clockwise
+            from the top-left one. With poses they start at the kernel's own top-left corner, and go
+            counter-clockwise where the kernel is mirrored.
         """
         corners = [m.corners or _box(m) for m in self.matches]
         edges: NDArray[np.float64] = np.array(corners, np.float64).reshape(-1, 4, 2)

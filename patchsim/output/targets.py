@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.events import Observer
 from patchsim.files import atomic
 from patchsim.output.report import Report
@@ -32,6 +32,11 @@ class Outputs:
     heatmaps: tuple[str, ...]
     overlay: str | None
     keeps_map: bool
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files that will be written."""
+        return (*self.heatmaps, *self.maps, *([] if self.overlay is None else [self.overlay]))
 
     def drawing_bytes(self, cells: int, pixels: int) -> int:
         """Memory that drawing takes, for the largest map and the image."""
@@ -64,9 +69,9 @@ class Outputs:
         for path, scores, name in zip(self.heatmaps, maps, names, strict=False):
             with atomic.writing(path) as file:
                 least, most = drawing.heatmap(scores, file)
-            of = f" of {shown(name)}" if several else ""
+            of = f" of {printable(name)}" if several else ""
             observer.wrote(
-                f"heatmap {shown(path)}{of}: scores {least:.6f} (dark) to {most:.6f} (bright)"
+                f"heatmap {printable(path)}{of}: scores {least:.6f} (dark) to {most:.6f} (bright)"
             )
         for path, scores, kernel in zip(self.maps, maps, report.kernels, strict=False):
             with atomic.writing(path) as file:
@@ -77,12 +82,12 @@ class Outputs:
             rows, cols = scores.shape
             x, y = kernel.origin
             start = f" from x={x}, y={y}" if (x, y) != (0, 0) else ""
-            observer.wrote(f"map {shown(path)}: float32, {rows} rows x {cols} columns{start}")
+            observer.wrote(f"map {printable(path)}: float32, {rows} rows x {cols} columns{start}")
         if self.overlay:
             with atomic.writing(self.overlay) as file:
                 drawing.overlay(pixels, span, low, report.matches, file)
             count = len(report.matches)
-            observer.wrote(f"overlay {shown(self.overlay)}: {count} box{'es' * (count != 1)}")
+            observer.wrote(f"overlay {printable(self.overlay)}: {count} box{'es' * (count != 1)}")
 
 
 def check(
@@ -104,7 +109,7 @@ def check(
     heatmap_path = None if heatmap is None else _path(heatmap, "heatmap")
     drawn = None if overlay is None else _path(overlay, "overlay")
     if drawn is not None and "{kernel}" in drawn:
-        raise InputError(f"overlay {shown(drawn)} shows all kernels; take {{kernel}} out")
+        raise InputError(f"overlay {printable(drawn)} shows all kernels; take {{kernel}} out")
     maps = _per_kernel(map_path, "map", stems)
     heatmaps = _per_kernel(heatmap_path, "heatmap", stems)
     pngs = [*heatmaps, *([] if drawn is None else [drawn])]
@@ -130,7 +135,7 @@ def _per_kernel(path: str | None, option: str, stems: list[str]) -> tuple[str, .
         return ()
     if len(stems) > 1 and "{kernel}" not in path:
         raise InputError(
-            f"{option} {shown(path)} is one file for {len(stems)} kernels;"
+            f"{option} {printable(path)} is one file for {len(stems)} kernels;"
             " put {kernel} into its name"
         )
     taken: set[str] = set()

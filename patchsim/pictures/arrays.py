@@ -69,7 +69,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     ValueError
         If it is damaged.
     """
-    header = npy.header(stream)
+    header = npy.read_header(stream)
     _check_shape(header.shape, limits.name)
     kept = kept_type(header.dtype, limits.name)
     limits.check_pixels(header.shape[1], header.shape[0])

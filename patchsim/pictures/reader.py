@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.machine.memory import format_size
 from patchsim.pictures import arrays, pillow_depth, png16, tiff
@@ -118,7 +118,7 @@ def open_picture(
         path = Path(getattr(source, "filename", "") or "")
         known = path.name != "" and path.exists()
         blank = Picture(str(path) if known else name, _NOTHING, path if known else None)
-        limits = Limits(shown(blank.name), source.width * source.height, memory)
+        limits = Limits(printable(blank.name), source.width * source.height, memory)
         with _reading(blank.name):
             reason = pillow_depth.reduced(source, blank.file)
             if reason:
@@ -136,7 +136,7 @@ def open_picture(
         raise InputError("the name of a picture is empty; give a path")
     # An output must not overwrite the file that standard input comes from, either.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
-    limits = Limits(shown(label), max_pixels, memory)
+    limits = Limits(printable(label), max_pixels, memory)
     with _reading(label), _stream(label, memory) as stream:
         return _finished(Picture(label, _NOTHING, file), _read(stream, limits))
 
@@ -156,12 +156,12 @@ def _stream(label: str, memory: int | None) -> Iterator[BinaryIO]:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             if status.st_size == 0:
-                raise InputError(f"{shown(label)} is empty (0 bytes)")
+                raise InputError(f"{printable(label)} is empty (0 bytes)")
             yield file
         elif stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
             yield _slurp(file, label, memory)
         else:
-            raise InputError(f"{shown(label)} is neither a file nor a pipe")
+            raise InputError(f"{printable(label)} is neither a file nor a pipe")
 
 
 def _slurp(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
@@ -176,7 +176,7 @@ def _slurp(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
 
 
 def _where(label: str) -> str:
-    return "standard input" if label == "-" else shown(label)
+    return "standard input" if label == "-" else printable(label)
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def _reading(label: str) -> Iterator[None]:
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
     except OSError as error:
-        raise atomic.not_readable(error, where, Path(label), "a picture") from error
+        raise atomic.read_error(error, where, Path(label), "a picture") from error
     except Exception as error:
         # Damaged files make Pillow's decoders raise nearly anything.
         raise InputError(f"{where} is damaged or cut short: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import threading
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +18,13 @@ from patchsim.planning.planner import Plan
 # More share a tile's transforms for little less time each, and take memory for their own.
 _MOST = 32
 _STEPS = 4  # in which sides double: those within a step are about the same
+
+
+# Plans that are kept, for images of one shape and type, and at most so many.
+_MOST_KEPT = 256
+_SLOW_IMPORTS = ("scipy.fft", "torch")
+_kept: dict[Hashable, list[Group]] = {}
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,44 @@ def make(
     held: int,
     searching: int | None = None,
 ) -> list[Group]:
-    """Plans for all problems, as `planner.make` makes one."""
+    """Plan all problems as `planner.make` plans one; plans for the CPU are kept.
+
+    A plan depends on its arguments and on what is imported by now, which costs time at first use.
+    What other devices have free changes, so that their plans are made anew.
+    """
+    loaded = tuple(name in sys.modules for name in _SLOW_IMPORTS)
+    key = tuple(problems), engine, device, memory, held, searching, loaded
+    with _lock:
+        groups = _kept.get(key)
+    if groups is None:
+        groups = _make(
+            problems, engine=engine, device=device, memory=memory, held=held, searching=searching
+        )
+        if all(
+            candidate.problem.device == "cpu" for g in groups for candidate in g.common.candidates
+        ):
+            with _lock:
+                if len(_kept) >= _MOST_KEPT:
+                    _kept.clear()
+                _kept[key] = groups
+    return list(groups)
+
+
+def forget() -> None:
+    """Forget the plans that are kept."""
+    with _lock:
+        _kept.clear()
+
+
+def _make(
+    problems: Sequence[Problem],
+    *,
+    engine: str,
+    device: str,
+    memory: int,
+    held: int,
+    searching: int | None,
+) -> list[Group]:
     alike = defaultdict(list)
     for number, problem in enumerate(problems):
         alike[_kind(problem)].append(number)

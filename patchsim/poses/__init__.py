@@ -1,5 +1,5 @@
 """The poses of a kernel: those asked for, and the copies made for them.
 
-It uses `pictures`, `checks` and what lies below. Others use `grid.Poses` (scales, angles and
-flips as asked for) and `warp` (`Pose`, `Posing`: mirrored, scaled and turned copies).
+It may use `pictures`, `checks` and what lies below. Others use `grid.Poses` (scales, angles and
+flips as asked for) and `warp` (`Pose`, `PoseRenderer`: mirrored, scaled and turned copies).
 """

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from patchsim.checks import whole
+from patchsim.checks import positive_integer
 from patchsim.errors import InputError
 from patchsim.poses.warp import DECIMALS, FLIPS, Pose
 
@@ -117,7 +117,7 @@ class Poses:
     flips: tuple[str, ...]
 
     @classmethod
-    def checked(
+    def from_options(
         cls, scales: object, angles: object, flips: object, max_poses: int, kernels: int
     ) -> Poses | None:
         """Of what was asked, or None if nothing was.
@@ -138,7 +138,7 @@ class Poses:
         InputError
             If that cannot be read, is empty, or is more than `max_poses`.
         """
-        max_poses = whole(max_poses, "max-poses")
+        max_poses = positive_integer(max_poses, "max-poses")
         if max_poses > _MOST_POSES:
             raise InputError(
                 f"max-poses {max_poses:,} is not possible; give {_MOST_POSES:,} or less"
@@ -171,10 +171,10 @@ class Poses:
 
     @property
     def count(self) -> int:
-        return len(self.each)
+        return len(self.all)
 
     @cached_property
-    def each(self) -> list[Pose]:
+    def all(self) -> list[Pose]:
         """Every pose once: upside down is left to right half a turn on."""
         found: dict[tuple[float, float, bool], Pose] = {}
         for flip, scale, angle in product(self.flips, self.scales.values, self.angles.values):
@@ -183,7 +183,7 @@ class Poses:
         return list(found.values())
 
     @property
-    def between(self) -> bool:
+    def has_ranges(self) -> bool:
         """Whether poses between the steps of a range are looked for."""
         return bool(self.scales.step or self.angles.step)
 

@@ -59,7 +59,7 @@ class Pose:
         return f"scale {self.scale:g}, angle {self.angle:g}{flip}"
 
 
-AS_IT_IS = Pose()
+UNCHANGED = Pose()
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _direction(angle: float) -> tuple[float, float]:
     return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
 
 
-class Posing:
+class PoseRenderer:
     """A kernel's poses, each in the upright box around it.
 
     Half and quarter turns and mirror images are exact. Smaller ones are averaged over the pixels

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK, blocks_of, of_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.planning.score_memory import OPEN_BYTES
@@ -127,12 +127,12 @@ class BlockMaxima:
         upper_bounds = bounds.map + errors + ROUNDING if error else bounds.map
         if bounds.hidden is not None:
             upper_bounds = np.where(bounds.hidden, _SUPPRESSED, upper_bounds)
-        maxima = of_blocks(np.maximum, upper_bounds, tile)
+        maxima = reduce_blocks(np.maximum, upper_bounds, tile)
         if np.isnan(maxima).any():
             raise ValueError(f"there are windows without a score in {tile}")
         with self._lock:
             self.error = max(self.error, error)
-            stored = self._upper_bounds[blocks_of(tile)]
+            stored = self._upper_bounds[block_index(tile)]
             np.fmax(stored, maxima, out=stored)
 
     @property

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from patchsim.engines import Bounds
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
-from patchsim.metrics import Exact, Visible
+from patchsim.metrics import Exact, Visibility
 from patchsim.types import Pixels
 
 _Words = NDArray[np.uint64]
@@ -27,7 +27,7 @@ def scores(
     size: tuple[int, int],
     stride: tuple[int, int],
     exact: Exact,
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
 ) -> Callable[[Tile], Bounds]:
     """Return a function that scores the windows of a tile that equal another window of it.
 
@@ -41,7 +41,7 @@ def scores(
     stride : (y, x)
     exact : (y, x) -> float
         The exact score of the window whose top-left pixel is (y, x).
-    visible : Visible, optional
+    visible : Visibility, optional
         The visibility of the image's pixels; windows are equal only where it is equal, too.
     """
     random = np.random.default_rng()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines import GONE, Bounds, Least, Search
 from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK, blocks_of, of_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.overlaps import overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
@@ -206,11 +206,11 @@ class PrunedWindows:
 
     def bound(self, tile: Tile) -> tuple[Tile, Least]:
         """Compute the bounds of a tile, and return the least of each block in it, for `put`."""
-        return tile, of_blocks(np.minimum, self._bounds.compute(tile), tile)
+        return tile, reduce_blocks(np.minimum, self._bounds.compute(tile), tile)
 
     def put(self, tile: Tile, least_bounds: Least) -> None:
         """Store the least bounds of the blocks in a tile; `ready` comes after all tiles."""
-        stored = self._least_bounds[blocks_of(tile)]
+        stored = self._least_bounds[block_index(tile)]
         np.minimum(stored, least_bounds, out=stored)
 
     def ready(self) -> None:

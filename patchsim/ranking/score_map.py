@@ -75,9 +75,7 @@ class ScoreMap:
         self._lock = Lock()
         self._exact = exact
         self._evaluate_blocks = evaluate_blocks
-        self._until_check = (
-            _MANY  # evaluations before all blocks are checked again
-        )
+        self._until_check = _MANY  # evaluations before all blocks are checked again
         self._requests: Counter[tuple[int, int]] = Counter()  # windows asked for, by block
         self._done: set[tuple[int, int]] = set()  # blocks that were evaluated as a whole
         # The first cell of each block: minus its score, is exact, row, col, the block's corner.

@@ -1,5 +1,5 @@
 """What is compared: image and kernels in one type, one range and one colour space.
 
-It uses `pictures`, `checks` and what lies below. Others use `build.Scene`, `color`, `masks`
+It may use `pictures`, `checks` and what lies below. Others use `build.Scene`, `color`, `masks`
 and `flatness`.
 """

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.geometry import tiles
 from patchsim.machine.memory import format_size
 from patchsim.metrics import INTEGER_RANGE
@@ -99,7 +99,7 @@ def convert(
     for pixels, name in zip(pictures, names, strict=True):
         if pixels.shape[2] not in (1, 3):
             raise InputError(
-                f"{shown(name)} has {pixels.shape[2]} channels, which have no {color};"
+                f"{printable(name)} has {pixels.shape[2]} channels, which have no {color};"
                 " give grey or RGB, or compare them as they are with --color auto (color='auto')"
             )
     dtype = pictures[0].dtype
@@ -115,8 +115,9 @@ def convert(
         needed = height * width * channels * dtype.itemsize
         if needed + block > left:
             raise InputError(
-                f"{shown(name)} takes {format_size(needed + block)} to convert to {color}, but only"
-                f" {format_size(max(0, left))} of the memory are left; allow more with --memory"
+                f"{printable(name)} takes {format_size(needed + block)} to convert to {color},"
+                f" but only {format_size(max(0, left))} of the memory are left;"
+                " allow more with --memory"
             )
         left -= needed
         if color == "rgb":
@@ -136,7 +137,7 @@ def _alike(pictures: Sequence[Pixels], names: Sequence[str]) -> list[Pixels]:
     if len(channels - {1}) > 1 or (1 in channels and not channels <= {1, 3}):
         # The last is what 0 becomes.
         each = list(zip(names[:-1], pictures[:-1], strict=True))[:4]
-        found = ", ".join(f"{shown(name)} has {pixels.shape[2]}" for name, pixels in each)
+        found = ", ".join(f"{printable(name)} has {pixels.shape[2]}" for name, pixels in each)
         alpha = any(pixels.shape[2] in (2, 4) for _, pixels in each)
         hint = " (alpha is read from files and PIL images, not from arrays)" if alpha else ""
         raise InputError(

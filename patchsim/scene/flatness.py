@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from patchsim.errors import shown
+from patchsim.errors import printable
 from patchsim.types import Pixels
 
 _ROWS = 16  # compared at a time: few pictures are flat, and then a look at the first rows is enough
 
 
-def notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iterator[str]:
+def flat_notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iterator[str]:
     """What to tell of those that are flat.
 
     Parameters
@@ -24,12 +24,12 @@ def notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iter
     image, *kernels = pixels
     flat = "is flat (each channel has one value)"
     if is_flat(image):
-        yield f"{shown(names[0])} {flat}: no place in it differs from another"
+        yield f"{printable(names[0])} {flat}: no place in it differs from another"
     # The cosine is the same for all multiples of a colour.
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
     for kernel, name in zip(kernels, names[1:], strict=True):
         if is_flat(kernel):
-            yield f"kernel {shown(name)} {flat}: every {areas} matches it"
+            yield f"kernel {printable(name)} {flat}: every {areas} matches it"
 
 
 def is_flat(pixels: Pixels) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Area
-from patchsim.metrics import INTEGER_RANGE, Visible, reduced
+from patchsim.metrics import INTEGER_RANGE, Visibility, reduced
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels, Weights
 
@@ -18,7 +18,7 @@ _SHADES = 255
 _SAME = 1e-12  # what numbers that were scaled together are off by at the most
 
 
-def weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Weights | None:
+def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Weights | None:
     """The weights of a kernel's pixels.
 
     Parameters
@@ -51,16 +51,16 @@ def weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Wei
         what = "mask" if mask is not None else "kernel"
         how = "black" if mask is not None else "transparent"
         raise InputError(
-            f"{what} {shown(source)} is {how} everywhere, so no pixel of the kernel counts;"
+            f"{what} {printable(source)} is {how} everywhere, so no pixel of the kernel counts;"
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
     return _shades(found)
 
 
-def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visible | None:
+def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None:
     """How much of an area is visible, by the alpha [H, W] of its image.
 
-    Levels are as `weights` has them; None if all of it is as visible as can be.
+    Levels are as `kernel_weights` has them; None if all of it is as visible as can be.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visible | None:
     """
     if alpha is None:
         return None
-    if not area.of_image(alpha).any():
+    if not area.crop(alpha).any():
         raise InputError(
             f"{area.name} is transparent everywhere, so nothing of it is visible;"
             " use --ignore-alpha"
@@ -77,11 +77,11 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visible | None:
     levels = _shades(alpha)  # of the whole image, whatever is searched of it
     if levels is None:
         return None
-    found = Visible(area.of_image(levels), int(levels.max()))
-    return None if (found.levels == found.most).all() else found
+    found = Visibility(area.crop(levels), int(levels.max()))
+    return None if (found.levels == found.full_level).all() else found
 
 
-def covered(pixels: Pixels, visible: Visible | None) -> Pixels:
+def fill_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:
     """Pixels [H, W, C] in which those not visible, which must not matter, are as one beside them.
 
     That is the next visible one to the left or else to the right, or else that of the row above,
@@ -133,7 +133,7 @@ def channel_shares(channel_weights: Sequence[float], channels: int) -> list[int]
     return [int(number) for number in whole]
 
 
-def by_channel(weights: Weights | None, shares: Sequence[int], size: tuple[int, int]) -> Weights:
+def value_weights(weights: Weights | None, shares: Sequence[int], size: tuple[int, int]) -> Weights:
     """The weights of a kernel's values [h, w, C], from those of its pixels and of the channels."""
     each = np.ones(size, np.uint16) if weights is None else weights.astype(np.uint16)
     found = _shades(each[..., None] * np.asarray(shares, np.uint16))
@@ -155,13 +155,14 @@ def _of_mask(mask: Picture, kernel: Picture) -> NDArray[Any]:
     height, width, channels = mask.pixels.shape
     if (height, width) != kernel.pixels.shape[:2]:
         raise InputError(
-            f"mask {shown(mask.name)} is {width}x{height} pixels, kernel {shown(kernel.name)}"
-            f" {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]}; give one of the same size"
+            f"mask {printable(mask.name)} is {width}x{height} pixels,"
+            f" kernel {printable(kernel.name)} {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]};"
+            " give one of the same size"
         )
     if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
-        raise InputError(f"mask {shown(mask.name)} is in colour; give one in grey")
+        raise InputError(f"mask {printable(mask.name)} is in colour; give one in grey")
     values = mask.pixels[..., 0]
     largest = INTEGER_RANGE.get(values.dtype.name, 1)
     if not (values.min() >= 0 and values.max() <= largest):  # nor NaN
-        raise InputError(f"mask {shown(mask.name)} has values outside 0 to {largest}")
+        raise InputError(f"mask {printable(mask.name)} has values outside 0 to {largest}")
     return values

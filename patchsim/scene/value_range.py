@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.metrics import INTEGER_RANGE, check_range
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
@@ -70,12 +70,12 @@ def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> N
     if not (np.isfinite(least) and np.isfinite(most)):
         bad = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
-            f"{shown(picture.name)} has a value {values[tuple(bad)]} at x={bad[1]}, y={bad[0]};"
+            f"{printable(picture.name)} has a value {values[tuple(bad)]} at x={bad[1]}, y={bad[0]};"
             " similarity needs finite values; replace it (and name their range with --data-range)"
         )
     if least < low or most > high:
         raise InputError(
-            f"{shown(picture.name)} has values from {least:g} to {most:g},"
+            f"{printable(picture.name)} has values from {least:g} to {most:g},"
             f" outside {low:g} to {high:g};"
             "\nname the range of both pictures with --data-range LO:HI (data_range=)"
         )

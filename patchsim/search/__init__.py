@@ -1,5 +1,5 @@
 """Which windows of which poses are looked at, and their scores.
 
-It uses `output`, `events`, `matches` and what lies below. Others use `exhaustive`,
+It may use `output`, `events`, `matches` and what lies below. Others use `exhaustive`,
 `coarse_to_fine.Sweep`, `jobs` (what is searched for) and `subpixel`.
 """

@@ -21,7 +21,7 @@ from patchsim import engines
 from patchsim.errors import InputError
 from patchsim.machine.threads import in_order
 from patchsim.options import Options
-from patchsim.poses.grid import Poses, spacing
+from patchsim.poses.grid import spacing
 from patchsim.poses.warp import Pose
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
@@ -64,12 +64,9 @@ class Sweep:
     Parameters
     ----------
     scene : Scene
-    poses : Poses
     options : Options
-    engine : str
-    wanted : Outputs
-    per_kernel : bool
-        Each kernel has matches of its own.
+        With poses.
+    outputs : Outputs
 
     Raises
     ------
@@ -77,16 +74,9 @@ class Sweep:
         As of `Views`, if the engine draws no maps, or if a kernel fits in no pose.
     """
 
-    def __init__(
-        self,
-        scene: Scene,
-        poses: Poses,
-        options: Options,
-        engine: str,
-        wanted: Outputs,
-        *,
-        per_kernel: bool,
-    ) -> None:
+    def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
+        poses, engine, per_kernel = options.poses, options.engine, options.per_kernel
+        assert poses is not None
         if engine != "auto" and engines.searches(engine):
             raise InputError(
                 f"engine {engine} draws no map, as poses that are searched coarse to fine need;"
@@ -94,7 +84,7 @@ class Sweep:
             )
         self._scene, self._poses, self._options = scene, poses, options
         self._per_kernel, self._top = per_kernel, matches_wanted(options)
-        self._views = Views(scene, options, engine, wanted, max(poses.scales.values), halved=True)
+        self._views = Views(scene, options, engine, outputs, max(poses.scales.values), halved=True)
         self._refinement = Refinement(self._views, scene, poses, options, per_kernel=per_kernel)
         self._check()
 
@@ -226,7 +216,7 @@ class Sweep:
             found = self._places(found, kept, of_group)
             observer.progress(total - total * (level + 1) // (2 * steps), total)
         finished = self._refinement.of_followed([c for c in found if c.spot.window])
-        threshold = self._options.given_threshold
+        threshold = self._options.numeric_threshold
         if (
             top is None
             and sum(c.score >= (-1 if threshold is None else threshold) for c in found) >= MOST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchsim import engines
 from patchsim.engines import Problem
@@ -17,12 +17,11 @@ from patchsim.planning import batching, planner
 from patchsim.planning.batching import Group
 from patchsim.planning.score_memory import budget_of
 from patchsim.poses.grid import Poses
-from patchsim.poses.warp import AS_IT_IS, Pose, Posing
+from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_maxima import BlockCache
-from patchsim.ranking.contract import Windows
 from patchsim.scene.build import Scene
-from patchsim.search import jobs, windows
-from patchsim.search.jobs import Scored, Sought
+from patchsim.search import jobs, subpixel, windows
+from patchsim.search.jobs import Job, Scored
 from patchsim.search.pose_scores import Views
 from patchsim.search.refine import Refinement
 
@@ -35,19 +34,13 @@ FEW = 8  # poses are searched like this unasked: quick enough
 
 
 class Exhaustive:
-    """Of a scene's kernels, as they are or in poses; the best poses are refined.
+    """Every kernel as it is, or in every pose, against every window; the best poses are refined.
 
     Parameters
     ----------
     scene : Scene
-    poses : Poses or None
     options : Options
-    engine : str
-    wanted : Outputs
-    per_kernel : bool
-        Each kernel has matches of its own.
-    subpixel : bool
-        Matches will be located between the pixels, which takes memory.
+    outputs : Outputs
 
     Raises
     ------
@@ -55,67 +48,30 @@ class Exhaustive:
         If a kernel fits in no pose, or memory does not suffice.
     """
 
-    def __init__(
-        self,
-        scene: Scene,
-        poses: Poses | None,
-        options: Options,
-        engine: str,
-        wanted: Outputs,
-        *,
-        per_kernel: bool,
-        subpixel: bool,
-    ) -> None:
-        self._names, self._keeps_map = scene.names, wanted.keeps_map
-        if poses is not None:
-            _check_memory(scene, poses, options.memory)
-            posed = list(_posed(scene, poses, options.metric))
-        else:
-            posed = list(_as_they_are(scene))
-        kernels = [kernel for _, _, kernel in posed]
-        sizes = [kernel.pixels.shape[:2] for kernel in kernels]
-        area = scene.area
-        # So many places of low scores take longer to find without a map than the map.
-        mapped = wanted.keeps_map or (engine == "auto" and options.threshold == AUTO)
-        problems = [
-            jobs.problem(scene, options, kernel, area.extent(size), map_wanted=mapped)
-            for kernel, size in zip(kernels, sizes, strict=True)
-        ]
-        held = jobs.holding(scene, sizes, wanted, max(math.prod(p.map_shape) for p in problems))
-        held += sum(kernel.nbytes for kernel in kernels) if poses else 0
-        if subpixel:
-            from patchsim.search import subpixel as refinement
-
-            held += max(planner.map_bytes(refinement.cell(p), kept=False) for p in problems)
-        self._groups, self._shelf = _grouped(problems, options, engine, held, kept=wanted.keeps_map)
-        common = {number: group.common for group in self._groups for number in group.members}
-        under = area.under(scene.image, sizes, scene.zero)
-        plans, seen = batching.plans(self._groups), scene.seen(sizes)
-        self._each = [
-            Sought(*one, pixels, area.origin(size), chosen, visible, common[i])
-            for i, (one, size, pixels, chosen, visible) in enumerate(
-                zip(posed, sizes, under, plans, seen, strict=True)
-            )
-        ]
+    def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
+        self._names, self._keeps_map = scene.names, outputs.keeps_map
+        posed = list(_posed(scene, options) if options.poses else _as_they_are(scene))
+        kernels = [one.kernel for one in posed]
+        sizes = [(kernel.pixels.shape[0], kernel.pixels.shape[1]) for kernel in kernels]
+        problems = _problems(scene, kernels, options, outputs)
+        held = _held(scene, kernels, problems, options, outputs)
+        self._groups, self._shelf = _grouped(problems, options, held, keeps_map=outputs.keeps_map)
+        self._jobs = _jobs(scene, posed, sizes, self._groups)
         self._refinement = None
-        if poses is not None and poses.between:
-            # Around a place windows are scored as a map, whatever searched all of them.
-            drawing = "auto" if engine != "auto" and engines.searches(engine) else engine
-            largest = max(poses.scales.values)
-            views = Views(scene, options, drawing, wanted, largest, halved=False)
-            self._refinement = Refinement(views, scene, poses, options, per_kernel=per_kernel)
+        if options.poses is not None and options.poses.has_ranges:
+            self._refinement = _refinement(scene, options, outputs)
 
     def run(self, observer: Observer) -> list[Scored]:
-        """All that was sought, with the scores of its windows."""
-        each = self._each
-        jobs.warn(len(each), sum(one.plan.chosen.seconds for one in each), observer)
-        for common, which in jobs.by_plan(each):
-            observer.planned(common, [each[i].label(self._names) for i in which])
-        found = self._score(observer)
-        return found if self._refinement is None else self._refinement.of_searched(found)
+        """Score all windows of all jobs, and refine the best poses where that is asked for."""
+        seconds = sum(job.plan.chosen.seconds for job in self._jobs)
+        jobs.warn(len(self._jobs), seconds, observer)
+        for plan, numbers in jobs.by_plan(self._jobs):
+            observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
+        scored = self._score(observer)
+        return scored if self._refinement is None else self._refinement.of_searched(scored)
 
     def _score(self, observer: Observer) -> list[Scored]:
-        total = sum(math.prod(one.plan.problem.map_shape) for one in self._each)
+        total = sum(math.prod(job.plan.problem.map_shape) for job in self._jobs)
         done = 0
 
         def advance(tile: Tile) -> None:
@@ -123,32 +79,117 @@ class Exhaustive:
             done += tile.cells
             observer.progress(done, total)
 
-        found: dict[int, Windows] = {}
+        scored: dict[int, Scored] = {}
         for group in self._groups:
-            members = [self._each[i] for i in group.members]
-            made = windows.windows(
+            members = [self._jobs[i] for i in group.members]
+            scores = windows.windows(
                 group.plans,
                 members[0].pixels,
-                [one.kernel for one in members],
+                [job.kernel for job in members],
                 members[0].visible,
                 keeps_map=self._keeps_map,
                 advance=advance,
                 shelf=self._shelf,
             )
-            found.update(zip(group.members, made, strict=True))
-        return [(one, found[i]) for i, one in enumerate(self._each)]
+            for i, job, one in zip(group.members, members, scores, strict=True):
+                scored[i] = Scored(job, one)
+        return [scored[i] for i in range(len(self._jobs))]
+
+
+def is_exhaustive(options: Options) -> bool:
+    """Whether every pose is compared with every window, as few poses are unasked."""
+    return options.poses is None or options.exhaustive or options.poses.count <= FEW
+
+
+class _Posed(NamedTuple):
+    """A kernel in one pose."""
+
+    number: int
+    pose: Pose
+    kernel: Kernel
+
+
+def _problems(
+    scene: Scene, kernels: Sequence[Kernel], options: Options, outputs: Outputs
+) -> list[Problem]:
+    # So many places of low scores take longer to find without a map than the map.
+    has_map = outputs.keeps_map or (options.engine == "auto" and options.threshold == AUTO)
+    return [
+        jobs.problem(
+            scene,
+            options,
+            kernel,
+            scene.area.extent(kernel.pixels.shape[:2]),
+            map_wanted=has_map,
+        )
+        for kernel in kernels
+    ]
+
+
+def _held(
+    scene: Scene,
+    kernels: Sequence[Kernel],
+    problems: Sequence[Problem],
+    options: Options,
+    outputs: Outputs,
+) -> int:
+    """Return the bytes that pictures and drawings take during the whole search."""
+    sizes = [kernel.pixels.shape[:2] for kernel in kernels]
+    held = jobs.holding(scene, sizes, outputs, max(math.prod(p.map_shape) for p in problems))
+    held += sum(kernel.nbytes for kernel in kernels) if options.poses else 0
+    if options.subpixel:
+        held += max(planner.map_bytes(subpixel.cell(p), kept=False) for p in problems)
+    return held
+
+
+def _jobs(
+    scene: Scene,
+    posed: Sequence[_Posed],
+    sizes: Sequence[tuple[int, int]],
+    groups: Sequence[Group],
+) -> list[Job]:
+    common = {number: group.common for group in groups for number in group.members}
+    areas = scene.area.padded_views(scene.image, sizes, scene.zero)
+    plans, visible = batching.plans(groups), scene.seen(sizes)
+    return [
+        Job(
+            number=one.number,
+            pose=one.pose,
+            kernel=one.kernel,
+            pixels=areas[i],
+            origin=scene.area.origin(sizes[i]),
+            plan=plans[i],
+            visible=visible[i],
+            common=common[i],
+        )
+        for i, one in enumerate(posed)
+    ]
+
+
+def _refinement(scene: Scene, options: Options, outputs: Outputs) -> Refinement:
+    assert options.poses is not None
+    engine = options.engine
+    # Around a place windows are scored as a map, whatever searched all of them.
+    drawing = "auto" if engine != "auto" and engines.searches(engine) else engine
+    largest = max(options.poses.scales.values)
+    views = Views(scene, options, drawing, outputs, largest, halved=False)
+    return Refinement(views, scene, options.poses, options, per_kernel=options.per_kernel)
 
 
 def _grouped(
-    problems: Sequence[Problem], options: Options, engine: str, held: int, *, kept: bool
+    problems: Sequence[Problem], options: Options, held: int, *, keeps_map: bool
 ) -> tuple[list[Group], BlockCache | None]:
-    """What is searched for together, and how scores are kept; with maps if `kept`."""
+    """Plan which kernels are searched for together, and how their scores are kept."""
     make = partial(
-        batching.make, problems, engine=engine, device=options.device, memory=options.memory
+        batching.make,
+        problems,
+        engine=options.engine,
+        device=options.device,
+        memory=options.memory,
     )
     # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
     ample, least = (
-        budget_of(problems, memory, kept=kept) for memory in (max(0, options.memory - held), 0)
+        budget_of(problems, memory, kept=keeps_map) for memory in (max(0, options.memory - held), 0)
     )
     try:
         scores = ample
@@ -159,10 +200,10 @@ def _grouped(
     return made, None if scores.shelf is None else BlockCache(scores.shelf)
 
 
-def _as_they_are(scene: Scene) -> Iterator[tuple[int, Pose, Kernel]]:
+def _as_they_are(scene: Scene) -> Iterator[_Posed]:
     for number, kernel in enumerate(scene.kernels):
         scene.area.check_kernel(kernel.pixels.shape[:2], scene.names[1 + number])
-        yield number, AS_IT_IS, kernel
+        yield _Posed(number, UNCHANGED, kernel)
 
 
 def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
@@ -171,7 +212,7 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
     needed = scene.image.nbytes + each * sum(
         math.prod(pose.box(size))
         for size in scene.sizes
-        for pose in poses.each
+        for pose in poses.all
         if jobs.fits(scene.area, size, pose)
     )
     if needed > memory:
@@ -181,11 +222,14 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
         )
 
 
-def _posed(scene: Scene, poses: Poses, metric: str) -> Iterator[tuple[int, Pose, Kernel]]:
+def _posed(scene: Scene, options: Options) -> Iterator[_Posed]:
+    poses = options.poses
+    assert poses is not None
+    _check_memory(scene, poses, options.memory)
     for number, kernel in enumerate(scene.kernels):
-        posing = Posing(kernel)
-        found = [(pose, jobs.fitting(scene, posing, pose, metric)) for pose in poses.each]
-        able = [(number, pose, one) for pose, one in found if one is not None]
+        posing = PoseRenderer(kernel)
+        found = [(pose, jobs.fitting(scene, posing, pose, options.metric)) for pose in poses.all]
+        able = [_Posed(number, pose, one) for pose, one in found if one is not None]
         if not able:
             raise jobs.nothing_fits(scene, number, poses)
         yield from able

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Area
-from patchsim.metrics import Kernel, Visible
+from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.planning.planner import Plan
 from patchsim.poses.grid import Poses
-from patchsim.poses.warp import AS_IT_IS, Pose, Posing
+from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.contract import Windows
 from patchsim.scene.build import Scene
 from patchsim.types import Pixels
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sought:
+class Job:
     """A kernel in one pose, and what it is searched in.
 
     Attributes
@@ -43,7 +43,7 @@ class Sought:
     origin : (y, x)
         Of the first window in the image.
     plan : Plan
-    visible : Visible, optional
+    visible : Visibility, optional
         How much of the pixels is, where not all are as visible.
     common : Plan, optional
         What several that are searched for together have their plans from.
@@ -55,13 +55,13 @@ class Sought:
     pixels: Pixels
     origin: tuple[int, int]
     plan: Plan
-    visible: Visible | None = None
+    visible: Visibility | None = None
     common: Plan | None = None
 
     def label(self, names: Sequence[str]) -> str:
         """What messages call it; the kernels' names come behind the image's."""
         name = names[1 + self.number]
-        return name if self.pose == AS_IT_IS else f"{name} ({self.pose})"
+        return name if self.pose == UNCHANGED else f"{name} ({self.pose})"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,7 +72,12 @@ class Sought:
 MANY = 1000  # poses, whose cost is told before
 _LEAST_PIXELS = 16  # of a kernel that was made smaller: fewer are found everywhere
 
-Scored = tuple[Sought, Windows]  # with the scores of its windows
+
+class Scored(NamedTuple):
+    """A job and the scores of its windows."""
+
+    job: Job
+    windows: Windows
 
 
 def problem(
@@ -90,7 +95,7 @@ def problem(
         image=(*extent, scene.image.shape[2]),
         kernel=kernel.pixels.shape,
         dtype=scene.image.dtype.name,
-        stride=tiles.clamped(stride or options.stride, extent),
+        stride=tiles.clamp_stride(stride or options.stride, extent),
         metric=options.metric,
         span=scene.span,
         device="cpu",
@@ -104,10 +109,10 @@ def problem(
     )
     if scene.visible is None:
         return found
-    return found.where_visible(scene.visible.most, options.min_visible)
+    return found.where_visible(scene.visible.full_level, options.min_visible)
 
 
-def by_plan(each: Sequence[Sought]) -> list[tuple[Plan, list[int]]]:
+def by_plan(each: Sequence[Job]) -> list[tuple[Plan, list[int]]]:
     """The plans that some have in common, and which of them."""
     found: dict[int, tuple[Plan, list[int]]] = {}
     for i, one in enumerate(each):
@@ -131,36 +136,36 @@ def holding(
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
 
 
-def fitting(scene: Scene, posing: Posing, pose: Pose, metric: str) -> Kernel | None:
+def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kernel | None:
     """The posed kernel, if it fits the area and the metric can score it."""
     if not fits(scene.area, posing.kernel.pixels.shape[:2], pose):
         return None
     one = posing(pose)
-    return one if one is not None and metrics.scores(one, metric) else None
+    return one if one is not None and metrics.has_scores(one, metric) else None
 
 
 def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
     """Whether a kernel of (height, width) has windows in a pose, and pixels enough to tell it."""
     pixels = kernel[0] * kernel[1]
     enough = min(_LEAST_PIXELS, pixels)
-    return area.fits(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough
+    return area.has_windows(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough
 
 
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Of a kernel that can be searched in no pose."""
     height, width, _ = scene.kernels[number].pixels.shape
     rows, cols = scene.area.size
-    least = min(poses.each, key=lambda pose: math.prod(pose.box((height, width))))
+    least = min(poses.all, key=lambda pose: math.prod(pose.box((height, width))))
     box = least.box((height, width))
-    kernel = f"kernel {shown(scene.names[1 + number])} of {width}x{height} pixels"
-    if scene.area.fits(box):
+    kernel = f"kernel {printable(scene.names[1 + number])} of {width}x{height} pixels"
+    if scene.area.has_windows(box):
         return InputError(
             f"{kernel} keeps no contrast, or fewer than {_LEAST_PIXELS} pixels, in its poses;"
             " give larger scales"
         )
     return InputError(
         f"{kernel} takes {box[1]}x{box[0]} even at {least}, more than the"
-        f" {shown(scene.area.name)} with {cols}x{rows};"
+        f" {printable(scene.area.name)} with {cols}x{rows};"
         "\ngive smaller scales, or --padding edge (padding='edge')"
     )
 

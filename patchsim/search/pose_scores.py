@@ -18,15 +18,15 @@ from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.memory import format_size
-from patchsim.metrics import Kernel, Visible
+from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.planning import planner
 from patchsim.planning.planner import Plan
-from patchsim.poses.warp import Pose, Posing
+from patchsim.poses.warp import Pose, PoseRenderer
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
-from patchsim.search.jobs import Sought
+from patchsim.search.jobs import Job
 from patchsim.search.pyramid import Pyramid
 from patchsim.types import Pixels
 
@@ -105,8 +105,8 @@ class Views:
         planes = max(kernel.pixels.size for kernel in scene.kernels) * max(1.0, largest) ** 2 * 16
         each = share // 3
         kept = _within(each // (planes * len(scene.kernels)), 1)
-        self._posings = [Posing(kernel, kept) for kernel in scene.kernels]
-        image = scene.area.under(scene.image, [around], scene.zero)[0]
+        self._posings = [PoseRenderer(kernel, kept) for kernel in scene.kernels]
+        image = scene.area.padded_views(scene.image, [around], scene.zero)[0]
         self._sizes = Pyramid(image, scene.seen([around])[0])
 
         @lru_cache(1024)
@@ -121,7 +121,7 @@ class Views:
         self.sought = lru_cache(_within(each // (2 * size), 2))(self._sought)
         self._shown = lru_cache(_within(each // (size / 2), 2, 16))(self._posed_at)
 
-    def _sought(self, number: int, pose: Pose) -> Sought | None:
+    def _sought(self, number: int, pose: Pose) -> Job | None:
         """A pose at full size; None where it does not fit the picture."""
         scene, area = self._scene, self._scene.area
         kernel = jobs.fitting(scene, self._posings[number], pose, self._options.metric)
@@ -133,7 +133,7 @@ class Views:
         problem = self._problem(kernel, (rows, cols), None)
         visible = self._sizes.visible(0, np.s_[top : top + rows, left : left + cols])
         origin = area.origin(size)
-        return Sought(number, pose, kernel, pixels, origin, self._plan(problem), visible)
+        return Job(number, pose, kernel, pixels, origin, self._plan(problem), visible)
 
     def _first(self, size: tuple[int, int]) -> tuple[int, int]:
         """Row and column in the full image of the first window of this (height, width)."""
@@ -200,9 +200,9 @@ class Views:
         if view.shape[0] < height or view.shape[1] < width:
             # As large as the picture, and rounded up when both were halved.
             return [Spot(-1.0, top + rows / 2, left + cols / 2)]
-        stride = tiles.clamped(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
+        stride = tiles.clamp_stride(self._options.stride, (rows, cols)) if level == 0 else (1, 1)
         problem = self._problem(kernel, view.shape[:2], stride)
-        if not metrics.scores(kernel, problem.metric):
+        if not metrics.has_scores(kernel, problem.metric):
             return []
         found = []
         side = max(2, min(height // stride[0], width // stride[1]) // 2)
@@ -232,7 +232,7 @@ class Views:
         where = np.s_[top : top + rows - 1 + height, left : left + cols - 1 + width]
         view = image[where]
         problem = self._problem(kernel, view.shape[:2])
-        if not metrics.scores(kernel, problem.metric):
+        if not metrics.has_scores(kernel, problem.metric):
             return None
         visible = self._sizes.visible(level, where)
         scores = _shown(self._scored(problem, kernel, view, visible))
@@ -260,7 +260,7 @@ class Views:
         tile = Tile(top, left, tall, wide)
         where = tile.source(problem.kernel[:2], problem.stride)
         view = full.pixels[where]
-        visible = full.visible and full.visible.part(where)
+        visible = full.visible and full.visible.crop(where)
         part = self._problem(full.kernel, view.shape[:2], problem.stride)
         exact = metrics.exact(
             view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights, visible
@@ -273,13 +273,13 @@ class Views:
         row, col = where[0].start + best[0], where[1].start + best[1]
         return self.spot(full, row, col, best[2])
 
-    def spot(self, full: Sought, y: int, x: int, score: float) -> Spot:
+    def spot(self, full: Job, y: int, x: int, score: float) -> Spot:
         """The window of a pose at full size whose top-left pixel is there."""
         (down, across), (height, width) = self._first(full.size), full.size
         return Spot(score, y + down + height / 2, x + across + width / 2, (y, x))
 
     def _scored(
-        self, problem: Problem, kernel: Kernel, view: Pixels, visible: Visible | None
+        self, problem: Problem, kernel: Kernel, view: Pixels, visible: Visibility | None
     ) -> Bounds:
         prepared = runner.prepare(self._plan(problem), kernel)
         return prepared(view) if visible is None else prepared(view, visible.levels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchsim.metrics import Visible
+from patchsim.metrics import Visibility
 from patchsim.types import Pixels
 
 
@@ -14,18 +14,18 @@ class Pyramid:
     Parameters
     ----------
     pixels : array [H, W, C]
-    visible : Visible, optional
+    visible : Visibility, optional
         How much of it is, where not all is as visible.
     """
 
-    def __init__(self, pixels: Pixels, visible: Visible | None) -> None:
+    def __init__(self, pixels: Pixels, visible: Visibility | None) -> None:
         self.levels = [pixels]
         self._visible = [visible]
 
-    def visible(self, level: int, where: tuple[slice, slice]) -> Visible | None:
+    def visible(self, level: int, where: tuple[slice, slice]) -> Visibility | None:
         """How much is of a part of a level."""
         seen = self._visible[level]
-        return None if seen is None else seen.part(where)
+        return None if seen is None else seen.crop(where)
 
     def reach(self, level: int) -> None:
         """Make the levels up to this one."""
@@ -33,7 +33,7 @@ class Pyramid:
             self.levels.append(halved(self.levels[-1]))
             seen = self._visible[-1]
             if seen is not None:
-                seen = Visible(halved(seen.levels[..., None])[..., 0], seen.most)
+                seen = Visibility(halved(seen.levels[..., None])[..., 0], seen.full_level)
             self._visible.append(seen)
 
 

@@ -17,7 +17,7 @@ from patchsim.poses.warp import Pose
 from patchsim.ranking.scored_windows import ScoredWindows
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
-from patchsim.search.jobs import Scored, Sought
+from patchsim.search.jobs import Job, Scored
 from patchsim.search.pose_scores import Spot, Views
 
 # Matches that are looked for: to tell a threshold, and where all that reach one are asked for.
@@ -86,7 +86,7 @@ class Refinement:
                 [one.origin for one, _ in own],
                 overlap=self._options.overlap,
             )
-            threshold = self._options.given_threshold
+            threshold = self._options.numeric_threshold
             best = contest.best(self._top and self._most, threshold)
             if threshold is not None:  # what a better pose could lift above it
                 best += contest.best(self._most, self._least)
@@ -94,13 +94,13 @@ class Refinement:
             found += [self._placed(peak, own[peak.index][0]) for peak in best]
         return self.of_followed(found)
 
-    def _placed(self, peak: Peak, one: Sought) -> Placed:
+    def _placed(self, peak: Peak, one: Job) -> Placed:
         spot = self._views.spot(one, peak.y - one.origin[0], peak.x - one.origin[1], peak.score)
         return Placed(one.number, one.pose, spot)
 
     def of_followed(self, found: Sequence[Placed]) -> list[Scored]:
         """Windows that are known at full size, with the best poses between the steps of ranges."""
-        if self._poses.between:
+        if self._poses.has_ranges:
             counts: dict[int | None, int] = defaultdict(int)
             good: list[Placed] = []
             others: list[Placed] = []
@@ -122,12 +122,12 @@ class Refinement:
         for (number, pose), own in windows.items():
             full = self._views.sought(number, pose)
             assert full is not None, "it was searched"
-            listed.append((full, ScoredWindows(full.size, own)))
+            listed.append(Scored(full, ScoredWindows(full.size, own)))
         return listed
 
     def _any(self, number: int) -> Pose:
         """A pose of a kernel of which no window is left."""
-        for pose in self._poses.each:
+        for pose in self._poses.all:
             if self._views.sought(number, pose) is not None:
                 return pose
         raise jobs.nothing_fits(self._scene, number, self._poses)
@@ -184,5 +184,5 @@ class Refinement:
     @property
     def _least(self) -> float:
         """The lowest score of those, which a better pose could lift above the threshold."""
-        threshold = self._options.given_threshold
+        threshold = self._options.numeric_threshold
         return -math.inf if threshold is None else threshold - min(1 - threshold, _LIFTS)

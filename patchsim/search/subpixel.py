@@ -11,7 +11,7 @@ from patchsim.engines import Problem
 from patchsim.matches import nms
 from patchsim.matches.nms import Peak
 from patchsim.matches.registration import locate
-from patchsim.metrics import Kernel, Visible
+from patchsim.metrics import Kernel, Visibility
 from patchsim.planning import planner
 from patchsim.planning.planner import Plan
 from patchsim.search import windows
@@ -23,7 +23,7 @@ def refine(
     plans: Sequence[Plan],
     images: Sequence[Pixels],
     kernels: Sequence[Kernel],
-    seen: Sequence[Visible | None],
+    seen: Sequence[Visibility | None],
 ) -> list[tuple[float, float] | None]:
     """Where each match lies between the pixels.
 
@@ -35,7 +35,7 @@ def refine(
     images : sequence of arrays [H, W, C]
         One a kernel: what it was searched in.
     kernels : sequence of Kernel
-    seen : sequence of Visible or None
+    seen : sequence of Visibility or None
         One a kernel: how much of the image is visible, where not all of it is.
 
     Returns
@@ -84,7 +84,7 @@ def _best_of_cell(
     chosen: Plan,
     image: Pixels,
     kernel: Kernel,
-    visible: Visible | None,
+    visible: Visibility | None,
     at: tuple[int, int],
 ) -> tuple[int, int]:
     """The best window (y, x), scored exactly, between a match and the stride's next windows."""
@@ -103,7 +103,7 @@ def _best_of_cell(
     made = planner.make(
         around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
     )
-    seen = visible and visible.part(np.s_[top:bottom, left:right])
+    seen = visible and visible.crop(np.s_[top:bottom, left:right])
     fields = windows.windows(
         [made], part, [kernel], seen, keeps_map=False, advance=lambda _tile: None
     )

@@ -16,7 +16,7 @@ from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
-from patchsim.metrics import Kernel, Visible
+from patchsim.metrics import Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows, pruned_windows
 from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
@@ -31,7 +31,7 @@ def windows(
     plans: Sequence[Plan],
     image: Pixels,
     kernels: Sequence[Kernel],
-    visible: Visible | None = None,
+    visible: Visibility | None = None,
     *,
     keeps_map: bool,
     advance: Callable[[Tile], None],
@@ -45,7 +45,7 @@ def windows(
         One a kernel, of a `batching.Group`.
     image : array [H, W, C]
     kernels : sequence of Kernel
-    visible : Visible, optional
+    visible : Visibility, optional
         Of the image, where not all of it is as visible.
     keeps_map : bool
         Keep the scores of all windows.
@@ -74,7 +74,7 @@ def _score_all(
     plans: Sequence[Plan],
     image: Pixels,
     kernels: Sequence[Kernel],
-    visible: Visible | None,
+    visible: Visibility | None,
     fields: Sequence[ScoreMap | BlockMaxima],
     advance: Callable[[Tile], None],
 ) -> None:
@@ -89,7 +89,7 @@ def _score_all(
 
 
 def _field(
-    plan: Plan, image: Pixels, kernel: Kernel, visible: Visible | None, keeps_map: bool
+    plan: Plan, image: Pixels, kernel: Kernel, visible: Visibility | None, keeps_map: bool
 ) -> ScoreMap:
     """For the scores of all windows, exact where the best one could be."""
     problem = plan.problem
@@ -117,7 +117,7 @@ def _sketch(
     plan: Plan,
     image: Pixels,
     kernel: Kernel,
-    visible: Visible | None,
+    visible: Visibility | None,
     keeps_map: bool,
     shelf: BlockCache,
 ) -> BlockMaxima:
@@ -142,7 +142,7 @@ def _sketch(
 def _again(
     plan: Plan,
     image: Pixels,
-    visible: Visible | None,
+    visible: Visibility | None,
     prepared: Callable[[], Score],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
@@ -174,7 +174,7 @@ def _each(
 def _exactly(
     direct: Plan,
     image: Pixels,
-    visible: Visible | None,
+    visible: Visibility | None,
     prepared: Callable[[], Score],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
@@ -194,7 +194,7 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
     for (down, across), parts in sorted(inside.items()):
         top, left = down * direct.tile[0], across * direct.tile[1]
         tile = Tile(top, left, min(direct.tile[0], rows - top), min(direct.tile[1], cols - left))
-        runs = tiles.side_by_side(parts)
+        runs = tiles.join_neighbours(parts)
         singly = sum(seconds(run.rows, run.cols) for run in runs)
         if seconds(tile.rows, tile.cols) <= singly * _WORTH_A_TILE:
             yield tile

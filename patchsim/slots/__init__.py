@@ -6,8 +6,8 @@ second views, so that image i is seen in rows i and i + B. `stack_views` makes t
 All functions compute where the tensors are, in float32 or, for float64 features, float64; float16
 and bfloat16 are widened. A vector of zeros has cosine 0 with everything, and gradient 0.
 
-The room of slot losses: it uses `files`, `numerics`, `machine`, `output` and what lies below them.
-Others use the losses here, `evaluate.score` for files of features, and `affinity`.
+The room of slot losses: it may use `output` and what lies below. Others use the losses here,
+`evaluate.score` for files of features, and `affinity`.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ def matching_contrastive_loss(
     Parameters
     ----------
     slots : Tensor [2B, S, C]
-        Gradients flow into slots, matches and negatives alike, not into the matching.
+        Slots of float16, bfloat16, float32 or float64. Gradients flow into slots, matches and
+        negatives alike, not into the matching.
     temperature : float
-        Above 0; a number, no gradient flows into it.
+        A number from 1e-30; no gradient flows into it.
     reduction : {"mean", "sum", "none"}
+        How the losses of all 2BS slots are combined; ``"none"`` returns them all.
 
     Returns
     -------
@@ -104,7 +106,31 @@ def matching_contrastive_loss_per_img(
 ) -> Tensor:
     """Cross-entropy of finding a slot's match among the slots of the same image's two views.
 
-    As `matching_contrastive_loss` with the 2S - 2 negatives of the same image.
+    The loss is that of `matching_contrastive_loss`, but the negatives of a slot are only the other
+    2S - 2 slots in the two views of its image. The similarities are cosine / temperature, and a
+    slot's match in the other view, as `match_slots` finds it, is the positive. See `collapsed` and
+    `orthogonal` for values to compare with. Memory grows with B times the square of 2S.
+
+    Parameters
+    ----------
+    slots : Tensor [2B, S, C]
+        Slots of float16, bfloat16, float32 or float64. Gradients flow into slots, matches and
+        negatives alike, not into the matching.
+    temperature : float
+        A number from 1e-30; no gradient flows into it.
+    reduction : {"mean", "sum", "none"}
+        How the losses of all 2BS slots are combined; ``"none"`` returns them all.
+
+    Returns
+    -------
+    Tensor
+        A scalar, or for ``"none"`` [2BS] in the order of ``slots.reshape(2*B*S, C)``. It is float64
+        for float64 slots, else float32. Losses are at least 0, but for rounding.
+
+    Raises
+    ------
+    InputError
+        A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
     choices.check("reduction", reduction, choices.REDUCTIONS)
     return _reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
@@ -126,7 +152,7 @@ def matching_similarity_loss_small_to_large(
     p_small : Tensor [B, a, S, C]
         Projected features of a small crops with S slots.
     reduction : {"mean", "sum", "none"}
-        Over the pairs of crops that have reciprocal slots.
+        How the losses of the pairs of crops that have reciprocal slots are combined.
 
     Returns
     -------
@@ -170,17 +196,24 @@ def match_slots(f: Tensor) -> Tensor:
     Parameters
     ----------
     f : Tensor [2B, S, C]
+        Features of float16, bfloat16, float32 or float64: first the B first views, then the B
+        second views. No gradient flows through the matching.
 
     Returns
     -------
     Tensor [B, S], int64
-        For slot s of image i in the first view, the slot of the second; on the device of `f`.
-        Linear assignment by `scipy.optimize.linear_sum_assignment`; deterministic.
+        Element [i, s] is the slot of the second view of image i that slot s of the first view is
+        matched with, from 0 to S - 1. The tensor is on the device of `f`.
 
     Raises
     ------
     InputError
-        A ValueError: a shape, dtype or value that cannot be matched.
+        A ValueError: a shape or dtype that does not fit, or values that are not finite.
+
+    Notes
+    -----
+    Each image is a linear assignment problem, which `scipy.optimize.linear_sum_assignment` solves.
+    The result is deterministic.
 
     Examples
     --------
@@ -202,25 +235,80 @@ def matched_cosines(f: Tensor, matches: Tensor) -> Tensor:
 
 
 def stack_views(features: Tensor) -> Tensor:
-    """[2B, S, C] from [B, 2, S, C]: first all ``features[:, 0]``, then all ``features[:, 1]``."""
+    """Bring the two views of each image into the order that the losses take.
+
+    Parameters
+    ----------
+    features : Tensor [B, 2, S, C]
+        Features of B images in two views of S slots each, of any dtype.
+
+    Returns
+    -------
+    Tensor [2B, S, C]
+        First all ``features[:, 0]``, then all ``features[:, 1]``, of the same dtype and on the same
+        device. Gradients flow through it.
+
+    Raises
+    ------
+    InputError
+        A ValueError: the shape is not [B, 2, S, C].
+    """
     if features.ndim != 4 or features.shape[1] != 2:
         raise InputError(f"features {list(features.shape)} are not [B, 2, S, C]")
     return features.transpose(0, 1).flatten(0, 1)
 
 
 def collapsed(negatives: int) -> float:
-    """The contrastive loss where all slots are one: log(1 + negatives).
+    """Return the contrastive loss of slots that are all the same: ``log(1 + negatives)``.
 
-    A reference, not a bound. `negatives` is 2BS - 2, or 2S - 2 per image.
+    The formula follows from the definition of the contrastive loss, because all similarities are
+    equal then, whatever the temperature. The value is a reference, not a bound: a loss may be
+    higher.
+
+    Parameters
+    ----------
+    negatives : int
+        The number of negatives of a slot, from 0: 2BS - 2 for `matching_contrastive_loss`, 2S - 2
+        for `matching_contrastive_loss_per_img`.
+
+    Returns
+    -------
+    float
+        The loss of each slot, and so their mean; the logarithm is natural.
+
+    Raises
+    ------
+    InputError
+        A ValueError: `negatives` is below 0.
     """
     _check_negatives(negatives)
     return math.log1p(negatives)
 
 
 def orthogonal(negatives: int, temperature: float = 1.0) -> float:
-    """The contrastive loss where matches are identical and all others orthogonal.
+    """Return the contrastive loss where matches are identical and all other slots orthogonal.
 
-    log(exp(1/t) + negatives) - 1/t. A reference, not a bound. `negatives` as for `collapsed`.
+    It is ``log(exp(1/t) + negatives) - 1/t`` at temperature t. The formula follows from the
+    definition of the contrastive loss with cosine 1 for matches and 0 for negatives. The value is a
+    reference, not a bound: a loss may be lower where cosines of negatives are below 0.
+
+    Parameters
+    ----------
+    negatives : int
+        The number of negatives of a slot, from 0: 2BS - 2 for `matching_contrastive_loss`, 2S - 2
+        for `matching_contrastive_loss_per_img`.
+    temperature : float
+        The temperature of the loss, a number from 1e-30.
+
+    Returns
+    -------
+    float
+        The loss of each slot, and so their mean; the logarithm is natural.
+
+    Raises
+    ------
+    InputError
+        A ValueError: `negatives` is below 0, or `temperature` is not a number from 1e-30.
     """
     _check_negatives(negatives)
     check_temperature(temperature)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.output import drawing
 from patchsim.slots import batches, cosines
@@ -33,8 +33,8 @@ def draw(paths: Sequence[Path], request: Request, scored: Scored, target: str) -
     image, count, slot_count = request.drawn, scored.images, scored.slots
     if image is None and 2 * count * slot_count > _LARGEST_MATRIX:
         raise InputError(
-            f"{shown(scored.file)} has {2 * count * slot_count} slots, too many for one picture;"
-            " choose an image with --image"
+            f"{printable(scored.file)} has {2 * count * slot_count} slots, too many for one"
+            " picture; choose an image with --image"
         )
     first, last = (0, count) if image is None else (image, image + 1)
     with batches.opened(paths, request.features, request.memory) as named:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchsim import slots
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.machine.memory import format_size
 from patchsim.slots.feature_files import Stored, open_features, pick, read_rows
 
@@ -31,7 +31,7 @@ class Features:
 
     @property
     def where(self) -> str:
-        return f"{shown(self.path)}: {self.name}"
+        return f"{printable(self.path)}: {self.name}"
 
     def rows(self, start: int, stop: int, device: str) -> Tensor:
         """Rows of the first dimension; finite, or an InputError names the first that is not."""
@@ -73,7 +73,7 @@ def opened(
             if set(files[place]) == {""}:  # a .npy, whose one array has no name
                 if len(wanted) > len(paths):
                     raise InputError(
-                        f"{shown(paths[place])} holds one array, the loss takes two;"
+                        f"{printable(paths[place])} holds one array, the loss takes two;"
                         " give --f and --p"
                     )
                 known = ("",)
@@ -96,7 +96,7 @@ def left(named: Sequence[Features], memory: int) -> int:
     held = sum(one.stored.held for one in named)
     if held > memory:
         raise InputError(
-            f"{shown(named[0].path)} takes {format_size(held)} read whole, but memory is"
+            f"{printable(named[0].path)} takes {format_size(held)} read whole, but memory is"
             f" {format_size(memory)}; save it as .safetensors, or allow more with --memory"
         )
     return memory - held
@@ -106,7 +106,7 @@ def images_at_once(count: int, each: int, memory: int, file: str, *, together: b
     least = count if together else 1
     if least * each > memory:
         raise InputError(
-            f"{shown(file)} takes {format_size(least * each)} for {least} of its images at a time,"
-            f" but memory is {format_size(memory)}; allow more with --memory"
+            f"{printable(file)} takes {format_size(least * each)} for {least} of its images at a"
+            f" time, but memory is {format_size(memory)}; allow more with --memory"
         )
     return min(count, max(1, memory // each))

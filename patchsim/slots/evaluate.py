@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchsim import choices, slots
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.slots import batches
 from patchsim.slots.batches import Features
 
@@ -110,7 +110,7 @@ def _matched(named: list[Features], request: Request, file: str) -> Scored:
     each = batches.bytes_an_image(named, 4 * slot_count**2)
     if request.drawn is not None and not 0 <= request.drawn < count:
         raise InputError(
-            f"image {request.drawn} is not there; {shown(file)} has images 0 to {count - 1}"
+            f"image {request.drawn} is not there; {printable(file)} has images 0 to {count - 1}"
         )
     together = request.loss == "contrastive"  # each slot meets all others
     left = batches.left(named, request.memory)
@@ -158,7 +158,7 @@ def _small_to_large(named: list[Features], request: Request, file: str) -> Score
             raise InputError(f"{one.where} is {list(shape)}; give [B, crops, slots, C]")
     if shapes[0][0] != shapes[1][0]:
         raise InputError(
-            f"{shown(file)}: f_large is {list(shapes[0])} and p_small {list(shapes[1])};"
+            f"{printable(file)}: f_large is {list(shapes[0])} and p_small {list(shapes[1])};"
             " give both the same B (first)"
         )
     count, _, slot_count, channels = shapes[1]
@@ -202,7 +202,7 @@ def _pair_shape(named: list[Features], request: Request) -> tuple[int, int, int]
     shapes = {one.stored.shape for one in named}
     if len(shapes) > 1:
         found = " and ".join(f"{one.name} {list(one.stored.shape)}" for one in named)
-        raise InputError(f"{shown(named[0].path)}: {found} differ; give both one shape")
+        raise InputError(f"{printable(named[0].path)}: {found} differ; give both one shape")
     shape = named[0].stored.shape
     return (shape[0] if len(shape) == 4 else shape[0] // 2), shape[-2], shape[-1]
 

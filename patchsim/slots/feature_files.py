@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, shown
+from patchsim.errors import InputError, printable
 from patchsim.files import atomic, npy
 from patchsim.machine.memory import format_size
 from patchsim.slots import pickle_guard
@@ -83,7 +83,7 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
         ".npz": _npz,
         ".npy": _npy,
     }
-    where = shown(path)
+    where = printable(path)
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{where} is none of {', '.join(SUFFIXES)}; save the features as one")
@@ -103,7 +103,7 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn what opening and reading raise into messages that name the file."""
-    where = shown(path)
+    where = printable(path)
     try:
         # What is wrong with a file is said once, by an error.
         with warnings.catch_warnings():
@@ -112,7 +112,7 @@ def _reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except OSError as error:
-        raise atomic.not_readable(error, where, path, "a file of features") from error
+        raise atomic.read_error(error, where, path, "a file of features") from error
     except Exception as error:
         # Each library has its own exceptions for damage; what they say is worth a line.
         said = (str(error) or type(error).__name__).splitlines()[0]
@@ -139,7 +139,7 @@ def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> St
     InputError
         If none is, or it cannot be scored.
     """
-    where = shown(path)
+    where = printable(path)
     for key in keys:
         if key in tensors:
             if tensors[key].problem:
@@ -170,7 +170,7 @@ def _safetensors(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]
 def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
     import torch
 
-    size, where = path.stat().st_size, shown(path)
+    size, where = path.stat().st_size, printable(path)
     zipped = zipfile.is_zipfile(path)
     if zipped:
         with zipfile.ZipFile(path) as archive:
@@ -241,7 +241,7 @@ def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
         if not member.filename.endswith(".npy"):
             continue
         with archive.open(member) as file:
-            header = npy.header(file)
+            header = npy.read_header(file)
         shape, dtype, needed = header.shape, header.dtype, header.nbytes
         held = member.file_size - header.length
         problem: str | None
@@ -276,7 +276,7 @@ def _npz_rows(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[in
 
 def _npy(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
     with path.open("rb") as file:
-        npy.header(file)
+        npy.read_header(file)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     problem = _numpy_problem(array.dtype)
     return {"": Stored(array.shape, array.itemsize, lambda a, b: _as_tensor(array[a:b]), problem)}

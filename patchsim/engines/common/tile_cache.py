@@ -25,7 +25,7 @@ class Shared:
         No tile of the search has more pixels: transforms of one length serve all tiles. Without
         it there is one kernel, for which nothing is worth keeping.
     levels : uint8 array [H, W], optional
-        Of a `Visible` image.
+        Of a `Visibility` image.
     """
 
     def __init__(

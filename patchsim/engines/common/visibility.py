@@ -25,7 +25,7 @@ from patchsim.geometry import tiles
 from patchsim.metrics import Kernel
 from patchsim.numerics.box_sums import box_sums
 from patchsim.numerics.overlap_save import Products, block_step, norm_of, rounding, transform_length
-from patchsim.numerics.precision import DOUBLE, SURELY
+from patchsim.numerics.precision import DOUBLE, ROUNDING_MARGIN
 from patchsim.types import Pixels, Weights
 
 _Floats = NDArray[np.float64]
@@ -149,7 +149,7 @@ def differences(
         hidden = (full - seen.levels).astype(np.float64)
         covered = products.over([hidden])[:: problem.stride[0], :: problem.stride[1]]
         off = norm_of(hidden) * norm * rounding(DOUBLE)
-        if whole and off < SURELY:
+        if whole and off < ROUNDING_MARGIN:
             covered, off = np.rint(covered), 0.0
         added = np.zeros(covered.shape)
         for bit in range(bits):

@@ -1,7 +1,7 @@
 """Direct sums of differences on NVIDIA cards, by one fused kernel in Triton.
 
 `planes` says how the kernel is fed, `triton_kernel` how it computes. Triton comes with builds of
-torch for CUDA. It uses what engines may; others load it by its name, and `layer` uses its parts.
+torch for CUDA. It may use what engines may; others load it by its name, and `layer` uses its parts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 OWN_THREADS = False
 
 # Instructions of one lane for a difference, by words, whether it is squared and whether there are
-# weights: in what ptxas makes of the innermost loop for sm_90, which tests/test_cuda.py counts; of
-# float64 twice as many, since only half of the lanes compute it.
+# weights: in what ptxas makes of the innermost loop for sm_90, which tests/engines/test_cuda.py
+# counts; of float64 twice as many, since only half of the lanes compute it.
 _INSTRUCTIONS = {
     ("uint32", False, False): 0.3,
     ("uint32", True, False): 0.6,
@@ -54,7 +54,7 @@ _INSTRUCTIONS = {
 _LANE_RATE = 1.6e13
 _SUM_BYTES = 8
 # Compiling one configuration, where Triton has not kept it from another process; Linux, a core of
-# an AMD EPYC (Zen 4), for sm_90: tests/test_cuda.py.
+# an AMD EPYC (Zen 4), for sm_90: tests/engines/test_cuda.py.
 _COMPILE_SECONDS = 1.5
 
 
@@ -209,7 +209,7 @@ class _Sums:
                 # Past the largest float32, which float64 is far from.
                 taps = self._laid(self._kernels.double()).only(one)
                 sums = launch.difference_sums(image.double(), taps, self._config)
-            return array_api.host(sums[0])
+            return array_api.to_numpy(sums[0])
 
 
 def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:

@@ -1,8 +1,8 @@
 """Products by Fourier transforms: `ssd`, `ncc`, `zncc` and, within a tolerance, `sad`.
 
 `scores` says how the first three are made of sums over windows, `weighted` how they are where
-pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It uses what
-engines may; others load it by its name.
+pixels have weights or are hidden, `sad_lowrank` how `sad` is; `costs` what each takes. It may use
+what engines may; others load it by its name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from patchsim.engines.fft.costs import working_bytes as working_bytes
 from patchsim.engines.fft.sums import constants_of
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE, Kernel
-from patchsim.numerics.precision import FITS
+from patchsim.numerics.precision import EXACT_IN_INT64
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
@@ -45,7 +45,7 @@ def refuse(problem: Problem) -> str | None:
     if problem.metric == "zncc" and problem.dtype in INTEGER_RANGE:
         # The products of a window's sums and the kernel's, which are n / 2 at the most.
         largest = INTEGER_RANGE[problem.dtype]
-        if count * count * problem.kernel[2] * largest / 2 >= FITS:
+        if count * count * problem.kernel[2] * largest / 2 >= EXACT_IN_INT64:
             return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"

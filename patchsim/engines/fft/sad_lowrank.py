@@ -23,7 +23,7 @@ from patchsim import metrics
 from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.common.tile_cache import Shared
 from patchsim.metrics import Kernel
-from patchsim.numerics.array_api import Array, cast, host, like, module, placed
+from patchsim.numerics.array_api import Array, cast, like, namespace, to_device, to_numpy
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
 from patchsim.numerics.precision import DOUBLE, SINGLE
 
@@ -118,7 +118,7 @@ def _look_up(term: Array, indices: Array, into: Array) -> None:
     if isinstance(term, np.ndarray):
         np.take(term, indices, out=into, mode="wrap")  # indices are not checked
     else:
-        module(term).take(term, indices, out=into)
+        namespace(term).take(term, indices, out=into)
 
 
 def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
@@ -128,14 +128,14 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     terms = terms_of(count)
     singles = terms.image.astype(np.float32)
     energy = (singles.astype(np.float64) ** 2).sum(0)
-    image_terms = placed(singles, problem.device)
+    image_terms = to_device(singles, problem.device)
     taps = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
     # [C, h, w], as the taps, or [1, h, w]
     counts = np.ones((1, 1, 1))
     if kernel.weights is not None:
         counts = np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
     factors = [
-        placed((each * term[channel]).astype(np.float32), problem.device)
+        to_device((each * term[channel]).astype(np.float32), problem.device)
         for each, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
         for term in terms.kernel
     ]
@@ -145,7 +145,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
 
     def planes(channels: Array, levels: Array | None) -> Iterator[Array]:
         """Of the terms, times visibility."""
-        xp = module(image_terms)
+        xp = namespace(image_terms)
         plane = xp.empty(channels.shape[1:], **like(image_terms))  # one after the other
         for channel in channels:
             for term in image_terms:
@@ -155,18 +155,18 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
                 yield plane
 
     def image_norm(channels: Array, levels: Array | None) -> float:
-        xp, often = module(channels), None
+        xp, often = namespace(channels), None
         if levels is not None:
             often = xp.broadcast_to(cast(levels, DOUBLE) ** 2, channels.shape).reshape(-1)
         counts = xp.bincount(channels.reshape(-1), often, minlength=_VALUES)
-        return math.sqrt(energy @ host(counts))
+        return math.sqrt(energy @ to_numpy(counts))
 
     def sums(shared: Shared, windows: tuple[int, int], levels: Array | None) -> tuple[Array, float]:
         """Of the products, float64 [rows, cols], and what they may be off by."""
         longest = shared.extent
 
         def planes_and_norm() -> tuple[Iterator[Array], float]:
-            channels = _channels(placed(shared.pixels, problem.device))
+            channels = _channels(to_device(shared.pixels, problem.device))
             return planes(channels, levels), image_norm(channels, levels)
 
         def kept() -> tuple[Spectra, float]:
@@ -189,7 +189,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
 
     if problem.most_visible is not None:
         taps_of_levels = offsets.sum(0)
-        shown = Products([placed(taps_of_levels, problem.device)])
+        shown = Products([to_device(taps_of_levels, problem.device)])
         offset_norm = norm_of(taps_of_levels)
         worst = terms.residual[taps[np.broadcast_to(counts, taps.shape) > 0]].max()
 
@@ -199,16 +199,16 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
 
         def visible(shared: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
             assert shared.levels is not None
-            levels = placed(shared.levels, problem.device)
+            levels = to_device(shared.levels, problem.device)
             found, off = sums(shared, windows, levels)
             longest = shared.extent or shared.pixels.shape[:2]
             spectra, level_norm = shared.once("levels", lambda: of_levels(levels, longest))
             offset = strided(shown.through(spectra), windows)
             off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
-            total = placed(seen.total, problem.device)
+            total = to_device(seen.total, problem.device)
             scores = metrics.similarity(found + offset, total, problem.span)
             error = worst / problem.span + off / (seen.total * problem.span) + 2.0**-51
-            return Bounds(host(scores.clip(0.0, 1.0)), error)
+            return Bounds(to_numpy(scores.clip(0.0, 1.0)), error)
 
         return visible
 
@@ -220,7 +220,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         found, off = sums(shared, windows, None)
         scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
         return Bounds(
-            host(scores.clip(None, 1.0)),
+            to_numpy(scores.clip(None, 1.0)),
             np.full(windows, (certified + off) / total + 2.0**-51),
         )
 

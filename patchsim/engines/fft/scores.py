@@ -28,9 +28,15 @@ from patchsim.engines.common.tile_cache import Shared
 from patchsim.engines.fft.spreads import float_rounding, inverse_root
 from patchsim.engines.fft.sums import Reference, Tile
 from patchsim.metrics import FLAT, Kernel
-from patchsim.numerics.array_api import Array, cast, host, module
+from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
 from patchsim.numerics.box_sums import uniform_windows
-from patchsim.numerics.precision import DOUBLE, FITS, LONG, UNIT, WHOLE
+from patchsim.numerics.precision import (
+    DOUBLE,
+    EXACT_IN_FLOAT64,
+    EXACT_IN_INT64,
+    LONG,
+    UNIT_ROUNDOFF,
+)
 
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 
@@ -47,7 +53,7 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
     def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
         scores, error = formula(Tile(shared, windows, reference))
-        return Bounds(host(scores), error if isinstance(error, float) else host(error))
+        return Bounds(to_numpy(scores), error if isinstance(error, float) else to_numpy(error))
 
     return score
 
@@ -62,13 +68,13 @@ def _ssd(tile: Tile) -> _Scores:
     if spread is None:
         size = energy + 2 * abs(products) + kernel.squares
         error = error + float_rounding(problem) * size / total
-    elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= WHOLE:  # Cauchy and Schwarz
-        error += UNIT
+    elif (math.sqrt(spread.largest) + kernel.norm) ** 2 >= EXACT_IN_FLOAT64:  # Cauchy and Schwarz
+        error += UNIT_ROUNDOFF
     products *= -2
     products += energy
     products += kernel.squares
     if spread is not None and error == 0:
-        products = host(products)
+        products = to_numpy(products)
     return metrics.similarity(products, problem.taps, problem.span**2), _and_rounding(error)
 
 
@@ -84,7 +90,7 @@ def _ncc(tile: Tile) -> _Scores:
     products, off = tile.products(float(scale.max()))
     scores = metrics.correlation(products, spread, kernel.spread)
     error = scale * off + float_rounding(kernel.problem)
-    return scores, module(spread).where(spread > 0, _and_rounding(error), 0.0)
+    return scores, namespace(spread).where(spread > 0, _and_rounding(error), 0.0)
 
 
 def _zncc(tile: Tile) -> _Scores:
@@ -98,12 +104,12 @@ def _zncc(tile: Tile) -> _Scores:
 def _correlated(tile: Tile, count: int) -> _Scores:
     """Scores count X / sqrt(spread x the kernel's), of integers."""
     spread, own = tile.spread(), count / math.sqrt(tile.kernel.spread)
-    xp = module(spread.values)
+    xp = namespace(spread.values)
     products, off = tile.products(own * spread.steepest)
     products *= spread.inverse
     products *= own
     error = spread.inverse * (own * off)
-    error += 8 * UNIT + _lost(tile.kernel)
+    error += 8 * UNIT_ROUNDOFF + _lost(tile.kernel)
     if own * off * spread.steepest > 1:
         xp.clip(error, None, 2.0, out=error)  # no score is off by more
     if spread.flat is not None:
@@ -117,17 +123,17 @@ def _exactly(tile: Tile, spread: Array, count: int, means: Array | None = None) 
     scale = count * inverse_root(spread, kernel.spread)
     products, off = tile.products(float(scale.max()))
     # The spreads bound the numerator, too.
-    if off == 0 and (means is None or max(float(spread.max()), kernel.spread) < FITS):
+    if off == 0 and (means is None or max(float(spread.max()), kernel.spread) < EXACT_IN_INT64):
         error: Array | float = 0.0
         if means is not None:
             products = cast(count * cast(products, LONG) - means, DOUBLE)
-        numerator, spread = host(products), host(spread)
+        numerator, spread = to_numpy(products), to_numpy(spread)
     else:
-        error = scale * off + UNIT
+        error = scale * off + UNIT_ROUNDOFF
         numerator = products if means is None else count * products - means
     scores = metrics.correlation(numerator, spread, kernel.spread)
     error = error + _lost(kernel)
-    return scores, module(spread).where(spread > 0, _and_rounding(error), 0.0)
+    return scores, namespace(spread).where(spread > 0, _and_rounding(error), 0.0)
 
 
 def _lost(kernel: Reference) -> float:
@@ -135,8 +141,8 @@ def _lost(kernel: Reference) -> float:
     problem = kernel.problem
     if problem.metric != "zncc":
         return 0.0
-    lost = kernel.pixels * problem.taps * problem.span**2 / FITS
-    return lost * UNIT if lost > 1 else 0.0
+    lost = kernel.pixels * problem.taps * problem.span**2 / EXACT_IN_INT64
+    return lost * UNIT_ROUNDOFF if lost > 1 else 0.0
 
 
 def _zncc_floats(tile: Tile) -> _Scores:
@@ -150,15 +156,15 @@ def _zncc_floats(tile: Tile) -> _Scores:
     # A window whose spread may be rounding alone may have any score.
     error = scale * off + found.doubt
     error = error + float_rounding(problem)
-    return scores, module(total).where(found.flat, 0.0, _and_rounding(error))
+    return scores, namespace(total).where(found.flat, 0.0, _and_rounding(error))
 
 
 def _and_rounding(error: Array | float) -> Array | float:
     """And of the formula itself, unless all of it is exact; no score is off by more than 2."""
     if isinstance(error, float):
-        return min(error + 4 * UNIT, 2.0) if error > 0 else 0.0
-    xp = module(error)
-    return xp.where(error > 0, xp.clip(error + 4 * UNIT, None, 2.0), 0.0)
+        return min(error + 4 * UNIT_ROUNDOFF, 2.0) if error > 0 else 0.0
+    xp = namespace(error)
+    return xp.where(error > 0, xp.clip(error + 4 * UNIT_ROUNDOFF, None, 2.0), 0.0)
 
 
 class Contrast:
@@ -167,7 +173,7 @@ class Contrast:
     def __init__(self, tile: Tile) -> None:
         problem, count = tile.kernel.problem, tile.kernel.pixels
         planes = tile.moved(DOUBLE)
-        xp = module(planes)
+        xp = namespace(planes)
         self.sums, energy = tile.box_sums(planes), tile.box_sums(planes**2)
         raw = tile.box_sums(tile.moved(DOUBLE, 0 * tile.constants) ** 2)
         spread = energy - self.sums**2 / count  # of each channel

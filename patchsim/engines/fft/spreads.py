@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from patchsim.engines import Problem
-from patchsim.numerics.array_api import Array, module
-from patchsim.numerics.precision import UNIT
+from patchsim.numerics.array_api import Array, namespace
+from patchsim.numerics.precision import UNIT_ROUNDOFF
 
 
 class Spread:
@@ -43,7 +43,7 @@ class Spread:
 
 def inverse_root(spread: Array, own: float) -> Array:
     """1 / sqrt(spread x own), and 0 where the spread is 0."""
-    roots = module(spread).sqrt(spread) * math.sqrt(own)
+    roots = namespace(spread).sqrt(spread) * math.sqrt(own)
     # Over: of a window with next to nothing in it, any score.
     with np.errstate(divide="ignore", over="ignore"):
         found = 1.0 / roots
@@ -53,4 +53,4 @@ def inverse_root(spread: Array, own: float) -> Array:
 
 def float_rounding(problem: Problem) -> float:
     """Of a sum of a window's values in float64, here and in `metrics.exact`, of its terms' size."""
-    return 4.0 * (problem.taps + 8) * UNIT
+    return 4.0 * (problem.taps + 8) * UNIT_ROUNDOFF

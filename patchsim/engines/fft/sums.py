@@ -19,10 +19,10 @@ from patchsim.engines import Problem
 from patchsim.engines.common.tile_cache import Shared
 from patchsim.engines.fft.spreads import Spread
 from patchsim.geometry import tiles
-from patchsim.numerics.array_api import Array, cast, module, placed
+from patchsim.numerics.array_api import Array, cast, namespace, to_device
 from patchsim.numerics.box_sums import box_sums
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
-from patchsim.numerics.precision import DOUBLE, FITS, LONG, SINGLE
+from patchsim.numerics.precision import DOUBLE, EXACT_IN_INT64, LONG, SINGLE
 from patchsim.types import Pixels
 
 # A tile that could be off by more than this, or the tolerance, is transformed in float64.
@@ -41,7 +41,7 @@ def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
 def means_of(pixels: Array, *, whole: bool) -> Array:
     """Of each channel, [H, W, C] -> float64 [C]; or the nearest integers."""
     means = cast(pixels, DOUBLE).mean((0, 1))
-    return module(means).round(means) if whole else means
+    return namespace(means).round(means) if whole else means
 
 
 class Reference:
@@ -51,10 +51,10 @@ class Reference:
         self.problem = problem
         self.integers = kernel.dtype.kind == "u"
         self.pixels = math.prod(kernel.shape[:2])  # n
-        self.constants = placed(constants, problem.device)
+        self.constants = to_device(constants, problem.device)
         planes = moved(kernel, constants, constants.dtype)
         sums = planes.sum((1, 2))
-        self.sums = placed(sums, problem.device)  # T, [C]
+        self.sums = to_device(sums, problem.device)  # T, [C]
         self.squares = (planes * planes).sum().item()  # B
         self.norm = math.sqrt(self.squares)
         self.spread = self._spread(sums)
@@ -63,7 +63,7 @@ class Reference:
             # Then the products are n X - S T already, over n.
             taps -= (sums / self.pixels)[:, None, None]
             self.norm = math.sqrt(self.spread / self.pixels)
-        self.products = Products(placed(taps, problem.device))
+        self.products = Products(to_device(taps, problem.device))
 
     def _spread(self, sums: NDArray[Any]) -> float:
         """What `metrics.exact` takes for the kernel's spread; integers are scaled by n."""
@@ -81,7 +81,7 @@ class Tile:
         problem = kernel.problem
         self.shared = shared
         self.kernel = kernel
-        self._all = shared.once("placed", lambda: placed(shared.pixels, problem.device))
+        self._all = shared.once("placed", lambda: to_device(shared.pixels, problem.device))
         height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
         self.pixels = self._all[:height, :width]
         # What sums over windows depend on, beside the pixels.
@@ -113,7 +113,7 @@ class Tile:
         found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * rounding(dtype, problem.device)
         if problem.exact and off < 0.25:
-            return module(found).round(found), 0.0  # the integers that they must be
+            return namespace(found).round(found), 0.0  # the integers that they must be
         return cast(found, DOUBLE), off
 
     def _planes(self, dtype: np.dtype[Any]) -> Array:
@@ -185,7 +185,9 @@ class Tile:
             spread -= sums * sums
             rounded -= cast(sums, DOUBLE) ** 2
             means += weight * sums
-        return module(spread).where(rounded >= FITS, rounded, cast(spread, DOUBLE)), means
+        return namespace(spread).where(
+            rounded >= EXACT_IN_INT64, rounded, cast(spread, DOUBLE)
+        ), means
 
     def moved(self, dtype: np.dtype[Any], constants: Array | None = None) -> Array:
         """The pixels in planes [C, H, W], less constants of the channels."""

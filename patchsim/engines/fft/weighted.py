@@ -28,8 +28,14 @@ from patchsim.engines import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.common.tile_cache import Shared
 from patchsim.engines.fft.weighted_sums import Reference, Sums, Tile
 from patchsim.metrics import FLAT, Kernel
-from patchsim.numerics.array_api import Array, cast, host, module
-from patchsim.numerics.precision import DOUBLE, FITS, LONG, UNIT, WHOLE
+from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
+from patchsim.numerics.precision import (
+    DOUBLE,
+    EXACT_IN_FLOAT64,
+    EXACT_IN_INT64,
+    LONG,
+    UNIT_ROUNDOFF,
+)
 
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 
@@ -44,8 +50,8 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
     def score(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
         scores, error = formula(Tile(shared, windows, reference, seen))
-        most = min(error, 2.0) if isinstance(error, float) else host(error.clip(None, 2.0))
-        return Bounds(host(scores), most)
+        most = min(error, 2.0) if isinstance(error, float) else to_numpy(error.clip(None, 2.0))
+        return Bounds(to_numpy(scores), most)
 
     return score
 
@@ -93,11 +99,11 @@ def _ssd(tile: Tile) -> _Scores:
     size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
     differences, total = differences.clip(0), tile.total
-    if off or not kernel.integers or size >= WHOLE or not _to_the_last_digit(problem):
-        error = (off + _rounding(problem) * size) / (total * scale) + 4 * UNIT
+    if off or not kernel.integers or size >= EXACT_IN_FLOAT64 or not _to_the_last_digit(problem):
+        error = (off + _rounding(problem) * size) / (total * scale) + 4 * UNIT_ROUNDOFF
         return metrics.similarity(differences, total, scale), error
-    total = total if isinstance(total, int) else host(total)
-    return metrics.similarity(host(differences), total, scale), 0.0
+    total = total if isinstance(total, int) else to_numpy(total)
+    return metrics.similarity(to_numpy(differences), total, scale), 0.0
 
 
 def _ncc(tile: Tile) -> _Scores:
@@ -128,7 +134,7 @@ def _zncc(tile: Tile) -> _Scores:
     own = _spread(squares, own_sums, tile.kernel.constants, tile.counts, tile.kernel)
     scores, error = _correlated(tile, numerator, spread, own)
     uniform = tile.uniform()  # which sums of floats cannot tell
-    xp = module(uniform)
+    xp = namespace(uniform)
     return xp.where(uniform, 0.0, scores), xp.where(uniform, 0.0, error)
 
 
@@ -155,7 +161,7 @@ def _spread(
     return _Spread(
         (energy.values - terms).clip(0),
         energy.off + off + _few(kernel) * size,
-        module(terms).maximum(size, raw),
+        namespace(terms).maximum(size, raw),
     )
 
 
@@ -166,12 +172,12 @@ def _whole_zncc(
     counts = tile.counts.clip(1)
     multiple = counts[0]
     for count in counts[1:]:
-        more = count // module(count).gcd(multiple, count)
-        if float(multiple.max()) * float(more.max()) >= FITS:
+        more = count // namespace(count).gcd(multiple, count)
+        if float(multiple.max()) * float(more.max()) >= EXACT_IN_INT64:
             return None
         multiple = multiple * more
     largest = max(float(energy.max()), float(squares.max()), 1.0)
-    if float(multiple.max()) * largest >= FITS:
+    if float(multiple.max()) * largest >= EXACT_IN_INT64:
         return None
     shares = multiple // counts
 
@@ -192,7 +198,7 @@ def _exactly(tile: Tile, numerator: Array, spread: Array, own: Array) -> _Scores
         return metrics.correlation(*_in_full(tile, numerator, spread, own)), 0.0
     spread, own = cast(spread, DOUBLE), cast(own, DOUBLE)
     scores = metrics.correlation(cast(numerator, DOUBLE), spread, own)
-    return scores, 8 * UNIT * cast(spread * own > 0, DOUBLE)
+    return scores, 8 * UNIT_ROUNDOFF * cast(spread * own > 0, DOUBLE)
 
 
 def _to_the_last_digit(problem: Problem) -> bool:
@@ -216,7 +222,7 @@ def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
         whole = tile.seen.total == most * problem.total_weight
         factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
     for part in parts:
-        yield (host(part) // factor).astype(np.float64)
+        yield (to_numpy(part) // factor).astype(np.float64)
 
 
 def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _Scores:
@@ -224,7 +230,7 @@ def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _
     scores = metrics.correlation(numerator.values, spread.values, own.values)
     # Of sums of floats, here and in `metrics.exact`.
     rounding = _rounding(tile.kernel.problem)
-    xp = module(scores)
+    xp = namespace(scores)
     off = numerator.off + rounding * xp.sqrt(spread.size * own.size)
     roots = xp.sqrt(spread.values * own.values)
     both = [spread, own]
@@ -237,14 +243,14 @@ def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _
             # What may be flat may have any score, or 0.
             doubtful |= each.values <= 2 * around + 2 * FLAT * each.size
     doubtful |= ~xp.isfinite(error)
-    return scores, xp.where(doubtful, 2.0, error + 8 * UNIT)
+    return scores, xp.where(doubtful, 2.0, error + 8 * UNIT_ROUNDOFF)
 
 
 def _few(kernel: Reference) -> float:
     """The rounding of a sum over the channels."""
-    return (4 + kernel.problem.kernel[2]) * UNIT
+    return (4 + kernel.problem.kernel[2]) * UNIT_ROUNDOFF
 
 
 def _rounding(problem: Problem) -> float:
     """Of a sum of a window's values in float64, of its terms' size; whole ones have none."""
-    return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * UNIT
+    return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * UNIT_ROUNDOFF

@@ -15,10 +15,10 @@ from patchsim.engines import Problem, Seen
 from patchsim.engines.common.tile_cache import Shared
 from patchsim.engines.fft.sums import means_of, moved
 from patchsim.metrics import Kernel
-from patchsim.numerics.array_api import Array, cast, module, placed
+from patchsim.numerics.array_api import Array, cast, namespace, to_device
 from patchsim.numerics.box_sums import uniform_windows
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
-from patchsim.numerics.precision import DOUBLE, SURELY
+from patchsim.numerics.precision import DOUBLE, ROUNDING_MARGIN
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Reference:
         self.problem = problem
         self.integers = kernel.pixels.dtype.kind == "u"
         constants = constants.astype(np.float64)
-        self.constants = placed(constants, problem.device)
+        self.constants = to_device(constants, problem.device)
         values = moved(kernel.pixels, constants, DOUBLE)
         weights = kernel.weights
         each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
@@ -50,9 +50,9 @@ class Reference:
         self.products = self._taps(list(heavy))
         if problem.most_visible is None:
             everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
-            self.counts = placed(everywhere.astype(np.int64), problem.device)  # n
-            self.sums = Sums(placed(heavy.sum((1, 2), keepdims=True), problem.device))  # T
-            self.squares = Sums(placed(squares.sum(keepdims=True), problem.device))  # B
+            self.counts = to_device(everywhere.astype(np.int64), problem.device)  # n
+            self.sums = Sums(to_device(heavy.sum((1, 2), keepdims=True), problem.device))  # T
+            self.squares = Sums(to_device(squares.sum(keepdims=True), problem.device))  # B
         else:
             self.heavy = [self._taps([plane]) for plane in heavy]
             self.heavy_squares = self._taps([squares])
@@ -60,7 +60,7 @@ class Reference:
     def _taps(self, planes: list[NDArray[np.float64]]) -> tuple[Products, float]:
         """And their norm."""
         norm = math.hypot(*map(norm_of, planes))
-        return Products([placed(plane, self.problem.device) for plane in planes]), norm
+        return Products([to_device(plane, self.problem.device) for plane in planes]), norm
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class _Image:
         def transformed(planes: Array) -> _Planes:
             return _Planes(Spectra(planes, longest), tuple(map(norm_of, planes)))
 
-        pixels, self.constants = placed(shared.pixels, device), kernel.constants
+        pixels, self.constants = to_device(shared.pixels, device), kernel.constants
         if problem.metric == "zncc":
             self.constants = means_of(pixels, whole=kernel.integers)
         values = moved(pixels, self.constants, DOUBLE)  # a
         shown, self.levels = values, None
         if problem.most_visible is not None:
             assert shared.levels is not None
-            levels = cast(placed(shared.levels, device), DOUBLE)[None]
+            levels = cast(to_device(shared.levels, device), DOUBLE)[None]
             shown, self.levels = levels * values, transformed(levels)
         squares = shown * values
         if len(kernel.weights) == 1:
@@ -121,14 +121,14 @@ class Tile:
         problem = self.kernel.problem
         if self.seen is None:
             return problem.total_weight
-        return placed(self.seen.total, problem.device)
+        return to_device(self.seen.total, problem.device)
 
     @cached_property
     def counts(self) -> Array:
         """n, [C, rows, cols] or [C, 1, 1]."""
         if self.seen is None:
             return self.kernel.counts
-        return placed(self.seen.counts, self.kernel.problem.device)
+        return to_device(self.seen.counts, self.kernel.problem.device)
 
     def products(self) -> Sums:
         """X, [rows, cols]."""
@@ -168,7 +168,7 @@ class Tile:
         size, stride = problem.kernel[:2], problem.stride
 
         def pixels() -> Array:
-            return placed(self._shared.under(self._windows, size, stride), problem.device)
+            return to_device(self._shared.under(self._windows, size, stride), problem.device)
 
         return self._shared.once(
             "uniform",
@@ -179,7 +179,7 @@ class Tile:
     def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> Sums:
         found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
         values = [sums.values for sums in found]
-        return Sums(module(values[0]).stack(values), max(sums.off for sums in found))
+        return Sums(namespace(values[0]).stack(values), max(sums.off for sums in found))
 
     def _over(self, taps: tuple[Products, float], planes: _Planes) -> Sums:
         problem, (products, norm) = self.kernel.problem, taps
@@ -187,6 +187,6 @@ class Tile:
         sums = products.through(planes.spectra)
         found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
-        if self.kernel.integers and off < SURELY:
-            return Sums(module(found).round(found))
+        if self.kernel.integers and off < ROUNDING_MARGIN:
+            return Sums(namespace(found).round(found))
         return Sums(found, off)

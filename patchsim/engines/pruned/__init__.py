@@ -10,7 +10,8 @@ that it does not exclude get a finer grid, with the channels apart, and then the
 a few rows at a time until it passes what the best one has. Where the kernel has weights, cells lie
 where all pixels have one, and their differences count as often as the least of these.
 
-It uses what engines may; others load it by its name, and use `cells` to say what a problem allows.
+It may use what engines may; others load it by its name, and use `cells` to say what a problem
+allows.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def covered(parts, shape):
 def test_neighbours_in_a_row_become_one(share, rng):
     shape = (50, 70)
     parts = [part for part in tiles.split(shape, (8, 9)) if rng.random() < share]
-    runs = tiles.side_by_side(rng.permutation(np.array(parts, object)).tolist())
+    runs = tiles.join_neighbours(rng.permutation(np.array(parts, object)).tolist())
     np.testing.assert_array_equal(covered(runs, shape), covered(parts, shape))
     ends = {(run.top, run.left + run.cols) for run in runs}
     assert not any((run.top, run.left) in ends for run in runs)
@@ -34,7 +34,7 @@ def test_neighbours_in_a_row_become_one(share, rng):
 
 def test_tiles_of_unequal_height_stay_apart():
     parts = [Tile(0, 0, 2, 3), Tile(0, 3, 1, 3)]
-    assert tiles.side_by_side(parts) == parts[::-1]
+    assert tiles.join_neighbours(parts) == parts[::-1]
 
 
 @pytest.mark.parametrize("share", [0, 0.02, 0.3, 1])

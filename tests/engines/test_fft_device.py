@@ -14,8 +14,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from test_fft import CORRELATED, brute, hits, problem
-from test_metrics import SPAN, expected, values
+from helpers.problems import CORRELATED, SPAN, brute, expected, hits, problem, values
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -116,7 +115,7 @@ def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng)
     if seen:
         assert found.hidden.any()
         assert not found.hidden.all()
-    visible = None if levels is None else metrics.Visible(levels, 3)
+    visible = None if levels is None else metrics.Visibility(levels, 3)
     exact = np.array(exact_scores(image, kernel, metric, stride, weights, visible))
     exact = np.where(found.hidden, 0.0, exact) if seen else exact
     assert hits(found, exact).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_subpixel import waves
+from helpers.scenes import waves
 
 from patchsim.choices import METRICS
 from patchsim.matches.registration import locate

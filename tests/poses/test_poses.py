@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel
 from patchsim.poses.grid import Poses
-from patchsim.poses.warp import AS_IT_IS, Frame, Pose, Posing
+from patchsim.poses.warp import UNCHANGED, Frame, Pose, PoseRenderer
 
 FLIPS = ("none", "h", "v")
 
@@ -45,7 +45,7 @@ def seen_through(pose, size, box):
 def test_a_known_picture_is_what_its_formula_gives(scale, angle, flip):
     size, pose = (41, 52), Pose(scale, angle, flip)
     kernel = Kernel(waves(*np.indices(size)))
-    found = Posing(kernel)(pose)
+    found = PoseRenderer(kernel)(pose)
     box = found.pixels.shape[:2]
     assert box == Frame.of(size, pose).size
     y, x = seen_through(pose, size, box)
@@ -66,7 +66,7 @@ def test_a_known_picture_is_what_its_formula_gives(scale, angle, flip):
 def test_quarter_turns_and_mirror_images_are_exact(rng, turns, flip):
     pixels = rng.integers(0, 256, (5, 8, 3), np.uint8)
     weights = rng.integers(0, 4, (5, 8), np.uint8)
-    found = Posing(Kernel(pixels, weights))(Pose(1, 90 * turns, flip))
+    found = PoseRenderer(Kernel(pixels, weights))(Pose(1, 90 * turns, flip))
     seen = {"none": pixels, "h": pixels[:, ::-1], "v": pixels[::-1]}[flip]
     for _ in range(turns):  # the last column becomes the first row
         seen = seen.transpose(1, 0, 2)[::-1]
@@ -79,13 +79,13 @@ def test_quarter_turns_and_mirror_images_are_exact(rng, turns, flip):
 
 def test_as_it_is_is_the_kernel_itself(rng):
     pixels = rng.integers(0, 256, (4, 6, 1), np.uint8)
-    found = Posing(Kernel(pixels))(AS_IT_IS)
+    found = PoseRenderer(Kernel(pixels))(UNCHANGED)
     assert found.weights is None
     np.testing.assert_array_equal(found.pixels, pixels)
 
 
 def test_halves_of_a_photograph_are_what_other_libraries_make(astronaut):
-    found = Posing(Kernel(astronaut))(Pose(scale=0.5)).pixels.astype(float)
+    found = PoseRenderer(Kernel(astronaut))(Pose(scale=0.5)).pixels.astype(float)
     wanted = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA).astype(float)
     assert np.abs(found - wanted).mean() < 1.5
     assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.998
@@ -93,7 +93,7 @@ def test_halves_of_a_photograph_are_what_other_libraries_make(astronaut):
 
 def test_turned_photographs_are_what_other_libraries_make(astronaut):
     part = astronaut[100:180, 200:300]
-    found = Posing(Kernel(part))(Pose(angle=25))
+    found = PoseRenderer(Kernel(part))(Pose(angle=25))
     wanted = skimage.transform.rotate(part, 25, resize=True, order=3, preserve_range=True)
     assert abs(found.pixels.shape[0] - wanted.shape[0]) <= 1
     assert abs(found.pixels.shape[1] - wanted.shape[1]) <= 1
@@ -110,7 +110,7 @@ def test_turned_photographs_are_what_other_libraries_make(astronaut):
 def test_every_type_stays_and_no_value_leaves_the_kernels_range(rng, dtype):
     pixels = rng.integers(100, 200, (20, 30, 2)).astype(dtype)
     for pose in (Pose(0.6), Pose(1.4, 20), Pose(0.7, 100, "h")):
-        found = Posing(Kernel(pixels))(pose).pixels
+        found = PoseRenderer(Kernel(pixels))(pose).pixels
         assert found.dtype == dtype
         assert found.min() >= 100
         assert found.max() <= 199
@@ -118,8 +118,8 @@ def test_every_type_stays_and_no_value_leaves_the_kernels_range(rng, dtype):
 
 def test_floats_far_from_zero_keep_their_digits():
     small = waves(*np.indices((30, 30)))
-    near = Posing(Kernel(small))(Pose(0.8, 10))
-    far = Posing(Kernel(small + 1e6))(Pose(0.8, 10))
+    near = PoseRenderer(Kernel(small))(Pose(0.8, 10))
+    far = PoseRenderer(Kernel(small + 1e6))(Pose(0.8, 10))
     counts = near.weights > 0
     np.testing.assert_allclose(far.pixels[counts] - 1e6, near.pixels[counts], atol=1e-6)
 
@@ -130,7 +130,10 @@ def test_colours_under_transparent_pixels_do_not_show(rng):
     pixels = rng.integers(90, 110, (20, 20, 1), np.uint8)
     loud = np.where(weights[..., None] > 0, pixels, 255).astype(np.uint8)
     for pose in (Pose(0.5), Pose(1, 33), Pose(1.5, 200, "v")):
-        quiet, found = Posing(Kernel(pixels, weights))(pose), Posing(Kernel(loud, weights))(pose)
+        quiet, found = (
+            PoseRenderer(Kernel(pixels, weights))(pose),
+            PoseRenderer(Kernel(loud, weights))(pose),
+        )
         np.testing.assert_array_equal(quiet.weights, found.weights)
         counts = found.weights > 0
         np.testing.assert_array_equal(quiet.pixels[counts], found.pixels[counts])
@@ -139,9 +142,9 @@ def test_colours_under_transparent_pixels_do_not_show(rng):
 
 def test_shades_of_alpha_stay_shades():
     ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (40, 1))
-    found = Posing(Kernel(np.full((40, 40, 1), 7, np.uint8), ramp))(Pose(1, 180))
+    found = PoseRenderer(Kernel(np.full((40, 40, 1), 7, np.uint8), ramp))(Pose(1, 180))
     np.testing.assert_array_equal(found.weights, ramp[::-1, ::-1])
-    turned = Posing(Kernel(np.full((40, 40, 1), 7, np.uint8), ramp))(Pose(1, 45)).weights
+    turned = PoseRenderer(Kernel(np.full((40, 40, 1), 7, np.uint8), ramp))(Pose(1, 45)).weights
     assert len(np.unique(turned)) > 50
 
 
@@ -162,7 +165,7 @@ def test_boxes_hold_the_corners_and_all_that_counts(height, width, scale, angle,
     lengths = np.hypot(*sides.T)
     np.testing.assert_allclose(lengths, np.array([width, height] * 2) * scale, rtol=1e-9)
     pixels = np.arange(height * width, dtype=np.float64).reshape(height, width, 1)
-    found = Posing(Kernel(pixels))(pose)
+    found = PoseRenderer(Kernel(pixels))(pose)
     if found is not None:
         assert found.pixels.shape[:2] == frame.size
         assert np.isfinite(found.pixels).all()
@@ -175,7 +178,7 @@ def test_corners_are_in_the_order_of_the_kernels_own():
 
 
 def poses(scales=None, angles=None, flips=None, max_poses=10_000, kernels=1):
-    return Poses.checked(scales, angles, flips, max_poses, kernels)
+    return Poses.from_options(scales, angles, flips, max_poses, kernels)
 
 
 def test_nothing_asked_is_no_poses():
@@ -189,11 +192,11 @@ def test_ranges_have_their_ends_and_lists_stay_lists():
     assert len(asked.scales.values) == 16
     assert asked.angles.values == tuple(range(0, 360, 15))
     assert asked.flips == ("none", "h")
-    assert asked.between
+    assert asked.has_ranges
     assert asked.count == 16 * 24 * 2
     listed = poses([2, 0.5, 1, 1], "0,90")
     assert listed.scales.values == (0.5, 1, 2)
-    assert not listed.between
+    assert not listed.has_ranges
 
 
 def test_a_pose_that_is_another_one_is_searched_once():

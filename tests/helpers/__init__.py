@@ -47,7 +47,7 @@ def patchsim(*words, **options):
 def interpreted(script, cases):
     """What a script here makes of some cases, in a process where Triton interprets."""
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name(script)],
+        [sys.executable, Path(__file__).parents[1] / script],
         input=pickle.dumps(cases), capture_output=True, env=ENVIRONMENT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()

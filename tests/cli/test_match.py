@@ -309,7 +309,7 @@ BAD = [
     (["match", "big.png", "face.png", "--heatmap", "a.png", "--no-heatmap"], "contradict"),
     (["match", "big.png", "face.png", "flag.png", "--map", "m.npy"], "put {kernel} into its name"),
     (["match", "-", "-"], "asked for 2 pictures"),
-    (["match", "big.png", "face.png", "--max-pixels", "100"], "--max-pixels 32000"),
+    (["match", "big.png", "face.png", "--max-pixels", "2000"], "--max-pixels 32000"),
     (["match", "int.tif", "int.tif", "--data-range", "0:9", "--engine", "simd"], "not float64"),
     (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
     (["match", "range.tif", "face.png"], "--data-range LO:HI"),

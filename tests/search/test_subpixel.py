@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 import skimage.data
+from helpers.scenes import corner, waves
 from PIL import Image
 
 from patchsim import match
@@ -17,30 +18,12 @@ from patchsim.choices import METRICS
 PHOTOGRAPHS = ["astronaut", "coffee", "camera", "coins", "rocket", "chelsea"]
 
 
-def waves(height, width, channels=1, *, top=0.0, left=0.0):
-    """A sum of plane waves, periods of 5 pixels and more, within 0.1 to 0.9."""
-    y = (np.arange(height) + top)[:, None, None]
-    x = (np.arange(width) + left)[None, :, None]
-    random = np.random.default_rng(5)
-    total = np.zeros((height, width, channels))
-    for _ in range(12):
-        angle, period, phase = random.uniform(0, 2 * np.pi, 3)
-        period = 5 + 3 * period
-        along = np.sin(angle) * y + np.cos(angle) * x
-        total += np.sin(2 * np.pi * along / period + phase + np.arange(channels))
-    return 0.5 + 0.4 * total / 12
-
-
 def moved(photo, shift):
     """What lies at x + shift comes to x, by Fourier's shift theorem."""
     y = np.fft.fftfreq(photo.shape[0])[:, None, None] * shift[0]
     x = np.fft.fftfreq(photo.shape[1])[None, :, None] * shift[1]
     spectrum = np.fft.fft2(photo, axes=(0, 1)) * np.exp(2j * np.pi * (y + x))
     return np.fft.ifft2(spectrum, axes=(0, 1)).real
-
-
-def corner(best):
-    return best.y_subpixel, best.x_subpixel
 
 
 @pytest.mark.parametrize("metric", METRICS)

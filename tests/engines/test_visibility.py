@@ -10,20 +10,19 @@ import numpy as np
 import oracle
 import pytest
 from helpers import load
+from helpers.problems import METRICS, SPAN, problem_of, shades, values
+from helpers.scenes import corner, waves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import best_matches, score_map
 from PIL import Image
-from test_masks import METRICS, problem_of, shades
-from test_metrics import SPAN, values
-from test_subpixel import corner, waves
 
 from patchsim import InputError, engines, match, metrics
 from patchsim.engines.common import visibility
 from patchsim.geometry import tiles
 from patchsim.scene import masks
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 ENGINES = ("simd", "fft", "unfold")
 
@@ -61,7 +60,7 @@ def scored(name, image, kernel, weights, visible, metric, stride, least, **optio
             image, kernel, weights, metric, stride, per_channel=weights.ndim == 3, **options
         )
     if visible is not None:
-        problem = problem.where_visible(visible.most, least)
+        problem = problem.where_visible(visible.full_level, least)
     engine = engines.load(name)
     if engine.refuse(problem) is not None:
         return None
@@ -84,7 +83,7 @@ def test_scores_lie_within_their_stated_error_of_the_oracle(
     kernel = values(rng, dtype, 5, 6, channels)
     weights = weights_of(rng, kind, 5, 6, channels)
     levels = levels_of(rng, visibility_kind, 17, 21)
-    visible = metrics.Visible(levels, int(levels.max()))
+    visible = metrics.Visibility(levels, int(levels.max()))
     expected = np.array(
         score_map(
             metric, image.tolist(), kernel.tolist(), stride, SPAN[dtype], listed(weights),
@@ -170,11 +169,11 @@ def test_every_engine_reports_the_oracles_matches(seed, metric, kind):
     if (metric == "zncc" and np.ptp(kernel) == 0) or (metric == "ncc" and not kernel.any()):
         return
     levels = levels_of(rng, kind, 22, 25)
-    visible = metrics.Visible(levels, int(levels.max()))
+    visible = metrics.Visibility(levels, int(levels.max()))
     exact = metrics.exact(image, kernel, metric, 255, None, visible)
     sums = np.array([[levels[y : y + 5, x : x + 6].sum() for x in range(20)] for y in range(18)])
     for stride, share in (((1, 1), 0.3), ((2, 3), 0.75)):
-        gone = sums[:: stride[0], :: stride[1]] / (30 * visible.most) < share
+        gone = sums[:: stride[0], :: stride[1]] / (30 * visible.full_level) < share
         scores = [
             [-9 if gone[y // stride[0], x // stride[1]] else exact(y, x)
              for x in range(0, 20, stride[1])]
@@ -185,12 +184,12 @@ def test_every_engine_reports_the_oracles_matches(seed, metric, kind):
             for tolerance in (0.0, 0.1):
                 problem = engines.Problem(
                     image.shape, kernel.shape, "uint8", stride, metric, 255, "cpu", 1,
-                    tolerance=tolerance, most_visible=visible.most,
+                    tolerance=tolerance, most_visible=visible.full_level,
                 )  # fmt: skip
                 if name != "auto" and engines.load(name).refuse(problem) is not None:
                     continue
                 found = match(
-                    transparent(image, levels * (255 // visible.most)), kernel, stride=stride,
+                    transparent(image, levels * (255 // visible.full_level)), kernel, stride=stride,
                     metric=metric, engine=name, top=7, tolerance=tolerance, min_visible=share,
                 )  # fmt: skip
                 assert ranked(found) == [(x, y, score) for x, y, _, _, score, _ in wanted]
@@ -463,9 +462,9 @@ def test_weights_of_channels_in_whole_numbers():
     assert masks.channel_shares((254, 255), 2) == [254, 255]
     assert masks.channel_shares((0.299, 0.587, 0.114), 3) == [130, 255, 50]
     assert masks.channel_shares((1, 1e-9), 2) == [255, 0]
-    found = masks.by_channel(np.array([[3, 0]], np.uint8), [2, 4], (1, 2))
+    found = masks.value_weights(np.array([[3, 0]], np.uint8), [2, 4], (1, 2))
     assert found.tolist() == [[[1, 2], [0, 0]]]
-    heavy = masks.by_channel(np.array([[255, 1]], np.uint8), [130, 255], (1, 2))
+    heavy = masks.value_weights(np.array([[255, 1]], np.uint8), [130, 255], (1, 2))
     assert heavy.tolist() == [[[130, 255], [1, 1]]]
 
 
@@ -556,7 +555,7 @@ def test_sums_beyond_64_bits_state_what_they_are_off_by(rng):
         levels = rng.integers(0, 256, (90, 95), dtype=np.uint8)
         levels[0, 0] = 255
         weights = rng.integers(1, 256, (80, 80, 3), dtype=np.uint8)
-        visible = metrics.Visible(levels, 255)
+        visible = metrics.Visibility(levels, 255)
         for metric in ("ssd", "ncc", "zncc"):
             score = metrics.exact(image, kernel, metric, SPAN[dtype], weights, visible)
             bounds = scored("fft", image, kernel, weights, visible, metric, (1, 1), 0.1)
@@ -574,7 +573,7 @@ def test_wide_kernels_of_words_are_counted_in_full():
     weights[0, 0] = 254
     levels = np.full((231, 240), 255, np.uint8)
     levels[0, 1] = 254
-    visible = metrics.Visible(levels, 255)
+    visible = metrics.Visibility(levels, 255)
     for metric in ("sad", "ssd"):
         assert metrics.exact(image, kernel, metric, 65535, weights, visible)(0, 0) == 0
         for name in ENGINES:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import oracle
+from helpers.maps import field, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_field import field, found
 
 
 def test_the_best_comes_first_and_overlaps_are_dropped():

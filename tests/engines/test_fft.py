@@ -12,37 +12,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.problems import CORRELATED, SPAN, brute, expected, hits, problem, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import best_matches
-from test_metrics import SPAN, expected, values
 
 from patchsim import InputError, match, metrics
-from patchsim.engines import Problem, fft
+from patchsim.engines import fft
 from patchsim.engines.fft import sad_lowrank
 from patchsim.engines.fft import sums as fft_sums
 from patchsim.geometry import tiles
 from patchsim.numerics import box_sums, overlap_save
-
-CORRELATED = ["ssd", "ncc", "zncc"]
-
-
-def problem(image, kernel, metric, stride=(1, 1), **options):
-    span = SPAN[image.dtype.name]
-    return Problem(
-        image.shape, kernel.shape, image.dtype.name, stride, metric, span, "cpu", 1, **options
-    )
 
 
 def bounds(image, kernel, metric, stride=(1, 1), **options):
     work = problem(image, kernel, metric, stride, **options)
     assert fft.refuse(work) is None
     return fft.prepare(kernel, work)(image)
-
-
-def hits(found, truth):
-    """True where the true score lies within what is stated."""
-    return np.abs(found.map - truth) <= found.error
 
 
 @pytest.fixture(params=["C", "NumPy"])
@@ -108,20 +94,6 @@ def test_a_nearly_flat_area_beside_strong_texture(rng):
     assert hits(found, brute("zncc", image, kernel)).all()
     assert np.max(found.error) <= 1e-5
     assert match(image, kernel, metric="zncc", engine="fft").best.score == 1.0
-
-
-def brute(metric, image, kernel):
-    """In NumPy and float64, window by window."""
-    patches = np.lib.stride_tricks.sliding_window_view(image.astype(float), kernel.shape)[:, :, 0]
-    taps = kernel.astype(float)
-    if metric == "ssd":
-        return 1 - ((patches - taps) ** 2).mean((2, 3, 4)) / SPAN[image.dtype.name] ** 2
-    if metric == "zncc":
-        patches = patches - patches.mean((2, 3), keepdims=True)
-        taps = taps - taps.mean((0, 1))
-    norms = np.sqrt((patches**2).sum((2, 3, 4)) * (taps**2).sum())
-    products = (patches * taps).sum((2, 3, 4))
-    return np.divide(products, norms, out=np.zeros_like(norms), where=norms > 1e-6)
 
 
 @pytest.mark.parametrize("metric", CORRELATED)

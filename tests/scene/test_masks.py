@@ -6,34 +6,18 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers.problems import METRICS, SPAN, problem_of, shades, values
 from oracle import best_matches, score_map
 from PIL import Image
-from test_metrics import SPAN, values
 
 from patchsim import InputError, choices, engines, match, metrics
-from patchsim.engines import Problem, fft
+from patchsim.engines import fft
 from patchsim.engines.fft import sad_lowrank
 from patchsim.geometry import tiles
 from patchsim.pictures import reader
 from patchsim.scene import masks
 
-METRICS = ("sad", "ssd", "ncc", "zncc")
 ENGINES = ("simd", "fft", "unfold")
-
-
-def shades(rng, kind, height, width):
-    """Weights of whole numbers without a common factor."""
-    found = rng.integers(0, 2 if kind == "mask" else 6, (height, width), dtype=np.uint8)
-    found[0, 0], found[-1, -1] = 0, 1
-    return found
-
-
-def problem_of(image, kernel, weights, metric, stride, **options):
-    name = image.dtype.name
-    return Problem(
-        image.shape, kernel.shape, name, stride, metric, SPAN[name], "cpu", 1,
-        weight=int(weights.sum()), heaviest=int(weights.max()), **options,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["mask", "shades"])
@@ -170,11 +154,13 @@ def test_weights_have_no_common_factor_and_a_mask_replaces_alpha(rng):
     kernel = picture(
         values(rng, "uint8", 2, 3, 1), alpha=np.array([[0, 100, 200]] * 2, dtype=np.uint8)
     )
-    found = masks.weights(kernel, None, ignore_alpha=False)
+    found = masks.kernel_weights(kernel, None, ignore_alpha=False)
     np.testing.assert_array_equal(found, [[0, 1, 2]] * 2)
-    assert masks.weights(kernel, None, ignore_alpha=True) is None
+    assert masks.kernel_weights(kernel, None, ignore_alpha=True) is None
     mask = picture(np.array([[[255], [0], [255]]] * 2, dtype=np.uint8), "mask")
-    np.testing.assert_array_equal(masks.weights(kernel, mask, ignore_alpha=False), [[1, 0, 1]] * 2)
+    np.testing.assert_array_equal(
+        masks.kernel_weights(kernel, mask, ignore_alpha=False), [[1, 0, 1]] * 2
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
@@ -182,7 +168,7 @@ def test_masks_of_all_types_mean_the_same(dtype, rng):
     kernel = picture(values(rng, "uint8", 2, 3, 1))
     shade = np.array([[0, 51, 255]] * 2)[..., None] / 255
     scaled = shade * SPAN[dtype] if dtype.startswith("u") else shade
-    found = masks.weights(kernel, picture(scaled.astype(dtype), "mask"), ignore_alpha=False)
+    found = masks.kernel_weights(kernel, picture(scaled.astype(dtype), "mask"), ignore_alpha=False)
     np.testing.assert_array_equal(found, [[0, 1, 5]] * 2)
 
 
@@ -253,8 +239,10 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
 def test_only_the_ratios_of_shades_count(scale, rng):
     shade = np.exp(-np.linspace(0, 2, 30).reshape(5, 6))
     kernel = picture(values(rng, "uint8", 5, 6, 1))
-    found = masks.weights(kernel, picture((shade * scale)[..., None], "mask"), ignore_alpha=False)
+    found = masks.kernel_weights(
+        kernel, picture((shade * scale)[..., None], "mask"), ignore_alpha=False
+    )
     np.testing.assert_array_equal(found, np.rint(shade * 255))
     deep = np.rint(shade * scale * 65535).astype(np.uint16)
-    found = masks.weights(kernel, picture(deep[..., None], "mask"), ignore_alpha=False)
+    found = masks.kernel_weights(kernel, picture(deep[..., None], "mask"), ignore_alpha=False)
     assert np.abs(found / found.max() - deep / deep.max()).max() <= 0.5 / 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_sweep import planted, turned_by
+from helpers.scenes import planted, turned_by
 
 import patchsim
 

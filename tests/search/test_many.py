@@ -42,7 +42,7 @@ def small_blocks(monkeypatch):
 def reference(image, kernels, weights, levels, metric, span, stride, top, threshold, overlap):
     """The matches in plain loops, from the scores of single windows."""
     maps = []
-    visible = None if levels is None else metrics.Visible(levels, int(levels.max()))
+    visible = None if levels is None else metrics.Visibility(levels, int(levels.max()))
     for kernel, weight in zip(kernels, weights, strict=True):
         exact = metrics.exact(image, kernel, metric, span, weight, visible)
         height, width = kernel.shape[:2]
@@ -51,7 +51,7 @@ def reference(image, kernels, weights, levels, metric, span, stride, top, thresh
         def score(y, x, exact=exact, every=every):
             if levels is not None:
                 shown = (levels[y : y + every.shape[0], x : x + every.shape[1]] * every).sum()
-                if shown / (every.sum() * visible.most) < MIN_VISIBLE:
+                if shown / (every.sum() * visible.full_level) < MIN_VISIBLE:
                     return -9.0
             return exact(y, x)
 
@@ -142,7 +142,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
         opened = [
             reader.open_picture(k, name="k", max_pixels=10**6, memory=10**9) for k in given_kernels
         ]
-        weights = [masks.weights(picture, None, ignore_alpha=False) for picture in opened]
+        weights = [masks.kernel_weights(picture, None, ignore_alpha=False) for picture in opened]
     with monkeypatch.context() as patch:
         if kept != "fields":
             patch.setattr(score_memory, "_WHOLE_FIELDS", 0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ENVIRONMENT, interpreted
-from test_cuda import loops, spilled
+from helpers.compiled import loops, spilled
 
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch, planes

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import json
 
-import cv2
 import numpy as np
 import pytest
+from helpers.scenes import planted, turned_by
 from PIL import Image
 
 import patchsim
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel
-from patchsim.poses.warp import Frame, Pose, Posing
-
-NOISE = 4.0
-
-
-def planted(picture, kernel, scale, angle, center, alpha=None):
-    """The picture with a mirrored, scaled and turned kernel on it, by OpenCV; x first."""
-    height, width = kernel.shape[:2]
-    middle = width / 2 - 0.5, height / 2 - 0.5
-    matrix = cv2.getRotationMatrix2D(middle, angle, scale)
-    matrix[:, 2] += np.array(center) - 0.5 - middle
-    if scale < 1:
-        kernel = cv2.GaussianBlur(kernel, (0, 0), 0.5 * np.sqrt(scale**-2 - 1))
-    size = picture.shape[1], picture.shape[0]
-    shown = cv2.warpAffine(
-        kernel, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-    alpha = np.ones((height, width), np.float32) if alpha is None else alpha.astype(np.float32)
-    cover = cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR)[..., None]
-    noise = np.random.default_rng(7).normal(0, NOISE, picture.shape)
-    return np.clip(picture * (1 - cover) + shown * cover + noise, 0, 255).astype(np.uint8)
-
-
-def turned_by(first, second):
-    return abs((first - second + 180) % 360 - 180)
+from patchsim.poses.warp import Frame, Pose, PoseRenderer
 
 
 def test_a_mirrored_kernel_is_found_and_said_to_be(astronaut, coffee):
@@ -78,7 +54,7 @@ def test_scores_are_those_of_the_posed_kernel(astronaut, coffee):
     scene = planted(coffee, kernel, 1.1, 50, (300, 200))
     report = patchsim.match(scene, kernel, scales="0.8:1.3:0.1", angles="0:180:10", top=3)
     for match in report.matches:
-        shown = Posing(Kernel(kernel))(Pose(match.scale, match.angle, match.flip))
+        shown = PoseRenderer(Kernel(kernel))(Pose(match.scale, match.angle, match.flip))
         box = np.s_[match.y : match.y + match.height, match.x : match.x + match.width]
         weights = 1 if shown.weights is None else shown.weights[..., None].astype(float)
         apart = np.abs(scene[box].astype(float) - shown.pixels) * weights

@@ -104,7 +104,7 @@ def assert_bounds_hold(image, kernel, metric, stride, weights=None):
     least[0, 0] = coarse[0, 0]
     assert (least >= coarse).all()
     assert (least * search._coarse.unit <= truth * (1 + 1e-12) + 1e-6).all()
-    scale = (255 if metric == "sad" else 255**2) * metrics.weight(kernel.shape, weights)
+    scale = (255 if metric == "sad" else 255**2) * metrics.total_weight(kernel.shape, weights)
     assert (search.highest(least) >= 1 - truth / scale).all()
 
 

@@ -1,0 +1,360 @@
+"""`Matcher` and `match`: the whole way from pictures to matches, as a table of contents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
+
+from patchsim.errors import InputError, OutputError
+from patchsim.events import Observer
+from patchsim.machine.memory import default_limit
+from patchsim.matching import assemble, inputs
+from patchsim.options import Given, Options, with_signature_of_options
+from patchsim.output import targets
+from patchsim.output.report import Report
+from patchsim.output.targets import Outputs
+from patchsim.scene import flatness
+from patchsim.scene.build import Scene
+from patchsim.search.coarse_to_fine import Sweep
+from patchsim.search.exhaustive import Exhaustive, is_exhaustive
+from patchsim.search.jobs import Scored
+
+if TYPE_CHECKING:
+    from patchsim.output.targets import PathLike
+    from patchsim.pictures.reader import Source
+
+
+@with_signature_of_options
+def match(
+    image: Source,
+    kernel: Source | Sequence[Source],
+    *,
+    mask: Source | None = None,
+    map: bool | PathLike = False,
+    heatmap: PathLike | None = None,
+    overlay: PathLike | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[Given],
+) -> Report:
+    """Find a kernel image, or several, in an image.
+
+    Every window of the image that the kernel fits gets a score over its pixels and channels, 1 if
+    it is identical: by default ``1 - mean(|window - kernel|) / R``, R being the data range.
+
+    Parameters
+    ----------
+    image : path, PIL image, or array [H, W] or [H, W, C]
+        The picture to search, of uint8, uint16 or floating point. A file is a picture or a .npy;
+        the path ``-`` reads standard input.
+    kernel : the same, or a list of them
+        No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
+        floats.
+    mask : path, PIL image or array [h, w], optional
+        How much each pixel of the kernel counts, in grey: white counts, black does not. With
+        several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
+        mask otherwise.
+    map : bool or path
+        Keep the scores of all windows in the report; with a path also write them as .npy.
+    heatmap, overlay : path, optional
+        PNG files to write: the map in colours; the image with numbered boxes. With several
+        kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    observer : Observer, optional
+        Its methods are told of notices, plans, progress and files as they come.
+    stride : int or (y, x)
+        Step between windows in pixels.
+    region : (x, y, width, height), optional
+        Search only windows that lie inside this part of the image, x and y of its top-left pixel
+        first, as in the results. The first window, from which strides count, is in its top-left
+        corner, and so is the first cell of map and heatmap. Positions are those in the whole image
+        all the same.
+    padding : str
+        ``valid``: windows lie inside the image. With the others they may hang over its border as
+        long as a pixel of it is under them, and it goes on there with the nearest pixel (``edge``),
+        with its mirror image that does not repeat the outermost pixels (``reflect``), or with 0
+        (``zero``), as in `numpy.pad`. The first window, and so the map's first cell, then is at
+        x = 1 - width, y = 1 - height of the kernel, which may be larger than the image. A region
+        is padded like a picture of its own: what lies around it is not used.
+    metric : str
+        ``sad``, the formula above; ``ssd``, ``1 - mean((window - kernel)**2) / R**2``; ``ncc``,
+        the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
+        channel's mean is taken off both. A window without contrast scores 0 in `zncc`, a black
+        one in `ncc`.
+    color : str
+        What image and kernels are compared in. ``auto``: grey with grey as grey, otherwise as RGB;
+        arrays of another number of channels as they are. Of grey and RGB pictures, ``gray``: luma
+        (ITU-R BT.601, as Pillow's mode ``L``); ``rgb``: three channels; ``hsv``: the HSV cone of
+        value V and chroma C = S V, ``V, (128 + 127 C cos H) / 255, (128 + 127 C sin H) / 255``;
+        ``lab``: CIE L*a*b* of sRGB under D65, ``L / 255, (a + 128) / 255, (b + 128) / 255``, in
+        which a difference of R is 255 units of Delta E. The last two are in units of R, from
+        pixels scaled to [0, 1] by `data_range`; integers are rounded to their type, floats are
+        not. `zncc` leaves the offsets out, `ncc` does not.
+    device : str
+        ``cpu``; ``cuda``, ``xpu`` or ``mps``, all of that kind; ``cuda:1``, one of them;
+        ``cuda:0,cuda:2``, some. ``auto`` looks for one where the CPU would take long. Several
+        devices take tiles in turn.
+    engine : str
+        ``auto`` or the name of an engine, which is then used or refuses.
+    top : int, optional
+        The largest number of matches over all kernels. The default is 5, or with a threshold all.
+    threshold : float or "auto", optional
+        The lowest score of a match, -1 to 1. ``auto`` ends the matches at a gap that is too large
+        for chance among the scores of the best windows that do not overlap, if there is one; see
+        `patchsim.matches.auto_threshold`. The report has it, and a notice says how it was found.
+    overlap : float
+        The largest intersection over union that two matches may have, 0 to 1. The window with the
+        lower score is dropped if it overlaps a match by more.
+    margin : bool
+        Also find how much more each match scores than its best rival: the best window, of any
+        kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
+        reaches the threshold or not. Without a map that can take longer than to find the matches.
+    ignore_alpha : bool
+        Count transparent pixels of kernels and image like the opaque ones.
+    min_visible : float, optional
+        The smallest visible share of a match, above 0 and up to 1, in an image with transparent
+        pixels. A window of such an image is scored over its visible part: the opacity of its pixels
+        is a factor of the kernel's mask in all sums and means. A window with a smaller visible
+        share is no match, and has the score 0 in a map. The share is that of the kernel's weights
+        which opacity leaves, relative to the most opaque pixel of the image. The default is 0.5.
+        The parameter is refused with `ignore_alpha`, where it has no meaning.
+    channel_weights : sequence of float, optional
+        How much each channel counts, of those that `color` compares: not negative, one above 0.
+        They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
+        count, in whole numbers up to 255; beyond that they are rounded relative to the largest.
+    per_kernel : bool
+        Each kernel has matches of its own, `top` of them: they do not compete with those of other
+        kernels, and come in the order of the kernels.
+    subpixel : bool
+        Also find where each match lies between the pixels, by least squares on the pixels from the
+        best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
+        Both are None where the pixels do not tell it to a tenth of a pixel, as without texture in
+        both directions.
+    scales, angles : str, number or sequence of numbers, optional
+        The kernel is also searched scaled and turned, every scale with every angle: a list
+        ``"0.5,1,2"``, or a range ``"0.5:2:0.1"``, its end included, between whose steps the best
+        poses are refined. Angles are degrees, counter-clockwise as seen. Without the scale 1 or
+        the angle 0 in them it is not searched as it is.
+    flips : str or sequence of str, optional
+        ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
+        change sides; before it is scaled and turned.
+    max_poses : int
+        The largest number of poses, of all kernels together; more are refused.
+    exhaustive : bool
+        Compare every pose with every window. Otherwise more than eight poses are searched coarse
+        to fine, in pictures halved as often as the kernel allows; the scores of what is found are
+        exact, but a match may be missed whose detail does not show there.
+    tolerance : float
+        How far the map's scores may be off, beside rounding; with some a search for a large kernel
+        is faster. The matches are exact all the same.
+    data_range : (low, high), optional
+        The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
+        uint16 and 1 for floats. With it all values are taken as they are.
+    max_pixels : int
+        The largest picture to decode, in pixels; a larger one is refused.
+    memory : int or str, optional
+        The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
+        is a quarter of what is available.
+    threads : int, optional
+        The number of threads. The default is the number of CPUs that this process may use.
+
+    Returns
+    -------
+    Report
+        The matches, best first, with what was searched and how; its ``best`` is the best match.
+
+    Raises
+    ------
+    InputError
+        A ValueError: what was asked cannot be done.
+    MachineError
+        A RuntimeError: the machine could not do it, as without memory.
+    OutputError
+        A MachineError: a file could not be written. The `report` of the error has the matches.
+
+    Examples
+    --------
+    >>> import numpy as np, patchsim
+    >>> image = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    >>> best = patchsim.match(image, image[4:7, 5:9]).best
+    >>> best.x, best.y, best.score
+    (5, 4, 1.0)
+    """
+    kernels = inputs.as_list(kernel)
+    # Before any is read: standard input can be read once.
+    inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
+    matcher = Matcher(kernels, mask=mask, **options)
+    return matcher.match(image, map=map, heatmap=heatmap, overlay=overlay, observer=observer)
+
+
+class Matcher:
+    """Find the same kernel images in one image after another.
+
+    What depends on the kernels and the options alone is done once: options are checked, kernels and
+    mask are opened. Plans are kept for images of one shape and type. A matcher does not change, so
+    that several threads may use it at once, and it can be pickled.
+
+    Parameters
+    ----------
+    kernel : path, PIL image or array, or a list of them
+        As for `match`.
+    mask : path, PIL image or array [h, w], optional
+        As for `match`.
+    **options
+        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay` and
+        `observer`, which `Matcher.match` takes.
+
+    Attributes
+    ----------
+    options : Options
+        The checked options.
+
+    Raises
+    ------
+    InputError
+        If an option, a kernel or the mask cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np, patchsim
+    >>> image = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    >>> matcher = patchsim.Matcher(image[4:7, 5:9], threshold=0.99)
+    >>> [(match.x, match.y) for match in matcher.match(image)]
+    [(5, 4)]
+    >>> bool(matcher.match(image[:4]))
+    False
+    """
+
+    __module__ = "patchsim"
+
+    def __init__(
+        self,
+        kernel: Source | Sequence[Source],
+        *,
+        mask: Source | None = None,
+        **options: Unpack[Given],
+    ) -> None:
+        sources = inputs.as_list(kernel)
+        self.options = Options.checked(len(sources), **options)
+        self._has_own_memory = options.get("memory") is not None
+        self._kernels = inputs.Kernels.opened(sources, mask, self.options)
+
+    def match(
+        self,
+        image: Source,
+        *,
+        map: bool | PathLike = False,
+        heatmap: PathLike | None = None,
+        overlay: PathLike | None = None,
+        observer: Observer | None = None,
+    ) -> Report:
+        """Find the kernels in an image.
+
+        Parameters
+        ----------
+        image : path, PIL image, or array [H, W] or [H, W, C]
+            As for `match`.
+        map : bool or path
+            Keep the scores of all windows in the report; with a path also write them as .npy.
+        heatmap, overlay : path, optional
+            PNG files to write.
+        observer : Observer, optional
+            Told of notices, plans, progress and files as they come.
+
+        Returns
+        -------
+        Report
+            The matches, best first, and how they were found.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be used with these kernels and options.
+        OutputError
+            If a file could not be written; its `report` has the matches.
+        """
+        started = time.perf_counter()
+        observer = observer or Observer()
+        options = self._options_now()
+        opened = inputs.Opened.of(image, self._kernels, options)
+        notices = _tell(observer, self._kernels.notices(opened.about, options))
+        outputs = targets.check(
+            [opened.about, *self._kernels.pictures], map, heatmap, overlay, self._kernels.mask
+        )
+        _check_maps(options, outputs)
+        scene = self._scene(opened, options, outputs)
+        search = _search(scene, options, outputs)
+        # Only once the search is sure to run: an error stands alone.
+        names = [scene.area.name, *scene.names[1:]]
+        notices += _tell(observer, flatness.flat_notices(scene.pixels, names, options.metric))
+        scored = search.run(observer)
+        selections = assemble.select(scored, options, scene)
+        notices += _tell(observer, assemble.explanations(selections, scene))
+        assemble.tell_resolved(scored, scene, observer)
+        report = assemble.report(
+            scored,
+            selections,
+            scene,
+            options,
+            outputs,
+            opened.size,
+            notices,
+            has_maps=map is not False,
+        )
+        report = replace(report, seconds=time.perf_counter() - started)
+        if outputs.paths:
+            _write(report, scored, scene, outputs, observer)
+            report = replace(report, seconds=time.perf_counter() - started)
+        return report
+
+    def _options_now(self) -> Options:
+        """Return the options; memory that was not given is what there is to spare now."""
+        spare = self.options.memory if self._has_own_memory else default_limit()
+        return self.options if spare == self.options.memory else replace(self.options, memory=spare)
+
+    def _scene(self, opened: inputs.Opened, options: Options, outputs: Outputs) -> Scene:
+        return Scene.of(
+            opened.take(),
+            self._kernels.pictures,
+            self._kernels.weights,
+            options,
+            overlay=outputs.overlay is not None,
+        )
+
+
+def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | Sweep:
+    """Choose how the poses are searched."""
+    if is_exhaustive(options):
+        return Exhaustive(scene, options, outputs)
+    return Sweep(scene, options, outputs)
+
+
+def _check_maps(options: Options, outputs: Outputs) -> None:
+    poses = options.poses
+    if poses and poses.count > 1 and outputs.keeps_map:
+        raise InputError(
+            f"a map is of one pose, and {poses.count:,} are asked for; leave out heatmap and map"
+        )
+
+
+def _tell(observer: Observer, notices: Iterable[str]) -> tuple[str, ...]:
+    """Tell the observer of notices, and return them."""
+    told = tuple(notices)
+    for text in told:
+        observer.notice(text)
+    return told
+
+
+def _write(
+    report: Report,
+    scored: Sequence[Scored],
+    scene: Scene,
+    outputs: Outputs,
+    observer: Observer,
+) -> None:
+    """Write the files of a finished search; an error keeps its report."""
+    try:
+        outputs.write(report, assemble.maps(scored), *scene.drawn, observer)
+    except OutputError as error:
+        error.report = report
+        raise

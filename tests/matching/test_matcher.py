@@ -1,0 +1,126 @@
+"""A kept `Matcher`: the matches of `match`, in threads, after pickling, image after image."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import patchsim
+from patchsim import InputError, Matcher, match
+from patchsim.options import Given, Options
+from patchsim.planning import batching
+
+
+@pytest.fixture
+def images(astronaut):
+    grey = np.asarray(Image.fromarray(astronaut).convert("L"))
+    return [
+        astronaut[:200, :300],
+        grey[:150, :170],
+        astronaut[:120, :160].astype(np.uint16) * 257,
+        astronaut[:100, :90].astype(np.float32) / 255,
+        astronaut[50:250, 100:400],
+        astronaut[:200, :300],
+    ]
+
+
+@pytest.fixture
+def kernels(astronaut):
+    return [astronaut[30:50, 40:70], astronaut[60:92, 10:30, 0]]
+
+
+def same(one, other):
+    return replace(one, seconds=0.0) == replace(other, seconds=0.0)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"metric": "zncc", "top": 3}, {"threshold": 0.9, "per_kernel": True},
+    {"stride": (2, 3), "margin": False}, {"scales": "0.8:1.2:0.2", "top": 1}, {"subpixel": True},
+], ids=str)  # fmt: skip
+def test_a_matcher_finds_in_each_image_what_match_finds(images, kernels, options):
+    matcher = Matcher(kernels, **options)
+    for image in images:
+        assert same(matcher.match(image), match(image, kernels, **options))
+
+
+def test_threads_share_a_matcher(images, kernels):
+    matcher = Matcher(kernels, top=3)
+    expected = [match(image, kernels, top=3) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            reports = pool.map(matcher.match, images)
+            for one, other in zip(reports, expected, strict=True):
+                assert same(one, other)
+
+
+def test_a_matcher_can_be_pickled(images, kernels):
+    matcher = Matcher(kernels, mask=None, metric="ncc", angles="0,90")
+    copy = pickle.loads(pickle.dumps(matcher))
+    assert copy.options == matcher.options
+    assert same(copy.match(images[0]), matcher.match(images[0]))
+
+
+def test_plans_are_kept_for_images_of_one_shape_and_type(images, kernels, monkeypatch):
+    matcher = Matcher(kernels, memory="1GB")
+    made = []
+    make = batching._make
+    monkeypatch.setattr(batching, "_make", lambda *a, **k: made.append(1) or make(*a, **k))
+    for _ in range(3):
+        matcher.match(images[0])
+    assert len(made) == 1
+    matcher.match(images[2])
+    assert len(made) == 2
+    match(images[0], kernels, memory="1GB")  # serves `match`, too
+    assert len(made) == 2
+
+
+def test_kernels_and_mask_are_opened_once(save, astronaut):
+    path = save("kernel.png", astronaut[30:50, 40:70])
+    mask = save("mask.png", np.full((20, 30), 255, np.uint8))
+    matcher = Matcher(path, mask=mask)
+    path.unlink()
+    mask.unlink()
+    best = matcher.match(astronaut[:100, :100]).best
+    assert (best.x, best.y, best.score) == (40, 30, 1.0)
+
+
+def test_an_option_is_refused_before_any_image(kernels):
+    with pytest.raises(InputError, match="engine 'warp' is unknown"):
+        Matcher(kernels, engine="warp")
+    with pytest.raises(InputError, match="data range"):
+        Matcher(kernels, data_range=(3, 1))
+    with pytest.raises(TypeError, match="strid"):
+        Matcher(kernels, strid=2)
+
+
+def test_a_matcher_stays_usable_after_an_image_that_cannot_be_searched(images, kernels):
+    matcher = Matcher(kernels)
+    with pytest.raises(InputError):
+        matcher.match(images[0][:10, :10])
+    assert matcher.match(images[0]).best.score == 1
+
+
+def test_files_are_written_for_each_image(tmp_path, images, kernels):
+    matcher = Matcher(kernels[0], top=1)
+    for number, image in enumerate(images[:2]):
+        path = tmp_path / f"{number}.png"
+        report = matcher.match(image, overlay=path, map=True)
+        assert path.exists()
+        assert report.map is not None
+    assert matcher.match(images[0]).maps == ()
+
+
+def test_options_stand_in_the_signatures():
+    checked = inspect.signature(Options.checked).parameters
+    options = [p.name for p in checked.values() if p.kind is p.KEYWORD_ONLY]
+    assert list(Given.__annotations__) == options
+    assert list(inspect.signature(patchsim.match).parameters)[-len(options) :] == options
+    assert set(options) - set(Options.__dataclass_fields__) == {
+        "scales", "angles", "flips", "max_poses",
+    }  # fmt: skip

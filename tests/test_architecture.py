@@ -1,0 +1,83 @@
+"""docs/architecture.md shows the rooms that there are, and names files that there are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "patchsim"
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|c|h|toml|txt|md)|(?:[\w.-]+/)+|Makefile")
+
+
+def layers():
+    """Rooms of each floor, from the top one down, as the contract of import-linter has them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (contract,) = [each for each in contracts if each["type"] == "layers"]
+    return [re.split(r" *[:|] *", layer) for layer in contract["layers"]]
+
+
+def diagram():
+    return re.search(r"```mermaid\n(.*?)```", PAGE, re.DOTALL)[1]
+
+
+def quoted():
+    """Texts in backquotes that are paths, with the name behind ``::`` or None."""
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    found = {}
+    for text in re.findall(r"`([^`\n]+)`", prose):
+        path, _, name = text.partition("::")
+        if PATH.fullmatch(path):
+            found[text] = (path, name or None)
+    return found
+
+
+def located(path):
+    return next((base / path for base in (PACKAGE, ROOT) if (base / path).exists()), None)
+
+
+def test_floors_of_the_diagram_are_those_of_the_contract():
+    arrows = [
+        [side.split(" & ") for side in line.strip().split(" --> ")]
+        for line in diagram().splitlines()
+        if " --> " in line
+    ]
+    floors = layers()
+    assert arrows == [list(pair) for pair in pairwise(floors)]
+
+
+def test_each_room_of_the_diagram_is_labelled_once():
+    labels = re.findall(r'^ +(\w+)\["(\w+): \S', diagram(), re.MULTILINE)
+    assert [room for room, _ in labels] == [room for floor in layers() for room in floor]
+    assert all(room == label for room, label in labels)
+
+
+def test_rooms_of_the_diagram_are_those_of_the_package():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert {room for floor in layers() for room in floor} == folders | modules
+
+
+def test_the_page_names_many_files():
+    assert len(quoted()) > 80
+
+
+@pytest.mark.parametrize(("path", "name"), quoted().values(), ids=quoted())
+def test_named_files_and_names_exist(path, name):
+    file = located(path)
+    assert file is not None
+    if name is not None:
+        text = file.read_text()
+        assert re.search(rf"^(?:(?:def|class) {name}\b|{name}\b.* = )", text, re.MULTILINE)
+
+
+def test_every_room_is_named_by_a_file_of_it():
+    named = {path.split("/")[0].removesuffix(".py") for path, _ in quoted().values()}
+    apart = {"__main__", "events", "types", "checks"}  # a few lines each
+    assert {room for floor in layers() for room in floor} - named <= apart
