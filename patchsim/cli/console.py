@@ -191,8 +191,8 @@ class Watcher(Observer):
             say(f"plan: {text}")
 
     def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
-        singly = sum(field.singly for field in fields)
-        settled = sum(field.blocks for field in fields)
+        singly = sum(field.windows_evaluated for field in fields)
+        settled = sum(field.blocks_evaluated for field in fields)
         if not self._explain or not (singly or settled):
             return
         blocks = ""

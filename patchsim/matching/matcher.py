@@ -306,10 +306,7 @@ class Matcher:
             has_maps=map is not False,
         )
         report = replace(report, seconds=time.perf_counter() - started)
-        if outputs.paths:
-            _write(report, scored, scene, outputs, observer)
-            report = replace(report, seconds=time.perf_counter() - started)
-        return report
+        return _written(report, scored, scene, outputs, observer) if outputs.paths else report
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
@@ -349,16 +346,18 @@ def _tell(observer: Observer, notices: Iterable[str]) -> tuple[str, ...]:
     return told
 
 
-def _write(
+def _written(
     report: Report,
     scored: Sequence[Scored],
     scene: Scene,
     outputs: Outputs,
     observer: Observer,
-) -> None:
-    """Write the files of a finished search; an error keeps its report."""
+) -> Report:
+    """Write the files of a finished search and add their time; an error keeps the report."""
+    started = time.perf_counter()
     try:
         outputs.write(Finished(report, assemble.maps(scored), *scene.drawn), observer)
     except OutputError as error:
         error.report = report
         raise
+    return replace(report, seconds=report.seconds + time.perf_counter() - started)
