@@ -1,4 +1,4 @@
-"""Numbers as users give them, checked."""
+"""Whether the numbers that users give are valid."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from patchsim.errors import InputError
 
 
 def positive_integer(value: object, option: str) -> int:
-    """A whole number from 1."""
+    """Return an option's value as an integer from 1.
+
+    Raises
+    ------
+    InputError
+        If the value is not an integer, or less than 1.
+    """
     try:
-        count = operator.index(value)  # type: ignore[arg-type] # what is none is refused
+        count = operator.index(value)  # type: ignore[arg-type] # other types are refused below
     except TypeError:
         count = 0
     if count < 1:

@@ -1,6 +1,6 @@
-"""The words that options take, in one table for the checks, the help and the completion.
+"""Which words each option accepts; checks, help and completion share this table.
 
-It imports nothing, so that `patchsim --help` and a press of Tab load no engine.
+The module imports nothing heavy, so that `patchsim --help` and a press of Tab load no engine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def check(option: str, value: object, choices: tuple[str, ...]) -> str:
     Raises
     ------
     InputError
-        If it is not; the message names the option and all choices.
+        If the value is no choice; the message names the option and all choices.
     """
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"{option} {value!r} is unknown; there is {', '.join(choices)}")

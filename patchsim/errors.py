@@ -1,6 +1,6 @@
-"""Every error a user can meet, and the exit codes.
+"""Which errors a user can meet, and which exit codes they have.
 
-A message is one or two lines: what was asked, what was found (with the numbers), what to do next.
+A message has one or two lines. It names the request, the finding with its numbers, and a remedy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TERMINATED = 143
 
 
 def printable(name: object) -> str:
-    """A name as messages and tables show it: on one line, without control characters."""
+    """Return a name for messages and tables: on one line, with control characters escaped."""
     return "".join(
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
         for char in str(name)
@@ -24,28 +24,28 @@ def printable(name: object) -> str:
 
 
 class PatchsimError(Exception):
-    """Any error that patchsim raises on purpose; `exit_code` is what the command ends with."""
+    """Any error that patchsim raises on purpose; `exit_code` is the command's exit code."""
 
     exit_code = FAULT
 
 
 class InputError(PatchsimError, ValueError):
-    """What was asked cannot be done: a bad option, an unreadable picture, sizes that do not fit."""
+    """The request is invalid: a bad option, an unreadable picture, sizes that do not fit."""
 
     exit_code = INPUT_ERROR
 
 
 class MachineError(PatchsimError, RuntimeError):
-    """The machine could not do it: no memory, no disk space."""
+    """The machine failed: it lacks memory or disk space, for example."""
 
 
 class OutputError(MachineError):
-    """An output could not be written after the search; `report` holds what was found.
+    """An output could not be written after the search; `report` holds the search's result.
 
     Attributes
     ----------
     report : Report or None
-        The finished search, so that its matches are not lost with the file.
+        The finished search, so that its matches are not lost.
     """
 
     report: Any = None

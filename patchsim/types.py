@@ -1,4 +1,4 @@
-"""What arrays hold: the names of their shapes and types."""
+"""How the arrays of pixels and weights are typed."""
 
 from __future__ import annotations
 
@@ -8,4 +8,5 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[Any]  # [H, W, C] of uint8, uint16, float32 or float64
-Weights = NDArray[np.uint8]  # [h, w] of a kernel's pixels, or [h, w, C] of their values
+# [h, w], one for each pixel of a kernel, or [h, w, C], one for each value.
+Weights = NDArray[np.uint8]

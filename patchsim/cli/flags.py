@@ -1,9 +1,11 @@
-"""The flags of `patchsim match`, each with its help text."""
+"""The flags of `patchsim match` with their help, and how a command takes a table of flags."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -20,6 +22,40 @@ def one_of(words: Sequence[str], text: str, *, metavar: str | None = None) -> An
         return [word for word in words if word.startswith(incomplete)]
 
     return typer.Option(metavar=metavar or "|".join(words), help=text, autocompletion=completed)
+
+
+_Flags = TypeVar("_Flags")
+
+
+def takes(table: type[_Flags]) -> Callable[[Callable[[_Flags], int]], Callable[..., int]]:
+    """Make a command of Typer from a function that takes a table of flags.
+
+    Parameters
+    ----------
+    table : dataclass
+        A flag a field: its name, its Typer annotation and its default.
+    """
+    hints = get_type_hints(table, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(table)  # type: ignore[arg-type] # a dataclass
+    ]
+
+    def decorate(function: Callable[[_Flags], int]) -> Callable[..., int]:
+        def command(**typed: Any) -> int:
+            return function(table(**typed))
+
+        command.__doc__ = function.__doc__
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = hints
+        return command
+
+    return decorate
 
 
 Image = Annotated[
@@ -282,3 +318,46 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Print a traceback when something fails."),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchFlags:
+    """What is typed behind `patchsim match`, in the order of its help."""
+
+    image: Image
+    kernel: Kernel
+    stride: Stride = "1"
+    region: Region = None
+    padding: Padding = "valid"
+    metric: Metric = "sad"
+    color: Color = "auto"
+    top: Top = None
+    threshold: Threshold = None
+    overlap: Overlap = 0.3
+    no_margin: NoMargin = False
+    per_kernel: PerKernel = False
+    subpixel: Subpixel = False
+    scales: Scales = None
+    angles: Angles = None
+    flips: Flips = None
+    exhaustive: Exhaustive = False
+    max_poses: MaxPoses = None
+    tolerance: Tolerance = None
+    mask: Mask = None
+    ignore_alpha: IgnoreAlpha = False
+    min_visible: MinVisible = None
+    channel_weights: ChannelWeights = None
+    data_range: DataRange = None
+    format: Format = "auto"
+    heatmap: Heatmap = None
+    no_heatmap: NoHeatmap = False
+    map: Map = None
+    overlay: Overlay = None
+    quiet: Quiet = False
+    explain: Explain = False
+    device: Device = "auto"
+    engine: Engine = "auto"
+    memory: Memory = None
+    threads: Threads = None
+    max_pixels: MaxPixels = None
+    debug: Debug = False  # read by console.run, which meets usage errors, too

@@ -1,5 +1,5 @@
-"""Where windows, tiles and blocks lie: whole numbers alone.
+"""Where windows, tiles and blocks lie, in integer coordinates.
 
-It may use `types` and `errors`. Others use `tiles` (`Tile`, `split`, `map_shape`, `extent`),
-`overlaps.overlapping`, `blocks.BLOCK` and what checks a region or a border in `area`.
+This room uses `types` and `errors`. Other rooms use `tiles` (`Tile`, `split`, `map_shape`,
+`extent`), `overlaps.overlapping`, `blocks.BLOCK`, and `area` (regions, padding and their checks).
 """

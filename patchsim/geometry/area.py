@@ -1,4 +1,4 @@
-"""Where windows may lie: in the image or a region of it, and how far beyond its border."""
+"""Where windows may lie: inside the image or a region of it, and how far beyond the border."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height
 
-# How NumPy's `pad` continues a picture beyond its border.
+# The mode of NumPy's `pad` for each padding; None if there is none.
 _MODES: dict[str, Literal["edge", "reflect", "constant"] | None] = {
     "valid": None,
     "edge": "edge",
@@ -26,22 +26,22 @@ DEFAULT_PADDING = "valid"
 
 
 def check_region(region: object) -> Region | None:
-    """Four whole numbers, or None.
+    """Return a region as four integers, or None for the whole image.
 
     Raises
     ------
     InputError
-        If it is anything else, or empty.
+        If the region is anything else, or is empty.
     """
     if region is None:
         return None
-    given = region if isinstance(region, tuple | list) else ()
+    values = region if isinstance(region, tuple | list) else ()
     try:
-        # True is an int to Python, but no place.
-        numbers = [operator.index(n) for n in given if not isinstance(n, bool)]
+        # bool is a subclass of int, but True is no coordinate.
+        numbers = [operator.index(value) for value in values if not isinstance(value, bool)]
     except TypeError:
         numbers = []
-    if len(given) != 4 or len(numbers) != 4:
+    if len(values) != 4 or len(numbers) != 4:
         raise InputError(
             f"region {region!r} is not four whole numbers; give x, y, width and height"
         )
@@ -56,19 +56,20 @@ def check_region(region: object) -> Region | None:
 
 @dataclass(frozen=True)
 class Area:
-    """The part of an image that windows lie in, or hang over with padding.
+    """The part of an image that windows lie in. With padding they may extend beyond it.
 
     Attributes
     ----------
     image : str
         The image's name.
     region : Region or None
-        None is the whole image.
+        None stands for the whole image.
     size : (height, width)
-        Of the region, or else of the image.
+        The size of the region, or of the whole image.
     padding : str
-        With one a window shares at least a pixel with the area. Of an area of one row or column
-        `reflect` repeats that.
+        One of `choices.PADDINGS`. With any but ``valid``, every window that shares at least one
+        pixel with the area counts. ``reflect`` repeats the pixels of an area that is one row high
+        or one column wide.
     """
 
     image: str
@@ -84,7 +85,18 @@ class Area:
         region: Region | None,
         padding: str = DEFAULT_PADDING,
     ) -> Area:
-        """Of an image of this name and size (height, width).
+        """Return the area of a region in an image.
+
+        Parameters
+        ----------
+        image : str
+            The image's name.
+        size : (height, width)
+            The image's size.
+        region : Region or None
+            None stands for the whole image.
+        padding : str
+            One of `choices.PADDINGS`.
 
         Raises
         ------
@@ -104,55 +116,60 @@ class Area:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
-        part = f"region {_text(self.region)} of the " if self.region is not None else ""
-        return f"{part}image {self.image}"
+        """The area's name in messages."""
+        prefix = f"region {_text(self.region)} of the " if self.region is not None else ""
+        return f"{prefix}image {self.image}"
 
     @property
     def corner(self) -> tuple[int, int]:
-        """Row and column of its first pixel in the image."""
+        """Row and column, in the image, of the area's top-left pixel."""
         return (0, 0) if self.region is None else (self.region[1], self.region[0])
 
     def crop(self, pixels: Pixels) -> Pixels:
-        """Its pixels; of a region a copy, so that the rest of the image need not stay."""
+        """Return the area's pixels.
+
+        A region is copied, so that the rest of the image can be freed.
+        """
         if self.region is None:
             return pixels
         (top, left), (height, width) = self.corner, self.size
         return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
     def has_windows(self, kernel: tuple[int, int]) -> bool:
-        """Whether a kernel of (height, width) has windows."""
+        """Return whether a kernel of (height, width) fits into the area, or padding makes room."""
         if _MODES[self.padding]:
             return True
         return kernel[0] <= self.size[0] and kernel[1] <= self.size[1]
 
     def check_kernel(self, kernel: tuple[int, int], name: str) -> None:
-        """Refuse a kernel of (height, width) that is larger, unless padding makes room for it.
+        """Check that a kernel of (height, width) has windows in the area.
 
         Raises
         ------
         InputError
+            If the kernel is larger than the area and there is no padding.
         """
         if self.has_windows(kernel):
             return
-        larger = f"kernel {printable(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
-        larger = f"{larger} {printable(self.name)}"
+        problem = f"kernel {printable(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        problem = f"{problem} {printable(self.name)}"
         if self.region is not None:
             raise InputError(
-                f"{larger};"
+                f"{problem};"
                 " give a larger region, a smaller kernel, or --padding edge (padding='edge')"
             )
         raise InputError(
-            f"{larger} with {self.size[1]}x{self.size[0]};"
+            f"{problem} with {self.size[1]}x{self.size[0]};"
             " give a smaller kernel, swap the two, or give --padding edge (padding='edge')"
         )
 
     def check_values(self, data_range: tuple[float, float] | None) -> None:
-        """Refuse zeros for padding where no pixel may be zero.
+        """Check that the padding's values lie in the data range (low, high).
 
         Raises
         ------
         InputError
+            If the padding is zero and the data range excludes 0.
         """
         if self.padding == "zero" and data_range and not data_range[0] <= 0 <= data_range[1]:
             raise InputError(
@@ -161,54 +178,59 @@ class Area:
             )
 
     def overhang(self, kernel: tuple[int, int]) -> tuple[int, int]:
-        """How many rows and columns beyond each border the windows of a kernel reach."""
+        """Return how many rows and columns a kernel's windows reach beyond each border."""
         return (kernel[0] - 1, kernel[1] - 1) if _MODES[self.padding] else (0, 0)
 
     def origin(self, kernel: tuple[int, int]) -> tuple[int, int]:
-        """Row and column, in the image, of the first pixel of a kernel's first window."""
+        """Return row and column, in the image, of the top-left pixel of a kernel's first window."""
         (top, left), (rows, cols) = self.corner, self.overhang(kernel)
         return top - rows, left - cols
 
     def extent(self, kernel: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of what the windows of a kernel cover."""
+        """Return height and width of the rectangle that a kernel's windows cover together."""
         rows, cols = self.overhang(kernel)
         return self.size[0] + 2 * rows, self.size[1] + 2 * cols
 
     def padded_size(self, kernels: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """Height and width of the padded copy that `padded_views` makes; 0 without padding."""
+        """Return height and width of the copy that `padded_views` makes; 0, 0 without padding."""
         if not _MODES[self.padding]:
             return 0, 0
-        covered = [self.extent(kernel) for kernel in kernels]
-        return max(height for height, _ in covered), max(width for _, width in covered)
+        extents = [self.extent(kernel) for kernel in kernels]
+        return max(height for height, _ in extents), max(width for _, width in extents)
 
     def padded_views(
         self, pixels: Pixels, kernels: Sequence[tuple[int, int]], zero: NDArray[Any]
     ) -> list[Pixels]:
-        """The pixels that the windows of each kernel cover; all are views of one padded copy.
+        """Return the pixels that each kernel's windows cover, as views of one padded copy.
 
         Parameters
         ----------
         pixels : array [H, W, C]
-            Of the area.
+            The area's pixels.
         kernels : sequence of (height, width)
         zero : array [C]
-            What 0 is in the pixels' colour space.
+            The pixel that padding with zeros has in the pixels' colour space.
+
+        Returns
+        -------
+        list of array [h, w, C]
+            One for each kernel.
         """
         mode = _MODES[self.padding]
         if mode is None:
             return [pixels] * len(kernels)
         overhangs = [self.overhang(kernel) for kernel in kernels]
         rows, cols = (max(overhang[axis] for overhang in overhangs) for axis in (0, 1))
-        around = np.pad(pixels, ((rows, rows), (cols, cols), (0, 0)), mode)
+        padded = np.pad(pixels, ((rows, rows), (cols, cols), (0, 0)), mode)
         if mode == "constant" and zero.any():
             height, width, _ = pixels.shape
-            around[:rows] = around[rows + height :] = zero
-            around[:, :cols] = around[:, cols + width :] = zero
+            padded[:rows] = padded[rows + height :] = zero
+            padded[:, :cols] = padded[:, cols + width :] = zero
         views = []
         for kernel, (above, beside) in zip(kernels, overhangs, strict=True):
             height, width = self.extent(kernel)
             top, left = rows - above, cols - beside
-            views.append(around[top : top + height, left : left + width])
+            views.append(padded[top : top + height, left : left + width])
         return views
 
 

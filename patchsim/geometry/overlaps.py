@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS_AT_ONCE = 64  # large kernels overlap in millions of cells
+_ROWS_AT_ONCE = 64  # a large kernel overlaps millions of windows; this bounds the memory
 
 
 def overlapping(
@@ -17,17 +17,29 @@ def overlapping(
     box: tuple[int, int, int, int],
     overlap: float,
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
-    """Parts of a map (rows, cols), and where in them windows overlap the box by more.
+    """Yield where the windows of a map overlap a box by more than a limit.
 
     Parameters
     ----------
-    shape, kernel, stride
-        Of the map: (rows, cols), (height, width), (y, x).
+    shape : (rows, cols)
+        The map's shape.
+    kernel : (height, width)
+        The size of a window.
+    stride : (y, x)
     box : (y, x, height, width)
+        In pixels.
     overlap : float
-        Intersection over union.
+        The largest allowed intersection over union, 0 to 1.
+
+    Yields
+    ------
+    index : (slice, slice)
+        A part of the map.
+    exceeds : bool array
+        For each cell of the part, whether its window's intersection over union with the box
+        exceeds `overlap`.
     """
-    if overlap >= 1:  # which no intersection over union exceeds
+    if overlap >= 1:  # no intersection over union exceeds 1
         return
     y, x, box_height, box_width = box
     height, width = kernel
@@ -35,23 +47,28 @@ def overlapping(
     cols = _touching(x, box_width, width, stride[1], shape[1])
     if not rows or not cols:
         return
-    tall = _shared(rows, stride[0], height, y, box_height)
-    wide = _shared(cols, stride[1], width, x, box_width)
+    shared_heights = _shared_lengths(rows, stride[0], height, y, box_height)
+    shared_widths = _shared_lengths(cols, stride[1], width, x, box_width)
     for first in range(0, len(rows), _ROWS_AT_ONCE):
-        shared = tall[first : first + _ROWS_AT_ONCE, None] * wide
-        union = box_height * box_width + height * width - shared
+        intersection = shared_heights[first : first + _ROWS_AT_ONCE, None] * shared_widths
+        union = box_height * box_width + height * width - intersection
         top = rows.start + first
-        part = slice(top, top + len(shared)), slice(cols.start, cols.stop)
-        yield part, shared > overlap * union
+        index = slice(top, top + len(intersection)), slice(cols.start, cols.stop)
+        yield index, intersection > overlap * union
 
 
-def _touching(start: int, length: int, own: int, step: int, count: int) -> range:
-    """Cells whose windows (`own` pixels from cell x step) share a pixel with the interval."""
-    first = max(0, (start - own) // step + 1)
+def _touching(start: int, length: int, window: int, step: int, count: int) -> range:
+    """Return the cells whose windows share a pixel with the interval [start, start + length).
+
+    Along one axis: `window` is a window's length, `step` the stride, `count` the number of cells.
+    """
+    first = max(0, (start - window) // step + 1)
     return range(first, max(first, min(count, -(-(start + length) // step))))
 
 
-def _shared(cells: range, step: int, own: int, start: int, length: int) -> NDArray[np.int64]:
-    """How many pixels each cell's window shares with the interval."""
+def _shared_lengths(
+    cells: range, step: int, window: int, start: int, length: int
+) -> NDArray[np.int64]:
+    """Return how many pixels each cell's window shares with [start, start + length)."""
     begin = np.arange(cells.start, cells.stop, dtype=np.int64) * step
-    return np.minimum(begin + own, start + length) - np.maximum(begin, start)
+    return np.minimum(begin + window, start + length) - np.maximum(begin, start)

@@ -1,4 +1,4 @@
-"""Rectangles of the map and the rectangles of pixels they come from; integers only."""
+"""Which pixels a rectangle of the map needs, and how a map is cut into tiles."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Tile:
         return slice(self.top, self.top + self.rows), slice(self.left, self.left + self.cols)
 
     def within(self, other: Tile) -> tuple[slice, slice]:
-        """Where the tile lies in another that holds it."""
+        """Return where the tile lies in another tile that contains it."""
         return Tile(self.top - other.top, self.left - other.left, self.rows, self.cols).index
 
     def source(self, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[slice, slice]:
-        """The pixels under the tile's windows, as an index into [H, W].
+        """Return the pixels under the tile's windows, as an index into [H, W].
 
         Parameters
         ----------
@@ -47,14 +47,14 @@ class Tile:
 def extent(
     cells: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
 ) -> tuple[int, int]:
-    """Height and width of the pixels that a block of (rows, cols) windows covers."""
+    """Return height and width of the pixels that (rows, cols) windows cover."""
     return (cells[0] - 1) * stride[0] + kernel[0], (cells[1] - 1) * stride[1] + kernel[1]
 
 
 def map_shape(
     image: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
 ) -> tuple[int, int]:
-    """Rows and columns of the map; the kernel must fit into the image."""
+    """Return rows and columns of the map; the kernel must fit into the image."""
     return (image[0] - kernel[0]) // stride[0] + 1, (image[1] - kernel[1]) // stride[1] + 1
 
 
@@ -65,28 +65,34 @@ def split(shape: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
             yield Tile(top, left, min(tile[0], shape[0] - top), min(tile[1], shape[1] - left))
 
 
-def join_neighbours(parts: Iterable[Tile]) -> list[Tile]:
-    """The same cells with neighbours in a row as one tile."""
-    runs: list[Tile] = []
-    for part in sorted(parts, key=lambda tile: (tile.top, tile.rows, tile.left)):
-        last = runs[-1] if runs else None
+def join_neighbours(separate: Iterable[Tile]) -> list[Tile]:
+    """Join tiles that are neighbours in a row into one tile each; the cells stay the same."""
+    joined: list[Tile] = []
+    for tile in sorted(separate, key=lambda tile: (tile.top, tile.rows, tile.left)):
+        last = joined[-1] if joined else None
         if (
             last
-            and (last.top, last.rows) == (part.top, part.rows)
-            and last.left + last.cols == part.left
+            and (last.top, last.rows) == (tile.top, tile.rows)
+            and last.left + last.cols == tile.left
         ):
-            runs[-1] = Tile(last.top, last.left, last.rows, last.cols + part.cols)
+            joined[-1] = Tile(last.top, last.left, last.rows, last.cols + tile.cols)
         else:
-            runs.append(part)
-    return runs
+            joined.append(tile)
+    return joined
 
 
 def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
-    """(y, x) from an int or a pair; both at least 1."""
-    given = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
+    """Return a stride as (y, x).
+
+    Raises
+    ------
+    InputError
+        If the stride is neither an integer from 1 nor a pair of these.
+    """
+    steps = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
     try:
-        # NumPy's integers are steps too; True is an int to Python, but no step.
-        pair = [0 if isinstance(step, bool) else operator.index(step) for step in given]
+        # NumPy's integers are accepted; bool is a subclass of int, but True is no step.
+        pair = [0 if isinstance(step, bool) else operator.index(step) for step in steps]
     except TypeError:
         pair = []
     if len(pair) != 2 or min(pair) < 1:
@@ -95,5 +101,5 @@ def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def clamp_stride(stride: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
-    """The same map from steps no larger than the image, which torch can count."""
+    """Limit a stride to the image's size, which torch can handle; the map stays the same."""
     return min(stride[0], image[0]), min(stride[1], image[1])

@@ -1,5 +1,6 @@
-"""Arithmetic on arrays, those of NumPy and torch alike, that knows nothing of a search.
+"""How arrays of NumPy and torch are summed, transformed and interpolated, apart from any search.
 
-It may use `machine` and what lies below. Others use `array_api` (what both kinds of arrays can do),
-`precision`, `box_sums`, `overlap_save` (sums of products by transforms) and `bspline`.
+This room uses `machine` and the rooms below it. Other rooms use `array_api` (one interface to both
+kinds of arrays), `precision`, `box_sums`, `overlap_save` (cross-correlation by Fourier transforms)
+and `bspline`.
 """

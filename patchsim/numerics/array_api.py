@@ -1,7 +1,6 @@
-"""Where arrays lie: NumPy's on the CPU, torch's on any other device; and what both can do.
+"""How arithmetic is written once for NumPy arrays on the CPU and torch tensors on other devices.
 
-Arithmetic on arrays is written once for both, with what they call alike: most of what is needed.
-What they call otherwise is here.
+Most functions have the same name in NumPy and in torch. This module wraps those that differ.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Array = Any
 
 
 def namespace(array: Array) -> Any:
-    """`numpy` or `torch`, of which the array is."""
+    """Return the library of an array: the module `numpy` or `torch`."""
     if isinstance(array, np.ndarray):
         return np
     import torch
@@ -30,14 +29,17 @@ def namespace(array: Array) -> Any:
 
 
 def like(array: Array) -> dict[str, Any]:
-    """The arguments that create an array of the same type in the same place."""
+    """Return the keyword arguments that create an array of the same type on the same device."""
     if isinstance(array, np.ndarray):
         return {"dtype": array.dtype}
     return {"dtype": array.dtype, "device": array.device}
 
 
 def cast(array: Array, dtype: Any) -> Array:
-    """In another type, NumPy's or one of the array's own library; a copy of a NumPy array."""
+    """Convert an array to another type, which is NumPy's or the array's own library's.
+
+    A NumPy array is always copied.
+    """
     if isinstance(array, np.ndarray):
         return array.astype(dtype)
     if isinstance(dtype, np.dtype):
@@ -48,20 +50,20 @@ def cast(array: Array, dtype: Any) -> Array:
 
 
 def to_device(array: NDArray[Any], device: str) -> Array:
-    """A NumPy array on a device; on the CPU itself."""
+    """Copy a NumPy array to a device; on the CPU return the array itself."""
     return array if device == "cpu" else tensor(array, device)
 
 
 def tensor(array: NDArray[Any], device: str) -> Tensor:
-    """A NumPy array as a tensor on a device, the CPU too; it may share its memory there.
+    """Return a NumPy array as a tensor on a device; on the CPU both may share memory.
 
-    Where a device has queues, the copy needs no processor, because it is from pinned memory, of
-    which torch keeps some; other threads' work goes on beside it.
+    For a device with queues the array is first copied to pinned memory, which torch reuses. The
+    device then fetches it without the CPU, while other threads' work continues.
     """
     import torch
 
     if not devices.has_queues(device):
-        # torch takes no array that is read-only or runs backwards.
+        # torch accepts neither read-only arrays nor negative strides.
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
     pinned = torch.empty(array.shape, dtype=dtype, pin_memory=True)
@@ -70,25 +72,25 @@ def tensor(array: NDArray[Any], device: str) -> Tensor:
 
 
 def tensor_planes(pixels: NDArray[Any], device: str) -> Tensor:
-    """[H, W, C] -> a tensor [C, H, W], contiguous."""
-    # The device has the order of the values changed sooner than it takes here.
+    """Return pixels [H, W, C] as a contiguous tensor [C, H, W] on a device."""
+    # The device transposes faster than the CPU does.
     return tensor(pixels, device).permute(2, 0, 1).contiguous()
 
 
 def synchronized(array: Array) -> Array:
-    """The same once it is computed, for threads whose work waits in other queues of its device."""
+    """Return the array once it is computed, so that other queues of its device may read it."""
     if not isinstance(array, np.ndarray) and devices.has_queues(array.device.type):
         devices.synchronize_queue(array.device)
     return array
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
-    """The NumPy array of it, once the calling thread's work on its device is done."""
+    """Return the array as a NumPy array, after the calling thread's work on its device is done."""
     if isinstance(array, np.ndarray):
         return array
     if not devices.has_queues(array.device.type):
-        found: NDArray[Any] = array.cpu().numpy()
-        return found
+        on_cpu: NDArray[Any] = array.cpu().numpy()
+        return on_cpu
     import torch
 
     pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)

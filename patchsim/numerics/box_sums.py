@@ -1,4 +1,4 @@
-"""Sums of values over every window, and which windows have one value alone."""
+"""What the values of every window sum to, and which windows are uniform."""
 
 from __future__ import annotations
 
@@ -10,18 +10,31 @@ from patchsim.numerics.precision import DOUBLE, LONG
 
 
 def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
-    """Sums over every window of (height, width): [..., H, W] -> [..., rows, cols], same dtype.
+    """Sum the values over every window.
 
-    Nothing is subtracted, so that a sum of floats is off by at most (height + width) units in its
-    own last place, whatever the size of the picture (the scheme of van Herk, Pattern Recognition
-    Letters 13, 1992, with sums for its maxima).
+    Unlike an integral image, this scheme subtracts nothing: a sum of floats is off by at most
+    (height + width) units in its last place, whatever the size of the picture. It is van Herk's
+    scheme (Pattern Recognition Letters 13, 1992) with sums in place of maxima.
+
+    Parameters
+    ----------
+    values : array [..., H, W]
+    size : (height, width)
+        The size of a window.
+    stride : (y, x)
+
+    Returns
+    -------
+    array [..., rows, cols]
+        The sums, in the type of the values.
     """
-    down = _window_sums(values.swapaxes(-1, -2), size[0], stride[0]).swapaxes(-1, -2)
-    return _window_sums(down, size[1], stride[1])
+    column_sums = _window_sums(values.swapaxes(-1, -2), size[0], stride[0]).swapaxes(-1, -2)
+    return _window_sums(column_sums, size[1], stride[1])
 
 
 def _window_sums(values: Array, length: int, step: int) -> Array:
-    # A window is the end of one block of `length` and the start of the next.
+    # Cut the line into blocks of `length`. A window is the end of one block and the start of the
+    # next, so its sum is the sum of two cumulative sums.
     if length == 1:
         return values[..., ::step]
     xp = namespace(values)
@@ -42,16 +55,28 @@ def _window_sums(values: Array, length: int, step: int) -> Array:
 
 
 def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
-    """True where each channel has one value over a window: [H, W, C] -> [rows, cols]."""
+    """Return for each window whether every channel has a single value in it.
+
+    Parameters
+    ----------
+    pixels : array [H, W, C]
+    size : (height, width)
+        The size of a window.
+    stride : (y, x)
+
+    Returns
+    -------
+    bool array [rows, cols]
+    """
     height, width = size
     if not isinstance(pixels, np.ndarray):
-        pixels = cast(pixels, DOUBLE)  # torch compares few types
+        pixels = cast(pixels, DOUBLE)  # torch cannot compare all integer types
     rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
-    down, across = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
-    xp = namespace(down)
-    uniform = xp.ones((rows, cols), **like(down))
-    for differs, inner in ((down, (height - 1, width)), (across, (height, width - 1))):
+    vertical, horizontal = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
+    xp = namespace(vertical)
+    uniform = xp.ones((rows, cols), **like(vertical))
+    for differs, inner in ((vertical, (height - 1, width)), (horizontal, (height, width - 1))):
         if 0 not in inner:
-            steps = box_sums(cast(differs.any(2), LONG), inner, stride)
-            uniform &= steps[:rows, :cols] == 0
+            change_counts = box_sums(cast(differs.any(2), LONG), inner, stride)
+            uniform &= change_counts[:rows, :cols] == 0
     return uniform

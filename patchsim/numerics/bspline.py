@@ -1,4 +1,4 @@
-"""Cubic B-splines through pictures: their coefficients, and values and slopes between pixels."""
+"""What a picture's values and slopes are between pixels, by cubic B-splines."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from patchsim.types import Pixels
 
 Floats = NDArray[np.float64]
 
-# The splines' centres, from a pixel, that reach it within a pixel of it.
+# Offsets of the splines whose support reaches a point less than one pixel away from a pixel.
 TAPS = np.arange(-2, 3)
-TAIL = 12  # a spline's filter forgets pixels so far away, to 1e-7
+# Pixels further away than this change a spline coefficient by less than 1e-7.
+TAIL = 12
 
-# The gradient is that of the picture blurred by so many pixels (standard deviation): finer
-# detail is noise to a large part, and where interpolation is worst. Of 0, 0.5, 0.7, 1 and 1.5 the
-# best over benchmarks/subpixel.py's pictures.
+# The gradient is taken after a Gaussian blur with this standard deviation, in pixels: finer detail
+# is mostly noise, and interpolates worst. 0.7 was the best of 0, 0.5, 0.7, 1 and 1.5 on the
+# pictures of benchmarks/subpixel.py.
 _BLUR = 0.7
 
 
-def _around(pixels: Pixels, tile: Tile, margin: int) -> Floats:
-    """A rectangle with a margin, as float64; beyond the picture's border it goes on in line."""
+def _with_margin(pixels: Pixels, tile: Tile, margin: int) -> Floats:
+    """Return a rectangle with a margin, as float64.
+
+    Beyond the picture's border the values are reflected at the border value (odd reflection), so
+    that slopes continue.
+    """
     starts, stops, pads = [], [], []
     for start, length, side in zip(
         (tile.top, tile.left), (tile.rows, tile.cols), pixels.shape[:2], strict=True
@@ -38,11 +43,23 @@ def _around(pixels: Pixels, tile: Tile, margin: int) -> Floats:
 
 
 def gradient(picture: Pixels, tile: Tile) -> Floats:
-    """The derivatives [2, rows, cols, C] in y and x of a part of a picture, a little blurred."""
+    """Return the derivatives in y and x of the slightly blurred picture, inside a tile.
+
+    Parameters
+    ----------
+    picture : array [H, W, C]
+    tile : Tile
+        The rectangle of pixels.
+
+    Returns
+    -------
+    float64 array [2, rows, cols, C]
+        Differences of value per pixel.
+    """
     from scipy import ndimage
 
-    part = _around(picture, tile, TAIL)
-    blurred = ndimage.gaussian_filter(part, (_BLUR, _BLUR, 0), mode="mirror")
+    pixels = _with_margin(picture, tile, TAIL)
+    blurred = ndimage.gaussian_filter(pixels, (_BLUR, _BLUR, 0), mode="mirror")
     inside = np.s_[TAIL:-TAIL, TAIL:-TAIL]
     derivatives = []
     for axis in (0, 1):
@@ -53,28 +70,52 @@ def gradient(picture: Pixels, tile: Tile) -> Floats:
 
 
 def coefficients(image: Pixels, tile: Tile) -> Floats:
-    """The spline's coefficients [taps², rows, cols, C] beside each pixel, y before x."""
+    """Return the spline coefficients around each pixel of a tile.
+
+    Parameters
+    ----------
+    image : array [H, W, C]
+    tile : Tile
+        The rectangle of pixels.
+
+    Returns
+    -------
+    float64 array [taps², rows, cols, C]
+        The coefficients at the offsets `TAPS` in y and x; x varies fastest.
+    """
     from scipy import ndimage
 
-    spline = _around(image, tile, TAIL - int(TAPS[0]))
+    spline = _with_margin(image, tile, TAIL - int(TAPS[0]))
     for axis in (0, 1):
         spline = ndimage.spline_filter1d(spline, 3, axis=axis, mode="mirror")
     spline = spline[TAIL:-TAIL, TAIL:-TAIL]
     return np.stack(
         [
-            spline[down : down + tile.rows, across : across + tile.cols]
-            for down, across in product(range(len(TAPS)), repeat=2)
+            spline[row : row + tile.rows, col : col + tile.cols]
+            for row, col in product(range(len(TAPS)), repeat=2)
         ]
     )
 
 
 def weights(shift: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Of coefficients at a shift (y, x): [taps²] for the value, [taps², 2] for its slopes."""
-    away = shift[:, None] - TAPS
-    t = np.abs(away)
+    """Return the weights of the coefficients for a point between pixels.
+
+    Parameters
+    ----------
+    shift : array [2]
+        The point's offset (y, x) from the pixel, in pixels, from -1 to 1.
+
+    Returns
+    -------
+    value_weights : float64 array [taps²]
+    slope_weights : float64 array [taps², 2]
+        For the derivatives in y and x.
+    """
+    offset = shift[:, None] - TAPS
+    t = np.abs(offset)
     outer = np.maximum(2 - t, 0)
     values = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, outer**3 / 6)
-    slopes = np.sign(away) * np.where(t < 1, 1.5 * t**2 - 2 * t, -(outer**2) / 2)
+    slopes = np.sign(offset) * np.where(t < 1, 1.5 * t**2 - 2 * t, -(outer**2) / 2)
     (in_y, in_x), (slope_y, slope_x) = values, slopes
     return (
         np.outer(in_y, in_x).ravel(),

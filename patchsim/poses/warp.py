@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchsim.metrics import Kernel, reduced
+from patchsim.metrics import Kernel, divided_by_gcd
 from patchsim.numerics.bspline import TAIL
 
 FLIPS = ("none", "h", "v")
@@ -238,7 +238,7 @@ class PoseRenderer:
             shades = np.rint(np.clip(cover, 0, 1) * _SHADES).astype(np.uint8)
             counted = np.broadcast_to(shades > 0, values.shape)
             values = np.divide(values, cover, out=np.zeros_like(values), where=counted)
-            shades = reduced(shades[..., 0] if weights.ndim == 2 else shades)
+            shades = divided_by_gcd(shades[..., 0] if weights.ndim == 2 else shades)
         if shades is not None and not shades.any():
             return None
         if shades is not None and shades.min() == shades.max():

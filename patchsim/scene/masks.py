@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Area
-from patchsim.metrics import INTEGER_RANGE, Visibility, reduced
+from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels, Weights
 
@@ -144,9 +144,9 @@ def value_weights(weights: Weights | None, shares: Sequence[int], size: tuple[in
 def _shades(levels: NDArray[Any]) -> Weights | None:
     """Whole numbers up to 255 without a common factor; None if they are one."""
     if levels.dtype.kind == "u":
-        levels = reduced(levels)
+        levels = divided_by_gcd(levels)
     if levels.max() > _SHADES or levels.dtype.kind == "f":
-        levels = reduced(np.rint(levels * (_SHADES / float(levels.max()))).astype(np.uint8))
+        levels = divided_by_gcd(np.rint(levels * (_SHADES / float(levels.max()))).astype(np.uint8))
     same = levels.min() == levels.max()
     return None if same else np.ascontiguousarray(levels, np.uint8)
 
