@@ -111,7 +111,7 @@ def _make(
         chosen = replace(chosen, about=len({problem.kernel for problem in own}) > 1)
         each = cache(partial(_for, chosen))  # many are equal
         # The rest of the memory may not be enough for as many.
-        most = chosen.problem.together
+        most = chosen.problem.kernel_count
         for first in range(0, len(members), most):
             part = members[first : first + most]
             plans = tuple(each(problems[number]) for number in part)
@@ -128,9 +128,15 @@ def plans(grouped: Sequence[Group]) -> list[Plan]:
 def _kind(problem: Problem) -> Hashable:
     """Equal for those that one plan will do for."""
     sides = tuple(math.floor(_STEPS * math.log2(side)) for side in problem.kernel[:2])
-    alike = replace(problem, kernel=(0, 0, problem.kernel[2]), weight=None, cells=None, least=0)
+    alike = replace(
+        problem,
+        kernel=(0, 0, problem.kernel[2]),
+        weight_sum=None,
+        full_cells=None,
+        min_visible_weight=0,
+    )
     # Whether there are weights, and cells where they count, decides which engines there are.
-    return sides, alike, problem.weight is None, problem.cells == 0
+    return sides, alike, problem.weight_sum is None, problem.full_cells == 0
 
 
 def _envelope(problems: list[Problem]) -> Problem:
@@ -143,10 +149,10 @@ def _envelope(problems: list[Problem]) -> Problem:
         problems[0],
         image=(height + more[0], width + more[1], channels[0]),
         kernel=(max(heights), max(widths), channels[0]),
-        weight=_most([p.weight for p in problems]),
-        cells=_most([p.cells for p in problems]),
-        least=max(p.least for p in problems),
-        together=-(-len(problems) // parts),
+        weight_sum=_most([p.weight_sum for p in problems]),
+        full_cells=_most([p.full_cells for p in problems]),
+        min_visible_weight=max(p.min_visible_weight for p in problems),
+        kernel_count=-(-len(problems) // parts),
     )
 
 
@@ -162,9 +168,9 @@ def _for(common: Plan, problem: Problem) -> Plan:
             candidate.problem,
             image=problem.image,
             kernel=problem.kernel,
-            weight=problem.weight,
-            cells=problem.cells,
-            least=problem.least,
+            weight_sum=problem.weight_sum,
+            full_cells=problem.full_cells,
+            min_visible_weight=problem.min_visible_weight,
         )
         return replace(candidate, problem=sizes)
 

@@ -43,7 +43,7 @@ class Candidate:
     @property
     def seconds(self) -> float:
         """For each kernel."""
-        return self.start_up / self.problem.together + self.work
+        return self.start_up / self.problem.kernel_count + self.work
 
     def __str__(self) -> str:
         verdict = self.refusal or f"about {duration(self.seconds)}"
@@ -79,7 +79,7 @@ def _within(room: int, candidate: Candidate) -> Candidate:
 
 
 def alone(candidate: Candidate) -> Candidate:
-    return replace(candidate, problem=replace(candidate.problem, together=1))
+    return replace(candidate, problem=replace(candidate.problem, kernel_count=1))
 
 
 def seconds(engine: str, problem: Problem) -> float:
@@ -92,7 +92,7 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     for name in names:
         engine = engines.load(name)
         takes_several = engine.SHARES or not engine.HAS_MAP
-        own = problem if takes_several else replace(problem, together=1)
+        own = problem if takes_several else replace(problem, kernel_count=1)
         refusal = engine.refuse(own)
         if refusal is None:
             start_up, work = engine.start_up(own), seconds(name, own)
@@ -106,7 +106,7 @@ def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int
     """Bytes of tiles in flight, and of scores, in float64 with their error, as `runner` keeps."""
     engine = engines.load(chosen.engine)
     each = engine.working_bytes(chosen.problem, *tile)
-    together = chosen.problem.together
+    together = chosen.problem.kernel_count
     if together > 1 and engines.can_share(engine):
         # Kernels of their own; the scores of one at a time, and the highest that they could be.
         own = together * engine.kernel_bytes(chosen.problem, *tile)

@@ -88,7 +88,7 @@ class Plan:
         rows, cols = problem.map_shape
         count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])
         sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
-        shared = f", {problem.together} kernels together" if problem.together > 1 else ""
+        shared = f", {problem.kernel_count} kernels together" if problem.kernel_count > 1 else ""
         lines = [
             f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
             f" about {considered.duration(self.chosen.seconds)}{' each' if shared else ''}",
@@ -181,16 +181,16 @@ def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
     # Half of them take little more time than all, and the threads that there are much less.
     for threads, least in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
         while (
-            chosen.problem.together > least
+            chosen.problem.kernel_count > least
             and held + considered.working_bytes(chosen, best, threads) > memory
         ):
-            fewer = max(least, chosen.problem.together // 2)
-            chosen = replace(chosen, problem=replace(chosen.problem, together=fewer))
+            fewer = max(least, chosen.problem.kernel_count // 2)
+            chosen = replace(chosen, problem=replace(chosen.problem, kernel_count=fewer))
     return chosen
 
 
 def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
-    alone = replace(problem, exact=True, tolerance=0.0, together=1)
+    alone = replace(problem, exact=True, tolerance=0.0, kernel_count=1)
     candidates = considered.consider(alone, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:

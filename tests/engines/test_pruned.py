@@ -92,7 +92,7 @@ def assert_bounds_hold(image, kernel, metric, stride, weights=None):
     truth = differences(image, kernel, metric, stride, weights)
     total = None if weights is None else int(weights.sum(dtype=np.int64))
     search = pruned.Search(
-        image, kernel, problem(image, kernel, metric, stride, weight=total), weights
+        image, kernel, problem(image, kernel, metric, stride, weight_sum=total), weights
     )
     least = np.zeros(truth.shape, np.uint16)
     whole = Tile(0, 0, *truth.shape)
@@ -140,7 +140,7 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     image, kernel = pictures(rng, "noise", 60, 70, 3), pictures(rng, "photo", 20, 25, 3)
     weights = rng.integers(1, 256, kernel.shape).astype(np.uint8)
     weights[:, :9, 1] = 0
-    fits = problem(image, kernel, metric, weight=int(weights.sum()) / 3)
+    fits = problem(image, kernel, metric, weight_sum=int(weights.sum()) / 3)
     search = pruned.Search(image, kernel, fits, weights)
     truth = differences(image, kernel, metric, (1, 1), weights)
     whole = Tile(0, 0, *truth.shape)
@@ -319,7 +319,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     assert pruned.refuse(fits) is None
     for change in (
         {"dtype": "uint16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
-        {"map_wanted": True}, {"span": 1e15}, {"weight": 5, "cells": 0},
+        {"map_wanted": True}, {"data_range": 1e15}, {"weight_sum": 5, "full_cells": 0},
     ):  # fmt: skip
         assert pruned.refuse(replace(fits, **change))
     monkeypatch.setattr(pruned, "_extension", lambda: None)

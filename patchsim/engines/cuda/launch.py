@@ -83,7 +83,7 @@ def chosen(image: Tensor, kernels: Taps, room: int | None = None) -> Config:
     if torch.are_deterministic_algorithms_enabled():
         # Another configuration adds floats in another order.
         return configs[0]
-    kind = replace(kernels.kind, heaviest=min(kernels.kind.heaviest, 2))
+    kind = replace(kernels.kind, max_weight=min(kernels.kind.max_weight, 2))
     key = torch.cuda.get_device_name(image.device), kind, tuple(configs)
     return _fastest(
         configs, key, lambda config: _Launch(image, kernels, config, room).window_milliseconds()

@@ -65,9 +65,9 @@ def refuse(problem: Problem) -> str | None:
         return "it draws no map; use --no-heatmap without --map or --threshold auto"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         return "it takes images that are visible everywhere"
-    if problem.cells == 0:
+    if problem.full_cells == 0:
         return "no pixel of the mask counts in all channels, so there is nothing to sum"
     if problem.device != "cpu":
         return "it runs on the cpu"
@@ -87,7 +87,7 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     height, width, _ = problem.image
-    count = problem.cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
+    count = problem.full_cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
     bounds = height * width * _BOX_SECONDS
     bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
@@ -111,7 +111,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
     block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
     finer = boxes(block, problem.kernel[2])
-    kernel = (2 if problem.weight is None else 3) * problem.taps
+    kernel = (2 if problem.weight_sum is None else 3) * problem.taps
     return max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
 
 
@@ -283,7 +283,7 @@ class Search:
         return np.where(least == GONE, -np.inf, self._similarity(lowest))
 
     def _similarity(self, difference: _Differences) -> _Differences:
-        scale = self.problem.span ** (2 if self._squared else 1)
+        scale = self.problem.data_range ** (2 if self._squared else 1)
         return metrics.similarity(difference, self.problem.total_weight, scale)
 
     def largest(self, score: float) -> int:
@@ -308,7 +308,7 @@ def _from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
 
 def _total(problem: Problem) -> float:
     """The difference that scores 0."""
-    return float(problem.total_weight * problem.span ** (2 if problem.metric == "ssd" else 1))
+    return float(problem.total_weight * problem.data_range ** (2 if problem.metric == "ssd" else 1))
 
 
 def _variant(extension: ModuleType) -> str:
