@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from patchsim.engines import Bounds, Problem, Score, SharedScore
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines import Bounds, Problem, SharedTileScore, TileScore
+from patchsim.engines.tile_cache import Shared
 from patchsim.errors import MachineError
 from patchsim.geometry import tiles
 from patchsim.machine import devices
@@ -40,7 +40,7 @@ def preparing(device: str) -> Iterator[None]:
         ) from None
 
 
-def within_memory(score: Score, problem: Problem) -> Score:
+def within_memory(score: TileScore, problem: Problem) -> TileScore:
     """The same scores, of smaller tiles where the device's memory does not suffice.
 
     How much of it is free is known to nobody beforehand: other programs use the device, too.
@@ -53,12 +53,12 @@ def within_memory(score: Score, problem: Problem) -> Score:
     size, stride = problem.kernel[:2], problem.stride
     too_many = math.inf  # windows; no use to try as many again
 
-    def scored(pixels: Pixels, *levels: Any) -> Bounds:
+    def scored(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
         nonlocal too_many
         rows, cols = tiles.map_shape((pixels.shape[0], pixels.shape[1]), size, stride)
         if rows * cols < too_many:
             try:
-                return score(pixels, *levels)
+                return score(pixels, levels)
             except RuntimeError as error:
                 if not _is_full(error):
                     raise
@@ -76,27 +76,28 @@ def within_memory(score: Score, problem: Problem) -> Score:
         halves = []
         for tile in tiles.split((rows, cols), part):
             source = tile.source(size, stride)
-            halves.append(scored(pixels[source], *(each[source] for each in levels)))
+            part_levels = None if levels is None else levels[source]
+            halves.append(scored(pixels[source], part_levels))
         return _joined(halves, axis)
 
     return scored
 
 
 def within_memory_together(
-    scores: Sequence[SharedScore], problems: Sequence[Problem]
-) -> list[SharedScore]:
+    scores: Sequence[SharedTileScore], problems: Sequence[Problem]
+) -> list[SharedTileScore]:
     """The same for several kernels that share what is made of a tile.
 
     A tile that does not fit is scored for each of them alone, and so are all that come after it.
     """
     full = False
 
-    def of_one(score: SharedScore, problem: Problem) -> SharedScore:
+    def of_one(score: SharedTileScore, problem: Problem) -> SharedTileScore:
         sizes = problem.kernel[:2], problem.stride
 
-        def alone(pixels: Pixels, *levels: Any) -> Bounds:
+        def alone(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
             windows = tiles.map_shape((pixels.shape[0], pixels.shape[1]), *sizes)
-            return score(Shared(pixels, None, *levels), windows)
+            return score(Shared(pixels, None, levels), windows)
 
         in_halves = within_memory(alone, problem)
 
@@ -109,7 +110,7 @@ def within_memory_together(
                     if not _is_full(error):
                         raise
                 full = True
-            shared.forget_all()
+            shared.clear()
             devices.release_cached_memory(problem.device)
             pixels = shared.under(windows, *sizes)
             if shared.levels is None:

@@ -7,8 +7,9 @@ from contextlib import closing
 from dataclasses import replace
 
 from patchsim import engines
-from patchsim.engines import Bounds, Problem, Score, SharedScore
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines import Bounds, Problem, SharedTileScore, TileScore
+from patchsim.engines.common import visibility
+from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
@@ -17,14 +18,14 @@ from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
 
-def prepare(plan: Plan, kernel: Kernel) -> Score:
+def prepare(plan: Plan, kernel: Kernel) -> TileScore:
     """What the plan's engine does once for the kernel."""
     problem = plan.problem
     if problem.device == "cpu":
         return _prepare(plan.engine, kernel, problem)
     from patchsim.execution import oom, streams
 
-    def on(device: str) -> Score:
+    def on(device: str) -> TileScore:
         own = replace(problem, device=device)
         with oom.preparing(device):
             return oom.within_memory(_prepare(plan.engine, kernel, own), own)
@@ -32,22 +33,17 @@ def prepare(plan: Plan, kernel: Kernel) -> Score:
     return streams.Lanes(problem.devices).dealt(streams.on_each(problem.devices, on))
 
 
-def _prepare(name: str, kernel: Kernel, problem: Problem) -> Score:
+def _prepare(name: str, kernel: Kernel, problem: Problem) -> TileScore:
     engine = engines.load(name)
-    if problem.most_visible is None:
-        return engine.prepare(kernel.pixels, problem, kernel.weights)
-    from patchsim.engines.common import visibility
-
+    assert engines.has_map(engine), "the plan says so"
     return visibility.prepare(engine, kernel.pixels, problem, kernel.weights)
 
 
-def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedScore]:
+def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScore]:
     """The same for several kernels, with an engine that shares, or for one with any."""
     problems = [chosen.problem for chosen in plans]
     if len(plans) == 1:
         score = prepare(plans[0], kernels[0])
-        if problems[0].most_visible is None:
-            return [lambda shared, _windows: score(shared.pixels)]
         return [lambda shared, _windows: score(shared.pixels, shared.levels)]
     if problems[0].device == "cpu":
         return _prepare_together(plans[0].engine, kernels, problems)
@@ -55,7 +51,7 @@ def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[S
 
     names = problems[0].devices
 
-    def on(device: str) -> list[SharedScore]:
+    def on(device: str) -> list[SharedTileScore]:
         own = [replace(problem, device=device) for problem in problems]
         with oom.preparing(device):
             scores = _prepare_together(plans[0].engine, kernels, own)
@@ -70,18 +66,16 @@ def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[S
 
 def _prepare_together(
     name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
-) -> list[SharedScore]:
-    if problems[0].most_visible is None:
-        return engines.prepare_together(name, kernels, problems)
-    from patchsim.engines.common import visibility
-
-    return visibility.prepare_together(name, kernels, problems)
+) -> list[SharedTileScore]:
+    engine = engines.load(name)
+    assert engines.can_share(engine), "the plan says so"
+    return visibility.prepare_together(engine, kernels, problems)
 
 
 def run(
     plan: Plan,
     image: Pixels,
-    score: Score,
+    score: TileScore,
     todo: Iterable[Tile] | None = None,
     visible: Visibility | None = None,
 ) -> Generator[tuple[Tile, Bounds], None, None]:
@@ -91,7 +85,7 @@ def run(
     ----------
     plan : Plan
     image : array [H, W, C]
-    score : Score
+    score : TileScore
         As `prepare` made it for the plan.
     todo : iterable of Tile, optional
         These instead, none larger than the plan's.
@@ -118,7 +112,7 @@ def run(
 def run_together(
     plans: Sequence[Plan],
     image: Pixels,
-    scores: Sequence[SharedScore],
+    scores: Sequence[SharedTileScore],
     take: Callable[[int, Tile, Bounds], None],
     visible: Visibility | None = None,
 ) -> Generator[Tile, None, None]:
@@ -129,7 +123,7 @@ def run_together(
     plans : sequence of Plan
         With the same tile.
     image : array [H, W, C]
-    scores : sequence of SharedScore
+    scores : sequence of SharedTileScore
         One a plan, of kernels that were prepared together.
     take : (number, Tile, Bounds) -> None
         Called for each tile of each plan, in the thread that scored it.

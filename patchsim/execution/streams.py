@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from patchsim.engines import Bounds
 from patchsim.machine import devices
 
 _Prepared = TypeVar("_Prepared")
+_Tile = ParamSpec("_Tile")  # the arguments of a score
 
 
 @dataclass
@@ -68,12 +69,12 @@ class Lanes:
         found.thread = me
         return found
 
-    def dealt(self, scores: Mapping[str, Callable[..., Bounds]]) -> Callable[..., Bounds]:
+    def dealt(self, scores: Mapping[str, Callable[_Tile, Bounds]]) -> Callable[_Tile, Bounds]:
         """A score of all the devices', given those of each, which take the same."""
 
-        def score(*tile: Any) -> Bounds:
+        def score(*tile: _Tile.args, **keywords: _Tile.kwargs) -> Bounds:
             with self.taken() as name:
-                return scores[name](*tile)
+                return scores[name](*tile, **keywords)
 
         return score
 

@@ -18,7 +18,7 @@ from patchsim import engines, match, metrics
 from patchsim.cli import console
 from patchsim.engines import Problem, fft
 from patchsim.engines.common import visibility
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
 from patchsim.pictures import reader
@@ -311,7 +311,7 @@ def test_kernels_that_share_a_tile_score_what_each_has_of_it(metric, masked, flo
         )  # fmt: skip
         problems.append(problem.where_visible(5, 0.8))
     shared = Shared(image, image.shape[:2], levels)
-    together = visibility.prepare_together("fft", kernels, problems)
+    together = visibility.prepare_together(engine, kernels, problems)
     hidden = []
     for kernel, problem, score, size in zip(kernels, problems, together, windows, strict=True):
         found = score(shared, size)
