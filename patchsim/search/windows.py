@@ -235,10 +235,10 @@ def _candidates(
         )
 
     def bound(place: Tile) -> list[tuple[int, Tile, Least]]:
-        parts = runner.parts_at(place, plans)
+        parts = runner.clip_to_maps(place, plans)
         return [(number, *found[number].bound(part)) for number, part in parts]
 
-    with closing(in_order(bound, runner.places(plans), plans[0].parallel)) as bounded:
+    with closing(in_order(bound, runner.common_tiles(plans), plans[0].parallel)) as bounded:
         for parts in bounded:
             for number, tile, lowest in parts:
                 found[number].put(tile, lowest)
