@@ -226,8 +226,8 @@ def _kernel_reports(
                 height=size[0],
                 engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)),
                 tolerance=max((one.windows.error for one in own), default=0.0),
-                heatmap=outputs.heatmaps[number] if outputs.heatmaps else None,
-                map=outputs.maps[number] if outputs.maps else None,
+                heatmap=outputs.path("heatmap", number),
+                map=outputs.path("map", number),
                 origin=origin[::-1],
                 threshold=thresholds[number],
             )

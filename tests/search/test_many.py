@@ -269,7 +269,7 @@ def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, hi
     if hidden:
         levels[0, 150 if hidden == "half" else -1 :] = 2
         problem = problem.where_visible(5, 0.5)
-        prepare = partial(visibility.prepare_together, "fft")
+        prepare = partial(visibility.prepare_together, fft)
     scores = prepare(kernels, [problem] * 8)  # what is cached must not count
     for score in scores:
         score(Shared(image[:60, -60:], (60, 60), levels[:60, -60:]), (21, 21))
