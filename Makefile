@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

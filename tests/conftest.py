@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+
+# Tests run beside each other. Idle OpenMP threads that spin would take the others' time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 import skimage.data

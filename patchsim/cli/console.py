@@ -5,14 +5,13 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
-import math
 import os
 import signal
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ from patchsim.errors import (
     TERMINATED,
     MachineError,
     PatchsimError,
-    printable,
 )
 from patchsim.events import Observer
 from patchsim.files import atomic
@@ -34,6 +32,7 @@ from patchsim.files import atomic
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from patchsim.output.contract import Records
     from patchsim.planning.planner import Plan
     from patchsim.ranking.contract import Windows
 
@@ -192,8 +191,8 @@ class Watcher(Observer):
             say(f"plan: {text}")
 
     def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
-        singly = sum(field.singly for field in fields)
-        settled = sum(field.blocks for field in fields)
+        singly = sum(field.windows_evaluated for field in fields)
+        settled = sum(field.blocks_evaluated for field in fields)
         if not self._explain or not (singly or settled):
             return
         blocks = ""
@@ -238,41 +237,21 @@ class Watcher(Observer):
             self._bar = None
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Results, on stdout."""
-    _require_stdout()
-    for line in lines:
-        print(line)
-    sys.stdout.flush()  # what is known by now survives an interrupt
+def print_records(form: str, records: Records, *, is_first: bool = True) -> None:
+    """Print results on stdout; those that are not the first go without a header."""
+    from patchsim.output import text
+
+    if sys.stdout is None:
+        raise MachineError("standard output is closed; the results could not be printed")
+    text.load(form).write(records, sys.stdout, is_first=is_first)
+    sys.stdout.flush()  # an interrupt must not lose what is known by now
 
 
 def resolved_format(form: str) -> str:
-    """What ``auto`` stands for: a table on a terminal, tab-separated lines in a pipe."""
+    """Replace ``auto`` by the format for where stdout leads: a table on a terminal, else lines."""
     if form != "auto":
         return form
     return "table" if sys.stdout is not None and sys.stdout.isatty() else "tsv"
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: str) -> None:
-    """Rows for people on stdout; the column `text` is text, the others are numbers."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    _require_stdout()
-    table = Table(*columns, box=None, pad_edge=False)
-    for column in table.columns:
-        column.justify = "left" if column.header == text else "right"
-    for row in rows:
-        # Names may hold brackets, which would be markup, and control characters.
-        table.add_row(*(Text(printable(value)) for value in row))
-    # Lines are as long as they need to be; a narrow terminal wraps them, nothing is cut.
-    Console(file=sys.stdout, width=10_000).print(table)
-
-
-def _require_stdout() -> None:
-    if sys.stdout is None:
-        raise MachineError("standard output is closed; the results could not be printed")
 
 
 def some(names: Sequence[str]) -> str:
@@ -282,9 +261,3 @@ def some(names: Sequence[str]) -> str:
     most = _NAMED if len(names) > _NAMED + 1 else len(names) - 1
     left = len(names) - most
     return f"{', '.join(names[:most])} and {names[-1] if left == 1 else f'{left} more'}"
-
-
-def rounded_down(value: float, digits: int = 6) -> str:
-    """For tables: only what is 1 shows as 1."""
-    scale = 10**digits
-    return f"{math.floor(value * scale) / scale:.{digits}f}"

@@ -1,124 +1,24 @@
-"""`patchsim loss`: read features, evaluate a slot loss, print it."""
+"""`patchsim loss`: check the flags, score each file of features, print, return the exit code."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from patchsim import choices
 from patchsim.cli import console
-from patchsim.cli.flags import one_of
+from patchsim.cli.flags import takes
+from patchsim.cli.loss_flags import LossFlags
 from patchsim.errors import FOUND, InputError, PatchsimError, printable
-from patchsim.output.formats import LINES
+from patchsim.output import text
 
 if TYPE_CHECKING:
     from patchsim.slots.evaluate import Request, Scored
 
-_FILE_COLUMNS = ("B", "S", "C", "loss", "matched_cosine", "collapsed", "orthogonal", "share")
-_SLOT_COLUMNS = ("view", "image", "slot", "matched_slot", "loss")
-_CROP_COLUMNS = ("image", "small", "large", "loss")
 
-
-def command(
-    features: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[FEATURES]...",
-            help="Files of features: .safetensors (best: it cannot hold code and is read in"
-            " pieces), .pt, .pth, .npz, .npy.",
-        ),
-    ] = None,
-    loss: Annotated[str, one_of(choices.LOSSES, "The loss to evaluate.")] = "similarity",
-    f: Annotated[
-        str | None,
-        typer.Option("--f", metavar="PATH", help="A .npy with the features f; give --p too."),
-    ] = None,
-    p: Annotated[
-        str | None,
-        typer.Option("--p", metavar="PATH", help="A .npy with the features p; give --f too."),
-    ] = None,
-    f_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Key of the features before the projection: by default f, or f_large for"
-            " small-to-large.",
-        ),
-    ] = None,
-    p_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Key of the features after the projection: by default p, or p_small for"
-            " small-to-large.",
-        ),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Key of the slots for the contrastive losses: by default slots, otherwise p.",
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        one_of(
-            choices.LAYOUTS,
-            "2BSC: all first views, then all second views (the default). B2SC: both views of"
-            " an image together.",
-        ),
-    ] = None,
-    reduction: Annotated[
-        str,
-        one_of(choices.REDUCTIONS, "How losses are combined; none prints one line for each slot."),
-    ] = "mean",
-    temperature: Annotated[
-        float | None,
-        typer.Option(metavar="T", help="The temperature of the contrastive losses, 1 by default."),
-    ] = None,
-    format: Annotated[
-        str,
-        one_of(
-            choices.FORMATS,
-            "The format of the printed losses; auto is a table on a terminal, tsv in a pipe.",
-        ),
-    ] = "auto",
-    matches: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Write a .png of the cosines of all slots, matched pairs framed; --image limits it"
-            " to the two views of one image.",
-        ),
-    ] = None,
-    image: Annotated[
-        int | None, typer.Option(metavar="I", help="The image that --matches draws, from 0.")
-    ] = None,
-    device: Annotated[
-        str,
-        one_of(
-            choices.DEVICES,
-            "The device that computes; auto is cpu.",
-            metavar="auto|cpu|cuda[:N]|mps|xpu",
-        ),
-    ] = "auto",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="The memory to use, such as 512MB, by default a quarter of what is available.",
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only results and errors.")
-    ] = False,
-    debug: Annotated[  # noqa: ARG001 - read by console.run, which meets usage errors too
-        bool, typer.Option("--debug", help="Print a traceback when something fails.")
-    ] = False,
-) -> int:
+@takes(LossFlags)
+def command(flags: LossFlags) -> int:
     """Evaluate a slot-matching loss on saved features, [2B, S, C] by default.
 
     Slots of an image's two views are matched one to one so that the sum of their cosines is
@@ -138,182 +38,133 @@ def command(
       patchsim loss feats.pt --loss contrastive --temperature 0.1
       patchsim loss feats.npz --matches matches.png --image 0
     """
-    choices.check("format", format, choices.FORMATS)
-    paths = _paths(features, f, p)
-    # After the flags: torch takes a while to import.
-    from patchsim.files import atomic
+    choices.check("format", flags.format, choices.FORMATS)
+    groups = _groups(flags)
+    request = _request(flags)
+    _check_drawing(flags, groups)
+    printer = _Printer(console.resolved_format(flags.format), request, is_list=len(groups) > 1)
+    try:
+        return _score_all(groups, request, printer, flags)
+    finally:
+        printer.finish()  # a fault must not lose what was scored before it
+
+
+def _groups(flags: LossFlags) -> list[list[Path]]:
+    """List the files that are scored together: one file each, or a pair of f and p."""
+    if (flags.f is None) != (flags.p is None):
+        raise InputError("--f and --p go together; give both, or files of features")
+    if flags.f is not None and flags.p is not None:
+        if flags.features:
+            raise InputError("--f and --p take the place of FEATURES; give one or the other")
+        return [[Path(flags.f), Path(flags.p)]]
+    if not flags.features:
+        raise InputError("there are no features; give files, or --f and --p")
+    return [[Path(path)] for path in flags.features]
+
+
+def _request(flags: LossFlags) -> Request:
+    """Check the flags and fill in what was not flags."""
+    # Imported here, because torch takes a while and the flags checked before do not need it.
     from patchsim.machine import devices
     from patchsim.machine.memory import default_limit, parse_size
-    from patchsim.slots import affinity, evaluate
+    from patchsim.slots.evaluate import Request
 
-    name = devices.check_name(device)
-    large, contrastive = loss == "small-to-large", loss.startswith("contrastive")
-    for option, given, meant in (
-        ("--f-key", f_key, not contrastive),
-        ("--p-key", p_key, not contrastive),
-        ("--key", key, contrastive),
-        ("--temperature", temperature, contrastive),
-        ("--layout", layout, not large),
-        ("--matches", matches, not large),
-    ):
-        if given is not None and not meant and loss in choices.LOSSES:
-            raise InputError(f"{option} says nothing to --loss {loss}; leave it out")
-    request = evaluate.Request(
-        loss=loss,
-        f_keys=("f_large" if large else "f",) if f_key is None else (f_key,),
-        p_keys=("p_small" if large else "p",) if p_key is None else (p_key,),
-        keys=("slots", "p") if key is None else (key,),
-        layout="2BSC" if layout is None else layout.upper(),
-        reduction=reduction,
-        temperature=1.0 if temperature is None else temperature,
-        drawn=image,
-        device="cpu" if name == "auto" else devices.require(name),
-        memory=default_limit() if memory is None else parse_size(memory),
+    device = devices.check_name(flags.device)
+    _check_relevance(flags)
+    f_key, p_key = ("f_large", "p_small") if flags.loss == "small-to-large" else ("f", "p")
+    return Request(
+        loss=flags.loss,
+        f_keys=(f_key if flags.f_key is None else flags.f_key,),
+        p_keys=(p_key if flags.p_key is None else flags.p_key,),
+        keys=("slots", "p") if flags.key is None else (flags.key,),
+        layout="2BSC" if flags.layout is None else flags.layout.upper(),
+        reduction=flags.reduction,
+        temperature=1.0 if flags.temperature is None else flags.temperature,
+        drawn=flags.image,
+        device="cpu" if device == "auto" else devices.require(device),
+        memory=default_limit() if flags.memory is None else parse_size(flags.memory),
     )
-    if matches is not None:
-        if len(paths) > 1:
-            raise InputError(f"--matches draws one file, not {len(paths)}; give one")
-        atomic.check_target(matches, ".png", paths[0])
-    elif image is not None:
+
+
+def _check_relevance(flags: LossFlags) -> None:
+    """Refuse a flag that the loss does not use."""
+    if flags.loss not in choices.LOSSES:
+        return  # the request refuses the loss
+    is_of_crops = flags.loss == "small-to-large"
+    is_contrastive = flags.loss.startswith("contrastive")
+    for option, value, is_used in (
+        ("--f-key", flags.f_key, not is_contrastive),
+        ("--p-key", flags.p_key, not is_contrastive),
+        ("--key", flags.key, is_contrastive),
+        ("--temperature", flags.temperature, is_contrastive),
+        ("--layout", flags.layout, not is_of_crops),
+        ("--matches", flags.matches, not is_of_crops),
+    ):
+        if value is not None and not is_used:
+            raise InputError(f"{option} says nothing to --loss {flags.loss}; leave it out")
+
+
+def _check_drawing(flags: LossFlags, groups: Sequence[Sequence[Path]]) -> None:
+    from patchsim.files import atomic
+
+    if flags.matches is not None:
+        if len(groups) > 1:
+            raise InputError(f"--matches draws one file, not {len(groups)}; give one")
+        atomic.check_target(flags.matches, ".png", groups[0])
+    elif flags.image is not None:
         raise InputError("--image says what --matches draws; give --matches too")
 
-    printer = _Printer(console.resolved_format(format), request, several=len(paths) > 1)
+
+def _score_all(
+    groups: Sequence[Sequence[Path]],
+    request: Request,
+    printer: _Printer,
+    flags: LossFlags,
+) -> int:
+    """Score, print and draw file by file, and return the exit code.
+
+    An error in one of several files is reported, and the others are still scored.
+    """
+    from patchsim.slots import affinity, evaluate
+
     code = FOUND
-    try:
-        for group in paths:
-            try:
-                scored = evaluate.score(group, request)
-            except PatchsimError as error:
-                if len(paths) == 1:
-                    raise
-                console.say(str(error))
-                code = max(code, error.exit_code)
-                continue
-            printer.add(scored)
-            if matches is not None:
-                drawn = affinity.draw(group, request, scored, matches)
-                if not quiet:
-                    console.say(f"matches {printable(matches)}: {drawn}")
-    finally:
-        # What was scored before a fault is not lost with it.
-        printer.finish()
+    for paths in groups:
+        try:
+            scored = evaluate.score(paths, request)
+        except PatchsimError as error:
+            if len(groups) == 1:
+                raise
+            console.say(str(error))
+            code = max(code, error.exit_code)
+            continue
+        printer.add(scored)
+        if flags.matches is not None:
+            description = affinity.draw(paths, request, scored, flags.matches)
+            if not flags.quiet:
+                console.say(f"matches {printable(flags.matches)}: {description}")
     return code
 
 
-def _paths(features: list[str] | None, f: str | None, p: str | None) -> list[list[Path]]:
-    """What to score, each from one file or from a pair."""
-    if (f is None) != (p is None):
-        raise InputError("--f and --p go together; give both, or files of features")
-    if f is not None and p is not None:
-        if features:
-            raise InputError("--f and --p take the place of FEATURES; give one or the other")
-        return [[Path(f), Path(p)]]
-    if not features:
-        raise InputError("there are no features; give files, or --f and --p")
-    return [[Path(one)] for one in features]
-
-
 class _Printer:
-    """Prints what was scored, line by line where the format allows it."""
+    """Prints losses: each as it comes if the format allows it, otherwise all at the end."""
 
-    def __init__(self, form: str, request: Request, *, several: bool) -> None:
+    def __init__(self, form: str, request: Request, *, is_list: bool) -> None:
         self._form = form
-        self._several = several
         self._request = request
-        self._rows: list[tuple[Any, ...]] = []
-        self._objects: list[dict[str, Any]] = []
-        self._slots = request.reduction == "none"
-        if not self._slots:
-            self._columns: tuple[str, ...] = ("file", *_FILE_COLUMNS)
-        elif request.loss == "small-to-large":
-            self._columns = ("file", *_CROP_COLUMNS)
-        else:
-            self._columns = ("file", *_SLOT_COLUMNS)
-        self._started = False
+        self._is_list = is_list
+        self._waiting: list[Scored] = []
+        self._is_first = True
 
     def add(self, scored: Scored) -> None:
-        if self._form == "json":
-            self._objects.append(_document(scored, self._request))
-            return
-        rows = _rows(scored) if self._slots else [_file_row(scored)]
-        if self._form == "table":
-            self._rows += rows
-            return
-        lines = LINES[self._form](self._columns, rows)
-        if self._started and self._form != "jsonl":
-            next(lines)  # the header, once for all files
-        self._started = True
-        console.print_lines(lines)
+        self._waiting.append(scored)
+        if text.load(self._form).CAN_APPEND:
+            self.finish()
 
     def finish(self) -> None:
-        if self._objects:
-            found = self._objects if self._several else self._objects[0]
-            console.print_lines([json.dumps(found, indent=2)])
-        elif self._rows:
-            # The file's name goes last, as the only text.
-            shown = [(*map(_shown, row[1:]), row[0]) for row in self._rows]
-            console.print_table((*self._columns[1:], "file"), shown, text="file")
+        from patchsim.slots.records import LossRecords
 
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
-
-
-def _file_row(scored: Scored) -> tuple[Any, ...]:
-    return (
-        scored.file,
-        scored.images,
-        scored.slots,
-        scored.channels,
-        scored.loss,
-        scored.matched_cosine,
-        scored.collapsed,
-        scored.orthogonal,
-        scored.share,
-    )
-
-
-def _rows(scored: Scored) -> list[tuple[Any, ...]]:
-    """A row a slot, or for small-to-large a pair of crops."""
-    if scored.matches is None:
-        return [
-            (scored.file, image, small, large, loss)
-            for image, crops in enumerate(scored.losses.tolist())
-            for small, losses in enumerate(crops)
-            for large, loss in enumerate(losses)
-        ]
-    partners = [scored.matches.tolist(), scored.matches.argsort(-1).tolist()]
-    losses = scored.losses.view(2, scored.images, scored.slots).tolist()
-    return [
-        (scored.file, view, image, slot, partners[view][image][slot], losses[view][image][slot])
-        for view in (0, 1)
-        for image in range(scored.images)
-        for slot in range(scored.slots)
-    ]
-
-
-def _document(scored: Scored, request: Request) -> dict[str, Any]:
-    """The JSON object of a file."""
-    contrastive = request.loss.startswith("contrastive")
-    document = {
-        "file": scored.file,
-        "loss": scored.losses.tolist() if scored.loss is None else scored.loss,
-        "reduction": request.reduction,
-        "B": scored.images,
-        "S": scored.slots,
-        "C": scored.channels,
-        "kind": request.loss,
-        "temperature": request.temperature if contrastive else None,
-        "matched_cosine": scored.matched_cosine,
-        "bounds": None if contrastive else [0.0, 1.0],
-        "references": {"collapsed": scored.collapsed, "orthogonal": scored.orthogonal}
-        if contrastive
-        else None,
-        "share": scored.share,
-        "device": request.device,
-    }
-    if scored.loss is None and scored.matches is not None:
-        document["matches"] = scored.matches.tolist()
-    return document
+        if self._waiting:
+            records = LossRecords(self._waiting, self._request, is_list=self._is_list)
+            self._waiting = []
+            console.print_records(self._form, records, is_first=self._is_first)
+            self._is_first = False

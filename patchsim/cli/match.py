@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from patchsim import choices
 from patchsim.cli import console, values
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
-from patchsim.output.formats import LINES
 
 DRAWN_TOLERANCE = 0.02
 
@@ -61,7 +59,7 @@ def command(flags: MatchFlags) -> int:
                 _print(error.report, flags.format)
             raise
     _print(report, flags.format)
-    return FOUND if report.matches else NOT_FOUND
+    return FOUND if report else NOT_FOUND
 
 
 def _check(flags: MatchFlags) -> None:
@@ -131,36 +129,11 @@ def _tolerance(flags: MatchFlags) -> float:
 
 
 def _print(report: Report, form: str) -> None:
-    from patchsim.output.report import columns, document, objects, rows
+    from patchsim.output.match_records import MatchRecords
 
     form = console.resolved_format(form)
-    if form == "json":
-        console.print_lines([json.dumps(document(report), indent=2)])
-    elif form == "jsonl":
-        console.print_lines(map(json.dumps, objects(report)))
-    elif form != "table":
-        console.print_lines(LINES[form](columns(report), rows(report)))
-    elif report.matches:
-        console.print_table(
-            ("", *columns(report)),
-            (
-                (
-                    str(number),
-                    *map(str, row[:4]),
-                    console.rounded_down(row[4]),
-                    row[5],
-                    *(_cell(value) for value in row[6:]),
-                )
-                for number, row in enumerate(rows(report), 1)
-            ),
-            text="kernel",
-        )
-    else:
+    if form == "table" and not report:
         also = "" if report.min_visible is None else " where enough is visible"
         console.say(f"nothing reached the threshold{also}")
-
-
-def _cell(value: float | str | None) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else f"{value:.4f}"
+    else:
+        console.print_records(form, MatchRecords(report))

@@ -1,7 +1,8 @@
 """The matches among the windows of one or more kernels: non-maximum suppression, best first.
 
-The best window of all is a match, and those that overlap it are dropped; then the best of what is
-left, and so on. A kernel's windows are asked for their best alone, so that few need exact scores.
+The best window of all is a match, and windows that overlap it are suppressed; then the best of the
+rest is one, and so on. Each kernel is asked for its best window alone, so that few windows need
+exact scores.
 """
 
 from __future__ import annotations
@@ -16,100 +17,110 @@ from patchsim.ranking.contract import Windows
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A match: its top-left pixel in the image, its exact score, and which field it lies in."""
+    """A match.
+
+    Attributes
+    ----------
+    y, x : int
+        The top-left pixel in the image.
+    score : float
+        Exact.
+    index : int
+        Which of the sequence of windows the match comes from.
+    """
 
     y: int
     x: int
     score: float
-    field: int
+    index: int
 
 
-class Contest:
-    """The best windows of all fields together, some after others; the fields are used up.
+class BestFirst:
+    """Matches among the windows of several kernels, in one order; uses the windows up.
 
-    Equal scores rank by smaller y, then smaller x, then the earlier field.
+    Equal scores rank by smaller y, then smaller x, then the earlier kernel.
 
     Parameters
     ----------
-    fields : sequence of Windows
-        Complete.
+    windows : sequence of Windows
+        Those of each kernel, with all tiles put.
     origins : sequence of (y, x)
-        Where in the image each field has its first window.
+        Where in the image each kernel's first window lies.
     overlap : float
-        Of two windows with a larger intersection over union the lower one goes.
+        Two matches have at most this intersection over union.
     """
 
     def __init__(
-        self, fields: Sequence[Windows], origins: Sequence[tuple[int, int]], *, overlap: float
+        self, windows: Sequence[Windows], origins: Sequence[tuple[int, int]], *, overlap: float
     ) -> None:
-        self._fields, self._origins, self._overlap = fields, origins, overlap
+        self._windows, self._origins, self._overlap = windows, origins, overlap
         self._peaks: list[Peak] = []
-        self._heard = [0] * len(fields)  # how many peaks have dropped windows of a field
-        # Minus the most that a field's windows could score, or what its best one does score if it
-        # has heard of all peaks; whether it is that; y and x in the image, field.
-        self._heap = [(-field.ceiling, False, 0, 0, n) for n, field in enumerate(fields)]
+        self._applied = [0] * len(windows)  # how many peaks have suppressed windows of a kernel
+        # For each kernel: minus its upper bound, or minus the exact score of its best window after
+        # the peaks that were applied; is exact; y and x in the image; its index.
+        self._heap = [(-one.upper_bound, False, 0, 0, i) for i, one in enumerate(windows)]
         heapq.heapify(self._heap)
 
     def best(self, most: int | None, lowest: float | None) -> list[Peak]:
-        """The best windows that overlap none that were found before, best first.
+        """Return the next matches, best first, which overlap none that came before.
 
         Parameters
         ----------
         most : int or None
-            How many; None for all.
+            The largest number of matches; None for all.
         lowest : float or None
-            The least score.
+            The lowest score of a match.
         """
-        least = -math.inf if lowest is None else lowest
+        lowest = -math.inf if lowest is None else lowest
         first, heap = len(self._peaks), self._heap
-        floor = least  # some window left has at least this score
-        while heap and -heap[0][0] >= least and (most is None or len(self._peaks) - first < most):
-            minus, settled, y, x, number = heap[0]
-            field, (top_y, left_x) = self._fields[number], self._origins[number]
-            if settled and self._heard[number] == len(self._peaks):
-                self._peaks.append(Peak(y, x, -minus, number))
-                field.drop(y - top_y, x - left_x)
-                floor = least
+        floor = lowest  # some window left has at least this score
+        while heap and -heap[0][0] >= lowest and (most is None or len(self._peaks) - first < most):
+            minus_score, is_exact, y, x, index = heap[0]
+            top, left = self._origins[index]
+            if is_exact and self._applied[index] == len(self._peaks):
+                self._peaks.append(Peak(y, x, -minus_score, index))
+                self._windows[index].suppress(y - top, x - left)
+                floor = lowest
                 continue
-            self._tell(number)
-            found = field.best(floor)
-            if found is not None:
-                floor = max(floor, found[2])
-                y, x = found[0] + top_y, found[1] + left_x
-                heapq.heapreplace(heap, (-found[2], True, y, x, number))
+            self._apply_peaks(index)
+            best = self._windows[index].best(floor)
+            if best is not None:
+                y, x, score = best
+                floor = max(floor, score)
+                heapq.heapreplace(heap, (-score, True, y + top, x + left, index))
                 continue
-            # None reaches the floor, which may be lower for the next peak.
-            below = math.nextafter(min(-minus, floor), -math.inf)
-            if below > -math.inf:
-                heapq.heapreplace(heap, (-below, False, 0, 0, number))
+            # No window reaches the floor, which may be lower for the next match.
+            bound = math.nextafter(min(-minus_score, floor), -math.inf)
+            if bound > -math.inf:
+                heapq.heapreplace(heap, (-bound, False, 0, 0, index))
             else:
                 heapq.heappop(heap)
         return self._peaks[first:]
 
-    def _tell(self, number: int) -> None:
-        """Drop the windows of a field that overlap the peaks that it has not heard of."""
-        field, (top_y, left_x) = self._fields[number], self._origins[number]
-        for peak in self._peaks[self._heard[number] :]:
-            box = peak.y - top_y, peak.x - left_x, *self._fields[peak.field].kernel
-            field.drop_overlapping(box, self._overlap)
-        self._heard[number] = len(self._peaks)
+    def _apply_peaks(self, index: int) -> None:
+        """Suppress the windows of a kernel that overlap the matches since it was last asked."""
+        top, left = self._origins[index]
+        for peak in self._peaks[self._applied[index] :]:
+            box = peak.y - top, peak.x - left, *self._windows[peak.index].kernel
+            self._windows[index].suppress_overlapping(box, self._overlap)
+        self._applied[index] = len(self._peaks)
 
 
 def resolve(
-    fields: Sequence[Windows],
+    windows: Sequence[Windows],
     origins: Sequence[tuple[int, int]],
     *,
     top: int | None,
     threshold: float | None,
     overlap: float,
 ) -> list[Peak]:
-    """The best windows of all fields together, as a `Contest` has them.
+    """Return the matches among the windows of several kernels, as `BestFirst` finds them.
 
     Parameters
     ----------
     top : int or None
-        How many at the most; None for all.
+        The largest number of matches; None for all.
     threshold : float or None
-        The lowest score.
+        The lowest score of a match.
     """
-    return Contest(fields, origins, overlap=overlap).best(top, threshold)
+    return BestFirst(windows, origins, overlap=overlap).best(top, threshold)

@@ -1,16 +1,16 @@
-"""Image registration: where a kernel lies between the pixels, by least squares on the pixels.
+"""Image registration: the sub-pixel position of a kernel, by least squares on the pixels.
 
-The kernel is registered with the picture around a window, translation only: the shift d that
-minimises sum (I(x + d) - K)^2, I interpolated by cubic B-splines; for `ncc` with a gain, for `zncc`
-with a gain and an offset a channel solved along with it.
+The kernel is registered with the image around a window, translation only: the shift d minimises
+sum (I(x + d) - K)^2, with I interpolated by cubic B-splines. `ncc` solves for a gain as well, and
+`zncc` for a gain and an offset in each channel.
 
-This is Gauss-Newton in the manner of Lucas and Kanade, with the gradient of the kernel instead of
-the picture's (the inverse compositional form of S. Baker and I. Matthews, "Lucas-Kanade 20 Years
-On", IJCV 56, 2004). Interpolation between noisy pixels smooths them, so where noise counts, the
-plain sum of squares is lowest too near to the middle between pixels; the condition that the
-residual is orthogonal to the kernel's gradient has no such bias, as the noise of the kernel does
-not know the picture's. And as these gradients do not depend on d, nor the spline's weights on the
-pixels, the sums over pixels are made once: the steps work on one small matrix of them.
+The method is Gauss-Newton after Lucas and Kanade, with the kernel's gradient instead of the image's
+(the inverse compositional form of S. Baker and I. Matthews, "Lucas-Kanade 20 Years On", IJCV 56,
+2004). Interpolation between noisy pixels smooths them, so that the minimum of the plain sum of
+squares is biased towards the middle between pixels. The condition that the residual is orthogonal
+to the kernel's gradient has no such bias, as the noise of kernel and image is independent. The
+gradients do not depend on d, nor the spline's weights on the pixels, so the sums over pixels are
+computed once, and each step works on one small matrix of them.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from patchsim.numerics import bspline
 from patchsim.numerics.bspline import TAIL, TAPS, Floats
 from patchsim.types import Pixels
 
-# Decimals of a pixel that are told: a hundredth of what pictures with little noise allow.
+# Decimals of a pixel in the result: a hundredth of the accuracy with little noise.
 DECIMALS = 4
 
-# A position whose standard error is larger, in pixels, is not known between the pixels.
+# The largest standard error, in pixels, of a position that is returned.
 LARGEST_ERROR = 0.1
 
-# The best window is at most so far from the best place; with a stride, the best of its cell.
+# The largest distance in pixels of the best window from the sub-pixel position.
 _REACH = 1.0
-_STEP = 1e-5  # a smaller one ends the search
+_STEP = 1e-5  # pixels; a smaller step ends the iteration
 _STEPS = 20
 
-# Interpolation is off by at least such a share of the gradient, however well two pictures agree.
+# The least interpolation error, as a share of the gradient, however well the pixels agree.
 _INTERPOLATION = 0.01
 
-_LARGEST_TILE = 64  # pixels, so that its products stay in the processor's cache
+_LARGEST_TILE = 64  # pixels along a side; the products of a tile fit the processor's cache
 
 
 def locate(
@@ -55,32 +55,32 @@ def locate(
     *,
     memory: int | None = None,
 ) -> tuple[float, float] | None:
-    """Where a kernel lies in an image, between the pixels around one window.
+    """Return the sub-pixel position of a kernel near one window of an image.
 
     Parameters
     ----------
     image, kernel : array [H, W, C], [h, w, C]
     at : (y, x)
-        The top-left pixel of a window, the best among its neighbours.
+        The top-left pixel of a window that is the best among its neighbours.
     metric : str
     weights : float array [h, w] or [h, w, C], optional
-        How much the kernel's pixels, or their values, count, 0 to 1.
+        The weights of the kernel's pixels, or of their values, 0 to 1.
     visible : Visibility, optional
-        How much of the image is visible, where not all of it is.
+        The visibility of the image's pixels, where not all are visible.
     memory : int, optional
-        Bytes that may be taken; less make it slower.
+        The bytes that may be allocated; fewer make it slower.
 
     Returns
     -------
     (y, x) or None
-        The top-left corner of the window, in pixels, to `DECIMALS`; at most a pixel from `at`.
-        None where the pixels do not tell it: without texture in both directions, or with so much
-        difference that the estimated standard error is larger than `LARGEST_ERROR`.
+        The top-left corner of the window in pixels, rounded to `DECIMALS`, at most a pixel from
+        `at`. None if the pixels do not determine it: without texture in both directions, or if the
+        estimated standard error is larger than `LARGEST_ERROR`.
     """
-    shown, start = None, at
+    visibility, start = None, at
     if visible is not None:
-        image, shown, start = _around_visible(image, visible, at, kernel.shape[:2])
-    sums, count = _sums(image, kernel, start, weights, shown, memory)
+        image, visibility, start = _crop_visible(image, visible, at, kernel.shape[:2])
+    sums, count = _sums(image, kernel, start, weights, visibility, memory)
     shift = _solve(sums, count, metric, kernel.shape[2])
     if shift is None:
         return None
@@ -88,13 +88,13 @@ def locate(
     return y, x
 
 
-def _around_visible(
+def _crop_visible(
     image: Pixels, visible: Visibility, at: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Pixels, Floats, tuple[int, int]]:
-    """The surroundings of a window, its visibility [h, w], and where it lies in them.
+    """Return the pixels around a window, its visibility [h, w], and its position in them.
 
-    What is interpolated at a pixel depends on its neighbours, too: it is as visible as the least
-    visible of them. Pixels that are not visible are as the nearest that is.
+    An interpolated value depends on the pixel's neighbours, so that its visibility is the least of
+    theirs. Invisible pixels get the value of the nearest visible one.
     """
     from scipy import ndimage
 
@@ -105,13 +105,15 @@ def _around_visible(
     index = np.s_[top:bottom, left:right]
     levels = visible.levels[index]
     at = at[0] - top, at[1] - left
-    least = ndimage.minimum_filter(levels, 3, mode="nearest")
-    shown = least[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] / np.float64(visible.full_level)
-    return _filled(image[index], levels), shown, at
+    eroded = ndimage.minimum_filter(levels, 3, mode="nearest")
+    visibility = eroded[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] / np.float64(
+        visible.full_level
+    )
+    return _fill_hidden(image[index], levels), visibility, at
 
 
-# Columns of the pixels' values that `_sums` multiplies: the kernel's gradient in y and x, the
-# kernel, a 1 for each channel; then the spline's coefficients beside each pixel.
+# The columns that `_sums` multiplies with each other: the kernel's gradient in y and x, the kernel,
+# a 1 for each channel, and the spline's coefficients around each pixel.
 _GRADIENT = [0, 1]
 _KERNEL = 2
 _ONES = 3
@@ -122,17 +124,17 @@ def _sums(
     kernel: Pixels,
     at: tuple[int, int],
     weights: Floats | None,
-    shown: Floats | None,
+    visibility: Floats | None,
     memory: int | None,
 ) -> tuple[Floats, float]:
-    """Sums over the kernel's pixels and channels of products of all columns, and their weights."""
+    """Return the products of all columns, summed over pixels and channels, and the weights' sum."""
     channels = kernel.shape[2]
     columns = _ONES + channels + len(TAPS) ** 2
     sums, count = np.zeros((columns, columns)), 0.0
     if weights is not None:
-        kernel = _filled(kernel, weights)
-    factors = [each for each in (weights, shown) if each is not None]
-    # At the picture's border the outermost pixels could be compared with what is outside.
+        kernel = _fill_hidden(kernel, weights)
+    factors = [factor for factor in (weights, visibility) if factor is not None]
+    # A shifted window at the image's border reaches outside: its outermost pixels are left out.
     rows, cols = (
         (int(start == 0), length - int(start + length == side))
         for start, length, side in zip(at, kernel.shape[:2], image.shape[:2], strict=True)
@@ -157,9 +159,9 @@ def _sums(
 
 
 def _tile_side(memory: int | None, columns: int, channels: int) -> int:
-    """Pixels: as many as memory and the cache allow."""
+    """Return the side of a tile in pixels, as large as memory and the cache allow."""
     side = _LARGEST_TILE
-    # The columns, and some copies of the pixels around that the splines are made from.
+    # The columns, and copies of the pixels around the tile from which the splines are made.
     while (
         memory is not None
         and side > 8
@@ -169,8 +171,8 @@ def _tile_side(memory: int | None, columns: int, channels: int) -> int:
     return side
 
 
-def _filled(pixels: Pixels, weights: NDArray[Any]) -> Pixels:
-    """A picture with its nearest pixel that counts in place of each that does not."""
+def _fill_hidden(pixels: Pixels, weights: NDArray[Any]) -> Pixels:
+    """Return the pixels, with those of weight 0 replaced by the nearest of another weight."""
     from scipy import ndimage
 
     hidden = (np.atleast_3d(weights) == 0).all(2)
@@ -182,20 +184,20 @@ def _filled(pixels: Pixels, weights: NDArray[Any]) -> Pixels:
 
 
 def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[float, float] | None:
-    """The shift (y, x) that leaves a residual orthogonal to the kernel's gradient, if it is sure.
+    """Return the shift (y, x) whose residual is orthogonal to the kernel's gradient, or None.
 
     Parameters
     ----------
     sums : array [columns, columns]
-        Of products, as `_sums` makes them.
+        The products that `_sums` makes.
     count : float
-        Values that were compared.
+        The number of values that were compared.
     """
     offsets = list(range(_ONES, _ONES + channels)) if metric == "zncc" else []
     inverse = np.linalg.pinv(sums[np.ix_(offsets, offsets)], hermitian=True)
 
     kernel_energy = sums[_KERNEL, _KERNEL]
-    # Less what offsets explain, which leaves products of values less their channel's mean.
+    # Projecting the offsets out leaves products of values minus their channel's mean.
     sums = sums - sums[:, offsets] @ (inverse @ sums[offsets])
     energy = sums[np.ix_(_GRADIENT, _GRADIENT)]
     contrast = sums[_KERNEL, _KERNEL]
@@ -207,15 +209,15 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
     for _ in range(_STEPS):
         value, slopes = bspline.weights(shift)
         if metric in ("ncc", "zncc"):
-            # The ratio of contrasts, as both pictures have noise: that of products with the
-            # kernel, which regression has, is too low by the noise's share in the kernel.
+            # The ratio of contrasts, as both images are noisy: the regression coefficient would be
+            # too low by the share of noise in the kernel.
             gain = math.sqrt(max(0.0, float(value @ sums[picture, picture] @ value)) / contrast)
         residual = value @ taps - gain * sums[_KERNEL, _GRADIENT]
-        change = taps.T @ slopes  # of the residual with the shift, [2, 2]
-        # Where the picture's gradient is not the kernel's, there is no minimum to go to.
-        if np.linalg.eigvalsh(change + change.T)[0] <= 0:
+        jacobian = taps.T @ slopes  # derivative of the residual by the shift, [2, 2]
+        # Where the image's gradient is unlike the kernel's, there is no minimum.
+        if np.linalg.eigvalsh(jacobian + jacobian.T)[0] <= 0:
             return None
-        step = np.linalg.solve(change, residual)
+        step = np.linalg.solve(jacobian, residual)
         shift -= step
         if np.abs(shift).max() > _REACH:
             return None
@@ -228,7 +230,7 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
     difference[picture], difference[_KERNEL] = value, -gain
     unexplained = float(difference @ sums @ difference)
     variance = max(unexplained, _INTERPOLATION**2 * float(np.trace(energy))) / count
-    spread = np.linalg.solve(change, energy) @ np.linalg.inv(change).T * variance
-    if np.linalg.eigvalsh(spread)[1] > LARGEST_ERROR**2:
+    covariance = np.linalg.solve(jacobian, energy) @ np.linalg.inv(jacobian).T * variance
+    if np.linalg.eigvalsh(covariance)[1] > LARGEST_ERROR**2:
         return None
     return float(shift[0]), float(shift[1])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from patchsim.matches import auto_threshold
-from patchsim.matches.nms import Contest, Peak
+from patchsim.matches.nms import BestFirst, Peak
 from patchsim.ranking.contract import Windows
 
 
@@ -19,23 +19,23 @@ class Selection:
     peaks : list of Peak
         Best first.
     margins : list of float or None
-        Of each, how much more it scores than the best window, of all these kernels, that overlaps
-        neither it nor a better match; None where there is none, or if they were not asked for.
+        For each match, its score minus that of the best window, of all these kernels, that overlaps
+        neither it nor a better match; None if there is no such window or none was asked for.
     threshold : float or None
-        The lowest score of a match: what was given, or found; None without one, and where nothing
-        stands out.
-    told : str or None
-        How it was found.
+        The lowest score of a match: given, or found; None without one, and where no place stands
+        out.
+    message : str or None
+        How the threshold was found.
     """
 
     peaks: list[Peak]
     margins: list[float | None]
     threshold: float | None
-    told: str | None
+    message: str | None
 
 
 def select(
-    fields: Sequence[Windows],
+    windows: Sequence[Windows],
     origins: Sequence[tuple[int, int]],
     *,
     groups: Sequence[Sequence[int]],
@@ -45,65 +45,75 @@ def select(
     margin: bool,
     plain: Callable[[int], float],
 ) -> list[Selection]:
-    """The matches of each group of fields, which compete with each other alone.
+    """Return the matches of each group of kernels; only kernels of a group compete.
 
     Parameters
     ----------
-    fields, origins
-        As for `nms.Contest`; the fields are used up.
+    windows, origins
+        As for `nms.BestFirst`; the windows are used up.
     groups : sequence of sequences of int
-        Numbers of fields; each is in one group.
+        Indices of windows; each is in one group.
     top : int or None
-        How many matches a group has at the most; None for all.
+        The largest number of matches in a group; None for all.
     threshold : float, ``auto`` or None
         With ``auto`` each group has its own.
     overlap : float
-        Of two windows with a larger intersection over union the lower one goes.
+        Two matches have at most this intersection over union.
     margin : bool
         Find the margins, too.
     plain : int -> float
-        What a window that has the mean of a field's kernel everywhere scores; asked for ``auto``.
+        The score of a window with the kernel's mean in every pixel; called for ``auto``.
 
     Raises
     ------
     InputError
-        If ``auto`` has too few scores to tell.
+        If ``auto`` has too few scores.
     """
     selected = []
     for group in groups:
-        contest = Contest([fields[i] for i in group], [origins[i] for i in group], overlap=overlap)
+        best_first = BestFirst(
+            [windows[i] for i in group], [origins[i] for i in group], overlap=overlap
+        )
         if isinstance(threshold, str):
-            found = _places(contest)
-            scores = [peak.score for peak in found]
-            bars = [plain(number) for number in group]
-            ends = auto_threshold.find(scores, [bars[peak.field] for peak in found])
-            told, lowest = auto_threshold.told(ends, scores[0]), ends.threshold if ends else None
-            matches = found[: ends.count if ends else 0][:top]
+            peaks = _places(best_first)
+            scores = [peak.score for peak in peaks]
+            plain_scores = [plain(i) for i in group]
+            gap = auto_threshold.find_gap(scores, [plain_scores[peak.index] for peak in peaks])
+            message = auto_threshold.describe(gap, scores[0])
+            lowest = gap.threshold if gap else None
+            matches = peaks[: gap.count if gap else 0][:top]
         else:
-            told, lowest = None, threshold
-            matches = found = contest.best(top, threshold)
+            message, lowest = None, threshold
+            matches = peaks = best_first.best(top, threshold)
         margins: list[float | None] = [None] * len(matches)
         if margin and matches:
-            # What follows in the list, whatever it scores, is what no match overlaps.
-            rivals = found[1 : len(matches) + 1]
-            if len(rivals) < len(matches):
-                rivals += contest.best(1, None)
-            for number, rival in enumerate(rivals):
-                margins[number] = matches[number].score - rival.score
-        matches = [replace(peak, field=group[peak.field]) for peak in matches]
-        selected.append(Selection(matches, margins, lowest, told))
+            margins = _margins(matches, peaks, best_first)
+        matches = [replace(peak, index=group[peak.index]) for peak in matches]
+        selected.append(Selection(matches, margins, lowest, message))
     return selected
 
 
-def _places(contest: Contest) -> list[Peak]:
-    """The best windows: as many as have enough different scores, if there are so many."""
-    found: list[Peak] = []
-    while len(found) < auto_threshold.PLACES:
-        missing = auto_threshold.DIFFERENT - auto_threshold.different(
-            [peak.score for peak in found]
-        )
-        more = contest.best(missing, None) if missing > 0 else []
-        found += more
+def _margins(
+    matches: Sequence[Peak], peaks: Sequence[Peak], best_first: BestFirst
+) -> list[float | None]:
+    """Return how far each match is ahead of the next peak, which no match before it overlaps."""
+    rivals = list(peaks[1 : len(matches) + 1])
+    if len(rivals) < len(matches):
+        rivals += best_first.best(1, None)  # whatever it scores
+    margins: list[float | None] = [None] * len(matches)
+    for number, rival in enumerate(rivals):
+        margins[number] = matches[number].score - rival.score
+    return margins
+
+
+def _places(best_first: BestFirst) -> list[Peak]:
+    """Return the best windows, as many as have enough distinct scores, if there are as many."""
+    peaks: list[Peak] = []
+    while len(peaks) < auto_threshold.PLACES:
+        distinct = auto_threshold.count_distinct([peak.score for peak in peaks])
+        missing = auto_threshold.DISTINCT - distinct
+        more = best_first.best(missing, None) if missing > 0 else []
+        peaks += more
         if not more:
             break
-    return found
+    return peaks

@@ -52,9 +52,9 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
 def explanations(selections: Sequence[Selection], scene: Scene) -> Iterator[str]:
     """Say how thresholds were found, for each kernel if each has its own."""
     for selection, name in zip(selections, scene.names[1:], strict=False):
-        if selection.told is not None:
+        if selection.message is not None:
             several = len(selections) > 1
-            yield f"{printable(name)}: {selection.told}" if several else selection.told
+            yield f"{printable(name)}: {selection.message}" if several else selection.message
 
 
 def tell_resolved(scored: Sequence[Scored], scene: Scene, observer: Observer) -> None:
@@ -126,7 +126,7 @@ def _matches(
     jobs = [one.job for one in scored]
     corners = _corners(peaks, jobs) if options.subpixel else [None] * len(peaks)
     return tuple(
-        _match(peak, margin, jobs[peak.field], scene, corner, posed=options.poses is not None)
+        _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
         for peak, margin, corner in zip(peaks, margins, corners, strict=True)
     )
 
@@ -170,7 +170,7 @@ def _corners(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[float, float]
     from patchsim.matches.registration import DECIMALS
     from patchsim.search import subpixel as refinement
 
-    origins = [jobs[peak.field].origin for peak in peaks]
+    origins = [jobs[peak.index].origin for peak in peaks]
     inside = [
         replace(peak, y=peak.y - top, x=peak.x - left)
         for peak, (top, left) in zip(peaks, origins, strict=True)
@@ -226,8 +226,8 @@ def _kernel_reports(
                 height=size[0],
                 engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)),
                 tolerance=max((one.windows.error for one in own), default=0.0),
-                heatmap=outputs.heatmaps[number] if outputs.heatmaps else None,
-                map=outputs.maps[number] if outputs.maps else None,
+                heatmap=outputs.path("heatmap", number),
+                map=outputs.path("map", number),
                 origin=origin[::-1],
                 threshold=thresholds[number],
             )

@@ -13,6 +13,7 @@ from patchsim.machine.memory import default_limit
 from patchsim.matching import assemble, inputs
 from patchsim.options import Given, Options, with_signature_of_options
 from patchsim.output import targets
+from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
 from patchsim.scene import flatness
@@ -279,7 +280,10 @@ class Matcher:
         opened = inputs.Opened.of(image, self._kernels, options)
         notices = _tell(observer, self._kernels.notices(opened.about, options))
         outputs = targets.check(
-            [opened.about, *self._kernels.pictures], map, heatmap, overlay, self._kernels.mask
+            [opened.about, *self._kernels.pictures],
+            map,
+            {"heatmap": heatmap, "overlay": overlay},
+            self._kernels.mask,
         )
         _check_maps(options, outputs)
         scene = self._scene(opened, options, outputs)
@@ -302,10 +306,7 @@ class Matcher:
             has_maps=map is not False,
         )
         report = replace(report, seconds=time.perf_counter() - started)
-        if outputs.paths:
-            _write(report, scored, scene, outputs, observer)
-            report = replace(report, seconds=time.perf_counter() - started)
-        return report
+        return _written(report, scored, scene, outputs, observer) if outputs.paths else report
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
@@ -318,7 +319,7 @@ class Matcher:
             self._kernels.pictures,
             self._kernels.weights,
             options,
-            overlay=outputs.overlay is not None,
+            overlay=outputs.needs_image,
         )
 
 
@@ -345,16 +346,18 @@ def _tell(observer: Observer, notices: Iterable[str]) -> tuple[str, ...]:
     return told
 
 
-def _write(
+def _written(
     report: Report,
     scored: Sequence[Scored],
     scene: Scene,
     outputs: Outputs,
     observer: Observer,
-) -> None:
-    """Write the files of a finished search; an error keeps its report."""
+) -> Report:
+    """Write the files of a finished search and add their time; an error keeps the report."""
+    started = time.perf_counter()
     try:
-        outputs.write(report, assemble.maps(scored), *scene.drawn, observer)
+        outputs.write(Finished(report, assemble.maps(scored), *scene.drawn), observer)
     except OutputError as error:
         error.report = report
         raise
+    return replace(report, seconds=report.seconds + time.perf_counter() - started)

@@ -1,11 +1,11 @@
-"""The result of a search as values, rows and JSON objects.
+"""The result of a search as values, and in the forms of other packages.
 
 `Match` and `Report` are public as `patchsim.Match` and `patchsim.Report`, and name that module as
 their own. Annotations are therefore evaluated here, where their names are known.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -314,69 +314,29 @@ class Report:
 
 
 def _box(match: Match) -> list[tuple[int, int]]:
-    """A match's corners (x, y), clockwise from the top-left one."""
+    """List a match's corners (x, y), clockwise from the top-left one."""
     right, bottom = match.x + match.width, match.y + match.height
     return [(match.x, match.y), (right, match.y), (right, bottom), (match.x, bottom)]
 
 
 def columns(report: Report) -> tuple[str, ...]:
-    """The names of what `rows` has: `COLUMNS`, and behind them what was asked for."""
+    """List the names of what is printed of each match: `COLUMNS`, then what was asked for."""
     margin = MARGIN_COLUMNS if report.margin else ()
     subpixel = SUBPIXEL_COLUMNS if report.subpixel else ()
     return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ())
 
 
-def rows(report: Report) -> list[tuple[Any, ...]]:
-    """A row of `columns` a match."""
-    names = columns(report)
-    found = [tuple(getattr(match, name) for name in names) for match in report.matches]
-    if report.posed:
-        found = [(*row[:-1], " ".join(f"{x},{y}" for x, y in row[-1])) for row in found]
-    return found
+def objects(report: Report) -> list[dict[str, Any]]:
+    """Return the matches as JSON objects."""
+    keys = _keys(report)
+    return [
+        dict(zip(keys, (getattr(match, key, None) for key in keys), strict=True))
+        | dict(zip(("center_x", "center_y"), match.center, strict=True))
+        for match in report.matches
+    ]
 
 
 def _keys(report: Report) -> tuple[str, ...]:
-    """The keys of `objects`."""
+    """List the keys of `objects`."""
     *box, score, kernel = COLUMNS
     return *box, "center_x", "center_y", score, kernel, *columns(report)[len(COLUMNS) :]
-
-
-def objects(report: Report) -> list[dict[str, Any]]:
-    """A JSON object a match."""
-    found = []
-    for match in report.matches:
-        center = dict(zip(("center_x", "center_y"), match.center, strict=True))
-        found.append({key: center.get(key, getattr(match, key, None)) for key in _keys(report)})
-    return found
-
-
-def document(report: Report) -> dict[str, Any]:
-    """One JSON object with all of the report but its arrays."""
-    only = report.kernels[0] if len(report.kernels) == 1 else None
-    stride_y, stride_x = report.stride
-    found: dict[str, Any] = {
-        "image": report.image,
-        "width": report.width,
-        "height": report.height,
-        "metric": report.metric,
-        "stride": [stride_x, stride_y],
-        "device": report.device,
-        "engine": only and only.engine,
-        "tolerance": None if only is None else only.tolerance,
-        "heatmap": only and only.heatmap,
-        "map": only and only.map,
-        "kernels": [asdict(kernel) for kernel in report.kernels],
-        "matches": objects(report),
-        "seconds": report.seconds,
-        "color": report.color,
-        "region": report.region and list(report.region),
-        "padding": report.padding,
-        "threshold": report.threshold,
-    }
-    if report.min_visible is not None:
-        found["min_visible"] = report.min_visible
-    if report.channel_weights is not None:
-        found["channel_weights"] = list(report.channel_weights)
-    if report.poses is not None:
-        found["poses"] = asdict(report.poses)
-    return found

@@ -1,126 +1,138 @@
-"""The files a search writes: their names, whether they can be written, what goes into them."""
+"""The files a search writes: their paths, checked before the search, and the writing behind it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.events import Observer
 from patchsim.files import atomic
-from patchsim.output.report import Report
+from patchsim.output import exporters
+from patchsim.output.contract import FileExporter, Finished
 from patchsim.pictures.reader import Picture
-from patchsim.types import Pixels
 
 PathLike = str | os.PathLike[str]
 
-# What drawing takes beside the map and the picture: a byte a cell; three bytes a pixel and four in
-# Pillow.
-_HEATMAP_BYTES = 1
-_OVERLAY_BYTES = 7
+
+@dataclass(frozen=True)
+class Target:
+    """The files of one kind.
+
+    Attributes
+    ----------
+    kind : str
+        The name of its exporter.
+    paths : tuple of str
+        One path for each kernel, or a single one for all kernels.
+    """
+
+    kind: str
+    paths: tuple[str, ...]
+
+    @property
+    def exporter(self) -> FileExporter:
+        return exporters.load(self.kind)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Paths, checked; of maps and heatmaps one a kernel, or none."""
+    """The files that a search writes, in the order of writing.
 
-    maps: tuple[str, ...]
-    heatmaps: tuple[str, ...]
-    overlay: str | None
+    Attributes
+    ----------
+    targets : tuple of Target
+    keeps_map : bool
+        Whether the search keeps maps, for a file or for the report.
+    """
+
+    targets: tuple[Target, ...]
     keeps_map: bool
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All files that will be written."""
-        return (*self.heatmaps, *self.maps, *([] if self.overlay is None else [self.overlay]))
+        return tuple(path for target in self.targets for path in target.paths)
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether a file shows the image."""
+        return any(target.exporter.NEEDS_IMAGE for target in self.targets)
+
+    def path(self, kind: str, kernel: int) -> str | None:
+        """Return the path of a kernel's file of this kind, or None if there is no such file."""
+        paths = (target.paths[kernel] for target in self.targets if target.kind == kind)
+        return next(paths, None)
 
     def drawing_bytes(self, cells: int, pixels: int) -> int:
-        """Memory that drawing takes, for the largest map and the image."""
+        """Estimate the memory that writing takes, for the largest map and the image."""
         return max(
-            _HEATMAP_BYTES * cells if self.heatmaps else 0,
-            _OVERLAY_BYTES * pixels if self.overlay else 0,
+            (target.exporter.working_bytes(cells, pixels) for target in self.targets), default=0
         )
 
-    def write(
-        self,
-        report: Report,
-        maps: Sequence[NDArray[np.float32]],
-        pixels: Pixels,
-        span: float,
-        low: float,
-        observer: Observer,
-    ) -> None:
+    def write(self, search: Finished, observer: Observer) -> None:
         """Write the files of a finished search.
 
         Raises
         ------
         OutputError
-            If one cannot be written; those before it are there.
+            If a file cannot be written; those before it are there.
         """
-        if self.heatmaps or self.overlay:
-            from patchsim.output import drawing
-
-        names = [kernel.name for kernel in report.kernels]
-        several = len(names) > 1
-        for path, scores, name in zip(self.heatmaps, maps, names, strict=False):
-            with atomic.writing(path) as file:
-                least, most = drawing.heatmap(scores, file)
-            of = f" of {printable(name)}" if several else ""
-            observer.wrote(
-                f"heatmap {printable(path)}{of}: scores {least:.6f} (dark) to {most:.6f} (bright)"
-            )
-        for path, scores, kernel in zip(self.maps, maps, report.kernels, strict=False):
-            with atomic.writing(path) as file:
-                # Header and values by hand: np.save seeks, which a pipe cannot.
-                header = np.lib.format.header_data_from_array_1_0(scores)
-                np.lib.format.write_array_header_1_0(file, header)
-                file.write(scores.data)
-            rows, cols = scores.shape
-            x, y = kernel.origin
-            start = f" from x={x}, y={y}" if (x, y) != (0, 0) else ""
-            observer.wrote(f"map {printable(path)}: float32, {rows} rows x {cols} columns{start}")
-        if self.overlay:
-            with atomic.writing(self.overlay) as file:
-                drawing.overlay(pixels, span, low, report.matches, file)
-            count = len(report.matches)
-            observer.wrote(f"overlay {printable(self.overlay)}: {count} box{'es' * (count != 1)}")
+        for target in self.targets:
+            for kernel, path in enumerate(target.paths):
+                with atomic.writing(path) as file:
+                    description = target.exporter.write(file, search, kernel)
+                observer.wrote(f"{target.kind} {printable(path)}{description}")
 
 
 def check(
     pictures: Sequence[Picture],
     map: bool | PathLike,
-    heatmap: PathLike | None,
-    overlay: PathLike | None,
+    files: Mapping[str, PathLike | None],
     mask: Picture | None = None,
 ) -> Outputs:
-    """The files that are asked for, for the image and then the kernels.
+    """Check the files that are asked for.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        The image and then the kernels.
+    map : bool or path
+        Whether the search keeps maps for the report; a path also asks for the file.
+    files : mapping from names of other exporters to paths
+        None stands for no file.
+    mask : Picture, optional
+        A further picture that must not be overwritten.
 
     Raises
     ------
     InputError
         If a path cannot be written, is an input, stands for several files, or is none.
     """
+    asked = {kind: path for kind, path in files.items() if path is not None}
+    if not isinstance(map, bool):
+        asked["map"] = map
     stems = [picture.stem for picture in pictures[1:]]
-    map_path = None if isinstance(map, bool) else _path(map, "map")
-    heatmap_path = None if heatmap is None else _path(heatmap, "heatmap")
-    drawn = None if overlay is None else _path(overlay, "overlay")
-    if drawn is not None and "{kernel}" in drawn:
-        raise InputError(f"overlay {printable(drawn)} shows all kernels; take {{kernel}} out")
-    maps = _per_kernel(map_path, "map", stems)
-    heatmaps = _per_kernel(heatmap_path, "heatmap", stems)
-    pngs = [*heatmaps, *([] if drawn is None else [drawn])]
+    targets = tuple(_target(kind, asked[kind], stems) for kind in exporters.NAMES if kind in asked)
     read = pictures if mask is None else [*pictures, mask]
     inputs = [picture.file for picture in read if picture.file]
-    for path in maps:
-        atomic.check_target(path, ".npy", inputs)
-    for path in pngs:
-        atomic.check_target(path, ".png", inputs)
-    atomic.check_distinct([*maps, *pngs])
-    return Outputs(maps, heatmaps, drawn, map is not False or heatmap is not None)
+    for target in targets:
+        for path in target.paths:
+            atomic.check_target(path, target.exporter.SUFFIX, inputs)
+    needs_map = any(target.exporter.NEEDS_MAP for target in targets)
+    outputs = Outputs(targets, keeps_map=map is not False or needs_map)
+    atomic.check_distinct(outputs.paths)
+    return outputs
+
+
+def _target(kind: str, value: object, stems: list[str]) -> Target:
+    """Make the target of one kind from the path that was given."""
+    path = _path(value, kind)
+    if exporters.load(kind).IS_PER_KERNEL:
+        return Target(kind, _per_kernel(path, kind, stems))
+    if "{kernel}" in path:
+        raise InputError(f"{kind} {printable(path)} shows all kernels; take {{kernel}} out")
+    return Target(kind, (path,))
 
 
 def _path(value: object, option: str) -> str:
@@ -129,10 +141,8 @@ def _path(value: object, option: str) -> str:
     return os.fspath(value)
 
 
-def _per_kernel(path: str | None, option: str, stems: list[str]) -> tuple[str, ...]:
-    """The path for each kernel: ``{kernel}`` is its stem, with -2, -3 where stems repeat."""
-    if path is None:
-        return ()
+def _per_kernel(path: str, option: str, stems: list[str]) -> tuple[str, ...]:
+    """List the path for each kernel: ``{kernel}`` is its stem, with -2, -3 where stems repeat."""
     if len(stems) > 1 and "{kernel}" not in path:
         raise InputError(
             f"{option} {printable(path)} is one file for {len(stems)} kernels;"
@@ -142,7 +152,7 @@ def _per_kernel(path: str | None, option: str, stems: list[str]) -> tuple[str, .
     paths = []
     for stem in stems:
         unique, count = stem, 1
-        # Some file systems take A and a for one name.
+        # For some file systems A and a are one name.
         while unique.casefold() in taken:
             count += 1
             unique = f"{stem}-{count}"

@@ -1,9 +1,9 @@
-"""The windows of one kernel in little memory: of each block the most that a window could score.
+"""The windows of one kernel in little memory: an upper bound of the scores of each block.
 
-A block whose turn comes is scored again, exactly if some engine can, and stays on a shelf that all
-kernels of a search share. What has not been asked for longest goes first when that is full: it
-leaves the best score of what was left of the block, and is scored once more if its turn comes
-again. So the matches are the same as of all scores kept, whatever fits on the shelf.
+A block whose turn comes is scored again, exactly if an engine can, and stays in a cache that all
+kernels of a search share. A full cache evicts the block that was used least recently; only the best
+score left in that block is kept, and the block is scored again if its turn comes again. So the
+matches do not depend on how many blocks fit the cache.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.planning.score_memory import OPEN_BYTES
-from patchsim.ranking.score_map import ROUNDING, Field
+from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
-_GONE = -math.inf
+_SUPPRESSED = -math.inf
 
-Again = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 
 
 @dataclass
-class _Open:
-    """A block that was scored again, and how many of the boxes dropped it has heard of."""
+class _OpenBlock:
+    """The scores of a block, and how many of the suppressed boxes were applied to them."""
 
-    field: Field
-    boxes: int = 0
+    scores: ScoreMap
+    applied_boxes: int = 0
 
 
-class Shelf:
-    """The blocks that are open, of all kernels.
+class BlockCache:
+    """The scores of blocks that are open, of all kernels; the least recently used go first.
 
     Parameters
     ----------
     memory : int
-        Bytes that they may take; room for two is the least.
+        Bytes for the blocks; two fit at least.
     """
 
     def __init__(self, memory: int) -> None:
-        self.room = max(2, memory // OPEN_BYTES)
-        self._blocks: OrderedDict[tuple[Sketch, int], _Open] = OrderedDict()
+        self.capacity = max(2, memory // OPEN_BYTES)
+        self._blocks: OrderedDict[tuple[BlockMaxima, int], _OpenBlock] = OrderedDict()
 
-    def find(self, sketch: Sketch, block: int) -> _Open | None:
-        found = self._blocks.get((sketch, block))
-        if found is not None:
-            self._blocks.move_to_end((sketch, block))
-        return found
+    def get(self, maxima: BlockMaxima, block: int) -> _OpenBlock | None:
+        opened = self._blocks.get((maxima, block))
+        if opened is not None:
+            self._blocks.move_to_end((maxima, block))
+        return opened
 
-    def put(self, sketch: Sketch, block: int, opened: _Open) -> None:
-        self._blocks[sketch, block] = opened
-        while len(self._blocks) > self.room:
+    def put(self, maxima: BlockMaxima, block: int, opened: _OpenBlock) -> None:
+        self._blocks[maxima, block] = opened
+        while len(self._blocks) > self.capacity:
             self._blocks.popitem(last=False)
 
 
-class Sketch:
-    """As `contract.Windows`.
+class BlockMaxima:
+    """The best score of each block of windows; implements `contract.Windows`.
 
     Parameters
     ----------
@@ -74,12 +74,13 @@ class Sketch:
     kernel : (height, width)
     stride : (y, x)
     exact : (y, x) -> float
-        The exact score of the window whose top-left pixel is there.
-    again : list of Tile -> (Tile, Bounds)
-        The scores of these blocks once more, in tiles that hold them.
-    equal : Tile -> Bounds, optional
-        Exact scores of a block, as far as they are easily told, where `again` has none.
-    shelf : Shelf
+        The exact score of the window whose top-left pixel is (y, x).
+    rescore : list of Tile -> (Tile, Bounds)
+        Scores these blocks again, in tiles that hold them.
+    cache : BlockCache
+    score_equal : Tile -> Bounds, optional
+        Exact scores of those windows of a block that have an equal one, where `rescore` is not
+        exact.
     keeps_map : bool
         Keep the scores in `map`.
     """
@@ -90,10 +91,10 @@ class Sketch:
         kernel: tuple[int, int],
         stride: tuple[int, int],
         exact: Exact,
-        again: Again,
-        shelf: Shelf,
+        rescore: Rescore,
+        cache: BlockCache,
         *,
-        equal: Callable[[Tile], Bounds] | None = None,
+        score_equal: Callable[[Tile], Bounds] | None = None,
         keeps_map: bool = False,
     ) -> None:
         self.kernel = kernel
@@ -101,178 +102,189 @@ class Sketch:
         if keeps_map:
             self.map = np.full(shape, np.nan, dtype=np.float32)
         self.error = 0.0
-        self.blocks = 0
-        self.singly = 0
+        self.blocks_evaluated = 0
+        self.windows_evaluated = 0
         self._shape, self._stride = shape, stride
-        self._exact, self._again, self._equal = exact, again, equal
-        self._shelf = shelf
+        self._exact, self._rescore, self._score_equal = exact, rescore, score_equal
+        self._cache = cache
         self._lock = Lock()
         grid = -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
-        self._highest: NDArray[np.float64] = np.full(grid, np.nan)
+        self._upper_bounds: NDArray[np.float64] = np.full(grid, np.nan)
         self._boxes: list[tuple[tuple[int, int, int, int], float]] = []
-        self._gone: dict[int, list[tuple[int, int]]] = {}  # windows dropped alone, by block
-        self._changes = 0
-        # Of each block: minus the most that it could score, or what its best window does score
-        # unless something was dropped since; whether it is that; row, col, block, changes.
+        self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
+        self._suppressions = 0
+        # For each block: minus its upper bound, or minus the exact score of its best window as it
+        # was at that number of suppressions; is exact; row, col; block; suppressions.
         self._heap: list[tuple[float, bool, int, int, int, int]] | None = None
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
-        """Take the scores of a tile; several threads may at once, of different tiles."""
+        """Take the scores of a tile; several threads may put different tiles at once."""
         if self.map is not None:
             self.map[tile.index] = bounds.map
-        error = np.asarray(bounds.error)
-        off = float(error.max())
+        errors = np.asarray(bounds.error)
+        error = float(errors.max())
         # The sum of a score and its error must not be rounded to less than the true score.
-        highest = bounds.map + error + ROUNDING if off else bounds.map
+        upper_bounds = bounds.map + errors + ROUNDING if error else bounds.map
         if bounds.hidden is not None:
-            highest = np.where(bounds.hidden, _GONE, highest)
-        best = reduce_blocks(np.maximum, highest, tile)
-        if np.isnan(best).any():
+            upper_bounds = np.where(bounds.hidden, _SUPPRESSED, upper_bounds)
+        maxima = reduce_blocks(np.maximum, upper_bounds, tile)
+        if np.isnan(maxima).any():
             raise ValueError(f"there are windows without a score in {tile}")
         with self._lock:
-            self.error = max(self.error, off)
-            part = self._highest[block_index(tile)]
-            np.fmax(part, best, out=part)
+            self.error = max(self.error, error)
+            stored = self._upper_bounds[block_index(tile)]
+            np.fmax(stored, maxima, out=stored)
 
     @property
     def block_count(self) -> int:
-        return self._highest.size
+        """The number of blocks of the map."""
+        return self._upper_bounds.size
 
     @property
-    def ceiling(self) -> float:
-        """No window that is left scores more."""
-        heap = self._ready()
-        return -heap[0][0] if heap else _GONE
+    def upper_bound(self) -> float:
+        """The score that no window left exceeds."""
+        heap = self._filled_heap()
+        return -heap[0][0] if heap else _SUPPRESSED
 
-    def _ready(self) -> list[tuple[float, bool, int, int, int, int]]:
+    def _filled_heap(self) -> list[tuple[float, bool, int, int, int, int]]:
         if self._heap is None:
-            if np.isnan(self._highest).any():
+            if np.isnan(self._upper_bounds).any():
                 raise ValueError("there are blocks without a score")
-            values = self._highest.ravel().tolist()
+            values = self._upper_bounds.ravel().tolist()
             self._heap = [
                 (-value, False, 0, 0, block, 0)
                 for block, value in enumerate(values)
-                if value > _GONE
+                if value > _SUPPRESSED
             ]
             heapq.heapify(self._heap)
         return self._heap
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor."""
-        heap = self._ready()
+        """Return y, x and the exact score of the best window left, or None below the floor."""
+        heap = self._filled_heap()
         at_once = 1
         while heap and -heap[0][0] >= floor:
-            minus, settled, row, col, block, changes = heap[0]
-            if settled and changes == self._changes:
-                return row * self._stride[0], col * self._stride[1], -minus
-            opened = self._shelf.find(self, block)
+            minus_score, is_exact, row, col, block, suppressions = heap[0]
+            if is_exact and suppressions == self._suppressions:
+                return row * self._stride[0], col * self._stride[1], -minus_score
+            opened = self._cache.get(self, block)
             if opened is None:
-                # Twice as many each time: few if the first is good, together if it takes many.
-                self._open(self._closed(floor, min(at_once, self._shelf.room)))
+                # Doubled each time: one block if the first is good, many together if it takes many.
+                self._open(self._closed_contenders(floor, min(at_once, self._cache.capacity)))
                 at_once *= 2
                 continue
-            found = self._best_of(block, opened, floor)
-            if found is None:
-                # None reaches the floor, which may be lower another time.
-                heapq.heapreplace(
-                    heap, (-math.nextafter(min(-minus, floor), _GONE), False, 0, 0, block, 0)
-                )
-                if heap[0][0] == math.inf:
-                    heapq.heappop(heap)
-            else:
-                heapq.heapreplace(heap, (-found[2], True, *found[:2], block, self._changes))
+            best = self._best_in(block, opened, floor)
+            if best is not None:
+                row, col, score = best
+                heapq.heapreplace(heap, (-score, True, row, col, block, self._suppressions))
+                continue
+            # No window reaches the floor, but a later floor may be lower.
+            bound = math.nextafter(min(-minus_score, floor), _SUPPRESSED)
+            heapq.heapreplace(heap, (-bound, False, 0, 0, block, 0))
+            if heap[0][0] == math.inf:
+                heapq.heappop(heap)
         return None
 
-    def _closed(self, floor: float, most: int) -> list[int]:
-        """The best blocks that are not open, could reach the floor, and be the best."""
+    def _closed_contenders(self, floor: float, most: int) -> list[int]:
+        """Return the best blocks that are not open, reach the floor, and could hold the best."""
         assert self._heap is not None
-        reach = heapq.nsmallest(most, (entry for entry in self._heap if -entry[0] >= floor))
-        could = takewhile(lambda entry: not entry[1] or entry is reach[0], reach)
-        return [entry[4] for entry in could if self._shelf.find(self, entry[4]) is None]
+        entries = heapq.nsmallest(most, (entry for entry in self._heap if -entry[0] >= floor))
+        contenders = takewhile(lambda entry: not entry[1] or entry is entries[0], entries)
+        return [entry[4] for entry in contenders if self._cache.get(self, entry[4]) is None]
 
     def _open(self, blocks: Iterable[int]) -> None:
+        """Score blocks again and put them into the cache."""
         wanted = {block: self._tile(block) for block in blocks}
-        with closing(self._again(list(wanted.values()))) as scored:
+        with closing(self._rescore(list(wanted.values()))) as scored:
             for tile, bounds in scored:
-                for block, part in wanted.items():
-                    if _inside(part, tile):
-                        self._shelf.put(self, block, self._opened(block, part, tile, bounds))
-        self.blocks += len(wanted)
+                for block, cells in wanted.items():
+                    if _is_inside(cells, tile):
+                        self._cache.put(self, block, self._open_block(block, cells, tile, bounds))
+        self.blocks_evaluated += len(wanted)
 
-    def _opened(self, block: int, part: Tile, tile: Tile, bounds: Bounds) -> _Open:
-        index = part.within(tile)
+    def _open_block(self, block: int, cells: Tile, tile: Tile, bounds: Bounds) -> _OpenBlock:
+        """Make the scores of a block from those of a tile that holds it."""
+        index = cells.within(tile)
         error = np.asarray(bounds.error)
         if error.ndim:
             error = error[index]
-        step_y, step_x = self._stride
-        top, left = part.top * step_y, part.left * step_x
+        top, left = self._corner(cells)
 
-        def equal(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
-            assert self._equal is not None
-            yield wanted[0], self._equal(part)
+        def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
+            assert self._score_equal is not None
+            yield wanted[0], self._score_equal(cells)
 
         def exact(y: int, x: int) -> float:
-            self.singly += 1
+            self.windows_evaluated += 1
             return self._exact(y + top, x + left)
 
-        field = Field(
-            (part.rows, part.cols),
+        scores = ScoreMap(
+            (cells.rows, cells.cols),
             self.kernel,
             self._stride,
             exact,
-            blocks=equal if self._equal else None,
+            evaluate_blocks=evaluate_blocks if self._score_equal else None,
         )
         hidden = None if bounds.hidden is None else bounds.hidden[index]
-        field.put(Tile(0, 0, part.rows, part.cols), Bounds(bounds.map[index], error, hidden))
-        field.settle_contenders()
+        scores.put(Tile(0, 0, cells.rows, cells.cols), Bounds(bounds.map[index], error, hidden))
+        scores.evaluate_contenders()
         if self.map is not None:
-            known = field.settled & (field.highest > _GONE)
-            np.copyto(self.map[part.index], field.highest, where=known, casting="same_kind")
-        for y, x in self._gone.get(block, ()):
-            field.drop(y - top, x - left)
-        return _Open(field)
+            is_known = scores.is_exact & (scores.upper_bounds > _SUPPRESSED)
+            np.copyto(
+                self.map[cells.index], scores.upper_bounds, where=is_known, casting="same_kind"
+            )
+        for y, x in self._suppressed.get(block, ()):
+            scores.suppress(y - top, x - left)
+        return _OpenBlock(scores)
 
-    def _best_of(self, block: int, opened: _Open, floor: float) -> tuple[int, int, float] | None:
-        """Row, col and score."""
+    def _best_in(
+        self, block: int, opened: _OpenBlock, floor: float
+    ) -> tuple[int, int, float] | None:
+        """Return row, col and score of the best window of an open block."""
         tile = self._tile(block)
-        top, left = tile.top * self._stride[0], tile.left * self._stride[1]
-        for (y, x, height, width), overlap in self._boxes[opened.boxes :]:
-            opened.field.drop_overlapping((y - top, x - left, height, width), overlap)
-        opened.boxes = len(self._boxes)
-        found = opened.field.best(floor)
-        if found is None:
+        top, left = self._corner(tile)
+        for (y, x, height, width), overlap in self._boxes[opened.applied_boxes :]:
+            opened.scores.suppress_overlapping((y - top, x - left, height, width), overlap)
+        opened.applied_boxes = len(self._boxes)
+        best = opened.scores.best(floor)
+        if best is None:
             return None
-        y, x, score = found
+        y, x, score = best
         row, col = tile.top + y // self._stride[0], tile.left + x // self._stride[1]
         if self.map is not None:
             self.map[row, col] = score
         return row, col, score
 
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
         row, col = y // self._stride[0], x // self._stride[1]
-        block = row // BLOCK * self._highest.shape[1] + col // BLOCK
-        self._gone.setdefault(block, []).append((y, x))
-        opened = self._shelf.find(self, block)
+        block = row // BLOCK * self._upper_bounds.shape[1] + col // BLOCK
+        self._suppressed.setdefault(block, []).append((y, x))
+        opened = self._cache.get(self, block)
         if opened is not None:
-            tile = self._tile(block)
-            opened.field.drop(y - tile.top * self._stride[0], x - tile.left * self._stride[1])
-        self._changes += 1
+            top, left = self._corner(self._tile(block))
+            opened.scores.suppress(y - top, x - left)
+        self._suppressions += 1
 
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         self._boxes.append((box, overlap))
-        self._changes += 1
+        self._suppressions += 1
+
+    def _corner(self, tile: Tile) -> tuple[int, int]:
+        """Return y and x of the top-left pixel of a tile's first window."""
+        return tile.top * self._stride[0], tile.left * self._stride[1]
 
     def _tile(self, block: int) -> Tile:
         rows, cols = self._shape
-        down, across = divmod(block, self._highest.shape[1])
-        top, left = down * BLOCK, across * BLOCK
+        block_row, block_col = divmod(block, self._upper_bounds.shape[1])
+        top, left = block_row * BLOCK, block_col * BLOCK
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
 
-def _inside(part: Tile, tile: Tile) -> bool:
+def _is_inside(block: Tile, tile: Tile) -> bool:
+    """Whether the block's first cell lies in the tile, which holds whole blocks."""
     return (
-        tile.top <= part.top < tile.top + tile.rows
-        and tile.left <= part.left < tile.left + tile.cols
+        tile.top <= block.top < tile.top + tile.rows
+        and tile.left <= block.left < tile.left + tile.cols
     )

@@ -1,4 +1,4 @@
-"""What is asked of the windows of one kernel: the best that is left."""
+"""The interface of the windows of one kernel: the best window that is left."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from numpy.typing import NDArray
 
 
 class Windows(Protocol):
-    """The windows of one kernel, as `Contest` asks for them and a report tells of them."""
+    """The windows of one kernel, best first, for `nms.BestFirst` and for reports."""
 
     kernel: tuple[int, int]  # height, width
-    map: NDArray[np.float32] | None  # where it is kept
-    error: float  # no score of the map was off by more
+    map: NDArray[np.float32] | None  # the scores of all windows, where they are kept
+    error: float  # the largest error of a score in the map
 
     @property
-    def singly(self) -> int:
-        """Windows that were scored exactly alone."""
+    def windows_evaluated(self) -> int:
+        """The number of windows that were scored exactly one by one."""
 
     @property
-    def blocks(self) -> int:
-        """Blocks that were scored exactly as a whole."""
+    def blocks_evaluated(self) -> int:
+        """The number of blocks that were scored exactly as a whole."""
 
     @property
     def block_count(self) -> int:
-        """Blocks of the map."""
+        """The number of blocks of the map."""
 
     @property
-    def ceiling(self) -> float:
-        """No window that is left scores more."""
+    def upper_bound(self) -> float:
+        """The score that no window left exceeds."""
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor.
+        """Return y, x and the exact score of the best window left, or None below the floor.
 
         Equal scores rank by smaller y, then smaller x.
         """
 
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
 
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""

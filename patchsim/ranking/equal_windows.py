@@ -1,9 +1,9 @@
-"""Windows of equal pixels: what one of them scores, all do.
+"""Windows with equal pixels have equal scores, so that one of them is scored for all.
 
-The ground of a drawn picture, stripes and gradients tie in thousands of windows, which for floats
-no engine sums exactly. Equal windows are told by fingerprints: sums of their pixels' bits with
+The background of drawings, stripes and gradients ties in thousands of windows, which no engine sums
+exactly for floats. Equal windows are recognised by fingerprints: sums of their pixels' bits with
 random factors modulo 2^64 (universal hashing: J. L. Carter and M. N. Wegman, J. Computer and System
-Sciences 18, 1979), which are equal for different ones by a chance of about 2^-60.
+Sciences 18, 1979). Different windows have equal fingerprints with a probability of about 2^-60.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ def scores(
     exact: Exact,
     visible: Visibility | None = None,
 ) -> Callable[[Tile], Bounds]:
-    """The scores of those windows of a tile that have an equal; of the others nothing is stated.
+    """Return a function that scores the windows of a tile that equal another window of it.
+
+    Windows without an equal get an infinite error, so that nothing is stated about them.
 
     Parameters
     ----------
     image : array [H, W, C]
     size : (height, width)
-        Of a window.
+        The size of a window.
     stride : (y, x)
     exact : (y, x) -> float
-        What a window scores.
+        The exact score of the window whose top-left pixel is (y, x).
     visible : Visibility, optional
-        Of the image; windows of which other pixels are visible are not equal.
+        The visibility of the image's pixels; windows are equal only where it is equal, too.
     """
     random = np.random.default_rng()
     factors = [
@@ -48,41 +50,41 @@ def scores(
         for count in (image.shape[2] + (visible is not None), *size)
     ]
 
-    def block(tile: Tile) -> Bounds:
+    def score_block(tile: Tile) -> Bounds:
         shape = (tile.rows, tile.cols)
         source = tile.source(size, stride)
-        part = np.ascontiguousarray(image[source])
+        pixels = np.ascontiguousarray(image[source])
         if visible is not None:
-            part = np.dstack([part, visible.levels[source].astype(part.dtype)])
-        marks = _fingerprints(part, factors, stride).reshape(-1)
-        _, firsts, which, counts = np.unique(
-            marks, return_index=True, return_inverse=True, return_counts=True
+            pixels = np.dstack([pixels, visible.levels[source].astype(pixels.dtype)])
+        fingerprints = _fingerprints(pixels, factors, stride).reshape(-1)
+        _, firsts, inverse, counts = np.unique(
+            fingerprints, return_index=True, return_inverse=True, return_counts=True
         )
-        repeated = np.flatnonzero(counts > 1)
-        known = np.full(len(counts), np.nan)
-        for number in repeated.tolist():
-            row, col = divmod(int(firsts[number]), tile.cols)
-            known[number] = exact((tile.top + row) * stride[0], (tile.left + col) * stride[1])
-        found = known[which.reshape(shape)]
-        single = np.isnan(found)
-        return Bounds(np.where(single, 0.0, found), np.where(single, np.inf, 0.0))
+        group_scores = np.full(len(counts), np.nan)
+        for group in np.flatnonzero(counts > 1).tolist():
+            row, col = divmod(int(firsts[group]), tile.cols)
+            group_scores[group] = exact((tile.top + row) * stride[0], (tile.left + col) * stride[1])
+        tile_scores = group_scores[inverse.reshape(shape)]
+        is_unique = np.isnan(tile_scores)
+        return Bounds(np.where(is_unique, 0.0, tile_scores), np.where(is_unique, np.inf, 0.0))
 
-    return block
+    return score_block
 
 
 def _fingerprints(pixels: Pixels, factors: list[_Words], stride: tuple[int, int]) -> _Words:
-    """Of every window of [H, W, C]: [rows, cols]."""
+    """Return the fingerprint of every window of the pixels [H, W, C], [rows, cols]."""
     channels, down, across = factors
     rows, cols = tiles.map_shape(pixels.shape[:2], (len(down), len(across)), stride)
-    # As integers, which are equal where the values are: 0 and -0 have different bits.
+    # 0 and -0 are equal but have different bits; adding 0 makes both +0.
     bits = (pixels + 0).view(np.dtype(f"u{pixels.itemsize}")).astype(np.uint64)
-    bits ^= bits >> np.uint64(29)  # so that values in proportion are not
+    # Proportional values have proportional bits; mixing high and low bits breaks that.
+    bits ^= bits >> np.uint64(29)
     values = (bits * channels).sum(2, dtype=np.uint64)
     values ^= values >> np.uint64(32)
     lines = np.zeros((len(values), cols), np.uint64)
     for number, factor in enumerate(across):
         lines += factor * values[:, number :: stride[1]][:, :cols]
-    found = np.zeros((rows, cols), np.uint64)
+    fingerprints = np.zeros((rows, cols), np.uint64)
     for number, factor in enumerate(down):
-        found += factor * lines[number :: stride[0]][:rows]
-    return found
+        fingerprints += factor * lines[number :: stride[0]][:rows]
+    return fingerprints

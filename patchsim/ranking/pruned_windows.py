@@ -1,10 +1,10 @@
-"""The best windows of one kernel without a map, block by block of windows.
+"""The best windows of one kernel without a map: branch and bound over blocks of windows.
 
-Each block has the best score that a window of it could have. Blocks are looked into best first,
-and the best window found so far is the limit for the others. A block whose windows take too
-long gets finer bounds, then all its scores by the direct search: no block costs much more than
-that, however little the bounds help. If many matches are wanted, the whole search takes over when
-it would have been done.
+Each block has an upper bound of its windows' scores. Blocks are searched in the order of their
+bounds, and the best window found so far, the incumbent, excludes blocks with lower bounds. A block
+whose windows take too long gets finer bounds, then all its exact scores by a direct engine, so that
+no block costs much more than that, however loose the bounds are. When the search has taken longer
+than the direct search of all windows, that takes over.
 """
 
 from __future__ import annotations
@@ -25,43 +25,126 @@ from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.overlaps import overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
-from patchsim.ranking.score_map import Field
+from patchsim.ranking.score_map import ScoreMap
 
-# What is compared one by one of a block's windows, before and after finer bounds, before it is left
-# to the direct search, which compares some in the time of one.
+# The share of a block's rows of windows that are compared one by one, before and after finer
+# bounds, before the block is left to the direct engine, which compares many in the time of one.
 _BEFORE, _AFTER = 1 / 128, 1 / 16
 
-# The share of blocks that it has to decide so that it pays, and finer bounds; a sample tells.
+# The share of a sample of blocks that the search must decide, before and after finer bounds, so
+# that it pays to search the others.
 _PAYS_BEFORE, _PAYS_AFTER = 0.1, 0.3
 _SAMPLE = 16  # blocks
 _AT_ONCE = 32  # blocks that a thread takes, best first
 
-Direct = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+EvaluateBlocks = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+_Box = tuple[int, int, int, int]  # y, x, height, width
 
 
 @lru_cache(maxsize=1)
 def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
-    """Those of a map; many kernels have maps of one shape."""
+    """Return the blocks of a map; kept, as many kernels have maps of one shape."""
     return list(tiles.split(shape, (side, side)))
 
 
-class Candidates:
-    """The windows of one kernel, as `nms.Contest` asks for them.
+class _WindowBounds:
+    """Lower bounds of the windows' differences, of all windows or of the blocks asked for.
 
     Parameters
     ----------
     search : Search
-    direct : tiles -> (tile, exact scores), optional
+    blocks : list of Tile
+    keeps_all : bool
+        Keep the bounds of all windows, or else make them again for the blocks asked for.
+    """
+
+    def __init__(self, search: Search, blocks: list[Tile], *, keeps_all: bool) -> None:
+        problem = search.problem
+        self.kernel, self.stride = problem.kernel[:2], problem.stride
+        self.suppressed: list[tuple[int, int]] = []  # single windows, y and x
+        self.boxes: list[tuple[_Box, float]] = []  # with the overlap from which on windows go
+        self._search, self._blocks = search, blocks
+        self._all: Least | None = np.empty(problem.map_shape, np.uint16) if keeps_all else None
+        self._by_block: dict[int, Least] = {}
+
+    def compute(self, tile: Tile) -> Least:
+        """Return the bounds of a tile, and keep them if all are kept."""
+        bounds = self._search.bounds(tile)
+        if self._all is not None:
+            self._all[tile.index] = bounds
+        return bounds
+
+    def of_block(self, block: int) -> tuple[Least, Tile]:
+        """Return an array that holds the bounds of a block, and where they lie in it."""
+        tile = self._blocks[block]
+        if self._all is not None:
+            return self._all, tile
+        if block not in self._by_block:
+            bounds = np.ascontiguousarray(self._search.bounds(tile))
+            self._suppress_in(block, bounds, self.suppressed, self.boxes)
+            self._by_block[block] = bounds
+        return self._by_block[block], Tile(0, 0, tile.rows, tile.cols)
+
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
+        self.suppressed.append((y, x))
+        if self._all is not None:
+            self._all[y // self.stride[0], x // self.stride[1]] = GONE
+        for block, bounds in self._by_block.items():
+            self._suppress_in(block, bounds, [(y, x)], [])
+
+    def suppress_overlapping(self, box: _Box, overlap: float) -> None:
+        """Remove windows whose intersection over union with the box is larger."""
+        self.boxes.append((box, overlap))
+        if self._all is not None:
+            shape = self._all.shape
+            for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):
+                self._all[index][is_over] = GONE
+        for block, bounds in self._by_block.items():
+            self._suppress_in(block, bounds, [], [(box, overlap)])
+
+    def _suppress_in(
+        self,
+        block: int,
+        bounds: Least,
+        windows: list[tuple[int, int]],
+        boxes: list[tuple[_Box, float]],
+    ) -> None:
+        """Remove windows in the bounds of one block."""
+        tile = self._blocks[block]
+        top, left = tile.top * self.stride[0], tile.left * self.stride[1]
+        for y, x in windows:
+            row, col = (y - top) // self.stride[0], (x - left) // self.stride[1]
+            if 0 <= row < tile.rows and 0 <= col < tile.cols:
+                bounds[row, col] = GONE
+        for (y, x, height, width), overlap in boxes:
+            box = y - top, x - left, height, width
+            over = overlapping(bounds.shape, self.kernel, self.stride, box, overlap)
+            for index, is_over in over:
+                bounds[index][is_over] = GONE
+
+    def clear(self) -> None:
+        """Free the bounds."""
+        self._all, self._by_block = None, {}
+
+
+class PrunedWindows:
+    """The windows of one kernel, found by bounds; implements `contract.Windows`.
+
+    Parameters
+    ----------
+    search : Search
+    evaluate_blocks : tiles -> (tile, exact scores), optional
         The direct search of some blocks of the map.
     threads : int
-        Blocks that are looked into at the same time.
-    whole : () -> Field, optional
-        The direct search of all windows, for when looking has taken longer than `patience`.
-    patience : float
-        Seconds: what that search takes.
+        Blocks that are searched at the same time.
+    search_all : () -> ScoreMap, optional
+        The direct search of all windows, used once the search has taken `seconds`.
+    seconds : float
+        The estimated seconds of `search_all`.
     keeps_bounds : bool
-        Keep the bounds of all windows; or else find them again in the blocks that are looked into,
-        as what is written once and hardly read again takes longer than that.
+        Keep the bounds of all windows. Otherwise they are made again for the blocks that are
+        searched: most are never read again, and writing them takes longer than making some twice.
     """
 
     map: NDArray[np.float32] | None = None
@@ -70,11 +153,11 @@ class Candidates:
     def __init__(
         self,
         search: Search,
-        direct: Direct | None,
+        evaluate_blocks: EvaluateBlocks | None,
         threads: int,
         *,
-        whole: Callable[[], Field] | None = None,
-        patience: float = math.inf,
+        search_all: Callable[[], ScoreMap] | None = None,
+        seconds: float = math.inf,
         keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
@@ -82,257 +165,222 @@ class Candidates:
         self._stride = problem.stride
         self._threads = threads
         self._search = search
-        self._direct = direct
-        self._whole = whole
-        self._patience = patience
-        self._field: Field | None = None  # of the whole search
-        self._rows = BLOCK * BLOCK * self.kernel[0] if direct else sys.maxsize  # of a block
+        self._evaluate_blocks = evaluate_blocks
+        self._search_all = search_all
+        self._seconds_left = seconds
+        self._score_map: ScoreMap | None = None  # once `search_all` has taken over
+        # Rows of windows in a block, of which a share is compared one by one.
+        self._rows = BLOCK * BLOCK * self.kernel[0] if evaluate_blocks else sys.maxsize
         rows, cols = problem.map_shape
-        self._shape = rows, cols
-        self._least: Least | None = np.empty((rows, cols), np.uint16) if keeps_bounds else None
-        self._found: dict[int, Least] = {}  # of blocks, where not all are kept
-        self._cells: list[tuple[int, int]] = []  # dropped alone, y and x
-        self._boxes: list[tuple[tuple[int, int, int, int], float]] = []  # with what overlaps more
-        # Exact scores, of the blocks that are settled: the rest of it takes no memory.
+        self._blocks = _blocks((rows, cols), BLOCK)
+        self._bounds = _WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
+        # Only blocks that are evaluated are written; the system gives the rest no memory.
         self._scores: NDArray[np.float64] = np.empty((rows, cols))
-        self._tiles = _blocks((rows, cols), BLOCK)
-        count = len(self._tiles)
-        self._settled = np.zeros(count, np.bool_)
-        self._refined = np.zeros(count, np.bool_)
-        self._evaluated = np.zeros(count, np.int64)  # windows, and rows of them
-        self._compared = np.zeros(count, np.int64)
-        # Of each block: the best score that it could have; that of its best window, where known.
-        self._highest = np.full(count, -math.inf)
+        count = len(self._blocks)
+        self._is_evaluated = np.zeros(count, np.bool_)
+        self._is_refined = np.zeros(count, np.bool_)
+        self._windows_compared = np.zeros(count, np.int64)
+        self._rows_compared = np.zeros(count, np.int64)
+        # For each block: the upper bound of its scores; its best score and cell, where known.
+        self._upper_bounds = np.full(count, -math.inf)
         grid = -(-rows // BLOCK), -(-cols // BLOCK)
-        self._lowest: Least = np.full(grid, GONE, np.uint16)  # bounds
-        self._known = np.full(count, -math.inf)
-        self._cell = np.zeros((count, 2), np.int64)
-        self._surely = -math.inf  # a window that is left has at least this score
+        self._least_bounds: Least = np.full(grid, GONE, np.uint16)  # of differences
+        self._best_scores = np.full(count, -math.inf)
+        self._best_cells = np.zeros((count, 2), np.int64)
+        self._incumbent = -math.inf  # a window left has at least this score
 
     @property
-    def singly(self) -> int:
-        """Windows evaluated alone so far."""
-        return int(self._evaluated.sum())
+    def windows_evaluated(self) -> int:
+        """The number of windows that were scored one by one."""
+        return int(self._windows_compared.sum())
 
     @property
-    def blocks(self) -> int:
-        """Blocks settled so far."""
-        return int(self._settled.sum())
+    def blocks_evaluated(self) -> int:
+        """The number of blocks that were scored as a whole."""
+        return int(self._is_evaluated.sum())
 
     @property
     def block_count(self) -> int:
-        return len(self._tiles)
+        """The number of blocks of the map."""
+        return len(self._blocks)
 
     def bound(self, tile: Tile) -> tuple[Tile, Least]:
-        """Find the bounds of a tile, and the least of each block in it, for `put`."""
-        least = self._search.bounds(tile)
-        if self._least is not None:
-            self._least[tile.index] = least
-        return tile, reduce_blocks(np.minimum, least, tile)
+        """Compute the bounds of a tile, and return the least of each block in it, for `put`."""
+        return tile, reduce_blocks(np.minimum, self._bounds.compute(tile), tile)
 
-    def put(self, tile: Tile, lowest: Least) -> None:
-        """Take the least bounds of the blocks in a tile; `ready` comes after all tiles."""
-        part = self._lowest[block_index(tile)]
-        np.minimum(part, lowest, out=part)
+    def put(self, tile: Tile, least_bounds: Least) -> None:
+        """Store the least bounds of the blocks in a tile; `ready` comes after all tiles."""
+        stored = self._least_bounds[block_index(tile)]
+        np.minimum(stored, least_bounds, out=stored)
 
     def ready(self) -> None:
-        """Take note that all bounds are there."""
-        self._highest = self._search.highest(self._lowest.ravel())
+        """Make the blocks' upper bounds, once all tiles were put."""
+        self._upper_bounds = self._search.highest(self._least_bounds.ravel())
 
     @property
-    def ceiling(self) -> float:
-        """No window that is left scores more."""
-        return float(self._highest.max()) if self._field is None else self._field.ceiling
+    def upper_bound(self) -> float:
+        """The score that no window left exceeds."""
+        if self._score_map is not None:
+            return self._score_map.upper_bound
+        return float(self._upper_bounds.max())
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor."""
-        if self._field is None and self._whole and self._patience < 0:
-            self._field = self._whole()
-            for y, x in self._cells:
-                self._field.drop(y, x)
-            for box, overlap in self._boxes:
-                self._field.drop_overlapping(box, overlap)
-            self._least, self._found = None, {}
-            self._settled[:] = True
-            self._scores = np.empty((0, 0))
-        if self._field is not None:
-            return self._field.best(floor)
+        """Return y, x and the exact score of the best window left, or None below the floor."""
+        if self._score_map is None and self._search_all and self._seconds_left < 0:
+            self._score_map = self._take_over(self._search_all)
+        if self._score_map is not None:
+            return self._score_map.best(floor)
         started = time.perf_counter()
-        found = self._best(floor)
-        self._patience -= time.perf_counter() - started
-        return found
+        best = self._best(floor)
+        self._seconds_left -= time.perf_counter() - started
+        return best
+
+    def _take_over(self, search_all: Callable[[], ScoreMap]) -> ScoreMap:
+        """Search all windows directly, and free what the bounds took."""
+        score_map = search_all()
+        for y, x in self._bounds.suppressed:
+            score_map.suppress(y, x)
+        for box, overlap in self._bounds.boxes:
+            score_map.suppress_overlapping(box, overlap)
+        self._bounds.clear()
+        self._is_evaluated[:] = True
+        self._scores = np.empty((0, 0))
+        return score_map
 
     def _best(self, floor: float) -> tuple[int, int, float] | None:
         while True:
-            self._surely = max(floor, float(self._known.max()))
-            could = (self._highest >= self._surely) & (self._highest > self._known)
-            blocks = np.flatnonzero(could)
+            self._incumbent = max(floor, float(self._best_scores.max()))
+            is_open = self._upper_bounds > self._best_scores
+            blocks = np.flatnonzero(is_open & (self._upper_bounds >= self._incumbent))
             if not blocks.size:
                 break
-            self._look_into(blocks[np.argsort(-self._highest[blocks])].tolist())
-        score = float(self._known.max())
+            self._search_blocks(blocks[np.argsort(-self._upper_bounds[blocks])].tolist())
+        score = float(self._best_scores.max())
         if score < floor or score == -math.inf:
             return None
-        row, col = min(self._cell[self._known == score].tolist())
+        row, col = min(self._best_cells[self._best_scores == score].tolist())
         return row * self._stride[0], col * self._stride[1], score
 
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
-        if self._field is not None:
-            self._field.drop(y, x)
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
+        if self._score_map is not None:
+            self._score_map.suppress(y, x)
             return
-        self._cells.append((y, x))
-        if self._least is not None:
-            self._least[y // self._stride[0], x // self._stride[1]] = GONE
-        for block, least in self._found.items():
-            self._drop_in(block, least, [(y, x)], [])
-        self._forget()
+        self._bounds.suppress(y, x)
+        self._forget_suppressed()
 
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
-        if self._field is not None:
-            self._field.drop_overlapping(box, overlap)
+    def suppress_overlapping(self, box: _Box, overlap: float) -> None:
+        """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
+        if self._score_map is not None:
+            self._score_map.suppress_overlapping(box, overlap)
             return
-        self._boxes.append((box, overlap))
-        if self._least is not None:
-            over = overlapping(self._shape, self.kernel, self._stride, box, overlap)
-            for part, gone in over:
-                self._least[part][gone] = GONE
-        for block, least in self._found.items():
-            self._drop_in(block, least, [], [(box, overlap)])
-        self._forget()
+        self._bounds.suppress_overlapping(box, overlap)
+        self._forget_suppressed()
 
-    def _forget(self) -> None:
-        """Best windows of blocks that were dropped."""
-        for block in np.flatnonzero(self._known > -math.inf).tolist():
-            least, place = self._bounds(block)
-            tile, (row, col) = self._tiles[block], self._cell[block].tolist()
-            if least[place.top + row - tile.top, place.left + col - tile.left] == GONE:
-                self._known[block] = -math.inf
+    def _forget_suppressed(self) -> None:
+        """Forget the best windows of blocks in which they were suppressed."""
+        for block in np.flatnonzero(self._best_scores > -math.inf).tolist():
+            bounds, place = self._bounds.of_block(block)
+            tile, (row, col) = self._blocks[block], self._best_cells[block].tolist()
+            if bounds[place.top + row - tile.top, place.left + col - tile.left] == GONE:
+                self._best_scores[block] = -math.inf
 
-    def _bounds(self, block: int) -> tuple[Least, Tile]:
-        """An array that has the bounds of a block, and where."""
-        tile = self._tiles[block]
-        if self._least is not None:
-            return self._least, tile
-        if block not in self._found:
-            least = np.ascontiguousarray(self._search.bounds(tile))
-            self._drop_in(block, least, self._cells, self._boxes)
-            self._found[block] = least
-        return self._found[block], Tile(0, 0, tile.rows, tile.cols)
-
-    def _drop_in(
-        self,
-        block: int,
-        least: Least,
-        cells: list[tuple[int, int]],
-        boxes: list[tuple[tuple[int, int, int, int], float]],
-    ) -> None:
-        """Drop windows in the bounds of one block."""
-        tile = self._tiles[block]
-        top, left = tile.top * self._stride[0], tile.left * self._stride[1]
-        for y, x in cells:
-            row, col = (y - top) // self._stride[0], (x - left) // self._stride[1]
-            if 0 <= row < tile.rows and 0 <= col < tile.cols:
-                least[row, col] = GONE
-        for (y, x, height, width), overlap in boxes:
-            box = y - top, x - left, height, width
-            over = overlapping(least.shape, self.kernel, self._stride, box, overlap)
-            for part, gone in over:
-                least[part][gone] = GONE
-
-    def _look_into(self, blocks: list[int]) -> None:
-        """Learn the best window of these blocks, or that it is none of the best."""
-        left = self._where_it_pays(self._look, blocks, _PAYS_BEFORE)
-        left = self._where_it_pays(self._look_closer, left, _PAYS_AFTER)
-        left = [block for block in left if self._highest[block] >= self._surely]
-        if left and self._direct:
-            wanted = [self._tiles[block] for block in left]
-            with closing(self._direct(wanted)) as scored:
+    def _search_blocks(self, blocks: list[int]) -> None:
+        """Find the best window of these blocks, or that none of them is the best of all."""
+        undecided = self._decide_where_it_pays(self._decide, blocks, _PAYS_BEFORE)
+        undecided = self._decide_where_it_pays(self._decide_refined, undecided, _PAYS_AFTER)
+        undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
+        if undecided and self._evaluate_blocks:
+            wanted = [self._blocks[block] for block in undecided]
+            with closing(self._evaluate_blocks(wanted)) as scored:
                 for tile, bounds in scored:
                     self._scores[tile.index] = bounds.map
-            self._settled[left] = True
+            self._is_evaluated[undecided] = True
 
-    def _where_it_pays(
-        self, look: Callable[[int], bool], blocks: list[int], share: float
+    def _decide_where_it_pays(
+        self, decide: Callable[[int], bool], blocks: list[int], share: float
     ) -> list[int]:
-        """Those that a look does not decide, and all others if it decides too few of a sample."""
-        if self._direct is None:
-            return self._each(look, blocks)
-        # The best find a limit.
+        """Return the blocks left undecided; the rest is left, too, if too few of a sample are."""
+        if self._evaluate_blocks is None:
+            return self._decide_all(decide, blocks)
+        # The best blocks give an incumbent, without which the sample would tell nothing.
         best, others = blocks[:_SAMPLE], blocks[_SAMPLE:]
-        left = self._each(look, best)
+        undecided = self._decide_all(decide, best)
         step = max(1, len(others) // _SAMPLE)
         sample = others[::step]
-        undecided = self._each(look, sample)
+        undecided_sample = self._decide_all(decide, sample)
         rest = [block for number, block in enumerate(others) if number % step]
-        if len(undecided) <= (1 - share) * len(sample):
-            rest = self._each(look, rest)
-        return sorted(left + undecided + rest, key=lambda block: -self._highest[block])
+        if len(undecided_sample) <= (1 - share) * len(sample):
+            rest = self._decide_all(decide, rest)
+        return sorted(
+            undecided + undecided_sample + rest, key=lambda block: -self._upper_bounds[block]
+        )
 
-    def _each(self, look: Callable[[int], bool], blocks: list[int]) -> list[int]:
-        """Those that a look does not decide."""
-        # The first sets the limit for the others.
-        each = min(_AT_ONCE, -(-(len(blocks) - 1) // self._threads))
-        parts = [blocks[:1]] + [blocks[i : i + each] for i in range(1, len(blocks), max(1, each))]
+    def _decide_all(self, decide: Callable[[int], bool], blocks: list[int]) -> list[int]:
+        """Return the blocks that `decide` leaves undecided."""
 
-        def undecided(part: list[int]) -> list[int]:
-            return [block for block in part if not look(block)]
+        def undecided_of(chunk: list[int]) -> list[int]:
+            return [block for block in chunk if not decide(block)]
 
-        left = undecided(parts[0])
-        parallel = min(self._threads, max(1, len(parts) - 1))
-        with closing(in_order(undecided, parts[1:], parallel)) as found:
-            for part in found:
-                left += part
-        return left
+        # The first block alone: it gives an incumbent for the others.
+        undecided, others = undecided_of(blocks[:1]), blocks[1:]
+        size = max(1, min(_AT_ONCE, -(-len(others) // self._threads)))
+        chunks = [others[i : i + size] for i in range(0, len(others), size)]
+        parallel = min(self._threads, max(1, len(chunks)))
+        with closing(in_order(undecided_of, chunks, parallel)) as results:
+            for result in results:
+                undecided += result
+        return undecided
 
-    def _look(self, block: int) -> bool:
-        """Learn the best window of a block; False if too many would have to be evaluated."""
-        highest = self._highest[block]
-        if highest < self._surely or highest == self._known[block]:
+    def _decide(self, block: int) -> bool:
+        """Find the best window of a block; False if too many would have to be compared."""
+        upper_bound = self._upper_bounds[block]
+        if upper_bound < self._incumbent or upper_bound == self._best_scores[block]:
             return True
-        if not self._settled[block]:
-            return self._evaluate(block)
-        tile = self._tiles[block]
-        least, place = self._bounds(block)
-        left = least[place.index] != GONE
-        scores = np.where(left, self._scores[tile.index], -math.inf)
+        if not self._is_evaluated[block]:
+            return self._compare(block)
+        tile = self._blocks[block]
+        bounds, place = self._bounds.of_block(block)
+        is_left = bounds[place.index] != GONE
+        scores = np.where(is_left, self._scores[tile.index], -math.inf)
         row, col = divmod(int(scores.argmax()), tile.cols)
-        self._know(block, row, col, float(scores[row, col]))
+        self._store_best(block, row, col, float(scores[row, col]))
         return True
 
-    def _look_closer(self, block: int) -> bool:
-        """The same after finer bounds."""
-        if self._look(block):  # with the limit that there is now
+    def _decide_refined(self, block: int) -> bool:
+        """Find the best window of a block with finer bounds; False as for `_decide`."""
+        if self._decide(block):  # with the incumbent of now
             return True
-        if self._refined[block]:
+        if self._is_refined[block]:
             return False
-        self._refined[block] = True
-        self._search.refine(self._tiles[block], *self._bounds(block))
-        return self._look(block)
+        self._is_refined[block] = True
+        self._search.refine(self._blocks[block], *self._bounds.of_block(block))
+        return self._decide(block)
 
-    def _evaluate(self, block: int) -> bool:
-        """Evaluate the windows of a block that could be the best, unless that takes too long."""
-        surely, share = self._surely, _AFTER if self._refined[block] else _BEFORE
-        found = self._search.look(
-            self._tiles[block],
-            *self._bounds(block),
-            self._search.largest(surely),
-            int(self._rows * share) - int(self._compared[block]),
+    def _compare(self, block: int) -> bool:
+        """Compare the windows of a block that could be the best; False if that takes too long."""
+        incumbent = self._incumbent
+        share = _AFTER if self._is_refined[block] else _BEFORE
+        look = self._search.look(
+            self._blocks[block],
+            *self._bounds.of_block(block),
+            self._search.largest(incumbent),
+            int(self._rows * share) - int(self._rows_compared[block]),
         )
-        self._evaluated[block] += found.evaluated
-        self._compared[block] += found.compared
-        if found.row >= 0:
-            score = self._search.score(found.difference)
-            if found.done:
-                self._know(block, found.row, found.col, score)
-            self._surely = max(self._surely, score)
-        elif found.done:
-            self._highest[block] = math.nextafter(surely, -math.inf)
-        return found.done
+        self._windows_compared[block] += look.evaluated
+        self._rows_compared[block] += look.compared
+        if look.row >= 0:
+            score = self._search.score(look.difference)
+            if look.done:
+                self._store_best(block, look.row, look.col, score)
+            self._incumbent = max(self._incumbent, score)
+        elif look.done:
+            self._upper_bounds[block] = math.nextafter(incumbent, -math.inf)
+        return look.done
 
-    def _know(self, block: int, row: int, col: int, score: float) -> None:
-        tile = self._tiles[block]
-        self._cell[block] = tile.top + row, tile.left + col
-        self._highest[block] = self._known[block] = score
-        self._surely = max(self._surely, score)
+    def _store_best(self, block: int, row: int, col: int, score: float) -> None:
+        """Store the best window of a block; row and col are those within the block."""
+        tile = self._blocks[block]
+        self._best_cells[block] = tile.top + row, tile.left + col
+        self._upper_bounds[block] = self._best_scores[block] = score
+        self._incumbent = max(self._incumbent, score)

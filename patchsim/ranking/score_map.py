@@ -1,9 +1,8 @@
-"""The scores of one map, exact as far as the matches need it: best first, block by block.
+"""The scores of one kernel's windows, made exact only where the matches need it.
 
-A map may be off by what its engine states; a match may not. So windows are taken in the order of
-the best score that they could have, scored exactly when their turn comes, and put back; a window
-that is still first with its exact score is the best. Where many windows of a block have their turn,
-the whole block is scored exactly at once.
+The scores of an engine have an error that it states; matches have none. Windows are taken in the
+order of their upper bounds, evaluated exactly, and put back; the window that is first with an exact
+score is the best one. A block in which many windows are taken is evaluated exactly as a whole.
 """
 
 from __future__ import annotations
@@ -24,17 +23,18 @@ from patchsim.geometry.overlaps import overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 
-# Windows of a block that are scored one by one; more take longer than the block's 4096 together,
-# by a kernel of 64x64: 0.1 ms each, and 1 ms.
+# Windows of a block that are evaluated one by one. With a kernel of 64x64 one takes 0.1 ms, and all
+# 4096 of the block together take 1 ms.
 SINGLES = 12
-# And before all others are looked at, which takes as long as some of them.
+# Windows that are evaluated one by one before all blocks are checked for contenders, which takes as
+# long as a few windows.
 _MANY = 64
-ROUNDING = 2.0**-51  # more than that of a sum of two values within +-2
-_GONE = -np.inf  # dropped: reported, or overlapping what was
+ROUNDING = 2.0**-51  # more than the rounding error of a sum of two values within +-2
+_SUPPRESSED = -np.inf  # a match, or a window that overlaps one
 
 
-class Field:
-    """The scores of one kernel's windows, as good as they are known.
+class ScoreMap:
+    """The scores of one kernel's windows, exact where that was asked for.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ class Field:
     kernel : (height, width)
     stride : (y, x)
     exact : (y, x) -> float
-        The exact score of the window whose top-left pixel is there.
-    blocks : list of Tile -> (Tile, Bounds), optional
-        The scores of these tiles, in tiles that hold them; exact where the error is 0, others do
-        not count.
+        The exact score of the window whose top-left pixel is (y, x).
+    evaluate_blocks : list of Tile -> (Tile, Bounds), optional
+        Scores of these tiles, in tiles that hold them; scores with an error of 0 are exact, others
+        are ignored.
     keeps_map : bool
         Keep the scores in `map`, too.
     """
@@ -57,191 +57,195 @@ class Field:
         stride: tuple[int, int],
         exact: Exact,
         *,
-        blocks: Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]] | None = None,
+        evaluate_blocks: (
+            Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]] | None
+        ) = None,
         keeps_map: bool = False,
     ) -> None:
-        # The exact score where `settled`, elsewhere the highest that it could be.
-        self.highest: NDArray[np.float64] = np.full(shape, np.nan)
-        self.settled: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
+        # The exact score where `is_exact`, elsewhere an upper bound.
+        self.upper_bounds: NDArray[np.float64] = np.full(shape, np.nan)
+        self.is_exact: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
         self.map: NDArray[np.float32] | None = None
         if keeps_map:
             self.map = np.full(shape, np.nan, dtype=np.float32)
         self.kernel = kernel
         self.stride = stride
-        self.singly, self.blocks = 0, 0  # settled so far
-        self.error = 0.0  # no score of the map was off by more
+        self.windows_evaluated, self.blocks_evaluated = 0, 0
+        self.error = 0.0  # the largest error of a score in the map
         self._lock = Lock()
         self._exact = exact
-        self._blocks = blocks
-        self._patience = _MANY  # windows scored one by one before others are looked at
-        self._asked: Counter[tuple[int, int]] = Counter()
-        self._tried: set[tuple[int, int]] = set()  # blocks that were scored as a whole
-        # The first cell of each block: minus its score, settled, row, col, the block's corner.
+        self._evaluate_blocks = evaluate_blocks
+        self._until_check = _MANY  # evaluations before all blocks are checked again
+        self._requests: Counter[tuple[int, int]] = Counter()  # windows asked for, by block
+        self._done: set[tuple[int, int]] = set()  # blocks that were evaluated as a whole
+        # The first cell of each block: minus its score, is exact, row, col, the block's corner.
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
-        """Take the scores of a tile; several threads may at once, of different tiles."""
-        highest, settled = self.highest[tile.index], self.settled[tile.index]
+        """Store the scores of a tile; several threads may store different tiles at once."""
+        upper_bounds, is_exact = self.upper_bounds[tile.index], self.is_exact[tile.index]
         if self.map is not None:
             self.map[tile.index] = bounds.map
         if isinstance(bounds.error, float) and bounds.error == 0:
-            highest[...] = bounds.map
-            settled[...] = True
+            upper_bounds[...] = bounds.map
+            is_exact[...] = True
         else:
-            self._bound(bounds, highest, settled)
+            self._put_inexact(bounds, upper_bounds, is_exact)
         if bounds.hidden is not None:
-            highest[bounds.hidden] = _GONE
-            settled[bounds.hidden] = True
+            upper_bounds[bounds.hidden] = _SUPPRESSED
+            is_exact[bounds.hidden] = True
 
-    def _bound(
-        self, bounds: Bounds, highest: NDArray[np.float64], settled: NDArray[np.bool_]
+    def _put_inexact(
+        self, bounds: Bounds, upper_bounds: NDArray[np.float64], is_exact: NDArray[np.bool_]
     ) -> None:
-        """Fill a tile of `highest` and `settled`."""
-        np.equal(bounds.error, 0.0, out=settled)
-        np.add(bounds.map, bounds.error, out=highest)
+        """Fill a tile of `upper_bounds` and `is_exact`."""
+        np.equal(bounds.error, 0.0, out=is_exact)
+        np.add(bounds.map, bounds.error, out=upper_bounds)
         # The sum of a score and its error must not be rounded to less than the true score.
-        np.add(highest, ROUNDING, out=highest)
-        np.copyto(highest, bounds.map, where=settled)
-        off = float(np.max(bounds.error))
+        np.add(upper_bounds, ROUNDING, out=upper_bounds)
+        np.copyto(upper_bounds, bounds.map, where=is_exact)
+        error = float(np.max(bounds.error))
         with self._lock:
-            self.error = max(self.error, off)
+            self.error = max(self.error, error)
 
-    def settle(self, row: int, col: int) -> None:
-        """Replace what a window's score could be by what it is, or all of its block."""
+    def evaluate(self, row: int, col: int) -> None:
+        """Make a window's score exact, together with its block or others where that is quicker."""
         corner = row - row % BLOCK, col - col % BLOCK
-        self._asked[corner] += 1
-        self._patience -= 1
-        if self._blocks is not None and self._patience < 0:
-            self.settle_contenders()
-        elif self._blocks is not None and self._asked[corner] > SINGLES:
-            self._settle_all([self._tile(*corner)])
-        self._settle_one(row, col)
+        self._requests[corner] += 1
+        self._until_check -= 1
+        if self._evaluate_blocks is not None and self._until_check < 0:
+            self.evaluate_contenders()
+        elif self._evaluate_blocks is not None and self._requests[corner] > SINGLES:
+            self._evaluate_all([self._block(*corner)])
+        self._evaluate_one(row, col)
 
-    def _settle_one(self, row: int, col: int) -> None:
-        if self.settled[row, col]:
+    def _evaluate_one(self, row: int, col: int) -> None:
+        if self.is_exact[row, col]:
             return
         score = self._exact(row * self.stride[0], col * self.stride[1])
-        self.highest[row, col] = score
-        self.settled[row, col] = True
-        self.singly += 1
+        self.upper_bounds[row, col] = score
+        self.is_exact[row, col] = True
+        self.windows_evaluated += 1
         if self.map is not None:
             self.map[row, col] = score
 
-    def settle_contenders(self) -> None:
-        """The same for blocks with many windows that could be the best, together."""
-        if self.error == 0 or self._blocks is None:
+    def evaluate_contenders(self) -> None:
+        """Evaluate all blocks with many windows that could be the best."""
+        if self.error == 0 or self._evaluate_blocks is None:
             return
-        before = self.blocks
-        self._settle_all(self._contenders())
-        # If there are few in each block, looking again soon would take longer than settling them.
-        self._patience = _MANY if self.blocks > before else 4 * _MANY
+        before = self.blocks_evaluated
+        self._evaluate_all(self._contenders())
+        # With few contenders in each block, the next check soon would take longer than they do.
+        self._until_check = _MANY if self.blocks_evaluated > before else 4 * _MANY
 
-    def _settle_all(self, tiles: list[Tile]) -> None:
-        assert self._blocks is not None
-        todo = [tile for tile in tiles if (tile.top, tile.left) not in self._tried]
+    def _evaluate_all(self, blocks: list[Tile]) -> None:
+        assert self._evaluate_blocks is not None
+        todo = [block for block in blocks if (block.top, block.left) not in self._done]
         if todo:
-            with closing(self._blocks(todo)) as scored:
+            with closing(self._evaluate_blocks(todo)) as scored:
                 for tile, scores in scored:
-                    self._settle_block(tile, scores)
+                    self._store_exact(tile, scores)
 
-    def _settle_block(self, tile: Tile, scores: Bounds) -> None:
-        known = np.equal(scores.error, 0.0) & ~self.settled[tile.index]
+    def _store_exact(self, tile: Tile, scores: Bounds) -> None:
+        """Store the exact scores of a tile that holds whole blocks."""
+        is_new = np.equal(scores.error, 0.0) & ~self.is_exact[tile.index]
         if self.map is not None:
-            np.copyto(self.map[tile.index], scores.map, where=known, casting="same_kind")
-        highest = self.highest[tile.index]
-        np.copyto(highest, scores.map, where=known & (highest > _GONE))
-        self.settled[tile.index] |= known
-        corners = {
+            np.copyto(self.map[tile.index], scores.map, where=is_new, casting="same_kind")
+        upper_bounds = self.upper_bounds[tile.index]
+        np.copyto(upper_bounds, scores.map, where=is_new & (upper_bounds > _SUPPRESSED))
+        self.is_exact[tile.index] |= is_new
+        self._done |= {
             (tile.top + top, tile.left + left)
             for top in range(0, tile.rows, BLOCK)
             for left in range(0, tile.cols, BLOCK)
         }
-        self._tried |= corners
-        self.blocks = len(self._tried)
+        self.blocks_evaluated = len(self._done)
 
     def _contenders(self) -> list[Tile]:
-        """Blocks with many windows that could be the best of those left."""
-        # A window that is known to be good leaves fewer that could be better.
-        first = np.unravel_index(int(self.highest.argmax()), self.highest.shape)
-        self._settle_one(*map(int, first))
-        surely = float(np.max(self.highest, initial=_GONE, where=self.settled))
-        rows, cols = self.highest.shape
-        found = []
+        """Return the blocks with many windows that could be the best of those left."""
+        # A good window whose score is exact leaves fewer that could be better.
+        first = np.unravel_index(int(self.upper_bounds.argmax()), self.upper_bounds.shape)
+        self._evaluate_one(*map(int, first))
+        best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
+        rows, cols = self.upper_bounds.shape
+        blocks = []
         for top in range(0, rows, BLOCK):
             band = np.s_[top : top + BLOCK]
-            could = (self.highest[band] >= surely) & ~self.settled[band]
-            counts = np.add.reduceat(could.sum(0), range(0, cols, BLOCK))
-            many = np.flatnonzero(counts > SINGLES)
-            found += [self._tile(top, left * BLOCK) for left in many.tolist()]
-        return found
+            contends = (self.upper_bounds[band] >= best_exact) & ~self.is_exact[band]
+            counts = np.add.reduceat(contends.sum(0), range(0, cols, BLOCK))
+            lefts = BLOCK * np.flatnonzero(counts > SINGLES)
+            blocks += [self._block(top, left) for left in lefts.tolist()]
+        return blocks
 
     @property
     def block_count(self) -> int:
-        """Blocks of the map."""
-        return math.prod(-(-length // BLOCK) for length in self.highest.shape)
+        """The number of blocks of the map."""
+        return math.prod(-(-length // BLOCK) for length in self.upper_bounds.shape)
 
-    def _tile(self, top: int, left: int) -> Tile:
-        rows, cols = self.highest.shape
+    def _block(self, top: int, left: int) -> Tile:
+        rows, cols = self.upper_bounds.shape
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
     @property
-    def ceiling(self) -> float:
-        """No window that is left scores more."""
-        heap = self._ready()
-        return -heap[0][0] if heap else _GONE
+    def upper_bound(self) -> float:
+        """The score that no window left exceeds."""
+        heap = self._filled_heap()
+        return -heap[0][0] if heap else _SUPPRESSED
 
-    def _ready(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
+    def _filled_heap(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
         if self._heap is None:
             self._heap = []
-            rows, cols = self.highest.shape
+            rows, cols = self.upper_bounds.shape
             for top in range(0, rows, BLOCK):
                 for left in range(0, cols, BLOCK):
-                    self._push((top, left))
+                    self._push(top, left)
         return self._heap
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its exact score, or None if none reaches the floor."""
-        heap = self._ready()
+        """Return y, x and the exact score of the best window left, or None below the floor."""
+        heap = self._filled_heap()
         while heap and -heap[0][0] >= floor:
-            minus, settled, row, col, corner = heap[0]
-            # Dropped cells stay in the heap until their turn.
-            if self.highest[row, col] == -minus:
-                if settled:
-                    return row * self.stride[0], col * self.stride[1], -minus
-                self.settle(row, col)
+            minus_score, is_exact, row, col, corner = heap[0]
+            # Cells that were suppressed stay in the heap until their turn.
+            if self.upper_bounds[row, col] == -minus_score:
+                if is_exact:
+                    return row * self.stride[0], col * self.stride[1], -minus_score
+                self.evaluate(row, col)
             heapq.heappop(heap)
-            self._push(corner)
+            self._push(*corner)
         return None
 
-    def _push(self, corner: tuple[int, int]) -> None:
+    def _push(self, top: int, left: int) -> None:
+        """Put the first cell of a block into the heap."""
         assert self._heap is not None
-        row, col = self._first(*corner)
-        value = float(self.highest[row, col])
+        row, col = self._first(top, left)
+        value = float(self.upper_bounds[row, col])
         if math.isnan(value):
             raise ValueError(f"there is no score in row {row}, col {col}")
-        if value > _GONE:
-            # Of equal values those not settled come first: they could come down.
-            heapq.heappush(self._heap, (-value, bool(self.settled[row, col]), row, col, corner))
+        if value > _SUPPRESSED:
+            # Among equal values inexact ones come first, as their scores may be lower.
+            is_exact = bool(self.is_exact[row, col])
+            heapq.heappush(self._heap, (-value, is_exact, row, col, (top, left)))
 
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
-        self.highest[y // self.stride[0], x // self.stride[1]] = _GONE
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
+        self.upper_bounds[y // self.stride[0], x // self.stride[1]] = _SUPPRESSED
 
     def _first(self, top: int, left: int) -> tuple[int, int]:
-        """The first cell of the block at (top, left): highest, unsettled before settled."""
+        """Return row and col of a block's highest cell; inexact ones come before exact ones."""
         block = np.s_[top : top + BLOCK, left : left + BLOCK]
-        values = self.highest[block]
+        values = self.upper_bounds[block]
         row, col = divmod(int(values.argmax()), values.shape[1])
-        settled = self.settled[block]
-        if self.error > 0 and settled[row, col] and values[row, col] > _GONE:
-            # An equal cell that is not settled could yet prove better or worse: look at it first.
-            open_cells = (values == values[row, col]) & ~settled
-            if open_cells.any():
-                row, col = divmod(int(open_cells.argmax()), values.shape[1])
+        is_exact = self.is_exact[block]
+        if self.error > 0 and is_exact[row, col] and values[row, col] > _SUPPRESSED:
+            # An equal cell that is not exact could prove to be worse: it is evaluated first.
+            is_open = (values == values[row, col]) & ~is_exact
+            if is_open.any():
+                row, col = divmod(int(is_open.argmax()), values.shape[1])
         return top + row, left + col
 
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
-        shape = self.highest.shape
-        for part, over in overlapping(shape, self.kernel, self.stride, box, overlap):
-            self.highest[part][over] = _GONE
+    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
+        shape = self.upper_bounds.shape
+        for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):
+            self.upper_bounds[index][is_over] = _SUPPRESSED

@@ -82,9 +82,11 @@ def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> N
 
 
 def _as(pixels: Pixels, dtype: np.dtype[Any], *, scale: bool) -> Pixels:
+    if pixels.dtype == dtype:
+        return pixels
     name = pixels.dtype.name
     converted: Pixels
-    if scale and name != dtype.name and name in INTEGER_RANGE:
+    if scale and name in INTEGER_RANGE:
         if dtype.kind == "f":
             converted = pixels.astype(dtype) / dtype.type(INTEGER_RANGE[name])
         else:

@@ -18,7 +18,7 @@ from patchsim.planning.batching import Group
 from patchsim.planning.score_memory import budget_of
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
-from patchsim.ranking.block_maxima import Shelf
+from patchsim.ranking.block_maxima import BlockCache
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, windows
 from patchsim.search.jobs import Job, Scored
@@ -170,7 +170,8 @@ def _refinement(scene: Scene, options: Options, outputs: Outputs) -> Refinement:
     assert options.poses is not None
     engine = options.engine
     # Around a place windows are scored as a map, whatever searched all of them.
-    drawing = "auto" if engine != "auto" and engines.searches(engine) else engine
+    has_map = engine == "auto" or engines.load(engine).HAS_MAP
+    drawing = engine if has_map else "auto"
     largest = max(options.poses.scales.values)
     views = Views(scene, options, drawing, outputs, largest, halved=False)
     return Refinement(views, scene, options.poses, options, per_kernel=options.per_kernel)
@@ -178,7 +179,7 @@ def _refinement(scene: Scene, options: Options, outputs: Outputs) -> Refinement:
 
 def _grouped(
     problems: Sequence[Problem], options: Options, held: int, *, keeps_map: bool
-) -> tuple[list[Group], Shelf | None]:
+) -> tuple[list[Group], BlockCache | None]:
     """Plan which kernels are searched for together, and how their scores are kept."""
     make = partial(
         batching.make,
@@ -197,7 +198,7 @@ def _grouped(
     except InputError:
         scores = least
         made = make(held=held + scores.held, searching=held + scores.searching)
-    return made, None if scores.shelf is None else Shelf(scores.shelf)
+    return made, None if scores.shelf is None else BlockCache(scores.shelf)
 
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:

@@ -23,7 +23,7 @@ from patchsim.options import Options
 from patchsim.planning import planner
 from patchsim.planning.planner import Plan
 from patchsim.poses.warp import Pose, PoseRenderer
-from patchsim.ranking.score_map import Field
+from patchsim.ranking.score_map import ScoreMap
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
 from patchsim.search.jobs import Job
@@ -265,7 +265,7 @@ class Views:
         exact = metrics.exact(
             view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights, visible
         )
-        field = Field((tall, wide), problem.kernel[:2], problem.stride, exact)
+        field = ScoreMap((tall, wide), problem.kernel[:2], problem.stride, exact)
         field.put(Tile(0, 0, tall, wide), self._scored(part, full.kernel, view, visible))
         best = field.best(-math.inf)
         if best is None:  # too little is visible

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from patchsim.machine.threads import in_order
-from patchsim.matches.nms import Contest, Peak
+from patchsim.matches.nms import BestFirst, Peak
 from patchsim.options import AUTO, Options
 from patchsim.poses.grid import SPACING, Poses, spacing
 from patchsim.poses.warp import Pose
-from patchsim.ranking.listed import Listed
+from patchsim.ranking.scored_windows import ScoredWindows
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
 from patchsim.search.jobs import Job, Scored
@@ -81,7 +81,7 @@ class Refinement:
             competing[one[0].number if self._per_kernel else None].append(one)
         found = []
         for own in competing.values():
-            contest = Contest(
+            contest = BestFirst(
                 [field for _, field in own],
                 [one.origin for one, _ in own],
                 overlap=self._options.overlap,
@@ -91,7 +91,7 @@ class Refinement:
             if threshold is not None:  # what a better pose could lift above it
                 best += contest.best(self._most, self._least)
             best += contest.best(_EACH, None)  # rivals
-            found += [self._placed(peak, own[peak.field][0]) for peak in best]
+            found += [self._placed(peak, own[peak.index][0]) for peak in best]
         return self.of_followed(found)
 
     def _placed(self, peak: Peak, one: Job) -> Placed:
@@ -122,7 +122,7 @@ class Refinement:
         for (number, pose), own in windows.items():
             full = self._views.sought(number, pose)
             assert full is not None, "it was searched"
-            listed.append(Scored(full, Listed(full.size, own)))
+            listed.append(Scored(full, ScoredWindows(full.size, own)))
         return listed
 
     def _any(self, number: int) -> Pose:

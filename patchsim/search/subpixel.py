@@ -45,8 +45,8 @@ def refine(
     """
     found = []
     for peak in matches:
-        chosen, image, kernel = plans[peak.field], images[peak.field], kernels[peak.field]
-        visible = seen[peak.field]
+        chosen, image, kernel = plans[peak.index], images[peak.index], kernels[peak.index]
+        visible = seen[peak.index]
         at = _best_of_cell(chosen, image, kernel, visible, (peak.y, peak.x))
         weights = kernel.weights
         counts = None if weights is None else weights / np.float64(weights.max())

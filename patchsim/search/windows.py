@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Least, Score
+from patchsim.engines import Bounds, Least, TileScore
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
@@ -19,9 +19,9 @@ from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows, pruned_windows
-from patchsim.ranking.block_maxima import Shelf, Sketch
+from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
 from patchsim.ranking.contract import Windows
-from patchsim.ranking.score_map import Field
+from patchsim.ranking.score_map import ScoreMap
 from patchsim.types import Pixels
 
 _WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one call for many
@@ -35,9 +35,9 @@ def windows(
     *,
     keeps_map: bool,
     advance: Callable[[Tile], None],
-    shelf: Shelf | None = None,
+    shelf: BlockCache | None = None,
 ) -> list[Windows]:
-    """What `nms.Contest` asks of kernels that are searched for together.
+    """What `nms.BestFirst` asks of kernels that are searched for together.
 
     Parameters
     ----------
@@ -51,17 +51,17 @@ def windows(
         Keep the scores of all windows.
     advance : Tile -> None
         Called for each tile that is done.
-    shelf : Shelf, optional
+    shelf : BlockCache, optional
         Where the scores of all windows take too much memory, for the blocks that are looked into.
     """
     each = list(zip(plans, kernels, strict=True))
-    if engines.searches(plans[0].engine):
+    if not engines.load(plans[0].engine).HAS_MAP:
         return [*_candidates(plans, image, kernels, advance, keeps_bounds=shelf is None)]
     if shelf is None:
         fields = [_field(chosen, image, kernel, visible, keeps_map) for chosen, kernel in each]
         _score_all(plans, image, kernels, visible, fields, advance)
         for field in fields:
-            field.settle_contenders()
+            field.evaluate_contenders()
         return [*fields]
     sketches = [
         _sketch(chosen, image, kernel, visible, keeps_map, shelf) for chosen, kernel in each
@@ -75,7 +75,7 @@ def _score_all(
     image: Pixels,
     kernels: Sequence[Kernel],
     visible: Visibility | None,
-    fields: Sequence[Field | Sketch],
+    fields: Sequence[ScoreMap | BlockMaxima],
     advance: Callable[[Tile], None],
 ) -> None:
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
@@ -90,7 +90,7 @@ def _score_all(
 
 def _field(
     plan: Plan, image: Pixels, kernel: Kernel, visible: Visibility | None, keeps_map: bool
-) -> Field:
+) -> ScoreMap:
     """For the scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
@@ -108,7 +108,9 @@ def _field(
         if plan.direct
         else partial(_each, equal_windows.scores(image, size, stride, exact, visible))
     )
-    return Field(problem.map_shape, size, stride, exact, blocks=blocks, keeps_map=keeps_map)
+    return ScoreMap(
+        problem.map_shape, size, stride, exact, evaluate_blocks=blocks, keeps_map=keeps_map
+    )
 
 
 def _sketch(
@@ -117,8 +119,8 @@ def _sketch(
     kernel: Kernel,
     visible: Visibility | None,
     keeps_map: bool,
-    shelf: Shelf,
-) -> Sketch:
+    shelf: BlockCache,
+) -> BlockMaxima:
     """For the best that windows could score; they are scored again when they are asked for."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
@@ -132,8 +134,8 @@ def _sketch(
     else:
         again = partial(_again, plan, image, visible, partial(runner.prepare, plan, kernel))
         equal = equal_windows.scores(image, size, stride, exact, visible)
-    return Sketch(
-        problem.map_shape, size, stride, exact, again, shelf, equal=equal, keeps_map=keeps_map
+    return BlockMaxima(
+        problem.map_shape, size, stride, exact, again, shelf, score_equal=equal, keeps_map=keeps_map
     )
 
 
@@ -141,7 +143,7 @@ def _again(
     plan: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], Score],
+    prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """What the plan's engine says of some blocks, in tiles that its memory suffices for."""
@@ -173,7 +175,7 @@ def _exactly(
     direct: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], Score],
+    prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """The exact scores of some blocks, and of others where that is quicker."""
@@ -207,12 +209,14 @@ def _candidates(
     advance: Callable[[Tile], None],
     *,
     keeps_bounds: bool,
-) -> list[pruned_windows.Candidates]:
+) -> list[pruned_windows.PrunedWindows]:
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
-    found: list[pruned_windows.Candidates] = []
+    found: list[pruned_windows.PrunedWindows] = []
     beside = None
+    engine = engines.load(plans[0].engine)
+    assert engines.is_search(engine)
     for plan, kernel in zip(plans, kernels, strict=True):
-        beside = engines.search(plan.engine, image, kernel, plan.problem, beside)
+        beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         direct, whole, patience = None, None, math.inf
         if plan.direct:
             prepared = cache(partial(runner.prepare, plan.direct, kernel))
@@ -220,21 +224,21 @@ def _candidates(
             whole = partial(_whole, plan.direct, image, kernel)
             patience = plan.direct.chosen.seconds
         found.append(
-            pruned_windows.Candidates(
+            pruned_windows.PrunedWindows(
                 beside,
                 direct,
                 plan.parallel,
-                whole=whole,
-                patience=patience,
+                search_all=whole,
+                seconds=patience,
                 keeps_bounds=keeps_bounds,
             )
         )
 
     def bound(place: Tile) -> list[tuple[int, Tile, Least]]:
-        parts = runner.parts_at(place, plans)
+        parts = runner.clip_to_maps(place, plans)
         return [(number, *found[number].bound(part)) for number, part in parts]
 
-    with closing(in_order(bound, runner.places(plans), plans[0].parallel)) as bounded:
+    with closing(in_order(bound, runner.common_tiles(plans), plans[0].parallel)) as bounded:
         for parts in bounded:
             for number, tile, lowest in parts:
                 found[number].put(tile, lowest)
@@ -244,8 +248,8 @@ def _candidates(
     return found
 
 
-def _whole(plan: Plan, image: Pixels, kernel: Kernel) -> Field:
+def _whole(plan: Plan, image: Pixels, kernel: Kernel) -> ScoreMap:
     field = _field(plan, image, kernel, None, keeps_map=False)
     _score_all([plan], image, [kernel], None, [field], lambda _tile: None)
-    field.settle_contenders()
+    field.evaluate_contenders()
     return field

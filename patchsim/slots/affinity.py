@@ -7,7 +7,7 @@ from pathlib import Path
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
-from patchsim.output import drawing
+from patchsim.output import cosine_matrix
 from patchsim.slots import batches, cosines
 from patchsim.slots.evaluate import Request, Scored
 
@@ -63,5 +63,5 @@ def draw(paths: Sequence[Path], request: Request, scored: Scored, target: str) -
         drawn = f"{slot_count}x{slot_count} slots of image {image}"
     with atomic.writing(target) as file:
         groups = (slot_count, count * slot_count)
-        drawing.cosine_matrix(table.numpy(), marks.numpy(), groups, file)
+        cosine_matrix.draw(table.numpy(), marks.numpy(), groups, file)
     return drawn

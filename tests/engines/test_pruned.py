@@ -274,15 +274,15 @@ def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
     image = pictures(rng, "noise", 90, 100, 1)
     kernel = pictures(rng, "noise", 20, 20, 1)
     search = pruned.Search(image, kernel, problem(image, kernel))
-    alone = pruned_windows.Candidates(search, None, 1)
+    alone = pruned_windows.PrunedWindows(search, None, 1)
     alone.put(*alone.bound(Tile(0, 0, 71, 81)))
     alone.ready()
     truth = differences(image, kernel, "sad", (1, 1))
     row, col, score = alone.best(-np.inf)
     assert truth[row, col] == truth.min()
     assert score == search.score(int(truth.min()))
-    assert alone.blocks == 0
-    assert alone.singly > 71 * 81 / 2
+    assert alone.blocks_evaluated == 0
+    assert alone.windows_evaluated > 71 * 81 / 2
 
 
 def test_where_bounds_do_not_help_the_direct_search_does_it_and_says_so(run, save, rng):
@@ -438,7 +438,9 @@ def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
         monkeypatch.setenv(simd.VARIANT_SETTING, forced)
     image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
     kernel = image[9:20, 11:30].copy()
-    alone = pruned_windows.Candidates(pruned.Search(image, kernel, problem(image, kernel)), None, 1)
+    alone = pruned_windows.PrunedWindows(
+        pruned.Search(image, kernel, problem(image, kernel)), None, 1
+    )
     alone.put(*alone.bound(Tile(0, 0, 50, 52)))
     alone.ready()
     assert alone.best(-1.0) == (9, 11, 1.0)
@@ -459,16 +461,16 @@ def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options,
     kernels = [image[50:62, 60:74].copy(), image[100:112, 20:40].copy()]
     drawn = match(image, kernels, metric=metric, map=True, **options)
     taken = []
-    original = pruned_windows.Candidates.__init__
+    original = pruned_windows.PrunedWindows.__init__
 
-    def impatient(self, *args, whole, patience, **kept):  # noqa: ARG001 - it has none
+    def impatient(self, *args, search_all, seconds, **kept):  # noqa: ARG001 - it has none
         def noted():
             taken.append(self)
-            return whole()
+            return search_all()
 
-        original(self, *args, whole=noted, patience=0.0, **kept)
+        original(self, *args, search_all=noted, seconds=0.0, **kept)
 
-    monkeypatch.setattr(pruned_windows.Candidates, "__init__", impatient)
+    monkeypatch.setattr(pruned_windows.PrunedWindows, "__init__", impatient)
     found = match(image, kernels, metric=metric, engine="pruned", **options)
     assert len(taken) == 2
     assert found.matches == drawn.matches

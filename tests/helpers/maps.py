@@ -7,7 +7,7 @@ import numpy as np
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
 from patchsim.matches import nms
-from patchsim.ranking.score_map import Field
+from patchsim.ranking.score_map import ScoreMap
 
 
 def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=False):
@@ -27,8 +27,13 @@ def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=Fals
             blocks.append(tile)
             yield tile, Bounds(scores[tile.index])
 
-    made = Field(
-        scores.shape, kernel, stride, exact, blocks=several if whole else None, keeps_map=True
+    made = ScoreMap(
+        scores.shape,
+        kernel,
+        stride,
+        exact,
+        evaluate_blocks=several if whole else None,
+        keeps_map=True,
     )
     made.asked, made.asked_blocks = asked, blocks
     noise = np.random.default_rng(seed).uniform(-1, 1, scores.shape) * error
@@ -40,4 +45,4 @@ def found(fields, top=None, threshold=None, overlap=0.3, origins=None):
     origins = origins or [(0, 0)] * len(fields)
     peaks_found = nms.resolve(fields, origins, top=top, threshold=threshold, overlap=overlap)
     sizes = [f.kernel for f in fields]
-    return [(p.x, p.y, *sizes[p.field][::-1], p.score, p.field) for p in peaks_found]
+    return [(p.x, p.y, *sizes[p.index][::-1], p.score, p.index) for p in peaks_found]

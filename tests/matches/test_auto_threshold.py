@@ -29,7 +29,7 @@ def scores_of(differences):
 
 def share_of_cuts(draw, count, seed):
     random = np.random.default_rng(seed)
-    found = [auto_threshold.find(scores_of(draw(random)), [-1.0] * 96) for _ in range(count)]
+    found = [auto_threshold.find_gap(scores_of(draw(random)), [-1.0] * 96) for _ in range(count)]
     return sum(each is not None for each in found) / count
 
 
@@ -70,7 +70,7 @@ def test_the_chance_of_a_gap_is_that_of_the_f_distribution():
     for factor, stands_out in ((1.001, True), (0.999, False)):
         gaps = np.array([limit * factor, *behind]) / np.arange(1, 10)
         alike = 2 + np.append(np.cumsum(gaps[::-1])[::-1], 0.0)
-        found = auto_threshold.find((1 - np.exp(-alike)).tolist(), [-1.0] * 10)
+        found = auto_threshold.find_gap((1 - np.exp(-alike)).tolist(), [-1.0] * 10)
         assert (found is not None) == stands_out
     assert found is None
 
@@ -81,16 +81,16 @@ def ladder(*above, count=40):
 
 
 def test_what_is_told():
-    found = auto_threshold.find(ladder(0.99, 0.98, 0.97), [0.0] * 43)
+    found = auto_threshold.find_gap(ladder(0.99, 0.98, 0.97), [0.0] * 43)
     assert (found.count, found.above, found.below) == (3, 0.97, 0.7)
     assert found.threshold == 0.83
     behind = [(3 + k) * 0.2 * math.log((k + 1) / k) for k in range(1, 25)]
     assert found.times == pytest.approx(3 * math.log(0.3 / 0.03) / (sum(behind) / 24))
-    assert auto_threshold.told(found, 0.99) == (
+    assert auto_threshold.describe(found, 0.99) == (
         "threshold auto: 0.83, between match 3 at 0.97 and the next place at 0.7 (26 times the"
         " usual gap)"
     )
-    assert auto_threshold.told(auto_threshold.find(ladder(), [0.0] * 40), 0.7) == (
+    assert auto_threshold.describe(auto_threshold.find_gap(ladder(), [0.0] * 40), 0.7) == (
         "threshold auto: no place stands out; the best scores 0.7"
     )
 
@@ -98,22 +98,22 @@ def test_what_is_told():
 @pytest.mark.parametrize(("plain", "count"), [(0.9, 3), (0.957, 3), (0.96, 0)])
 def test_a_match_is_more_like_the_kernel_than_its_mean(plain, count):
     """0.97 is 0.3 of the way from 0.957 to 1."""
-    found = auto_threshold.find(ladder(0.99, 0.98, 0.97), [plain] * 43)
+    found = auto_threshold.find_gap(ladder(0.99, 0.98, 0.97), [plain] * 43)
     assert (found.count if found else 0) == count
 
 
 def test_equal_scores_count_once_and_one_pixel_is_no_gap():
-    assert auto_threshold.find(ladder(*[1.0] * 50), [0.0] * 90).count == 50
+    assert auto_threshold.find_gap(ladder(*[1.0] * 50), [0.0] * 90).count == 50
     # Six copies, one of them with a pixel of another colour.
-    assert auto_threshold.find(ladder(*[1.0] * 5, 0.99995), [0.0] * 46).count == 6
+    assert auto_threshold.find_gap(ladder(*[1.0] * 5, 0.99995), [0.0] * 46).count == 6
     repeated = np.repeat(ladder(0.99), 4).tolist()
-    assert auto_threshold.find(repeated, [0.0] * len(repeated)).count == 4
+    assert auto_threshold.find_gap(repeated, [0.0] * len(repeated)).count == 4
 
 
 @pytest.mark.parametrize("scores", [[], [1.0], [1.0, *np.linspace(0.5, 0.6, 8)[::-1]], [0.5] * 99])
 def test_too_few_scores_to_tell(scores):
     with pytest.raises(InputError, match=r"(?s)it needs 10, and this search has .*give a number"):
-        auto_threshold.find(list(scores), [0.0] * len(scores))
+        auto_threshold.find_gap(list(scores), [0.0] * len(scores))
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,10 @@ def test_too_few_scores_to_tell(scores):
      (0.5, math.nextafter(0.5, 1), math.nextafter(0.5, 1))],
 )  # fmt: skip
 def test_a_short_number_between(low, high, wanted):
-    assert auto_threshold.between(low, high) == pytest.approx(wanted, abs=0.006 * (high - low))
-    assert low < auto_threshold.between(low, high) <= high
+    assert auto_threshold.shortest_between(low, high) == pytest.approx(
+        wanted, abs=0.006 * (high - low)
+    )
+    assert low < auto_threshold.shortest_between(low, high) <= high
 
 
 def jpeg(pixels, quality):

@@ -54,7 +54,7 @@ def test_any_maps_errors_and_options_give_what_sorting_gives(data):
     ]
     if whole and data.draw(st.booleans()):
         for each in fields:
-            each.settle_contenders()
+            each.evaluate_contenders()
     wanted = oracle.best_matches(maps, sizes, stride, top, threshold, overlap)
     assert found(fields, top, threshold, overlap) == wanted
 

@@ -15,11 +15,11 @@ from patchsim import match
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
 from patchsim.matches import selection
-from patchsim.ranking.score_map import Field
+from patchsim.ranking.score_map import ScoreMap
 
 
 def field(scores, kernel):
-    made = Field(scores.shape, kernel, (1, 1), lambda y, x: float(scores[y, x]))
+    made = ScoreMap(scores.shape, kernel, (1, 1), lambda y, x: float(scores[y, x]))
     made.put(Tile(0, 0, *scores.shape), Bounds(scores, 0.0))
     return made
 
@@ -68,7 +68,7 @@ def test_margins_are_those_of_the_definition(data):
     for each, group in zip(selected, groups, strict=True):
         own = [maps[number].tolist() for number in group]
         wanted = oracle.best_matches(own, [size] * len(own), (1, 1), top, threshold, overlap)
-        assert [(p.x, p.y, p.score, group.index(p.field)) for p in each.peaks] == [
+        assert [(p.x, p.y, p.score, group.index(p.index)) for p in each.peaks] == [
             (x, y, score, number) for x, y, _, _, score, number in wanted
         ]
         best = rivals(each.peaks, own, size, overlap)
@@ -83,7 +83,7 @@ def test_margins_that_are_not_asked_for_cost_nothing():
     scores = np.random.default_rng(1).random((30, 30))
     asked = []
 
-    class Counted(Field):
+    class Counted(ScoreMap):
         def best(self, floor):
             asked.append(floor)
             return super().best(floor)

@@ -9,7 +9,7 @@ import pytest
 from cmap import Colormap
 from PIL import Image
 
-from patchsim.output import drawing
+from patchsim.output.exporters import heatmap, overlay
 from patchsim.output.report import Match
 
 
@@ -21,7 +21,7 @@ def drawn(function, *arguments):
 
 def test_heatmap_has_the_maps_size_colours_and_range():
     scores = np.linspace(0.25, 0.75, 300 * 7, dtype=np.float32).reshape(300, 7)
-    picture, span = drawn(drawing.heatmap, scores)
+    picture, span = drawn(heatmap.draw, scores)
     assert picture.size == (7, 300)
     assert span == (0.25, 0.75)
     assert (picture.text["score_min"], picture.text["score_max"]) == ("0.25", "0.75")
@@ -31,7 +31,7 @@ def test_heatmap_has_the_maps_size_colours_and_range():
 
 
 def test_heatmap_of_one_value_is_bright():
-    picture, span = drawn(drawing.heatmap, np.ones((2, 3), np.float32))
+    picture, span = drawn(heatmap.draw, np.ones((2, 3), np.float32))
     assert span == (1.0, 1.0)
     brightest = np.rint(Colormap("inferno")(1.0).rgba[:3] * np.array(255))
     np.testing.assert_array_equal(np.asarray(picture.convert("RGB"))[0, 0], brightest)
@@ -41,7 +41,7 @@ def test_heatmap_of_one_value_is_bright():
 def test_overlay_is_legible_on_any_background_and_leaves_the_match_alone(shade):
     pixels = np.full((90, 120, 3), shade, np.uint8)
     match = Match(40, 30, 20, 25, 0.9, "k")
-    picture, _ = drawn(drawing.overlay, pixels, 255, 0, [match])
+    picture, _ = drawn(overlay.draw, pixels, 255, 0, [match])
     found = np.asarray(picture.convert("L")).astype(int)
     assert (found[30:55, 40:60] == shade).all()
     edge = found[42, 30:40]
@@ -51,11 +51,11 @@ def test_overlay_is_legible_on_any_background_and_leaves_the_match_alone(shade):
 @pytest.mark.parametrize("place", [(0, 0), (100, 0), (0, 70), (100, 70)])
 def test_labels_stay_in_the_picture(place):
     match = Match(*place, 20, 20, 0.9, "k")
-    picture, _ = drawn(drawing.overlay, np.zeros((90, 120, 1), np.uint8), 255, 0, [match])
+    picture, _ = drawn(overlay.draw, np.zeros((90, 120, 1), np.uint8), 255, 0, [match])
     yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
     plate = yellow.sum()
     middle = Match(50, 35, 20, 20, 0.9, "k")
-    whole, _ = drawn(drawing.overlay, np.zeros((90, 120, 1), np.uint8), 255, 0, [middle])
+    whole, _ = drawn(overlay.draw, np.zeros((90, 120, 1), np.uint8), 255, 0, [middle])
     assert plate >= 0.5 * (np.asarray(whole) == (255, 255, 0)).all(axis=2).sum()
 
 
@@ -69,5 +69,5 @@ def test_labels_stay_in_the_picture(place):
     ],
 )
 def test_overlay_shows_the_data_range_from_black_to_white(pixels, span, low):
-    picture, _ = drawn(drawing.overlay, pixels, span, low, [])
+    picture, _ = drawn(overlay.draw, pixels, span, low, [])
     assert np.asarray(picture)[0].tolist() == [[0, 0, 0], [255, 255, 255]]

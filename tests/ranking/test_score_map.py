@@ -8,7 +8,7 @@ from helpers.maps import field, found
 
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
-from patchsim.ranking.score_map import _MANY, SINGLES, Field
+from patchsim.ranking.score_map import _MANY, SINGLES, ScoreMap
 
 
 def test_a_flat_map_needs_no_exact_scores():
@@ -32,17 +32,17 @@ def test_many_windows_that_could_be_best_are_settled_block_by_block():
     assert found([rough], top=3, overlap=0.0) == found([field(flat)], top=3, overlap=0.0)
     assert len(rough.asked_blocks) == len(set(rough.asked_blocks)) == 12
     assert len(rough.asked) <= 12 * SINGLES
-    assert (rough.singly, rough.blocks) == (len(rough.asked), 12)
+    assert (rough.windows_evaluated, rough.blocks_evaluated) == (len(rough.asked), 12)
 
 
 def test_blocks_that_could_hold_the_best_are_known_before_anything_is_settled():
     scores = np.zeros((130, 130))
     scores[64:80, 64:80] = 0.9  # the block in the middle
     rough = field(scores, error=0.1, whole=True)
-    rough.settle_contenders()
+    rough.evaluate_contenders()
     assert rough.asked_blocks == [Tile(64, 64, 64, 64)]
     certain = field(scores, whole=True)
-    certain.settle_contenders()
+    certain.evaluate_contenders()
     assert certain.asked_blocks == []
 
 
@@ -65,7 +65,7 @@ def test_scores_that_are_settled_stand_in_the_map():
 
 
 def test_a_cell_that_no_engine_filled_is_noticed():
-    incomplete = Field((2, 2), (1, 1), (1, 1), lambda _y, _x: 0.0)
+    incomplete = ScoreMap((2, 2), (1, 1), (1, 1), lambda _y, _x: 0.0)
     incomplete.put(Tile(0, 0, 1, 2), Bounds(np.zeros((1, 2))))
     with pytest.raises(ValueError, match="no score in row 1, col 0"):
         found([incomplete])

@@ -11,39 +11,45 @@ from numpy.typing import NDArray
 from patchsim.geometry.overlaps import overlapping
 
 
-class Listed:
-    """Some windows of a kernel with their exact scores, as `nms.Contest` asks for them."""
+class ScoredWindows:
+    """Some windows of a kernel with their exact scores; implements `contract.Windows`.
+
+    Parameters
+    ----------
+    kernel : (height, width)
+    windows : iterable of (y, x, score)
+    """
 
     map: NDArray[np.float32] | None = None
     error = 0.0
-    singly = blocks = block_count = 0  # nothing is left to score
+    windows_evaluated = blocks_evaluated = block_count = 0  # nothing is left to score
 
     def __init__(self, kernel: tuple[int, int], windows: Iterable[tuple[int, int, float]]) -> None:
         self.kernel = kernel
         self._windows = sorted(set(windows), key=lambda w: (-w[2], w[0], w[1]))
 
     @property
-    def ceiling(self) -> float:
+    def upper_bound(self) -> float:
         """The score of the best window left."""
         return self._windows[0][2] if self._windows else -math.inf
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
-        """The best window left, y, x and its score, or None if none reaches the floor."""
+        """Return y, x and the score of the best window left, or None below the floor."""
         first = self._windows[0] if self._windows else None
         return first if first and first[2] >= floor else None
 
-    def drop(self, y: int, x: int) -> None:
-        """Drop one window."""
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
         self._windows = [window for window in self._windows if window[:2] != (y, x)]
 
-    def drop_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
-        """Drop windows whose intersection over union with the box (y, x, h, w) is larger."""
+    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+        """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         self._windows = [
             (y, x, score)
             for y, x, score in self._windows
             if not any(
-                over.any()
-                for _, over in overlapping(
+                is_over.any()
+                for _, is_over in overlapping(
                     (1, 1), self.kernel, (1, 1), (box[0] - y, box[1] - x, *box[2:]), overlap
                 )
             )

@@ -1,0 +1,130 @@
+"""The contract of outputs: what an exporter gets, and what it defines.
+
+An exporter is a module with the names of `FileExporter` or `TextExporter`. A new format is a new
+file beside the others, and its name in their table: `exporters.NAMES` for files that a search
+writes, `choices.FORMATS` for text on standard output. Modules of exporters are imported when their
+format is asked for, so that a search without pictures imports no drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.output.report import KernelReport, Report
+from patchsim.types import Pixels
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished search, as exporters of files get it.
+
+    Attributes
+    ----------
+    report : Report
+    maps : sequence of float32 arrays [rows, cols]
+        The scores of all windows, one array for each kernel; empty if no maps were kept.
+    pixels : array [H, W, C]
+        The image as it is shown.
+    span, low : float
+        The data range R of `pixels`, and its lower end.
+    """
+
+    report: Report
+    maps: Sequence[NDArray[np.float32]]
+    pixels: Pixels
+    span: float
+    low: float
+
+    @property
+    def kernels(self) -> tuple[KernelReport, ...]:
+        return self.report.kernels
+
+
+class FileExporter(Protocol):
+    """One kind of file that a search writes, named like the option that asks for it.
+
+    Attributes
+    ----------
+    SUFFIX : str
+        How the file's name ends, with its dot.
+    IS_PER_KERNEL : bool
+        Each kernel has a file of its own. Otherwise one file shows all kernels.
+    NEEDS_MAP : bool
+        The file is made from maps, so that the search keeps them.
+    NEEDS_IMAGE : bool
+        The file shows the image, so that the search keeps its pixels.
+    """
+
+    SUFFIX: str
+    IS_PER_KERNEL: bool
+    NEEDS_MAP: bool
+    NEEDS_IMAGE: bool
+
+    def working_bytes(self, cells: int, pixels: int) -> int:
+        """Estimate the memory that `write` takes for a map of so many cells and such an image."""
+
+    def write(self, file: BinaryIO, search: Finished, kernel: int) -> str:
+        """Write the file and describe it.
+
+        Parameters
+        ----------
+        file : binary file
+            It may be a pipe, so that it cannot seek.
+        search : Finished
+        kernel : int
+            The index of the kernel whose file this is; 0 for a file of all kernels.
+
+        Returns
+        -------
+        str
+            The text that follows the file's name in the notice to the user.
+        """
+
+
+class Table(NamedTuple):
+    """Results as a person reads them; the column `text` is text, the others are numbers."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[str]]
+    text: str
+
+
+class Records(Protocol):
+    """Results in each of the forms that exporters of text take."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of the values in a row."""
+
+    def rows(self) -> Iterable[Sequence[Any]]:
+        """List the results as rows of values; a missing value is None."""
+
+    def objects(self) -> Iterable[dict[str, Any]]:
+        """List the results as JSON objects."""
+
+    def document(self) -> Any:
+        """Return the results and what they belong to as one JSON value."""
+
+    def table(self) -> Table:
+        """Return the results as a person reads them."""
+
+
+class TextExporter(Protocol):
+    """One way to print results.
+
+    Attributes
+    ----------
+    CAN_APPEND : bool
+        Results can be written as they come, each behind those before. Otherwise all are written
+        at once.
+    """
+
+    CAN_APPEND: bool
+
+    def write(self, records: Records, file: TextIO, *, is_first: bool) -> None:
+        """Write results; those that are not the first go behind others, without a header."""

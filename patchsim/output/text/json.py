@@ -1,0 +1,14 @@
+"""One JSON document."""
+
+from __future__ import annotations
+
+import json
+from typing import TextIO
+
+from patchsim.output.contract import Records
+
+CAN_APPEND = False
+
+
+def write(records: Records, file: TextIO, *, is_first: bool) -> None:  # noqa: ARG001
+    print(json.dumps(records.document(), indent=2), file=file)

@@ -1,0 +1,22 @@
+"""Tab-separated lines; tab, line end and backslash in values are escaped."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from patchsim.output.contract import Records
+
+CAN_APPEND = True
+
+
+def write(records: Records, file: TextIO, *, is_first: bool) -> None:
+    if is_first:
+        print("\t".join(records.columns), file=file)
+    for row in records.rows():
+        print("\t".join(map(_escaped, row)), file=file)
+
+
+def _escaped(value: Any) -> str:
+    """Return a value as the field of a line; None is empty."""
+    text = "" if value is None else str(value).replace("\\", "\\\\")
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
