@@ -354,7 +354,7 @@ def mission(_case: Case) -> list[Result]:
     work = Problem(
         image.shape, kernel.shape, "float32", (2, 2), "sad", 1.0, "cpu", devices.cpu_count()
     )
-    score = engines.load("simd").prepare(kernel, work)
+    score = simd.prepare(kernel, work)
     rivals: dict[str, Callable[[], Any]] = {
         "patchsim, the prepared engine": lambda: score(image).map,
         "patchsim.match": lambda: match(image, kernel, stride=2, map=True).map,

@@ -8,15 +8,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import engines, metrics
-from patchsim.engines import Bounds, Problem, Score
+from patchsim import metrics
+from patchsim.engines import extensions
 from patchsim.engines.common import visibility
+from patchsim.engines.contract import Bounds, Problem, Score, Seen
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.metrics import INTEGER_RANGE
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
+HAS_MAP = True
+SHARES = False
 
 # Forces a variant: avx512, avx2, sse2, neon or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
@@ -161,7 +164,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
         off = rounding if problem.dtype == "float32" else 0.0
         return visibility.differences(differences, off, kernel, problem, weights)
 
-    def score(pixels: Pixels) -> Bounds:
+    def score(pixels: Pixels, _seen: Seen | None = None) -> Bounds:
         sums = differences(pixels)
         scores = metrics.similarity(sums, problem.total_weight, problem.span)
         if problem.dtype != "float32":
@@ -172,7 +175,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     return score
 
 
-_extension = partial(engines.extension, "_sad")
+_extension = partial(extensions.extension, "_sad")
 
 
 def variants() -> list[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score, Seen, unfold_tensors
+from patchsim.engines import unfold_tensors
 from patchsim.engines.common import visibility
+from patchsim.engines.contract import Bounds, Problem, Score, Seen
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # Threads that work on tiles of their own wait for nothing; torch's, which share each operation,
 # all wait for the slowest.
 OWN_THREADS = False
+HAS_MAP = True
+SHARES = False
 
 # Absolute differences a second and thread, by bytes of the type they are summed in; Linux, 2 cores
 # of an AMD EPYC (Zen 4), torch 2.13.0: python benchmarks/engines.py

@@ -91,8 +91,8 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     found = []
     for name in names:
         engine = engines.load(name)
-        shares = engines.shares(name) or engines.searches(name)
-        own = problem if shares else replace(problem, together=1)
+        takes_several = engine.SHARES or not engine.HAS_MAP
+        own = problem if takes_several else replace(problem, together=1)
         refusal = engine.refuse(own)
         if refusal is None:
             start_up, work = engine.start_up(own), seconds(name, own)
@@ -104,11 +104,12 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
 
 def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
     """Bytes of tiles in flight, and of scores, in float64 with their error, as `runner` keeps."""
-    each = engines.load(chosen.engine).working_bytes(chosen.problem, *tile)
+    engine = engines.load(chosen.engine)
+    each = engine.working_bytes(chosen.problem, *tile)
     together = chosen.problem.together
-    if together > 1 and engines.shares(chosen.engine):
+    if together > 1 and engines.can_share(engine):
         # Kernels of their own; the scores of one at a time, and the highest that they could be.
-        own = together * engines.kernel_bytes(chosen.engine, chosen.problem, *tile)
+        own = together * engine.kernel_bytes(chosen.problem, *tile)
         if chosen.problem.device != "cpu":  # each has its own, and what it makes of a tile for all
             own *= at_once
         return at_once * (each + tile[0] * tile[1] * 24) + own

@@ -154,7 +154,7 @@ def make(
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
 
     def holding(candidate: Candidate) -> int:
-        return held if searching is None or not engines.searches(candidate.engine) else searching
+        return held if searching is None or engines.load(candidate.engine).HAS_MAP else searching
 
     # The fastest that memory suffices for, or else the least that would.
     least = [holding(c) + considered.working_bytes(considered.alone(c), (1, 1), 1) for c in able]

@@ -77,7 +77,7 @@ class Sweep:
     def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
         poses, engine, per_kernel = options.poses, options.engine, options.per_kernel
         assert poses is not None
-        if engine != "auto" and engines.searches(engine):
+        if engine != "auto" and not engines.load(engine).HAS_MAP:
             raise InputError(
                 f"engine {engine} draws no map, as poses that are searched coarse to fine need;"
                 " use --exhaustive (exhaustive=True) or another engine"

@@ -170,7 +170,8 @@ def _refinement(scene: Scene, options: Options, outputs: Outputs) -> Refinement:
     assert options.poses is not None
     engine = options.engine
     # Around a place windows are scored as a map, whatever searched all of them.
-    drawing = "auto" if engine != "auto" and engines.searches(engine) else engine
+    has_map = engine == "auto" or engines.load(engine).HAS_MAP
+    drawing = engine if has_map else "auto"
     largest = max(options.poses.scales.values)
     views = Views(scene, options, drawing, outputs, largest, halved=False)
     return Refinement(views, scene, options.poses, options, per_kernel=options.per_kernel)

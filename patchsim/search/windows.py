@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Least, Score
+from patchsim.engines import Bounds, Least, TileScore
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
@@ -55,7 +55,7 @@ def windows(
         Where the scores of all windows take too much memory, for the blocks that are looked into.
     """
     each = list(zip(plans, kernels, strict=True))
-    if engines.searches(plans[0].engine):
+    if not engines.load(plans[0].engine).HAS_MAP:
         return [*_candidates(plans, image, kernels, advance, keeps_bounds=shelf is None)]
     if shelf is None:
         fields = [_field(chosen, image, kernel, visible, keeps_map) for chosen, kernel in each]
@@ -143,7 +143,7 @@ def _again(
     plan: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], Score],
+    prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """What the plan's engine says of some blocks, in tiles that its memory suffices for."""
@@ -175,7 +175,7 @@ def _exactly(
     direct: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], Score],
+    prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """The exact scores of some blocks, and of others where that is quicker."""
@@ -213,8 +213,10 @@ def _candidates(
     """Bounds of all windows; those that could be the best are scored when they are asked for."""
     found: list[pruned_windows.PrunedWindows] = []
     beside = None
+    engine = engines.load(plans[0].engine)
+    assert engines.is_search(engine)
     for plan, kernel in zip(plans, kernels, strict=True):
-        beside = engines.search(plan.engine, image, kernel, plan.problem, beside)
+        beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         direct, whole, patience = None, None, math.inf
         if plan.direct:
             prepared = cache(partial(runner.prepare, plan.direct, kernel))
@@ -233,10 +235,10 @@ def _candidates(
         )
 
     def bound(place: Tile) -> list[tuple[int, Tile, Least]]:
-        parts = runner.parts_at(place, plans)
+        parts = runner.clip_to_maps(place, plans)
         return [(number, *found[number].bound(part)) for number, part in parts]
 
-    with closing(in_order(bound, runner.places(plans), plans[0].parallel)) as bounded:
+    with closing(in_order(bound, runner.common_tiles(plans), plans[0].parallel)) as bounded:
         for parts in bounded:
             for number, tile, lowest in parts:
                 found[number].put(tile, lowest)

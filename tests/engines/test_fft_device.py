@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from patchsim import match, metrics
 from patchsim.engines import Problem, fft
 from patchsim.engines.common import visibility
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import Kernel

@@ -8,18 +8,23 @@ import torch
 
 from patchsim.engines import Bounds, Problem, fft, simd
 from patchsim.engines.common import visibility
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.errors import MachineError
 from patchsim.execution import oom
 from patchsim.machine import devices
 from patchsim.metrics import Kernel
 
 
+class Kept:
+    def __init__(self):
+        self.transform = Cached()
+
+
 @pytest.fixture(autouse=True)
 def freed(monkeypatch):
     """Devices whose freed memory was given back."""
     found = []
-    monkeypatch.setattr(devices, "forget_freed_memory", found.append)
+    monkeypatch.setattr(devices, "release_cached_memory", found.append)
     return found
 
 
@@ -43,7 +48,7 @@ def test_halves_have_the_scores_of_the_whole(stride, most, rng, freed):
     problem = Problem(image.shape, kernel.shape, "uint8", stride, "sad", 255, "cpu", 1)
     whole = simd.prepare(kernel, problem)
     sizes = []
-    found = oom.within_memory(limited(whole, most, sizes), problem)(image)
+    found = oom.split_when_full(limited(whole, most, sizes), problem)(image)
     np.testing.assert_array_equal(found.map, whole(image).map)
     assert np.max(found.error) == 0
     assert found.hidden is None
@@ -58,7 +63,12 @@ def test_what_was_too_large_is_not_tried_again(rng):
     problem = Problem(image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1)
     tried = []
     small = limited(simd.prepare(kernel, problem), 200, [])
-    score = oom.within_memory(lambda pixels: tried.append(len(pixels)) or small(pixels), problem)
+
+    def noted(pixels, levels=None):
+        tried.append(len(pixels))
+        return small(pixels, levels)
+
+    score = oom.split_when_full(noted, problem)
     score(image)
     assert max(tried) == 30
     tried.clear()
@@ -76,7 +86,7 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
     if most_visible:
         problem = problem.where_visible(1, 0.5)
         shared = Shared(image, (24, 26), levels)
-        scores = visibility.prepare_together("fft", kernels, [problem] * 2)
+        scores = visibility.prepare_together(fft, kernels, [problem] * 2)
     else:
         scores = fft.prepare_together(kernels, [problem] * 2)
     calls = []
@@ -85,13 +95,13 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
         def scored(tile, windows):
             calls.append(windows)
             if tile.pixels.size > 400:
-                tile.once("a transform", lambda: np.zeros(9))
+                tile.fields(Kept).transform.get(lambda: np.zeros(9))
                 raise RuntimeError("HIP out of memory")
             return score(tile, windows)
 
         return scored
 
-    halved = oom.within_memory_together([small(score) for score in scores], [problem] * 2)
+    halved = oom.split_shared_when_full([small(score) for score in scores], [problem] * 2)
     for score, within in zip(scores, halved, strict=True):
         expected = score(Shared(image, (24, 26), shared.levels), problem.map_shape)
         found = within(shared, problem.map_shape)
@@ -99,7 +109,7 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
         assert (found.hidden is None) == (expected.hidden is None)
         if most_visible:
             np.testing.assert_array_equal(found.hidden, expected.hidden)
-        assert not shared._made
+        assert not shared._fields
     assert calls.count(problem.map_shape) == 1 + 2  # together once, and once for each alone
     assert len(calls) > 4
 
@@ -111,7 +121,7 @@ def test_halves_of_what_is_not_visible_everywhere(rng):
     problem = Problem(image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1)
     problem = problem.where_visible(1, 0.5)
     whole = visibility.prepare(simd, kernel, problem)
-    found = oom.within_memory(limited(whole, 100, []), problem)(image, levels)
+    found = oom.split_when_full(limited(whole, 100, []), problem)(image, levels)
     expected = whole(image, levels)
     np.testing.assert_array_equal(found.map, expected.map)
     np.testing.assert_array_equal(found.hidden, expected.hidden)
@@ -122,10 +132,10 @@ def test_too_little_for_one_window_is_an_error_and_other_faults_stay():
     problem = Problem((9, 9, 3), (3, 4, 3), "uint8", (1, 1), "sad", 255, "cuda:0", 1)
     image = np.zeros((9, 9, 3), np.uint8)
     with pytest.raises(MachineError, match="cuda:0 does not suffice for one window of 4x3x3"):
-        oom.within_memory(limited(lambda _: Bounds(np.zeros((1, 1))), 5, []), problem)(image)
+        oom.split_when_full(limited(lambda *_: Bounds(np.zeros((1, 1))), 5, []), problem)(image)
 
-    def broken(_pixels):
+    def broken(_pixels, _levels=None):
         raise RuntimeError("no kernel image is available")
 
     with pytest.raises(RuntimeError, match="no kernel image"):
-        oom.within_memory(broken, problem)(image)
+        oom.split_when_full(broken, problem)(image)

@@ -27,13 +27,13 @@ def cards(monkeypatch):
 
 
 def test_threads_keep_their_device_and_the_devices_have_as_many():
-    made = streams.Lanes(["a", "b"])
+    made = streams.DeviceQueues(["a", "b"])
     used, go, end = [], threading.Barrier(5), threading.Event()
 
     def work():
         names = []
         for _ in range(3):
-            with made.taken() as name:
+            with made.assigned() as name:
                 names.append(name)
         assert len(set(names)) == 1
         used.append(names[0])
@@ -51,7 +51,7 @@ def test_threads_keep_their_device_and_the_devices_have_as_many():
         end.set()
         for thread in threads:
             thread.join()
-    assert len(made._lanes) == 4  # a thread that comes takes the queue of one that ended
+    assert len(made._queues) == 4  # a thread that comes takes the queue of one that ended
 
 
 @pytest.mark.usefixtures("cards")
@@ -61,7 +61,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
     kernel = image[40:52, 30:37].copy()
     monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-5)
     used = []
-    scored = streams.Lanes.dealt
+    scored = streams.DeviceQueues.dispatch
 
     def watched(self, scores):
         def slowly(name):
@@ -74,7 +74,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
 
         return scored(self, {name: slowly(name) for name in scores})
 
-    monkeypatch.setattr(streams.Lanes, "dealt", watched)
+    monkeypatch.setattr(streams.DeviceQueues, "dispatch", watched)
     found = match(image, kernel, device="cuda", engine="unfold", map=True, stride=(1, 2))
     assert found.device == CARDS
     assert found.plans[0].parallel == 3

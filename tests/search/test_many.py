@@ -18,7 +18,7 @@ from patchsim import engines, match, metrics
 from patchsim.cli import console
 from patchsim.engines import Problem, fft
 from patchsim.engines.common import visibility
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
 from patchsim.pictures import reader
@@ -269,7 +269,7 @@ def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, hi
     if hidden:
         levels[0, 150 if hidden == "half" else -1 :] = 2
         problem = problem.where_visible(5, 0.5)
-        prepare = partial(visibility.prepare_together, "fft")
+        prepare = partial(visibility.prepare_together, fft)
     scores = prepare(kernels, [problem] * 8)  # what is cached must not count
     for score in scores:
         score(Shared(image[:60, -60:], (60, 60), levels[:60, -60:]), (21, 21))
@@ -311,7 +311,7 @@ def test_kernels_that_share_a_tile_score_what_each_has_of_it(metric, masked, flo
         )  # fmt: skip
         problems.append(problem.where_visible(5, 0.8))
     shared = Shared(image, image.shape[:2], levels)
-    together = visibility.prepare_together("fft", kernels, problems)
+    together = visibility.prepare_together(engine, kernels, problems)
     hidden = []
     for kernel, problem, score, size in zip(kernels, problems, together, windows, strict=True):
         found = score(shared, size)

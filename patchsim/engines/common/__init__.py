@@ -1,5 +1,6 @@
-"""What several engines do in the same way.
+"""Code that several engines share.
 
-It may use the contract in `engines` and what lies below. Engines and `execution` use
-`tile_cache.Shared`, what is made once of a tile, and `visibility`, what hidden pixels change.
+It uses `contract` and `tile_cache` of `engines`, and what lies below. Engines use `sharing`, which
+scores one kernel alone, and `visibility`, which scores images with hidden pixels; `execution` uses
+the latter.
 """

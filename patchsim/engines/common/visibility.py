@@ -18,9 +18,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import engines, metrics
-from patchsim.engines import Bounds, Engine, Problem, Score, Seen, SharedScore
-from patchsim.engines.common.tile_cache import Shared
+from patchsim import metrics
+from patchsim.engines.contract import (
+    Bounds,
+    MapEngine,
+    Problem,
+    Score,
+    Seen,
+    SharedScore,
+    SharedTileScore,
+    SharingEngine,
+    TileScore,
+)
+from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
 from patchsim.metrics import Kernel
 from patchsim.numerics.box_sums import box_sums
@@ -37,30 +47,52 @@ _SUM_SECONDS = 2e-8
 
 
 def prepare(
-    engine: Engine, kernel: Pixels, problem: Problem, weights: Weights | None = None
-) -> Score:
-    """What the engine does once for the kernel; the result takes pixels and their levels."""
+    engine: MapEngine, kernel: Pixels, problem: Problem, weights: Weights | None = None
+) -> TileScore:
+    """Prepare an engine for a kernel; the result takes pixels and their visibility."""
     whole = engine.prepare(kernel, everywhere(problem), weights)
-    found = _scoring(problem, weights, whole, engine.prepare(kernel, problem, weights))
-    return lambda pixels, levels: found(levels, pixels)
+    if problem.most_visible is None:
+        return lambda pixels, _levels=None: whole(pixels)
+    partly = engine.prepare(kernel, problem, weights)
+    counts_of = _counts(problem, weights)
+
+    def score(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
+        assert levels is not None
+        return _scores(
+            problem,
+            levels,
+            counts_of,
+            whole=lambda: whole(pixels),
+            partly=lambda seen: partly(pixels, seen),
+        )
+
+    return score
 
 
 def prepare_together(
-    name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
-) -> list[SharedScore]:
-    """The same for kernels that are compared with the same pixels in turn."""
-    whole = engines.prepare_together(name, kernels, [everywhere(one) for one in problems])
-    partly = engines.prepare_together(name, kernels, problems)
+    engine: SharingEngine, kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedTileScore]:
+    """Prepare an engine for kernels that are compared with the same pixels in turn."""
+    whole = engine.prepare_together(kernels, [everywhere(problem) for problem in problems])
+    if problems[0].most_visible is None:
+        return list(whole)
+    partly = engine.prepare_together(kernels, problems)
 
     def of_one(
         kernel: Kernel, problem: Problem, whole: SharedScore, partly: SharedScore
-    ) -> SharedScore:
-        found = _scoring(problem, kernel.weights, whole, partly)
+    ) -> SharedTileScore:
+        counts_of = _counts(problem, kernel.weights)
 
         def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
             assert shared.levels is not None
             height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
-            return found(shared.levels[:height, :width], shared, windows)
+            return _scores(
+                problem,
+                shared.levels[:height, :width],
+                counts_of,
+                whole=lambda: whole(shared, windows),
+                partly=lambda seen: partly(shared, windows, seen),
+            )
 
         return score
 
@@ -72,29 +104,26 @@ def everywhere(problem: Problem) -> Problem:
     return replace(problem, most_visible=None, least=0)
 
 
-def _scoring(
+def _scores(
     problem: Problem,
-    weights: Weights | None,
-    whole: Callable[..., Bounds],
-    partly: Callable[..., Bounds],
-) -> Callable[..., Bounds]:
-    """From a tile's levels, and what `whole` and `partly` take, to its scores."""
-    count = _counts(problem, weights)
-
-    def score(levels: NDArray[np.uint8], *tile: object) -> Bounds:
-        if (levels == problem.most_visible).all():
-            return whole(*tile)
-        counts = count(levels)
-        hidden = counts.sum(0) < problem.least
-        if hidden.all():
-            return Bounds(np.zeros(hidden.shape), 0.0, hidden)
-        bounds = partly(*tile, Seen(levels, counts))
-        error = bounds.error
-        if not isinstance(error, float):
-            error = np.where(hidden, 0.0, error)
-        return Bounds(np.where(hidden, 0.0, bounds.map), error, hidden)
-
-    return score
+    levels: NDArray[np.uint8],
+    counts_of: Callable[[NDArray[np.uint8]], NDArray[np.int64]],
+    *,
+    whole: Callable[[], Bounds],
+    partly: Callable[[Seen], Bounds],
+) -> Bounds:
+    """Score a tile by `whole` where all of it is visible, by `partly` elsewhere."""
+    if (levels == problem.most_visible).all():
+        return whole()
+    counts = counts_of(levels)
+    hidden = counts.sum(0) < problem.least
+    if hidden.all():
+        return Bounds(np.zeros(hidden.shape), 0.0, hidden)
+    bounds = partly(Seen(levels, counts))
+    error = bounds.error
+    if not isinstance(error, float):
+        error = np.where(hidden, 0.0, error)
+    return Bounds(np.where(hidden, 0.0, bounds.map), error, hidden)
 
 
 def _counts(
@@ -127,7 +156,7 @@ def differences(
     kernel: Pixels,
     problem: Problem,
     weights: Weights | None,
-) -> Callable[[Pixels, Seen], Bounds]:
+) -> Score:
     """The `sad` of what is visible, from an engine's sums of everything.
 
     Parameters
@@ -145,7 +174,8 @@ def differences(
     products, norm = Products([taps]), norm_of(taps)
     whole = kernel.dtype.kind == "u"
 
-    def score(pixels: Pixels, seen: Seen) -> Bounds:
+    def score(pixels: Pixels, seen: Seen | None = None) -> Bounds:
+        assert seen is not None
         hidden = (full - seen.levels).astype(np.float64)
         covered = products.over([hidden])[:: problem.stride[0], :: problem.stride[1]]
         off = norm_of(hidden) * norm * rounding(DOUBLE)

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Score, Seen, SharedScore
-from patchsim.engines.common import tile_cache, visibility
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.common import sharing, visibility
+from patchsim.engines.contract import Bounds, Problem, Score, Seen, SharedScore
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch
 from patchsim.engines.cuda import planes as cuda_planes
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE, Kernel
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OWN_THREADS = False
+HAS_MAP = True
+SHARES = True
 
 # Instructions of one lane for a difference, by words, whether it is squared and whether there are
 # weights: in what ptxas makes of the innermost loop for sm_90, which tests/engines/test_cuda.py
@@ -147,7 +149,7 @@ def prepare(
 ) -> Score:
     """As an engine has it; with a configuration, or the fastest is looked for where that pays."""
     (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
-    return tile_cache.of_one(score, problem)
+    return sharing.of_one(score, problem)
 
 
 def prepare_together(
@@ -174,6 +176,13 @@ def prepare_together(
 def _shades(kernel: Kernel) -> int:
     """Kernels without weights, with masks, and with shades take different code."""
     return 0 if kernel.weights is None else min(2, int(kernel.weights.max()))
+
+
+class _TileSums:
+    """Sums of a tile, for kernels that are compared in one launch."""
+
+    def __init__(self) -> None:
+        self.of: defaultdict[_Sums, Cached[NDArray[Any]]] = defaultdict(Cached)
 
 
 class _Sums:
@@ -226,7 +235,9 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
             kernel.weights,
         )
 
-        def score_visible(tile: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
+        def score_visible(
+            tile: Shared, windows: tuple[int, int], seen: Seen | None = None
+        ) -> Bounds:
             return partly(tile.under(windows, size, stride), seen)
 
         return score_visible
@@ -234,12 +245,12 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
     # Squares of the smallest numbers lose digits.
     lost = float(np.finfo(np.float32).smallest_subnormal) / span if squared else 0.0
 
-    def score(tile: Shared, windows: tuple[int, int]) -> Bounds:
+    def score(tile: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
         pixels = tile.under(windows, size, stride)
         if tile.extent is None:
             (one,) = sums.over(pixels, place)
         else:
-            one = tile.once(sums, lambda: sums.over(pixels))[place]
+            one = tile.fields(_TileSums).of[sums].get(lambda: sums.over(pixels))[place]
         found = one.astype(np.float64)
         scores = metrics.similarity(found, problem.total_weight, span)
         if integers:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import Problem, Score, SharedScore
-from patchsim.engines.common import tile_cache
+from patchsim.engines.common import sharing
+from patchsim.engines.contract import Problem, Score, SharedScore
 from patchsim.engines.fft import sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
@@ -28,6 +28,8 @@ from patchsim.numerics.precision import EXACT_IN_INT64
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
+HAS_MAP = True
+SHARES = True
 
 _SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
 
@@ -62,7 +64,7 @@ def start_up(problem: Problem) -> float:
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
     (score,) = prepare_together([Kernel(kernel, weights)], [problem])
-    return tile_cache.of_one(score, problem)
+    return sharing.of_one(score, problem)
 
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:

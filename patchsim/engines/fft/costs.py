@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from patchsim.engines import Problem
 from patchsim.engines.common import visibility
+from patchsim.engines.contract import Problem
 from patchsim.engines.fft import sad_lowrank, weighted
 from patchsim.engines.fft.sums import extension_for
 from patchsim.geometry import tiles

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Seen, SharedScore
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
 from patchsim.numerics.array_api import Array, cast, like, namespace, to_device, to_numpy
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
@@ -121,6 +121,16 @@ def _look_up(term: Array, indices: Array, into: Array) -> None:
         namespace(term).take(term, indices, out=into)
 
 
+class _TileFields:
+    """Kept of a tile: transforms and their norms."""
+
+    def __init__(self) -> None:
+        # Of all pixels, and of pixels times their visibility.
+        self.terms: tuple[Cached[tuple[Spectra, float]], Cached[tuple[Spectra, float]]]
+        self.terms = Cached(), Cached()
+        self.levels: Cached[tuple[Spectra, float]] = Cached()
+
+
 def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     """The engine `fft`'s for `sad`."""
     count = products_needed(problem)
@@ -178,7 +188,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
             each, image = planes_and_norm()
             found = products.over(each)
         else:
-            spectra, image = shared.once(("terms", levels is None), kept)
+            spectra, image = shared.fields(_TileFields).terms[levels is not None].get(kept)
             found = products.through(spectra)
         off = rounding(SINGLE, problem.device) * norm * image
         return cast(strided(found, windows), DOUBLE), off
@@ -197,12 +207,15 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
             values = cast(levels, DOUBLE)
             return Spectra([values], longest), norm_of(values)
 
-        def visible(shared: Shared, windows: tuple[int, int], seen: Seen) -> Bounds:
+        def visible(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
+            assert seen is not None
             assert shared.levels is not None
             levels = to_device(shared.levels, problem.device)
             found, off = sums(shared, windows, levels)
             longest = shared.extent or shared.pixels.shape[:2]
-            spectra, level_norm = shared.once("levels", lambda: of_levels(levels, longest))
+            spectra, level_norm = shared.fields(_TileFields).levels.get(
+                lambda: of_levels(levels, longest)
+            )
             offset = strided(shown.through(spectra), windows)
             off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
             total = to_device(seen.total, problem.device)
@@ -216,7 +229,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     certified = (counts * terms.residual[taps]).sum()
     total = problem.total_weight * problem.span
 
-    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+    def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
         found, off = sums(shared, windows, None)
         scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
         return Bounds(

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, SharedScore
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.fft.spreads import float_rounding, inverse_root
 from patchsim.engines.fft.sums import Reference, Tile
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import FLAT, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
 from patchsim.numerics.box_sums import uniform_windows
@@ -51,7 +51,7 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
     if problem.metric == "zncc" and not reference.integers:
         formula = _zncc_floats
 
-    def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
+    def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
         scores, error = formula(Tile(shared, windows, reference))
         return Bounds(to_numpy(scores), error if isinstance(error, float) else to_numpy(error))
 
@@ -147,7 +147,9 @@ def _lost(kernel: Reference) -> float:
 
 def _zncc_floats(tile: Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
-    found = tile.shared.once("contrast", partial(Contrast, tile), of=tile.windows)
+    found = tile.shared.fields(_ContrastFields).contrast.get(
+        partial(Contrast, tile), key=tile.windows
+    )
     count, total = kernel.pixels, found.total
     scale = inverse_root(total, kernel.spread)
     products, off = tile.products(float(scale.max()))
@@ -165,6 +167,13 @@ def _and_rounding(error: Array | float) -> Array | float:
         return min(error + 4 * UNIT_ROUNDOFF, 2.0) if error > 0 else 0.0
     xp = namespace(error)
     return xp.where(error > 0, xp.clip(error + 4 * UNIT_ROUNDOFF, None, 2.0), 0.0)
+
+
+class _ContrastFields:
+    """Kept of a tile of floats, for `zncc`."""
+
+    def __init__(self) -> None:
+        self.contrast: Cached[Contrast] = Cached()
 
 
 class Contrast:

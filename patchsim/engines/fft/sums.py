@@ -6,6 +6,7 @@ They are made where the problem's device is; only what the C extension sums is N
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from types import ModuleType
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import engines
-from patchsim.engines import Problem
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines import extensions
+from patchsim.engines.contract import Problem
 from patchsim.engines.fft.spreads import Spread
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
 from patchsim.numerics.array_api import Array, cast, namespace, to_device
 from patchsim.numerics.box_sums import box_sums
@@ -74,6 +75,19 @@ class Reference:
         return float(self.squares - (sums**2).sum() / self.pixels)
 
 
+class TileFields:
+    """Kept of a tile; sums over windows for kernels of one size."""
+
+    def __init__(self) -> None:
+        self.on_device: Cached[Array] = Cached()
+        self.constants: Cached[Array] = Cached()
+        self.norm: Cached[float] = Cached()
+        self.planes: Cached[Array] = Cached()
+        self.spectra: defaultdict[np.dtype[Any], Cached[Spectra]] = defaultdict(Cached)
+        self.spread: Cached[Spread] = Cached()
+        self.energy: Cached[Array] = Cached()
+
+
 class Tile:
     """The pixels of a tile [H, W, C], and sums over its windows [rows, cols]."""
 
@@ -81,7 +95,8 @@ class Tile:
         problem = kernel.problem
         self.shared = shared
         self.kernel = kernel
-        self._all = shared.once("placed", lambda: to_device(shared.pixels, problem.device))
+        self._fields = shared.fields(TileFields)
+        self._all = self._fields.on_device.get(lambda: to_device(shared.pixels, problem.device))
         height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
         self.pixels = self._all[:height, :width]
         # What sums over windows depend on, beside the pixels.
@@ -90,7 +105,7 @@ class Tile:
         self.constants = kernel.constants
         if problem.metric == "zncc":
             # Any constants will do here: those of some pixels are found sooner.
-            self.constants = shared.once("constants", self._some_means)
+            self.constants = self._fields.constants.get(self._some_means)
 
     def _some_means(self) -> Array:
         means = means_of(self._all[::4, ::4], whole=self.kernel.integers)
@@ -100,15 +115,14 @@ class Tile:
         """X, and how far it may be off; `scale` at the most makes scores of X."""
         kernel, problem, shared = self.kernel, self.kernel.problem, self.shared
         dtype = DOUBLE if problem.exact else SINGLE
-        norm = shared.once("norm", partial(self._norm, dtype)) * kernel.norm
+        norm = self._fields.norm.get(partial(self._norm, dtype)) * kernel.norm
         if scale * norm * rounding(dtype, problem.device) > max(_ERROR, problem.tolerance):
             dtype = DOUBLE
         if shared.extent is None:
             sums = kernel.products.over(self._planes(dtype))
         else:
-            sums = kernel.products.through(
-                shared.once(("spectra", dtype), partial(self._spectra, dtype))
-            )
+            spectra = self._fields.spectra[dtype].get(partial(self._spectra, dtype))
+            sums = kernel.products.through(spectra)
         rows, cols = self._shape
         found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * rounding(dtype, problem.device)
@@ -117,7 +131,7 @@ class Tile:
         return cast(found, DOUBLE), off
 
     def _planes(self, dtype: np.dtype[Any]) -> Array:
-        return self.shared.once("planes", lambda: moved(self._all, self.constants, dtype), of=dtype)
+        return self._fields.planes.get(lambda: moved(self._all, self.constants, dtype), key=dtype)
 
     def _norm(self, dtype: np.dtype[Any]) -> float:
         return norm_of(self._planes(dtype))
@@ -125,17 +139,17 @@ class Tile:
     def _spectra(self, dtype: np.dtype[Any]) -> Spectra:
         assert self.shared.extent is not None
         made = Spectra(self._planes(dtype), self.shared.extent)
-        self.shared.forget("planes")
+        self._fields.planes.clear()
         return made
 
     def spread(self) -> Spread:
         """Of integers: E, for `zncc` n E - S^2; the same for kernels of one size."""
-        return self.shared.once("spread", lambda: Spread(self.moments()[0]), of=self.windows)
+        return self._fields.spread.get(lambda: Spread(self.moments()[0]), key=self.windows)
 
     def energy(self) -> Array:
         """Of floats: E, the same for kernels of one size."""
-        return self.shared.once(
-            "energy", lambda: self.box_sums((self.moved(DOUBLE) ** 2).sum(0)), of=self.windows
+        return self._fields.energy.get(
+            lambda: self.box_sums((self.moved(DOUBLE) ** 2).sum(0)), key=self.windows
         )
 
     def moments(self, weights: Array | None = None) -> tuple[Array, Array]:
@@ -226,4 +240,4 @@ def extension_for(problem: Problem) -> ModuleType | None:
     return extension
 
 
-_extension = partial(engines.extension, "_moments")
+_extension = partial(extensions.extension, "_moments")

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem, Seen, SharedScore
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.fft.weighted_sums import Reference, Sums, Tile
+from patchsim.engines.tile_cache import Shared
 from patchsim.metrics import FLAT, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
 from patchsim.numerics.precision import (

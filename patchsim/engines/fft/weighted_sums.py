@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import Problem, Seen
-from patchsim.engines.common.tile_cache import Shared
+from patchsim.engines.contract import Problem, Seen
 from patchsim.engines.fft.sums import means_of, moved
+from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_device
 from patchsim.numerics.box_sums import uniform_windows
@@ -101,6 +101,15 @@ class _Image:
         self.shown, self.squares = transformed(shown), transformed(squares)
 
 
+class _TileFields:
+    """Kept of a tile."""
+
+    def __init__(self) -> None:
+        self.visible: Cached[_Image] = Cached()  # as if all pixels were visible
+        self.partly_visible: Cached[_Image] = Cached()
+        self.uniform: Cached[Array] = Cached()
+
+
 class Tile:
     """Sums over the windows of a tile [H, W, C]."""
 
@@ -111,8 +120,9 @@ class Tile:
         self.seen = seen
         self._shared = shared
         self._windows = windows
-        name = "weighted", kernel.problem.most_visible is None
-        self._image = shared.once(name, lambda: _Image(shared, kernel))
+        fields = shared.fields(_TileFields)
+        kept = fields.visible if kernel.problem.most_visible is None else fields.partly_visible
+        self._image = kept.get(lambda: _Image(shared, kernel))
         self.constants = self._image.constants
 
     @cached_property
@@ -170,10 +180,9 @@ class Tile:
         def pixels() -> Array:
             return to_device(self._shared.under(self._windows, size, stride), problem.device)
 
-        return self._shared.once(
-            "uniform",
+        return self._shared.fields(_TileFields).uniform.get(
             lambda: uniform_windows(pixels(), size, stride),
-            of=(self._windows, size),
+            key=(self._windows, size),
         )
 
     def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> Sums:

@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import engines, metrics
-from patchsim.engines import GONE, Least, Look, Problem, simd
+from patchsim import metrics
+from patchsim.engines import contract, extensions, simd
+from patchsim.engines.contract import GONE, Least, Look, Problem
 from patchsim.engines.pruned import cells
 from patchsim.engines.pruned.cells import Cells
 from patchsim.geometry import tiles
@@ -36,6 +37,8 @@ from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
+HAS_MAP = False
+SHARES = False
 
 _Differences = TypeVar("_Differences", float, NDArray[np.float64])
 
@@ -190,13 +193,14 @@ class Search:
         kernel: Pixels,
         problem: Problem,
         weights: Weights | None = None,
-        beside: Search | None = None,
+        beside: contract.Search | None = None,
     ) -> None:
         extension = _extension()
         assert extension is not None, "refuse says so"
         self._extension = extension
         self.problem = problem
         self._image = image
+        assert beside is None or isinstance(beside, Search)
         self._last: _LastBoxes = beside._last if beside else _LastBoxes()
         self._kernel = np.ascontiguousarray(kernel)
         self._squared = problem.metric == "ssd"
@@ -316,4 +320,4 @@ def _variant(extension: ModuleType) -> str:
     return _VARIANTS[-1]
 
 
-_extension = partial(engines.extension, "_pruned")
+_extension = partial(extensions.extension, "_pruned")

@@ -1,0 +1,318 @@
+"""The contract between engines and the rooms that use them: types and protocols.
+
+An engine is a module, or a package whose `__init__` has the names of one of the protocols. Every
+engine declares what it can do by two constants: `HAS_MAP`, that it scores all windows of a tile
+(`MapEngine`; otherwise it is a `SearchEngine`), and `SHARES`, that several kernels can share what
+is computed from one tile (`SharingEngine`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.engines.tile_cache import Shared
+from patchsim.geometry import tiles
+from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Kernel
+from patchsim.types import Pixels, Weights
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Scores of a tile, and how far each may be off.
+
+    Attributes
+    ----------
+    map : float64 array [rows, cols]
+        Scores; the true score of a cell lies within ``map ± error``.
+    error : float or array [rows, cols]
+        0 where the map holds the very values that `metrics.exact` gives.
+    hidden : bool array [rows, cols], optional
+        Windows of which too little is visible: no matches, with 0 in the map.
+    """
+
+    map: NDArray[np.float64]
+    error: float | NDArray[np.floating[Any]] = 0.0
+    hidden: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much is visible of a tile, whose pixels are not all as visible.
+
+    Attributes
+    ----------
+    levels : uint8 array [H, W]
+        Of its pixels.
+    counts : int64 array [C, rows, cols]
+        Of its windows: the sum of the kernel's weights, times the level of the pixel under each.
+    """
+
+    levels: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Over all channels, whole numbers; 1 where nothing is visible."""
+        # Times a squared data range it may be more than 64 bits hold.
+        found: NDArray[np.float64] = np.maximum(self.counts.sum(0), 1).astype(np.float64)
+        return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kernel against one image: all that an engine needs to know to judge the work."""
+
+    image: tuple[int, int, int]  # height, width, channels
+    kernel: tuple[int, int, int]
+    dtype: str  # of both: uint8, uint16, float32 or float64
+    stride: tuple[int, int]  # y, x
+    metric: str
+    span: float  # the data range R
+    device: str  # or several of one kind, with commas
+    threads: int  # that take tiles
+    tolerance: float = 0.0  # the largest error that scores may have beside their rounding
+    exact: bool = False  # every score as `metrics.exact` gives it
+    map_wanted: bool = True  # the scores of all windows, not the best ones alone
+    weight: int | None = None  # the sum of the kernel's weights, if it has any
+    heaviest: int = 1  # the largest of them
+    cells: int | None = None  # cells.COARSE ones where the weights count, if it is of use
+    per_channel: bool = False  # whether each value of a pixel has one of its own
+    most_visible: int | None = None  # of the image's pixels, where not all are as visible
+    least: int = 0  # weights times visibility of a window that is scored
+    together: int = 1  # kernels of about this size that are compared with the same pixels in turn
+
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        return tiles.map_shape(self.image[:2], self.kernel[:2], self.stride)
+
+    @property
+    def taps(self) -> int:
+        height, width, channels = self.kernel
+        return height * width * channels
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return tuple(self.device.split(","))
+
+    @property
+    def total_weight(self) -> int:
+        """How many values of a window count, or the sum of their weights."""
+        if self.weight is None:
+            return self.taps
+        return self.weight if self.per_channel else self.weight * self.kernel[2]
+
+    def where_visible(self, most: int, share: float) -> Problem:
+        """The same in an image of which pixels are visible at the most so much, `Visibility.most`.
+
+        Windows of which less than this share is are not scored.
+        """
+        least = _least(share, self.total_weight * most)
+        return replace(self, most_visible=most, least=least)
+
+    @property
+    def differences(self) -> int:
+        rows, cols = self.map_shape
+        return rows * cols * self.taps
+
+
+def _least(share: float, total: int) -> int:
+    """The smallest whole number that is at least this share of the total."""
+    least = math.ceil(share * total)
+    # The product is rounded; the share itself is what a quotient of whole numbers rounds to.
+    while (least - 1) / total >= share:
+        least -= 1
+    while least / total < share:
+        least += 1
+    return least
+
+
+Least = NDArray[np.uint16]  # [rows, cols]
+GONE = 65535
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found among some windows.
+
+    Attributes
+    ----------
+    difference, row, col : int
+        Of the best window evaluated, if it is within the limit; else the row is -1.
+    evaluated, compared : int
+        How many windows were, and how many of their rows.
+    done : bool
+        Whether all were that could be the best.
+    """
+
+    difference: int
+    row: int
+    col: int
+    evaluated: int
+    compared: int
+    done: bool
+
+
+class Score(Protocol):
+    """Scores the windows of a tile, for one kernel."""
+
+    def __call__(self, pixels: Pixels, seen: Seen | None = None, /) -> Bounds:
+        """Return the scores.
+
+        Parameters
+        ----------
+        pixels : array [h, w, C]
+            The pixels under the tile.
+        seen : Seen, optional
+            Visibility of the tile; given if and only if the problem's pixels differ in it.
+        """
+
+
+class SharedScore(Protocol):
+    """Scores the windows of a tile, for one of several kernels that share its pixels."""
+
+    def __call__(
+        self, shared: Shared, windows: tuple[int, int], seen: Seen | None = None, /
+    ) -> Bounds:
+        """Return the scores of the first (rows, cols) windows of the tile.
+
+        `seen` is their visibility, given if and only if the problem's pixels differ in it.
+        """
+
+
+class TileScore(Protocol):
+    """Scores the windows of a tile from pixels and their visibility, for one kernel."""
+
+    def __call__(self, pixels: Pixels, levels: NDArray[np.uint8] | None = None, /) -> Bounds:
+        """Return the scores.
+
+        `levels` [h, w] is the visibility of the pixels [h, w, C], given if and only if it differs
+        between the image's pixels.
+        """
+
+
+# The same for one of several kernels: it takes a tile, which holds its pixels and their visibility,
+# and how many of its windows count, the first (rows, cols).
+SharedTileScore = Callable[[Shared, tuple[int, int]], Bounds]
+
+
+class Engine(Protocol):
+    """The names that every engine module has."""
+
+    OWN_THREADS: bool
+    """True if the engine uses `problem.threads` threads itself; otherwise tiles run in a pool."""
+
+    HAS_MAP: bool
+    """True if the engine scores all windows, as `MapEngine`; otherwise it is a `SearchEngine`."""
+
+    SHARES: bool
+    """True if kernels can share what is computed from a tile: a `SharingEngine`."""
+
+    def refuse(self, problem: Problem) -> str | None:
+        """Return why the engine cannot solve the problem as promised, or None."""
+
+    def start_up(self, problem: Problem) -> float:
+        """Return the seconds that the first use costs this process: imports, a GPU's context."""
+
+    def seconds(self, problem: Problem) -> float:
+        """Estimate the seconds of the work itself; on one accelerator, if there are several."""
+
+    def best_tile(self, problem: Problem) -> tuple[int, int] | None:
+        """Return the tile (rows, cols) that wastes least, or None if any will do.
+
+        Memory may force a smaller one.
+        """
+
+    def working_bytes(self, problem: Problem, rows: int, cols: int) -> int:
+        """Return the peak memory, in bytes, of scoring a tile of rows x cols windows.
+
+        The tile's pixels, which lie in the image, and the returned map do not count.
+        """
+
+
+class MapEngine(Engine, Protocol):
+    """An engine that scores every window of a tile."""
+
+    def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+        """Do what needs the kernel alone, once; the result scores any tile's pixels."""
+
+
+class SharingEngine(MapEngine, Protocol):
+    """An engine whose kernels can share what is computed from a tile."""
+
+    def prepare_together(
+        self, kernels: Sequence[Kernel], problems: Sequence[Problem]
+    ) -> list[SharedScore]:
+        """Prepare kernels that share tiles; all have weights, or none has."""
+
+    def kernel_bytes(self, problem: Problem, rows: int, cols: int) -> int:
+        """Return the bytes for each kernel beside `working_bytes`, for rows x cols windows."""
+
+
+class SearchEngine(Engine, Protocol):
+    """An engine that finds the best windows without a map."""
+
+    def search(
+        self,
+        image: Pixels,
+        kernel: Pixels,
+        problem: Problem,
+        weights: Weights | None = None,
+        beside: Search | None = None,
+    ) -> Search:
+        """Prepare the search of an image for a kernel.
+
+        `beside` is another search of this engine in the same image, with which it may share work.
+        """
+
+
+def has_map(engine: Engine) -> TypeGuard[MapEngine]:
+    return engine.HAS_MAP
+
+
+def can_share(engine: Engine) -> TypeGuard[SharingEngine]:
+    return engine.SHARES
+
+
+def is_search(engine: Engine) -> TypeGuard[SearchEngine]:
+    return not engine.HAS_MAP
+
+
+class Search(Protocol):
+    """What an engine without a map finds of one kernel in an image, for `Candidates`.
+
+    Made by the engine's ``search(image, kernel, problem, weights, beside)``; `beside` is another
+    such search in the same image or None. Differences are integers, and bounds of them 16-bit
+    numbers in a unit of the engine's own; GONE is no bound but a window dropped.
+    """
+
+    problem: Problem
+
+    def bounds(self, tile: Tile) -> Least:
+        """What the windows of a tile differ at least."""
+
+    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
+        """Raise the bounds of a tile, which are in that place of `least`, at some cost."""
+
+    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
+        """The best window of a tile that differs by at most `limit`, of equal ones the first.
+
+        The window of the least bound comes first. After `most` rows of windows have been compared
+        with the kernel it ends as it is. In `least`, in which the tile's are in that place, bounds
+        of windows that were evaluated are raised.
+        """
+
+    def score(self, difference: int) -> float:
+        """The score of a window."""
+
+    def largest(self, score: float) -> int:
+        """The largest difference with at least this score, or -1."""
+
+    def highest(self, least: Least) -> NDArray[np.float64]:
+        """The best scores that windows of these bounds could have; -inf of dropped ones."""
