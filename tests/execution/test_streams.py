@@ -105,7 +105,7 @@ def test_a_device_has_no_more_for_tiles_than_it_has_free(monkeypatch):
 
     def planned(free):
         monkeypatch.setattr(devices, "free_memory", lambda _name: free)
-        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, resident=0)
 
     much, little = planned(2 << 30), planned(200 << 20)
     assert little.working <= 0.8 * 3 * (200 << 20) < much.working
@@ -119,7 +119,7 @@ def test_a_device_that_is_almost_full_is_left_out(monkeypatch):
     problem = Problem((4000, 4000, 3), (50, 50, 3), "uint8", (1, 1), "sad", 255, "cpu", 2)
     room = {"cpu:0": 1 << 30, "cpu:1": 50 << 20, "cpu:2": 700 << 20}
     monkeypatch.setattr(devices, "free_memory", room.__getitem__)
-    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, resident=0)
     assert made.problem.device == "cpu:0,cpu:2"
     assert made.working <= 0.8 * 2 * (700 << 20)
 
