@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from patchsim.matching.matcher import Matcher, match
     from patchsim.output.report import Match, Report
     from patchsim.similarity import similarity_map
-    from patchsim.slots import (
+    from patchsim.slots.losses import (
         collapsed,
         match_slots,
         matching_contrastive_loss,
@@ -39,14 +39,14 @@ _HOMES = {
     "Matcher": "matching.matcher",
     "match": "matching.matcher",
     "similarity_map": "similarity",
-    "collapsed": "slots",
-    "match_slots": "slots",
-    "matching_contrastive_loss": "slots",
-    "matching_contrastive_loss_per_img": "slots",
-    "matching_similarity_loss_per_img": "slots",
-    "matching_similarity_loss_small_to_large": "slots",
-    "orthogonal": "slots",
-    "stack_views": "slots",
+    "collapsed": "slots.losses",
+    "match_slots": "slots.losses",
+    "matching_contrastive_loss": "slots.losses",
+    "matching_contrastive_loss_per_img": "slots.losses",
+    "matching_similarity_loss_per_img": "slots.losses",
+    "matching_similarity_loss_small_to_large": "slots.losses",
+    "orthogonal": "slots.losses",
+    "stack_views": "slots.losses",
 }
 
 __all__ = [

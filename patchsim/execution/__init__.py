@@ -1,5 +1,5 @@
 """A plan run on this machine: on threads, on devices, within their memory.
 
 It may use `planning` and what lies below. Others use `runner`, which gives the scores of tiles in
-order; `streams` feeds devices, and `oom` halves what does not fit them.
+order; `streams` assigns tiles to devices, and `oom` splits tiles that do not fit their memory.
 """

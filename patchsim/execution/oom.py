@@ -1,4 +1,4 @@
-"""What does not fit a device's memory is scored in halves."""
+"""Tiles that do not fit a device's memory are split in halves and scored again."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.types import Pixels
 
-# cuFFT fails like this where its work space does not fit, and Apple's for one tensor too large.
+# Messages of a failed allocation: torch's allocators, cuFFT's work space, Metal's largest tensor.
 _FULL = ("out of memory", "CUFFT_ALLOC_FAILED", "CUFFT_INTERNAL_ERROR", "Invalid buffer size")
 
 
 @contextmanager
-def preparing(device: str) -> Iterator[None]:
-    """What a kernel takes for itself cannot be halved.
+def refuse_when_full(device: str) -> Iterator[None]:
+    """Turn a failed allocation into an error, while a kernel is prepared, which cannot be split.
 
     Raises
     ------
     MachineError
-        If the device's memory does not suffice for it.
+        If the device's memory does not suffice.
     """
     try:
         yield
@@ -40,18 +40,18 @@ def preparing(device: str) -> Iterator[None]:
         ) from None
 
 
-def within_memory(score: TileScore, problem: Problem) -> TileScore:
-    """The same scores, of smaller tiles where the device's memory does not suffice.
+def split_when_full(score: TileScore, problem: Problem) -> TileScore:
+    """Return a score that splits a tile in halves where the device's memory does not suffice.
 
-    How much of it is free is known to nobody beforehand: other programs use the device, too.
+    The free memory cannot be known beforehand, as other programs use the device, too.
 
     Raises
     ------
     MachineError
-        If it does not suffice for one window.
+        If the memory does not suffice for one window.
     """
     size, stride = problem.kernel[:2], problem.stride
-    too_many = math.inf  # windows; no use to try as many again
+    too_many = math.inf  # the fewest windows that did not fit; as many are not tried again
 
     def scored(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
         nonlocal too_many
@@ -62,7 +62,7 @@ def within_memory(score: TileScore, problem: Problem) -> TileScore:
             except RuntimeError as error:
                 if not _is_full(error):
                     raise
-            # Now that the tensors which its traceback held are freed.
+            # Outside the handler, as the error's traceback keeps tensors alive.
             devices.release_cached_memory(problem.device)
             too_many = min(too_many, rows * cols)
         if rows == cols == 1:
@@ -72,69 +72,69 @@ def within_memory(score: TileScore, problem: Problem) -> TileScore:
                 " close other programs that use it, or use --device cpu"
             )
         axis = 0 if rows > 1 else 1
-        part = (-(-rows // 2), cols) if axis == 0 else (1, -(-cols // 2))
+        half = (-(-rows // 2), cols) if axis == 0 else (1, -(-cols // 2))
         halves = []
-        for tile in tiles.split((rows, cols), part):
+        for tile in tiles.split((rows, cols), half):
             source = tile.source(size, stride)
-            part_levels = None if levels is None else levels[source]
-            halves.append(scored(pixels[source], part_levels))
-        return _joined(halves, axis)
+            half_levels = None if levels is None else levels[source]
+            halves.append(scored(pixels[source], half_levels))
+        return _join(halves, axis)
 
     return scored
 
 
-def within_memory_together(
+def split_shared_when_full(
     scores: Sequence[SharedTileScore], problems: Sequence[Problem]
 ) -> list[SharedTileScore]:
-    """The same for several kernels that share what is made of a tile.
+    """Return scores like those of `split_when_full`, for kernels that share a tile's transforms.
 
-    A tile that does not fit is scored for each of them alone, and so are all that come after it.
+    Once a tile has not fitted, it and all later ones are scored for each kernel alone.
     """
-    full = False
+    is_full = False
 
-    def of_one(score: SharedTileScore, problem: Problem) -> SharedTileScore:
+    def splitting(score: SharedTileScore, problem: Problem) -> SharedTileScore:
         sizes = problem.kernel[:2], problem.stride
 
         def alone(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
             windows = tiles.map_shape((pixels.shape[0], pixels.shape[1]), *sizes)
             return score(Shared(pixels, None, levels), windows)
 
-        in_halves = within_memory(alone, problem)
+        split = split_when_full(alone, problem)
 
         def scored(shared: Shared, windows: tuple[int, int]) -> Bounds:
-            nonlocal full
-            if not full:
+            nonlocal is_full
+            if not is_full:
                 try:
                     return score(shared, windows)
                 except RuntimeError as error:
                     if not _is_full(error):
                         raise
-                full = True
+                is_full = True
             shared.clear()
             devices.release_cached_memory(problem.device)
             pixels = shared.under(windows, *sizes)
             if shared.levels is None:
-                return in_halves(pixels)
-            return in_halves(pixels, shared.levels[: pixels.shape[0], : pixels.shape[1]])
+                return split(pixels)
+            return split(pixels, shared.levels[: pixels.shape[0], : pixels.shape[1]])
 
         return scored
 
-    return [of_one(*pair) for pair in zip(scores, problems, strict=True)]
+    return [splitting(*pair) for pair in zip(scores, problems, strict=True)]
 
 
 def _is_full(error: RuntimeError) -> bool:
-    """Torch has a type for what its allocators lack; other libraries only say so, or less."""
+    """Whether an allocation failed; only torch's own allocators raise a type of their own."""
     return any(words in str(error) for words in _FULL)
 
 
-def _joined(parts: list[Bounds], axis: int) -> Bounds:
+def _join(parts: list[Bounds], axis: int) -> Bounds:
     errors = [np.broadcast_to(part.error, part.map.shape) for part in parts]
     hidden = [
         np.zeros(part.map.shape, bool) if part.hidden is None else part.hidden for part in parts
     ]
-    anything_hidden = any(part.hidden is not None for part in parts)
+    has_hidden = any(part.hidden is not None for part in parts)
     return Bounds(
         np.concatenate([part.map for part in parts], axis),
         np.concatenate(errors, axis),
-        np.concatenate(hidden, axis) if anything_hidden else None,
+        np.concatenate(hidden, axis) if has_hidden else None,
     )

@@ -1,4 +1,4 @@
-"""Runs a plan on this machine, tile by tile; owns the threads."""
+"""Run a plan on this machine, tile by tile; this module owns the threads."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from patchsim.types import Pixels
 
 
 def prepare(plan: Plan, kernel: Kernel) -> TileScore:
-    """What the plan's engine does once for the kernel."""
+    """Prepare a kernel with the plan's engine, on every device of the plan."""
     problem = plan.problem
     if problem.device == "cpu":
         return _prepare(plan.engine, kernel, problem)
     from patchsim.execution import oom, streams
 
-    def on(device: str) -> TileScore:
-        own = replace(problem, device=device)
-        with oom.preparing(device):
-            return oom.within_memory(_prepare(plan.engine, kernel, own), own)
+    def prepare_on(device: str) -> TileScore:
+        on_device = replace(problem, device=device)
+        with oom.refuse_when_full(device):
+            return oom.split_when_full(_prepare(plan.engine, kernel, on_device), on_device)
 
-    return streams.Lanes(problem.devices).dealt(streams.on_each(problem.devices, on))
+    scores = streams.prepare_on_each(problem.devices, prepare_on)
+    return streams.DeviceQueues(problem.devices).dispatch(scores)
 
 
 def _prepare(name: str, kernel: Kernel, problem: Problem) -> TileScore:
@@ -40,8 +41,8 @@ def _prepare(name: str, kernel: Kernel, problem: Problem) -> TileScore:
 
 
 def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScore]:
-    """The same for several kernels, with an engine that shares, or for one with any."""
-    problems = [chosen.problem for chosen in plans]
+    """Prepare several kernels with an engine that shares tiles, or one kernel with any engine."""
+    problems = [plan.problem for plan in plans]
     if len(plans) == 1:
         score = prepare(plans[0], kernels[0])
         return [lambda shared, _windows: score(shared.pixels, shared.levels)]
@@ -51,17 +52,15 @@ def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[S
 
     names = problems[0].devices
 
-    def on(device: str) -> list[SharedTileScore]:
-        own = [replace(problem, device=device) for problem in problems]
-        with oom.preparing(device):
-            scores = _prepare_together(plans[0].engine, kernels, own)
-        return oom.within_memory_together(scores, own)
+    def prepare_on(device: str) -> list[SharedTileScore]:
+        on_device = [replace(problem, device=device) for problem in problems]
+        with oom.refuse_when_full(device):
+            scores = _prepare_together(plans[0].engine, kernels, on_device)
+        return oom.split_shared_when_full(scores, on_device)
 
-    # Of one tile all kernels are compared by one thread, and so on one device.
-    shared, each = streams.Lanes(names), streams.on_each(names, on)
-    return [
-        shared.dealt({name: each[name][number] for name in names}) for number in range(len(plans))
-    ]
+    # One thread compares all kernels with a tile, and so one device does.
+    queues, scores = streams.DeviceQueues(names), streams.prepare_on_each(names, prepare_on)
+    return [queues.dispatch({name: scores[name][i] for name in names}) for i in range(len(plans))]
 
 
 def _prepare_together(
@@ -86,11 +85,11 @@ def run(
     plan : Plan
     image : array [H, W, C]
     score : TileScore
-        As `prepare` made it for the plan.
+        The result of `prepare` for the plan.
     todo : iterable of Tile, optional
-        These instead, none larger than the plan's.
+        Tiles to score instead of all, none larger than the plan's.
     visible : Visibility, optional
-        Of the image.
+        The visibility of the image's pixels.
 
     Yields
     ------
@@ -116,58 +115,56 @@ def run_together(
     take: Callable[[int, Tile, Bounds], None],
     visible: Visibility | None = None,
 ) -> Generator[Tile, None, None]:
-    """Score every tile of several kernels' maps: a tile of all before the next.
+    """Score every tile of several kernels' maps, each tile for all kernels before the next.
 
     Parameters
     ----------
     plans : sequence of Plan
-        With the same tile.
+        They have the same tile.
     image : array [H, W, C]
     scores : sequence of SharedTileScore
-        One a plan, of kernels that were prepared together.
+        One for each plan, from `prepare_together`.
     take : (number, Tile, Bounds) -> None
-        Called for each tile of each plan, in the thread that scored it.
+        Called with the plan's number for each tile, in the thread that scored it.
     visible : Visibility, optional
-        Of the image.
+        The visibility of the image's pixels.
 
     Yields
     ------
     Tile
-        Of one plan's map, once all plans' tiles there are taken.
+        A tile of one plan's map, once `take` was called for the tiles of all plans there.
     """
-    size, stride = (
-        _largest([chosen.problem.kernel[:2] for chosen in plans]),
-        plans[0].problem.stride,
-    )
+    size = _largest([plan.problem.kernel[:2] for plan in plans])
+    stride = plans[0].problem.stride
     extent = tiles.extent(plans[0].tile, size, stride)
 
-    def work(place: Tile) -> list[Tile]:
-        source = place.source(size, stride)
+    def work(common: Tile) -> list[Tile]:
+        source = common.source(size, stride)
         shared = Shared(image[source], extent, None if visible is None else visible.levels[source])
-        parts = parts_at(place, plans)
-        for number, part in parts:
-            take(number, part, scores[number](shared, (part.rows, part.cols)))
-        return [part for _, part in parts]
+        numbered = clip_to_maps(common, plans)
+        for number, tile in numbered:
+            take(number, tile, scores[number](shared, (tile.rows, tile.cols)))
+        return [tile for _, tile in numbered]
 
-    with closing(in_order(work, places(plans), plans[0].parallel)) as found:
-        for done in found:
+    with closing(in_order(work, common_tiles(plans), plans[0].parallel)) as scored:
+        for done in scored:
             yield from done
 
 
-def places(plans: Sequence[Plan]) -> Iterator[Tile]:
-    """The tiles of several kernels' maps, as large as the largest of them."""
-    return tiles.split(_largest([chosen.problem.map_shape for chosen in plans]), plans[0].tile)
+def common_tiles(plans: Sequence[Plan]) -> Iterator[Tile]:
+    """Return the tiles of the smallest map that holds those of all plans."""
+    return tiles.split(_largest([plan.problem.map_shape for plan in plans]), plans[0].tile)
 
 
-def parts_at(place: Tile, plans: Sequence[Plan]) -> list[tuple[int, Tile]]:
-    """What of a tile lies in each plan's map, and the plan's number; larger kernels have less."""
-    found = []
-    for number, chosen in enumerate(plans):
-        rows, cols = chosen.problem.map_shape
-        windows = min(place.rows, rows - place.top), min(place.cols, cols - place.left)
+def clip_to_maps(tile: Tile, plans: Sequence[Plan]) -> list[tuple[int, Tile]]:
+    """Return the part of a tile inside each plan's map, with the plan's number."""
+    clipped = []
+    for number, plan in enumerate(plans):
+        rows, cols = plan.problem.map_shape
+        windows = min(tile.rows, rows - tile.top), min(tile.cols, cols - tile.left)
         if min(windows) > 0:
-            found.append((number, Tile(place.top, place.left, *windows)))
-    return found
+            clipped.append((number, Tile(tile.top, tile.left, *windows)))
+    return clipped
 
 
 def _largest(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Tiles on accelerators: dealt out to the devices, copied while others are computed.
+"""Tiles on accelerators: dispatched to devices, copied there while others are computed.
 
-Each thread that brings tiles has a device, and a queue of its own there: with two threads a device
-the pixels of one tile are on their way while those of the other are compared. Nothing here knows
+Each thread that scores tiles has a device, and a queue of its own on it: with two threads a device,
+the pixels of one tile are copied while those of the other are compared. Nothing here depends on
 what is computed.
 """
 
@@ -22,65 +22,71 @@ _Tile = ParamSpec("_Tile")  # the arguments of a score
 
 
 @dataclass
-class _Lane:
-    """A queue of a device, and the thread that uses it, or did."""
+class _Queue:
+    """A queue of a device, and the thread that uses it or used it last."""
 
-    name: str
-    queue: Any = None
+    device: str
+    handle: Any = None
     thread: threading.Thread | None = None
 
+    @property
+    def is_free(self) -> bool:
+        return self.thread is None or not self.thread.is_alive()
 
-class Lanes:
-    """Which of some devices the calling thread uses.
+
+class DeviceQueues:
+    """The assignment of threads to the queues of some devices.
 
     Parameters
     ----------
     names : sequence of str
+        The devices.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._lanes = [_Lane(name) for name in names]
+        self._queues = [_Queue(name) for name in names]
         self._lock = threading.Lock()
-        self._own = threading.local()
+        self._local = threading.local()
 
     @contextmanager
-    def taken(self) -> Iterator[str]:
-        """The thread's device; what it does there waits for no other thread's."""
-        if not hasattr(self._own, "lane"):
+    def assigned(self) -> Iterator[str]:
+        """Give the calling thread's device; its work there does not wait for other threads."""
+        if not hasattr(self._local, "queue"):
             with self._lock:
-                self._own.lane = self._free()
-        lane = self._own.lane
-        if lane.queue is None:
-            lane.queue = devices.new_queue(lane.name)
-        with devices.using_queue(lane.name, lane.queue):
-            yield lane.name
+                self._local.queue = self._assign()
+        queue = self._local.queue
+        if queue.handle is None:
+            queue.handle = devices.new_queue(queue.device)
+        with devices.using_queue(queue.device, queue.handle):
+            yield queue.device
 
-    def _free(self) -> _Lane:
-        """One of a thread that has ended, or another on the device that has fewest."""
-        me, alive = threading.current_thread(), Counter[str]()
-        for lane in self._lanes:
-            alive[lane.name] += lane.thread is not None and lane.thread.is_alive()
-        ended = [lane for lane in self._lanes if not (lane.thread and lane.thread.is_alive())]
-        name = min(alive, key=lambda name: alive[name])
-        found = next((lane for lane in ended if lane.name == name), None)
-        if found is None:
-            found = _Lane(name)
-            self._lanes.append(found)
-        found.thread = me
-        return found
+    def _assign(self) -> _Queue:
+        """Return a queue on the device with the fewest threads: a free one or a new one."""
+        busy = Counter[str]()
+        for queue in self._queues:
+            busy[queue.device] += not queue.is_free
+        device = min(busy, key=lambda name: busy[name])
+        free = [queue for queue in self._queues if queue.is_free and queue.device == device]
+        if not free:
+            free = [_Queue(device)]
+            self._queues += free
+        free[0].thread = threading.current_thread()
+        return free[0]
 
-    def dealt(self, scores: Mapping[str, Callable[_Tile, Bounds]]) -> Callable[_Tile, Bounds]:
-        """A score of all the devices', given those of each, which take the same."""
+    def dispatch(self, scores: Mapping[str, Callable[_Tile, Bounds]]) -> Callable[_Tile, Bounds]:
+        """Return a score that calls the one of the thread's device."""
 
         def score(*tile: _Tile.args, **keywords: _Tile.kwargs) -> Bounds:
-            with self.taken() as name:
+            with self.assigned() as name:
                 return scores[name](*tile, **keywords)
 
         return score
 
 
-def on_each(names: Sequence[str], prepare: Callable[[str], _Prepared]) -> dict[str, _Prepared]:
-    """What is prepared on every device, ready for all threads."""
+def prepare_on_each(
+    names: Sequence[str], prepare: Callable[[str], _Prepared]
+) -> dict[str, _Prepared]:
+    """Return what `prepare` makes on every device, ready for all threads."""
     prepared = {name: prepare(name) for name in names}
     for name in names:
         devices.synchronize(name)

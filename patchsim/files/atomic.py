@@ -1,4 +1,4 @@
-"""How files appear: whole or not at all; devices and pipes are written to directly."""
+"""How a file is written: as a whole or not at all; devices and pipes are written to directly."""
 
 from __future__ import annotations
 
@@ -13,28 +13,37 @@ from typing import BinaryIO
 
 from patchsim.errors import InputError, OutputError, printable
 
-# These name the process's own streams, even where they lead to a regular file.
+# These paths name the process's own streams, even if a stream leads to a regular file.
 _OWN_STREAM = re.compile(r"/dev/(?:stdout|stderr|fd/(?P<fd>\d+))|/proc/self/fd/(?P<proc>\d+)")
 
 
 def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Path]) -> None:
-    """See, before the work, that an output can be written and destroys no input.
+    """Check before a search that its output can be written and overwrites no input.
+
+    Parameters
+    ----------
+    path : path
+        The output.
+    suffix : str
+        The suffix of the format that will be written, such as ``.png``.
+    inputs : iterable of Path
+        The files that are read.
 
     Raises
     ------
     InputError
-        If the folder is missing or read-only, the path is a folder, has another suffix than what
-        will be written, or is one of the inputs.
+        If the folder is missing or read-only, or the path is a folder, has another suffix, or is
+        one of the inputs.
     """
     target = Path(path)
-    if _directly(target):
+    if _is_written_directly(target):
         return
     real = Path(os.path.realpath(target))
     try:
         os.lstat(real)
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except OSError as error:  # as of a name that is too long
+    except OSError as error:  # for example, the name is too long
         raise InputError(
             f"output {printable(target)} cannot be written: {failure_reason(error)}"
         ) from None
@@ -59,29 +68,31 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
 
 
 def check_distinct(paths: Sequence[str]) -> None:
-    """See that no two outputs are one file.
+    """Check that no two outputs are the same file.
 
     Raises
     ------
     InputError
-        If they are; devices and pipes may serve several.
+        If two are. A device or a pipe may take several outputs.
     """
-    seen: dict[str, str] = {}
+    path_by_file: dict[str, str] = {}
     for path in paths:
-        if _directly(Path(path)):
+        if _is_written_directly(Path(path)):
             continue
         real = os.path.realpath(path)
-        if real in seen:
+        if real in path_by_file:
             raise InputError(
-                f"outputs {printable(seen[real])} and {printable(path)} are one file;"
+                f"outputs {printable(path_by_file[real])} and {printable(path)} are one file;"
                 " give two names"
             )
-        seen[real] = path
+        path_by_file[real] = path
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file that becomes `path` when the block ends well, and nothing otherwise.
+    """Open a binary file that appears at `path` when the block ends without an error.
+
+    After an error the path is as it was before.
 
     Raises
     ------
@@ -90,9 +101,10 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     try:
-        if _directly(target):
-            with suppress(BrokenPipeError), _direct(target) as file:
-                yield file  # a reader may leave early
+        if _is_written_directly(target):
+            # A reader may close the pipe early; that is no error.
+            with suppress(BrokenPipeError), _open_directly(target) as file:
+                yield file
         else:
             with _replacing(Path(os.path.realpath(target))) as file:
                 yield file
@@ -101,38 +113,51 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputError:
-    """Why a file could not be read, for a message about `where`, which is to be `wanted`."""
+    """Return the error that says why a file could not be read.
+
+    Parameters
+    ----------
+    error : OSError
+        The system's or a decoder's error.
+    where : str
+        The file's name in the message.
+    path : Path
+        The file.
+    wanted : str
+        The kind of file that is needed, such as ``a picture``.
+    """
     if isinstance(error, FileNotFoundError):
-        said = "does not exist"
-    elif path.is_dir():  # of which Windows says that permission is denied
-        said = f"is a folder; give {wanted}"
+        problem = "does not exist"
+    elif path.is_dir():  # before PermissionError, which Windows raises for folders
+        problem = f"is a folder; give {wanted}"
     elif isinstance(error, PermissionError):
-        said = "may not be read (permission denied)"
+        problem = "may not be read (permission denied)"
     elif error.errno is not None:
-        said = f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
+        problem = f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
     else:  # from a decoder, not from the system
-        said = f"is damaged or cut short: {error}"
-    return InputError(f"{where} {said}")
+        problem = f"is damaged or cut short: {error}"
+    return InputError(f"{where} {problem}")
 
 
 def failure_reason(error: OSError) -> str:
-    """Why writing failed, and what to do about it."""
-    said = error.strerror or str(error)
+    """Return why writing failed, and what to do about it."""
+    message = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{said}; free some space or write elsewhere"
-    return said
+        return f"{message}; free some space or write elsewhere"
+    return message
 
 
 def _own_stream(target: Path) -> int | None:
-    found = _OWN_STREAM.fullmatch(os.fspath(target))
-    if not found:
+    """Return the descriptor of the process's own stream that a path names, or None."""
+    name_match = _OWN_STREAM.fullmatch(os.fspath(target))
+    if not name_match:
         return None
-    number = found["fd"] or found["proc"]
+    number = name_match["fd"] or name_match["proc"]
     return int(number) if number else {"stdout": 1, "stderr": 2}[target.name]
 
 
-def _directly(target: Path) -> bool:
-    """True for what must not be replaced by a file: devices, pipes and own streams."""
+def _is_written_directly(target: Path) -> bool:
+    """Return whether a path is a device, a pipe or an own stream, which no file may replace."""
     if _own_stream(target) is not None:
         return True
     try:
@@ -142,14 +167,15 @@ def _directly(target: Path) -> bool:
     return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
-def _direct(target: Path) -> BinaryIO:
+def _open_directly(target: Path) -> BinaryIO:
     stream = _own_stream(target)
-    # A second handle on the stream shares its position; opening the path anew would not.
+    # A duplicate of the descriptor shares the stream's position; opening the path would not.
     return os.fdopen(os.dup(stream), "wb") if stream is not None else target.open("wb")
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside the target, which it replaces when the block ends."""
     temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
     # os.open applies the umask, which tempfile does not.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

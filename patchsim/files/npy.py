@@ -1,4 +1,4 @@
-"""The header of a .npy stream, read without trust."""
+"""Which array a .npy stream holds, by its untrusted header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ _LARGEST_HEADER = 1 << 16
 
 @dataclass(frozen=True)
 class Header:
-    """What a .npy says of its array; `length` is where the values begin, in bytes."""
+    """The header of a .npy stream.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The array's shape.
+    columns_first : bool
+        True if the first index varies fastest (Fortran's order).
+    dtype : dtype
+        The type of the values.
+    length : int
+        The header's length in bytes; the values begin there.
+    """
 
     shape: tuple[int, ...]
     columns_first: bool
@@ -24,30 +36,30 @@ class Header:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the values take."""
+        """The size of the values in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Shape, order, type and the header's length of a .npy stream.
+    """Read the header of a .npy stream.
 
-    The length is looked at before as much is read.
+    The length that the header states is checked before that many bytes are read.
 
     Raises
     ------
     ValueError
-        If it is no header of version 1 or 2.
+        If the stream does not begin with a header of version 1 or 2, or the header is too long.
     """
     start = file.read(len(MAGIC) + 2)
-    width, read = {
+    length_bytes, parse = {
         MAGIC + b"\x01\x00": (2, np.lib.format.read_array_header_1_0),
         MAGIC + b"\x02\x00": (4, np.lib.format.read_array_header_2_0),
     }.get(start, (0, None))
-    if read is None:
+    if parse is None:
         raise ValueError("it does not begin like a .npy")
-    field = file.read(width)
-    length = int.from_bytes(field, "little")
+    length_field = file.read(length_bytes)
+    length = int.from_bytes(length_field, "little")
     if length > _LARGEST_HEADER:
         raise ValueError(f"a header of {length:,} bytes")
-    shape, columns_first, dtype = read(BytesIO(field + file.read(length)))
-    return Header(shape, columns_first, dtype, len(start) + width + length)
+    shape, columns_first, dtype = parse(BytesIO(length_field + file.read(length)))
+    return Header(shape, columns_first, dtype, len(start) + length_bytes + length)

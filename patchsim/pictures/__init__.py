@@ -1,5 +1,5 @@
-"""From files and arrays to pixels: which formats, how deep, in which memory.
+"""How files and arrays become pixels: which formats, which depths, within which memory.
 
-It may use `files`, `metrics` and what lies below. Others use `reader.open_picture` and
-`reader.Picture`; the other modules each read one kind of file or say how much may be decoded.
+It may use `files`, `metrics` and the rooms below them. Other rooms use `reader.open_picture`
+and `reader.Picture`. Each other module reads one kind of file or limits how much may be decoded.
 """

@@ -1,4 +1,4 @@
-"""NumPy arrays as pictures: which are taken, as what, and out of .npy files."""
+"""Which NumPy arrays are pictures, in which type their values are kept, and how .npy is read."""
 
 from __future__ import annotations
 
@@ -21,29 +21,37 @@ if TYPE_CHECKING:
 MAGIC = npy.MAGIC
 
 
-def checked(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pixels:
-    """An array as pixels [H, W, C]: a copy in rows, or the array itself where it has their type.
+def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pixels:
+    """Return an array as pixels [H, W, C].
+
+    Parameters
+    ----------
+    array : array [H, W] or [H, W, C]
+    name : str
+        The array's name in messages.
+    copy : bool, optional
+        True: always copy, in C order. By default copy only if the type must change.
 
     Raises
     ------
     InputError
-        If it has another shape than [H, W] or [H, W, C], is empty, or its type cannot be kept.
+        If the array has another shape, is empty, or no pixel type holds its values.
     """
     _check_shape(array.shape, name)
-    kept = kept_type(array.dtype, name)
-    pixels: Pixels = np.array(array, kept, copy=copy, order="C" if copy else "K")
+    dtype = pixel_type(array.dtype, name)
+    pixels: Pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def kept_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
-    """The type that values of another are kept in, every one of them exactly.
+def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
+    """Return the pixel type that holds every value of a type exactly.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is no such pixel type.
     """
     kind, size = dtype.kind, dtype.itemsize
     if dtype.name in INTEGER_RANGE:
@@ -53,32 +61,32 @@ def kept_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     if kind == "b":
         return np.dtype(np.uint8)  # 0 and 255
     if kind in "iu" and size <= 4:
-        return np.dtype(np.float64)  # nothing says what range they have
+        return np.dtype(np.float64)  # an integer type without a default range
     raise InputError(
         f"{name} is an array of {dtype}; convert it to uint8, uint16 or floating point"
     )
 
 
 def read(stream: BinaryIO, limits: Limits) -> Decoded:
-    """The array of a .npy stream; nothing in it is unpickled.
+    """Read a picture from a .npy stream; nothing in it is unpickled.
 
     Raises
     ------
     InputError
-        If it is no picture, or too large.
+        If the array is no picture, or too large.
     ValueError
-        If it is damaged.
+        If the stream is damaged.
     """
     header = npy.read_header(stream)
     _check_shape(header.shape, limits.name)
-    kept = kept_type(header.dtype, limits.name)
+    dtype = pixel_type(header.dtype, limits.name)
     limits.check_pixels(header.shape[1], header.shape[0])
-    limits.check_memory(math.prod(header.shape) * kept.itemsize)
-    held = stream.seek(0, os.SEEK_END) - header.length
-    if header.nbytes != held:
+    limits.check_memory(math.prod(header.shape) * dtype.itemsize)
+    value_bytes = stream.seek(0, os.SEEK_END) - header.length
+    if header.nbytes != value_bytes:
         raise ValueError(
             f"it says {list(header.shape)} of {header.dtype}, {header.nbytes:,} bytes,"
-            f" but holds {held:,}"
+            f" but holds {value_bytes:,}"
         )
     order: Any = "F" if header.columns_first else "C"
     stored: NDArray[Any]
@@ -87,10 +95,10 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             header.shape, header.dtype, stream.getbuffer(), header.length, order=order
         )
     else:
-        # Mapped, so that memory holds what is kept alone, whatever type or order the file has.
+        # A memory map: only the converted copy takes memory.
         stored = np.memmap(stream, header.dtype, "r", header.length, header.shape, order)
-    # A copy: a file that is mapped must not change under a search.
-    return Decoded(checked(stored, limits.name, copy=True))
+    # A copy, so that a change of the file does not change the pixels during a search.
+    return Decoded(to_pixels(stored, limits.name, copy=True))
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

@@ -1,4 +1,4 @@
-"""What the readers of pictures share: how much they may decode, and what they hand back."""
+"""How much a reader of pictures may decode, and what every reader returns."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from patchsim.types import Pixels
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a picture may hold; a reader asks, with what the header says, before it decodes.
+    """The largest picture that may be decoded; readers check a picture's header against it.
 
     Attributes
     ----------
     name : str
-        The picture, as messages show it.
+        The picture's name in messages.
     max_pixels : int
-        The most pixels.
+        The largest number of pixels.
     memory : int or None
-        The most bytes that decoding may take.
+        The bytes that decoding may take.
     """
 
     name: str
@@ -33,11 +33,12 @@ class Limits:
     memory: int | None
 
     def check_pixels(self, width: int, height: int) -> None:
-        """Refuse a picture of too many pixels.
+        """Check a picture's number of pixels.
 
         Raises
         ------
         InputError
+            If width x height exceeds `max_pixels`.
         """
         if width * height > self.max_pixels:
             raise InputError(
@@ -47,11 +48,12 @@ class Limits:
             )
 
     def check_memory(self, needed: int) -> None:
-        """Refuse a picture that takes more bytes than are left.
+        """Check the bytes that decoding needs.
 
         Raises
         ------
         InputError
+            If `needed` exceeds `memory`.
         """
         if self.memory is not None and needed > self.memory:
             raise InputError(
@@ -62,18 +64,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a reader made of a file.
+    """The picture that a reader decoded from a file.
 
     Attributes
     ----------
     pixels : array [H, W, C]
-        uint8, uint16, float32 or float64; as stored, not yet upright.
+        uint8, uint16, float32 or float64, in the file's orientation.
     alpha : uint8 array [H, W], optional
-        The opacity, if not all pixels are opaque.
+        The opacity, unless all pixels are opaque.
     orientation : int
-        As in EXIF, 1 to 8.
+        The EXIF orientation, 1 to 8.
     notices : tuple of str
-        What the user should know about how it was read.
+        Remarks for the user about how the file was read.
     """
 
     pixels: Pixels
@@ -82,15 +84,15 @@ class Decoded:
     notices: tuple[str, ...] = ()
 
 
-def opacity(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:
-    """An alpha channel [H, W] of values up to `largest` in 8 bits, or None if all is opaque."""
+def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:
+    """Scale an alpha channel [H, W] from 0 to `largest` to 8 bits; None if all is opaque."""
     if (alpha >= largest).all():
         return None
     return np.rint(np.clip(alpha / largest, 0, 1) * 255).astype(np.uint8)
 
 
-def quiet(library: str) -> None:
-    """Keep what a library logs of odd files off stderr; an application's own handlers hear it."""
+def silence_logger(library: str) -> None:
+    """Keep a library's log messages off stderr; handlers of the application still get them."""
     log = logging.getLogger(library)
     if not any(isinstance(handler, logging.NullHandler) for handler in log.handlers):
         log.addHandler(logging.NullHandler())

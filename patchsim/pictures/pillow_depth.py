@@ -1,4 +1,4 @@
-"""How deep a picture's values are, where Pillow would open other values than the file has."""
+"""Whether Pillow would change a picture's values, because it does not support their depth."""
 
 from __future__ import annotations
 
@@ -13,62 +13,69 @@ from patchsim.errors import InputError
 _IMAGE_DEPTH = 32997
 _UNSPECIFIED = 0
 _GREY_OR_RGB = (0, 1, 2)
-_KEPT_BITS = (1, 2, 4, 8, 16, 32)
+_SUPPORTED_BITS = (1, 2, 4, 8, 16, 32)
 
 
 def tiff_tag(image: Image.Image, tag: int, default: int) -> int:
-    """The largest of a TIFF tag's values; the default for other pictures."""
+    """Return the largest of a TIFF tag's values, or the default if the picture is no TIFF."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return default
     return int(np.max(image.tag_v2.get(tag, default)))
 
 
-def reduced(image: Image.Image, file: Path | None) -> str | None:
-    """What Pillow would open with other values than the file has, or None.
+def unsupported_depth(image: Image.Image, file: Path | None) -> str | None:
+    """Return what kind of picture this is if Pillow would change its values, or else None.
 
-    It opens 16-bit colour as 8-bit colour without a word, and leaves channels out.
+    Pillow silently opens 16-bit colour as 8-bit colour, and leaves out some channels.
 
     Parameters
     ----------
     image : PIL image
-        Not loaded, or with the `file` that it came from.
+        Not yet loaded, or given with its `file`.
     file : Path, optional
     """
     bits = 8
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, 1)
         signed = tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 2
-        if bits not in _KEPT_BITS or (signed and bits <= 8):
+        if bits not in _SUPPORTED_BITS or (signed and bits <= 8):
             return f"a TIFF with {'signed ' * signed}values of {bits} bits"
         extra = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())
-        kind = tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
-        if _UNSPECIFIED in extra and kind in _GREY_OR_RGB:
+        color = tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
+        if _UNSPECIFIED in extra and color in _GREY_OR_RGB:
             return f"a TIFF of {tiff_tag(image, TiffImagePlugin.SAMPLESPERPIXEL, 1)} channels"
         if tiff_tag(image, _IMAGE_DEPTH, 1) > 1:
             return "a TIFF of a volume"
     elif image.mode.startswith(("I", "F")):
         return None
     elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM"):
-        if not image.tile and file is not None:  # loaded before it was given: look at the file
-            with Image.open(file) as again:
-                return reduced(again, None)
-        if image.tile:
-            arguments: Any = image.tile[0].args
-            raw, *rest = (arguments,) if isinstance(arguments, str) else arguments
-            deep = str(raw).endswith(";16B") or any(isinstance(n, int) and n > 255 for n in rest)
-            bits = 16 if deep else 8
+        # A loaded image no longer knows the file's depth, so the file is opened again.
+        if not image.tile and file is not None:
+            with Image.open(file) as unloaded:
+                return unsupported_depth(unloaded, None)
+        if image.tile and _has_16_bits(image):
+            bits = 16
     if bits > 8 and not image.mode.startswith(("I", "F")):
         return f"colour (or grey with alpha) of {bits} bits a channel, of which Pillow keeps 8"
     return None
 
 
-def inverted(image: Image.Image, label: str) -> bool:
-    """True if grey is stored with white as zero and Pillow leaves it so.
+def _has_16_bits(image: ImageFile.ImageFile) -> bool:
+    """Return whether a PNG or PPM has more than 8 bits a channel, by its decoder's arguments."""
+    arguments: Any = image.tile[0].args
+    raw_mode, *others = (arguments,) if isinstance(arguments, str) else arguments
+    return str(raw_mode).endswith(";16B") or any(
+        isinstance(value, int) and value > 255 for value in others
+    )
+
+
+def is_inverted(image: Image.Image, label: str) -> bool:
+    """Return whether the file stores white as zero and Pillow leaves the values so.
 
     Raises
     ------
     InputError
-        If it is, and nothing says what black is.
+        If white is zero and the file does not say which value is black.
     """
     if tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) != 0:
         return False

@@ -1,4 +1,4 @@
-"""Colour of 16 bits in PNG and PNM files, of which Pillow keeps 8."""
+"""How PNG and PNM files with 16 bits a channel are read, of which Pillow keeps 8."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ import numpy as np
 
 from patchsim.errors import InputError
 from patchsim.pictures import tiff
-from patchsim.pictures.limits import Decoded, Limits, opacity
+from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
-_ROWS = 64  # converted at a time
+_ROWS = 64  # rows of a PPM that are converted at a time
 
-# Decoded with alpha, without it, and the alpha while it is turned into 8 bits.
+# Peak bytes a pixel: RGBA as decoded, RGB without alpha, and alpha during conversion to 8 bits.
 _PNG_BYTES = 8 + 6 + 17
 _PNG_SIGNATURE = 8  # bytes
-# What says which colours the pixels have (gAMA, iCCP, ...) changes no value and is left out: the
-# codec would complain of it on stderr.
+# Chunks on colour (gAMA, iCCP, ...) change no value. They are left out, because the codec writes
+# warnings about some of them to stderr.
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
-    """Grey with alpha, RGB or RGBA of 16 bits, decoded by libpng.
+    """Decode a PNG of grey with alpha, RGB or RGBA with 16 bits a channel, by libpng.
 
     Parameters
     ----------
     stream : binary file
     width, height : int
+        The size that the header states.
     limits : Limits
 
     Raises
     ------
     InputError
-        If it is too large, or the packages that decode it are not installed.
+        If the picture is too large, or the packages that decode it are not installed.
     Exception
-        If it is damaged.
+        If the file is damaged; the type depends on the codec.
     """
     try:
         import imagecodecs
@@ -55,12 +56,12 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
         raise ValueError(f"it decodes to {list(pixels.shape)} of {pixels.dtype}")
     if pixels.shape[2] == 3:
         return Decoded(pixels)
-    alpha = opacity(pixels[..., -1], np.iinfo(np.uint16).max)
+    alpha = to_8_bit_alpha(pixels[..., -1], np.iinfo(np.uint16).max)
     return Decoded(np.ascontiguousarray(pixels[..., :-1]), alpha)
 
 
 def _png_chunks(stream: BinaryIO, size: int) -> Iterator[bytes]:
-    """The signature and the chunks that hold pixels."""
+    """Yield the signature and the chunks that determine the pixels' values."""
     yield stream.read(_PNG_SIGNATURE)
     while len(head := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
@@ -71,29 +72,32 @@ def _png_chunks(stream: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def ppm(
-    stream: BinaryIO, width: int, height: int, *, offset: int, most: int, limits: Limits
+    stream: BinaryIO, width: int, height: int, *, offset: int, white: int, limits: Limits
 ) -> Decoded:
-    """RGB of a binary PPM whose largest value is over 255, scaled to 65535 as Pillow scales grey.
+    """Decode a binary PPM whose largest value exceeds 255.
+
+    Values are scaled to 65535, as Pillow scales those of grey PNM files.
 
     Parameters
     ----------
     stream : binary file
     width, height : int
+        The size that the header states.
     offset : int
-        Where the pixels begin.
-    most : int
+        Where the pixels begin, in bytes.
+    white : int
         The value of white, 256 to 65535.
     limits : Limits
 
     Raises
     ------
     InputError
-        If it is too large.
+        If the picture is too large.
     ValueError
-        If it is cut short.
+        If the file is cut short.
     """
     limits.check_memory(width * height * 6 + min(height, _ROWS) * width * 30)
-    scaled = np.minimum(np.rint(np.arange(65536) / most * 65535), 65535).astype(np.uint16)
+    scaled = np.minimum(np.rint(np.arange(65536) / white * 65535), 65535).astype(np.uint16)
     pixels = np.empty((height, width, 3), np.uint16)
     stream.seek(offset)
     for top in range(0, height, _ROWS):

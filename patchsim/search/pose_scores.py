@@ -113,7 +113,7 @@ class Views:
         def plan_of(problem: Problem) -> Plan:
             memory = held + (options.memory - held) // options.threads
             return planner.make(
-                problem, engine=engine, device=options.device, memory=memory, held=held
+                problem, engine=engine, device=options.device, memory=memory, resident=held
             )
 
         self._plan_of = plan_of
@@ -153,7 +153,7 @@ class Views:
         if problem.weight_sum is None:
             return self._plan_of(problem)
         found = self._plan_of(replace(problem, weight_sum=1, min_visible_weight=0))
-        return replace(found, chosen=replace(found.chosen, problem=problem), direct=None)
+        return replace(found, chosen=replace(found.chosen, problem=problem), exact_plan=None)
 
     def _posed_at(self, number: int, pose: Pose, level: int) -> Kernel | None:
         return self._posings[number](replace(pose, scale=pose.scale / 2**level))

@@ -1,4 +1,4 @@
-"""Cosines between slots: unit vectors, the best matches, sums over all pairs in blocks."""
+"""Cosines between slots: unit vectors, the best matching, sums over all pairs in blocks."""
 
 from __future__ import annotations
 
@@ -12,48 +12,47 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# Cosines of the all-pairs loss that exist at once: 8 MiB of float32.
+# Cosines of all pairs that exist at once: 8 MiB of float32.
 _BLOCK = 1 << 21
 
 
 def best_matches(units: Tensor) -> Tensor:
-    """[B, S] as `match_slots`, from detached unit vectors [2B, S, C]."""
+    """Return the matches [B, S] of `match_slots` for detached unit vectors [2B, S, C]."""
     import torch
     from scipy.optimize import linear_sum_assignment
 
     first, second = units.chunk(2)
-    # One transfer for the whole batch.
-    cosines = (first @ second.mT).cpu().numpy()
-    columns = [linear_sum_assignment(one, maximize=True)[1] for one in cosines]
-    return torch.stack([torch.from_numpy(one) for one in columns]).to(units.device)
+    cosines = (first @ second.mT).cpu().numpy()  # one transfer for the whole batch
+    matches = [linear_sum_assignment(image, maximize=True)[1] for image in cosines]
+    return torch.stack([torch.from_numpy(columns) for columns in matches]).to(units.device)
 
 
 def other_view(units: Tensor, matches: Tensor) -> Tensor:
-    """For each slot of [2B, S, C] its match in the other view."""
+    """Return for each slot of [2B, S, C] its match in the other view."""
     import torch
 
     first, second = units.chunk(2)
-    return torch.cat([taken(second, matches), taken(first, matches.argsort(-1))])
+    return torch.cat([gather_slots(second, matches), gather_slots(first, matches.argsort(-1))])
 
 
-def taken(units: Tensor, slots: Tensor) -> Tensor:
-    """units[b, slots[b, s]] for [B, S, C] and [B, S]."""
+def gather_slots(units: Tensor, slots: Tensor) -> Tensor:
+    """Return ``units[b, slots[b, s]]`` for units [B, S, C] and slots [B, S]."""
     return units.gather(1, slots[..., None].expand(-1, -1, units.shape[-1]))
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:
-    """Vectors along the last dimension brought to length 1; zeros stay zeros, without gradient."""
+    """Scale vectors along the last dimension to length 1; zeros stay zeros, with gradient 0."""
     import torch
 
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    # The direction does not change with the scale, so the scale needs no gradient; it keeps the
-    # squares from overflow and underflow. (Twice an extreme is faster than one of absolutes.)
+    # The squares of scaled values neither overflow nor underflow. The scale needs no gradient,
+    # because the direction does not depend on it. (Two extremes are faster than one of absolutes.)
     fixed = wide.detach()
     largest = torch.maximum(fixed.amax(-1, keepdim=True), -fixed.amin(-1, keepdim=True))
-    some = largest > 0
-    scaled = wide / largest.where(some, 1)
-    # Divided by infinity, zeros and their gradient are 0.
-    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True).where(some, math.inf)
+    is_nonzero = largest > 0
+    scaled = wide / largest.where(is_nonzero, 1)
+    # Division by infinity makes zeros and their gradients 0.
+    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True).where(is_nonzero, math.inf)
     units: Tensor = scaled / length
     return units
 
@@ -65,8 +64,8 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
-def all_logits(rows: Tensor, temperature: float) -> Tensor:
-    """Cosine / temperature of all with all, [..., n, n]; -inf of a row with itself."""
+def logits_to_others(rows: Tensor, temperature: float) -> Tensor:
+    """Compute cosine / temperature [..., n, n] of unit vectors; -inf of a row with itself."""
     logits: Tensor = rows @ rows.mT / temperature
     logits.diagonal(0, -2, -1).fill_(-math.inf)
     return logits
@@ -74,13 +73,17 @@ def all_logits(rows: Tensor, temperature: float) -> Tensor:
 
 @cache
 def blockwise_log_sum_exp() -> Any:
-    """For each row, over cosine / temperature with all other rows; blocks are made twice."""
+    """Make the function log(sum(exp(cosine / temperature))) of each row over all other rows.
+
+    It computes the cosines in blocks, once forward and once backward, so that memory does not grow
+    with the square of the rows.
+    """
     import torch
 
     def blocks(rows: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
-        """Logits [some, all], -inf of a row with itself; each takes the place of the last."""
-        # Freed and taken anew, blocks of megabytes would scatter over the heap until it is as
-        # large as all of them.
+        """Yield rows and their logits [some, all]; each block overwrites the one before."""
+        # Blocks of megabytes that are freed and allocated again would fragment the heap, until it
+        # is as large as all of them.
         step = max(1, _BLOCK // len(rows))
         buffer = rows.new_empty((min(step, len(rows)), len(rows)))
         for top in range(0, len(rows), step):
@@ -107,19 +110,19 @@ def blockwise_log_sum_exp() -> Any:
         @staticmethod
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
             rows, totals = ctx.saved_tensors
-            # A logit's slope is its softmax; each cosine is of two rows.
+            # The slope of a logit is its softmax. Each cosine has a gradient in two rows.
             if torch.is_grad_enabled():
-                # Asked to be differentiated again, by create_graph: all pairs at once.
-                softmax = all_logits(rows, ctx.temperature).softmax(-1)
+                # With create_graph the gradient is differentiated again, with all pairs at once.
+                softmax = logits_to_others(rows, ctx.temperature).softmax(-1)
                 slope = softmax * (grad / ctx.temperature)[:, None]
                 return slope @ rows + slope.mT @ rows, None
-            found = torch.zeros_like(rows)
+            row_grad = torch.zeros_like(rows)
             with full_precision(rows):
                 for some, logits in blocks(rows, ctx.temperature):
                     slope = logits.sub_(totals[some, None]).exp_()
                     slope *= (grad[some] / ctx.temperature)[:, None]
-                    found[some].addmm_(slope, rows)
-                    found.addmm_(slope.mT, rows[some])
-            return found, None
+                    row_grad[some].addmm_(slope, rows)
+                    row_grad.addmm_(slope.mT, rows[some])
+            return row_grad, None
 
     return LogSumExp

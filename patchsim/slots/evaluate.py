@@ -1,4 +1,4 @@
-"""What a file of features scores: a slot loss over features read in batches of images."""
+"""A slot loss over files of features, which are read in batches of images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from patchsim import choices, slots
+from patchsim import choices
 from patchsim.errors import InputError, printable
-from patchsim.slots import batches
+from patchsim.slots import batches, losses, tensor_checks
 from patchsim.slots.batches import Features
 
 if TYPE_CHECKING:
@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate: a loss, the keys of its features, their layout."""
+    """A loss to evaluate, checked.
+
+    Attributes
+    ----------
+    loss, layout, reduction, device : str
+        `choices` has the words.
+    f_keys, p_keys, keys : tuple of str
+        Keys of the features before and after the projection, and of slots. The first key that a
+        file has is taken.
+    temperature : float
+    memory : int
+        Bytes that may be used.
+    drawn : int or None
+        The image whose matches will be drawn.
+    """
 
     loss: str = "similarity"
     f_keys: tuple[str, ...] = ("f",)
@@ -30,7 +44,7 @@ class Request:
     temperature: float = 1.0
     device: str = "cpu"
     memory: int = 1 << 32
-    drawn: int | None = None  # the image whose matches are drawn
+    drawn: int | None = None
 
     def __post_init__(self) -> None:
         choices.check("loss", self.loss, choices.LOSSES)
@@ -40,11 +54,11 @@ class Request:
                 " second) and B2SC (both views of an image together)"
             )
         choices.check("reduction", self.reduction, choices.REDUCTIONS)
-        slots.check_temperature(self.temperature)
+        tensor_checks.check_temperature(self.temperature)
 
     @property
     def features(self) -> list[tuple[str, tuple[str, ...]]]:
-        """What the loss takes: names for messages, and keys of which the first found counts."""
+        """The features that the loss takes: names for messages, and keys."""
         if self.loss == "small-to-large":
             return [("f_large", self.f_keys), ("p_small", self.p_keys)]
         if self.loss == "similarity":
@@ -54,25 +68,25 @@ class Request:
 
 @dataclass(frozen=True)
 class Scored:
-    """A loss and what helps to read it.
+    """A loss of one file, and numbers that help to read it.
 
     Attributes
     ----------
     file : str
     loss : float or None
-        None where ``reduction`` is ``"none"``.
+        None if the reduction is ``none``.
     losses : float64 Tensor
-        [2BS], or [B, a, A] for small-to-large, before the reduction.
+        The losses before the reduction: [2BS], or [B, a, A] for ``small-to-large``.
     matches : Tensor [B, S] or None
-        As `slots.match_slots`; None for small-to-large.
+        The result of `losses.match_slots`; None for ``small-to-large``.
     images, slots, channels : int
         B, S and C.
     matched_cosine : float or None
-        The mean cosine of matched slots; None for small-to-large.
+        The mean cosine of matched slots; None for ``small-to-large``.
     share : float or None
-        Of reciprocal small slots, for small-to-large.
+        The share of small slots that are reciprocal, for ``small-to-large``.
     collapsed, orthogonal : float or None
-        References for the contrastive losses, see `slots.collapsed` and `slots.orthogonal`.
+        References for the contrastive losses, see `losses.collapsed` and `losses.orthogonal`.
     """
 
     file: str
@@ -94,102 +108,126 @@ def score(paths: Sequence[Path], request: Request) -> Scored:
     Raises
     ------
     InputError
-        If the files or what is in them do not fit the loss; see `feature_files` and `slots`.
+        If the files or their features do not fit the loss; see `feature_files` and `losses`.
     """
-    with batches.opened(paths, request.features, request.memory) as named:
+    with batches.opened(paths, request.features, request.memory) as features:
         if request.loss == "small-to-large":
-            return _small_to_large(named, request, str(paths[0]))
-        return _matched(named, request, str(paths[0]))
+            return _score_crops(features, request, str(paths[0]))
+        return _score_pairs(features, request, str(paths[0]))
 
 
-def _matched(named: list[Features], request: Request, file: str) -> Scored:
-    """The losses between matched slots of two views."""
+def _score_pairs(features: list[Features], request: Request, file: str) -> Scored:
+    """Evaluate a loss between matched slots of two views."""
     import torch
 
-    count, slot_count, channels = _pair_shape(named, request)
-    each = batches.bytes_an_image(named, 4 * slot_count**2)
-    if request.drawn is not None and not 0 <= request.drawn < count:
+    image_count, slot_count, channels = _pair_shape(features, request)
+    if request.drawn is not None and not 0 <= request.drawn < image_count:
         raise InputError(
-            f"image {request.drawn} is not there; {printable(file)} has images 0 to {count - 1}"
+            f"image {request.drawn} is not there; {printable(file)} has images"
+            f" 0 to {image_count - 1}"
         )
-    together = request.loss == "contrastive"  # each slot meets all others
-    left = batches.left(named, request.memory)
-    step = batches.images_at_once(count, each, left, file, together=together)
-    losses, matches, matched = [], [], []
-    for first in range(0, count, step):
-        last = min(first + step, count)
-        tensors = [one.pairs(first, last, count, request.layout, request.device) for one in named]
-        if request.loss == "similarity":
-            part, found = slots.similarity_losses(tensors[0], tensors[1])
-        else:
-            part, found = slots.contrastive_losses(
-                tensors[0], request.temperature, per_img=not together
-            )
-        losses.append(part.detach().double().cpu().view(2, last - first, slot_count))
-        matches.append(found.cpu())
-        matched.append(slots.matched_cosines(tensors[0], found).double().cpu())
-    every = torch.cat(losses, dim=1).flatten()
-    references: dict[str, Any] = {}
-    if request.loss != "similarity":
-        negatives = 2 * slot_count * (count if together else 1) - 2
-        references = {
-            "collapsed": slots.collapsed(negatives),
-            "orthogonal": slots.orthogonal(negatives, request.temperature),
-        }
+    parts, matches, matched_cosines = [], [], []
+    step = _pair_batch_size(features, request, file)
+    for first in range(0, image_count, step):
+        last = min(first + step, image_count)
+        tensors = [
+            one.pairs(first, last, image_count, request.layout, request.device) for one in features
+        ]
+        part, part_matches = _pair_losses(tensors, request)
+        parts.append(part.detach().double().cpu().view(2, last - first, slot_count))
+        matches.append(part_matches.cpu())
+        matched_cosines.append(losses.matched_cosines(tensors[0], part_matches).double().cpu())
+    unreduced = torch.cat(parts, dim=1).flatten()
     return Scored(
         file=file,
-        loss=_reduced(every, request.reduction),
-        losses=every,
+        loss=_reduced(unreduced, request.reduction),
+        losses=unreduced,
         matches=torch.cat(matches),
-        images=count,
+        images=image_count,
         slots=slot_count,
         channels=channels,
-        matched_cosine=float(torch.cat(matched).mean()),
-        **references,
+        matched_cosine=float(torch.cat(matched_cosines).mean()),
+        **_references(request, image_count, slot_count),
     )
 
 
-def _small_to_large(named: list[Features], request: Request, file: str) -> Scored:
+def _pair_batch_size(features: list[Features], request: Request, file: str) -> int:
+    """Choose how many images are scored at once; ``contrastive`` compares all with all."""
+    image_count, slot_count, _ = _pair_shape(features, request)
+    image_bytes = batches.bytes_per_image(features, 4 * slot_count**2)
+    memory = batches.spare_memory(features, request.memory)
+    needs_all = request.loss == "contrastive"
+    return batches.batch_size(image_count, image_bytes, memory, file, needs_all=needs_all)
+
+
+def _pair_losses(tensors: list[Tensor], request: Request) -> tuple[Tensor, Tensor]:
+    """Compute the losses [2bS] and the matches [b, S] of a batch."""
+    if request.loss == "similarity":
+        return losses.similarity_losses(tensors[0], tensors[1])
+    per_img = request.loss != "contrastive"
+    return losses.contrastive_losses(tensors[0], request.temperature, per_img=per_img)
+
+
+def _references(request: Request, image_count: int, slot_count: int) -> dict[str, float]:
+    """Compute the references of a contrastive loss by their names in `Scored`."""
+    if request.loss == "similarity":
+        return {}
+    negatives = 2 * slot_count * (image_count if request.loss == "contrastive" else 1) - 2
+    return {
+        "collapsed": losses.collapsed(negatives),
+        "orthogonal": losses.orthogonal(negatives, request.temperature),
+    }
+
+
+def _score_crops(features: list[Features], request: Request, file: str) -> Scored:
+    """Evaluate the loss between the slots of small and of large crops."""
     import torch
 
-    shapes = [one.stored.shape for one in named]
-    for one, shape in zip(named, shapes, strict=True):
-        if len(shape) != 4 or 0 in shape:
-            raise InputError(f"{one.where} is {list(shape)}; give [B, crops, slots, C]")
-    if shapes[0][0] != shapes[1][0]:
-        raise InputError(
-            f"{printable(file)}: f_large is {list(shapes[0])} and p_small {list(shapes[1])};"
-            " give both the same B (first)"
-        )
-    count, _, slot_count, channels = shapes[1]
-    pairs = math.prod(shapes[0][1:3]) * math.prod(shapes[1][1:3])
-    each, left = batches.bytes_an_image(named, pairs), batches.left(named, request.memory)
-    step = batches.images_at_once(count, each, left, file, together=False)
-    losses, shares = [], []
-    for first in range(0, count, step):
-        last = min(first + step, count)
-        large, small = (one.rows(first, last, request.device) for one in named)
-        part, share = slots.matching_similarity_loss_small_to_large(large, small, "none")
-        losses.append(part.detach().double().cpu())
+    image_count, slot_count, channels, pair_count = _crop_shape(features, file)
+    image_bytes = batches.bytes_per_image(features, pair_count)
+    memory = batches.spare_memory(features, request.memory)
+    step = batches.batch_size(image_count, image_bytes, memory, file, needs_all=False)
+    parts, shares = [], []
+    for first in range(0, image_count, step):
+        last = min(first + step, image_count)
+        large, small = (one.rows(first, last, request.device) for one in features)
+        part, share = losses.matching_similarity_loss_small_to_large(large, small, "none")
+        parts.append(part.detach().double().cpu())
         shares.append(float(share) * (last - first))
-    every = torch.cat(losses)
-    some = every[~every.isnan()]
+    unreduced = torch.cat(parts)
+    reciprocal = unreduced[~unreduced.isnan()]
     return Scored(
         file=file,
-        loss=_reduced(some, request.reduction) if len(some) else 0.0,
-        losses=every,
+        loss=_reduced(reciprocal, request.reduction) if len(reciprocal) else 0.0,
+        losses=unreduced,
         matches=None,
-        images=count,
+        images=image_count,
         slots=slot_count,
         channels=channels,
         matched_cosine=None,
-        share=math.fsum(shares) / count,
+        share=math.fsum(shares) / image_count,
     )
 
 
-def _pair_shape(named: list[Features], request: Request) -> tuple[int, int, int]:
-    """B, S and C, which all the features must agree on."""
-    for one in named:
+def _crop_shape(features: list[Features], file: str) -> tuple[int, int, int, int]:
+    """Return B, S and C of the small crops, and the number of pairs of slots in an image."""
+    large, small = (one.stored.shape for one in features)
+    for one in features:
+        shape = one.stored.shape
+        if len(shape) != 4 or 0 in shape:
+            raise InputError(f"{one.where} is {list(shape)}; give [B, crops, slots, C]")
+    if large[0] != small[0]:
+        raise InputError(
+            f"{printable(file)}: f_large is {list(large)} and p_small {list(small)};"
+            " give both the same B (first)"
+        )
+    image_count, _, slot_count, channels = small
+    return image_count, slot_count, channels, math.prod(large[1:3]) * math.prod(small[1:3])
+
+
+def _pair_shape(features: list[Features], request: Request) -> tuple[int, int, int]:
+    """Return B, S and C, which all the features must agree on."""
+    for one in features:
         shape = one.stored.shape
         if request.layout == "B2SC":
             if len(shape) != 4 or shape[1] != 2 or 0 in shape:
@@ -199,15 +237,14 @@ def _pair_shape(named: list[Features], request: Request) -> tuple[int, int, int]
             raise InputError(
                 f"{one.where} is {list(shape)}; give [2B, S, C] with two views of B images" + hint
             )
-    shapes = {one.stored.shape for one in named}
-    if len(shapes) > 1:
-        found = " and ".join(f"{one.name} {list(one.stored.shape)}" for one in named)
-        raise InputError(f"{printable(named[0].path)}: {found} differ; give both one shape")
-    shape = named[0].stored.shape
+    if len({one.stored.shape for one in features}) > 1:
+        shapes = " and ".join(f"{one.name} {list(one.stored.shape)}" for one in features)
+        raise InputError(f"{printable(features[0].path)}: {shapes} differ; give both one shape")
+    shape = features[0].stored.shape
     return (shape[0] if len(shape) == 4 else shape[0] // 2), shape[-2], shape[-1]
 
 
-def _reduced(losses: Tensor, reduction: str) -> float | None:
+def _reduced(unreduced: Tensor, reduction: str) -> float | None:
     if reduction == "none":
         return None
-    return float(losses.sum() if reduction == "sum" else losses.mean())
+    return float(unreduced.sum() if reduction == "sum" else unreduced.mean())

@@ -1,7 +1,7 @@
-"""Safe reading of feature files, which come from strangers: tensors alone, never code.
+"""Safe reading of feature files from untrusted sources: tensors alone, never code.
 
-Every file is checked before its contents are read: what it says it holds must be there, must be
-plain floating-point tensors, and must fit the memory where it cannot be read piece by piece.
+A file is checked before its contents are read: it must be as long as its header says, must hold
+plain floating-point tensors, and must fit the memory if it cannot be read in pieces.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,26 +30,26 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".npz", ".npy")
 
-# Of the formats' own names for the types that can be scored.
+# The types that can be scored, as each format names them.
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 _SAFETENSORS_FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file, which can be read in runs of its first dimension.
+    """A tensor in a file, which can be read in blocks of rows of its first dimension.
 
     Attributes
     ----------
     shape : tuple of int
     itemsize : int
-        Bytes of a value.
+        Bytes of one value.
     read : (start, stop) -> Tensor
-        Rows [start, stop), on the CPU.
+        Reads the rows [start, stop) to the CPU.
     problem : str or None
-        Why it cannot be scored.
+        The reason why the tensor cannot be scored.
     held : int
-        Bytes that stay in memory once a part was read.
+        Bytes that stay in memory once a row was read.
     """
 
     shape: tuple[int, ...]
@@ -60,7 +61,7 @@ class Stored:
 
 @contextmanager
 def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
-    """The tensors of a file by their keys; a .npy has the one key ``""``.
+    """Open a file and list its tensors by their keys; a .npy has the one key ``""``.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
         .safetensors, .pt or .pth (unpickled with ``weights_only=True``), .npz or .npy (without
         pickles).
     memory : int
-        Bytes that may be taken by files which must be read whole: .npz, and .pt of the format
+        Bytes that may be used for files which must be read as a whole: .npz, and .pt in the format
         before torch 1.6.
 
     Raises
@@ -89,23 +90,23 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
         raise InputError(f"{where} is none of {', '.join(SUFFIXES)}; save the features as one")
     with ExitStack() as stack:
         with _reading(path):
-            # A pipe or a device might never end; looked at before anything is opened.
+            # Checked before the file is opened, because a pipe or a device might never end.
             status = path.stat()
             if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
                 raise InputError(f"{where} is not a regular file; give a file of features")
             with path.open("rb") as file:
                 if not file.read(1):
                     raise InputError(f"{where} is empty (0 bytes)")
-            found = reader(path, memory, stack)
-        yield found
+            tensors = reader(path, memory, stack)
+        yield tensors
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what opening and reading raise into messages that name the file."""
+    """Turn the exceptions of opening and reading into messages that name the file."""
     where = printable(path)
     try:
-        # What is wrong with a file is said once, by an error.
+        # An error says what is wrong with a file; a warning would say it twice.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -114,13 +115,13 @@ def _reading(path: Path) -> Iterator[None]:
     except OSError as error:
         raise atomic.read_error(error, where, path, "a file of features") from error
     except Exception as error:
-        # Each library has its own exceptions for damage; what they say is worth a line.
+        # Each library has its own exceptions for damage; the first line of the text says enough.
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{where} is damaged or cut short: {said}") from error
 
 
 def read_rows(stored: Stored, start: int, stop: int, path: Path) -> Tensor:
-    """Rows [start, stop) of a tensor of the file.
+    """Read the rows [start, stop) of a tensor in a file.
 
     Raises
     ------
@@ -132,12 +133,12 @@ def read_rows(stored: Stored, start: int, stop: int, path: Path) -> Tensor:
 
 
 def pick(tensors: Mapping[str, Stored], keys: tuple[str, ...], path: Path) -> Stored:
-    """The tensor of the first key that is there.
+    """Return the tensor of the first of the keys that the file has.
 
     Raises
     ------
     InputError
-        If none is, or it cannot be scored.
+        If the file has none of the keys, or the tensor cannot be scored.
     """
     where = printable(path)
     for key in keys:
@@ -213,7 +214,7 @@ def _torch(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # n
 
 
 def _tensor_problem(value: Any) -> str | None:
-    """Why a value is not a plain floating-point tensor with all its values in the file."""
+    """Return the reason why a value is no plain tensor of floats that is all in the file."""
     import torch
 
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
@@ -231,12 +232,12 @@ def _tensor_problem(value: Any) -> str | None:
 
 
 def _unreadable(_start: int, _stop: int) -> Tensor:
-    raise AssertionError("what has a problem is not read")
+    raise AssertionError("a tensor with a problem is not read")
 
 
 def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
     archive = stack.enter_context(zipfile.ZipFile(path))
-    found = {}
+    tensors = {}
     for member in archive.infolist():
         if not member.filename.endswith(".npy"):
             continue
@@ -258,20 +259,20 @@ def _npz(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:
             problem = _numpy_problem(dtype)
         key = member.filename.removesuffix(".npy")
         rows = _npz_rows(archive, member)
-        found[key] = Stored(shape, dtype.itemsize, rows, problem, held=needed)
-    return found
+        tensors[key] = Stored(shape, dtype.itemsize, rows, problem, held=needed)
+    return tensors
 
 
 def _npz_rows(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[int, int], Tensor]:
-    whole: list[NDArray[Any]] = []  # read at the first use, once
+    """Return a reader of rows, which reads the array when it is first called."""
 
-    def rows(start: int, stop: int) -> Tensor:
-        if not whole:
-            with archive.open(member) as file:
-                whole.append(np.lib.format.read_array(file, allow_pickle=False))
-        return _as_tensor(whole[0][start:stop])
+    @cache
+    def array() -> NDArray[Any]:
+        with archive.open(member) as file:
+            loaded: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return loaded
 
-    return rows
+    return lambda start, stop: _as_tensor(array()[start:stop])
 
 
 def _npy(path: Path, memory: int, stack: ExitStack) -> dict[str, Stored]:  # noqa: ARG001
@@ -291,5 +292,5 @@ def _numpy_problem(dtype: np.dtype[Any]) -> str | None:
 def _as_tensor(array: NDArray[Any]) -> Tensor:
     import torch
 
-    # A copy in this machine's byte order; torch takes no read-only arrays.
+    # torch takes no read-only arrays and no foreign byte order, so the array is copied.
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))

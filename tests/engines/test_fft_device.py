@@ -299,7 +299,7 @@ def test_a_long_search_is_planned_for_the_accelerator_that_is_there(monkeypatch)
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "mps:0"])
     monkeypatch.setattr(devices, "free_memory", lambda _name: None)
     work = accelerated((30_000, 30_000, 3), (100, 100, 3), "zncc", device="cpu")
-    found = planner.make(work, engine="auto", device="auto", memory=1 << 40, held=0)
+    found = planner.make(work, engine="auto", device="auto", memory=1 << 40, resident=0)
     assert (found.engine, found.problem.device) == ("fft", "cuda:0")
     assert "fft on mps:0: its sums need 64 bits, which mps:0 does not have" in str(found)
 

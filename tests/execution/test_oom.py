@@ -48,7 +48,7 @@ def test_halves_have_the_scores_of_the_whole(stride, most, rng, freed):
     problem = Problem(image.shape, kernel.shape, "uint8", stride, "sad", 255, "cpu", 1)
     whole = simd.prepare(kernel, problem)
     sizes = []
-    found = oom.within_memory(limited(whole, most, sizes), problem)(image)
+    found = oom.split_when_full(limited(whole, most, sizes), problem)(image)
     np.testing.assert_array_equal(found.map, whole(image).map)
     assert np.max(found.error) == 0
     assert found.hidden is None
@@ -68,7 +68,7 @@ def test_what_was_too_large_is_not_tried_again(rng):
         tried.append(len(pixels))
         return small(pixels, levels)
 
-    score = oom.within_memory(noted, problem)
+    score = oom.split_when_full(noted, problem)
     score(image)
     assert max(tried) == 30
     tried.clear()
@@ -101,7 +101,7 @@ def test_kernels_that_share_a_tile_in_halves(opaque_level, rng):
 
         return scored
 
-    halved = oom.within_memory_together([small(score) for score in scores], [problem] * 2)
+    halved = oom.split_shared_when_full([small(score) for score in scores], [problem] * 2)
     for score, within in zip(scores, halved, strict=True):
         expected = score(Shared(image, (24, 26), shared.levels), problem.map_shape)
         found = within(shared, problem.map_shape)
@@ -121,7 +121,7 @@ def test_halves_of_what_is_not_visible_everywhere(rng):
     problem = Problem(image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1)
     problem = problem.where_visible(1, 0.5)
     whole = visibility.prepare(simd, kernel, problem)
-    found = oom.within_memory(limited(whole, 100, []), problem)(image, levels)
+    found = oom.split_when_full(limited(whole, 100, []), problem)(image, levels)
     expected = whole(image, levels)
     np.testing.assert_array_equal(found.map, expected.map)
     np.testing.assert_array_equal(found.hidden, expected.hidden)
@@ -132,10 +132,10 @@ def test_too_little_for_one_window_is_an_error_and_other_faults_stay():
     problem = Problem((9, 9, 3), (3, 4, 3), "uint8", (1, 1), "sad", 255, "cuda:0", 1)
     image = np.zeros((9, 9, 3), np.uint8)
     with pytest.raises(MachineError, match="cuda:0 does not suffice for one window of 4x3x3"):
-        oom.within_memory(limited(lambda *_: Bounds(np.zeros((1, 1))), 5, []), problem)(image)
+        oom.split_when_full(limited(lambda *_: Bounds(np.zeros((1, 1))), 5, []), problem)(image)
 
     def broken(_pixels, _levels=None):
         raise RuntimeError("no kernel image is available")
 
     with pytest.raises(RuntimeError, match="no kernel image"):
-        oom.within_memory(broken, problem)(image)
+        oom.split_when_full(broken, problem)(image)

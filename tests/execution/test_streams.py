@@ -27,13 +27,13 @@ def cards(monkeypatch):
 
 
 def test_threads_keep_their_device_and_the_devices_have_as_many():
-    made = streams.Lanes(["a", "b"])
+    made = streams.DeviceQueues(["a", "b"])
     used, go, end = [], threading.Barrier(5), threading.Event()
 
     def work():
         names = []
         for _ in range(3):
-            with made.taken() as name:
+            with made.assigned() as name:
                 names.append(name)
         assert len(set(names)) == 1
         used.append(names[0])
@@ -51,7 +51,7 @@ def test_threads_keep_their_device_and_the_devices_have_as_many():
         end.set()
         for thread in threads:
             thread.join()
-    assert len(made._lanes) == 4  # a thread that comes takes the queue of one that ended
+    assert len(made._queues) == 4  # a thread that comes takes the queue of one that ended
 
 
 @pytest.mark.usefixtures("cards")
@@ -61,7 +61,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
     kernel = image[40:52, 30:37].copy()
     monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-5)
     used = []
-    scored = streams.Lanes.dealt
+    scored = streams.DeviceQueues.dispatch
 
     def watched(self, scores):
         def slowly(name):
@@ -74,7 +74,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
 
         return scored(self, {name: slowly(name) for name in scores})
 
-    monkeypatch.setattr(streams.Lanes, "dealt", watched)
+    monkeypatch.setattr(streams.DeviceQueues, "dispatch", watched)
     found = match(image, kernel, device="cuda", engine="unfold", map=True, stride=(1, 2))
     assert found.device == CARDS
     assert found.plans[0].parallel == 3
@@ -105,7 +105,7 @@ def test_a_device_has_no_more_for_tiles_than_it_has_free(monkeypatch):
 
     def planned(free):
         monkeypatch.setattr(devices, "free_memory", lambda _name: free)
-        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, resident=0)
 
     much, little = planned(2 << 30), planned(200 << 20)
     assert little.working <= 0.8 * 3 * (200 << 20) < much.working
@@ -119,7 +119,7 @@ def test_a_device_that_is_almost_full_is_left_out(monkeypatch):
     problem = Problem((4000, 4000, 3), (50, 50, 3), "uint8", (1, 1), "sad", 255, "cpu", 2)
     room = {"cpu:0": 1 << 30, "cpu:1": 50 << 20, "cpu:2": 700 << 20}
     monkeypatch.setattr(devices, "free_memory", room.__getitem__)
-    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, resident=0)
     assert made.problem.device == "cpu:0,cpu:2"
     assert made.working <= 0.8 * 2 * (700 << 20)
 

@@ -329,7 +329,7 @@ def test_more_kernels_than_whole_fields_fit_in_little_memory(rng):
     whole = sum(plan.map_bytes(p.problem, kept=False) for p in match(image, kernels).plans)
     for metric in ("sad", "zncc"):
         report = match(image, kernels, metric=metric, memory=whole // 8, threshold=0.99)
-        assert max(p.held + p.working for p in report.plans) <= whole // 8
+        assert max(p.resident + p.working for p in report.plans) <= whole // 8
         assert sorted((m.x, m.y) for m in report.matches) == [(y, y) for y in range(0, 240, 12)]
 
 
