@@ -18,11 +18,10 @@ import skimage.data
 from PIL import Image
 
 from patchsim import match
-from patchsim.engines import fft
+from patchsim.engines import Bounds, fft
 from patchsim.output.report import Report
 from patchsim.planning import batching
 from patchsim.ranking import equal_windows
-from patchsim.search import windows
 
 ROUNDS = 5
 
@@ -41,7 +40,7 @@ def without_equal_windows() -> Iterator[None]:
     def unknown(*_: Any) -> Callable[..., Any]:
         def score_block(tile: Any) -> Any:
             shape = tile.rows, tile.cols
-            return windows.Bounds(np.zeros(shape), np.full(shape, np.inf))
+            return Bounds(np.zeros(shape), np.full(shape, np.inf))
 
         return score_block
 
