@@ -130,7 +130,11 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     form = _TYPES[problem.dtype]
     shaded = problem.max_weight if problem.max_weight > 1 else 0
     scratch: int = extension.scratch(
-        form, (*tile, problem.kernel[2]), problem.kernel, problem.stride, shaded
+        format=form,
+        image_shape=(*tile, problem.kernel[2]),
+        kernel_shape=problem.kernel,
+        stride=problem.stride,
+        max_weight=shaded,
     )
     # The planes that the extension makes, the kernel; sums and scores.
     kept = problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
@@ -157,7 +161,15 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 
     def differences(pixels: Pixels) -> NDArray[np.float64]:
         sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
-        extension.sums(pixels, taps, weights, sums, stride_y, stride_x, chosen)
+        extension.sums(
+            image=pixels,
+            kernel=taps,
+            weights=weights,
+            out=sums,
+            stride_y=stride_y,
+            stride_x=stride_x,
+            variant=chosen,
+        )
         return sums
 
     if problem.opaque_level is not None:

@@ -286,9 +286,9 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
         "spread": np.zeros(16), "means": np.zeros(16, np.int64),
     }  # fmt: skip
     moments = fft_sums._extension().moments
-    moments(*arguments.values())
+    moments(**arguments)
     with pytest.raises(ValueError, match=r"size|smaller|type"):
-        moments(*(arguments | change).values())
+        moments(**(arguments | change))
 
 
 @pytest.mark.usefixtures("sums")

@@ -237,20 +237,42 @@ class Search:
         which = tile, (height, width, grid.planes, tall, wide, grid.up, grid.down)
         if self._last.of != which:
             boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
+            pixels, pitch = self._pixels(tile)
             extension.boxes(
-                *self._pixels(tile), channels, width, grid.planes, tall, wide, lines,
-                problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch,
-                self._variant,
-            )  # fmt: skip
+                image=pixels,
+                pitch=pitch,
+                channels=channels,
+                width=width,
+                planes=grid.planes,
+                cell_height=tall,
+                cell_width=wide,
+                rows=lines,
+                stride_x=problem.stride[1],
+                up=grid.up,
+                down=grid.down,
+                out=boxes,
+                row_pitch=row_pitch,
+                phase_pitch=phase_pitch,
+                variant=self._variant,
+            )
             self._last.of, self._last.boxes = which, boxes
         boxes = self._last.boxes
         padded = -(-tile.cols // extension.PADDING) * extension.PADDING
         least = np.empty((tile.rows, padded), np.uint16)
+        below, above = self._sums[grid]
         extension.bounds(
-            boxes, grid.offsets(height, width), *self._sums[grid],
-            problem.stride[0] * row_pitch, tile.rows, tile.cols, self._squared, least, padded,
-            self._variant,
-        )  # fmt: skip
+            boxes=boxes,
+            offsets=grid.offsets(height, width),
+            below=below,
+            above=above,
+            row_step=problem.stride[0] * row_pitch,
+            rows=tile.rows,
+            cols=tile.cols,
+            squared=self._squared,
+            out=least,
+            out_pitch=padded,
+            variant=self._variant,
+        )
         return least[:, : tile.cols]
 
     def _pixels(self, tile: Tile) -> tuple[Pixels, int]:
@@ -266,12 +288,26 @@ class Search:
     def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         problem = self.problem
         height, width, channels = problem.kernel
+        pixels, pitch = self._pixels(tile)
         found = self._extension.look(
-            *self._pixels(tile), self._kernel, self._weights, width * channels, height,
-            problem.stride[0], problem.stride[1] * channels, _from(least, place.top, place.left),
-            least.shape[1], tile.rows, tile.cols, self._squared,
-            (1 - 1e-12) / self._coarse.unit, limit, most, self._variant,
-        )  # fmt: skip
+            image=pixels,
+            pitch=pitch,
+            kernel=self._kernel,
+            weights=self._weights,
+            run=width * channels,
+            height=height,
+            stride_y=problem.stride[0],
+            step_x=problem.stride[1] * channels,
+            bounds=_from(least, place.top, place.left),
+            bounds_pitch=least.shape[1],
+            rows=tile.rows,
+            cols=tile.cols,
+            squared=self._squared,
+            scale=(1 - 1e-12) / self._coarse.unit,
+            limit=limit,
+            most=most,
+            variant=self._variant,
+        )
         return Look(*found)
 
     def score(self, difference: int) -> float:
