@@ -41,6 +41,12 @@ class Bounds:
     error: float | NDArray[np.floating[Any]] = 0.0
     hidden: NDArray[np.bool_] | None = None
 
+    @staticmethod
+    def estimate_bytes(rows: int, cols: int) -> int:
+        """Return the bytes of so many scores with an error each."""
+        score, error = 8, 8
+        return rows * cols * (score + error)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -268,7 +274,7 @@ class Engine(Protocol):
     def working_bytes(self, problem: Problem, rows: int, cols: int) -> int:
         """Return the peak memory, in bytes, of scoring a tile of rows x cols windows.
 
-        The tile's pixels, which lie in the image, and the returned map do not count.
+        The tile's pixels, which lie in the image, do not count, nor does `Bounds.estimate_bytes`.
         """
 
 

@@ -136,9 +136,13 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         stride=problem.stride,
         max_weight=shaded,
     )
-    # The planes that the extension makes, the kernel; sums and scores.
-    kept = problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
-    return scratch + kept + visibility.working_bytes(problem, rows, cols)
+    # First the extension's planes and the sums. Then the sums and what the scores are made from; for
+    # floats with errors and the cells where these are 0.
+    cells = rows * cols
+    scoring = cells * (33 if problem.dtype == "float32" else 24)
+    peak = max(scratch + 8 * cells, scoring) - Bounds.estimate_bytes(rows, cols)
+    kernel = problem.taps * np.dtype(problem.dtype).itemsize
+    return peak + kernel + visibility.working_bytes(problem, rows, cols)
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:

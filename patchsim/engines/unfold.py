@@ -67,11 +67,19 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     size = _work_size(problem)
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     pixels = height * width * problem.kernel[2]
-    patches = rows * cols * problem.taps * size
-    block = min(patches, unfold_tensors.block_bytes(problem.device))
-    # The tile as a tensor and once more in the type of the sums, the kernel, the block, and the
-    # sums as they are made, collected and turned into scores.
-    kept = pixels * 2 * size + problem.taps * size + block + rows * cols * 40
+    cells = rows * cols
+    block = min(cells * problem.taps * size, unfold_tensors.block_bytes(problem.device))
+    block_rows = min(rows, max(1, block // (cols * problem.taps * size)))
+    band = min(height, (block_rows - 1) * problem.stride[0] + problem.kernel[0])
+    # The tile as a tensor, of floats in float64. Then a band of it in the type of the differences,
+    # a block of these, and the sums. After that the sums twice, and what the scores are made from;
+    # for floats with errors and the cells where these are 0.
+    is_float = problem.dtype not in INTEGER_RANGE
+    tile = pixels * (8 if is_float else np.dtype(problem.dtype).itemsize)
+    comparing = band * width * problem.kernel[2] * size + block + 8 * cells
+    scoring = cells * (41 if is_float else 32)
+    peak = max(comparing, scoring) - Bounds.estimate_bytes(rows, cols)
+    kept = tile + problem.taps * size + peak
     if problem.opaque_level is not None:
         kept += height * width * (1 + size) + visibility.working_bytes(problem, rows, cols)
     return kept

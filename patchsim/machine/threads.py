@@ -20,7 +20,7 @@ def in_order(
 
     The calling thread works too. If it only waited, Linux would often wake the other threads on
     the processor that it leaves, and two tiles of a few milliseconds would run one after the
-    other. At most 2 x `parallel` items are begun before their results are taken.
+    other. At most `results_held` items are begun before their results are taken.
     """
     todo = iter(todo)
     first_two = list(islice(todo, 2))
@@ -33,10 +33,12 @@ def in_order(
         try:
             for item in todo:
                 pending.append(_Pending(item, pool.submit(work, item)))
-                full = len(pending) == 2 * parallel
+                full = len(pending) == results_held(parallel)
                 while full and not pending[0].future.done() and _work_here(work, pending):
                     pass
-                while pending and (pending[0].future.done() or len(pending) == 2 * parallel):
+                while pending and (
+                    pending[0].future.done() or len(pending) == results_held(parallel)
+                ):
                     yield pending.popleft().future.result()
             while pending:
                 while not pending[0].future.done() and _work_here(work, pending):
@@ -47,6 +49,11 @@ def in_order(
             # may start.
             for entry in pending:
                 entry.future.cancel()
+
+
+def results_held(parallel: int) -> int:
+    """Return how many results `in_order` holds at most, those in progress included."""
+    return 2 * parallel if parallel > 1 else 1
 
 
 @dataclass

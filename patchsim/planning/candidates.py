@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 from patchsim import engines
-from patchsim.engines import Problem
+from patchsim.engines import Bounds, Problem
 from patchsim.geometry.blocks import BLOCK
-from patchsim.machine import devices
+from patchsim.machine import devices, threads
 from patchsim.machine.memory import format_size
 
 # The share of a device's free memory that tiles may take: libraries allocate some of it, and it is
@@ -109,18 +109,17 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
 
 
 def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
-    """Return the bytes of tiles in flight and of their scores, float64 with their errors."""
-    engine = engines.load(chosen.engine)
-    for_tile = engine.working_bytes(chosen.problem, *tile)
-    together = chosen.problem.kernel_count
-    if together > 1 and engines.can_share(engine):
-        # What is made of each kernel; the scores of one at a time, and their upper bounds.
-        for_kernels = together * engine.kernel_bytes(chosen.problem, *tile)
-        if chosen.problem.device != "cpu":  # each device has its own
+    """Return the bytes of tiles in flight and of their scores, until `runner` yields them."""
+    engine, problem = engines.load(chosen.engine), chosen.problem
+    for_tiles = at_once * engine.working_bytes(problem, *tile)
+    bounds = Bounds.estimate_bytes(*tile) if engine.HAS_MAP else 0
+    if problem.kernel_count > 1 and engines.can_share(engine):
+        # The scores of a tile are taken for one kernel after another, by the thread that made them.
+        for_kernels = problem.kernel_count * engine.kernel_bytes(problem, *tile)
+        if problem.device != "cpu":  # each device has its own
             for_kernels *= at_once
-        return at_once * (for_tile + tile[0] * tile[1] * 24) + for_kernels
-    waiting = 2 * at_once if at_once > 1 else 1
-    return at_once * for_tile + waiting * tile[0] * tile[1] * 16
+        return for_tiles + at_once * bounds + for_kernels
+    return for_tiles + threads.results_held(at_once) * bounds
 
 
 def duration(value: float) -> str:

@@ -288,10 +288,3 @@ def _band_tile(chosen: Candidate, parallel: int) -> tuple[int, int]:
         count = math.ceil(count / parallel) * parallel
     bands = min(rows, math.ceil(count))
     return -(-rows // bands), min(cols, cells)
-
-
-def map_bytes(problem: Problem, *, kept: bool) -> int:
-    """Return the bytes of a kernel's scores until the matches are found, and of a map if `kept`."""
-    rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
-    # Scores, whether they are settled, the map; or bounds and, where those do not help, scores.
-    return rows * cols * (8 + 1 + 4 if kept else 2 + 8 + 1)

@@ -24,10 +24,11 @@ from patchsim.engines import Bounds
 from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
-from patchsim.planning.score_memory import OPEN_BYTES
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
+_OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
+_ENTRY_BYTES = 256  # bytes of a block's upper bound and its entry in the heap
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 
@@ -50,8 +51,13 @@ class BlockCache:
     """
 
     def __init__(self, memory: int) -> None:
-        self.capacity = max(2, memory // OPEN_BYTES)
+        self.capacity = max(2, memory // self.estimate_bytes(1))
         self._blocks: OrderedDict[tuple[BlockMaxima, int], _OpenBlock] = OrderedDict()
+
+    @staticmethod
+    def estimate_bytes(blocks: int) -> int:
+        """Return the bytes that so many open blocks take."""
+        return blocks * (ScoreMap.estimate_bytes((BLOCK, BLOCK)) + _OPEN_OVERHEAD)
 
     def get(self, maxima: BlockMaxima, block: int) -> _OpenBlock | None:
         opened = self._blocks.get((maxima, block))
@@ -117,22 +123,46 @@ class BlockMaxima:
         # was at that number of suppressions; is exact; row, col; block; suppressions.
         self._heap: list[tuple[float, bool, int, int, int, int]] | None = None
 
+    @staticmethod
+    def count_blocks(shape: tuple[int, int]) -> int:
+        """Return the number of blocks of a map."""
+        return math.prod(-(-length // BLOCK) for length in shape)
+
+    @classmethod
+    def estimate_bytes(cls, shape: tuple[int, int], *, keeps_map: bool = False) -> int:
+        """Return the bytes that the maxima of a map of this shape take, beside the cache."""
+        score_map = 4 * math.prod(shape) if keeps_map else 0
+        return score_map + cls.count_blocks(shape) * _ENTRY_BYTES
+
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""
         if self.map is not None:
             self.map[tile.index] = bounds.map
-        errors = np.asarray(bounds.error)
-        error = float(errors.max())
-        # The sum of a score and its error must not be rounded to less than the true score.
-        upper_bounds = bounds.map + errors + ROUNDING if error else bounds.map
-        if bounds.hidden is not None:
-            upper_bounds = np.where(bounds.hidden, _SUPPRESSED, upper_bounds)
-        maxima = reduce_blocks(np.maximum, upper_bounds, tile)
-        if np.isnan(maxima).any():
-            raise ValueError(f"there are windows without a score in {tile}")
+        error = float(np.max(bounds.error))
         with self._lock:
             self.error = max(self.error, error)
-            stored = self._upper_bounds[block_index(tile)]
+        # By rows of blocks, so that the upper bounds of a whole tile are never in memory.
+        top = 0
+        while top < tile.rows:
+            rows = min(BLOCK - (tile.top + top) % BLOCK, tile.rows - top)
+            band = Tile(tile.top + top, tile.left, rows, tile.cols)
+            self._put_band(band, bounds, np.s_[top : top + rows], has_errors=error > 0)
+            top += rows
+
+    def _put_band(self, band: Tile, bounds: Bounds, rows: slice, *, has_errors: bool) -> None:
+        """Store the maxima of a row of blocks, whose scores are these rows of the bounds."""
+        upper_bounds: NDArray[np.float64] = bounds.map[rows]
+        if has_errors:
+            errors = np.asarray(bounds.error)
+            # The sum of a score and its error must not be rounded to less than the true score.
+            upper_bounds = upper_bounds + (errors[rows] if errors.ndim else errors) + ROUNDING
+        if bounds.hidden is not None:
+            upper_bounds = np.where(bounds.hidden[rows], _SUPPRESSED, upper_bounds)
+        maxima = reduce_blocks(np.maximum, upper_bounds, band)
+        if np.isnan(maxima).any():
+            raise ValueError(f"there are windows without a score in {band}")
+        with self._lock:
+            stored = self._upper_bounds[block_index(band)]
             np.fmax(stored, maxima, out=stored)
 
     @property

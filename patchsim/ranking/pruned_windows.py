@@ -189,6 +189,16 @@ class PrunedWindows:
         self._best_cells = np.zeros((count, 2), np.int64)
         self._incumbent = -math.inf  # a window left has at least this score
 
+    @staticmethod
+    def estimate_bytes(shape: tuple[int, int]) -> int:
+        """Return the bytes that the windows of a map of this shape take.
+
+        Without `keeps_bounds` they take as much once all blocks have been searched. The score map
+        of `search_all` takes less, and comes after these are freed.
+        """
+        bound, score = 2, 8
+        return math.prod(shape) * (bound + score)
+
     @property
     def windows_evaluated(self) -> int:
         """The number of windows that were scored one by one."""
@@ -236,15 +246,15 @@ class PrunedWindows:
         return best
 
     def _take_over(self, search_all: Callable[[], ScoreMap]) -> ScoreMap:
-        """Search all windows directly, and free what the bounds took."""
+        """Free the bounds and scores of blocks, and search all windows directly."""
+        self._bounds.clear()
+        self._scores = np.empty((0, 0))
         score_map = search_all()
         for y, x in self._bounds.suppressed:
             score_map.suppress(y, x)
         for box, overlap in self._bounds.boxes:
             score_map.suppress_overlapping(box, overlap)
-        self._bounds.clear()
         self._is_evaluated[:] = True
-        self._scores = np.empty((0, 0))
         return score_map
 
     def _best(self, floor: float) -> tuple[int, int, float] | None:

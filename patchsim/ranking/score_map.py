@@ -81,6 +81,12 @@ class ScoreMap:
         # The first cell of each block: minus its score, is exact, row, col, the block's corner.
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
 
+    @staticmethod
+    def estimate_bytes(shape: tuple[int, int], *, keeps_map: bool = False) -> int:
+        """Return the bytes that a score map of this shape allocates."""
+        upper_bound, is_exact, score = 8, 1, 4
+        return math.prod(shape) * (upper_bound + is_exact + (score if keeps_map else 0))
+
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Store the scores of a tile; several threads may store different tiles at once."""
         upper_bounds, is_exact = self.upper_bounds[tile.index], self.is_exact[tile.index]

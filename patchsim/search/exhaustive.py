@@ -13,12 +13,12 @@ from patchsim.errors import InputError
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
-from patchsim.planning import batching, planner
+from patchsim.planning import batching
 from patchsim.planning.batching import Group
-from patchsim.planning.score_memory import budget_of
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_maxima import BlockCache
+from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, windows
 from patchsim.search.jobs import Job, Scored
@@ -138,7 +138,7 @@ def _held(
     held = jobs.holding(scene, sizes, outputs, max(math.prod(p.map_shape) for p in problems))
     held += sum(kernel.nbytes for kernel in kernels) if options.poses else 0
     if options.subpixel:
-        held += max(planner.map_bytes(subpixel.cell(p), kept=False) for p in problems)
+        held += max(largest_bytes(subpixel.cell(p)) for p in problems)
     return held
 
 

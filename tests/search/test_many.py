@@ -22,9 +22,7 @@ from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
 from patchsim.pictures import reader
-from patchsim.planning import planner as plan
-from patchsim.planning import score_memory
-from patchsim.ranking import block_maxima, pruned_windows, score_map
+from patchsim.ranking import block_maxima, pruned_windows, score_map, score_memory
 from patchsim.scene import masks
 from patchsim.search import exhaustive
 
@@ -35,7 +33,7 @@ MIN_VISIBLE = 0.6
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
-    for module in (blocks, score_map, block_maxima, pruned_windows, score_memory):
+    for module in (blocks, score_map, block_maxima, pruned_windows):
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 
@@ -145,7 +143,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
         weights = [masks.kernel_weights(picture, None, ignore_alpha=False) for picture in opened]
     with monkeypatch.context() as patch:
         if kept != "fields":
-            patch.setattr(score_memory, "_WHOLE_FIELDS", 0)
+            patch.setattr(score_memory, "_LARGEST_SCORE_MAPS", 0)
         if kept == "two blocks":
             patch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
         report = match(given_image, given_kernels, **options)
@@ -159,7 +157,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
 
 @pytest.mark.parametrize("options", [{}, {"metric": "zncc"}, {"metric": "ssd", "map": True}])
 def test_matches_of_each_kernel_are_those_of_a_run_of_its_own(options, astronaut, monkeypatch):
-    monkeypatch.setattr(score_memory, "_WHOLE_FIELDS", 0)
+    monkeypatch.setattr(score_memory, "_LARGEST_SCORE_MAPS", 0)
     image = astronaut[:200, :180]
     kernels = [image[y : y + 20 + y % 3, 2 * y : 2 * y + 21] + np.uint8(1) for y in range(40)]
     together = match(image, kernels, per_kernel=True, top=2, threads=2, **options)
@@ -326,7 +324,7 @@ def test_kernels_that_share_a_tile_score_what_each_has_of_it(metric, masked, flo
 def test_more_kernels_than_whole_fields_fit_in_little_memory(rng):
     image = rng.integers(0, 256, (300, 300), np.uint8)
     kernels = [image[y : y + 30, y : y + 30].copy() for y in range(0, 240, 6)]
-    whole = sum(plan.map_bytes(p.problem, kept=False) for p in match(image, kernels).plans)
+    whole = sum(score_memory.largest_bytes(p.problem) for p in match(image, kernels).plans)
     for metric in ("sad", "zncc"):
         report = match(image, kernels, metric=metric, memory=whole // 8, threshold=0.99)
         assert max(p.resident + p.working for p in report.plans) <= whole // 8

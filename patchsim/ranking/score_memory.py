@@ -1,0 +1,70 @@
+"""How the scores of all kernels are kept in the memory that there is.
+
+The classes that allocate the memory estimate it; this module chooses between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from patchsim.engines import Problem
+from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.ranking.pruned_windows import PrunedWindows
+from patchsim.ranking.score_map import ScoreMap
+
+# The largest score maps of several kernels together. Larger ones take longer to write, and are
+# hardly read again, than it takes to score a few blocks again.
+_LARGEST_SCORE_MAPS = 1 << 28
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes for the scores of all kernels.
+
+    Attributes
+    ----------
+    resident : int
+        For score maps, or for the maxima of blocks and the cache of open blocks; and for maps.
+    resident_without_map : int
+        The same with an engine that draws no map.
+    cache : int or None
+        The part of it for the cache of open blocks; None where score maps fit.
+    """
+
+    resident: int
+    resident_without_map: int
+    cache: int | None
+
+
+def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget:
+    """Choose how scores are kept within a memory, of which tiles take a part.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+    memory : int
+        Bytes; with 0 the scores get as few as possible.
+    kept : bool
+        Maps of all scores are kept, too.
+    """
+    shapes = [problem.map_shape for problem in problems]
+    score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
+    pruned = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes)
+    most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
+    maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
+    maxima = sum(BlockMaxima.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
+    blocks = sum(BlockMaxima.count_blocks(shape) for shape in shapes)
+    cache = min(
+        BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), (memory - maps) // 4)
+    )
+    if score_maps <= max(most, maxima + cache):
+        return Budget(score_maps, pruned, None)
+    return Budget(maxima + cache, pruned, cache)
+
+
+def largest_bytes(problem: Problem) -> int:
+    """Return the bytes of one kernel's scores with the engine that needs most."""
+    shape = problem.map_shape
+    return max(ScoreMap.estimate_bytes(shape), PrunedWindows.estimate_bytes(shape))
