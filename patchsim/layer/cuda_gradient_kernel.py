@@ -116,15 +116,12 @@ def kernel_gradients(
     lane = tl.arange(0, LANES)
     planes += tl.load(entry) + top * row_step + left
     taps += tl.load(entry + 1)
-    height = tl.load(entry + 2)
     width = tl.load(entry + 3)
-    # The first of the rows that are repeated is the kernel's own.
-    places = ((top + row) * width + left + column[None, :]) * REPEATS
-    there = (top + row < height) & (left + column[None, :] < width)
+    places = ((top + row) * width + left + column[None, :]) * REPEATS  # the first of the repeats
+    there = (top + row < tl.load(entry + 2)) & (left + column[None, :] < width)
     t = tl.load(taps + places, mask=there, other=0)[:, :, None]
     out += (tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * (R * V)
     cells = out + row * V + column[None, :]
-
     units = images * lines * pieces
     step = tl.num_programs(1)
     for first in range(tl.program_id(1), units, step * MOST):

@@ -89,6 +89,11 @@ def add_image_gradients(
             PTX=launch.has_ptx(image.device),
             **cuda_config.options(config),
         )
+    _add_pixel_sums(found, out, kernel, shapes)
+
+
+def _add_pixel_sums(found: Tensor, out: Tensor, kernel: Taps, shapes: ForImage) -> None:
+    """Add the sums of `image_gradients`, [splits, B, planes, H, W], to the image's pixels."""
     for other in out[1:]:
         out[0] += other
     for index, plane in enumerate(kernel.planes):
@@ -98,7 +103,7 @@ def add_image_gradients(
 
 
 def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) -> Tensor:
-    """The same for the kernel.
+    """Return the gradients of ``(difference_sums * grad).sum()`` for the kernel.
 
     NaN where a value of the kernel is, or any pixel of its channel and phase of the stride; and
     where both are infinite.
@@ -118,7 +123,6 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
         float64.
     """
     import torch
-    import torch.nn.functional as F
 
     from patchsim.layer import cuda_gradient_kernel
 
@@ -127,9 +131,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
     height, width = shapes.sides
     above, before = shapes.tall - 1, shapes.wide - 1
     planes = cuda_planes.image_planes(image, kernel, height - above, width - before)
-    tall, wide = shapes.grad_sides
-    around = 0, wide - shapes.cols, block.rows - 1, tall - shapes.rows - (block.rows - 1)
-    grads = F.pad(grad.to(planes.dtype), around).contiguous()
+    grads = _padded(grad.to(planes.dtype), shapes)
     splits = _splits(shapes, block.config.warps, scratch, image.device)
     shape = splits, shapes.planes, down, across, block.rows, block.cols
     out = torch.zeros(shape, dtype=torch.float64, device=image.device)
@@ -149,7 +151,7 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
             image_step=planes[0].numel(),
             row_step=width,
             grad_step=grads[0].numel(),
-            grad_row_step=wide,
+            grad_row_step=grads.shape[2],
             R=block.rows,
             V=block.cols,
             LANES=block.lanes,
@@ -159,6 +161,22 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
             **cuda_config.options(block.config),
         )
     sums = out.sum(0).transpose(2, 3).reshape(shapes.planes, down * block.rows, -1)
+    return _kernel_values(sums, planes, kernel)
+
+
+def _padded(grad: Tensor, shapes: ForKernel) -> Tensor:
+    """Return the gradients [B, rows, cols] with zeros around, as `kernel_gradients` reads them."""
+    import torch.nn.functional as F
+
+    (tall, wide), above = shapes.grad_sides, shapes.block.rows - 1
+    around = 0, wide - shapes.cols, above, tall - shapes.rows - above
+    return F.pad(grad, around).contiguous()
+
+
+def _kernel_values(sums: Tensor, planes: Tensor, kernel: Taps) -> Tensor:
+    """Return the kernel's gradients [C, h, w] from sums [planes, rows, cols] of its planes."""
+    import torch
+
     largest = torch.maximum(-planes.amin((0, 2, 3)), planes.amax((0, 2, 3)))
     found = sums.new_zeros(kernel.size)
     for index, plane in enumerate(kernel.planes):
