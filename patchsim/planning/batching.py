@@ -116,7 +116,7 @@ def _make(
         )
         common = replace(common, is_envelope=len({problem.kernel for problem in of_kind}) > 1)
         plan_of = cache(partial(_plan_of_member, common))  # many problems are equal
-        size = common.problem.together  # fewer than asked for, where memory does not suffice
+        size = common.problem.kernel_count  # fewer than asked for, where memory does not suffice
         for first in range(0, len(members), size):
             group = members[first : first + size]
             plans = tuple(plan_of(problems[number]) for number in group)
@@ -133,9 +133,15 @@ def plans(groups: Sequence[Group]) -> list[Plan]:
 def _kind(problem: Problem) -> Hashable:
     """Return a key that is equal for problems that one plan suits."""
     sides = tuple(math.floor(_STEPS * math.log2(side)) for side in problem.kernel[:2])
-    alike = replace(problem, kernel=(0, 0, problem.kernel[2]), weight=None, cells=None, least=0)
+    alike = replace(
+        problem,
+        kernel=(0, 0, problem.kernel[2]),
+        weight_sum=None,
+        full_cells=None,
+        min_visible_weight=0,
+    )
     # Engines differ in whether they take weights, and kernels without cells that count.
-    return sides, alike, problem.weight is None, problem.cells == 0
+    return sides, alike, problem.weight_sum is None, problem.full_cells == 0
 
 
 def _envelope(problems: list[Problem]) -> Problem:
@@ -148,10 +154,10 @@ def _envelope(problems: list[Problem]) -> Problem:
         problems[0],
         image=(height + more[0], width + more[1], channels[0]),
         kernel=(max(heights), max(widths), channels[0]),
-        weight=_most([p.weight for p in problems]),
-        cells=_most([p.cells for p in problems]),
-        least=max(p.least for p in problems),
-        together=-(-len(problems) // groups),
+        weight_sum=_most([p.weight_sum for p in problems]),
+        full_cells=_most([p.full_cells for p in problems]),
+        min_visible_weight=max(p.min_visible_weight for p in problems),
+        kernel_count=-(-len(problems) // groups),
     )
 
 
@@ -167,9 +173,9 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             candidate.problem,
             image=problem.image,
             kernel=problem.kernel,
-            weight=problem.weight,
-            cells=problem.cells,
-            least=problem.least,
+            weight_sum=problem.weight_sum,
+            full_cells=problem.full_cells,
+            min_visible_weight=problem.min_visible_weight,
         )
         return replace(candidate, problem=member)
 

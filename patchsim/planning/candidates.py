@@ -45,7 +45,7 @@ class Candidate:
     @property
     def seconds(self) -> float:
         """The estimated seconds for each kernel."""
-        return self.start_up / self.problem.together + self.work
+        return self.start_up / self.problem.kernel_count + self.work
 
     def __str__(self) -> str:
         verdict = self.refusal or f"about {duration(self.seconds)}"
@@ -84,7 +84,7 @@ def _limit_memory(candidate: Candidate, free_bytes: int) -> Candidate:
 
 def for_one_kernel(candidate: Candidate) -> Candidate:
     """Return the candidate for a search of one kernel at a time."""
-    return replace(candidate, problem=replace(candidate.problem, together=1))
+    return replace(candidate, problem=replace(candidate.problem, kernel_count=1))
 
 
 def seconds(engine: str, problem: Problem) -> float:
@@ -98,7 +98,7 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     for name in names:
         engine = engines.load(name)
         takes_several = engine.SHARES or not engine.HAS_MAP
-        solved = problem if takes_several else replace(problem, together=1)
+        solved = problem if takes_several else replace(problem, kernel_count=1)
         refusal = engine.refuse(solved)
         if refusal is None:
             start_up, work = engine.start_up(solved), seconds(name, solved)
@@ -112,7 +112,7 @@ def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int
     """Return the bytes of tiles in flight and of their scores, float64 with their errors."""
     engine = engines.load(chosen.engine)
     for_tile = engine.working_bytes(chosen.problem, *tile)
-    together = chosen.problem.together
+    together = chosen.problem.kernel_count
     if together > 1 and engines.can_share(engine):
         # What is made of each kernel; the scores of one at a time, and their upper bounds.
         for_kernels = together * engine.kernel_bytes(chosen.problem, *tile)

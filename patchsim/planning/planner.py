@@ -88,7 +88,7 @@ class Plan:
         rows, cols = problem.map_shape
         count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])
         sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
-        shared = f", {problem.together} kernels together" if problem.together > 1 else ""
+        shared = f", {problem.kernel_count} kernels together" if problem.kernel_count > 1 else ""
         lines = [
             f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
             f" about {considered.duration(self.chosen.seconds)}{' each' if shared else ''}",
@@ -202,17 +202,17 @@ def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
     # Half of the kernels together take little more time than all; fewer threads take much more.
     for threads, fewest in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
         while (
-            chosen.problem.together > fewest
+            chosen.problem.kernel_count > fewest
             and resident + considered.working_bytes(chosen, best, threads) > memory
         ):
-            together = max(fewest, chosen.problem.together // 2)
-            chosen = replace(chosen, problem=replace(chosen.problem, together=together))
+            together = max(fewest, chosen.problem.kernel_count // 2)
+            chosen = replace(chosen, problem=replace(chosen.problem, kernel_count=together))
     return chosen
 
 
 def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
     """Plan how blocks of windows are scored exactly; None if no engine can within the memory."""
-    exact = replace(problem, exact=True, tolerance=0.0, together=1)
+    exact = replace(problem, exact=True, tolerance=0.0, kernel_count=1)
     candidates = considered.consider(exact, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:

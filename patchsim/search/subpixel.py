@@ -69,7 +69,9 @@ def cell(problem: Problem) -> Problem:
         )
     ]
     image = (sides[0], sides[1], problem.image[2])
-    return replace(problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, together=1)
+    return replace(
+        problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, kernel_count=1
+    )
 
 
 def _cell_reach(problem: Problem) -> tuple[int, int]:

@@ -95,7 +95,7 @@ def _field(
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.span, kernel.weights, visible
+        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
     )
     blocks = (
         partial(
@@ -125,7 +125,7 @@ def _sketch(
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.span, kernel.weights, visible
+        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
     )
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:

@@ -52,7 +52,7 @@ class Rough:
             patches = np.lib.stride_tricks.sliding_window_view(pixels, kernel.shape)[:, :, 0]
             patches = patches[:: problem.stride[0], :: problem.stride[1]]
             sums = np.abs(patches.astype(float) - kernel.astype(float)).sum((2, 3, 4))
-            scores = metrics.similarity(sums, problem.taps, problem.span)
+            scores = metrics.similarity(sums, problem.taps, problem.data_range)
             noise = np.random.default_rng(pixels.shape[0]).uniform(-1, 1, scores.shape)
             return Bounds(scores + self.error * noise, self.error)
 
