@@ -41,7 +41,7 @@ def case(
         dtype=dtype,
         stride=(stride, stride),
         metric=options.pop("metric", "sad"),
-        span=INTEGER_RANGE.get(dtype, 1),
+        data_range=INTEGER_RANGE.get(dtype, 1),
         device="cpu",
         threads=devices.cpu_count(),
         **options,

@@ -42,17 +42,17 @@ def problems(kind: str) -> Iterator[Problem]:
         weight = height * width * SHADE if shades else None
         yield Problem(
             image, kernel, dtype, (step, step), "sad", span, "cpu", 1,
-            weight=weight, heaviest=SHADE if shades else 1,
+            weight_sum=weight, max_weight=SHADE if shades else 1,
         )  # fmt: skip
 
 
 def measured(problem: Problem) -> float:
     random = np.random.default_rng(0)
     image, kernel = (
-        (random.random(shape) * problem.span).astype(problem.dtype)
+        (random.random(shape) * problem.data_range).astype(problem.dtype)
         for shape in (problem.image, problem.kernel)
     )
-    shades = None if problem.weight is None else np.full(kernel.shape[:2], SHADE, np.uint8)
+    shades = None if problem.weight_sum is None else np.full(kernel.shape[:2], SHADE, np.uint8)
     score = simd.prepare(kernel, problem, shades)
     times: list[float] = []
     while len(times) < 3 or sum(times) < 0.02:

@@ -1,7 +1,7 @@
 /* Sums of pixels and of their squares over every window, exact, in one pass over the image.
  *
  * moments(image, type, pitch, channels, height, width, stride_y, stride_x, rows, cols,
- *         constants, weights, spread, means)
+ *         constants, weights, spread, means), by position or keyword
  *
  * image      uint8 ("B") or uint16 ("H"), rows of [W, C] values, `pitch` bytes apart
  * constants  int64 [C]: a = pixel - constant
@@ -151,16 +151,19 @@ static const char *misfit(const Task *t, ptrdiff_t item, const Py_buffer *image,
     return NULL;
 }
 
-static PyObject *moments(PyObject *self, PyObject *args)
+static PyObject *moments(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
+    static char *names[] = {"image",     "type",    "pitch",    "channels", "height",
+                            "width",     "stride_y", "stride_x", "rows",     "cols",
+                            "constants", "weights", "spread",   "means",    NULL};
     Py_buffer image, constants, weights, spread, means;
     const char *type;
     Task t;
     Py_ssize_t pitch, channels, height, width, stride_y, stride_x, rows, cols;
-    if (!PyArg_ParseTuple(args, "y*snnnnnnnny*y*w*w*", &image, &type, &pitch, &channels, &height,
-                          &width, &stride_y, &stride_x, &rows, &cols, &constants, &weights,
-                          &spread, &means))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*snnnnnnnny*y*w*w*", names, &image, &type,
+                                     &pitch, &channels, &height, &width, &stride_y, &stride_x,
+                                     &rows, &cols, &constants, &weights, &spread, &means))
         return NULL;
     t = (Task){image.buf, pitch, channels, height, width, stride_y, stride_x, rows, cols,
                constants.buf, weights.len ? weights.buf : NULL, spread.buf, means.buf};
@@ -184,8 +187,11 @@ static PyObject *moments(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* An entry of METHODS whose arguments travel by keyword. */
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
 static PyMethodDef METHODS[] = {
-    {"moments", moments, METH_VARARGS, "Sums over windows; see the head of _moments.c."},
+    {"moments", KEYWORDS(moments), "Sums over windows; see the head of _moments.c."},
     {NULL, NULL, 0, NULL},
 };
 

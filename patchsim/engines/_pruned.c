@@ -521,16 +521,19 @@ static const char *boxes_misfit(const Boxes *t, const Py_buffer *image, const Py
     return NULL;
 }
 
-static PyObject *boxes(PyObject *self, PyObject *args)
+static PyObject *boxes(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
+    static char *names[] = {"image", "pitch", "channels", "width", "planes", "cell_height",
+                            "cell_width", "rows", "stride_x", "up", "down", "out", "row_pitch",
+                            "phase_pitch", "variant", NULL};
     Py_buffer image, out;
     Py_ssize_t pitch, channels, width, planes, height, cell_width, rows, stride, row, phase;
     int up, down;
     const char *name;
-    if (!PyArg_ParseTuple(args, "y*nnnnnnnniiw*nns", &image, &pitch, &channels, &width, &planes,
-                          &height, &cell_width, &rows, &stride, &up, &down, &out, &row, &phase,
-                          &name))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*nnnnnnnniiw*nns", names, &image, &pitch,
+                                     &channels, &width, &planes, &height, &cell_width, &rows,
+                                     &stride, &up, &down, &out, &row, &phase, &name))
         return NULL;
     Boxes t = {image.buf, pitch, channels, width, planes, height, cell_width, rows, stride,
                up, down, out.buf, row, phase, NULL, NULL, NULL};
@@ -577,15 +580,18 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const 
     return NULL;
 }
 
-static PyObject *bounds(PyObject *self, PyObject *args)
+static PyObject *bounds(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
+    static char *names[] = {"boxes", "offsets", "below", "above", "row_step", "rows", "cols",
+                            "squared", "out", "out_pitch", "variant", NULL};
     Py_buffer boxes, offsets, below, above, out;
     Py_ssize_t row_step, rows, cols, pitch;
     int squared;
     const char *name;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*nnnpw*ns", &boxes, &offsets, &below, &above, &row_step,
-                          &rows, &cols, &squared, &out, &pitch, &name))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpw*ns", names, &boxes, &offsets,
+                                     &below, &above, &row_step, &rows, &cols, &squared, &out,
+                                     &pitch, &name))
         return NULL;
     Bounds t = {boxes.buf, offsets.buf, below.buf, above.buf, offsets.len / 8, row_step,
                 rows, cols, squared, out.buf, pitch};
@@ -628,18 +634,22 @@ static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffe
     return NULL;
 }
 
-static PyObject *look(PyObject *self, PyObject *args)
+static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
+    static char *names[] = {"image", "pitch", "kernel", "weights", "run", "height", "stride_y",
+                            "step_x", "bounds", "bounds_pitch", "rows", "cols", "squared", "scale",
+                            "limit", "most", "variant", NULL};
     Py_buffer image, kernel, weights, bounds;
     Py_ssize_t pitch, run, height, stride_y, step_x, bounds_pitch, rows, cols, most;
     int squared;
     double scale;
     unsigned long long limit;
     const char *name;
-    if (!PyArg_ParseTuple(args, "y*ny*z*nnnnw*nnnpdKns", &image, &pitch, &kernel, &weights, &run,
-                          &height, &stride_y, &step_x, &bounds, &bounds_pitch, &rows, &cols,
-                          &squared, &scale, &limit, &most, &name))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*ny*z*nnnnw*nnnpdKns", names, &image,
+                                     &pitch, &kernel, &weights, &run, &height, &stride_y, &step_x,
+                                     &bounds, &bounds_pitch, &rows, &cols, &squared, &scale,
+                                     &limit, &most, &name))
         return NULL;
     Look t = {0};
     t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf, t.bounds = bounds.buf;
@@ -674,11 +684,14 @@ static PyObject *runs_here(PyObject *self, PyObject *name)
     return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
 }
 
+/* An entry of METHODS whose arguments travel by keyword. */
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
 static PyMethodDef METHODS[] = {
     {"runs_here", runs_here, METH_O, "Whether a variant does."},
-    {"boxes", boxes, METH_VARARGS, "Sums of cells; see the head of _pruned.c."},
-    {"bounds", bounds, METH_VARARGS, "Least differences of windows."},
-    {"look", look, METH_VARARGS, "The best of some windows at or below a limit."},
+    {"boxes", KEYWORDS(boxes), "Sums of cells; see the head of _pruned.c."},
+    {"bounds", KEYWORDS(bounds), "Least differences of windows."},
+    {"look", KEYWORDS(look), "The best of some windows at or below a limit."},
     {NULL, NULL, 0, NULL},
 };
 

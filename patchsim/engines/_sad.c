@@ -102,16 +102,18 @@ static const char *misfit(const Py_buffer *image, const Py_buffer *kernel,
     return NULL;
 }
 
-static PyObject *sums(PyObject *self, PyObject *args)
+static PyObject *sums(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
+    static char *names[] = {"image",    "kernel",   "weights", "out",
+                            "stride_y", "stride_x", "variant", NULL};
     PyObject *objects[4]; /* image, kernel, weights, out */
     Py_buffer buffers[4];
     Py_ssize_t stride_y, stride_x;
     const char *name;
     const Variant *variant;
-    if (!PyArg_ParseTuple(args, "OOOOnns", &objects[0], &objects[1], &objects[2], &objects[3],
-                          &stride_y, &stride_x, &name) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOnns", names, &objects[0], &objects[1],
+                                     &objects[2], &objects[3], &stride_y, &stride_x, &name) ||
         !(variant = wanted(name)))
         return NULL;
     int weighted = objects[2] != Py_None, done = 0;
@@ -149,32 +151,37 @@ release:
     Py_RETURN_NONE;
 }
 
-static PyObject *scratch(PyObject *self, PyObject *args)
+static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
+    static char *names[] = {"format", "image_shape", "kernel_shape", "stride", "max_weight", NULL};
     Picture image = {0}, kernel = {0};
     Py_ssize_t stride_y, stride_x;
     const char *format;
     int heaviest;
-    if (!PyArg_ParseTuple(args, "s(nnn)(nnn)(nn)i", &format, &image.height, &image.width,
-                          &image.channels, &kernel.height, &kernel.width, &kernel.channels,
-                          &stride_y, &stride_x, &heaviest))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nnn)(nnn)(nn)i", names, &format,
+                                     &image.height, &image.width, &image.channels, &kernel.height,
+                                     &kernel.width, &kernel.channels, &stride_y, &stride_x,
+                                     &heaviest))
         return NULL;
     Type type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Task task = sad_task(type, &image, &kernel, stride_y, stride_x);
     return PyLong_FromSsize_t(sad_scratch(&task, heaviest));
 }
 
+/* An entry of METHODS whose arguments travel by keyword. */
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
 static PyMethodDef METHODS[] = {
-    {"sums", sums, METH_VARARGS,
+    {"sums", KEYWORDS(sums),
      "sums(image, kernel, weights, out, stride_y, stride_x, variant)\n\n"
      "Write the sum of absolute differences of every window to out, exact for integers.\n\n"
      "image, kernel: uint8, uint16 or float32 [height, width, channels], of any steps; weights:\n"
      "uint8 of the kernel's shape, how many times each value counts, or None; out: float64 [rows,\n"
      "cols]."},
-    {"scratch", scratch, METH_VARARGS,
-     "scratch(format, image_shape, kernel_shape, stride, heaviest)\n\n"
-     "Bytes that sums allocates; heaviest is the largest weight, 0 without weights."},
+    {"scratch", KEYWORDS(scratch),
+     "scratch(format, image_shape, kernel_shape, stride, max_weight)\n\n"
+     "Bytes that sums allocates; max_weight is the largest weight, 0 without weights."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {"roundings", roundings, METH_VARARGS,
      "roundings(variant)\n\n"

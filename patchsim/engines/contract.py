@@ -67,26 +67,62 @@ class Seen:
 
 @dataclass(frozen=True)
 class Problem:
-    """One kernel against one image: all that an engine needs to know to judge the work."""
+    """One kernel against one image: all that an engine needs to know to judge the work.
 
-    image: tuple[int, int, int]  # height, width, channels
+    Attributes
+    ----------
+    image, kernel : (height, width, channels)
+    dtype : str
+        Type of the pixels of both: uint8, uint16, float32 or float64.
+    stride : (y, x)
+    metric : str
+    data_range : float
+        R in the formulas of the metrics.
+    device : str
+        A device, or several of one kind, with commas.
+    threads : int
+        Threads that take tiles.
+    tolerance : float
+        The largest error that scores may have beside their rounding.
+    exact : bool
+        Every score must be as `metrics.exact` gives it.
+    map_wanted : bool
+        The scores of all windows are wanted, not the best ones alone.
+    weight_sum : int or None
+        Sum of the kernel's weights; None without weights.
+    max_weight : int
+        The largest of them; 1 without weights.
+    full_cells : int or None
+        Number of the coarse cells (`pruned.cells`) of the kernel in which every pixel has a weight;
+        None where it does not matter.
+    has_channel_weights : bool
+        Each channel of a pixel has a weight of its own, rather than all channels one.
+    opaque_level : int or None
+        The largest visibility level of the image's pixels; None where all are equally visible.
+    min_visible_weight : int
+        Windows whose weights times visibility sum to less are not scored.
+    kernel_count : int
+        Kernels of about this size that are compared with the same pixels in turn.
+    """
+
+    image: tuple[int, int, int]
     kernel: tuple[int, int, int]
-    dtype: str  # of both: uint8, uint16, float32 or float64
-    stride: tuple[int, int]  # y, x
+    dtype: str
+    stride: tuple[int, int]
     metric: str
-    span: float  # the data range R
-    device: str  # or several of one kind, with commas
-    threads: int  # that take tiles
-    tolerance: float = 0.0  # the largest error that scores may have beside their rounding
-    exact: bool = False  # every score as `metrics.exact` gives it
-    map_wanted: bool = True  # the scores of all windows, not the best ones alone
-    weight: int | None = None  # the sum of the kernel's weights, if it has any
-    heaviest: int = 1  # the largest of them
-    cells: int | None = None  # cells.COARSE ones where the weights count, if it is of use
-    per_channel: bool = False  # whether each value of a pixel has one of its own
-    most_visible: int | None = None  # of the image's pixels, where not all are as visible
-    least: int = 0  # weights times visibility of a window that is scored
-    together: int = 1  # kernels of about this size that are compared with the same pixels in turn
+    data_range: float
+    device: str
+    threads: int
+    tolerance: float = 0.0
+    exact: bool = False
+    map_wanted: bool = True
+    weight_sum: int | None = None
+    max_weight: int = 1
+    full_cells: int | None = None
+    has_channel_weights: bool = False
+    opaque_level: int | None = None
+    min_visible_weight: int = 0
+    kernel_count: int = 1
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -104,9 +140,9 @@ class Problem:
     @property
     def total_weight(self) -> int:
         """How many values of a window count, or the sum of their weights."""
-        if self.weight is None:
+        if self.weight_sum is None:
             return self.taps
-        return self.weight if self.per_channel else self.weight * self.kernel[2]
+        return self.weight_sum if self.has_channel_weights else self.weight_sum * self.kernel[2]
 
     def where_visible(self, most: int, share: float) -> Problem:
         """The same in an image of which pixels are visible at the most so much, `Visibility.most`.
@@ -114,7 +150,7 @@ class Problem:
         Windows of which less than this share is are not scored.
         """
         least = _least(share, self.total_weight * most)
-        return replace(self, most_visible=most, least=least)
+        return replace(self, opaque_level=most, min_visible_weight=least)
 
     @property
     def differences(self) -> int:

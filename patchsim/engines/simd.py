@@ -99,7 +99,7 @@ def seconds(problem: Problem) -> float:
 
 def kind(problem: Problem) -> str:
     """Of sums that cost the same: the type, and whether they are of products."""
-    return problem.dtype + (" shades" if problem.heaviest > 1 else "")
+    return problem.dtype + (" shades" if problem.max_weight > 1 else "")
 
 
 def work(problem: Problem) -> tuple[int, int, int, int]:
@@ -115,12 +115,12 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     kernel_rows = rows * cols * channels * height
     pixels = rows * step_y * (cols + widths[0]) * channels * phases
     # A mask of bytes is two sums.
-    sums = 2 if kind(problem) == "uint8" and problem.weight is not None else 1
+    sums = 2 if kind(problem) == "uint8" and problem.weight_sum is not None else 1
     return sums * kernel_rows * taps, sums * kernel_rows * phases, sums * rows * cols, pixels
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.most_visible is None else visibility.best_tile(problem)
+    return None if problem.opaque_level is None else visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -128,9 +128,13 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     assert extension is not None, "refuse says so"
     tile = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     form = _TYPES[problem.dtype]
-    shaded = problem.heaviest if problem.heaviest > 1 else 0
+    shaded = problem.max_weight if problem.max_weight > 1 else 0
     scratch: int = extension.scratch(
-        form, (*tile, problem.kernel[2]), problem.kernel, problem.stride, shaded
+        format=form,
+        image_shape=(*tile, problem.kernel[2]),
+        kernel_shape=problem.kernel,
+        stride=problem.stride,
+        max_weight=shaded,
     )
     # The planes that the extension makes, the kernel; sums and scores.
     kept = problem.taps * np.dtype(problem.dtype).itemsize + rows * cols * 24
@@ -150,23 +154,31 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     # Numerical Algorithms, 2nd ed., section 4.2). One more than there are, for the denominator and
     # because the sum found stands for the true one; the float64 part as in the engine `unfold`. A
     # product with a shade is one rounding more. A sum of 0 is exact.
-    more = 1 if problem.heaviest > 1 else 0
+    more = 1 if problem.max_weight > 1 else 0
     rounding = 2.0 * (problem.taps + 3 + more) * 2.0**-53
     if extension.roundings(chosen):
         rounding += (extension.roundings(chosen) + 1 + more) * 2.0**-24
 
     def differences(pixels: Pixels) -> NDArray[np.float64]:
         sums = np.empty(tiles.map_shape(pixels.shape[:2], taps.shape[:2], problem.stride))
-        extension.sums(pixels, taps, weights, sums, stride_y, stride_x, chosen)
+        extension.sums(
+            image=pixels,
+            kernel=taps,
+            weights=weights,
+            out=sums,
+            stride_y=stride_y,
+            stride_x=stride_x,
+            variant=chosen,
+        )
         return sums
 
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         off = rounding if problem.dtype == "float32" else 0.0
         return visibility.differences(differences, off, kernel, problem, weights)
 
     def score(pixels: Pixels, _seen: Seen | None = None) -> Bounds:
         sums = differences(pixels)
-        scores = metrics.similarity(sums, problem.total_weight, problem.span)
+        scores = metrics.similarity(sums, problem.total_weight, problem.data_range)
         if problem.dtype != "float32":
             return Bounds(scores)
         # And 2 u of float64 for the subtraction from 1.

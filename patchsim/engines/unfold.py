@@ -55,12 +55,12 @@ def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     alone = problem.differences / CPU_RATE[_work_size(problem)] + rows * cols * CPU_WINDOW_SECONDS
     # Differences times visibility: 300x300 RGB, a kernel of 32x32, on the same machine.
-    alone *= 1.0 if problem.most_visible is None else 1.15
+    alone *= 1.0 if problem.opaque_level is None else 1.15
     return alone / problem.threads + visibility.seconds(problem)
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.most_visible is None else visibility.best_tile(problem)
+    return None if problem.opaque_level is None else visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -72,7 +72,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     # The tile as a tensor and once more in the type of the sums, the kernel, the block, and the
     # sums as they are made, collected and turned into scores.
     kept = pixels * 2 * size + problem.taps * size + block + rows * cols * 40
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         kept += height * width * (1 + size) + visibility.working_bytes(problem, rows, cols)
     return kept
 
@@ -107,7 +107,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
             )[0]
             found = array_api.to_numpy(sums).astype(np.float64)
         total = problem.total_weight if seen is None else seen.total
-        scores = metrics.similarity(found, total, problem.span)
+        scores = metrics.similarity(found, total, problem.data_range)
         if integers:
             return Bounds(scores)
         # And 2 u for the subtraction from 1.
@@ -119,7 +119,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 def _work_size(problem: Problem) -> int:
     """Bytes of a value in the type that differences are summed in; floats are made float64."""
     if problem.dtype in INTEGER_RANGE:
-        row_weight = problem.kernel[1] * problem.kernel[2] * problem.heaviest
-        row_weight *= problem.most_visible or 1
+        row_weight = problem.kernel[1] * problem.kernel[2] * problem.max_weight
+        row_weight *= problem.opaque_level or 1
         return unfold_tensors.integer_work_size(problem.dtype, row_weight)
     return 8

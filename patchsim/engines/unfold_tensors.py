@@ -57,9 +57,9 @@ def difference_sums(
     """
     import torch
 
-    heaviest = 1 if weights is None else int(weights.max())
-    heaviest *= 1 if levels is None else int(levels.max())
-    work = _work_dtype(image.dtype, kernel, heaviest)
+    max_weight = 1 if weights is None else int(weights.max())
+    max_weight *= 1 if levels is None else int(levels.max())
+    work = _work_dtype(image.dtype, kernel, max_weight)
     taps = kernel.to(work)
     counts = None if weights is None else weights.to(work)
     seen = None if levels is None else levels.to(work)[None, None]
@@ -67,7 +67,7 @@ def difference_sums(
     wide = wide_dtype(image.device) if image.is_floating_point() else torch.int64
     total = torch.zeros((len(image), rows, cols), dtype=wide, device=image.device)
     buffer = _Buffer(work, image.device)
-    for block, patches in _blocks(image, taps, stride, scratch, heaviest):
+    for block, patches in _blocks(image, taps, stride, scratch, max_weight):
         # [B, C, rows, cols, h, w] -> the longer of map row and kernel row goes last: it is the
         # inner loop.
         reference = taps[:, block.kernel_rows]
@@ -144,7 +144,7 @@ class _Block:
 
 
 def _blocks(
-    image: Tensor, taps: Tensor, stride: tuple[int, int], scratch: int, heaviest: int = 1
+    image: Tensor, taps: Tensor, stride: tuple[int, int], scratch: int, max_weight: int = 1
 ) -> Iterator[tuple[_Block, Tensor]]:
     """Blocks and their patches [B, C, rows, cols, h, w], a view, in the dtype of `taps`."""
     import torch
@@ -156,7 +156,7 @@ def _blocks(
     room = max(1, scratch // taps.itemsize // (channels * width))
     step_cols = min(cols, room)
     room //= step_cols
-    step_kernel = min(height, max(1, room), _exact_kernel_rows(image.dtype, taps, heaviest))
+    step_kernel = min(height, max(1, room), _exact_kernel_rows(image.dtype, taps, max_weight))
     room //= step_kernel
     step_rows = min(rows, max(1, room))
     room //= step_rows
@@ -220,22 +220,22 @@ def integer_work_size(dtype: str, row_weight: int) -> int:
     return 4 if row_weight * INTEGER_RANGE[dtype] <= 2**24 else 8
 
 
-def _work_dtype(dtype: torch.dtype, kernel: Tensor, heaviest: int = 1) -> torch.dtype:
+def _work_dtype(dtype: torch.dtype, kernel: Tensor, max_weight: int = 1) -> torch.dtype:
     import torch
 
     if dtype.is_floating_point:
         return torch.promote_types(dtype, torch.float32)
-    row_weight = len(kernel) * kernel.shape[-1] * heaviest
+    row_weight = len(kernel) * kernel.shape[-1] * max_weight
     size = integer_work_size(str(dtype).removeprefix("torch."), row_weight)
     return torch.float32 if size == 4 else torch.float64
 
 
-def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor, heaviest: int) -> int:
+def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor, max_weight: int) -> int:
     """Kernel rows whose differences can be summed without rounding, or all of them."""
     rows = taps.shape[1]
     if dtype.is_floating_point or taps.itemsize == 8:
         return rows
-    peak = INTEGER_RANGE[str(dtype).removeprefix("torch.")] * heaviest
+    peak = INTEGER_RANGE[str(dtype).removeprefix("torch.")] * max_weight
     return min(rows, 2**24 // (peak * len(taps) * taps.shape[2]))
 
 

@@ -118,8 +118,7 @@ def kernel_gradients(
     planes += tl.load(entry) + top * row_step + left
     taps += tl.load(entry + 1)
     width = tl.load(entry + 3)
-    # Each row of the kernel is stored several times; the first copy is read.
-    places = ((top + row) * width + left + column[None, :]) * REPEATS
+    places = ((top + row) * width + left + column[None, :]) * REPEATS  # the first of the copies
     is_inside = (top + row < tl.load(entry + 2)) & (left + column[None, :] < width)
     t = tl.load(taps + places, mask=is_inside, other=0)[:, :, None]
     out += (tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * (R * V)

@@ -124,7 +124,7 @@ def _matches(
     peaks = [peak for selection in selections for peak in selection.peaks]
     margins = [margin for selection in selections for margin in selection.margins]
     jobs = [one.job for one in scored]
-    corners = _corners(peaks, jobs) if options.subpixel else [None] * len(peaks)
+    corners = _subpixel_positions(peaks, jobs) if options.subpixel else [None] * len(peaks)
     return tuple(
         _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
         for peak, margin, corner in zip(peaks, margins, corners, strict=True)
@@ -165,7 +165,7 @@ def _match(
     )
 
 
-def _corners(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[float, float] | None]:
+def _subpixel_positions(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[float, float] | None]:
     """Locate the matches between the pixels: y and x in the image, or None."""
     from patchsim.matches.registration import DECIMALS
     from patchsim.search import subpixel as refinement

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
-_FORMATS_TEXT = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, .npy"
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+_READABLE = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, .npy"
 _MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG"}
 _START = 8  # the first bytes of a file, which determine its reader
 
@@ -195,7 +195,7 @@ def _naming_errors(label: str) -> Iterator[None]:
         raise InputError(
             f"{where} is a {file_format} of a kind that cannot be read, or damaged"
             if file_format
-            else f"{where} is not a picture that can be read ({_FORMATS_TEXT})"
+            else f"{where} is not a picture that can be read ({_READABLE})"
         ) from None
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
@@ -259,7 +259,7 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
         pillow_limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(stream, formats=FORMATS)
+            return Image.open(stream, formats=PILLOW_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = pillow_limit
 

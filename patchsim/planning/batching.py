@@ -1,4 +1,4 @@
-"""Which kernels are searched for together: those of about one size, by one plan."""
+"""Kernels of about one size are searched for together, by one plan."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from patchsim.planning import planner
 from patchsim.planning.candidates import Candidate
 from patchsim.planning.planner import Plan
 
-# More share a tile's transforms for little less time each, and take memory for their own.
+# The largest number of kernels together: more would hardly save time by sharing the transforms of a
+# tile, and would take memory for their own.
 _MOST = 32
-_STEPS = 4  # in which sides double: those within a step are about the same
+_STEPS = 4  # sides double in so many steps; kernels of the same step are of about one size
 
 
 # Plans that are kept, for images of one shape and type, and at most so many.
@@ -29,16 +30,16 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Group:
-    """Kernels whose tiles lie in the same places, in the order of their sizes.
+    """Kernels with the same tiles, in the order of their sizes.
 
     Attributes
     ----------
     members : tuple of int
-        Which of the problems.
+        The indices of their problems.
     plans : tuple of Plan
-        One for each.
+        One for each member.
     common : Plan
-        What they were made from.
+        The plan for the envelope of the members, from which theirs were made.
     """
 
     members: tuple[int, ...]
@@ -52,8 +53,8 @@ def make(
     engine: str,
     device: str,
     memory: int,
-    held: int,
-    searching: int | None = None,
+    resident: int,
+    resident_without_map: int | None = None,
 ) -> list[Group]:
     """Plan all problems as `planner.make` plans one; plans for the CPU are kept.
 
@@ -61,12 +62,17 @@ def make(
     What other devices have free changes, so that their plans are made anew.
     """
     loaded = tuple(name in sys.modules for name in _SLOW_IMPORTS)
-    key = tuple(problems), engine, device, memory, held, searching, loaded
+    key = tuple(problems), engine, device, memory, resident, resident_without_map, loaded
     with _lock:
         groups = _kept.get(key)
     if groups is None:
         groups = _make(
-            problems, engine=engine, device=device, memory=memory, held=held, searching=searching
+            problems,
+            engine=engine,
+            device=device,
+            memory=memory,
+            resident=resident,
+            resident_without_map=resident_without_map,
         )
         if all(
             candidate.problem.device == "cpu" for g in groups for candidate in g.common.candidates
@@ -90,63 +96,68 @@ def _make(
     engine: str,
     device: str,
     memory: int,
-    held: int,
-    searching: int | None,
+    resident: int,
+    resident_without_map: int | None,
 ) -> list[Group]:
-    alike = defaultdict(list)
+    by_kind = defaultdict(list)
     for number, problem in enumerate(problems):
-        alike[_kind(problem)].append(number)
-    made = []
-    for members in alike.values():
+        by_kind[_kind(problem)].append(number)
+    groups = []
+    for members in by_kind.values():
         members.sort(key=lambda number: problems[number].kernel)
-        own = [problems[number] for number in members]
-        chosen = planner.make(
-            _envelope(own),
+        of_kind = [problems[number] for number in members]
+        common = planner.make(
+            _envelope(of_kind),
             engine=engine,
             device=device,
             memory=memory,
-            held=held,
-            searching=searching,
+            resident=resident,
+            resident_without_map=resident_without_map,
         )
-        chosen = replace(chosen, about=len({problem.kernel for problem in own}) > 1)
-        each = cache(partial(_for, chosen))  # many are equal
-        # The rest of the memory may not be enough for as many.
-        most = chosen.problem.together
-        for first in range(0, len(members), most):
-            part = members[first : first + most]
-            plans = tuple(each(problems[number]) for number in part)
-            made.append(Group(tuple(part), plans, chosen))
-    return made
+        common = replace(common, is_envelope=len({problem.kernel for problem in of_kind}) > 1)
+        plan_of = cache(partial(_plan_of_member, common))  # many problems are equal
+        size = common.problem.kernel_count  # fewer than asked for, where memory does not suffice
+        for first in range(0, len(members), size):
+            group = members[first : first + size]
+            plans = tuple(plan_of(problems[number]) for number in group)
+            groups.append(Group(tuple(group), plans, common))
+    return groups
 
 
-def plans(grouped: Sequence[Group]) -> list[Plan]:
-    """Of all groups, in the order of the problems."""
-    pairs = [pair for group in grouped for pair in zip(group.members, group.plans, strict=True)]
-    return [chosen for _, chosen in sorted(pairs, key=lambda pair: pair[0])]
+def plans(groups: Sequence[Group]) -> list[Plan]:
+    """Return the plans of all groups, in the order of the problems."""
+    pairs = [pair for group in groups for pair in zip(group.members, group.plans, strict=True)]
+    return [plan for _, plan in sorted(pairs, key=lambda pair: pair[0])]
 
 
 def _kind(problem: Problem) -> Hashable:
-    """Equal for those that one plan will do for."""
+    """Return a key that is equal for problems that one plan suits."""
     sides = tuple(math.floor(_STEPS * math.log2(side)) for side in problem.kernel[:2])
-    alike = replace(problem, kernel=(0, 0, problem.kernel[2]), weight=None, cells=None, least=0)
-    # Whether there are weights, and cells where they count, decides which engines there are.
-    return sides, alike, problem.weight is None, problem.cells == 0
+    alike = replace(
+        problem,
+        kernel=(0, 0, problem.kernel[2]),
+        weight_sum=None,
+        full_cells=None,
+        min_visible_weight=0,
+    )
+    # Engines differ in whether they take weights, and kernels without cells that count.
+    return sides, alike, problem.weight_sum is None, problem.full_cells == 0
 
 
 def _envelope(problems: list[Problem]) -> Problem:
-    """One that is as much work as any of these: the largest kernel, the largest map."""
+    """Return a problem as large as any of these: the largest kernel, the largest map."""
     heights, widths, channels = zip(*(problem.kernel for problem in problems), strict=True)
     height, width, _ = problems[0].image
     more = max(heights) - min(heights), max(widths) - min(widths)
-    parts = -(-len(problems) // _MOST)
+    groups = -(-len(problems) // _MOST)
     return replace(
         problems[0],
         image=(height + more[0], width + more[1], channels[0]),
         kernel=(max(heights), max(widths), channels[0]),
-        weight=_most([p.weight for p in problems]),
-        cells=_most([p.cells for p in problems]),
-        least=max(p.least for p in problems),
-        together=-(-len(problems) // parts),
+        weight_sum=_most([p.weight_sum for p in problems]),
+        full_cells=_most([p.full_cells for p in problems]),
+        min_visible_weight=max(p.min_visible_weight for p in problems),
+        kernel_count=-(-len(problems) // groups),
     )
 
 
@@ -154,21 +165,21 @@ def _most(counts: Sequence[int | None]) -> int | None:
     return max((count for count in counts if count is not None), default=None)
 
 
-def _for(common: Plan, problem: Problem) -> Plan:
-    """The plan of one of them."""
+def _plan_of_member(common: Plan, problem: Problem) -> Plan:
+    """Return the plan of one problem, made from that of its group."""
 
-    def own(candidate: Candidate) -> Candidate:
-        sizes = replace(
+    def resized(candidate: Candidate) -> Candidate:
+        member = replace(
             candidate.problem,
             image=problem.image,
             kernel=problem.kernel,
-            weight=problem.weight,
-            cells=problem.cells,
-            least=problem.least,
+            weight_sum=problem.weight_sum,
+            full_cells=problem.full_cells,
+            min_visible_weight=problem.min_visible_weight,
         )
-        return replace(candidate, problem=sizes)
+        return replace(candidate, problem=member)
 
-    direct = common.direct
-    if direct is not None:
-        direct = replace(direct, chosen=own(direct.chosen))
-    return replace(common, chosen=own(common.chosen), direct=direct, about=False)
+    exact_plan = common.exact_plan
+    if exact_plan is not None:
+        exact_plan = replace(exact_plan, chosen=resized(exact_plan.chosen))
+    return replace(common, chosen=resized(common.chosen), exact_plan=exact_plan, is_envelope=False)

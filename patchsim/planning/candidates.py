@@ -1,4 +1,4 @@
-"""Which engines can do a search, and where; what each would take of time and memory."""
+"""The engines that could do a search, with their estimated time and memory, or their refusals."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.machine.memory import format_size
 
-# Of what is free on a device: libraries there take some, and it comes in pieces.
+# The share of a device's free memory that tiles may take: libraries allocate some of it, and it is
+# fragmented.
 _SHARE_OF_FREE = 0.8
-# A device with so much less than the emptiest is left out: tiles are of one size for all.
+# A device with this many times less free memory than the emptiest one is left out, as all devices
+# get tiles of one size.
 _FULL = 4
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine on a device: what it would take, or why it cannot.
+    """An engine on a device: its estimated time, or why it refuses.
 
     Attributes
     ----------
     engine : str
     problem : Problem
-        With the device and its threads.
+        It has the device and its threads.
     start_up, work : float
-        Estimated seconds.
+        The estimated seconds of the first use of the engine, and of each kernel.
     refusal : str or None
-    free : int or None
-        Bytes of tiles that fit the devices, where these say so.
+    free_bytes : int or None
+        The bytes of tiles that fit the devices, where these report their free memory.
     """
 
     engine: str
@@ -38,12 +40,12 @@ class Candidate:
     start_up: float
     work: float
     refusal: str | None
-    free: int | None = None
+    free_bytes: int | None = None
 
     @property
     def seconds(self) -> float:
-        """For each kernel."""
-        return self.start_up / self.problem.together + self.work
+        """The estimated seconds for each kernel."""
+        return self.start_up / self.problem.kernel_count + self.work
 
     def __str__(self) -> str:
         verdict = self.refusal or f"about {duration(self.seconds)}"
@@ -51,70 +53,74 @@ class Candidate:
 
 
 def consider_on(device: str, problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
-    """The engines on the CPU, or on those of some devices that are not almost full."""
+    """Return candidates on the CPU, or on those of some devices that are not almost full."""
     if device == "cpu":
         return consider(replace(problem, device=device), names)
     free = {name: devices.free_memory(name) for name in device.split(",")}
-    most = max((room for room in free.values() if room is not None), default=0)
-    kept = [name for name, room in free.items() if room is None or room * _FULL >= most]
-    there = replace(problem, device=",".join(kept), threads=devices.feeding_threads(kept))
-    each = [room for name in kept if (room := free[name]) is not None]
-    if not each:
-        return consider(there, names)
-    # On each as much as on the one that has least.
-    room = int(min(each) * len(kept) * _SHARE_OF_FREE)
-    return [_within(room, candidate) for candidate in consider(there, names)]
+    most = max((size for size in free.values() if size is not None), default=0)
+    kept = [name for name, size in free.items() if size is None or size * _FULL >= most]
+    on_devices = replace(problem, device=",".join(kept), threads=devices.feeding_threads(kept))
+    sizes = [size for name in kept if (size := free[name]) is not None]
+    if not sizes:
+        return consider(on_devices, names)
+    # Tiles take the same on each device, so the fullest one sets the limit.
+    free_bytes = int(min(sizes) * len(kept) * _SHARE_OF_FREE)
+    return [_limit_memory(candidate, free_bytes) for candidate in consider(on_devices, names)]
 
 
-def _within(room: int, candidate: Candidate) -> Candidate:
-    """Refused where a device has no room for a block of windows: fewer at a time take ages."""
+def _limit_memory(candidate: Candidate, free_bytes: int) -> Candidate:
+    """Refuse the candidate if no block of windows fits the devices, as smaller tiles are slow."""
     rows, cols = candidate.problem.map_shape
     count = len(candidate.problem.devices)
     if candidate.refusal is None:
-        needed = working_bytes(alone(candidate), (min(BLOCK, rows), min(BLOCK, cols)), 1)
-        if needed * count > room:
-            refusal = f"{format_size(room)} are free there, and {format_size(needed)} are needed"
+        needed = working_bytes(for_one_kernel(candidate), (min(BLOCK, rows), min(BLOCK, cols)), 1)
+        if needed * count > free_bytes:
+            refusal = (
+                f"{format_size(free_bytes)} are free there, and {format_size(needed)} are needed"
+            )
             return replace(candidate, start_up=0.0, work=math.inf, refusal=refusal)
-    return replace(candidate, free=room)
+    return replace(candidate, free_bytes=free_bytes)
 
 
-def alone(candidate: Candidate) -> Candidate:
-    return replace(candidate, problem=replace(candidate.problem, together=1))
+def for_one_kernel(candidate: Candidate) -> Candidate:
+    """Return the candidate for a search of one kernel at a time."""
+    return replace(candidate, problem=replace(candidate.problem, kernel_count=1))
 
 
 def seconds(engine: str, problem: Problem) -> float:
-    """Estimated seconds, where all of some devices take their share."""
+    """Return the estimated seconds of an engine, which all devices of the problem share."""
     return engines.load(engine).seconds(problem) / len(problem.devices)
 
 
 def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
-    found = []
+    """Return a candidate for each engine named."""
+    candidates = []
     for name in names:
         engine = engines.load(name)
         takes_several = engine.SHARES or not engine.HAS_MAP
-        own = problem if takes_several else replace(problem, together=1)
-        refusal = engine.refuse(own)
+        solved = problem if takes_several else replace(problem, kernel_count=1)
+        refusal = engine.refuse(solved)
         if refusal is None:
-            start_up, work = engine.start_up(own), seconds(name, own)
+            start_up, work = engine.start_up(solved), seconds(name, solved)
         else:
             start_up, work = 0.0, math.inf
-        found.append(Candidate(name, own, start_up, work, refusal))
-    return found
+        candidates.append(Candidate(name, solved, start_up, work, refusal))
+    return candidates
 
 
 def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
-    """Bytes of tiles in flight, and of scores, in float64 with their error, as `runner` keeps."""
+    """Return the bytes of tiles in flight and of their scores, float64 with their errors."""
     engine = engines.load(chosen.engine)
-    each = engine.working_bytes(chosen.problem, *tile)
-    together = chosen.problem.together
+    for_tile = engine.working_bytes(chosen.problem, *tile)
+    together = chosen.problem.kernel_count
     if together > 1 and engines.can_share(engine):
-        # Kernels of their own; the scores of one at a time, and the highest that they could be.
-        own = together * engine.kernel_bytes(chosen.problem, *tile)
-        if chosen.problem.device != "cpu":  # each has its own, and what it makes of a tile for all
-            own *= at_once
-        return at_once * (each + tile[0] * tile[1] * 24) + own
+        # What is made of each kernel; the scores of one at a time, and their upper bounds.
+        for_kernels = together * engine.kernel_bytes(chosen.problem, *tile)
+        if chosen.problem.device != "cpu":  # each device has its own
+            for_kernels *= at_once
+        return at_once * (for_tile + tile[0] * tile[1] * 24) + for_kernels
     waiting = 2 * at_once if at_once > 1 else 1
-    return at_once * each + waiting * tile[0] * tile[1] * 16
+    return at_once * for_tile + waiting * tile[0] * tile[1] * 16
 
 
 def duration(value: float) -> str:

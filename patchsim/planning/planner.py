@@ -1,8 +1,9 @@
-"""The choice of how to search: engine, device, tiles; its cost, its memory and its reasons."""
+"""The plan of a search: engine, device and tiles, with its cost, its memory and its reasons."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from patchsim import choices, engines
@@ -15,17 +16,17 @@ from patchsim.machine.memory import format_size
 from patchsim.planning import candidates as considered
 from patchsim.planning.candidates import Candidate
 
-# A tile should take this long, so that progress moves and an interrupt is answered.
+# The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
 
-# Starting threads takes half a millisecond.
+# A shorter search runs on one thread, as starting threads takes half a millisecond.
 _WORTH_SHARING_SECONDS = 0.002
 
-# Kernels together, rather than fewer of which a thread more works.
+# With more kernels than this together, memory goes to more threads rather than to more kernels.
 _WORTH_THREADS = 8
 
-# A search on the CPU shorter than this is not worth looking for an accelerator: importing torch and
-# making its context take seconds, and the kernels of an engine are compiled when first used.
+# A shorter search on the CPU looks for no accelerator: importing torch and creating its context
+# take seconds, and the engines' kernels are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
 
 
@@ -37,35 +38,35 @@ class Plan:
     ----------
     chosen : Candidate
     tile : (rows, cols)
-        The largest piece of the map that is computed at once.
+        The largest part of the map that is computed at once.
     parallel : int
-        Tiles that are computed at the same time.
+        The number of tiles that are computed at the same time.
     memory : int
-        Bytes that were allowed.
-    held : int
-        Bytes of pictures, maps and outputs that stay for the whole search.
+        The bytes that the search may take.
+    resident : int
+        The bytes of images, scores and outputs, which stay for the whole search.
     working : int
-        Bytes that the tiles in flight take.
+        The bytes of the tiles in flight.
     candidates : tuple of Candidate
-        All that was considered.
-    direct : Plan or None
-        How blocks of windows are scored exactly where the engine's scores may be off; None where
-        no engine can, or memory does not suffice.
-    about : bool
-        It is that of several kernels of about one size, and the problem as large as all of them.
+        The candidates from which the plan was chosen.
+    exact_plan : Plan or None
+        The plan by which blocks of windows are scored exactly where the engine's scores have
+        errors; None if no engine can, or memory does not suffice.
+    is_envelope : bool
+        The plan is for several kernels of about one size, and its problem is as large as any.
     accelerators : str or None
-        Why none was considered, where the device was ``"auto"``.
+        Why no accelerator was considered, where the device was ``"auto"``.
     """
 
     chosen: Candidate
     tile: tuple[int, int]
     parallel: int
     memory: int
-    held: int
+    resident: int
     working: int
     candidates: tuple[Candidate, ...]
-    direct: Plan | None = None
-    about: bool = False
+    exact_plan: Plan | None = None
+    is_envelope: bool = False
     accelerators: str | None = None
 
     @property
@@ -77,28 +78,27 @@ class Plan:
         return self.chosen.problem
 
     def seconds_of(self, rows: int, cols: int) -> float:
-        """What the engine takes for so many windows."""
+        """Return the estimated seconds of the engine for so many windows."""
         problem = self.problem
         pixels = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-        part = replace(problem, image=(*pixels, problem.image[2]))
-        return considered.seconds(self.engine, part)
+        return considered.seconds(self.engine, replace(problem, image=(*pixels, problem.image[2])))
 
     def __str__(self) -> str:
         problem = self.problem
         rows, cols = problem.map_shape
         count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])
         sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
-        shared = f", {problem.together} kernels together" if problem.together > 1 else ""
+        shared = f", {problem.kernel_count} kernels together" if problem.kernel_count > 1 else ""
         lines = [
             f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
             f" about {considered.duration(self.chosen.seconds)}{' each' if shared else ''}",
-            f"{'at most ' * self.about}{cols * rows:,} windows of {sides} {problem.dtype}"
+            f"{'at most ' * self.is_envelope}{cols * rows:,} windows of {sides} {problem.dtype}"
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
             f" {self.parallel} at a time",
-            f"memory: {format_size(self.held)} for pictures, maps and outputs,"
+            f"memory: {format_size(self.resident)} for pictures, maps and outputs,"
             f" {format_size(self.working)} for tiles, of {format_size(self.memory)}"
-            + (f"; {format_size(free)} on the device" if (free := self.chosen.free) else ""),
+            + (f"; {format_size(free)} on the device" if (free := self.chosen.free_bytes) else ""),
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
         if self.accelerators:
@@ -112,10 +112,10 @@ def make(
     engine: str,
     device: str,
     memory: int,
-    held: int,
-    searching: int | None = None,
+    resident: int,
+    resident_without_map: int | None = None,
 ) -> Plan:
-    """Ask the engines: first who can, then who is fastest.
+    """Choose the fastest engine that can do the search, and the largest tiles for it.
 
     Parameters
     ----------
@@ -124,137 +124,152 @@ def make(
     engine, device : str
         A name, or ``"auto"``.
     memory : int
-        Bytes the whole search may take.
-    held : int
-        Bytes of it that pictures, maps and outputs take.
-    searching : int, optional
-        The same with an engine that draws no map, if that is not as much.
+        The bytes that the whole search may take.
+    resident : int
+        The bytes of it that images, scores and outputs take.
+    resident_without_map : int, optional
+        The same with an engine that draws no map, if it is another number.
 
     Raises
     ------
     InputError
-        If the engine or device named is not here or refuses, or memory does not suffice for one
+        If the engine or device named does not exist or refuses, or memory does not suffice for one
         window.
     """
-    names = choices.ENGINES if engine == "auto" else (engine,)
-    wanted = "cpu" if device == "auto" else devices.require_all(device)
-    candidates = considered.consider_on(wanted, problem, names)
-    accelerators = None
-    if device == "auto" and all(c.work > _WORTH_A_LOOK_SECONDS for c in candidates):
-        found = devices.accelerators()
-        for alike in devices.group_by_kind(found):
-            candidates += considered.consider_on(alike, problem, names)
-        if not found:
-            accelerators = "looked for an accelerator: torch sees none"
-    elif device == "auto":
-        limit = considered.duration(_WORTH_A_LOOK_SECONDS)
-        accelerators = f"looked for no accelerator: the CPU takes less than {limit}"
+    candidates, accelerators = _candidates(problem, engine, device)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         raise InputError(f"no engine can do this as asked: {'; '.join(map(str, candidates))}")
+    if resident_without_map is None:
+        resident_without_map = resident
+    residents = [resident if engines.load(c.engine).HAS_MAP else resident_without_map for c in able]
+    chosen, resident = _fastest_that_fits(able, residents, memory)
+    allowed = memory if chosen.free_bytes is None else min(memory, resident + chosen.free_bytes)
+    chosen = _fit_kernels(chosen, allowed, resident)
+    tile, parallel, working = _tiling(chosen, allowed, resident)
+    return Plan(
+        chosen,
+        tile,
+        parallel,
+        memory,
+        resident,
+        working,
+        tuple(candidates),
+        exact_plan=_exact_plan(problem, memory, resident),
+        accelerators=accelerators,
+    )
 
-    def holding(candidate: Candidate) -> int:
-        return held if searching is None or engines.load(candidate.engine).HAS_MAP else searching
 
-    # The fastest that memory suffices for, or else the least that would.
-    least = [holding(c) + considered.working_bytes(considered.alone(c), (1, 1), 1) for c in able]
-    fitting = [c for c, needed in zip(able, least, strict=True) if needed <= memory]
+def _candidates(problem: Problem, engine: str, device: str) -> tuple[list[Candidate], str | None]:
+    """Return the candidates, and why there are none on accelerators if the device is ``auto``."""
+    names = choices.ENGINES if engine == "auto" else (engine,)
+    requested = "cpu" if device == "auto" else devices.require_all(device)
+    candidates = considered.consider_on(requested, problem, names)
+    if device != "auto":
+        return candidates, None
+    if any(c.work <= _WORTH_A_LOOK_SECONDS for c in candidates):
+        limit = considered.duration(_WORTH_A_LOOK_SECONDS)
+        return candidates, f"looked for no accelerator: the CPU takes less than {limit}"
+    accelerators = devices.accelerators()
+    for same_kind in devices.group_by_kind(accelerators):
+        candidates += considered.consider_on(same_kind, problem, names)
+    reason = None if accelerators else "looked for an accelerator: torch sees none"
+    return candidates, reason
+
+
+def _fastest_that_fits(
+    able: Sequence[Candidate], residents: Sequence[int], memory: int
+) -> tuple[Candidate, int]:
+    """Return the fastest candidate of which one window fits, and its resident bytes."""
+    needed = [
+        resident + considered.working_bytes(considered.for_one_kernel(c), (1, 1), 1)
+        for c, resident in zip(able, residents, strict=True)
+    ]
+    fitting = [i for i, size in enumerate(needed) if size <= memory]
     if not fitting:
         raise InputError(
             f"memory {format_size(memory)} does not suffice for one window;"
-            f" {format_size(min(least))} is the least for these pictures and outputs\n"
+            f" {format_size(min(needed))} is the least for these pictures and outputs\n"
             "allow more with --memory (memory=), or search for fewer kernels at a time"
         )
-    chosen = min(fitting, key=lambda c: c.seconds)
-    held = holding(chosen)
-    allowed = memory if chosen.free is None else min(memory, held + chosen.free)
-    chosen = _as_many(chosen, allowed, held)
-    tile, parallel, working = _tiling(chosen, allowed, held)
-    plan = Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
-    direct = _direct(problem, memory, held)
-    return replace(plan, direct=direct, accelerators=accelerators)
+    fastest = min(fitting, key=lambda i: able[i].seconds)
+    return able[fastest], residents[fastest]
 
 
-def _as_many(chosen: Candidate, memory: int, held: int) -> Candidate:
-    """With as many kernels together as memory suffices for, with the tile that wastes least."""
+def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
+    """Return the candidate with as many kernels together as memory suffices for."""
     best = engines.load(chosen.engine).best_tile(chosen.problem) or (1, 1)
-    # Half of them take little more time than all, and the threads that there are much less.
-    for threads, least in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
+    # Half of the kernels together take little more time than all; fewer threads take much more.
+    for threads, fewest in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
         while (
-            chosen.problem.together > least
-            and held + considered.working_bytes(chosen, best, threads) > memory
+            chosen.problem.kernel_count > fewest
+            and resident + considered.working_bytes(chosen, best, threads) > memory
         ):
-            fewer = max(least, chosen.problem.together // 2)
-            chosen = replace(chosen, problem=replace(chosen.problem, together=fewer))
+            together = max(fewest, chosen.problem.kernel_count // 2)
+            chosen = replace(chosen, problem=replace(chosen.problem, kernel_count=together))
     return chosen
 
 
-def _direct(problem: Problem, memory: int, held: int) -> Plan | None:
-    alone = replace(problem, exact=True, tolerance=0.0, together=1)
-    candidates = considered.consider(alone, choices.ENGINES)
+def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
+    """Plan how blocks of windows are scored exactly; None if no engine can within the memory."""
+    exact = replace(problem, exact=True, tolerance=0.0, kernel_count=1)
+    candidates = considered.consider(exact, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         return None
     chosen = min(able, key=lambda c: c.seconds)
     rows, cols = problem.map_shape
     block = min(BLOCK, rows), min(BLOCK, cols)
-    # Whole blocks, as many as suit the engine or one thread's work, or fewer.
-    down, across = engines.load(chosen.engine).best_tile(chosen.problem) or _shares(chosen)
+    # Tiles of whole blocks: as many as suit the engine or one thread, or as memory suffices for.
+    tall, wide = engines.load(chosen.engine).best_tile(chosen.problem) or _thread_tile(chosen)
     while True:
-        tile = _whole_blocks(down, rows), _whole_blocks(across, cols)
+        tile = _floor_to_blocks(tall, rows), _floor_to_blocks(wide, cols)
         for parallel in range(problem.threads, 0, -1):
             working = considered.working_bytes(chosen, tile, parallel)
-            if held + working <= memory:
-                return Plan(chosen, tile, parallel, memory, held, working, tuple(candidates))
+            if resident + working <= memory:
+                return Plan(chosen, tile, parallel, memory, resident, working, tuple(candidates))
         if tile == block:
             return None
-        down, across = down // 2, across // 2
+        tall, wide = tall // 2, wide // 2
 
 
-def _shares(chosen: Candidate) -> tuple[int, int]:
-    """Rows for each thread, of as many columns as take little time."""
+def _thread_tile(chosen: Candidate) -> tuple[int, int]:
+    """Return a tile of a thread's share of the rows, with columns for `_TILE_SECONDS` of work."""
     rows, cols = chosen.problem.map_shape
-    down = min(4 * BLOCK, -(-rows // chosen.problem.threads))
-    alone = chosen.work * chosen.problem.threads * min(1, _up(down) / rows)
-    across = int(cols * min(1, _TILE_SECONDS / alone)) if alone > 0 else cols
-    return _up(down), across
+    tall = _ceil_to_blocks(min(4 * BLOCK, -(-rows // chosen.problem.threads)))
+    band_seconds = chosen.work * chosen.problem.threads * min(1, tall / rows)
+    wide = int(cols * min(1, _TILE_SECONDS / band_seconds)) if band_seconds > 0 else cols
+    return tall, wide
 
 
-def _up(cells: int) -> int:
+def _ceil_to_blocks(cells: int) -> int:
     return -(-cells // BLOCK) * BLOCK
 
 
-def _whole_blocks(cells: int, most: int) -> int:
-    whole = max(1, cells // BLOCK) * BLOCK
-    return most if cells >= most else min(most, whole)
+def _floor_to_blocks(cells: int, length: int) -> int:
+    """Return the cells of whole blocks, at least one, or the whole length of the map."""
+    return length if cells >= length else min(length, max(1, cells // BLOCK) * BLOCK)
 
 
-def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int], int, int]:
-    """Tile, tiles at a time, and their bytes: the largest that time and memory allow."""
+def _tiling(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int, int], int, int]:
+    """Return the tile, how many are in flight, and their bytes, as time and memory allow."""
     engine, problem = engines.load(chosen.engine), chosen.problem
     rows, cols = problem.map_shape
     parallel = 1 if engine.OWN_THREADS else problem.threads
 
     tile = engine.best_tile(problem)
-    square = tile is not None  # so that little of a tile is its border
+    is_square = tile is not None  # little of a square tile is border, where pixels are read twice
     if tile is None:
-        # A tile is one thread's work; a search too short to share is one tile.
-        alone = chosen.work * (parallel if problem.device == "cpu" else len(problem.devices))
-        pieces = max(alone / _TILE_SECONDS, min(parallel, alone / _WORTH_SHARING_SECONDS), 1)
-        cells = max(1, int(rows * cols / pieces))
-        if pieces > 1:  # as many for each thread, of about one height
-            pieces = math.ceil(pieces / parallel) * parallel
-        bands = min(rows, math.ceil(pieces))
-        tile = -(-rows // bands), min(cols, cells)
+        tile = _band_tile(chosen, parallel)
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
-    while parallel > 1 and held + considered.working_bytes(chosen, (1, 1), parallel) > memory:
+    while parallel > 1 and resident + considered.working_bytes(chosen, (1, 1), parallel) > memory:
         parallel -= 1
-    while held + considered.working_bytes(chosen, tile, parallel) > memory:
-        if square and parallel > 1:
+    while resident + considered.working_bytes(chosen, tile, parallel) > memory:
+        if is_square and parallel > 1:
             parallel -= 1
-        elif square and tile[1] > tile[0]:
+        elif is_square and tile[1] > tile[0]:
             tile = tile[0], -(-tile[1] // 2)
-        # Rows first: a tile as wide as the map reads each pixel row once.
+        # Rows are halved first: a tile as wide as the map reads each row of pixels once.
         elif tile[0] > 1:
             tile = -(-tile[0] // 2), tile[1]
         else:
@@ -262,8 +277,21 @@ def _tiling(chosen: Candidate, memory: int, held: int) -> tuple[tuple[int, int],
     return tile, parallel, considered.working_bytes(chosen, tile, parallel)
 
 
+def _band_tile(chosen: Candidate, parallel: int) -> tuple[int, int]:
+    """Return a tile of one thread's work; a search too short to share is one tile."""
+    problem = chosen.problem
+    rows, cols = problem.map_shape
+    seconds = chosen.work * (parallel if problem.device == "cpu" else len(problem.devices))
+    count = max(seconds / _TILE_SECONDS, min(parallel, seconds / _WORTH_SHARING_SECONDS), 1)
+    cells = max(1, int(rows * cols / count))
+    if count > 1:  # each thread gets as many tiles of about one height
+        count = math.ceil(count / parallel) * parallel
+    bands = min(rows, math.ceil(count))
+    return -(-rows // bands), min(cols, cells)
+
+
 def map_bytes(problem: Problem, *, kept: bool) -> int:
-    """Bytes that a kernel's scores hold until the matches are settled, and its map if `kept`."""
+    """Return the bytes of a kernel's scores until the matches are found, and of a map if `kept`."""
     rows, cols = tiles.map_shape(problem.image[:2], problem.kernel[:2], problem.stride)
     # Scores, whether they are settled, the map; or bounds and, where those do not help, scores.
     return rows * cols * (8 + 1 + 4 if kept else 2 + 8 + 1)

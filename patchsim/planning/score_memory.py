@@ -26,17 +26,17 @@ class Budget:
 
     Attributes
     ----------
-    held : int
-        Of whole fields, or of sketches and what lies on the shelf; and of maps.
-    searching : int
-        Of an engine that draws no map.
-    shelf : int or None
-        For open blocks; None where whole fields fit.
+    resident : int
+        For score maps, or for the maxima of blocks and the cache of open blocks; and for maps.
+    resident_without_map : int
+        The same with an engine that draws no map.
+    cache : int or None
+        The part of it for the cache of open blocks; None where score maps fit.
     """
 
-    held: int
-    searching: int
-    shelf: int | None
+    resident: int
+    resident_without_map: int
+    cache: int | None
 
 
 def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget:

@@ -1,5 +1,6 @@
-"""The poses of a kernel: those asked for, and the copies made for them.
+"""Which poses of a kernel are searched for, and how the kernel looks in them.
 
-It may use `pictures`, `checks` and what lies below. Others use `grid.Poses` (scales, angles and
-flips as asked for) and `warp` (`Pose`, `PoseRenderer`: mirrored, scaled and turned copies).
+It may use `pictures`, `checks` and the rooms below them. Other rooms use `grid.Poses` (the scales,
+angles and flips of the options) and `warp` (`Pose`, `PoseRenderer`: mirrored, scaled and turned
+copies).
 """

@@ -1,4 +1,4 @@
-"""The poses of a kernel: mirrored, scaled and turned copies of it."""
+"""How a kernel looks in a pose: mirrored, scaled and turned copies of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from patchsim.metrics import Kernel, divided_by_gcd
 from patchsim.numerics.bspline import TAIL
 
 FLIPS = ("none", "h", "v")
-DECIMALS = 4  # of scales and angles: what is printed is what was scored
+DECIMALS = 4  # decimals of scales and angles, so that printed poses are exactly the scored ones
 
-_SHADES = 255
-# Pixels whose centre lies so near the border show what is behind the kernel, too; and those that
-# are less opaque than the kernel's own there.
+_LARGEST_WEIGHT = 255
+# A pixel of the image shows some background if its centre lies closer than this to the border of
+# the turned kernel, in pixels ...
 _BORDER = 0.4
+# ... or if the interpolated weights reach less than this share of the kernel's weight there.
 _OPAQUE = 0.9
 
 _Floats = NDArray[np.float32]
@@ -28,16 +29,16 @@ _Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, order=True, slots=True)
 class Pose:
-    """How a kernel is shown: mirrored, then scaled, then turned, about its middle.
+    """A transformation of a kernel: mirrored, then scaled, then turned about its centre.
 
     Attributes
     ----------
     scale : float
-        1 is as it is.
+        1 keeps the size.
     angle : float
-        Degrees, counter-clockwise as seen.
+        In degrees, counter-clockwise in the displayed image.
     flip : str
-        ``none``; ``h``, left and right change sides; ``v``, top and bottom do.
+        ``none``, ``h`` (left and right swapped) or ``v`` (top and bottom swapped).
     """
 
     scale: float = 1.0
@@ -45,12 +46,15 @@ class Pose:
     flip: str = "none"
 
     def box(self, kernel: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the upright box around a kernel of (height, width)."""
+        """Return height and width of the bounding box of a kernel of (height, width)."""
         return Frame.of(kernel, self).size
 
     @property
     def key(self) -> tuple[float, float, bool]:
-        """The same for the same picture: upside down is left to right half a turn on."""
+        """A key that is equal for poses that give the same picture.
+
+        A vertical flip equals a horizontal flip and half a turn.
+        """
         angle = self.angle + 180.0 if self.flip == "v" else self.angle
         return self.scale, round(angle % 360.0, DECIMALS), self.flip != "none"
 
@@ -64,15 +68,15 @@ UNCHANGED = Pose()
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a posed kernel lies in the upright box around it.
+    """Where a posed kernel lies in its bounding box.
 
     Attributes
     ----------
     size : (height, width)
-        Of the box, in whole pixels.
+        The box's size, in whole pixels.
     corners : tuple of four (x, y)
-        From the box's top-left corner: the kernel's own top-left, top-right, bottom-right and
-        bottom-left corner. They may lie up to half a pixel outside the box.
+        The kernel's top-left, top-right, bottom-right and bottom-left corner, in pixels from the
+        box's top-left corner. They may lie up to half a pixel outside the box.
     """
 
     size: tuple[int, int]
@@ -80,18 +84,18 @@ class Frame:
 
     @classmethod
     def of(cls, kernel: tuple[int, int], pose: Pose) -> Frame:
-        """Of a kernel of (height, width)."""
-        tall, wide = kernel[0] * pose.scale, kernel[1] * pose.scale
+        """Return the frame of a kernel of (height, width) in a pose."""
+        scaled_height, scaled_width = kernel[0] * pose.scale, kernel[1] * pose.scale
         cos, sin = _direction(pose.angle)
-        height = max(1, round(wide * abs(sin) + tall * abs(cos)))
-        width = max(1, round(wide * abs(cos) + tall * abs(sin)))
-        left, top = -wide / 2, -tall / 2
+        height = max(1, round(scaled_width * abs(sin) + scaled_height * abs(cos)))
+        width = max(1, round(scaled_width * abs(cos) + scaled_height * abs(sin)))
+        left, top = -scaled_width / 2, -scaled_height / 2
         corners = [(left, top), (-left, top), (-left, -top), (left, -top)]
         if pose.flip == "h":
             corners = [(-x, y) for x, y in corners]
         elif pose.flip == "v":
             corners = [(x, -y) for x, y in corners]
-        # Counter-clockwise as seen, with y down.
+        # y points down, so the signs of the sines differ from the usual rotation matrix.
         turned = tuple(
             (width / 2 + x * cos + y * sin, height / 2 - x * sin + y * cos) for x, y in corners
         )
@@ -99,7 +103,7 @@ class Frame:
 
 
 def _direction(angle: float) -> tuple[float, float]:
-    """Cosine and sine, of quarter turns exactly."""
+    """Return cosine and sine of an angle in degrees; those of quarter turns are exact."""
     quarter, rest = divmod(angle, 90)
     if rest:
         return math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -107,111 +111,119 @@ def _direction(angle: float) -> tuple[float, float]:
 
 
 class PoseRenderer:
-    """A kernel's poses, each in the upright box around it.
+    """Renders a kernel in any pose, in the bounding box of the pose.
 
-    Half and quarter turns and mirror images are exact. Smaller ones are averaged over the pixels
-    that become one (Pillow's antialiased bicubic filter), larger and turned ones are interpolated
-    by cubic splines; no value leaves the range of the kernel's own. Pixels of the box outside the
-    kernel, or on its border, get weight 0, as do those that would be less opaque than the kernel
-    there: what is behind it shows through them. Colours count as much as their pixels' weights do.
+    Mirror images and quarter turns are exact. A smaller scale uses Pillow's antialiased bicubic
+    filter; a larger scale or another angle interpolates by cubic splines. Values stay within the
+    range of the kernel's values. Three kinds of pixels get weight 0, because the background shows
+    in them: those outside the kernel, those on its border, and those whose interpolated weight is
+    clearly less than the kernel's weight there. Colours are interpolated with their pixels'
+    weights.
 
     Parameters
     ----------
     kernel : Kernel
-    kept : int
-        Of so many scales what is interpolated is kept.
+    cached_scales : int
+        How many scales' interpolation coefficients are kept.
     """
 
-    def __init__(self, kernel: Kernel, kept: int = 32) -> None:
+    def __init__(self, kernel: Kernel, cached_scales: int = 32) -> None:
         self.kernel = kernel
         pixels, weights = kernel.pixels, kernel.weights
         self._size = pixels.shape[:2]
-        # Less their mean, floats of any offset keep their digits in 32 bits.
+        # Without their mean, floats with a large offset keep their digits in float32.
         self._means = pixels.mean((0, 1), dtype=np.float64)
         values = (pixels - self._means).astype(np.float32)
         if weights is None:
             self._range = pixels.min((0, 1)), pixels.max((0, 1))
             planes = values
         else:
-            cover = (weights / np.float32(weights.max())).reshape(*self._size, -1)
-            opaque = np.where(cover > 0, pixels, np.nan)
-            self._range = np.nanmin(opaque, (0, 1)), np.nanmax(opaque, (0, 1))
-            planes = np.concatenate([values * cover, cover, cover], 2)
+            opacity = (weights / np.float32(weights.max())).reshape(*self._size, -1)
+            counted = np.where(opacity > 0, pixels, np.nan)
+            self._range = np.nanmin(counted, (0, 1)), np.nanmax(counted, (0, 1))
+            planes = np.concatenate([values * opacity, opacity, opacity], 2)
         self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1))
-        # The planes of colours and of how much they count are interpolated; the last are not: how
-        # much the nearest pixel of the kernel counts.
-        own = 0 if weights is None else cover.shape[2]
-        self._smooth = len(self._planes) - own
-        self._scaled = lru_cache(kept)(self._scaled_to)
-        self._splines = lru_cache(kept)(self._splines_of)
+        # The planes of colours and the first copy of the opacity are interpolated smoothly. The
+        # second copy takes the nearest pixel: it is the kernel's opacity at that place.
+        nearest_planes = 0 if weights is None else opacity.shape[2]
+        self._smooth_planes = len(self._planes) - nearest_planes
+        self._scaled = lru_cache(cached_scales)(self._scale)
+        self._splines = lru_cache(cached_scales)(self._spline_coefficients)
 
     def __call__(self, pose: Pose) -> Kernel | None:
-        """The kernel in a pose; None if no pixel of it is left."""
+        """Return the kernel in a pose; None if every weight would be 0."""
         pixels, weights = self.kernel.pixels, self.kernel.weights
         turns, rest = divmod(pose.angle, 90)
         if rest:
-            return self._restored(*self._turned(pose))
+            return self._to_kernel(*self._turned(pose))
         if pose.scale != 1:
             planes = self._scaled(pose.flip, pose.scale)
-            return self._restored(np.rot90(planes, int(turns), (1, 2)), None)
+            return self._to_kernel(np.rot90(planes, int(turns), (1, 2)), None)
         pixels = np.rot90(_flipped(pixels, pose.flip, 0), int(turns))
         if weights is not None:
             weights = np.ascontiguousarray(np.rot90(_flipped(weights, pose.flip, 0), int(turns)))
         return Kernel(np.ascontiguousarray(pixels), weights)
 
-    def _scaled_to(self, flip: str, scale: float) -> _Floats:
-        """The planes at another scale, about their middle; beyond the border its nearest values."""
+    def _scale(self, flip: str, scale: float) -> _Floats:
+        """Return the planes scaled about their centre; the border's values go on beyond it."""
         planes = _flipped(self._planes, flip, 1)
         if scale == 1:
             return planes
         size = [max(1, round(length * scale)) for length in self._size]
-        # What the new pixels cover may be up to half of one more than there is.
-        reach = [(n / scale - own) / 2 for n, own in zip(size, self._size, strict=True)]
-        margin = [max(0, math.ceil(length)) for length in reach]
+        # The size is rounded, so the new pixels may cover up to half a new pixel more than the
+        # kernel on each side.
+        excess = [(n / scale - before) / 2 for n, before in zip(size, self._size, strict=True)]
+        margin = [max(0, math.ceil(length)) for length in excess]
         if any(margin):
-            around = ((0, 0), (margin[0], margin[0]), (margin[1], margin[1]))
-            planes = np.pad(planes, around, "edge")
+            padding = ((0, 0), (margin[0], margin[0]), (margin[1], margin[1]))
+            planes = np.pad(planes, padding, "edge")
         box = (
-            margin[1] - reach[1],
-            margin[0] - reach[0],
-            margin[1] + self._size[1] + reach[1],
-            margin[0] + self._size[0] + reach[0],
+            margin[1] - excess[1],
+            margin[0] - excess[0],
+            margin[1] + self._size[1] + excess[1],
+            margin[0] + self._size[0] + excess[0],
         )
         bicubic, nearest = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
         scaled = [
             Image.fromarray(plane).resize(
-                (size[1], size[0]), bicubic if i < self._smooth else nearest, box=box
+                (size[1], size[0]), bicubic if i < self._smooth_planes else nearest, box=box
             )
             for i, plane in enumerate(planes)
         ]
         return np.stack([np.asarray(plane) for plane in scaled])
 
-    def _splines_of(self, flip: str, scale: float) -> _Floats:
-        """Coefficients of cubic splines through the planes, with `TAIL` more at each border."""
+    def _spline_coefficients(self, flip: str, scale: float) -> _Floats:
+        """Return cubic spline coefficients of the scaled planes, `TAIL` more at each border."""
         from scipy import ndimage
 
         margin = (TAIL, TAIL)
         planes = np.pad(self._scaled(flip, scale), ((0, 0), margin, margin), "edge")
-        for i in range(self._smooth):
+        for i in range(self._smooth_planes):
             planes[i] = ndimage.spline_filter(planes[i], 3, np.float32, "mirror")
         return planes
 
     def _turned(self, pose: Pose) -> tuple[_Floats, NDArray[np.bool_]]:
-        """The planes of a pose, and which pixels of its box they cover."""
+        """Return the planes of a turned pose, and which pixels of its box lie inside the kernel."""
         from scipy import ndimage
 
-        # What becomes smaller is averaged before it is turned.
-        first = min(pose.scale, 1.0)
-        splines = self._splines(pose.flip, first)
+        # A smaller scale is filtered before the turn, which interpolates without a filter.
+        scale_before = min(pose.scale, 1.0)
+        splines = self._splines(pose.flip, scale_before)
         size = pose.box(self._size)
-        cos, sin = (part * first / pose.scale for part in _direction(pose.angle))
-        back = np.array([[cos, sin], [-sin, cos]])  # from (y, x) of the box to those of the planes
-        middle = [(length - 1) / 2 for length in splines.shape[1:]]
-        offset = middle - back @ ((np.array(size) - 1) / 2)
+        cos, sin = (factor * scale_before / pose.scale for factor in _direction(pose.angle))
+        # Maps (y, x) in the box to (y, x) in the planes.
+        inverse = np.array([[cos, sin], [-sin, cos]])
+        centre = [(length - 1) / 2 for length in splines.shape[1:]]
+        offset = centre - inverse @ ((np.array(size) - 1) / 2)
         planes = np.stack(
             [
                 ndimage.affine_transform(
-                    plane, back, offset, size, order=3 if i < self._smooth else 0, prefilter=False
+                    plane,
+                    inverse,
+                    offset,
+                    size,
+                    order=3 if i < self._smooth_planes else 0,
+                    prefilter=False,
                 )
                 for i, plane in enumerate(splines)
             ]
@@ -219,39 +231,49 @@ class PoseRenderer:
         inside = np.ones(size, bool)
         rows, cols = np.arange(size[0])[:, None], np.arange(size[1])
         for axis in (0, 1):
-            place = back[axis, 0] * rows + (back[axis, 1] * cols + offset[axis] - middle[axis])
+            # The distance from the kernel's centre along its own axis, in pixels of the box.
+            along_row = inverse[axis, 1] * cols + offset[axis] - centre[axis]
+            position = inverse[axis, 0] * rows + along_row
+            position *= pose.scale / scale_before
             half = self._size[axis] * pose.scale / 2
-            place *= pose.scale / first
-            inside &= np.abs(place) <= half - min(_BORDER, half / 4)
+            inside &= np.abs(position) <= half - min(_BORDER, half / 4)
         return planes, inside
 
-    def _restored(self, planes: _Floats, inside: NDArray[np.bool_] | None) -> Kernel | None:
-        """The kernel that its planes show."""
-        weights, channels = self.kernel.weights, self.kernel.pixels.shape[2]
-        values = planes[:channels].transpose(1, 2, 0)
-        shades = None if inside is None else inside.astype(np.uint8)
-        if weights is not None:
-            cover, own = np.split(planes[channels:].transpose(1, 2, 0), 2, axis=2)
-            cover = np.where(cover < _OPAQUE * own, 0, cover)
-            if inside is not None:
-                cover = cover * inside[..., None]
-            shades = np.rint(np.clip(cover, 0, 1) * _SHADES).astype(np.uint8)
-            counted = np.broadcast_to(shades > 0, values.shape)
-            values = np.divide(values, cover, out=np.zeros_like(values), where=counted)
-            shades = divided_by_gcd(shades[..., 0] if weights.ndim == 2 else shades)
-        if shades is not None and not shades.any():
+    def _to_kernel(self, planes: _Floats, inside: NDArray[np.bool_] | None) -> Kernel | None:
+        """Return the kernel that transformed planes stand for; None if every weight is 0."""
+        values = planes[: len(self._means)].transpose(1, 2, 0)
+        weights = None if inside is None else inside.astype(np.uint8)
+        if self.kernel.weights is not None:
+            values, weights = self._divided_by_opacity(planes, inside)
+        if weights is not None and not weights.any():
             return None
-        if shades is not None and shades.min() == shades.max():
-            shades = None
-        restored = np.clip(values + self._means, *self._range)
+        if weights is not None and weights.min() == weights.max():
+            weights = None
+        pixels = np.clip(values + self._means, *self._range)
         dtype = self.kernel.pixels.dtype
         if dtype.kind == "u":
-            restored = np.rint(restored)
-        if shades is not None:
-            shades = np.ascontiguousarray(shades)
-        return Kernel(np.ascontiguousarray(restored, dtype), shades)
+            pixels = np.rint(pixels)
+        if weights is not None:
+            weights = np.ascontiguousarray(weights)
+        return Kernel(np.ascontiguousarray(pixels, dtype), weights)
+
+    def _divided_by_opacity(
+        self, planes: _Floats, inside: NDArray[np.bool_] | None
+    ) -> tuple[_Floats, NDArray[np.uint8]]:
+        """Return values [h, w, C] and weights of planes that are multiplied by their opacity."""
+        channels = len(self._means)
+        values = planes[:channels].transpose(1, 2, 0)
+        opacity, nearest = np.split(planes[channels:].transpose(1, 2, 0), 2, axis=2)
+        opacity = np.where(opacity < _OPAQUE * nearest, 0, opacity)
+        if inside is not None:
+            opacity = opacity * inside[..., None]
+        weights = np.rint(np.clip(opacity, 0, 1) * _LARGEST_WEIGHT).astype(np.uint8)
+        counted = np.broadcast_to(weights > 0, values.shape)
+        values = np.divide(values, opacity, out=np.zeros_like(values), where=counted)
+        per_channel = self.kernel.weights is not None and self.kernel.weights.ndim == 3
+        return values, divided_by_gcd(weights if per_channel else weights[..., 0])
 
 
-def _flipped(array: NDArray[Any], flip: str, first: int) -> NDArray[Any]:
-    """Mirrored in the axes `first` (top and bottom) or the next (left and right)."""
-    return array if flip == "none" else np.flip(array, first + (flip == "h"))
+def _flipped(array: NDArray[Any], flip: str, row_axis: int) -> NDArray[Any]:
+    """Return the array mirrored; its rows lie along `row_axis`, its columns along the next."""
+    return array if flip == "none" else np.flip(array, row_axis + (flip == "h"))

@@ -110,9 +110,9 @@ class Sweep:
                 share, _ = spacing(kernel, scales[-1] / 2**level)
                 fitting = {scale: self._fitting(kernel, scale) for scale in scales}
                 able = [scale for scale in scales if fitting[scale]]
-                for scale, reach in poses.scales.spread(able, share, relative=True):
+                for scale, reach in poses.scales.representatives(able, share, relative=True):
                     _, degrees = spacing(kernel, scale / 2**level)
-                    turns = poses.angles.spread(fitting[scale], degrees)
+                    turns = poses.angles.representatives(fitting[scale], degrees)
                     for flip, (angle, around) in product(poses.flips, turns):
                         pose = Pose(scale, angle, flip)
                         look = number, pose, level, reach, around
@@ -147,8 +147,10 @@ class Sweep:
             return candidate
         pose = candidate.pose
         share, degrees = self._spacing(candidate, level)
-        scales = self._poses.scales.around(pose.scale, candidate.scale_reach, share * pose.scale)
-        angles = self._poses.angles.around(pose.angle, candidate.angle_reach, degrees)
+        scales = self._poses.scales.neighbours(
+            pose.scale, candidate.scale_reach, share * pose.scale
+        )
+        angles = self._poses.angles.neighbours(pose.angle, candidate.angle_reach, degrees)
         # One after the other: a wrong scale blurs which angle is best, but hardly moves it.
         turned = [
             replace(near, angle_reach=reach)
@@ -171,7 +173,7 @@ class Sweep:
         """Other angles and flips at a candidate's place: what looked the same half as large."""
         poses, pose = self._poses, candidate.pose
         _, degrees = self._spacing(candidate, level)
-        turns = poses.angles.spread(poses.angles.values, degrees)
+        turns = poses.angles.representatives(poses.angles.values, degrees)
         others = [
             replace(found, angle_reach=reach)
             for flip, (angle, reach) in product(poses.flips, turns)

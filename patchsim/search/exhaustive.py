@@ -194,11 +194,15 @@ def _grouped(
     )
     try:
         scores = ample
-        made = make(held=held + scores.held, searching=held + scores.searching)
+        made = make(
+            resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
+        )
     except InputError:
         scores = least
-        made = make(held=held + scores.held, searching=held + scores.searching)
-    return made, None if scores.shelf is None else BlockCache(scores.shelf)
+        made = make(
+            resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
+        )
+    return made, None if scores.cache is None else BlockCache(scores.cache)
 
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:

@@ -97,15 +97,15 @@ def problem(
         dtype=scene.image.dtype.name,
         stride=tiles.clamp_stride(stride or options.stride, extent),
         metric=options.metric,
-        span=scene.span,
+        data_range=scene.span,
         device="cpu",
         threads=threads or options.threads,
         tolerance=options.tolerance,
         map_wanted=map_wanted,
-        weight=None if kernel.weights is None else int(kernel.weights.sum(dtype="int64")),
-        heaviest=1 if kernel.weights is None else int(kernel.weights.max()),
-        cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
-        per_channel=kernel.weights is not None and kernel.weights.ndim == 3,
+        weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype="int64")),
+        max_weight=1 if kernel.weights is None else int(kernel.weights.max()),
+        full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
+        has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
     )
     if scene.visible is None:
         return found

@@ -113,7 +113,7 @@ class Views:
         def plan_of(problem: Problem) -> Plan:
             memory = held + (options.memory - held) // options.threads
             return planner.make(
-                problem, engine=engine, device=options.device, memory=memory, held=held
+                problem, engine=engine, device=options.device, memory=memory, resident=held
             )
 
         self._plan_of = plan_of
@@ -150,10 +150,10 @@ class Views:
 
     def _plan(self, problem: Problem) -> Plan:
         """One for all problems that differ by their weights' sum alone."""
-        if problem.weight is None:
+        if problem.weight_sum is None:
             return self._plan_of(problem)
-        found = self._plan_of(replace(problem, weight=1, least=0))
-        return replace(found, chosen=replace(found.chosen, problem=problem), direct=None)
+        found = self._plan_of(replace(problem, weight_sum=1, min_visible_weight=0))
+        return replace(found, chosen=replace(found.chosen, problem=problem), exact_plan=None)
 
     def _posed_at(self, number: int, pose: Pose, level: int) -> Kernel | None:
         return self._posings[number](replace(pose, scale=pose.scale / 2**level))
@@ -263,7 +263,12 @@ class Views:
         visible = full.visible and full.visible.crop(where)
         part = self._problem(full.kernel, view.shape[:2], problem.stride)
         exact = metrics.exact(
-            view, full.kernel.pixels, problem.metric, problem.span, full.kernel.weights, visible
+            view,
+            full.kernel.pixels,
+            problem.metric,
+            problem.data_range,
+            full.kernel.weights,
+            visible,
         )
         field = ScoreMap((tall, wide), problem.kernel[:2], problem.stride, exact)
         field.put(Tile(0, 0, tall, wide), self._scored(part, full.kernel, view, visible))

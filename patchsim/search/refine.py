@@ -140,11 +140,12 @@ class Refinement:
         # neighbouring steps are tried.
         own = placed.pose
         near = [
-            replace(own, angle=angle) for angle, _ in angles.around(own.angle, angles.step, degrees)
+            replace(own, angle=angle)
+            for angle, _ in angles.neighbours(own.angle, angles.step, degrees)
         ]
         near += [
             replace(own, scale=scale)
-            for scale, _ in scales.around(own.scale, scales.step, share * own.scale)
+            for scale, _ in scales.neighbours(own.scale, scales.step, share * own.scale)
         ]
         placed = self._best(placed, near)
         step = 1.0

@@ -50,7 +50,7 @@ def refine(
         at = _best_of_cell(chosen, image, kernel, visible, (peak.y, peak.x))
         weights = kernel.weights
         counts = None if weights is None else weights / np.float64(weights.max())
-        free = chosen.memory - chosen.held
+        free = chosen.memory - chosen.resident
         metric = chosen.problem.metric
         found.append(locate(image, kernel.pixels, at, metric, counts, visible, memory=free))
     return found
@@ -69,7 +69,9 @@ def cell(problem: Problem) -> Problem:
         )
     ]
     image = (sides[0], sides[1], problem.image[2])
-    return replace(problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, together=1)
+    return replace(
+        problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, kernel_count=1
+    )
 
 
 def _cell_reach(problem: Problem) -> tuple[int, int]:
@@ -101,7 +103,7 @@ def _best_of_cell(
     part = image[top:bottom, left:right]
     around = replace(cell(problem), image=part.shape)
     made = planner.make(
-        around, engine="auto", device=problem.device, memory=chosen.memory, held=chosen.held
+        around, engine="auto", device=problem.device, memory=chosen.memory, resident=chosen.resident
     )
     seen = visible and visible.crop(np.s_[top:bottom, left:right])
     fields = windows.windows(

@@ -95,17 +95,17 @@ def _field(
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.span, kernel.weights, visible
+        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
     )
     blocks = (
         partial(
             _exactly,
-            plan.direct,
+            plan.exact_plan,
             image,
             visible,
-            cache(partial(runner.prepare, plan.direct, kernel)),
+            cache(partial(runner.prepare, plan.exact_plan, kernel)),
         )
-        if plan.direct
+        if plan.exact_plan
         else partial(_each, equal_windows.scores(image, size, stride, exact, visible))
     )
     return ScoreMap(
@@ -125,12 +125,12 @@ def _sketch(
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.span, kernel.weights, visible
+        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
     )
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
-    if plan.direct:
-        prepared = partial(runner.prepare, plan.direct, kernel)
-        again, equal = partial(_exactly, plan.direct, image, visible, prepared), None
+    if plan.exact_plan:
+        prepared = partial(runner.prepare, plan.exact_plan, kernel)
+        again, equal = partial(_exactly, plan.exact_plan, image, visible, prepared), None
     else:
         again = partial(_again, plan, image, visible, partial(runner.prepare, plan, kernel))
         equal = equal_windows.scores(image, size, stride, exact, visible)
@@ -218,11 +218,11 @@ def _candidates(
     for plan, kernel in zip(plans, kernels, strict=True):
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         direct, whole, patience = None, None, math.inf
-        if plan.direct:
-            prepared = cache(partial(runner.prepare, plan.direct, kernel))
-            direct = partial(_exactly, plan.direct, image, None, prepared)
-            whole = partial(_whole, plan.direct, image, kernel)
-            patience = plan.direct.chosen.seconds
+        if plan.exact_plan:
+            prepared = cache(partial(runner.prepare, plan.exact_plan, kernel))
+            direct = partial(_exactly, plan.exact_plan, image, None, prepared)
+            whole = partial(_whole, plan.exact_plan, image, kernel)
+            patience = plan.exact_plan.chosen.seconds
         found.append(
             pruned_windows.PrunedWindows(
                 beside,

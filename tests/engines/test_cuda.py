@@ -41,9 +41,9 @@ def problem_of(image, kernel, stride=(1, 1), metric="sad", weights=None, **field
     given = {}
     if weights is not None:
         given = {
-            "weight": int(weights.sum()),
-            "heaviest": int(weights.max()),
-            "per_channel": weights.ndim == 3,
+            "weight_sum": int(weights.sum()),
+            "max_weight": int(weights.max()),
+            "has_channel_weights": weights.ndim == 3,
         }
     span = SPAN[image.dtype.name]
     return Problem(
@@ -62,7 +62,7 @@ def assert_agree(cases):
     found = interpreted("interpreted.py", cases)
     assert len(found) == len(cases)
     for (_, _, kernel, problem, weights, image), (scores, error) in zip(cases, found, strict=True):
-        exact = metrics.exact(image, kernel, problem.metric, problem.span, weights)
+        exact = metrics.exact(image, kernel, problem.metric, problem.data_range, weights)
         step_y, step_x = problem.stride
         rows, cols = problem.map_shape
         expected = [[exact(y * step_y, x * step_x) for x in range(cols)] for y in range(rows)]
@@ -132,9 +132,9 @@ def test_the_largest_sums_do_not_overflow():
 
 def test_how_much_32_bits_hold():
     for squared in (False, True):
-        for heaviest in (0, 1, 2, 255):
-            most = cuda_config.Kind("uint32", squared, heaviest).most
-            word = 4 * max(heaviest, 1) * 255 ** (2 if squared else 1)
+        for max_weight in (0, 1, 2, 255):
+            most = cuda_config.Kind("uint32", squared, max_weight).most
+            word = 4 * max(max_weight, 1) * 255 ** (2 if squared else 1)
             assert most >= 1
             assert most * 8 * word < 2**32
     # And a float32 differences of 16 bits.
@@ -147,7 +147,10 @@ def test_floats_past_float32(rng):
     cases = [case(image, kernel), case(image * 1e-12, kernel * 1e-12, metric="ssd")]
     spans = [6e38, 1e27]
     assert_agree(
-        [(*c[:3], replace(c[3], span=span), *c[4:]) for c, span in zip(cases, spans, strict=True)]
+        [
+            (*c[:3], replace(c[3], data_range=span), *c[4:])
+            for c, span in zip(cases, spans, strict=True)
+        ]
     )
 
 
@@ -193,8 +196,8 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
         ({"device": "mps:0"}, "it runs on NVIDIA cards"),
         ({"dtype": "float32", "exact": True}, "rounded"),
         ({"dtype": "uint16", "metric": "ssd"}, "32 bits"),
-        ({"dtype": "uint16", "heaviest": 2, "weight": 9}, "32 bits"),
-        ({"most_visible": 1, "metric": "ssd"}, "visible"),
+        ({"dtype": "uint16", "max_weight": 2, "weight_sum": 9}, "32 bits"),
+        ({"opaque_level": 1, "metric": "ssd"}, "visible"),
     ]:  # fmt: skip
         assert why in cuda.refuse(replace(problem, **change))
     monkeypatch.setenv("CC", "")
@@ -269,7 +272,7 @@ def compiled(kind, config, architecture):
         "planes": f"*{word}", "taps": f"*{word}", "weights": f"*{word}", "table": "*i64",
         "out": "*i64" if word == "u32" else "*fp64",
     }  # fmt: skip
-    if not kind.heaviest:
+    if not kind.max_weight:
         constants["weights"] = None
     signature |= dict.fromkeys(constants, "constexpr")
     # As at a launch: what torch allocates is aligned.
@@ -330,9 +333,9 @@ def test_bytes_take_one_instruction_for_four_differences(architecture, tmp_path)
 
 
 @pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("heaviest", [0, 1, 255])
+@pytest.mark.parametrize("max_weight", [0, 1, 255])
 @pytest.mark.parametrize("word", ["uint32", "float32"])
-def test_no_registers_are_spilled(word, heaviest, squared, tmp_path):
-    kind = cuda_config.Kind(word, squared, heaviest)
+def test_no_registers_are_spilled(word, max_weight, squared, tmp_path):
+    kind = cuda_config.Kind(word, squared, max_weight)
     code = compiled(kind, kind.configs(128)[0], 90)
     assert spilled(code, 90, tmp_path) == [0, 0]

@@ -205,7 +205,7 @@ def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
     assert fft.refuse(replace(work, tolerance=0.02)) is None
     assert fft.refuse(replace(work, tolerance=0.02, exact=True))
     assert fft.refuse(replace(work, tolerance=0.02, dtype="uint16"))
-    assert fft.refuse(replace(work, tolerance=0.02, span=50.0))
+    assert fft.refuse(replace(work, tolerance=0.02, data_range=50.0))
     with pytest.raises(InputError, match="more than the tolerance 0"):
         match(image, image[:9, :9], engine="fft")
 
@@ -286,9 +286,9 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
         "spread": np.zeros(16), "means": np.zeros(16, np.int64),
     }  # fmt: skip
     moments = fft_sums._extension().moments
-    moments(*arguments.values())
+    moments(**arguments)
     with pytest.raises(ValueError, match=r"size|smaller|type"):
-        moments(*(arguments | change).values())
+        moments(**(arguments | change))
 
 
 @pytest.mark.usefixtures("sums")
@@ -378,7 +378,7 @@ def test_products_are_freed_at_once():
 def test_floats_far_from_0_lie_within_their_stated_error(metric, offset, rng):
     image = rng.random((30, 40, 1)) + offset
     kernel = image[5:10, 5:12].copy()
-    work = replace(problem(image, kernel, metric), span=1.0)
+    work = replace(problem(image, kernel, metric), data_range=1.0)
     bounds = fft.prepare(kernel, work)(image)
     score = metrics.exact(image, kernel, metric, 1.0)
     truth = np.array([[score(y, x) for x in range(34)] for y in range(26)])

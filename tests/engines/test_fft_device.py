@@ -89,7 +89,11 @@ def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng)
     options = {"tolerance": 0.02 if metric == "sad" else 0.0}
     if weighing != "none":
         weights = rng.integers(0, 4, (5, 6, 2)[: 2 if weighing == "pixels" else 3], np.uint8)
-        options |= {"weight": int(weights.sum()), "heaviest": 3, "per_channel": weights.ndim == 3}
+        options |= {
+            "weight_sum": int(weights.sum()),
+            "max_weight": 3,
+            "has_channel_weights": weights.ndim == 3,
+        }
     work = replace(problem(image, kernel, metric, stride, **options), device=device)
     if seen:
         levels = rng.integers(0, 4, (17, 21), np.uint8)
@@ -179,7 +183,7 @@ def test_kernels_that_share_a_tile(metric, dtype, exact, device, rng):
     sizes = [(8, 9), (8, 9), (11, 6), (1, 2)]
     kernels = [values(rng, dtype, *size, 3) for size in sizes]
     exact = exact and metric != "sad"
-    options = {"tolerance": 0.02 if metric == "sad" else 0.0, "exact": exact, "together": 4}
+    options = {"tolerance": 0.02 if metric == "sad" else 0.0, "exact": exact, "kernel_count": 4}
     problems = [
         replace(problem(image, kernel, metric, (2, 1), **options), device=device)
         for kernel in kernels
@@ -203,7 +207,7 @@ def test_the_image_is_uploaded_once_for_all_kernels(device, rng, monkeypatch):
     from_numpy = torch.from_numpy
     image = values(rng, "uint8", 40, 50, 3)
     kernels = [values(rng, "uint8", 8, 9, 3) for _ in range(3)]
-    work = replace(problem(image, kernels[0], "zncc", together=3), device=device)
+    work = replace(problem(image, kernels[0], "zncc", kernel_count=3), device=device)
     scores = fft.prepare_together(list(map(Kernel, kernels)), [work] * 3)
     monkeypatch.setattr(torch, "from_numpy", lambda a: uploaded.append(a.nbytes) or from_numpy(a))
     shared = Shared(image, image.shape[:2])
@@ -244,7 +248,7 @@ def test_a_tile_takes_no_more_memory_than_planned(metric, dtype, masked, size, d
     weights, options = None, {"tolerance": 0.02 if metric == "sad" else 0.0}
     if masked:
         weights = rng.integers(0, 4, (side, side), np.uint8)
-        options |= {"weight": int(weights.sum()), "heaviest": 3}
+        options |= {"weight_sum": int(weights.sum()), "max_weight": 3}
     work = replace(problem(image, kernel, metric, **options), device=device)
     with Peak() as taken:
         fft.prepare(kernel, work, weights)(image)
@@ -285,7 +289,7 @@ def test_seconds_on_an_accelerator_are_those_of_what_is_moved_at_the_least(metri
     bus = (8000 * 9000 * 3 + 2 * 8 * math.prod(work.map_shape)) / 2e10
     transforms = 8000 * 9000 * 3 * 8 * 6 / 2.4e12
     assert bus + transforms < fft.seconds(work) < 10 * (bus + transforms)
-    shared = fft.seconds(replace(work, together=50))
+    shared = fft.seconds(replace(work, kernel_count=50))
     assert bus / 4 < shared < fft.seconds(work)
     large = replace(work, image=(16_000, 18_000, 3))
     assert fft.seconds(large) == pytest.approx(4 * fft.seconds(work), rel=0.2)
@@ -295,7 +299,7 @@ def test_a_long_search_is_planned_for_the_accelerator_that_is_there(monkeypatch)
     monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "mps:0"])
     monkeypatch.setattr(devices, "free_memory", lambda _name: None)
     work = accelerated((30_000, 30_000, 3), (100, 100, 3), "zncc", device="cpu")
-    found = planner.make(work, engine="auto", device="auto", memory=1 << 40, held=0)
+    found = planner.make(work, engine="auto", device="auto", memory=1 << 40, resident=0)
     assert (found.engine, found.problem.device) == ("fft", "cuda:0")
     assert "fft on mps:0: its sums need 64 bits, which mps:0 does not have" in str(found)
 

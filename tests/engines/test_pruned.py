@@ -92,7 +92,7 @@ def assert_bounds_hold(image, kernel, metric, stride, weights=None):
     truth = differences(image, kernel, metric, stride, weights)
     total = None if weights is None else int(weights.sum(dtype=np.int64))
     search = pruned.Search(
-        image, kernel, problem(image, kernel, metric, stride, weight=total), weights
+        image, kernel, problem(image, kernel, metric, stride, weight_sum=total), weights
     )
     least = np.zeros(truth.shape, np.uint16)
     whole = Tile(0, 0, *truth.shape)
@@ -140,7 +140,7 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     image, kernel = pictures(rng, "noise", 60, 70, 3), pictures(rng, "photo", 20, 25, 3)
     weights = rng.integers(1, 256, kernel.shape).astype(np.uint8)
     weights[:, :9, 1] = 0
-    fits = problem(image, kernel, metric, weight=int(weights.sum()) / 3)
+    fits = problem(image, kernel, metric, weight_sum=int(weights.sum()) / 3)
     search = pruned.Search(image, kernel, fits, weights)
     truth = differences(image, kernel, metric, (1, 1), weights)
     whole = Tile(0, 0, *truth.shape)
@@ -319,7 +319,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     assert pruned.refuse(fits) is None
     for change in (
         {"dtype": "uint16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
-        {"map_wanted": True}, {"span": 1e15}, {"weight": 5, "cells": 0},
+        {"map_wanted": True}, {"data_range": 1e15}, {"weight_sum": 5, "full_cells": 0},
     ):  # fmt: skip
         assert pruned.refuse(replace(fits, **change))
     monkeypatch.setattr(pruned, "_extension", lambda: None)
@@ -353,10 +353,10 @@ def test_views_of_pictures_are_searched(rng):
 
 
 def _mistakes(function, arguments, changes):
-    getattr(_pruned, function)(*arguments.values())
+    getattr(_pruned, function)(**arguments)
     for change in changes:
         with pytest.raises(ValueError, match=r"size|small|fewer|variant"):
-            getattr(_pruned, function)(*(arguments | change).values())
+            getattr(_pruned, function)(**(arguments | change))
 
 
 def test_a_callers_mistake_does_not_read_beyond_the_buffers():
@@ -364,26 +364,29 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
         "boxes",
         {
             "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "channels": 1, "width": 9, "planes": 1,
-            "height": 3, "cell_width": 4, "rows": 6, "stride": 2, "up": 0, "down": 0,
-            "out": np.zeros(6 * 6, np.uint16), "row": 6, "phase": 3, "variant": "portable",
+            "cell_height": 3, "cell_width": 4, "rows": 6, "stride_x": 2, "up": 0, "down": 0,
+            "out": np.zeros(6 * 6, np.uint16), "row_pitch": 6, "phase_pitch": 3,
+            "variant": "portable",
         },
         [
-            {"rows": 7}, {"width": 10}, {"pitch": 8}, {"channels": 2}, {"planes": 2}, {"row": 5},
-            {"phase": 2}, {"height": 0}, {"height": 300}, {"cell_width": 10}, {"up": 40},
-            {"down": -1}, {"out": np.zeros(35, np.uint16)}, {"variant": "none"}, {"stride": 0},
+            {"rows": 7}, {"width": 10}, {"pitch": 8}, {"channels": 2}, {"planes": 2},
+            {"row_pitch": 5},
+            {"phase_pitch": 2}, {"cell_height": 0}, {"cell_height": 300}, {"cell_width": 10},
+            {"up": 40},
+            {"down": -1}, {"out": np.zeros(35, np.uint16)}, {"variant": "none"}, {"stride_x": 0},
         ],
     )  # fmt: skip
     _mistakes(
         "bounds",
         {
             "boxes": np.zeros(4 + 20 + 64, np.uint16), "offsets": np.array([0, 4]),
-            "below": np.zeros(2, np.uint16), "above": np.zeros(2, np.uint16), "step": 10,
+            "below": np.zeros(2, np.uint16), "above": np.zeros(2, np.uint16), "row_step": 10,
             "rows": 3, "cols": 5, "squared": False, "out": np.zeros(3 * 64, np.uint16),
-            "pitch": 64, "variant": "portable",
+            "out_pitch": 64, "variant": "portable",
         },
         [
-            {"rows": 4}, {"rows": 0}, {"cols": 65}, {"step": 11}, {"offsets": np.array([0, 5])},
-            {"offsets": np.array([-1, 4])}, {"offsets": np.array([0])}, {"pitch": 63},
+            {"rows": 4}, {"rows": 0}, {"cols": 65}, {"row_step": 11}, {"offsets": np.array([0, 5])},
+            {"offsets": np.array([-1, 4])}, {"offsets": np.array([0])}, {"out_pitch": 63},
             {"below": np.zeros(1, np.uint16)}, {"out": np.zeros(100, np.uint16)},
         ],
     )  # fmt: skip
@@ -413,8 +416,10 @@ def test_the_largest_differences_do_not_overflow(run, shade, height, squared):
     image[0, -1] = 254  # the second window is the better one
     bounds = np.zeros((1, 2), np.uint16)
     found = _pruned.look(
-        image, run + 1, kernel, None if shade is None else np.full_like(kernel, shade), run,
-        height, 1, 1, bounds, 2, 1, 2, squared, 1e-9, 2**62, 10**9, pruned._variant(_pruned),
+        image=image, pitch=run + 1, kernel=kernel,
+        weights=None if shade is None else np.full_like(kernel, shade), run=run, height=height,
+        stride_y=1, step_x=1, bounds=bounds, bounds_pitch=2, rows=1, cols=2, squared=squared,
+        scale=1e-9, limit=2**62, most=10**9, variant=pruned._variant(_pruned),
     )  # fmt: skip
     power = 2 if squared else 1
     most = (run * height - 1) * 255**power + 254**power

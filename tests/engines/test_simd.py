@@ -46,7 +46,10 @@ def sums(image, kernel, weights=None, stride=(1, 1), variant="portable"):
     """What the extension writes to cells that were NaN."""
     shape = [(image.shape[i] - kernel.shape[i]) // stride[i] + 1 for i in (0, 1)]
     out = np.full(shape, np.nan)
-    _sad.sums(image, kernel, weights, out, *stride, variant)
+    _sad.sums(
+        image=image, kernel=kernel, weights=weights, out=out, stride_y=stride[0],
+        stride_x=stride[1], variant=variant,
+    )  # fmt: skip
     return out
 
 
@@ -339,18 +342,18 @@ BYTES = {
     ],
 )  # fmt: skip
 def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
-    _sad.sums(*BYTES.values())
+    _sad.sums(**BYTES)
     with pytest.raises(ValueError, match=r"size|type|variant|stride|windows|rows"):
-        _sad.sums(*(BYTES | change).values())
+        _sad.sums(**(BYTES | change))
 
 
 def test_buffers_that_cannot_be_written_or_are_none_at_all():
     out = np.zeros((4, 4))
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError), match=r"read-only|writable"):
-        _sad.sums(*(BYTES | {"out": out}).values())
+        _sad.sums(**(BYTES | {"out": out}))
     with pytest.raises(TypeError, match="bytes-like"):
-        _sad.sums(*(BYTES | {"image": 3}).values())
+        _sad.sums(**(BYTES | {"image": 3}))
 
 
 def test_the_engines_are_listed_with_the_best_first():

@@ -57,7 +57,7 @@ def scored(name, image, kernel, weights, visible, metric, stride, least, **optio
         )  # fmt: skip
     else:
         problem = problem_of(
-            image, kernel, weights, metric, stride, per_channel=weights.ndim == 3, **options
+            image, kernel, weights, metric, stride, has_channel_weights=weights.ndim == 3, **options
         )
     if visible is not None:
         problem = problem.where_visible(visible.full_level, least)
@@ -184,7 +184,7 @@ def test_every_engine_reports_the_oracles_matches(seed, metric, kind):
             for tolerance in (0.0, 0.1):
                 problem = engines.Problem(
                     image.shape, kernel.shape, "uint8", stride, metric, 255, "cpu", 1,
-                    tolerance=tolerance, most_visible=visible.full_level,
+                    tolerance=tolerance, opaque_level=visible.full_level,
                 )  # fmt: skip
                 if name != "auto" and engines.load(name).refuse(problem) is not None:
                     continue
@@ -368,8 +368,9 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, kind, size, rng
     for name in ("fft", "simd"):
         problem = engines.Problem(
             image.shape, kernel.shape, dtype, (1, 1), metric, SPAN[dtype], "cpu", 1,
-            tolerance=0.02, weight=None if weights is None else int(weights.sum()),
-            heaviest=1 if weights is None else int(weights.max()), per_channel=kind == "channels",
+            tolerance=0.02, weight_sum=None if weights is None else int(weights.sum()),
+            max_weight=1 if weights is None else int(weights.max()),
+            has_channel_weights=kind == "channels",
         ).where_visible(5, 0.3)  # fmt: skip
         engine = engines.load(name)
         if engine.refuse(problem) is not None:

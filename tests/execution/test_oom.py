@@ -76,14 +76,14 @@ def test_what_was_too_large_is_not_tried_again(rng):
     assert max(tried) == 10  # 7 rows of windows
 
 
-@pytest.mark.parametrize("most_visible", [None, 1])
-def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
+@pytest.mark.parametrize("opaque_level", [None, 1])
+def test_kernels_that_share_a_tile_in_halves(opaque_level, rng):
     image = rng.integers(0, 256, (24, 26, 1), dtype=np.uint8)
     levels = (rng.random((24, 26)) < 0.7).astype(np.uint8)
     kernels = [Kernel(image[y : y + 5, 3:9].copy()) for y in (2, 7)]
     problem = Problem(image.shape, (5, 6, 1), "uint8", (1, 2), "ssd", 255, "cpu", 1)
     shared = Shared(image, (24, 26))
-    if most_visible:
+    if opaque_level:
         problem = problem.where_visible(1, 0.5)
         shared = Shared(image, (24, 26), levels)
         scores = visibility.prepare_together(fft, kernels, [problem] * 2)
@@ -107,7 +107,7 @@ def test_kernels_that_share_a_tile_in_halves(most_visible, rng):
         found = within(shared, problem.map_shape)
         np.testing.assert_allclose(found.map, expected.map, rtol=0, atol=1e-6)
         assert (found.hidden is None) == (expected.hidden is None)
-        if most_visible:
+        if opaque_level:
             np.testing.assert_array_equal(found.hidden, expected.hidden)
         assert not shared._fields
     assert calls.count(problem.map_shape) == 1 + 2  # together once, and once for each alone

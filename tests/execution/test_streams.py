@@ -105,7 +105,7 @@ def test_a_device_has_no_more_for_tiles_than_it_has_free(monkeypatch):
 
     def planned(free):
         monkeypatch.setattr(devices, "free_memory", lambda _name: free)
-        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+        return planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, resident=0)
 
     much, little = planned(2 << 30), planned(200 << 20)
     assert little.working <= 0.8 * 3 * (200 << 20) < much.working
@@ -119,7 +119,7 @@ def test_a_device_that_is_almost_full_is_left_out(monkeypatch):
     problem = Problem((4000, 4000, 3), (50, 50, 3), "uint8", (1, 1), "sad", 255, "cpu", 2)
     room = {"cpu:0": 1 << 30, "cpu:1": 50 << 20, "cpu:2": 700 << 20}
     monkeypatch.setattr(devices, "free_memory", room.__getitem__)
-    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, held=0)
+    made = planner.make(problem, engine="unfold", device="cuda", memory=8 << 30, resident=0)
     assert made.problem.device == "cpu:0,cpu:2"
     assert made.working <= 0.8 * 2 * (700 << 20)
 
@@ -164,7 +164,7 @@ def test_which_devices_have_float64(monkeypatch):
     problem = Problem((9, 9, 1), (3, 3, 1), "float32", (1, 1), "sad", 1, "xpu:1", 2)
     assert "float64, which xpu:1 does not have" in unfold.refuse(problem)
     assert "64 bits, which xpu:1 does not have" in fft.refuse(replace(problem, metric="ssd"))
-    assert unfold.refuse(replace(problem, dtype="uint8", span=255)) is None
+    assert unfold.refuse(replace(problem, dtype="uint8", data_range=255)) is None
 
 
 def test_the_memory_that_a_device_has_free(monkeypatch):

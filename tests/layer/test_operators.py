@@ -117,7 +117,7 @@ def test_compiled_by_inductor(tmp_path, monkeypatch):
 
 def test_fused_memory_is_compiled_too(monkeypatch):
     # As on a card, whose kernels are not run: what they return is known without them.
-    monkeypatch.setattr(operators, "fused", lambda *_: True)
+    monkeypatch.setattr(operators, "is_fused", lambda *_: True)
     torch._dynamo.reset()
     seen = []
 

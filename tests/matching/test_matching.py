@@ -52,7 +52,7 @@ class Rough:
             patches = np.lib.stride_tricks.sliding_window_view(pixels, kernel.shape)[:, :, 0]
             patches = patches[:: problem.stride[0], :: problem.stride[1]]
             sums = np.abs(patches.astype(float) - kernel.astype(float)).sum((2, 3, 4))
-            scores = metrics.similarity(sums, problem.taps, problem.span)
+            scores = metrics.similarity(sums, problem.taps, problem.data_range)
             noise = np.random.default_rng(pixels.shape[0]).uniform(-1, 1, scores.shape)
             return Bounds(scores + self.error * noise, self.error)
 
@@ -429,12 +429,16 @@ def test_a_card_is_fed_by_two_threads(monkeypatch):
         (9000, 9000, 3), (200, 200, 3), "float64", (1, 1), "sad", 1, device="cpu", threads=16
     )
     for device in ("cuda", "auto"):
-        made = planner.make(problem, engine="auto", device=device, memory=1 << 40, held=0)
+        made = planner.make(problem, engine="auto", device=device, memory=1 << 40, resident=0)
         assert (made.problem.device, made.problem.threads, made.parallel) == ("cuda:0", 2, 2)
-    on_cpu = planner.make(problem, engine="auto", device="cpu", memory=1 << 34, held=0)
+    on_cpu = planner.make(problem, engine="auto", device="cpu", memory=1 << 34, resident=0)
     assert on_cpu.parallel == 16
     small = planner.make(
-        replace(problem, image=(300, 300, 3)), engine="auto", device="auto", memory=1 << 34, held=0
+        replace(problem, image=(300, 300, 3)),
+        engine="auto",
+        device="auto",
+        memory=1 << 34,
+        resident=0,
     )
     assert small.problem.device == "cpu"
 

@@ -24,7 +24,9 @@ def test_the_choice_is_within_half_again_of_the_best(case, monkeypatch):
     monkeypatch.setattr(devices, "torch_start_up", lambda: 0.0)
     monkeypatch.setattr(fft, "start_up", lambda _problem: 0.0)
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in case["problem"].items()}
-    chosen = planner.make(Problem(**fields), engine="auto", device="cpu", memory=8 << 30, held=0)
+    chosen = planner.make(
+        Problem(**fields), engine="auto", device="cpu", memory=8 << 30, resident=0
+    )
     assert case["seconds"][chosen.engine] <= 1.5 * min(case["seconds"].values())
 
 
@@ -47,7 +49,7 @@ def test_an_accelerator_is_looked_for_where_the_cpu_takes_long(monkeypatch):
         problem = Problem(
             (side, side, 3), (200, 200, 3), "float32", (1, 1), "sad", 1, device="cpu", threads=1
         )
-        return str(planner.make(problem, engine="auto", device=device, memory=1 << 40, held=0))
+        return str(planner.make(problem, engine="auto", device=device, memory=1 << 40, resident=0))
 
     assert "looked for no accelerator: the CPU takes less than 10.0 s" in explained(300, "auto")
     assert not looks

@@ -323,7 +323,7 @@ def test_an_overlay_shows_the_own_colors(astronaut, save, run):
 def test_the_picture_for_the_overlay_is_counted(rng, tmp_path):
     pixels = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
     held = [
-        match(pixels, pixels[:9, :9], color="lab", overlay=overlay).plans[0].held
+        match(pixels, pixels[:9, :9], color="lab", overlay=overlay).plans[0].resident
         for overlay in (None, tmp_path / "o.png")
     ]
     assert held[1] - held[0] == 100 * 120 * (3 + 7)

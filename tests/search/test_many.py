@@ -167,7 +167,7 @@ def test_matches_of_each_kernel_are_those_of_a_run_of_its_own(options, astronaut
     assert [(m.x, m.y, m.score) for m in together.matches] == [
         (m.x, m.y, m.score) for report in alone for m in report.matches
     ]
-    assert {plan.problem.together > 1 for plan in together.plans} == {True} if options else True
+    assert {plan.problem.kernel_count > 1 for plan in together.plans} == {True} if options else True
     for scores, report in zip(together.maps, alone, strict=bool(options.get("map"))):
         np.testing.assert_allclose(scores, report.map, rtol=0, atol=1e-5)
 
@@ -262,8 +262,8 @@ def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, hi
     kernels = [Kernel(image[y : y + 40, y : y + 40].copy(), weights) for y in range(8)]
     problem = Problem(
         image.shape, (40, 40, 3), "uint8", (1, 1), metric, 255.0, "cpu", 1,
-        tolerance=0.02, together=8, weight=None if weights is None else int(weights.sum()),
-        heaviest=1 if weights is None else 3,
+        tolerance=0.02, kernel_count=8, weight_sum=None if weights is None else int(weights.sum()),
+        max_weight=1 if weights is None else 3,
     )  # fmt: skip
     levels, prepare = np.full(image.shape[:2], 5, np.uint8), fft.prepare_together
     if hidden:
@@ -306,8 +306,8 @@ def test_kernels_that_share_a_tile_score_what_each_has_of_it(metric, masked, flo
         kernels.append(Kernel(image[number : number + 8, 3:12].copy(), weights))
         problem = Problem(
             image.shape, (8, 9, 2), image.dtype.name, (1, 1), metric, 1.0 if floats else 255.0,
-            "cpu", 1, tolerance=0.02, together=len(windows), heaviest=3 if masked else 1,
-            weight=int(weights.sum()) if masked else None,
+            "cpu", 1, tolerance=0.02, kernel_count=len(windows), max_weight=3 if masked else 1,
+            weight_sum=int(weights.sum()) if masked else None,
         )  # fmt: skip
         problems.append(problem.where_visible(5, 0.8))
     shared = Shared(image, image.shape[:2], levels)
@@ -329,7 +329,7 @@ def test_more_kernels_than_whole_fields_fit_in_little_memory(rng):
     whole = sum(plan.map_bytes(p.problem, kept=False) for p in match(image, kernels).plans)
     for metric in ("sad", "zncc"):
         report = match(image, kernels, metric=metric, memory=whole // 8, threshold=0.99)
-        assert max(p.held + p.working for p in report.plans) <= whole // 8
+        assert max(p.resident + p.working for p in report.plans) <= whole // 8
         assert sorted((m.x, m.y) for m in report.matches) == [(y, y) for y in range(0, 240, 12)]
 
 

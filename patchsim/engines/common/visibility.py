@@ -51,7 +51,7 @@ def prepare(
 ) -> TileScore:
     """Prepare an engine for a kernel; the result takes pixels and their visibility."""
     whole = engine.prepare(kernel, everywhere(problem), weights)
-    if problem.most_visible is None:
+    if problem.opaque_level is None:
         return lambda pixels, _levels=None: whole(pixels)
     partly = engine.prepare(kernel, problem, weights)
     counts_of = _counts(problem, weights)
@@ -74,7 +74,7 @@ def prepare_together(
 ) -> list[SharedTileScore]:
     """Prepare an engine for kernels that are compared with the same pixels in turn."""
     whole = engine.prepare_together(kernels, [everywhere(problem) for problem in problems])
-    if problems[0].most_visible is None:
+    if problems[0].opaque_level is None:
         return list(whole)
     partly = engine.prepare_together(kernels, problems)
 
@@ -101,7 +101,7 @@ def prepare_together(
 
 def everywhere(problem: Problem) -> Problem:
     """The same in an image that is visible everywhere."""
-    return replace(problem, most_visible=None, least=0)
+    return replace(problem, opaque_level=None, min_visible_weight=0)
 
 
 def _scores(
@@ -113,10 +113,10 @@ def _scores(
     partly: Callable[[Seen], Bounds],
 ) -> Bounds:
     """Score a tile by `whole` where all of it is visible, by `partly` elsewhere."""
-    if (levels == problem.most_visible).all():
+    if (levels == problem.opaque_level).all():
         return whole()
     counts = counts_of(levels)
-    hidden = counts.sum(0) < problem.least
+    hidden = counts.sum(0) < problem.min_visible_weight
     if hidden.all():
         return Bounds(np.zeros(hidden.shape), 0.0, hidden)
     bounds = partly(Seen(levels, counts))
@@ -166,8 +166,8 @@ def differences(
     share : float
         Of them, that they may be off by; of integers 0.
     """
-    assert problem.most_visible is not None
-    bits = problem.most_visible.bit_length()
+    assert problem.opaque_level is not None
+    bits = problem.opaque_level.bit_length()
     full = (1 << bits) - 1
     weighing = 1 if weights is None else weights.reshape(*kernel.shape[:2], -1).astype(np.float64)
     taps = (weighing * np.abs(kernel.astype(np.float64))).sum(2)
@@ -186,22 +186,22 @@ def differences(
             shown = (seen.levels >> bit & 1).astype(pixels.dtype)
             added += (1 << bit) * sums(pixels * shown[..., None])
         total = seen.total
-        found = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.span)
+        found = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.data_range)
         if off == share == 0:
             return Bounds(found)
-        return Bounds(found, (off + share * added) / (total * problem.span) + 2.0**-51)
+        return Bounds(found, (off + share * added) / (total * problem.data_range) + 2.0**-51)
 
     return score
 
 
 def rounds(problem: Problem) -> int:
     """How often `differences` asks for the sums of everything."""
-    return 1 if problem.most_visible is None else problem.most_visible.bit_length()
+    return 1 if problem.opaque_level is None else problem.opaque_level.bit_length()
 
 
 def seconds(problem: Problem) -> float:
     """What `prepare`, and `differences` beside the sums, add to an engine's work."""
-    if problem.most_visible is None:
+    if problem.opaque_level is None:
         return 0.0
     rows, cols = problem.map_shape
     step = best_tile(problem)
@@ -221,7 +221,7 @@ def best_tile(problem: Problem) -> tuple[int, int]:
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     """What `prepare` and `differences` add to what an engine takes."""
-    if problem.most_visible is None:
+    if problem.opaque_level is None:
         return 0
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
     pixels = height * width * (np.dtype(problem.dtype).itemsize * problem.kernel[2] + 2)
@@ -233,7 +233,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     """What `prepare_together` keeps of each kernel beside what its engine does."""
-    if problem.most_visible is None:
+    if problem.opaque_level is None:
         return 0
     taps = problem.kernel[0] * problem.kernel[1]
     return 8 * _planes(problem) * (taps + _transformed(problem, rows, cols))
@@ -241,9 +241,9 @@ def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 def _planes(problem: Problem) -> int:
     """Of weights, and of the kernel, that levels are correlated with."""
-    if problem.weight is None:
+    if problem.weight_sum is None:
         return 1
-    return 1 + (problem.kernel[2] if problem.per_channel else 1)
+    return 1 + (problem.kernel[2] if problem.has_channel_weights else 1)
 
 
 def _transformed(problem: Problem, rows: int, cols: int) -> int:

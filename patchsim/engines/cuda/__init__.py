@@ -71,9 +71,9 @@ def refuse(problem: Problem) -> str | None:
         return f"its sums over {problem.dtype} are rounded"
     if problem.dtype == "uint16" and problem.metric == "ssd":
         return "its squares of uint16 do not fit 32 bits"
-    if problem.dtype == "uint16" and problem.heaviest > 1:
+    if problem.dtype == "uint16" and problem.max_weight > 1:
         return "its differences of uint16 with shades do not fit 32 bits"
-    if problem.most_visible is not None and problem.metric != "sad":
+    if problem.opaque_level is not None and problem.metric != "sad":
         return f"of images that are not visible everywhere it computes sad, not {problem.metric}"
     return None
 
@@ -96,18 +96,20 @@ def _worth_trying(problem: Problem) -> bool:
 
 def seconds(problem: Problem) -> float:
     kind = _kind(problem)
-    instructions = _INSTRUCTIONS[kind.word, kind.squared, problem.weight is not None]
+    instructions = _INSTRUCTIONS[kind.word, kind.squared, problem.weight_sum is not None]
     work = problem.differences * instructions / _LANE_RATE
     rows, cols = problem.map_shape
-    pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.together
+    pixels = math.prod(problem.image) * np.dtype(problem.dtype).itemsize / problem.kernel_count
     copied = (pixels + rows * cols * _SUM_BYTES) / devices.BUS_BANDWIDTH
     planes = cuda_planes.plane_count((problem.kernel[2], *problem.kernel[:2]), problem.stride)
-    laid = planes * (1 + 9 / problem.together) * devices.OPERATION_SECONDS  # of a tile, of a kernel
+    laid = (
+        planes * (1 + 9 / problem.kernel_count) * devices.OPERATION_SECONDS
+    )  # of a tile, of a kernel
     return (work + copied + laid) * visibility.rounds(problem) + visibility.seconds(problem)
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.most_visible is None else visibility.best_tile(problem)
+    return None if problem.opaque_level is None else visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -118,7 +120,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     # With what is beside them; of bytes before they are words.
     values = cuda_planes.plane_words(problem.kernel, problem.stride, rows, cols)
     planes = values * word + (values if problem.dtype == "uint8" else 0)
-    own = 0 if problem.together > 1 else _own_bytes(problem, rows, cols)
+    own = 0 if problem.kernel_count > 1 else _own_bytes(problem, rows, cols)
     return pixels + planes + own + visibility.working_bytes(problem, rows, cols)
 
 
@@ -130,15 +132,18 @@ def _own_bytes(problem: Problem, rows: int, cols: int) -> int:
     word = np.dtype(cuda_planes.word_of(problem.dtype)).itemsize
     # Rows of the kernel, repeated, twice while they are put together; those of a mask, too.
     kernel = (
-        problem.taps * word * (2 * cuda_config.REPEATS + 2) * (1 if problem.weight is None else 2)
+        problem.taps
+        * word
+        * (2 * cuda_config.REPEATS + 2)
+        * (1 if problem.weight_sum is None else 2)
     )
     # Sums of whole blocks, as they are put together, and of windows here and there.
     return kernel + 3 * (cuda_config.block_cells(rows, cols) + rows * cols) * _SUM_BYTES
 
 
 def _kind(problem: Problem) -> cuda_config.Kind:
-    heaviest = 0 if problem.weight is None else problem.heaviest
-    return cuda_config.Kind(cuda_planes.word_of(problem.dtype), problem.metric == "ssd", heaviest)
+    max_weight = 0 if problem.weight_sum is None else problem.max_weight
+    return cuda_config.Kind(cuda_planes.word_of(problem.dtype), problem.metric == "ssd", max_weight)
 
 
 def prepare(
@@ -163,7 +168,7 @@ def prepare_together(
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
         # Of what is visible here and there each kernel has sums of its own.
-        own = None if problem.most_visible is None else number
+        own = None if problem.opaque_level is None else number
         alike[kernel.pixels.shape, _shades(kernel), own].append(number)
     scores: dict[int, SharedScore] = {}
     for members in alike.values():
@@ -226,7 +231,7 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
     squared, integers = problem.metric == "ssd", kernel.pixels.dtype.kind == "u"
     rounding = 0.0 if integers else _rounding(problem)
     size, stride = problem.kernel[:2], problem.stride
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         partly = visibility.differences(
             lambda pixels: sums.over(pixels, place)[0].astype(np.float64),
             rounding,
@@ -241,7 +246,7 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
             return partly(tile.under(windows, size, stride), seen)
 
         return score_visible
-    span = problem.span**2 if squared else problem.span
+    span = problem.data_range**2 if squared else problem.data_range
     # Squares of the smallest numbers lose digits.
     lost = float(np.finfo(np.float32).smallest_subnormal) / span if squared else 0.0
 
@@ -267,5 +272,5 @@ def _rounding(problem: Problem) -> float:
     unit = 2.0**-53 if problem.dtype == "float64" else 2.0**-24
     # A square rounds twice what its root did, and once more; a product with a shade once; one more
     # than there are, as there.
-    more = 1 + (2 if problem.metric == "ssd" else 0) + (1 if problem.heaviest > 1 else 0)
+    more = 1 + (2 if problem.metric == "ssd" else 0) + (1 if problem.max_weight > 1 else 0)
     return (cuda_config.ROUNDINGS + more) * unit + 2.0 * (problem.taps + 5) * 2.0**-53

@@ -83,7 +83,7 @@ def chosen(image: Tensor, kernels: Taps, room: int | None = None) -> Config:
     if torch.are_deterministic_algorithms_enabled():
         # Another configuration adds floats in another order.
         return configs[0]
-    kind = replace(kernels.kind, heaviest=min(kernels.kind.heaviest, 2))
+    kind = replace(kernels.kind, max_weight=min(kernels.kind.max_weight, 2))
     key = torch.cuda.get_device_name(image.device), kind, tuple(configs)
     return _fastest(
         configs, key, lambda config: _Launch(image, kernels, config, room).window_milliseconds()
@@ -208,18 +208,18 @@ class _Launch:
         compiled.add(kind)
         with launching(out.device):
             triton_kernel.sums[(programs, splits)](
-                words(self.planes),
-                words(kernels.words),
-                None if kernels.weights is None else words(kernels.weights),
-                self.table,
-                out,
-                plane_count,
-                len(kernels.words),
-                self.down * self.across,
-                self.across,
-                plane_count * height * width,
-                width,
-                kernels.words.shape[1],
+                planes=words(self.planes),
+                taps=words(kernels.words),
+                weights=None if kernels.weights is None else words(kernels.weights),
+                table=self.table,
+                out=out,
+                plane_count=plane_count,
+                kernel_count=len(kernels.words),
+                blocks=self.down * self.across,
+                across=self.across,
+                image_step=plane_count * height * width,
+                row_step=width,
+                kernel_step=kernels.words.shape[1],
                 R=config.rows,
                 COLS=config.cols,
                 GROUP=config.group,

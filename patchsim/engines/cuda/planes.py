@@ -130,8 +130,8 @@ def taps(
     import torch
 
     word = word_of(str(kernels.dtype).removeprefix("torch."))
-    heaviest = 0 if weights is None else int(weights.max())
-    kind = Kind(word, squared, heaviest)
+    max_weight = 0 if weights is None else int(weights.max())
+    kind = Kind(word, squared, max_weight)
     values = kernels if word == "uint32" else kernels.to(getattr(torch, word))
     size = (kernels.shape[1], kernels.shape[2], kernels.shape[3])
     planes = _planes_of(size, stride)

@@ -39,7 +39,7 @@ def refuse(problem: Problem) -> str | None:
         if problem.dtype != "uint8":
             return f"its sad takes uint8, not {problem.dtype}"
         if sad_lowrank.products_needed(problem) is None:
-            least = sad_lowrank.LARGEST_ERRORS[-1] / problem.span
+            least = sad_lowrank.LARGEST_ERRORS[-1] / problem.data_range
             return (
                 f"its sad may be off by {least:.3f}, more than the tolerance {problem.tolerance:g}"
             )
@@ -75,7 +75,7 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
     each = [constants] * len(kernels)
     if problems[0].metric == "zncc":  # any constants would do; its own keep the most digits
         each = [_own_constants(kernel) for kernel in kernels]
-    if kernels[0].weights is not None or problems[0].most_visible is not None:
+    if kernels[0].weights is not None or problems[0].opaque_level is not None:
         return [weighted.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
     return [scores.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
 

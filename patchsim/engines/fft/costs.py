@@ -53,14 +53,14 @@ def seconds(problem: Problem) -> float:
     if _is_weighted(problem) and problem.metric != "sad":
         # In float64, and the window's sums by transforms, too.
         more, scale = weighted.transforms(problem) + 1, 2
-    if problem.together > 1:
+    if problem.kernel_count > 1:
         # Those of the pixels are shared; the kernel's own are one more tile's.
-        each = 1 / problem.together + 1 / tile_count + _PRODUCT_SHARE
+        each = 1 / problem.kernel_count + 1 / tile_count + _PRODUCT_SHARE
         transforms *= scale * (planes * each + more)
     else:
         transforms *= scale * (planes + more)
     sums = math.prod(problem.image) * _SUM_SECONDS * (2 if problem.metric == "zncc" else 1)
-    work = transforms + sums / problem.together
+    work = transforms + sums / problem.kernel_count
     return work / problem.threads + visibility.seconds(problem)
 
 
@@ -69,7 +69,7 @@ def _seconds_elsewhere(problem: Problem) -> float:
     rows, cols = best_tile(problem)
     channels, pixels = problem.kernel[2], tile_count * math.prod(_extent(problem, rows, cols))
     windows = math.prod(problem.map_shape)
-    share = 1 / problem.together
+    share = 1 / problem.kernel_count
     planes, summed = _planes_transformed(problem), _planes_summed(problem)
     # Of the pixels, which kernels share; of the kernel once; and the way back.
     forward, backward = planes * (tile_count * share + 1), tile_count
@@ -103,7 +103,7 @@ def _planes_summed(problem: Problem) -> int:
 
 
 def _is_weighted(problem: Problem) -> bool:
-    return problem.weight is not None or problem.most_visible is not None
+    return problem.weight_sum is not None or problem.opaque_level is not None
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
@@ -133,8 +133,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     height, width = _extent(problem, rows, cols)
     pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
     transformed = _transformed(problem, height, width)
-    together = problem.together > 1
-    if together and problem.most_visible is not None:
+    together = problem.kernel_count > 1
+    if together and problem.opaque_level is not None:
         # Of some kernels all that their windows cover is visible, and of others not.
         whole = working_bytes(visibility.everywhere(problem), rows, cols)
     else:
@@ -144,7 +144,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         # Indices and a plane; spectra; one of the pixels, the sums; the scores.
         own = 0 if together else _own_bytes(problem, transformed)
         kept = transformed * planes * 4 if together else 0
-        if problem.most_visible is not None:
+        if problem.opaque_level is not None:
             kept += 8 * (pixels * channels + transformed * 3 + rows * cols * 3)
             kept += visibility.working_bytes(problem, rows, cols)
         kept += pixels * (8 * channels + 8) + transformed * 20 + rows * cols * 32
@@ -187,7 +187,7 @@ def _bytes_of_torch(problem: Problem, transformed: int, windows: int) -> int:
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     own = _own_bytes(problem, _transformed(problem, *_extent(problem, rows, cols)))
-    if problem.most_visible is None:
+    if problem.opaque_level is None:
         return own
     whole = kernel_bytes(visibility.everywhere(problem), rows, cols)
     return whole + own + visibility.kernel_bytes(problem, rows, cols)
@@ -197,7 +197,7 @@ def _own_bytes(problem: Problem, transformed: int) -> int:
     """Planes of a kernel and their spectra."""
     taps, planes = problem.kernel[0] * problem.kernel[1], _planes_transformed(problem)
     if problem.metric == "sad":
-        shades = 2 if problem.per_channel else 1
+        shades = 2 if problem.has_channel_weights else 1
         return (taps + transformed) * planes * 4 + taps * problem.kernel[2] * 16 * shades
     if _is_weighted(problem):
         return 8 * (taps + transformed) * weighted.planes_of_kernel(problem)

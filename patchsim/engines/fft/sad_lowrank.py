@@ -103,7 +103,7 @@ def terms_of(count: int) -> Terms:
 
 def products_needed(problem: Problem) -> int | None:
     """For a channel, or None if the tolerance is too small."""
-    error = 0.0 if problem.exact else problem.tolerance * problem.span
+    error = 0.0 if problem.exact else problem.tolerance * problem.data_range
     return next((n for n, most in enumerate(LARGEST_ERRORS, 1) if most <= error), None)
 
 
@@ -197,7 +197,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         rows, cols = windows
         return found[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
 
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         taps_of_levels = offsets.sum(0)
         shown = Products([to_device(taps_of_levels, problem.device)])
         offset_norm = norm_of(taps_of_levels)
@@ -219,19 +219,19 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
             offset = strided(shown.through(spectra), windows)
             off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
             total = to_device(seen.total, problem.device)
-            scores = metrics.similarity(found + offset, total, problem.span)
-            error = worst / problem.span + off / (seen.total * problem.span) + 2.0**-51
+            scores = metrics.similarity(found + offset, total, problem.data_range)
+            error = worst / problem.data_range + off / (seen.total * problem.data_range) + 2.0**-51
             return Bounds(to_numpy(scores.clip(0.0, 1.0)), error)
 
         return visible
 
     offset = offsets.sum()
     certified = (counts * terms.residual[taps]).sum()
-    total = problem.total_weight * problem.span
+    total = problem.total_weight * problem.data_range
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
         found, off = sums(shared, windows, None)
-        scores = metrics.similarity(found + offset, problem.total_weight, problem.span)
+        scores = metrics.similarity(found + offset, problem.total_weight, problem.data_range)
         return Bounds(
             to_numpy(scores.clip(None, 1.0)),
             np.full(windows, (certified + off) / total + 2.0**-51),

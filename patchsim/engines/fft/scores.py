@@ -60,7 +60,7 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
 def _ssd(tile: Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
-    total = problem.taps * problem.span**2
+    total = problem.taps * problem.data_range**2
     spread = tile.spread() if kernel.integers else None
     energy = tile.energy() if spread is None else spread.values
     products, off = tile.products(2 / total)
@@ -75,7 +75,7 @@ def _ssd(tile: Tile) -> _Scores:
     products += kernel.squares
     if spread is not None and error == 0:
         products = to_numpy(products)
-    return metrics.similarity(products, problem.taps, problem.span**2), _and_rounding(error)
+    return metrics.similarity(products, problem.taps, problem.data_range**2), _and_rounding(error)
 
 
 def _ncc(tile: Tile) -> _Scores:
@@ -141,7 +141,7 @@ def _lost(kernel: Reference) -> float:
     problem = kernel.problem
     if problem.metric != "zncc":
         return 0.0
-    lost = kernel.pixels * problem.taps * problem.span**2 / EXACT_IN_INT64
+    lost = kernel.pixels * problem.taps * problem.data_range**2 / EXACT_IN_INT64
     return lost * UNIT_ROUNDOFF if lost > 1 else 0.0
 
 

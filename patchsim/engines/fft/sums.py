@@ -168,18 +168,22 @@ class Tile:
         shape = self._shape
         spread = np.full(shape, np.nan)
         means = np.full(shape if centred else (0, 0), -1, np.int64)
+        height, width, channels = problem.kernel
         extension.moments(
-            pixels,
-            pixels.dtype.char,
-            pixels.strides[0],
-            problem.kernel[2],
-            *problem.kernel[:2],
-            *problem.stride,
-            *shape,
-            self.constants,
-            weights if centred else weights[:0],
-            spread,
-            means,
+            image=pixels,
+            type=pixels.dtype.char,
+            pitch=pixels.strides[0],
+            channels=channels,
+            height=height,
+            width=width,
+            stride_y=problem.stride[0],
+            stride_x=problem.stride[1],
+            rows=shape[0],
+            cols=shape[1],
+            constants=self.constants,
+            weights=weights if centred else weights[:0],
+            spread=spread,
+            means=means,
         )
         return spread, means
 

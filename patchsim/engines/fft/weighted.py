@@ -58,11 +58,11 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
 def transforms(problem: Problem) -> int:
     """Forward and backward, of a tile, beside those of the products of image and kernel."""
-    weighing = problem.kernel[2] if problem.per_channel else 1
+    weighing = problem.kernel[2] if problem.has_channel_weights else 1
     count = 2 * weighing + 2
     if problem.metric == "zncc":
         count += 2 * problem.kernel[2]
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         count += 2
         if problem.metric == "zncc":
             count += 2 * problem.kernel[2]
@@ -74,10 +74,10 @@ def working_values(problem: Problem, pixels: int, transformed: int, windows: int
     channels = problem.kernel[2]
     # The pixels, their planes and squares; spectra of both, of a product, and sums; windows.
     planes, spectra, sums = 3 * channels + 3, channels + 5, 2 * channels + 12
-    if problem.per_channel:
+    if problem.has_channel_weights:
         spectra += channels - 1
         sums += channels
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         planes += channels + 2
         spectra += 1
         sums += 3 * channels + 8
@@ -87,14 +87,14 @@ def working_values(problem: Problem, pixels: int, transformed: int, windows: int
 def planes_of_kernel(problem: Problem) -> int:
     """How many a kernel has transforms of: its weights, their products with it and its squares."""
     channels = problem.kernel[2]
-    planes = channels + (channels if problem.per_channel else 1)
-    return planes if problem.most_visible is None else planes + channels + 1
+    planes = channels + (channels if problem.has_channel_weights else 1)
+    return planes if problem.opaque_level is None else planes + channels + 1
 
 
 def _ssd(tile: Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
-    scale = problem.span**2
+    scale = problem.data_range**2
     differences = energy.values - 2 * products.values + squares.values
     size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
@@ -218,7 +218,7 @@ def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
     factor: Any = 1
     if tile.seen is not None:
         problem = tile.kernel.problem
-        most = problem.most_visible or 1
+        most = problem.opaque_level or 1
         whole = tile.seen.total == most * problem.total_weight
         factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
     for part in parts:

@@ -48,7 +48,7 @@ class Reference:
         squares = (heavy * values).sum(0)
         self.weights = [self._taps([plane]) for plane in weighing]
         self.products = self._taps(list(heavy))
-        if problem.most_visible is None:
+        if problem.opaque_level is None:
             everywhere = np.broadcast_to(weighing.sum((1, 2), keepdims=True), (len(heavy), 1, 1))
             self.counts = to_device(everywhere.astype(np.int64), problem.device)  # n
             self.sums = Sums(to_device(heavy.sum((1, 2), keepdims=True), problem.device))  # T
@@ -91,7 +91,7 @@ class _Image:
             self.constants = means_of(pixels, whole=kernel.integers)
         values = moved(pixels, self.constants, DOUBLE)  # a
         shown, self.levels = values, None
-        if problem.most_visible is not None:
+        if problem.opaque_level is not None:
             assert shared.levels is not None
             levels = cast(to_device(shared.levels, device), DOUBLE)[None]
             shown, self.levels = levels * values, transformed(levels)
@@ -121,7 +121,7 @@ class Tile:
         self._shared = shared
         self._windows = windows
         fields = shared.fields(_TileFields)
-        kept = fields.visible if kernel.problem.most_visible is None else fields.partly_visible
+        kept = fields.visible if kernel.problem.opaque_level is None else fields.partly_visible
         self._image = kept.get(lambda: _Image(shared, kernel))
         self.constants = self._image.constants
 

@@ -65,9 +65,9 @@ def refuse(problem: Problem) -> str | None:
         return "it draws no map; use --no-heatmap without --map or --threshold auto"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
-    if problem.most_visible is not None:
+    if problem.opaque_level is not None:
         return "it takes images that are visible everywhere"
-    if problem.cells == 0:
+    if problem.full_cells == 0:
         return "no pixel of the mask counts in all channels, so there is nothing to sum"
     if problem.device != "cpu":
         return "it runs on the cpu"
@@ -87,7 +87,7 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
 def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
     height, width, _ = problem.image
-    count = problem.cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
+    count = problem.full_cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
     bounds = height * width * _BOX_SECONDS
     bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
@@ -111,7 +111,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
     block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
     finer = boxes(block, problem.kernel[2])
-    kernel = (2 if problem.weight is None else 3) * problem.taps
+    kernel = (2 if problem.weight_sum is None else 3) * problem.taps
     return max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
 
 
@@ -237,20 +237,42 @@ class Search:
         which = tile, (height, width, grid.planes, tall, wide, grid.up, grid.down)
         if self._last.of != which:
             boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
+            pixels, pitch = self._pixels(tile)
             extension.boxes(
-                *self._pixels(tile), channels, width, grid.planes, tall, wide, lines,
-                problem.stride[1], grid.up, grid.down, boxes, row_pitch, phase_pitch,
-                self._variant,
-            )  # fmt: skip
+                image=pixels,
+                pitch=pitch,
+                channels=channels,
+                width=width,
+                planes=grid.planes,
+                cell_height=tall,
+                cell_width=wide,
+                rows=lines,
+                stride_x=problem.stride[1],
+                up=grid.up,
+                down=grid.down,
+                out=boxes,
+                row_pitch=row_pitch,
+                phase_pitch=phase_pitch,
+                variant=self._variant,
+            )
             self._last.of, self._last.boxes = which, boxes
         boxes = self._last.boxes
         padded = -(-tile.cols // extension.PADDING) * extension.PADDING
         least = np.empty((tile.rows, padded), np.uint16)
+        below, above = self._sums[grid]
         extension.bounds(
-            boxes, grid.offsets(height, width), *self._sums[grid],
-            problem.stride[0] * row_pitch, tile.rows, tile.cols, self._squared, least, padded,
-            self._variant,
-        )  # fmt: skip
+            boxes=boxes,
+            offsets=grid.offsets(height, width),
+            below=below,
+            above=above,
+            row_step=problem.stride[0] * row_pitch,
+            rows=tile.rows,
+            cols=tile.cols,
+            squared=self._squared,
+            out=least,
+            out_pitch=padded,
+            variant=self._variant,
+        )
         return least[:, : tile.cols]
 
     def _pixels(self, tile: Tile) -> tuple[Pixels, int]:
@@ -266,12 +288,26 @@ class Search:
     def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         problem = self.problem
         height, width, channels = problem.kernel
+        pixels, pitch = self._pixels(tile)
         found = self._extension.look(
-            *self._pixels(tile), self._kernel, self._weights, width * channels, height,
-            problem.stride[0], problem.stride[1] * channels, _from(least, place.top, place.left),
-            least.shape[1], tile.rows, tile.cols, self._squared,
-            (1 - 1e-12) / self._coarse.unit, limit, most, self._variant,
-        )  # fmt: skip
+            image=pixels,
+            pitch=pitch,
+            kernel=self._kernel,
+            weights=self._weights,
+            run=width * channels,
+            height=height,
+            stride_y=problem.stride[0],
+            step_x=problem.stride[1] * channels,
+            bounds=_from(least, place.top, place.left),
+            bounds_pitch=least.shape[1],
+            rows=tile.rows,
+            cols=tile.cols,
+            squared=self._squared,
+            scale=(1 - 1e-12) / self._coarse.unit,
+            limit=limit,
+            most=most,
+            variant=self._variant,
+        )
         return Look(*found)
 
     def score(self, difference: int) -> float:
@@ -283,7 +319,7 @@ class Search:
         return np.where(least == GONE, -np.inf, self._similarity(lowest))
 
     def _similarity(self, difference: _Differences) -> _Differences:
-        scale = self.problem.span ** (2 if self._squared else 1)
+        scale = self.problem.data_range ** (2 if self._squared else 1)
         return metrics.similarity(difference, self.problem.total_weight, scale)
 
     def largest(self, score: float) -> int:
@@ -308,7 +344,7 @@ def _from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
 
 def _total(problem: Problem) -> float:
     """The difference that scores 0."""
-    return float(problem.total_weight * problem.span ** (2 if problem.metric == "ssd" else 1))
+    return float(problem.total_weight * problem.data_range ** (2 if problem.metric == "ssd" else 1))
 
 
 def _variant(extension: ModuleType) -> str:
