@@ -1,5 +1,5 @@
-"""What is compared: image and kernels in one type, one range and one colour space.
+"""How image and kernels become comparable: one type, one data range and one colour space.
 
-It may use `pictures`, `checks` and what lies below. Others use `build.Scene`, `color`, `masks`
-and `flatness`.
+It may use `options` and the rooms below it. Other rooms use `build.Scene`, `color`, `masks` and
+`flatness`.
 """

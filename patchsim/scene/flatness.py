@@ -1,4 +1,4 @@
-"""Pictures of one colour, with which a search says little: notices for them."""
+"""Which pictures have a single colour, so that a search says little, and how that is told."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Iterator, Sequence
 from patchsim.errors import printable
 from patchsim.types import Pixels
 
-_ROWS = 16  # compared at a time: few pictures are flat, and then a look at the first rows is enough
+_ROWS = 16  # rows that are compared at a time; most pictures differ within the first
 
 
 def flat_notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iterator[str]:
-    """What to tell of those that are flat.
+    """Yield a notice for each flat picture.
 
     Parameters
     ----------
     pixels : sequence of array [H, W, C]
-        What is searched, then the kernels, none of which the metric refuses.
+        The searched area, then the kernels, for all of which the metric is defined.
     names : sequence of str
-        What to call them.
+        The pictures' names.
     metric : str
+        One of `choices.METRICS`.
     """
     image, *kernels = pixels
-    flat = "is flat (each channel has one value)"
+    defect = "is flat (each channel has one value)"
     if is_flat(image):
-        yield f"{printable(names[0])} {flat}: no place in it differs from another"
+        yield f"{printable(names[0])} {defect}: no place in it differs from another"
     # The cosine is the same for all multiples of a colour.
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
     for kernel, name in zip(kernels, names[1:], strict=True):
         if is_flat(kernel):
-            yield f"kernel {printable(name)} {flat}: every {areas} matches it"
+            yield f"kernel {printable(name)} {defect}: every {areas} matches it"
 
 
 def is_flat(pixels: Pixels) -> bool:
-    """Whether each channel of a picture [H, W, C] has one value."""
+    """Return whether each channel of a picture [H, W, C] has a single value."""
     row = pixels[0]
     return bool((row == row[0]).all()) and all(
         bool((pixels[top : top + _ROWS] == row).all()) for top in range(0, len(pixels), _ROWS)

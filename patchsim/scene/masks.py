@@ -1,4 +1,4 @@
-"""Which pixels of kernels and image count, which of their channels, and how much."""
+"""How much each pixel and channel counts: masks, alpha and channel weights."""
 
 from __future__ import annotations
 
@@ -14,53 +14,64 @@ from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels, Weights
 
-_SHADES = 255
-_SAME = 1e-12  # what numbers that were scaled together are off by at the most
+_LARGEST_WEIGHT = 255
+_TOLERANCE = 1e-12  # the largest relative rounding error of scaled channel weights
 
 
 def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool) -> Weights | None:
-    """The weights of a kernel's pixels.
+    """Return the weights of a kernel's pixels.
 
     Parameters
     ----------
     kernel : Picture
     mask : Picture, optional
-        White pixels count, black ones do not, those between weigh. It replaces the kernel's alpha.
+        White pixels count fully, black pixels not at all, grey ones in proportion. It replaces the
+        kernel's alpha.
     ignore_alpha : bool
-        Opaque and transparent pixels count the same.
+        True if the kernel's alpha does not weigh its pixels.
 
     Returns
     -------
     uint8 array [h, w] or None
-        Whole numbers without a common factor, so that 0 and 1 are all there is of a mask without
-        shades; None if all pixels count the same. Masks of more than 256 shades are rounded to
-        these, of which 255 is their brightest.
+        Integers without a common factor, so that a mask of black and white gives 0 and 1; None if
+        all pixels count equally. A mask with more than 256 shades is rounded, with its brightest
+        shade at 255.
 
     Raises
     ------
     InputError
-        If the mask has another size or is in colour, or no pixel counts.
+        If the mask has another size than the kernel, is in colour, or leaves no pixel.
     """
     if mask is not None:
-        found, source = _of_mask(mask, kernel), mask.name
+        levels, source = _mask_levels(mask, kernel), mask.name
     elif kernel.alpha is not None and not ignore_alpha:
-        found, source = kernel.alpha, kernel.name
+        levels, source = kernel.alpha, kernel.name
     else:
         return None
-    if not found.any():
-        what = "mask" if mask is not None else "kernel"
-        how = "black" if mask is not None else "transparent"
+    if not levels.any():
+        picture = "mask" if mask is not None else "kernel"
+        defect = "black" if mask is not None else "transparent"
         raise InputError(
-            f"{what} {printable(source)} is {how} everywhere, so no pixel of the kernel counts;"
+            f"{picture} {printable(source)} is {defect} everywhere, so no pixel of the kernel"
+            " counts;"
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
-    return _shades(found)
+    return _to_weights(levels)
 
 
 def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None:
-    """How much of an area is visible, by the alpha [H, W] of its image.
+    """Return the visibility of an area.
 
-    Levels are as `kernel_weights` has them; None if all of it is as visible as can be.
+    Parameters
+    ----------
+    alpha : uint8 array [H, W] or None
+        The alpha of the image.
+    area : Area
+
+    Returns
+    -------
+    Visibility or None
+        Its levels are reduced like those of `kernel_weights`; None if all is fully visible.
 
     Raises
     ------
@@ -74,49 +85,50 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None
             f"{area.name} is transparent everywhere, so nothing of it is visible;"
             " use --ignore-alpha"
         )
-    levels = _shades(alpha)  # of the whole image, whatever is searched of it
+    # The full level is the whole image's, so that it does not depend on the region.
+    levels = _to_weights(alpha)
     if levels is None:
         return None
-    found = Visibility(area.crop(levels), int(levels.max()))
-    return None if (found.levels == found.full_level).all() else found
+    visible = Visibility(area.crop(levels), int(levels.max()))
+    return None if (visible.levels == visible.full_level).all() else visible
 
 
 def fill_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:
-    """Pixels [H, W, C] in which those not visible, which must not matter, are as one beside them.
+    """Replace the invisible pixels of a picture [H, W, C] by visible neighbours.
 
-    That is the next visible one to the left or else to the right, or else that of the row above,
-    so that flat areas stay flat.
+    Their values must not matter. A pixel takes the value of the nearest visible pixel to the left,
+    or else to the right, or else of the row above, so that flat areas stay flat.
     """
     if visible is None or visible.levels.all():
         return pixels
-    found = pixels.copy()
+    filled = pixels.copy()
     hidden = visible.levels == 0
-    above = found[np.unravel_index(int(hidden.argmin()), hidden.shape)]
+    above = filled[np.unravel_index(int(hidden.argmin()), hidden.shape)]
     columns = np.arange(pixels.shape[1])
-    for row, gone in zip(found, hidden, strict=True):
-        if gone.all():
+    for row, hidden_row in zip(filled, hidden, strict=True):
+        if hidden_row.all():
             row[...] = above
-        elif gone.any():
-            nearest = np.maximum.accumulate(np.where(gone, -1, columns))
-            row[...] = row[np.where(nearest < 0, gone.argmin(), nearest)]
+        elif hidden_row.any():
+            nearest = np.maximum.accumulate(np.where(hidden_row, -1, columns))
+            row[...] = row[np.where(nearest < 0, hidden_row.argmin(), nearest)]
         above = row
-    return found
+    return filled
 
 
 def channel_shares(channel_weights: Sequence[float], channels: int) -> list[int]:
-    """The weights of channels in whole numbers, 0 to 255, without a common factor.
+    """Return the weights of channels as integers from 0 to 255 without a common factor.
 
     Parameters
     ----------
     channel_weights : sequence of float
-        Finite, none negative, one above 0.
+        Finite numbers from 0, one of them above 0.
     channels : int
-        How many the pictures have where they are compared.
+        The number of channels of the converted pictures.
 
     Raises
     ------
     InputError
-        If there are more or fewer.
+        If the number of weights differs from the number of channels.
     """
     if len(channel_weights) != channels:
         given = ",".join(f"{weight:g}" for weight in channel_weights)
@@ -126,32 +138,44 @@ def channel_shares(channel_weights: Sequence[float], channels: int) -> list[int]
             " give a weight for each"
         )
     ratios = np.array(channel_weights) / max(channel_weights)
-    for heaviest in range(1, _SHADES + 1):
-        whole = np.rint(ratios * heaviest)
-        if np.allclose(whole, ratios * heaviest, rtol=0, atol=_SAME * heaviest):
+    # The smallest largest weight that keeps the ratios; if none does, 255 with rounding.
+    for largest in range(1, _LARGEST_WEIGHT + 1):
+        shares = np.rint(ratios * largest)
+        if np.allclose(shares, ratios * largest, rtol=0, atol=_TOLERANCE * largest):
             break
-    return [int(number) for number in whole]
+    return [int(share) for share in shares]
 
 
 def value_weights(weights: Weights | None, shares: Sequence[int], size: tuple[int, int]) -> Weights:
-    """The weights of a kernel's values [h, w, C], from those of its pixels and of the channels."""
-    each = np.ones(size, np.uint16) if weights is None else weights.astype(np.uint16)
-    found = _shades(each[..., None] * np.asarray(shares, np.uint16))
-    assert found is not None, "channels that count the same have no weights"
-    return found
+    """Return the weights [h, w, C] of a kernel's values: those of its pixels times the shares.
+
+    Parameters
+    ----------
+    weights : uint8 array [h, w] or None
+        The weights of the pixels.
+    shares : sequence of int
+        The weights of the channels, which are not all equal.
+    size : (h, w)
+    """
+    pixel_weights = np.ones(size, np.uint16) if weights is None else weights.astype(np.uint16)
+    products = _to_weights(pixel_weights[..., None] * np.asarray(shares, np.uint16))
+    assert products is not None, "equal shares need no weights"
+    return products
 
 
-def _shades(levels: NDArray[Any]) -> Weights | None:
-    """Whole numbers up to 255 without a common factor; None if they are one."""
+def _to_weights(levels: NDArray[Any]) -> Weights | None:
+    """Scale levels to integers up to 255 without a common factor; None if all are equal."""
     if levels.dtype.kind == "u":
         levels = divided_by_gcd(levels)
-    if levels.max() > _SHADES or levels.dtype.kind == "f":
-        levels = divided_by_gcd(np.rint(levels * (_SHADES / float(levels.max()))).astype(np.uint8))
-    same = levels.min() == levels.max()
-    return None if same else np.ascontiguousarray(levels, np.uint8)
+    if levels.max() > _LARGEST_WEIGHT or levels.dtype.kind == "f":
+        scaled = np.rint(levels * (_LARGEST_WEIGHT / float(levels.max())))
+        levels = divided_by_gcd(scaled.astype(np.uint8))
+    is_uniform = levels.min() == levels.max()
+    return None if is_uniform else np.ascontiguousarray(levels, np.uint8)
 
 
-def _of_mask(mask: Picture, kernel: Picture) -> NDArray[Any]:
+def _mask_levels(mask: Picture, kernel: Picture) -> NDArray[Any]:
+    """Return the brightness [h, w] of a mask, after a check of its size, colour and values."""
     height, width, channels = mask.pixels.shape
     if (height, width) != kernel.pixels.shape[:2]:
         raise InputError(
@@ -163,6 +187,6 @@ def _of_mask(mask: Picture, kernel: Picture) -> NDArray[Any]:
         raise InputError(f"mask {printable(mask.name)} is in colour; give one in grey")
     values = mask.pixels[..., 0]
     largest = INTEGER_RANGE.get(values.dtype.name, 1)
-    if not (values.min() >= 0 and values.max() <= largest):  # nor NaN
+    if not (values.min() >= 0 and values.max() <= largest):  # true for NaN, too
         raise InputError(f"mask {printable(mask.name)} has values outside 0 to {largest}")
     return values
