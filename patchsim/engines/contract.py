@@ -354,6 +354,9 @@ class Search(Protocol):
         windows that it evaluated, at `place` in `least`.
         """
 
+    def clear(self) -> None:
+        """Free what the calling thread keeps of its last tile."""
+
     def score(self, difference: int) -> float:
         """Return the score of a window with this difference."""
 

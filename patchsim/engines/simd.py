@@ -136,7 +136,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         stride=problem.stride,
         max_weight=shaded,
     )
-    # First the extension's planes and the sums. Then the sums and what the scores are made from; for
+    # First the extension's planes and the sums. Then the sums and what the scores are made from; of
     # floats with errors and the cells where these are 0.
     cells = rows * cols
     scoring = cells * (33 if problem.dtype == "float32" else 24)

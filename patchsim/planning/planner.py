@@ -77,6 +77,12 @@ class Plan:
     def problem(self) -> Problem:
         return self.chosen.problem
 
+    @property
+    def peak(self) -> int:
+        """The most bytes that the search takes: tiles of this plan, then those of `exact_plan`."""
+        exact = 0 if self.exact_plan is None else self.exact_plan.working
+        return self.resident + max(self.working, exact)
+
     def seconds_of(self, rows: int, cols: int) -> float:
         """Return the estimated seconds of the engine for so many windows."""
         problem = self.problem
@@ -97,7 +103,7 @@ class Plan:
             f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
             f" {self.parallel} at a time",
             f"memory: {format_size(self.resident)} for pictures, maps and outputs,"
-            f" {format_size(self.working)} for tiles, of {format_size(self.memory)}"
+            f" {format_size(self.peak - self.resident)} for tiles, of {format_size(self.memory)}"
             + (f"; {format_size(free)} on the device" if (free := self.chosen.free_bytes) else ""),
             *(f"considered {candidate}" for candidate in self.candidates),
         ]

@@ -28,7 +28,7 @@ from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
 _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
-_ENTRY_BYTES = 256  # bytes of a block's upper bound and its entry in the heap
+_ENTRY_BYTES = 168  # bytes of a block's upper bound and its entry in the heap
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 
@@ -230,6 +230,7 @@ class BlockMaxima:
                 for block, cells in wanted.items():
                     if _is_inside(cells, tile):
                         self._cache.put(self, block, self._open_block(block, cells, tile, bounds))
+                del bounds  # free them before the next tile is scored
         self.blocks_evaluated += len(wanted)
 
     def _open_block(self, block: int, cells: Tile, tile: Tile, bounds: Bounds) -> _OpenBlock:

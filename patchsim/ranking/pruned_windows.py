@@ -247,6 +247,7 @@ class PrunedWindows:
 
     def _take_over(self, search_all: Callable[[], ScoreMap]) -> ScoreMap:
         """Free the bounds and scores of blocks, and search all windows directly."""
+        self._search.clear()
         self._bounds.clear()
         self._scores = np.empty((0, 0))
         score_map = search_all()
@@ -302,9 +303,11 @@ class PrunedWindows:
         undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
         if undecided and self._evaluate_blocks:
             wanted = [self._blocks[block] for block in undecided]
+            self._search.clear()  # the memory is for the direct search
             with closing(self._evaluate_blocks(wanted)) as scored:
                 for tile, bounds in scored:
                     self._scores[tile.index] = bounds.map
+                    del bounds  # free them before the next tile is scored
             self._is_evaluated[undecided] = True
 
     def _decide_where_it_pays(

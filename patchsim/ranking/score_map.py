@@ -151,6 +151,7 @@ class ScoreMap:
             with closing(self._evaluate_blocks(todo)) as scored:
                 for tile, scores in scored:
                     self._store_exact(tile, scores)
+                    del scores  # free them before the next tile is scored
 
     def _store_exact(self, tile: Tile, scores: Bounds) -> None:
         """Store the exact scores of a tile that holds whole blocks."""

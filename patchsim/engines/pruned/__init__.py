@@ -285,6 +285,9 @@ class Search:
         )
         return part, part.strides[0]
 
+    def clear(self) -> None:
+        self._last.of, self._last.boxes = None, np.empty(0, np.uint16)
+
     def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
         problem = self.problem
         height, width, channels = problem.kernel

@@ -1,0 +1,250 @@
+"""The memory that plans estimate, against the measured peak: within 25 % of each other."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import threading
+import tracemalloc
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import peak_memory
+from helpers.problems import METRICS, problem, values
+from scipy import ndimage
+
+from patchsim.engines import Bounds, loading
+from patchsim.execution import runner
+from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
+from patchsim.machine.threads import in_order, results_held
+from patchsim.matches import nms
+from patchsim.metrics import Kernel
+from patchsim.planning import planner
+from patchsim.ranking import score_memory
+from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.search import windows
+
+MEMORY = 1 << 30
+DTYPES = ("uint8", "uint16", "float32")
+
+
+@contextmanager
+def numpy_peak():
+    """Measure what NumPy and Python allocate; the result is in `bytes` afterwards."""
+    gc.collect()
+    peak = SimpleNamespace(bytes=0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        yield peak
+        peak.bytes = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def assert_close(estimate, measured):
+    assert 0.75 <= estimate / measured <= 1.25, f"{estimate:,} estimated, {measured:,} measured"
+
+
+def planned(engine, metric, image, side, memory=MEMORY):
+    """A kernel, its plan on one thread, and the budget of its scores."""
+    kernel = image[20 : 20 + side, 30 : 30 + side].copy()
+    found = problem(
+        image, kernel, metric, map_wanted=engine != "pruned",
+        tolerance=0.02 if engine == "fft" else 0.0,
+    )  # fmt: skip
+    refusal = loading.load(engine).refuse(found)
+    if refusal:
+        pytest.skip(refusal)
+    budget = score_memory.budget_of([found], memory, kept=False)
+    plan = planner.make(
+        found, engine=engine, device="cpu", memory=memory,
+        resident=budget.resident, resident_without_map=budget.resident_without_map,
+    )  # fmt: skip
+    return Kernel(kernel), plan, budget
+
+
+def search(plan, image, kernel, cache=None):
+    shelf = None if cache is None else BlockCache(cache)
+    scored = windows.windows(
+        [plan], image, [kernel], keeps_map=False, advance=lambda _tile: None, shelf=shelf
+    )
+    nms.resolve(scored, [(0, 0)], top=3, threshold=None, overlap=0.3)
+    return scored[0]
+
+
+@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_search_by_simd(channels, dtype, side, rng):
+    image = values(rng, dtype, 500, 480, channels)
+    kernel, plan, _ = planned("simd", "sad", image, side)
+    search(plan, image, kernel)
+    with numpy_peak() as peak:
+        search(plan, image, kernel)
+    assert_close(plan.peak, peak.bytes)
+
+
+FFT = [
+    (metric, dtype, side)
+    for metric in METRICS
+    for dtype in (DTYPES if metric != "sad" else ("uint8",))
+    for side in (8, 32)
+]
+# The engine's estimate adds up arrays that are not alive at the same time: it is 1.4 times the peak
+# for this sad, for other metrics 2.6 to 3.4 times for integers, and 1.9 to 6.7 times for floats.
+TOO_HIGH = pytest.mark.xfail(strict=True, reason="the estimate of fft is too high")
+FFT_CLOSE = [("sad", "uint8", 8)]
+
+
+@cache
+def fft_memory(metric, dtype, side):
+    """The estimate and the peak of scoring a map in tiles, in bytes."""
+    image = values(np.random.default_rng(0), dtype, 300, 280, 3)
+    kernel, plan, _ = planned("fft", metric, image, side)
+
+    def score():
+        for _tile, bounds in runner.run(plan, image, runner.prepare(plan, kernel)):
+            del bounds
+
+    score()
+    with numpy_peak() as peak:
+        score()
+    return plan.working, peak.bytes
+
+
+@pytest.mark.parametrize("case", FFT, ids=str)
+def test_tiles_of_fft_are_not_estimated_too_low(case):
+    estimate, measured = fft_memory(*case)
+    assert estimate >= 0.75 * measured
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case in FFT_CLOSE else pytest.param(case, marks=TOO_HIGH) for case in FFT],
+    ids=str,
+)
+def test_tiles_of_fft(case):
+    assert_close(*fft_memory(*case))
+
+
+UNFOLD = [("unfold", "sad", dtype, side) for dtype in DTYPES for side in (8, 24)]
+
+
+@pytest.fixture(scope="module")
+def unfold_memory():
+    """Estimate and peak of each case, measured in one process of its own."""
+    if not peak_memory.is_measurable():
+        pytest.skip("torch's memory is measured by Linux and glibc alone")
+    command = [sys.executable, str(Path(peak_memory.__file__)), json.dumps(UNFOLD)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(zip(UNFOLD, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("case", UNFOLD, ids=str)
+def test_tiles_of_unfold_with_what_torch_allocates(case, unfold_memory):
+    assert_close(*unfold_memory[case])
+
+
+@pytest.mark.parametrize("content", ["noise", "smooth"])
+@pytest.mark.parametrize("side", [8, 32, 64])
+def test_a_search_without_a_map_and_its_exact_blocks(side, content, rng):
+    image = values(rng, "uint8", 700, 680, 3)
+    if content == "smooth":
+        image = smooth(image)
+    kernel, plan, _ = planned("pruned", "sad", image, side)
+    assert plan.exact_plan.engine == "simd"
+    search(plan, image, kernel)
+    with numpy_peak() as peak:
+        windows_left = search(plan, image, kernel)
+    assert windows_left.blocks_evaluated
+    assert_close(plan.peak, peak.bytes)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("side", [32, 64])
+def test_a_search_without_a_map_by_bounds_alone(side, metric, rng):
+    image = smooth(values(rng, "uint8", 700, 680, 3))
+    kernel, plan, _ = planned("pruned", metric, image, side)
+    plan = replace(plan, exact_plan=None)
+    search(plan, image, kernel)
+    with numpy_peak() as peak:
+        search(plan, image, kernel)
+    assert_close(plan.peak, peak.bytes)
+
+
+def smooth(image):
+    return ndimage.gaussian_filter(image.astype(float), (5, 5, 0), output=np.uint8)
+
+
+@pytest.mark.parametrize("capacity", [8, 60])
+def test_maxima_of_blocks_and_the_cache(capacity, rng):
+    def rescore(wanted):
+        for tile in wanted:
+            yield tile, Bounds(scores)
+
+    scores, shape = rng.random((BLOCK, BLOCK)), (10 * BLOCK, 30 * BLOCK)
+    with numpy_peak() as peak:
+        cache = BlockCache(BlockCache.estimate_bytes(capacity))
+        maxima = BlockMaxima(shape, (3, 3), (1, 1), lambda _y, _x: 0.5, rescore, cache)
+        for tile in tiles.split(shape, (BLOCK, BLOCK)):
+            maxima.put(tile, Bounds(scores, 1e-2))
+        maxima.best(-1.0)  # all blocks could be the best, so that more are opened than are kept
+    assert maxima.blocks_evaluated > capacity
+    estimate = BlockMaxima.estimate_bytes(shape) + BlockCache.estimate_bytes(capacity)
+    assert_close(estimate, peak.bytes)
+
+
+@pytest.mark.parametrize("side", [4, 16])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_search_in_less_memory_than_its_scores_takes_no_more_than_planned(dtype, side, rng):
+    image = values(rng, dtype, 700, 680, 3)
+    kernel, plan, budget = planned("simd", "sad", image, side, memory=4 << 20)
+    assert budget.cache is not None
+    search(plan, image, kernel, budget.cache)
+    with numpy_peak() as peak:
+        search(plan, image, kernel, budget.cache)
+    # The cache may fill: how many blocks are opened depends on the scores.
+    assert_close(plan.peak - budget.cache, peak.bytes)
+    assert peak.bytes <= plan.peak <= 4 << 20
+
+
+@pytest.mark.parametrize("parallel", [2, 3])
+def test_as_many_results_are_held_as_the_estimate_counts(parallel):
+    """The first item ends when all others that may begin have ended."""
+    limit, done = results_held(parallel), []
+    others = threading.Event()
+
+    def work(item):
+        if item == 0:
+            assert others.wait(10)
+        else:
+            done.append(item)
+            if len(done) == limit - 1:
+                others.set()
+        return item
+
+    results = in_order(work, range(20), parallel)
+    assert next(results) == 0
+    assert len(done) == limit - 1
+    assert list(results) == list(range(1, 20))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_tiles_on_several_threads_take_no_more_than_planned(dtype, rng):
+    image = values(rng, dtype, 900, 680, 3)
+    kernel, plan, _ = planned("simd", "sad", image, 24)
+    plan = replace(plan, tile=(150, 657), parallel=2)
+    plan = replace(plan, working=planner.considered.working_bytes(plan.chosen, plan.tile, 2))
+    search(plan, image, kernel)
+    with numpy_peak() as peak:
+        search(plan, image, kernel)
+    assert peak.bytes <= plan.peak
