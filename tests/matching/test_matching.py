@@ -126,7 +126,7 @@ def test_matches_agree_with_the_oracle(dtype, channels, rng):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("memory", ["200kB", "300kB"])
+@pytest.mark.parametrize("memory", ["200kB", "240kB"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_peaks_on_tile_seams_are_found(memory, dtype, rng):
     image = (rng.random((140, 90)) * 255).astype(np.uint8)
