@@ -45,8 +45,8 @@ def scores(
     Notes
     -----
     Means are taken off each channel before the sums, because small values have small rounding
-    errors: the kernel's mean off both in `ssd`, and off each its own mean in `zncc`. Neither changes
-    the scores. In `ncc` nothing is taken off.
+    errors: the kernel's mean off both in `ssd`, and off each its own mean in `zncc`. Neither
+    changes the scores. In `ncc` nothing is taken off.
     """
     size, count = (kernel.shape[-2], kernel.shape[-1]), kernel.shape[-2] * kernel.shape[-1]
     kernel_mean = kernel.detach().mean((-2, -1), keepdim=True) * (metric != "ncc")
