@@ -45,7 +45,7 @@ def run(case: Case) -> list[Result]:
     ]  # fmt: skip
 
     def together(**options: Any) -> list[Place]:
-        report = match(image, kernels, top=1, per_kernel=True, **options)
+        report = match(image, kernels, top=1, per_kernel=True, margin=False, **options)
         return [(best.x, best.y) for best in report]
 
     def singly(**options: Any) -> list[Place]:
