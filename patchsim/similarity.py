@@ -1,4 +1,4 @@
-"""The sliding similarity as a layer: tensors in, a differentiable tensor out, on their device."""
+"""The similarity map as a differentiable function of tensors, computed on their device."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def similarity_map(
     tensor([1., 1., 1.])
     """
     image, kernel = _autocast(image, kernel)
-    batched = _check(image, kernel)
+    is_batch = _check(image, kernel)
     step = tiles.clamp_stride(tiles.stride_pair(stride), unfold_tensors.sides(image))
     choices.check("metric", metric, choices.METRICS)
     span = _span(image.dtype, data_range)
-    images = image if batched else image[None]
+    images = image if is_batch else image[None]
     if metric == "sad":
         scratch = _scratch(images, kernel, step, memory)
         sums = operators.differentiable_sums(images, kernel, step, scratch)
@@ -108,26 +108,26 @@ def similarity_map(
             step,
             metric,
             span,
-            whole=not images.is_floating_point(),
+            is_integer=not images.is_floating_point(),
         )
-    found = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
-    return found if batched else found[0]
+    result = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
+    return result if is_batch else result[0]
 
 
 def _autocast(image: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the wider of their types, where that is automatic."""
-    given = isinstance(image, Tensor) and isinstance(kernel, Tensor)
-    if not given or image.dtype == kernel.dtype:
+    """Under `torch.autocast` bring floats to the wider of both types."""
+    are_tensors = isinstance(image, Tensor) and isinstance(kernel, Tensor)
+    if not are_tensors or image.dtype == kernel.dtype:
         return image, kernel
-    floats = image.is_floating_point() and kernel.is_floating_point()
-    if not floats or not torch.is_autocast_enabled(image.device.type):
+    are_floats = image.is_floating_point() and kernel.is_floating_point()
+    if not are_floats or not torch.is_autocast_enabled(image.device.type):
         return image, kernel
     wider = torch.promote_types(image.dtype, kernel.dtype)
     return image.to(wider), kernel.to(wider)
 
 
 def _check(image: Tensor, kernel: Tensor) -> bool:
-    """True if the image has a batch dimension."""
+    """Check the tensors, and tell whether the image has a batch dimension."""
     for name, value in (("image", image), ("kernel", kernel)):
         if not isinstance(value, torch.Tensor):
             raise InputError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
@@ -156,6 +156,7 @@ def _check(image: Tensor, kernel: Tensor) -> bool:
 
 
 def _check_transforms(images: Tensor, kernel: Tensor, metric: str, limit: int | str | None) -> None:
+    """Refuse a metric by Fourier transforms where type or memory do not suffice."""
     if not devices.has_float64(str(images.device)):
         raise InputError(
             f"{metric} needs float64, which {images.device} does not have; use the cpu"
@@ -163,7 +164,8 @@ def _check_transforms(images: Tensor, kernel: Tensor, metric: str, limit: int | 
     if limit is None:
         return
     allowed = parse_size(limit)
-    # Kept for the backward pass, in 8 bytes: pixels in several forms, running sums, spectra.
+    # The backward pass needs 24 float64 values a pixel: pixels in several forms, running sums,
+    # spectra.
     needed = 8 * 24 * (images.numel() + kernel.numel())
     if needed > allowed:
         raise InputError(
@@ -183,26 +185,27 @@ def _span(dtype: torch.dtype, data_range: float | tuple[float, float] | None) ->
 def _scratch(
     images: Tensor, kernel: Tensor, stride: tuple[int, int], limit: int | str | None
 ) -> int:
-    """Bytes for what the sums and their gradients are made from, a part at a time."""
-    fused = operators.fused(images, kernel, stride)
-    fast = cuda_parts.SCRATCH if fused else unfold_tensors.block_bytes(images.device.type)
+    """Return the bytes that sums and gradients may use for blocks beside arguments and results."""
+    is_fused = operators.is_fused(images, kernel, stride)
+    fast = cuda_parts.SCRATCH if is_fused else unfold_tensors.block_bytes(images.device.type)
     if limit is None:
         return fast
     allowed = parse_size(limit)
-    # What is there beside that: the sums (wide, and as scores), the gradients of both arguments.
+    # The sums, in the wide type and as scores, and the gradients of both arguments.
     rows, cols = tiles.map_shape(unfold_tensors.sides(images), unfold_tensors.sides(kernel), stride)
     size = max(images.itemsize, 4)
-    beside = images.shape[0] * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel())
-    if fused:
-        least = cuda_parts.least_scratch(images, kernel, stride)
+    results = images.shape[0] * rows * cols * 32 + 2 * size * (images.numel() + kernel.numel())
+    if is_fused:
+        smallest = cuda_parts.smallest_scratch(images, kernel, stride)
     else:
-        # And, for a row of windows, the pixels in the type of the sums.
-        beside += images.shape[1] * images.shape[3] * kernel.shape[1] * size
-        least = kernel.shape[0] * kernel.shape[2] * size
-    if beside + least > allowed:
+        # The pixels under a row of windows, in the type of the sums.
+        results += images.shape[1] * images.shape[3] * kernel.shape[1] * size
+        smallest = kernel.shape[0] * kernel.shape[2] * size
+    if results + smallest > allowed:
         raise InputError(
             f"memory {limit!r} is too small: the map and the gradients of this image take"
-            f" {format_size(beside + least)} at the least"
+            f" {format_size(results + smallest)} at the least"
         )
-    # A block of few windows and many kernel rows has a band of pixels as large as itself.
-    return min(fast, allowed - beside if fused else max(least, (allowed - beside) // 3))
+    # A block needs up to three times its bytes: with few windows and many kernel rows the pixels
+    # under it take as much as the block.
+    return min(fast, allowed - results if is_fused else max(smallest, (allowed - results) // 3))

@@ -78,7 +78,7 @@ def main():
     for image, kernel, stride, grad, scratch, multiprocessors in pickle.load(sys.stdin.buffer):
         launch.multiprocessors = lambda _device, count=multiprocessors: count
         pixels, taps, weights = map(torch.from_numpy, (image, kernel, grad))
-        scratch = scratch or cuda_parts.least_scratch(pixels, taps, stride)
+        scratch = scratch or cuda_parts.smallest_scratch(pixels, taps, stride)
         sums, for_sums = allocating(
             lambda: cuda_parts.difference_sums(pixels, taps, stride, scratch)  # noqa: B023
         )

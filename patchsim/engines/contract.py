@@ -44,14 +44,14 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Seen:
-    """How much is visible of a tile, whose pixels are not all as visible.
+    """Visibility of a tile whose pixels are not all equally visible.
 
     Attributes
     ----------
     levels : uint8 array [H, W]
-        Of its pixels.
+        Visibility of the tile's pixels.
     counts : int64 array [C, rows, cols]
-        Of its windows: the sum of the kernel's weights, times the level of the pixel under each.
+        For each window, the sum of the kernel's weights times the level of the pixel under each.
     """
 
     levels: NDArray[np.uint8]
@@ -59,7 +59,7 @@ class Seen:
 
     @property
     def total(self) -> NDArray[np.float64]:
-        """Over all channels, whole numbers; 1 where nothing is visible."""
+        """The counts summed over all channels, whole numbers; 1 where nothing is visible."""
         # Times a squared data range it may be more than 64 bits hold.
         found: NDArray[np.float64] = np.maximum(self.counts.sum(0), 1).astype(np.float64)
         return found
@@ -139,15 +139,20 @@ class Problem:
 
     @property
     def total_weight(self) -> int:
-        """How many values of a window count, or the sum of their weights."""
+        """The sum of the weights of a window's values; without weights, their number."""
         if self.weight_sum is None:
             return self.taps
         return self.weight_sum if self.has_channel_weights else self.weight_sum * self.kernel[2]
 
     def where_visible(self, most: int, share: float) -> Problem:
-        """The same in an image of which pixels are visible at the most so much, `Visibility.most`.
+        """Return the problem for an image whose pixels differ in visibility.
 
-        Windows of which less than this share is are not scored.
+        Parameters
+        ----------
+        most : int
+            The largest level of a pixel.
+        share : float
+            Windows of which a smaller share is visible are not scored.
         """
         least = _least(share, self.total_weight * most)
         return replace(self, opaque_level=most, min_visible_weight=least)
@@ -175,16 +180,16 @@ GONE = 65535
 
 @dataclass(frozen=True)
 class Look:
-    """What was found among some windows.
+    """The result of a look at some windows.
 
     Attributes
     ----------
     difference, row, col : int
-        Of the best window evaluated, if it is within the limit; else the row is -1.
+        The best window evaluated, if it is within the limit; otherwise the row is -1.
     evaluated, compared : int
-        How many windows were, and how many of their rows.
+        Number of windows evaluated, and of their rows compared.
     done : bool
-        Whether all were that could be the best.
+        Whether all windows were evaluated that could be the best.
     """
 
     difference: int
@@ -321,34 +326,33 @@ def is_search(engine: Engine) -> TypeGuard[SearchEngine]:
 
 
 class Search(Protocol):
-    """What an engine without a map finds of one kernel in an image, for `Candidates`.
+    """A search of one image for one kernel, by an engine without a map.
 
-    Made by the engine's ``search(image, kernel, problem, weights, beside)``; `beside` is another
-    such search in the same image or None. Differences are integers, and bounds of them 16-bit
-    numbers in a unit of the engine's own; GONE is no bound but a window dropped.
+    `SearchEngine.search` makes it. Differences are integers. Bounds are 16-bit numbers in a unit of
+    the engine; the value GONE marks a window that was dropped.
     """
 
     problem: Problem
 
     def bounds(self, tile: Tile) -> Least:
-        """What the windows of a tile differ at least."""
+        """Return lower bounds of the differences of a tile's windows."""
 
     def refine(self, tile: Tile, least: Least, place: Tile) -> None:
-        """Raise the bounds of a tile, which are in that place of `least`, at some cost."""
+        """Raise the bounds of a tile, which lie at `place` in `least`, at some cost."""
 
     def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
-        """The best window of a tile that differs by at most `limit`, of equal ones the first.
+        """Find the best window of a tile that differs by at most `limit`; of equal ones the first.
 
-        The window of the least bound comes first. After `most` rows of windows have been compared
-        with the kernel it ends as it is. In `least`, in which the tile's are in that place, bounds
-        of windows that were evaluated are raised.
+        Windows are evaluated in the order of their bounds, the least first. The look ends when
+        `most` rows of windows have been compared with the kernel. It raises the bounds of the
+        windows that it evaluated, at `place` in `least`.
         """
 
     def score(self, difference: int) -> float:
-        """The score of a window."""
+        """Return the score of a window with this difference."""
 
     def largest(self, score: float) -> int:
-        """The largest difference with at least this score, or -1."""
+        """Return the largest difference with at least this score, or -1."""
 
     def highest(self, least: Least) -> NDArray[np.float64]:
-        """The best scores that windows of these bounds could have; -inf of dropped ones."""
+        """Return upper bounds of the scores of windows with these bounds; -inf for dropped ones."""

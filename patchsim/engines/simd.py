@@ -63,7 +63,7 @@ COSTS = {
         "float32 shades": (2.8e-10, 3.7e-11, 2.2e-09, 5.9e-10),
     },
 }
-# Not measured, for want of the machine: its vectors are as wide as those of SSE2.
+# Not measured, because no such machine was at hand; its vectors are as wide as those of SSE2.
 COSTS["neon"] = COSTS["sse2"]
 # Taps of bytes that are summed at once; a row's last ones count whole.
 _GROUPS = {
@@ -86,7 +86,7 @@ def refuse(problem: Problem) -> str | None:
     return None
 
 
-def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
+def start_up(problem: Problem) -> float:  # noqa: ARG001 - equal for all problems
     return 0.0
 
 
@@ -98,12 +98,12 @@ def seconds(problem: Problem) -> float:
 
 
 def kind(problem: Problem) -> str:
-    """Of sums that cost the same: the type, and whether they are of products."""
+    """Return the key of the sums' costs: the type, and whether weights multiply."""
     return problem.dtype + (" shades" if problem.max_weight > 1 else "")
 
 
 def work(problem: Problem) -> tuple[int, int, int, int]:
-    """What the time goes into: taps of all windows, kernel rows of all planes, windows, pixels."""
+    """Count the work: taps of all windows, kernel rows of all planes, windows, pixels."""
     rows, cols = problem.map_shape
     height, width, channels = problem.kernel
     step_y, step_x = problem.stride
@@ -181,7 +181,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
         scores = metrics.similarity(sums, problem.total_weight, problem.data_range)
         if problem.dtype != "float32":
             return Bounds(scores)
-        # And 2 u of float64 for the subtraction from 1.
+        # The subtraction from 1 adds 2 u of float64.
         return Bounds(scores, np.where(sums == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 
     return score
@@ -191,18 +191,18 @@ _extension = partial(extensions.extension, "_sad")
 
 
 def variants() -> list[str]:
-    """The variants that run here, best first."""
+    """Return the variants that run here, best first."""
     extension = _extension()
     return extension.variants() if extension else []
 
 
 def variant() -> str:
-    """The best variant that runs here, or the one that is forced.
+    """Return the best variant that runs here, or the one that is forced.
 
     Raises
     ------
     InputError
-        If the one that is forced does not run here.
+        If the forced one does not run here.
     """
     here = variants()
     forced = os.environ.get(VARIANT_SETTING)

@@ -28,7 +28,7 @@ SHARES = False
 # Absolute differences a second and thread, by bytes of the type they are summed in; Linux, 2 cores
 # of an AMD EPYC (Zen 4), torch 2.13.0: python benchmarks/engines.py
 CPU_RATE = {4: 2.5e9, 8: 1.2e9}
-# What a window costs beside its differences; the same, a kernel of one pixel.
+# Seconds that a window costs beside its differences; same machine, a kernel of one pixel.
 CPU_WINDOW_SECONDS = 1e-7
 # No accelerator was at hand. A difference takes about 24 bytes of traffic there (write, read,
 # write, read, each 4 bytes, and the kernel), so this is a card of 2.4 TB/s.
@@ -110,14 +110,14 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
         scores = metrics.similarity(found, total, problem.data_range)
         if integers:
             return Bounds(scores)
-        # And 2 u for the subtraction from 1.
+        # The subtraction from 1 adds 2 u.
         return Bounds(scores, np.where(found == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 
     return score
 
 
 def _work_size(problem: Problem) -> int:
-    """Bytes of a value in the type that differences are summed in; floats are made float64."""
+    """Return the bytes of the type that differences are summed in; float64 for floats."""
     if problem.dtype in INTEGER_RANGE:
         row_weight = problem.kernel[1] * problem.kernel[2] * problem.max_weight
         row_weight *= problem.opaque_level or 1

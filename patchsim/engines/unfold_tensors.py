@@ -68,29 +68,56 @@ def difference_sums(
     total = torch.zeros((len(image), rows, cols), dtype=wide, device=image.device)
     buffer = _Buffer(work, image.device)
     for block, patches in _blocks(image, taps, stride, scratch, max_weight):
-        # [B, C, rows, cols, h, w] -> the longer of map row and kernel row goes last: it is the
-        # inner loop.
         reference = taps[:, block.kernel_rows]
         factor = None if counts is None else counts[:, block.kernel_rows]
         shown = None if seen is None else _under(block, seen, patches.shape, stride)
-        if patches.shape[3] >= patches.shape[5]:
-            order = (0, 1, 4, 5, 2, 3)
-            reference = reference[None, ..., None, None]
-            factor = None if factor is None else factor[..., None, None]
-            over = (1, 2, 3)
-        else:
-            order = (0, 2, 3, 1, 4, 5)
-            reference = reference[None, None, None]
-            over = (3, 4, 5)  # rows and columns of the kernel are last, as in the weights
-        patches = patches.permute(order)
-        difference = torch.sub(patches, reference, out=buffer.shaped(patches.shape))
-        difference.abs_()
-        if factor is not None:
-            difference *= factor
-        if shown is not None:
-            difference *= shown.permute(order)
-        total[block.cells] += difference.sum(over).to(total.dtype)
+        sums = _block_sums(patches, reference, factor, shown, buffer)
+        total[block.cells] += sums.to(total.dtype)
     return total
+
+
+def _block_sums(
+    patches: Tensor,
+    reference: Tensor,
+    factor: Tensor | None,
+    shown: Tensor | None,
+    buffer: _Buffer,
+) -> Tensor:
+    """Return the sums of absolute differences of a block, [B, rows, cols].
+
+    Parameters
+    ----------
+    patches : Tensor [B, C, rows, cols, h, w]
+    reference : Tensor [C, h, w]
+        The kernel's rows in the block.
+    factor : Tensor [C, h, w] or [1, h, w], optional
+        Their weights.
+    shown : Tensor, optional
+        Visibility of the pixels, in the patches' order.
+    buffer : _Buffer
+        Holds the differences.
+    """
+    import torch
+
+    # The longer of map row and kernel row goes last, because it is the inner loop.
+    order: tuple[int, ...]
+    over: tuple[int, ...]
+    if patches.shape[3] >= patches.shape[5]:
+        order, over = (0, 1, 4, 5, 2, 3), (1, 2, 3)
+        reference = reference[None, ..., None, None]
+        factor = None if factor is None else factor[..., None, None]
+    else:
+        # The kernel's rows and columns are last, as in the weights.
+        order, over = (0, 2, 3, 1, 4, 5), (3, 4, 5)
+        reference = reference[None, None, None]
+    patches = patches.permute(order)
+    difference = torch.sub(patches, reference, out=buffer.shaped(patches.shape))
+    difference.abs_()
+    if factor is not None:
+        difference *= factor
+    if shown is not None:
+        difference *= shown.permute(order)
+    return difference.sum(over)
 
 
 def difference_gradients(
@@ -136,7 +163,7 @@ def difference_gradients(
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Which images, windows and kernel rows are compared at once."""
+    """The images, windows and kernel rows that are compared at once."""
 
     cells: tuple[slice, slice, slice]  # of the sums [B, rows, cols]
     pixels: tuple[slice, slice, slice, slice]  # of the image [B, C, H, W]
@@ -190,7 +217,7 @@ def _blocks(
 
 
 def _under(block: _Block, levels: Tensor, patches: torch.Size, stride: tuple[int, int]) -> Tensor:
-    """Of [1, 1, H, W] what lies under a block's patches: [1, 1, rows, cols, h, w], a view."""
+    """Return a view of [1, 1, H, W] under a block's patches, [1, 1, rows, cols, h, w]."""
     _, _, lines, across = block.pixels
     part = levels[:, :, lines, across]
     return part.unfold(2, patches[4], stride[0]).unfold(3, patches[5], stride[1])

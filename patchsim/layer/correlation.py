@@ -1,4 +1,4 @@
-"""`ssd`, `ncc` and `zncc` on tensors, differentiable, by the sums that the engine `fft` uses."""
+"""`ssd`, `ncc` and `zncc` as differentiable functions of tensors, by Fourier transforms."""
 
 from __future__ import annotations
 
@@ -15,59 +15,73 @@ if TYPE_CHECKING:
 
 
 def scores(
-    image: Tensor, kernel: Tensor, stride: tuple[int, int], metric: str, span: float, *, whole: bool
+    image: Tensor,
+    kernel: Tensor,
+    stride: tuple[int, int],
+    metric: str,
+    span: float,
+    *,
+    is_integer: bool,
 ) -> Tensor:
-    """Scores of every window, differentiable in both arguments.
+    """Score every window; the scores are differentiable in both arguments.
 
     Parameters
     ----------
-    image : Tensor [B, C, H, W]
-        float64.
-    kernel : Tensor [C, h, w]
-        float64, no larger than the image. A flat one scores 0 in `zncc`, a zero one in `ncc`.
+    image : float64 Tensor [B, C, H, W]
+    kernel : float64 Tensor [C, h, w]
+        The kernel, no larger than the image. A flat kernel scores 0 in `zncc`, a zero one in `ncc`.
     stride : (y, x)
     metric : str
         `ssd`, `ncc` or `zncc`.
     span : float
         The data range R.
-    whole : bool
-        All values are integers.
+    is_integer : bool
+        Whether all values are whole numbers.
 
     Returns
     -------
-    Tensor [B, rows, cols]
-        float64.
+    float64 Tensor [B, rows, cols]
+
+    Notes
+    -----
+    Means are taken off each channel before the sums, because small values have small rounding
+    errors: the kernel's mean off both in `ssd`, and off each its own mean in `zncc`. Neither
+    changes the scores. In `ncc` nothing is taken off.
     """
     size, count = (kernel.shape[-2], kernel.shape[-1]), kernel.shape[-2] * kernel.shape[-1]
-    own = kernel.detach().mean((-2, -1), keepdim=True) * (metric != "ncc")
-    moved = image.detach().mean((-2, -1), keepdim=True) if metric == "zncc" else own
-    if whole:
-        own, moved = own.round(), moved.round()  # integers stay integers, and their sums exact
-    planes, taps = image - moved, kernel - own
+    kernel_mean = kernel.detach().mean((-2, -1), keepdim=True) * (metric != "ncc")
+    image_mean = kernel_mean
+    if metric == "zncc":
+        image_mean = image.detach().mean((-2, -1), keepdim=True)
+    if is_integer:
+        # Integers stay integers, so that their sums are exact.
+        kernel_mean, image_mean = kernel_mean.round(), image_mean.round()
+    planes, taps = image - image_mean, kernel - kernel_mean
     products = overlap_save(planes, taps)[..., :: stride[0], :: stride[1]]
     energy = box_sums(planes * planes, size, stride)  # [B, C, rows, cols]
     if metric == "ssd":
         differences = energy.sum(-3) - 2 * products + (taps * taps).sum()
-        found: Tensor = metrics.similarity(differences, kernel.numel(), span * span)
-        return found
+        similarity: Tensor = metrics.similarity(differences, kernel.numel(), span * span)
+        return similarity
     if metric == "ncc":
-        return _tensor_correlation(products, energy.sum(-3), (taps * taps).sum())
+        return _cosine(products, energy.sum(-3), (taps * taps).sum())
     sums, total = box_sums(planes, size, stride), taps.sum((-2, -1))
     spread = energy - sums**2 / count
-    if whole:
-        # n E - S^2 is 0 in a flat window, and else n - 1 at the least.
-        flat = (count * energy - sums**2 <= (count - 1) / 2).all(-3)
+    if is_integer:
+        # n E - S^2 is 0 in a flat window, otherwise at least n - 1.
+        is_flat = (count * energy - sums**2 <= (count - 1) / 2).all(-3)
     else:
         raw = box_sums(image.detach() ** 2, size, stride)
-        flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * UNIT_ROUNDOFF * energy).all(-3)
+        is_flat = (spread <= FLAT * raw + 8 * (sum(size) + 4) * UNIT_ROUNDOFF * energy).all(-3)
     kernel_spread = (taps * taps).sum() - (total**2).sum() / count
     numerator = products - (sums * total[:, None, None]).sum(-3) / count
-    return _tensor_correlation(numerator, spread.sum(-3) * ~flat, kernel_spread)
+    return _cosine(numerator, spread.sum(-3) * ~is_flat, kernel_spread)
 
 
-def _tensor_correlation(products: Tensor, spread: Tensor, kernel_spread: Tensor) -> Tensor:
+def _cosine(products: Tensor, spread: Tensor, kernel_spread: Tensor) -> Tensor:
+    """Divide products by the root of both spreads; where a spread is 0 the cosine is 0."""
     square = spread * kernel_spread
-    there = square > 0
-    # A root of 0 has no gradient; what is not taken must not have NaN for one.
-    roots = square.where(there, square.new_ones(())).sqrt()
-    return (products / roots).clamp(-1, 1) * there
+    is_defined = square > 0
+    # The gradient of a root of 0 is NaN, even if the root is multiplied by 0 behind.
+    roots = square.where(is_defined, square.new_ones(())).sqrt()
+    return (products / roots).clamp(-1, 1) * is_defined

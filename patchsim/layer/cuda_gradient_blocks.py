@@ -1,6 +1,6 @@
-"""How the work of `cuda_gradient_kernel` is cut into blocks, and what memory that takes.
+"""The blocks into which the work of `cuda_gradient_kernel` is split, and the memory they need.
 
-It depends on shapes alone.
+Both depend on shapes alone.
 """
 
 from __future__ import annotations
@@ -14,29 +14,31 @@ from patchsim.engines.cuda.config import Config
 if TYPE_CHECKING:
     from typing import Self
 
-# Products that are summed in a word, and then such sums, before the sum goes to a float64.
-MOST = 32
+# A word holds the sum of at most so many products, a second word the sum of at most so many such
+# sums; longer sums are float64.
+LONGEST_SUM = 32
 
-# Instructions of a lane for what a pixel of an image takes from one value of a kernel, by rows of
-# the kernel's block: in what ptxas makes of the innermost loop for sm_90, which
-# tests/layer/test_cuda_gradients.py counts. Blocks of fewer rows have less of a border.
+# Instructions of a lane for the gradient of one pixel from one value of the kernel, by rows of the
+# kernel's block. They are those that ptxas makes of the innermost loop for sm_90, as
+# tests/layer/test_cuda_gradients.py counts them. Blocks with fewer rows waste less at the border.
 IMAGE_INSTRUCTIONS = {8: 3.8, 4: 4.2, 1: 6.0}
-# The same for a value of a kernel and a window, by rows and columns of the kernel's block.
+# Instructions of a lane for the gradient of one value of the kernel from one window, by rows and
+# columns of the kernel's block.
 KERNEL_INSTRUCTIONS = {(4, 8): 3.8, (1, 8): 4.9, (1, 1): 6.9}
 
 
 @dataclass(frozen=True)
 class Block:
-    """How the kernel's gradient is compiled.
+    """The block for which the kernel's gradient is compiled.
 
     Attributes
     ----------
     rows, cols : int
-        Values of the kernel that a program has, powers of two.
+        The values of the kernel that a program computes; powers of two.
     lanes : int
-        Windows next to each other, as many as its threads.
+        The windows side by side that a program compares at once, one for each of its threads.
     group : int
-        Of these, whose loop is unrolled; divides 32.
+        The steps of `lanes` windows that are unrolled in the loop; it divides 32.
     """
 
     rows: int
@@ -50,7 +52,7 @@ class Block:
 
 
 def image_config(word: str, height: int, width: int, cols: int) -> Config:
-    """For words of a type, planes of kernels of that size and pixels in so many columns."""
+    """Choose the block of the image's gradient: for the type of words, a kernel and columns."""
     group = 8 if width >= 8 else 4 if width >= 4 else 1
     rows = min(IMAGE_INSTRUCTIONS, key=lambda rows: (height + rows - 1) * IMAGE_INSTRUCTIONS[rows])
     if word == "float64":
@@ -59,12 +61,12 @@ def image_config(word: str, height: int, width: int, cols: int) -> Config:
 
 
 def kernel_block(word: str, height: int, width: int) -> Block:
-    """For words of a type and planes of kernels of that size."""
+    """Choose the block of the kernel's gradient: for the type of words and the kernel's size."""
 
     def cost(shape: tuple[int, int]) -> float:
         rows, cols = shape
-        taken = -(-height // rows) * rows * -(-width // cols) * cols
-        return taken * KERNEL_INSTRUCTIONS[shape]
+        computed = -(-height // rows) * rows * -(-width // cols) * cols
+        return computed * KERNEL_INSTRUCTIONS[shape]
 
     rows, cols = min(KERNEL_INSTRUCTIONS, key=cost)
     return Block(min(rows, 2), cols) if word == "float64" else Block(rows, cols)
@@ -72,16 +74,16 @@ def kernel_block(word: str, height: int, width: int) -> Block:
 
 @dataclass(frozen=True)
 class _Shapes:
-    """What both gradients are made from.
+    """The sizes that both gradients depend on.
 
     Attributes
     ----------
     word : str
-        float32 or float64.
+        The type of a word, float32 or float64.
     planes, tall, wide : int
-        How many the kernel has; rows and columns of the largest.
+        The number of the kernel's planes, and the rows and columns of the largest plane.
     images, rows, cols : int
-        Of the map.
+        The size of the map.
     """
 
     word: str
@@ -96,7 +98,7 @@ class _Shapes:
     def of(
         cls, dtype: str, kernel: tuple[int, int, int], stride: tuple[int, int], *cells: int
     ) -> Self:
-        """For kernels (channels, height, width) and maps (images, rows, columns)."""
+        """Make it for a kernel (channels, height, width) and a map (images, rows, columns)."""
         _, height, width = kernel
         return cls(
             cuda_planes.word_of(dtype),
@@ -107,8 +109,7 @@ class _Shapes:
         )
 
     @property
-    def size(self) -> int:
-        """Bytes of a word."""
+    def word_bytes(self) -> int:
         return 8 if self.word == "float64" else 4
 
     @property
@@ -116,7 +117,9 @@ class _Shapes:
         return self.planes * self.tall * self.wide
 
 
-class ForImage(_Shapes):
+class ImageShapes(_Shapes):
+    """The blocks of the image's gradient, and their memory."""
+
     @property
     def config(self) -> Config:
         cols = self.cols + self.wide - 1
@@ -124,14 +127,14 @@ class ForImage(_Shapes):
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Below and next to each other."""
+        """The number of blocks from top to bottom and from left to right."""
         config = self.config
         rows, cols = self.rows + self.tall - 1, self.cols + self.wide - 1
         return -(-rows // config.rows), -(-cols // config.cols)
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Rows and columns of pixels in whole blocks."""
+        """The rows and columns of pixels that the blocks cover."""
         (down, across), config = self.blocks, self.config
         return down * config.rows, across * config.cols
 
@@ -141,32 +144,38 @@ class ForImage(_Shapes):
         return self.images * self.planes * down * across
 
     @property
-    def most_splits(self) -> int:
-        """Programs that may share a block, each some columns of the kernel."""
+    def max_splits(self) -> int:
+        """The largest number of programs that can share a block, by columns of the kernel."""
         return -(-self.wide // self.config.group)
 
     @property
     def sums_bytes(self) -> int:
-        """What the programs add up in."""
+        """The memory for the sums of all programs."""
         return self.programs * self.config.rows * self.config.cols * 8
 
     @property
     def working_bytes(self) -> int:
-        """What one split takes beside the arguments."""
+        """Estimate the memory for one split, beside the arguments."""
         height, width = self.sides
         grads = self.images * (height + self.tall - 1) * (width + self.wide - 1)
-        # The gradients in the words' type, and among zeros.
-        return self.sums_bytes + (self.sums_bytes // 8 + 2 * grads) * self.size + 64 * self.planes
+        # The gradients g exist twice: in the type of words, and padded with zeros.
+        return (
+            self.sums_bytes
+            + (self.sums_bytes // 8 + 2 * grads) * self.word_bytes
+            + 64 * self.planes
+        )
 
 
-class ForKernel(_Shapes):
+class KernelShapes(_Shapes):
+    """The blocks of the kernel's gradient, and their memory."""
+
     @property
     def block(self) -> Block:
         return kernel_block(self.word, self.tall, self.wide)
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Below and next to each other."""
+        """The number of blocks from top to bottom and from left to right."""
         return -(-self.tall // self.block.rows), -(-self.wide // self.block.cols)
 
     @property
@@ -176,63 +185,64 @@ class ForKernel(_Shapes):
 
     @property
     def step(self) -> int:
-        """Windows that are compared at once, and so may lie behind the last."""
+        """The windows that are compared at once; those behind the last one read zeros."""
         return self.block.lanes * self.block.group
 
     @property
     def width(self) -> int:
-        """Columns of pixels."""
+        """The columns of pixels under a row of windows."""
         return self.cols + self.wide - 1
 
     @property
     def lines(self) -> tuple[int, int]:
-        """How many, and how long: rows of windows, or all of them in one.
+        """The number of lines and the windows in each: rows, or all rows as a single line.
 
-        In one line windows at the end of a row, that hang over, are compared with the next row, for
-        nothing; but rows need not be whole steps.
+        In a single line the windows that hang over the end of a row are computed in vain, but rows
+        need not be filled up to whole steps.
         """
         lines, length = self.rows + self.block.rows - 1, -(-self.cols // self.step) * self.step
         return (1, lines * self.width) if self.width <= length else (lines, length)
 
     @property
     def pieces(self) -> int:
-        """Of a line."""
-        return -(-self.lines[1] // (MOST * self.block.lanes))
+        """The number of pieces of a line."""
+        return -(-self.lines[1] // (LONGEST_SUM * self.block.lanes))
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Rows and columns of pixels, with what may lie behind the last."""
+        """The rows and columns of pixels, with those that windows behind the last one read."""
         over = -(-(self.wide + self.block.cols + self.step) // self.width)
         return self.rows + self.blocks[0] * self.block.rows + over, self.width
 
     @property
     def grad_sides(self) -> tuple[int, int]:
-        around = self.rows + 2 * (self.block.rows - 1)
+        """The rows and columns of the gradients g with their padding."""
+        padded = self.rows + 2 * (self.block.rows - 1)
         lines, length = self.lines
         return (
-            (around + -(-self.step // self.width), self.width) if lines == 1 else (around, length)
+            (padded + -(-self.step // self.width), self.width) if lines == 1 else (padded, length)
         )
 
     @property
-    def most_splits(self) -> int:
-        """Programs that may share a block, each some windows."""
+    def max_splits(self) -> int:
+        """The largest number of programs that can share a block, by windows."""
         return self.images * self.lines[0] * self.pieces
 
     @property
     def sums_bytes(self) -> int:
-        """What the programs add up in."""
+        """The memory for the sums of all programs."""
         return self.programs * self.block.rows * self.block.cols * 8
 
     @property
     def working_bytes(self) -> int:
-        """What one split takes beside the arguments."""
+        """Estimate the memory for one split, beside the arguments."""
         height, width = self.sides
         pixels = self.images * self.planes * height * width
         height, width = self.grad_sides
         grads = self.images * height * width
-        # The gradients in the words' type, and among zeros. The sums, put together; and what is
-        # made of them, a plane at a time.
-        return (pixels + 2 * grads) * self.size + 3 * self.sums_bytes + 32 * self.taps
+        # The gradients g exist twice: in the type of words, and padded with zeros. The sums exist
+        # three times when they are joined, and each plane of them in several forms.
+        return (pixels + 2 * grads) * self.word_bytes + 3 * self.sums_bytes + 32 * self.taps
 
 
 def working_bytes(
@@ -242,13 +252,21 @@ def working_bytes(
     cells: tuple[int, int, int],
     wanted: tuple[bool, bool],
 ) -> int:
-    """What gradients take at least beside their arguments and the kernel laid out.
+    """Estimate the least memory for gradients, beside their arguments and the kernel's layout.
 
-    For kernels (channels, height, width) and maps (images, rows, columns).
+    Parameters
+    ----------
+    dtype : str
+    kernel : (channels, height, width)
+    stride : (y, x)
+    cells : (images, rows, columns)
+        The size of the map.
+    wanted : (bool, bool)
+        Whether the gradients for the image and for the kernel are computed.
     """
-    found = 0
+    needed = 0
     if wanted[0]:
-        found = ForImage.of(dtype, kernel, stride, *cells).working_bytes
+        needed = ImageShapes.of(dtype, kernel, stride, *cells).working_bytes
     if wanted[1]:
-        found = max(found, ForKernel.of(dtype, kernel, stride, *cells).working_bytes)
-    return found
+        needed = max(needed, KernelShapes.of(dtype, kernel, stride, *cells).working_bytes)
+    return needed

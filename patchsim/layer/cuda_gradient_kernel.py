@@ -1,13 +1,15 @@
-"""The gradients of the engine `cuda`'s sums: two kernels in Triton, without patches.
+"""The gradients of the sums of the engine `cuda`: two kernels in Triton that make no patches.
 
-A pixel's gradient is the sum over the kernel's values K of g sign(I - K), g being the gradient of
-the window that compares the two: the form of the sums themselves, with rows of g in place of rows
-of pixels, last row first, and the pixels in registers. A kernel value's is that sum over windows,
-negative; here the lanes are windows next to each other, with R x V values of the kernel each.
+A pixel's gradient is the sum of g sign(I - K) over the kernel's values K, where g is the gradient
+of the window that compares I and K. The loop is that of the sums themselves: rows of g, last row
+first, take the place of rows of pixels, and the pixels stay in registers. The gradient of a
+kernel's value is the negative sum over windows; there the lanes are windows side by side, and each
+computes R x V values of the kernel.
 
-Both take three instructions for what a difference adds: subtract; (1 + sign) / 2, by a product
-that saturates; add its product with g. Sums of g alone, which R or V differences share, make that
-the sum with the sign. `cuda_gradients` says how image, kernel and g are laid out.
+Both need three instructions for each difference: subtract; compute (1 + sign) / 2 by a product that
+saturates; add its product with g. Twice that sum, less the sum of g alone, is the sum with the
+sign; R or V differences share the sum of g. `cuda_gradients` describes the layout of image, kernel
+and g.
 """
 
 from __future__ import annotations
@@ -18,45 +20,44 @@ import triton.language as tl
 from patchsim.engines.cuda.triton_kernel import FIELDS, REPEATS, add, add_signs, columns, signed
 
 
-# Steps that happen to be multiples of 16 change nothing: wider loads of some words would want other
-# words in a thread than the rest.
+# Steps that are multiples of 16 get no variant of their own: its wider loads would need another
+# distribution of words over the threads.
 @triton.jit(do_not_specialize=["row_step", "grad_row_step"])
 def image_gradients(
     planes,  # words [images, planes, height, width]
     taps,  # words, `planes.Taps` of one kernel
-    # words [images, height, width]: zeros, `above` rows and `before` columns, and g, and zeros
-    grads,
-    largest,  # words [planes]: of the kernel's values
+    grads,  # words [images, height, width]: g, behind `above` rows and `before` columns of zeros
+    largest,  # words [planes]: the largest absolute value of the kernel
     table,  # int64 [planes, FIELDS]
     out,  # float64 [splits, images, planes, height, width], zeros
     plane_count,
-    down,  # blocks of pixels below each other
-    across,  # and next to each other
+    down,  # blocks of pixels from top to bottom
+    across,  # blocks of pixels from left to right
     above,
     before,
     row_step: tl.int64,  # words of a row of pixels
-    grad_step: tl.int64,  # words of g, of an image
-    grad_row_step: tl.int64,
+    grad_step: tl.int64,  # words of an image's g
+    grad_row_step: tl.int64,  # words of a row of g
     R: tl.constexpr,
     COLS: tl.constexpr,
-    GROUP: tl.constexpr,  # words of a kernel row whose loop is unrolled
-    MOST: tl.constexpr,  # rows of GROUP words that may be summed in a word
+    GROUP: tl.constexpr,  # words of a kernel's row that are unrolled in the loop
+    MOST: tl.constexpr,  # rows of GROUP words that a word may sum
     PTX: tl.constexpr,
 ):
     split = tl.program_id(1)
     block = tl.program_id(0) % (down * across)
-    plane = tl.program_id(0) // (down * across)  # of all images
+    plane = tl.program_id(0) // (down * across)  # counted over all images
     top = block // across * R
     left = block % across * COLS
-    # The last row of pixels is the first of the block: where it meets a row of the kernel, those
-    # above it meet the rows before.
+    # Rows of a block are counted from its last row of pixels: where that row meets a row of the
+    # kernel, the rows above it meet the kernel's rows before.
     row = tl.arange(0, R)[:, None]
     last = left + (top + R - 1) * row_step
     plane_step = down * R * row_step
     pixels = planes + plane * plane_step + last
     fixed = tl.load(pixels - row * row_step + tl.arange(0, COLS)[None, :])
-    every = tl.num_programs(0) // (down * across)
-    out += (split.to(tl.int64) * every + plane) * plane_step + last
+    all_planes = tl.num_programs(0) // (down * across)
+    out += (split.to(tl.int64) * all_planes + plane) * plane_step + last
     grads += plane // plane_count * grad_step
     grads += (top + R - 1 + above) * grad_row_step + left + before
 
@@ -78,7 +79,7 @@ def image_gradients(
             out, -row_step, -grad_row_step, width, height, 0,
             R, COLS, 1, MOST, -1, False, False, False, PTX, TAIL=True,
         )  # fmt: skip
-    # Not a number where a difference may be none, in which the sums have a sign.
+    # NaN where a difference may be NaN, of which the sums have a sign instead.
     gap = tl.abs(fixed) - tl.load(largest + plane)
     add(out, -row_step, tl.where(gap == gap, 0.0, float("nan")).to(fixed.dtype))
 
@@ -87,24 +88,24 @@ def image_gradients(
 def kernel_gradients(
     planes,  # words [images, planes, height, width]
     taps,  # words, `planes.Taps` of one kernel
-    grads,  # words [images, height, width]: R - 1 rows of zeros, and g, and zeros
+    grads,  # words [images, height, width]: g between R - 1 rows of zeros and more zeros
     table,  # int64 [planes, FIELDS]
     out,  # float64 [splits, planes, blocks of the kernel's values, R, V], zeros
     images,
-    lines,  # of an image
-    pieces,  # of a line
-    length,  # of a line, in windows
-    down,  # blocks of the kernel's values below each other
-    across,  # and next to each other
+    lines,  # lines of windows in an image
+    pieces,  # pieces of a line
+    length,  # windows of a line
+    down,  # blocks of the kernel's values from top to bottom
+    across,  # blocks of the kernel's values from left to right
     image_step: tl.int64,  # words of an image
     row_step: tl.int64,  # words of a row of pixels
-    grad_step: tl.int64,  # words of g, of an image
-    grad_row_step: tl.int64,
+    grad_step: tl.int64,  # words of an image's g
+    grad_row_step: tl.int64,  # words of a row of g
     R: tl.constexpr,
     V: tl.constexpr,
-    LANES: tl.constexpr,  # windows next to each other
-    GROUP: tl.constexpr,  # of these, whose loop is unrolled
-    MOST: tl.constexpr,  # LANES windows of a piece; pieces that are summed in a word
+    LANES: tl.constexpr,  # windows side by side
+    GROUP: tl.constexpr,  # steps of LANES windows that are unrolled in the loop
+    MOST: tl.constexpr,  # steps of LANES windows in a piece; pieces that a word may sum
     PTX: tl.constexpr,
 ):
     block = tl.program_id(0) % (down * across)
@@ -116,15 +117,12 @@ def kernel_gradients(
     lane = tl.arange(0, LANES)
     planes += tl.load(entry) + top * row_step + left
     taps += tl.load(entry + 1)
-    height = tl.load(entry + 2)
     width = tl.load(entry + 3)
-    # The first of the rows that are repeated is the kernel's own.
-    places = ((top + row) * width + left + column[None, :]) * REPEATS
-    there = (top + row < height) & (left + column[None, :] < width)
-    t = tl.load(taps + places, mask=there, other=0)[:, :, None]
+    places = ((top + row) * width + left + column[None, :]) * REPEATS  # the first of the copies
+    is_inside = (top + row < tl.load(entry + 2)) & (left + column[None, :] < width)
+    t = tl.load(taps + places, mask=is_inside, other=0)[:, :, None]
     out += (tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * (R * V)
     cells = out + row * V + column[None, :]
-
     units = images * lines * pieces
     step = tl.num_programs(1)
     for first in range(tl.program_id(1), units, step * MOST):
@@ -136,14 +134,14 @@ def kernel_gradients(
             pixels = planes + image * image_step + line * row_step + start
             above = grads + image * grad_step + (line + R - 1) * grad_row_step + start
             added = tl.zeros_like(total)
-            every = tl.zeros([R, LANES], total.dtype)
+            grad_sum = tl.zeros([R, LANES], total.dtype)
             for place in range(0, tl.minimum(MOST * LANES, length - start), GROUP * LANES):
                 for part in tl.static_range(GROUP):
                     at = place + part * LANES + lane[None, :]
                     x = tl.load(pixels + column[:, None] + at)[None, :, :]
                     g = tl.load(above - row * grad_row_step + at)
-                    every += g
+                    grad_sum += g
                     added = add_signs(added, x, t, g[:, None, :], PTX)
-            total += signed(added, every[:, None, :])
-        # No other program adds here.
+            total += signed(added, grad_sum[:, None, :])
+        # No other program adds to these cells.
         tl.atomic_add(cells, tl.sum(total.to(tl.float64), 2), sem="relaxed")

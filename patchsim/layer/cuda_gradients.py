@@ -1,63 +1,65 @@
-"""Gradients of sums of differences by the kernels in `cuda_gradient_kernel`: how they are fed.
+"""Gradients of sums of differences: arguments and results of the kernels in `cuda_gradient_kernel`.
 
-Image and kernel are laid out as for the sums (`planes`); the gradients of the sums, g, stand
-in zeros, so that no program asks where the map ends. How the work is cut (`cuda_gradient_blocks`)
-depends on shapes and the card alone, and each program adds to numbers of its own: the same call
-gives the same bits.
+Image and kernel have the layout that the sums use (`planes`). The gradients of the sums, g, are
+padded with zeros, so that no program tests where the map ends. How the work is split
+(`cuda_gradient_blocks`) depends on the shapes and the card alone, and each program adds to numbers
+that no other program adds to. A call that is repeated therefore gives the same bits.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch
 from patchsim.engines.cuda import planes as cuda_planes
 from patchsim.engines.cuda.planes import Taps
-from patchsim.layer.cuda_gradient_blocks import MOST, ForImage, ForKernel
+from patchsim.layer.cuda_gradient_blocks import LONGEST_SUM, ImageShapes, KernelShapes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# Warps of a card's multiprocessor that keep it busy, some times over.
-_ENOUGH_WARPS = 64
+# Warps that each multiprocessor of a card has to keep it busy, several times over.
+_WARPS = 64
 
 
-def _splits(shapes: ForImage | ForKernel, warps: int, scratch: int, device: torch.device) -> int:
-    """Programs that share a block's work, where blocks alone would be too few for a card."""
-    enough = -(-_ENOUGH_WARPS * launch.multiprocessors(device) // (shapes.programs * warps))
+def _splits(
+    shapes: ImageShapes | KernelShapes, warps: int, scratch: int, device: torch.device
+) -> int:
+    """Choose how many programs share a block, where one for each would not keep a card busy."""
+    enough = -(-_WARPS * launch.multiprocessors(device) // (shapes.programs * warps))
     room = 1 + (scratch - shapes.working_bytes) // shapes.sums_bytes
-    return max(1, min(enough, room, shapes.most_splits))
+    return max(1, min(enough, room, shapes.max_splits))
 
 
 def add_image_gradients(
-    found: Tensor, image: Tensor, kernel: Taps, grad: Tensor, scratch: int
+    total: Tensor, image: Tensor, kernel: Taps, grad: Tensor, scratch: int
 ) -> None:
     """Add the gradients of ``(difference_sums * grad).sum()`` for the image.
 
-    Where a pixel equals the kernel's, |I-K| has a kink and the gradient taken is 0. NaN is added
-    where a pixel is, or any value of the kernel that is compared with the pixel's channel and
-    phase of the stride; and where both are infinite.
+    Where a pixel equals the kernel's value |I-K| has a kink, and the gradient is taken as 0. NaN is
+    added to a pixel if it is NaN, if a value of the kernel is NaN in the pixel's channel and phase
+    of the stride, or if both are infinite.
 
     Parameters
     ----------
-    found : Tensor [B, C, H, W]
-        float32 or float64.
-    image : Tensor [B, C, H, W]
-        Floating point.
+    total : float32 or float64 Tensor [B, C, H, W]
+        The tensor that the gradients are added to.
+    image : floating-point Tensor [B, C, H, W]
     kernel : Taps
-        One kernel, sums of absolute differences.
+        A single kernel in the layout for sums of absolute differences.
     grad : Tensor [B, rows, cols]
     scratch : int
-        Bytes, at least `working_bytes`; with more, programs may share the work.
+        Bytes that may be used, at least `working_bytes`; with more, programs can share blocks.
     """
     import torch
     import torch.nn.functional as F
 
     from patchsim.layer import cuda_gradient_kernel
 
-    shapes = ForImage.of(kernel.kind.word, kernel.size, kernel.stride, *grad.shape)
+    shapes = ImageShapes.of(kernel.kind.word, kernel.size, kernel.stride, *grad.shape)
     (down, across), (height, width), config = shapes.blocks, shapes.sides, shapes.config
     above, before = shapes.tall - 1, shapes.wide - 1
     planes = cuda_planes.image_planes(image, kernel, height - above, width - before)
@@ -71,7 +73,7 @@ def add_image_gradients(
             planes=planes,
             taps=kernel.words,
             grads=grads,
-            largest=torch.stack([torch.maximum(-least, most) for least, most in extremes]),
+            largest=torch.stack([torch.maximum(-low, high) for low, high in extremes]),
             table=kernel.table_for(planes),
             out=out,
             plane_count=shapes.planes,
@@ -85,51 +87,53 @@ def add_image_gradients(
             R=config.rows,
             COLS=config.cols,
             GROUP=config.group,
-            MOST=MOST,
+            MOST=LONGEST_SUM,
             PTX=launch.has_ptx(image.device),
             **cuda_config.options(config),
         )
-    for other in out[1:]:
-        out[0] += other
+    for split in out[1:]:
+        out[0] += split
+    _add_planes(total, out[0], kernel, shapes)
+
+
+def _add_planes(total: Tensor, planes: Tensor, kernel: Taps, shapes: ImageShapes) -> None:
+    """Add gradients [B, planes, height, width] to the pixels that each plane was made from."""
     for index, plane in enumerate(kernel.planes):
         height, width = shapes.rows + plane.height - 1, shapes.cols + plane.width - 1
-        part = cuda_planes.plane_part(found, plane, kernel.stride)[:, :height, :width]
-        part += out[0, :, index, :height, :width]
+        part = cuda_planes.plane_part(total, plane, kernel.stride)[:, :height, :width]
+        part += planes[:, index, :height, :width]
 
 
 def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) -> Tensor:
-    """The same for the kernel.
+    """Compute the gradients of ``(difference_sums * grad).sum()`` for the kernel.
 
-    NaN where a value of the kernel is, or any pixel of its channel and phase of the stride; and
-    where both are infinite.
+    A gradient is NaN if the kernel's value is NaN, if a pixel is NaN in the value's channel and
+    phase of the stride, or if both are infinite.
 
     Parameters
     ----------
-    image : Tensor [B, C, H, W]
-        Floating point, at least one image.
+    image : floating-point Tensor [B, C, H, W]
+        At least one image.
     kernel : Taps
-        One kernel, sums of absolute differences.
+        A single kernel in the layout for sums of absolute differences.
     grad : Tensor [B, rows, cols]
     scratch : int
+        Bytes that may be used, at least `working_bytes`; with more, programs can share blocks.
 
     Returns
     -------
-    Tensor [C, h, w]
-        float64.
+    float64 Tensor [C, h, w]
     """
     import torch
-    import torch.nn.functional as F
 
     from patchsim.layer import cuda_gradient_kernel
 
-    shapes = ForKernel.of(kernel.kind.word, kernel.size, kernel.stride, *grad.shape)
+    shapes = KernelShapes.of(kernel.kind.word, kernel.size, kernel.stride, *grad.shape)
     block, (down, across), (lines, length) = shapes.block, shapes.blocks, shapes.lines
     height, width = shapes.sides
     above, before = shapes.tall - 1, shapes.wide - 1
     planes = cuda_planes.image_planes(image, kernel, height - above, width - before)
-    tall, wide = shapes.grad_sides
-    around = 0, wide - shapes.cols, block.rows - 1, tall - shapes.rows - (block.rows - 1)
-    grads = F.pad(grad.to(planes.dtype), around).contiguous()
+    grads = _padded(grad.to(planes.dtype), shapes)
     splits = _splits(shapes, block.config.warps, scratch, image.device)
     shape = splits, shapes.planes, down, across, block.rows, block.cols
     out = torch.zeros(shape, dtype=torch.float64, device=image.device)
@@ -149,21 +153,39 @@ def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) ->
             image_step=planes[0].numel(),
             row_step=width,
             grad_step=grads[0].numel(),
-            grad_row_step=wide,
+            grad_row_step=grads.shape[2],
             R=block.rows,
             V=block.cols,
             LANES=block.lanes,
             GROUP=block.group,
-            MOST=MOST,
+            MOST=LONGEST_SUM,
             PTX=launch.has_ptx(image.device),
             **cuda_config.options(block.config),
         )
-    sums = out.sum(0).transpose(2, 3).reshape(shapes.planes, down * block.rows, -1)
     largest = torch.maximum(-planes.amin((0, 2, 3)), planes.amax((0, 2, 3)))
-    found = sums.new_zeros(kernel.size)
+    sums = out.sum(0).transpose(2, 3).reshape(shapes.planes, down * block.rows, -1)
+    return _join_planes(sums, kernel, largest)
+
+
+def _padded(grad: Tensor, shapes: KernelShapes) -> Tensor:
+    """Pad gradients [B, rows, cols] with zeros for the windows that hang over the map."""
+    import torch.nn.functional as F
+
+    (rows, cols), above = shapes.grad_sides, shapes.block.rows - 1
+    padding = 0, cols - shapes.cols, above, rows - shapes.rows - above
+    return F.pad(grad, padding).contiguous()
+
+
+def _join_planes(sums: Tensor, kernel: Taps, largest: Tensor) -> Tensor:
+    """Join sums [planes, rows, cols] to the kernel's gradients [C, h, w].
+
+    `largest` [planes] has the largest absolute pixel of each plane: where its difference from a
+    value of the kernel is NaN, a difference was NaN, of which the sums have a sign instead.
+    """
+    joined = sums.new_zeros(kernel.size)
     for index, plane in enumerate(kernel.planes):
         gap = kernel.values(index).abs() - largest[index]
         values = -sums[index, : plane.height, : plane.width]
-        part = cuda_planes.plane_part(found, plane, kernel.stride)
-        part[:] = values.where(gap == gap, torch.nan)
-    return found
+        part = cuda_planes.plane_part(joined, plane, kernel.stride)
+        part[:] = values.where(gap == gap, math.nan)
+    return joined

@@ -1,8 +1,8 @@
 """Sums of absolute differences and their gradients by the fused kernels, within bounded memory.
 
-They answer what those of `unfold_tensors` do. Pixels laid out for the kernels, and sums in float64,
-take several times the image, so that images and windows are taken in parts; with enough memory
-there is one.
+The functions have the signatures and results of those in `unfold_tensors`. The fused kernels need
+pixels in a layout of their own and sums in float64, which take several times the memory of the
+image. Images and windows are therefore split into parts; with enough memory there is one part.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from patchsim.layer import cuda_gradient_blocks, cuda_gradients
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Bytes of a part that keeps a card busy by far.
+# Bytes of a part that is more than large enough to keep a card busy.
 SCRATCH = 1 << 30
 
 Cells = tuple[int, int, int]  # images, rows, columns
 
 
 def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int) -> Tensor:
-    """Sums of absolute differences between the kernel and every patch.
+    """Sum the absolute differences between the kernel and every patch.
 
     Parameters
     ----------
     image : Tensor [B, C, H, W]
     kernel : Tensor [C, h, w]
-        Of the image's dtype, no larger than the image.
+        The kernel, of the image's dtype and no larger than the image.
     stride : (y, x)
     scratch : int
-        Bytes that may be taken, `least_scratch` or more.
+        Bytes that may be used, at least `smallest_scratch`.
 
     Returns
     -------
     Tensor [B, rows, cols]
-        int64 and exact for uint8 and uint16, otherwise float64; float16, bfloat16 and float32 are
-        subtracted, and up to 256 of them summed, in float32.
+        Exact int64 sums for uint8 and uint16, otherwise float64. Values of float16, bfloat16 and
+        float32 are subtracted in float32, which also holds the sums of up to 256 differences.
     """
     import torch
 
@@ -66,19 +66,30 @@ def difference_gradients(
     scratch: int,
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of ``(difference_sums * grad).sum()`` for the image and for the kernel.
+    """Compute the gradients of ``(difference_sums * grad).sum()``.
 
-    Where a pixel equals the kernel's, |I-K| has a kink and the gradient taken is 0. Parameters
-    as for `difference_sums`, floating point; `grad` is [B, rows, cols]; None is returned for a
-    gradient that is not wanted. What is not a number has no finite gradient, see
-    `cuda_gradients`.
+    Where a pixel equals the kernel's value |I-K| has a kink, and the gradient is taken as 0. Values
+    that are not numbers have no finite gradients; see `cuda_gradients`.
+
+    Parameters
+    ----------
+    image, kernel, stride, scratch
+        The arguments of `difference_sums`, of floating point.
+    grad : Tensor [B, rows, cols]
+    wanted : (bool, bool)
+        Whether the gradients for the image and for the kernel are computed.
+
+    Returns
+    -------
+    Tensor [B, C, H, W] or None, Tensor [C, h, w] or None
+        The gradients for image and kernel; None for one that is not wanted.
     """
     import torch
 
     task = _Task.of(image, kernel, stride)
     taps = cuda_planes.taps(kernel[None], stride, squared=False)
-    wide = taps.words.dtype
-    image_grad = torch.zeros(image.shape, dtype=wide, device=image.device) if wanted[0] else None
+    word = taps.words.dtype
+    image_grad = torch.zeros(image.shape, dtype=word, device=image.device) if wanted[0] else None
     kernel_grad = (
         torch.zeros(kernel.shape, dtype=torch.float64, device=kernel.device) if wanted[1] else None
     )
@@ -88,36 +99,46 @@ def difference_gradients(
 
     room = scratch - task.taps_bytes
     for part in task.parts(room, needed):
-        given = image[part.pixels], taps, grad[part.index], room
+        arguments = image[part.pixels], taps, grad[part.index], room
         if image_grad is not None:
-            cuda_gradients.add_image_gradients(image_grad[part.pixels], *given)
+            cuda_gradients.add_image_gradients(image_grad[part.pixels], *arguments)
         if kernel_grad is not None:
-            kernel_grad += cuda_gradients.kernel_gradients(*given)
+            kernel_grad += cuda_gradients.kernel_gradients(*arguments)
     return (
         None if image_grad is None else image_grad.to(image.dtype),
         None if kernel_grad is None else kernel_grad.to(kernel.dtype),
     )
 
 
-def least_scratch(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> int:
-    """Bytes that the sums and the gradients of any arguments of these shapes need."""
+def smallest_scratch(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> int:
+    """Return the smallest `scratch` for sums and gradients of arguments with these shapes."""
     task = _Task.of(image, kernel, stride)
-    needed = task.sums_bytes(task.least), task.gradient_bytes(task.least, (True, True))
-    return task.taps_bytes + max(needed)
+    cells = task.smallest_part
+    return task.taps_bytes + max(task.sums_bytes(cells), task.gradient_bytes(cells, (True, True)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some images and windows, and the pixels under them."""
+    """Some windows of some images.
+
+    Attributes
+    ----------
+    cells : (images, rows, columns)
+        The size of the part.
+    index : tuple of slice
+        The part of the map [B, rows, cols].
+    pixels : tuple of slice
+        The part of the image [B, C, H, W] that lies under the windows.
+    """
 
     cells: Cells
-    index: tuple[slice, slice, slice]  # of the map [B, rows, cols]
-    pixels: tuple[slice, slice, slice, slice]  # of the image [B, C, H, W]
+    index: tuple[slice, slice, slice]
+    pixels: tuple[slice, slice, slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Images that a kernel is compared with.
+    """The shapes of images and kernel, and the memory that their windows need.
 
     Attributes
     ----------
@@ -125,7 +146,7 @@ class _Task:
     kernel : (channels, height, width)
     stride : (y, x)
     cells : (images, rows, columns)
-        Of the map.
+        The size of the map.
     """
 
     dtype: str
@@ -141,32 +162,32 @@ class _Task:
         return cls(dtype, (channels, height, width), stride, (image.shape[0], rows, cols))
 
     @property
-    def least(self) -> Cells:
-        """The smallest block of windows: fewer would not take less."""
+    def smallest_part(self) -> Cells:
+        """The size of the smallest part; fewer windows would not need less memory."""
         return 1, min(config.REPEATS, self.cells[1]), min(32, self.cells[2])
 
     @property
-    def _word(self) -> int:
+    def _word_bytes(self) -> int:
         return 8 if self.dtype == "float64" else 4
 
     @property
     def taps_bytes(self) -> int:
-        """Rows of the kernel, repeated, twice while they are put together."""
+        """The memory for copies of the kernel's rows, which exist twice when they are joined."""
         channels, height, width = self.kernel
         repeated = (height + self.stride[0] * config.REPEATS) * (width + self.stride[1] * 4)
-        return channels * repeated * self._word * (2 * config.REPEATS + 2)
+        return channels * repeated * self._word_bytes * (2 * config.REPEATS + 2)
 
     def sums_bytes(self, cells: Cells) -> int:
-        """What the sums of so many windows take."""
+        """Estimate the memory for the sums of so many windows."""
         images, rows, cols = cells
         channels, height, width = self.kernel
         words = cuda_planes.plane_words((height, width, channels), self.stride, rows, cols)
-        planes = words * (self._word + (1 if self.dtype == "uint8" else 0))
-        # Sums of whole blocks, as they are put together.
+        planes = words * (self._word_bytes + (1 if self.dtype == "uint8" else 0))
+        # Blocks hang over the map; their sums exist up to three times when they are joined.
         return images * (planes + config.block_cells(rows, cols) * 8 * 3)
 
     def gradient_bytes(self, cells: Cells, wanted: tuple[bool, bool]) -> int:
-        """What the gradients of so many windows take."""
+        """Estimate the memory for the gradients of so many windows."""
         if "int" in self.dtype:
             return 0
         return cuda_gradient_blocks.working_bytes(
@@ -174,14 +195,14 @@ class _Task:
         )
 
     def parts(self, room: int, needed: Callable[[Cells], int]) -> Iterator[_Part]:
-        """As few as need no more bytes, first of whole images."""
+        """Split the map into parts that need at most `room` bytes, whole images if they fit."""
         count, rows, cols = self.cells
         if count == 0:
             return
-        _, least_rows, least_cols = self.least
-        images = _most(1, count, lambda n: needed((n, rows, cols)) <= room)
-        height = _most(least_rows, rows, lambda n: needed((images, n, cols)) <= room)
-        width = _most(least_cols, cols, lambda n: needed((images, height, n)) <= room)
+        _, min_rows, min_cols = self.smallest_part
+        images = _largest(1, count, lambda n: needed((n, rows, cols)) <= room)
+        height = _largest(min_rows, rows, lambda n: needed((images, n, cols)) <= room)
+        width = _largest(min_cols, cols, lambda n: needed((images, height, n)) <= room)
         for first in range(0, count, images):
             chosen = slice(first, min(first + images, count))
             for tile in tiles.split((rows, cols), (height, width)):
@@ -193,12 +214,12 @@ class _Task:
                 )
 
 
-def _most(least: int, most: int, fits: Callable[[int], bool]) -> int:
-    """The largest number that fits, or the least one."""
-    while least < most:
-        middle = (least + most + 1) // 2
+def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """Find the largest number from `low` to `high` that fits; `low` if none does."""
+    while low < high:
+        middle = (low + high + 1) // 2
         if fits(middle):
-            least = middle
+            low = middle
         else:
-            most = middle - 1
-    return least
+            high = middle - 1
+    return low

@@ -1,7 +1,7 @@
-"""`patchsim::difference_sums` and its gradients as operators of torch, for its compiler.
+"""The operator `patchsim::difference_sums` of torch, its gradients and its transforms.
 
-On NVIDIA cards, with Triton, the fused kernels compute them, elsewhere the unfold. Only
-`similarity_map` imports this module, for it imports torch.
+The fused kernels compute it on NVIDIA cards with Triton, and unfolded patches elsewhere. This
+module imports torch at its top, so that only `similarity` may import it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from patchsim.engines.cuda import launch, planes
 from patchsim.geometry import tiles
 from patchsim.layer import cuda_parts
 
-_LAUNCHES = launch.missing() is None
+_HAS_TRITON = launch.missing() is None
 
-# Planes that pixels are laid out in, one by one, for the fused kernels: for each channel and phase
-# of the strides. With more there are few windows, and few patches at once.
-_MOST_PLANES = 64
+# Planes of pixels that the fused kernels take: one for each channel and phase of the strides. With
+# more planes there are few windows, and the patches are small.
+_MAX_PLANES = 64
 
 
-def fused(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> bool:
-    """Whether the fused kernels compute this."""
-    if image.device.type != "cuda" or not _LAUNCHES:
+def is_fused(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> bool:
+    """Tell whether the fused kernels compute the sums of these tensors."""
+    if image.device.type != "cuda" or not _HAS_TRITON:
         return False
     channels, height, width = kernel.shape
-    return planes.plane_count((channels, height, width), stride) <= _MOST_PLANES
+    return planes.plane_count((channels, height, width), stride) <= _MAX_PLANES
 
 
-def _layer(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> ModuleType:
-    return cuda_parts if fused(image, kernel, stride) else unfold_tensors
+def _backend(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> ModuleType:
+    return cuda_parts if is_fused(image, kernel, stride) else unfold_tensors
 
 
 @torch.library.custom_op(
@@ -45,17 +45,17 @@ def _layer(image: Tensor, kernel: Tensor, stride: tuple[int, int]) -> ModuleType
 def difference_sums(
     image: Tensor, kernel: Tensor, stride_y: int, stride_x: int, scratch: int
 ) -> Tensor:
-    """Sums of absolute differences between the kernel and every patch.
+    """Sum the absolute differences between the kernel and every patch.
 
     Parameters
     ----------
     image : Tensor [B, C, H, W]
         uint8, uint16 or floating point.
     kernel : Tensor [C, h, w]
-        Of the image's dtype, no larger than the image.
+        The kernel, of the image's dtype and no larger than the image.
     stride_y, stride_x : int
     scratch : int
-        Bytes, as `cuda_parts` has them on such cards, `unfold_tensors` elsewhere.
+        Bytes that blocks may use; see `cuda_parts` for NVIDIA cards, else `unfold_tensors`.
 
     Returns
     -------
@@ -63,7 +63,9 @@ def difference_sums(
         int64 and exact for uint8 and uint16, otherwise float64, or float32 on devices without it.
     """
     stride = stride_y, stride_x
-    computed: Tensor = _layer(image, kernel, stride).difference_sums(image, kernel, stride, scratch)
+    computed: Tensor = _backend(image, kernel, stride).difference_sums(
+        image, kernel, stride, scratch
+    )
     return computed
 
 
@@ -73,7 +75,7 @@ def _(
     kernel: Tensor,
     stride_y: int,
     stride_x: int,
-    scratch: int,  # noqa: ARG001 - as the operator has it; the shape does not depend on it
+    scratch: int,  # noqa: ARG001 - part of the signature; the shape does not depend on it
 ) -> Tensor:
     rows, cols = tiles.map_shape(
         unfold_tensors.sides(image), unfold_tensors.sides(kernel), (stride_y, stride_x)
@@ -98,17 +100,27 @@ def difference_gradients(
     of_image: bool,
     of_kernel: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of ``(difference_sums * grad).sum()`` for the image and for the kernel.
+    """Compute the gradients of ``(difference_sums * grad).sum()``.
 
-    Parameters as for `difference_sums`, floating point; `grad` is [B, rows, cols]. Of a gradient
-    that is not wanted an empty tensor is returned.
+    Parameters
+    ----------
+    grad : Tensor [B, rows, cols]
+    image, kernel, stride_y, stride_x, scratch
+        The arguments of `difference_sums`, of floating point.
+    of_image, of_kernel : bool
+        Whether the gradient for the image, and for the kernel, is computed.
+
+    Returns
+    -------
+    Tensor [B, C, H, W], Tensor [C, h, w]
+        The gradients for image and kernel; a gradient that is not computed is an empty tensor.
     """
     stride = stride_y, stride_x
-    found: tuple[Tensor | None, Tensor | None]
-    found = _layer(image, kernel, stride).difference_gradients(
+    gradients: tuple[Tensor | None, Tensor | None]
+    gradients = _backend(image, kernel, stride).difference_gradients(
         image, kernel, stride, grad, scratch, wanted=(of_image, of_kernel)
     )
-    image_grad, kernel_grad = found
+    image_grad, kernel_grad = gradients
     return (
         image.new_empty(0) if image_grad is None else image_grad,
         kernel.new_empty(0) if kernel_grad is None else kernel_grad,
@@ -117,10 +129,10 @@ def difference_gradients(
 
 @difference_gradients.register_fake
 def _(
-    grad: Tensor,  # noqa: ARG001 - this and the next three as the operator has them
+    grad: Tensor,  # noqa: ARG001 - part of the signature
     image: Tensor,
     kernel: Tensor,
-    stride_y: int,  # noqa: ARG001 - shapes are the arguments' own
+    stride_y: int,  # noqa: ARG001 - shapes are those of the arguments
     stride_x: int,  # noqa: ARG001 - likewise
     scratch: int,  # noqa: ARG001 - likewise
     of_image: bool,
@@ -135,7 +147,7 @@ def _(
 def _keep(
     ctx: Any,
     inputs: tuple[Any, ...],
-    output: Tensor,  # noqa: ARG001 - torch names it in its call
+    output: Tensor,  # noqa: ARG001 - torch passes it by name
 ) -> None:
     image, kernel, *ctx.numbers = inputs
     ctx.save_for_backward(image, kernel)
@@ -150,8 +162,8 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
 
 
 def _refuse(ctx: Any, *grads: Tensor) -> None:
-    # A gradient is made of signs, whose derivative is 0 but at kinks, where there is none. As torch
-    # does for its own operators without one.
+    # The gradient is a sum of signs. Their derivative is 0, and not defined at kinks; zeros would
+    # hide that. torch's own operators raise this error, too, if they have no derivative.
     raise NotImplementedError(
         "similarity_map with metric 'sad' is differentiable once, its gradients are not;"
         " metric 'ssd' is twice"
@@ -162,20 +174,20 @@ difference_sums.register_autograd(_backward, setup_context=_keep)
 difference_gradients.register_autograd(_refuse)
 
 
-# The same for `torch.func`, which does not know what `register_autograd` makes:
-# https://github.com/pytorch/pytorch/issues/170834
+# `torch.func` does not use the gradients that `register_autograd` registers, so that it needs these
+# functions: https://github.com/pytorch/pytorch/issues/170834
 
 
 def _one_by_one(function: Any, count: int, dims: tuple[int | None, ...], inputs: Any) -> list[Any]:
-    """What a function returns for each of the inputs that have a dimension for `vmap`."""
+    """Call a function for each element along the dimensions that `vmap` maps over."""
     return [
         function.apply(
             *(
-                each if dim is None else each.select(dim, number)
-                for dim, each in zip(dims, inputs, strict=True)
+                value if dim is None else value.select(dim, i)
+                for dim, value in zip(dims, inputs, strict=True)
             )
         )
-        for number in range(count)
+        for i in range(count)
     ]
 
 
@@ -185,8 +197,8 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        found: Tensor = difference_sums(*inputs)
-        return found
+        result: Tensor = difference_sums(*inputs)
+        return result
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
@@ -198,13 +210,13 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = difference_gradients(*inputs)
-        return found
+        gradients: tuple[Tensor, Tensor] = difference_gradients(*inputs)
+        return gradients
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
-        found = _one_by_one(_Gradients, info.batch_size, in_dims, inputs)
-        return tuple(map(torch.stack, zip(*found, strict=True))), (0, 0)
+        gradients = _one_by_one(_Gradients, info.batch_size, in_dims, inputs)
+        return tuple(map(torch.stack, zip(*gradients, strict=True))), (0, 0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -214,7 +226,7 @@ class _Gradients(torch.autograd.Function):
 def differentiable_sums(
     image: Tensor, kernel: Tensor, stride: tuple[int, int], scratch: int
 ) -> Tensor:
-    """`difference_sums`, for compilers and for transforms such as `torch.func.grad`."""
+    """Call `difference_sums` so that compilers and `torch.func` transforms can use it."""
     sums: Any = difference_sums if torch.compiler.is_compiling() else _Sums.apply
-    found: Tensor = sums(image, kernel, *stride, scratch)
-    return found
+    result: Tensor = sums(image, kernel, *stride, scratch)
+    return result

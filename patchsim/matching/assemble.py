@@ -1,4 +1,4 @@
-"""What is reported of a search: which windows are matches, the kernels and their poses."""
+"""Makes the report of a search: its matches, kernels and poses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared: image and kernels in one type, range and colour space, as far as searched."""
+"""The scene: the searched part of the image and the kernels, in one type, range and colours."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is compared.
+    """The image and the kernels as they are compared.
 
     Attributes
     ----------
     names : list of str
-        Of the image and the kernels.
+        The image's name, then the kernels'.
     image : array [H, W, C]
-        The area's pixels.
+        The pixels of the area.
     kernels : list of Kernel
     area : Area
     zero : array [C]
-        What values of 0 have become.
+        The value that 0 has become in each channel.
     span : float
         The data range R.
     drawn : (pixels, R, low)
-        The whole image as an overlay shows it, its data range and where that begins.
+        The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
-        How much of the area is, if not all of it.
+        The visibility of the area, where it varies.
     """
 
     names: list[str]
@@ -54,7 +54,7 @@ class Scene:
 
     @property
     def pixels(self) -> list[Pixels]:
-        """Of the area and the kernels."""
+        """The pixels of the area, then those of each kernel."""
         return [self.image, *(kernel.pixels for kernel in self.kernels)]
 
     @property

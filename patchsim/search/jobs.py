@@ -1,4 +1,4 @@
-"""What is searched for: every kernel, or every pose of it, with what it is searched in and how."""
+"""Jobs: each kernel in each of its poses, the pixels it is searched in, and its plan."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A kernel in one pose, and what it is searched in.
+    """A kernel in one pose, the pixels it is searched in, and its plan.
 
     Attributes
     ----------
     number : int
-        Of the kernel.
+        The kernel's number, from 0.
     pose : Pose
     kernel : Kernel
-        In that pose.
+        The kernel in that pose.
     pixels : array [H, W, C]
-        What its windows cover.
+        The pixels that its windows cover, padding included.
     origin : (y, x)
-        Of the first window in the image.
+        The place of the first window in the image.
     plan : Plan
     visible : Visibility, optional
-        How much of the pixels is, where not all are as visible.
+        The visibility of the pixels, where it varies.
     common : Plan, optional
-        What several that are searched for together have their plans from.
+        The plan of the group of kernels that are searched together.
     """
 
     number: int
@@ -59,18 +59,18 @@ class Job:
     common: Plan | None = None
 
     def label(self, names: Sequence[str]) -> str:
-        """What messages call it; the kernels' names come behind the image's."""
+        """Return the name for messages; `names` has the image's first, then the kernels'."""
         name = names[1 + self.number]
         return name if self.pose == UNCHANGED else f"{name} ({self.pose})"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of its windows."""
+        """Height and width of the windows."""
         return self.plan.problem.kernel[:2]
 
 
-MANY = 1000  # poses, whose cost is told before
-_LEAST_PIXELS = 16  # of a kernel that was made smaller: fewer are found everywhere
+MANY = 1000  # the cost of more poses is announced
+_LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
 class Scored(NamedTuple):
@@ -90,8 +90,8 @@ def problem(
     map_wanted: bool,
     threads: int | None = None,
 ) -> Problem:
-    """Of a kernel, in so much of the scene (height, width)."""
-    found = Problem(
+    """Describe the search for a kernel in so much of the scene (height, width)."""
+    described = Problem(
         image=(*extent, scene.image.shape[2]),
         kernel=kernel.pixels.shape,
         dtype=scene.image.dtype.name,
@@ -108,36 +108,36 @@ def problem(
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
     )
     if scene.visible is None:
-        return found
-    return found.where_visible(scene.visible.full_level, options.min_visible)
+        return described
+    return described.where_visible(scene.visible.full_level, options.min_visible)
 
 
-def by_plan(each: Sequence[Job]) -> list[tuple[Plan, list[int]]]:
-    """The plans that some have in common, and which of them."""
-    found: dict[int, tuple[Plan, list[int]]] = {}
-    for i, one in enumerate(each):
-        common = one.common or one.plan
-        found.setdefault(id(common), (common, []))[1].append(i)
-    return list(found.values())
+def by_plan(jobs: Sequence[Job]) -> list[tuple[Plan, list[int]]]:
+    """Return each plan that jobs have in common, and the numbers of these jobs."""
+    groups: dict[int, tuple[Plan, list[int]]] = {}
+    for i, job in enumerate(jobs):
+        common = job.common or job.plan
+        groups.setdefault(id(common), (common, []))[1].append(i)
+    return list(groups.values())
 
 
 def holding(
     scene: Scene, sizes: Sequence[tuple[int, int]], wanted: Outputs, largest_map: int
 ) -> int:
-    """Bytes of the scene and of what is drawn of it."""
+    """Return the bytes of the scene and of its drawings."""
     image, drawn = scene.image, scene.drawn[0]
     held: int = image.nbytes + sum(one.nbytes for one in scene.kernels)
     held += 0 if drawn is image else drawn.nbytes
-    each = image.shape[2] * image.itemsize
+    pixel_bytes = image.shape[2] * image.itemsize
     if scene.visible is not None:
         held += scene.visible.levels.nbytes
-        each += scene.visible.levels.itemsize
-    held += math.prod(scene.area.padded_size(sizes)) * each
+        pixel_bytes += scene.visible.levels.itemsize
+    held += math.prod(scene.area.padded_size(sizes)) * pixel_bytes
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
 
 
 def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kernel | None:
-    """The posed kernel, if it fits the area and the metric can score it."""
+    """Return the posed kernel if it fits the area and the metric can score it, else None."""
     if not fits(scene.area, posing.kernel.pixels.shape[:2], pose):
         return None
     one = posing(pose)
@@ -145,14 +145,14 @@ def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kern
 
 
 def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
-    """Whether a kernel of (height, width) has windows in a pose, and pixels enough to tell it."""
+    """Whether a kernel of (height, width) has windows in a pose, and enough pixels there."""
     pixels = kernel[0] * kernel[1]
     enough = min(_LEAST_PIXELS, pixels)
     return area.has_windows(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough
 
 
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
-    """Of a kernel that can be searched in no pose."""
+    """Make the error for a kernel that can be searched in no pose."""
     height, width, _ = scene.kernels[number].pixels.shape
     rows, cols = scene.area.size
     least = min(poses.all, key=lambda pose: math.prod(pose.box((height, width))))
@@ -171,7 +171,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
 
 
 def warn(count: int, seconds: float, observer: Observer) -> None:
-    """Tell what many poses cost."""
+    """Announce the cost of many poses."""
     if count > MANY:
         about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
         observer.notice(f"{count:,} poses are searched, which takes about {about}")

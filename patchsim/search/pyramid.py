@@ -1,4 +1,4 @@
-"""A picture halved again and again, and how much of it is visible."""
+"""Image pyramids: a picture, and its visibility, halved again and again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pyramid:
         self._visible = [visible]
 
     def visible(self, level: int, where: tuple[slice, slice]) -> Visibility | None:
-        """How much is of a part of a level."""
+        """Return the visibility of a part of a level."""
         seen = self._visible[level]
         return None if seen is None else seen.crop(where)
 
@@ -38,7 +38,7 @@ class Pyramid:
 
 
 def halved(pixels: Pixels) -> Pixels:
-    """Means of 2x2 pixels, in their type; an odd last row or column counts twice."""
+    """Average 2x2 pixels in their type; an odd last row or column counts twice."""
     height, width, _ = pixels.shape
     if height % 2 or width % 2:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")

@@ -1,4 +1,4 @@
-"""Where between the pixels the matches lie: registered from the best window around each."""
+"""Sub-pixel positions of matches, by registration from the best window around each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refine(
     kernels: Sequence[Kernel],
     seen: Sequence[Visibility | None],
 ) -> list[tuple[float, float] | None]:
-    """Where each match lies between the pixels.
+    """Locate each match between the pixels.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def refine(
 
 
 def cell(problem: Problem) -> Problem:
-    """The search for the best window around a match of this one, at each pixel, at its largest.
+    """Describe the largest search for the best window around a match, at every pixel.
 
     Between the match and the next windows of its stride; and no further than half the kernel, as
     windows beyond show something else.
@@ -89,7 +89,7 @@ def _best_of_cell(
     visible: Visibility | None,
     at: tuple[int, int],
 ) -> tuple[int, int]:
-    """The best window (y, x), scored exactly, between a match and the stride's next windows."""
+    """Find the best window (y, x) between a match and the next windows of the stride, exactly."""
     problem = chosen.problem
     reach = _cell_reach(problem)
     if reach == (0, 0):

@@ -1,4 +1,4 @@
-"""From plans to the windows of their kernels, scored as far as the matches need it."""
+"""Runs plans, and returns the windows of each kernel with scores or bounds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def windows(
     advance: Callable[[Tile], None],
     shelf: BlockCache | None = None,
 ) -> list[Windows]:
-    """What `nms.BestFirst` asks of kernels that are searched for together.
+    """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def _score_all(
 def _field(
     plan: Plan, image: Pixels, kernel: Kernel, visible: Visibility | None, keeps_map: bool
 ) -> ScoreMap:
-    """For the scores of all windows, exact where the best one could be."""
+    """Make the map for the scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
@@ -121,7 +121,7 @@ def _sketch(
     keeps_map: bool,
     shelf: BlockCache,
 ) -> BlockMaxima:
-    """For the best that windows could score; they are scored again when they are asked for."""
+    """Make the store of each block's best bound; a block is scored again when it is asked for."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = metrics.exact(
@@ -146,7 +146,7 @@ def _again(
     prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
-    """What the plan's engine says of some blocks, in tiles that its memory suffices for."""
+    """Score blocks by the plan's engine, in tiles that fit its memory."""
     score = prepared()
     for block in blocks:
         shape = block.rows, block.cols
@@ -178,14 +178,14 @@ def _exactly(
     prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
-    """The exact scores of some blocks, and of others where that is quicker."""
+    """Score blocks exactly, and their neighbours too where one call is quicker."""
     todo = list(blocks)
     if todo:
         yield from runner.run(direct, image, prepared(), _merged(todo, direct), visible)
 
 
 def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
-    """Instead of blocks side by side one for all, and instead of many in a tile the tile."""
+    """Join neighbouring blocks, and take the whole tile where it costs no more than its blocks."""
     seconds = cache(direct.seconds_of)
     inside = defaultdict(list)
     for block in blocks:  # each lies in one tile, which has whole ones
@@ -210,7 +210,7 @@ def _candidates(
     *,
     keeps_bounds: bool,
 ) -> list[pruned_windows.PrunedWindows]:
-    """Bounds of all windows; those that could be the best are scored when they are asked for."""
+    """Bound all windows; a window that could be the best is scored when it is asked for."""
     found: list[pruned_windows.PrunedWindows] = []
     beside = None
     engine = engines.load(plans[0].engine)

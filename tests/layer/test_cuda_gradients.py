@@ -116,11 +116,11 @@ def test_how_many_share_the_work_depends_on_shapes_card_and_memory(monkeypatch):
     monkeypatch.setattr(launch, "multiprocessors", lambda _device: 132)
     few = "float32", (1, 2, 10), (1, 1), 1, 40, 60
     many = "float32", (3, 128, 128), (1, 1), 1, 2000, 3000
-    for kind in (cuda_gradient_blocks.ForImage, cuda_gradient_blocks.ForKernel):
+    for kind in (cuda_gradient_blocks.ImageShapes, cuda_gradient_blocks.KernelShapes):
         shapes = kind.of(*few)
-        assert 1 < cuda_gradients._splits(shapes, 2, 1 << 30, None) <= shapes.most_splits
+        assert 1 < cuda_gradients._splits(shapes, 2, 1 << 30, None) <= shapes.max_splits
         assert cuda_gradients._splits(shapes, 2, shapes.working_bytes, None) == 1
-    assert cuda_gradients._splits(cuda_gradient_blocks.ForImage.of(*many), 2, 1 << 30, None) == 1
+    assert cuda_gradients._splits(cuda_gradient_blocks.ImageShapes.of(*many), 2, 1 << 30, None) == 1
 
 
 def test_parts_for_little_memory(rng):
@@ -130,11 +130,11 @@ def test_parts_for_little_memory(rng):
         task = cuda_parts._Task.of(torch.from_numpy(image), torch.from_numpy(kernel), stride)
         needed = partial(task.gradient_bytes, wanted=(True, True))
         covered = np.zeros(grad.shape, int)
-        parts = list(task.parts(needed(task.least), needed))
+        parts = list(task.parts(needed(task.smallest_part), needed))
         assert len(parts) >= 2
         for part in parts:
             covered[part.index] += 1
-            assert needed(part.cells) <= needed(task.least)
+            assert needed(part.cells) <= needed(task.smallest_part)
         assert (covered == 1).all()
     assert_agree([given, strided])
 
@@ -179,7 +179,7 @@ def test_gradcheck_through_the_operator(tmp_path):
         "import torch\n"
         "from patchsim import similarity_map\n"
         "from patchsim.layer import operators\n"
-        "operators.fused = lambda *_: True\n"
+        "operators.is_fused = lambda *_: True\n"
         "torch.use_deterministic_algorithms(True)\n"
         "torch.manual_seed(0)\n"
         "image = torch.rand(1, 4, 6, dtype=torch.float64, requires_grad=True)\n"
@@ -236,7 +236,7 @@ def compiled(name, constants, config, word, architecture):
 
     kernel = getattr(cuda_gradient_kernel, name)
     names, wide = kernel.arg_names, {"float32": "*fp32", "float64": "*fp64"}[word]
-    constants = constants | {"MOST": cuda_gradient_blocks.MOST, "PTX": True}
+    constants = constants | {"MOST": cuda_gradient_blocks.LONGEST_SUM, "PTX": True}
     signature = dict.fromkeys(names, "i32")
     signature |= dict.fromkeys([each for each in names if each.endswith("_step")], "i64")
     signature |= {"table": "*i64", "out": "*fp64"}

@@ -117,7 +117,7 @@ def test_compiled_by_inductor(tmp_path, monkeypatch):
 
 def test_fused_memory_is_compiled_too(monkeypatch):
     # As on a card, whose kernels are not run: what they return is known without them.
-    monkeypatch.setattr(operators, "fused", lambda *_: True)
+    monkeypatch.setattr(operators, "is_fused", lambda *_: True)
     torch._dynamo.reset()
     seen = []
 
@@ -176,12 +176,12 @@ def test_a_saved_program_is_loaded_by_another_process(tmp_path):
 
 
 def test_which_kernels_are_fused(monkeypatch):
-    monkeypatch.setattr(operators, "_LAUNCHES", True)
+    monkeypatch.setattr(operators, "_HAS_TRITON", True)
     card = SimpleNamespace(device=torch.device("cuda"))
-    assert operators.fused(card, torch.ones(3, 9, 9), (4, 4))
-    assert operators.fused(card, torch.ones(3, 2, 2), (9, 9))
-    assert not operators.fused(card, torch.ones(3, 9, 9), (5, 5))
-    assert not operators.fused(torch.ones(1), torch.ones(3, 9, 9), (1, 1))
+    assert operators.is_fused(card, torch.ones(3, 9, 9), (4, 4))
+    assert operators.is_fused(card, torch.ones(3, 2, 2), (9, 9))
+    assert not operators.is_fused(card, torch.ones(3, 9, 9), (5, 5))
+    assert not operators.is_fused(torch.ones(1), torch.ones(3, 9, 9), (1, 1))
 
 
 def total(image, kernel):

@@ -1,4 +1,4 @@
-"""Windows of an image that is not visible everywhere: for every engine, how much of each is.
+"""Scores of windows in an image that is not visible everywhere, for every engine.
 
 Where all of a tile is visible it is scored as if all of the image were. A sum of absolute
 differences over what is visible is made of plain ones: with b the bits of a visibility v, w the
@@ -100,7 +100,7 @@ def prepare_together(
 
 
 def everywhere(problem: Problem) -> Problem:
-    """The same in an image that is visible everywhere."""
+    """Return the problem for an image that is visible everywhere."""
     return replace(problem, opaque_level=None, min_visible_weight=0)
 
 
@@ -129,7 +129,7 @@ def _scores(
 def _counts(
     problem: Problem, weights: Weights | None
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.int64]]:
-    """From a tile's levels to `Seen.counts`."""
+    """Return a function from a tile's levels to `Seen.counts`."""
     size, stride, channels = problem.kernel[:2], problem.stride, problem.kernel[2]
     weighing: list[Products] = []
     if weights is not None:
@@ -157,14 +157,14 @@ def differences(
     problem: Problem,
     weights: Weights | None,
 ) -> Score:
-    """The `sad` of what is visible, from an engine's sums of everything.
+    """Return a score by `sad` of the visible pixels, from sums over all pixels.
 
     Parameters
     ----------
     sums : pixels -> float64 array [rows, cols]
         Sums of absolute differences; of integers exact.
     share : float
-        Of them, that they may be off by; of integers 0.
+        The relative error of these sums; 0 for integers.
     """
     assert problem.opaque_level is not None
     bits = problem.opaque_level.bit_length()
@@ -195,12 +195,12 @@ def differences(
 
 
 def rounds(problem: Problem) -> int:
-    """How often `differences` asks for the sums of everything."""
+    """Return how often `differences` needs the sums over all pixels of a tile."""
     return 1 if problem.opaque_level is None else problem.opaque_level.bit_length()
 
 
 def seconds(problem: Problem) -> float:
-    """What `prepare`, and `differences` beside the sums, add to an engine's work."""
+    """Estimate the seconds that hidden pixels add to an engine's own, beside `rounds`."""
     if problem.opaque_level is None:
         return 0.0
     rows, cols = problem.map_shape
@@ -212,7 +212,7 @@ def seconds(problem: Problem) -> float:
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
-    """Of transforms, as `engines.Engine` has it."""
+    """Return the tile (rows, cols) whose transforms waste least."""
     height, width, _ = problem.image
     windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
     rows, cols = block_step(windows, problem.kernel[:2])
@@ -220,7 +220,7 @@ def best_tile(problem: Problem) -> tuple[int, int]:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    """What `prepare` and `differences` add to what an engine takes."""
+    """Return the bytes that `prepare` and `differences` add to an engine's own for a tile."""
     if problem.opaque_level is None:
         return 0
     height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
@@ -232,7 +232,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
-    """What `prepare_together` keeps of each kernel beside what its engine does."""
+    """Return the bytes that `prepare_together` adds to an engine's own for each kernel."""
     if problem.opaque_level is None:
         return 0
     taps = problem.kernel[0] * problem.kernel[1]
@@ -240,7 +240,7 @@ def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 
 def _planes(problem: Problem) -> int:
-    """Of weights, and of the kernel, that levels are correlated with."""
+    """Return the number of planes, of weights and kernel, that levels are correlated with."""
     if problem.weight_sum is None:
         return 1
     return 1 + (problem.kernel[2] if problem.has_channel_weights else 1)

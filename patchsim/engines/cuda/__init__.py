@@ -90,7 +90,7 @@ def _configs(problem: Problem) -> list[cuda_config.Config]:
 
 
 def _worth_trying(problem: Problem) -> bool:
-    """Whether the search takes longer than it does to compile all configurations."""
+    """Return whether the search takes longer than compiling all configurations."""
     return seconds(problem) > len(_configs(problem)) * _COMPILE_SECONDS
 
 
@@ -152,7 +152,7 @@ def prepare(
     weights: Weights | None = None,
     config: cuda_config.Config | None = None,
 ) -> Score:
-    """As an engine has it; with a configuration, or the fastest is looked for where that pays."""
+    """Prepare a kernel; without a configuration, the fastest is timed where that pays."""
     (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
     return sharing.of_one(score, problem)
 
@@ -162,12 +162,12 @@ def prepare_together(
     problems: Sequence[Problem],
     config: cuda_config.Config | None = None,
 ) -> list[SharedScore]:
-    """The same for kernels that share a tile's pixels; those of one size in one launch."""
+    """Prepare kernels that share a tile's pixels; one launch compares those of one size."""
     if config is None and not _worth_trying(problems[0]):
         config = _configs(problems[0])[0]
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
-        # Of what is visible here and there each kernel has sums of its own.
+        # Where pixels differ in visibility, each kernel needs sums of its own.
         own = None if problem.opaque_level is None else number
         alike[kernel.pixels.shape, _shades(kernel), own].append(number)
     scores: dict[int, SharedScore] = {}
@@ -179,7 +179,7 @@ def prepare_together(
 
 
 def _shades(kernel: Kernel) -> int:
-    """Kernels without weights, with masks, and with shades take different code."""
+    """Return 0 without weights, 1 for masks, 2 for shades: each has code of its own."""
     return 0 if kernel.weights is None else min(2, int(kernel.weights.max()))
 
 
@@ -213,21 +213,21 @@ class _Sums:
         return cuda_planes.taps(kernels, self._stride, squared=self._squared, weights=self._weights)
 
     def over(self, pixels: Pixels, one: int | None = None) -> NDArray[Any]:
-        """[kernels, rows, cols], int64 or float64; of one kernel alone if it is named."""
+        """Return the sums [kernels, rows, cols], int64 or float64; of kernel `one` if given."""
         import torch
 
         with devices.one_torch_thread(), torch.inference_mode():
             image = array_api.tensor_planes(pixels, self._device)[None]
             sums = launch.difference_sums(image, self._taps.only(one), self._config)
             if image.dtype == torch.float32 and not sums.isfinite().all():
-                # Past the largest float32, which float64 is far from.
+                # The sums pass the largest float32; they fit float64.
                 taps = self._laid(self._kernels.double()).only(one)
                 sums = launch.difference_sums(image.double(), taps, self._config)
             return array_api.to_numpy(sums[0])
 
 
 def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:
-    """Of one of the kernels."""
+    """Return the score of one of the kernels, which is at `place` in the sums."""
     squared, integers = problem.metric == "ssd", kernel.pixels.dtype.kind == "u"
     rounding = 0.0 if integers else _rounding(problem)
     size, stride = problem.kernel[:2], problem.stride
@@ -260,7 +260,7 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
         scores = metrics.similarity(found, problem.total_weight, span)
         if integers:
             return Bounds(scores)
-        # And 2 u of float64 for the subtraction from 1.
+        # The subtraction from 1 adds 2 u of float64.
         exact = (found == 0) & (lost == 0)
         return Bounds(scores, np.where(exact, 0.0, (1 - scores) * rounding + lost + 2.0**-52))
 
@@ -268,7 +268,7 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
 
 
 def _rounding(problem: Problem) -> float:
-    """The share of a sum that it may be off by, as in the engine `simd`."""
+    """Return the relative error of a sum, as in the engine `simd`."""
     unit = 2.0**-53 if problem.dtype == "float64" else 2.0**-24
     # A square rounds twice what its root did, and once more; a product with a shade once; one more
     # than there are, as there.

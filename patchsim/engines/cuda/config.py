@@ -1,4 +1,4 @@
-"""What the kernel in `triton_kernel` computes, and how it is compiled for it."""
+"""Configurations of the kernel in `triton_kernel`: what it computes, how it is compiled."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _LARGEST = 512
 
 @dataclass(frozen=True)
 class Config:
-    """How the kernel is compiled.
+    """Parameters that the kernel is compiled with.
 
     Attributes
     ----------
     rows, cols : int
-        Windows of a program, powers of two, at most 8 rows; the columns a multiple of its threads.
+        Windows of a program: powers of two, at most 8 rows; columns are a multiple of its threads.
     group : int
         Words of a kernel row whose loop is unrolled, at most 8.
     warps : int
     registers : int or None
-        The most of a thread; None leaves them to the compiler.
+        The most registers of a thread; None leaves the choice to the compiler.
     """
 
     rows: int
@@ -42,7 +42,7 @@ class Config:
     registers: int | None = None
 
     def fitted(self, cols: int) -> Config:
-        """For maps of so few columns."""
+        """Return the configuration narrowed to a map of `cols` columns."""
         found = self
         while found.cols > 32 and found.cols // 2 >= cols:
             half = found.cols // 2
@@ -51,7 +51,7 @@ class Config:
 
 
 def options(config: Config) -> dict[str, Any]:
-    """What Triton compiles with."""
+    """Return the options that Triton compiles with."""
     found: dict[str, Any] = {
         "num_warps": config.warps,
         "num_stages": 1,  # loads are from the cache, without copies in shared memory
@@ -62,7 +62,7 @@ def options(config: Config) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Kind:
-    """What the kernel computes; its code differs by it.
+    """The kind of sums that the kernel computes; each kind has code of its own.
 
     Attributes
     ----------
@@ -84,14 +84,14 @@ class Kind:
 
     @property
     def most(self) -> int:
-        """Rows of `WIDEST` words that may be summed in a word."""
+        """The number of rows of `WIDEST` words that may be summed in a word."""
         if self.word != "uint32":
             return _FLOAT_ROWS
         word = 4 * (255 * 255 if self.squared else 255) * max(1, self.max_weight)
         return (2**32 - 1) // (word * WIDEST)
 
     def configs(self, height: int) -> list[Config]:
-        """Those that may be the fastest for kernels of that height."""
+        """Return the configurations that may be the fastest for kernels of that height."""
         if self.word == "uint32" and self.squared and self.shades:
             found = [Config(4, 128, 1, 8)]
         elif self.word == "uint32" and self.shades:
@@ -109,11 +109,11 @@ class Kind:
 
 
 def block_cols(cols: int) -> int:
-    """Windows next to each other in the widest block, for maps of so many columns."""
+    """Return the windows in a row of the widest block, for maps of `cols` columns."""
     return Config(REPEATS, _LARGEST, 1, 1).fitted(cols).cols
 
 
 def block_cells(rows: int, cols: int) -> int:
-    """Windows in whole blocks of the largest that there are, for a map of that shape."""
+    """Return the windows of a map of that shape, rounded up to whole blocks of the largest size."""
     across = block_cols(cols)
     return -(-rows // REPEATS) * REPEATS * -(-cols // across) * across

@@ -1,4 +1,4 @@
-"""Sums of differences by the kernel in `triton_kernel`: its launch, the fastest configuration."""
+"""Launches the kernel in `triton_kernel` and finds its fastest configuration."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def missing() -> str | None:
-    """What the kernels need to run, and is not here; imports torch."""
+    """Return what the kernels need and this machine lacks, or None; imports torch."""
     import torch
 
     if torch.version.hip:
         return "it is for NVIDIA cards, and this torch is built for AMD's"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not here (pip install triton)"
-    # With these it builds the code that launches kernels, once.
+    # Triton builds the code that launches kernels with a C compiler.
     if not os.environ.get("CC") and not any(map(shutil.which, ("gcc", "clang"))):
         return "Triton needs a C compiler, and neither gcc nor clang is here (or CC=...)"
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")
@@ -42,40 +42,40 @@ def missing() -> str | None:
 def difference_sums(
     image: Tensor, kernels: Taps, config: Config | None = None, room: int | None = None
 ) -> Tensor:
-    """Sums of differences between every kernel and every patch, in one launch.
+    """Sum the differences between every kernel and every patch, in one launch.
 
     Parameters
     ----------
     image : Tensor [B, C, H, W]
-        Of the kernels' type and device, no smaller than they.
+        Its type and device are the kernels'; it is no smaller than they are.
     kernels : Taps
     config : Config, optional
-        The fastest otherwise.
+        By default the fastest.
     room : int, optional
-        Bytes that programs which share a block may take for sums of their own.
+        Bytes for the sums of programs that share a block.
 
     Returns
     -------
     Tensor [B, N, rows, cols]
-        int64 and exact for uint8; float64, of 16 bits exact.
+        int64 and exact for uint8; otherwise float64, exact for uint16.
     """
     return _Launch(image, kernels, config or chosen(image, kernels, room), room).run()
 
 
-# Of each configuration, when the fastest is looked for.
+# Timed runs of each configuration.
 _TRIALS = 4
 
 _chosen: dict[object, Config] = {}
-compiled: set[Kind] = set()  # in this process
+compiled: set[Kind] = set()  # kinds launched in this process
 _choosing = threading.Lock()  # two at a time would slow one another down
-# What compiles and launches keeps what it made; nothing says that threads may share that.
+# Triton caches what it compiles, and does not say that threads may share that cache.
 _launching = threading.Lock()
 
 
 def chosen(image: Tensor, kernels: Taps, room: int | None = None) -> Config:
-    """The fastest configuration; they are timed once on a card, for kernels of a kind.
+    """Return the fastest configuration; they are timed once on a card, for kernels of a kind.
 
-    The first one, untimed, while `torch.use_deterministic_algorithms` is on.
+    It is the first one, untimed, while `torch.use_deterministic_algorithms` is on.
     """
     import torch
 
@@ -91,14 +91,14 @@ def chosen(image: Tensor, kernels: Taps, room: int | None = None) -> Config:
 
 
 def candidates(image: Tensor, kernels: Taps) -> list[Config]:
-    """Configurations that may be the fastest."""
+    """Return the configurations that may be the fastest."""
     _, cols = _map_shape(image, kernels)
     height = max(plane.height for plane in kernels.planes)
     return [each.fitted(cols) for each in kernels.kind.configs(height)]
 
 
 def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]) -> Config:
-    """The one that costs least; asked once for a key."""
+    """Return the configuration that costs least; it is measured once for a key."""
     with _choosing:
         if key not in _chosen:
             _chosen[key] = configs[0] if len(configs) == 1 else min(configs, key=cost)
@@ -111,7 +111,7 @@ def _map_shape(image: Tensor, kernels: Taps) -> tuple[int, int]:
 
 
 def multiprocessors(device: torch.device) -> int:
-    """Of a card; none elsewhere, where the interpreter runs programs in turn."""
+    """Return a card's multiprocessors; 0 for the interpreter, which runs programs in turn."""
     import torch
 
     if device.type != "cuda":
@@ -122,7 +122,7 @@ def multiprocessors(device: torch.device) -> int:
 
 @contextlib.contextmanager
 def launching(device: torch.device) -> Iterator[None]:
-    """Where Triton launches: on the current card, one launch at a time."""
+    """Make the device current and exclude other launches while Triton launches."""
     import torch
 
     on_card = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
@@ -131,12 +131,12 @@ def launching(device: torch.device) -> Iterator[None]:
 
 
 def has_ptx(device: torch.device) -> bool:
-    """Whether kernels may have instructions in PTX, which the interpreter does not know."""
+    """Return whether kernels may use PTX, which the interpreter does not know."""
     return device.type == "cuda"  # an NVIDIA card, or `missing` says so
 
 
 class _Launch:
-    """An image as a configuration needs it, kernels, and the programs that compare them."""
+    """One launch: the image's planes, the kernels, and the programs that compare them."""
 
     def __init__(
         self, image: Tensor, kernels: Taps, config: Config, room: int | None = None
@@ -153,7 +153,7 @@ class _Launch:
         self.table = kernels.table_for(self.planes)
 
     def run(self) -> Tensor:
-        """Sums [B, N, rows, cols]."""
+        """Return the sums [B, N, rows, cols]."""
         config = self.config
         out = self._launched(self.programs)
         cells = out.sum(0).view(self.pairs, self.down, self.across, config.rows, config.cols)
@@ -162,7 +162,7 @@ class _Launch:
         return found[..., : self.rows, : self.cols]
 
     def window_milliseconds(self) -> float:
-        """What a window takes in the first programs, somewhat more than the card runs at once."""
+        """Measure a window in the first programs, somewhat more than the card runs at once."""
         import torch
 
         at_once = 32 * multiprocessors(self.planes.device) // self.config.warps
@@ -181,7 +181,7 @@ class _Launch:
         return min(spent) / (programs * self.config.rows * self.config.cols)
 
     def _splits(self) -> int:
-        """Programs that share a block's kernel columns, where blocks alone would be too few."""
+        """Return how many programs share a block's kernel columns, if blocks alone are too few."""
         config, columns = self.config, max(words for _, _, words, _ in self.kernels.table)
         enough = -(-4 * multiprocessors(self.planes.device) // self.programs)
         if self.room is not None:
@@ -189,7 +189,7 @@ class _Launch:
         return max(1, min(enough, -(-columns // WIDEST)))
 
     def _launched(self, programs: int) -> Tensor:
-        """[splits, programs, rows x cols] as the kernel fills them."""
+        """Return the kernel's output [splits, programs, rows x cols]."""
         import torch
 
         from patchsim.engines.cuda import triton_kernel

@@ -1,4 +1,4 @@
-"""How pixels and kernels are laid out for the kernel in `triton_kernel`: words, in planes.
+"""Layout of pixels and kernels for the kernel in `triton_kernel`: words, in planes.
 
 The kernel compares *words*, 32 bits (or a float64) of which rows of the image and of a kernel are
 made. A stride is taken apart first: the pixels at every s-th place are a plane of their own, as are
@@ -44,7 +44,7 @@ def word_of(dtype: str) -> str:
 
 @dataclass(frozen=True)
 class _Plane:
-    """Which part of a kernel is compared with which pixels."""
+    """A part of a kernel, and the pixels that it is compared with."""
 
     channel: int
     phase: tuple[int, int]  # of the stride, y and x
@@ -53,7 +53,7 @@ class _Plane:
 
 
 def _planes_of(kernel: tuple[int, int, int], stride: tuple[int, int]) -> list[_Plane]:
-    """Of a kernel (channels, height, width)."""
+    """Return the number of planes of a kernel (channels, height, width)."""
     channels, height, width = kernel
     return [
         _Plane(channel, (y, x), -(-(height - y) // stride[0]), -(-(width - x) // stride[1]))
@@ -90,7 +90,7 @@ class Taps:
     table: list[tuple[int, int, int, int]]
 
     def only(self, number: int | None) -> Taps:
-        """Those of one kernel, or all."""
+        """Return the taps of one kernel, or all if `one` is None."""
         if number is None:
             return self
         part = slice(number, number + 1)
@@ -158,7 +158,7 @@ def taps(
 
 
 def plane_part(values: Tensor, plane: _Plane, stride: tuple[int, int]) -> Tensor:
-    """What a plane has of [..., C, H, W]."""
+    """Return a view of the part of [..., C, H, W] that lies in a plane."""
     y, x = plane.phase
     return values[..., plane.channel, y :: stride[0], x :: stride[1]]
 

@@ -20,7 +20,8 @@ import triton.language as tl
 # all of them.
 REPEATS = tl.constexpr(8)
 
-# Fields of a plane in the table.
+# Fields of a plane in the table: its first word, first tap, height, words of a row, and bits of the
+# last one.
 FIELDS = tl.constexpr(5)
 
 
@@ -29,8 +30,7 @@ def sums(
     planes,  # words [images, planes, height, width]
     taps,  # words [kernels, kernel_step], `planes.Taps`
     weights,  # the same, 0 where there is nothing to compare; None where every value counts once
-    # int64 [planes, FIELDS]: first word, first tap, height, words of a row, bits of the last one
-    table,
+    table,  # int64 [planes, FIELDS]: see there
     out,  # int64 or float64 [splits, images, kernels, blocks of windows, R, COLS], zeros
     plane_count,
     kernel_count,
@@ -48,21 +48,17 @@ def sums(
     PTX: tl.constexpr,  # instructions for four bytes, which the interpreter does not know
 ):
     BYTES: tl.constexpr = planes.dtype.element_ty == tl.uint32
-    # Words of one row of the kernel are so far apart in the image.
-    STEP: tl.constexpr = 4 if BYTES else 1
+    STEP: tl.constexpr = 4 if BYTES else 1  # pixels between words of a kernel row
     split = tl.program_id(1)
     block = tl.program_id(0) % blocks
     pair = tl.program_id(0) // blocks
     top = block // across * R
     left = block % across * COLS
-    image = pair // kernel_count
-    kernel = pair % kernel_count
-    planes += image * image_step + top * row_step + left
-    own = tl.multiple_of(kernel * kernel_step, REPEATS)
+    planes += pair // kernel_count * image_step + top * row_step + left
+    own = tl.multiple_of(pair % kernel_count * kernel_step, REPEATS)
     taps += own
     if weights is not None:
         weights += own
-
     out += (split.to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * (R * COLS)
 
     for plane in range(plane_count):

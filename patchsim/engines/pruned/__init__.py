@@ -80,7 +80,7 @@ def refuse(problem: Problem) -> str | None:
     return None
 
 
-def start_up(problem: Problem) -> float:  # noqa: ARG001 - the same for all
+def start_up(problem: Problem) -> float:  # noqa: ARG001 - equal for all problems
     return 0.0
 
 
@@ -101,7 +101,7 @@ def best_tile(problem: Problem) -> tuple[int, int]:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    """Of a tile's bounds, and of a block's finer ones, whichever is more, and the kernel."""
+    """Return the bytes of the kernel and of a tile's bounds, or a block's finer ones if larger."""
 
     def boxes(windows: tuple[int, int], planes: int) -> int:
         height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
@@ -147,12 +147,12 @@ class _Grid:
         return cls(used, planes, up, down, unit * used.weight, problem.stride)
 
     def pitches(self, width: int) -> tuple[int, int]:
-        """Boxes from row to row, and from phase to phase, of a picture of this width."""
+        """Return the boxes from row to row, and from phase to phase, in a picture of this width."""
         phase = -(-width // self.stride[1])
         return phase * self.stride[1], phase
 
     def offsets(self, height: int, width: int) -> NDArray[np.int64]:
-        """Where the cells' boxes lie, of a picture of this size."""
+        """Return the offsets of the cells' boxes in a picture of this size."""
         row, phase = self.pitches(width)
         lines = height - self.cells.height + 1
         y, x = self.cells.places.T
@@ -162,7 +162,7 @@ class _Grid:
         return offsets
 
     def sums(self, kernel: NDArray[np.uint32]) -> tuple[Least, Least]:
-        """The boxes of the kernel, from its `cells.integral`, rounded down and up.
+        """Return the boxes of the kernel, from its `cells.integral`, rounded down and up.
 
         They come in the order of `offsets`. A box of the image that lies below the first, or above
         the second, does so by as much as they say at least, although it was rounded down itself.
@@ -175,7 +175,7 @@ class _Grid:
 
 
 class _LastBoxes(threading.local):
-    """The boxes that a thread has made last, and what of."""
+    """The boxes that a thread made last, and the tile and grid that they belong to."""
 
     of: tuple[Tile, tuple[int, ...]] | None = None
     boxes: Least
@@ -215,11 +215,11 @@ class Search:
         self._variant = _variant(extension)
 
     def bounds(self, tile: Tile) -> Least:
-        """The windows' least differences, in units."""
+        """Return lower bounds of the windows' differences, in units."""
         return self._bounds(tile, self._coarse)
 
     def refine(self, tile: Tile, least: Least, place: Tile) -> None:
-        """Raise the bounds of a tile, which are there in `least`, by the finer grid."""
+        """Raise the bounds of a tile, which lie at `place` in `least`, by the finer grid."""
         finer = self._bounds(tile, self._fine)
         ratio = self._fine.unit / self._coarse.unit
         if ratio != 1:
@@ -276,7 +276,7 @@ class Search:
         return least[:, : tile.cols]
 
     def _pixels(self, tile: Tile) -> tuple[Pixels, int]:
-        """The pixels from a tile's first on, and bytes from row to row."""
+        """Return the pixels from the tile's first one on, and the bytes from row to row."""
         (stride_y, stride_x), image = self.problem.stride, self._image
         if image.flags.c_contiguous:
             return _from(image, tile.top * stride_y, tile.left * stride_x), image.strides[0]
@@ -314,7 +314,7 @@ class Search:
         return self._similarity(float(difference))
 
     def highest(self, least: Least) -> NDArray[np.float64]:
-        """The scores that windows of such bounds could have; of dropped ones -inf."""
+        """Return upper bounds of the scores of windows with these bounds; -inf for dropped ones."""
         lowest = least.astype(np.float64) * (self._coarse.unit * (1 - 1e-12))
         return np.where(least == GONE, -np.inf, self._similarity(lowest))
 
@@ -323,7 +323,7 @@ class Search:
         return metrics.similarity(difference, self.problem.total_weight, scale)
 
     def largest(self, score: float) -> int:
-        """The largest difference that has at least this score, or -1."""
+        """Return the largest difference that has at least this score, or -1."""
         most = self.problem.total_weight * 255 ** (2 if self._squared else 1)
         guess = min(max((1 - score) * _total(self.problem), -1.0), most)
         difference = int(guess)
@@ -338,17 +338,17 @@ search = Search
 
 
 def _from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
-    """All values of a contiguous array from the ones in this place on."""
+    """Return all values of a contiguous array from this row and column on."""
     return array.reshape(-1)[(row * array.shape[1] + col) * math.prod(array.shape[2:]) :]
 
 
 def _total(problem: Problem) -> float:
-    """The difference that scores 0."""
+    """Return the difference that scores 0."""
     return float(problem.total_weight * problem.data_range ** (2 if problem.metric == "ssd" else 1))
 
 
 def _variant(extension: ModuleType) -> str:
-    """The best that runs here, or the one that is forced, if there is one like that."""
+    """Return the best variant that runs here, or the forced one if this engine has it."""
     forced = os.environ.get(simd.VARIANT_SETTING)
     for name in _VARIANTS[:-1]:
         if forced in (None, name) and extension.runs_here(name):

@@ -29,11 +29,11 @@ class Cells:
     Attributes
     ----------
     height, width : int
-        Of each, in pixels.
+        Size of each cell in pixels.
     places : int64 array [n, 2]
-        y and x of each.
+        y and x of each cell.
     weight : int
-        What every pixel in them weighs at least.
+        The least weight of a pixel in them.
     """
 
     height: int
@@ -56,14 +56,14 @@ class Cells:
 
 
 def lattice(height: int, width: int, target: int) -> Cells:
-    """About so many cells along each side of a kernel, which cover most of it."""
+    """Return cells that cover most of a kernel, about `target` along each side."""
     rows, cols = _parts(height, target), _parts(width, target)
     tall, wide = height // rows, width // cols
     return Cells(tall, wide, np.argwhere(np.ones((rows, cols), np.bool_)) * (tall, wide))
 
 
 def _parts(length: int, target: int) -> int:
-    """Into how many equal parts to cut so that they cover most; each fits the extension."""
+    """Return the number of equal parts that cover most of a side; each fits the extension."""
     least = max(target, -(-length // _TALLEST))
     return max(
         range(min(length, least), min(length, 2 * least) + 1), key=lambda n: n * (length // n)
@@ -71,7 +71,7 @@ def _parts(length: int, target: int) -> int:
 
 
 def inside(weights: Weights, target: int) -> Cells:
-    """Cells where all pixels count: as large as `lattice` has them, or smaller ones.
+    """Return cells in which all pixels count, as large as those of `lattice` or smaller.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def inside(weights: Weights, target: int) -> Cells:
 
 
 def _least(pixels: Weights, tall: int, wide: int) -> Weights:
-    """The least weight in each box of so many pixels."""
+    """Return the least weight in each box of tall x wide pixels."""
     rows, cols = pixels.shape[0] // tall, pixels.shape[1] // wide
     boxes = pixels[: rows * tall, : cols * wide].reshape(rows, tall, cols, wide)
     least: Weights = boxes.min((1, 3))
@@ -108,7 +108,7 @@ def _least(pixels: Weights, tall: int, wide: int) -> Weights:
 
 
 def _heavy(pixels: Weights) -> tuple[int, NDArray[np.bool_]]:
-    """A weight, 0 if all are, and which pixels have it or more."""
+    """Return a weight, 0 if all are 0, and the pixels that have at least that."""
     # The weight of which there is most: so much of it lies in all pixels that weigh at least that.
     at_least = np.bincount(pixels.ravel(), minlength=256)[::-1].cumsum()[::-1]
     heavy = int((np.arange(256) * at_least).argmax())
@@ -134,12 +134,12 @@ def _inside(pixels: Weights, target: int, largest: tuple[int, int]) -> Cells:
 
 
 def count(weights: Weights) -> int:
-    """The coarse cells that a kernel with such weights has."""
+    """Return the number of coarse cells of a kernel with these weights."""
     return len(inside(weights, COARSE).places)
 
 
 def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:
-    """Where cells lie inside what counts, each as far up and then left as there is room."""
+    """Place cells inside the pixels that count, each as far up and then left as it fits."""
     above = integral(counts[..., None])[..., 0]
     strips = above[height:] - above[:-height]
     whole = strips[:, width:] - strips[:, :-width] == height * width
