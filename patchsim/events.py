@@ -1,4 +1,4 @@
-"""What a search tells those who watch it."""
+"""The observer of a search, which is told of its events."""
 
 from __future__ import annotations
 

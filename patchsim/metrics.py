@@ -1,4 +1,4 @@
-"""What each score means: its formula, its range, and the exact score of one window."""
+"""How each score is defined: its formula, its range, and the exact score of one window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: one file a command, `console` for what goes to stdout and stderr.
+"""The command line: one file for each command, `console` for stdout and stderr.
 
 It may use `matching`, `slots` and what lies below, and has no arithmetic of its own. Nothing else
 imports it; the installed command calls `main`.
@@ -22,6 +22,6 @@ def main() -> NoReturn:
             code = console.run(app)
     except KeyboardInterrupt:  # before the command began
         code = INTERRUPTED
-    # All is written and closed. Taking torch down in an orderly way would take 0.4 s more, on each
+    # All files are written and closed here. With torch an orderly exit takes 0.4 s more, on each
     # run and after each interrupt.
     os._exit(code)

@@ -1,4 +1,4 @@
-"""The Typer app: its commands and what comes before them."""
+"""The Typer app: its commands, and the options before a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to stdout and stderr: results, notices, progress, errors, exit codes."""
+"""Results on stdout; notices, progress and errors on stderr; exit codes."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from patchsim.ranking.contract import Windows
 
 _PROGRESS_AFTER_SECONDS = 1.0
-_NAMED = 2  # of many kernels
+_NAMED = 2  # names that a long list of kernels shows
 
 
 class Terminated(BaseException):
-    """SIGTERM, raised where the program is so that it cleans up on its way out."""
+    """Raised by SIGTERM, so that the program cleans up before it ends."""
 
 
 class _PipeOutput(io.FileIO):
-    """Standard output that takes a reader's early departure for the end of its interest."""
+    """Standard output that ignores what it is given once its reader has closed the pipe."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -56,17 +56,17 @@ class _PipeOutput(io.FileIO):
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """A closed pipe is silent, any name can be printed, SIGTERM cleans up."""
-    codecs.register_error(_AS_IT_IS, _as_it_is)
+    """Let a closed pipe be no error, any name be printed and SIGTERM clean up."""
+    codecs.register_error(_ERROR_HANDLER, _encode_any_name)
     if sys.stdout is not None:
         if sys.stdout.isatty():
-            sys.stdout.reconfigure(errors=_AS_IT_IS)  # type: ignore[union-attr]
+            sys.stdout.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
         else:
             raw = _PipeOutput(sys.stdout.fileno(), "wb", closefd=False)
             buffer = io.BufferedWriter(raw)
-            sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, errors=_AS_IT_IS)
+            sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, errors=_ERROR_HANDLER)
     if sys.stderr is not None:
-        sys.stderr.reconfigure(errors=_AS_IT_IS)  # type: ignore[union-attr]
+        sys.stderr.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
 
     def terminate(_signal: int, _frame: object) -> None:
         raise Terminated
@@ -75,11 +75,11 @@ def guarded_streams() -> Iterator[None]:
     yield
 
 
-_AS_IT_IS = "patchsim"
+_ERROR_HANDLER = "patchsim"  # the name under which Python knows `_encode_any_name`
 
 
-def _as_it_is(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Print the bytes of a file name as they are; escape what the encoding has no letter for."""
+def _encode_any_name(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Keep the bytes of a file name as they are; escape characters that the encoding lacks."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -87,11 +87,11 @@ def _as_it_is(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and turn whatever happens into messages and an exit code."""
+    """Run a command, and turn every error into a message and an exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words:
         words = ["--help"]
-    # Pillow warns of broken metadata; whoever runs the command looks for a picture in a picture.
+    # Pillow warns of broken metadata, which do not matter for a search.
     warnings.filterwarnings("ignore", module="PIL")
     try:
         code = app(words, standalone_mode=False, prog_name="patchsim")
@@ -102,7 +102,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Terminated:
         return TERMINATED
-    except SystemExit as ended:  # the completion of a shell ends so, whatever it found
+    except SystemExit as ended:  # the completion of a shell ends this way
         if sys.stdout is not None:
             sys.stdout.flush()
         return ended.code if isinstance(ended.code, int) else FOUND
@@ -116,7 +116,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
 
 
 def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
-    """One or two lines for an error, and its exit code."""
+    """Return one or two lines for an error, and its exit code."""
     if isinstance(error, PatchsimError):
         return str(error), error.exit_code
     if isinstance(error, typer.TyperException):
@@ -138,7 +138,7 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _drop_unwritten() -> None:
-    """Forget buffered results that a full disk refused; the interpreter would try them again."""
+    """Drop results that a full disk refused, which the interpreter would write again at its end."""
     if sys.stdout is None:
         return
     try:
@@ -150,15 +150,15 @@ def _drop_unwritten() -> None:
 
 
 def say(text: str) -> None:
-    """A message for the person, on stderr."""
-    # Whether anybody can hear it must not decide how the search ends.
+    """Print a message on stderr."""
+    # A closed stderr must not change how the search ends.
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
             print(f"patchsim: {text}", file=sys.stderr, flush=True)
 
 
 class Watcher(Observer):
-    """Shows a search on stderr; a context manager, so that no progress bar is left behind."""
+    """Shows a search on stderr; as a context manager it leaves no progress bar behind."""
 
     def __init__(self, *, quiet: bool, explain: bool) -> None:
         self._quiet = quiet
@@ -255,7 +255,7 @@ def resolved_format(form: str) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """Names as people list them: a.png, b.png and 98 more."""
+    """Join names as in a sentence, long lists shortened: a.png, b.png and 98 more."""
     if len(names) == 1:
         return names[0]
     most = _NAMED if len(names) > _NAMED + 1 else len(names) - 1

@@ -322,7 +322,7 @@ Debug = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class MatchFlags:
-    """What is typed behind `patchsim match`, in the order of its help."""
+    """The flags of `patchsim match` as they were typed, in the order of its help."""
 
     image: Image
     kernel: Kernel

@@ -104,7 +104,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback when som
 
 @dataclass(frozen=True, kw_only=True)
 class LossFlags:
-    """What is typed behind `patchsim loss`, in the order of its help."""
+    """The flags of `patchsim loss` as they were typed, in the order of its help."""
 
     features: Features = None
     loss: Loss = "similarity"

@@ -1,4 +1,4 @@
-"""What the texts of flags mean."""
+"""Values of flags, parsed from the text that was typed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from patchsim.errors import InputError
 
 
 def stride(text: str) -> tuple[int, int]:
-    """(y, x) from ``2`` or ``2x1``, which has x first."""
+    """Parse ``2`` or ``2x1``, which has x first, into (y, x)."""
     parts = text.lower().split("x")
     try:
         steps = [int(part) for part in parts]
@@ -20,6 +20,7 @@ def stride(text: str) -> tuple[int, int]:
 
 
 def region(text: str | None) -> tuple[int, int, int, int] | None:
+    """Parse ``X,Y,W,H``."""
     if text is None:
         return None
     try:
@@ -32,6 +33,7 @@ def region(text: str | None) -> tuple[int, int, int, int] | None:
 
 
 def data_range(text: str | None) -> tuple[float, float] | None:
+    """Parse ``LO:HI``."""
     if text is None:
         return None
     low, _, high = text.partition(":")
@@ -42,6 +44,7 @@ def data_range(text: str | None) -> tuple[float, float] | None:
 
 
 def channel_weights(text: str | None) -> list[float] | None:
+    """Parse ``W,W,...``."""
     if text is None:
         return None
     try:

@@ -44,9 +44,9 @@ def scores(
 
     Notes
     -----
-    Scores do not change when a constant is taken off image and kernel (off each channel alike in
-    `ssd`, off each picture in `zncc`). The mean is taken off, because small values leave small
-    rounding errors in the sums.
+    Means are taken off each channel before the sums, because small values have small rounding
+    errors: the kernel's mean off both in `ssd`, and off each its own mean in `zncc`. Neither
+    changes the scores. In `ncc` nothing is taken off.
     """
     size, count = (kernel.shape[-2], kernel.shape[-1]), kernel.shape[-2] * kernel.shape[-1]
     kernel_mean = kernel.detach().mean((-2, -1), keepdim=True) * (metric != "ncc")

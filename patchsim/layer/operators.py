@@ -108,7 +108,7 @@ def difference_gradients(
     image, kernel, stride_y, stride_x, scratch
         The arguments of `difference_sums`, of floating point.
     of_image, of_kernel : bool
-        Which gradients are computed.
+        Whether the gradient for the image, and for the kernel, is computed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the values of every window sum to, and which windows are uniform."""
+"""How values are summed over every window, and which windows are uniform."""
 
 from __future__ import annotations
 

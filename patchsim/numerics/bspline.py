@@ -1,4 +1,4 @@
-"""What a picture's values and slopes are between pixels, by cubic B-splines."""
+"""How a picture is interpolated between pixels, values and slopes, by cubic B-splines."""
 
 from __future__ import annotations
 

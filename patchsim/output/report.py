@@ -26,7 +26,7 @@ POSE_COLUMNS = ("scale", "angle", "flip", "corners")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A window that was found.
+    """One match: a window of the image, and its score.
 
     Attributes
     ----------
@@ -40,19 +40,20 @@ class Match:
     kernel : str
         The name of the kernel that was found.
     x_subpixel, y_subpixel : float or None
-        Its top-left corner between the pixels, if ``subpixel`` was asked for and the pixels tell.
+        The position of its top-left corner between the pixels. None without ``subpixel``, or where
+        the pixels do not determine it.
     margin : float or None
-        How much more it scores than its best rival, if that was asked for and there is one.
+        Its score less that of its best rival. None without ``margin``, or where it has no rival.
     scale, angle : float
-        The pose that the kernel was found in: its size, and degrees counter-clockwise as seen, of a
-        range as it was given, of a list from 0 to 360.
+        The size and the rotation of the kernel in this match. Angles are degrees counter-clockwise
+        as seen: as given in a range, from 0 to 360 in a list.
     flip : str
-        ``none``, ``h`` or ``v``: whether left and right, or top and bottom, changed sides, before
-        it was scaled and turned.
+        The side change of the kernel before it was scaled and turned: ``none``; ``h``, left and
+        right; ``v``, top and bottom.
     corners : tuple of four (x, y), or None
-        The kernel's own top-left, top-right, bottom-right and bottom-left corner in the image, if
-        poses were asked for; a pixel spans from x to x + 1. The box is the upright one around
-        them, in whole pixels.
+        The positions of the kernel's top-left, top-right, bottom-right and bottom-left corner in
+        the image; a pixel spans from x to x + 1. The match is the upright box around them, in whole
+        pixels. None without poses.
     """
 
     __module__ = "patchsim"
@@ -79,10 +80,23 @@ class Match:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One kernel of a search: its size, how it was searched, the files that were written.
+    """One kernel of a search.
 
-    `origin` is x and y of the map's first window; `threshold` the lowest score of its matches,
-    given or found, or None.
+    Attributes
+    ----------
+    name : str
+    width, height : int
+        The size of the kernel in pixels.
+    engine : str
+        The engines that computed its scores, with commas between them.
+    tolerance : float
+        The largest error of the scores in its map.
+    heatmap, map : str or None
+        The files that were written.
+    origin : (x, y)
+        The position of the map's first window.
+    threshold : float or None
+        The lowest score of its matches, as given or as found.
     """
 
     name: str
@@ -103,15 +117,16 @@ class PosesReport:
     Attributes
     ----------
     scales, angles : tuple of float
-        In rising order; of a range its steps and its end.
+        The values in rising order; a range has those of its steps and its end.
     scale_step, angle_step : float or None
-        Of a range, between whose steps the best poses were refined; None for a list.
+        The step of a range, within which the best poses were refined; None for a list.
     flips : tuple of str
         ``none``, and ``h`` and ``v`` if they were asked for.
     exhaustive : bool
-        Whether every pose was compared with every window, as few are and as can be asked for.
+        Whether every pose was compared with every window.
     count : int
-        Poses of a kernel that differ: upside down is left to right half a turn on.
+        The number of poses of a kernel that differ. A flip of top and bottom is a flip of left and
+        right and half a turn.
     """
 
     scales: tuple[float, ...]
@@ -166,14 +181,14 @@ class Report:
     margin : bool
         Whether margins were asked for.
     threshold : float or None
-        The lowest score of a match, given or found by ``auto``; None without one, where nothing
-        stands out, and where kernels have their own: `kernels` has these.
+        The lowest score of a match, as given or as found by ``auto``. None without a threshold,
+        where no match stands out, and where each kernel has its own, which is in `kernels`.
     min_visible : float or None
-        The share of a match that is visible at least, where not all of the image is.
+        The smallest visible share of a match, if a part of the image is transparent.
     channel_weights : tuple of float or None
-        How much each channel counted, if they were told apart.
+        The weight of each channel, if weights were given.
     poses : PosesReport or None
-        Those that were searched, if any were asked for.
+        The poses that were searched, if any were asked for.
     """
 
     __module__ = "patchsim"
@@ -306,7 +321,8 @@ class Report:
         """
         corners = [m.corners or _box(m) for m in self.matches]
         edges: NDArray[np.float64] = np.array(corners, np.float64).reshape(-1, 4, 2)
-        # Half a pixel inwards along both sides; and a pixel's centre is at whole numbers here.
+        # Each corner moves half a pixel inwards along both sides. Then all move by half a pixel,
+        # because napari has the centres of pixels at whole numbers.
         ahead, back = np.roll(edges, -1, 1) - edges, np.roll(edges, 1, 1) - edges
         for side in (ahead, back):
             edges += side / np.linalg.norm(side, axis=2, keepdims=True) / 2

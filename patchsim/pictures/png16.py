@@ -1,4 +1,4 @@
-"""How PNG and PNM files with 16 bits a channel are read, of which Pillow keeps 8."""
+"""How PNG and PNM files with 16 bits a channel are read; Pillow would keep only 8."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def flat_notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) ->
     Parameters
     ----------
     pixels : sequence of array [H, W, C]
-        The searched area, then the kernels, for all of which the metric is defined.
+        The searched area, then the kernels; the metric is defined for every kernel.
     names : sequence of str
         The pictures' names.
     metric : str

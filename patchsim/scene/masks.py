@@ -131,9 +131,9 @@ def channel_shares(channel_weights: Sequence[float], channels: int) -> list[int]
         If the number of weights differs from the number of channels.
     """
     if len(channel_weights) != channels:
-        given = ",".join(f"{weight:g}" for weight in channel_weights)
+        weights = ",".join(f"{weight:g}" for weight in channel_weights)
         raise InputError(
-            f"channel weights {given} are {len(channel_weights)},"
+            f"channel weights {weights} are {len(channel_weights)},"
             f" but the pictures are compared in {channels} channel{'s'[: channels > 1]};"
             " give a weight for each"
         )

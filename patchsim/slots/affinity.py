@@ -37,7 +37,7 @@ def draw(paths: Sequence[Path], request: Request, scored: Scored, target: str) -
     Returns
     -------
     str
-        What was drawn, for a notice to the user.
+        The text of a notice to the user: the size of the picture and its slots.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class LossRecords:
     ----------
     scored : sequence of Scored
     request : Request
-        What was asked of all of them.
+        The request that all of them answer.
     is_list : bool
         Whether the JSON document is a list of files, or the only file.
     """
