@@ -127,14 +127,14 @@ def _is_full(error: RuntimeError) -> bool:
     return any(words in str(error) for words in _FULL)
 
 
-def _join(parts: list[Bounds], axis: int) -> Bounds:
-    errors = [np.broadcast_to(part.error, part.map.shape) for part in parts]
+def _join(halves: list[Bounds], axis: int) -> Bounds:
+    errors = [np.broadcast_to(half.error, half.map.shape) for half in halves]
     hidden = [
-        np.zeros(part.map.shape, bool) if part.hidden is None else part.hidden for part in parts
+        np.zeros(half.map.shape, bool) if half.hidden is None else half.hidden for half in halves
     ]
-    has_hidden = any(part.hidden is not None for part in parts)
+    has_hidden = any(half.hidden is not None for half in halves)
     return Bounds(
-        np.concatenate([part.map for part in parts], axis),
+        np.concatenate([half.map for half in halves], axis),
         np.concatenate(errors, axis),
         np.concatenate(hidden, axis) if has_hidden else None,
     )

@@ -55,7 +55,9 @@ class Exhaustive:
         sizes = [(kernel.pixels.shape[0], kernel.pixels.shape[1]) for kernel in kernels]
         problems = _problems(scene, kernels, options, outputs)
         held = _held(scene, kernels, problems, options, outputs)
-        self._groups, self._shelf = _grouped(problems, options, held, keeps_map=outputs.keeps_map)
+        self._groups, self._block_cache = _grouped(
+            problems, options, held, keeps_map=outputs.keeps_map
+        )
         self._jobs = _jobs(scene, posed, sizes, self._groups)
         self._refinement = None
         if options.poses is not None and options.poses.has_ranges:
@@ -89,7 +91,7 @@ class Exhaustive:
                 members[0].visible,
                 keeps_map=self._keeps_map,
                 advance=advance,
-                shelf=self._shelf,
+                block_cache=self._block_cache,
             )
             for i, job, one in zip(group.members, members, scores, strict=True):
                 scored[i] = Scored(job, one)

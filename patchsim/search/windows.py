@@ -35,39 +35,40 @@ def windows(
     *,
     keeps_map: bool,
     advance: Callable[[Tile], None],
-    shelf: BlockCache | None = None,
+    block_cache: BlockCache | None = None,
 ) -> list[Windows]:
     """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
     Parameters
     ----------
     plans : sequence of Plan
-        One a kernel, of a `batching.Group`.
+        One for each kernel, from one `batching.Group`.
     image : array [H, W, C]
     kernels : sequence of Kernel
     visible : Visibility, optional
-        Of the image, where not all of it is as visible.
+        The visibility of the image's pixels, where not all are visible.
     keeps_map : bool
         Keep the scores of all windows.
     advance : Tile -> None
         Called for each tile that is done.
-    shelf : BlockCache, optional
-        Where the scores of all windows take too much memory, for the blocks that are looked into.
+    block_cache : BlockCache, optional
+        Given where the scores of all windows take too much memory: the cache of open blocks.
     """
-    each = list(zip(plans, kernels, strict=True))
+    pairs = list(zip(plans, kernels, strict=True))
     if not engines.load(plans[0].engine).HAS_MAP:
-        return [*_candidates(plans, image, kernels, advance, keeps_bounds=shelf is None)]
-    if shelf is None:
-        fields = [_field(chosen, image, kernel, visible, keeps_map) for chosen, kernel in each]
-        _score_all(plans, image, kernels, visible, fields, advance)
-        for field in fields:
-            field.evaluate_contenders()
-        return [*fields]
-    sketches = [
-        _sketch(chosen, image, kernel, visible, keeps_map, shelf) for chosen, kernel in each
+        return [*_pruned_windows(plans, image, kernels, advance, keeps_bounds=block_cache is None)]
+    if block_cache is None:
+        score_maps = [_score_map(plan, image, kernel, visible, keeps_map) for plan, kernel in pairs]
+        _score_all(plans, image, kernels, visible, score_maps, advance)
+        for score_map in score_maps:
+            score_map.evaluate_contenders()
+        return [*score_maps]
+    maxima = [
+        _block_maxima(plan, image, kernel, visible, keeps_map, block_cache)
+        for plan, kernel in pairs
     ]
-    _score_all(plans, image, kernels, visible, sketches, advance)
-    return [*sketches]
+    _score_all(plans, image, kernels, visible, maxima, advance)
+    return [*maxima]
 
 
 def _score_all(
@@ -75,11 +76,11 @@ def _score_all(
     image: Pixels,
     kernels: Sequence[Kernel],
     visible: Visibility | None,
-    fields: Sequence[ScoreMap | BlockMaxima],
+    stores: Sequence[ScoreMap | BlockMaxima],
     advance: Callable[[Tile], None],
 ) -> None:
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
-        fields[number].put(tile, bounds)
+        stores[number].put(tile, bounds)
 
     # Closed at once where an observer raises, so that no thread is left working.
     scores = runner.prepare_together(plans, kernels)
@@ -88,7 +89,7 @@ def _score_all(
             advance(tile)
 
 
-def _field(
+def _score_map(
     plan: Plan, image: Pixels, kernel: Kernel, visible: Visibility | None, keeps_map: bool
 ) -> ScoreMap:
     """Make the map for the scores of all windows, exact where the best one could be."""
@@ -99,27 +100,27 @@ def _field(
     )
     blocks = (
         partial(
-            _exactly,
+            _score_exactly,
             plan.exact_plan,
             image,
             visible,
             cache(partial(runner.prepare, plan.exact_plan, kernel)),
         )
         if plan.exact_plan
-        else partial(_each, equal_windows.scores(image, size, stride, exact, visible))
+        else partial(_one_by_one, equal_windows.scores(image, size, stride, exact, visible))
     )
     return ScoreMap(
         problem.map_shape, size, stride, exact, evaluate_blocks=blocks, keeps_map=keeps_map
     )
 
 
-def _sketch(
+def _block_maxima(
     plan: Plan,
     image: Pixels,
     kernel: Kernel,
     visible: Visibility | None,
     keeps_map: bool,
-    shelf: BlockCache,
+    block_cache: BlockCache,
 ) -> BlockMaxima:
     """Make the store of each block's best bound; a block is scored again when it is asked for."""
     problem = plan.problem
@@ -130,16 +131,23 @@ def _sketch(
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:
         prepared = partial(runner.prepare, plan.exact_plan, kernel)
-        again, equal = partial(_exactly, plan.exact_plan, image, visible, prepared), None
+        rescore, equal = partial(_score_exactly, plan.exact_plan, image, visible, prepared), None
     else:
-        again = partial(_again, plan, image, visible, partial(runner.prepare, plan, kernel))
+        rescore = partial(_rescore, plan, image, visible, partial(runner.prepare, plan, kernel))
         equal = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
-        problem.map_shape, size, stride, exact, again, shelf, score_equal=equal, keeps_map=keeps_map
+        problem.map_shape,
+        size,
+        stride,
+        exact,
+        rescore,
+        block_cache,
+        score_equal=equal,
+        keeps_map=keeps_map,
     )
 
 
-def _again(
+def _rescore(
     plan: Plan,
     image: Pixels,
     visible: Visibility | None,
@@ -164,15 +172,15 @@ def _again(
         yield block, Bounds(found, error, hidden)
 
 
-def _each(
+def _one_by_one(
     block: Callable[[Tile], Bounds], wanted: Iterable[Tile]
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     for tile in wanted:
         yield tile, block(tile)
 
 
-def _exactly(
-    direct: Plan,
+def _score_exactly(
+    exact_plan: Plan,
     image: Pixels,
     visible: Visibility | None,
     prepared: Callable[[], TileScore],
@@ -181,19 +189,21 @@ def _exactly(
     """Score blocks exactly, and their neighbours too where one call is quicker."""
     todo = list(blocks)
     if todo:
-        yield from runner.run(direct, image, prepared(), _merged(todo, direct), visible)
+        yield from runner.run(exact_plan, image, prepared(), _merged(todo, exact_plan), visible)
 
 
-def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
+def _merged(blocks: list[Tile], exact_plan: Plan) -> Iterator[Tile]:
     """Join neighbouring blocks, and take the whole tile where it costs no more than its blocks."""
-    seconds = cache(direct.seconds_of)
+    seconds = cache(exact_plan.seconds_of)
     inside = defaultdict(list)
     for block in blocks:  # each lies in one tile, which has whole ones
-        inside[block.top // direct.tile[0], block.left // direct.tile[1]].append(block)
-    rows, cols = direct.problem.map_shape
+        inside[block.top // exact_plan.tile[0], block.left // exact_plan.tile[1]].append(block)
+    rows, cols = exact_plan.problem.map_shape
     for (down, across), parts in sorted(inside.items()):
-        top, left = down * direct.tile[0], across * direct.tile[1]
-        tile = Tile(top, left, min(direct.tile[0], rows - top), min(direct.tile[1], cols - left))
+        top, left = down * exact_plan.tile[0], across * exact_plan.tile[1]
+        tile = Tile(
+            top, left, min(exact_plan.tile[0], rows - top), min(exact_plan.tile[1], cols - left)
+        )
         runs = tiles.join_neighbours(parts)
         singly = sum(seconds(run.rows, run.cols) for run in runs)
         if seconds(tile.rows, tile.cols) <= singly * _WORTH_A_TILE:
@@ -202,7 +212,7 @@ def _merged(blocks: list[Tile], direct: Plan) -> Iterator[Tile]:
             yield from runs
 
 
-def _candidates(
+def _pruned_windows(
     plans: Sequence[Plan],
     image: Pixels,
     kernels: Sequence[Kernel],
@@ -211,45 +221,45 @@ def _candidates(
     keeps_bounds: bool,
 ) -> list[pruned_windows.PrunedWindows]:
     """Bound all windows; a window that could be the best is scored when it is asked for."""
-    found: list[pruned_windows.PrunedWindows] = []
+    pruned: list[pruned_windows.PrunedWindows] = []
     beside = None
     engine = engines.load(plans[0].engine)
     assert engines.is_search(engine)
     for plan, kernel in zip(plans, kernels, strict=True):
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
-        direct, whole, patience = None, None, math.inf
+        evaluate_blocks, search_all, seconds = None, None, math.inf
         if plan.exact_plan:
             prepared = cache(partial(runner.prepare, plan.exact_plan, kernel))
-            direct = partial(_exactly, plan.exact_plan, image, None, prepared)
-            whole = partial(_whole, plan.exact_plan, image, kernel)
-            patience = plan.exact_plan.chosen.seconds
-        found.append(
+            evaluate_blocks = partial(_score_exactly, plan.exact_plan, image, None, prepared)
+            search_all = partial(_search_all, plan.exact_plan, image, kernel)
+            seconds = plan.exact_plan.chosen.seconds
+        pruned.append(
             pruned_windows.PrunedWindows(
                 beside,
-                direct,
+                evaluate_blocks,
                 plan.parallel,
-                search_all=whole,
-                seconds=patience,
+                search_all=search_all,
+                seconds=seconds,
                 keeps_bounds=keeps_bounds,
             )
         )
 
-    def bound(place: Tile) -> list[tuple[int, Tile, Least]]:
-        parts = runner.clip_to_maps(place, plans)
-        return [(number, *found[number].bound(part)) for number, part in parts]
+    def bound(common: Tile) -> list[tuple[int, Tile, Least]]:
+        numbered = runner.clip_to_maps(common, plans)
+        return [(number, *pruned[number].bound(tile)) for number, tile in numbered]
 
     with closing(in_order(bound, runner.common_tiles(plans), plans[0].parallel)) as bounded:
-        for parts in bounded:
-            for number, tile, lowest in parts:
-                found[number].put(tile, lowest)
+        for numbered in bounded:
+            for number, tile, least_bounds in numbered:
+                pruned[number].put(tile, least_bounds)
                 advance(tile)
-    for one in found:
+    for one in pruned:
         one.ready()
-    return found
+    return pruned
 
 
-def _whole(plan: Plan, image: Pixels, kernel: Kernel) -> ScoreMap:
-    field = _field(plan, image, kernel, None, keeps_map=False)
-    _score_all([plan], image, [kernel], None, [field], lambda _tile: None)
-    field.evaluate_contenders()
-    return field
+def _search_all(plan: Plan, image: Pixels, kernel: Kernel) -> ScoreMap:
+    score_map = _score_map(plan, image, kernel, None, keeps_map=False)
+    _score_all([plan], image, [kernel], None, [score_map], lambda _tile: None)
+    score_map.evaluate_contenders()
+    return score_map

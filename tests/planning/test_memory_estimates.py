@@ -73,9 +73,14 @@ def planned(engine, metric, image, side, memory=MEMORY):
 
 
 def search(plan, image, kernel, cache=None):
-    shelf = None if cache is None else BlockCache(cache)
+    block_cache = None if cache is None else BlockCache(cache)
     scored = windows.windows(
-        [plan], image, [kernel], keeps_map=False, advance=lambda _tile: None, shelf=shelf
+        [plan],
+        image,
+        [kernel],
+        keeps_map=False,
+        advance=lambda _tile: None,
+        block_cache=block_cache,
     )
     nms.resolve(scored, [(0, 0)], top=3, threshold=None, overlap=0.3)
     return scored[0]
