@@ -103,9 +103,10 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         return TERMINATED
     except SystemExit as ended:  # the completion of a shell ends this way
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return ended.code if isinstance(ended.code, int) else FOUND
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or FOUND
+        say(str(ended.code))  # Python's rule: a text is a message, and the exit is a failure
+        return FAULT
     except Exception as error:
         if "--debug" in words:
             say(traceback.format_exc().rstrip())

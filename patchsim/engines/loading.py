@@ -27,9 +27,9 @@ def load(name: str) -> Engine:
     InputError
         If there is none.
     """
-    choices.check("engine", name, ("auto", *choices.ENGINES))
     engine = _loaded.get(name)
     if engine is None:
+        choices.check("engine", name, choices.ENGINES)
         module = importlib.import_module(f"patchsim.engines.{name}")
         engine = _loaded[name] = cast(Engine, module)
     return engine

@@ -15,6 +15,7 @@ import pytest
 from helpers import ENVIRONMENT, patchsim
 
 from patchsim import choices
+from patchsim.cli import console
 
 BIN = Path(sys.executable).parent
 SHELL = {**ENVIRONMENT, "PATH": f"{BIN}{os.pathsep}{ENVIRONMENT['PATH']}"}
@@ -103,6 +104,33 @@ def test_shells_can_read_their_completion(shell, tmp_path):
     path = tmp_path / "completion"
     path.write_text(script)
     subprocess.run([shell, "-n", path], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_that_asks_gets_its_own_completion(shell, tmp_path):
+    # As a user does it, without the name of a shell: the command looks for its parent.
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    begins = {"bash": "_patchsim_completion()", "zsh": "#compdef patchsim", "fish": "complete "}
+    done = subprocess.run(
+        [shell, "-c", "patchsim --show-completion; true"],
+        capture_output=True, text=True, env={**SHELL, "HOME": str(tmp_path)},
+        check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.startswith(begins[shell])
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "says"),
+    [(None, 0, ""), (0, 0, ""), (1, 1, ""), ("it failed", 3, "patchsim: it failed\n")],
+)
+def test_what_ends_the_process_decides_the_exit_code(ended, code, says, capfd):
+    def app(*_, **__):
+        sys.exit(ended)
+
+    assert console.run(app, ["match"]) == code
+    assert capfd.readouterr() == ("", says)
 
 
 class Bash:

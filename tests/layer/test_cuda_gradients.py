@@ -22,6 +22,12 @@ from patchsim.layer import cuda_gradient_blocks, cuda_gradients, cuda_parts
 if sys.platform != "linux":
     pytest.importorskip("triton", reason="Triton is for Linux")
 
+if sys.platform == "linux":
+    import triton
+
+    TRITON = tuple(map(int, triton.__version__.split(".")[:2]))
+else:
+    TRITON = (0, 0)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}  # of the largest gradient's magnitude
 
 
@@ -262,8 +268,8 @@ KERNELS = dict(
 
 @pytest.mark.parametrize(
     ("architecture", "image_most", "kernel_most"),
-    # On sm_80 Triton 3.7 takes four instructions more for 256 differences than 3.9, 977.
-    [(80, 3.82, 3.9), (90, 3.8, 3.9), (100, 3.2, 3.5)],
+    # On sm_80 Triton before 3.9 takes 977 instructions for 256 differences, which is above 3.8.
+    [(80, 3.82 if TRITON < (3, 9) else 3.8, 3.9), (90, 3.8, 3.9), (100, 3.2, 3.5)],
 )
 def test_three_instructions_add_a_difference(architecture, image_most, kernel_most, tmp_path):
     # Subtract; the sign, and 1, and half of it; add the product.
