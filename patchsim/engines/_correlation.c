@@ -1,0 +1,243 @@
+/* Python's way to _correlation.h, through the limited API and the buffer protocol; the GIL is
+ * released. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include "_correlation.h"
+
+#include <math.h>
+#include <string.h>
+
+static PyObject *variants(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (const Variant *const *v = CORRELATION_VARIANTS; names && *v; v++) {
+        if (!(*v)->runs_here())
+            continue;
+        PyObject *name = PyUnicode_FromString((*v)->name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+/* The variant of that name, or NULL with an exception. */
+static const Variant *wanted(const char *name)
+{
+    for (const Variant *const *v = CORRELATION_VARIANTS; *v; v++)
+        if (strcmp((*v)->name, name) == 0 && (*v)->runs_here())
+            return *v;
+    PyErr_Format(PyExc_ValueError, "this processor has no variant %s", name);
+    return NULL;
+}
+
+static int has_format(const Py_buffer *buffer, const char *format)
+{
+    return strcmp(buffer->format ? buffer->format : "B", format) == 0;
+}
+
+static int is_aligned(const Py_buffer *buffer)
+{
+    return (uintptr_t)buffer->buf % 64 == 0;
+}
+
+static const char *misfit_of_kernel(const Py_buffer *taps, const Py_buffer *spectra)
+{
+    if (taps->ndim != 3 || !has_format(taps, "d") || !has_format(spectra, "f"))
+        return "taps are float64 [channels, height, width], spectra float32";
+    if (taps->shape[0] < 1 || taps->shape[0] > MOST_CHANNELS || taps->shape[1] < 1 ||
+        taps->shape[1] > SIDE || taps->shape[2] < 1 || taps->shape[2] > SIDE)
+        return "the kernel's size is out of range";
+    if (spectra->len != taps->shape[0] * TILE_VALUES * (Py_ssize_t)sizeof(float))
+        return "the spectra's size is not that of the kernel's channels";
+    if (!is_aligned(spectra))
+        return "the spectra are not aligned to 64 bytes";
+    return NULL;
+}
+
+static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"taps", "out", "variant", NULL};
+    PyObject *objects[2];
+    Py_buffer taps, out;
+    const char *name, *wrong;
+    const Variant *variant;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOs", names, &objects[0], &objects[1],
+                                     &name) ||
+        !(variant = wanted(name)))
+        return NULL;
+    if (PyObject_GetBuffer(objects[0], &taps, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(objects[1], &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT) <
+        0) {
+        PyBuffer_Release(&taps);
+        return NULL;
+    }
+    wrong = misfit_of_kernel(&taps, &out);
+    if (!wrong) {
+        const ptrdiff_t height = taps.shape[1], width = taps.shape[2];
+        Py_BEGIN_ALLOW_THREADS
+        for (ptrdiff_t c = 0; c < taps.shape[0]; c++)
+            variant->spectrum((const double *)taps.buf + c * height * width, height, width,
+                              (float *)out.buf + c * TILE_VALUES);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&taps);
+    PyBuffer_Release(&out);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    Py_RETURN_NONE;
+}
+
+enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
+
+/* A mistake of the caller must not read or write beyond the buffers. */
+static const char *misfit(const Py_buffer *b, const Task *t)
+{
+    const Py_buffer *image = &b[IMAGE], *taps = &b[TAPS];
+    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H")))
+        return "the image is not uint8 or uint16 [height, width, channels]";
+    if (image->shape[2] != taps->shape[0] || image->shape[0] < taps->shape[1] ||
+        image->shape[1] < taps->shape[2])
+        return "the kernel's size does not fit the image's";
+    if (image->strides[2] != image->itemsize ||
+        image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
+        image->strides[0] % image->itemsize)
+        return "the pixels of an image's row have gaps";
+    if (!has_format(&b[MEANS], "d") || b[MEANS].len != image->shape[2] * 8)
+        return "the means are not a float64 for each channel";
+    if (t->stride_y < 1 || t->stride_x < 1)
+        return "the stride is not positive";
+    const Py_buffer *map = &b[MAP];
+    if (map->ndim != 2 || !has_format(map, "f") || !has_format(&b[MAXIMA], "f") ||
+        !has_format(&b[ERRORS], "f"))
+        return "map, maxima and errors are not float32 of two dimensions";
+    if (map->shape[0] != (image->shape[0] - taps->shape[1]) / t->stride_y + 1 ||
+        map->shape[1] != (image->shape[1] - taps->shape[2]) / t->stride_x + 1)
+        return "the map's size is not the number of windows";
+    for (int i = MAXIMA; i <= ERRORS; i++)
+        if (b[i].ndim != 2 || b[i].shape[0] != (map->shape[0] + BLOCK - 1) / BLOCK ||
+            b[i].shape[1] != (map->shape[1] + BLOCK - 1) / BLOCK)
+            return "maxima and errors do not have one value for each block";
+    if (!(t->own > 0) || !(t->total > 0) || !(t->limit > 0))
+        return "own, total and limit are not positive";
+    return NULL;
+}
+
+static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image",    "spectra",  "taps",   "means",  "map",
+                            "maxima",   "errors",   "metric", "own",    "total",
+                            "limit",    "stride_y", "stride_x", "variant", NULL};
+    PyObject *objects[BUFFERS];
+    Py_buffer b[BUFFERS];
+    Task t = {0};
+    const char *metric, *name, *wrong = NULL;
+    const Variant *variant;
+    int failed = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsdddnns", names, &objects[IMAGE],
+                                     &objects[SPECTRA], &objects[TAPS], &objects[MEANS],
+                                     &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
+                                     &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
+                                     &name) ||
+        !(variant = wanted(name)))
+        return NULL;
+    memset(b, 0, sizeof b);
+    for (int i = 0; i < BUFFERS; i++) {
+        int flags = i == IMAGE ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
+        flags |= i >= MAP ? PyBUF_WRITABLE : 0;
+        if (PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
+            goto release;
+    }
+    wrong = misfit_of_kernel(&b[TAPS], &b[SPECTRA]);
+    if (!wrong)
+        wrong = misfit(b, &t);
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        goto release;
+    }
+    t.metric = strcmp(metric, "zncc") == 0 ? ZNCC : strcmp(metric, "ncc") == 0 ? NCC : SSD;
+    t.type = has_format(&b[IMAGE], "B") ? BYTES : WORDS;
+    t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
+    t.channels = b[TAPS].shape[0], t.height = b[TAPS].shape[1], t.width = b[TAPS].shape[2];
+    t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
+    t.spectra = b[SPECTRA].buf, t.taps = b[TAPS].buf, t.means = b[MEANS].buf;
+    t.map = b[MAP].buf, t.maxima = b[MAXIMA].buf, t.errors = b[ERRORS].buf;
+    Py_BEGIN_ALLOW_THREADS
+    for (ptrdiff_t i = 0; i < t.channels * t.height * t.width; i++)
+        t.norm += t.taps[i] * t.taps[i];
+    t.norm = sqrt(t.norm);
+    const ptrdiff_t blocks = b[MAXIMA].shape[0] * b[MAXIMA].shape[1];
+    for (ptrdiff_t i = 0; i < blocks; i++)
+        t.maxima[i] = -INFINITY, t.errors[i] = 0;
+    failed = variant->scores(&t);
+    Py_END_ALLOW_THREADS
+    if (failed)
+        PyErr_NoMemory();
+release:
+    for (int i = 0; i < BUFFERS; i++)
+        if (b[i].obj)
+            PyBuffer_Release(&b[i]);
+    if (failed)
+        return NULL;
+    return Py_BuildValue("nn", (Py_ssize_t)t.direct, (Py_ssize_t)t.repeated);
+}
+
+static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"format", "windows", "kernel_shape", "stride", NULL};
+    const char *format;
+    Task t = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)", names, &format, &t.rows,
+                                     &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
+                                     &t.stride_x))
+        return NULL;
+    t.type = *format == 'B' ? BYTES : WORDS;
+    Layout layout = correlation_layout(&t);
+    return Py_BuildValue("n(nn)", (Py_ssize_t)correlation_scratch(&t, &layout), layout.tall,
+                         layout.wide);
+}
+
+/* An entry of METHODS whose arguments travel by keyword. */
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
+static PyMethodDef METHODS[] = {
+    {"scores", KEYWORDS(scores),
+     "scores(image, spectra, taps, means, map, maxima, errors, metric, own, total, limit, stride_y,"
+     " stride_x, variant)\n\n"
+     "Write the scores of all windows to map, and for each block of 64 x 64 the largest one and\n"
+     "how far scores may be off. Returns how many windows were summed directly, and how many\n"
+     "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
+     "image: uint8 or uint16 [height, width, channels], rows without gaps; spectra: from spectrum;\n"
+     "taps: float64 [channels, height, width], the kernel less its means; means: float64 of the\n"
+     "channels; map: float32 [rows, cols]; maxima, errors: float32 of the blocks."},
+    {"spectrum", KEYWORDS(spectrum),
+     "spectrum(taps, out, variant)\n\n"
+     "Write the transforms of a kernel's channels to out, float32 aligned to 64 bytes."},
+    {"scratch", KEYWORDS(scratch),
+     "scratch(format, windows, kernel_shape, stride)\n\n"
+     "Bytes that scores allocates, and the (rows, cols) of windows of a transform."},
+    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_correlation", NULL, 0, METHODS, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__correlation(void)
+{
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && (PyModule_AddIntConstant(module, "SIDE", SIDE) < 0 ||
+                   PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0 ||
+                   PyModule_AddIntConstant(module, "TILE_VALUES", TILE_VALUES) < 0))
+        Py_CLEAR(module);
+    correlation_tables();
+    return module;
+}

@@ -1,0 +1,122 @@
+/* Correlation of an image with a kernel by Fourier transforms: from pixels to scores in one pass.
+ *
+ * The map is made of tiles. The pixels under a tile, SIDE x SIDE of a channel, are transformed,
+ * multiplied with the conjugate of the kernel's transform, summed over the channels and
+ * transformed back: the products of the kernel with every window (overlap-save; H. J. Nussbaumer,
+ * Fast Fourier Transform and Convolution Algorithms, 1981). Two tiles share a complex transform,
+ * one as its real and one as its imaginary part; the kernel is real, so they stay apart.
+ *
+ * While the products are still near the processor, the sums of each window's pixels and of their
+ * squares are added up along columns and rows, and all become scores. With a = I - m the pixels
+ * less a constant of the tile and channel, and b = K - mean K the kernel, X = sum a b is what the
+ * transforms give; m does not matter, because b sums to 0. With S = sum I of a channel, E = sum
+ * I^2 over all channels, n pixels and k the kernel's means:
+ *
+ *     zncc  n X / sqrt((n E - sum S^2) own)          own = n sum K^2 - sum (sum K)^2
+ *     ncc   (X + sum k S) / sqrt(E own)              own = sum K^2
+ *     ssd   1 - (E - 2 (X + sum k S) + own) / total  own = sum K^2, total = n channels R^2
+ *
+ * S and E are exact. X is off by its rounding, at most `unit` times the norms of a of both tiles
+ * and of b. A score that may be off by more than `limit` is made again: from a direct sum, or,
+ * where a tile has many, from transforms in double precision.
+ *
+ * Nothing here knows Python; _correlation.c does.
+ */
+#ifndef PATCHSIM_CORRELATION_H
+#define PATCHSIM_CORRELATION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIDE 256 /* pixels along each axis of a transform */
+#define BLOCK 64 /* windows along each axis of a block, as in geometry/blocks.py */
+#define MOST_CHANNELS 64
+
+/* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of the norms' product. */
+#define ROUNDING_UNITS 32
+#define SINGLE_UNIT (ROUNDING_UNITS * 0x1p-24)
+#define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
+/* Rounding of a score that is made of X in single precision. */
+#define SCORE_ROUNDING 0x1p-21
+
+/* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
+ * its stages leave the values, because the way back takes them in that order. */
+#define TILE_VALUES (2 * SIDE * SIDE)
+
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+#define CORRELATION_X86 1
+#endif
+
+#define INLINE inline __attribute__((always_inline))
+
+typedef enum { BYTES, WORDS } Type; /* uint8, uint16 */
+typedef enum { ZNCC, NCC, SSD } Metric;
+
+typedef struct {
+    Type type;
+    Metric metric;
+    const uint8_t *image; /* rows of [width, channels] values without gaps */
+    ptrdiff_t pitch;      /* bytes from a row to the next */
+    ptrdiff_t channels;
+    ptrdiff_t height, width; /* of the kernel */
+    ptrdiff_t stride_y, stride_x;
+    ptrdiff_t rows, cols; /* windows */
+    const float *spectra; /* of the kernel, [channels][TILE_VALUES], aligned to 64 bytes */
+    const double *taps;   /* b, [channels, height, width] */
+    const double *means;  /* k, [channels] */
+    double own, total;
+    double norm; /* of b */
+    double limit;
+    float *map; /* [rows, cols] */
+    /* For each block of BLOCK x BLOCK cells: the largest score, and what scores may be off by. */
+    float *maxima, *errors;
+    ptrdiff_t direct, repeated; /* out: windows summed directly, tiles transformed again */
+} Task;
+
+typedef struct {
+    const char *name;
+    int (*runs_here)(void);
+    int (*scores)(Task *task); /* 0, or -1 without memory */
+    void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, float *out);
+} Variant;
+
+extern const Variant *const CORRELATION_VARIANTS[]; /* best first, NULL last */
+
+/* The tiles of a task, and the memory that it takes. */
+typedef struct {
+    ptrdiff_t tall, wide;   /* windows of a tile, at most */
+    ptrdiff_t across;       /* tiles of a row */
+    ptrdiff_t bands;        /* rows of tiles that are worked on together: 1, or 2 to make pairs */
+    ptrdiff_t lines, pitch; /* pixels of a band's planes */
+    ptrdiff_t x_pitch;      /* values of a row of products, and of sums */
+    ptrdiff_t columns;      /* sums of columns */
+} Layout;
+
+/* Where the products of a tile go. */
+typedef struct {
+    float *out;
+    ptrdiff_t rows, cols; /* windows */
+} Place;
+
+/* Memory that is allocated at once and given out in pieces, each aligned to 64 bytes. */
+typedef struct {
+    void *base;
+    uint8_t *next;
+} Arena;
+
+int correlation_open(Arena *arena, size_t bytes); /* 0 without memory */
+void *correlation_take(Arena *arena, size_t bytes);
+void correlation_close(Arena *arena);
+
+Layout correlation_layout(const Task *task);
+size_t correlation_scratch(const Task *task, const Layout *layout);
+
+/* Windows of a tile that are summed directly before the tile is transformed again instead. */
+ptrdiff_t correlation_budget(const Task *task);
+
+/* cos and -sin of 2 pi k n / SIDE, [cos, -sin][k][n] of 16 x 16. */
+extern float SINGLE_TWIDDLES[2][16][16];
+extern double DOUBLE_TWIDDLES[2][16][16];
+void correlation_tables(void); /* fills them */
+
+#endif

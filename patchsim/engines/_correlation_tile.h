@@ -1,0 +1,328 @@
+/* The transforms of a tile; included once for each precision of a variant.
+ *
+ * REAL is float or double, L the number of them in a vector (16 at the most), NAME(x) a name of
+ * this precision, TWIDDLES the table of this precision.
+ *
+ * An axis of 256 is 16 x 16: n = 16 n1 + n0, k = k1 + 16 k0 (Cooley and Tukey, 1965). The lanes of
+ * a vector lie along x until a transpose of 16 x 16, and along y after it.
+ */
+#define PARTS (16 / L) /* vectors of a row of 16 */
+typedef REAL NAME(V) __attribute__((vector_size(sizeof(REAL) * L), may_alias));
+typedef REAL NAME(Unaligned)
+    __attribute__((vector_size(sizeof(REAL) * L), aligned(sizeof(REAL)), may_alias));
+typedef float NAME(Floats) __attribute__((vector_size(4 * L), aligned(4), may_alias));
+typedef uint8_t NAME(Bytes) __attribute__((vector_size(L), aligned(1), may_alias));
+typedef uint16_t NAME(Words) __attribute__((vector_size(2 * L), aligned(1), may_alias));
+typedef REAL (*NAME(Tile))[2][16][16]; /* [k1 of y, k1 of x][re, im][16][16] */
+#define V NAME(V)
+#define AT(p) (*(V *)(p))
+#define ALL(x) ((V){0} + (REAL)(x))
+
+static INLINE void NAME(dft4)(V *a, V *b, V *c, V *d, V *ai, V *bi, V *ci, V *di)
+{
+    V s0 = *a + *c, s1 = *a - *c, s2 = *b + *d, s3 = *b - *d;
+    V t0 = *ai + *ci, t1 = *ai - *ci, t2 = *bi + *di, t3 = *bi - *di;
+    *a = s0 + s2, *ai = t0 + t2, *c = s0 - s2, *ci = t0 - t2;
+    *b = s1 + t3, *bi = t1 - s3, *d = s1 - t3, *di = t1 + s3;
+}
+
+static INLINE void NAME(turn)(V *re, V *im, double cosine, double sine)
+{
+    V c = ALL(cosine), s = ALL(sine), old = *re;
+    *re = old * c - *im * s;
+    *im = old * s + *im * c;
+}
+
+/* 16 values in natural order, in and out; with re and im swapped the inverse, times 16. */
+static INLINE void NAME(dft16)(V *re, V *im)
+{
+    const double c = 0.92387953251128675613, s = 0.38268343236508977173, h = 0.70710678118654752440;
+#define FOURTH(a, step)                                                                       \
+    NAME(dft4)(re + (a), re + (a) + (step), re + (a) + 2 * (step), re + (a) + 3 * (step),     \
+               im + (a), im + (a) + (step), im + (a) + 2 * (step), im + (a) + 3 * (step))
+    FOURTH(0, 4), FOURTH(1, 4), FOURTH(2, 4), FOURTH(3, 4);
+    NAME(turn)(re + 5, im + 5, c, -s);
+    NAME(turn)(re + 6, im + 6, h, -h);
+    NAME(turn)(re + 7, im + 7, s, -c);
+    NAME(turn)(re + 9, im + 9, h, -h);
+    V old = re[10];
+    re[10] = im[10], im[10] = -old;
+    NAME(turn)(re + 11, im + 11, -h, -h);
+    NAME(turn)(re + 13, im + 13, s, -c);
+    NAME(turn)(re + 14, im + 14, -h, -h);
+    NAME(turn)(re + 15, im + 15, -c, s);
+    FOURTH(0, 1), FOURTH(4, 1), FOURTH(8, 1), FOURTH(12, 1);
+#undef FOURTH
+    V res[16], ims[16];
+    UNROLL16 for (int k = 0; k < 16; k++) res[k] = re[4 * (k & 3) + (k >> 2)], ims[k] = im[4 * (k & 3) + (k >> 2)];
+    UNROLL16 for (int k = 0; k < 16; k++) re[k] = res[k], im[k] = ims[k];
+}
+
+/* 16 rows of PARTS vectors, [part][row]: blocks of L x L, and the values of each. */
+static INLINE void NAME(transpose)(V a[PARTS][16])
+{
+    V out[PARTS][16];
+#define SWAP(distance, first, second)                                                        \
+    UNROLL16 for (int k = 0; k < L; k++) if (!(k & (distance)))                              \
+    {                                                                                        \
+        V p = t[k], q = t[k + (distance)];                                                   \
+        t[k] = SHUFFLE(p, q, first), t[k + (distance)] = SHUFFLE(p, q, second);              \
+    }
+    UNROLL16 for (int i = 0; i < PARTS; i++) UNROLL16 for (int j = 0; j < PARTS; j++)
+    {
+        V t[L];
+        UNROLL16 for (int k = 0; k < L; k++) t[k] = a[j][i * L + k];
+#if L == 16
+        SWAP(8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+             (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+        SWAP(4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+             (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+        SWAP(2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+             (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+        SWAP(1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+             (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+#elif L == 8
+        SWAP(4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+        SWAP(2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
+        SWAP(1, (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15))
+#elif L == 4
+        SWAP(2, (0, 1, 4, 5), (2, 3, 6, 7))
+        SWAP(1, (0, 4, 2, 6), (1, 5, 3, 7))
+#else
+        SWAP(1, (0, 2), (1, 3))
+#endif
+        UNROLL16 for (int k = 0; k < L; k++) out[i][j * L + k] = t[k];
+    }
+#undef SWAP
+    UNROLL16 for (int i = 0; i < PARTS; i++) UNROLL16 for (int k = 0; k < 16; k++) a[i][k] = out[i][k];
+}
+
+/* Values of a plane less a constant. */
+static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less)
+{
+    if (type == BYTES)
+        return __builtin_convertvector(*(const NAME(Bytes) *)((const uint8_t *)plane + at), V) - less;
+    return __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V) - less;
+}
+
+/* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
+static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
+                                const double *less, NAME(Tile) tile)
+{
+    const V less_one = ALL(less[0]), less_other = ALL(less[1]);
+    double squares = 0;
+    for (int n0 = 0; n0 < 16; n0++) {
+        V energy = {0};
+        for (int x = 0; x < 16; x++)
+            for (int lane = 0; lane < 16; lane += L) {
+                V re[16], im[16];
+                UNROLL16 for (int n1 = 0; n1 < 16; n1++)
+                {
+                    ptrdiff_t at = (16 * n1 + n0) * pitch + 16 * x + lane;
+                    re[n1] = NAME(values)(one, at, type, less_one);
+                    im[n1] = NAME(values)(other, at, type, less_other);
+                    energy += re[n1] * re[n1] + im[n1] * im[n1];
+                }
+                NAME(dft16)(re, im);
+                UNROLL16 for (int k = 0; k < 16; k++)
+                {
+                    V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
+                    AT(&tile[k * 16 + x][0][n0][lane]) = re[k] * c - im[k] * s;
+                    AT(&tile[k * 16 + x][1][n0][lane]) = re[k] * s + im[k] * c;
+                }
+            }
+        for (int lane = 0; lane < L; lane++)
+            squares += (double)energy[lane];
+    }
+    return squares;
+}
+
+static double NAME(down_bytes)(const void *one, const void *other, ptrdiff_t pitch,
+                               const double *less, NAME(Tile) tile)
+{
+    return NAME(down)(one, other, pitch, BYTES, less, tile);
+}
+
+static double NAME(down_words)(const void *one, const void *other, ptrdiff_t pitch,
+                               const double *less, NAME(Tile) tile)
+{
+    return NAME(down)(one, other, pitch, WORDS, less, tile);
+}
+
+/* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
+static INLINE void NAME(inner)(REAL (*g)[16][16], int is_inverse)
+{
+    V re[PARTS][16], im[PARTS][16];
+    for (int j = 0; j < PARTS; j++) {
+        UNROLL16 for (int k = 0; k < 16; k++) re[j][k] = AT(&g[0][k][j * L]), im[j][k] = AT(&g[1][k][j * L]);
+        NAME(dft16)(is_inverse ? im[j] : re[j], is_inverse ? re[j] : im[j]);
+    }
+    NAME(transpose)(re);
+    NAME(transpose)(im);
+    for (int j = 0; j < PARTS; j++) {
+        NAME(dft16)(is_inverse ? im[j] : re[j], is_inverse ? re[j] : im[j]);
+        UNROLL16 for (int k = 0; k < 16; k++) AT(&g[0][k][j * L]) = re[j][k], AT(&g[1][k][j * L]) = im[j][k];
+    }
+}
+
+/* The stages after the first one, of one k1 of y: 16 of a tile. */
+static void NAME(forward)(NAME(Tile) group)
+{
+    for (int row = 0; row < 16; row++)
+        for (int lane = 0; lane < 16; lane += L) {
+            V re[16], im[16];
+            UNROLL16 for (int n1 = 0; n1 < 16; n1++)
+                re[n1] = AT(&group[n1][0][row][lane]), im[n1] = AT(&group[n1][1][row][lane]);
+            NAME(dft16)(re, im);
+            UNROLL16 for (int k = 0; k < 16; k++)
+            {
+                V c = AT(&TWIDDLES[0][k][lane]), s = AT(&TWIDDLES[1][k][lane]);
+                AT(&group[k][0][row][lane]) = re[k] * c - im[k] * s;
+                AT(&group[k][1][row][lane]) = re[k] * s + im[k] * c;
+            }
+        }
+    for (int x = 0; x < 16; x++)
+        NAME(inner)(group[x], 0);
+}
+
+/* The way back of `forward`. */
+static void NAME(backward)(NAME(Tile) group)
+{
+    for (int x = 0; x < 16; x++)
+        NAME(inner)(group[x], 1);
+    for (int row = 0; row < 16; row++)
+        for (int lane = 0; lane < 16; lane += L) {
+            V re[16], im[16];
+            UNROLL16 for (int k = 0; k < 16; k++)
+            {
+                V c = AT(&TWIDDLES[0][k][lane]), s = AT(&TWIDDLES[1][k][lane]);
+                V a = AT(&group[k][0][row][lane]), b = AT(&group[k][1][row][lane]);
+                re[k] = a * c + b * s, im[k] = b * c - a * s;
+            }
+            NAME(dft16)(im, re);
+            UNROLL16 for (int n1 = 0; n1 < 16; n1++)
+                AT(&group[n1][0][row][lane]) = re[n1], AT(&group[n1][1][row][lane]) = im[n1];
+        }
+}
+
+/* A row of 16 windows' lanes at x: those of every `stride` th window, as far as `cols` go. */
+static INLINE void NAME(put)(float *row, ptrdiff_t x, ptrdiff_t cols, ptrdiff_t stride, V values)
+{
+    if (stride == 1 && x + L <= cols) {
+        *(NAME(Floats) *)(row + x) = __builtin_convertvector(values, NAME(Floats));
+        return;
+    }
+    for (int lane = 0; lane < L; lane++)
+        if ((x + lane) % stride == 0 && (x + lane) / stride < cols)
+            row[(x + lane) / stride] = (float)values[lane];
+}
+
+/* The last stage of two tiles, y's k1 -> n1: the products of those windows that are asked for. */
+static void NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_t pitch,
+                     ptrdiff_t stride_y, ptrdiff_t stride_x)
+{
+    ptrdiff_t cols = places[0].cols;
+    if (count > 1 && places[1].cols > cols)
+        cols = places[1].cols;
+    const ptrdiff_t reach = ((cols - 1) * stride_x) / 16 + 1;
+    for (int n0 = 0; n0 < 16; n0++)
+        for (ptrdiff_t x = 0; x < reach; x++)
+            for (int lane = 0; lane < 16; lane += L) {
+                V re[16], im[16];
+                UNROLL16 for (int k = 0; k < 16; k++)
+                {
+                    V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
+                    V a = AT(&tile[k * 16 + x][0][n0][lane]), b = AT(&tile[k * 16 + x][1][n0][lane]);
+                    re[k] = a * c + b * s, im[k] = b * c - a * s;
+                }
+                NAME(dft16)(im, re);
+                for (int i = 0; i < count; i++) {
+                    const Place *p = &places[i];
+                    const V *values = i ? im : re;
+                    UNROLL16 for (int n1 = 0; n1 < 16; n1++)
+                    {
+                        ptrdiff_t y = 16 * n1 + n0;
+                        if (y % stride_y == 0 && y / stride_y < p->rows)
+                            NAME(put)(p->out + y / stride_y * pitch, 16 * x + lane, p->cols,
+                                      stride_x, values[n1]);
+                    }
+                }
+            }
+}
+
+/* The transform of a kernel, over SIDE x SIDE: the inverse is not divided by it. */
+static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, REAL *out)
+{
+    NAME(Tile) tile = (NAME(Tile))(void *)out;
+    for (int n0 = 0; n0 < 16; n0++)
+        for (int x = 0; x < 16; x++)
+            for (int lane = 0; lane < 16; lane += L) {
+                V re[16], im[16];
+                for (int n1 = 0; n1 < 16; n1++) {
+                    ptrdiff_t y = 16 * n1 + n0, left = 16 * x + lane;
+                    re[n1] = im[n1] = (V){0};
+                    for (int i = 0; i < L && y < height && left + i < width; i++)
+                        re[n1][i] = (REAL)(taps[y * width + left + i] * (1.0 / (SIDE * SIDE)));
+                }
+                NAME(dft16)(re, im);
+                for (int k = 0; k < 16; k++) {
+                    V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
+                    AT(&tile[k * 16 + x][0][n0][lane]) = re[k] * c - im[k] * s;
+                    AT(&tile[k * 16 + x][1][n0][lane]) = re[k] * s + im[k] * c;
+                }
+            }
+    for (int k = 0; k < 16; k++)
+        NAME(forward)(tile + 16 * k);
+}
+
+/* The products of a kernel with two tiles, summed over the channels.
+ *
+ * planes   [channels] from the first pixel of each tile on, `plane` bytes from a channel to the next
+ * less     [channels][2]: the constants of both tiles
+ * work     [channels][TILE_VALUES]
+ * Returns what stands for the rounding of a product: that of the transforms of pixels and kernel is
+ * about their norms' product over SIDE, as it is spread over all frequencies, and that of the way
+ * back is about the root mean square of the products.
+ */
+static double NAME(pair)(const uint8_t *one, const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
+                         Type type, ptrdiff_t channels, const double (*less)[2],
+                         const REAL *spectra, double norm, REAL *work, const Place *places,
+                         int count, ptrdiff_t x_pitch, ptrdiff_t stride_y, ptrdiff_t stride_x)
+{
+    double squares = 0, power = 0;
+    for (ptrdiff_t c = 0; c < channels; c++) {
+        NAME(Tile) tile = (NAME(Tile))(void *)(work + c * TILE_VALUES);
+        squares += (type == BYTES ? NAME(down_bytes) : NAME(down_words))(
+            one + c * plane, other + c * plane, pitch, less[c], tile);
+    }
+    for (int k = 0; k < 16; k++) {
+        REAL *sum = work + k * (TILE_VALUES / 16);
+        V powers = {0};
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            REAL *own = sum + c * TILE_VALUES;
+            const REAL *kernel = spectra + c * TILE_VALUES + k * (TILE_VALUES / 16);
+            NAME(forward)((NAME(Tile))(void *)own);
+            for (int x = 0; x < 16; x++)
+                for (int i = 0; i < 256; i += L) {
+                    int at = 512 * x + i;
+                    V re = AT(own + at), im = AT(own + at + 256);
+                    V kre = AT((REAL *)kernel + at), kim = AT((REAL *)kernel + at + 256);
+                    V products = re * kre + im * kim, crossed = im * kre - re * kim;
+                    if (c > 0)
+                        products += AT(sum + at), crossed += AT(sum + at + 256);
+                    AT(sum + at) = products, AT(sum + at + 256) = crossed;
+                    if (c == channels - 1)
+                        powers += products * products + crossed * crossed;
+                }
+        }
+        for (int lane = 0; lane < L; lane++)
+            power += (double)powers[lane];
+        NAME(backward)((NAME(Tile))(void *)sum);
+    }
+    NAME(up)((NAME(Tile))(void *)work, places, count, x_pitch, stride_y, stride_x);
+    return sqrt(squares) * norm / SIDE + sqrt(power); /* by Parseval's theorem */
+}
+#undef V
+#undef AT
+#undef ALL
+#undef PARTS
