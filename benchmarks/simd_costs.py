@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.optimize import nnls
 
-from patchsim.engines import Problem, simd
+from patchsim.engines import Problem, extensions, simd
 from patchsim.metrics import INTEGER_RANGE
 
 KERNELS = [
@@ -64,7 +64,7 @@ def measured(problem: Problem) -> float:
 
 def main() -> None:
     for variant in sys.argv[1:] or simd.variants():
-        os.environ[simd.VARIANT_SETTING] = variant
+        os.environ[extensions.VARIANT_SETTING] = variant
         for kind in simd.COSTS[variant]:
             cases = list(problems(kind))
             rounds = np.array([[measured(case) for case in cases] for _ in range(ROUNDS)])

@@ -10,6 +10,7 @@ nothing of plans, files or progress. Others use the names of the contract and `l
 
 from patchsim.engines.contract import (
     GONE,
+    BlockBounds,
     Bounds,
     Engine,
     Least,
@@ -33,6 +34,7 @@ from patchsim.engines.loading import load
 
 __all__ = [
     "GONE",
+    "BlockBounds",
     "Bounds",
     "Engine",
     "Least",

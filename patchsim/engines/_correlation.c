@@ -123,6 +123,12 @@ static const char *misfit(const Py_buffer *b, const Task *t)
         if (b[i].ndim != 2 || b[i].shape[0] != (map->shape[0] + BLOCK - 1) / BLOCK ||
             b[i].shape[1] != (map->shape[1] + BLOCK - 1) / BLOCK)
             return "maxima and errors do not have one value for each block";
+    /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
+    const double pixels = (double)(taps->shape[1] * taps->shape[2]);
+    const double squares = pixels * pixels * (double)taps->shape[0];
+    if (has_format(image, "B") ? squares * 65025 >= 0x1p53
+                               : squares * (65535.0 * 65535.0) / 4 >= 0x1p62)
+        return "the sums over so many pixels do not fit";
     if (!(t->own > 0) || !(t->total > 0) || !(t->limit > 0))
         return "own, total and limit are not positive";
     return NULL;
@@ -200,8 +206,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         return NULL;
     t.type = *format == 'B' ? BYTES : WORDS;
     Layout layout = correlation_layout(&t);
-    return Py_BuildValue("n(nn)", (Py_ssize_t)correlation_scratch(&t, &layout), layout.tall,
-                         layout.wide);
+    return PyLong_FromSize_t(correlation_scratch(&t, &layout));
 }
 
 /* An entry of METHODS whose arguments travel by keyword. */
@@ -222,7 +227,8 @@ static PyMethodDef METHODS[] = {
      "Write the transforms of a kernel's channels to out, float32 aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride)\n\n"
-     "Bytes that scores allocates, and the (rows, cols) of windows of a transform."},
+     "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
+     "transformed in double precision."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {NULL, NULL, 0, NULL},
 };

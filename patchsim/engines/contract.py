@@ -24,22 +24,41 @@ from patchsim.types import Pixels, Weights
 
 
 @dataclass(frozen=True)
+class BlockBounds:
+    """What the scores of each block of a tile are at most; blocks as in `geometry.blocks`.
+
+    Attributes
+    ----------
+    maxima : float32 array [blocks, blocks]
+        The largest score in the map.
+    errors : float32 array [blocks, blocks]
+        The largest error of a score. Where it is 0, the scores are exact.
+    """
+
+    maxima: NDArray[np.float32]
+    errors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Bounds:
     """Scores of a tile, and how far each may be off.
 
     Attributes
     ----------
-    map : float64 array [rows, cols]
+    map : float64 or float32 array [rows, cols]
         Scores; the true score of a cell lies within ``map ± error``.
     error : float or array [rows, cols]
         0 where the map holds the very values that `metrics.exact` gives.
     hidden : bool array [rows, cols], optional
         Windows of which too little is visible: no matches, with 0 in the map.
+    blocks : BlockBounds, optional
+        Given by an engine that `bounds_blocks`, for blocks that begin at the tile's first cell.
     """
 
-    map: NDArray[np.float64]
+    map: NDArray[np.float64] | NDArray[np.float32]
     error: float | NDArray[np.floating[Any]] = 0.0
     hidden: NDArray[np.bool_] | None = None
+    blocks: BlockBounds | None = None
 
     @staticmethod
     def estimate_bytes(rows: int, cols: int) -> int:
@@ -285,6 +304,9 @@ class Engine(Protocol):
 
 class MapEngine(Engine, Protocol):
     """An engine that scores every window of a tile."""
+
+    def bounds_blocks(self, problem: Problem) -> bool:
+        """Return whether scores are float32 and come with `Bounds.blocks`."""
 
     def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
         """Do what needs the kernel alone, once; the result scores any tile's pixels."""

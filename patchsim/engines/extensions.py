@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from functools import cache
 from types import ModuleType
+
+from patchsim.errors import InputError
+
+# Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
+VARIANT_SETTING = "PATCHSIM_SIMD"
 
 
 @cache
@@ -14,3 +20,27 @@ def extension(name: str) -> ModuleType | None:
         return importlib.import_module(f"patchsim.engines.{name}")
     except ImportError:
         return None
+
+
+def variant(name: str) -> str:
+    """Return the best variant of an extension that runs here, or the one that is forced.
+
+    An extension whose vectors are the compiler's own has no variant ``portable``; its last one
+    stands for that.
+
+    Raises
+    ------
+    InputError
+        If the forced one does not run here.
+    """
+    built = extension(name)
+    assert built is not None, "the engine's refusal says so"
+    here: list[str] = built.variants()
+    forced = os.environ.get(VARIANT_SETTING)
+    if forced is None:
+        return here[0]
+    if forced in here:
+        return forced
+    if forced == "portable":
+        return here[-1]
+    raise InputError(f"{VARIANT_SETTING}={forced} is not here; there are {', '.join(here)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import numpy as np
@@ -20,9 +19,6 @@ from patchsim.types import Pixels, Weights
 OWN_THREADS = False
 HAS_MAP = True
 SHARES = False
-
-# Forces a variant: avx512, avx2, sse2, neon or portable.
-VARIANT_SETTING = "PATCHSIM_SIMD"
 
 _TYPES = {"uint8": "B", "uint16": "H", "float32": "f"}
 
@@ -119,6 +115,10 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     return sums * kernel_rows * taps, sums * kernel_rows * phases, sums * rows * cols, pixels
 
 
+def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
+    return False
+
+
 def best_tile(problem: Problem) -> tuple[int, int] | None:
     return None if problem.opaque_level is None else visibility.best_tile(problem)
 
@@ -200,18 +200,4 @@ def variants() -> list[str]:
     return extension.variants() if extension else []
 
 
-def variant() -> str:
-    """Return the best variant that runs here, or the one that is forced.
-
-    Raises
-    ------
-    InputError
-        If the forced one does not run here.
-    """
-    here = variants()
-    forced = os.environ.get(VARIANT_SETTING)
-    if forced is None:
-        return here[0]
-    if forced not in here:
-        raise InputError(f"{VARIANT_SETTING}={forced} is not here; there are {', '.join(here)}")
-    return forced
+variant = partial(extensions.variant, "_sad")

@@ -59,6 +59,10 @@ def seconds(problem: Problem) -> float:
     return alone / problem.threads + visibility.seconds(problem)
 
 
+def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
+    return False
+
+
 def best_tile(problem: Problem) -> tuple[int, int] | None:
     return None if problem.opaque_level is None else visibility.best_tile(problem)
 

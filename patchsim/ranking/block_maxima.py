@@ -1,8 +1,9 @@
-"""The windows of one kernel in little memory: an upper bound of the scores of each block.
+"""The windows of one kernel by blocks: an upper bound of the scores of each.
 
-A block whose turn comes is scored again, exactly if an engine can, and stays in a cache that all
+A block whose turn comes is opened: its scores are read from the map, or, where memory is short and
+no map is kept, the block is scored again, exactly if an engine can. It stays in a cache that all
 kernels of a search share. A full cache evicts the block that was used least recently; only the best
-score left in that block is kept, and the block is scored again if its turn comes again. So the
+score left in that block is kept, and the block is opened again if its turn comes again. So the
 matches do not depend on how many blocks fit the cache.
 """
 
@@ -20,7 +21,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import Bounds
+from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
@@ -81,14 +82,15 @@ class BlockMaxima:
     stride : (y, x)
     exact : (y, x) -> float
         The exact score of the window whose top-left pixel is (y, x).
-    rescore : list of Tile -> (Tile, Bounds)
-        Scores these blocks again, in tiles that hold them.
+    rescore : list of Tile -> (Tile, Bounds), optional
+        Scores these blocks again, in tiles that hold them. Without it the scores are kept, and
+        every tile that is put has `Bounds.blocks`.
     cache : BlockCache
-    score_equal : Tile -> Bounds, optional
-        Exact scores of those windows of a block that have an equal one, where `rescore` is not
-        exact.
+    evaluate_block : Tile -> Bounds, optional
+        Exact scores of windows of a block, for a block whose scores are not exact; scores with an
+        error of 0 are exact, others are ignored.
     keeps_map : bool
-        Keep the scores in `map`.
+        Show the scores in `map`.
     """
 
     def __init__(
@@ -97,25 +99,32 @@ class BlockMaxima:
         kernel: tuple[int, int],
         stride: tuple[int, int],
         exact: Exact,
-        rescore: Rescore,
+        rescore: Rescore | None,
         cache: BlockCache,
         *,
-        score_equal: Callable[[Tile], Bounds] | None = None,
+        evaluate_block: Callable[[Tile], Bounds] | None = None,
         keeps_map: bool = False,
     ) -> None:
         self.kernel = kernel
-        self.map: NDArray[np.float32] | None = None
-        if keeps_map:
-            self.map = np.full(shape, np.nan, dtype=np.float32)
+        self._keeps_map = keeps_map
+        # Empty: a block without a score is noticed by its bound, which is NaN.
+        self._scores: NDArray[np.float32] | None = None
+        if keeps_map or rescore is None:
+            self._scores = np.empty(shape, np.float32)
         self.error = 0.0
-        self.blocks_evaluated = 0
+        self.blocks_evaluated = 0  # those that were only read from the map do not count
         self.windows_evaluated = 0
         self._shape, self._stride = shape, stride
-        self._exact, self._rescore, self._score_equal = exact, rescore, score_equal
+        self._exact, self._evaluate_block = exact, evaluate_block
+        self._rescore = self._kept if rescore is None else rescore
         self._cache = cache
         self._lock = Lock()
         grid = -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
         self._upper_bounds: NDArray[np.float64] = np.full(grid, np.nan)
+        # What scores that are kept may be off by.
+        self._errors: NDArray[np.float32] | None = None
+        if rescore is None:
+            self._errors = np.zeros(grid, np.float32)
         self._boxes: list[tuple[tuple[int, int, int, int], float]] = []
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
@@ -136,11 +145,17 @@ class BlockMaxima:
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""
-        if self.map is not None:
-            self.map[tile.index] = bounds.map
+        if self._scores is not None:
+            if bounds.map.shape == self._scores.shape and bounds.map.dtype == np.float32:
+                self._scores = bounds.map  # type: ignore[assignment] # its type was compared
+            else:
+                self._scores[tile.index] = bounds.map
         error = float(np.max(bounds.error))
         with self._lock:
             self.error = max(self.error, error)
+        if bounds.blocks is not None and tile.top % BLOCK == 0 and tile.left % BLOCK == 0:
+            self._put_blocks(tile, bounds.blocks)
+            return
         # By rows of blocks, so that the upper bounds of a whole tile are never in memory.
         top = 0
         while top < tile.rows:
@@ -149,9 +164,18 @@ class BlockMaxima:
             self._put_band(band, bounds, np.s_[top : top + rows], has_errors=error > 0)
             top += rows
 
+    def _put_blocks(self, tile: Tile, blocks: BlockBounds) -> None:
+        """Store the maxima of a tile that begins with a block."""
+        index = block_index(tile)
+        self._upper_bounds[index] = blocks.maxima.astype(np.float64) + blocks.errors
+        # The sum of a score and its error must not be rounded to less than the true score.
+        self._upper_bounds[index] += np.where(blocks.errors > 0, ROUNDING, 0.0)
+        if self._errors is not None:
+            self._errors[index] = blocks.errors
+
     def _put_band(self, band: Tile, bounds: Bounds, rows: slice, *, has_errors: bool) -> None:
         """Store the maxima of a row of blocks, whose scores are these rows of the bounds."""
-        upper_bounds: NDArray[np.float64] = bounds.map[rows]
+        upper_bounds = bounds.map[rows].astype(np.float64, copy=False)
         if has_errors:
             errors = np.asarray(bounds.error)
             # The sum of a score and its error must not be rounded to less than the true score.
@@ -164,6 +188,22 @@ class BlockMaxima:
         with self._lock:
             stored = self._upper_bounds[block_index(band)]
             np.fmax(stored, maxima, out=stored)
+            if self._errors is not None:
+                block_errors = self._errors[block_index(band)]
+                np.maximum(block_errors, np.max(bounds.error), out=block_errors)
+
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """The scores of all windows, if they were asked for."""
+        return self._scores if self._keeps_map else None
+
+    def _kept(self, blocks: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
+        """Read the scores of blocks from those that are kept."""
+        assert self._scores is not None
+        assert self._errors is not None
+        for tile in blocks:
+            error = float(self._errors[tile.top // BLOCK, tile.left // BLOCK])
+            yield tile, Bounds(self._scores[tile.index].astype(np.float64), error)
 
     @property
     def block_count(self) -> int:
@@ -231,19 +271,23 @@ class BlockMaxima:
                     if _is_inside(cells, tile):
                         self._cache.put(self, block, self._open_block(block, cells, tile, bounds))
                 del bounds  # free them before the next tile is scored
-        self.blocks_evaluated += len(wanted)
+        if self._errors is None:
+            self.blocks_evaluated += len(wanted)
 
     def _open_block(self, block: int, cells: Tile, tile: Tile, bounds: Bounds) -> _OpenBlock:
         """Make the scores of a block from those of a tile that holds it."""
         index = cells.within(tile)
-        error = np.asarray(bounds.error)
-        if error.ndim:
-            error = error[index]
+        error = bounds.error
+        if not isinstance(error, float):
+            error = np.asarray(error)
+            error = error[index] if error.ndim else float(error)
         top, left = self._corner(cells)
 
         def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
-            assert self._score_equal is not None
-            yield wanted[0], self._score_equal(cells)
+            assert self._evaluate_block is not None
+            if self._errors is not None:
+                self.blocks_evaluated += 1
+            yield wanted[0], self._evaluate_block(cells)
 
         def exact(y: int, x: int) -> float:
             self.windows_evaluated += 1
@@ -254,15 +298,15 @@ class BlockMaxima:
             self.kernel,
             self._stride,
             exact,
-            evaluate_blocks=evaluate_blocks if self._score_equal else None,
+            evaluate_blocks=evaluate_blocks if self._evaluate_block else None,
         )
         hidden = None if bounds.hidden is None else bounds.hidden[index]
         scores.put(Tile(0, 0, cells.rows, cells.cols), Bounds(bounds.map[index], error, hidden))
         scores.evaluate_contenders()
-        if self.map is not None:
+        if self._scores is not None:
             is_known = scores.is_exact & (scores.upper_bounds > _SUPPRESSED)
             np.copyto(
-                self.map[cells.index], scores.upper_bounds, where=is_known, casting="same_kind"
+                self._scores[cells.index], scores.upper_bounds, where=is_known, casting="same_kind"
             )
         for y, x in self._suppressed.get(block, ()):
             scores.suppress(y - top, x - left)
@@ -282,8 +326,8 @@ class BlockMaxima:
             return None
         y, x, score = best
         row, col = tile.top + y // self._stride[0], tile.left + x // self._stride[1]
-        if self.map is not None:
-            self.map[row, col] = score
+        if self._scores is not None:
+            self._scores[row, col] = score
         return row, col, score
 
     def suppress(self, y: int, x: int) -> None:

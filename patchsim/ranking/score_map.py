@@ -106,7 +106,7 @@ class ScoreMap:
     ) -> None:
         """Fill a tile of `upper_bounds` and `is_exact`."""
         np.equal(bounds.error, 0.0, out=is_exact)
-        np.add(bounds.map, bounds.error, out=upper_bounds)
+        np.add(bounds.map, bounds.error, out=upper_bounds, dtype=np.float64)
         # The sum of a score and its error must not be rounded to less than the true score.
         np.add(upper_bounds, ROUNDING, out=upper_bounds)
         np.copyto(upper_bounds, bounds.map, where=is_exact)

@@ -24,6 +24,7 @@ from patchsim.ranking.contract import Windows
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.types import Pixels
 
+_OPEN_BYTES = 16 << 20  # for open blocks of maps that are kept: 400 of them
 _WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one call for many
 
 
@@ -55,8 +56,14 @@ def windows(
         Given where the scores of all windows take too much memory: the cache of open blocks.
     """
     pairs = list(zip(plans, kernels, strict=True))
-    if not engines.load(plans[0].engine).HAS_MAP:
+    engine = engines.load(plans[0].engine)
+    if not engine.HAS_MAP:
         return [*_pruned_windows(plans, image, kernels, advance, keeps_bounds=block_cache is None)]
+    if block_cache is None and engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
+        opened = BlockCache(_OPEN_BYTES)
+        stores = [_kept_blocks(plan, image, kernel, keeps_map, opened) for plan, kernel in pairs]
+        _score_all(plans, image, kernels, visible, stores, advance)
+        return [*stores]
     if block_cache is None:
         score_maps = [_score_map(plan, image, kernel, visible, keeps_map) for plan, kernel in pairs]
         _score_all(plans, image, kernels, visible, score_maps, advance)
@@ -114,6 +121,35 @@ def _score_map(
     )
 
 
+def _kept_blocks(
+    plan: Plan, image: Pixels, kernel: Kernel, keeps_map: bool, opened: BlockCache
+) -> BlockMaxima:
+    """Make the store of an engine that bounds blocks itself: the map, and each block's bound."""
+    problem = plan.problem
+    size, stride = problem.kernel[:2], problem.stride
+    exact = metrics.exact(image, kernel.pixels, problem.metric, problem.data_range)
+    if plan.exact_plan:
+        prepared = cache(partial(runner.prepare, plan.exact_plan, kernel))
+
+        def evaluate(block: Tile) -> Bounds:
+            assert plan.exact_plan is not None
+            ((_, bounds),) = runner.run(plan.exact_plan, image, prepared(), [block])
+            return bounds
+
+    else:
+        evaluate = equal_windows.scores(image, size, stride, exact)
+    return BlockMaxima(
+        problem.map_shape,
+        size,
+        stride,
+        exact,
+        None,
+        opened,
+        evaluate_block=evaluate,
+        keeps_map=keeps_map,
+    )
+
+
 def _block_maxima(
     plan: Plan,
     image: Pixels,
@@ -142,7 +178,7 @@ def _block_maxima(
         exact,
         rescore,
         block_cache,
-        score_equal=equal,
+        evaluate_block=equal,
         keeps_map=keeps_map,
     )
 

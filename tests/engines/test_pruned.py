@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchsim import match, metrics
-from patchsim.engines import GONE, Problem, pruned, simd
+from patchsim.engines import GONE, Problem, extensions, pruned, simd
 from patchsim.geometry.tiles import Tile
 from patchsim.ranking import pruned_windows
 
@@ -24,7 +24,7 @@ VARIANTS = [name for name in ("avx512", "avx2", "sse2", "portable") if _pruned.r
 
 @pytest.fixture(params=VARIANTS)
 def variant(request, monkeypatch):
-    monkeypatch.setenv(simd.VARIANT_SETTING, request.param)
+    monkeypatch.setenv(extensions.VARIANT_SETTING, request.param)
 
 
 def problem(image, kernel, metric="sad", stride=(1, 1), **options):
@@ -440,7 +440,7 @@ def test_a_white_kernel_whose_cells_fill_the_boxes_is_found(rng):
 def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
     monkeypatch.setattr(simd, "_extension", lambda: None)
     if forced:
-        monkeypatch.setenv(simd.VARIANT_SETTING, forced)
+        monkeypatch.setenv(extensions.VARIANT_SETTING, forced)
     image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
     kernel = image[9:20, 11:30].copy()
     alone = pruned_windows.PrunedWindows(

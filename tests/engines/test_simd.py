@@ -13,7 +13,7 @@ import pytest
 from helpers import ENVIRONMENT
 
 from patchsim import InputError, choices, match
-from patchsim.engines import Problem, simd
+from patchsim.engines import Problem, extensions, simd
 
 if shutil.which("cc"):
     from patchsim.engines import _sad  # a failed build is an error where there is a compiler
@@ -34,7 +34,7 @@ def values(rng, dtype, *shape):
 def scored(image, kernel, stride=(1, 1), variant=None, monkeypatch=None):
     """The engine's scores of a tile that is the whole image."""
     if variant:
-        monkeypatch.setenv(simd.VARIANT_SETTING, variant)
+        monkeypatch.setenv(extensions.VARIANT_SETTING, variant)
     problem = Problem(
         image.shape, kernel.shape, image.dtype.name, stride, "sad", SPAN[image.dtype.name], "cpu", 1
     )
@@ -271,7 +271,7 @@ def test_a_tile_is_a_view_of_the_picture(rng):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dtype", SPAN)
 def test_engines_report_the_same_matches(variant, dtype, rng, monkeypatch):
-    monkeypatch.setenv(simd.VARIANT_SETTING, variant)
+    monkeypatch.setenv(extensions.VARIANT_SETTING, variant)
     image = values(rng, dtype, 90, 80, 3)
     image[40:60, 30:50] = image[0:20, 0:20]  # a tie
     kernels = [image[0:20, 0:20].copy(), values(rng, dtype, 9, 13, 3)]
@@ -284,7 +284,7 @@ def test_engines_report_the_same_matches(variant, dtype, rng, monkeypatch):
 
 
 def test_a_variant_that_is_not_here_is_named(monkeypatch):
-    monkeypatch.setenv(simd.VARIANT_SETTING, "altivec")
+    monkeypatch.setenv(extensions.VARIANT_SETTING, "altivec")
     with pytest.raises(InputError, match=r"PATCHSIM_SIMD=altivec is not here; .*portable"):
         match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8), engine="simd")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines.common import sharing
 from patchsim.engines.contract import Problem, Score, SharedScore
-from patchsim.engines.fft import sad_lowrank, scores, weighted
+from patchsim.engines.fft import fused, sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
 from patchsim.engines.fft.costs import seconds as seconds
@@ -59,7 +59,13 @@ def refuse(problem: Problem) -> str | None:
 def start_up(problem: Problem) -> float:
     if problem.device != "cpu":
         return devices.start_up(problem.device)
+    if fused.takes(problem):
+        return 0.0
     return 0.0 if "scipy.fft" in sys.modules else _SCIPY_IMPORT_SECONDS
+
+
+def bounds_blocks(problem: Problem) -> bool:
+    return fused.takes(problem)
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
@@ -71,6 +77,8 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
     """As `prepare`, for kernels that are compared with the same pixels in turn."""
     if problems[0].metric == "sad":
         return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
+    if all(fused.takes(problem) for problem in problems):
+        return [fused.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)
     each = [constants] * len(kernels)
     if problems[0].metric == "zncc":  # any constants would do; its own keep the most digits

@@ -8,7 +8,7 @@ import numpy as np
 
 from patchsim.engines.common import visibility
 from patchsim.engines.contract import Problem
-from patchsim.engines.fft import sad_lowrank, weighted
+from patchsim.engines.fft import fused, sad_lowrank, weighted
 from patchsim.engines.fft.sums import extension_for
 from patchsim.geometry import tiles
 from patchsim.machine import devices
@@ -45,6 +45,8 @@ def _planes_transformed(problem: Problem) -> int:
 
 
 def seconds(problem: Problem) -> float:
+    if fused.takes(problem):
+        return fused.seconds(problem)
     if problem.device != "cpu":
         return _seconds_elsewhere(problem) + visibility.seconds(problem)
     tile_count, values = _tile_count(problem), math.prod(_tile_extent(problem))
@@ -107,6 +109,8 @@ def _is_weighted(problem: Problem) -> bool:
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
+    if fused.takes(problem):
+        return fused.best_tile(problem)
     height, width, _ = problem.image
     windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
     rows, cols = block_step(windows, problem.kernel[:2], problem.device)
@@ -130,6 +134,8 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    if fused.takes(problem):
+        return fused.working_bytes(problem, rows, cols)
     height, width = _extent(problem, rows, cols)
     pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
     transformed = _transformed(problem, height, width)
@@ -186,6 +192,8 @@ def _bytes_of_torch(problem: Problem, transformed: int, windows: int) -> int:
 
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    if fused.takes(problem):
+        return fused.kernel_bytes(problem)
     own = _own_bytes(problem, _transformed(problem, *_extent(problem, rows, cols)))
     if problem.opaque_level is None:
         return own

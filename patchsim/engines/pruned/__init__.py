@@ -352,7 +352,7 @@ def _total(problem: Problem) -> float:
 
 def _variant(extension: ModuleType) -> str:
     """Return the best variant that runs here, or the forced one if this engine has it."""
-    forced = os.environ.get(simd.VARIANT_SETTING)
+    forced = os.environ.get(extensions.VARIANT_SETTING)
     for name in _VARIANTS[:-1]:
         if forced in (None, name) and extension.runs_here(name):
             return name
