@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -32,6 +33,12 @@ _WIDE_VALUES = 1 << 16
 
 # The largest value of each integer type, which is its default data range R.
 INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
+
+
+@cache
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type, which NumPy composes anew whenever it is asked."""
+    return dtype.name
 
 
 def check_range(data_range: tuple[float, float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -123,7 +123,7 @@ class Opened:
         """
         count_streams([image], kernels.streams)
         picture = _open(image, "image", options, options.memory - kernels.nbytes)
-        about = replace(picture, pixels=_NO_PIXELS)
+        about = Picture(picture.name, _NO_PIXELS, picture.file, picture.notices, picture.alpha)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 
     def take(self) -> Picture:

@@ -18,6 +18,7 @@ from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
 from patchsim.scene import flatness
 from patchsim.scene.build import Scene
+from patchsim.scene.comparison import Comparisons
 from patchsim.search.coarse_to_fine import Sweep
 from patchsim.search.exhaustive import Exhaustive, is_exhaustive
 from patchsim.search.jobs import Scored
@@ -192,8 +193,10 @@ class Matcher:
     """Find the same kernel images in one image after another.
 
     What depends on the kernels and the options alone is done once: options are checked, kernels and
-    mask are opened. Plans are kept for images of one shape and type. A matcher does not change, so
-    that several threads may use it at once, and it can be pickled.
+    mask are opened. Kernels are converted once for images of one type and number of channels, and
+    plans are kept for images of one shape, too. A matcher does not change, so that several threads
+    may use it at once, and it can be pickled. It does not copy arrays: they must not change while
+    it is used.
 
     Parameters
     ----------
@@ -237,8 +240,10 @@ class Matcher:
     ) -> None:
         sources = inputs.as_list(kernel)
         self.options = Options.checked(len(sources), **options)
+        self._latest = self.options
         self._has_own_memory = options.get("memory") is not None
         self._kernels = inputs.Kernels.opened(sources, mask, self.options)
+        self._comparisons = Comparisons(self._kernels.pictures, self._kernels.weights, self.options)
 
     def match(
         self,
@@ -286,11 +291,12 @@ class Matcher:
             self._kernels.mask,
         )
         _check_maps(options, outputs)
-        scene = self._scene(opened, options, outputs)
+        scene = Scene.of(opened.take(), self._comparisons, options, overlay=outputs.needs_image)
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
         names = [scene.area.name, *scene.names[1:]]
-        notices += _tell(observer, flatness.flat_notices(scene.pixels, names, options.metric))
+        flat = flatness.flat_notices(scene.image, scene.flat_kernels, names, options.metric)
+        notices += _tell(observer, flat)
         scored = search.run(observer)
         selections = assemble.select(scored, options, scene)
         notices += _tell(observer, assemble.explanations(selections, scene))
@@ -304,23 +310,16 @@ class Matcher:
             opened.size,
             notices,
             has_maps=map is not False,
+            started=started,
         )
-        report = replace(report, seconds=time.perf_counter() - started)
         return _written(report, scored, scene, outputs, observer) if outputs.paths else report
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
         spare = self.options.memory if self._has_own_memory else default_limit()
-        return self.options if spare == self.options.memory else replace(self.options, memory=spare)
-
-    def _scene(self, opened: inputs.Opened, options: Options, outputs: Outputs) -> Scene:
-        return Scene.of(
-            opened.take(),
-            self._kernels.pictures,
-            self._kernels.weights,
-            options,
-            overlay=outputs.needs_image,
-        )
+        if spare != self._latest.memory:
+            self._latest = replace(self.options, memory=spare)
+        return self._latest
 
 
 def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | Sweep:

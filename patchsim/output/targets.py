@@ -112,6 +112,8 @@ def check(
     asked = {kind: path for kind, path in files.items() if path is not None}
     if not isinstance(map, bool):
         asked["map"] = map
+    if not asked:
+        return Outputs((), keeps_map=map is not False)
     stems = [picture.stem for picture in pictures[1:]]
     targets = tuple(_target(kind, asked[kind], stems) for kind in exporters.NAMES if kind in asked)
     read = pictures if mask is None else [*pictures, mask]

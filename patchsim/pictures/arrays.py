@@ -11,7 +11,6 @@ import numpy as np
 
 from patchsim.errors import InputError
 from patchsim.files import npy
-from patchsim.metrics import INTEGER_RANGE
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
 
@@ -54,8 +53,8 @@ def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
         If there is no such pixel type.
     """
     kind, size = dtype.kind, dtype.itemsize
-    if dtype.name in INTEGER_RANGE:
-        return np.dtype(dtype.name)  # in this machine's byte order
+    if kind == "u" and size <= 2:
+        return np.dtype(np.uint8 if size == 1 else np.uint16)  # in this machine's byte order
     if kind == "f":
         return np.dtype(np.float64 if size > 4 else np.float32)
     if kind == "b":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Lock
@@ -76,7 +76,7 @@ class ScoreMap:
         self._exact = exact
         self._evaluate_blocks = evaluate_blocks
         self._until_check = _MANY  # evaluations before all blocks are checked again
-        self._requests: Counter[tuple[int, int]] = Counter()  # windows asked for, by block
+        self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows asked for, by block
         self._done: set[tuple[int, int]] = set()  # blocks that were evaluated as a whole
         # The first cell of each block: minus its score, is exact, row, col, the block's corner.
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None

@@ -10,26 +10,29 @@ from patchsim.types import Pixels
 _ROWS = 16  # rows that are compared at a time; most pictures differ within the first
 
 
-def flat_notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iterator[str]:
+def flat_notices(
+    image: Pixels, flat_kernels: Sequence[bool], names: Sequence[str], metric: str
+) -> Iterator[str]:
     """Yield a notice for each flat picture.
 
     Parameters
     ----------
-    pixels : sequence of array [H, W, C]
-        The searched area, then the kernels; the metric is defined for every kernel.
+    image : array [H, W, C]
+        The searched area.
+    flat_kernels : sequence of bool
+        Whether each kernel is flat; the metric is defined for every kernel.
     names : sequence of str
-        The pictures' names.
+        The name of the area, then those of the kernels.
     metric : str
         One of `choices.METRICS`.
     """
-    image, *kernels = pixels
     defect = "is flat (each channel has one value)"
     if is_flat(image):
         yield f"{printable(names[0])} {defect}: no place in it differs from another"
     # The cosine is the same for all multiples of a colour.
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
-    for kernel, name in zip(kernels, names[1:], strict=True):
-        if is_flat(kernel):
+    for flat, name in zip(flat_kernels, names[1:], strict=True):
+        if flat:
             yield f"kernel {printable(name)} {defect}: every {areas} matches it"
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Area
-from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd
+from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd, type_name
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels, Weights
 
@@ -186,7 +186,7 @@ def _mask_levels(mask: Picture, kernel: Picture) -> NDArray[Any]:
     if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
         raise InputError(f"mask {printable(mask.name)} is in colour; give one in grey")
     values = mask.pixels[..., 0]
-    largest = INTEGER_RANGE.get(values.dtype.name, 1)
+    largest = INTEGER_RANGE.get(type_name(values.dtype), 1)
     if not (values.min() >= 0 and values.max() <= largest):  # true for NaN, too
         raise InputError(f"mask {printable(mask.name)} has values outside 0 to {largest}")
     return values

@@ -94,7 +94,7 @@ def problem(
     described = Problem(
         image=(*extent, scene.image.shape[2]),
         kernel=kernel.pixels.shape,
-        dtype=scene.image.dtype.name,
+        dtype=metrics.type_name(scene.image.dtype),
         stride=tiles.clamp_stride(stride or options.stride, extent),
         metric=options.metric,
         data_range=scene.span,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import patchsim
-from patchsim import InputError, Matcher, match
+from patchsim import InputError, Matcher, match, metrics
 from patchsim.options import Given, Options
 from patchsim.planning import batching
 
@@ -78,6 +78,22 @@ def test_plans_are_kept_for_images_of_one_shape_and_type(images, kernels, monkey
     assert len(made) == 2
     match(images[0], kernels, memory="1GB")  # serves `match`, too
     assert len(made) == 2
+
+
+def test_kernels_are_converted_once_for_images_of_one_kind(images, kernels, monkeypatch):
+    matcher = Matcher(kernels, metric="zncc", color="lab", channel_weights=[2, 1, 0])
+    checked = []
+    check = metrics.check_kernel
+    monkeypatch.setattr(
+        metrics, "check_kernel", lambda *a, **k: checked.append(1) or check(*a, **k)
+    )
+    for number in (0, 4, 5):  # of one type, in different sizes
+        matcher.match(images[number])
+    assert len(checked) == len(kernels)
+    for number in (2, 0):
+        report = matcher.match(images[number])
+        options = {"metric": "zncc", "color": "lab", "channel_weights": [2, 1, 0]}
+        assert same(report, match(images[number], kernels, **options))
 
 
 def test_kernels_and_mask_are_opened_once(save, astronaut):
