@@ -36,12 +36,16 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
         If the threshold ``auto`` has too few scores to tell.
     """
     jobs = [one.job for one in scored]
-    numbers = range(len(scene.kernels))
-    competing = [{number} for number in numbers] if options.per_kernel else [set(numbers)]
+    groups: list[Sequence[int]] = [range(len(jobs))]
+    if options.per_kernel:
+        groups = [
+            [i for i, job in enumerate(jobs) if job.number == number]
+            for number in range(len(scene.kernels))
+        ]
     return select_matches(
         [one.windows for one in scored],
         [job.origin for job in jobs],
-        groups=[[i for i, job in enumerate(jobs) if job.number in some] for some in competing],
+        groups=groups,
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,

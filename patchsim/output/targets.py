@@ -61,8 +61,10 @@ class Outputs:
 
     def path(self, kind: str, kernel: int) -> str | None:
         """Return the path of a kernel's file of this kind, or None if there is no such file."""
-        paths = (target.paths[kernel] for target in self.targets if target.kind == kind)
-        return next(paths, None)
+        for target in self.targets:
+            if target.kind == kind:
+                return target.paths[kernel]
+        return None
 
     def drawing_bytes(self, cells: int, pixels: int) -> int:
         """Estimate the memory that writing takes, for the largest map and the image."""

@@ -63,7 +63,8 @@ class ScoreMap:
         keeps_map: bool = False,
     ) -> None:
         # The exact score where `is_exact`, elsewhere an upper bound.
-        self.upper_bounds: NDArray[np.float64] = np.full(shape, np.nan)
+        self.upper_bounds: NDArray[np.float64] = np.empty(shape)
+        self.upper_bounds.fill(np.nan)
         self.is_exact: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
         self.map: NDArray[np.float32] | None = None
         if keeps_map:
