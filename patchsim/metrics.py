@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.checks import is_number
+from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.numerics.array_api import Array, like, namespace
 from patchsim.types import Pixels, Weights
@@ -49,10 +50,10 @@ def check_range(data_range: tuple[float, float]) -> float:
     InputError
         If the range is not two finite numbers, the second larger than the first.
     """
-    try:
-        low, high = map(float, data_range)
-    except (TypeError, ValueError):
-        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)") from None
+    ends = data_range if isinstance(data_range, tuple | list | np.ndarray) else ()
+    if len(ends) != 2 or not all(is_number(end) for end in ends):
+        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)")
+    low, high = map(float, ends)
     if not 0 < high - low < math.inf:  # false for NaN, too
         raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
     return high - low
@@ -166,7 +167,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = Fal
         if left_out:
             defect += " in the channels that count"
         raise InputError(
-            f"kernel {printable(name)} is {defect}, so {metric} has nothing to correlate;"
+            f"{titled('kernel', name)} is {defect}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
         )
 

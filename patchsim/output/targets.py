@@ -141,7 +141,8 @@ def _target(kind: str, value: object, stems: list[str]) -> Target:
 
 def _path(value: object, option: str) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise InputError(f"{option} {value!r} is no path; give the path of a file to write")
+        also = "True, or " if option == "map" else ""
+        raise InputError(f"{option} {value!r} is no path; give {also}the path of a file to write")
     return os.fspath(value)
 
 

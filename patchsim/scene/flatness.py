@@ -4,36 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from patchsim.errors import printable
+from patchsim.errors import printable, titled
+from patchsim.geometry.area import Area
 from patchsim.types import Pixels
 
 _ROWS = 16  # rows that are compared at a time; most pictures differ within the first
 
 
 def flat_notices(
-    image: Pixels, flat_kernels: Sequence[bool], names: Sequence[str], metric: str
+    image: Pixels, area: Area, flat_kernels: Sequence[bool], names: Sequence[str], metric: str
 ) -> Iterator[str]:
     """Yield a notice for each flat picture.
 
     Parameters
     ----------
     image : array [H, W, C]
-        The searched area.
+        The pixels of the searched area.
+    area : Area
     flat_kernels : sequence of bool
         Whether each kernel is flat; the metric is defined for every kernel.
     names : sequence of str
-        The name of the area, then those of the kernels.
+        The names of the kernels.
     metric : str
         One of `choices.METRICS`.
     """
     defect = "is flat (each channel has one value)"
     if is_flat(image):
-        yield f"{printable(names[0])} {defect}: no place in it differs from another"
+        yield f"{printable(area.name)} {defect}: no place in it differs from another"
     # The cosine is the same for all multiples of a colour.
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
-    for flat, name in zip(flat_kernels, names[1:], strict=True):
+    for flat, name in zip(flat_kernels, names, strict=True):
         if flat:
-            yield f"kernel {printable(name)} {defect}: every {areas} matches it"
+            yield f"{titled('kernel', name)} {defect}: every {areas} matches it"
 
 
 def is_flat(pixels: Pixels) -> bool:

@@ -115,6 +115,48 @@ def test_an_option_is_refused_before_any_image(kernels):
         Matcher(kernels, strid=2)
 
 
+def test_outputs_are_for_each_image(kernels):
+    for output in ("map", "heatmap", "overlay", "observer"):
+        with pytest.raises(TypeError, match=f"takes no '{output}'.*give it to Matcher.match"):
+            Matcher(kernels, **{output: None})
+    with pytest.raises(TypeError, match=r"^Matcher\(\) .* 'scale'; did you mean 'scales'\?"):
+        Matcher(kernels, scale=2)
+
+
+def test_options_of_a_matcher_are_read_only(kernels):
+    matcher = Matcher(kernels)
+    with pytest.raises(AttributeError):
+        matcher.options = 1
+    with pytest.raises(AttributeError):
+        matcher.options.top = 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "kernel-1 30x20, kernel-2 20x32"),
+        ({"top": 5, "margin": True, "stride": 1}, "kernel-1 30x20, kernel-2 20x32"),
+        (
+            {"margin": False, "threshold": 0.9, "memory": "1GB", "metric": "ssd"},
+            "kernel-1 30x20, kernel-2 20x32; metric='ssd', margin=False, threshold=0.9,"
+            " memory=1000000000",
+        ),
+        ({"angles": "0,90,180"}, "kernel-1 30x20, kernel-2 20x32; 3 poses"),
+    ],
+    ids=str,
+)
+def test_a_matcher_shows_its_kernels_and_the_options_that_were_changed(kernels, options, expected):
+    assert repr(Matcher(kernels, **options)) == f"<patchsim.Matcher: {expected}>"
+
+
+def test_a_matcher_shows_its_mask_and_the_first_of_many_kernels(kernels):
+    kernel = kernels[0]
+    masked = Matcher(kernel, mask=np.eye(20, 30))
+    assert repr(masked) == "<patchsim.Matcher: kernel 30x20 with a mask>"
+    many = Matcher([kernel] * 9)
+    assert "kernel-3 30x20 and 6 more>" in repr(many)
+
+
 def test_a_matcher_stays_usable_after_an_image_that_cannot_be_searched(images, kernels):
     matcher = Matcher(kernels)
     with pytest.raises(InputError):
