@@ -33,6 +33,8 @@ def number(value: object, option: str, remedy: str) -> float:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a real number; text is none, and neither is True or False."""
+    if type(value) in (int, float):  # at once, because a protocol takes long to check
+        return True
     if isinstance(value, bool | np.bool_ | str | bytes) or not isinstance(value, SupportsFloat):
         return False
     try:
