@@ -66,6 +66,13 @@ def test_a_matcher_can_be_pickled(images, kernels):
     assert same(copy.match(images[0]), matcher.match(images[0]))
 
 
+def test_a_pickled_matcher_has_no_kernels_converted_for_an_image(images, kernels):
+    matcher = Matcher(kernels, memory="1GB")
+    before = len(pickle.dumps(matcher))
+    matcher.match(images[3])  # of floats, so that its kernels take four times as much
+    assert len(pickle.dumps(matcher)) < before + kernels[0].nbytes
+
+
 def test_plans_are_kept_for_images_of_one_shape_and_type(images, kernels, monkeypatch):
     matcher = Matcher(kernels, memory="1GB")
     made = []
