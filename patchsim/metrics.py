@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.checks import is_number
+from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.numerics.array_api import Array, like, namespace
 from patchsim.types import Pixels, Weights
@@ -34,6 +36,12 @@ _WIDE_VALUES = 1 << 16
 INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
 
 
+@cache
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type, which NumPy composes anew whenever it is asked."""
+    return dtype.name
+
+
 def check_range(data_range: tuple[float, float]) -> float:
     """Return the width R of a data range (low, high).
 
@@ -42,10 +50,10 @@ def check_range(data_range: tuple[float, float]) -> float:
     InputError
         If the range is not two finite numbers, the second larger than the first.
     """
-    try:
-        low, high = map(float, data_range)
-    except (TypeError, ValueError):
-        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)") from None
+    ends = data_range if isinstance(data_range, tuple | list | np.ndarray) else ()
+    if len(ends) != 2 or not all(is_number(end) for end in ends):
+        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)")
+    low, high = map(float, ends)
     if not 0 < high - low < math.inf:  # false for NaN, too
         raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
     return high - low
@@ -159,7 +167,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = Fal
         if left_out:
             defect += " in the channels that count"
         raise InputError(
-            f"kernel {printable(name)} is {defect}, so {metric} has nothing to correlate;"
+            f"{titled('kernel', name)} is {defect}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
         )
 
