@@ -112,6 +112,8 @@ static const char *misfit(const Py_buffer *b, const Task *t)
         return "the means are not a float64 for each channel";
     if (t->stride_y < 1 || t->stride_x < 1)
         return "the stride is not positive";
+    if (t->block < 1 || t->block > BLOCK)
+        return "the block's side is out of range";
     const Py_buffer *map = &b[MAP];
     if (map->ndim != 2 || !has_format(map, "f") || !has_format(&b[MAXIMA], "f") ||
         !has_format(&b[ERRORS], "f"))
@@ -120,8 +122,8 @@ static const char *misfit(const Py_buffer *b, const Task *t)
         map->shape[1] != (image->shape[1] - taps->shape[2]) / t->stride_x + 1)
         return "the map's size is not the number of windows";
     for (int i = MAXIMA; i <= ERRORS; i++)
-        if (b[i].ndim != 2 || b[i].shape[0] != (map->shape[0] + BLOCK - 1) / BLOCK ||
-            b[i].shape[1] != (map->shape[1] + BLOCK - 1) / BLOCK)
+        if (b[i].ndim != 2 || b[i].shape[0] != (map->shape[0] + t->block - 1) / t->block ||
+            b[i].shape[1] != (map->shape[1] + t->block - 1) / t->block)
             return "maxima and errors do not have one value for each block";
     /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
     const double pixels = (double)(taps->shape[1] * taps->shape[2]);
@@ -129,7 +131,7 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     if (has_format(image, "B") ? squares * 65025 >= 0x1p53
                                : squares * (65535.0 * 65535.0) / 4 >= 0x1p62)
         return "the sums over so many pixels do not fit";
-    if (!(t->own > 0) || !(t->total > 0) || !(t->limit > 0))
+    if (!(t->metric == SSD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
         return "own, total and limit are not positive";
     return NULL;
 }
@@ -139,20 +141,23 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"image",    "spectra",  "taps",   "means",  "map",
                             "maxima",   "errors",   "metric", "own",    "total",
-                            "limit",    "stride_y", "stride_x", "variant", NULL};
+                            "limit",    "stride_y", "stride_x", "block",  "variant", NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
     Task t = {0};
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
     int failed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsdddnns", names, &objects[IMAGE],
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsdddnnns", names, &objects[IMAGE],
                                      &objects[SPECTRA], &objects[TAPS], &objects[MEANS],
                                      &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
                                      &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
-                                     &name) ||
+                                     &t.block, &name) ||
         !(variant = wanted(name)))
         return NULL;
+    if (strcmp(metric, "zncc") && strcmp(metric, "ncc") && strcmp(metric, "ssd"))
+        return PyErr_Format(PyExc_ValueError, "the metric is not zncc, ncc or ssd");
+    t.metric = strcmp(metric, "zncc") == 0 ? ZNCC : strcmp(metric, "ncc") == 0 ? NCC : SSD;
     memset(b, 0, sizeof b);
     for (int i = 0; i < BUFFERS; i++) {
         int flags = i == IMAGE ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
@@ -167,7 +172,6 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    t.metric = strcmp(metric, "zncc") == 0 ? ZNCC : strcmp(metric, "ncc") == 0 ? NCC : SSD;
     t.type = has_format(&b[IMAGE], "B") ? BYTES : WORDS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.channels = b[TAPS].shape[0], t.height = b[TAPS].shape[1], t.width = b[TAPS].shape[2];
@@ -197,12 +201,12 @@ release:
 static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"format", "windows", "kernel_shape", "stride", NULL};
+    static char *names[] = {"format", "windows", "kernel_shape", "stride", "block", NULL};
     const char *format;
     Task t = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)n", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
-                                     &t.stride_x))
+                                     &t.stride_x, &t.block))
         return NULL;
     t.type = *format == 'B' ? BYTES : WORDS;
     Layout layout = correlation_layout(&t);
@@ -215,8 +219,8 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, map, maxima, errors, metric, own, total, limit, stride_y,"
-     " stride_x, variant)\n\n"
-     "Write the scores of all windows to map, and for each block of 64 x 64 the largest one and\n"
+     " stride_x, block, variant)\n\n"
+     "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off. Returns how many windows were summed directly, and how many\n"
      "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
      "image: uint8 or uint16 [height, width, channels], rows without gaps; spectra: from spectrum;\n"
@@ -226,7 +230,7 @@ static PyMethodDef METHODS[] = {
      "spectrum(taps, out, variant)\n\n"
      "Write the transforms of a kernel's channels to out, float32 aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
-     "scratch(format, windows, kernel_shape, stride)\n\n"
+     "scratch(format, windows, kernel_shape, stride, block)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},

@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #define SIDE 256 /* pixels along each axis of a transform */
-#define BLOCK 64 /* windows along each axis of a block, as in geometry/blocks.py */
+#define BLOCK 64 /* windows along each axis of a block, at most */
 #define MOST_CHANNELS 64
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of the norms' product. */
@@ -67,8 +67,9 @@ typedef struct {
     double own, total;
     double norm; /* of b */
     double limit;
-    float *map; /* [rows, cols] */
-    /* For each block of BLOCK x BLOCK cells: the largest score, and what scores may be off by. */
+    float *map;      /* [rows, cols] */
+    ptrdiff_t block; /* windows along each axis of a block */
+    /* For each block: the largest score, and what scores may be off by. */
     float *maxima, *errors;
     ptrdiff_t direct, repeated; /* out: windows summed directly, tiles transformed again */
 } Task;

@@ -422,7 +422,7 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
     Task *t = b->task;
     const Layout *l = b->layout;
     const ptrdiff_t plane = l->lines * l->pitch, columns = l->columns;
-    const ptrdiff_t blocks = (t->cols + BLOCK - 1) / BLOCK;
+    const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
     const ptrdiff_t budget = correlation_budget(t);
     const double scale = (t->metric == ZNCC ? (double)(t->height * t->width) : 1) / sqrt(t->own);
     int again = 0;
@@ -455,9 +455,9 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
             double open = r->off * scale / t->limit;
             const VARIANT(Rule) rule = {scale, open * open};
             for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end) {
-                end = (left / BLOCK + 1) * BLOCK;
+                end = (left / t->block + 1) * t->block;
                 end = end < r->left + r->cols ? end : r->left + r->cols;
-                ptrdiff_t block = (b->top + row) / BLOCK * blocks + left / BLOCK;
+                ptrdiff_t block = (b->top + row) / t->block * blocks + left / t->block;
                 again |= VARIANT(score)(b, r, &rule, row, left, end - left, may_repeat, budget,
                                         &t->maxima[block], &t->errors[block]);
             }
@@ -511,8 +511,8 @@ static int VARIANT(scores)(Task *t)
     Arena arena = {0}, doubles = {0};
     const ptrdiff_t most = l.bands * l.across, item = t->type == BYTES ? 1 : 2;
     const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
-    const ptrdiff_t blocks = (t->cols + BLOCK - 1) / BLOCK;
-    const ptrdiff_t block_rows = (l.bands * l.tall) / BLOCK + 2;
+    const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
+    const ptrdiff_t block_rows = (l.bands * l.tall) / t->block + 2;
     if (!correlation_open(&arena, correlation_scratch(t, &l)))
         return -1;
     VARIANT(Band) b = {.task = t, .layout = &l};
@@ -551,8 +551,8 @@ static int VARIANT(scores)(Task *t)
         qsort(order, (size_t)b.region_count, sizeof *order, VARIANT(by_energy));
         for (ptrdiff_t i = b.region_count - 1; i >= 0; i -= 2)
             VARIANT(transform)(&b, order[i], i > 0 ? order[i - 1] : NULL, 0);
-        ptrdiff_t begin = b.top / BLOCK * blocks;
-        size_t saved = (size_t)(((b.top + b.rows - 1) / BLOCK - b.top / BLOCK + 1) * blocks);
+        ptrdiff_t begin = b.top / t->block * blocks;
+        size_t saved = (size_t)(((b.top + b.rows - 1) / t->block - b.top / t->block + 1) * blocks);
         memcpy(b.saved, t->maxima + begin, saved * sizeof(float));
         memcpy(b.saved + saved, t->errors + begin, saved * sizeof(float));
         int again = 0;

@@ -96,8 +96,8 @@ size_t correlation_scratch(const Task *t, const Layout *l)
 {
     const size_t channels = (size_t)t->channels, most = (size_t)(l->bands * l->across);
     const size_t columns = (size_t)l->columns;
-    const size_t blocks = (size_t)((t->cols + BLOCK - 1) / BLOCK);
-    const size_t block_rows = (size_t)((l->bands * l->tall) / BLOCK + 2);
+    const size_t blocks = (size_t)((t->cols + t->block - 1) / t->block);
+    const size_t block_rows = (size_t)((l->bands * l->tall) / t->block + 2);
     const size_t item = t->type == BYTES ? 1 : 2, x_pitch = (size_t)l->x_pitch;
     return piece(most * 80) + piece(most * sizeof(void *)) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +

@@ -11,7 +11,6 @@ from patchsim import metrics
 from patchsim.engines import extensions
 from patchsim.engines.common import visibility
 from patchsim.engines.contract import Bounds, Problem, Score, Seen
-from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.metrics import INTEGER_RANGE
 from patchsim.types import Pixels, Weights

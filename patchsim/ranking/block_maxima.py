@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import BlockBounds, Bounds
-from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, grid, reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
@@ -119,12 +119,12 @@ class BlockMaxima:
         self._rescore = self._kept if rescore is None else rescore
         self._cache = cache
         self._lock = Lock()
-        grid = -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
-        self._upper_bounds: NDArray[np.float64] = np.full(grid, np.nan)
+        size = grid(shape)
+        self._upper_bounds: NDArray[np.float64] = np.full(size, np.nan)
         # What scores that are kept may be off by.
         self._errors: NDArray[np.float32] | None = None
         if rescore is None:
-            self._errors = np.zeros(grid, np.float32)
+            self._errors = np.zeros(size, np.float32)
         self._boxes: list[tuple[tuple[int, int, int, int], float]] = []
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
@@ -135,7 +135,7 @@ class BlockMaxima:
     @staticmethod
     def count_blocks(shape: tuple[int, int]) -> int:
         """Return the number of blocks of a map."""
-        return math.prod(-(-length // BLOCK) for length in shape)
+        return math.prod(grid(shape))
 
     @classmethod
     def estimate_bytes(cls, shape: tuple[int, int], *, keeps_map: bool = False) -> int:

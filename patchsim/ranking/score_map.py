@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry.blocks import BLOCK, grid
 from patchsim.geometry.overlaps import overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
@@ -188,7 +188,8 @@ class ScoreMap:
     @property
     def block_count(self) -> int:
         """The number of blocks of the map."""
-        return math.prod(-(-length // BLOCK) for length in self.upper_bounds.shape)
+        rows, cols = self.upper_bounds.shape
+        return math.prod(grid((rows, cols)))
 
     def _block(self, top: int, left: int) -> Tile:
         rows, cols = self.upper_bounds.shape

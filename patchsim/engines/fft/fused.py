@@ -6,7 +6,7 @@ for each block of windows.
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from patchsim.engines import extensions
 from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
 from patchsim.engines.tile_cache import Shared
-from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry import blocks
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 
@@ -39,7 +39,7 @@ COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
-_WIDEST = 64 * BLOCK  # windows of a tile
+_WIDEST = 4096  # windows of a tile, whole blocks
 
 _extension = partial(extensions.extension, "_correlation")
 _variant = partial(extensions.variant, "_correlation")
@@ -90,8 +90,8 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         if image.strides[1:] != (image.shape[2] * image.itemsize, image.itemsize):
             image = np.ascontiguousarray(image)
         found = np.empty(windows, np.float32)
-        blocks = -(-windows[0] // BLOCK), -(-windows[1] // BLOCK)
-        maxima, errors = np.empty(blocks, np.float32), np.empty(blocks, np.float32)
+        grid = blocks.grid(windows)
+        maxima, errors = np.empty(grid, np.float32), np.empty(grid, np.float32)
         extension.scores(
             image=image,
             spectra=spectra,
@@ -106,6 +106,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
             limit=limit,
             stride_y=problem.stride[0],
             stride_x=problem.stride[1],
+            block=blocks.BLOCK,
             variant=variant,
         )
         return Bounds(found, float(errors.max()), blocks=BlockBounds(maxima, errors))
@@ -160,32 +161,27 @@ def best_tile(problem: Problem) -> tuple[int, int]:
     share = max(1, int(rows * cols / (count * wide)))
     tall = _windows_of_transform(problem)[0]
     # Whole transforms, in as many blocks as they fill.
-    filled = -(-share // tall) * tall // BLOCK * BLOCK
-    return min(rows, filled if filled >= share else -(-share // BLOCK) * BLOCK), wide
+    block = blocks.BLOCK
+    filled = -(-share // tall) * tall // block * block
+    return min(rows, filled if filled >= share else -(-share // block) * block), wide
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
     extension = _extension()
     assert extension is not None, "takes says so"
-    scratch: int = _scratch(_FORMATS[problem.dtype], (rows, cols), problem.kernel, problem.stride)
+    scratch: int = extension.scratch(
+        format=_FORMATS[problem.dtype],
+        windows=(rows, cols),
+        kernel_shape=problem.kernel,
+        stride=problem.stride,
+        block=blocks.BLOCK,
+    )
     scores = 4 * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem)
     # A tile whose scores could be off by too much is transformed in float64.
     again = 2 * 8 * problem.kernel[2] * extension.TILE_VALUES
     return scratch + scores + kernel + again - Bounds.estimate_bytes(rows, cols)
-
-
-@cache
-def _scratch(
-    form: str, windows: tuple[int, int], kernel: tuple[int, int, int], stride: tuple[int, int]
-) -> int:
-    extension = _extension()
-    assert extension is not None, "takes says so"
-    size: int = extension.scratch(
-        format=form, windows=windows, kernel_shape=kernel, stride=stride
-    )
-    return size
 
 
 def kernel_bytes(problem: Problem) -> int:
@@ -194,4 +190,3 @@ def kernel_bytes(problem: Problem) -> int:
     assert extension is not None, "takes says so"
     transforms: int = 4 * problem.kernel[2] * extension.TILE_VALUES
     return transforms + 3 * 8 * problem.taps
-
