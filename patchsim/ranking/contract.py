@@ -12,8 +12,11 @@ class Windows(Protocol):
     """The windows of one kernel, best first, for `nms.BestFirst` and for reports."""
 
     kernel: tuple[int, int]  # height, width
-    map: NDArray[np.float32] | None  # the scores of all windows, where they are kept
     error: float  # the largest error of a score in the map
+
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """The scores of all windows, where they are kept."""
 
     @property
     def windows_evaluated(self) -> int:

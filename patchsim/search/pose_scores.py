@@ -297,7 +297,8 @@ def _within(count: float, least: int, times: int = 1) -> int:
 
 def _shown(bounds: Bounds) -> NDArray[np.float64]:
     """The scores; of windows of which too little is visible -inf."""
-    return bounds.map if bounds.hidden is None else np.where(bounds.hidden, -np.inf, bounds.map)
+    scores = bounds.map.astype(np.float64, copy=False)
+    return scores if bounds.hidden is None else np.where(bounds.hidden, -np.inf, scores)
 
 
 def _variance(kernel: Kernel) -> float:

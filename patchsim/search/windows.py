@@ -132,11 +132,7 @@ def _kept_blocks(
     if plan.exact_plan:
         prepared = cache(partial(runner.prepare, plan.exact_plan, kernel))
 
-        def evaluate(block: Tile) -> Bounds:
-            assert plan.exact_plan is not None
-            ((_, bounds),) = runner.run(plan.exact_plan, image, prepared(), [block])
-            return bounds
-
+        evaluate = partial(_score_block, plan.exact_plan, image, prepared)
     else:
         evaluate = equal_windows.scores(image, size, stride, exact)
     return BlockMaxima(
@@ -149,6 +145,13 @@ def _kept_blocks(
         evaluate_block=evaluate,
         keeps_map=keeps_map,
     )
+
+
+def _score_block(
+    exact_plan: Plan, image: Pixels, prepared: Callable[[], TileScore], block: Tile
+) -> Bounds:
+    ((_, bounds),) = runner.run(exact_plan, image, prepared(), [block])
+    return bounds
 
 
 def _block_maxima(

@@ -180,7 +180,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     scores = 4 * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem)
     # A tile whose scores could be off by too much is transformed in float64.
-    again = 2 * 8 * problem.kernel[2] * extension.TILE_VALUES
+    values: int = extension.TILE_VALUES
+    again = 2 * 8 * problem.kernel[2] * values
     return scratch + scores + kernel + again - Bounds.estimate_bytes(rows, cols)
 
 
@@ -188,5 +189,5 @@ def kernel_bytes(problem: Problem) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
     extension = _extension()
     assert extension is not None, "takes says so"
-    transforms: int = 4 * problem.kernel[2] * extension.TILE_VALUES
-    return transforms + 3 * 8 * problem.taps
+    values: int = extension.TILE_VALUES
+    return 4 * problem.kernel[2] * values + 3 * 8 * problem.taps

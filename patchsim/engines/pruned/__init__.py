@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import contract, extensions, simd
+from patchsim.engines import contract, extensions
 from patchsim.engines.contract import GONE, Least, Look, Problem
 from patchsim.engines.pruned import cells
 from patchsim.engines.pruned.cells import Cells
