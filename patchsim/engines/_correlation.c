@@ -99,8 +99,9 @@ enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
 static const char *misfit(const Py_buffer *b, const Task *t)
 {
     const Py_buffer *image = &b[IMAGE], *taps = &b[TAPS];
-    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H")))
-        return "the image is not uint8 or uint16 [height, width, channels]";
+    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
+                              has_format(image, "f")))
+        return "the image is not uint8, uint16 or float32 [height, width, channels]";
     if (image->shape[2] != taps->shape[0] || image->shape[0] < taps->shape[1] ||
         image->shape[1] < taps->shape[2])
         return "the kernel's size does not fit the image's";
@@ -128,10 +129,10 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
     const double pixels = (double)(taps->shape[1] * taps->shape[2]);
     const double squares = pixels * pixels * (double)taps->shape[0];
-    if (has_format(image, "B") ? squares * 65025 >= 0x1p53
-                               : squares * (65535.0 * 65535.0) / 4 >= 0x1p62)
+    if ((has_format(image, "B") && squares * 65025 >= 0x1p53) ||
+        (has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
         return "the sums over so many pixels do not fit";
-    if (!(t->metric == SSD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
+    if (!(t->gain > 0) || !(t->metric == SSD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
         return "own, total and limit are not positive";
     return NULL;
 }
@@ -140,7 +141,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"image",    "spectra",  "taps",   "means",  "map",
-                            "maxima",   "errors",   "metric", "own",    "total",
+                            "maxima",   "errors",   "metric", "gain",   "own",    "total",
                             "limit",    "stride_y", "stride_x", "block",  "variant", NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
@@ -148,10 +149,10 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
     int failed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsdddnnns", names, &objects[IMAGE],
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddddnnns", names, &objects[IMAGE],
                                      &objects[SPECTRA], &objects[TAPS], &objects[MEANS],
                                      &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
-                                     &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
+                                     &t.gain, &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
                                      &t.block, &name) ||
         !(variant = wanted(name)))
         return NULL;
@@ -172,7 +173,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    t.type = has_format(&b[IMAGE], "B") ? BYTES : WORDS;
+    t.type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.channels = b[TAPS].shape[0], t.height = b[TAPS].shape[1], t.width = b[TAPS].shape[2];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
@@ -208,7 +209,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block))
         return NULL;
-    t.type = *format == 'B' ? BYTES : WORDS;
+    t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Layout layout = correlation_layout(&t);
     return PyLong_FromSize_t(correlation_scratch(&t, &layout));
 }
@@ -218,13 +219,13 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
-     "scores(image, spectra, taps, means, map, maxima, errors, metric, own, total, limit, stride_y,"
+     "scores(image, spectra, taps, means, map, maxima, errors, metric, gain, own, total, limit, stride_y,"
      " stride_x, block, variant)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off. Returns how many windows were summed directly, and how many\n"
      "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
-     "image: uint8 or uint16 [height, width, channels], rows without gaps; spectra: from spectrum;\n"
-     "taps: float64 [channels, height, width], the kernel less its means; means: float64 of the\n"
+     "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from spectrum;\n"
+     "taps: float64 [channels, height, width], the kernel less its means, over gain; means: float64 of the\n"
      "channels; map: float32 [rows, cols]; maxima, errors: float32 of the blocks."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, variant)\n\n"

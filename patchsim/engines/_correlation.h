@@ -16,9 +16,14 @@
  *     ncc   (X + sum k S) / sqrt(E own)              own = sum K^2
  *     ssd   1 - (E - 2 (X + sum k S) + own) / total  own = sum K^2, total = n channels R^2
  *
- * S and E are exact. X is off by its rounding, at most `unit` times the norms of a of both tiles
+ * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
+ * of the channel, off by at most `drift`; windows of one value are told by comparing
+ * pixels. X is off by its rounding, at most `unit` times the norms of a of both tiles
  * and of b. A score that may be off by more than `limit` is made again: from a direct sum, or,
  * where a tile has many, from transforms in double precision.
+ *
+ * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
+ * no square of a value that is far from 1 overflows or vanishes.
  *
  * Nothing here knows Python; _correlation.c does.
  */
@@ -36,6 +41,8 @@
 #define ROUNDING_UNITS 32
 #define SINGLE_UNIT (ROUNDING_UNITS * 0x1p-24)
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
+/* A float channel is flat if its variance is at most this fraction of its mean square: metrics.FLAT */
+#define FLAT 1e-12
 /* Rounding of a score that is made of X in single precision. */
 #define SCORE_ROUNDING 0x1p-21
 
@@ -49,7 +56,7 @@
 
 #define INLINE inline __attribute__((always_inline))
 
-typedef enum { BYTES, WORDS } Type; /* uint8, uint16 */
+typedef enum { BYTES, WORDS, FLOATS } Type; /* uint8, uint16, float32 */
 typedef enum { ZNCC, NCC, SSD } Metric;
 
 typedef struct {
@@ -62,10 +69,11 @@ typedef struct {
     ptrdiff_t stride_y, stride_x;
     ptrdiff_t rows, cols; /* windows */
     const float *spectra; /* of the kernel, [channels][TILE_VALUES], aligned to 64 bytes */
-    const double *taps;   /* b, [channels, height, width] */
+    const double *taps;   /* b / gain, [channels, height, width] */
+    double gain;
     const double *means;  /* k, [channels] */
     double own, total;
-    double norm; /* of b */
+    double norm; /* of taps */
     double limit;
     float *map;      /* [rows, cols] */
     ptrdiff_t block; /* windows along each axis of a block */
@@ -111,6 +119,8 @@ void correlation_close(Arena *arena);
 
 Layout correlation_layout(const Task *task);
 size_t correlation_scratch(const Task *task, const Layout *layout);
+
+ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);

@@ -25,7 +25,6 @@
 
 typedef double VARIANT(Doubles)
     __attribute__((vector_size(4 * LANES), aligned(8), may_alias)); /* LANES / 2 of them */
-typedef int32_t VARIANT(Signed) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 
 /* Running sums within a vector of LANES / 2, and its last value in every lane. */
 #if LANES == 16
@@ -82,62 +81,69 @@ typedef int32_t VARIANT(Signed) __attribute__((vector_size(2 * LANES), aligned(4
     }
 FILL(fill_bytes, uint8_t)
 FILL(fill_words, uint16_t)
+FILL(fill_floats, float)
 #undef FILL
 
 /* Sums of windows while a band is walked from its top: those of columns, then along a row.
  *
- * SUM holds a column's sum and that of its squares, WIDE a window's: double, where it holds them
- * exactly, or 64 bits, in which differences of products are right if they fit (modulo 2^64). */
-#define MOMENTS(NAME, PIXEL, SQUARE, WIDE)                                                     \
+ * SUM and SQUARE hold the sums of a column, RUN and WIDE those of a window: double, where it holds
+ * them exactly or they are of floats, or 64 bits, in which differences of products are right if
+ * they fit (modulo 2^64). Of floats `less` is taken off, [channels], so that fewer digits are lost.
+ */
+#define MOMENTS(NAME, PIXEL, SUM, SQUARE, RUN, WIDE, A)                                        \
     static void VARIANT(NAME##_begin)(const PIXEL *planes, ptrdiff_t plane, ptrdiff_t pitch,   \
                                       ptrdiff_t channels, ptrdiff_t height, ptrdiff_t columns, \
-                                      uint32_t *sums, SQUARE *squares)                         \
+                                      const double *less, SUM *sums, SQUARE *squares)          \
     {                                                                                          \
         memset(sums, 0, (size_t)(channels * columns) * sizeof *sums);                          \
         memset(squares, 0, (size_t)columns * sizeof *squares);                                 \
         for (ptrdiff_t c = 0; c < channels; c++)                                               \
             for (ptrdiff_t y = 0; y < height; y++) {                                           \
                 const PIXEL *p = planes + c * plane + y * pitch;                               \
-                uint32_t *sum = sums + c * columns;                                            \
+                SUM *sum = sums + c * columns;                                                 \
+                (void)less;                                                                    \
                 for (ptrdiff_t x = 0; x < pitch; x++) {                                        \
-                    sum[x] += p[x];                                                            \
-                    squares[x] += (SQUARE)p[x] * p[x];                                         \
+                    sum[x] += (SUM)A(p[x]);                                                    \
+                    squares[x] += (SQUARE)A(p[x]) * (SQUARE)A(p[x]);                           \
                 }                                                                              \
             }                                                                                  \
     }                                                                                          \
     static void VARIANT(NAME##_move)(const PIXEL *above, const PIXEL *below, ptrdiff_t plane,  \
                                      ptrdiff_t pitch, ptrdiff_t channels, ptrdiff_t columns,   \
-                                     uint32_t *sums, SQUARE *squares)                          \
+                                     const double *less, SUM *sums, SQUARE *squares)           \
     {                                                                                          \
         for (ptrdiff_t c = 0; c < channels; c++) {                                             \
             const PIXEL *p = below + c * plane, *q = above + c * plane;                        \
-            uint32_t *sum = sums + c * columns;                                                \
+            SUM *sum = sums + c * columns;                                                     \
+            (void)less;                                                                        \
             for (ptrdiff_t x = 0; x < pitch; x++) {                                            \
-                sum[x] += (uint32_t)p[x] - q[x];                                               \
-                squares[x] += (SQUARE)p[x] * p[x] - (SQUARE)q[x] * q[x];                       \
+                sum[x] += (SUM)A(p[x]) - (SUM)A(q[x]);                                         \
+                squares[x] += (SQUARE)A(p[x]) * (SQUARE)A(p[x]) -                              \
+                              (SQUARE)A(q[x]) * (SQUARE)A(q[x]);                               \
             }                                                                                  \
         }                                                                                      \
     }                                                                                          \
-    /* Sums along a row from those of its columns: differences are summed up, LANES / 2 at once. */\
+    /* Differences of a row's columns are summed up, LANES / 2 at once. */                     \
     static INLINE void VARIANT(NAME##_along)(const void *columns, int is_square, ptrdiff_t width,\
                                              ptrdiff_t stride, ptrdiff_t cols, WIDE *out)      \
     {                                                                                          \
-        typedef VARIANT(Signed) Narrow;                                                        \
-        typedef WIDE Wide __attribute__((vector_size(4 * LANES), aligned(8), may_alias));      \
+        typedef SUM Sums                                                                       \
+            __attribute__((vector_size(LANES / 2 * sizeof(SUM)), aligned(4), may_alias));      \
         typedef SQUARE Squares                                                                 \
             __attribute__((vector_size(LANES / 2 * sizeof(SQUARE)), aligned(4), may_alias));   \
-        const uint32_t *sums = columns;                                                        \
+        typedef WIDE Wide __attribute__((vector_size(4 * LANES), aligned(8), may_alias));      \
+        const SUM *sums = columns;                                                             \
         const SQUARE *squares = columns;                                                       \
-        uint64_t run = 0;                                                                      \
+        RUN run = 0;                                                                           \
         for (ptrdiff_t x = 0; x < width; x++)                                                  \
-            run += is_square ? (uint64_t)squares[x] : sums[x];                                 \
-        out[0] = (WIDE)(int64_t)run;                                                           \
+            run += is_square ? (RUN)squares[x] : (RUN)sums[x];                                 \
+        out[0] = (WIDE)run;                                                                    \
         if (stride > 1) {                                                                      \
             for (ptrdiff_t col = 1, x = 0; col < cols; col++) {                                \
                 for (ptrdiff_t i = 0; i < stride; i++, x++)                                    \
-                    run += is_square ? (uint64_t)squares[x + width] - squares[x]               \
-                                     : (uint64_t)sums[x + width] - sums[x];                    \
-                out[col] = (WIDE)(int64_t)run;                                                 \
+                    run += is_square ? (RUN)squares[x + width] - (RUN)squares[x]               \
+                                     : (RUN)sums[x + width] - (RUN)sums[x];                    \
+                out[col] = (WIDE)run;                                                          \
             }                                                                                  \
             return;                                                                            \
         }                                                                                      \
@@ -149,33 +155,32 @@ FILL(fill_words, uint16_t)
                 sum = __builtin_convertvector(*(const Squares *)(squares + x + width), Wide) - \
                       __builtin_convertvector(*(const Squares *)(squares + x), Wide);          \
             else                                                                               \
-                sum = __builtin_convertvector(*(const Narrow *)(sums + x + width), Wide) -     \
-                      __builtin_convertvector(*(const Narrow *)(sums + x), Wide);              \
+                sum = __builtin_convertvector(*(const Sums *)(sums + x + width), Wide) -       \
+                      __builtin_convertvector(*(const Sums *)(sums + x), Wide);                \
             RUNNING(zero, sum);                                                                \
             *(Wide *)(out + x + 1) = sum + before;                                             \
             before += LAST(sum);                                                               \
         }                                                                                      \
     }                                                                                          \
-    static void VARIANT(NAME##_row)(const uint32_t *sums, const SQUARE *squares,               \
-                                    ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,    \
-                                    ptrdiff_t stride, ptrdiff_t cols, WIDE *s, WIDE *e,        \
-                                    ptrdiff_t pitch)                                           \
+    static void VARIANT(NAME##_row)(const SUM *sums, const SQUARE *squares, ptrdiff_t channels,\
+                                    ptrdiff_t columns, ptrdiff_t width, ptrdiff_t stride,      \
+                                    ptrdiff_t cols, WIDE *s, WIDE *e, ptrdiff_t pitch)         \
     {                                                                                          \
         for (ptrdiff_t c = 0; c < channels; c++)                                               \
             VARIANT(NAME##_along)(sums + c * columns, 0, width, stride, cols, s + c * pitch);  \
         VARIANT(NAME##_along)(squares, 1, width, stride, cols, e);                             \
     }                                                                                          \
     /* What is under the root, of some windows: n E - sum S^2, or E; and sum k S. */           \
-    static INLINE void VARIANT(NAME##_spread)(const Task *t, const WIDE *s, const WIDE *e,     \
-                                              ptrdiff_t pitch, ptrdiff_t at, ptrdiff_t count,  \
-                                              double *spread, double *means)                   \
+    static INLINE void VARIANT(NAME##_spread)(const Task *t, const double *means, const WIDE *s,\
+                                              const WIDE *e, ptrdiff_t pitch, ptrdiff_t at,    \
+                                              ptrdiff_t count, double *spread, double *shift)  \
     {                                                                                          \
         WIDE under[BLOCK];                                                                     \
         const WIDE n = (WIDE)(t->height * t->width);                                           \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
             under[i] = t->metric == ZNCC ? n * e[at + i] : e[at + i];                          \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            means[i] = 0;                                                                      \
+            shift[i] = 0;                                                                      \
         for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
             const WIDE *sum = s + c * pitch + at;                                              \
             if (t->metric == ZNCC)                                                             \
@@ -183,23 +188,22 @@ FILL(fill_words, uint16_t)
                     under[i] -= sum[i] * sum[i];                                               \
             else                                                                               \
                 for (ptrdiff_t i = 0; i < count; i++)                                          \
-                    means[i] += t->means[c] * (double)sum[i];                                  \
+                    shift[i] += means[c] * (double)sum[i];                                     \
         }                                                                                      \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
             spread[i] = (double)under[i];                                                      \
     }                                                                                          \
-    /* X of one window, in double precision. */                                                \
+    /* X of one window, in double precision; `mean` of its channels, about. */                 \
     static double VARIANT(NAME##_direct)(const Task *t, const PIXEL *pixels, ptrdiff_t plane,  \
-                                         ptrdiff_t pitch, const WIDE *s, ptrdiff_t s_pitch)    \
+                                         ptrdiff_t pitch, const double *mean)                  \
     {                                                                                          \
-        typedef PIXEL Pixels                                                                   \
-            __attribute__((vector_size(LANES / 2 * sizeof(PIXEL)), aligned(1), may_alias));    \
+        typedef PIXEL Pixels __attribute__((vector_size(LANES / 2 * sizeof(PIXEL)),            \
+                                            aligned(1), may_alias));                           \
         typedef VARIANT(Doubles) V;                                                            \
         const double *taps = t->taps;                                                          \
         double total = 0;                                                                      \
         for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
-            const double mean = (double)s[c * s_pitch] / (double)(t->height * t->width);       \
-            const V means = (V){0} + mean;                                                     \
+            const V means = (V){0} + mean[c];                                                  \
             V even = {0}, odd = {0};                                                           \
             for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {                      \
                 const PIXEL *p = pixels + c * plane + y * pitch;                               \
@@ -211,7 +215,7 @@ FILL(fill_words, uint16_t)
                     odd += (b - means) * *(const V *)(taps + x + LANES / 2);                   \
                 }                                                                              \
                 for (; x < t->width; x++)                                                      \
-                    total += ((double)p[x] - mean) * taps[x];                                  \
+                    total += ((double)p[x] - mean[c]) * taps[x];                               \
             }                                                                                  \
             even += odd;                                                                       \
             for (int i = 0; i < LANES / 2; i++)                                                \
@@ -219,11 +223,90 @@ FILL(fill_words, uint16_t)
         }                                                                                      \
         return total;                                                                          \
     }
-MOMENTS(bytes, uint8_t, int32_t, double)
-MOMENTS(words, uint16_t, uint64_t, int64_t)
+#define ITSELF(pixel) (pixel)
+#define SHIFTED(pixel) ((double)(pixel) - less[c])
+MOMENTS(bytes, uint8_t, int32_t, int32_t, int64_t, double, ITSELF)
+MOMENTS(words, uint16_t, int32_t, int64_t, int64_t, int64_t, ITSELF)
+MOMENTS(floats, float, double, double, double, double, SHIFTED)
 #undef MOMENTS
+#undef ITSELF
+#undef SHIFTED
 #undef RUNNING
 #undef LAST
+
+/* The spread of a window of floats as metrics.exact has it, in two passes: of `zncc` times n, or the
+ * sum of squares of `ncc`; and the means of its channels. `is_doubtful` where rounding decides
+ * whether it is flat. */
+static double VARIANT(float_spread)(const Task *t, const float *pixels, ptrdiff_t plane,
+                                    ptrdiff_t pitch, double *mean, int *is_doubtful)
+{
+    const double n = (double)(t->height * t->width);
+    double total = 0;
+    int is_flat = 1, is_sure = 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        double sum = 0, square = 0, spread = 0;
+        for (ptrdiff_t y = 0; y < t->height; y++)
+            for (ptrdiff_t x = 0; x < t->width; x++) {
+                double p = pixels[c * plane + y * pitch + x];
+                sum += p, square += p * p;
+            }
+        mean[c] = sum / n;
+        if (t->metric == NCC) {
+            total += square;
+            continue;
+        }
+        for (ptrdiff_t y = 0; y < t->height; y++)
+            for (ptrdiff_t x = 0; x < t->width; x++) {
+                double a = pixels[c * plane + y * pitch + x] - mean[c];
+                spread += a * a;
+            }
+        total += n * spread;
+        is_flat &= spread <= FLAT * square;
+        is_sure |= spread > 1.01 * FLAT * square;
+        *is_doubtful |= spread > 0.99 * FLAT * square && spread <= 1.01 * FLAT * square;
+    }
+    if (t->metric == NCC)
+        return total;
+    *is_doubtful &= !is_sure;
+    return is_flat ? 0 : total;
+}
+
+/* Where windows of floats have one value: run lengths of pixels that equal those above and beside
+ * them. `above` counts for each column how many rows up to the last one equal the row before. */
+static void VARIANT(count_above)(const float *planes, ptrdiff_t plane, ptrdiff_t pitch,
+                                 ptrdiff_t channels, ptrdiff_t y, int32_t *above)
+{
+    for (ptrdiff_t x = 0; x < pitch; x++)
+        above[x] = y > 0 ? above[x] + 1 : 0;
+    for (ptrdiff_t c = 0; y > 0 && c < channels; c++) {
+        const float *p = planes + c * plane + y * pitch, *q = p - pitch;
+        for (ptrdiff_t x = 0; x < pitch; x++)
+            above[x] = p[x] == q[x] ? above[x] : 0;
+    }
+}
+
+static void VARIANT(find_uniform)(const float *planes, ptrdiff_t plane, ptrdiff_t pitch,
+                                  const Task *t, ptrdiff_t last, const int32_t *above,
+                                  uint8_t *is_uniform)
+{
+    ptrdiff_t run = 0;
+    const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
+    for (ptrdiff_t x = 0; x < columns; x++) {
+        int is_equal = above[x] >= t->height - 1;
+        if (!is_equal)
+            run = 0;
+        else {
+            for (ptrdiff_t c = 0; c < t->channels && is_equal && x > 0; c++) {
+                const float *p = planes + c * plane + last * pitch + x;
+                is_equal = p[0] == p[-1];
+            }
+            run = is_equal && run ? run + 1 : 1;
+        }
+        ptrdiff_t left = x - t->width + 1;
+        if (left >= 0 && left % t->stride_x == 0)
+            is_uniform[left / t->stride_x] = run >= t->width;
+    }
+}
 
 /* A tile of a band. */
 typedef struct {
@@ -247,39 +330,89 @@ typedef struct {
     float *products; /* [rows, x_pitch] */
     float *work;     /* [channels][TILE_VALUES] */
     double *double_work, *double_spectra; /* the same, where needed */
-    uint32_t *sums;                       /* of columns */
-    void *squares;
+    void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     float *saved; /* maxima and errors of the band's blocks */
+    /* Of floats alone. */
+    double unit;         /* a power of two that brings pixels near 1 */
+    double *shift;       /* [channels], what sums are taken less */
+    double largest;      /* energy of a band, less the shift: no window's is larger */
+    double drift;        /* n E - sum S^2 (or E) is off by at most this */
+    int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
+    uint8_t *is_uniform; /* of a row's windows */
 } VARIANT(Band);
 
 /* Mean and energy of a tile's pixels, from every eighth row. */
-static void VARIANT(survey)(const VARIANT(Band) *b, ptrdiff_t number)
+#define SURVEY(NAME, PIXEL, SUM, ROUNDED)                                                      \
+    static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r, double *means)       \
+    {                                                                                          \
+        const Task *t = b->task;                                                               \
+        const Layout *l = b->layout;                                                           \
+        r->energy = 0;                                                                         \
+        for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
+            double sum = 0, square = 0;                                                        \
+            for (ptrdiff_t y = 0; y < SIDE; y += 8) {                                          \
+                const PIXEL *p = (const PIXEL *)(const void *)b->planes +                      \
+                                 (c * l->lines + r->top * t->stride_y + y) * l->pitch +        \
+                                 r->left * t->stride_x;                                        \
+                SUM line = 0, squares = 0;                                                     \
+                for (int x = 0; x < SIDE; x++)                                                 \
+                    line += p[x], squares += (SUM)p[x] * p[x];                                 \
+                sum += (double)line, square += (double)squares;                                \
+            }                                                                                  \
+            const double mean = sum / (SIDE / 8 * SIDE);                                       \
+            means[c] = ROUNDED(mean); /* exact in single precision */                          \
+            r->energy += square - mean * sum;                                                  \
+        }                                                                                      \
+    }
+#define TO_INTEGER(mean) floor((mean) + 0.5)
+#define TO_SINGLE(mean) ((double)(float)(mean))
+SURVEY(survey_bytes, uint8_t, uint32_t, TO_INTEGER)
+SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
+SURVEY(survey_floats, float, double, TO_SINGLE)
+#undef SURVEY
+#undef TO_INTEGER
+#undef TO_SINGLE
+
+/* What the sums of a band of floats need: unit, shift and drift. */
+static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
-    VARIANT(Region) *r = &b->regions[number];
-    r->energy = 0;
+    const float *planes = (const float *)(const void *)b->planes;
+    double most = 0, energy = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        uint64_t sum = 0, square = 0, count = SIDE / 8 * SIDE;
-        for (ptrdiff_t y = 0; y < SIDE; y += 8) {
-            ptrdiff_t at = (c * l->lines + r->top * t->stride_y + y) * l->pitch + r->left * t->stride_x;
-            if (t->type == BYTES) {
-                const uint8_t *p = b->planes + at;
-                uint32_t line = 0, squares = 0;
-                for (int x = 0; x < SIDE; x++)
-                    line += p[x], squares += (uint32_t)p[x] * p[x];
-                sum += line, square += squares;
-            } else {
-                const uint16_t *p = (const uint16_t *)b->planes + at;
-                for (int x = 0; x < SIDE; x++)
-                    sum += p[x], square += (uint64_t)p[x] * p[x];
+        double sum = 0, square = 0;
+        float lowest = FLT_MAX, highest = -FLT_MAX;
+        for (ptrdiff_t y = 0; y < lines; y++) {
+            const float *p = planes + (c * l->lines + y) * l->pitch;
+            double line = 0;
+            for (ptrdiff_t x = 0; x < columns; x++) {
+                line += p[x];
+                lowest = p[x] < lowest ? p[x] : lowest;
+                highest = p[x] > highest ? p[x] : highest;
             }
+            sum += line;
         }
-        double mean = (double)sum / (double)count;
-        b->means[number * t->channels + c] = floor(mean + 0.5);
-        r->energy += (double)square - mean * (double)sum;
+        const double mean = t->metric == NCC ? 0 : sum / (double)(lines * columns);
+        for (ptrdiff_t y = 0; y < lines; y++) {
+            const float *p = planes + (c * l->lines + y) * l->pitch;
+            for (ptrdiff_t x = 0; x < columns; x++)
+                square += (p[x] - mean) * (p[x] - mean);
+        }
+        b->shift[c] = mean, energy += square;
+        most = most > (double)highest - lowest ? most : (double)highest - lowest;
     }
+    int exponent = 0;
+    frexp(most, &exponent);
+    b->unit = ldexp(1, exponent < -120 ? 120 : -exponent);
+    /* Each sum is one of `count` roundings, one after another, of sums that are at most the band's:
+     * of squares `energy`, of values its root times that of their number (Cauchy and Schwarz). */
+    const double n = (double)(t->height * t->width), cells = (double)(lines * columns);
+    const double count = 2 * (double)(lines + t->height + columns) + 16;
+    b->largest = energy;
+    const double around = count * 0x1p-53 * energy;
+    b->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(cells * n)) : around;
 }
 
 /* Transforms two tiles, or one if `other` is NULL. */
@@ -288,7 +421,7 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
-    const ptrdiff_t item = t->type == BYTES ? 1 : 2;
+    const ptrdiff_t item = correlation_item(t);
     Place places[2];
     const uint8_t *pixels[2];
     VARIANT(Region) *both[2] = {one, other ? other : one};
@@ -304,11 +437,11 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     const double(*less)[2] = (const double(*)[2])b->less;
     if (is_double)
         rounding = VARIANT(pair_double)(pixels[0], pixels[1], plane, l->pitch, t->type, t->channels,
-                                       less, b->double_spectra, t->norm, b->double_work, places,
+                                       less, b->unit, b->double_spectra, t->norm, b->double_work, places,
                                        other ? 2 : 1, l->x_pitch, t->stride_y, t->stride_x);
     else
         rounding = VARIANT(pair_single)(pixels[0], pixels[1], plane, l->pitch, t->type, t->channels,
-                                       less, t->spectra, t->norm, b->work, places, other ? 2 : 1,
+                                       less, b->unit, t->spectra, t->norm, b->work, places, other ? 2 : 1,
                                        l->x_pitch, t->stride_y, t->stride_x);
     for (int i = 0; i < 2; i++)
         both[i]->off = unit * rounding, both[i]->is_repeated = is_double;
@@ -326,28 +459,55 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
 {
     Task *t = b->task;
     const Layout *l = b->layout;
-    double spread[BLOCK], means[BLOCK];
+    double spread[BLOCK], shift[BLOCK];
     const float *x = b->products + row * l->x_pitch + left;
     float *out = t->map + (b->top + row) * t->cols + left, largest = *maximum;
+    double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
+    double own = t->own;
+    const double gain = t->gain / b->unit, square = b->unit * b->unit;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        means[c] = t->means[c];
     if (t->type == BYTES)
-        VARIANT(bytes_spread)(t, b->s, b->e, l->x_pitch, left, count, spread, means);
-    else
-        VARIANT(words_spread)(t, b->s, b->e, l->x_pitch, left, count, spread, means);
+        VARIANT(bytes_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
+    else if (t->type == WORDS)
+        VARIANT(words_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
+    else {
+        if (t->metric == SSD) {
+            own = t->norm * t->norm * t->gain * t->gain;
+            for (ptrdiff_t c = 0; c < t->channels; c++) {
+                means[c] -= b->shift[c];
+                own += (double)(t->height * t->width) * means[c] * means[c];
+            }
+        }
+        VARIANT(floats_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
+        for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++)
+            if (b->is_uniform[left + i] && (t->metric == ZNCC || spread[i] <= b->drift)) {
+                const float *p = (const float *)(const void *)b->planes +
+                                 row * t->stride_y * l->pitch + (left + i) * t->stride_x;
+                int is_zero = 1;
+                for (ptrdiff_t c = 0; c < t->channels; c++)
+                    is_zero &= p[c * l->lines * l->pitch] == 0;
+                if (t->metric == ZNCC || is_zero)
+                    spread[i] = 0;
+            }
+        for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++)
+            spread[i] *= square, shift[i] *= b->unit;
+    }
     if (t->metric == SSD) {
         for (ptrdiff_t i = 0; i < count; i++) {
-            float score = (float)(1 - (spread[i] - 2 * (x[i] + means[i]) + t->own) / t->total);
+            float score = (float)(1 - (spread[i] - 2 * (gain * x[i] + shift[i]) + own) / t->total);
             score = score < 1 ? score : 1;
             out[i] = score;
             largest = largest > score ? largest : score;
         }
         *maximum = largest;
-        float off = (float)(2 * r->off / t->total + SCORE_ROUNDING);
+        float off = (float)((2 * gain * r->off + b->drift * 4) / t->total + SCORE_ROUNDING);
         *error = *error > off ? *error : off;
         return 0;
     }
     typedef float Floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
     typedef int32_t Masks __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-    const float scale = (float)rule->scale, lowest = (float)rule->lowest;
+    const float scale = (float)(rule->scale * t->gain), lowest = (float)rule->lowest;
     float under[BLOCK], made[BLOCK];
     for (ptrdiff_t i = 0; i < count; i++)
         under[i] = (float)spread[i];
@@ -355,7 +515,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         made[i] = under[i] > 0 ? scale / sqrtf(under[i]) : 0;
     if (t->metric == NCC)
         for (ptrdiff_t i = 0; i < count; i++)
-            made[i] *= x[i] + (float)means[i];
+            made[i] *= (float)(x[i] + shift[i] / t->gain);
     else
         for (ptrdiff_t i = 0; i < count; i++)
             made[i] *= x[i];
@@ -385,6 +545,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         open |= opens[i];
     }
     if (open) {
+        const double n = (double)(t->height * t->width);
         const ptrdiff_t plane = l->lines * l->pitch;
         for (ptrdiff_t i = 0; i < count; i++) {
             if (!(under[i] > 0 && under[i] < lowest))
@@ -394,24 +555,42 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
                 return 1; /* the rest of the tile will be made again, this too */
             t->direct++;
             ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
-            double exact =
-                t->type == BYTES
-                    ? VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch,
-                                            (double *)b->s + left + i, l->x_pitch)
-                    : VARIANT(words_direct)(t, (uint16_t *)(void *)b->planes + at, plane, l->pitch,
-                                            (int64_t *)b->s + left + i, l->x_pitch);
-            double score = (exact + means[i]) * rule->scale / sqrt(spread[i]);
+            double mean[MOST_CHANNELS], direct;
+            int is_doubtful = 0;
+            if (t->type == FLOATS) {
+                const float *p = (const float *)(const void *)b->planes + at;
+                spread[i] =
+                    square * VARIANT(float_spread)(t, p, plane, l->pitch, mean, &is_doubtful);
+                direct = b->unit * VARIANT(floats_direct)(t, p, plane, l->pitch, mean);
+                for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
+                    shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
+            } else if (t->type == BYTES) {
+                for (ptrdiff_t c = 0; c < t->channels; c++)
+                    mean[c] = ((double *)b->s)[c * l->x_pitch + left + i] / n;
+                direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
+            } else {
+                for (ptrdiff_t c = 0; c < t->channels; c++)
+                    mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + left + i] / n;
+                direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)b->planes + at,
+                                               plane, l->pitch, mean);
+            }
+            double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread[i]);
+            score = spread[i] > 0 ? score : 0;
             score = score < 1 ? score : 1;
             out[i] = (float)(score > -1 ? score : -1);
+            if (is_doubtful)
+                *error = 2;
         }
         largest = *maximum;
         for (ptrdiff_t i = 0; i < count; i++)
             largest = largest > out[i] ? largest : out[i];
     }
     *maximum = largest;
-    float off = SCORE_ROUNDING;
+    float off = least < FLT_MAX || open ? SCORE_ROUNDING : 0; /* windows of no spread are exact */
     if (least < FLT_MAX)
-        off += (float)(r->off * rule->scale / sqrt((double)least) * (1 + 0x1p-20));
+        off += (float)((t->gain * r->off * rule->scale / sqrt((double)least) +
+                        square * b->drift / least) *
+                       (1 + 0x1p-20));
     *error = *error > off ? *error : off;
     return 0;
 }
@@ -425,35 +604,69 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
     const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
     const ptrdiff_t budget = correlation_budget(t);
     const double scale = (t->metric == ZNCC ? (double)(t->height * t->width) : 1) / sqrt(t->own);
+    const double square = b->unit * b->unit;
+    double flat = 0;
+    for (ptrdiff_t c = 0; c < t->channels && t->type == FLOATS && t->metric == ZNCC; c++) {
+        const double n = (double)(t->height * t->width);
+        flat += 4 * FLAT * n * (n * b->shift[c] * b->shift[c] + b->largest);
+    }
     int again = 0;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         if (row == 0 && t->type == BYTES)
             VARIANT(bytes_begin)(b->planes, plane, l->pitch, t->channels, t->height, columns,
-                                 b->sums, b->squares);
-        else if (row == 0)
+                                 NULL, b->sums, b->squares);
+        else if (row == 0 && t->type == WORDS)
             VARIANT(words_begin)((uint16_t *)(void *)b->planes, plane, l->pitch, t->channels,
-                                 t->height, columns, b->sums, b->squares);
+                                 t->height, columns, NULL, b->sums, b->squares);
+        else if (row == 0) {
+            VARIANT(floats_begin)((float *)(void *)b->planes, plane, l->pitch, t->channels,
+                                  t->height, columns, b->shift, b->sums, b->squares);
+            for (ptrdiff_t y = 0; y < t->height; y++)
+                VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels, y,
+                                     b->above);
+        }
         for (ptrdiff_t y = (row - 1) * t->stride_y; row > 0 && y < row * t->stride_y; y++)
             if (t->type == BYTES)
                 VARIANT(bytes_move)(b->planes + y * l->pitch,
                                     b->planes + (y + t->height) * l->pitch, plane, l->pitch,
-                                    t->channels, columns, b->sums, b->squares);
-            else
+                                    t->channels, columns, NULL, b->sums, b->squares);
+            else if (t->type == WORDS)
                 VARIANT(words_move)((uint16_t *)(void *)b->planes + y * l->pitch,
                                     (uint16_t *)(void *)b->planes + (y + t->height) * l->pitch,
-                                    plane, l->pitch, t->channels, columns, b->sums, b->squares);
+                                    plane, l->pitch, t->channels, columns, NULL, b->sums,
+                                    b->squares);
+            else {
+                const float *above = (const float *)(const void *)b->planes + y * l->pitch;
+                VARIANT(floats_move)(above, above + t->height * l->pitch, plane, l->pitch,
+                                     t->channels, columns, b->shift, b->sums, b->squares);
+                VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
+                                     y + t->height, b->above);
+            }
         if (t->type == BYTES)
             VARIANT(bytes_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
                                t->cols, b->s, b->e, l->x_pitch);
-        else
+        else if (t->type == WORDS)
             VARIANT(words_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
                                t->cols, b->s, b->e, l->x_pitch);
+        else {
+            VARIANT(floats_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
+                                t->cols, b->s, b->e, l->x_pitch);
+            VARIANT(find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
+                                  row * t->stride_y + t->height - 1, b->above, b->is_uniform);
+        }
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             VARIANT(Region) *r = &b->regions[i];
             if (row < r->top || row >= r->top + r->rows)
                 continue;
-            double open = r->off * scale / t->limit;
-            const VARIANT(Rule) rule = {scale, open * open};
+            /* Below this spread X, or the spread itself, leave the score off by half the limit;
+             * below the last one a window of floats may count as flat. */
+            double open = t->gain * r->off * scale / t->limit, lowest = open * open;
+            if (t->type == FLOATS) {
+                const double drifted = 2 * square * b->drift / t->limit;
+                lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
+                lowest = lowest > flat * square ? lowest : flat * square;
+            }
+            const VARIANT(Rule) rule = {scale, lowest};
             for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end) {
                 end = (left / t->block + 1) * t->block;
                 end = end < r->left + r->cols ? end : r->left + r->cols;
@@ -509,7 +722,7 @@ static int VARIANT(scores)(Task *t)
 {
     const Layout l = correlation_layout(t);
     Arena arena = {0}, doubles = {0};
-    const ptrdiff_t most = l.bands * l.across, item = t->type == BYTES ? 1 : 2;
+    const ptrdiff_t most = l.bands * l.across, item = correlation_item(t);
     const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
     const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
     const ptrdiff_t block_rows = (l.bands * l.tall) / t->block + 2;
@@ -523,11 +736,15 @@ static int VARIANT(scores)(Task *t)
     b.planes = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch * item));
     b.products = correlation_take(&arena, (size_t)(l.bands * l.tall * l.x_pitch) * sizeof(float));
     b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
-    b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * sizeof *b.sums);
+    b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);
     b.s = correlation_take(&arena, (size_t)(t->channels * l.x_pitch) * 8);
     b.e = correlation_take(&arena, (size_t)l.x_pitch * 8);
     b.saved = correlation_take(&arena, (size_t)(2 * block_rows * blocks) * sizeof(float));
+    b.shift = correlation_take(&arena, (size_t)t->channels * sizeof *b.shift);
+    b.above = correlation_take(&arena, (size_t)l.columns * sizeof *b.above);
+    b.is_uniform = correlation_take(&arena, (size_t)t->cols);
+    b.unit = 1;
     int failed = 0;
     const ptrdiff_t budget = t->metric == SSD ? 0 : correlation_budget(t);
     for (b.top = 0; b.top < t->rows && !failed; b.top += b.rows) {
@@ -536,9 +753,14 @@ static int VARIANT(scores)(Task *t)
         ptrdiff_t lines = (t->rows - 1) * t->stride_y + t->height - first; /* that the image has */
         if (t->type == BYTES)
             VARIANT(fill_bytes)(t, &l, first, lines < l.lines ? lines : l.lines, columns, b.planes);
-        else
+        else if (t->type == WORDS)
             VARIANT(fill_words)(t, &l, first, lines < l.lines ? lines : l.lines, columns,
                                 (uint16_t *)(void *)b.planes);
+        else {
+            VARIANT(fill_floats)(t, &l, first, lines < l.lines ? lines : l.lines, columns,
+                                 (float *)(void *)b.planes);
+            VARIANT(measure)(&b, lines < l.lines ? lines : l.lines, columns);
+        }
         b.region_count = 0;
         for (ptrdiff_t top = 0; top < b.rows; top += l.tall)
             for (ptrdiff_t left = 0; left < t->cols; left += l.wide) {
@@ -546,7 +768,11 @@ static int VARIANT(scores)(Task *t)
                 ptrdiff_t cols = t->cols - left < l.wide ? t->cols - left : l.wide;
                 order[b.region_count] = &b.regions[b.region_count];
                 b.regions[b.region_count] = (VARIANT(Region)){top, left, rows, cols, 0, 0, 0, 0};
-                VARIANT(survey)(&b, b.region_count++);
+                (t->type == BYTES   ? VARIANT(survey_bytes)
+                 : t->type == WORDS ? VARIANT(survey_words)
+                                    : VARIANT(survey_floats))(
+                    &b, order[b.region_count], b.means + b.region_count * t->channels);
+                b.region_count++;
             }
         qsort(order, (size_t)b.region_count, sizeof *order, VARIANT(by_energy));
         for (ptrdiff_t i = b.region_count - 1; i >= 0; i -= 2)
@@ -558,7 +784,8 @@ static int VARIANT(scores)(Task *t)
         int again = 0;
         if (t->metric == SSD) /* where every score of a tile may be off by as much */
             for (ptrdiff_t i = 0; i < b.region_count; i++)
-                again |= b.regions[i].open = 2 * b.regions[i].off / t->total > t->limit;
+                again |= b.regions[i].open =
+                    2 * t->gain / b.unit * b.regions[i].off / t->total > t->limit;
         else
             again = VARIANT(finish)(&b, 1);
         if (again && (failed = VARIANT(repeat)(&b, budget, &doubles)))

@@ -97,18 +97,21 @@ static INLINE void NAME(transpose)(V a[PARTS][16])
     UNROLL16 for (int i = 0; i < PARTS; i++) UNROLL16 for (int k = 0; k < 16; k++) a[i][k] = out[i][k];
 }
 
-/* Values of a plane less a constant. */
-static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less)
+/* Values of a plane less a constant; those of floats times `unit`. */
+static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less, V unit)
 {
     if (type == BYTES)
         return __builtin_convertvector(*(const NAME(Bytes) *)((const uint8_t *)plane + at), V) - less;
-    return __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V) - less;
+    if (type == WORDS)
+        return __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V) - less;
+    return (__builtin_convertvector(*(const NAME(Floats) *)((const float *)plane + at), V) - less) * unit;
 }
 
 /* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
-                                const double *less, NAME(Tile) tile)
+                                const double *less, double scale, NAME(Tile) tile)
 {
+    const V unit = ALL(scale);
     const V less_one = ALL(less[0]), less_other = ALL(less[1]);
     double squares = 0;
     for (int n0 = 0; n0 < 16; n0++) {
@@ -119,8 +122,8 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                 UNROLL16 for (int n1 = 0; n1 < 16; n1++)
                 {
                     ptrdiff_t at = (16 * n1 + n0) * pitch + 16 * x + lane;
-                    re[n1] = NAME(values)(one, at, type, less_one);
-                    im[n1] = NAME(values)(other, at, type, less_other);
+                    re[n1] = NAME(values)(one, at, type, less_one, unit);
+                    im[n1] = NAME(values)(other, at, type, less_other, unit);
                     energy += re[n1] * re[n1] + im[n1] * im[n1];
                 }
                 NAME(dft16)(re, im);
@@ -137,17 +140,16 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     return squares;
 }
 
-static double NAME(down_bytes)(const void *one, const void *other, ptrdiff_t pitch,
-                               const double *less, NAME(Tile) tile)
-{
-    return NAME(down)(one, other, pitch, BYTES, less, tile);
-}
-
-static double NAME(down_words)(const void *one, const void *other, ptrdiff_t pitch,
-                               const double *less, NAME(Tile) tile)
-{
-    return NAME(down)(one, other, pitch, WORDS, less, tile);
-}
+#define DOWN(name, type)                                                                       \
+    static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
+                             const double *less, double unit, NAME(Tile) tile)                 \
+    {                                                                                          \
+        return NAME(down)(one, other, pitch, type, less, unit, tile);                          \
+    }
+DOWN(down_bytes, BYTES)
+DOWN(down_words, WORDS)
+DOWN(down_floats, FLOATS)
+#undef DOWN
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
 static INLINE void NAME(inner)(REAL (*g)[16][16], int is_inverse)
@@ -279,21 +281,24 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
  *
  * planes   [channels] from the first pixel of each tile on, `plane` bytes from a channel to the next
  * less     [channels][2]: the constants of both tiles
+ * unit     what pixels of floats are multiplied with
  * work     [channels][TILE_VALUES]
  * Returns what stands for the rounding of a product: that of the transforms of pixels and kernel is
  * about their norms' product over SIDE, as it is spread over all frequencies, and that of the way
  * back is about the root mean square of the products.
  */
 static double NAME(pair)(const uint8_t *one, const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
-                         Type type, ptrdiff_t channels, const double (*less)[2],
+                         Type type, ptrdiff_t channels, const double (*less)[2], double unit,
                          const REAL *spectra, double norm, REAL *work, const Place *places,
                          int count, ptrdiff_t x_pitch, ptrdiff_t stride_y, ptrdiff_t stride_x)
 {
     double squares = 0, power = 0;
     for (ptrdiff_t c = 0; c < channels; c++) {
         NAME(Tile) tile = (NAME(Tile))(void *)(work + c * TILE_VALUES);
-        squares += (type == BYTES ? NAME(down_bytes) : NAME(down_words))(
-            one + c * plane, other + c * plane, pitch, less[c], tile);
+        squares += (type == BYTES   ? NAME(down_bytes)
+                    : type == WORDS ? NAME(down_words)
+                                    : NAME(down_floats))(one + c * plane, other + c * plane, pitch,
+                                                         less[c], unit, tile);
     }
     for (int k = 0; k < 16; k++) {
         REAL *sum = work + k * (TILE_VALUES / 16);

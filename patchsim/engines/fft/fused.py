@@ -1,4 +1,4 @@
-"""`ssd`, `ncc` and `zncc` of integers on the CPU in C: from pixels to scores in one pass.
+"""`ssd`, `ncc` and `zncc` on the CPU in C: from pixels to scores in one pass.
 
 `_correlation.h` has the method and the formulas. The scores are float32; their errors are stated
 for each block of windows.
@@ -6,6 +6,7 @@ for each block of windows.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -25,7 +26,7 @@ MAP_ERROR = 1e-5
 # are faster; measured with kernels of 64 to 192 on an AMD EPYC (Zen 4).
 _LEAST_WINDOWS = 11_000
 
-_FORMATS = {"uint8": "B", "uint16": "H"}
+_FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
 
 # Seconds, by variant: of a transform of two tiles of a channel, there or back; of a pixel of a
 # channel, copied and summed; of a window's score. Linux, one core of an AMD EPYC (Zen 4), gcc 12.
@@ -68,6 +69,8 @@ def takes(problem: Problem) -> bool:
 
 def _fits(pixels: int, channels: int, dtype: str) -> bool:
     """Return whether n E - sum S^2 is exact: in float64 for bytes, modulo 2^64 for 16 bits."""
+    if dtype not in INTEGER_RANGE:
+        return True
     largest = float(pixels) ** 2 * channels * INTEGER_RANGE[dtype] ** 2
     return largest < EXACT_IN_FLOAT64 if dtype == "uint8" else largest / 4 < EXACT_IN_INT64
 
@@ -80,6 +83,9 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     pixels = kernel.pixels.astype(np.float64)
     means = pixels.mean((0, 1))
     taps = np.ascontiguousarray((pixels - means).transpose(2, 0, 1))  # [C, h, w]
+    # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
+    gain = 2.0 ** math.frexp(float(abs(taps).max()))[1]
+    taps /= gain
     spectra = _aligned(len(taps) * extension.TILE_VALUES)
     extension.spectrum(taps=taps, out=spectra, variant=variant)
     own = _own(kernel, problem.metric)
@@ -101,6 +107,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
             maxima=maxima,
             errors=errors,
             metric=problem.metric,
+            gain=gain,
             own=own,
             total=problem.taps * problem.data_range**2,
             limit=limit,
@@ -116,6 +123,12 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
 
 def _own(kernel: Kernel, metric: str) -> float:
     """Return what the kernel contributes to the root: sum K^2, for `zncc` n sum K^2 - sum T^2."""
+    if kernel.pixels.dtype.kind == "f":
+        values = kernel.pixels.astype(np.float64)
+        if metric == "zncc":
+            values -= values.mean((0, 1))
+        pixels = values[..., 0].size if metric == "zncc" else 1
+        return float(pixels * (values * values).sum())
     values = kernel.pixels.astype(np.uint64)
     energy = int((values * values).sum())
     if metric != "zncc":
