@@ -135,8 +135,17 @@ FILL(fill_floats, float)
         const SUM *sums = columns;                                                             \
         const SQUARE *squares = columns;                                                       \
         RUN run = 0;                                                                           \
-        for (ptrdiff_t x = 0; x < width; x++)                                                  \
-            run += is_square ? (RUN)squares[x] : (RUN)sums[x];                                 \
+        ptrdiff_t first = 0;                                                                   \
+        Wide firsts = {0};                                                                     \
+        for (; first + LANES / 2 <= width; first += LANES / 2)                                 \
+            if (is_square)                                                                     \
+                firsts += __builtin_convertvector(*(const Squares *)(squares + first), Wide);  \
+            else                                                                               \
+                firsts += __builtin_convertvector(*(const Sums *)(sums + first), Wide);        \
+        for (int i = 0; i < LANES / 2; i++)                                                    \
+            run += (RUN)firsts[i];                                                             \
+        for (; first < width; first++)                                                         \
+            run += is_square ? (RUN)squares[first] : (RUN)sums[first];                         \
         out[0] = (WIDE)run;                                                                    \
         if (stride > 1) {                                                                      \
             for (ptrdiff_t col = 1, x = 0; col < cols; col++) {                                \
@@ -240,30 +249,41 @@ MOMENTS(floats, float, double, double, double, double, SHIFTED)
 static double VARIANT(float_spread)(const Task *t, const float *pixels, ptrdiff_t plane,
                                     ptrdiff_t pitch, double *mean, int *is_doubtful)
 {
+    typedef float Narrow __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
+    typedef VARIANT(Doubles) V;
     const double n = (double)(t->height * t->width);
     double total = 0;
     int is_flat = 1, is_sure = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        double sum = 0, square = 0, spread = 0;
-        for (ptrdiff_t y = 0; y < t->height; y++)
-            for (ptrdiff_t x = 0; x < t->width; x++) {
-                double p = pixels[c * plane + y * pitch + x];
-                sum += p, square += p * p;
+        double sums[3] = {0}; /* of values, squares, and squares less the mean */
+        for (int pass = 0; pass < 2; pass++) {
+            const double less = pass ? sums[0] / n : 0;
+            const V lesses = (V){0} + less;
+            V values = {0}, squares = {0};
+            for (ptrdiff_t y = 0; y < t->height; y++) {
+                const float *p = pixels + c * plane + y * pitch;
+                ptrdiff_t x = 0;
+                for (; x + LANES / 2 <= t->width; x += LANES / 2) {
+                    V a = __builtin_convertvector(*(const Narrow *)(p + x), V) - lesses;
+                    values += a, squares += a * a;
+                }
+                for (; x < t->width; x++) {
+                    double a = p[x] - less;
+                    values[0] += a, squares[0] += a * a;
+                }
             }
-        mean[c] = sum / n;
+            for (int i = 0; i < LANES / 2; i++)
+                sums[0] += pass ? 0 : values[i], sums[1 + pass] += squares[i];
+        }
+        mean[c] = sums[0] / n;
         if (t->metric == NCC) {
-            total += square;
+            total += sums[1];
             continue;
         }
-        for (ptrdiff_t y = 0; y < t->height; y++)
-            for (ptrdiff_t x = 0; x < t->width; x++) {
-                double a = pixels[c * plane + y * pitch + x] - mean[c];
-                spread += a * a;
-            }
-        total += n * spread;
-        is_flat &= spread <= FLAT * square;
-        is_sure |= spread > 1.01 * FLAT * square;
-        *is_doubtful |= spread > 0.99 * FLAT * square && spread <= 1.01 * FLAT * square;
+        total += n * sums[2];
+        is_flat &= sums[2] <= FLAT * sums[1];
+        is_sure |= sums[2] > 1.01 * FLAT * sums[1];
+        *is_doubtful |= sums[2] > 0.99 * FLAT * sums[1] && sums[2] <= 1.01 * FLAT * sums[1];
     }
     if (t->metric == NCC)
         return total;
@@ -314,6 +334,7 @@ typedef struct {
     ptrdiff_t rows, cols;
     double energy;         /* of its pixels less their means, about: similar tiles become a pair */
     double off;            /* X is off by at most this */
+    double drift;          /* of floats, n E - sum S^2 (or E) is off by at most this */
     ptrdiff_t open;        /* windows whose score would be off by more than the limit */
     int is_repeated;       /* X was made in double precision */
 } VARIANT(Region);
@@ -337,7 +358,7 @@ typedef struct {
     double unit;         /* a power of two that brings pixels near 1 */
     double *shift;       /* [channels], what sums are taken less */
     double largest;      /* energy of a band, less the shift: no window's is larger */
-    double drift;        /* n E - sum S^2 (or E) is off by at most this */
+    double *energies;    /* of the band's columns, less the shift */
     int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
     uint8_t *is_uniform; /* of a row's windows */
 } VARIANT(Band);
@@ -374,45 +395,52 @@ SURVEY(survey_floats, float, double, TO_SINGLE)
 #undef TO_INTEGER
 #undef TO_SINGLE
 
-/* What the sums of a band of floats need: unit, shift and drift. */
+/* What the sums of a band of floats need: shift, unit, and the energies of its columns. */
 static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
     const float *planes = (const float *)(const void *)b->planes;
-    double most = 0, energy = 0;
+    double *energies = b->energies, most = 0;
+    memset(energies, 0, (size_t)columns * sizeof *energies);
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        double sum = 0, square = 0;
-        float lowest = FLT_MAX, highest = -FLT_MAX;
-        for (ptrdiff_t y = 0; y < lines; y++) {
-            const float *p = planes + (c * l->lines + y) * l->pitch;
-            double line = 0;
-            for (ptrdiff_t x = 0; x < columns; x++) {
-                line += p[x];
-                lowest = p[x] < lowest ? p[x] : lowest;
-                highest = p[x] > highest ? p[x] : highest;
-            }
-            sum += line;
-        }
-        const double mean = t->metric == NCC ? 0 : sum / (double)(lines * columns);
+        double sum = 0, count = 0;
+        for (ptrdiff_t y = 0; y < lines && t->metric != NCC; y += 8, count += (double)columns)
+            for (ptrdiff_t x = 0; x < columns; x++)
+                sum += planes[(c * l->lines + y) * l->pitch + x];
+        const double mean = count > 0 ? sum / count : 0;
         for (ptrdiff_t y = 0; y < lines; y++) {
             const float *p = planes + (c * l->lines + y) * l->pitch;
             for (ptrdiff_t x = 0; x < columns; x++)
-                square += (p[x] - mean) * (p[x] - mean);
+                energies[x] += (p[x] - mean) * (p[x] - mean);
         }
-        b->shift[c] = mean, energy += square;
-        most = most > (double)highest - lowest ? most : (double)highest - lowest;
+        b->shift[c] = mean;
+    }
+    b->largest = 0;
+    for (ptrdiff_t x = 0; x < columns; x++) {
+        b->largest += energies[x];
+        most = most > energies[x] ? most : energies[x];
     }
     int exponent = 0;
-    frexp(most, &exponent);
+    frexp(sqrt(most), &exponent); /* no value is larger */
     b->unit = ldexp(1, exponent < -120 ? 120 : -exponent);
-    /* Each sum is one of `count` roundings, one after another, of sums that are at most the band's:
-     * of squares `energy`, of values its root times that of their number (Cauchy and Schwarz). */
-    const double n = (double)(t->height * t->width), cells = (double)(lines * columns);
-    const double count = 2 * (double)(lines + t->height + columns) + 16;
-    b->largest = energy;
+}
+
+/* How far sums of a tile's windows may be off. Each is one of `count` roundings, one after another,
+ * of sums that are at most the tile's: of squares its energy, of values its root times that of
+ * their number (Cauchy and Schwarz). */
+static void VARIANT(find_drift)(const VARIANT(Band) *b, VARIANT(Region) *r)
+{
+    const Task *t = b->task;
+    const double n = (double)(t->height * t->width), lines = (double)b->layout->lines;
+    const ptrdiff_t left = r->left * t->stride_x, width = (r->cols - 1) * t->stride_x + t->width;
+    double energy = 0;
+    for (ptrdiff_t x = left; x < left + width; x++)
+        energy += b->energies[x];
+    const double count = 2 * (lines + (double)(t->height + width)) + 16;
     const double around = count * 0x1p-53 * energy;
-    b->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(cells * n)) : around;
+    const double cells = lines * (double)(width * t->channels);
+    r->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(cells * n)) : around;
 }
 
 /* Transforms two tiles, or one if `other` is NULL. */
@@ -481,7 +509,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         }
         VARIANT(floats_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
         for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++)
-            if (b->is_uniform[left + i] && (t->metric == ZNCC || spread[i] <= b->drift)) {
+            if (b->is_uniform[left + i] && (t->metric == ZNCC || spread[i] <= r->drift)) {
                 const float *p = (const float *)(const void *)b->planes +
                                  row * t->stride_y * l->pitch + (left + i) * t->stride_x;
                 int is_zero = 1;
@@ -501,7 +529,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
             largest = largest > score ? largest : score;
         }
         *maximum = largest;
-        float off = (float)((2 * gain * r->off + b->drift * 4) / t->total + SCORE_ROUNDING);
+        float off = (float)((2 * gain * r->off + r->drift * 4) / t->total + SCORE_ROUNDING);
         *error = *error > off ? *error : off;
         return 0;
     }
@@ -589,7 +617,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
     float off = least < FLT_MAX || open ? SCORE_ROUNDING : 0; /* windows of no spread are exact */
     if (least < FLT_MAX)
         off += (float)((t->gain * r->off * rule->scale / sqrt((double)least) +
-                        square * b->drift / least) *
+                        square * r->drift / least) *
                        (1 + 0x1p-20));
     *error = *error > off ? *error : off;
     return 0;
@@ -649,8 +677,13 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
             VARIANT(words_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
                                t->cols, b->s, b->e, l->x_pitch);
         else {
-            VARIANT(floats_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
-                                t->cols, b->s, b->e, l->x_pitch);
+            /* Each tile begins anew, so that fewer roundings add up. */
+            for (ptrdiff_t left = 0; left < t->cols; left += l->wide)
+                VARIANT(floats_row)((double *)b->sums + left * t->stride_x,
+                                    (double *)b->squares + left * t->stride_x, t->channels,
+                                    columns, t->width, t->stride_x,
+                                    t->cols - left < l->wide ? t->cols - left : l->wide,
+                                    (double *)b->s + left, (double *)b->e + left, l->x_pitch);
             VARIANT(find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
                                   row * t->stride_y + t->height - 1, b->above, b->is_uniform);
         }
@@ -662,7 +695,7 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
              * below the last one a window of floats may count as flat. */
             double open = t->gain * r->off * scale / t->limit, lowest = open * open;
             if (t->type == FLOATS) {
-                const double drifted = 2 * square * b->drift / t->limit;
+                const double drifted = 2 * square * r->drift / t->limit;
                 lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
                 lowest = lowest > flat * square ? lowest : flat * square;
             }
@@ -742,6 +775,7 @@ static int VARIANT(scores)(Task *t)
     b.e = correlation_take(&arena, (size_t)l.x_pitch * 8);
     b.saved = correlation_take(&arena, (size_t)(2 * block_rows * blocks) * sizeof(float));
     b.shift = correlation_take(&arena, (size_t)t->channels * sizeof *b.shift);
+    b.energies = correlation_take(&arena, (size_t)columns * sizeof *b.energies);
     b.above = correlation_take(&arena, (size_t)l.columns * sizeof *b.above);
     b.is_uniform = correlation_take(&arena, (size_t)t->cols);
     b.unit = 1;
@@ -767,11 +801,13 @@ static int VARIANT(scores)(Task *t)
                 ptrdiff_t rows = b.rows - top < l.tall ? b.rows - top : l.tall;
                 ptrdiff_t cols = t->cols - left < l.wide ? t->cols - left : l.wide;
                 order[b.region_count] = &b.regions[b.region_count];
-                b.regions[b.region_count] = (VARIANT(Region)){top, left, rows, cols, 0, 0, 0, 0};
+                b.regions[b.region_count] = (VARIANT(Region)){top, left, rows, cols, 0, 0, 0, 0, 0};
                 (t->type == BYTES   ? VARIANT(survey_bytes)
                  : t->type == WORDS ? VARIANT(survey_words)
                                     : VARIANT(survey_floats))(
                     &b, order[b.region_count], b.means + b.region_count * t->channels);
+                if (t->type == FLOATS)
+                    VARIANT(find_drift)(&b, order[b.region_count]);
                 b.region_count++;
             }
         qsort(order, (size_t)b.region_count, sizeof *order, VARIANT(by_energy));

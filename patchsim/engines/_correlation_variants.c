@@ -99,13 +99,13 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     const size_t blocks = (size_t)((t->cols + t->block - 1) / t->block);
     const size_t block_rows = (size_t)((l->bands * l->tall) / t->block + 2);
     const size_t item = (size_t)correlation_item(t), x_pitch = (size_t)l->x_pitch;
-    return piece(most * 80) + piece(most * sizeof(void *)) + piece(channels * 16) +
+    return piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece((size_t)(l->bands * l->tall) * x_pitch * sizeof(float)) +
            piece(channels * TILE_VALUES * sizeof(float)) + piece(channels * columns * 8) +
            piece(columns * 8) + piece(channels * x_pitch * 8) + piece(x_pitch * 8) +
            piece(2 * block_rows * blocks * sizeof(float)) + piece(channels * 8) +
-           piece(columns * 4) + piece((size_t)t->cols);
+           piece(columns * 8) + piece(columns * 4) + piece((size_t)t->cols);
 }
 
 ptrdiff_t correlation_item(const Task *t)
