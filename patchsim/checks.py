@@ -16,7 +16,8 @@ def positive_integer(value: object, option: str) -> int:
         If the value is not an integer, or less than 1.
     """
     try:
-        count = operator.index(value)  # type: ignore[arg-type] # other types are refused below
+        # bool is a subclass of int, but True is no number of things.
+        count = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type] # refused below
     except TypeError:
         count = 0
     if count < 1:

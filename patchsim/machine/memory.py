@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from functools import lru_cache
@@ -20,17 +21,19 @@ def parse_size(size: int | str) -> int:
     Raises
     ------
     InputError
-        If the text is not a size, or the size is less than one byte.
+        If the text is not a size, or the size is less than one byte or not finite.
     """
     text = str(size)
     size_match = _SIZE.fullmatch(text)
     if not size_match:
         raise InputError(f"memory {text!r} is not a size; write it like 512MB or 1.5GiB")
     unit = (size_match[2] or "").lower()
-    count = int(float(size_match[1]) * ({**_UNITS, **_BINARY_UNITS}[unit]))
+    count = float(size_match[1]) * ({**_UNITS, **_BINARY_UNITS}[unit])
+    if count == math.inf:
+        raise InputError(f"memory {text!r} is more than any machine has; write it like 1.5GiB")
     if count < 1:
         raise InputError(f"memory {text!r} is no memory at all; write it like 512MB or 1.5GiB")
-    return count
+    return int(count)
 
 
 def format_size(count: int) -> str:

@@ -32,6 +32,11 @@ def test_what_is_no_size_is_named(text):
         memory.parse_size(text)
 
 
+def test_a_size_beyond_all_numbers_is_refused():
+    with pytest.raises(InputError, match="more than any machine has"):
+        memory.parse_size("9" * 400)
+
+
 def test_text_never_rounds_down():
     for count in (1, 999, 1000, 123_456, 10**6 + 1, 5 * 10**9 + 1):
         assert memory.parse_size(memory.format_size(count)) >= count

@@ -333,6 +333,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"overlap": 1.5}, "overlap 1.5"),
         ({"min_visible": 0.7, "ignore_alpha": True}, "min-visible 0.7 has no meaning"),
         ({"threads": 0}, "threads 0"),
+        ({"top": True}, "top True"),
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),
         ({"memory": 1000}, "is the least for these pictures"),
