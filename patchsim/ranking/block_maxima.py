@@ -11,10 +11,10 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from threading import Lock
 
 import numpy as np
@@ -31,6 +31,9 @@ _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap
 _ENTRY_BYTES = 168  # bytes of a block's upper bound and its entry in the heap
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+# A block in the heap: minus its upper bound, or minus the exact score of its best window as it was
+# at that number of suppressions; is exact; row, col; block; suppressions.
+_Entry = tuple[float, bool, int, int, int, int]
 
 
 @dataclass
@@ -119,9 +122,7 @@ class BlockMaxima:
         self._boxes: list[tuple[tuple[int, int, int, int], float]] = []
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
-        # For each block: minus its upper bound, or minus the exact score of its best window as it
-        # was at that number of suppressions; is exact; row, col; block; suppressions.
-        self._heap: list[tuple[float, bool, int, int, int, int]] | None = None
+        self._heap: list[_Entry] | None = None
 
     @staticmethod
     def count_blocks(shape: tuple[int, int]) -> int:
@@ -176,7 +177,7 @@ class BlockMaxima:
         heap = self._filled_heap()
         return -heap[0][0] if heap else _SUPPRESSED
 
-    def _filled_heap(self) -> list[tuple[float, bool, int, int, int, int]]:
+    def _filled_heap(self) -> list[_Entry]:
         if self._heap is None:
             if np.isnan(self._upper_bounds).any():
                 raise ValueError("there are blocks without a score")
@@ -210,16 +211,18 @@ class BlockMaxima:
                 continue
             # No window reaches the floor, but a later floor may be lower.
             bound = math.nextafter(min(-minus_score, floor), _SUPPRESSED)
-            heapq.heapreplace(heap, (-bound, False, 0, 0, block, 0))
-            if heap[0][0] == math.inf:
-                heapq.heappop(heap)
+            if bound > _SUPPRESSED:
+                heapq.heapreplace(heap, (-bound, False, 0, 0, block, 0))
+            else:
+                heapq.heappop(heap)  # every window of the block was removed
         return None
 
     def _closed_contenders(self, floor: float, most: int) -> list[int]:
         """Return the best blocks that are not open, reach the floor, and could hold the best."""
         assert self._heap is not None
-        entries = heapq.nsmallest(most, (entry for entry in self._heap if -entry[0] >= floor))
-        contenders = takewhile(lambda entry: not entry[1] or entry is entries[0], entries)
+        first = self._heap[0]
+        entries = takewhile(lambda entry: -entry[0] >= floor, islice(_sorted(self._heap), most))
+        contenders = takewhile(lambda entry: not entry[1] or entry is first, entries)
         return [entry[4] for entry in contenders if self._cache.get(self, entry[4]) is None]
 
     def _open(self, blocks: Iterable[int]) -> None:
@@ -313,8 +316,19 @@ class BlockMaxima:
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
 
+def _sorted(heap: list[_Entry]) -> Iterator[_Entry]:
+    """Yield the entries of a heap in order; the first few take little time, however many it has."""
+    nearest = [(entry, 0) for entry in heap[:1]]
+    while nearest:
+        entry, place = heapq.heappop(nearest)
+        yield entry
+        for below in (2 * place + 1, 2 * place + 2):
+            if below < len(heap):
+                heapq.heappush(nearest, (heap[below], below))
+
+
 def _is_inside(block: Tile, tile: Tile) -> bool:
-    """Whether the block's first cell lies in the tile, which holds whole blocks."""
+    """Return whether the block's first cell lies in the tile, which holds whole blocks."""
     return (
         tile.top <= block.top < tile.top + tile.rows
         and tile.left <= block.left < tile.left + tile.cols
