@@ -9,11 +9,11 @@ nothing of plans, files or progress. Others use the names of the contract and `l
 """
 
 from patchsim.engines.contract import (
-    GONE,
+    REMOVED,
     Bounds,
     Engine,
-    Least,
     Look,
+    LowerBounds,
     MapEngine,
     Problem,
     Score,
@@ -32,11 +32,11 @@ from patchsim.engines.extensions import extension
 from patchsim.engines.loading import load
 
 __all__ = [
-    "GONE",
+    "REMOVED",
     "Bounds",
     "Engine",
-    "Least",
     "Look",
+    "LowerBounds",
     "MapEngine",
     "Problem",
     "Score",

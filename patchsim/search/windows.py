@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Least, TileScore
+from patchsim.engines import Bounds, LowerBounds, TileScore
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
@@ -244,7 +244,7 @@ def _pruned_windows(
             )
         )
 
-    def bound(common: Tile) -> list[tuple[int, Tile, Least]]:
+    def bound(common: Tile) -> list[tuple[int, Tile, LowerBounds]]:
         numbered = runner.clip_to_maps(common, plans)
         return [(number, *pruned[number].bound(tile)) for number, tile in numbered]
 
