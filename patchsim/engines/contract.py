@@ -170,7 +170,7 @@ class Problem:
 
 
 def _least(share: float, total: int) -> int:
-    """The smallest whole number that is at least this share of the total."""
+    """Return the smallest whole number that is at least this share of the total."""
     least = math.ceil(share * total)
     # The product is rounded; the share itself is what a quotient of whole numbers rounds to.
     while (least - 1) / total >= share:
@@ -244,8 +244,8 @@ class TileScore(Protocol):
         """
 
 
-# The same for one of several kernels: it takes a tile, which holds its pixels and their visibility,
-# and how many of its windows count, the first (rows, cols).
+# Scores a tile for one of several kernels, from the tile, which holds its pixels and their
+# visibility, and the number (rows, cols) of its first windows that count.
 SharedTileScore = Callable[[Shared, tuple[int, int]], Bounds]
 
 

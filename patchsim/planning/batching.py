@@ -58,8 +58,8 @@ def make(
 ) -> list[Group]:
     """Plan all problems as `planner.make` plans one; plans for the CPU are kept.
 
-    A plan depends on its arguments and on what is imported by now, which costs time at first use.
-    What other devices have free changes, so that their plans are made anew.
+    A plan depends on its arguments and on which slow modules are imported by now. The free memory
+    of other devices changes, so that plans for them are made anew.
     """
     loaded = tuple(name in sys.modules for name in _SLOW_IMPORTS)
     key = tuple(problems), engine, device, memory, resident, resident_without_map, loaded

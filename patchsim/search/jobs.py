@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
+MANY = 1000  # the cost of more poses is announced
+_LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
+
 
 @dataclass(frozen=True)
 class Job:
@@ -67,10 +70,6 @@ class Job:
     def size(self) -> tuple[int, int]:
         """Height and width of the windows."""
         return self.plan.problem.kernel[:2]
-
-
-MANY = 1000  # the cost of more poses is announced
-_LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
 class Scored(NamedTuple):
@@ -145,7 +144,7 @@ def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kern
 
 
 def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
-    """Whether a kernel of (height, width) has windows in a pose, and enough pixels there."""
+    """Return whether a kernel of (height, width) has windows in a pose, and enough pixels."""
     pixels = kernel[0] * kernel[1]
     enough = min(_LEAST_PIXELS, pixels)
     return area.has_windows(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough

@@ -138,7 +138,7 @@ def _counts(
 
     def count(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
         if weighing:
-            # Of 8 bits, which these sums surely round to the right integers.
+            # Levels have 8 bits, so that the transforms' sums surely round to the right integers.
             values = levels.astype(np.float64)
             sums = [each.over([values])[:: stride[0], :: stride[1]] for each in weighing]
             found = np.rint(sums).astype(np.int64)

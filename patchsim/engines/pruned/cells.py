@@ -43,11 +43,11 @@ class Cells:
 
     @property
     def area(self) -> int:
-        """Pixels of all cells."""
+        """The number of pixels of all cells."""
         return len(self.places) * self.height * self.width
 
     def sums(self, above: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The sums over each cell, [n, C], to 2**32 - 1, from the `integral` of [h, w, C]."""
+        """Return the sums over each cell, [n, C], below 2**32, from the `integral` of [h, w, C]."""
         top, left = self.places.T
         down, right = top + self.height, left + self.width
         strips = above[down, right] - above[top, right], above[down, left] - above[top, left]
@@ -153,9 +153,9 @@ def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.in
 
 
 def integral(values: NDArray[np.generic]) -> NDArray[np.uint32]:
-    """Sums of [h, w, C] above and left of [h + 1, w + 1] places, modulo 2**32.
+    """Return the sums of [h, w, C] above and left of [h + 1, w + 1] places, modulo 2**32.
 
-    So their differences, over boxes, are right if they are smaller than that.
+    Sums over boxes, which are differences of these, are right if they are below 2**32.
     """
     height, width, channels = values.shape
     found = np.zeros((height + 1, width + 1, channels), np.uint32)
