@@ -120,7 +120,7 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.opaque_level is None else visibility.best_tile(problem)
+    return visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:

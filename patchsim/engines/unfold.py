@@ -60,7 +60,7 @@ def seconds(problem: Problem) -> float:
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.opaque_level is None else visibility.best_tile(problem)
+    return visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:

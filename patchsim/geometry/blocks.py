@@ -13,6 +13,11 @@ from patchsim.geometry.tiles import Tile
 BLOCK = 64  # cells along a side
 
 
+def grid_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the block rows and block columns of a map of (rows, cols)."""
+    return -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
+
+
 def block_index(tile: Tile) -> tuple[slice, slice]:
     """Return the blocks that a tile has cells in, as an index into [block rows, block columns]."""
     return (

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+Box = tuple[int, int, int, int]  # y, x, height, width, in pixels
+
 _ROWS_AT_ONCE = 64  # a large kernel overlaps millions of windows; this bounds the memory
 
 
@@ -14,7 +16,7 @@ def overlapping(
     shape: tuple[int, ...],
     kernel: tuple[int, int],
     stride: tuple[int, int],
-    box: tuple[int, int, int, int],
+    box: Box,
     overlap: float,
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
     """Yield where the windows of a map overlap a box by more than a limit.

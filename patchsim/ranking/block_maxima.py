@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
@@ -117,9 +118,8 @@ class BlockMaxima:
         self._exact, self._rescore, self._score_equal = exact, rescore, score_equal
         self._cache = cache
         self._lock = Lock()
-        grid = -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
-        self._upper_bounds: NDArray[np.float64] = np.full(grid, np.nan)
-        self._boxes: list[tuple[tuple[int, int, int, int], float]] = []
+        self._upper_bounds: NDArray[np.float64] = np.full(grid_shape(shape), np.nan)
+        self._boxes: list[tuple[Box, float]] = []
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
         self._heap: list[_Entry] | None = None
@@ -127,7 +127,7 @@ class BlockMaxima:
     @staticmethod
     def count_blocks(shape: tuple[int, int]) -> int:
         """Return the number of blocks of a map."""
-        return math.prod(-(-length // BLOCK) for length in shape)
+        return math.prod(grid_shape(shape))
 
     @classmethod
     def estimate_bytes(cls, shape: tuple[int, int], *, keeps_map: bool = False) -> int:
@@ -300,7 +300,7 @@ class BlockMaxima:
             opened.scores.suppress(y - top, x - left)
         self._suppressions += 1
 
-    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         self._boxes.append((box, overlap))
         self._suppressions += 1

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from patchsim.engines import REMOVED, Bounds, LowerBounds, Search
 from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.ranking.score_map import ScoreMap
-from patchsim.ranking.window_bounds import Box, WindowBounds
+from patchsim.ranking.window_bounds import WindowBounds
 
 # The share of a block's rows of windows that are compared one by one, before and after finer
 # bounds, before the block is left to the direct engine, which compares many in the time of one.
@@ -101,8 +102,8 @@ class PrunedWindows:
         self._rows_compared = np.zeros(count, np.int64)
         # For each block: the upper bound of its scores; its best score and cell, where known.
         self._upper_bounds = np.full(count, -math.inf)
-        grid = -(-rows // BLOCK), -(-cols // BLOCK)
-        self._least_bounds: LowerBounds = np.full(grid, REMOVED, np.uint16)  # of differences
+        grid = grid_shape((rows, cols))
+        self._least_bounds: LowerBounds = np.full(grid, REMOVED, np.uint16)
         self._best_scores = np.full(count, -math.inf)
         self._best_cells = np.zeros((count, 2), np.int64)
         self._incumbent = -math.inf  # a window left has at least this score

@@ -9,10 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from patchsim.engines import REMOVED, LowerBounds, Search
-from patchsim.geometry.overlaps import overlapping
+from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
-
-Box = tuple[int, int, int, int]  # y, x, height, width
 
 
 class WindowBounds:

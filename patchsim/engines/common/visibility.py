@@ -204,14 +204,19 @@ def seconds(problem: Problem) -> float:
     if problem.opaque_level is None:
         return 0.0
     rows, cols = problem.map_shape
-    step = best_tile(problem)
+    step = _transform_tile(problem)
     values = _transformed(problem, *step)
     tile_count = -(-rows // step[0]) * -(-cols // step[1])
     transforms = tile_count * _planes(problem) * values * math.log2(values) * _TRANSFORM_SECONDS
     return (transforms + math.prod(problem.image[:2]) * _SUM_SECONDS) / problem.threads
 
 
-def best_tile(problem: Problem) -> tuple[int, int]:
+def best_tile(problem: Problem) -> tuple[int, int] | None:
+    """Return the best tile of an engine that needs transforms only where pixels are hidden."""
+    return None if problem.opaque_level is None else _transform_tile(problem)
+
+
+def _transform_tile(problem: Problem) -> tuple[int, int]:
     """Return the tile (rows, cols) whose transforms waste least."""
     height, width, _ = problem.image
     windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
