@@ -121,7 +121,8 @@ class PrunedWindows:
     @property
     def windows_evaluated(self) -> int:
         """The number of windows that were scored one by one."""
-        return int(self._windows_compared.sum())
+        taken_over = 0 if self._score_map is None else self._score_map.windows_evaluated
+        return int(self._windows_compared.sum()) + taken_over
 
     @property
     def blocks_evaluated(self) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
@@ -101,7 +103,7 @@ def problem(
         threads=threads or options.threads,
         tolerance=options.tolerance,
         map_wanted=map_wanted,
-        weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype="int64")),
+        weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype=np.int64)),
         max_weight=1 if kernel.weights is None else int(kernel.weights.max()),
         full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,

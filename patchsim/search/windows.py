@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, LowerBounds, TileScore
+from patchsim.engines import Bounds, LowerBounds, Problem, TileScore
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
@@ -95,9 +95,7 @@ def _score_map(
     """Make the map for the scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
-    )
+    exact = _exact_scores(problem, image, kernel, visible)
     blocks = (
         partial(
             _score_exactly,
@@ -114,6 +112,20 @@ def _score_map(
     )
 
 
+def _exact_scores(
+    problem: Problem, image: Pixels, kernel: Kernel, visible: Visibility | None
+) -> metrics.Exact:
+    """Return the function that scores one window exactly."""
+    return metrics.exact(
+        image,
+        kernel.pixels,
+        problem.metric,
+        problem.data_range,
+        weights=kernel.weights,
+        visible=visible,
+    )
+
+
 def _block_maxima(
     plan: Plan,
     image: Pixels,
@@ -125,9 +137,7 @@ def _block_maxima(
     """Make the store of each block's best bound; a block is scored again when it is asked for."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
-    )
+    exact = _exact_scores(problem, image, kernel, visible)
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:
         prepared = partial(runner.prepare, plan.exact_plan, kernel)

@@ -409,8 +409,8 @@ def test_black_on_black_floats_need_no_exact_scores(monkeypatch):
     asked = []
     exact = metrics.exact
 
-    def counted(*arguments):
-        score = exact(*arguments)
+    def counted(*arguments, **keywords):
+        score = exact(*arguments, **keywords)
         return lambda y, x: asked.append((y, x)) or score(y, x)
 
     monkeypatch.setattr(metrics, "exact", counted)

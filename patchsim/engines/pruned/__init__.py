@@ -33,6 +33,7 @@ from patchsim.engines.contract import REMOVED, Look, LowerBounds, Problem
 from patchsim.engines.pruned import cells
 from patchsim.engines.pruned.cells import Cells
 from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
@@ -110,7 +111,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         sums = width * (2 * problem.kernel[2] + 16)
         return 2 * planes * height * (width + problem.stride[1]) + pixels + sums
 
-    block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
+    block = min(BLOCK, problem.map_shape[0]), min(BLOCK, problem.map_shape[1])
     finer = boxes(block, problem.kernel[2])
     kernel = (2 if problem.weight_sum is None else 3) * problem.taps
     return max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
@@ -145,7 +146,14 @@ class _Grid:
         unit = 2.0**down
         if squared:
             unit = 4.0 ** (down - up) * 65536 / values
-        return cls(used, planes, up, down, unit * used.weight, problem.stride)
+        return cls(
+            cells=used,
+            planes=planes,
+            up=up,
+            down=down,
+            unit=unit * used.weight,
+            stride=problem.stride,
+        )
 
     def pitches(self, width: int) -> tuple[int, int]:
         """Return the boxes from row to row, and from phase to phase, in a picture of this width."""
