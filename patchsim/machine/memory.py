@@ -39,8 +39,9 @@ def parse_size(size: int | str) -> int:
 def format_size(count: int) -> str:
     """Return a number of bytes as people read it, rounded up, such as ``48.8 MB``."""
     for unit, scale in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
-        if count >= scale:
-            tenths = -(-count * 10 // scale)
+        # A size that is rounded up to 1000 of a unit is told as one of the next.
+        tenths = -(-count * 10 // scale)
+        if count >= scale or -(-count * 10 // (scale // 1000)) >= 10_000:
             return f"{tenths / 10:.1f} {unit}"
     return f"{count} B"
 
