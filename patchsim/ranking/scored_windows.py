@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.geometry.overlaps import Box, overlapping
+from patchsim.geometry.overlaps import Box, overlap_exceeds
 
 
 class ScoredWindows:
@@ -47,10 +47,5 @@ class ScoredWindows:
         self._windows = [
             (y, x, score)
             for y, x, score in self._windows
-            if not any(
-                is_over.any()
-                for _, is_over in overlapping(
-                    (1, 1), self.kernel, (1, 1), (box[0] - y, box[1] - x, *box[2:]), overlap
-                )
-            )
+            if not overlap_exceeds((y, x, *self.kernel), box, overlap)
         ]
