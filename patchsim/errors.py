@@ -5,6 +5,7 @@ A message has one or two lines. It names the request, the finding with its numbe
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 FOUND = 0
@@ -21,6 +22,19 @@ def printable(name: object) -> str:
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
         for char in str(name)
     )
+
+
+def titled(kind: str, name: object) -> str:
+    """Return a picture's name behind its kind, once: pictures without a file are named by it.
+
+    Parameters
+    ----------
+    kind : str
+        ``image``, ``kernel`` or ``mask``.
+    name : str
+    """
+    is_kind = re.fullmatch(rf"{kind}(-\d+)?", str(name)) is not None
+    return printable(name) if is_kind else f"{kind} {printable(name)}"
 
 
 class PatchsimError(Exception):

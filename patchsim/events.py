@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from patchsim.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,3 +85,27 @@ class Observer:
         text : str
             The path of the file and what is in it.
         """
+
+
+def check_observer(observer: object) -> Observer:
+    """Return an observer, which does nothing if none was given.
+
+    Raises
+    ------
+    InputError
+        If an object that is no `Observer` lacks one of its methods, or is a class.
+    """
+    if observer is None:
+        return Observer()
+    if isinstance(observer, Observer):
+        return observer
+    if isinstance(observer, type):
+        raise InputError(f"observer {observer!r} is a class; give an instance of it")
+    methods = [name for name in vars(Observer) if not name.startswith("_")]
+    lacking = [name for name in methods if not callable(getattr(observer, name, None))]
+    if lacking:
+        raise InputError(
+            f"observer {observer!r} has no method {', '.join(lacking)};"
+            " give an instance of a subclass of patchsim.Observer"
+        )
+    return cast("Observer", observer)

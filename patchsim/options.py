@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
 from patchsim import choices, metrics
-from patchsim.checks import positive_integer
+from patchsim.checks import is_number, number, positive_integer, true_or_false
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
@@ -54,7 +54,7 @@ class Given(TypedDict, total=False):
     scales: _Values | None
     angles: _Values | None
     flips: str | Sequence[str] | None
-    max_poses: int
+    max_poses: int | None
     exhaustive: bool
     tolerance: float
     data_range: tuple[float, float] | None
@@ -124,6 +124,26 @@ class Options:
         """The threshold if it is a number."""
         return None if isinstance(self.threshold, str) else self.threshold
 
+    def changed(self, *, with_memory: bool) -> str:
+        """Return the options that differ from their defaults, as keywords.
+
+        Parameters
+        ----------
+        with_memory : bool
+            The memory was given; otherwise it is what the machine has to spare.
+        """
+        usual = Options.checked(1, threshold=self.threshold, memory=self.memory)
+        names = [
+            name
+            for name in self.__dataclass_fields__
+            if name != "poses" and getattr(self, name) != getattr(usual, name)
+        ]
+        names += ["threshold"] if self.threshold is not None else []
+        names += ["memory"] if with_memory else []
+        texts = [f"{name}={getattr(self, name)!r}" for name in names]
+        texts += [f"{self.poses.count} poses"] if self.poses is not None else []
+        return ", ".join(texts)
+
     @classmethod
     def checked(
         cls,
@@ -148,7 +168,7 @@ class Options:
         scales: _Values | None = None,
         angles: _Values | None = None,
         flips: str | Sequence[str] | None = None,
-        max_poses: int = DEFAULT_MAX_POSES,
+        max_poses: int | None = None,
         exhaustive: bool = False,
         tolerance: float = 0.0,
         data_range: tuple[float, float] | None = None,
@@ -175,13 +195,13 @@ class Options:
             top=DEFAULT_TOP if most is None and threshold is None else most,
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
-            margin=bool(margin),
-            ignore_alpha=bool(ignore_alpha),
+            margin=true_or_false(margin, "margin"),
+            ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
-            per_kernel=bool(per_kernel),
-            subpixel=bool(subpixel),
-            poses=Poses.from_options(scales, angles, flips, max_poses, kernel_count),
+            per_kernel=true_or_false(per_kernel, "per_kernel"),
+            subpixel=true_or_false(subpixel, "subpixel"),
+            poses=_poses(scales, angles, flips, max_poses, exhaustive, kernel_count),
             exhaustive=bool(exhaustive),
             tolerance=_share(tolerance, "tolerance", "is not possible"),
             data_range=_data_range(data_range),
@@ -191,6 +211,32 @@ class Options:
             if threads is None
             else positive_integer(threads, "threads"),
         )
+
+
+def check_keywords(given: Iterable[str], function: str, others: Iterable[str] = ()) -> None:
+    """Check that a function knows the keywords of its ``**options``.
+
+    Parameters
+    ----------
+    given : iterable of str
+    function : str
+        The name of the function in the message.
+    others : iterable of str
+        The keywords that the function has beside the options.
+
+    Raises
+    ------
+    TypeError
+        If a keyword is unknown; the message names the most similar keyword.
+    """
+    unknown = [name for name in given if name not in Given.__annotations__]
+    if not unknown:
+        return
+    import difflib
+
+    similar = difflib.get_close_matches(unknown[0], [*others, *Given.__annotations__], n=1)
+    hint = f"did you mean {similar[0]!r}?" if similar else f"help(patchsim.{function}) lists them"
+    raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}; {hint}")
 
 
 def with_signature_of_options(function: _Function) -> _Function:
@@ -206,30 +252,51 @@ def with_signature_of_options(function: _Function) -> _Function:
     return function
 
 
-def _number(value: object, option: str, hint: str = "") -> float:
-    try:
-        return float(value)  # type: ignore[arg-type] # what is no number is refused
-    except (TypeError, ValueError):
-        raise InputError(f"{option} {value!r} is not a number{hint}") from None
+def _poses(
+    scales: object,
+    angles: object,
+    flips: object,
+    max_poses: int | None,
+    exhaustive: object,
+    kernel_count: int,
+) -> Poses | None:
+    """Return the poses; options about poses are refused where none are asked for."""
+    about = [
+        name
+        for name, is_given in (
+            ("exhaustive", true_or_false(exhaustive, "exhaustive")),
+            ("max_poses", max_poses is not None),
+        )
+        if is_given
+    ]
+    most = DEFAULT_MAX_POSES if max_poses is None else max_poses
+    poses = Poses.from_options(scales, angles, flips, most, kernel_count)
+    if poses is None and about:
+        raise InputError(f"{about[0]} is about poses; give scales, angles or flips with it")
+    return poses
 
 
 def _share(value: object, option: str, refusal: str) -> float:
-    share = _number(value, option)
+    share = number(value, option, "give one from 0 to 1")
     if not 0 <= share <= 1:
         raise InputError(f"{option} {share} {refusal}; give one from 0 to 1")
     return share
 
 
 def _data_range(given: tuple[float, float] | None) -> tuple[float, float] | None:
-    if given is not None:
-        metrics.check_range(given)
-    return given
+    if given is None:
+        return None
+    metrics.check_range(given)
+    low, high = given
+    return float(low), float(high)
 
 
 def _threshold(given: object) -> float | str | None:
-    if given is None or given == AUTO:
-        return AUTO if given is not None else None
-    threshold = _number(given, "threshold", "; give one from -1 to 1, or auto")
+    if given is None:
+        return None
+    if isinstance(given, str) and given == AUTO:
+        return AUTO
+    threshold = number(given, "threshold", "give one from -1 to 1, or auto")
     if not -1 <= threshold <= 1:
         raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto")
     return threshold
@@ -238,7 +305,7 @@ def _threshold(given: object) -> float | str | None:
 def _min_visible(given: object, *, ignore_alpha: bool) -> float:
     if given is None:
         return DEFAULT_MIN_VISIBLE
-    share = _number(given, "min-visible")
+    share = number(given, "min-visible", "give a share above 0, up to 1")
     if not 0 < share <= 1:
         raise InputError(f"min-visible {share:g} is not possible; give a share above 0, up to 1")
     if ignore_alpha:
@@ -249,15 +316,13 @@ def _min_visible(given: object, *, ignore_alpha: bool) -> float:
     return share
 
 
-def _channel_weights(given: Sequence[float] | None) -> tuple[float, ...] | None:
+def _channel_weights(given: object) -> tuple[float, ...] | None:
     """Check for finite numbers from 0, of which at least one is larger."""
     if given is None:
         return None
-    try:
-        weights = tuple(float(weight) for weight in given)
-    except (TypeError, ValueError):
-        weights = ()
-    if not weights:
+    values = [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    weights = tuple(float(weight) for weight in values if is_number(weight))
+    if not weights or len(weights) < len(values):
         raise InputError(
             f"channel weights {given!r} are not a list of numbers; give one for each channel"
         )

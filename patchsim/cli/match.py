@@ -85,7 +85,7 @@ def _options(flags: MatchFlags) -> Given:
         "device": flags.device,
         "engine": flags.engine,
         "top": flags.top,
-        "threshold": flags.threshold,
+        "threshold": values.threshold(flags.threshold),
         "overlap": flags.overlap,
         "margin": not flags.no_margin,
         "ignore_alpha": flags.ignore_alpha,

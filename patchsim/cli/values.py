@@ -19,6 +19,14 @@ def stride(text: str) -> tuple[int, int]:
     return steps[-1], steps[0]
 
 
+def threshold(text: str | None) -> float | str | None:
+    """Parse a number; any other text, such as ``auto``, stays as it is."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def region(text: str | None) -> tuple[int, int, int, int] | None:
     """Parse ``X,Y,W,H``."""
     if text is None:

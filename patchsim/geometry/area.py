@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.checks import whole_number
+from patchsim.errors import InputError, printable, titled
 from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height
@@ -36,11 +36,7 @@ def check_region(region: object) -> Region | None:
     if region is None:
         return None
     values = region if isinstance(region, tuple | list) else ()
-    try:
-        # bool is a subclass of int, but True is no coordinate.
-        numbers = [operator.index(value) for value in values if not isinstance(value, bool)]
-    except TypeError:
-        numbers = []
+    numbers = [number for value in values if (number := whole_number(value)) is not None]
     if len(values) != 4 or len(numbers) != 4:
         raise InputError(
             f"region {region!r} is not four whole numbers; give x, y, width and height"
@@ -109,7 +105,7 @@ class Area:
         if x < 0 or y < 0 or x + width > size[1] or y + height > size[0]:
             raise InputError(
                 f"region {_text(region)} spans x {x} to {x + width - 1} and y {y} to"
-                f" {y + height - 1}, not all of it in the image {printable(image)} with"
+                f" {y + height - 1}, not all of it in the {titled('image', image)} with"
                 f" {size[1]}x{size[0]} pixels;\ngive one inside 0,0,{size[1]},{size[0]}"
             )
         return cls(image, region, (height, width), padding)
@@ -118,7 +114,7 @@ class Area:
     def name(self) -> str:
         """The area's name in messages."""
         prefix = f"region {_text(self.region)} of the " if self.region is not None else ""
-        return f"{prefix}image {self.image}"
+        return f"{prefix}{titled('image', self.image)}"
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -151,7 +147,7 @@ class Area:
         """
         if self.has_windows(kernel):
             return
-        problem = f"kernel {printable(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        problem = f"{titled('kernel', name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
         problem = f"{problem} {printable(self.name)}"
         if self.region is not None:
             raise InputError(

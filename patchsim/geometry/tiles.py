@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from patchsim.checks import whole_number
 from patchsim.errors import InputError
 
 
@@ -90,13 +90,12 @@ def stride_pair(stride: int | tuple[int, int]) -> tuple[int, int]:
         If the stride is neither an integer from 1 nor a pair of these.
     """
     steps = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
-    try:
-        # NumPy's integers are accepted; bool is a subclass of int, but True is no step.
-        pair = [0 if isinstance(step, bool) else operator.index(step) for step in steps]
-    except TypeError:
-        pair = []
+    pair = [whole_number(step) or 0 for step in steps]
     if len(pair) != 2 or min(pair) < 1:
-        raise InputError(f"stride {stride!r} is not possible; give a whole number from 1, or two")
+        raise InputError(
+            f"stride {stride!r} is not possible; give a whole number from 1,"
+            " or two as a tuple (y, x)"
+        )
     return pair[0], pair[1]
 
 

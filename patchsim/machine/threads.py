@@ -22,10 +22,13 @@ def in_order(
     the processor that it leaves, and two tiles of a few milliseconds would run one after the
     other. At most `results_held` items are begun before their results are taken.
     """
+    if parallel == 1:
+        yield from map(work, todo)
+        return
     todo = iter(todo)
     first_two = list(islice(todo, 2))
-    if parallel == 1 or len(first_two) < 2:
-        yield from map(work, chain(first_two, todo))
+    if len(first_two) < 2:
+        yield from map(work, first_two)
         return
     todo = chain(first_two, todo)
     with ThreadPoolExecutor(parallel - 1, thread_name_prefix="patchsim") as pool:

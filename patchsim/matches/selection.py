@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from patchsim.matches import auto_threshold
 from patchsim.matches.nms import BestFirst, Peak
@@ -88,7 +88,7 @@ def select(
         margins: list[float | None] = [None] * len(matches)
         if margin and matches:
             margins = _margins(matches, peaks, best_first)
-        matches = [replace(peak, index=group[peak.index]) for peak in matches]
+        matches = [Peak(peak.y, peak.x, peak.score, group[peak.index]) for peak in matches]
         selected.append(Selection(matches, margins, lowest, message))
     return selected
 

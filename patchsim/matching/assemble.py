@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,12 +36,16 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
         If the threshold ``auto`` has too few scores to tell.
     """
     jobs = [one.job for one in scored]
-    numbers = range(len(scene.kernels))
-    competing = [{number} for number in numbers] if options.per_kernel else [set(numbers)]
+    groups: list[Sequence[int]] = [range(len(jobs))]
+    if options.per_kernel:
+        groups = [
+            [i for i, job in enumerate(jobs) if job.number == number]
+            for number in range(len(scene.kernels))
+        ]
     return select_matches(
         [one.windows for one in scored],
         [job.origin for job in jobs],
-        groups=[[i for i, job in enumerate(jobs) if job.number in some] for some in competing],
+        groups=groups,
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,
@@ -75,8 +80,9 @@ def report(
     notices: tuple[str, ...],
     *,
     has_maps: bool,
+    started: float,
 ) -> Report:
-    """Make the report of a search; its time is not known yet.
+    """Make the report of a search.
 
     Parameters
     ----------
@@ -84,6 +90,8 @@ def report(
         The image's, as displayed.
     has_maps : bool
         Put the maps into the report, too.
+    started : float
+        When the search began, in seconds of `time.perf_counter`.
     """
     height, width = size
     one_group = len(selections) == 1
@@ -99,7 +107,7 @@ def report(
         maps=tuple(maps(scored)) if has_maps else (),
         plans=tuple(one.job.plan for one in scored),
         notices=notices,
-        seconds=0.0,
+        seconds=time.perf_counter() - started,
         color=options.color,
         subpixel=options.subpixel,
         region=scene.area.region,
@@ -215,9 +223,13 @@ def _kernel_reports(
     thresholds = [selection.threshold for selection in selections]
     if len(selections) < len(names):
         thresholds *= len(names)
+    scored_by_kernel: list[list[Scored]] = [[] for _ in names]
+    for one in scored:
+        scored_by_kernel[one.job.number].append(one)
     reports = []
-    for number, (name, size) in enumerate(zip(names, scene.sizes, strict=True)):
-        own = [one for one in scored if one.job.number == number]
+    for number, (name, size, own) in enumerate(
+        zip(names, scene.sizes, scored_by_kernel, strict=True)
+    ):
         origin = own[0].job.origin if own else scene.area.origin(size)
         reports.append(
             KernelReport(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, printable, titled
 from patchsim.options import Options
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
@@ -18,6 +18,7 @@ from patchsim.types import Weights
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
+_DESCRIBED = 3  # kernels
 _NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
 
 
@@ -81,13 +82,24 @@ class Kernels:
         mask = 0 if self.mask is None else self.mask.pixels.nbytes
         return mask + sum(picture.pixels.nbytes for picture in self.pictures)
 
+    @property
+    def description(self) -> str:
+        """The names and sizes of the first kernels, and whether there is a mask."""
+        named = [
+            f"{printable(picture.name)} {picture.pixels.shape[1]}x{picture.pixels.shape[0]}"
+            for picture in self.pictures[:_DESCRIBED]
+        ]
+        more = len(self.pictures) - len(named)
+        text = ", ".join(named) + (f" and {more} more" if more else "")
+        return text if self.mask is None else f"{text} with a mask"
+
     def notices(self, image: Picture, options: Options) -> tuple[str, ...]:
         """Return what the user should know about the image and these pictures, each thing once."""
         read = [image, *self.pictures]
         notices = [text for picture in read for text in picture.notices]
         if self.mask is not None and self.mask.alpha is not None:
             notices.append(
-                f"mask {printable(self.mask.name)} has transparent pixels; only its grey counts"
+                f"{titled('mask', self.mask.name)} has transparent pixels; only its grey counts"
             )
         notices += [
             f"{printable(picture.name)} has transparent pixels; alpha is ignored"
@@ -123,7 +135,7 @@ class Opened:
         """
         count_streams([image], kernels.streams)
         picture = _open(image, "image", options, options.memory - kernels.nbytes)
-        about = replace(picture, pixels=_NO_PIXELS)
+        about = Picture(picture.name, _NO_PIXELS, picture.file, picture.notices, picture.alpha)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 
     def take(self) -> Picture:

@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from patchsim.errors import InputError, OutputError
-from patchsim.events import Observer
+from patchsim.events import Observer, check_observer
 from patchsim.machine.memory import default_limit
 from patchsim.matching import assemble, inputs
-from patchsim.options import Given, Options, with_signature_of_options
+from patchsim.options import Given, Options, check_keywords, with_signature_of_options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
 from patchsim.scene import flatness
 from patchsim.scene.build import Scene
+from patchsim.scene.comparison import Comparisons
 from patchsim.search.coarse_to_fine import Sweep
 from patchsim.search.exhaustive import Exhaustive, is_exhaustive
 from patchsim.search.jobs import Scored
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 
+# The keywords of `match` that `Matcher.match` takes.
+OUTPUTS = ("map", "heatmap", "overlay", "observer")
+
+
 @with_signature_of_options
 def match(
     image: Source,
     kernel: Source | Sequence[Source],
     *,
     mask: Source | None = None,
-    map: bool | PathLike = False,
+    map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
     observer: Observer | None = None,
@@ -47,8 +52,9 @@ def match(
     Parameters
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
-        The picture to search, of uint8, uint16 or floating point. A file is a picture or a .npy;
-        the path ``-`` reads standard input.
+        The picture to search, of uint8, uint16, floating point or bool, which is black and white
+        of 8 bits: 0 and 255. Integers of up to 32 bits are taken as floats and need `data_range`.
+        A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
         No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
         floats.
@@ -56,7 +62,7 @@ def match(
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
         mask otherwise.
-    map : bool or path
+    map : bool or path, optional
         Keep the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
@@ -139,15 +145,17 @@ def match(
     flips : str or sequence of str, optional
         ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
         change sides; before it is scaled and turned.
-    max_poses : int
-        The largest number of poses, of all kernels together; more are refused.
+    max_poses : int, optional
+        The largest number of poses, of all kernels together; more are refused. The default is
+        10000. This and `exhaustive` are refused without poses.
     exhaustive : bool
         Compare every pose with every window. Otherwise more than eight poses are searched coarse
         to fine, in pictures halved as often as the kernel allows; the scores of what is found are
         exact, but a match may be missed whose detail does not show there.
     tolerance : float
         How far the map's scores may be off, beside rounding; with some a search for a large kernel
-        is faster. The matches are exact all the same.
+        is faster. The matches are exact all the same. The default is 0; that of the command is
+        0.02, unless it writes the map as numbers.
     data_range : (low, high), optional
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
         uint16 and 1 for floats. With it all values are taken as they are.
@@ -172,6 +180,8 @@ def match(
         A RuntimeError: the machine could not do it, as without memory.
     OutputError
         A MachineError: a file could not be written. The `report` of the error has the matches.
+    TypeError
+        A keyword is unknown.
 
     Examples
     --------
@@ -181,6 +191,7 @@ def match(
     >>> best.x, best.y, best.score
     (5, 4, 1.0)
     """
+    check_keywords(options, "match", ("mask", *OUTPUTS))
     kernels = inputs.as_list(kernel)
     # Before any is read: standard input can be read once.
     inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
@@ -192,8 +203,10 @@ class Matcher:
     """Find the same kernel images in one image after another.
 
     What depends on the kernels and the options alone is done once: options are checked, kernels and
-    mask are opened. Plans are kept for images of one shape and type. A matcher does not change, so
-    that several threads may use it at once, and it can be pickled.
+    mask are opened. Kernels are converted once for images of one type and number of channels, and
+    plans are kept for images of one shape, too. A matcher does not change, so that several threads
+    may use it at once, and it can be pickled. It does not copy arrays: they must not change while
+    it is used.
 
     Parameters
     ----------
@@ -208,12 +221,14 @@ class Matcher:
     Attributes
     ----------
     options : Options
-        The checked options.
+        The checked options. They cannot be changed.
 
     Raises
     ------
     InputError
         If an option, a kernel or the mask cannot be used.
+    TypeError
+        If a keyword is unknown.
 
     Examples
     --------
@@ -235,16 +250,34 @@ class Matcher:
         mask: Source | None = None,
         **options: Unpack[Given],
     ) -> None:
+        for name in OUTPUTS:
+            if name in options:
+                raise TypeError(
+                    f"Matcher() takes no {name!r}: it differs from image to image; give it to"
+                    " Matcher.match()"
+                )
+        check_keywords(options, "Matcher", ("mask",))
         sources = inputs.as_list(kernel)
-        self.options = Options.checked(len(sources), **options)
+        self._options = self._latest = Options.checked(len(sources), **options)
         self._has_own_memory = options.get("memory") is not None
         self._kernels = inputs.Kernels.opened(sources, mask, self.options)
+        self._comparisons = Comparisons(self._kernels.pictures, self._kernels.weights, self.options)
+
+    @property
+    def options(self) -> Options:
+        """The checked options, which cannot be changed."""
+        return self._options
+
+    def __repr__(self) -> str:
+        changed = self._options.changed(with_memory=self._has_own_memory)
+        parts = [self._kernels.description, *([changed] if changed else [])]
+        return f"<patchsim.Matcher: {'; '.join(parts)}>"
 
     def match(
         self,
         image: Source,
         *,
-        map: bool | PathLike = False,
+        map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
         overlay: PathLike | None = None,
         observer: Observer | None = None,
@@ -255,7 +288,7 @@ class Matcher:
         ----------
         image : path, PIL image, or array [H, W] or [H, W, C]
             As for `match`.
-        map : bool or path
+        map : bool or path, optional
             Keep the scores of all windows in the report; with a path also write them as .npy.
         heatmap, overlay : path, optional
             PNG files to write.
@@ -275,22 +308,24 @@ class Matcher:
             If a file could not be written; its `report` has the matches.
         """
         started = time.perf_counter()
-        observer = observer or Observer()
+        observer = check_observer(observer)
         options = self._options_now()
         opened = inputs.Opened.of(image, self._kernels, options)
         notices = _tell(observer, self._kernels.notices(opened.about, options))
         outputs = targets.check(
             [opened.about, *self._kernels.pictures],
-            map,
+            False if map is None else map,
             {"heatmap": heatmap, "overlay": overlay},
             self._kernels.mask,
         )
         _check_maps(options, outputs)
-        scene = self._scene(opened, options, outputs)
+        scene = Scene.of(opened.take(), self._comparisons, options, overlay=outputs.needs_image)
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
-        names = [scene.area.name, *scene.names[1:]]
-        notices += _tell(observer, flatness.flat_notices(scene.pixels, names, options.metric))
+        flat = flatness.flat_notices(
+            scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
+        )
+        notices += _tell(observer, flat)
         scored = search.run(observer)
         selections = assemble.select(scored, options, scene)
         notices += _tell(observer, assemble.explanations(selections, scene))
@@ -303,24 +338,17 @@ class Matcher:
             outputs,
             opened.size,
             notices,
-            has_maps=map is not False,
+            has_maps=map is not None and map is not False,
+            started=started,
         )
-        report = replace(report, seconds=time.perf_counter() - started)
         return _written(report, scored, scene, outputs, observer) if outputs.paths else report
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
         spare = self.options.memory if self._has_own_memory else default_limit()
-        return self.options if spare == self.options.memory else replace(self.options, memory=spare)
-
-    def _scene(self, opened: inputs.Opened, options: Options, outputs: Outputs) -> Scene:
-        return Scene.of(
-            opened.take(),
-            self._kernels.pictures,
-            self._kernels.weights,
-            options,
-            overlay=outputs.needs_image,
-        )
+        if spare != self._latest.memory:
+            self._latest = replace(self.options, memory=spare)
+        return self._latest
 
 
 def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | Sweep:

@@ -14,6 +14,7 @@ from patchsim.metrics.formulas import (
     correlation,
     formula_of,
     similarity,
+    type_name,
 )
 from patchsim.metrics.weights import Kernel, Visibility, divided_by_gcd, total_weight
 from patchsim.metrics.window_scores import (
@@ -41,5 +42,6 @@ __all__ = [
     "has_scores",
     "similarity",
     "total_weight",
+    "type_name",
     "uniform_score",
 ]

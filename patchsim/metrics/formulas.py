@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.checks import is_number
 from patchsim.errors import InputError
 from patchsim.numerics.array_api import Array, like, namespace
 
@@ -69,6 +71,12 @@ def formula_of(metric: str) -> Formula:
     return _FORMULAS[metric]
 
 
+@cache
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type, which NumPy composes anew whenever it is asked."""
+    return dtype.name
+
+
 def check_range(data_range: tuple[float, float]) -> float:
     """Return the width R of a data range (low, high).
 
@@ -77,10 +85,10 @@ def check_range(data_range: tuple[float, float]) -> float:
     InputError
         If the range is not two finite numbers, the second larger than the first.
     """
-    try:
-        low, high = map(float, data_range)
-    except (TypeError, ValueError):
-        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)") from None
+    ends = data_range if isinstance(data_range, tuple | list | np.ndarray) else ()
+    if len(ends) != 2 or not all(is_number(end) for end in ends):
+        raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)")
+    low, high = map(float, ends)
     if not 0 < high - low < math.inf:  # false for NaN, too
         raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
     return high - low

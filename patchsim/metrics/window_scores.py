@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, titled
 from patchsim.metrics.formulas import correlation, formula_of, similarity
 from patchsim.metrics.moments import Moments, wide_chunks
 from patchsim.metrics.weights import Kernel, Visibility, total_weight
@@ -56,7 +56,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = Fal
         if left_out:
             defect += " in the channels that count"
         raise InputError(
-            f"kernel {printable(name)} is {defect}, so {metric} has nothing to correlate;"
+            f"{titled('kernel', name)} is {defect}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
         )
 

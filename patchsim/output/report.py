@@ -6,7 +6,7 @@ their own. Annotations are therefore evaluated here, where their names are known
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,8 +142,9 @@ class PosesReport:
 class Report:
     """The result of `match`.
 
-    A report is a collection of its matches: it iterates them in their order, `len` counts them,
-    and it is false when nothing was found.
+    A report is a sequence of its matches: it iterates them in their order, ``report[0]`` is the
+    first and ``report[:3]`` a tuple of three, `len` counts them, and it is false when nothing was
+    found.
 
     Attributes
     ----------
@@ -223,6 +224,15 @@ class Report:
 
     def __iter__(self) -> Iterator[Match]:
         return iter(self.matches)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Match, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Match | tuple[Match, ...]:
+        return self.matches[index]
 
     @property
     def posed(self) -> bool:

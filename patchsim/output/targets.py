@@ -61,8 +61,10 @@ class Outputs:
 
     def path(self, kind: str, kernel: int) -> str | None:
         """Return the path of a kernel's file of this kind, or None if there is no such file."""
-        paths = (target.paths[kernel] for target in self.targets if target.kind == kind)
-        return next(paths, None)
+        for target in self.targets:
+            if target.kind == kind:
+                return target.paths[kernel]
+        return None
 
     def drawing_bytes(self, cells: int, pixels: int) -> int:
         """Estimate the memory that writing takes, for the largest map and the image."""
@@ -112,6 +114,8 @@ def check(
     asked = {kind: path for kind, path in files.items() if path is not None}
     if not isinstance(map, bool):
         asked["map"] = map
+    if not asked:
+        return Outputs((), keeps_map=map is not False)
     stems = [picture.stem for picture in pictures[1:]]
     targets = tuple(_target(kind, asked[kind], stems) for kind in exporters.NAMES if kind in asked)
     read = pictures if mask is None else [*pictures, mask]
@@ -137,7 +141,8 @@ def _target(kind: str, value: object, stems: list[str]) -> Target:
 
 def _path(value: object, option: str) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise InputError(f"{option} {value!r} is no path; give the path of a file to write")
+        also = "True, or " if option == "map" else ""
+        raise InputError(f"{option} {value!r} is no path; give {also}the path of a file to write")
     return os.fspath(value)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from patchsim.errors import InputError
 from patchsim.files import npy
-from patchsim.metrics import INTEGER_RANGE
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
 
@@ -54,16 +53,17 @@ def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
         If there is no such pixel type.
     """
     kind, size = dtype.kind, dtype.itemsize
-    if dtype.name in INTEGER_RANGE:
-        return np.dtype(dtype.name)  # in this machine's byte order
+    if kind == "u" and size <= 2:
+        return np.dtype(np.uint8 if size == 1 else np.uint16)  # in this machine's byte order
     if kind == "f":
         return np.dtype(np.float64 if size > 4 else np.float32)
     if kind == "b":
         return np.dtype(np.uint8)  # 0 and 255
     if kind in "iu" and size <= 4:
         return np.dtype(np.float64)  # an integer type without a default range
+    values = "Python objects" if kind == "O" else str(dtype)
     raise InputError(
-        f"{name} is an array of {dtype}; convert it to uint8, uint16 or floating point"
+        f"{name} is an array of {values}; convert it to uint8, uint16 or floating point"
     )
 
 
@@ -102,5 +102,9 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) not in (2, 3) or min(shape) < 1:
+    if len(shape) in (2, 3) and min(shape) < 1:
+        raise InputError(
+            f"{name} is empty: it has the shape {list(shape)}; give one with a pixel at least"
+        )
+    if len(shape) not in (2, 3):
         raise InputError(f"{name} has the shape {list(shape)}; give [H, W] or [H, W, C]")

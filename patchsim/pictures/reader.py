@@ -136,6 +136,11 @@ def _from_pil(image: Image.Image, name: str, memory: int | None) -> Picture:
     path = Path(getattr(image, "filename", "") or "")
     file = path if path.name != "" and path.exists() else None
     label = str(file) if file else name
+    if _is_closed(image):
+        raise InputError(
+            f"{printable(label)} is a PIL image that is closed; search before it is closed, or give"
+            " its path"
+        )
     limits = Limits(printable(label), image.width * image.height, memory)
     with _naming_errors(label):
         reason = pillow_depth.unsupported_depth(image, file)
@@ -145,6 +150,18 @@ def _from_pil(image: Image.Image, name: str, memory: int | None) -> Picture:
                 "\ngive the path, or a NumPy array"
             )
         return _upright(_decode(image, limits), label, file)
+
+
+def _is_closed(image: Image.Image) -> bool:
+    """Return whether a PIL image was closed, or its file before the pixels were read."""
+    try:
+        _ = image.im
+    except ValueError:
+        return True
+    except AssertionError:  # the pixels were not read yet
+        pass
+    is_pending, file = bool(getattr(image, "tile", None)), getattr(image, "fp", None)
+    return is_pending and (file is None or getattr(file, "closed", False))
 
 
 @contextmanager

@@ -231,6 +231,11 @@ def _axis(option: object, name: str, low: float, high: float, limit: int) -> Axi
         values = list(option)
     else:
         values = [option]  # type: ignore[list-item] # `_number` refuses other types
+    if not isinstance(option, str) and any(isinstance(value, str) for value in values):
+        raise InputError(
+            f"{name} {option!r} has text in it; give a list of numbers, or one text like"
+            f" {_EXAMPLES[name]!r}"
+        )
     numbers = [_number(value, option, name) for value in values]
     if not numbers:
         raise InputError(f"{name} {option!r} is empty; give a number, a list or LO:HI:STEP")

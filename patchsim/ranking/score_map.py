@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Lock
@@ -63,7 +63,8 @@ class ScoreMap:
         keeps_map: bool = False,
     ) -> None:
         # The exact score where `is_exact`, elsewhere an upper bound.
-        self.upper_bounds: NDArray[np.float64] = np.full(shape, np.nan)
+        self.upper_bounds: NDArray[np.float64] = np.empty(shape)
+        self.upper_bounds.fill(np.nan)
         self.is_exact: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
         self.map: NDArray[np.float32] | None = None
         if keeps_map:
@@ -76,7 +77,7 @@ class ScoreMap:
         self._exact = exact
         self._evaluate_blocks = evaluate_blocks
         self._until_check = _MANY  # evaluations before all blocks are checked again
-        self._requests: Counter[tuple[int, int]] = Counter()  # windows asked for, by block
+        self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows asked for, by block
         self._done: set[tuple[int, int]] = set()  # blocks that were evaluated as a whole
         # The first cell of each block: minus its score, is exact, row, col, the block's corner.
         self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None

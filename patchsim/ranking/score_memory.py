@@ -53,13 +53,15 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     pruned = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes)
     most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
+    if score_maps <= most:
+        return Budget(score_maps, pruned, None)
     maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
     maxima = sum(BlockMaxima.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     blocks = sum(BlockMaxima.count_blocks(shape) for shape in shapes)
     cache = min(
         BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), (memory - maps) // 4)
     )
-    if score_maps <= max(most, maxima + cache):
+    if score_maps <= maxima + cache:
         return Budget(score_maps, pruned, None)
     return Budget(maxima + cache, pruned, cache)
 

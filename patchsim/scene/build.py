@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import metrics
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
+from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import masks, value_range
-from patchsim.types import Pixels, Weights
-
-if TYPE_CHECKING:
-    from patchsim.pictures.reader import Picture
+from patchsim.scene.comparison import Comparisons
+from patchsim.types import Pixels
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,8 @@ class Scene:
     image : array [H, W, C]
         The pixels of the area.
     kernels : list of Kernel
+    flat_kernels : list of bool
+        Whether each kernel has a single colour.
     area : Area
     zero : array [C]
         The value that 0 has become in each channel.
@@ -46,16 +46,12 @@ class Scene:
     names: list[str]
     image: Pixels
     kernels: list[Kernel]
+    flat_kernels: list[bool]
     area: Area
     zero: NDArray[Any]
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
-
-    @property
-    def pixels(self) -> list[Pixels]:
-        """The pixels of the area, then those of each kernel."""
-        return [self.image, *(kernel.pixels for kernel in self.kernels)]
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -76,8 +72,7 @@ class Scene:
     def of(
         cls,
         image: Picture,
-        kernels: Sequence[Picture],
-        weights: Sequence[Weights | None],
+        comparisons: Comparisons,
         options: Options,
         *,
         overlay: bool,
@@ -90,9 +85,8 @@ class Scene:
         ----------
         image : Picture
             Its pixels are freed once they are converted, if the caller does not hold them.
-        kernels : sequence of Picture
-        weights : sequence of uint8 arrays [h, w], or None
-            How much each pixel of a kernel counts.
+        comparisons : Comparisons
+            The kernels, and how they are compared.
         options : Options
         overlay : bool
             The whole image will be drawn.
@@ -103,57 +97,37 @@ class Scene:
             If they do not fit each other, the region, the data range, the metric, the weights of
             channels or the memory, or if nothing of the image is visible.
         """
-        names = [image.name, *(kernel.name for kernel in kernels)]
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         visible = masks.visibility(None if options.ignore_alpha else image.alpha, area)
         drawn = None
         if overlay and _differs_from_the_image(area, visible, options):
-            (pixels,), low, span = value_range.unify([image], options.data_range)
-            drawn = pixels, span, low
-        image = replace(image, pixels=masks.fill_hidden(area.crop(image.pixels), visible))
-        unified, low, span = value_range.unify([image, *kernels], options.data_range)
-        del image
+            value_range.check_values(image, options.data_range)
+            own = value_range.common([image.pixels.dtype], options.data_range)
+            drawn = own.convert(image.pixels), own.span, own.low
+        pixels = masks.fill_hidden(area.crop(image.pixels), visible)
+        image = Picture(image.name, pixels)
+        value_range.check_values(image, options.data_range)
         area.check_values(options.data_range)
-        zero = np.zeros((1, 1, unified[0].shape[2]), unified[0].dtype)
-        (*unified, zero), low, span = colors.convert(
-            [*unified, zero],
-            [*names, "0"],
-            options.color,
-            low=low,
-            span=span,
-            memory=options.memory,
+        compared = comparisons.of(image)
+        compared.check_memory(image, options.memory)
+        names = [image.name, *(kernel.name for kernel in comparisons.pictures)]
+        del image
+        pixels = compared.in_range(pixels)
+        pixels = compared.in_colors(pixels)
+        return cls(
+            names,
+            pixels,
+            compared.kernels,
+            compared.are_flat,
+            area,
+            compared.zero,
+            compared.span,
+            drawn or (pixels, compared.span, compared.low),
+            visible,
         )
-        channels = unified[0].shape[2]
-        (*unified, zero), weights = _counted([*unified, zero], weights, options)
-        searched = [Kernel(*pair) for pair in zip(unified[1:], weights, strict=True)]
-        left_out = zero.shape[2] < channels
-        for kernel, name in zip(searched, names[1:], strict=True):
-            metrics.check_kernel(kernel, options.metric, name, left_out=left_out)
-        drawn = drawn or (unified[0], span, low)
-        return cls(names, unified[0], searched, area, zero[0, 0], span, drawn, visible)
 
 
 def _differs_from_the_image(area: Area, visible: Visibility | None, options: Options) -> bool:
     """Whether what is compared are other pixels than those that an overlay shows."""
     converted = options.color != colors.DEFAULT or options.channel_weights is not None
     return area.region is not None or visible is not None or converted
-
-
-def _counted(
-    pictures: Sequence[Pixels], weights: Sequence[Weights | None], options: Options
-) -> tuple[list[Pixels], Sequence[Weights | None]]:
-    """Keep the channels that count, of the image, the kernels and zero, and weigh them."""
-    pictures = list(pictures)
-    if options.channel_weights is None:
-        return pictures, weights
-    shares = masks.channel_shares(options.channel_weights, pictures[0].shape[2])
-    counted = [channel for channel, share in enumerate(shares) if share]
-    if len(counted) < len(shares):
-        pictures = [np.ascontiguousarray(pixels[..., counted]) for pixels in pictures]
-        shares = [shares[channel] for channel in counted]
-    if len(set(shares)) > 1:
-        weights = [
-            masks.value_weights(one, shares, pixels.shape[:2])
-            for one, pixels in zip(weights, pictures[1:-1], strict=True)
-        ]
-    return pictures, weights

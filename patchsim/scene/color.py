@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from patchsim.errors import InputError, printable
 from patchsim.geometry import tiles
 from patchsim.machine.memory import format_size
-from patchsim.metrics import INTEGER_RANGE
+from patchsim.metrics import INTEGER_RANGE, type_name
 from patchsim.types import Pixels
 
 DEFAULT = "auto"
@@ -58,63 +58,99 @@ _KNEE = (6 / 29) ** 3  # below this value CIE L*a*b* replaces the cube root by i
 _SLOPE = (29 / 6) ** 2 / 3
 
 
-def convert(
-    pictures: Sequence[Pixels],
-    names: Sequence[str],
-    color: str,
-    *,
-    low: float,
-    span: float,
-    memory: int,
-) -> tuple[list[Pixels], float, float]:
-    """Bring pictures to one number of channels and one colour space.
+def common_channels(counts: Sequence[int], names: Sequence[str], color: str) -> int:
+    """Return the number of channels in which pictures with so many channels are compared.
 
     Parameters
     ----------
-    pictures : sequence of arrays [H, W, C]
-        All of one dtype: uint8, uint16, float32 or float64. They are not changed; a picture that
-        needs no conversion is returned without a copy.
+    counts : sequence of int
     names : sequence of str
         The pictures' names in messages.
     color : str
         One of `choices.COLORS`; the module's docstring defines them.
-    low, span : float
-        The lower end of the data range, and its width R.
-    memory : int
-        Bytes that the pictures and their conversions may take; ignored for `auto`.
-
-    Returns
-    -------
-    pixels : list of arrays [H, W, C]
-        In the same dtype.
-    low, span : float
-        Their data range: for `hsv` and `lab` 0 and 255, 65535 or, for floats, 1.
 
     Raises
     ------
     InputError
-        If the channels do not fit, or memory does not suffice.
+        If the channels do not fit.
     """
     if color == DEFAULT:
-        return _with_equal_channels(pictures, names), low, span
-    for pixels, name in zip(pictures, names, strict=True):
-        _check_channels(pixels.shape[2], name, color)
+        _check_equal_channels(counts, names)
+        return max(counts)
+    for count, name in zip(counts, names, strict=True):
+        _check_channels(count, name, color)
+    return 1 if color == "gray" else 3
+
+
+def common_range(color: str, dtype: np.dtype[Any], low: float, span: float) -> tuple[float, float]:
+    """Return the data range of converted pictures, as its lower end and its width.
+
+    For `hsv` and `lab` it begins at 0, with the width 255, 65535 or, for floats, 1.
+    """
+    if color in (DEFAULT, "gray", "rgb"):
+        return low, span
+    return 0.0, INTEGER_RANGE.get(type_name(dtype), 1)
+
+
+def convert(pixels: Pixels, channels: int, color: str, *, low: float, span: float) -> Pixels:
+    """Bring a picture to a number of channels and a colour space.
+
+    Parameters
+    ----------
+    pixels : array [H, W, C]
+        Of uint8, uint16, float32 or float64. It is not changed; if it needs no conversion, it is
+        returned without a copy.
+    channels : int
+        The result of `common_channels`.
+    color : str
+    low, span : float
+        The lower end of the data range, and its width R.
+
+    Returns
+    -------
+    array [H, W, channels]
+        In the same dtype.
+    """
+    if color in (DEFAULT, "gray", "rgb"):
+        if pixels.shape[2] == channels:
+            return pixels
+        if color != "gray":
+            return np.repeat(pixels, channels, axis=2)
+        return _by_block(pixels, channels, _gray)
+    return _by_block(pixels, channels, _space(color, pixels.dtype, low, span))
+
+
+def check_memory(
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+    color: str,
+    dtype: np.dtype[Any],
+    memory: int,
+) -> None:
+    """Check that the conversions of pictures fit into the memory.
+
+    Parameters
+    ----------
+    shapes : sequence of (height, width, channels)
+    names : sequence of str
+        The pictures' names in messages.
+    color : str
+        One of `choices.COLORS` but `auto`.
+    dtype : dtype
+        The type of all.
+    memory : int
+        Bytes that the pictures and their conversions may take.
+
+    Raises
+    ------
+    InputError
+        If memory does not suffice.
+    """
     channels = 1 if color == "gray" else 3
-    free = memory - sum(pixels.nbytes for pixels in pictures)
-    converted: list[Pixels] = []
-    for pixels, name in zip(pictures, names, strict=True):
-        if pixels.shape[2] == channels and color in ("gray", "rgb"):
-            converted.append(pixels)
-            continue
-        free -= _check_memory(pixels, channels, free, printable(name), color)
-        if color == "rgb":
-            converted.append(np.repeat(pixels, channels, axis=2))
-        else:
-            function = _gray if color == "gray" else _space(color, pixels.dtype, low, span)
-            converted.append(_by_block(pixels, channels, function))
-    if color in ("gray", "rgb"):
-        return converted, low, span
-    return converted, 0.0, INTEGER_RANGE.get(pictures[0].dtype.name, 1)
+    free = memory - dtype.itemsize * sum(math.prod(shape) for shape in shapes)
+    for shape, name in zip(shapes, names, strict=True):
+        if shape[2] != channels or color not in ("gray", "rgb"):
+            free -= _check_fits(shape, channels, dtype, free, printable(name), color)
 
 
 def _check_channels(channels: int, name: str, color: str) -> None:
@@ -125,10 +161,12 @@ def _check_channels(channels: int, name: str, color: str) -> None:
         )
 
 
-def _check_memory(pixels: Pixels, channels: int, free: int, name: str, color: str) -> int:
+def _check_fits(
+    shape: tuple[int, ...], channels: int, dtype: np.dtype[Any], free: int, name: str, color: str
+) -> int:
     """Check that a conversion fits into the free memory; return the bytes of its result."""
-    height, width, _ = pixels.shape
-    result_bytes: int = height * width * channels * pixels.dtype.itemsize
+    height, width, _ = shape
+    result_bytes = height * width * channels * dtype.itemsize
     needed = result_bytes + min(height * width, _BLOCK_PIXELS) * _BLOCK_BYTES
     if needed > free:
         raise InputError(
@@ -139,24 +177,18 @@ def _check_memory(pixels: Pixels, channels: int, free: int, name: str, color: st
     return result_bytes
 
 
-def _with_equal_channels(pictures: Sequence[Pixels], names: Sequence[str]) -> list[Pixels]:
-    """Convert grey pictures to RGB if other pictures are RGB.
-
-    The last picture is the pixel that stands for 0; messages leave it out.
-    """
-    channels = {pixels.shape[2] for pixels in pictures}
-    if len(channels - {1}) > 1 or (1 in channels and not channels <= {1, 3}):
-        named = list(zip(names[:-1], pictures[:-1], strict=True))[:4]
-        counts = ", ".join(f"{printable(name)} has {pixels.shape[2]}" for name, pixels in named)
-        may_have_alpha = any(pixels.shape[2] in (2, 4) for _, pixels in named)
+def _check_equal_channels(counts: Sequence[int], names: Sequence[str]) -> None:
+    """Check that pictures have equal channels, or are grey and RGB."""
+    distinct = set(counts)
+    if len(distinct - {1}) > 1 or (1 in distinct and not distinct <= {1, 3}):
+        named = list(zip(names, counts, strict=True))[:4]
+        listed = ", ".join(f"{printable(name)} has {count}" for name, count in named)
         hint = ""
-        if may_have_alpha:
+        if any(count in (2, 4) for _, count in named):
             hint = " (alpha is read from files and PIL images, not from arrays)"
         raise InputError(
-            f"the pictures differ in channels: {counts}; give all the same number{hint}"
+            f"the pictures differ in channels: {listed}; give all the same number{hint}"
         )
-    count = max(channels)
-    return [p if p.shape[2] == count else np.repeat(p, count, axis=2) for p in pictures]
 
 
 def _by_block(pixels: Pixels, channels: int, function: Callable[[Pixels, Pixels], None]) -> Pixels:
@@ -185,7 +217,7 @@ def _space(
 ) -> Callable[[Pixels, Pixels], None]:
     """Return the function (block, out) that converts a block to `hsv` or `lab`."""
     planes, transfer = (_hsv, _identity) if color == "hsv" else (_lab, _linear)
-    largest = INTEGER_RANGE.get(dtype.name)
+    largest = INTEGER_RANGE.get(type_name(dtype))
     # Integers have few values, so a table serves; float32 is much finer than their steps.
     table = transfer(_unit(np.arange((largest or 0) + 1.0), low, span)).astype(np.float32)
 

@@ -4,37 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from patchsim.errors import printable
+from patchsim.errors import printable, titled
+from patchsim.geometry.area import Area
 from patchsim.types import Pixels
 
 _ROWS = 16  # rows that are compared at a time; most pictures differ within the first
 
 
-def flat_notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) -> Iterator[str]:
+def flat_notices(
+    image: Pixels, area: Area, flat_kernels: Sequence[bool], names: Sequence[str], metric: str
+) -> Iterator[str]:
     """Yield a notice for each flat picture.
 
     Parameters
     ----------
-    pixels : sequence of array [H, W, C]
-        The searched area, then the kernels; the metric is defined for every kernel.
+    image : array [H, W, C]
+        The pixels of the searched area.
+    area : Area
+    flat_kernels : sequence of bool
+        Whether each kernel is flat; the metric is defined for every kernel.
     names : sequence of str
-        The pictures' names.
+        The names of the kernels.
     metric : str
         One of `choices.METRICS`.
     """
-    image, *kernels = pixels
     defect = "is flat (each channel has one value)"
     if is_flat(image):
-        yield f"{printable(names[0])} {defect}: no place in it differs from another"
+        yield f"{printable(area.name)} {defect}: no place in it differs from another"
     # The cosine is the same for all multiples of a colour.
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
-    for kernel, name in zip(kernels, names[1:], strict=True):
-        if is_flat(kernel):
-            yield f"kernel {printable(name)} {defect}: every {areas} matches it"
+    for flat, name in zip(flat_kernels, names, strict=True):
+        if flat:
+            yield f"{titled('kernel', name)} {defect}: every {areas} matches it"
 
 
 def is_flat(pixels: Pixels) -> bool:
     """Return whether each channel of a picture [H, W, C] has a single value."""
+    if pixels[0, 0].tolist() != pixels[-1, -1].tolist():  # as in most pictures
+        return False
     row = pixels[0]
     return bool((row == row[0]).all()) and all(
         bool((pixels[top : top + _ROWS] == row).all()) for top in range(0, len(pixels), _ROWS)

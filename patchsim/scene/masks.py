@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, titled
 from patchsim.geometry.area import Area
-from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd
+from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd, type_name
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels, Weights
 
@@ -52,7 +53,7 @@ def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool)
         picture = "mask" if mask is not None else "kernel"
         defect = "black" if mask is not None else "transparent"
         raise InputError(
-            f"{picture} {printable(source)} is {defect} everywhere, so no pixel of the kernel"
+            f"{titled(picture, source)} is {defect} everywhere, so no pixel of the kernel"
             " counts;"
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
@@ -179,14 +180,25 @@ def _mask_levels(mask: Picture, kernel: Picture) -> NDArray[Any]:
     height, width, channels = mask.pixels.shape
     if (height, width) != kernel.pixels.shape[:2]:
         raise InputError(
-            f"mask {printable(mask.name)} is {width}x{height} pixels,"
-            f" kernel {printable(kernel.name)} {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]};"
+            f"{titled('mask', mask.name)} is {width}x{height} pixels,"
+            f" {titled('kernel', kernel.name)} {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]};"
             " give one of the same size"
         )
     if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
-        raise InputError(f"mask {printable(mask.name)} is in colour; give one in grey")
+        raise InputError(f"{titled('mask', mask.name)} is in colour; give one in grey")
     values = mask.pixels[..., 0]
-    largest = INTEGER_RANGE.get(values.dtype.name, 1)
-    if not (values.min() >= 0 and values.max() <= largest):  # true for NaN, too
-        raise InputError(f"mask {printable(mask.name)} has values outside 0 to {largest}")
+    largest = INTEGER_RANGE.get(type_name(values.dtype), 1)
+    lowest, highest = float(values.min()), float(values.max())  # both are NaN if a value is
+    if math.isnan(lowest):
+        y, x = np.argwhere(np.isnan(values))[0].tolist()
+        raise InputError(
+            f"{titled('mask', mask.name)} has a value nan at x={x}, y={y};"
+            f" give numbers from 0, where a pixel does not count, to {largest}, where it does"
+        )
+    if lowest < 0 or highest > largest:
+        raise InputError(
+            f"{titled('mask', mask.name)} has values from {lowest:g} to {highest:g}, outside 0 to"
+            f" {largest};\nscale them so that 0 leaves a pixel out and {largest} counts it"
+            " fully, or give uint8"
+        )
     return values

@@ -4,22 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from patchsim.errors import InputError, printable
-from patchsim.metrics import INTEGER_RANGE, check_range
+from patchsim.metrics import INTEGER_RANGE, check_range, type_name
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 
 _UNSCALED = 2.0**-20, 2.0**20  # float ranges of this size, such as 12-bit data, are not scaled
 
 
-def unify(
-    pictures: Sequence[Picture], data_range: tuple[float, float] | None
-) -> tuple[list[Pixels], float, float]:
-    """Bring pictures to one type and one range.
+@dataclass(frozen=True)
+class CommonRange:
+    """The one type and range of pictures that are compared.
+
+    Attributes
+    ----------
+    dtype : dtype
+    low, span : float
+        The lower end of the data range, and its width R.
+    is_given : bool
+        The range was given, so that values keep their size.
+    power : int
+        The power of two by which floats are scaled; otherwise their squares could leave float32.
+    """
+
+    dtype: np.dtype[Any]
+    low: float
+    span: float
+    is_given: bool
+    power: int = 0
+
+    def convert(self, pixels: Pixels) -> Pixels:
+        """Bring the pixels of a picture to the type and range."""
+        converted = _to_type(pixels, self.dtype, scale=not self.is_given)
+        return np.ldexp(converted, self.power) if self.power else converted
+
+
+def common(dtypes: Sequence[np.dtype[Any]], data_range: tuple[float, float] | None) -> CommonRange:
+    """Return the type and range in which pictures of these types are compared.
 
     Without a data range, 8-bit values beside 16-bit values are scaled from 255 to 65535, and
     integers beside floats are divided by the largest value of their type. With a data range,
@@ -28,41 +54,32 @@ def unify(
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    dtypes : sequence of dtype
     data_range : (low, high), optional
+    """
+    dtype = np.result_type(*dtypes)
+    if data_range is None:
+        if dtype.kind == "f":
+            # float32 holds 8- and 16-bit values exactly; only a float64 picture needs more.
+            dtype = np.dtype(np.float64 if np.float64 in dtypes else np.float32)
+        return CommonRange(dtype, 0.0, INTEGER_RANGE.get(type_name(dtype), 1), is_given=False)
+    low, span, size = float(data_range[0]), check_range(data_range), max(map(abs, data_range))
+    if dtype.kind == "f" and not _UNSCALED[0] <= size <= _UNSCALED[1]:
+        power = -math.floor(math.log2(size))
+        return CommonRange(
+            dtype, math.ldexp(low, power), math.ldexp(span, power), is_given=True, power=power
+        )
+    return CommonRange(dtype, low, span, is_given=True)
 
-    Returns
-    -------
-    pixels : list of arrays [H, W, C]
-        All in one dtype.
-    low, span : float
-        The lower end of the data range, and its width R.
+
+def check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:
+    """Check that the values of a picture are finite and lie in the data range.
 
     Raises
     ------
     InputError
-        If a value lies outside the range or is not finite.
+        If one does not.
     """
-    span = check_range(data_range) if data_range else 0.0
-    for picture in pictures:
-        _check_values(picture, data_range)
-    dtype = np.result_type(*(picture.pixels.dtype for picture in pictures))
-    if data_range is None and dtype.kind == "f":
-        # float32 holds 8- and 16-bit values exactly; only a float64 picture needs more.
-        has_float64 = any(picture.pixels.dtype == np.float64 for picture in pictures)
-        dtype = np.dtype(np.float64 if has_float64 else np.float32)
-    unified = [_to_type(p.pixels, dtype, scale=not data_range) for p in pictures]
-    if data_range is None:
-        return unified, 0.0, INTEGER_RANGE.get(dtype.name, 1)
-    low, size = float(data_range[0]), max(map(abs, data_range))
-    if dtype.kind == "f" and not _UNSCALED[0] <= size <= _UNSCALED[1]:
-        power = -math.floor(math.log2(size))
-        unified = [np.ldexp(pixels, power) for pixels in unified]
-        return unified, math.ldexp(low, power), math.ldexp(span, power)
-    return unified, low, span
-
-
-def _check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:
     values = picture.pixels
     if data_range is None and values.dtype.kind == "u":
         return
@@ -90,14 +107,14 @@ def _to_type(pixels: Pixels, dtype: np.dtype[Any], *, scale: bool) -> Pixels:
     """
     if pixels.dtype == dtype:
         return pixels
-    name = pixels.dtype.name
+    name = type_name(pixels.dtype)
     converted: Pixels
     if scale and name in INTEGER_RANGE:
         if dtype.kind == "f":
             converted = pixels.astype(dtype) / dtype.type(INTEGER_RANGE[name])
         else:
             converted = pixels.astype(dtype) * dtype.type(
-                INTEGER_RANGE[dtype.name] // INTEGER_RANGE[name]
+                INTEGER_RANGE[type_name(dtype)] // INTEGER_RANGE[name]
             )
     else:
         converted = pixels.astype(dtype, copy=False)

@@ -191,16 +191,13 @@ def _grouped(
         memory=options.memory,
     )
     # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
-    ample, least = (
-        budget_of(problems, memory, kept=keeps_map) for memory in (max(0, options.memory - held), 0)
-    )
+    scores = budget_of(problems, max(0, options.memory - held), kept=keeps_map)
     try:
-        scores = ample
         made = make(
             resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
         )
     except InputError:
-        scores = least
+        scores = budget_of(problems, 0, kept=keeps_map)
         made = make(
             resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
         )

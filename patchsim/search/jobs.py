@@ -12,7 +12,7 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, printable, titled
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
@@ -95,7 +95,7 @@ def problem(
     described = Problem(
         image=(*extent, scene.image.shape[2]),
         kernel=kernel.pixels.shape,
-        dtype=scene.image.dtype.name,
+        dtype=metrics.type_name(scene.image.dtype),
         stride=tiles.clamp_stride(stride or options.stride, extent),
         metric=options.metric,
         data_range=scene.span,
@@ -158,7 +158,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     rows, cols = scene.area.size
     least = min(poses.all, key=lambda pose: math.prod(pose.box((height, width))))
     box = least.box((height, width))
-    kernel = f"kernel {printable(scene.names[1 + number])} of {width}x{height} pixels"
+    kernel = f"{titled('kernel', scene.names[1 + number])} of {width}x{height} pixels"
     if scene.area.has_windows(box):
         return InputError(
             f"{kernel} keeps no contrast, or fewer than {_LEAST_PIXELS} pixels, in its poses;"

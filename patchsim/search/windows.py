@@ -12,6 +12,7 @@ import numpy as np
 
 from patchsim import engines, metrics
 from patchsim.engines import Bounds, LowerBounds, Problem, TileScore
+from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
@@ -102,7 +103,7 @@ def _score_map(
             plan.exact_plan,
             image,
             visible,
-            cache(partial(runner.prepare, plan.exact_plan, kernel)),
+            _prepared_once(plan.exact_plan, kernel),
         )
         if plan.exact_plan
         else partial(_one_by_one, equal_windows.scores(image, size, stride, exact, visible))
@@ -202,6 +203,12 @@ def _score_exactly(
         yield from runner.run(exact_plan, image, prepared(), _merged(todo, exact_plan), visible)
 
 
+def _prepared_once(plan: Plan, kernel: Kernel) -> Callable[[], TileScore]:
+    """Return a function that prepares the kernel at its first call."""
+    prepared: Cached[TileScore] = Cached()
+    return partial(prepared.get, partial(runner.prepare, plan, kernel))
+
+
 def _merged(blocks: list[Tile], exact_plan: Plan) -> Iterator[Tile]:
     """Join neighbouring blocks, and take the whole tile where it costs no more than its blocks."""
     seconds = cache(exact_plan.seconds_of)
@@ -239,7 +246,7 @@ def _pruned_windows(
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         evaluate_blocks, search_all, seconds = None, None, math.inf
         if plan.exact_plan:
-            prepared = cache(partial(runner.prepare, plan.exact_plan, kernel))
+            prepared = _prepared_once(plan.exact_plan, kernel)
             evaluate_blocks = partial(_score_exactly, plan.exact_plan, image, None, prepared)
             search_all = partial(_search_all, plan.exact_plan, image, kernel)
             seconds = plan.exact_plan.chosen.seconds

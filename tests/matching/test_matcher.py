@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import patchsim
-from patchsim import InputError, Matcher, match
+from patchsim import InputError, Matcher, match, metrics
 from patchsim.options import Given, Options
 from patchsim.planning import batching
 
@@ -66,6 +66,13 @@ def test_a_matcher_can_be_pickled(images, kernels):
     assert same(copy.match(images[0]), matcher.match(images[0]))
 
 
+def test_a_pickled_matcher_has_no_kernels_converted_for_an_image(images, kernels):
+    matcher = Matcher(kernels, memory="1GB")
+    before = len(pickle.dumps(matcher))
+    matcher.match(images[3])  # of floats, so that its kernels take four times as much
+    assert len(pickle.dumps(matcher)) < before + kernels[0].nbytes
+
+
 def test_plans_are_kept_for_images_of_one_shape_and_type(images, kernels, monkeypatch):
     matcher = Matcher(kernels, memory="1GB")
     made = []
@@ -78,6 +85,22 @@ def test_plans_are_kept_for_images_of_one_shape_and_type(images, kernels, monkey
     assert len(made) == 2
     match(images[0], kernels, memory="1GB")  # serves `match`, too
     assert len(made) == 2
+
+
+def test_kernels_are_converted_once_for_images_of_one_kind(images, kernels, monkeypatch):
+    matcher = Matcher(kernels, metric="zncc", color="lab", channel_weights=[2, 1, 0])
+    checked = []
+    check = metrics.check_kernel
+    monkeypatch.setattr(
+        metrics, "check_kernel", lambda *a, **k: checked.append(1) or check(*a, **k)
+    )
+    for number in (0, 4, 5):  # of one type, in different sizes
+        matcher.match(images[number])
+    assert len(checked) == len(kernels)
+    for number in (2, 0):
+        report = matcher.match(images[number])
+        options = {"metric": "zncc", "color": "lab", "channel_weights": [2, 1, 0]}
+        assert same(report, match(images[number], kernels, **options))
 
 
 def test_kernels_and_mask_are_opened_once(save, astronaut):
@@ -97,6 +120,48 @@ def test_an_option_is_refused_before_any_image(kernels):
         Matcher(kernels, data_range=(3, 1))
     with pytest.raises(TypeError, match="strid"):
         Matcher(kernels, strid=2)
+
+
+def test_outputs_are_for_each_image(kernels):
+    for output in ("map", "heatmap", "overlay", "observer"):
+        with pytest.raises(TypeError, match=f"takes no '{output}'.*give it to Matcher.match"):
+            Matcher(kernels, **{output: None})
+    with pytest.raises(TypeError, match=r"^Matcher\(\) .* 'scale'; did you mean 'scales'\?"):
+        Matcher(kernels, scale=2)
+
+
+def test_options_of_a_matcher_are_read_only(kernels):
+    matcher = Matcher(kernels)
+    with pytest.raises(AttributeError):
+        matcher.options = 1
+    with pytest.raises(AttributeError):
+        matcher.options.top = 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "kernel-1 30x20, kernel-2 20x32"),
+        ({"top": 5, "margin": True, "stride": 1}, "kernel-1 30x20, kernel-2 20x32"),
+        (
+            {"margin": False, "threshold": 0.9, "memory": "1GB", "metric": "ssd"},
+            "kernel-1 30x20, kernel-2 20x32; metric='ssd', margin=False, threshold=0.9,"
+            " memory=1000000000",
+        ),
+        ({"angles": "0,90,180"}, "kernel-1 30x20, kernel-2 20x32; 3 poses"),
+    ],
+    ids=str,
+)
+def test_a_matcher_shows_its_kernels_and_the_options_that_were_changed(kernels, options, expected):
+    assert repr(Matcher(kernels, **options)) == f"<patchsim.Matcher: {expected}>"
+
+
+def test_a_matcher_shows_its_mask_and_the_first_of_many_kernels(kernels):
+    kernel = kernels[0]
+    masked = Matcher(kernel, mask=np.eye(20, 30))
+    assert repr(masked) == "<patchsim.Matcher: kernel 30x20 with a mask>"
+    many = Matcher([kernel] * 9)
+    assert "kernel-3 30x20 and 6 more>" in repr(many)
 
 
 def test_a_matcher_stays_usable_after_an_image_that_cannot_be_searched(images, kernels):

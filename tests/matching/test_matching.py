@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 import patchsim
-from patchsim import InputError, choices, engines, match, metrics
+from patchsim import InputError, Observer, choices, engines, match, metrics
 from patchsim.engines import Bounds
 
 
@@ -318,6 +318,9 @@ def test_the_data_range_divides_and_is_checked(rng):
         match(image, kernel, data_range=(0, 1000))
 
 
+ARGUMENTS = {"image": np.zeros((20, 20), np.uint8), "kernel": np.zeros((3, 3), np.uint8)}
+
+
 @pytest.mark.parametrize("source", [3, None, b"bytes", [[1, 2], [3, 4]]])
 def test_what_is_no_picture_is_refused(source):
     with pytest.raises(InputError, match="give a path, a PIL image or a NumPy array"):
@@ -354,15 +357,111 @@ def test_what_is_no_picture_is_refused(source):
         ({"data_range": 255}, "data range 255 is not two numbers"),
         ({"data_range": (-1e308, 1e308)}, "empty or endless"),
         ({"image": ""}, "name of a picture is empty"),
-        ({"kernel": np.zeros((3, 0), np.uint8)}, r"shape \[3, 0\]"),
+        ({"kernel": np.zeros((3, 0), np.uint8)}, r"kernel is empty: it has the shape \[3, 0\]"),
+        ({"image": np.zeros((0, 9), np.uint8)}, r"image is empty: it has the shape \[0, 9\]"),
         ({"kernel": np.full((3, 3), np.nan)}, "nan at x=0, y=0"),
         ({"kernel": np.full((3, 3), 1.5)}, "1.5 to 1.5, outside 0 to 1"),
     ],
 )  # fmt: skip
 def test_bad_options_are_named(options, says):
-    arguments = {"image": np.zeros((20, 20), np.uint8), "kernel": np.zeros((3, 3), np.uint8)}
     with pytest.raises(InputError, match=says):
-        match(**(arguments | options))
+        match(**(ARGUMENTS | options))
+
+
+@pytest.mark.parametrize("value", ["no", "", 0, 1, None])
+@pytest.mark.parametrize(
+    "option", ["margin", "ignore_alpha", "per_kernel", "subpixel", "exhaustive"]
+)
+def test_switches_are_true_or_false(option, value):
+    with pytest.raises(InputError, match=f"{option} {value!r} is neither True nor False"):
+        match(**ARGUMENTS, **{"scales": "1,2", option: value})
+    assert match(**ARGUMENTS, **{"scales": "1,2", option: np.True_})
+
+
+@pytest.mark.parametrize("value", [True, np.True_, "1"])
+@pytest.mark.parametrize("option", [
+    "top", "stride", "threads", "max_pixels", "max_poses", "threshold", "overlap", "min_visible",
+    "tolerance",
+])  # fmt: skip
+def test_text_and_true_are_no_numbers(option, value):
+    with pytest.raises(
+        InputError, match=r"give one from|give a share|give a whole number"
+    ) as error:
+        match(**ARGUMENTS, **{"angles": "0,90", option: value})
+    assert f"{option.replace('_', '-')} {value!r} is not" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"stride": "2x1"}, r"whole number from 1, or two as a tuple \(y, x\)"),
+        ({"channel_weights": ["1"]}, "not a list of numbers"),
+        ({"channel_weights": "1"}, "not a list of numbers"),
+        ({"channel_weights": [True]}, "not a list of numbers"),
+        ({"data_range": ("0", "255")}, "is not two numbers"),
+        ({"data_range": (0, True)}, "is not two numbers"),
+        ({"region": (0, 0, 9, "9")}, "is not four whole numbers"),
+        ({"scales": ["1", "2"]}, "has text in it; give a list of numbers"),
+    ],
+)
+def test_text_among_numbers_is_refused(options, says):
+    with pytest.raises(InputError, match=says):
+        match(**ARGUMENTS, **options)
+
+
+@pytest.mark.parametrize("options", [{"exhaustive": True}, {"max_poses": 20}], ids=str)
+def test_options_about_poses_are_refused_without_poses(options):
+    with pytest.raises(InputError, match=f"{next(iter(options))} is about poses; give scales, ang"):
+        match(**ARGUMENTS, **options)
+    assert match(**ARGUMENTS, **options, flips="h")
+
+
+def test_none_stands_for_no_output():
+    report = match(**ARGUMENTS, map=None, heatmap=None, overlay=None, observer=None)
+    assert report.maps == ()
+    with pytest.raises(InputError, match="map 1 is no path; give True, or the path of a file"):
+        match(**ARGUMENTS, map=1)
+
+
+def test_an_unknown_keyword_is_a_type_error_that_names_the_closest():
+    with pytest.raises(TypeError, match=r"^match\(\) .* 'treshold'; did you mean 'threshold'\?"):
+        match(**ARGUMENTS, treshold=0.5)
+    with pytest.raises(TypeError, match=r"^match\(\) .* 'heat_map'; did you mean 'heatmap'\?"):
+        match(**ARGUMENTS, heat_map="a.png")
+    with pytest.raises(TypeError, match=r"^match\(\) .* 'zzz'; help\(patchsim.match\) lists them"):
+        match(**ARGUMENTS, zzz=1)
+
+
+@pytest.mark.parametrize(
+    ("observer", "says"),
+    [
+        (object(), "has no method notice, planned, swept, resolved, progress, wrote; give an"),
+        (print, "has no method notice"),
+        (Observer, "is a class; give an instance of it"),
+    ],
+)
+def test_an_observer_is_checked_before_the_search(observer, says):
+    with pytest.raises(InputError, match=f"observer .* {says}"):
+        match(**(ARGUMENTS | {"image": "missing.png"}), observer=observer)
+
+
+def test_an_observer_needs_the_methods_alone():
+    class Duck:
+        def __getattr__(self, name):
+            return lambda *_: told.append(name)
+
+    told = []
+    match(**ARGUMENTS, observer=Duck())
+    assert {"notice", "planned", "progress"} <= set(told)
+
+
+def test_a_picture_without_a_file_is_named_once():
+    image, kernel = ARGUMENTS["image"], ARGUMENTS["kernel"]
+    with pytest.raises(InputError, match=r"^kernel-2 is 20x20 pixels, larger than the image with"):
+        match(image[:9], [kernel, image])
+    with pytest.raises(InputError, match=r"^region 0,0,99,9 .* in the image with 20x20 pixels"):
+        match(image, kernel, region=(0, 0, 99, 9))
+    assert match(image, kernel).notices[0].startswith("image is flat")
 
 
 @pytest.mark.parametrize("metric", ["sad", "zncc"])

@@ -27,6 +27,11 @@ def test_a_report_is_a_collection_of_its_matches(report):
     assert list(report) == list(report.matches)
     assert report
     assert report.best in report
+    assert (report[0], report[-1]) == (report.matches[0], report.matches[-1])
+    assert report[1:] == report.matches[1:]
+    assert list(reversed(report)) == list(report.matches[::-1])
+    with pytest.raises(IndexError):
+        report[3]
 
 
 def test_a_report_without_matches_is_false_and_empty(astronaut):

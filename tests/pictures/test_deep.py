@@ -272,12 +272,12 @@ def test_npy_through_a_pipe(tmp_path, rng):
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.array([[{}]]), "an array of object"),
+        (np.array([[{}]]), "an array of Python objects; convert it"),
         (np.ones((2, 3), "c16"), "an array of complex128"),
         (np.ones((2, 3), "u8"), "an array of uint64"),
         (np.ones((2, 3), [("a", "u1")]), "an array of"),
         (np.ones(3), r"has the shape \[3\]"),
-        (np.ones((0, 3)), r"has the shape \[0, 3\]"),
+        (np.ones((0, 3)), r"is empty: it has the shape \[0, 3\]"),
         (np.ones((1, 1, 1, 1)), r"has the shape \[1, 1, 1, 1\]"),
     ],
 )

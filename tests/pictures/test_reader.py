@@ -258,3 +258,26 @@ def test_memory_limit_of_decoding(color, save):
 def test_pil_images_are_taken(color):
     np.testing.assert_array_equal(opened(Image.fromarray(color)).pixels, color)
     assert opened(Image.fromarray(color).convert("L")).pixels.shape == (40, 50, 1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "gif", "jpg", "bmp"])
+def test_closed_pil_images_are_named_as_such(suffix, color, save):
+    path = save(f"a.{suffix}", color)
+    with Image.open(path) as left:
+        pass
+    closed = Image.open(path)
+    closed.load()
+    closed.close()
+    for image in (left, closed):
+        with pytest.raises(InputError, match="PIL image that is closed; search before it is"):
+            opened(image)
+    with Image.open(path) as loaded:
+        loaded.load()
+    assert opened(loaded).pixels.shape[:2] == (40, 50)
+
+
+def test_empty_arrays_and_arrays_of_objects_are_named_as_such():
+    with pytest.raises(InputError, match=r"it is empty: it has the shape \[0, 4, 3\]"):
+        open_picture(np.zeros((0, 4, 3), np.uint8), name="it")
+    with pytest.raises(InputError, match="it is an array of Python objects; convert it to uint8"):
+        open_picture(np.zeros((2, 4), object), name="it")

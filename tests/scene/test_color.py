@@ -21,9 +21,10 @@ from patchsim.scene import color
 SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 
 
-def converted(pixels, name, data_range=None, memory=10**9):
+def converted(pixels, name, data_range=None):
     low, high = data_range or (0, SPAN[pixels.dtype.name])
-    return color.convert([pixels], ["image"], name, low=low, span=high - low, memory=memory)[0][0]
+    channels = color.common_channels([pixels.shape[2]], ["image"], name)
+    return color.convert(pixels, channels, name, low=low, span=high - low)
 
 
 def as_type(unit, dtype):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchsim import InputError, match
+from patchsim import InputError, Observer, match
 from patchsim.scene.flatness import is_flat
 
-KERNEL = "kernel kernel is flat (each channel has one value): every flat area of that colour"
-IMAGE = "image image is flat (each channel has one value): no place in it differs from another"
+KERNEL = "kernel is flat (each channel has one value): every flat area of that colour"
+IMAGE = "image is flat (each channel has one value): no place in it differs from another"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
@@ -50,7 +50,7 @@ def test_metrics_that_contrast_does_not_change_say_what_is_true_of_them(rng):
     assert told == []
 
 
-class Told:
+class Told(Observer):
     """An observer that keeps notices."""
 
     def __init__(self, told):

@@ -176,10 +176,13 @@ def test_masks_of_all_types_mean_the_same(dtype, rng):
     ("mask", "message"),
     [
         (np.zeros((8, 9), np.uint8), "black everywhere"),
-        (np.ones((9, 8), bool), "8x9 pixels, kernel kernel 9x8"),
+        (np.ones((9, 8), bool), "mask is 8x9 pixels, kernel 9x8"),
         (np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3), "is in colour"),
-        (np.full((8, 9), 1.5), "outside 0 to 1"),
-        (np.full((8, 9), np.nan), "outside 0 to 1"),
+        (np.full((8, 9), 1.5), "mask has values from 1.5 to 1.5, outside 0 to 1;\nscale them"),
+        (np.arange(-1, 71).reshape(8, 9) / 70, "mask has values from -0.014.* to 1, outside"),
+        (np.full((8, 9), 255, np.int16), "mask has values from 255 to 255, outside 0 to 1"),
+        (np.pad([[np.nan]], ((2, 5), (3, 5))), "mask has a value nan at x=3, y=2; give numbers"),
+        (np.zeros((8, 0)), r"mask is empty: it has the shape \[8, 0\]"),
         ("missing.png", "missing.png"),
     ],
 )

@@ -101,6 +101,8 @@ def prepare_together(
 
 def everywhere(problem: Problem) -> Problem:
     """Return the problem for an image that is visible everywhere."""
+    if problem.opaque_level is None:
+        return problem
     return replace(problem, opaque_level=None, min_visible_weight=0)
 
 

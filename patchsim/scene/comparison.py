@@ -1,0 +1,162 @@
+"""How images of one kind are compared with the kernels: the type, range, colours and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim import metrics
+from patchsim.metrics import Kernel
+from patchsim.options import Options
+from patchsim.pictures.reader import Picture
+from patchsim.scene import color as colors
+from patchsim.scene import flatness, masks, value_range
+from patchsim.types import Pixels, Weights
+
+
+class Comparison:
+    """The kernels as they are compared with images of one type and number of channels.
+
+    Nothing here depends on the size or the pixels of an image, so that it serves the next image of
+    the kind as well.
+
+    Parameters
+    ----------
+    image : Picture
+        An image of the kind.
+    kernels : sequence of Picture
+    weights : sequence of uint8 arrays [h, w], or None
+        How much each pixel of a kernel counts.
+    options : Options
+
+    Raises
+    ------
+    InputError
+        If the pictures do not fit each other, the data range or the weights of channels.
+    """
+
+    def __init__(
+        self,
+        image: Picture,
+        kernels: Sequence[Picture],
+        weights: Sequence[Weights | None],
+        options: Options,
+    ) -> None:
+        self._pictures, self._weights, self._options = kernels, weights, options
+        for kernel in kernels:
+            value_range.check_values(kernel, options.data_range)
+        pictures = [image, *kernels]
+        self._common = value_range.common(
+            [picture.pixels.dtype for picture in pictures], options.data_range
+        )
+        self._channels = colors.common_channels(
+            [picture.pixels.shape[2] for picture in pictures],
+            [picture.name for picture in pictures],
+            options.color,
+        )
+        self.low, self.span = colors.common_range(
+            options.color, self._common.dtype, self._common.low, self._common.span
+        )
+        self._shares: list[int] | None = None
+        if options.channel_weights is not None:
+            self._shares = masks.channel_shares(options.channel_weights, self._channels)
+        zero = np.zeros((1, 1, image.pixels.shape[2]), self._common.dtype)
+        self.zero: NDArray[Any] = self.in_colors(zero)[0, 0]
+
+    def in_range(self, pixels: Pixels) -> Pixels:
+        """Bring a picture [H, W, C] to the type and range."""
+        return self._common.convert(pixels)
+
+    def in_colors(self, pixels: Pixels) -> Pixels:
+        """Bring a picture of the type and range to the colours, with the channels that count."""
+        common = self._common
+        converted = colors.convert(
+            pixels, self._channels, self._options.color, low=common.low, span=common.span
+        )
+        if self._shares is None or all(self._shares):
+            return converted
+        counted = [channel for channel, share in enumerate(self._shares) if share]
+        return np.ascontiguousarray(converted[..., counted])
+
+    def check_memory(self, image: Picture, memory: int) -> None:
+        """Check that memory suffices to bring an image and the kernels to the colours.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+        if self._options.color == colors.DEFAULT:
+            return  # its conversions are not counted
+        pictures = [image, *self._pictures]
+        colors.check_memory(
+            [picture.pixels.shape for picture in pictures],
+            [picture.name for picture in pictures],
+            self._options.color,
+            self._common.dtype,
+            memory,
+        )
+
+    @cached_property
+    def kernels(self) -> list[Kernel]:
+        """The kernels with their weights.
+
+        Raises
+        ------
+        InputError
+            If the metric cannot score one.
+        """
+        shares = [share for share in self._shares or () if share]
+        left_out = self._shares is not None and len(shares) < len(self._shares)
+        found = []
+        for picture, weights in zip(self._pictures, self._weights, strict=True):
+            pixels = self.in_colors(self.in_range(picture.pixels))
+            if len(set(shares)) > 1:
+                weights = masks.value_weights(weights, shares, pixels.shape[:2])
+            kernel = Kernel(pixels, weights)
+            metrics.check_kernel(kernel, self._options.metric, picture.name, left_out=left_out)
+            found.append(kernel)
+        return found
+
+    @cached_property
+    def are_flat(self) -> list[bool]:
+        """Whether each kernel has a single colour."""
+        return [flatness.is_flat(kernel.pixels) for kernel in self.kernels]
+
+
+class Comparisons:
+    """The kernels of several searches; how they are compared with the last kind of image is kept.
+
+    Several threads may use it at once.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        The kernels.
+    weights : sequence of uint8 arrays [h, w], or None
+        How much each pixel of a kernel counts.
+    options : Options
+    """
+
+    def __init__(
+        self, pictures: Sequence[Picture], weights: Sequence[Weights | None], options: Options
+    ) -> None:
+        self.pictures = pictures
+        self._weights, self._options = weights, options
+        self._latest: tuple[Hashable, Comparison] | None = None
+
+    def of(self, image: Picture) -> Comparison:
+        """Return how the kernels are compared with an image."""
+        key = image.pixels.dtype, image.pixels.shape[2]
+        latest = self._latest
+        if latest is None or latest[0] != key:
+            latest = key, Comparison(image, self.pictures, self._weights, self._options)
+            self._latest = latest
+        return latest[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_latest": None}
