@@ -82,7 +82,7 @@ def refuse(problem: Problem) -> str | None:
     if problem.dtype not in _TYPES:
         return f"it takes {', '.join(_TYPES)}, not {problem.dtype}"
     if _extension() is None:
-        return "its C extension was not built (install again where there is a C compiler)"
+        return extensions.refusal("_sad")
     return None
 
 

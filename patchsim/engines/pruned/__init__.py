@@ -78,7 +78,7 @@ def refuse(problem: Problem) -> str | None:
     if _total(problem) > _DISTINCT:
         return "the data range is so wide that different sums have one score"
     if _extension() is None:
-        return "its C extension was not built (install again where there is a C compiler)"
+        return extensions.refusal("_pruned")
     return None
 
 
