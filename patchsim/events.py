@@ -56,9 +56,9 @@ class Observer:
         Parameters
         ----------
         fields : sequence of Windows
-            The windows of each kernel, in the order of `kernels`. ``singly`` is the number of
-            windows that were scored exactly alone, ``blocks`` the number of blocks of windows that
-            were scored exactly as a whole, of ``block_count`` blocks.
+            The windows of each kernel, in the order of `kernels`. ``windows_evaluated`` is the
+            number of windows that were scored exactly one by one, ``blocks_evaluated`` the number
+            of blocks of windows that were scored exactly as a whole, of ``block_count`` blocks.
         plan : Plan
             The plan that these kernels share.
         kernels : sequence of str

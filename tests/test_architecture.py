@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from itertools import pairwise
@@ -62,6 +63,13 @@ def test_rooms_of_the_diagram_are_those_of_the_package():
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert {room for floor in layers() for room in floor} == folders | modules
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_each_room_says_what_it_may_use_and_what_others_use_of_it(room):
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
+    assert re.search(r"\b(may use|uses?)\b", text)
+    assert re.search(r"\b([Oo]thers?|[Oo]ther rooms|Nothing else|the command line)\b", text)
 
 
 def test_the_page_names_many_files():

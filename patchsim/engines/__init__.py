@@ -9,12 +9,12 @@ nothing of plans, files or progress. Others use the names of the contract and `l
 """
 
 from patchsim.engines.contract import (
-    GONE,
+    REMOVED,
     BlockBounds,
     Bounds,
     Engine,
-    Least,
     Look,
+    LowerBounds,
     MapEngine,
     Problem,
     Score,
@@ -33,12 +33,12 @@ from patchsim.engines.extensions import extension
 from patchsim.engines.loading import load
 
 __all__ = [
-    "GONE",
+    "REMOVED",
     "BlockBounds",
     "Bounds",
     "Engine",
-    "Least",
     "Look",
+    "LowerBounds",
     "MapEngine",
     "Problem",
     "Score",

@@ -189,7 +189,7 @@ class Problem:
 
 
 def _least(share: float, total: int) -> int:
-    """The smallest whole number that is at least this share of the total."""
+    """Return the smallest whole number that is at least this share of the total."""
     least = math.ceil(share * total)
     # The product is rounded; the share itself is what a quotient of whole numbers rounds to.
     while (least - 1) / total >= share:
@@ -199,8 +199,8 @@ def _least(share: float, total: int) -> int:
     return least
 
 
-Least = NDArray[np.uint16]  # [rows, cols]
-GONE = 65535
+LowerBounds = NDArray[np.uint16]  # [rows, cols], of differences, in a unit of the engine
+REMOVED = 65535  # stands for a window that was removed
 
 
 @dataclass(frozen=True)
@@ -263,8 +263,8 @@ class TileScore(Protocol):
         """
 
 
-# The same for one of several kernels: it takes a tile, which holds its pixels and their visibility,
-# and how many of its windows count, the first (rows, cols).
+# Scores a tile for one of several kernels, from the tile, which holds its pixels and their
+# visibility, and the number (rows, cols) of its first windows that count.
 SharedTileScore = Callable[[Shared, tuple[int, int]], Bounds]
 
 
@@ -356,24 +356,24 @@ def is_search(engine: Engine) -> TypeGuard[SearchEngine]:
 class Search(Protocol):
     """A search of one image for one kernel, by an engine without a map.
 
-    `SearchEngine.search` makes it. Differences are integers. Bounds are 16-bit numbers in a unit of
-    the engine; the value GONE marks a window that was dropped.
+    `SearchEngine.search` makes it. Differences are integers. Lower bounds are 16-bit numbers in a
+    unit of the engine; `REMOVED` stands for a window that was removed.
     """
 
     problem: Problem
 
-    def bounds(self, tile: Tile) -> Least:
+    def bounds(self, tile: Tile) -> LowerBounds:
         """Return lower bounds of the differences of a tile's windows."""
 
-    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
-        """Raise the bounds of a tile, which lie at `place` in `least`, at some cost."""
+    def refine(self, tile: Tile, bounds: LowerBounds, place: Tile) -> None:
+        """Raise the bounds of a tile, which lie at `place` in `bounds`, at some cost."""
 
-    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
-        """Find the best window of a tile that differs by at most `limit`; of equal ones the first.
+    def look(self, tile: Tile, bounds: LowerBounds, place: Tile, limit: int, most: int) -> Look:
+        """Find the best window of a tile that differs by at most `limit`, the first of equal ones.
 
-        Windows are evaluated in the order of their bounds, the least first. The look ends when
+        Windows are evaluated in the order of their bounds, the lowest first. The look ends when
         `most` rows of windows have been compared with the kernel. It raises the bounds of the
-        windows that it evaluated, at `place` in `least`.
+        windows that it evaluated, at `place` in `bounds`.
         """
 
     def clear(self) -> None:
@@ -382,8 +382,8 @@ class Search(Protocol):
     def score(self, difference: int) -> float:
         """Return the score of a window with this difference."""
 
-    def largest(self, score: float) -> int:
+    def largest_difference(self, score: float) -> int:
         """Return the largest difference with at least this score, or -1."""
 
-    def highest(self, least: Least) -> NDArray[np.float64]:
-        """Return upper bounds of the scores of windows with these bounds; -inf for dropped ones."""
+    def upper_bounds(self, bounds: LowerBounds) -> NDArray[np.float64]:
+        """Return upper bounds of scores from lower bounds of differences; -inf for `REMOVED`."""

@@ -13,13 +13,26 @@ from patchsim.errors import InputError
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
 
-@cache
 def extension(name: str) -> ModuleType | None:
-    """Return a C extension of the engines, or None if it was not built."""
+    """Return a C extension of the engines, or None if it cannot be loaded."""
+    return _load(name)[0]
+
+
+def refusal(name: str) -> str:
+    """Return why an engine without its C extension refuses: it was not built, or is broken."""
+    error = _load(name)[1]
+    if error is None or isinstance(error, ModuleNotFoundError):
+        return "its C extension was not built (install again where there is a C compiler)"
+    reason = str(error).partition("\n")[0]
+    return f"its C extension cannot be loaded: {reason} (install again)"
+
+
+@cache
+def _load(name: str) -> tuple[ModuleType | None, ImportError | None]:
     try:
-        return importlib.import_module(f"patchsim.engines.{name}")
-    except ImportError:
-        return None
+        return importlib.import_module(f"patchsim.engines.{name}"), None
+    except ImportError as error:
+        return None, error.with_traceback(None)
 
 
 def variant(name: str) -> str:

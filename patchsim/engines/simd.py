@@ -77,7 +77,7 @@ def refuse(problem: Problem) -> str | None:
     if problem.dtype not in _TYPES:
         return f"it takes {', '.join(_TYPES)}, not {problem.dtype}"
     if _extension() is None:
-        return "its C extension was not built (install again where there is a C compiler)"
+        return extensions.refusal("_sad")
     return None
 
 
@@ -119,7 +119,7 @@ def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all pro
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.opaque_level is None else visibility.best_tile(problem)
+    return visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:

@@ -34,13 +34,13 @@ def difference_sums(
     weights: Tensor | None = None,
     levels: Tensor | None = None,
 ) -> Tensor:
-    """Sums of absolute differences between the kernel and every patch.
+    """Sum the absolute differences between the kernel and every patch.
 
     Parameters
     ----------
     image : Tensor [B, C, H, W]
     kernel : Tensor [C, h, w]
-        Of the image's dtype, no larger than the image.
+        The kernel, of the image's dtype and no larger than the image.
     stride : (y, x)
     scratch : int
         Bytes that the patches of a block may take; one kernel row of one window is the least.
@@ -128,11 +128,22 @@ def difference_gradients(
     scratch: int,
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of ``(difference_sums * grad).sum()`` for the image and for the kernel.
+    """Compute the gradients of ``(difference_sums * grad).sum()`` for image and kernel.
 
-    Where a pixel equals the kernel's, |I-K| has a kink and the gradient taken is 0. Parameters
-    as for `difference_sums`, floating point; `grad` is [B, rows, cols]; None is returned for a
-    gradient that is not wanted.
+    Where a pixel equals the kernel's value |I-K| has a kink, and the gradient is taken as 0.
+
+    Parameters
+    ----------
+    image, kernel, stride, scratch
+        The arguments of `difference_sums`, of floating point.
+    grad : Tensor [B, rows, cols]
+    wanted : (bool, bool)
+        Whether the gradients for the image and for the kernel are computed.
+
+    Returns
+    -------
+    Tensor [B, C, H, W] or None, Tensor [C, h, w] or None
+        The gradients for image and kernel; None for one that is not wanted.
     """
     import torch
     import torch.nn.functional as F
@@ -173,7 +184,7 @@ class _Block:
 def _blocks(
     image: Tensor, taps: Tensor, stride: tuple[int, int], scratch: int, max_weight: int = 1
 ) -> Iterator[tuple[_Block, Tensor]]:
-    """Blocks and their patches [B, C, rows, cols, h, w], a view, in the dtype of `taps`."""
+    """Yield blocks and views of their patches [B, C, rows, cols, h, w], in the dtype of `taps`."""
     import torch
 
     count = len(image)
@@ -238,11 +249,15 @@ class _Buffer:
 
 
 def sides(tensor: Tensor) -> tuple[int, int]:
-    """Height and width of [..., H, W]."""
+    """Return height and width of a tensor [..., H, W]."""
     return tensor.shape[-2], tensor.shape[-1]
 
 
 def integer_work_size(dtype: str, row_weight: int) -> int:
+    """Return the bytes of the float type in which integer differences are summed exactly.
+
+    `row_weight` is the largest sum of weights of a kernel row.
+    """
     # float32 is exact for integers up to 2**24: enough for a kernel row, or else float64.
     return 4 if row_weight * INTEGER_RANGE[dtype] <= 2**24 else 8
 
@@ -258,7 +273,7 @@ def _work_dtype(dtype: torch.dtype, kernel: Tensor, max_weight: int = 1) -> torc
 
 
 def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor, max_weight: int) -> int:
-    """Kernel rows whose differences can be summed without rounding, or all of them."""
+    """Return the number of kernel rows whose differences are summed without rounding, or all."""
     rows = taps.shape[1]
     if dtype.is_floating_point or taps.itemsize == 8:
         return rows
@@ -267,12 +282,12 @@ def _exact_kernel_rows(dtype: torch.dtype, taps: Tensor, max_weight: int) -> int
 
 
 def wide_dtype(device: torch.device) -> torch.dtype:
-    """float64, or float32 on devices without it."""
+    """Return float64, or float32 on devices without float64."""
     import torch
 
     return torch.float64 if devices.has_float64(str(device)) else torch.float32
 
 
 def block_bytes(device: str) -> int:
-    """Bytes of patches in a block that suit the device."""
+    """Return the bytes of patches in a block that suit the device."""
     return CPU_BLOCK if device == "cpu" else ACCELERATOR_BLOCK

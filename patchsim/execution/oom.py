@@ -43,7 +43,7 @@ def refuse_when_full(device: str) -> Iterator[None]:
 def split_when_full(score: TileScore, problem: Problem) -> TileScore:
     """Return a score that splits a tile in halves where the device's memory does not suffice.
 
-    The free memory cannot be known beforehand, as other programs use the device, too.
+    The free memory cannot be known in advance, because other programs use the device, too.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def split_shared_when_full(
 
 
 def _is_full(error: RuntimeError) -> bool:
-    """Whether an allocation failed; only torch's own allocators raise a type of their own."""
+    """Return whether an allocation failed; only torch's allocators raise a type of their own."""
     return any(words in str(error) for words in _FULL)
 
 

@@ -175,12 +175,19 @@ def _open_directly(target: Path) -> BinaryIO:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside the target, which it replaces when the block ends."""
+    """Open a temporary file beside the target, which it replaces when the block ends.
+
+    The new file has the permissions of the one that it replaces.
+    """
     temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
     # os.open applies the umask, which tempfile does not.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
+            # Before the first byte, which others may not read. There may be no such file, or the
+            # file system may have no permissions.
+            with suppress(OSError):
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())

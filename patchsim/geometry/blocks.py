@@ -13,8 +13,8 @@ from patchsim.geometry.tiles import Tile
 BLOCK = 64  # cells along a side
 
 
-def grid(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return how many (rows, columns) of blocks a map of this shape has."""
+def grid_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the block rows and block columns of a map of (rows, cols)."""
     return -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
 
 

@@ -1,4 +1,4 @@
-"""Which windows of a map overlap a box, by intersection over union."""
+"""Which windows of a map, or which boxes, overlap a box, by intersection over union."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+Box = tuple[int, int, int, int]  # y, x, height, width, in pixels
+
 _ROWS_AT_ONCE = 64  # a large kernel overlaps millions of windows; this bounds the memory
 
 
@@ -14,7 +16,7 @@ def overlapping(
     shape: tuple[int, ...],
     kernel: tuple[int, int],
     stride: tuple[int, int],
-    box: tuple[int, int, int, int],
+    box: Box,
     overlap: float,
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
     """Yield where the windows of a map overlap a box by more than a limit.
@@ -55,6 +57,17 @@ def overlapping(
         top = rows.start + first
         index = slice(top, top + len(intersection)), slice(cols.start, cols.stop)
         yield index, intersection > overlap * union
+
+
+def overlap_exceeds(first: Box, second: Box, overlap: float) -> bool:
+    """Return whether the intersection over union of two boxes is larger than a limit."""
+    (y, x, height, width), (top, left, tall, wide) = first, second
+    shared_height = min(y + height, top + tall) - max(y, top)
+    shared_width = min(x + width, left + wide) - max(x, left)
+    if shared_height <= 0 or shared_width <= 0:
+        return False
+    intersection = shared_height * shared_width
+    return intersection > overlap * (height * width + tall * wide - intersection)
 
 
 def _touching(start: int, length: int, window: int, step: int, count: int) -> range:

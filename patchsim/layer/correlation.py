@@ -42,6 +42,11 @@ def scores(
     -------
     float64 Tensor [B, rows, cols]
 
+    Raises
+    ------
+    NotImplementedError
+        If there is no formula for the metric.
+
     Notes
     -----
     Means are taken off each channel before the sums, because small values have small rounding
@@ -65,6 +70,8 @@ def scores(
         return similarity
     if metric == "ncc":
         return _cosine(products, energy.sum(-3), (taps * taps).sum())
+    if metric != "zncc":
+        raise NotImplementedError(f"the metric {metric!r} has no formula in patchsim.layer")
     sums, total = box_sums(planes, size, stride), taps.sum((-2, -1))
     spread = energy - sums**2 / count
     if is_integer:

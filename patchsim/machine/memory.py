@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from functools import lru_cache
@@ -20,24 +21,27 @@ def parse_size(size: int | str) -> int:
     Raises
     ------
     InputError
-        If the text is not a size, or the size is less than one byte.
+        If the text is not a size, or the size is less than one byte or not finite.
     """
     text = str(size)
     size_match = _SIZE.fullmatch(text)
     if not size_match:
         raise InputError(f"memory {text!r} is not a size; write it like 512MB or 1.5GiB")
     unit = (size_match[2] or "").lower()
-    count = int(float(size_match[1]) * ({**_UNITS, **_BINARY_UNITS}[unit]))
+    count = float(size_match[1]) * ({**_UNITS, **_BINARY_UNITS}[unit])
+    if count == math.inf:
+        raise InputError(f"memory {text!r} is more than any machine has; write it like 1.5GiB")
     if count < 1:
         raise InputError(f"memory {text!r} is no memory at all; write it like 512MB or 1.5GiB")
-    return count
+    return int(count)
 
 
 def format_size(count: int) -> str:
     """Return a number of bytes as people read it, rounded up, such as ``48.8 MB``."""
     for unit, scale in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
-        if count >= scale:
-            tenths = -(-count * 10 // scale)
+        # A size that is rounded up to 1000 of a unit is told as one of the next.
+        tenths = -(-count * 10 // scale)
+        if count >= scale or -(-count * 10 // (scale // 1000)) >= 10_000:
             return f"{tenths / 10:.1f} {unit}"
     return f"{count} B"
 

@@ -43,7 +43,7 @@ class BestFirst:
     Parameters
     ----------
     windows : sequence of Windows
-        Those of each kernel, with all tiles put.
+        The windows of each kernel, with the scores of all tiles.
     origins : sequence of (y, x)
         Where in the image each kernel's first window lies.
     overlap : float

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
-from patchsim.metrics import FLAT, Visibility
+from patchsim.metrics import FLAT, Visibility, formula_of
 from patchsim.numerics import bspline
 from patchsim.numerics.bspline import TAIL, TAPS, Floats
 from patchsim.types import Pixels
@@ -193,7 +193,8 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
     count : float
         The number of values that were compared.
     """
-    offsets = list(range(_ONES, _ONES + channels)) if metric == "zncc" else []
+    formula = formula_of(metric)
+    offsets = list(range(_ONES, _ONES + channels)) if formula.subtracts_means else []
     inverse = np.linalg.pinv(sums[np.ix_(offsets, offsets)], hermitian=True)
 
     kernel_energy = sums[_KERNEL, _KERNEL]
@@ -208,7 +209,7 @@ def _solve(sums: Floats, count: float, metric: str, channels: int) -> tuple[floa
     shift, gain = np.zeros(2), 1.0
     for _ in range(_STEPS):
         value, slopes = bspline.weights(shift)
-        if metric in ("ncc", "zncc"):
+        if formula.correlates:
             # The ratio of contrasts, as both images are noisy: the regression coefficient would be
             # too low by the share of noise in the kernel.
             gain = math.sqrt(max(0.0, float(value @ sums[picture, picture] @ value)) / contrast)

@@ -303,9 +303,23 @@ def _decode(image: Image.Image, limits: Limits) -> Decoded:
     file_format = image.format
     image.load()
     pixels, alpha = _convert(image, limits.name, file_format)
+    if pixels.dtype == np.uint16:
+        alpha = _alpha_of_16_bits(pixels, image.info.get("transparency"))
     if is_inverted:
         pixels = np.iinfo(pixels.dtype).max - pixels
     return Decoded(pixels, alpha, _orientation(image))
+
+
+def _alpha_of_16_bits(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
+    """Return the alpha of grey pixels [H, W, 1], of which one value may be transparent."""
+    if not isinstance(transparent, int):
+        return None
+    is_opaque: NDArray[np.bool_] = pixels[..., 0] != transparent
+    if is_opaque.all():
+        return None
+    alpha = is_opaque.view(np.uint8)
+    alpha *= np.uint8(255)
+    return alpha
 
 
 def _orientation(image: Image.Image) -> int:

@@ -20,11 +20,11 @@ from patchsim.planning.planner import Plan
 _MOST = 32
 _STEPS = 4  # sides double in so many steps; kernels of the same step are of about one size
 
-
-# Plans that are kept, for images of one shape and type, and at most so many.
-_MOST_KEPT = 256
+# The largest number of calls whose groups are kept, and of plans in the groups of all these calls,
+# each of about a kilobyte. The last call's groups are kept, however many plans they have.
+_MOST_KEPT, _MOST_PLANS = 256, 4096
 _SLOW_IMPORTS = ("scipy.fft", "torch")
-_kept: dict[Hashable, list[Group]] = {}
+_kept: dict[Hashable, list[Group]] = {}  # the least recently used first
 _lock = threading.Lock()
 
 
@@ -58,13 +58,12 @@ def make(
 ) -> list[Group]:
     """Plan all problems as `planner.make` plans one; plans for the CPU are kept.
 
-    A plan depends on its arguments and on what is imported by now, which costs time at first use.
-    What other devices have free changes, so that their plans are made anew.
+    A plan depends on its arguments and on which slow modules are imported by now. The free memory
+    of other devices changes, so that plans for them are made anew.
     """
     loaded = tuple(name in sys.modules for name in _SLOW_IMPORTS)
     key = tuple(problems), engine, device, memory, resident, resident_without_map, loaded
-    with _lock:
-        groups = _kept.get(key)
+    groups = _taken(key)
     if groups is None:
         groups = _make(
             problems,
@@ -77,11 +76,30 @@ def make(
         if all(
             candidate.problem.device == "cpu" for g in groups for candidate in g.common.candidates
         ):
-            with _lock:
-                if len(_kept) >= _MOST_KEPT:
-                    _kept.clear()
-                _kept[key] = groups
+            _keep(key, groups)
     return list(groups)
+
+
+def _taken(key: Hashable) -> list[Group] | None:
+    """Return the groups that are kept for a key, which are now the most recently used."""
+    with _lock:
+        groups = _kept.pop(key, None)
+        if groups is not None:
+            _kept[key] = groups
+    return groups
+
+
+def _keep(key: Hashable, groups: list[Group]) -> None:
+    """Keep groups, and forget those least recently used where there are too many."""
+    with _lock:
+        _kept[key] = groups
+        plan_counts = [sum(len(group.plans) for group in kept) for kept in _kept.values()]
+        total = sum(plan_counts)
+        for oldest, count in list(zip(_kept, plan_counts, strict=True))[:-1]:
+            if len(_kept) <= _MOST_KEPT and total <= _MOST_PLANS:
+                break
+            del _kept[oldest]
+            total -= count
 
 
 def forget() -> None:

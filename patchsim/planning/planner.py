@@ -134,7 +134,7 @@ def make(
     resident : int
         The bytes of it that images, scores and outputs take.
     resident_without_map : int, optional
-        The same with an engine that draws no map, if it is another number.
+        These bytes with an engine that draws no map, if it is another number.
 
     Raises
     ------
@@ -154,13 +154,13 @@ def make(
     chosen = _fit_kernels(chosen, allowed, resident)
     tile, parallel, working = _tiling(chosen, allowed, resident)
     return Plan(
-        chosen,
-        tile,
-        parallel,
-        memory,
-        resident,
-        working,
-        tuple(candidates),
+        chosen=chosen,
+        tile=tile,
+        parallel=parallel,
+        memory=memory,
+        resident=resident,
+        working=working,
+        candidates=tuple(candidates),
         exact_plan=_exact_plan(problem, memory, resident),
         accelerators=accelerators,
     )
@@ -233,7 +233,15 @@ def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
         for parallel in range(problem.threads, 0, -1):
             working = considered.working_bytes(chosen, tile, parallel)
             if resident + working <= memory:
-                return Plan(chosen, tile, parallel, memory, resident, working, tuple(candidates))
+                return Plan(
+                    chosen=chosen,
+                    tile=tile,
+                    parallel=parallel,
+                    memory=memory,
+                    resident=resident,
+                    working=working,
+                    candidates=tuple(candidates),
+                )
         if tile == block:
             return None
         tall, wide = tall // 2, wide // 2

@@ -12,17 +12,18 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import BlockBounds, Bounds
-from patchsim.geometry.blocks import BLOCK, block_index, grid, reduce_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
@@ -32,6 +33,9 @@ _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap
 _ENTRY_BYTES = 168  # bytes of a block's upper bound and its entry in the heap
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+# A block in the heap: minus its upper bound, or minus the exact score of its best window as it was
+# at that number of suppressions; is exact; row, col; block; suppressions.
+_Entry = tuple[float, bool, int, int, int, int]
 
 
 @dataclass
@@ -119,23 +123,21 @@ class BlockMaxima:
         self._rescore = self._kept if rescore is None else rescore
         self._cache = cache
         self._lock = Lock()
-        size = grid(shape)
+        size = grid_shape(shape)
         self._upper_bounds: NDArray[np.float64] = np.full(size, np.nan)
         # What scores that are kept may be off by.
         self._errors: NDArray[np.float32] | None = None
         if rescore is None:
             self._errors = np.zeros(size, np.float32)
-        self._boxes: list[tuple[tuple[int, int, int, int], float]] = []
+        self._boxes: list[tuple[Box, float]] = []
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
-        # For each block: minus its upper bound, or minus the exact score of its best window as it
-        # was at that number of suppressions; is exact; row, col; block; suppressions.
-        self._heap: list[tuple[float, bool, int, int, int, int]] | None = None
+        self._heap: list[_Entry] | None = None
 
     @staticmethod
     def count_blocks(shape: tuple[int, int]) -> int:
         """Return the number of blocks of a map."""
-        return math.prod(grid(shape))
+        return math.prod(grid_shape(shape))
 
     @classmethod
     def estimate_bytes(cls, shape: tuple[int, int], *, keeps_map: bool = False) -> int:
@@ -216,7 +218,7 @@ class BlockMaxima:
         heap = self._filled_heap()
         return -heap[0][0] if heap else _SUPPRESSED
 
-    def _filled_heap(self) -> list[tuple[float, bool, int, int, int, int]]:
+    def _filled_heap(self) -> list[_Entry]:
         if self._heap is None:
             if np.isnan(self._upper_bounds).any():
                 raise ValueError("there are blocks without a score")
@@ -250,16 +252,18 @@ class BlockMaxima:
                 continue
             # No window reaches the floor, but a later floor may be lower.
             bound = math.nextafter(min(-minus_score, floor), _SUPPRESSED)
-            heapq.heapreplace(heap, (-bound, False, 0, 0, block, 0))
-            if heap[0][0] == math.inf:
-                heapq.heappop(heap)
+            if bound > _SUPPRESSED:
+                heapq.heapreplace(heap, (-bound, False, 0, 0, block, 0))
+            else:
+                heapq.heappop(heap)  # every window of the block was removed
         return None
 
     def _closed_contenders(self, floor: float, most: int) -> list[int]:
         """Return the best blocks that are not open, reach the floor, and could hold the best."""
         assert self._heap is not None
-        entries = heapq.nsmallest(most, (entry for entry in self._heap if -entry[0] >= floor))
-        contenders = takewhile(lambda entry: not entry[1] or entry is entries[0], entries)
+        first = self._heap[0]
+        entries = takewhile(lambda entry: -entry[0] >= floor, islice(_sorted(self._heap), most))
+        contenders = takewhile(lambda entry: not entry[1] or entry is first, entries)
         return [entry[4] for entry in contenders if self._cache.get(self, entry[4]) is None]
 
     def _open(self, blocks: Iterable[int]) -> None:
@@ -341,7 +345,7 @@ class BlockMaxima:
             opened.scores.suppress(y - top, x - left)
         self._suppressions += 1
 
-    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         self._boxes.append((box, overlap))
         self._suppressions += 1
@@ -357,8 +361,19 @@ class BlockMaxima:
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
 
+def _sorted(heap: list[_Entry]) -> Iterator[_Entry]:
+    """Yield the entries of a heap in order; the first few take little time, however many it has."""
+    nearest = [(entry, 0) for entry in heap[:1]]
+    while nearest:
+        entry, place = heapq.heappop(nearest)
+        yield entry
+        for below in (2 * place + 1, 2 * place + 2):
+            if below < len(heap):
+                heapq.heappush(nearest, (heap[below], below))
+
+
 def _is_inside(block: Tile, tile: Tile) -> bool:
-    """Whether the block's first cell lies in the tile, which holds whole blocks."""
+    """Return whether the block's first cell lies in the tile, which holds whole blocks."""
     return (
         tile.top <= block.top < tile.top + tile.rows
         and tile.left <= block.left < tile.left + tile.cols

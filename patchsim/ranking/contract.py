@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.geometry.overlaps import Box
+
 
 class Windows(Protocol):
     """The windows of one kernel, best first, for `nms.BestFirst` and for reports."""
@@ -43,5 +45,5 @@ class Windows(Protocol):
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""
 
-    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""

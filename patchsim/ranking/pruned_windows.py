@@ -19,13 +19,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import GONE, Bounds, Least, Search
+from patchsim.engines import REMOVED, Bounds, LowerBounds, Search
 from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK, block_index, reduce_blocks
-from patchsim.geometry.overlaps import overlapping
+from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.ranking.score_map import ScoreMap
+from patchsim.ranking.window_bounds import WindowBounds
 
 # The share of a block's rows of windows that are compared one by one, before and after finer
 # bounds, before the block is left to the direct engine, which compares many in the time of one.
@@ -38,94 +39,12 @@ _SAMPLE = 16  # blocks
 _AT_ONCE = 32  # blocks that a thread takes, best first
 
 EvaluateBlocks = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
-_Box = tuple[int, int, int, int]  # y, x, height, width
 
 
 @lru_cache(maxsize=1)
 def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
     """Return the blocks of a map; kept, as many kernels have maps of one shape."""
     return list(tiles.split(shape, (side, side)))
-
-
-class _WindowBounds:
-    """Lower bounds of the windows' differences, of all windows or of the blocks asked for.
-
-    Parameters
-    ----------
-    search : Search
-    blocks : list of Tile
-    keeps_all : bool
-        Keep the bounds of all windows, or else make them again for the blocks asked for.
-    """
-
-    def __init__(self, search: Search, blocks: list[Tile], *, keeps_all: bool) -> None:
-        problem = search.problem
-        self.kernel, self.stride = problem.kernel[:2], problem.stride
-        self.suppressed: list[tuple[int, int]] = []  # single windows, y and x
-        self.boxes: list[tuple[_Box, float]] = []  # with the overlap from which on windows go
-        self._search, self._blocks = search, blocks
-        self._all: Least | None = np.empty(problem.map_shape, np.uint16) if keeps_all else None
-        self._by_block: dict[int, Least] = {}
-
-    def compute(self, tile: Tile) -> Least:
-        """Return the bounds of a tile, and keep them if all are kept."""
-        bounds = self._search.bounds(tile)
-        if self._all is not None:
-            self._all[tile.index] = bounds
-        return bounds
-
-    def of_block(self, block: int) -> tuple[Least, Tile]:
-        """Return an array that holds the bounds of a block, and where they lie in it."""
-        tile = self._blocks[block]
-        if self._all is not None:
-            return self._all, tile
-        if block not in self._by_block:
-            bounds = np.ascontiguousarray(self._search.bounds(tile))
-            self._suppress_in(block, bounds, self.suppressed, self.boxes)
-            self._by_block[block] = bounds
-        return self._by_block[block], Tile(0, 0, tile.rows, tile.cols)
-
-    def suppress(self, y: int, x: int) -> None:
-        """Remove one window."""
-        self.suppressed.append((y, x))
-        if self._all is not None:
-            self._all[y // self.stride[0], x // self.stride[1]] = GONE
-        for block, bounds in self._by_block.items():
-            self._suppress_in(block, bounds, [(y, x)], [])
-
-    def suppress_overlapping(self, box: _Box, overlap: float) -> None:
-        """Remove windows whose intersection over union with the box is larger."""
-        self.boxes.append((box, overlap))
-        if self._all is not None:
-            shape = self._all.shape
-            for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):
-                self._all[index][is_over] = GONE
-        for block, bounds in self._by_block.items():
-            self._suppress_in(block, bounds, [], [(box, overlap)])
-
-    def _suppress_in(
-        self,
-        block: int,
-        bounds: Least,
-        windows: list[tuple[int, int]],
-        boxes: list[tuple[_Box, float]],
-    ) -> None:
-        """Remove windows in the bounds of one block."""
-        tile = self._blocks[block]
-        top, left = tile.top * self.stride[0], tile.left * self.stride[1]
-        for y, x in windows:
-            row, col = (y - top) // self.stride[0], (x - left) // self.stride[1]
-            if 0 <= row < tile.rows and 0 <= col < tile.cols:
-                bounds[row, col] = GONE
-        for (y, x, height, width), overlap in boxes:
-            box = y - top, x - left, height, width
-            over = overlapping(bounds.shape, self.kernel, self.stride, box, overlap)
-            for index, is_over in over:
-                bounds[index][is_over] = GONE
-
-    def clear(self) -> None:
-        """Free the bounds."""
-        self._all, self._by_block = None, {}
 
 
 class PrunedWindows:
@@ -173,7 +92,7 @@ class PrunedWindows:
         self._rows = BLOCK * BLOCK * self.kernel[0] if evaluate_blocks else sys.maxsize
         rows, cols = problem.map_shape
         self._blocks = _blocks((rows, cols), BLOCK)
-        self._bounds = _WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
+        self._bounds = WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
         # Only blocks that are evaluated are written; the system gives the rest no memory.
         self._scores: NDArray[np.float64] = np.empty((rows, cols))
         count = len(self._blocks)
@@ -183,8 +102,8 @@ class PrunedWindows:
         self._rows_compared = np.zeros(count, np.int64)
         # For each block: the upper bound of its scores; its best score and cell, where known.
         self._upper_bounds = np.full(count, -math.inf)
-        grid = -(-rows // BLOCK), -(-cols // BLOCK)
-        self._least_bounds: Least = np.full(grid, GONE, np.uint16)  # of differences
+        grid = grid_shape((rows, cols))
+        self._least_bounds: LowerBounds = np.full(grid, REMOVED, np.uint16)
         self._best_scores = np.full(count, -math.inf)
         self._best_cells = np.zeros((count, 2), np.int64)
         self._incumbent = -math.inf  # a window left has at least this score
@@ -202,7 +121,8 @@ class PrunedWindows:
     @property
     def windows_evaluated(self) -> int:
         """The number of windows that were scored one by one."""
-        return int(self._windows_compared.sum())
+        taken_over = 0 if self._score_map is None else self._score_map.windows_evaluated
+        return int(self._windows_compared.sum()) + taken_over
 
     @property
     def blocks_evaluated(self) -> int:
@@ -214,18 +134,18 @@ class PrunedWindows:
         """The number of blocks of the map."""
         return len(self._blocks)
 
-    def bound(self, tile: Tile) -> tuple[Tile, Least]:
+    def bound(self, tile: Tile) -> tuple[Tile, LowerBounds]:
         """Compute the bounds of a tile, and return the least of each block in it, for `put`."""
         return tile, reduce_blocks(np.minimum, self._bounds.compute(tile), tile)
 
-    def put(self, tile: Tile, least_bounds: Least) -> None:
+    def put(self, tile: Tile, least_bounds: LowerBounds) -> None:
         """Store the least bounds of the blocks in a tile; `ready` comes after all tiles."""
         stored = self._least_bounds[block_index(tile)]
         np.minimum(stored, least_bounds, out=stored)
 
     def ready(self) -> None:
         """Make the blocks' upper bounds, once all tiles were put."""
-        self._upper_bounds = self._search.highest(self._least_bounds.ravel())
+        self._upper_bounds = self._search.upper_bounds(self._least_bounds.ravel())
 
     @property
     def upper_bound(self) -> float:
@@ -280,7 +200,7 @@ class PrunedWindows:
         self._bounds.suppress(y, x)
         self._forget_suppressed()
 
-    def suppress_overlapping(self, box: _Box, overlap: float) -> None:
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         if self._score_map is not None:
             self._score_map.suppress_overlapping(box, overlap)
@@ -293,7 +213,7 @@ class PrunedWindows:
         for block in np.flatnonzero(self._best_scores > -math.inf).tolist():
             bounds, place = self._bounds.of_block(block)
             tile, (row, col) = self._blocks[block], self._best_cells[block].tolist()
-            if bounds[place.top + row - tile.top, place.left + col - tile.left] == GONE:
+            if bounds[place.top + row - tile.top, place.left + col - tile.left] == REMOVED:
                 self._best_scores[block] = -math.inf
 
     def _search_blocks(self, blocks: list[int]) -> None:
@@ -354,7 +274,7 @@ class PrunedWindows:
             return self._compare(block)
         tile = self._blocks[block]
         bounds, place = self._bounds.of_block(block)
-        is_left = bounds[place.index] != GONE
+        is_left = bounds[place.index] != REMOVED
         scores = np.where(is_left, self._scores[tile.index], -math.inf)
         row, col = divmod(int(scores.argmax()), tile.cols)
         self._store_best(block, row, col, float(scores[row, col]))
@@ -377,7 +297,7 @@ class PrunedWindows:
         look = self._search.look(
             self._blocks[block],
             *self._bounds.of_block(block),
-            self._search.largest(incumbent),
+            self._search.largest_difference(incumbent),
             int(self._rows * share) - int(self._rows_compared[block]),
         )
         self._windows_compared[block] += look.evaluated

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK, grid
-from patchsim.geometry.overlaps import overlapping
+from patchsim.geometry.blocks import BLOCK, grid_shape
+from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 
@@ -189,7 +189,7 @@ class ScoreMap:
     def block_count(self) -> int:
         """The number of blocks of the map."""
         rows, cols = self.upper_bounds.shape
-        return math.prod(grid((rows, cols)))
+        return math.prod(grid_shape((rows, cols)))
 
     def _block(self, top: int, left: int) -> Tile:
         rows, cols = self.upper_bounds.shape
@@ -253,7 +253,7 @@ class ScoreMap:
                 row, col = divmod(int(is_open.argmax()), values.shape[1])
         return top + row, left + col
 
-    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         shape = self.upper_bounds.shape
         for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):

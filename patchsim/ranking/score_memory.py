@@ -28,9 +28,9 @@ class Budget:
     resident : int
         For score maps, or for the maxima of blocks and the cache of open blocks; and for maps.
     resident_without_map : int
-        The same with an engine that draws no map.
+        These bytes with an engine that draws no map.
     cache : int or None
-        The part of it for the cache of open blocks; None where score maps fit.
+        The part of `resident` for the cache of open blocks; None where score maps fit.
     """
 
     resident: int
@@ -47,7 +47,7 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
     memory : int
         Bytes; with 0 the scores get as few as possible.
     kept : bool
-        Maps of all scores are kept, too.
+        Whether maps of all scores are kept, too.
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.geometry.overlaps import overlapping
+from patchsim.geometry.overlaps import Box, overlap_exceeds
 
 
 class ScoredWindows:
@@ -42,15 +42,10 @@ class ScoredWindows:
         """Remove one window."""
         self._windows = [window for window in self._windows if window[:2] != (y, x)]
 
-    def suppress_overlapping(self, box: tuple[int, int, int, int], overlap: float) -> None:
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         self._windows = [
             (y, x, score)
             for y, x, score in self._windows
-            if not any(
-                is_over.any()
-                for _, is_over in overlapping(
-                    (1, 1), self.kernel, (1, 1), (box[0] - y, box[1] - x, *box[2:]), overlap
-                )
-            )
+            if not overlap_exceeds((y, x, *self.kernel), box, overlap)
         ]

@@ -99,7 +99,7 @@ class Exhaustive:
 
 
 def is_exhaustive(options: Options) -> bool:
-    """Whether every pose is compared with every window, as few poses are unasked."""
+    """Return whether every pose is compared with every window: on request, or with few poses."""
     return options.poses is None or options.exhaustive or options.poses.count <= FEW
 
 
@@ -114,7 +114,7 @@ class _Posed(NamedTuple):
 def _problems(
     scene: Scene, kernels: Sequence[Kernel], options: Options, outputs: Outputs
 ) -> list[Problem]:
-    # So many places of low scores take longer to find without a map than the map.
+    # `auto` asks for many places with low scores, which take longer to find than a map to make.
     has_map = outputs.keeps_map or (options.engine == "auto" and options.threshold == AUTO)
     return [
         jobs.problem(

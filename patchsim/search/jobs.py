@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
@@ -25,6 +27,9 @@ from patchsim.types import Pixels
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
+
+MANY = 1000  # the cost of more poses is announced
+_LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,6 @@ class Job:
         return self.plan.problem.kernel[:2]
 
 
-MANY = 1000  # the cost of more poses is announced
-_LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
-
-
 class Scored(NamedTuple):
     """A job and the scores of its windows."""
 
@@ -102,7 +103,7 @@ def problem(
         threads=threads or options.threads,
         tolerance=options.tolerance,
         map_wanted=map_wanted,
-        weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype="int64")),
+        weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype=np.int64)),
         max_weight=1 if kernel.weights is None else int(kernel.weights.max()),
         full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
@@ -145,7 +146,7 @@ def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kern
 
 
 def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
-    """Whether a kernel of (height, width) has windows in a pose, and enough pixels there."""
+    """Return whether a kernel of (height, width) has windows in a pose, and enough pixels."""
     pixels = kernel[0] * kernel[1]
     enough = min(_LEAST_PIXELS, pixels)
     return area.has_windows(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough

@@ -15,7 +15,7 @@ class Pyramid:
     ----------
     pixels : array [H, W, C]
     visible : Visibility, optional
-        How much of it is, where not all is as visible.
+        The visibility of the pixels, where not all are equally visible.
     """
 
     def __init__(self, pixels: Pixels, visible: Visibility | None) -> None:

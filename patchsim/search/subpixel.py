@@ -31,17 +31,17 @@ def refine(
     ----------
     matches : sequence of Peak
     plans : sequence of Plan
-        One a kernel, those that the matches were searched by.
+        The plan of each kernel, by which its matches were found.
     images : sequence of arrays [H, W, C]
-        One a kernel: what it was searched in.
+        The pixels in which each kernel was searched.
     kernels : sequence of Kernel
     seen : sequence of Visibility or None
-        One a kernel: how much of the image is visible, where not all of it is.
+        The visibility of these pixels for each kernel, where not all are visible.
 
     Returns
     -------
     list of (y, x) or None
-        Of the window's top-left corner, in pixels, as `registration.locate` gives it.
+        The top-left corner of each window in pixels, as `registration.locate` gives it.
     """
     found = []
     for peak in matches:
@@ -59,8 +59,8 @@ def refine(
 def cell(problem: Problem) -> Problem:
     """Describe the largest search for the best window around a match, at every pixel.
 
-    Between the match and the next windows of its stride; and no further than half the kernel, as
-    windows beyond show something else.
+    The search goes from the match up to the next windows of its stride, but no further than half
+    the kernel, because windows beyond show something else.
     """
     sides = [
         min(side, length + 2 * reach)

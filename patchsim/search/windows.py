@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Least, TileScore
+from patchsim.engines import Bounds, LowerBounds, Problem, TileScore
 from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.geometry import tiles
@@ -103,9 +103,7 @@ def _score_map(
     """Make the map for the scores of all windows, exact where the best one could be."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
-    )
+    exact = _exact_scores(problem, image, kernel, visible)
     blocks = (
         partial(
             _score_exactly,
@@ -128,10 +126,10 @@ def _kept_blocks(
     """Make the store of an engine that bounds blocks itself: the map, and each block's bound."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(image, kernel.pixels, problem.metric, problem.data_range)
+    exact = _exact_scores(problem, image, kernel, None)
+    evaluate: Callable[[Tile], Bounds]
     if plan.exact_plan:
-        prepared = cache(partial(runner.prepare, plan.exact_plan, kernel))
-
+        prepared = _prepared_once(plan.exact_plan, kernel)
         evaluate = partial(_score_block, plan.exact_plan, image, prepared)
     else:
         evaluate = equal_windows.scores(image, size, stride, exact)
@@ -154,6 +152,20 @@ def _score_block(
     return bounds
 
 
+def _exact_scores(
+    problem: Problem, image: Pixels, kernel: Kernel, visible: Visibility | None
+) -> metrics.Exact:
+    """Return the function that scores one window exactly."""
+    return metrics.exact(
+        image,
+        kernel.pixels,
+        problem.metric,
+        problem.data_range,
+        weights=kernel.weights,
+        visible=visible,
+    )
+
+
 def _block_maxima(
     plan: Plan,
     image: Pixels,
@@ -165,9 +177,7 @@ def _block_maxima(
     """Make the store of each block's best bound; a block is scored again when it is asked for."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = metrics.exact(
-        image, kernel.pixels, problem.metric, problem.data_range, kernel.weights, visible
-    )
+    exact = _exact_scores(problem, image, kernel, visible)
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:
         prepared = partial(runner.prepare, plan.exact_plan, kernel)
@@ -290,7 +300,7 @@ def _pruned_windows(
             )
         )
 
-    def bound(common: Tile) -> list[tuple[int, Tile, Least]]:
+    def bound(common: Tile) -> list[tuple[int, Tile, LowerBounds]]:
         numbered = runner.clip_to_maps(common, plans)
         return [(number, *pruned[number].bound(tile)) for number, tile in numbered]
 

@@ -267,8 +267,10 @@ def accelerated(image, kernel, metric, dtype="uint8", device="cuda:0", **options
 
 def test_blocks_on_an_accelerator_are_larger_and_transform_less():
     for side in (3, 64, 300):
-        # Of floats, which the CPU transforms in blocks of this kind, too.
-        work = replace(accelerated((20_000, 30_000, 3), (side, side, 3), "zncc"), dtype="float32")
+        # With weights, which the CPU transforms in blocks of this kind, too.
+        work = replace(
+            accelerated((20_000, 30_000, 3), (side, side, 3), "zncc"), weight_sum=side * side
+        )
         lengths, transformed = {}, {}
         for name in ("cpu", "cuda:0"):
             step = fft.best_tile(replace(work, device=name))

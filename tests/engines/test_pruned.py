@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchsim import match, metrics
-from patchsim.engines import GONE, Problem, extensions, pruned, simd
+from patchsim.engines import REMOVED, Problem, extensions, pruned, simd
 from patchsim.geometry.tiles import Tile
 from patchsim.ranking import pruned_windows
 
@@ -98,14 +98,14 @@ def assert_bounds_hold(image, kernel, metric, stride, weights=None):
     whole = Tile(0, 0, *truth.shape)
     coarse = search.bounds(whole)
     least[...] = coarse
-    least[0, 0] = GONE
+    least[0, 0] = REMOVED
     search.refine(whole, least, whole)
-    assert least[0, 0] == GONE
+    assert least[0, 0] == REMOVED
     least[0, 0] = coarse[0, 0]
     assert (least >= coarse).all()
     assert (least * search._coarse.unit <= truth * (1 + 1e-12) + 1e-6).all()
     scale = (255 if metric == "sad" else 255**2) * metrics.total_weight(kernel.shape, weights)
-    assert (search.highest(least) >= 1 - truth / scale).all()
+    assert (search.upper_bounds(least) >= 1 - truth / scale).all()
 
 
 @pytest.mark.usefixtures("variant")
@@ -332,9 +332,13 @@ def test_the_largest_difference_of_a_score():
         image = np.zeros((9, 9, 3), np.uint8)
         search = pruned.Search(image, image[:5, :7], replace(fits, metric=metric))
         for difference in (*range(300), 105 * 255):
-            assert search.largest(search.score(difference)) == difference
-        assert search.largest(1.1) == -1
-        assert search.score(search.largest(0.3)) >= 0.3 > search.score(search.largest(0.3) + 1)
+            assert search.largest_difference(search.score(difference)) == difference
+        assert search.largest_difference(1.1) == -1
+        assert (
+            search.score(search.largest_difference(0.3))
+            >= 0.3
+            > search.score(search.largest_difference(0.3) + 1)
+        )
 
 
 def test_a_range_of_the_data_changes_scores_alone(rng):

@@ -29,6 +29,18 @@ def test_a_file_appears_with_the_umasks_permissions(tmp_path):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions for groups and others")
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o600)
+    with atomic.writing(tmp_path / "a") as file:
+        (written,) = set(tmp_path.iterdir()) - {tmp_path / "a"}
+        assert stat.S_IMODE(written.stat().st_mode) == 0o600
+        file.write(b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_nothing_changes_when_writing_fails(failure, tmp_path):
     (tmp_path / "a").write_bytes(b"old")

@@ -32,9 +32,20 @@ def test_what_is_no_size_is_named(text):
         memory.parse_size(text)
 
 
+def test_a_size_beyond_all_numbers_is_refused():
+    with pytest.raises(InputError, match="more than any machine has"):
+        memory.parse_size("9" * 400)
+
+
 def test_text_never_rounds_down():
     for count in (1, 999, 1000, 123_456, 10**6 + 1, 5 * 10**9 + 1):
         assert memory.parse_size(memory.format_size(count)) >= count
+
+
+def test_sizes_are_told_in_the_largest_unit_that_they_reach():
+    sizes = {999: "999 B", 1000: "1.0 kB", 999_900: "999.9 kB", 999_901: "1.0 MB"}
+    sizes |= {999_999_999: "1.0 GB", 48_710_000: "48.8 MB", 1234 * 10**9: "1234.0 GB"}
+    assert {count: memory.format_size(count) for count in sizes} == sizes
 
 
 def test_the_tightest_cgroup_counts(tmp_path):

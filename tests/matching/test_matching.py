@@ -43,6 +43,9 @@ class Rough:
     def best_tile(self, _problem):
         return None
 
+    def bounds_blocks(self, _problem):
+        return False
+
     def working_bytes(self, problem, rows, cols):
         return rows * cols * problem.taps * 16
 
@@ -336,6 +339,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"overlap": 1.5}, "overlap 1.5"),
         ({"min_visible": 0.7, "ignore_alpha": True}, "min-visible 0.7 has no meaning"),
         ({"threads": 0}, "threads 0"),
+        ({"top": True}, "top True"),
         ({"max_pixels": 0}, "max-pixels 0"),
         ({"stride": (0, 1)}, r"stride \(0, 1\)"),
         ({"memory": 1000}, "is the least for these pictures"),
@@ -507,8 +511,8 @@ def test_black_on_black_floats_need_no_exact_scores(monkeypatch):
     asked = []
     exact = metrics.exact
 
-    def counted(*arguments):
-        score = exact(*arguments)
+    def counted(*arguments, **keywords):
+        score = exact(*arguments, **keywords)
         return lambda y, x: asked.append((y, x)) or score(y, x)
 
     monkeypatch.setattr(metrics, "exact", counted)

@@ -175,6 +175,17 @@ def test_a_transparent_palette_entry_is_alpha_too(color, save):
     np.testing.assert_array_equal(alpha, np.where(np.asarray(picture) == 3, 0, 255))
 
 
+def test_a_transparent_value_of_16_bits_is_alpha_too(save, rng):
+    values = rng.integers(0, 65536, (20, 30), dtype=np.uint16)
+    values[3, 4] = values[5, 6] = 258
+    picture = opened(save("a.png", values, transparency=258))
+    np.testing.assert_array_equal(picture.pixels[..., 0], values)
+    assert picture.alpha.dtype == np.uint8
+    np.testing.assert_array_equal(picture.alpha, np.where(values == 258, 0, 255))
+    absent = next(value for value in range(65536) if value not in values)
+    assert opened(save("b.png", values, transparency=absent)).alpha is None
+
+
 def test_alpha_is_turned_as_the_pixels_are(color, save):
     alpha = np.arange(color.shape[0] * color.shape[1], dtype=np.uint8).reshape(color.shape[:2])
     exif = Image.Exif()

@@ -18,8 +18,8 @@ def asked(monkeypatch):
     windows = []
     original = metrics.exact
 
-    def counted(*words):
-        score = original(*words)
+    def counted(*words, **keywords):
+        score = original(*words, **keywords)
         return lambda y, x: (windows.append((y, x)), score(y, x))[1]
 
     monkeypatch.setattr(metrics, "exact", counted)

@@ -140,7 +140,7 @@ def _counts(
 
     def count(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
         if weighing:
-            # Of 8 bits, which these sums surely round to the right integers.
+            # Levels have 8 bits, so that the transforms' sums surely round to the right integers.
             values = levels.astype(np.float64)
             sums = [each.over([values])[:: stride[0], :: stride[1]] for each in weighing]
             found = np.rint(sums).astype(np.int64)
@@ -206,14 +206,19 @@ def seconds(problem: Problem) -> float:
     if problem.opaque_level is None:
         return 0.0
     rows, cols = problem.map_shape
-    step = best_tile(problem)
+    step = _transform_tile(problem)
     values = _transformed(problem, *step)
     tile_count = -(-rows // step[0]) * -(-cols // step[1])
     transforms = tile_count * _planes(problem) * values * math.log2(values) * _TRANSFORM_SECONDS
     return (transforms + math.prod(problem.image[:2]) * _SUM_SECONDS) / problem.threads
 
 
-def best_tile(problem: Problem) -> tuple[int, int]:
+def best_tile(problem: Problem) -> tuple[int, int] | None:
+    """Return the best tile of an engine that needs transforms only where pixels are hidden."""
+    return None if problem.opaque_level is None else _transform_tile(problem)
+
+
+def _transform_tile(problem: Problem) -> tuple[int, int]:
     """Return the tile (rows, cols) whose transforms waste least."""
     height, width, _ = problem.image
     windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1

@@ -113,7 +113,7 @@ def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all pro
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
-    return None if problem.opaque_level is None else visibility.best_tile(problem)
+    return visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:

@@ -23,13 +23,13 @@ _BYTE_MASKS = {1: 0xFF, 2: 0xFFFF, 3: 0xFFFFFF, 0: 0xFFFFFFFF}
 
 
 def plane_count(kernel: tuple[int, int, int], stride: tuple[int, int]) -> int:
-    """Channels times phases of the stride, of a kernel (channels, height, width)."""
+    """Return the number of planes of a kernel (channels, height, width): channels times phases."""
     channels, height, width = kernel
     return channels * min(stride[0], height) * min(stride[1], width)
 
 
 def plane_words(kernel: tuple[int, int, int], stride: tuple[int, int], rows: int, cols: int) -> int:
-    """Words that `image_planes` makes for a kernel [h, w, C] and so many windows, or more."""
+    """Return the most words that `image_planes` makes for a kernel [h, w, C] and these windows."""
     height, width, channels = kernel
     across = block_cols(cols)
     tall = rows + REPEATS + -(-height // stride[0])
@@ -38,7 +38,7 @@ def plane_words(kernel: tuple[int, int, int], stride: tuple[int, int], rows: int
 
 
 def word_of(dtype: str) -> str:
-    """The words for pixels of a type; 16 bits are floats, exactly."""
+    """Return the type of the words for pixels of a type; float32 holds 16 bits exactly."""
     return {"uint8": "uint32", "float64": "float64"}.get(dtype, "float32")
 
 
@@ -53,7 +53,7 @@ class _Plane:
 
 
 def _planes_of(kernel: tuple[int, int, int], stride: tuple[int, int]) -> list[_Plane]:
-    """Return the number of planes of a kernel (channels, height, width)."""
+    """Return the planes of a kernel (channels, height, width)."""
     channels, height, width = kernel
     return [
         _Plane(channel, (y, x), -(-(height - y) // stride[0]), -(-(width - x) // stride[1]))
@@ -74,10 +74,10 @@ class Taps:
     stride : (y, x)
     planes : list of _Plane
     words : Tensor [kernels, words]
-        Of each plane [height + REPEATS - 1, words of a row, REPEATS]: its row y - i at [y, :, i],
-        0 where there is none and where the weight is 0.
+        Plane after plane, each [height + REPEATS - 1, words of a row, REPEATS]: row y - i of the
+        plane is at [y, :, i]; where there is no row, or the weight is 0, there are zeros.
     weights : Tensor [kernels, words], optional
-        Laid out in the same way. Of bytes without shades all bits are set where the weight is 1.
+        The weights in this layout. Without shades a byte has all bits set where the weight is 1.
     table : list of (first word, height, words of a row, bits of a row's last word that count)
     """
 
@@ -90,7 +90,7 @@ class Taps:
     table: list[tuple[int, int, int, int]]
 
     def only(self, number: int | None) -> Taps:
-        """Return the taps of one kernel, or all if `one` is None."""
+        """Return the taps of one kernel, or all if `number` is None."""
         if number is None:
             return self
         part = slice(number, number + 1)
@@ -98,14 +98,14 @@ class Taps:
         return replace(self, words=self.words[part], weights=weights)
 
     def values(self, index: int) -> Tensor:
-        """The first kernel's words in a plane, [height, words], a view."""
+        """Return the words of the first kernel in a plane, a view [height, words]."""
         first, height, words, _ = self.table[index]
         # The first of the rows that are repeated is the kernel's own.
         taken = self.words[0, first : first + height * words * REPEATS : REPEATS]
         return taken.view(height, words)
 
     def table_for(self, planes: Tensor) -> Tensor:
-        """As the kernel reads it, with the first word of each of an image's planes in front."""
+        """Return the table for `triton_kernel`, with the first word of each plane in front."""
         _, _, height, width = planes.shape
         entries = [(index * height * width, *entry) for index, entry in enumerate(self.table)]
         # From pinned memory: to wait for the card here would keep it waiting afterwards.
@@ -153,7 +153,13 @@ def taps(
         table.append((first, plane.height, count, _BYTE_MASKS[plane.width % 4]))
         first += (plane.height + REPEATS - 1) * count * REPEATS
     return Taps(
-        kind, size, stride, planes, laid(values), None if every is None else laid(every), table
+        kind=kind,
+        size=size,
+        stride=stride,
+        planes=planes,
+        words=laid(values),
+        weights=None if every is None else laid(every),
+        table=table,
     )
 
 
@@ -164,7 +170,7 @@ def plane_part(values: Tensor, plane: _Plane, stride: tuple[int, int]) -> Tensor
 
 
 def _rows_of_words(values: Tensor) -> Tensor:
-    """[..., w] -> [..., words]: four bytes each, or the floats."""
+    """Join each four bytes of rows [..., w] to a word, [..., words]; floats are words already."""
     import torch
     import torch.nn.functional as F
 
@@ -175,7 +181,7 @@ def _rows_of_words(values: Tensor) -> Tensor:
 
 
 def _repeated(rows: Tensor) -> Tensor:
-    """[N, h, words] -> [N, h + REPEATS - 1, words, REPEATS]."""
+    """Repeat rows [N, h, words], each shift one lower: [N, h + REPEATS - 1, words, REPEATS]."""
     count, height, words = rows.shape
     found = rows.new_zeros((count, height + REPEATS - 1, words, REPEATS))
     for i in range(REPEATS):
@@ -184,9 +190,9 @@ def _repeated(rows: Tensor) -> Tensor:
 
 
 def image_planes(image: Tensor, kernels: Taps, rows: int, cols: int) -> Tensor:
-    """Lay an image out: [B, C, H, W] -> [B, planes, height, width] of words.
+    """Lay an image [B, C, H, W] out in planes of words, [B, planes, height, width].
 
-    Of each plane at least so many rows and columns of windows, 0 where there are no pixels.
+    Each plane has pixels for at least `rows` x `cols` windows; where the image ends they are 0.
     """
     import torch
 

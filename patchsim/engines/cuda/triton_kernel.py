@@ -222,9 +222,9 @@ def add_signs(total, x, t, g, PTX: tl.constexpr):
 
 @triton.jit
 def signed(total, every):
-    """From sums of g (1 + sign) / 2, and of g in the same order, those of g sign.
+    """Return sums of g sign, from sums of g (1 + sign) / 2 and of g.
 
-    The same order, because then what has no sign adds exactly 0.
+    Both were summed in one order, so that a difference without a sign adds exactly 0.
     """
     twice = tl.full(total.shape, 2, total.dtype)
     return tl.fma(total, twice, -tl.broadcast_to(every, total.shape))

@@ -96,7 +96,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         if image.strides[1:] != (image.shape[2] * image.itemsize, image.itemsize):
             image = np.ascontiguousarray(image)
         found = np.empty(windows, np.float32)
-        grid = blocks.grid(windows)
+        grid = blocks.grid_shape(windows)
         maxima, errors = np.empty(grid, np.float32), np.empty(grid, np.float32)
         extension.scores(
             image=image,

@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import contract, extensions
-from patchsim.engines.contract import GONE, Least, Look, Problem
+from patchsim.engines.contract import REMOVED, Look, LowerBounds, Problem
 from patchsim.engines.pruned import cells
 from patchsim.engines.pruned.cells import Cells
 from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
@@ -40,6 +41,7 @@ OWN_THREADS = False
 HAS_MAP = False
 SHARES = False
 
+_Boxes = NDArray[np.uint16]  # sums over the boxes of cells, shifted to fit 16 bits
 _Differences = TypeVar("_Differences", float, NDArray[np.float64])
 
 # Mean differences a value from here on are as good as any; less leaves more digits.
@@ -76,7 +78,7 @@ def refuse(problem: Problem) -> str | None:
     if _total(problem) > _DISTINCT:
         return "the data range is so wide that different sums have one score"
     if _extension() is None:
-        return "its C extension was not built (install again where there is a C compiler)"
+        return extensions.refusal("_pruned")
     return None
 
 
@@ -109,7 +111,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         sums = width * (2 * problem.kernel[2] + 16)
         return 2 * planes * height * (width + problem.stride[1]) + pixels + sums
 
-    block = min(64, problem.map_shape[0]), min(64, problem.map_shape[1])
+    block = min(BLOCK, problem.map_shape[0]), min(BLOCK, problem.map_shape[1])
     finer = boxes(block, problem.kernel[2])
     kernel = (2 if problem.weight_sum is None else 3) * problem.taps
     return max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
@@ -144,7 +146,14 @@ class _Grid:
         unit = 2.0**down
         if squared:
             unit = 4.0 ** (down - up) * 65536 / values
-        return cls(used, planes, up, down, unit * used.weight, problem.stride)
+        return cls(
+            cells=used,
+            planes=planes,
+            up=up,
+            down=down,
+            unit=unit * used.weight,
+            stride=problem.stride,
+        )
 
     def pitches(self, width: int) -> tuple[int, int]:
         """Return the boxes from row to row, and from phase to phase, in a picture of this width."""
@@ -161,7 +170,7 @@ class _Grid:
         offsets: NDArray[np.int64] = (planes[:, None] + y * row + across).ravel()
         return offsets
 
-    def sums(self, kernel: NDArray[np.uint32]) -> tuple[Least, Least]:
+    def sums(self, kernel: NDArray[np.uint32]) -> tuple[_Boxes, _Boxes]:
         """Return the boxes of the kernel, from its `cells.integral`, rounded down and up.
 
         They come in the order of `offsets`. A box of the image that lies below the first, or above
@@ -178,13 +187,13 @@ class _LastBoxes(threading.local):
     """The boxes that a thread made last, and the tile and grid that they belong to."""
 
     of: tuple[Tile, tuple[int, ...]] | None = None
-    boxes: Least
+    boxes: _Boxes
 
 
 class Search:
-    """One kernel's differences from the windows of an image.
+    """The differences between one kernel and the windows of an image.
 
-    Those of kernels of one size share boxes with the one `beside` them, tile by tile.
+    Searches for kernels of one size share boxes with the search `beside` them, tile by tile.
     """
 
     def __init__(
@@ -214,20 +223,20 @@ class Search:
         self._sums = {grid: grid.sums(above) for grid in (self._coarse, self._fine)}
         self._variant = _variant(extension)
 
-    def bounds(self, tile: Tile) -> Least:
+    def bounds(self, tile: Tile) -> LowerBounds:
         """Return lower bounds of the windows' differences, in units."""
         return self._bounds(tile, self._coarse)
 
-    def refine(self, tile: Tile, least: Least, place: Tile) -> None:
-        """Raise the bounds of a tile, which lie at `place` in `least`, by the finer grid."""
+    def refine(self, tile: Tile, bounds: LowerBounds, place: Tile) -> None:
+        """Raise the bounds of a tile, which lie at `place` in `bounds`, by the finer grid."""
         finer = self._bounds(tile, self._fine)
         ratio = self._fine.unit / self._coarse.unit
         if ratio != 1:
-            finer = np.minimum(finer * ratio, GONE - 1).astype(np.uint16)
-        part = least[place.index]
+            finer = np.minimum(finer * ratio, REMOVED - 1).astype(np.uint16)
+        part = bounds[place.index]
         np.maximum(part, finer, out=part)
 
-    def _bounds(self, tile: Tile, grid: _Grid) -> Least:
+    def _bounds(self, tile: Tile, grid: _Grid) -> LowerBounds:
         problem, extension = self.problem, self._extension
         height, width = tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride)
         channels = problem.kernel[2]
@@ -288,7 +297,7 @@ class Search:
     def clear(self) -> None:
         self._last.of, self._last.boxes = None, np.empty(0, np.uint16)
 
-    def look(self, tile: Tile, least: Least, place: Tile, limit: int, most: int) -> Look:
+    def look(self, tile: Tile, bounds: LowerBounds, place: Tile, limit: int, most: int) -> Look:
         problem = self.problem
         height, width, channels = problem.kernel
         pixels, pitch = self._pixels(tile)
@@ -301,8 +310,8 @@ class Search:
             height=height,
             stride_y=problem.stride[0],
             step_x=problem.stride[1] * channels,
-            bounds=_from(least, place.top, place.left),
-            bounds_pitch=least.shape[1],
+            bounds=_from(bounds, place.top, place.left),
+            bounds_pitch=bounds.shape[1],
             rows=tile.rows,
             cols=tile.cols,
             squared=self._squared,
@@ -316,16 +325,16 @@ class Search:
     def score(self, difference: int) -> float:
         return self._similarity(float(difference))
 
-    def highest(self, least: Least) -> NDArray[np.float64]:
-        """Return upper bounds of the scores of windows with these bounds; -inf for dropped ones."""
-        lowest = least.astype(np.float64) * (self._coarse.unit * (1 - 1e-12))
-        return np.where(least == GONE, -np.inf, self._similarity(lowest))
+    def upper_bounds(self, bounds: LowerBounds) -> NDArray[np.float64]:
+        """Return upper bounds of scores from lower bounds of differences; -inf for `REMOVED`."""
+        lowest = bounds.astype(np.float64) * (self._coarse.unit * (1 - 1e-12))
+        return np.where(bounds == REMOVED, -np.inf, self._similarity(lowest))
 
     def _similarity(self, difference: _Differences) -> _Differences:
         scale = self.problem.data_range ** (2 if self._squared else 1)
         return metrics.similarity(difference, self.problem.total_weight, scale)
 
-    def largest(self, score: float) -> int:
+    def largest_difference(self, score: float) -> int:
         """Return the largest difference that has at least this score, or -1."""
         most = self.problem.total_weight * 255 ** (2 if self._squared else 1)
         guess = min(max((1 - score) * _total(self.problem), -1.0), most)

@@ -1,4 +1,4 @@
-"""Cells: boxes of one size inside a kernel, of which all pixels count."""
+"""Where a kernel is summed: in cells, boxes of one size in which every pixel has a weight."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from patchsim.types import Weights
 
 COARSE, FINE = 4, 8  # cells along a side, or a few more
 
-_TALLEST = 256  # the extension sums no more pixels
+_LONGEST_SIDE = 256  # pixels of a cell's side; the extension sums no more
 
-# Where cells cover less than that share of what counts, smaller ones are tried: sides by so much.
-_ENOUGH = 0.7
-_SMALLER = (1, 1.5, 2, 3, 4)
-# Where all cover less than a share of so many pixels, these pixels are the cells.
-_HARDLY, _SINGLY = 0.25, 1024
-# Pixels along a side of a larger kernel are looked at some together, which is quick.
-_SIDE = 128
+# If cells cover less than this share of the weighted pixels, smaller cells are tried. Their sides
+# are divided by these factors.
+_ENOUGH_COVERED = 0.7
+_DIVISORS = (1, 1.5, 2, 3, 4)
+# Single pixels are the alternative to cells, at most so many. They are taken if all cells together
+# cover less than this share of their number.
+_MOST_SINGLE_PIXELS = 1024
+_TOO_LITTLE_COVERED = 0.25
+# A kernel with longer sides is searched for cells on a coarser grid, which is quick.
+_FINEST_SIDE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +46,11 @@ class Cells:
 
     @property
     def area(self) -> int:
-        """Pixels of all cells."""
+        """The number of pixels of all cells."""
         return len(self.places) * self.height * self.width
 
     def sums(self, above: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The sums over each cell, [n, C], to 2**32 - 1, from the `integral` of [h, w, C]."""
+        """Return the sums over each cell, [n, C], below 2**32, from the `integral` of [h, w, C]."""
         top, left = self.places.T
         down, right = top + self.height, left + self.width
         strips = above[down, right] - above[top, right], above[down, left] - above[top, left]
@@ -64,7 +67,7 @@ def lattice(height: int, width: int, target: int) -> Cells:
 
 def _parts(length: int, target: int) -> int:
     """Return the number of equal parts that cover most of a side; each fits the extension."""
-    least = max(target, -(-length // _TALLEST))
+    least = max(target, -(-length // _LONGEST_SIDE))
     return max(
         range(min(length, least), min(length, 2 * least) + 1), key=lambda n: n * (length // n)
     )
@@ -78,25 +81,27 @@ def inside(weights: Weights, target: int) -> Cells:
     weights : uint8 array [h, w] or [h, w, C]
         Not all zero.
     target : int
-        Cells along a side of what counts, at least.
+        The least number of cells along a side of the weighted part.
 
     Returns
     -------
     Cells
-        None at all where no pixel counts in every channel.
+        Without places if no pixel counts in every channel.
     """
     pixels = weights if weights.ndim == 2 else weights.min(axis=2)
-    tall, wide = (min(-(-side // _SIDE), _TALLEST) for side in pixels.shape)
-    found = _inside(_least(pixels, tall, wide), target, (_TALLEST // tall, _TALLEST // wide))
+    tall, wide = (min(-(-side // _FINEST_SIDE), _LONGEST_SIDE) for side in pixels.shape)
+    found = _inside(
+        _least(pixels, tall, wide), target, (_LONGEST_SIDE // tall, _LONGEST_SIDE // wide)
+    )
     found = Cells(
         found.height * tall, found.width * wide, found.places * (tall, wide), found.weight
     )
     heavy, counts = _heavy(pixels)
-    singly = np.flatnonzero(counts)
-    singly = singly[:: -(-len(singly) // _SINGLY) or 1]
-    if found.area > _HARDLY * len(singly):
+    single = np.flatnonzero(counts)
+    single = single[:: -(-len(single) // _MOST_SINGLE_PIXELS) or 1]
+    if found.area > _TOO_LITTLE_COVERED * len(single):
         return found
-    return Cells(1, 1, np.column_stack(np.unravel_index(singly, counts.shape)), heavy)
+    return Cells(1, 1, np.column_stack(np.unravel_index(single, counts.shape)), heavy)
 
 
 def _least(pixels: Weights, tall: int, wide: int) -> Weights:
@@ -109,26 +114,27 @@ def _least(pixels: Weights, tall: int, wide: int) -> Weights:
 
 def _heavy(pixels: Weights) -> tuple[int, NDArray[np.bool_]]:
     """Return a weight, 0 if all are 0, and the pixels that have at least that."""
-    # The weight of which there is most: so much of it lies in all pixels that weigh at least that.
+    # The weight w with the largest sum of w over all pixels that weigh at least w.
     at_least = np.bincount(pixels.ravel(), minlength=256)[::-1].cumsum()[::-1]
     heavy = int((np.arange(256) * at_least).argmax())
     return heavy, (pixels >= heavy) & (heavy > 0)
 
 
 def _inside(pixels: Weights, target: int, largest: tuple[int, int]) -> Cells:
+    """Return cells with sides up to `largest` that cover most of the weighted pixels [h, w]."""
     heavy, counts = _heavy(pixels)
     if heavy == 0:
         return Cells(1, 1, np.empty((0, 2), np.int64))
     rows, cols = (np.flatnonzero(counts.any(axis)) for axis in (1, 0))
     sides = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
     found = []
-    for smaller in _SMALLER:
+    for divisor in _DIVISORS:
         height, width = (
-            max(1, min(most, int(side / (target * smaller))))
+            max(1, min(most, int(side / (target * divisor))))
             for side, most in zip(sides, largest, strict=True)
         )
         found.append(Cells(height, width, _placed(counts, height, width), heavy))
-        if found[-1].area >= _ENOUGH * np.count_nonzero(counts) or height == width == 1:
+        if found[-1].area >= _ENOUGH_COVERED * np.count_nonzero(counts) or height == width == 1:
             break
     return max(found, key=lambda cells: cells.area)
 
@@ -153,9 +159,9 @@ def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.in
 
 
 def integral(values: NDArray[np.generic]) -> NDArray[np.uint32]:
-    """Sums of [h, w, C] above and left of [h + 1, w + 1] places, modulo 2**32.
+    """Return the sums of [h, w, C] above and left of [h + 1, w + 1] places, modulo 2**32.
 
-    So their differences, over boxes, are right if they are smaller than that.
+    Sums over boxes, which are differences of these, are right if they are below 2**32.
     """
     height, width, channels = values.shape
     found = np.zeros((height + 1, width + 1, channels), np.uint32)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from helpers.problems import SPAN, expected, values
 
+import patchsim
 from patchsim import InputError, choices, match, metrics
+from patchsim.matches import registration
 
 
 @pytest.mark.parametrize("metric", choices.METRICS)
@@ -72,3 +75,27 @@ def test_a_kernel_that_cannot_be_scored_is_refused_and_sad_named(dtype, rng):
 def test_an_unknown_metric_is_refused():
     with pytest.raises(InputError, match="metric 'mse' is unknown; there is sad, ssd, ncc, zncc"):
         match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8), metric="mse")
+
+
+def test_every_metric_has_a_formula():
+    for metric in choices.METRICS:
+        assert metrics.formula_of(metric).correlates == (metric in ("ncc", "zncc"))
+
+
+@pytest.mark.parametrize("engine", ["auto", "fft"])
+def test_a_metric_without_a_formula_is_scored_by_no_other(engine, monkeypatch, rng):
+    monkeypatch.setattr(choices, "METRICS", (*choices.METRICS, "new"))
+    image = values(rng, "uint8", 12, 12, 1)
+    kernel = metrics.Kernel(image[3:8, 2:6])
+    message = "metric 'new' has no formula"
+    with pytest.raises(NotImplementedError, match=message):
+        match(image, kernel.pixels, metric="new", engine=engine)
+    for ask in (
+        lambda: metrics.exact(image, kernel.pixels, "new", 255),
+        lambda: metrics.has_scores(kernel, "new"),
+        lambda: metrics.uniform_score(kernel, "new", 255),
+        lambda: registration.locate(image, kernel.pixels, (3, 2), "new"),
+        lambda: patchsim.similarity_map(torch.rand(1, 5, 5), torch.rand(1, 2, 2), metric="new"),
+    ):
+        with pytest.raises(NotImplementedError, match=message):
+            ask()

@@ -1,0 +1,47 @@
+"""What a score means: the formula of each metric, and the exact score of one window.
+
+It may use `numerics` and what lies below. Others use the names here: `formulas` has the metrics,
+`weights` how much each pixel counts, `moments` the exact sums over a window, and `window_scores`
+the scores made of them.
+"""
+
+from patchsim.metrics.formulas import (
+    DEFAULT,
+    FLAT,
+    INTEGER_RANGE,
+    Formula,
+    check_range,
+    correlation,
+    formula_of,
+    similarity,
+    type_name,
+)
+from patchsim.metrics.weights import Kernel, Visibility, divided_by_gcd, total_weight
+from patchsim.metrics.window_scores import (
+    Exact,
+    check_kernel,
+    exact,
+    has_scores,
+    uniform_score,
+)
+
+__all__ = [
+    "DEFAULT",
+    "FLAT",
+    "INTEGER_RANGE",
+    "Exact",
+    "Formula",
+    "Kernel",
+    "Visibility",
+    "check_kernel",
+    "check_range",
+    "correlation",
+    "divided_by_gcd",
+    "exact",
+    "formula_of",
+    "has_scores",
+    "similarity",
+    "total_weight",
+    "type_name",
+    "uniform_score",
+]

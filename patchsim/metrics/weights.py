@@ -1,0 +1,101 @@
+"""How much each pixel counts in a score: a kernel's weights and an image's visibility."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.types import Pixels, Weights
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The picture that is searched for.
+
+    Attributes
+    ----------
+    pixels : array [h, w, C]
+    weights : uint8 array [h, w] or [h, w, C], optional
+        The weight of each pixel, or of each of its values; 0 leaves it out. Without weights all
+        values count equally.
+    """
+
+    pixels: Pixels
+    weights: Weights | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes)
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """How much of an image is visible.
+
+    Attributes
+    ----------
+    levels : uint8 array [H, W]
+        The level of each pixel; 0 is invisible.
+    full_level : int
+        The level of a fully visible pixel.
+    """
+
+    levels: Weights
+    full_level: int
+
+    def crop(self, index: Any) -> Visibility:
+        """Return the visibility of a part of the image, given as an index into [H, W]."""
+        return Visibility(self.levels[index], self.full_level)
+
+    def window_weights(
+        self, weights: Weights | None, y: int, x: int, size: tuple[int, int]
+    ) -> NDArray[Any] | None:
+        """Return a kernel's weights times the visibility of the window at (y, x).
+
+        Parameters
+        ----------
+        weights : uint8 array [h, w] or [h, w, C], optional
+            The kernel's weights.
+        y, x : int
+            The window's top-left pixel.
+        size : (h, w)
+
+        Returns
+        -------
+        uint16 array [h, w] or [h, w, C], or `weights`
+            `weights` itself if every pixel that counts is fully visible.
+        """
+        levels = self.levels[y : y + size[0], x : x + size[1]].astype(np.uint16)
+        if weights is None:
+            return None if (levels == self.full_level).all() else levels
+        levels = levels if weights.ndim == 2 else levels[..., None]
+        # A window that hides no counting pixel must get exactly the score that it has without
+        # visibility, so its weights must not be scaled.
+        return (
+            weights
+            if np.array_equal(weights * levels, weights * np.uint16(self.full_level))
+            else weights * levels
+        )
+
+
+def total_weight(shape: tuple[int, ...], weights: NDArray[Any] | None) -> int:
+    """Return the sum of the weights of a window [h, w, C]; without weights each value weighs 1."""
+    return sum(channel_totals(shape, weights))
+
+
+def channel_totals(shape: tuple[int, ...], weights: NDArray[Any] | None) -> list[int]:
+    """Return the sum of the weights of each channel."""
+    if weights is None:
+        return [shape[0] * shape[1]] * shape[2]
+    sums = weights.sum((0, 1), dtype=np.int64)
+    return [int(sums)] * shape[2] if weights.ndim == 2 else [int(channel) for channel in sums]
+
+
+def divided_by_gcd(levels: NDArray[Any]) -> NDArray[Any]:
+    """Divide integers by their greatest common divisor."""
+    factor = math.gcd(*np.unique(levels).tolist()) or 1
+    return levels if factor == 1 else levels // levels.dtype.type(factor)

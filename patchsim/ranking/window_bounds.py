@@ -1,0 +1,96 @@
+"""Lower bounds of how much the windows of one kernel differ from it, for the search without a map.
+
+A window that is removed, because it is a match or overlaps one, is marked in the bounds that exist.
+Bounds that are made later get the same marks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from patchsim.engines import REMOVED, LowerBounds, Search
+from patchsim.geometry.overlaps import Box, overlapping
+from patchsim.geometry.tiles import Tile
+
+
+class WindowBounds:
+    """Lower bounds of the windows' differences, without the windows that were removed.
+
+    Parameters
+    ----------
+    search : Search
+    blocks : list of Tile
+    keeps_all : bool
+        Keep the bounds of all windows, or else make them again for the blocks asked for.
+    """
+
+    def __init__(self, search: Search, blocks: list[Tile], *, keeps_all: bool) -> None:
+        problem = search.problem
+        self.kernel, self.stride = problem.kernel[:2], problem.stride
+        self.suppressed: list[tuple[int, int]] = []  # single windows, y and x
+        self.boxes: list[tuple[Box, float]] = []  # with the overlap from which on windows go
+        self._search, self._blocks = search, blocks
+        self._all: LowerBounds | None = (
+            np.empty(problem.map_shape, np.uint16) if keeps_all else None
+        )
+        self._by_block: dict[int, LowerBounds] = {}
+
+    def compute(self, tile: Tile) -> LowerBounds:
+        """Return the bounds of a tile, and keep them if all are kept."""
+        bounds = self._search.bounds(tile)
+        if self._all is not None:
+            self._all[tile.index] = bounds
+        return bounds
+
+    def of_block(self, block: int) -> tuple[LowerBounds, Tile]:
+        """Return an array that holds the bounds of a block, and where they lie in it."""
+        tile = self._blocks[block]
+        if self._all is not None:
+            return self._all, tile
+        if block not in self._by_block:
+            bounds = np.ascontiguousarray(self._search.bounds(tile))
+            self._suppress_in(block, bounds, self.suppressed, self.boxes)
+            self._by_block[block] = bounds
+        return self._by_block[block], Tile(0, 0, tile.rows, tile.cols)
+
+    def suppress(self, y: int, x: int) -> None:
+        """Remove one window."""
+        self.suppressed.append((y, x))
+        if self._all is not None:
+            self._all[y // self.stride[0], x // self.stride[1]] = REMOVED
+        for block, bounds in self._by_block.items():
+            self._suppress_in(block, bounds, [(y, x)], [])
+
+    def suppress_overlapping(self, box: Box, overlap: float) -> None:
+        """Remove windows whose intersection over union with the box is larger."""
+        self.boxes.append((box, overlap))
+        if self._all is not None:
+            shape = self._all.shape
+            for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):
+                self._all[index][is_over] = REMOVED
+        for block, bounds in self._by_block.items():
+            self._suppress_in(block, bounds, [], [(box, overlap)])
+
+    def _suppress_in(
+        self,
+        block: int,
+        bounds: LowerBounds,
+        windows: list[tuple[int, int]],
+        boxes: list[tuple[Box, float]],
+    ) -> None:
+        """Remove windows in the bounds of one block."""
+        tile = self._blocks[block]
+        top, left = tile.top * self.stride[0], tile.left * self.stride[1]
+        for y, x in windows:
+            row, col = (y - top) // self.stride[0], (x - left) // self.stride[1]
+            if 0 <= row < tile.rows and 0 <= col < tile.cols:
+                bounds[row, col] = REMOVED
+        for (y, x, height, width), overlap in boxes:
+            box = y - top, x - left, height, width
+            over = overlapping(bounds.shape, self.kernel, self.stride, box, overlap)
+            for index, is_over in over:
+                bounds[index][is_over] = REMOVED
+
+    def clear(self) -> None:
+        """Free the bounds."""
+        self._all, self._by_block = None, {}

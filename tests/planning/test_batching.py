@@ -1,0 +1,55 @@
+"""Which plans are kept for the next image, and how many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.problems import problem
+
+from patchsim.planning import batching
+
+
+def make(sides, memory):
+    image = np.zeros((64, 64, 1), np.uint8)
+    problems = [problem(image, image[:side, :side], "sad") for side in sides]
+    return batching.make(problems, engine="auto", device="cpu", memory=memory, resident=0)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The memory of each call that was planned anew."""
+    calls = []
+    original = batching._make
+
+    def noted(*words, memory, **keywords):
+        calls.append(memory)
+        return original(*words, memory=memory, **keywords)
+
+    monkeypatch.setattr(batching, "_make", noted)
+    return calls
+
+
+def test_the_plans_used_last_are_kept_as_far_as_they_are_few(made, monkeypatch):
+    monkeypatch.setattr(batching, "_MOST_PLANS", 7)
+    first, second, third = 1 << 30, 2 << 30, 3 << 30
+    for memory in (first, second, first, third):  # three plans each
+        make((8, 9, 30), memory)
+    assert made == [first, second, third]
+    make((8, 9, 30), first)
+    assert made == [first, second, third]
+    make((8, 9, 30), second)  # was forgotten, as it was used before the others
+    assert made == [first, second, third, second]
+
+
+def test_the_last_plans_are_kept_however_many_they_are(made, monkeypatch):
+    monkeypatch.setattr(batching, "_MOST_PLANS", 2)
+    for _ in range(3):
+        make((8, 9, 10), 1 << 30)
+    assert made == [1 << 30]
+
+
+def test_no_more_calls_are_kept_than_may_be(made, monkeypatch):
+    monkeypatch.setattr(batching, "_MOST_KEPT", 2)
+    for memory in (1 << 30, 2 << 30, 3 << 30, 2 << 30, 1 << 30):
+        make((8,), memory)
+    assert made == [1 << 30, 2 << 30, 3 << 30, 1 << 30]
