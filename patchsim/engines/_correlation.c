@@ -46,11 +46,13 @@ static int is_aligned(const Py_buffer *buffer)
 
 static const char *misfit_of_kernel(const Py_buffer *taps, const Py_buffer *spectra)
 {
-    if (taps->ndim != 3 || !has_format(taps, "d") || !has_format(spectra, "f"))
+    if (taps->ndim != 3 || !has_format(taps, "d") || (spectra && !has_format(spectra, "f")))
         return "taps are float64 [channels, height, width], spectra float32";
     if (taps->shape[0] < 1 || taps->shape[0] > MOST_CHANNELS || taps->shape[1] < 1 ||
         taps->shape[1] > SIDE || taps->shape[2] < 1 || taps->shape[2] > SIDE)
         return "the kernel's size is out of range";
+    if (!spectra)
+        return NULL;
     if (spectra->len != taps->shape[0] * TILE_VALUES * (Py_ssize_t)sizeof(float))
         return "the spectra's size is not that of the kernel's channels";
     if (!is_aligned(spectra))
@@ -132,6 +134,9 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     if ((has_format(image, "B") && squares * 65025 >= 0x1p53) ||
         (has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
         return "the sums over so many pixels do not fit";
+    if (t->products && (!has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
+                        pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31))
+        return "direct sums are of bytes at a stride of 1, as many as 32 bits hold";
     if (!(t->gain > 0) || !(t->metric == SSD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
         return "own, total and limit are not positive";
     return NULL;
@@ -142,18 +147,18 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"image",    "spectra",  "taps",   "means",  "map",
                             "maxima",   "errors",   "metric", "gain",   "own",    "total",
-                            "limit",    "stride_y", "stride_x", "block",  "variant", NULL};
+                            "limit",    "stride_y", "stride_x", "block",  "is_direct", "variant", NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
     Task t = {0};
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
-    int failed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddddnnns", names, &objects[IMAGE],
+    int failed = 1, is_direct;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddddnnnps", names, &objects[IMAGE],
                                      &objects[SPECTRA], &objects[TAPS], &objects[MEANS],
                                      &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
                                      &t.gain, &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
-                                     &t.block, &name) ||
+                                     &t.block, &is_direct, &name) ||
         !(variant = wanted(name)))
         return NULL;
     if (strcmp(metric, "zncc") && strcmp(metric, "ncc") && strcmp(metric, "ssd"))
@@ -166,9 +171,12 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         if (PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
-    wrong = misfit_of_kernel(&b[TAPS], &b[SPECTRA]);
+    t.products = is_direct ? variant->products : NULL;
+    wrong = misfit_of_kernel(&b[TAPS], is_direct ? NULL : &b[SPECTRA]);
     if (!wrong)
         wrong = misfit(b, &t);
+    if (!wrong && is_direct && !t.products)
+        wrong = "this variant has no direct sums";
     if (wrong) {
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
@@ -202,13 +210,18 @@ release:
 static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"format", "windows", "kernel_shape", "stride", "block", NULL};
-    const char *format;
+    static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
+                            "is_direct", "variant", NULL};
+    const char *format, *name;
     Task t = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)n", names, &format, &t.rows,
+    int is_direct;
+    const Variant *variant;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)nps", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
-                                     &t.stride_x, &t.block))
+                                     &t.stride_x, &t.block, &is_direct, &name) ||
+        !(variant = wanted(name)))
         return NULL;
+    t.products = is_direct ? variant->products : NULL;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Layout layout = correlation_layout(&t);
     return PyLong_FromSize_t(correlation_scratch(&t, &layout));
@@ -217,10 +230,20 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 /* An entry of METHODS whose arguments travel by keyword. */
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
+static PyObject *taps(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *name;
+    const Variant *variant;
+    if (!PyArg_ParseTuple(args, "s", &name) || !(variant = wanted(name)))
+        return NULL;
+    return PyLong_FromLong(variant->products ? variant->products->taps : 0);
+}
+
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, map, maxima, errors, metric, gain, own, total, limit, stride_y,"
-     " stride_x, block, variant)\n\n"
+     " stride_x, block, is_direct, variant)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off. Returns how many windows were summed directly, and how many\n"
      "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
@@ -231,9 +254,12 @@ static PyMethodDef METHODS[] = {
      "spectrum(taps, out, variant)\n\n"
      "Write the transforms of a kernel's channels to out, float32 aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
-     "scratch(format, windows, kernel_shape, stride, block)\n\n"
+     "scratch(format, windows, kernel_shape, stride, block, is_direct, variant)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
+    {"taps", taps, METH_VARARGS,
+     "taps(variant)\n\n"
+     "Taps that an instruction multiplies at once in direct sums; 0 without direct sums."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {NULL, NULL, 0, NULL},
 };

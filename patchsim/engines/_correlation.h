@@ -25,6 +25,9 @@
  * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
  * no square of a value that is far from 1 overflows or vanishes.
  *
+ * X of small kernels is summed directly where that is faster, of bytes with 128 taken off the kernel:
+ * that is exact, and so are scores but for their own rounding.
+ *
  * Nothing here knows Python; _correlation.c does.
  */
 #ifndef PATCHSIM_CORRELATION_H
@@ -59,6 +62,15 @@
 typedef enum { BYTES, WORDS, FLOATS } Type; /* uint8, uint16, float32 */
 typedef enum { ZNCC, NCC, SSD } Metric;
 
+/* Direct sums of bytes: see _correlation_products.h. */
+typedef struct Products {
+    int taps; /* that an instruction multiplies and adds at once: 4 bytes, or 2 of 16 bits */
+    int rows; /* of the map that are summed together */
+    void (*band)(const void *planes, ptrdiff_t plane, ptrdiff_t pitch, ptrdiff_t channels,
+                 const void *taps, ptrdiff_t height, ptrdiff_t width, int32_t *out,
+                 ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out_pitch);
+} Products;
+
 typedef struct {
     Type type;
     Metric metric;
@@ -75,6 +87,7 @@ typedef struct {
     double own, total;
     double norm; /* of taps */
     double limit;
+    const struct Products *products; /* X of bytes is summed directly, at a stride of 1; or NULL */
     float *map;      /* [rows, cols] */
     ptrdiff_t block; /* windows along each axis of a block */
     /* For each block: the largest score, and what scores may be off by. */
@@ -87,6 +100,7 @@ typedef struct {
     int (*runs_here)(void);
     int (*scores)(Task *task); /* 0, or -1 without memory */
     void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, float *out);
+    const Products *products; /* or NULL */
 } Variant;
 
 extern const Variant *const CORRELATION_VARIANTS[]; /* best first, NULL last */
@@ -121,6 +135,11 @@ Layout correlation_layout(const Task *task);
 size_t correlation_scratch(const Task *task, const Layout *layout);
 
 ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
+
+/* The kernel's bytes less 128, as a direct sum takes them: [channels][height + 2 (rows - 1)][width
+ * rounded up to `taps`], with zeros around; int8_t, or int16_t where `taps` is 2. */
+size_t correlation_taps_bytes(const Task *task, const Products *products);
+void correlation_fill_taps(const Task *task, void *out);
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);

@@ -350,6 +350,8 @@ typedef struct {
     uint8_t *planes;
     float *products; /* [rows, x_pitch] */
     float *work;     /* [channels][TILE_VALUES] */
+    void *taps;      /* of direct sums, as they take them */
+    int16_t *wide;   /* the planes of these, where they take 16 bits */
     double *double_work, *double_spectra; /* the same, where needed */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
@@ -490,6 +492,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
     double spread[BLOCK], shift[BLOCK];
     const float *x = b->products + row * l->x_pitch + left;
     float *out = t->map + (b->top + row) * t->cols + left, largest = *maximum;
+    float centred[BLOCK];
     double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
     double own = t->own;
     const double gain = t->gain / b->unit, square = b->unit * b->unit;
@@ -497,6 +500,23 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         means[c] = t->means[c];
     if (t->type == BYTES)
         VARIANT(bytes_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
+    if (t->products) {
+        /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
+        double sums[BLOCK];
+        const int32_t *found = (const int32_t *)(const void *)x;
+        for (ptrdiff_t i = 0; i < count; i++)
+            sums[i] = found[i];
+        for (ptrdiff_t c = 0; c < t->channels; c++) {
+            const double *s = (const double *)b->s + c * l->x_pitch + left;
+            for (ptrdiff_t i = 0; i < count; i++)
+                sums[i] += (128 - t->means[c]) * s[i];
+        }
+        for (ptrdiff_t i = 0; i < count; i++)
+            centred[i] = (float)(sums[i] / t->gain);
+        x = centred;
+    }
+    if (t->type == BYTES)
+        ;
     else if (t->type == WORDS)
         VARIANT(words_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
     else {
@@ -751,6 +771,25 @@ static int VARIANT(repeat)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
     return 0;
 }
 
+/* X of a band's windows by direct sums, exact: one tile. */
+static void VARIANT(sum_directly)(VARIANT(Band) *b)
+{
+    const Task *t = b->task;
+    const Layout *l = b->layout;
+    const void *planes = b->planes;
+    const int at_once = t->products->taps;
+    if (at_once == 2) {
+        for (ptrdiff_t i = 0; i < t->channels * l->lines * l->pitch; i++)
+            b->wide[i] = b->planes[i];
+        planes = b->wide;
+    }
+    t->products->band(planes, l->lines * l->pitch, l->pitch, t->channels, b->taps, t->height,
+                      (t->width + at_once - 1) / at_once * at_once,
+                      (int32_t *)(void *)b->products, b->rows, t->cols, l->x_pitch);
+    b->region_count = 1;
+    b->regions[0] = (VARIANT(Region)){0, 0, b->rows, t->cols, 0, 0, 0, 0, 0};
+}
+
 static int VARIANT(scores)(Task *t)
 {
     const Layout l = correlation_layout(t);
@@ -768,7 +807,12 @@ static int VARIANT(scores)(Task *t)
     b.means = correlation_take(&arena, (size_t)(most * t->channels) * sizeof *b.means);
     b.planes = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch * item));
     b.products = correlation_take(&arena, (size_t)(l.bands * l.tall * l.x_pitch) * sizeof(float));
-    b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
+    if (t->products) {
+        b.wide = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch) * 2);
+        b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));
+        correlation_fill_taps(t, b.taps);
+    } else
+        b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
     b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);
     b.s = correlation_take(&arena, (size_t)(t->channels * l.x_pitch) * 8);
@@ -794,6 +838,11 @@ static int VARIANT(scores)(Task *t)
             VARIANT(fill_floats)(t, &l, first, lines < l.lines ? lines : l.lines, columns,
                                  (float *)(void *)b.planes);
             VARIANT(measure)(&b, lines < l.lines ? lines : l.lines, columns);
+        }
+        if (t->products) {
+            VARIANT(sum_directly)(&b);
+            VARIANT(finish)(&b, 0);
+            continue;
         }
         b.region_count = 0;
         for (ptrdiff_t top = 0; top < b.rows; top += l.tall)

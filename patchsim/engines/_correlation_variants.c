@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 #ifdef __clang__
 #define UNROLL16 _Pragma("clang loop unroll(full)")
 #else
@@ -72,9 +76,21 @@ static ptrdiff_t share(ptrdiff_t count, ptrdiff_t most, ptrdiff_t step)
     return least(most, (each + step - 1) / step * step);
 }
 
+#define DIRECT_ROWS 96 /* of a band: a multiple of all that registers hold */
+#define DIRECT_COLS 64 /* the most windows of a row that registers hold */
+
 Layout correlation_layout(const Task *t)
 {
     Layout l;
+    if (t->products) {
+        const ptrdiff_t cols = (t->cols + DIRECT_COLS - 1) / DIRECT_COLS * DIRECT_COLS;
+        l.tall = DIRECT_ROWS, l.wide = t->cols, l.across = l.bands = 1;
+        l.lines = DIRECT_ROWS + t->height - 1;
+        l.pitch = (cols + t->width + 64 + 31) / 32 * 32;
+        l.x_pitch = cols + 16;
+        l.columns = l.pitch + 16;
+        return l;
+    }
     ptrdiff_t tall = (SIDE - t->height) / t->stride_y + 1, wide = (SIDE - t->width) / t->stride_x + 1;
     if (wide > 16)
         wide -= wide % 16; /* whole vectors */
@@ -99,10 +115,14 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     const size_t blocks = (size_t)((t->cols + t->block - 1) / t->block);
     const size_t block_rows = (size_t)((l->bands * l->tall) / t->block + 2);
     const size_t item = (size_t)correlation_item(t), x_pitch = (size_t)l->x_pitch;
-    return piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
+    /* Direct sums: pixels and taps in 16 bits at the most, with the most rows in registers. */
+    const size_t work = t->products ? piece(channels * (size_t)(l->lines * l->pitch) * 2) +
+                                          piece(correlation_taps_bytes(t, t->products))
+                                    : piece(channels * TILE_VALUES * sizeof(float));
+    return work + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece((size_t)(l->bands * l->tall) * x_pitch * sizeof(float)) +
-           piece(channels * TILE_VALUES * sizeof(float)) + piece(channels * columns * 8) +
+           piece(channels * columns * 8) +
            piece(columns * 8) + piece(channels * x_pitch * 8) + piece(x_pitch * 8) +
            piece(2 * block_rows * blocks * sizeof(float)) + piece(channels * 8) +
            piece(columns * 8) + piece(columns * 4) + piece((size_t)t->cols);
@@ -111,6 +131,31 @@ size_t correlation_scratch(const Task *t, const Layout *l)
 ptrdiff_t correlation_item(const Task *t)
 {
     return t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
+}
+
+size_t correlation_taps_bytes(const Task *t, const Products *products)
+{
+    const ptrdiff_t width = (t->width + products->taps - 1) / products->taps * products->taps;
+    const ptrdiff_t rows = t->height + 2 * (products->rows - 1);
+    return (size_t)(t->channels * rows * width) * (products->taps == 2 ? 2 : 1);
+}
+
+void correlation_fill_taps(const Task *t, void *out)
+{
+    const int at_once = t->products->taps, around = t->products->rows - 1;
+    const ptrdiff_t width = (t->width + at_once - 1) / at_once * at_once;
+    memset(out, 0, correlation_taps_bytes(t, t->products));
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        for (ptrdiff_t y = 0; y < t->height; y++)
+            for (ptrdiff_t x = 0; x < t->width; x++) {
+                double tap = t->taps[(c * t->height + y) * t->width + x] * t->gain + t->means[c];
+                int value = (int)floor(tap + 0.5) - 128;
+                ptrdiff_t at = (c * (t->height + 2 * around) + around + y) * width + x;
+                if (at_once == 2)
+                    ((int16_t *)out)[at] = (int16_t)value;
+                else
+                    ((int8_t *)out)[at] = (int8_t)value;
+            }
 }
 
 ptrdiff_t correlation_budget(const Task *t)
@@ -147,23 +192,69 @@ static int has_avx2(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
+static int has_vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
+/* Six rows of 64 windows fill 24 of 32 registers. */
+BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=512")
+#define NAME(x) x##_products_vnni
+#define LANES 16
+#define TAPS 4
+#define ROWS 6
+#define PIXEL uint8_t
+#define TAP int8_t
+#define DOT(sums, pixels, taps) ((V)_mm512_dpbusd_epi32((__m512i)(sums), (__m512i)(pixels), (__m512i)(taps)))
+#include "_correlation_products.h"
+#undef NAME
+#undef LANES
+#undef TAPS
+#undef ROWS
+#undef PIXEL
+#undef TAP
+#undef DOT
+END
+
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #define VARIANT(x) x##_avx512
 #define LANES 16
 #include "_correlation_core.h"
-static const Variant AVX512 = {"avx512", has_avx512, scores_avx512, spectrum_single_avx512};
 #undef VARIANT
 #undef LANES
 END
 
+/* Four rows of 16 windows, or 8: each has 16 registers. */
 BEGIN("avx2,fma")
+#define NAME(x) x##_products_avx2
+#define LANES 8
+#define TAPS 2
+#define ROWS 4
+#define PIXEL int16_t
+#define TAP int16_t
+#define DOT(sums, pixels, taps) ((sums) + (V)_mm256_madd_epi16((__m256i)(pixels), (__m256i)(taps)))
+#include "_correlation_products.h"
+#undef NAME
+#undef LANES
+#undef DOT
 #define VARIANT(x) x##_avx2
 #define LANES 8
 #include "_correlation_core.h"
-static const Variant AVX2 = {"avx2", has_avx2, scores_avx2, spectrum_single_avx2};
 #undef VARIANT
 #undef LANES
 END
+
+#define NAME(x) x##_products_sse2
+#define LANES 4
+#define DOT(sums, pixels, taps) ((sums) + (V)_mm_madd_epi16((__m128i)(pixels), (__m128i)(taps)))
+#include "_correlation_products.h"
+#undef NAME
+#undef LANES
+#undef TAPS
+#undef ROWS
+#undef PIXEL
+#undef TAP
+#undef DOT
 #endif
 
 /* 128 bits are what every x86-64 (SSE2) and every 64-bit ARM (NEON) has, and what compilers make of
@@ -171,17 +262,23 @@ END
 #define VARIANT(x) x##_base
 #define LANES 4
 #include "_correlation_core.h"
+
 #ifdef CORRELATION_X86
-static const Variant BASE = {"sse2", always, scores_base, spectrum_single_base};
+static const Products VNNI = {4, 6, band_products_vnni};
+static const Products MADD_AVX2 = {2, 4, band_products_avx2}, MADD_SSE2 = {2, 4, band_products_sse2};
+static const Variant AVX512 = {"avx512", has_avx512, scores_avx512, spectrum_single_avx512, NULL};
+static const Variant AVX512_VNNI = {"avx512", has_vnni, scores_avx512, spectrum_single_avx512, &VNNI};
+static const Variant AVX2 = {"avx2", has_avx2, scores_avx2, spectrum_single_avx2, &MADD_AVX2};
+static const Variant BASE = {"sse2", always, scores_base, spectrum_single_base, &MADD_SSE2};
 #elif defined(__aarch64__)
-static const Variant BASE = {"neon", always, scores_base, spectrum_single_base};
+static const Variant BASE = {"neon", always, scores_base, spectrum_single_base, NULL};
 #else
-static const Variant BASE = {"portable", always, scores_base, spectrum_single_base};
+static const Variant BASE = {"portable", always, scores_base, spectrum_single_base, NULL};
 #endif
 
 const Variant *const CORRELATION_VARIANTS[] = {
 #ifdef CORRELATION_X86
-    &AVX512, &AVX2,
+    &AVX512_VNNI, &AVX512, &AVX2,
 #endif
     &BASE, NULL,
 };

@@ -1,4 +1,8 @@
-"""Direct sums of absolute differences in C, with the processor's vector instructions."""
+"""Direct sums in C, with the processor's vector instructions.
+
+Sums of absolute differences are here. Sums of products, of which the other metrics are made, are in
+`common.fused`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,10 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import extensions
-from patchsim.engines.common import visibility
+from patchsim.engines.common import fused, sharing, visibility
 from patchsim.engines.contract import Bounds, Problem, Score, Seen
 from patchsim.geometry import tiles
-from patchsim.metrics import INTEGER_RANGE
+from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
@@ -69,7 +73,7 @@ _GROUPS = {
 
 def refuse(problem: Problem) -> str | None:
     if problem.metric != "sad":
-        return f"it computes sad, not {problem.metric}"
+        return fused.refusal(problem, is_direct=True)
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
     if problem.device != "cpu":
@@ -86,6 +90,8 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - equal for all problem
 
 
 def seconds(problem: Problem) -> float:
+    if problem.metric != "sad":
+        return fused.seconds(problem, is_direct=True)
     costs = COSTS[variant()][kind(problem)]
     alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
     alone *= visibility.rounds(problem)
@@ -114,15 +120,19 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     return sums * kernel_rows * taps, sums * kernel_rows * phases, sums * rows * cols, pixels
 
 
-def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
-    return False
+def bounds_blocks(problem: Problem) -> bool:
+    return problem.metric != "sad"
 
 
 def best_tile(problem: Problem) -> tuple[int, int] | None:
+    if problem.metric != "sad":
+        return fused.best_tile(problem, is_direct=True)
     return visibility.best_tile(problem)
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    if problem.metric != "sad":
+        return fused.working_bytes(problem, rows, cols, is_direct=True)
     extension = _extension()
     assert extension is not None, "refuse says so"
     tile = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
@@ -145,6 +155,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+    if problem.metric != "sad":
+        return sharing.of_one(fused.prepare(Kernel(kernel), problem, is_direct=True), problem)
     extension = _extension()
     assert extension is not None, "refuse says so"
     taps = np.ascontiguousarray(kernel)

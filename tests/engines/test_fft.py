@@ -19,7 +19,8 @@ from oracle import best_matches
 
 from patchsim import InputError, match, metrics
 from patchsim.engines import fft
-from patchsim.engines.fft import fused, sad_lowrank
+from patchsim.engines.common import fused
+from patchsim.engines.fft import sad_lowrank
 from patchsim.engines.fft import sums as fft_sums
 from patchsim.geometry import tiles
 from patchsim.numerics import box_sums, overlap_save

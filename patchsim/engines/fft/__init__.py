@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import sharing
+from patchsim.engines.common import fused, sharing
 from patchsim.engines.contract import Problem, Score, SharedScore
-from patchsim.engines.fft import fused, sad_lowrank, scores, weighted
+from patchsim.engines.fft import sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
 from patchsim.engines.fft.costs import seconds as seconds

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from patchsim.engines.common import visibility
+from patchsim.engines.common import fused, visibility
 from patchsim.engines.contract import Problem
-from patchsim.engines.fft import fused, sad_lowrank, weighted
+from patchsim.engines.fft import sad_lowrank, weighted
 from patchsim.engines.fft.sums import extension_for
 from patchsim.geometry import tiles
 from patchsim.machine import devices

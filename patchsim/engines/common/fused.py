@@ -1,0 +1,263 @@
+"""`ssd`, `ncc` and `zncc` on the CPU in C: from pixels to scores in one pass.
+
+`_correlation.h` has the method and the formulas. The products of windows with the kernel come from
+Fourier transforms (the engine `fft`), or, of bytes, from direct sums (the engine `simd`), which are
+faster for small kernels. The scores are float32; their errors are stated for each block of windows.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.engines import extensions
+from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
+from patchsim.engines.tile_cache import Shared
+from patchsim.geometry import blocks
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
+
+# The largest error of a score in a map, unless the tolerance is larger.
+MAP_ERROR = 1e-5
+
+# Of a transform of 256 x 256 pixels so many windows have to be left. With fewer, longer transforms
+# are faster; measured with kernels of 64 to 192 on an AMD EPYC (Zen 4).
+_LEAST_WINDOWS = 11_000
+
+_FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
+
+# Seconds, by variant: of a transform of two tiles of a channel, there or back; of a product in a
+# direct sum; of a pixel of a channel, copied and summed; of a window's score. Linux, one core of an
+# AMD EPYC (Zen 4), gcc 12.
+COSTS = {
+    "avx512": (9e-5, 4.5e-12, 1.2e-9, 2.8e-9),
+    "avx2": (1e-4, 1.2e-11, 1.3e-9, 2.8e-9),
+    "sse2": (1.8e-4, 2.7e-11, 2e-9, 5e-9),
+}
+# Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
+COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
+# How much longer transforms take where scores must be within MAP_ERROR: of windows of little
+# contrast they are made again. It depends on the picture.
+_AGAIN = 1.5
+# How much longer pixels and scores of floats take, which are summed in float64.
+_FLOATS = 2.0
+
+# The time of a tile: short enough that progress moves and an interrupt is answered.
+_TILE_SECONDS = 0.1
+_WIDEST = 4096  # windows of a tile, whole blocks
+
+_extension = partial(extensions.extension, "_correlation")
+_variant = partial(extensions.variant, "_correlation")
+
+
+def takes(problem: Problem, *, is_direct: bool = False) -> bool:
+    """Return whether the C extension was built and scores this problem as it is asked for."""
+    return refusal(problem, is_direct=is_direct) is None
+
+
+def refusal(problem: Problem, *, is_direct: bool) -> str | None:
+    """Return why it does not score this problem, or None."""
+    extension = _extension()
+    if extension is None:
+        return extensions.refusal("_correlation")
+    if problem.device != "cpu":
+        return "it runs on the cpu"
+    if problem.metric == "sad":
+        return "it computes correlations, not sad"
+    if problem.dtype not in _FORMATS:
+        return f"it takes {', '.join(_FORMATS)}, not {problem.dtype}"
+    if problem.exact:
+        return "its scores are rounded to float32"
+    if problem.weight_sum is not None or problem.opaque_level is not None:
+        return f"its {problem.metric} takes no masks"
+    height, width, channels = problem.kernel
+    if max(height, width) > extension.SIDE or channels > extension.MOST_CHANNELS:
+        return f"its {problem.metric} takes kernels up to {extension.SIDE}x{extension.SIDE}"
+    if not _fits(height * width, channels, problem.dtype):
+        return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
+    if is_direct:
+        return _refusal_of_direct_sums(problem)
+    left = (extension.SIDE + 1 - height) * (extension.SIDE + 1 - width)
+    return None if left >= _LEAST_WINDOWS else "its transforms are too short for the kernel"
+
+
+def _refusal_of_direct_sums(problem: Problem) -> str | None:
+    extension = _extension()
+    assert extension is not None
+    if problem.dtype != "uint8":
+        return f"its {problem.metric} takes uint8, not {problem.dtype}"
+    if problem.stride != (1, 1):
+        return f"its {problem.metric} takes a stride of 1"
+    if not extension.taps(_variant()):
+        return f"this processor has no instruction for its {problem.metric}"
+    if problem.taps * 255 * 128 >= 1 << 31:
+        return "its sums over so many pixels do not fit 32 bits; use a smaller kernel"
+    return None
+
+
+def _fits(pixels: int, channels: int, dtype: str) -> bool:
+    """Return whether n E - sum S^2 is exact: in float64 for bytes, modulo 2^64 for 16 bits."""
+    if dtype not in INTEGER_RANGE:
+        return True
+    largest = float(pixels) ** 2 * channels * INTEGER_RANGE[dtype] ** 2
+    return largest < EXACT_IN_FLOAT64 if dtype == "uint8" else largest / 4 < EXACT_IN_INT64
+
+
+def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScore:
+    """Prepare a kernel without weights; the result scores tiles of an image all visible."""
+    extension = _extension()
+    assert extension is not None, "takes says so"
+    variant = _variant()
+    pixels = kernel.pixels.astype(np.float64)
+    means = pixels.mean((0, 1))
+    taps = np.ascontiguousarray((pixels - means).transpose(2, 0, 1))  # [C, h, w]
+    # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
+    gain = 2.0 ** math.frexp(float(abs(taps).max()))[1]
+    taps /= gain
+    spectra = np.empty(0, np.float32)
+    if not is_direct:
+        spectra = _aligned(len(taps) * extension.TILE_VALUES)
+        extension.spectrum(taps=taps, out=spectra, variant=variant)
+    arguments: dict[str, Any] = {
+        "spectra": spectra,
+        "taps": taps,
+        "means": means,
+        "metric": problem.metric,
+        "gain": gain,
+        "own": _own(kernel, problem.metric),
+        "total": problem.taps * problem.data_range**2,
+        "limit": max(MAP_ERROR, problem.tolerance),
+        "stride_y": problem.stride[0],
+        "stride_x": problem.stride[1],
+        "block": blocks.BLOCK,
+        "is_direct": is_direct,
+        "variant": variant,
+    }
+
+    def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
+        image = shared.under(windows, problem.kernel[:2], problem.stride)
+        if image.strides[1:] != (image.shape[2] * image.itemsize, image.itemsize):
+            image = np.ascontiguousarray(image)
+        found = np.empty(windows, np.float32)
+        grid = blocks.grid_shape(windows)
+        maxima, errors = np.empty(grid, np.float32), np.empty(grid, np.float32)
+        extension.scores(image=image, map=found, maxima=maxima, errors=errors, **arguments)
+        return Bounds(found, float(errors.max()), blocks=BlockBounds(maxima, errors))
+
+    return score
+
+
+def _own(kernel: Kernel, metric: str) -> float:
+    """Return what the kernel contributes to the root: sum K^2, for `zncc` n sum K^2 - sum T^2."""
+    if kernel.pixels.dtype.kind == "f":
+        values = kernel.pixels.astype(np.float64)
+        if metric == "zncc":
+            values -= values.mean((0, 1))
+        pixels = values[..., 0].size if metric == "zncc" else 1
+        return float(pixels * (values * values).sum())
+    values = kernel.pixels.astype(np.uint64)
+    energy = int((values * values).sum())
+    if metric != "zncc":
+        return float(energy)
+    sums = values.sum((0, 1)).tolist()
+    count = kernel.pixels.shape[0] * kernel.pixels.shape[1]
+    return float(count * energy - sum(total * total for total in sums))
+
+
+def _aligned(count: int) -> NDArray[np.float32]:
+    """Return an array that begins at a multiple of 64 bytes, where vectors are read fastest."""
+    spare = np.empty(count + 16, np.float32)
+    first = -spare.ctypes.data % 64 // spare.itemsize
+    return spare[first : first + count]
+
+
+def seconds(problem: Problem, *, is_direct: bool = False) -> float:
+    """Estimate the seconds of the work."""
+    transform, product, pixel, window = COSTS[_variant()]
+    rows, cols = problem.map_shape
+    height, width, channels = problem.kernel
+    scoring, pixels = rows * cols * window, problem.image[1] * channels
+    if is_direct:
+        at_once = _extension_taps()
+        products = rows * cols * channels * (height + 2) * (-(-width // at_once) * at_once)
+        # Rows of pixels under two bands of 96 windows are copied for both.
+        pixels *= rows + -(-rows // 96) * height
+        return (products * product + pixels * pixel + scoring) / problem.threads
+    tall, wide = _windows_of_transform(problem)
+    bands = -(-rows // tall)
+    pairs = -(-bands * -(-cols // wide) // 2)
+    pixels *= rows * problem.stride[0] + bands * height
+    work = pairs * transform * (channels + 1)
+    sums = pixels * pixel + scoring
+    if problem.dtype not in INTEGER_RANGE:
+        sums *= _FLOATS
+    if problem.metric == "zncc" and problem.tolerance < MAP_ERROR:
+        work, sums = work * _AGAIN, sums * _AGAIN
+    return (work + sums) / problem.threads
+
+
+def _extension_taps() -> int:
+    extension = _extension()
+    assert extension is not None, "takes says so"
+    taps: int = extension.taps(_variant())
+    return taps
+
+
+def _windows_of_transform(problem: Problem) -> tuple[int, int]:
+    extension = _extension()
+    assert extension is not None, "takes says so"
+    (height, width), stride = problem.kernel[:2], problem.stride
+    side: int = extension.SIDE
+    return (side - height) // stride[0] + 1, (side - width) // stride[1] + 1
+
+
+def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
+    """Return a tile of whole blocks, for each thread one or some of `_TILE_SECONDS`."""
+    rows, cols = problem.map_shape
+    work = seconds(problem, is_direct=is_direct) * problem.threads
+    count = max(problem.threads, work / _TILE_SECONDS)
+    wide = min(cols, _WIDEST)
+    share = max(1, int(rows * cols / (count * wide)))
+    block = blocks.BLOCK
+    tall = -(-share // block) * block
+    if not is_direct:  # whole transforms, in as many blocks as they fill
+        height = _windows_of_transform(problem)[0]
+        filled = -(-share // height) * height // block * block
+        tall = filled if filled >= share else tall
+    return min(rows, tall), wide
+
+
+def working_bytes(
+    problem: Problem, rows: int, cols: int, *, is_direct: bool = False
+) -> int:
+    """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
+    extension = _extension()
+    assert extension is not None, "takes says so"
+    scratch: int = extension.scratch(
+        format=_FORMATS[problem.dtype],
+        windows=(rows, cols),
+        kernel_shape=problem.kernel,
+        stride=problem.stride,
+        block=blocks.BLOCK,
+        is_direct=is_direct,
+        variant=_variant(),
+    )
+    scores = 4 * rows * cols
+    kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
+    if not is_direct:
+        # A tile whose scores could be off by too much is transformed in float64.
+        values: int = extension.TILE_VALUES
+        scratch += 2 * 8 * problem.kernel[2] * values
+    return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
+
+
+def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
+    """Return the bytes of a prepared kernel: its transforms and its values as float64."""
+    extension = _extension()
+    assert extension is not None, "takes says so"
+    values: int = 0 if is_direct else extension.TILE_VALUES
+    return 4 * problem.kernel[2] * values + 3 * 8 * problem.taps
