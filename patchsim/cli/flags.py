@@ -11,17 +11,37 @@ import typer
 
 from patchsim import choices
 
+# Device numbers that Tab offers: counting the cards would import torch.
+_NUMBERS = 8
 
-def one_of(words: Sequence[str], text: str, *, metavar: str | None = None) -> Any:
+
+def one_of(words: Sequence[str], text: str) -> Any:
     """Return an option whose help and tab completion list the words that it takes.
 
     The option does not check its value, so that the command and Python give the same error.
     """
+    return typer.Option(metavar="|".join(words), help=text, autocompletion=completing(words))
+
+
+def device(text: str) -> Any:
+    """Return an option for a device; behind ``cuda:`` Tab offers numbers."""
+
+    def completed(incomplete: str) -> list[str]:
+        kind, is_numbered, _ = incomplete.partition(":")
+        if not is_numbered:
+            return completing(choices.DEVICES)(incomplete)
+        return completing([f"{kind}:{number}" for number in range(_NUMBERS)])(incomplete)
+
+    return typer.Option(metavar="auto|cpu|cuda[:N]|mps|xpu", help=text, autocompletion=completed)
+
+
+def completing(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return the tab completion of an option that takes these words."""
 
     def completed(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
 
-    return typer.Option(metavar=metavar or "|".join(words), help=text, autocompletion=completed)
+    return completed
 
 
 _Flags = TypeVar("_Flags")
@@ -116,6 +136,7 @@ Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="S|auto",
+        autocompletion=completing(("auto",)),
         help="The lowest score of a match; 1 is identical. Without a threshold the best windows"
         " are printed however low they score. auto finds a threshold where the best scores have"
         " a gap that is too large for chance, and prints it on stderr.",
@@ -278,11 +299,9 @@ Explain = Annotated[
 ]
 Device = Annotated[
     str,
-    one_of(
-        choices.DEVICES,
+    device(
         "The device that computes. auto takes the CPU unless that would take long; cuda takes"
-        " all NVIDIA cards, cuda:0,cuda:1 takes these two.",
-        metavar="auto|cpu|cuda[:N]|mps|xpu",
+        " all NVIDIA cards, cuda:0,cuda:1 takes these two."
     ),
 ]
 Engine = Annotated[

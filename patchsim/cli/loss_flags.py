@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from patchsim import choices
-from patchsim.cli.flags import one_of
+from patchsim.cli.flags import device, one_of
 
 Features = Annotated[
     list[str] | None,
@@ -85,11 +85,7 @@ Image = Annotated[
 ]
 Device = Annotated[
     str,
-    one_of(
-        choices.DEVICES,
-        "The device that computes; auto is cpu.",
-        metavar="auto|cpu|cuda[:N]|mps|xpu",
-    ),
+    device("The device that computes; auto takes the CPU."),
 ]
 Memory = Annotated[
     str | None,
