@@ -5,6 +5,7 @@ A message has one or two lines. It names the request, the finding with its numbe
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 FOUND = 0
@@ -21,6 +22,12 @@ def printable(name: object) -> str:
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
         for char in str(name)
     )
+
+
+def named(kind: str, name: str) -> str:
+    """Return what a picture is and its name, once where the name says it: ``kernel-2``."""
+    is_said = re.fullmatch(rf"{kind}(-\d+)?", name)
+    return name if is_said else f"{kind} {printable(name)}"
 
 
 class PatchsimError(Exception):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, named
 from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height
@@ -109,7 +109,7 @@ class Area:
         if x < 0 or y < 0 or x + width > size[1] or y + height > size[0]:
             raise InputError(
                 f"region {_text(region)} spans x {x} to {x + width - 1} and y {y} to"
-                f" {y + height - 1}, not all of it in the image {printable(image)} with"
+                f" {y + height - 1}, not all of it in the {named('image', image)} with"
                 f" {size[1]}x{size[0]} pixels;\ngive one inside 0,0,{size[1]},{size[0]}"
             )
         return cls(image, region, (height, width), padding)
@@ -118,7 +118,7 @@ class Area:
     def name(self) -> str:
         """The area's name in messages."""
         prefix = f"region {_text(self.region)} of the " if self.region is not None else ""
-        return f"{prefix}image {self.image}"
+        return f"{prefix}{named('image', self.image)}"
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -151,8 +151,8 @@ class Area:
         """
         if self.has_windows(kernel):
             return
-        problem = f"kernel {printable(name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
-        problem = f"{problem} {printable(self.name)}"
+        problem = f"{named('kernel', name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        problem = f"{problem} {self.name}"
         if self.region is not None:
             raise InputError(
                 f"{problem};"

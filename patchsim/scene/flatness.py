@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from patchsim.errors import printable
+from patchsim.errors import named, printable
 from patchsim.types import Pixels
 
 _ROWS = 16  # rows that are compared at a time; most pictures differ within the first
@@ -30,7 +30,7 @@ def flat_notices(pixels: Sequence[Pixels], names: Sequence[str], metric: str) ->
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
     for kernel, name in zip(kernels, names[1:], strict=True):
         if is_flat(kernel):
-            yield f"kernel {printable(name)} {defect}: every {areas} matches it"
+            yield f"{named('kernel', name)} {defect}: every {areas} matches it"
 
 
 def is_flat(pixels: Pixels) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, named
 from patchsim.geometry.area import Area
 from patchsim.metrics import INTEGER_RANGE, Visibility, divided_by_gcd
 from patchsim.pictures.reader import Picture
@@ -52,7 +52,7 @@ def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool)
         picture = "mask" if mask is not None else "kernel"
         defect = "black" if mask is not None else "transparent"
         raise InputError(
-            f"{picture} {printable(source)} is {defect} everywhere, so no pixel of the kernel"
+            f"{named(picture, source)} is {defect} everywhere, so no pixel of the kernel"
             " counts;"
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
@@ -179,14 +179,14 @@ def _mask_levels(mask: Picture, kernel: Picture) -> NDArray[Any]:
     height, width, channels = mask.pixels.shape
     if (height, width) != kernel.pixels.shape[:2]:
         raise InputError(
-            f"mask {printable(mask.name)} is {width}x{height} pixels,"
-            f" kernel {printable(kernel.name)} {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]};"
+            f"{named('mask', mask.name)} is {width}x{height} pixels,"
+            f" {named('kernel', kernel.name)} {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]};"
             " give one of the same size"
         )
     if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
-        raise InputError(f"mask {printable(mask.name)} is in colour; give one in grey")
+        raise InputError(f"{named('mask', mask.name)} is in colour; give one in grey")
     values = mask.pixels[..., 0]
     largest = INTEGER_RANGE.get(values.dtype.name, 1)
     if not (values.min() >= 0 and values.max() <= largest):  # true for NaN, too
-        raise InputError(f"mask {printable(mask.name)} has values outside 0 to {largest}")
+        raise InputError(f"{named('mask', mask.name)} has values outside 0 to {largest}")
     return values

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, named
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
@@ -157,7 +157,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     rows, cols = scene.area.size
     least = min(poses.all, key=lambda pose: math.prod(pose.box((height, width))))
     box = least.box((height, width))
-    kernel = f"kernel {printable(scene.names[1 + number])} of {width}x{height} pixels"
+    kernel = f"{named('kernel', scene.names[1 + number])} of {width}x{height} pixels"
     if scene.area.has_windows(box):
         return InputError(
             f"{kernel} keeps no contrast, or fewer than {_LEAST_PIXELS} pixels, in its poses;"
@@ -165,7 +165,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
         )
     return InputError(
         f"{kernel} takes {box[1]}x{box[0]} even at {least}, more than the"
-        f" {printable(scene.area.name)} with {cols}x{rows};"
+        f" {scene.area.name} with {cols}x{rows};"
         "\ngive smaller scales, or --padding edge (padding='edge')"
     )
 

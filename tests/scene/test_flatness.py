@@ -9,8 +9,8 @@ from PIL import Image
 from patchsim import InputError, match
 from patchsim.scene.flatness import is_flat
 
-KERNEL = "kernel kernel is flat (each channel has one value): every flat area of that colour"
-IMAGE = "image image is flat (each channel has one value): no place in it differs from another"
+KERNEL = "kernel is flat (each channel has one value): every flat area of that colour"
+IMAGE = "image is flat (each channel has one value): no place in it differs from another"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])

@@ -176,7 +176,7 @@ def test_masks_of_all_types_mean_the_same(dtype, rng):
     ("mask", "message"),
     [
         (np.zeros((8, 9), np.uint8), "black everywhere"),
-        (np.ones((9, 8), bool), "8x9 pixels, kernel kernel 9x8"),
+        (np.ones((9, 8), bool), "8x9 pixels, kernel 9x8"),
         (np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3), "is in colour"),
         (np.full((8, 9), 1.5), "outside 0 to 1"),
         (np.full((8, 9), np.nan), "outside 0 to 1"),
