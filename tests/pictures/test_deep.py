@@ -272,7 +272,8 @@ def test_npy_through_a_pipe(tmp_path, rng):
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.array([[{}]]), "an array of object"),
+        (np.array([[{}]]), "an array of Python objects"),
+        (np.array([[1, 2], [3]], object), "an array of Python objects"),
         (np.ones((2, 3), "c16"), "an array of complex128"),
         (np.ones((2, 3), "u8"), "an array of uint64"),
         (np.ones((2, 3), [("a", "u1")]), "an array of"),
@@ -321,7 +322,7 @@ def test_limits_are_asked_before_anything_is_decoded(kind, tmp_path, rng):
     opened(path, memory=100_000_000)  # what is imported stays
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"to decode, but only 1.0 MB of the memory are left"):
+        with pytest.raises(InputError, match=r"to decode, but only 1.0 MB of 1.0 MB are left"):
             opened(path, memory=1_000_000)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
         low, high = 0, 100_000_000

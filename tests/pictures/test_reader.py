@@ -240,10 +240,29 @@ def test_a_picture_past_pillows_limit_is_refused_by_its_header(tmp_path):
 
 
 def test_memory_limit_of_decoding(color, save):
-    with pytest.raises(InputError, match=r"78.0 kB to decode, but only 10.0 kB of the memory"):
+    with pytest.raises(InputError, match=r"78.0 kB to decode, but only 10.0 kB of 10.0 kB"):
         opened(save("a.png", color), memory=10_000)
 
 
 def test_pil_images_are_taken(color):
     np.testing.assert_array_equal(opened(Image.fromarray(color)).pixels, color)
     assert opened(Image.fromarray(color).convert("L")).pixels.shape == (40, 50, 1)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.tif"])
+def test_a_pil_image_that_is_closed_is_named(name, save):
+    path = save(name, np.full((8, 9), 7, np.uint8))
+    with Image.open(path) as left:
+        pass
+    closed = Image.open(path)
+    closed.close()
+    for image in (left, closed):
+        with pytest.raises(InputError, match=rf"{name} is a PIL image that is closed; keep it"):
+            opened(image)
+    with Image.open(path) as loaded:
+        loaded.load()
+    assert opened(loaded).pixels.shape[:2] == (8, 9)
+    gone = Image.new("L", (3, 3))
+    gone.close()
+    with pytest.raises(InputError, match=r"^image is a PIL image that is closed"):
+        opened(gone)
