@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, named
 from patchsim.geometry import tiles
 from patchsim.numerics.array_api import Array, like, namespace
 from patchsim.types import Pixels, Weights
@@ -43,11 +43,12 @@ def check_range(data_range: tuple[float, float]) -> float:
         If the range is not two finite numbers, the second larger than the first.
     """
     try:
-        low, high = map(float, data_range)
+        first, second = data_range
+        low, high = float(first), float(second)
     except (TypeError, ValueError):
         raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)") from None
     if not 0 < high - low < math.inf:  # false for NaN, too
-        raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
+        raise InputError(f"data range {first}:{second} is empty or endless; give LO < HI")
     return high - low
 
 
@@ -159,7 +160,7 @@ def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = Fal
         if left_out:
             defect += " in the channels that count"
         raise InputError(
-            f"kernel {printable(name)} is {defect}, so {metric} has nothing to correlate;"
+            f"{named('kernel', name)} is {defect}, so {metric} has nothing to correlate;"
             " use --metric sad (metric='sad')"
         )
 

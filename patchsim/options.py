@@ -214,16 +214,18 @@ def _number(value: object, option: str, hint: str = "") -> float:
 
 
 def _share(value: object, option: str, refusal: str) -> float:
-    share = _number(value, option)
+    share = _number(value, option, "; give one from 0 to 1")
     if not 0 <= share <= 1:
-        raise InputError(f"{option} {share} {refusal}; give one from 0 to 1")
+        raise InputError(f"{option} {value} {refusal}; give one from 0 to 1")
     return share
 
 
 def _data_range(given: tuple[float, float] | None) -> tuple[float, float] | None:
-    if given is not None:
-        metrics.check_range(given)
-    return given
+    if given is None:
+        return None
+    metrics.check_range(given)
+    low, high = given
+    return float(low), float(high)
 
 
 def _threshold(given: object) -> float | str | None:
@@ -231,19 +233,19 @@ def _threshold(given: object) -> float | str | None:
         return AUTO if given is not None else None
     threshold = _number(given, "threshold", "; give one from -1 to 1, or auto")
     if not -1 <= threshold <= 1:
-        raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto")
+        raise InputError(f"threshold {given} cannot be a score; give one from -1 to 1, or auto")
     return threshold
 
 
 def _min_visible(given: object, *, ignore_alpha: bool) -> float:
     if given is None:
         return DEFAULT_MIN_VISIBLE
-    share = _number(given, "min-visible")
+    share = _number(given, "min-visible", "; give a share above 0, up to 1")
     if not 0 < share <= 1:
-        raise InputError(f"min-visible {share:g} is not possible; give a share above 0, up to 1")
+        raise InputError(f"min-visible {given} is not possible; give a share above 0, up to 1")
     if ignore_alpha:
         raise InputError(
-            f"min-visible {share:g} has no meaning where alpha is ignored: all of the image counts;"
+            f"min-visible {given} has no meaning where alpha is ignored: all of the image counts;"
             "\ngive --min-visible or --ignore-alpha (min_visible, ignore_alpha), not both"
         )
     return share
@@ -261,7 +263,7 @@ def _channel_weights(given: Sequence[float] | None) -> tuple[float, ...] | None:
         raise InputError(
             f"channel weights {given!r} are not a list of numbers; give one for each channel"
         )
-    text = ",".join(f"{weight:g}" for weight in weights)
+    text = ",".join(str(weight) for weight in given)
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise InputError(f"channel weights {text} are not all finite numbers from 0")
     if not any(weights):

@@ -6,7 +6,7 @@ import shlex
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import patchsim
 from patchsim.cli import completion, loss, match
@@ -16,6 +16,30 @@ _COMPLETION = ("--install-completion", "--show-completion")
 # Files that `patchsim loss` reads and `patchsim match` does not.
 _FEATURES = (".safetensors", ".pt", ".pth", ".npz")
 _SHOWN = 3  # words of a long command that a message repeats
+
+
+class _Command(TyperCommand):
+    """A command whose help names its arguments alone, without types."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
+        return ["[OPTIONS]", *(_shown(one) for one in arguments)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for parameter in self.get_params(ctx):
+            kind: str = parameter.param_type_name
+            name, text = parameter.get_help_record(ctx) or ("", "")
+            records[kind].append((_shown(parameter) if kind == "argument" else name, text))
+        for kind, title in (("argument", "Arguments"), ("option", "Options")):
+            with formatter.section(title):
+                formatter.write_dl(records[kind])
+
+
+def _shown(argument: Any) -> str:
+    """Return an argument as the usage shows it, such as ``KERNEL...``."""
+    name = str(argument.metavar) if argument.required else f"[{argument.metavar}]"
+    return f"{name}..." if argument.nargs != 1 else name
 
 
 class _Commands(TyperGroup):
@@ -116,5 +140,5 @@ def _main(
     pass
 
 
-app.command("match")(match.command)
-app.command("loss")(loss.command)
+app.command("match", cls=_Command)(match.command)
+app.command("loss", cls=_Command)(loss.command)

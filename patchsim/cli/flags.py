@@ -1,4 +1,7 @@
-"""The flags of `patchsim match` with their help, and how a command takes a table of flags."""
+"""The flags of `patchsim match` with their help, and how a command takes a table of flags.
+
+Typer gets every value as text, so that messages about values are patchsim's own and repeat them.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,7 @@ Color = Annotated[
     ),
 ]
 Top = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
         help="The largest number of matches: by default 5, or all with --threshold.",
@@ -143,7 +146,7 @@ Threshold = Annotated[
     ),
 ]
 Overlap = Annotated[
-    float,
+    str,
     typer.Option(
         metavar="F",
         help="The largest intersection over union of two matches; if two windows overlap more,"
@@ -207,15 +210,15 @@ Exhaustive = Annotated[
     ),
 ]
 MaxPoses = Annotated[
-    int | None,
+    str | None,
     typer.Option(metavar="N", help="The largest number of poses, 10,000 by default."),
 ]
 Tolerance = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="T",
         help="The largest error of scores in the heatmap or map; a larger one makes large kernels"
-        " faster. Matches are always exact. By default 0.02, or 0 with --map.",
+        " faster. Matches are always exact. By default 0.02, or 0 with --map (in Python 0).",
     ),
 ]
 Mask = Annotated[
@@ -232,7 +235,7 @@ IgnoreAlpha = Annotated[
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
 ]
 MinVisible = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="F",
         help="The smallest visible share of a match, 0.5 by default, in an image with transparent"
@@ -266,8 +269,8 @@ Heatmap = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder."
-        " {kernel} stands for the kernel's name.",
+        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder,"
+        " with several kernels IMAGE.{kernel}.heatmap.png. {kernel} stands for the kernel's name.",
         show_default=False,
     ),
 ]
@@ -276,7 +279,8 @@ Map = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Write the scores of all windows as a float32 .npy, rows x columns.",
+        help="Write the scores of all windows as a float32 .npy, rows x columns. {kernel} stands"
+        " for the kernel's name.",
     ),
 ]
 Overlay = Annotated[
@@ -320,14 +324,14 @@ Memory = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
         help="The number of CPU threads, by default one for each CPU that this process may use.",
     ),
 ]
 MaxPixels = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
         help="The largest number of pixels of a picture, 89,478,485 by default.",
@@ -352,7 +356,7 @@ class MatchFlags:
     color: Color = "auto"
     top: Top = None
     threshold: Threshold = None
-    overlap: Overlap = 0.3
+    overlap: Overlap = "0.3"
     no_margin: NoMargin = False
     per_kernel: PerKernel = False
     subpixel: Subpixel = False

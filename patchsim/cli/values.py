@@ -2,7 +2,52 @@
 
 from __future__ import annotations
 
-from patchsim.errors import InputError
+import re
+from typing import Any
+
+from patchsim.errors import InputError, printable
+
+
+def as_typed(text: str | None) -> Any:
+    """Pass a number on as text: the option parses it, and its messages repeat the text."""
+    return text
+
+
+def whole_number(text: str | None, option: str, *, least: int = 1) -> int | None:
+    """Parse a whole number from `least`."""
+    if text is None:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise InputError(f"{option} {text!r} is not possible; give a whole number from {least}")
+    return number
+
+
+def number(text: str | None, option: str, accepted: str) -> float | None:
+    """Parse a number; an error says what is accepted."""
+    if text is None:
+        return None
+    for parse in (int, float):  # an integer is repeated as one in messages
+        try:
+            return parse(text)
+        except ValueError:
+            pass
+    raise InputError(f"{option} {text!r} is not a number; give {accepted}")
+
+
+def template(text: str | None, option: str, *placeholders: str) -> str | None:
+    """Check that a path has no other placeholders in braces than these."""
+    for word in re.findall(r"\{(\w*)\}", text or ""):
+        if word not in placeholders:
+            known = "; there is " + ", ".join(f"{{{name}}}" for name in placeholders)
+            raise InputError(
+                f"{option} {printable(text)} has the unknown placeholder {{{word}}}"
+                + (known if placeholders else "; take it out, this path has none")
+            )
+    return text
 
 
 def stride(text: str) -> tuple[int, int]:
@@ -32,24 +77,28 @@ def region(text: str | None) -> tuple[int, int, int, int] | None:
     return x, y, width, height
 
 
-def data_range(text: str | None) -> tuple[float, float] | None:
-    """Parse ``LO:HI``."""
+def data_range(text: str | None) -> Any:
+    """Parse ``LO:HI`` into two numbers as they were typed."""
     if text is None:
         return None
     low, _, high = text.partition(":")
     try:
-        return float(low), float(high)
+        float(low), float(high)
+        return low, high
     except ValueError:
         raise InputError(f"data range {text!r} is no range; give LO:HI, like 0:4095") from None
 
 
-def channel_weights(text: str | None) -> list[float] | None:
-    """Parse ``W,W,...``."""
+def channel_weights(text: str | None) -> Any:
+    """Parse ``W,W,...`` into numbers as they were typed."""
     if text is None:
         return None
+    parts = text.split(",")
     try:
-        return [float(part) for part in text.split(",")]
+        for part in parts:
+            float(part)
     except ValueError:
         raise InputError(
             f"channel weights {text!r} are no numbers; give W,W,... like 1,1,2"
         ) from None
+    return parts

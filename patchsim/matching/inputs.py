@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, named, printable
 from patchsim.options import Options
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
@@ -87,7 +87,7 @@ class Kernels:
         notices = [text for picture in read for text in picture.notices]
         if self.mask is not None and self.mask.alpha is not None:
             notices.append(
-                f"mask {printable(self.mask.name)} has transparent pixels; only its grey counts"
+                f"{named('mask', self.mask.name)} has transparent pixels; only its grey counts"
             )
         notices += [
             f"{printable(picture.name)} has transparent pixels; alpha is ignored"
@@ -143,11 +143,18 @@ def count_streams(sources: Sequence[Source], others: int = 0) -> int:
     """
     streams = others + sum(reader.is_stdin(source) for source in sources)
     if streams > 1:
-        raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
+        raise InputError(
+            f"standard input '-' is asked for {streams} pictures, but it can hold one;"
+            " give paths for the others"
+        )
     return streams
 
 
 def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
     return reader.open_picture(
-        source, name=name, max_pixels=options.max_pixels, memory=max(0, memory)
+        source,
+        name=name,
+        max_pixels=options.max_pixels,
+        memory=max(0, memory),
+        total=options.memory,
     )

@@ -47,11 +47,11 @@ def match(
     Parameters
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
-        The picture to search, of uint8, uint16 or floating point. A file is a picture or a .npy;
-        the path ``-`` reads standard input.
+        The picture to search, of uint8, uint16, floating point or bool, which is read as uint8 of
+        0 and 255. A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
-        No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
-        floats.
+        No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
+        16, integers with floats as floats.
     mask : path, PIL image or array [h, w], optional
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
@@ -147,7 +147,7 @@ def match(
         exact, but a match may be missed whose detail does not show there.
     tolerance : float
         How far the map's scores may be off, beside rounding; with some a search for a large kernel
-        is faster. The matches are exact all the same.
+        is faster; the command's default for a heatmap is 0.02. The matches are exact all the same.
     data_range : (low, high), optional
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
         uint16 and 1 for floats. With it all values are taken as they are.
