@@ -21,6 +21,19 @@ _SHOWN = 3  # words of a long command that a message repeats
 class _Command(TyperCommand):
     """A command whose help names its arguments alone, without types."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            name: Any = getattr(error, "option_name", None)
+            options: list[Any] = [one for one in self.get_params(ctx) if name in one.opts]
+            for option in options:
+                wrong = f"{name} lacks its value; give {name} {option.metavar}"
+                if option.is_flag:
+                    wrong = f"{name} takes no value; give {name} alone"
+                raise InputError(wrong) from error
+            raise
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
         return ["[OPTIONS]", *(_shown(one) for one in arguments)]

@@ -40,11 +40,11 @@ def number(text: str | None, option: str, accepted: str) -> float | None:
 
 def template(text: str | None, option: str, *placeholders: str) -> str | None:
     """Check that a path has no other placeholders in braces than these."""
-    for word in re.findall(r"\{(\w*)\}", text or ""):
+    for word in re.findall(r"\{([^{}]*)\}", text or ""):
         if word not in placeholders:
             known = "; there is " + ", ".join(f"{{{name}}}" for name in placeholders)
             raise InputError(
-                f"{option} {printable(text)} has the unknown placeholder {{{word}}}"
+                f"{option} {printable(text)} has the unknown placeholder {{{printable(word)}}}"
                 + (known if placeholders else "; take it out, this path has none")
             )
     return text

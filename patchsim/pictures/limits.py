@@ -61,9 +61,12 @@ class Limits:
         if self.memory is not None and needed > self.memory:
             total = self.memory if self.total is None else self.total
             least = total - self.memory + needed
+            left = f"the memory is {format_size(total)}"
+            if self.memory < total:
+                free = format_size(self.memory)
+                left = f"only {free} of the memory of {format_size(total)} are left"
             raise InputError(
-                f"{self.name} takes {format_size(needed)} to decode, but only"
-                f" {format_size(self.memory)} of {format_size(total)} are left;\n"
+                f"{self.name} takes {format_size(needed)} to decode, but {left};\n"
                 f"allow at least {format_size(least)} with --memory (memory=)"
             )
 

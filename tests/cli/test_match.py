@@ -286,7 +286,7 @@ BAD = [
     (["match", "big.png", "face.png", "--engine", "warp"], "engine 'warp' is unknown"),
     (
         ["match", "big.png", "face.png", "--memory", "100kB"],
-        "of 100.0 kB are left;\nallow at least",
+        "of the memory of 100.0 kB are left;\nallow at least",
     ),
     (
         ["match", "big.png", "face.png", "flag.png", "--padding", "edge", "--memory", "640kB"],
@@ -354,6 +354,7 @@ BAD = [
     ),
     (["match", "big.png", "face.png", "--heatmap", "{foo}.png"], "there is {kernel}"),
     (["match", "big.png", "face.png", "--map", "{kernel}-{}.npy"], "unknown placeholder {};"),
+    (["match", "big.png", "face.png", "--map", "{kernel name}.npy"], "placeholder {kernel name};"),
     (["match", "big.png", "face.png", "--overlay", "{foo}.png"], "placeholder {foo}; take it out"),
     (["match", "big.png", "face.png", "--map", "m.csv"], "would be written as .npy"),
     (["match", "big.png", "face.png", "--heatmap", "big.png"], "would overwrite the input big.png"),
@@ -367,6 +368,12 @@ BAD = [
     (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
     (["match", "range.tif", "face.png"], "--data-range LO:HI"),
     (["match", "big.png"], "Missing argument"),
+    (["match", "big.png", "face.png", "--top"], "--top lacks its value; give --top N"),
+    (
+        ["match", "big.png", "face.png", "--quiet", "--map"],
+        "--map lacks its value; give --map PATH",
+    ),
+    (["match", "big.png", "face.png", "--quiet=1"], "--quiet takes no value; give --quiet alone"),
     (["match", "big.png", "face.png", "--strid", "2"], "No such option"),
     (["mach"], "No such command"),
     (["match", "face.png/x.png", "face.png"], "cannot be read: Not a directory"),
@@ -440,7 +447,7 @@ def test_help_fits_a_terminal_and_tells_all_exit_codes(words, run, monkeypatch):
 def test_memory_that_does_not_suffice_is_told_with_what_would(run):
     code, _, err = run("match", "big.png", "face.png", "--memory", "120kB")
     assert code == 2
-    assert "of 120.0 kB are left" in err
+    assert "kB of the memory of 120.0 kB are left" in err
     least = re.search(r"allow at least ([\d.]+ kB) with --memory", err)[1]
     assert run("match", "big.png", "face.png", "--memory", least.replace(" ", ""))[0] == 0
     np.save("big.npy", np.asarray(load("big.png")))  # takes little to decode

@@ -291,3 +291,14 @@ def test_a_region_of_the_command_is_four_numbers(text, run, save):
     code, out, err = run("match", "a.png", "a.png", "--region", text)
     assert (code, out) == (2, "")
     assert f"region {text!r} is no region; give X,Y,W,H" in err
+
+
+def test_pictures_without_names_are_named_once(rng):
+    image = rng.integers(0, 256, (5, 6), np.uint8)
+    large = np.zeros((7, 8), np.uint8)
+    with pytest.raises(InputError, match=r"^kernel-2 is 8x7 pixels, larger than the image with"):
+        match(image, [image, large])
+    with pytest.raises(
+        InputError, match=r"^kernel is 8x7 .* larger than the region 1,1,2,2 of the"
+    ):
+        match(image, large, region=(1, 1, 2, 2))
