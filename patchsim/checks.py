@@ -52,9 +52,20 @@ def positive_integer(value: object, option: str) -> int:
     InputError
         If the value is not an integer, or less than 1.
     """
+    return integer_from(1, value, option)
+
+
+def integer_from(least: int, value: object, option: str) -> int:
+    """Return an option's value as an integer from `least`.
+
+    Raises
+    ------
+    InputError
+        If the value is not an integer, or less.
+    """
     count = whole_number(value)
-    if count is None or count < 1:
-        raise InputError(f"{option} {value!r} is not possible; give a whole number from 1")
+    if count is None or count < least:
+        raise InputError(f"{option} {value!r} is not possible; give a whole number from {least}")
     return count
 
 

@@ -279,7 +279,7 @@ def _poses(
 def _share(value: object, option: str, refusal: str) -> float:
     share = number(value, option, "give one from 0 to 1")
     if not 0 <= share <= 1:
-        raise InputError(f"{option} {share} {refusal}; give one from 0 to 1")
+        raise InputError(f"{option} {value} {refusal}; give one from 0 to 1")
     return share
 
 
@@ -298,7 +298,7 @@ def _threshold(given: object) -> float | str | None:
         return AUTO
     threshold = number(given, "threshold", "give one from -1 to 1, or auto")
     if not -1 <= threshold <= 1:
-        raise InputError(f"threshold {threshold} cannot be a score; give one from -1 to 1, or auto")
+        raise InputError(f"threshold {given} cannot be a score; give one from -1 to 1, or auto")
     return threshold
 
 
@@ -307,10 +307,10 @@ def _min_visible(given: object, *, ignore_alpha: bool) -> float:
         return DEFAULT_MIN_VISIBLE
     share = number(given, "min-visible", "give a share above 0, up to 1")
     if not 0 < share <= 1:
-        raise InputError(f"min-visible {share:g} is not possible; give a share above 0, up to 1")
+        raise InputError(f"min-visible {given} is not possible; give a share above 0, up to 1")
     if ignore_alpha:
         raise InputError(
-            f"min-visible {share:g} has no meaning where alpha is ignored: all of the image counts;"
+            f"min-visible {given} has no meaning where alpha is ignored: all of the image counts;"
             "\ngive --min-visible or --ignore-alpha (min_visible, ignore_alpha), not both"
         )
     return share
@@ -326,7 +326,7 @@ def _channel_weights(given: object) -> tuple[float, ...] | None:
         raise InputError(
             f"channel weights {given!r} are not a list of numbers; give one for each channel"
         )
-    text = ",".join(f"{weight:g}" for weight in weights)
+    text = ",".join(str(weight) for weight in values)
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise InputError(f"channel weights {text} are not all finite numbers from 0")
     if not any(weights):

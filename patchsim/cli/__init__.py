@@ -15,11 +15,11 @@ from patchsim.errors import INTERRUPTED
 def main() -> NoReturn:
     """Run the command with the process's arguments and streams, and end the process."""
     try:
-        from patchsim.cli import console
+        from patchsim.cli import completion, console
         from patchsim.cli.app import app
 
         with console.guarded_streams():
-            code = console.run(app)
+            code = completion.answer(app) if completion.is_asked() else console.run(app)
     except KeyboardInterrupt:  # before the command began
         code = INTERRUPTED
     # All files are written and closed here. With torch an orderly exit takes 0.4 s more, on each

@@ -2,20 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import patchsim
-from patchsim.cli import loss, match
+from patchsim.cli import completion, loss, match
+from patchsim.errors import InputError
 
-app = typer.Typer(
-    name="patchsim",
-    help="Find a small picture in a big one: exact sliding image similarity.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMPLETION = ("--install-completion", "--show-completion")
+# Files that `patchsim loss` reads and `patchsim match` does not.
+_FEATURES = (".safetensors", ".pt", ".pth", ".npz")
+_SHOWN = 3  # words of a long command that a message repeats
+
+
+class _Command(TyperCommand):
+    """A command whose help names its arguments alone, without types."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            name: Any = getattr(error, "option_name", None)
+            options: list[Any] = [one for one in self.get_params(ctx) if name in one.opts]
+            for option in options:
+                wrong = f"{name} lacks its value; give {name} {option.metavar}"
+                if option.is_flag:
+                    wrong = f"{name} takes no value; give {name} alone"
+                raise InputError(wrong) from error
+            raise
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
+        return ["[OPTIONS]", *(_shown(one) for one in arguments)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for parameter in self.get_params(ctx):
+            kind: str = parameter.param_type_name
+            name, text = parameter.get_help_record(ctx) or ("", "")
+            records[kind].append((_shown(parameter) if kind == "argument" else name, text))
+        for kind, title in (("argument", "Arguments"), ("option", "Options")):
+            with formatter.section(title):
+                formatter.write_dl(records[kind])
+
+
+def _shown(argument: Any) -> str:
+    """Return an argument as the usage shows it, such as ``KERNEL...``."""
+    name = str(argument.metavar) if argument.required else f"[{argument.metavar}]"
+    return f"{name}..." if argument.nargs != 1 else name
+
+
+class _Commands(TyperGroup):
+    """The commands; words that no command would see are refused."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and not ctx.resilient_parsing:
+            args = _alone(*args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0]
+        if word not in self.commands and (len(args) > 1 or "." in word or "/" in word):
+            command = "loss" if word.endswith(_FEATURES) else "match"
+            more = " ..." if len(args) > _SHOWN else ""
+            raise InputError(
+                f"{word!r} is no command; there is {', '.join(self.commands)}\n"
+                f"did you mean: patchsim {command} {shlex.join(args[:_SHOWN])}{more}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+def _alone(option: str, *words: str) -> list[str]:
+    """Check the words behind an option that stands alone; an option's absent value is empty."""
+    if option in _COMPLETION and len(words) <= 1:
+        return [option, *(words or [""])]
+    if option.partition("=")[0] in ("--version", *_COMPLETION) and words:
+        surplus = words[1:] if option in _COMPLETION else words
+        raise InputError(
+            f"{option} stands alone, but {shlex.join(surplus)!r} follows; leave that out"
+        )
+    return [option, *words]
 
 
 def _version(asked: bool) -> None:
@@ -24,15 +93,65 @@ def _version(asked: bool) -> None:
         raise typer.Exit()
 
 
+def _install(shell: str | None) -> None:
+    if shell is not None:
+        completion.install(shell)
+        raise typer.Exit()
+
+
+def _show(shell: str | None) -> None:
+    if shell is not None:
+        completion.show(shell)
+        raise typer.Exit()
+
+
+def _shells(incomplete: str) -> list[str]:
+    return [shell for shell in completion.SHELLS if shell.startswith(incomplete)]
+
+
+app = typer.Typer(
+    name="patchsim",
+    cls=_Commands,
+    help="Find a small picture in a big one: exact sliding image similarity.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
 @app.callback()
 def _main(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--install-completion",
+            metavar="[SHELL]",
+            callback=_install,
+            is_eager=True,
+            autocompletion=_shells,
+            help="Install Tab completion for bash, zsh, fish or PowerShell; by default for the"
+            " calling shell.",
+        ),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion",
+            metavar="[SHELL]",
+            callback=_show,
+            is_eager=True,
+            autocompletion=_shells,
+            help="Print the script that --install-completion installs.",
+        ),
+    ] = None,
 ) -> None:
     pass
 
 
-app.command("match")(match.command)
-app.command("loss")(loss.command)
+app.command("match", cls=_Command)(match.command)
+app.command("loss", cls=_Command)(loss.command)

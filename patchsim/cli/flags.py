@@ -1,4 +1,7 @@
-"""The flags of `patchsim match` with their help, and how a command takes a table of flags."""
+"""The flags of `patchsim match` with their help, and how a command takes a table of flags.
+
+Typer gets every value as text, so that messages about values are patchsim's own and repeat them.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,37 @@ import typer
 
 from patchsim import choices
 
+# Device numbers that Tab offers: counting the cards would import torch.
+_NUMBERS = 8
 
-def one_of(words: Sequence[str], text: str, *, metavar: str | None = None) -> Any:
+
+def one_of(words: Sequence[str], text: str) -> Any:
     """Return an option whose help and tab completion list the words that it takes.
 
     The option does not check its value, so that the command and Python give the same error.
     """
+    return typer.Option(metavar="|".join(words), help=text, autocompletion=completing(words))
+
+
+def device(text: str) -> Any:
+    """Return an option for a device; behind ``cuda:`` Tab offers numbers."""
+
+    def completed(incomplete: str) -> list[str]:
+        kind, is_numbered, _ = incomplete.partition(":")
+        if not is_numbered:
+            return completing(choices.DEVICES)(incomplete)
+        return completing([f"{kind}:{number}" for number in range(_NUMBERS)])(incomplete)
+
+    return typer.Option(metavar="auto|cpu|cuda[:N]|mps|xpu", help=text, autocompletion=completed)
+
+
+def completing(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return the tab completion of an option that takes these words."""
 
     def completed(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
 
-    return typer.Option(metavar=metavar or "|".join(words), help=text, autocompletion=completed)
+    return completed
 
 
 _Flags = TypeVar("_Flags")
@@ -106,7 +129,7 @@ Color = Annotated[
     ),
 ]
 Top = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
         help="The largest number of matches: by default 5, or all with --threshold.",
@@ -116,13 +139,14 @@ Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="S|auto",
+        autocompletion=completing(("auto",)),
         help="The lowest score of a match; 1 is identical. Without a threshold the best windows"
         " are printed however low they score. auto finds a threshold where the best scores have"
         " a gap that is too large for chance, and prints it on stderr.",
     ),
 ]
 Overlap = Annotated[
-    float,
+    str,
     typer.Option(
         metavar="F",
         help="The largest intersection over union of two matches; if two windows overlap more,"
@@ -186,15 +210,15 @@ Exhaustive = Annotated[
     ),
 ]
 MaxPoses = Annotated[
-    int | None,
+    str | None,
     typer.Option(metavar="N", help="The largest number of poses, 10,000 by default."),
 ]
 Tolerance = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="T",
         help="The largest error of scores in the heatmap or map; a larger one makes large kernels"
-        " faster. Matches are always exact. By default 0.02, or 0 with --map.",
+        " faster. Matches are always exact. By default 0.02, or 0 with --map (in Python 0).",
     ),
 ]
 Mask = Annotated[
@@ -211,7 +235,7 @@ IgnoreAlpha = Annotated[
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
 ]
 MinVisible = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="F",
         help="The smallest visible share of a match, 0.5 by default, in an image with transparent"
@@ -245,8 +269,8 @@ Heatmap = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder."
-        " {kernel} stands for the kernel's name.",
+        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder,"
+        " with several kernels IMAGE.{kernel}.heatmap.png. {kernel} stands for the kernel's name.",
         show_default=False,
     ),
 ]
@@ -255,7 +279,8 @@ Map = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Write the scores of all windows as a float32 .npy, rows x columns.",
+        help="Write the scores of all windows as a float32 .npy, rows x columns. {kernel} stands"
+        " for the kernel's name.",
     ),
 ]
 Overlay = Annotated[
@@ -278,11 +303,9 @@ Explain = Annotated[
 ]
 Device = Annotated[
     str,
-    one_of(
-        choices.DEVICES,
+    device(
         "The device that computes. auto takes the CPU unless that would take long; cuda takes"
-        " all NVIDIA cards, cuda:0,cuda:1 takes these two.",
-        metavar="auto|cpu|cuda[:N]|mps|xpu",
+        " all NVIDIA cards, cuda:0,cuda:1 takes these two."
     ),
 ]
 Engine = Annotated[
@@ -301,14 +324,14 @@ Memory = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
         help="The number of CPU threads, by default one for each CPU that this process may use.",
     ),
 ]
 MaxPixels = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
         help="The largest number of pixels of a picture, 89,478,485 by default.",
@@ -333,7 +356,7 @@ class MatchFlags:
     color: Color = "auto"
     top: Top = None
     threshold: Threshold = None
-    overlap: Overlap = 0.3
+    overlap: Overlap = "0.3"
     no_margin: NoMargin = False
     per_kernel: PerKernel = False
     subpixel: Subpixel = False

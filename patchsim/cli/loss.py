@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchsim import choices
-from patchsim.cli import console
+from patchsim.cli import console, values
 from patchsim.cli.flags import takes
 from patchsim.cli.loss_flags import LossFlags
 from patchsim.errors import FOUND, InputError, PatchsimError, printable
@@ -28,9 +28,11 @@ def command(flags: LossFlags) -> int:
 
     \b
     Exit codes:
-      0  all files were scored
-      2  bad input; with several files the others are still scored
-      3  a fault of the program or the machine
+      0    all files were scored
+      2    wrong usage or bad input; the other files are still scored
+      3    a fault of the program or the machine
+      130  interrupted (Ctrl-C)
+      143  terminated (SIGTERM)
 
     \b
     Examples:
@@ -65,22 +67,27 @@ def _groups(flags: LossFlags) -> list[list[Path]]:
 def _request(flags: LossFlags) -> Request:
     """Check the flags and fill in what was not flags."""
     # Imported here, because torch takes a while and the flags checked before do not need it.
+    from patchsim.checks import integer_from
     from patchsim.machine import devices
     from patchsim.machine.memory import default_limit, parse_size
+    from patchsim.slots import tensor_checks
     from patchsim.slots.evaluate import Request
 
     device = devices.check_name(flags.device)
     _check_relevance(flags)
+    temperature = 1.0 if flags.temperature is None else values.number(flags.temperature)
+    tensor_checks.check_temperature(temperature)  # which repeats what was typed
+    layout = "2BSC" if flags.layout is None else flags.layout
     f_key, p_key = ("f_large", "p_small") if flags.loss == "small-to-large" else ("f", "p")
     return Request(
         loss=flags.loss,
         f_keys=(f_key if flags.f_key is None else flags.f_key,),
         p_keys=(p_key if flags.p_key is None else flags.p_key,),
         keys=("slots", "p") if flags.key is None else (flags.key,),
-        layout="2BSC" if flags.layout is None else flags.layout.upper(),
+        layout=layout.upper() if layout.upper() in choices.LAYOUTS else layout,
         reduction=flags.reduction,
-        temperature=1.0 if flags.temperature is None else flags.temperature,
-        drawn=flags.image,
+        temperature=float(temperature),
+        drawn=None if flags.image is None else integer_from(0, values.number(flags.image), "image"),
         device="cpu" if device == "auto" else devices.require(device),
         memory=default_limit() if flags.memory is None else parse_size(flags.memory),
     )
@@ -107,6 +114,7 @@ def _check_relevance(flags: LossFlags) -> None:
 def _check_drawing(flags: LossFlags, groups: Sequence[Sequence[Path]]) -> None:
     from patchsim.files import atomic
 
+    values.template(flags.matches, "matches")
     if flags.matches is not None:
         if len(groups) > 1:
             raise InputError(f"--matches draws one file, not {len(groups)}; give one")

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from patchsim import choices
-from patchsim.cli.flags import one_of
+from patchsim.cli.flags import device, one_of
 
 Features = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[FEATURES]...",
+        metavar="FEATURES",
         help="Files of features: .safetensors (best: it cannot hold code and is read in"
         " pieces), .pt, .pth, .npz, .npy.",
     ),
@@ -62,7 +62,7 @@ Reduction = Annotated[
     str, one_of(choices.REDUCTIONS, "How losses are combined; none prints one line for each slot.")
 ]
 Temperature = Annotated[
-    float | None,
+    str | None,
     typer.Option(metavar="T", help="The temperature of the contrastive losses, 1 by default."),
 ]
 Format = Annotated[
@@ -81,15 +81,11 @@ Matches = Annotated[
     ),
 ]
 Image = Annotated[
-    int | None, typer.Option(metavar="I", help="The image that --matches draws, from 0.")
+    str | None, typer.Option(metavar="I", help="The image that --matches draws, from 0.")
 ]
 Device = Annotated[
     str,
-    one_of(
-        choices.DEVICES,
-        "The device that computes; auto is cpu.",
-        metavar="auto|cpu|cuda[:N]|mps|xpu",
-    ),
+    device("The device that computes; auto takes the CPU."),
 ]
 Memory = Annotated[
     str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patchsim import choices
 from patchsim.cli import console, values
@@ -26,16 +26,18 @@ def command(flags: MatchFlags) -> int:
 
     \b
     Exit codes:
-      0  a match was found
-      1  nothing reached the threshold
-      2  bad input
-      3  a fault of the program or the machine
+      0    a match was found
+      1    nothing reached the threshold
+      2    wrong usage or bad input
+      3    a fault of the program or the machine
+      130  interrupted (Ctrl-C)
+      143  terminated (SIGTERM)
 
     \b
     Examples:
       patchsim match screen.png icon.png --threshold 0.95
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
-      curl -s example.org/map.png | patchsim match - pin.png | tail -n +2 | cut -f1,2
+      curl -s example.org/map.png | patchsim match - pin.png | cut -f1,2
     """
     _check(flags)
     # After the flags: what a search needs takes a while to import.
@@ -72,6 +74,10 @@ def _check(flags: MatchFlags) -> None:
         )
     if flags.heatmap is not None and flags.no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
+    values.template(flags.heatmap, "heatmap", "kernel")
+    values.template(flags.map, "map", "kernel")
+    if "{kernel}" not in (flags.overlay or ""):  # which the outputs refuse
+        values.template(flags.overlay, "overlay")
 
 
 def _options(flags: MatchFlags) -> Given:
@@ -84,12 +90,12 @@ def _options(flags: MatchFlags) -> Given:
         "color": flags.color,
         "device": flags.device,
         "engine": flags.engine,
-        "top": flags.top,
-        "threshold": values.threshold(flags.threshold),
-        "overlap": flags.overlap,
+        "top": values.number(flags.top),
+        "threshold": values.number(flags.threshold),
+        "overlap": values.number(flags.overlap),
         "margin": not flags.no_margin,
         "ignore_alpha": flags.ignore_alpha,
-        "min_visible": flags.min_visible,
+        "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),
         "per_kernel": flags.per_kernel,
         "subpixel": flags.subpixel,
@@ -97,15 +103,14 @@ def _options(flags: MatchFlags) -> Given:
         "angles": flags.angles,
         "flips": flags.flips,
         "exhaustive": flags.exhaustive,
+        "max_poses": values.number(flags.max_poses),
         "tolerance": _tolerance(flags),
         "data_range": values.data_range(flags.data_range),
         "memory": flags.memory,
-        "threads": flags.threads,
+        "threads": values.number(flags.threads),
     }
-    if flags.max_poses is not None:
-        options["max_poses"] = flags.max_poses
     if flags.max_pixels is not None:
-        options["max_pixels"] = flags.max_pixels
+        options["max_pixels"] = values.number(flags.max_pixels)
     return options
 
 
@@ -121,10 +126,10 @@ def _heatmap(flags: MatchFlags) -> str | None:
     return f"{stem}.{{kernel}}.heatmap.png" if len(flags.kernel) > 1 else f"{stem}.heatmap.png"
 
 
-def _tolerance(flags: MatchFlags) -> float:
+def _tolerance(flags: MatchFlags) -> Any:
     """A picture may be a little off; scores that are asked for may not."""
     if flags.tolerance is not None:
-        return flags.tolerance
+        return values.number(flags.tolerance)
     return DRAWN_TOLERANCE if flags.map is None else 0.0
 
 

@@ -2,7 +2,55 @@
 
 from __future__ import annotations
 
-from patchsim.errors import InputError
+import re
+from typing import Any
+
+from patchsim.errors import InputError, printable
+
+
+class _Typed(float):
+    """A number that messages show as it was typed: ``1e6``, ``0.50``."""
+
+    _text: str
+
+    def __new__(cls, text: str) -> _Typed:
+        number = super().__new__(cls, text)
+        number._text = text.strip()
+        return number
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __index__(self) -> int:
+        """Return a whole number exactly, whatever its size."""
+        try:
+            return int(self._text)
+        except ValueError:
+            raise TypeError(f"{self._text} is no whole number") from None
+
+
+def number(text: str | None) -> Any:
+    """Parse a number, which messages repeat as it was typed.
+
+    Any other text stays as it is: the option takes it, as the threshold takes ``auto``, or refuses
+    it as Python's options refuse text, and says what it accepts.
+    """
+    try:
+        return None if text is None else _Typed(text)
+    except ValueError:
+        return text
+
+
+def template(text: str | None, option: str, *placeholders: str) -> str | None:
+    """Check that a path has no other placeholders in braces than these."""
+    for word in re.findall(r"\{([^{}]*)\}", text or ""):
+        if word not in placeholders:
+            known = "; there is " + ", ".join(f"{{{name}}}" for name in placeholders)
+            raise InputError(
+                f"{option} {printable(text)} has the unknown placeholder {{{printable(word)}}}"
+                + (known if placeholders else "; take it out, this path has none")
+            )
+    return text
 
 
 def stride(text: str) -> tuple[int, int]:
@@ -19,14 +67,6 @@ def stride(text: str) -> tuple[int, int]:
     return steps[-1], steps[0]
 
 
-def threshold(text: str | None) -> float | str | None:
-    """Parse a number; any other text, such as ``auto``, stays as it is."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
-
-
 def region(text: str | None) -> tuple[int, int, int, int] | None:
     """Parse ``X,Y,W,H``."""
     if text is None:
@@ -40,24 +80,22 @@ def region(text: str | None) -> tuple[int, int, int, int] | None:
     return x, y, width, height
 
 
-def data_range(text: str | None) -> tuple[float, float] | None:
+def data_range(text: str | None) -> Any:
     """Parse ``LO:HI``."""
     if text is None:
         return None
     low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise InputError(f"data range {text!r} is no range; give LO:HI, like 0:4095") from None
+    ends = number(low), number(high)
+    if any(isinstance(end, str) for end in ends):
+        raise InputError(f"data range {text!r} is no range; give LO:HI, like 0:4095")
+    return ends
 
 
-def channel_weights(text: str | None) -> list[float] | None:
+def channel_weights(text: str | None) -> Any:
     """Parse ``W,W,...``."""
     if text is None:
         return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"channel weights {text!r} are no numbers; give W,W,... like 1,1,2"
-        ) from None
+    weights = [number(part) for part in text.split(",")]
+    if any(isinstance(weight, str) for weight in weights):
+        raise InputError(f"channel weights {text!r} are no numbers; give W,W,... like 1,1,2")
+    return weights

@@ -32,10 +32,15 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
     Raises
     ------
     InputError
-        If the folder is missing or read-only, or the path is a folder, has another suffix, or is
-        one of the inputs.
+        If the folder is missing or read-only, or the path is a folder, ``-``, has another suffix,
+        or is one of the inputs.
     """
     target = Path(path)
+    if os.fspath(target) == "-":
+        raise InputError(
+            f"output '-' is no file, and standard output carries the results; give a name that"
+            f" ends in {suffix}"
+        )
     if _is_written_directly(target):
         return
     real = Path(os.path.realpath(target))
@@ -49,7 +54,7 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
         ) from None
     if real.is_dir():
         raise InputError(f"output {printable(target)} is a folder; give the path of a file")
-    if target.suffix and target.suffix.lower() != suffix:
+    if target.suffix.lower() != suffix:
         raise InputError(
             f"output {printable(target)} would be written as {suffix}; end its name in {suffix}"
         )
@@ -127,7 +132,7 @@ def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputErro
         The kind of file that is needed, such as ``a picture``.
     """
     if isinstance(error, FileNotFoundError):
-        problem = "does not exist"
+        problem = "does not exist; check the path"
     elif path.is_dir():  # before PermissionError, which Windows raises for folders
         problem = f"is a folder; give {wanted}"
     elif isinstance(error, PermissionError):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.checks import whole_number
-from patchsim.errors import InputError, printable, titled
+from patchsim.errors import InputError, titled
 from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height
@@ -148,7 +148,7 @@ class Area:
         if self.has_windows(kernel):
             return
         problem = f"{titled('kernel', name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
-        problem = f"{problem} {printable(self.name)}"
+        problem = f"{problem} {self.name}"
         if self.region is not None:
             raise InputError(
                 f"{problem};"

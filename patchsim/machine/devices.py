@@ -111,8 +111,8 @@ def _present(full_name: str, requested: str, present: Sequence[str]) -> str:
     if full_name not in present:
         visible = ", ".join(["cpu", *present])
         raise InputError(
-            f"device {requested!r} is not here; torch sees {visible}{_missing_cuda(full_name)}."
-            f" Use {'one of these' if present else 'the CPU'}"
+            f"device {requested!r} is not here; torch sees {visible}{_missing_cuda(full_name)};"
+            f" give {'one of these, like ' if present else ''}--device cpu (device='cpu')"
         )
     return full_name
 

@@ -155,11 +155,18 @@ def count_streams(sources: Sequence[Source], others: int = 0) -> int:
     """
     streams = others + sum(reader.is_stdin(source) for source in sources)
     if streams > 1:
-        raise InputError(f"standard input '-' is asked for {streams} pictures; it can hold one")
+        raise InputError(
+            f"standard input '-' is asked for {streams} pictures, but it can hold one;"
+            " give paths for the others"
+        )
     return streams
 
 
 def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
     return reader.open_picture(
-        source, name=name, max_pixels=options.max_pixels, memory=max(0, memory)
+        source,
+        name=name,
+        max_pixels=options.max_pixels,
+        memory=max(0, memory),
+        total=options.memory,
     )

@@ -56,8 +56,8 @@ def match(
         of 8 bits: 0 and 255. Integers of up to 32 bits are taken as floats and need `data_range`.
         A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
-        No larger than the image. 8 bits are compared with 16 as 16, integers with floats as
-        floats.
+        No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
+        16, integers with floats as floats.
     mask : path, PIL image or array [h, w], optional
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its

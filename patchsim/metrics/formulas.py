@@ -88,9 +88,10 @@ def check_range(data_range: tuple[float, float]) -> float:
     ends = data_range if isinstance(data_range, tuple | list | np.ndarray) else ()
     if len(ends) != 2 or not all(is_number(end) for end in ends):
         raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)")
-    low, high = map(float, ends)
+    first, second = ends
+    low, high = float(first), float(second)
     if not 0 < high - low < math.inf:  # false for NaN, too
-        raise InputError(f"data range {low:g}:{high:g} is empty or endless; give LO < HI")
+        raise InputError(f"data range {first}:{second} is empty or endless; give LO < HI")
     return high - low
 
 

@@ -36,8 +36,8 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     InputError
         If the array has another shape, is empty, or no pixel type holds its values.
     """
-    _check_shape(array.shape, name)
     dtype = pixel_type(array.dtype, name)
+    _check_shape(array.shape, name)
     pixels: Pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
@@ -61,6 +61,7 @@ def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
         return np.dtype(np.uint8)  # 0 and 255
     if kind in "iu" and size <= 4:
         return np.dtype(np.float64)  # an integer type without a default range
+    # Rows of different lengths, for example, are objects.
     values = "Python objects" if kind == "O" else str(dtype)
     raise InputError(
         f"{name} is an array of {values}; convert it to uint8, uint16 or floating point"
@@ -78,8 +79,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         If the stream is damaged.
     """
     header = npy.read_header(stream)
-    _check_shape(header.shape, limits.name)
     dtype = pixel_type(header.dtype, limits.name)
+    _check_shape(header.shape, limits.name)
     limits.check_pixels(header.shape[1], header.shape[0])
     limits.check_memory(math.prod(header.shape) * dtype.itemsize)
     value_bytes = stream.seek(0, os.SEEK_END) - header.length

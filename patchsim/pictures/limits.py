@@ -26,11 +26,14 @@ class Limits:
         The largest number of pixels.
     memory : int or None
         The bytes that decoding may take.
+    total : int or None
+        The bytes of which `memory` is left; None if it is all.
     """
 
     name: str
     max_pixels: int
     memory: int | None
+    total: int | None = None
 
     def check_pixels(self, width: int, height: int) -> None:
         """Check a picture's number of pixels.
@@ -56,9 +59,15 @@ class Limits:
             If `needed` exceeds `memory`.
         """
         if self.memory is not None and needed > self.memory:
+            total = self.memory if self.total is None else self.total
+            least = total - self.memory + needed
+            left = f"the memory is {format_size(total)}"
+            if self.memory < total:
+                free = format_size(self.memory)
+                left = f"only {free} of the memory of {format_size(total)} are left"
             raise InputError(
-                f"{self.name} takes {format_size(needed)} to decode, but only"
-                f" {format_size(self.memory)} of the memory are left; allow more with --memory"
+                f"{self.name} takes {format_size(needed)} to decode, but {left};\n"
+                f"allow at least {format_size(least)} with --memory (memory=)"
             )
 
 

@@ -91,7 +91,12 @@ def is_stdin(source: Source) -> bool:
 
 
 def open_picture(
-    source: Source, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, memory: int | None = None
+    source: Source,
+    *,
+    name: str,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    memory: int | None = None,
+    total: int | None = None,
 ) -> Picture:
     """Decode a picture.
 
@@ -106,6 +111,8 @@ def open_picture(
         The largest number of pixels to decode.
     memory : int, optional
         Bytes that decoding may take.
+    total : int, optional
+        Bytes of which these are left, for messages.
 
     Raises
     ------
@@ -116,7 +123,7 @@ def open_picture(
     if isinstance(source, np.ndarray):
         return Picture(name, arrays.to_pixels(source, name))
     if isinstance(source, Image.Image):
-        return _from_pil(source, name, memory)
+        return _from_pil(source, name, memory, total)
     if not isinstance(source, str | os.PathLike):
         raise InputError(
             f"{name} is a {type(source).__name__}; give a path, a PIL image or a NumPy array"
@@ -126,22 +133,22 @@ def open_picture(
         raise InputError("the name of a picture is empty; give a path")
     # Standard input counts as a file, so that no output overwrites the file behind it.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
-    limits = Limits(printable(label), max_pixels, memory)
+    limits = Limits(printable(label), max_pixels, memory, total)
     with _naming_errors(label), _open_seekable(label, memory) as stream:
         return _upright(_read(stream, limits), label, file)
 
 
-def _from_pil(image: Image.Image, name: str, memory: int | None) -> Picture:
+def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
     """Read the current frame of a PIL image."""
     path = Path(getattr(image, "filename", "") or "")
     file = path if path.name != "" and path.exists() else None
     label = str(file) if file else name
+    limits = Limits(printable(label), image.width * image.height, memory, total)
     if _is_closed(image):
         raise InputError(
-            f"{printable(label)} is a PIL image that is closed; search before it is closed, or give"
-            " its path"
+            f"{limits.name} is a PIL image that is closed; keep it open during the search, or give"
+            " the path"
         )
-    limits = Limits(printable(label), image.width * image.height, memory)
     with _naming_errors(label):
         reason = pillow_depth.unsupported_depth(image, file)
         if reason:

@@ -193,10 +193,13 @@ def _fastest_that_fits(
     ]
     fitting = [i for i, size in enumerate(needed) if size <= memory]
     if not fitting:
+        several = any(c.problem.kernel_count > 1 for c in able)
         raise InputError(
             f"memory {format_size(memory)} does not suffice for one window;"
-            f" {format_size(min(needed))} is the least for these pictures and outputs\n"
-            "allow more with --memory (memory=), or search for fewer kernels at a time"
+            f" {format_size(min(needed))} is the least for these pictures and outputs;\n"
+            "allow more with --memory (memory=)"
+            + ", or search for fewer kernels at a time"
+            * several
         )
     fastest = min(fitting, key=lambda i: able[i].seconds)
     return able[fastest], residents[fastest]

@@ -169,19 +169,19 @@ class Poses:
         InputError
             If an option cannot be read or is empty, or there are more than `max_poses` poses.
         """
-        max_poses = positive_integer(max_poses, "max-poses")
-        if max_poses > _LARGEST_MAX_POSES:
+        most = positive_integer(max_poses, "max-poses")
+        if most > _LARGEST_MAX_POSES:
             raise InputError(
-                f"max-poses {max_poses:,} is not possible; give {_LARGEST_MAX_POSES:,} or less"
+                f"max-poses {max_poses} is not possible; give {_LARGEST_MAX_POSES} or less"
             )
         if scales is None and angles is None and flips is None:
             return None
         low, high = _SCALE_LIMITS
-        limit = kernels * max_poses
+        limit = kernels * most
         scale_axis = _axis(1.0 if scales is None else scales, "scales", low, high, limit)
         angle_axis = _axis(0.0 if angles is None else angles, "angles", -3600, 3600, limit)
         poses = cls(scale_axis, _directions(angle_axis), _flips(flips))
-        poses._check_count(kernels, max_poses)
+        poses._check_count(kernels, most)
         return poses
 
     def _check_count(self, kernels: int, max_poses: int) -> None:
@@ -239,8 +239,8 @@ def _axis(option: object, name: str, low: float, high: float, limit: int) -> Axi
     numbers = [_number(value, option, name) for value in values]
     if not numbers:
         raise InputError(f"{name} {option!r} is empty; give a number, a list or LO:HI:STEP")
-    for number in (min(numbers), max(numbers)):
-        _check_within(number, name, low, high)
+    for value, number in zip(values, numbers, strict=True):
+        _check_within(number, value, name, low, high)
     return Axis(tuple(sorted({round(number, DECIMALS) for number in numbers})))
 
 
@@ -254,8 +254,8 @@ def _range(option: str, name: str, low: float, high: float, limit: int) -> Axis:
         raise InputError(
             f"{name} {option!r} is an empty range; give LO:HI:STEP with LO up to HI, STEP above 0"
         )
-    _check_within(first, name, low, high)
-    _check_within(last, name, low, high)
+    _check_within(first, fields[0], name, low, high)
+    _check_within(last, fields[1], name, low, high)
     if step < _SMALLEST_STEP:
         raise InputError(
             f"{name} {option!r} has a step below {_SMALLEST_STEP:g}; give a larger one"
@@ -284,9 +284,9 @@ def _number(value: object, option: object, name: str) -> float:
     return number
 
 
-def _check_within(number: float, name: str, low: float, high: float) -> None:
+def _check_within(number: float, given: object, name: str, low: float, high: float) -> None:
     if not low <= number <= high:
-        raise InputError(f"{name} {number:g} is not possible; give {low:g} to {high:g}")
+        raise InputError(f"{name} {given} is not possible; give {low:g} to {high:g}")
 
 
 def _directions(angles: Axis) -> Axis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from patchsim.errors import printable, titled
+from patchsim.errors import titled
 from patchsim.geometry.area import Area
 from patchsim.types import Pixels
 
@@ -30,7 +30,7 @@ def flat_notices(
     """
     defect = "is flat (each channel has one value)"
     if is_flat(image):
-        yield f"{printable(area.name)} {defect}: no place in it differs from another"
+        yield f"{area.name} {defect}: no place in it differs from another"
     # The cosine is the same for all multiples of a colour.
     areas = "flat area of that colour" + (", however bright," if metric == "ncc" else "")
     for flat, name in zip(flat_kernels, names, strict=True):

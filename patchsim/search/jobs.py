@@ -12,7 +12,7 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
-from patchsim.errors import InputError, printable, titled
+from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
@@ -166,7 +166,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
         )
     return InputError(
         f"{kernel} takes {box[1]}x{box[0]} even at {least}, more than the"
-        f" {printable(scene.area.name)} with {cols}x{rows};"
+        f" {scene.area.name} with {cols}x{rows};"
         "\ngive smaller scales, or --padding edge (padding='edge')"
     )
 

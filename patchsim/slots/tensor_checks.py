@@ -16,8 +16,9 @@ _SMALLEST_TEMPERATURE = 1e-30  # far below it cosine / temperature overflows in 
 
 def check_temperature(temperature: float) -> None:
     """Refuse a temperature that is not a number from 1e-30; a tensor is no number either."""
-    is_number = isinstance(temperature, int | float) and math.isfinite(temperature)
-    if not (is_number and temperature >= _SMALLEST_TEMPERATURE):
+    if not isinstance(temperature, int | float):
+        raise InputError(f"temperature {temperature!r} is not a number; give one above 0")
+    if not (math.isfinite(temperature) and temperature >= _SMALLEST_TEMPERATURE):
         raise InputError(f"temperature {temperature!r} is not possible; give a number above 0")
 
 

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
+import shellingham
 from helpers import ENVIRONMENT, patchsim
 
 from patchsim import choices
-from patchsim.cli import console
+from patchsim.cli import completion, console
+from patchsim.cli.app import app
 
 BIN = Path(sys.executable).parent
 SHELL = {**ENVIRONMENT, "PATH": f"{BIN}{os.pathsep}{ENVIRONMENT['PATH']}"}
 
 
-def answered(shell, line, **more):
-    """What the command prints for the line typed so far, and its exit code."""
-    asked = {"_PATCHSIM_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line}
-    asked |= {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1), **more}
+def answered(shell, line, word=""):
+    """What the command prints for the line typed so far, and its exit code; 1 asks for a file."""
+    asked = {"_PATCHSIM_COMPLETE": shell, "_PATCHSIM_LINE": line, "_PATCHSIM_WORD": word}
     process = patchsim(env={**ENVIRONMENT, **asked})
     out, err = process.communicate(timeout=60)
     assert err == ""
     return out, process.returncode
+
+
+def values(line):
+    """The words that complete a line, without what they mean; None for the name of a file."""
+    found = completion.answers(app, line)
+    return found if found is None else [one.value for one in found]
 
 
 MATCH = [
@@ -51,58 +61,153 @@ ALL = [("match", *case) for case in MATCH] + [("loss", *case) for case in LOSS]
 
 
 @pytest.mark.parametrize(("command", "option", "words"), ALL)
-def test_bash_completes_the_values_of_an_option(command, option, words):
-    out, code = answered("bash", f"patchsim {command} {option} ")
-    assert (tuple(out.split()), code) == (words, 0)
-
-
-def test_the_beginning_of_a_word_narrows_the_values():
-    assert answered("bash", "patchsim match a.png b.png --metric z") == ("zncc\n", 0)
-    assert answered("zsh", "patchsim match a.png b.png --metric z")[0].count('"zncc"') == 1
-    fish = {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    assert answered("fish", "patchsim match a.png b.png --metric z", **fish) == ("zncc\n", 0)
+def test_the_values_of_an_option_are_completed(command, option, words):
+    assert values(f"patchsim {command} {option} ") == list(words)
+    assert values(f"patchsim {command} {option}=") == list(words)
+    assert values(f"patchsim {command} a.png {option}={words[0]}") == [
+        word for word in words if word.startswith(words[0])
+    ]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_commands_and_options_are_completed(shell):
-    more = {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    assert "match" in answered(shell, "patchsim ma", **more)[0]
-    assert "--threshold" in answered(shell, "patchsim match a.png b.png --thr", **more)[0]
+def test_the_beginning_of_a_word_narrows_the_values(shell):
+    assert answered(shell, "patchsim match a.png b.png --metric z", "z") == ("zncc\n", 0)
 
 
-def test_pictures_are_left_to_the_shell_which_knows_paths():
-    assert answered("bash", "patchsim match ex") == ("\n", 0)  # `complete -o default` then looks
-    assert answered("zsh", "patchsim match ex") == ("_files\n", 0)
-    fish = {"_TYPER_COMPLETE_FISH_ACTION": "is-args"}
-    assert answered("fish", "patchsim match ex", **fish) == ("", 1)
+def test_each_shell_gets_the_part_of_a_word_that_it_completes():
+    line = "patchsim match a.png b.png --metric=z"
+    assert answered("bash", line, "z") == ("zncc\n", 0)  # behind = in COMP_WORDBREAKS
+    assert answered("bash", line, "--metric=z") == ("--metric=zncc\n", 0)  # = is not in it
+    assert answered("zsh", line) == ("zncc\n", 0)  # its script skips what is before =
+    assert answered("fish", line) == ("--metric=zncc\n", 0)
+    assert answered("bash", "patchsim match --device cuda:", "")[0].split()[:2] == ["0", "1"]
+    assert answered("zsh", "patchsim match --device cuda:")[0].startswith("cuda\\:0\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("patchsim ma", ["match"]),
+        ("patchsim ", ["match", "loss"]),
+        ("patchsim --v", ["--version"]),
+        ("patchsim --show-completion f", ["fish"]),
+        ("patchsim match --threshold a", ["auto"]),
+        ("patchsim match a.png --thr", ["--threshold", "--threads"]),
+        ("patchsim match --threshold 1 --thr", ["--threads"]),  # not what is given already
+        ("patchsim match --device cuda:1", ["cuda:1"]),
+        ("patchsim match --top ", []),  # a number, and no file
+        ("patchsim match --nothing=", []),
+        ("patchsim match --quiet=", []),
+        ("patchsim match 'a b' --metric 'z", ["zncc"]),
+    ],
+)
+def test_commands_options_and_values(line, words):
+    assert values(line) == words
+
+
+@pytest.mark.parametrize(
+    "words", ["ex", "a.png ", "--map ", "--map=ex", "--mask ", "--quiet ", "-- --me", "a\\ b"]
+)
+def test_files_are_left_to_the_shell(words):
+    assert values(f"patchsim match {words}") is None
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_can_be_shown_and_installed(shell, tmp_path):
-    home = {
-        **ENVIRONMENT,
-        "HOME": str(tmp_path),
-        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
-    }
-    for option in ("--show-completion", "--install-completion"):
-        process = patchsim(option, shell, env=home)
-        out, err = process.communicate(timeout=60)
-        assert (process.returncode, err) == (0, "")
-        assert shell in out
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any("_PATCHSIM_COMPLETE" in path.read_text() for path in written)
+def test_the_exit_code_asks_for_a_file(shell):
+    assert answered(shell, "patchsim match ex") == ("", 1)
+
+
+def test_a_fault_is_not_printed_into_the_prompt(monkeypatch, capfd):
+    monkeypatch.setenv("_PATCHSIM_COMPLETE", "bash")
+    monkeypatch.setattr(completion, "answers", lambda *_: 1 / 0)
+    assert completion.answer(app) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "begins"),
+    [
+        ("bash", "_patchsim_completion()"),
+        ("zsh", "#compdef patchsim"),
+        ("fish", "complete "),
+        ("powershell", "Import-Module"),
+        ("pwsh", "Import-Module"),
+    ],
+)
+def test_the_script_of_the_named_shell_is_shown(shell, begins, run):
+    for words in (["--show-completion", shell], [f"--show-completion={shell}"]):
+        code, out, err = run(*words)
+        assert (code, err) == (0, "")
+        assert out.startswith(begins)
+
+
+@pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
+def test_a_shell_without_completion_is_named(option, run, monkeypatch):
+    says = "patchsim: shell 'dash' has no completion; there is bash, zsh, fish, powershell, pwsh,"
+    for words in ([option, "dash"], [option]):
+        monkeypatch.setattr("shellingham.detect_shell", lambda: ("dash", "/bin/dash"))
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith(says)
+    monkeypatch.setattr("shellingham.detect_shell", fail_to_detect)
+    code, _, err = run(option)
+    assert code == 2
+    assert "the calling shell is not known; name one of bash," in err
+
+
+def fail_to_detect():
+    raise shellingham.ShellDetectionFailure
+
+
+@pytest.mark.parametrize(
+    ("words", "surplus"),
+    [
+        (["--version", "extra"], "extra"),
+        (["--version", "match", "a b"], "match 'a b'"),
+        (["--show-completion", "zsh", "fish"], "fish"),
+        (["--install-completion=zsh", "fish"], "fish"),
+    ],
+)
+def test_words_behind_an_option_that_stands_alone_are_refused(words, surplus, run):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err == f"patchsim: {words[0]} stands alone, but {surplus!r} follows; leave that out\n"
+
+
+def install(shell, home):
+    process = patchsim("--install-completion", shell, env={**SHELL, "HOME": str(home)})
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    return out
+
+
+def test_installing_twice_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("ZDOTDIR", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / ".bashrc").write_text("alias ll='ls -l'")  # its last line does not end
+    written = []
+    for _ in range(2):
+        for shell in ("bash", "zsh", "fish"):
+            assert install(shell, tmp_path).startswith(f"{shell} completion is installed in ")
+        written.append({p: p.read_text() for p in tmp_path.rglob("*") if p.is_file()})
+    assert written[0] == written[1]
+    assert sorted(str(path.relative_to(tmp_path)) for path in written[0]) == [
+        ".bash_completions/patchsim.sh",
+        ".bashrc",
+        ".config/fish/completions/patchsim.fish",
+        ".zfunc/_patchsim",
+        ".zshrc",
+    ]
+    lines = (tmp_path / ".bashrc").read_text().splitlines()
+    assert lines == ["alias ll='ls -l'", f"source '{tmp_path}/.bash_completions/patchsim.sh'"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_can_read_their_completion(shell, tmp_path):
+def test_shells_can_read_their_completion(shell, tmp_path, run):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    process = patchsim("--show-completion", shell, env={
-        **ENVIRONMENT, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
-    })  # fmt: skip
-    script, _ = process.communicate(timeout=60)
     path = tmp_path / "completion"
-    path.write_text(script)
+    path.write_text(run("--show-completion", shell)[1])
     subprocess.run([shell, "-n", path], check=True, timeout=60)
 
 
@@ -133,16 +238,25 @@ def test_what_ends_the_process_decides_the_exit_code(ended, code, says, capfd):
     assert capfd.readouterr() == ("", says)
 
 
-class Bash:
-    """An interactive bash on a terminal of its own."""
+START = {
+    "bash": ["--noprofile", "-i"],
+    "zsh": ["-i"],
+    "fish": ["-i"],
+}
 
-    def __init__(self, folder):
+
+class Shell:
+    """An interactive shell on a terminal of its own, with the start files of a home folder."""
+
+    def __init__(self, shell, home):
         self.child, self.terminal = pty.fork()
         if self.child == 0:
-            os.chdir(folder)
-            os.execvpe(
-                "bash", ["bash", "--norc", "--noprofile"], {**SHELL, "PS1": "> ", "TERM": "dumb"}
-            )
+            os.chdir(home)
+            gone = ("ZDOTDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+            env = {name: value for name, value in SHELL.items() if name not in gone}
+            env |= {"HOME": str(home), "TERM": "dumb", "PS1": "> "}
+            os.execvpe(shell, [shell, *START[shell]], env)
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
 
     def type(self, keys, until):
         """What the terminal shows after some keys, once that text is among it."""
@@ -151,7 +265,7 @@ class Bash:
         while until not in seen:
             assert time.monotonic() < end, seen
             if select.select([self.terminal], [], [], 1)[0]:
-                seen += os.read(self.terminal, 4096).decode()
+                seen += os.read(self.terminal, 4096).decode(errors="replace")
         return seen
 
     def close(self):
@@ -159,15 +273,41 @@ class Bash:
         os.waitpid(self.child, 0)
 
 
-def test_tab_in_a_real_bash(tmp_path):
-    (tmp_path / "a big picture.png").touch()
-    bash = Bash(tmp_path)
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("patchsim match a.png b.png --metric z", "zncc"),
+        ("patchsim match a.png b.png --metric=z", "--metric=zncc"),
+        ("patchsim match --device=cu", "--device=cuda"),
+        ("patchsim match --threshold a", "auto"),
+        ("patchsim match --overlay=fo", "--overlay=found.png"),
+        ("patchsim lo", "loss"),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_first_tab_in_a_new_shell(shell, typed, shown, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    install(shell, tmp_path)
+    (tmp_path / "found.png").touch()
+    terminal = Shell(shell, tmp_path)
     try:
-        bash.type('eval "$(patchsim --show-completion bash)"; echo re""ady\n', "ready\r\n")
-        assert "zncc" in bash.type("patchsim match a.png b.png --metric z\t", "zncc")
-        bash.type("\x15", "")  # clears the line
-        shown = bash.type("patchsim match a\\ b\t", "picture.png")
-        assert "a\\ big\\ picture.png" in shown
-        assert "fault" not in shown
+        terminal.type('echo re""ady\n', "ready")
+        typed_part, _, rest = typed.rpartition(" ")
+        more = shown[len(rest) :] if shown.startswith(rest) else shown
+        terminal.type(f"{typed_part} {rest}", rest)
+        assert "fault" not in terminal.type("\t", more)
     finally:
-        bash.close()
+        terminal.close()
+
+
+def test_a_name_with_spaces_in_a_real_bash(tmp_path):
+    install("bash", tmp_path)
+    (tmp_path / "a big picture.png").touch()
+    terminal = Shell("bash", tmp_path)
+    try:
+        terminal.type('echo re""ady\n', "ready\r\n")
+        shown = terminal.type("patchsim match a\\ b\t", "picture.png")
+        assert "a\\ big\\ picture.png" in shown
+    finally:
+        terminal.close()

@@ -177,7 +177,7 @@ def test_a_bad_file_does_not_stop_the_others(feats, run):
     code, out, err = run("loss", "a.pt", "no.pt", "a.npz")
     assert code == 2
     assert [row["file"] for row in table(out)] == ["a.pt", "a.npz"]
-    assert err == "patchsim: no.pt does not exist\n"
+    assert err == "patchsim: no.pt does not exist; check the path\n"
 
 
 def test_matches_of_an_image_and_of_the_batch(feats, run):
@@ -217,9 +217,23 @@ BAD = [
     (("f.npy",), "f.npy holds one array, the loss takes two; give --f and --p"),
     (("a.npz", "--memory", "1500"), "a.npz takes 2.0 kB read whole"),
     (("a.pt", "--loss", "contrastive", "--temperature", "1e-39"), "temperature 1e-39"),
-    (("a.pt", "--matches", "m.png", "--image", "-1"), "image -1 is not there"),
+    (
+        ("a.pt", "--matches", "m.png", "--image", "-1"),
+        "image -1 is not possible; give a whole number from 0",
+    ),
     (("a.pt", "--reduction", "max"), "reduction 'max' is unknown"),
-    (("a.pt", "--loss", "contrastive", "--temperature", "0"), "temperature 0.0 is not possible"),
+    (("a.pt", "--loss", "contrastive", "--temperature", "0"), "temperature 0 is not possible"),
+    (
+        ("a.pt", "--loss", "contrastive", "--temperature", "hot"),
+        "temperature 'hot' is not a number",
+    ),
+    (("a.pt", "--image", "1.5"), "image 1.5 is not possible; give a whole number from 0"),
+    (("a.pt", "--image", "one"), "image 'one' is not possible; give a whole number from 0"),
+    (("a.pt", "--layout", "bs"), "layout 'bs' is unknown"),
+    (("a.pt", "--matches", "-"), "standard output carries the results"),
+    (("a.pt", "--matches", "m"), "end its name in .png"),
+    (("a.pt", "--matches", "{file}.png"), "the unknown placeholder {file}; take it out"),
+    (("a.pt", "--device", "mps"), "give --device cpu"),
     (("a.pt", "--format", "xml"), "format 'xml' is unknown"),
     (("a.pt", "--device", "tpu"), "device 'tpu' is unknown"),
     (("a.pt", "--memory", "100"), "allow more with --memory"),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -241,7 +242,7 @@ def test_csv_quotes_names_with_line_ends_and_quotes(run):
 def test_names_cannot_drive_the_terminal(run):
     name = "\x1b[31mred\x1b]0;title\x07\n.png"
     _, _, err = run("match", "big.png", name)
-    assert err == "patchsim: \\x1b[31mred\\x1b]0;title\\x07\\n.png does not exist\n"
+    assert err == "patchsim: \\x1b[31mred\\x1b]0;title\\x07\\n.png does not exist; check the path\n"
     os.link("face.png", name)
     for form in ("table", "tsv"):
         _, out, err = run("match", "big.png", name, "--format", form, "--heatmap", name)
@@ -283,16 +284,53 @@ BAD = [
     (["match", "big.png", "face.png", "--device", "gpu"], "device 'gpu' is unknown"),
     (["match", "big.png", "face.png", "--device", "cuda:77"], "device 'cuda:77' is not here"),
     (["match", "big.png", "face.png", "--engine", "warp"], "engine 'warp' is unknown"),
-    (["match", "big.png", "face.png", "--memory", "100kB"], "allow more with --memory"),
+    (
+        ["match", "big.png", "face.png", "--memory", "100kB"],
+        "of the memory of 100.0 kB are left;\nallow at least",
+    ),
     (
         ["match", "big.png", "face.png", "flag.png", "--padding", "edge", "--memory", "640kB"],
         "is the least for these",
     ),
     (["match", "big.png", "face.png", "--memory", "lots"], "memory 'lots' is not a size"),
     (["match", "big.png", "face.png", "--top", "0"], "top 0 is not possible"),
-    (["match", "big.png", "face.png", "--top", "few"], "Invalid value for '--top'"),
+    *(
+        (
+            ["match", "big.png", "face.png", f"--{option}", value, *more],
+            f"patchsim: {option} {shown} is not possible; give a whole number from 1\n",
+        )
+        for option, *more in (
+            ("top",),
+            ("threads",),
+            ("max-pixels",),
+            ("max-poses", "--angles", "1"),
+        )
+        for value, shown in (("all", "'all'"), ("1.5", "1.5"), ("1e6", "1e6"), ("", "''"))
+    ),
+    *(
+        (
+            ["match", "big.png", "face.png", f"--{option}", value],
+            f"patchsim: {option} {value!r} is not a number; give {accepted}\n",
+        )
+        for option, accepted in (
+            ("overlap", "one from 0 to 1"),
+            ("tolerance", "one from 0 to 1"),
+            ("min-visible", "a share above 0, up to 1"),
+            ("threshold", "one from -1 to 1, or auto"),
+        )
+        for value in ("30%", "a", "0,5")
+    ),
+    (["match", "big.png", "face.png", "--threshold", "95"], "threshold 95 cannot be a score"),
+    (["match", "big.png", "face.png", "--min-visible", "1.50"], "min-visible 1.50 is not"),
+    (["match", "big.png", "face.png", "--tolerance", "2e0"], "tolerance 2e0 is not possible"),
+    (["match", "big.png", "face.png", "--scales", "1,1000.0"], "scales 1000.0 is not possible"),
+    (["match", "big.png", "face.png", "--angles", "0:9e9:1"], "angles 9e9 is not possible"),
+    (["match", "big.png", "face.png", "--channel-weights", "1.0,-1"], "weights 1.0,-1 are not"),
+    (["match", "big.png", "face.png", "--data-range", "5.0:1"], "data range 5.0:1 is empty"),
+    (["match", "big.png", "face.png", "--device", "mps"], "give --device cpu"),
+    (["match", "-", "face.png", "--mask", "-"], "give paths for the others"),
     (["match", "big.png", "face.png", "--threshold", "nan"], "threshold nan cannot be a score"),
-    (["match", "big.png", "face.png", "--overlap", "2"], "overlap 2.0 is not a share"),
+    (["match", "big.png", "face.png", "--overlap", "2"], "overlap 2 is not a share"),
     (
         ["match", "big.png", "face.png", "--ignore-alpha", "--min-visible", "0.5"],
         "min-visible 0.5 has no meaning where alpha is ignored",
@@ -302,6 +340,22 @@ BAD = [
     (["match", "big.png", "face.png", "--data-range", "9:99"], "outside 9 to 99"),
     (["match", "big.png", "face.png", "--format", "xml"], "format 'xml' is unknown"),
     (["match", "big.png", "face.png", "--map", "no/m.npy"], "does not exist"),
+    *(
+        (["match", "big.png", "face.png", f"--{kind}", name], f"{says} {suffix}")
+        for kind, suffix in (("heatmap", ".png"), ("overlay", ".png"), ("map", ".npy"))
+        for name, says in (
+            (
+                "-",
+                "output '-' is no file, and standard output carries the results; give a name"
+                " that ends in",
+            ),
+            ("m", "end its name in"),
+        )
+    ),
+    (["match", "big.png", "face.png", "--heatmap", "{foo}.png"], "there is {kernel}"),
+    (["match", "big.png", "face.png", "--map", "{kernel}-{}.npy"], "unknown placeholder {};"),
+    (["match", "big.png", "face.png", "--map", "{kernel name}.npy"], "placeholder {kernel name};"),
+    (["match", "big.png", "face.png", "--overlay", "{foo}.png"], "placeholder {foo}; take it out"),
     (["match", "big.png", "face.png", "--map", "m.csv"], "would be written as .npy"),
     (["match", "big.png", "face.png", "--heatmap", "big.png"], "would overwrite the input big.png"),
     (["match", "big.png", "face.png", "--overlay", "./face.png"], "would overwrite the input"),
@@ -314,6 +368,12 @@ BAD = [
     (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
     (["match", "range.tif", "face.png"], "--data-range LO:HI"),
     (["match", "big.png"], "Missing argument"),
+    (["match", "big.png", "face.png", "--top"], "--top lacks its value; give --top N"),
+    (
+        ["match", "big.png", "face.png", "--quiet", "--map"],
+        "--map lacks its value; give --map PATH",
+    ),
+    (["match", "big.png", "face.png", "--quiet=1"], "--quiet takes no value; give --quiet alone"),
     (["match", "big.png", "face.png", "--strid", "2"], "No such option"),
     (["mach"], "No such command"),
     (["match", "face.png/x.png", "face.png"], "cannot be read: Not a directory"),
@@ -342,6 +402,72 @@ def test_bad_input_is_named_in_two_lines_and_leaves_no_file(words, says, run, sa
     assert 1 <= err.count("\n") <= 2
     assert "Traceback" not in err
     assert {p: p.read_bytes() for p in Path().iterdir()} == before
+
+
+@pytest.mark.usefixtures("pictures")
+def test_braces_in_the_name_of_the_image_are_no_placeholder(run):
+    os.link("big.png", "{day}.png")
+    assert run("match", "{day}.png", "face.png")[0] == 0
+    assert load("{day}.heatmap.png").size == (160, 130)
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["big.png", "face.png"], "match big.png face.png"),
+        (["a b.png"], "match 'a b.png'"),
+        (["big", "face", "flag", "other", "--top", "1"], "match big face flag ..."),
+        (["run/step.safetensors", "other.pt"], "loss run/step.safetensors other.pt"),
+    ],
+)
+def test_a_forgotten_command_is_named(words, meant, run):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"patchsim: {words[0]!r} is no command; there is match, loss\n"
+        f"did you mean: patchsim {meant}\n"
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["match"], ["loss"]])
+def test_help_fits_a_terminal_and_tells_all_exit_codes(words, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(*words, "--help")
+    assert code == 0
+    assert [line for line in out.splitlines() if len(line) > 79] == []
+    assert "list[" not in out
+    assert "<str>" not in out
+    if words:
+        codes = [line.split()[0] for line in out.splitlines() if re.match(r"    \d+ +\w", line)]
+        assert codes == ["0", *(["1"] if words == ["match"] else []), "2", "3", "130", "143"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_memory_that_does_not_suffice_is_told_with_what_would(run):
+    code, _, err = run("match", "big.png", "face.png", "--memory", "120kB")
+    assert code == 2
+    assert "kB of the memory of 120.0 kB are left" in err
+    least = re.search(r"allow at least ([\d.]+ kB) with --memory", err)[1]
+    assert run("match", "big.png", "face.png", "--memory", least.replace(" ", ""))[0] == 0
+    np.save("big.npy", np.asarray(load("big.png")))  # takes little to decode
+    words = ("match", "big.npy", "face.png", "--memory", "110kB")
+    code, _, err = run(*words)
+    says = " is the least for these pictures and outputs;\nallow more with --memory (memory=)"
+    assert code == 2
+    assert err.endswith(f"{says}\n")
+    _, _, err = run(*words, "face.png")
+    assert err.endswith(f"{says}, or search for fewer kernels at a time\n")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_the_plan_does_not_contradict_the_engine_that_was_asked_for(run):
+    words = ("match", "big.png", "flag.png", "--threshold", "auto", "--explain")
+    _, _, err = run(*words, "--engine", "pruned")
+    assert "give --no-heatmap and no --map, and with --threshold auto --engine pruned" in err
+    _, _, err = run(*words, "--engine", "pruned", "--no-heatmap")
+    assert "plan for flag.png: pruned on cpu" in err
+    assert "it draws no map" not in err
 
 
 @pytest.mark.usefixtures("pictures")

@@ -391,7 +391,7 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, kind, size, rng
 
 def test_an_image_without_a_visible_pixel_is_refused(rng):
     image, kernel = values(rng, "uint8", 20, 21, 3), values(rng, "uint8", 4, 5, 3)
-    with pytest.raises(InputError, match=r"image is transparent everywhere.*ignore-alpha"):
+    with pytest.raises(InputError, match=r"^image is transparent everywhere.*ignore-alpha"):
         match(transparent(image, np.zeros((20, 21), np.uint8)), kernel)
     levels = np.full((20, 21), 255, np.uint8)
     levels[:10, :10] = 0
@@ -546,7 +546,7 @@ def test_a_flat_image_is_one_where_it_is_visible(rng):
     levels[5:, 3:] = 0
     pixels[levels > 0] = 7, 8, 9
     notices = match(transparent(pixels, levels), pixels[6:10, 6:10]).notices
-    assert any("image is flat" in text for text in notices)
+    assert any(text.startswith("image is flat") for text in notices)
 
 
 def test_sums_beyond_64_bits_state_what_they_are_off_by(rng):

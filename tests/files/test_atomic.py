@@ -102,12 +102,14 @@ def test_targets_are_checked_before_the_work(tmp_path):
         (tmp_path, "is a folder"),
         (tmp_path / "no" / "a.png", "does not exist"),
         (tmp_path / "a.jpg", "would be written as .png"),
+        (tmp_path / "plain", "would be written as .png; end its name in .png"),
+        ("-", "standard output carries the results; give a name that ends in .png"),
         (tmp_path / "in.png", "would overwrite the input"),
         (tmp_path / "alias.png", "would overwrite the input"),
     ):
         with pytest.raises(InputError, match=says):
             atomic.check_target(path, ".png", inputs)
-    for path in (tmp_path / "a.PNG", tmp_path / "plain", "/dev/null", "/dev/stdout"):
+    for path in (tmp_path / "a.PNG", tmp_path / "-.png", "/dev/null", "/dev/stdout"):
         atomic.check_target(path, ".png", inputs)
 
 

@@ -251,7 +251,7 @@ def test_a_picture_past_pillows_limit_is_refused_by_its_header(tmp_path):
 
 
 def test_memory_limit_of_decoding(color, save):
-    with pytest.raises(InputError, match=r"78.0 kB to decode, but only 10.0 kB of the memory"):
+    with pytest.raises(InputError, match=r"78.0 kB to decode, but the memory is 10.0 kB"):
         opened(save("a.png", color), memory=10_000)
 
 
@@ -268,9 +268,15 @@ def test_closed_pil_images_are_named_as_such(suffix, color, save):
     closed = Image.open(path)
     closed.load()
     closed.close()
-    for image in (left, closed):
-        with pytest.raises(InputError, match="PIL image that is closed; search before it is"):
+    unread = Image.open(path)
+    unread.close()
+    for image in (left, closed, unread):
+        with pytest.raises(InputError, match=rf"a.{suffix} is a PIL image that is closed; keep it"):
             opened(image)
+    gone = Image.new("L", (3, 3))
+    gone.close()
+    with pytest.raises(InputError, match=r"^image is a PIL image that is closed"):
+        opened(gone)
     with Image.open(path) as loaded:
         loaded.load()
     assert opened(loaded).pixels.shape[:2] == (40, 50)

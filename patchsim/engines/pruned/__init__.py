@@ -64,7 +64,10 @@ _CALL_SECONDS = 1e-3
 
 def refuse(problem: Problem) -> str | None:
     if problem.map_wanted or problem.exact:
-        return "it draws no map; use --no-heatmap without --map or --threshold auto"
+        return (
+            "it draws no map; give --no-heatmap and no --map, and with --threshold auto"
+            " --engine pruned"
+        )
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
     if problem.opaque_level is not None:
