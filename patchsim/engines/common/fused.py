@@ -231,9 +231,7 @@ def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
     return min(rows, tall), wide
 
 
-def working_bytes(
-    problem: Problem, rows: int, cols: int, *, is_direct: bool = False
-) -> int:
+def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = False) -> int:
     """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
     extension = _extension()
     assert extension is not None, "takes says so"
