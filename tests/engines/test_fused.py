@@ -1,0 +1,505 @@
+"""Correlations in C: every variant, type, metric and stride against the oracle and attacks."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import oracle
+import pytest
+import skimage.data
+from helpers import ENVIRONMENT
+from helpers.problems import CORRELATED, SPAN, problem, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+
+from patchsim import match, metrics
+from patchsim.engines import extensions, fft, simd
+from patchsim.engines.common import fused
+from patchsim.geometry import blocks
+
+if shutil.which("cc"):
+    from patchsim.engines import _correlation  # a failed build is an error where a compiler is
+else:
+    _correlation = pytest.importorskip(
+        "patchsim.engines._correlation", reason="the C extension was not built: no compiler"
+    )
+VARIANTS = _correlation.variants()
+DIRECT = [name for name in VARIANTS if _correlation.taps(name)]
+DTYPES = ("uint8", "uint16", "float32")
+
+
+def exact_map(image, kernel, metric, stride=(1, 1), span=None):
+    score = metrics.exact(image, kernel, metric, span or SPAN[image.dtype.name])
+    rows, cols = ((image.shape[i] - kernel.shape[i]) // stride[i] + 1 for i in (0, 1))
+    return np.array(
+        [[score(y * stride[0], x * stride[1]) for x in range(cols)] for y in range(rows)]
+    )
+
+
+def plain_map(image, kernel, metric):
+    """In NumPy and float64, of pictures that lose no digits by it."""
+    size, taps = kernel.shape, kernel.astype(np.float64)
+    count = size[0] * size[1]
+    windows = sliding_window_view(image.astype(np.float64), size)[:, :, 0]  # [rows, cols, h, w, C]
+    if metric == "ssd":
+        return 1 - ((windows - taps) ** 2).mean((2, 3, 4)) / SPAN[image.dtype.name] ** 2
+    means = windows.mean((2, 3))
+    products = np.einsum("yxijc,ijc->yx", windows, taps)
+    energy, own = np.einsum("yxijc,yxijc->yx", windows, windows), (taps**2).sum()
+    if metric == "zncc":
+        products -= count * (means * taps.mean((0, 1))).sum(2)
+        energy -= count * (means**2).sum(2)
+        own -= count * (taps.mean((0, 1)) ** 2).sum()
+    # The least that integers spread, with room for what rounding leaves of no spread.
+    is_defined = energy > (0.1 if image.dtype.kind == "u" else 1e-9 * count)
+    roots = np.sqrt(np.where(is_defined, energy, 1) * own)
+    return np.where(is_defined, products / roots, 0.0)
+
+
+def engine_of(is_direct):
+    return simd if is_direct else fft
+
+
+def found(image, kernel, metric, stride=(1, 1), *, is_direct=False, **options):
+    """The bounds of a tile that is the whole image."""
+    work = problem(image, kernel, metric, stride, **options)
+    assert fused.refusal(work, is_direct=is_direct) is None
+    engine = engine_of(is_direct)
+    assert engine.bounds_blocks(work)
+    return engine.prepare(kernel, work)(image)
+
+
+def check(bounds, truth, error=1e-5):
+    """The scores lie within what is stated, and the blocks state what the cells are."""
+    assert bounds.map.dtype == np.float32
+    off = np.abs(bounds.map - truth)
+    assert bounds.error <= 1.1 * error
+    assert off.max() <= bounds.error
+    assert bounds.blocks is not None
+    side = blocks.BLOCK
+    for row, col in np.ndindex(blocks.grid_shape(truth.shape)):
+        cells = np.s_[row * side : (row + 1) * side, col * side : (col + 1) * side]
+        assert bounds.blocks.maxima[row, col] == bounds.map[cells].max()
+        assert off[cells].max() <= bounds.blocks.errors[row, col] <= bounds.error
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, monkeypatch):
+    monkeypatch.setenv(extensions.VARIANT_SETTING, request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [
+        ((9, 11, 1), (1, 1, 1), (1, 1)),
+        ((9, 11, 3), (9, 11, 3), (1, 1)),
+        ((13, 40, 2), (3, 17, 2), (1, 1)),
+        ((40, 21, 5), (18, 1, 5), (3, 1)),
+        ((23, 35, 1), (4, 6, 1), (2, 5)),
+    ],
+)
+def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, variant, rng):
+    image = values(rng, dtype, *size)
+    taps = values(rng, dtype, *kernel)
+    if metric == "zncc" and kernel[:2] == (1, 1):
+        pytest.skip("such a kernel is refused")
+    truth = np.array(oracle.score_map(metric, image.tolist(), taps.tolist(), stride, SPAN[dtype]))
+    check(found(image, taps, metric, stride), truth)
+    if dtype == "uint8" and stride == (1, 1) and variant in DIRECT:
+        check(found(image, taps, metric, is_direct=True), truth, error=1e-6)
+
+
+@cache
+def photograph(metric, dtype):
+    """An image, a kernel of it and the scores."""
+    photo = skimage.data.astronaut()[:300, :420]
+    scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
+    image = photo * scale
+    image[100:160, 50:180] = image[0, 0]  # flat: no contrast, equal windows
+    kernel = image[20:33, 300:311].copy()
+    return image, kernel, plain_map(image, kernel, metric)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_photographs_of_several_tiles(metric, dtype, variant):
+    image, kernel, truth = photograph(metric, dtype)
+    check(found(image, kernel, metric), truth)
+    # One tile alone, and three of a row: the last of an odd number is transformed without another.
+    check(found(image[:60, :200], kernel, metric), truth[:48, :190])
+    wide = np.concatenate([image[:60], image[:60, :330]], 1)
+    check(found(wide, kernel, metric), plain_map(wide, kernel, metric))
+    if dtype == "uint8" and variant in DIRECT:
+        check(found(image, kernel, metric, is_direct=True), truth, error=1e-6)
+
+
+@pytest.mark.parametrize("width", [*range(1, 10), 15, 16, 17, 33])
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 6, 7, 12])
+def test_direct_sums_of_every_remainder(width, height, variant, rng):
+    if variant not in DIRECT:
+        pytest.skip("this variant has no direct sums")
+    image = values(rng, "uint8", height + 13, width + 67, 2)
+    kernel = values(rng, "uint8", height, width, 2)
+    truth = plain_map(image, kernel, "ssd")
+    check(found(image, kernel, "ssd", is_direct=True), truth, error=1e-6)
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_the_largest_sums(metric, is_direct, variant):
+    """Checkers of the largest and smallest values."""
+    if is_direct and variant not in DIRECT:
+        pytest.skip("this variant has no direct sums")
+    side = 150
+    image = (np.indices((side + 3, side + 4)).sum(0) % 2 * 255).astype(np.uint8)[..., None]
+    bounds = found(image, image[:side, :side].copy(), metric, is_direct=is_direct)
+    even = np.indices(bounds.map.shape).sum(0) % 2 == 0
+    opposite = {"ssd": 0.0, "ncc": 0.0, "zncc": -1.0}[metric]
+    check(bounds, np.where(even, 1.0, opposite))
+
+
+@pytest.mark.usefixtures("variant")
+def test_sixteen_bits_of_the_largest_sums():
+    side = 150
+    image = (np.indices((side + 3, side + 4)).sum(0) % 2 * 65535).astype(np.uint16)[..., None]
+    bounds = found(image, image[:side, :side].copy(), "zncc")
+    even = np.indices(bounds.map.shape).sum(0) % 2 == 0
+    check(bounds, np.where(even, 1.0, -1.0))
+
+
+@pytest.mark.usefixtures("variant")
+def test_flat_windows_score_0_without_an_error(rng):
+    image = np.full((130, 130, 3), 77, np.uint8)
+    image[100:, 100:] = values(rng, "uint8", 30, 30, 3)
+    for dtype in DTYPES:
+        picture = image.astype(dtype) * (np.float32(1 / 255) if dtype == "float32" else 1)
+        picture = picture.astype(dtype)
+        kernel = picture[104:120, 104:120].copy()
+        bounds = found(picture, kernel, "zncc")
+        assert (bounds.map[:64, :64] == 0).all()
+        assert bounds.blocks.errors[0, 0] == 0
+        assert bounds.blocks.errors[1, 1] > 0
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_a_flat_tile_beside_one_of_contrast(metric, rng):
+    """What is left of a small spread beside a large norm, the worst that rounding can do."""
+    image = rng.integers(0, 2, (200, 500, 1)).astype(np.uint8) * 255
+    image[:, :240] = rng.integers(0, 2, (200, 240, 1)) + 3
+    kernel = image[40:72, 30:62].copy()
+    check(found(image, kernel, metric), plain_map(image, kernel, metric))
+    sixteen = image.astype(np.uint16) * 200
+    sixteen[:, :240] //= 200
+    kernel = sixteen[40:72, 30:62].copy()
+    check(found(sixteen, kernel, metric), plain_map(sixteen, kernel, metric))
+
+
+def patterns(rng, kind, height, width):
+    """Pictures whose spectra are as unlike as can be."""
+    y, x = np.mgrid[:height, :width]
+    period, other = rng.integers(1, 64, 2)
+    waves = 2 * np.pi * (rng.integers(0, 128) * y + rng.integers(0, 128) * x) / 256
+    points = np.zeros((height, width))
+    points[rng.integers(0, height, 3), rng.integers(0, width, 3)] = 255
+    halves = rng.integers(0, 256, (height, width))
+    halves[:, : width // 2] = rng.integers(0, 256)
+    made = {
+        "noise": rng.integers(0, 256, (height, width)),
+        "bits": rng.integers(0, 2, (height, width)) * 255,
+        "wave": 127 + 120 * np.sin(waves + rng.random()),
+        "points": points,
+        "checkers": (x // period + y // other) % 2 * 255,
+        "comb": ((x % period == 0) & (y % other == 0)) * 255,
+        "ramp": (x * rng.random() + y * rng.random()) / 2,
+        "halves": halves,
+        "chirp": 127 + 120 * np.sin((x * x * rng.random() + y * y * rng.random()) / 100),
+        "photo": np.resize(skimage.data.camera()[:height, :width], (height, width)),
+    }
+    return np.clip(made[kind], 0, 255).astype(np.uint8)[..., None]
+
+
+KINDS = ["noise", "bits", "wave", "points", "checkers", "comb", "ramp", "halves", "chirp", "photo"]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+    of_kernel=st.sampled_from([*KINDS, "crop"]),
+    size=st.sampled_from([(8, 8), (64, 64), (1, 5), (128, 128), (30, 100), (2, 2), (16, 16)]),
+    variant=st.sampled_from(VARIANTS),
+)
+@settings(max_examples=120, deadline=None)
+def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, size, variant):
+    """Errors of X itself, which no limit hides, in transforms of one tile."""
+    rng = np.random.default_rng(seed)
+    image = patterns(rng, kind, 256, 256)
+    kernel = (
+        image[7 : 7 + size[0], 9 : 9 + size[1]].copy()
+        if of_kernel == "crop"
+        else patterns(rng, of_kernel, *size)
+    )
+    if (kernel == kernel[0, 0]).all():
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(extensions.VARIANT_SETTING, variant)
+        bounds = found(image, kernel, "zncc", tolerance=1e6)
+    truth, spread = exact_zncc(image, kernel)
+    if not (spread > 0).any():
+        return
+    # The stated error is that of the window of the smallest spread, and of the score's rounding.
+    own = 2.0**-21
+    stated = (bounds.blocks.errors.max() - own) * math.sqrt(spread[spread > 0].min())
+    off = (np.abs(bounds.map - truth) - own).clip(0) * np.sqrt(spread)
+    assert off.max() <= stated / 1.5
+
+
+def exact_zncc(image, kernel):
+    """Scores of bytes by integers, and n E - S^2, from prefix sums and a transform in float64."""
+    height, width, _ = kernel.shape
+    count, plane, taps = height * width, image[..., 0].astype(np.int64), kernel[..., 0].astype(int)
+
+    def box(of):
+        sums = np.pad(of.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        return (sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]) + sums[
+            :-height, :-width
+        ]
+
+    size = [length + 256 for length in plane.shape]
+    spectra = np.fft.rfft2(plane - 128, size) * np.conj(np.fft.rfft2(taps - 128, size))
+    products = np.rint(np.fft.irfft2(spectra, size)).astype(np.int64)
+    products = products[: plane.shape[0] - height + 1, : plane.shape[1] - width + 1]
+    sums = box(plane - 128)
+    spread = count * box((plane - 128) ** 2) - sums**2
+    own = count * int(((taps - 128) ** 2).sum()) - int((taps - 128).sum()) ** 2
+    numerator = count * products - sums * int((taps - 128).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scores = numerator / (np.sqrt(spread.astype(float)) * math.sqrt(own))
+    return np.where(spread > 0, scores, 0.0), spread.astype(float)
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_any_size_stride_and_type(data, seed):
+    rng = np.random.default_rng(seed)
+    dtype = data.draw(st.sampled_from(DTYPES))
+    metric = data.draw(st.sampled_from(CORRELATED))
+    size = data.draw(st.tuples(st.integers(1, 40), st.integers(2, 300)))
+    kernel = data.draw(st.tuples(st.integers(1, size[0]), st.integers(2, min(size[1], 150))))
+    channels = data.draw(st.integers(1, 4))
+    stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    image = values(rng, dtype, *size, channels)
+    if data.draw(st.booleans()):
+        image[:, : size[1] // 2] = image[0, 0]
+    taps = values(rng, dtype, *kernel, channels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(extensions.VARIANT_SETTING, data.draw(st.sampled_from(VARIANTS)))
+        truth = plain_map(image, taps, metric)[:: stride[0], :: stride[1]]
+        check(found(image, taps, metric, stride), truth)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e10, 1e30])
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.usefixtures("variant")
+def test_floats_far_from_1(scale, metric, rng):
+    image = (rng.random((70, 300, 2)) * scale).astype(np.float32)
+    kernel = image[11:40, 120:160].copy()
+    work = replace(problem(image, kernel, metric), data_range=scale)
+    bounds = fft.prepare(kernel, work)(image)
+    score = metrics.exact(image, kernel, metric, scale)
+    for y, x in ((11, 120), (0, 0), (41, 260), (20, 100)):
+        assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= 1.1e-5
+    assert bounds.map.argmax() == 11 * bounds.map.shape[1] + 120
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
+@pytest.mark.usefixtures("variant")
+def test_floats_of_little_contrast_on_a_large_value(offset, rng):
+    """The spread is lost in sums of squares; windows of one value among them score 0."""
+    image = (offset + rng.random((40, 280, 1)) * 1e-3).astype(np.float32)
+    image[10:40, 100:160] = image[0, 0]
+    image[5:30, 200:230] = rng.random((25, 30, 1), dtype=np.float32) * (offset + 1)
+    kernel = image[6:26, 203:223].copy()
+    truth = exact_map(image, kernel, "zncc")
+    bounds = found(image, kernel, "zncc")
+    is_stated = np.abs(bounds.map - truth) <= bounds.error
+    assert is_stated.all()
+    assert (bounds.map[10:, 100:140] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_matches_are_those_of_the_specification(dtype, metric, variant, rng):
+    image = values(rng, dtype, 90, 130, 3)
+    image[40:60, 30:70] = image[0, 0]
+    image[61:73, 100:111] = image[5:17, 20:31]  # a tie
+    kernels = [image[5:17, 20:31].copy(), values(rng, dtype, 9, 14, 3)]
+    options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0}
+    wanted = match(image, kernels[0], engine="fft", memory="60MB", **options)
+    for name in ("fft", "simd"):
+        if name == "simd" and (dtype != "uint8" or variant not in DIRECT):
+            continue
+        for kernel in kernels:
+            report = match(image, kernel, engine=name, map=True, **options)
+            score = metrics.exact(image, kernel, metric, SPAN[dtype])
+            assert [m.score for m in report.matches] == [score(m.y, m.x) for m in report.matches]
+            truth = plain_map(image, kernel, metric)
+            assert report.matches[0].score == pytest.approx(truth.max(), abs=1e-9)
+            assert report.map.max() == np.float32(report.matches[0].score)
+        report = match(image, kernels[0], engine=name, **options)
+        assert report.matches == wanted.matches
+        assert [(m.x, m.y) for m in report.matches[:2]] == [(20, 5), (100, 61)]
+
+
+def test_unusual_steps_are_copied(rng):
+    image = values(rng, "uint8", 60, 80, 4)
+    kernel = image[5:17, 20:31, :3].copy()
+    for view in (image[..., :3], image[:, ::2, :3], image[::-1, :, :3], image[..., 2::-1]):
+        truth = plain_map(np.ascontiguousarray(view), kernel, "zncc")
+        check(found(view, kernel, "zncc"), truth)
+
+
+def arguments(**changed):
+    """Arguments of `scores` that fit, but for what is changed."""
+    given = {
+        "image": np.zeros((20, 20, 2), np.uint8),
+        "spectra": fused._aligned(2 * _correlation.TILE_VALUES),
+        "taps": np.zeros((2, 5, 5)),
+        "means": np.zeros(2),
+        "map": np.full((16, 16), np.nan, np.float32),
+        "maxima": np.zeros((1, 1), np.float32),
+        "errors": np.zeros((1, 1), np.float32),
+        "metric": "zncc",
+        "gain": 1.0,
+        "own": 1.0,
+        "total": 1.0,
+        "limit": 1e-5,
+        "stride_y": 1,
+        "stride_x": 1,
+        "block": 64,
+        "is_direct": False,
+        "variant": VARIANTS[-1],
+    }
+    assert set(changed) <= set(given)
+    return given | changed
+
+
+def test_arguments_that_fit_are_taken():
+    given = arguments()
+    _correlation.scores(**given)
+    assert (given["map"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image": np.zeros((20, 20, 2))},
+        {"image": np.zeros((20, 20), np.uint8)},
+        {"image": np.zeros((20, 20, 3), np.uint8)},
+        {"image": np.zeros((4, 20, 2), np.uint8)},
+        {"image": np.zeros((20, 20, 4), np.uint8)[..., ::2]},
+        {"image": np.zeros((20, 20, 2), np.uint8)[::-1]},
+        {"spectra": np.zeros(100, np.float32)},
+        {"spectra": np.zeros(2 * _correlation.TILE_VALUES)},
+        {"taps": np.zeros((2, 300, 5))},
+        {"taps": np.zeros((2, 5, 5), np.float32)},
+        {"taps": np.zeros((0, 5, 5))},
+        {"taps": np.zeros((2, 0, 5))},
+        {"means": np.zeros(3)},
+        {"means": np.zeros(2, np.float32)},
+        {"map": np.zeros((16, 15), np.float32)},
+        {"map": np.zeros((16, 16))},
+        {"map": np.zeros(256, np.float32)},
+        {"maxima": np.zeros((2, 1), np.float32)},
+        {"errors": np.zeros((1, 2), np.float32)},
+        {"errors": np.zeros((1, 1))},
+        {"metric": "sad"},
+        {"gain": 0.0},
+        {"own": 0.0},
+        {"own": math.nan},
+        {"total": -1.0},
+        {"limit": 0.0},
+        {"stride_y": 0},
+        {"stride_x": -1},
+        {"block": 0},
+        {"block": 65},
+        {"variant": "altivec"},
+        {"is_direct": True, "image": np.zeros((20, 20, 2), np.uint16)},
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(changed):
+    with pytest.raises(ValueError, match=r"."):
+        _correlation.scores(**arguments(**changed))
+
+
+def test_a_map_that_cannot_be_written_is_refused():
+    readonly = np.zeros((16, 16), np.float32)
+    readonly.flags.writeable = False
+    with pytest.raises((ValueError, BufferError, TypeError), match=r"."):
+        _correlation.scores(**arguments(map=readonly))
+
+
+def test_sums_that_do_not_fit_are_refused():
+    """The largest kernels: squares times pixels must be exact."""
+    wide = {"map": np.zeros((1, 1), np.float32), "maxima": np.zeros((1, 1), np.float32)}
+    image, taps = np.zeros((256, 256, 64), np.uint8), np.zeros((64, 256, 256))
+    spectra = fused._aligned(64 * _correlation.TILE_VALUES)
+    with pytest.raises(ValueError, match="sums over so many pixels"):
+        _correlation.scores(
+            **arguments(image=image, taps=taps, spectra=spectra, means=np.zeros(64), **wide)
+        )
+    if DIRECT:
+        with pytest.raises(ValueError, match="as many as 32 bits hold"):
+            _correlation.scores(
+                **arguments(
+                    image=image[..., :2], taps=taps[:2], is_direct=True, variant=DIRECT[0], **wide
+                )
+                | {"image": np.zeros((256, 256, 2), np.uint8)}
+            )
+
+
+def test_without_the_extension_others_do_the_work(monkeypatch, rng):
+    image = values(rng, "uint8", 60, 70, 1)
+    kernel = image[20:30, 30:45].copy()
+    wanted = match(image, kernel, metric="zncc", map=True)
+    monkeypatch.setattr(fused, "_extension", lambda: None)
+    report = match(image, kernel, metric="zncc", map=True)
+    assert report.matches == wanted.matches
+    np.testing.assert_allclose(report.map, wanted.map, rtol=0, atol=2e-5)
+
+
+def test_a_search_by_it_imports_neither_torch_nor_scipy(tmp_path):
+    code = (
+        "import sys, numpy as np, patchsim\n"
+        "image = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)\n"
+        "report = patchsim.match(image, image[5:65, 6:66], metric='zncc', map=True)\n"
+        "print(report.plans[0].engine, [m for m in ('torch', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env=ENVIRONMENT, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout in ("fft []\n", "simd []\n")
+
+
+def test_means_are_taken_exactly():
+    """The kernel's bytes come back from what is left after their mean."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        kernel = rng.integers(0, 256, (7, 9, 1), np.uint8)
+        mean = kernel.astype(float).mean((0, 1))
+        taps = kernel - mean
+        gain = 2.0 ** math.frexp(float(abs(taps).max()))[1]
+        assert (np.rint(taps / gain * gain + mean) == kernel).all()
+        assert abs(Fraction(float(mean[0])) - Fraction(int(kernel.sum()), 63)) < Fraction(1, 10**12)
