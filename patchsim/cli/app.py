@@ -7,10 +7,16 @@ from typing import Annotated
 import typer
 
 import patchsim
-from patchsim.cli import loss, match
+from patchsim.cli import typed
+
+
+class _Commands(typed.Group):
+    names = ("match", "loss")
+
 
 app = typer.Typer(
     name="patchsim",
+    cls=_Commands,
     help="Find a small picture in a big one: exact sliding image similarity.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -32,7 +38,3 @@ def _main(
     ] = False,
 ) -> None:
     pass
-
-
-app.command("match")(match.command)
-app.command("loss")(loss.command)
