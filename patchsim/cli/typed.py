@@ -7,7 +7,6 @@ was not given. To import pydantic and to make the adapters takes longer than mos
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -30,13 +29,15 @@ class Group(TyperGroup):
     names : tuple of str
         The commands, each a module of `patchsim.cli` with a function `command`, in the order of
         the help.
+    command_class : type of Command
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    command_class: Any = Command
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands: Any = _Commands(self.names)
+        self.commands: Any = _Commands(self.names, self.command_class)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [_as_typed(parameter) for parameter in super().get_params(ctx)]
@@ -45,13 +46,19 @@ class Group(TyperGroup):
 class _Commands(Mapping[str, Any]):
     """Commands by their names; each is imported and made when it is first taken."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], kind: type[Command]) -> None:
         self._names = names
+        self._kind = kind
+        self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
             raise KeyError(name)
-        return _made(name)
+        if name not in self._made:
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(name, cls=self._kind)(import_module(f"patchsim.cli.{name}").command)
+            self._made[name] = typer.main.get_command(alone)
+        return self._made[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -61,13 +68,6 @@ class _Commands(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-@cache
-def _made(name: str) -> Any:
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, cls=Command)(import_module(f"patchsim.cli.{name}").command)
-    return typer.main.get_command(alone)
 
 
 def _as_typed(parameter: Any) -> Any:
