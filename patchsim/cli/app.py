@@ -153,4 +153,3 @@ def _main(
     ] = None,
 ) -> None:
     pass
-
