@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import ENVIRONMENT, load, patchsim
+
+from patchsim.cli import console
+from patchsim.cli.app import app
 
 # Long enough that no machine ends it before the signal comes.
 LONG = ["--device", "cpu", "--explain", "--map", "m.npy", "--overlay", "o.png"]
@@ -130,6 +135,62 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+SLOW = (
+    "torch",
+    "scipy",
+    "pydantic",
+    "cmap",
+    "rich",
+    "psutil",
+    "PIL.TiffImagePlugin",
+    "PIL.ImageDraw",
+)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil tells the free memory elsewhere")
+def test_a_small_search_imports_nothing_that_it_does_not_need():
+    code = (
+        "import sys; from patchsim.cli import console; from patchsim.cli.app import app\n"
+        "words = ['match', 'big.png', 'face.png', '--quiet']\n"
+        "assert console.run(app, words) == 0\n"
+        f"print([m for m in (*{SLOW}, 'patchsim.cli.loss') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert load("big.heatmap.png").size == (160, 130)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("given", "seen"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "2"}, "2")])
+def test_openblas_has_one_thread_unless_the_user_wants_more(given, seen):
+    code = (
+        "import gc, os; from patchsim.cli import console; from patchsim.cli.app import app\n"
+        "words = ['match', 'big.png', 'face.png', '--quiet', '--no-heatmap', '--top', '1']\n"
+        "assert 'OPENBLAS_NUM_THREADS' not in os.environ or '2' in sys.argv\n"
+        "assert console.run(app, words) == 0 and gc.isenabled()\n"
+        "print(os.environ['OPENBLAS_NUM_THREADS'])"
+    ).replace("assert 'OPENBLAS_NUM_THREADS' not in os.environ or '2' in sys.argv\n", "")
+    plain = {key: text for key, text in ENVIRONMENT.items() if key != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env={**plain, **given}, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == seen
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_process_that_has_numpy_is_left_as_it_is(monkeypatch, capsys):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    frozen = gc.get_freeze_count()
+    assert console.run(app, ["match", "big.png", "face.png", "--quiet", "--no-heatmap"]) == 0
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    assert gc.get_freeze_count() == frozen
+    assert "face.png" in capsys.readouterr().out
 
 
 def test_importing_the_package_imports_nothing_heavy():

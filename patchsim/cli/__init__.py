@@ -15,8 +15,11 @@ from patchsim.errors import INTERRUPTED
 def main() -> NoReturn:
     """Run the command with the process's arguments and streams, and end the process."""
     try:
-        from patchsim.cli import completion, console
-        from patchsim.cli.app import app
+        from patchsim.cli import imports
+
+        with imports.quickly():
+            from patchsim.cli import completion, console
+            from patchsim.cli.app import app
 
         with console.guarded_streams():
             code = completion.answer(app) if completion.is_asked() else console.run(app)

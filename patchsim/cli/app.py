@@ -6,10 +6,9 @@ import shlex
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 import patchsim
-from patchsim.cli import completion, loss, match
+from patchsim.cli import completion, typed
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
@@ -18,7 +17,7 @@ _FEATURES = (".safetensors", ".pt", ".pth", ".npz")
 _SHOWN = 3  # words of a long command that a message repeats
 
 
-class _Command(TyperCommand):
+class _Command(typed.Command):
     """A command whose help names its arguments alone, without types."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -55,8 +54,11 @@ def _shown(argument: Any) -> str:
     return f"{name}..." if argument.nargs != 1 else name
 
 
-class _Commands(TyperGroup):
+class _Commands(typed.Group):
     """The commands; words that no command would see are refused."""
+
+    names = ("match", "loss")
+    command_class = _Command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not ctx.resilient_parsing:
@@ -151,7 +153,3 @@ def _main(
     ] = None,
 ) -> None:
     pass
-
-
-app.command("match", cls=_Command)(match.command)
-app.command("loss", cls=_Command)(loss.command)

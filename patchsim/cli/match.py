@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchsim import choices
-from patchsim.cli import console, values
+from patchsim.cli import console, imports, values
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 
@@ -40,8 +40,9 @@ def command(flags: MatchFlags) -> int:
       curl -s example.org/map.png | patchsim match - pin.png | cut -f1,2
     """
     _check(flags)
-    # After the flags: what a search needs takes a while to import.
-    from patchsim.matching.matcher import match
+    imports.hold_blas_to_one_thread()
+    with imports.quickly():  # after the flags: what a search needs takes a while
+        from patchsim.matching.matcher import match
 
     with console.Watcher(quiet=flags.quiet, explain=flags.explain) as observer:
         try:

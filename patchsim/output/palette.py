@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
+from patchsim.output import inferno
 
 
 @cache
 def colors(name: str) -> bytes:
     """Return a colour map of `cmap` as 256 RGB triples of bytes."""
+    if name == "inferno":
+        return inferno.COLORS  # importing cmap takes longer than most searches
+    import numpy as np
     from cmap import Colormap
 
     table = Colormap(name).lut(256)[:, :3]  # calling the map would import numpy.ma

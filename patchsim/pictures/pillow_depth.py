@@ -6,24 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile
 
 from patchsim.errors import InputError
 
+# Numbers of TIFF's tags. Pillow has names for them in its reader, whose import takes a while.
+_BITS_PER_SAMPLE = 258
+_PHOTOMETRIC_INTERPRETATION = 262
+_SAMPLES_PER_PIXEL = 277
+_EXTRA_SAMPLES = 338
+SAMPLE_FORMAT = 339
 _IMAGE_DEPTH = 32997
+
 _UNSPECIFIED = 0
 _GREY_OR_RGB = (0, 1, 2)
 _SUPPORTED_BITS = (1, 2, 4, 8, 16, 32)
 
 
-def tiff_tag(image: Image.Image, tag: int, default: int) -> int:
+def is_tiff(image: Image.Image) -> bool:
+    """Return whether a PIL image was opened by Pillow's reader of TIFF."""
+    return isinstance(image, ImageFile.ImageFile) and hasattr(image, "tag_v2")
+
+
+def tiff_tag(image: Any, tag: int, default: int) -> int:
     """Return the largest of a TIFF tag's values, or the default if the picture is no TIFF."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+    if not is_tiff(image):
         return default
     return int(np.max(image.tag_v2.get(tag, default)))
 
 
-def unsupported_depth(image: Image.Image, file: Path | None) -> str | None:
+def unsupported_depth(image: Any, file: Path | None) -> str | None:
     """Return what kind of picture this is if Pillow would change its values, or else None.
 
     Pillow silently opens 16-bit colour as 8-bit colour, and leaves out some channels.
@@ -35,15 +47,15 @@ def unsupported_depth(image: Image.Image, file: Path | None) -> str | None:
     file : Path, optional
     """
     bits = 8
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, 1)
-        signed = tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 2
+    if is_tiff(image):
+        bits = tiff_tag(image, _BITS_PER_SAMPLE, 1)
+        signed = tiff_tag(image, SAMPLE_FORMAT, 1) == 2
         if bits not in _SUPPORTED_BITS or (signed and bits <= 8):
             return f"a TIFF with {'signed ' * signed}values of {bits} bits"
-        extra = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())
-        color = tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
+        extra = image.tag_v2.get(_EXTRA_SAMPLES, ())
+        color = tiff_tag(image, _PHOTOMETRIC_INTERPRETATION, 0)
         if _UNSPECIFIED in extra and color in _GREY_OR_RGB:
-            return f"a TIFF of {tiff_tag(image, TiffImagePlugin.SAMPLESPERPIXEL, 1)} channels"
+            return f"a TIFF of {tiff_tag(image, _SAMPLES_PER_PIXEL, 1)} channels"
         if tiff_tag(image, _IMAGE_DEPTH, 1) > 1:
             return "a TIFF of a volume"
     elif image.mode.startswith(("I", "F")):
@@ -77,10 +89,10 @@ def is_inverted(image: Image.Image, label: str) -> bool:
     InputError
         If white is zero and the file does not say which value is black.
     """
-    if tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) != 0:
+    if tiff_tag(image, _PHOTOMETRIC_INTERPRETATION, 1) != 0:
         return False
     if image.mode in ("I", "F"):
-        bits = tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, 1)
+        bits = tiff_tag(image, _BITS_PER_SAMPLE, 1)
         raise InputError(
             f"{label} is a TIFF of {bits} bits in which the least value is white, of which nothing"
             " says what black is;\nconvert it, or pass a NumPy array from Python"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
@@ -367,8 +367,8 @@ def _convert(
     alpha: NDArray[np.uint8] | None = None
     is_unsigned_tiff = (
         image.mode == "I"
-        and isinstance(image, TiffImagePlugin.TiffImageFile)
-        and pillow_depth.tiff_tag(image, TiffImagePlugin.SAMPLEFORMAT, 1) == 1
+        and pillow_depth.is_tiff(image)
+        and pillow_depth.tiff_tag(image, pillow_depth.SAMPLE_FORMAT, 1) == 1
     )
     for top in range(0, height, _STRIP):
         strip = image.crop((0, top, width, min(top + _STRIP, height)))

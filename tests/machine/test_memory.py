@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from patchsim import InputError
@@ -73,3 +75,22 @@ def test_without_cgroups_the_machine_counts(tmp_path):
     assert memory._cgroup_headroom(tmp_path, tmp_path / "none") == []
     assert memory.available() > 0
     assert memory.default_limit() <= memory.available()
+
+
+def test_free_memory_is_what_linux_estimates(tmp_path):
+    file = tmp_path / "meminfo"
+    file.write_text(
+        "MemTotal:        9000 kB\nMemFree: 1 kB\nMemAvailable:    1234 kB\nCached: 5 kB\n"
+    )
+    assert memory._free_in_machine(file) == 1234 * 1024
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "MemTotal: 9000 kB\n", "MemTotal: 9 kB\nMemAvailable:\n"]
+)
+def test_elsewhere_psutil_tells_the_free_memory(text, tmp_path, monkeypatch):
+    file = tmp_path / "meminfo"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=77))
+    assert memory._free_in_machine(file) == 77

@@ -9,6 +9,7 @@ import pytest
 from cmap import Colormap
 from PIL import Image
 
+from patchsim.output import palette, palette_png
 from patchsim.output.exporters import heatmap, overlay
 from patchsim.output.report import Match
 
@@ -28,6 +29,40 @@ def test_heatmap_has_the_maps_size_colours_and_range():
     steps = np.rint((scores - 0.25) / 0.5 * 255) / 255
     colors = Colormap("inferno")(steps)[..., :3] * 255
     assert np.abs(np.asarray(picture.convert("RGB")) - colors).max() <= 0.5
+
+
+def test_the_constant_colours_are_those_of_their_source():
+    table = np.rint(Colormap("inferno").lut(256)[:, :3] * 255).astype(np.uint8)
+    assert palette.colors("inferno") == table.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 70_000), (70_000, 1), (257, 400)])
+def test_heatmap_is_drawn_alike_in_one_band_and_in_many(shape):
+    scores = np.random.default_rng(0).random(shape, np.float32)
+    picture, (low, high) = drawn(heatmap.draw, scores)
+    whole = np.rint((scores - np.float32(low)) * np.float32(255 / (high - low or 1)))
+    if scores.size == 1:
+        whole[:] = 255
+    np.testing.assert_array_equal(np.asarray(picture), whole)
+
+
+def test_indices_of_any_bands_are_read_back():
+    index = np.random.default_rng(0).integers(0, 256, (9, 5), dtype=np.uint8)
+    colors = bytes(range(256)) * 3
+    for cuts in ([], [1], [4, 5], range(1, 9)):
+        file = io.BytesIO()
+        palette_png.write(file, (5, 9), colors, {"a": "b"}, in_one_array(np.split(index, cuts)))
+        picture = Image.open(file)
+        assert (picture.text, picture.getpalette()) == ({"a": "b"}, list(colors))
+        np.testing.assert_array_equal(np.asarray(picture), index)
+
+
+def in_one_array(bands):
+    """Bands that take each other's place."""
+    shared = np.empty((9, 5), np.uint8)
+    for band in bands:
+        shared[: len(band)] = band
+        yield shared[: len(band)]
 
 
 def test_heatmap_of_one_value_is_bright():
