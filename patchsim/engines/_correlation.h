@@ -141,6 +141,9 @@ ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 size_t correlation_taps_bytes(const Task *task, const Products *products);
 void correlation_fill_taps(const Task *task, void *out);
 
+/* Parts of a row of windows, each in one tile and one block, at most. */
+size_t correlation_segments(const Task *task, const Layout *layout);
+
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);
 

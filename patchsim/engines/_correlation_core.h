@@ -355,6 +355,7 @@ typedef struct {
     double *double_work, *double_spectra; /* the same, where needed */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
+    void *segment_memory; /* of a row */
     float *saved; /* maxima and errors of the band's blocks */
     /* Of floats alone. */
     double unit;         /* a power of two that brings pixels near 1 */
@@ -477,22 +478,82 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
         both[i]->off = unit * rounding, both[i]->is_repeated = is_double;
 }
 
+typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
+typedef int32_t VARIANT(Masks) __attribute__((vector_size(4 * LANES)));
+
+/* What is known of the windows of a tile in one block, until all of its rows are scored. */
+typedef struct {
+    VARIANT(Singles) best, lows; /* the largest scores; the smallest spreads that are not open */
+    int has_made;                /* scores were made again, one by one */
+    int is_doubtful;             /* whether one of these is of a flat window */
+} VARIANT(Segment);
+
 /* What a row's windows of one tile are scored with. */
 typedef struct {
     double scale;  /* score = scale X / sqrt(spread) */
     double lowest; /* spreads below this one leave a score open */
 } VARIANT(Rule);
 
+/* Makes scores of a row again whose spread is open, from direct sums. Returns 1 where the tile has
+ * too many. */
+static int VARIANT(make_again)(VARIANT(Band) *b, VARIANT(Region) *r, const VARIANT(Rule) *rule,
+                               ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
+                               ptrdiff_t budget, VARIANT(Segment) *segment, const float *under,
+                               double *spread, double *shift, float *out)
+{
+    Task *t = b->task;
+    const Layout *l = b->layout;
+    const float lowest = (float)rule->lowest;
+    const double n = (double)(t->height * t->width), square = b->unit * b->unit;
+    const ptrdiff_t plane = l->lines * l->pitch;
+    segment->has_made = 1;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        if (!(under[i] > 0 && under[i] < lowest))
+            continue;
+        r->open++;
+        if (may_repeat && r->open > budget)
+            return 1;
+        t->direct++;
+        ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
+        double mean[MOST_CHANNELS], direct;
+        int is_doubtful = 0;
+        if (t->type == FLOATS) {
+            const float *p = (const float *)(const void *)b->planes + at;
+            spread[i] =
+                square * VARIANT(float_spread)(t, p, plane, l->pitch, mean, &is_doubtful);
+            direct = b->unit * VARIANT(floats_direct)(t, p, plane, l->pitch, mean);
+            for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
+                shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
+        } else if (t->type == BYTES) {
+            for (ptrdiff_t c = 0; c < t->channels; c++)
+                mean[c] = ((double *)b->s)[c * l->x_pitch + left + i] / n;
+            direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
+        } else {
+            for (ptrdiff_t c = 0; c < t->channels; c++)
+                mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + left + i] / n;
+            direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)b->planes + at,
+                                           plane, l->pitch, mean);
+        }
+        double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread[i]);
+        score = spread[i] > 0 ? score : 0;
+        score = score < 1 ? score : 1;
+        out[i] = (float)(score > -1 ? score : -1);
+        segment->is_doubtful |= is_doubtful;
+    }
+    return 0;
+}
+
 static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VARIANT(Rule) *rule,
                                  ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
-                                 ptrdiff_t budget, float *maximum, float *error)
+                                 ptrdiff_t budget, VARIANT(Segment) *segment)
 {
     Task *t = b->task;
     const Layout *l = b->layout;
     double spread[BLOCK], shift[BLOCK];
     const float *x = b->products + row * l->x_pitch + left;
-    float *out = t->map + (b->top + row) * t->cols + left, largest = *maximum;
-    float centred[BLOCK];
+    float *out = t->map + (b->top + row) * t->cols + left;
+    float centred[BLOCK], under[BLOCK] __attribute__((aligned(64)));
+    float made[BLOCK] __attribute__((aligned(64)));
     double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
     double own = t->own;
     const double gain = t->gain / b->unit, square = b->unit * b->unit;
@@ -503,6 +564,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
     if (t->products) {
         /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
         double sums[BLOCK];
+        const double less = 1 / t->gain;
         const int32_t *found = (const int32_t *)(const void *)x;
         for (ptrdiff_t i = 0; i < count; i++)
             sums[i] = found[i];
@@ -512,7 +574,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
                 sums[i] += (128 - t->means[c]) * s[i];
         }
         for (ptrdiff_t i = 0; i < count; i++)
-            centred[i] = (float)(sums[i] / t->gain);
+            centred[i] = (float)(sums[i] * less);
         x = centred;
     }
     if (t->type == BYTES)
@@ -541,106 +603,87 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++)
             spread[i] *= square, shift[i] *= b->unit;
     }
-    if (t->metric == SSD) {
+    if (t->metric == SSD)
         for (ptrdiff_t i = 0; i < count; i++) {
             float score = (float)(1 - (spread[i] - 2 * (gain * x[i] + shift[i]) + own) / t->total);
-            score = score < 1 ? score : 1;
-            out[i] = score;
-            largest = largest > score ? largest : score;
+            made[i] = score < 1 ? score : 1;
         }
-        *maximum = largest;
-        float off = (float)((2 * gain * r->off + r->drift * 4) / t->total + SCORE_ROUNDING);
-        *error = *error > off ? *error : off;
-        return 0;
-    }
-    typedef float Floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-    typedef int32_t Masks __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-    const float scale = (float)(rule->scale * t->gain), lowest = (float)rule->lowest;
-    float under[BLOCK], made[BLOCK];
-    for (ptrdiff_t i = 0; i < count; i++)
-        under[i] = (float)spread[i];
-    for (ptrdiff_t i = 0; i < count; i++)
-        made[i] = under[i] > 0 ? scale / sqrtf(under[i]) : 0;
-    if (t->metric == NCC)
+    else {
+        const float scale = (float)(rule->scale * t->gain);
+        const double less = 1 / t->gain;
         for (ptrdiff_t i = 0; i < count; i++)
-            made[i] *= (float)(x[i] + shift[i] / t->gain);
-    else
+            under[i] = (float)spread[i];
         for (ptrdiff_t i = 0; i < count; i++)
-            made[i] *= x[i];
-    for (ptrdiff_t i = 0; i < count; i++) {
-        made[i] = made[i] < 1 ? made[i] : 1;
-        made[i] = made[i] > -1 ? made[i] : -1;
+            made[i] = under[i] > 0 ? scale / sqrtf(under[i]) : 0;
+        if (t->metric == NCC)
+            for (ptrdiff_t i = 0; i < count; i++)
+                made[i] *= (float)(x[i] + shift[i] * less);
+        else
+            for (ptrdiff_t i = 0; i < count; i++)
+                made[i] *= x[i];
+        for (ptrdiff_t i = 0; i < count; i++) {
+            made[i] = made[i] < 1 ? made[i] : 1;
+            made[i] = made[i] > -1 ? made[i] : -1;
+        }
     }
     memcpy(out, made, (size_t)count * sizeof *out);
     for (ptrdiff_t i = count; i % LANES; i++)
         made[i] = made[count - 1], under[i] = under[count - 1];
-    Floats best = (Floats){0} + largest, lows = (Floats){0} + FLT_MAX;
+    typedef VARIANT(Singles) Floats;
+    typedef VARIANT(Masks) Masks;
+    const float lowest = (float)rule->lowest;
+    Floats best = segment->best, lows = segment->lows;
     Masks opens = {0};
     for (ptrdiff_t i = 0; i < count; i += LANES) {
-        Floats score = *(Floats *)(made + i), low = *(Floats *)(under + i);
-        Masks is_better = score > best, is_flat = low <= 0;
+        const Floats score = *(Floats *)(made + i);
+        const Masks is_better = score > best;
         best = (Floats)((is_better & (Masks)score) | (~is_better & (Masks)best));
-        Masks is_open = (low < lowest) & ~is_flat;
+        if (t->metric == SSD)
+            continue;
+        const Floats low = *(Floats *)(under + i);
+        const Masks is_flat = low <= 0, is_open = (low < lowest) & ~is_flat;
+        const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
         opens |= is_open;
-        Masks counts = (low < lows) & ~is_open & ~is_flat;
-        lows = (Floats)((counts & (Masks)low) | (~counts & (Masks)lows));
+        lows = (Floats)((is_lower & (Masks)low) | (~is_lower & (Masks)lows));
     }
-    float least = FLT_MAX;
-    int open = 0;
-    for (int i = 0; i < LANES; i++) {
-        largest = largest > best[i] ? largest : best[i];
-        least = least < lows[i] ? least : lows[i];
-        open |= opens[i];
-    }
-    if (open) {
-        const double n = (double)(t->height * t->width);
-        const ptrdiff_t plane = l->lines * l->pitch;
-        for (ptrdiff_t i = 0; i < count; i++) {
-            if (!(under[i] > 0 && under[i] < lowest))
-                continue;
-            r->open++;
-            if (may_repeat && r->open > budget)
-                return 1; /* the rest of the tile will be made again, this too */
-            t->direct++;
-            ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
-            double mean[MOST_CHANNELS], direct;
-            int is_doubtful = 0;
-            if (t->type == FLOATS) {
-                const float *p = (const float *)(const void *)b->planes + at;
-                spread[i] =
-                    square * VARIANT(float_spread)(t, p, plane, l->pitch, mean, &is_doubtful);
-                direct = b->unit * VARIANT(floats_direct)(t, p, plane, l->pitch, mean);
-                for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
-                    shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
-            } else if (t->type == BYTES) {
-                for (ptrdiff_t c = 0; c < t->channels; c++)
-                    mean[c] = ((double *)b->s)[c * l->x_pitch + left + i] / n;
-                direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
-            } else {
-                for (ptrdiff_t c = 0; c < t->channels; c++)
-                    mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + left + i] / n;
-                direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)b->planes + at,
-                                               plane, l->pitch, mean);
-            }
-            double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread[i]);
-            score = spread[i] > 0 ? score : 0;
-            score = score < 1 ? score : 1;
-            out[i] = (float)(score > -1 ? score : -1);
-            if (is_doubtful)
-                *error = 2;
-        }
-        largest = *maximum;
+    uint64_t words[LANES / 2], is_any = 0;
+    memcpy(words, &opens, sizeof words);
+    for (int i = 0; i < LANES / 2; i++)
+        is_any |= words[i];
+    if (is_any) {
+        if (VARIANT(make_again)(b, r, rule, row, left, count, may_repeat, budget, segment, under, spread, shift, out))
+            return 1;
+        best = segment->best;
         for (ptrdiff_t i = 0; i < count; i++)
-            largest = largest > out[i] ? largest : out[i];
+            best[0] = best[0] > out[i] ? best[0] : out[i];
     }
-    *maximum = largest;
-    float off = least < FLT_MAX || open ? SCORE_ROUNDING : 0; /* windows of no spread are exact */
-    if (least < FLT_MAX)
-        off += (float)((t->gain * r->off * rule->scale / sqrt((double)least) +
-                        square * r->drift / least) *
-                       (1 + 0x1p-20));
-    *error = *error > off ? *error : off;
+    segment->best = best, segment->lows = lows;
     return 0;
+}
+
+/* Writes what is known of a block's windows in a tile. */
+static void VARIANT(settle)(const VARIANT(Band) *b, const VARIANT(Region) *r,
+                            const VARIANT(Rule) *rule, const VARIANT(Segment) *segment,
+                            float *maximum, float *error)
+{
+    const Task *t = b->task;
+    float largest = segment->best[0], least = segment->lows[0], off = 0;
+    for (int i = 1; i < LANES; i++) {
+        largest = largest > segment->best[i] ? largest : segment->best[i];
+        least = least < segment->lows[i] ? least : segment->lows[i];
+    }
+    if (t->metric == SSD)
+        off = (float)((2 * t->gain / b->unit * r->off + r->drift * 4) / t->total + SCORE_ROUNDING);
+    else if (least < FLT_MAX)
+        off = (float)((t->gain * r->off * rule->scale / sqrt((double)least) +
+                       b->unit * b->unit * r->drift / least) *
+                          (1 + 0x1p-20) +
+                      SCORE_ROUNDING);
+    else if (segment->has_made)
+        off = SCORE_ROUNDING; /* windows of no spread are exact */
+    off = segment->is_doubtful ? 2 : off;
+    *maximum = *maximum > largest ? *maximum : largest;
+    *error = *error > off ? *error : off;
 }
 
 /* Scores of a band's windows. Returns whether tiles have to be made again. */
@@ -707,6 +750,7 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
             VARIANT(find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
                                   row * t->stride_y + t->height - 1, b->above, b->is_uniform);
         }
+        VARIANT(Segment) *segment = b->segment_memory;
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             VARIANT(Region) *r = &b->regions[i];
             if (row < r->top || row >= r->top + r->rows)
@@ -720,12 +764,20 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
                 lowest = lowest > flat * square ? lowest : flat * square;
             }
             const VARIANT(Rule) rule = {scale, lowest};
-            for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end) {
+            const int is_first = row == r->top || (b->top + row) % t->block == 0;
+            const int is_last =
+                row == r->top + r->rows - 1 || (b->top + row + 1) % t->block == 0;
+            for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end, segment++) {
                 end = (left / t->block + 1) * t->block;
                 end = end < r->left + r->cols ? end : r->left + r->cols;
                 ptrdiff_t block = (b->top + row) / t->block * blocks + left / t->block;
+                if (is_first)
+                    *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
+                                                  (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
                 again |= VARIANT(score)(b, r, &rule, row, left, end - left, may_repeat, budget,
-                                        &t->maxima[block], &t->errors[block]);
+                                        segment);
+                if (is_last)
+                    VARIANT(settle)(b, r, &rule, segment, &t->maxima[block], &t->errors[block]);
             }
         }
     }
@@ -817,6 +869,7 @@ static int VARIANT(scores)(Task *t)
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);
     b.s = correlation_take(&arena, (size_t)(t->channels * l.x_pitch) * 8);
     b.e = correlation_take(&arena, (size_t)l.x_pitch * 8);
+    b.segment_memory = correlation_take(&arena, correlation_segments(t, &l) * sizeof(VARIANT(Segment)));
     b.saved = correlation_take(&arena, (size_t)(2 * block_rows * blocks) * sizeof(float));
     b.shift = correlation_take(&arena, (size_t)t->channels * sizeof *b.shift);
     b.energies = correlation_take(&arena, (size_t)columns * sizeof *b.energies);

@@ -119,7 +119,7 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     const size_t work = t->products ? piece(channels * (size_t)(l->lines * l->pitch) * 2) +
                                           piece(correlation_taps_bytes(t, t->products))
                                     : piece(channels * TILE_VALUES * sizeof(float));
-    return work + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
+    return work + piece(correlation_segments(t, l) * 192) + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece((size_t)(l->bands * l->tall) * x_pitch * sizeof(float)) +
            piece(channels * columns * 8) +
@@ -131,6 +131,11 @@ size_t correlation_scratch(const Task *t, const Layout *l)
 ptrdiff_t correlation_item(const Task *t)
 {
     return t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
+}
+
+size_t correlation_segments(const Task *t, const Layout *l)
+{
+    return (size_t)(l->across * (l->wide / t->block + 2));
 }
 
 size_t correlation_taps_bytes(const Task *t, const Products *products)
