@@ -24,6 +24,7 @@ from patchsim import match, metrics
 from patchsim.engines import extensions, fft, simd
 from patchsim.engines.common import fused
 from patchsim.geometry import blocks
+from patchsim.planning import batching
 
 if shutil.which("cc"):
     from patchsim.engines import _correlation  # a failed build is an error where a compiler is
@@ -474,6 +475,7 @@ def test_without_the_extension_others_do_the_work(monkeypatch, rng):
     kernel = image[20:30, 30:45].copy()
     wanted = match(image, kernel, metric="zncc", map=True)
     monkeypatch.setattr(fused, "_extension", lambda: None)
+    batching.forget()
     report = match(image, kernel, metric="zncc", map=True)
     assert report.matches == wanted.matches
     np.testing.assert_allclose(report.map, wanted.map, rtol=0, atol=2e-5)

@@ -302,8 +302,14 @@ def test_without_the_extension_the_engine_refuses_and_another_does_the_work(monk
 def test_what_it_cannot_do_is_refused():
     problem = Problem((9, 9, 1), (3, 3, 1), "uint8", (1, 1), "sad", 255, "cpu", 1)
     assert simd.refuse(problem) is None
-    for change in ({"dtype": "float64"}, {"device": "cuda:0"}, {"metric": "ssd"}):
+    for change in ({"dtype": "float64"}, {"device": "cuda:0"}):
         assert simd.refuse(replace(problem, **change))
+    products = replace(problem, metric="ssd")
+    for change in (
+        {"dtype": "uint16"}, {"device": "cuda:0"}, {"exact": True}, {"stride": (1, 2)},
+        {"weight_sum": 5}, {"opaque_level": 255}, {"kernel": (200, 200, 3)},
+    ):  # fmt: skip
+        assert simd.refuse(replace(products, **change))
 
 
 def test_a_search_on_the_cpu_imports_no_torch(tmp_path):

@@ -155,7 +155,14 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
     assert found(report) == wanted
 
 
-@pytest.mark.parametrize("options", [{}, {"metric": "zncc"}, {"metric": "ssd", "map": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"metric": "zncc", "engine": "fft"},
+        {"metric": "ssd", "map": True, "engine": "fft"},
+    ],
+)
 def test_matches_of_each_kernel_are_those_of_a_run_of_its_own(options, astronaut, monkeypatch):
     monkeypatch.setattr(score_memory, "_LARGEST_SCORE_MAPS", 0)
     image = astronaut[:200, :180]
@@ -337,7 +344,17 @@ def test_plans_of_many_kernels_are_explained_together(run, save, astronaut):
     for number in range(12):
         names.append(f"k{number:02}.png")
         save(names[-1], astronaut[number : number + 20, 5:25])
-    code, _, err = run("match", "big.png", *names, "--explain", "--no-heatmap", "--metric", "zncc")
+    code, _, err = run(
+        "match",
+        "big.png",
+        *names,
+        "--explain",
+        "--no-heatmap",
+        "--metric",
+        "zncc",
+        "--engine",
+        "fft",
+    )
     assert code == 0
     assert err.count("plan for") == 1
     assert "plan for k00.png, k01.png and 10 more: fft on cpu, " in err
