@@ -10,7 +10,7 @@ trap 'rm -rf "$built"' EXIT
 cp -r patchsim tests pyproject.toml "$built"
 rm -f "$built"/patchsim/engines/*.so
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-for name in sad moments pruned; do
+for name in sad moments pruned correlation; do
     gcc -std=c11 -O1 -g -fPIC -shared -Wall -Wextra -Werror \
         -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
         -I"$include" patchsim/engines/_$name*.c -o "$built/patchsim/engines/_$name.abi3.so" -lm
@@ -22,10 +22,10 @@ export ASAN_OPTIONS=detect_leaks=0 # the interpreter frees nothing when it ends
 export PYTHONPATH="$built"
 "$python" -c '
 import sys
-from patchsim.engines import _moments, _pruned, _sad
-for module in (_moments, _pruned, _sad):
+from patchsim.engines import _correlation, _moments, _pruned, _sad
+for module in (_correlation, _moments, _pruned, _sad):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
-    tests/engines/test_pruned.py "$@"
+    tests/engines/test_pruned.py tests/engines/test_fused.py "$@"
