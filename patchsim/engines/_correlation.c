@@ -44,17 +44,27 @@ static int is_aligned(const Py_buffer *buffer)
     return (uintptr_t)buffer->buf % 64 == 0;
 }
 
-static const char *misfit_of_kernel(const Py_buffer *taps, const Py_buffer *spectra)
+/* Sets what the task says of the kernel, or returns why it cannot. */
+static const char *misfit_of_kernel(Task *t, const Py_buffer *taps, const Py_buffer *spectra)
 {
     if (taps->ndim != 3 || !has_format(taps, "d") || (spectra && !has_format(spectra, "f")))
         return "taps are float64 [channels, height, width], spectra float32";
-    if (taps->shape[0] < 1 || taps->shape[0] > MOST_CHANNELS || taps->shape[1] < 1 ||
-        taps->shape[1] > SIDE || taps->shape[2] < 1 || taps->shape[2] > SIDE)
+    if (t->parts_y < 1 || t->parts_y > MOST_PARTS || t->parts_x < 1 || t->parts_x > MOST_PARTS)
+        return "the number of parts is out of range";
+    t->channels = taps->shape[0], t->height = taps->shape[1], t->width = taps->shape[2];
+    t->taps = taps->buf;
+    if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < t->parts_y ||
+        t->height > SIDE * t->parts_y || t->width < t->parts_x || t->width > SIDE * t->parts_x)
         return "the kernel's size is out of range";
+    t->part_height = (t->height + t->parts_y - 1) / t->parts_y;
+    t->part_width = (t->width + t->parts_x - 1) / t->parts_x;
+    if (t->part_height * (t->parts_y - 1) >= t->height ||
+        t->part_width * (t->parts_x - 1) >= t->width)
+        return "the kernel has more parts than values";
     if (!spectra)
         return NULL;
-    if (spectra->len != taps->shape[0] * TILE_VALUES * (Py_ssize_t)sizeof(float))
-        return "the spectra's size is not that of the kernel's channels";
+    if (spectra->len != t->parts_y * t->parts_x * t->channels * TILE_VALUES * (Py_ssize_t)sizeof(float))
+        return "the spectra's size is not that of the kernel's parts and channels";
     if (!is_aligned(spectra))
         return "the spectra are not aligned to 64 bytes";
     return NULL;
@@ -63,13 +73,14 @@ static const char *misfit_of_kernel(const Py_buffer *taps, const Py_buffer *spec
 static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"taps", "out", "variant", NULL};
+    static char *names[] = {"taps", "out", "parts_y", "parts_x", "variant", NULL};
     PyObject *objects[2];
     Py_buffer taps, out;
+    Task t = {0};
     const char *name, *wrong;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOs", names, &objects[0], &objects[1],
-                                     &name) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnns", names, &objects[0], &objects[1],
+                                     &t.parts_y, &t.parts_x, &name) ||
         !(variant = wanted(name)))
         return NULL;
     if (PyObject_GetBuffer(objects[0], &taps, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
@@ -79,13 +90,14 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         PyBuffer_Release(&taps);
         return NULL;
     }
-    wrong = misfit_of_kernel(&taps, &out);
+    wrong = misfit_of_kernel(&t, &taps, &out);
     if (!wrong) {
-        const ptrdiff_t height = taps.shape[1], width = taps.shape[2];
         Py_BEGIN_ALLOW_THREADS
-        for (ptrdiff_t c = 0; c < taps.shape[0]; c++)
-            variant->spectrum((const double *)taps.buf + c * height * width, height, width,
-                              (float *)out.buf + c * TILE_VALUES);
+        for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.channels; i++) {
+            const Part part = correlation_part(&t, i / t.channels, i % t.channels);
+            variant->spectrum(part.taps, part.height, part.width, t.width,
+                              (float *)out.buf + i * TILE_VALUES);
+        }
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&taps);
@@ -131,7 +143,8 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
     const double pixels = (double)(taps->shape[1] * taps->shape[2]);
     const double squares = pixels * pixels * (double)taps->shape[0];
-    if ((has_format(image, "B") && squares * 65025 >= 0x1p53) ||
+    if ((has_format(image, "B") && (squares * 65025 >= 0x1p53 ||
+                                    taps->shape[1] * taps->shape[0] * 65025.0 >= 0x1p31)) ||
         (has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
         return "the sums over so many pixels do not fit";
     if (t->products && (!has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
@@ -147,18 +160,18 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"image",    "spectra",  "taps",   "means",  "map",
                             "maxima",   "errors",   "metric", "gain",   "own",    "total",
-                            "limit",    "stride_y", "stride_x", "block",  "is_direct", "variant", NULL};
+                            "limit",    "stride_y", "stride_x", "block",  "is_direct", "parts_y", "parts_x", "variant", NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
     Task t = {0};
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
     int failed = 1, is_direct;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddddnnnps", names, &objects[IMAGE],
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddddnnnpnns", names, &objects[IMAGE],
                                      &objects[SPECTRA], &objects[TAPS], &objects[MEANS],
                                      &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
                                      &t.gain, &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
-                                     &t.block, &is_direct, &name) ||
+                                     &t.block, &is_direct, &t.parts_y, &t.parts_x, &name) ||
         !(variant = wanted(name)))
         return NULL;
     if (strcmp(metric, "zncc") && strcmp(metric, "ncc") && strcmp(metric, "ssd"))
@@ -172,7 +185,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
             goto release;
     }
     t.products = is_direct ? variant->products : NULL;
-    wrong = misfit_of_kernel(&b[TAPS], is_direct ? NULL : &b[SPECTRA]);
+    wrong = misfit_of_kernel(&t, &b[TAPS], is_direct ? NULL : &b[SPECTRA]);
     if (!wrong)
         wrong = misfit(b, &t);
     if (!wrong && is_direct && !t.products)
@@ -183,14 +196,23 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     }
     t.type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
-    t.channels = b[TAPS].shape[0], t.height = b[TAPS].shape[1], t.width = b[TAPS].shape[2];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
-    t.spectra = b[SPECTRA].buf, t.taps = b[TAPS].buf, t.means = b[MEANS].buf;
+    t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
     t.map = b[MAP].buf, t.maxima = b[MAXIMA].buf, t.errors = b[ERRORS].buf;
     Py_BEGIN_ALLOW_THREADS
     for (ptrdiff_t i = 0; i < t.channels * t.height * t.width; i++)
         t.norm += t.taps[i] * t.taps[i];
     t.norm = sqrt(t.norm);
+    for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x; i++) {
+        double squares = 0;
+        for (ptrdiff_t c = 0; c < t.channels; c++) {
+            const Part part = correlation_part(&t, i, c);
+            for (ptrdiff_t y = 0; y < part.height; y++)
+                for (ptrdiff_t x = 0; x < part.width; x++)
+                    squares += part.taps[y * t.width + x] * part.taps[y * t.width + x];
+        }
+        t.norms[i] = sqrt(squares);
+    }
     const ptrdiff_t blocks = b[MAXIMA].shape[0] * b[MAXIMA].shape[1];
     for (ptrdiff_t i = 0; i < blocks; i++)
         t.maxima[i] = -INFINITY, t.errors[i] = 0;
@@ -211,17 +233,20 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
-                            "is_direct", "variant", NULL};
+                            "is_direct", "parts_y", "parts_x", "variant", NULL};
     const char *format, *name;
     Task t = {0};
     int is_direct;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)nps", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnns", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
-                                     &t.stride_x, &t.block, &is_direct, &name) ||
+                                     &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x, &name) ||
         !(variant = wanted(name)))
         return NULL;
     t.products = is_direct ? variant->products : NULL;
+    t.parts_y = t.parts_y < 1 ? 1 : t.parts_y, t.parts_x = t.parts_x < 1 ? 1 : t.parts_x;
+    t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
+    t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Layout layout = correlation_layout(&t);
     return PyLong_FromSize_t(correlation_scratch(&t, &layout));
@@ -243,7 +268,7 @@ static PyObject *taps(PyObject *self, PyObject *args)
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, map, maxima, errors, metric, gain, own, total, limit, stride_y,"
-     " stride_x, block, is_direct, variant)\n\n"
+     " stride_x, block, is_direct, parts_y, parts_x, variant)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off. Returns how many windows were summed directly, and how many\n"
      "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
@@ -251,10 +276,10 @@ static PyMethodDef METHODS[] = {
      "taps: float64 [channels, height, width], the kernel less its means, over gain; means: float64 of the\n"
      "channels; map: float32 [rows, cols]; maxima, errors: float32 of the blocks."},
     {"spectrum", KEYWORDS(spectrum),
-     "spectrum(taps, out, variant)\n\n"
-     "Write the transforms of a kernel's channels to out, float32 aligned to 64 bytes."},
+     "spectrum(taps, out, parts_y, parts_x, variant)\n\n"
+     "Write the transforms of a kernel's parts and channels to out, float32 aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
-     "scratch(format, windows, kernel_shape, stride, block, is_direct, variant)\n\n"
+     "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, variant)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
     {"taps", taps, METH_VARARGS,
@@ -273,6 +298,7 @@ PyMODINIT_FUNC PyInit__correlation(void)
     PyObject *module = PyModule_Create(&MODULE);
     if (module && (PyModule_AddIntConstant(module, "SIDE", SIDE) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0 ||
+                   PyModule_AddIntConstant(module, "MOST_PARTS", MOST_PARTS) < 0 ||
                    PyModule_AddIntConstant(module, "TILE_VALUES", TILE_VALUES) < 0))
         Py_CLEAR(module);
     correlation_tables();

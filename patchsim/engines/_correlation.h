@@ -25,7 +25,8 @@
  * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
  * no square of a value that is far from 1 overflows or vanishes.
  *
- * X of small kernels is summed directly where that is faster, of bytes with 128 taken off the kernel:
+ * A kernel larger than about half a tile is cut into parts, whose products are added before the way
+ * back. X of small kernels is summed directly where that is faster, of bytes with 128 taken off the kernel:
  * that is exact, and so are scores but for their own rounding.
  *
  * Nothing here knows Python; _correlation.c does.
@@ -39,6 +40,7 @@
 #define SIDE 256 /* pixels along each axis of a transform */
 #define BLOCK 64 /* windows along each axis of a block, at most */
 #define MOST_CHANNELS 64
+#define MOST_PARTS 4 /* of a kernel, along an axis */
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of the norms' product. */
 #define ROUNDING_UNITS 32
@@ -80,12 +82,15 @@ typedef struct {
     ptrdiff_t height, width; /* of the kernel */
     ptrdiff_t stride_y, stride_x;
     ptrdiff_t rows, cols; /* windows */
-    const float *spectra; /* of the kernel, [channels][TILE_VALUES], aligned to 64 bytes */
+    /* A kernel too large for a tile is cut into parts, the last of a row or column smaller. */
+    ptrdiff_t parts_y, parts_x, part_height, part_width;
+    const float *spectra; /* [parts][channels][TILE_VALUES], aligned to 64 bytes */
     const double *taps;   /* b / gain, [channels, height, width] */
     double gain;
     const double *means;  /* k, [channels] */
     double own, total;
     double norm; /* of taps */
+    double norms[MOST_PARTS * MOST_PARTS]; /* of the parts' taps */
     double limit;
     const struct Products *products; /* X of bytes is summed directly, at a stride of 1; or NULL */
     float *map;      /* [rows, cols] */
@@ -99,7 +104,8 @@ typedef struct {
     const char *name;
     int (*runs_here)(void);
     int (*scores)(Task *task); /* 0, or -1 without memory */
-    void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, float *out);
+    void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
+                     float *out);
     const Products *products; /* or NULL */
 } Variant;
 
@@ -143,6 +149,14 @@ void correlation_fill_taps(const Task *task, void *out);
 
 /* Parts of a row of windows, each in one tile and one block, at most. */
 size_t correlation_segments(const Task *task, const Layout *layout);
+
+/* A part of a kernel's channel: its first value, and its size. */
+typedef struct {
+    const double *taps;
+    ptrdiff_t height, width;
+} Part;
+
+Part correlation_part(const Task *task, ptrdiff_t part, ptrdiff_t channel);
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);

@@ -352,7 +352,8 @@ typedef struct {
     float *work;     /* [channels][TILE_VALUES] */
     void *taps;      /* of direct sums, as they take them */
     int16_t *wide;   /* the planes of these, where they take 16 bits */
-    double *double_work, *double_spectra; /* the same, where needed */
+    float *total;    /* [TILE_VALUES], of a kernel in parts */
+    double *double_work, *double_total, *double_spectra; /* the same, where needed */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     void *segment_memory; /* of a row */
@@ -467,13 +468,13 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     double rounding, unit = is_double ? DOUBLE_UNIT : SINGLE_UNIT;
     const double(*less)[2] = (const double(*)[2])b->less;
     if (is_double)
-        rounding = VARIANT(pair_double)(pixels[0], pixels[1], plane, l->pitch, t->type, t->channels,
-                                       less, b->unit, b->double_spectra, t->norm, b->double_work, places,
-                                       other ? 2 : 1, l->x_pitch, t->stride_y, t->stride_x);
+        rounding = VARIANT(pair_double)(t, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
+                                        b->double_spectra, b->double_work, b->double_total,
+                                        places, other ? 2 : 1, l->x_pitch);
     else
-        rounding = VARIANT(pair_single)(pixels[0], pixels[1], plane, l->pitch, t->type, t->channels,
-                                       less, b->unit, t->spectra, t->norm, b->work, places, other ? 2 : 1,
-                                       l->x_pitch, t->stride_y, t->stride_x);
+        rounding = VARIANT(pair_single)(t, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
+                                        t->spectra, b->work, b->total, places, other ? 2 : 1,
+                                        l->x_pitch);
     for (int i = 0; i < 2; i++)
         both[i]->off = unit * rounding, both[i]->is_repeated = is_double;
 }
@@ -796,15 +797,19 @@ static int VARIANT(by_energy)(const void *one, const void *other)
 static int VARIANT(repeat)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
 {
     Task *t = b->task;
-    const size_t bytes = (size_t)(t->channels * TILE_VALUES) * sizeof(double);
+    const ptrdiff_t parts = t->parts_y * t->parts_x;
+    const size_t tile = TILE_VALUES * sizeof(double), work = (size_t)t->channels * tile;
     if (!b->double_spectra) {
-        if (!correlation_open(doubles, 2 * bytes))
+        if (!correlation_open(doubles, work + tile + (size_t)parts * work))
             return -1;
-        b->double_work = correlation_take(doubles, bytes);
-        b->double_spectra = correlation_take(doubles, bytes);
-        for (ptrdiff_t c = 0; c < t->channels; c++)
-            VARIANT(spectrum_double)(t->taps + c * t->height * t->width, t->height, t->width,
-                                     b->double_spectra + c * TILE_VALUES);
+        b->double_work = correlation_take(doubles, work);
+        b->double_total = correlation_take(doubles, tile);
+        b->double_spectra = correlation_take(doubles, (size_t)parts * work);
+        for (ptrdiff_t i = 0; i < parts * t->channels; i++) {
+            const Part part = correlation_part(t, i / t->channels, i % t->channels);
+            VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width,
+                                     b->double_spectra + i * TILE_VALUES);
+        }
     }
     VARIANT(Region) *waiting = NULL;
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
@@ -863,8 +868,11 @@ static int VARIANT(scores)(Task *t)
         b.wide = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch) * 2);
         b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));
         correlation_fill_taps(t, b.taps);
-    } else
+    } else {
         b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
+        if (t->parts_y * t->parts_x > 1)
+            b.total = correlation_take(&arena, TILE_VALUES * sizeof(float));
+    }
     b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);
     b.s = correlation_take(&arena, (size_t)(t->channels * l.x_pitch) * 8);

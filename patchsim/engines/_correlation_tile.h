@@ -252,8 +252,10 @@ static void NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_t 
             }
 }
 
-/* The transform of a kernel, over SIDE x SIDE: the inverse is not divided by it. */
-static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, REAL *out)
+/* The transform of a kernel, over SIDE x SIDE: the inverse is not divided by it. The kernel's rows
+ * are `pitch` values apart. */
+static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
+                           REAL *out)
 {
     NAME(Tile) tile = (NAME(Tile))(void *)out;
     for (int n0 = 0; n0 < 16; n0++)
@@ -264,7 +266,7 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
                     ptrdiff_t y = 16 * n1 + n0, left = 16 * x + lane;
                     re[n1] = im[n1] = (V){0};
                     for (int i = 0; i < L && y < height && left + i < width; i++)
-                        re[n1][i] = (REAL)(taps[y * width + left + i] * (1.0 / (SIDE * SIDE)));
+                        re[n1][i] = (REAL)(taps[y * pitch + left + i] * (1.0 / (SIDE * SIDE)));
                 }
                 NAME(dft16)(re, im);
                 for (int k = 0; k < 16; k++) {
@@ -277,55 +279,70 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
         NAME(forward)(tile + 16 * k);
 }
 
-/* The products of a kernel with two tiles, summed over the channels.
+/* The products of a kernel with two tiles, summed over the channels, and over the parts of a kernel
+ * that is larger than a tile.
  *
- * planes   [channels] from the first pixel of each tile on, `plane` bytes from a channel to the next
- * less     [channels][2]: the constants of both tiles
- * unit     what pixels of floats are multiplied with
- * work     [channels][TILE_VALUES]
+ * one, other  [channels] planes, from the first pixel of each tile on, `plane` bytes from a channel
+ *             to the next and `pitch` values from a row to the next
+ * less        [channels][2]: the constants of both tiles
+ * spectra     [parts][channels][TILE_VALUES]
+ * work        [channels][TILE_VALUES]
+ * total       [TILE_VALUES], with more than one part
  * Returns what stands for the rounding of a product: that of the transforms of pixels and kernel is
  * about their norms' product over SIDE, as it is spread over all frequencies, and that of the way
  * back is about the root mean square of the products.
  */
-static double NAME(pair)(const uint8_t *one, const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
-                         Type type, ptrdiff_t channels, const double (*less)[2], double unit,
-                         const REAL *spectra, double norm, REAL *work, const Place *places,
-                         int count, ptrdiff_t x_pitch, ptrdiff_t stride_y, ptrdiff_t stride_x)
+static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other, ptrdiff_t plane,
+                         ptrdiff_t pitch, const double (*less)[2], double unit,
+                         const REAL *spectra, REAL *work, REAL *total, const Place *places,
+                         int count, ptrdiff_t x_pitch)
 {
-    double squares = 0, power = 0;
-    for (ptrdiff_t c = 0; c < channels; c++) {
-        NAME(Tile) tile = (NAME(Tile))(void *)(work + c * TILE_VALUES);
-        squares += (type == BYTES   ? NAME(down_bytes)
-                    : type == WORDS ? NAME(down_words)
-                                    : NAME(down_floats))(one + c * plane, other + c * plane, pitch,
-                                                         less[c], unit, tile);
-    }
-    for (int k = 0; k < 16; k++) {
-        REAL *sum = work + k * (TILE_VALUES / 16);
-        V powers = {0};
-        for (ptrdiff_t c = 0; c < channels; c++) {
-            REAL *own = sum + c * TILE_VALUES;
-            const REAL *kernel = spectra + c * TILE_VALUES + k * (TILE_VALUES / 16);
-            NAME(forward)((NAME(Tile))(void *)own);
-            for (int x = 0; x < 16; x++)
-                for (int i = 0; i < 256; i += L) {
-                    int at = 512 * x + i;
-                    V re = AT(own + at), im = AT(own + at + 256);
-                    V kre = AT((REAL *)kernel + at), kim = AT((REAL *)kernel + at + 256);
-                    V products = re * kre + im * kim, crossed = im * kre - re * kim;
-                    if (c > 0)
-                        products += AT(sum + at), crossed += AT(sum + at + 256);
-                    AT(sum + at) = products, AT(sum + at + 256) = crossed;
-                    if (c == channels - 1)
-                        powers += products * products + crossed * crossed;
-                }
+    const ptrdiff_t parts = t->parts_y * t->parts_x, group = TILE_VALUES / 16;
+    const ptrdiff_t item = t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
+    double rounding = 0, power = 0;
+    for (ptrdiff_t part = 0; part < parts; part++, spectra += t->channels * TILE_VALUES) {
+        const ptrdiff_t y = part / t->parts_x * t->part_height;
+        const ptrdiff_t x = part % t->parts_x * t->part_width;
+        const ptrdiff_t at = (y * pitch + x) * item;
+        double squares = 0;
+        for (ptrdiff_t c = 0; c < t->channels; c++)
+            squares += (t->type == BYTES   ? NAME(down_bytes)
+                        : t->type == WORDS ? NAME(down_words)
+                                           : NAME(down_floats))(
+                one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
+                (NAME(Tile))(void *)(work + c * TILE_VALUES));
+        rounding += sqrt(squares) * t->norms[part] / SIDE;
+        for (int k = 0; k < 16; k++) {
+            REAL *sum = (parts > 1 ? total : work) + k * group;
+            V powers = {0};
+            for (ptrdiff_t c = 0; c < t->channels; c++) {
+                REAL *own = work + c * TILE_VALUES + k * group;
+                const int is_first = part == 0 && c == 0;
+                const int is_last = part == parts - 1 && c == t->channels - 1;
+                const REAL *kernel = spectra + c * TILE_VALUES + k * group;
+                NAME(forward)((NAME(Tile))(void *)own);
+                for (int j = 0; j < 16; j++)
+                    for (int i = 0; i < 256; i += L) {
+                        int v = 512 * j + i;
+                        V re = AT(own + v), im = AT(own + v + 256);
+                        V kre = AT((REAL *)kernel + v), kim = AT((REAL *)kernel + v + 256);
+                        V products = re * kre + im * kim, crossed = im * kre - re * kim;
+                        if (!is_first)
+                            products += AT(sum + v), crossed += AT(sum + v + 256);
+                        AT(sum + v) = products, AT(sum + v + 256) = crossed;
+                        if (is_last)
+                            powers += products * products + crossed * crossed;
+                    }
+            }
+            for (int lane = 0; lane < L; lane++)
+                power += (double)powers[lane];
+            if (part == parts - 1)
+                NAME(backward)((NAME(Tile))(void *)sum);
         }
-        for (int lane = 0; lane < L; lane++)
-            power += (double)powers[lane];
-        NAME(backward)((NAME(Tile))(void *)sum);
     }
-    NAME(up)((NAME(Tile))(void *)work, places, count, x_pitch, stride_y, stride_x);
-    return sqrt(squares) * norm / SIDE + sqrt(power); /* by Parseval's theorem */
+    NAME(up)((NAME(Tile))(void *)(parts > 1 ? total : work), places, count, x_pitch, t->stride_y,
+             t->stride_x);
+    return rounding + sqrt(power); /* by Parseval's theorem */
 }
 #undef V
 #undef AT

@@ -91,15 +91,17 @@ Layout correlation_layout(const Task *t)
         l.columns = l.pitch + 16;
         return l;
     }
-    ptrdiff_t tall = (SIDE - t->height) / t->stride_y + 1, wide = (SIDE - t->width) / t->stride_x + 1;
+    ptrdiff_t tall = (SIDE - t->part_height) / t->stride_y + 1;
+    ptrdiff_t wide = (SIDE - t->part_width) / t->stride_x + 1;
     if (wide > 16)
         wide -= wide % 16; /* whole vectors */
     l.tall = share(t->rows, tall, 1);
     l.wide = share(t->cols, wide, wide > 16 ? 16 : 1);
     l.across = (t->cols + l.wide - 1) / l.wide;
     l.bands = l.across % 2 && t->rows > l.tall ? 2 : 1;
-    l.lines = (l.bands - 1) * l.tall * t->stride_y + SIDE;
-    l.pitch = ((l.across - 1) * l.wide * t->stride_x + SIDE + 31) / 32 * 32;
+    l.lines = (l.bands - 1) * l.tall * t->stride_y + (t->parts_y - 1) * t->part_height + SIDE;
+    l.pitch = (l.across - 1) * l.wide * t->stride_x + (t->parts_x - 1) * t->part_width + SIDE;
+    l.pitch = (l.pitch + 31) / 32 * 32;
     ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
     if (l.pitch < columns)
         l.pitch = (columns + 31) / 32 * 32;
@@ -118,7 +120,10 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     /* Direct sums: pixels and taps in 16 bits at the most, with the most rows in registers. */
     const size_t work = t->products ? piece(channels * (size_t)(l->lines * l->pitch) * 2) +
                                           piece(correlation_taps_bytes(t, t->products))
-                                    : piece(channels * TILE_VALUES * sizeof(float));
+                                    : piece(channels * TILE_VALUES * sizeof(float)) +
+                                          (t->parts_y * t->parts_x > 1
+                                               ? piece(TILE_VALUES * sizeof(float))
+                                               : 0);
     return work + piece(correlation_segments(t, l) * 192) + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece((size_t)(l->bands * l->tall) * x_pitch * sizeof(float)) +
@@ -131,6 +136,13 @@ size_t correlation_scratch(const Task *t, const Layout *l)
 ptrdiff_t correlation_item(const Task *t)
 {
     return t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
+}
+
+Part correlation_part(const Task *t, ptrdiff_t part, ptrdiff_t channel)
+{
+    const ptrdiff_t y = part / t->parts_x * t->part_height, x = part % t->parts_x * t->part_width;
+    return (Part){t->taps + (channel * t->height + y) * t->width + x,
+                  least(t->part_height, t->height - y), least(t->part_width, t->width - x)};
 }
 
 size_t correlation_segments(const Task *t, const Layout *l)
@@ -165,7 +177,7 @@ void correlation_fill_taps(const Task *t, void *out)
 
 ptrdiff_t correlation_budget(const Task *t)
 {
-    return (ptrdiff_t)(2.5e5 * (double)(t->channels + 1) /
+    return (ptrdiff_t)(2.5e5 * (double)(t->parts_y * t->parts_x * t->channels + 1) /
                        (double)(t->channels * t->height * t->width));
 }
 

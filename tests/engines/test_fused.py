@@ -145,6 +145,37 @@ def test_photographs_of_several_tiles(metric, dtype, variant):
         check(found(image, kernel, metric, is_direct=True), truth, error=1e-6)
 
 
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "parts"), [((190, 70), (2, 1)), ((60, 240), (1, 2))])
+def test_kernels_in_parts(metric, dtype, size, parts, variant, rng, monkeypatch):
+    """Of a picture of few windows, which a plain sum has time for."""
+    monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
+    image = values(rng, dtype, size[0] + 9, size[1] + 30, 2)
+    kernel = image[3 : 3 + size[0], 11 : 11 + size[1]].copy()
+    assert fused._cut(kernel.shape)[0] == parts
+    check(found(image, kernel, metric), plain_map(image, kernel, metric))
+    if variant == VARIANTS[0]:
+        check(found(image, kernel, metric, (3, 2)), plain_map(image, kernel, metric)[::3, ::2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_kernels_in_parts_across_tiles(dtype, monkeypatch):
+    """Against the transforms of scipy, in float64."""
+    photo = skimage.data.camera()[:, :, None]
+    scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
+    image = photo * scale
+    kernel = image[200:410, 150:350].copy()
+    monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
+    assert fused._cut(kernel.shape)[0] == (2, 2)
+    bounds = found(image, kernel, "zncc")
+    monkeypatch.setattr(fused, "_extension", lambda: None)
+    work = problem(image, kernel, "zncc", exact=dtype != "float32")
+    other = fft.prepare(kernel, work)(image)
+    assert np.max(other.error) < 1e-9 or dtype == "float32"
+    check(bounds, other.map.astype(float), error=2e-5 if dtype == "float32" else 1e-5)
+
+
 @pytest.mark.parametrize("width", [*range(1, 10), 15, 16, 17, 33])
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 6, 7, 12])
 def test_direct_sums_of_every_remainder(width, height, variant, rng):
@@ -390,6 +421,8 @@ def arguments(**changed):
         "stride_x": 1,
         "block": 64,
         "is_direct": False,
+        "parts_y": 1,
+        "parts_x": 1,
         "variant": VARIANTS[-1],
     }
     assert set(changed) <= set(given)
@@ -435,6 +468,10 @@ def test_arguments_that_fit_are_taken():
         {"stride_x": -1},
         {"block": 0},
         {"block": 65},
+        {"parts_y": 0},
+        {"parts_x": 5},
+        {"parts_y": 4},  # of five rows
+        {"parts_x": 2},  # with spectra of one part
         {"variant": "altivec"},
         {"is_direct": True, "image": np.zeros((20, 20, 2), np.uint16)},
     ],

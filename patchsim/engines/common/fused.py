@@ -7,8 +7,9 @@ faster for small kernels. The scores are float32; their errors are stated for ea
 
 from __future__ import annotations
 
+import itertools
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 # The largest error of a score in a map, unless the tolerance is larger.
 MAP_ERROR = 1e-5
 
-# Of a transform of 256 x 256 pixels so many windows have to be left. With fewer, longer transforms
-# are faster; measured with kernels of 64 to 192 on an AMD EPYC (Zen 4).
-_LEAST_WINDOWS = 11_000
+# Transforms for a window, over those of all channels and the way back; with more, longer transforms
+# are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC.
+_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3}
 
 _FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
 
@@ -75,14 +76,15 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     if problem.weight_sum is not None or problem.opaque_level is not None:
         return f"its {problem.metric} takes no masks"
     height, width, channels = problem.kernel
-    if max(height, width) > extension.SIDE or channels > extension.MOST_CHANNELS:
-        return f"its {problem.metric} takes kernels up to {extension.SIDE}x{extension.SIDE}"
-    if not _fits(height * width, channels, problem.dtype):
+    if channels > extension.MOST_CHANNELS:
+        return f"its {problem.metric} takes {extension.MOST_CHANNELS} channels"
+    if not _fits(height, width, channels, problem.dtype):
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
-    left = (extension.SIDE + 1 - height) * (extension.SIDE + 1 - width)
-    return None if left >= _LEAST_WINDOWS else "its transforms are too short for the kernel"
+    if _cut(problem.kernel)[1] > _MOST_TRANSFORMS[problem.dtype]:
+        return "its transforms are too short for the kernel"
+    return None
 
 
 def _refusal_of_direct_sums(problem: Problem) -> str | None:
@@ -94,17 +96,39 @@ def _refusal_of_direct_sums(problem: Problem) -> str | None:
         return f"its {problem.metric} takes a stride of 1"
     if not extension.taps(_variant()):
         return f"this processor has no instruction for its {problem.metric}"
-    if problem.taps * 255 * 128 >= 1 << 31:
+    if max(problem.kernel[:2]) > extension.SIDE or problem.taps * 255 * 128 >= 1 << 31:
         return "its sums over so many pixels do not fit 32 bits; use a smaller kernel"
     return None
 
 
-def _fits(pixels: int, channels: int, dtype: str) -> bool:
+def _fits(height: int, width: int, channels: int, dtype: str) -> bool:
     """Return whether n E - sum S^2 is exact: in float64 for bytes, modulo 2^64 for 16 bits."""
     if dtype not in INTEGER_RANGE:
         return True
-    largest = float(pixels) ** 2 * channels * INTEGER_RANGE[dtype] ** 2
-    return largest < EXACT_IN_FLOAT64 if dtype == "uint8" else largest / 4 < EXACT_IN_INT64
+    largest = float(height * width) ** 2 * channels * INTEGER_RANGE[dtype] ** 2
+    if dtype == "uint8":  # whose squares are summed along columns in 32 bits
+        return largest < EXACT_IN_FLOAT64 and height * channels * 255**2 < 1 << 31
+    return largest / 4 < EXACT_IN_INT64
+
+
+@lru_cache(maxsize=256)
+def _cut(kernel: tuple[int, int, int]) -> tuple[tuple[int, int], float]:
+    """Return into how many parts (down, across) a kernel is best cut, and its transforms.
+
+    These are counted for a window, over those of all channels and the way back.
+    """
+    extension = _extension()
+    assert extension is not None, "it was built"
+    side: int = extension.SIDE
+    best = (math.inf, (extension.MOST_PARTS, extension.MOST_PARTS))
+    for parts in itertools.product(range(1, extension.MOST_PARTS + 1), repeat=2):
+        size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
+        is_cut = all((n - 1) * s < k for n, s, k in zip(parts, size, kernel, strict=False))
+        if max(size) < side and is_cut:
+            windows = math.prod(side + 1 - length for length in size)
+            transforms = (math.prod(parts) * kernel[2] + 1) / (kernel[2] + 1)
+            best = min(best, (transforms / windows, parts))
+    return best[1], best[0]
 
 
 def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScore:
@@ -119,9 +143,12 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
     gain = 2.0 ** math.frexp(float(abs(taps).max()))[1]
     taps /= gain
     spectra = np.empty(0, np.float32)
+    parts = (1, 1) if is_direct else _cut(problem.kernel)[0]
     if not is_direct:
-        spectra = _aligned(len(taps) * extension.TILE_VALUES)
-        extension.spectrum(taps=taps, out=spectra, variant=variant)
+        spectra = _aligned(math.prod(parts) * len(taps) * extension.TILE_VALUES)
+        extension.spectrum(
+            taps=taps, out=spectra, parts_y=parts[0], parts_x=parts[1], variant=variant
+        )
     arguments: dict[str, Any] = {
         "spectra": spectra,
         "taps": taps,
@@ -135,6 +162,8 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
         "stride_x": problem.stride[1],
         "block": blocks.BLOCK,
         "is_direct": is_direct,
+        "parts_y": parts[0],
+        "parts_x": parts[1],
         "variant": variant,
     }
 
@@ -191,7 +220,7 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
     bands = -(-rows // tall)
     pairs = -(-bands * -(-cols // wide) // 2)
     pixels *= rows * problem.stride[0] + bands * height
-    work = pairs * transform * (channels + 1)
+    work = pairs * transform * (math.prod(_cut(problem.kernel)[0]) * channels + 1)
     sums = pixels * pixel + scoring
     if problem.dtype not in INTEGER_RANGE:
         sums *= _FLOATS
@@ -210,7 +239,8 @@ def _extension_taps() -> int:
 def _windows_of_transform(problem: Problem) -> tuple[int, int]:
     extension = _extension()
     assert extension is not None, "takes says so"
-    (height, width), stride = problem.kernel[:2], problem.stride
+    parts, stride = _cut(problem.kernel)[0], problem.stride
+    height, width = (-(-size // count) for size, count in zip(problem.kernel, parts, strict=False))
     side: int = extension.SIDE
     return (side - height) // stride[0] + 1, (side - width) // stride[1] + 1
 
@@ -235,6 +265,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
     extension = _extension()
     assert extension is not None, "takes says so"
+    parts = (1, 1) if is_direct else _cut(problem.kernel)[0]
     scratch: int = extension.scratch(
         format=_FORMATS[problem.dtype],
         windows=(rows, cols),
@@ -242,6 +273,8 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
         stride=problem.stride,
         block=blocks.BLOCK,
         is_direct=is_direct,
+        parts_y=parts[0],
+        parts_x=parts[1],
         variant=_variant(),
     )
     scores = 4 * rows * cols
@@ -249,7 +282,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     if not is_direct:
         # A tile whose scores could be off by too much is transformed in float64.
         values: int = extension.TILE_VALUES
-        scratch += 2 * 8 * problem.kernel[2] * values
+        scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
     return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
 
 
@@ -257,5 +290,6 @@ def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
     extension = _extension()
     assert extension is not None, "takes says so"
-    values: int = 0 if is_direct else extension.TILE_VALUES
+    values: int = extension.TILE_VALUES
+    values *= 0 if is_direct else math.prod(_cut(problem.kernel)[0])
     return 4 * problem.kernel[2] * values + 3 * 8 * problem.taps
