@@ -48,6 +48,9 @@
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
 /* A float channel is flat if its variance is at most this fraction of its mean square: metrics.FLAT */
 #define FLAT 1e-12
+/* Smaller spreads of floats, in units of the band's, are left to double precision: in single
+ * precision squares of pixels lose digits. */
+#define LEAST_SPREAD 0x1p-100
 /* Rounding of a score that is made of X in single precision. */
 #define SCORE_ROUNDING 0x1p-21
 

@@ -591,7 +591,10 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
             }
         }
         VARIANT(floats_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
-        for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++)
+        /* Rounding may leave nothing of a small spread, and single precision is too coarse for it:
+         * only windows of one value are flat for sure. */
+        for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++) {
+            double least = LEAST_SPREAD / 2;
             if (b->is_uniform[left + i] && (t->metric == ZNCC || spread[i] <= r->drift)) {
                 const float *p = (const float *)(const void *)b->planes +
                                  row * t->stride_y * l->pitch + (left + i) * t->stride_x;
@@ -599,10 +602,11 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
                 for (ptrdiff_t c = 0; c < t->channels; c++)
                     is_zero &= p[c * l->lines * l->pitch] == 0;
                 if (t->metric == ZNCC || is_zero)
-                    spread[i] = 0;
+                    spread[i] = least = 0;
             }
-        for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++)
-            spread[i] *= square, shift[i] *= b->unit;
+            spread[i] = spread[i] * square > least ? spread[i] * square : least;
+            shift[i] *= b->unit;
+        }
     }
     if (t->metric == SSD)
         for (ptrdiff_t i = 0; i < count; i++) {
@@ -763,6 +767,7 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
                 const double drifted = 2 * square * r->drift / t->limit;
                 lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
                 lowest = lowest > flat * square ? lowest : flat * square;
+                lowest = lowest > LEAST_SPREAD ? lowest : LEAST_SPREAD;
             }
             const VARIANT(Rule) rule = {scale, lowest};
             const int is_first = row == r->top || (b->top + row) % t->block == 0;

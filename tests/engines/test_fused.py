@@ -370,6 +370,23 @@ def test_floats_of_little_contrast_on_a_large_value(offset, rng):
     assert (bounds.map[10:, 100:140] == 0).all()
 
 
+@pytest.mark.parametrize("bright", [1e6, 1e10, 1e20, 1e38])
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_floats_beside_one_of_another_magnitude(bright, metric, rng):
+    """Rounding may leave a spread of 0 or less, or one that single precision does not hold."""
+    image = (0.5 + 1e-4 * rng.random((40, 70, 1))).astype(np.float32)
+    image[30:, 40:50] = 0
+    image[8, 60] = bright
+    kernel = image[20:29, 20:30].copy()
+    truth = exact_map(image, kernel, metric)
+    check(found(image, kernel, metric), truth)
+    dark = image * np.float32(1e-30)
+    dark[:, 50:] = rng.random((40, 20, 1))
+    kernel = dark[20:29, 20:30].copy()
+    check(found(dark, kernel, metric), exact_map(dark, kernel, metric))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("metric", CORRELATED)
 def test_matches_are_those_of_the_specification(dtype, metric, variant, rng):
