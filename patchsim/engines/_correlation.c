@@ -51,7 +51,9 @@ static const char *misfit_of_kernel(Task *t, const Py_buffer *taps, const Py_buf
         return "taps are float64 [channels, height, width], spectra float32";
     if (t->parts_y < 1 || t->parts_y > MOST_PARTS || t->parts_x < 1 || t->parts_x > MOST_PARTS)
         return "the number of parts is out of range";
-    t->channels = taps->shape[0], t->height = taps->shape[1], t->width = taps->shape[2];
+    if (t->terms < 1 || t->terms > MOST_TERMS || taps->shape[0] % t->terms)
+        return "the number of terms is out of range";
+    t->channels = taps->shape[0] / t->terms, t->height = taps->shape[1], t->width = taps->shape[2];
     t->taps = taps->buf;
     if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < t->parts_y ||
         t->height > SIDE * t->parts_y || t->width < t->parts_x || t->width > SIDE * t->parts_x)
@@ -63,8 +65,9 @@ static const char *misfit_of_kernel(Task *t, const Py_buffer *taps, const Py_buf
         return "the kernel has more parts than values";
     if (!spectra)
         return NULL;
-    if (spectra->len != t->parts_y * t->parts_x * t->channels * TILE_VALUES * (Py_ssize_t)sizeof(float))
-        return "the spectra's size is not that of the kernel's parts and channels";
+    if (spectra->len !=
+        t->parts_y * t->parts_x * taps->shape[0] * TILE_VALUES * (Py_ssize_t)sizeof(float))
+        return "the spectra's size is not that of the kernel's parts, terms and channels";
     if (!is_aligned(spectra))
         return "the spectra are not aligned to 64 bytes";
     return NULL;
@@ -73,14 +76,14 @@ static const char *misfit_of_kernel(Task *t, const Py_buffer *taps, const Py_buf
 static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"taps", "out", "parts_y", "parts_x", "variant", NULL};
+    static char *names[] = {"taps", "out", "parts_y", "parts_x", "terms", "variant", NULL};
     PyObject *objects[2];
     Py_buffer taps, out;
     Task t = {0};
     const char *name, *wrong;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnns", names, &objects[0], &objects[1],
-                                     &t.parts_y, &t.parts_x, &name) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnns", names, &objects[0], &objects[1],
+                                     &t.parts_y, &t.parts_x, &t.terms, &name) ||
         !(variant = wanted(name)))
         return NULL;
     if (PyObject_GetBuffer(objects[0], &taps, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
@@ -93,7 +96,7 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     wrong = misfit_of_kernel(&t, &taps, &out);
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
-        for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.channels; i++) {
+        for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms * t.channels; i++) {
             const Part part = correlation_part(&t, i / t.channels, i % t.channels);
             variant->spectrum(part.taps, part.height, part.width, t.width,
                               (float *)out.buf + i * TILE_VALUES);
@@ -107,7 +110,7 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
+enum { IMAGE, SPECTRA, TAPS, MEANS, TABLES, MAP, MAXIMA, ERRORS, BUFFERS };
 
 /* A mistake of the caller must not read or write beyond the buffers. */
 static const char *misfit(const Py_buffer *b, const Task *t)
@@ -116,7 +119,7 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
                               has_format(image, "f")))
         return "the image is not uint8, uint16 or float32 [height, width, channels]";
-    if (image->shape[2] != taps->shape[0] || image->shape[0] < taps->shape[1] ||
+    if (image->shape[2] != t->channels || image->shape[0] < taps->shape[1] ||
         image->shape[1] < taps->shape[2])
         return "the kernel's size does not fit the image's";
     if (image->strides[2] != image->itemsize ||
@@ -150,7 +153,14 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     if (t->products && (!has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
                         pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31))
         return "direct sums are of bytes at a stride of 1, as many as 32 bits hold";
-    if (!(t->gain > 0) || !(t->metric == SSD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
+    if (!has_format(&b[TABLES], "f") ||
+        b[TABLES].len != (t->metric == SAD ? t->terms * 256 * (Py_ssize_t)sizeof(float) : 0))
+        return "the tables are not 256 float32 for each term of sad, and none of other metrics";
+    if (t->metric == SAD ? !has_format(image, "B") || t->products != NULL : t->terms != 1)
+        return "terms are of sad, of bytes, by transforms";
+    if (!(t->offset == t->offset) || !(t->residual >= 0))
+        return "offset and residual are not numbers";
+    if (!(t->gain > 0) || !(t->metric == SSD || t->metric == SAD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
         return "own, total and limit are not positive";
     return NULL;
 }
@@ -158,25 +168,31 @@ static const char *misfit(const Py_buffer *b, const Task *t)
 static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"image",    "spectra",  "taps",   "means",  "map",
-                            "maxima",   "errors",   "metric", "gain",   "own",    "total",
-                            "limit",    "stride_y", "stride_x", "block",  "is_direct", "parts_y", "parts_x", "variant", NULL};
+    static char *names[] = {"image",    "spectra",  "taps",     "means",    "tables", "map",
+                            "maxima",   "errors",   "metric",   "gain",     "own",    "total",
+                            "limit",    "offset",   "residual", "stride_y", "stride_x", "block",
+                            "is_direct", "parts_y", "parts_x",  "terms",    "variant", NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
     Task t = {0};
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
     int failed = 1, is_direct;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddddnnnpnns", names, &objects[IMAGE],
-                                     &objects[SPECTRA], &objects[TAPS], &objects[MEANS],
-                                     &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
-                                     &t.gain, &t.own, &t.total, &t.limit, &t.stride_y, &t.stride_x,
-                                     &t.block, &is_direct, &t.parts_y, &t.parts_x, &name) ||
+    if (!PyArg_ParseTupleAndKeywords(
+            args, keywords, "OOOOOOOOsddddddnnnpnnns", names, &objects[IMAGE], &objects[SPECTRA],
+            &objects[TAPS], &objects[MEANS], &objects[TABLES], &objects[MAP], &objects[MAXIMA],
+            &objects[ERRORS], &metric, &t.gain, &t.own, &t.total, &t.limit, &t.offset,
+            &t.residual, &t.stride_y, &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
+            &t.terms, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    if (strcmp(metric, "zncc") && strcmp(metric, "ncc") && strcmp(metric, "ssd"))
-        return PyErr_Format(PyExc_ValueError, "the metric is not zncc, ncc or ssd");
-    t.metric = strcmp(metric, "zncc") == 0 ? ZNCC : strcmp(metric, "ncc") == 0 ? NCC : SSD;
+    static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
+    int found = 0;
+    while (found < 4 && strcmp(metric, metrics[found]))
+        found++;
+    if (found == 4)
+        return PyErr_Format(PyExc_ValueError, "the metric is not zncc, ncc, ssd or sad");
+    t.metric = (Metric)found;
     memset(b, 0, sizeof b);
     for (int i = 0; i < BUFFERS; i++) {
         int flags = i == IMAGE ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
@@ -197,13 +213,14 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     t.type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
+    t.tables = t.metric == SAD ? b[TABLES].buf : NULL;
     t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
     t.map = b[MAP].buf, t.maxima = b[MAXIMA].buf, t.errors = b[ERRORS].buf;
     Py_BEGIN_ALLOW_THREADS
-    for (ptrdiff_t i = 0; i < t.channels * t.height * t.width; i++)
+    for (ptrdiff_t i = 0; i < t.terms * t.channels * t.height * t.width; i++)
         t.norm += t.taps[i] * t.taps[i];
     t.norm = sqrt(t.norm);
-    for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x; i++) {
+    for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms; i++) {
         double squares = 0;
         for (ptrdiff_t c = 0; c < t.channels; c++) {
             const Part part = correlation_part(&t, i, c);
@@ -233,14 +250,15 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
-                            "is_direct", "parts_y", "parts_x", "variant", NULL};
+                            "is_direct", "parts_y", "parts_x", "terms", "variant", NULL};
     const char *format, *name;
     Task t = {0};
     int is_direct;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnns", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnns", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
-                                     &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x, &name) ||
+                                     &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
+                                     &t.terms, &name) ||
         !(variant = wanted(name)))
         return NULL;
     t.products = is_direct ? variant->products : NULL;
@@ -267,19 +285,22 @@ static PyObject *taps(PyObject *self, PyObject *args)
 
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
-     "scores(image, spectra, taps, means, map, maxima, errors, metric, gain, own, total, limit, stride_y,"
-     " stride_x, block, is_direct, parts_y, parts_x, variant)\n\n"
+     "scores(image, spectra, taps, means, tables, map, maxima, errors, metric, gain, own, total,"
+     " limit, offset, residual, stride_y, stride_x, block, is_direct, parts_y, parts_x, terms,"
+     " variant)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off. Returns how many windows were summed directly, and how many\n"
      "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
-     "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from spectrum;\n"
-     "taps: float64 [channels, height, width], the kernel less its means, over gain; means: float64 of the\n"
-     "channels; map: float32 [rows, cols]; maxima, errors: float32 of the blocks."},
+     "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from\n"
+     "spectrum; taps: float64 [terms x channels, height, width], the kernel less its means or its\n"
+     "terms of sad, over gain; means: float64 of the channels; tables: float32 [terms, 256] of sad,\n"
+     "or empty; map: float32 [rows, cols]; maxima, errors: float32 of the blocks."},
     {"spectrum", KEYWORDS(spectrum),
-     "spectrum(taps, out, parts_y, parts_x, variant)\n\n"
-     "Write the transforms of a kernel's parts and channels to out, float32 aligned to 64 bytes."},
+     "spectrum(taps, out, parts_y, parts_x, terms, variant)\n\n"
+     "Write the transforms of a kernel's parts, terms and channels to out, float32 aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
-     "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, variant)\n\n"
+     "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
+     " variant)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
     {"taps", taps, METH_VARARGS,
@@ -299,6 +320,7 @@ PyMODINIT_FUNC PyInit__correlation(void)
     if (module && (PyModule_AddIntConstant(module, "SIDE", SIDE) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_PARTS", MOST_PARTS) < 0 ||
+                   PyModule_AddIntConstant(module, "MOST_TERMS", MOST_TERMS) < 0 ||
                    PyModule_AddIntConstant(module, "TILE_VALUES", TILE_VALUES) < 0))
         Py_CLEAR(module);
     correlation_tables();

@@ -15,6 +15,11 @@
  *     zncc  n X / sqrt((n E - sum S^2) own)          own = n sum K^2 - sum (sum K)^2
  *     ncc   (X + sum k S) / sqrt(E own)              own = sum K^2
  *     ssd   1 - (E - 2 (X + sum k S) + own) / total  own = sum K^2, total = n channels R^2
+ *     sad   1 - (X + offset) / total                 total = n channels R
+ *
+ * Of sad, |I - K| is about a sum of products of a function of I and one of K (engines/common/
+ * lowrank.py): X is the sum over these terms, whose functions of I are tables, and whose functions of
+ * K, times weights if there are any, are the taps.
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
  * of the channel, off by at most `drift`; windows of one value are told by comparing
@@ -41,6 +46,7 @@
 #define BLOCK 64 /* windows along each axis of a block, at most */
 #define MOST_CHANNELS 64
 #define MOST_PARTS 4 /* of a kernel, along an axis */
+#define MOST_TERMS 16
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of the norms' product. */
 #define ROUNDING_UNITS 32
@@ -65,7 +71,7 @@
 #define INLINE inline __attribute__((always_inline))
 
 typedef enum { BYTES, WORDS, FLOATS } Type; /* uint8, uint16, float32 */
-typedef enum { ZNCC, NCC, SSD } Metric;
+typedef enum { ZNCC, NCC, SSD, SAD } Metric;
 
 /* Direct sums of bytes: see _correlation_products.h. */
 typedef struct Products {
@@ -87,13 +93,16 @@ typedef struct {
     ptrdiff_t rows, cols; /* windows */
     /* A kernel too large for a tile is cut into parts, the last of a row or column smaller. */
     ptrdiff_t parts_y, parts_x, part_height, part_width;
-    const float *spectra; /* [parts][channels][TILE_VALUES], aligned to 64 bytes */
-    const double *taps;   /* b / gain, [channels, height, width] */
+    ptrdiff_t terms;      /* of sad: products whose sum is about |I - K|; 1 of other metrics */
+    const float *tables;  /* of sad: the image's factor of each term, [terms][256] */
+    const float *spectra; /* [parts][terms][channels][TILE_VALUES], aligned to 64 bytes */
+    const double *taps;   /* b / gain, [terms, channels, height, width] */
     double gain;
     const double *means;  /* k, [channels] */
     double own, total;
     double norm; /* of taps */
-    double norms[MOST_PARTS * MOST_PARTS]; /* of the parts' taps */
+    double norms[MOST_PARTS * MOST_PARTS * MOST_TERMS]; /* of the taps of a part and term */
+    double offset, residual; /* of sad: what is added to X, and what its terms leave over */
     double limit;
     const struct Products *products; /* X of bytes is summed directly, at a stride of 1; or NULL */
     float *map;      /* [rows, cols] */
@@ -153,13 +162,14 @@ void correlation_fill_taps(const Task *task, void *out);
 /* Parts of a row of windows, each in one tile and one block, at most. */
 size_t correlation_segments(const Task *task, const Layout *layout);
 
-/* A part of a kernel's channel: its first value, and its size. */
+/* A part of a kernel's term and channel: its first value, and its size. `pass` is part x terms +
+ * term. */
 typedef struct {
     const double *taps;
     ptrdiff_t height, width;
 } Part;
 
-Part correlation_part(const Task *task, ptrdiff_t part, ptrdiff_t channel);
+Part correlation_part(const Task *task, ptrdiff_t pass, ptrdiff_t channel);
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);

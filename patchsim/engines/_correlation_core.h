@@ -560,7 +560,9 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
     const double gain = t->gain / b->unit, square = b->unit * b->unit;
     for (ptrdiff_t c = 0; c < t->channels; c++)
         means[c] = t->means[c];
-    if (t->type == BYTES)
+    if (t->metric == SAD)
+        ;
+    else if (t->type == BYTES)
         VARIANT(bytes_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
     if (t->products) {
         /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
@@ -578,7 +580,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
             centred[i] = (float)(sums[i] * less);
         x = centred;
     }
-    if (t->type == BYTES)
+    if (t->type == BYTES || t->metric == SAD)
         ;
     else if (t->type == WORDS)
         VARIANT(words_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
@@ -608,7 +610,13 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
             shift[i] *= b->unit;
         }
     }
-    if (t->metric == SSD)
+    if (t->metric == SAD) {
+        const double less = 1 / t->total;
+        for (ptrdiff_t i = 0; i < count; i++) {
+            float score = (float)(1 - (t->gain * x[i] + t->offset) * less);
+            made[i] = score < 1 ? score : 1;
+        }
+    } else if (t->metric == SSD)
         for (ptrdiff_t i = 0; i < count; i++) {
             float score = (float)(1 - (spread[i] - 2 * (gain * x[i] + shift[i]) + own) / t->total);
             made[i] = score < 1 ? score : 1;
@@ -643,7 +651,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         const Floats score = *(Floats *)(made + i);
         const Masks is_better = score > best;
         best = (Floats)((is_better & (Masks)score) | (~is_better & (Masks)best));
-        if (t->metric == SSD)
+        if (t->metric == SSD || t->metric == SAD)
             continue;
         const Floats low = *(Floats *)(under + i);
         const Masks is_flat = low <= 0, is_open = (low < lowest) & ~is_flat;
@@ -677,7 +685,9 @@ static void VARIANT(settle)(const VARIANT(Band) *b, const VARIANT(Region) *r,
         largest = largest > segment->best[i] ? largest : segment->best[i];
         least = least < segment->lows[i] ? least : segment->lows[i];
     }
-    if (t->metric == SSD)
+    if (t->metric == SAD)
+        off = (float)((t->residual + t->gain * r->off) / t->total + SCORE_ROUNDING);
+    else if (t->metric == SSD)
         off = (float)((2 * t->gain / b->unit * r->off + r->drift * 4) / t->total + SCORE_ROUNDING);
     else if (least < FLT_MAX)
         off = (float)((t->gain * r->off * rule->scale / sqrt((double)least) +
@@ -691,15 +701,69 @@ static void VARIANT(settle)(const VARIANT(Band) *b, const VARIANT(Region) *r,
     *error = *error > off ? *error : off;
 }
 
+/* Sums of the windows of a row, which follows the one before. */
+static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
+{
+    const Task *t = b->task;
+    const Layout *l = b->layout;
+    const ptrdiff_t plane = l->lines * l->pitch, columns = l->columns;
+    if (row == 0 && t->type == BYTES)
+        VARIANT(bytes_begin)(b->planes, plane, l->pitch, t->channels, t->height, columns,
+                             NULL, b->sums, b->squares);
+    else if (row == 0 && t->type == WORDS)
+        VARIANT(words_begin)((uint16_t *)(void *)b->planes, plane, l->pitch, t->channels,
+                             t->height, columns, NULL, b->sums, b->squares);
+    else if (row == 0) {
+        VARIANT(floats_begin)((float *)(void *)b->planes, plane, l->pitch, t->channels,
+                              t->height, columns, b->shift, b->sums, b->squares);
+        for (ptrdiff_t y = 0; y < t->height; y++)
+            VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels, y,
+                                 b->above);
+    }
+    for (ptrdiff_t y = (row - 1) * t->stride_y; row > 0 && y < row * t->stride_y; y++)
+        if (t->type == BYTES)
+            VARIANT(bytes_move)(b->planes + y * l->pitch,
+                                b->planes + (y + t->height) * l->pitch, plane, l->pitch,
+                                t->channels, columns, NULL, b->sums, b->squares);
+        else if (t->type == WORDS)
+            VARIANT(words_move)((uint16_t *)(void *)b->planes + y * l->pitch,
+                                (uint16_t *)(void *)b->planes + (y + t->height) * l->pitch,
+                                plane, l->pitch, t->channels, columns, NULL, b->sums,
+                                b->squares);
+        else {
+            const float *above = (const float *)(const void *)b->planes + y * l->pitch;
+            VARIANT(floats_move)(above, above + t->height * l->pitch, plane, l->pitch,
+                                 t->channels, columns, b->shift, b->sums, b->squares);
+            VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
+                                 y + t->height, b->above);
+        }
+    if (t->type == BYTES)
+        VARIANT(bytes_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
+                           t->cols, b->s, b->e, l->x_pitch);
+    else if (t->type == WORDS)
+        VARIANT(words_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
+                           t->cols, b->s, b->e, l->x_pitch);
+    else {
+        /* Each tile begins anew, so that fewer roundings add up. */
+        for (ptrdiff_t left = 0; left < t->cols; left += l->wide)
+            VARIANT(floats_row)((double *)b->sums + left * t->stride_x,
+                                (double *)b->squares + left * t->stride_x, t->channels,
+                                columns, t->width, t->stride_x,
+                                t->cols - left < l->wide ? t->cols - left : l->wide,
+                                (double *)b->s + left, (double *)b->e + left, l->x_pitch);
+        VARIANT(find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
+                              row * t->stride_y + t->height - 1, b->above, b->is_uniform);
+    }
+}
+
 /* Scores of a band's windows. Returns whether tiles have to be made again. */
 static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
 {
     Task *t = b->task;
-    const Layout *l = b->layout;
-    const ptrdiff_t plane = l->lines * l->pitch, columns = l->columns;
     const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
     const ptrdiff_t budget = correlation_budget(t);
-    const double scale = (t->metric == ZNCC ? (double)(t->height * t->width) : 1) / sqrt(t->own);
+    const double scale = (t->metric == ZNCC ? (double)(t->height * t->width) : 1) /
+                         sqrt(t->own > 0 ? t->own : 1);
     const double square = b->unit * b->unit;
     double flat = 0;
     for (ptrdiff_t c = 0; c < t->channels && t->type == FLOATS && t->metric == ZNCC; c++) {
@@ -708,53 +772,8 @@ static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
     }
     int again = 0;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
-        if (row == 0 && t->type == BYTES)
-            VARIANT(bytes_begin)(b->planes, plane, l->pitch, t->channels, t->height, columns,
-                                 NULL, b->sums, b->squares);
-        else if (row == 0 && t->type == WORDS)
-            VARIANT(words_begin)((uint16_t *)(void *)b->planes, plane, l->pitch, t->channels,
-                                 t->height, columns, NULL, b->sums, b->squares);
-        else if (row == 0) {
-            VARIANT(floats_begin)((float *)(void *)b->planes, plane, l->pitch, t->channels,
-                                  t->height, columns, b->shift, b->sums, b->squares);
-            for (ptrdiff_t y = 0; y < t->height; y++)
-                VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels, y,
-                                     b->above);
-        }
-        for (ptrdiff_t y = (row - 1) * t->stride_y; row > 0 && y < row * t->stride_y; y++)
-            if (t->type == BYTES)
-                VARIANT(bytes_move)(b->planes + y * l->pitch,
-                                    b->planes + (y + t->height) * l->pitch, plane, l->pitch,
-                                    t->channels, columns, NULL, b->sums, b->squares);
-            else if (t->type == WORDS)
-                VARIANT(words_move)((uint16_t *)(void *)b->planes + y * l->pitch,
-                                    (uint16_t *)(void *)b->planes + (y + t->height) * l->pitch,
-                                    plane, l->pitch, t->channels, columns, NULL, b->sums,
-                                    b->squares);
-            else {
-                const float *above = (const float *)(const void *)b->planes + y * l->pitch;
-                VARIANT(floats_move)(above, above + t->height * l->pitch, plane, l->pitch,
-                                     t->channels, columns, b->shift, b->sums, b->squares);
-                VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
-                                     y + t->height, b->above);
-            }
-        if (t->type == BYTES)
-            VARIANT(bytes_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
-                               t->cols, b->s, b->e, l->x_pitch);
-        else if (t->type == WORDS)
-            VARIANT(words_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
-                               t->cols, b->s, b->e, l->x_pitch);
-        else {
-            /* Each tile begins anew, so that fewer roundings add up. */
-            for (ptrdiff_t left = 0; left < t->cols; left += l->wide)
-                VARIANT(floats_row)((double *)b->sums + left * t->stride_x,
-                                    (double *)b->squares + left * t->stride_x, t->channels,
-                                    columns, t->width, t->stride_x,
-                                    t->cols - left < l->wide ? t->cols - left : l->wide,
-                                    (double *)b->s + left, (double *)b->e + left, l->x_pitch);
-            VARIANT(find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
-                                  row * t->stride_y + t->height - 1, b->above, b->is_uniform);
-        }
+        if (t->metric != SAD)
+            VARIANT(sum_row)(b, row);
         VARIANT(Segment) *segment = b->segment_memory;
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             VARIANT(Region) *r = &b->regions[i];
@@ -810,7 +829,7 @@ static int VARIANT(repeat)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
         b->double_work = correlation_take(doubles, work);
         b->double_total = correlation_take(doubles, tile);
         b->double_spectra = correlation_take(doubles, (size_t)parts * work);
-        for (ptrdiff_t i = 0; i < parts * t->channels; i++) {
+        for (ptrdiff_t i = 0; i < parts * t->channels; i++) { /* of one term: sad is not made again */
             const Part part = correlation_part(t, i / t->channels, i % t->channels);
             VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width,
                                      b->double_spectra + i * TILE_VALUES);
@@ -875,7 +894,7 @@ static int VARIANT(scores)(Task *t)
         correlation_fill_taps(t, b.taps);
     } else {
         b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
-        if (t->parts_y * t->parts_x > 1)
+        if (t->parts_y * t->parts_x * t->terms > 1)
             b.total = correlation_take(&arena, TILE_VALUES * sizeof(float));
     }
     b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
@@ -890,7 +909,8 @@ static int VARIANT(scores)(Task *t)
     b.is_uniform = correlation_take(&arena, (size_t)t->cols);
     b.unit = 1;
     int failed = 0;
-    const ptrdiff_t budget = t->metric == SSD ? 0 : correlation_budget(t);
+    const ptrdiff_t budget =
+        t->metric == SSD || t->metric == SAD ? 0 : correlation_budget(t);
     for (b.top = 0; b.top < t->rows && !failed; b.top += b.rows) {
         b.rows = l.bands * l.tall < t->rows - b.top ? l.bands * l.tall : t->rows - b.top;
         ptrdiff_t first = b.top * t->stride_y;

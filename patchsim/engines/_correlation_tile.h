@@ -107,9 +107,18 @@ static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less,
     return (__builtin_convertvector(*(const NAME(Floats) *)((const float *)plane + at), V) - less) * unit;
 }
 
+/* Bytes, looked up in a table of 256. */
+static INLINE V NAME(looked_up)(const uint8_t *plane, ptrdiff_t at, const float *table)
+{
+    V found;
+    UNROLL16 for (int i = 0; i < L; i++) found[i] = (REAL)table[plane[at + i]];
+    return found;
+}
+
 /* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
-                                const double *less, double scale, NAME(Tile) tile)
+                                const double *less, double scale, const float *table,
+                                NAME(Tile) tile)
 {
     const V unit = ALL(scale);
     const V less_one = ALL(less[0]), less_other = ALL(less[1]);
@@ -122,8 +131,10 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                 UNROLL16 for (int n1 = 0; n1 < 16; n1++)
                 {
                     ptrdiff_t at = (16 * n1 + n0) * pitch + 16 * x + lane;
-                    re[n1] = NAME(values)(one, at, type, less_one, unit);
-                    im[n1] = NAME(values)(other, at, type, less_other, unit);
+                    re[n1] = table ? NAME(looked_up)(one, at, table)
+                                   : NAME(values)(one, at, type, less_one, unit);
+                    im[n1] = table ? NAME(looked_up)(other, at, table)
+                                   : NAME(values)(other, at, type, less_other, unit);
                     energy += re[n1] * re[n1] + im[n1] * im[n1];
                 }
                 NAME(dft16)(re, im);
@@ -140,15 +151,18 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     return squares;
 }
 
-#define DOWN(name, type)                                                                       \
+#define DOWN(name, type, table)                                                                \
     static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
-                             const double *less, double unit, NAME(Tile) tile)                 \
+                             const double *less, double unit, const float *values,             \
+                             NAME(Tile) tile)                                                  \
     {                                                                                          \
-        return NAME(down)(one, other, pitch, type, less, unit, tile);                          \
+        (void)values;                                                                          \
+        return NAME(down)(one, other, pitch, type, less, unit, table, tile);                   \
     }
-DOWN(down_bytes, BYTES)
-DOWN(down_words, WORDS)
-DOWN(down_floats, FLOATS)
+DOWN(down_bytes, BYTES, NULL)
+DOWN(down_words, WORDS, NULL)
+DOWN(down_floats, FLOATS, NULL)
+DOWN(down_looked_up, BYTES, values)
 #undef DOWN
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
@@ -280,14 +294,14 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
 }
 
 /* The products of a kernel with two tiles, summed over the channels, and over the parts of a kernel
- * that is larger than a tile.
+ * that is larger than a tile and the terms of sad.
  *
  * one, other  [channels] planes, from the first pixel of each tile on, `plane` bytes from a channel
  *             to the next and `pitch` values from a row to the next
  * less        [channels][2]: the constants of both tiles
- * spectra     [parts][channels][TILE_VALUES]
+ * spectra     [parts][terms][channels][TILE_VALUES]
  * work        [channels][TILE_VALUES]
- * total       [TILE_VALUES], with more than one part
+ * total       [TILE_VALUES], with more than one part or term
  * Returns what stands for the rounding of a product: that of the transforms of pixels and kernel is
  * about their norms' product over SIDE, as it is spread over all frequencies, and that of the way
  * back is about the root mean square of the products.
@@ -297,28 +311,31 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
                          const REAL *spectra, REAL *work, REAL *total, const Place *places,
                          int count, ptrdiff_t x_pitch)
 {
-    const ptrdiff_t parts = t->parts_y * t->parts_x, group = TILE_VALUES / 16;
+    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = TILE_VALUES / 16;
     const ptrdiff_t item = t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
     double rounding = 0, power = 0;
-    for (ptrdiff_t part = 0; part < parts; part++, spectra += t->channels * TILE_VALUES) {
+    for (ptrdiff_t pass = 0; pass < passes; pass++, spectra += t->channels * TILE_VALUES) {
+        const ptrdiff_t part = pass / t->terms;
+        const float *table = t->tables ? t->tables + pass % t->terms * 256 : NULL;
         const ptrdiff_t y = part / t->parts_x * t->part_height;
         const ptrdiff_t x = part % t->parts_x * t->part_width;
         const ptrdiff_t at = (y * pitch + x) * item;
         double squares = 0;
         for (ptrdiff_t c = 0; c < t->channels; c++)
-            squares += (t->type == BYTES   ? NAME(down_bytes)
+            squares += (table              ? NAME(down_looked_up)
+                        : t->type == BYTES ? NAME(down_bytes)
                         : t->type == WORDS ? NAME(down_words)
                                            : NAME(down_floats))(
-                one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
+                one + c * plane + at, other + c * plane + at, pitch, less[c], unit, table,
                 (NAME(Tile))(void *)(work + c * TILE_VALUES));
-        rounding += sqrt(squares) * t->norms[part] / SIDE;
+        rounding += sqrt(squares) * t->norms[pass] / SIDE;
         for (int k = 0; k < 16; k++) {
-            REAL *sum = (parts > 1 ? total : work) + k * group;
+            REAL *sum = (passes > 1 ? total : work) + k * group;
             V powers = {0};
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 REAL *own = work + c * TILE_VALUES + k * group;
-                const int is_first = part == 0 && c == 0;
-                const int is_last = part == parts - 1 && c == t->channels - 1;
+                const int is_first = pass == 0 && c == 0;
+                const int is_last = pass == passes - 1 && c == t->channels - 1;
                 const REAL *kernel = spectra + c * TILE_VALUES + k * group;
                 NAME(forward)((NAME(Tile))(void *)own);
                 for (int j = 0; j < 16; j++)
@@ -336,11 +353,11 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
             }
             for (int lane = 0; lane < L; lane++)
                 power += (double)powers[lane];
-            if (part == parts - 1)
+            if (pass == passes - 1)
                 NAME(backward)((NAME(Tile))(void *)sum);
         }
     }
-    NAME(up)((NAME(Tile))(void *)(parts > 1 ? total : work), places, count, x_pitch, t->stride_y,
+    NAME(up)((NAME(Tile))(void *)(passes > 1 ? total : work), places, count, x_pitch, t->stride_y,
              t->stride_x);
     return rounding + sqrt(power); /* by Parseval's theorem */
 }

@@ -121,7 +121,7 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     const size_t work = t->products ? piece(channels * (size_t)(l->lines * l->pitch) * 2) +
                                           piece(correlation_taps_bytes(t, t->products))
                                     : piece(channels * TILE_VALUES * sizeof(float)) +
-                                          (t->parts_y * t->parts_x > 1
+                                          (t->parts_y * t->parts_x * t->terms > 1
                                                ? piece(TILE_VALUES * sizeof(float))
                                                : 0);
     return work + piece(correlation_segments(t, l) * 192) + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
@@ -138,10 +138,11 @@ ptrdiff_t correlation_item(const Task *t)
     return t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
 }
 
-Part correlation_part(const Task *t, ptrdiff_t part, ptrdiff_t channel)
+Part correlation_part(const Task *t, ptrdiff_t pass, ptrdiff_t channel)
 {
+    const ptrdiff_t part = pass / t->terms, term = pass % t->terms;
     const ptrdiff_t y = part / t->parts_x * t->part_height, x = part % t->parts_x * t->part_width;
-    return (Part){t->taps + (channel * t->height + y) * t->width + x,
+    return (Part){t->taps + ((term * t->channels + channel) * t->height + y) * t->width + x,
                   least(t->part_height, t->height - y), least(t->part_width, t->width - x)};
 }
 

@@ -19,8 +19,7 @@ from oracle import best_matches
 
 from patchsim import InputError, match, metrics
 from patchsim.engines import fft
-from patchsim.engines.common import fused
-from patchsim.engines.fft import sad_lowrank
+from patchsim.engines.common import fused, lowrank
 from patchsim.engines.fft import sums as fft_sums
 from patchsim.geometry import tiles
 from patchsim.numerics import box_sums, overlap_save
@@ -193,7 +192,7 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
     kernel = image[9 : 9 + side, 7 : 7 + side].copy()
     work = problem(image, kernel, metric, tolerance=0.02 if metric == "sad" else 0.0)
     tile = next(tiles.split(work.map_shape, fft.best_tile(work)))
-    sad_lowrank.terms_of(6)  # made once
+    lowrank.terms_of(6)  # made once
     tracemalloc.start()
     try:
         fft.prepare(kernel, work)(image[tile.source((side, side), (1, 1))])
@@ -217,8 +216,8 @@ def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
 
 def test_the_recorded_errors_are_those_of_the_approximation():
     table = np.abs(np.subtract.outer(np.arange(256.0), np.arange(256.0)))
-    for count, most in enumerate(sad_lowrank.LARGEST_ERRORS, 1):
-        terms = sad_lowrank.terms_of(count)
+    for count, most in enumerate(lowrank.LARGEST_ERRORS, 1):
+        terms = lowrank.terms_of(count)
         left = np.abs(table - terms.image.T @ terms.kernel - terms.offset).max(0)
         assert (left <= terms.residual + 1e-9).all()
         assert 0 <= most - left.max() <= 0.01

@@ -65,6 +65,33 @@ def plain_map(image, kernel, metric):
     return np.where(is_defined, products / roots, 0.0)
 
 
+@pytest.mark.parametrize("masked", [None, "mask", "shades"])
+@pytest.mark.parametrize("tolerance", [0.01, 0.02, 0.07])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+@pytest.mark.usefixtures("variant")
+def test_sad_within_a_tolerance(masked, tolerance, stride, rng):
+    image = values(rng, "uint8", 70, 300, 3)
+    image[:40, 200:] = skimage.data.astronaut()[:40, 200:300]
+    kernel = image[11:30, 210:241].copy()
+    weights = None
+    if masked:
+        weights = rng.integers(0, 2 if masked == "mask" else 9, kernel.shape[:2], dtype=np.uint8)
+    work = replace(
+        problem(image, kernel, "sad", stride, tolerance=tolerance),
+        weight_sum=None if weights is None else int(weights.sum()),
+        max_weight=1 if weights is None else int(weights.max()),
+    )
+    assert fused.takes(work)
+    bounds = fft.prepare(kernel, work, weights)(image)
+    wide = sliding_window_view(image.astype(np.int64), kernel.shape)[:, :, 0]
+    differences = np.abs(wide[:: stride[0], :: stride[1]] - kernel)  # [rows, cols, h, w, C]
+    counts = np.ones(kernel.shape[:2]) if weights is None else weights
+    sums = (differences.sum(4) * counts).sum((2, 3))
+    truth = 1 - sums / (3 * counts.sum() * 255)
+    check(bounds, truth, error=tolerance)
+    assert bounds.error <= tolerance + 1e-6
+
+
 def engine_of(is_direct):
     return simd if is_direct else fft
 
@@ -421,11 +448,14 @@ def test_unusual_steps_are_copied(rng):
 
 def arguments(**changed):
     """Arguments of `scores` that fit, but for what is changed."""
+    spectra = fused._aligned(2 * _correlation.TILE_VALUES)
+    spectra[:] = 0
     given = {
         "image": np.zeros((20, 20, 2), np.uint8),
-        "spectra": fused._aligned(2 * _correlation.TILE_VALUES),
+        "spectra": spectra,
         "taps": np.zeros((2, 5, 5)),
         "means": np.zeros(2),
+        "tables": np.empty(0, np.float32),
         "map": np.full((16, 16), np.nan, np.float32),
         "maxima": np.zeros((1, 1), np.float32),
         "errors": np.zeros((1, 1), np.float32),
@@ -434,12 +464,15 @@ def arguments(**changed):
         "own": 1.0,
         "total": 1.0,
         "limit": 1e-5,
+        "offset": 0.0,
+        "residual": 0.0,
         "stride_y": 1,
         "stride_x": 1,
         "block": 64,
         "is_direct": False,
         "parts_y": 1,
         "parts_x": 1,
+        "terms": 1,
         "variant": VARIANTS[-1],
     }
     assert set(changed) <= set(given)
@@ -475,7 +508,15 @@ def test_arguments_that_fit_are_taken():
         {"maxima": np.zeros((2, 1), np.float32)},
         {"errors": np.zeros((1, 2), np.float32)},
         {"errors": np.zeros((1, 1))},
-        {"metric": "sad"},
+        {"metric": "sad"},  # without tables
+        {"metric": "sad", "tables": np.zeros((2, 256), np.float32)},  # of one term
+        {"metric": "hue"},
+        {"tables": np.zeros((1, 256), np.float32)},
+        {"terms": 0},
+        {"terms": 2},
+        {"terms": 17},
+        {"offset": math.nan},
+        {"residual": -1.0},
         {"gain": 0.0},
         {"own": 0.0},
         {"own": math.nan},

@@ -1,4 +1,4 @@
-"""`ssd`, `ncc` and `zncc` on the CPU in C: from pixels to scores in one pass.
+"""`ssd`, `ncc`, `zncc` and `sad` within a tolerance, in C: from pixels to scores in one pass.
 
 `_correlation.h` has the method and the formulas. The products of windows with the kernel come from
 Fourier transforms (the engine `fft`), or, of bytes, from direct sums (the engine `simd`), which are
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import extensions
+from patchsim.engines.common import lowrank
 from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
@@ -27,7 +28,7 @@ MAP_ERROR = 1e-5
 
 # Transforms for a window, over those of all channels and the way back; with more, longer transforms
 # are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC.
-_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3}
+_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 9e-5}
 
 _FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
 
@@ -44,11 +45,15 @@ COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 # How much longer transforms take where scores must be within MAP_ERROR: of windows of little
 # contrast they are made again. It depends on the picture.
 _AGAIN = 1.5
+# How much longer transforms take of bytes that are looked up, and the share of the rest that is left
+# where no pixels are summed over windows.
+_LOOK_UPS, _ALONE = 2.2, 0.5
 # How much longer pixels and scores of floats take, which are summed in float64.
 _FLOATS = 2.0
 
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
+_MOST_CHANNELS_OF_SAD = 16
 _WIDEST = 4096  # windows of a tile, whole blocks
 
 _extension = partial(extensions.extension, "_correlation")
@@ -68,7 +73,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     if problem.device != "cpu":
         return "it runs on the cpu"
     if problem.metric == "sad":
-        return "it computes correlations, not sad"
+        return _refusal_of_sad(problem, is_direct=is_direct)
     if problem.dtype not in _FORMATS:
         return f"it takes {', '.join(_FORMATS)}, not {problem.dtype}"
     if problem.exact:
@@ -82,9 +87,31 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
-    if _cut(problem.kernel)[1] > _MOST_TRANSFORMS[problem.dtype]:
+    if _cut(_planes(problem))[1] > _MOST_TRANSFORMS[problem.dtype]:
         return "its transforms are too short for the kernel"
     return None
+
+
+def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
+    if is_direct or problem.dtype != "uint8" or lowrank.products_needed(problem) is None:
+        return "it approximates the sad of uint8, within a tolerance"
+    if problem.opaque_level is not None:
+        return "its sad takes images all visible"
+    if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:
+        return f"its sad takes {_MOST_CHANNELS_OF_SAD} channels"
+    if _cut(_planes(problem))[1] > _MOST_TRANSFORMS["sad"]:
+        return "its transforms are too short for the kernel"
+    return None
+
+
+def _planes(problem: Problem) -> tuple[int, int, int]:
+    """Return the kernel's size, with a plane for each term of each channel."""
+    height, width, channels = problem.kernel
+    return height, width, channels * _terms(problem)
+
+
+def _terms(problem: Problem) -> int:
+    return (lowrank.products_needed(problem) or 1) if problem.metric == "sad" else 1
 
 
 def _refusal_of_direct_sums(problem: Problem) -> str | None:
@@ -132,39 +159,38 @@ def _cut(kernel: tuple[int, int, int]) -> tuple[tuple[int, int], float]:
 
 
 def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScore:
-    """Prepare a kernel without weights; the result scores tiles of an image all visible."""
+    """Prepare a kernel; the result scores tiles of an image all visible.
+
+    The kernel may have weights if the metric is `sad`.
+    """
     extension = _extension()
     assert extension is not None, "takes says so"
     variant = _variant()
-    pixels = kernel.pixels.astype(np.float64)
-    means = pixels.mean((0, 1))
-    taps = np.ascontiguousarray((pixels - means).transpose(2, 0, 1))  # [C, h, w]
+    if problem.metric == "sad":
+        taps, of_metric = _terms_of_sad(kernel, problem)
+    else:
+        taps, of_metric = _less_means(kernel, problem)
     # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
     gain = 2.0 ** math.frexp(float(abs(taps).max()))[1]
     taps /= gain
     spectra = np.empty(0, np.float32)
-    parts = (1, 1) if is_direct else _cut(problem.kernel)[0]
+    parts = (1, 1) if is_direct else _cut(_planes(problem))[0]
+    cut = {"parts_y": parts[0], "parts_x": parts[1], "terms": _terms(problem), "variant": variant}
     if not is_direct:
         spectra = _aligned(math.prod(parts) * len(taps) * extension.TILE_VALUES)
-        extension.spectrum(
-            taps=taps, out=spectra, parts_y=parts[0], parts_x=parts[1], variant=variant
-        )
+        extension.spectrum(taps=taps, out=spectra, **cut)
     arguments: dict[str, Any] = {
         "spectra": spectra,
         "taps": taps,
-        "means": means,
         "metric": problem.metric,
         "gain": gain,
-        "own": _own(kernel, problem.metric),
-        "total": problem.taps * problem.data_range**2,
         "limit": max(MAP_ERROR, problem.tolerance),
         "stride_y": problem.stride[0],
         "stride_x": problem.stride[1],
         "block": blocks.BLOCK,
         "is_direct": is_direct,
-        "parts_y": parts[0],
-        "parts_x": parts[1],
-        "variant": variant,
+        **of_metric,
+        **cut,
     }
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
@@ -178,6 +204,38 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
         return Bounds(found, float(errors.max()), blocks=BlockBounds(maxima, errors))
 
     return score
+
+
+def _less_means(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return the kernel less its means, [C, h, w], and what the extension takes beside it."""
+    pixels = kernel.pixels.astype(np.float64)
+    means = pixels.mean((0, 1))
+    return np.ascontiguousarray((pixels - means).transpose(2, 0, 1)), {
+        "means": means,
+        "own": _own(kernel, problem.metric),
+        "total": problem.taps * problem.data_range**2,
+        "tables": np.empty(0, np.float32),
+        "offset": 0.0,
+        "residual": 0.0,
+    }
+
+
+def _terms_of_sad(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return the kernel's factors, [terms x C, h, w], and what the extension takes beside them."""
+    terms = lowrank.terms_of(_terms(problem))
+    pixels = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
+    weights = np.ones((1, 1, 1))
+    if kernel.weights is not None:
+        weights = np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
+    taps = np.concatenate([weights * term[pixels] for term in terms.kernel])
+    return np.ascontiguousarray(taps), {
+        "means": np.zeros(len(pixels)),
+        "own": 0.0,
+        "total": problem.total_weight * problem.data_range,
+        "tables": np.ascontiguousarray(terms.image, np.float32),
+        "offset": float((weights * terms.offset[pixels]).sum()),
+        "residual": float((weights * terms.residual[pixels]).sum()),
+    }
 
 
 def _own(kernel: Kernel, metric: str) -> float:
@@ -220,8 +278,11 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
     bands = -(-rows // tall)
     pairs = -(-bands * -(-cols // wide) // 2)
     pixels *= rows * problem.stride[0] + bands * height
-    work = pairs * transform * (math.prod(_cut(problem.kernel)[0]) * channels + 1)
+    planes = _planes(problem)
+    work = pairs * transform * (math.prod(_cut(planes)[0]) * planes[2] + 1)
     sums = pixels * pixel + scoring
+    if problem.metric == "sad":  # which looks pixels up, and sums none over windows
+        work, sums = work * _LOOK_UPS, sums * _ALONE
     if problem.dtype not in INTEGER_RANGE:
         sums *= _FLOATS
     if problem.metric == "zncc" and problem.tolerance < MAP_ERROR:
@@ -239,7 +300,7 @@ def _extension_taps() -> int:
 def _windows_of_transform(problem: Problem) -> tuple[int, int]:
     extension = _extension()
     assert extension is not None, "takes says so"
-    parts, stride = _cut(problem.kernel)[0], problem.stride
+    parts, stride = _cut(_planes(problem))[0], problem.stride
     height, width = (-(-size // count) for size, count in zip(problem.kernel, parts, strict=False))
     side: int = extension.SIDE
     return (side - height) // stride[0] + 1, (side - width) // stride[1] + 1
@@ -265,7 +326,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
     extension = _extension()
     assert extension is not None, "takes says so"
-    parts = (1, 1) if is_direct else _cut(problem.kernel)[0]
+    parts = (1, 1) if is_direct else _cut(_planes(problem))[0]
     scratch: int = extension.scratch(
         format=_FORMATS[problem.dtype],
         windows=(rows, cols),
@@ -275,6 +336,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
         is_direct=is_direct,
         parts_y=parts[0],
         parts_x=parts[1],
+        terms=_terms(problem),
         variant=_variant(),
     )
     scores = 4 * rows * cols
@@ -282,7 +344,8 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     if not is_direct:
         # A tile whose scores could be off by too much is transformed in float64.
         values: int = extension.TILE_VALUES
-        scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
+        if problem.metric != "sad":
+            scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
     return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
 
 
@@ -291,5 +354,5 @@ def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     extension = _extension()
     assert extension is not None, "takes says so"
     values: int = extension.TILE_VALUES
-    values *= 0 if is_direct else math.prod(_cut(problem.kernel)[0])
-    return 4 * problem.kernel[2] * values + 3 * 8 * problem.taps
+    values *= 0 if is_direct else math.prod(_cut(_planes(problem))[0])
+    return _terms(problem) * (4 * problem.kernel[2] * values + 3 * 8 * problem.taps)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import fused, sharing
+from patchsim.engines.common import fused, lowrank, sharing
 from patchsim.engines.contract import Problem, Score, SharedScore
 from patchsim.engines.fft import sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
@@ -38,8 +38,8 @@ def refuse(problem: Problem) -> str | None:
     if problem.metric == "sad":
         if problem.dtype != "uint8":
             return f"its sad takes uint8, not {problem.dtype}"
-        if sad_lowrank.products_needed(problem) is None:
-            least = sad_lowrank.LARGEST_ERRORS[-1] / problem.data_range
+        if lowrank.products_needed(problem) is None:
+            least = lowrank.LARGEST_ERRORS[-1] / problem.data_range
             return (
                 f"its sad may be off by {least:.3f}, more than the tolerance {problem.tolerance:g}"
             )
@@ -75,10 +75,10 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
     """As `prepare`, for kernels that are compared with the same pixels in turn."""
-    if problems[0].metric == "sad":
-        return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     if all(fused.takes(problem) for problem in problems):
         return [fused.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
+    if problems[0].metric == "sad":
+        return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)
     each = [constants] * len(kernels)
     if problems[0].metric == "zncc":  # any constants would do; its own keep the most digits

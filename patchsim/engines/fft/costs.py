@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from patchsim.engines.common import fused, visibility
+from patchsim.engines.common import fused, lowrank, visibility
 from patchsim.engines.contract import Problem
-from patchsim.engines.fft import sad_lowrank, weighted
+from patchsim.engines.fft import weighted
 from patchsim.engines.fft.sums import extension_for
 from patchsim.geometry import tiles
 from patchsim.machine import devices
@@ -40,7 +40,7 @@ _SCORE_PASSES = 40
 
 
 def _planes_transformed(problem: Problem) -> int:
-    terms = sad_lowrank.products_needed(problem) if problem.metric == "sad" else 1
+    terms = lowrank.products_needed(problem) if problem.metric == "sad" else 1
     return problem.kernel[2] * (terms or 1)
 
 
