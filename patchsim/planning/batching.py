@@ -17,7 +17,7 @@ from patchsim.planning.planner import Plan
 
 # The largest number of kernels together: more would hardly save time by sharing the transforms of a
 # tile, and would take memory for their own.
-_MOST = 32
+MOST = 32
 _STEPS = 4  # sides double in so many steps; kernels of the same step are of about one size
 
 # The largest number of calls whose groups are kept, and of plans in the groups of all these calls,
@@ -167,7 +167,7 @@ def _envelope(problems: list[Problem]) -> Problem:
     heights, widths, channels = zip(*(problem.kernel for problem in problems), strict=True)
     height, width, _ = problems[0].image
     more = max(heights) - min(heights), max(widths) - min(widths)
-    groups = -(-len(problems) // _MOST)
+    groups = -(-len(problems) // MOST)
     return replace(
         problems[0],
         image=(height + more[0], width + more[1], channels[0]),

@@ -51,7 +51,8 @@ class Plan:
         The candidates from which the plan was chosen.
     exact_plan : Plan or None
         The plan by which blocks of windows are scored exactly where the engine's scores have
-        errors; None if no engine can, or memory does not suffice.
+        errors, or where it leaves them open and has no scores. None if no engine can, or memory
+        does not suffice; for an engine without a map one with errors will do.
     is_envelope : bool
         The plan is for several kernels of about one size, and its problem is as large as any.
     accelerators : str or None
@@ -161,7 +162,10 @@ def make(
         resident=resident,
         working=working,
         candidates=tuple(candidates),
-        exact_plan=_exact_plan(problem, memory, resident),
+        exact_plan=_exact_plan(problem, memory, resident)
+        or (
+            None if engines.load(chosen.engine).HAS_MAP else _direct_plan(problem, memory, resident)
+        ),
         accelerators=accelerators,
     )
 
@@ -204,6 +208,8 @@ def _fastest_that_fits(
 
 def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
     """Return the candidate with as many kernels together as memory suffices for."""
+    if not engines.can_share(engines.load(chosen.engine)):
+        return chosen  # fewer kernels at a time would take no less
     best = engines.load(chosen.engine).best_tile(chosen.problem) or (1, 1)
     # Half of the kernels together take little more time than all; fewer threads take much more.
     for threads, fewest in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
@@ -218,7 +224,17 @@ def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
 
 def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
     """Plan how blocks of windows are scored exactly; None if no engine can within the memory."""
-    exact = replace(problem, exact=True, tolerance=0.0, kernel_count=1)
+    return _plan_of_blocks(replace(problem, exact=True), memory, resident)
+
+
+def _direct_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
+    """Plan how blocks that an engine without a map leaves open are scored, with errors."""
+    return _plan_of_blocks(replace(problem, map_wanted=True), memory, resident)
+
+
+def _plan_of_blocks(problem: Problem, memory: int, resident: int) -> Plan | None:
+    """Plan the scoring of some blocks of windows by the fastest engine within the memory."""
+    exact = replace(problem, tolerance=0.0, kernel_count=1)
     candidates = considered.consider(exact, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:

@@ -245,6 +245,8 @@ def _pruned_windows(
     for plan, kernel in zip(plans, kernels, strict=True):
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         evaluate_blocks, search_all, seconds = None, None, math.inf
+        size, stride = plan.problem.kernel[:2], plan.problem.stride
+        exact = _exact_scores(plan.problem, image, kernel, None)
         if plan.exact_plan:
             prepared = _prepared_once(plan.exact_plan, kernel)
             evaluate_blocks = partial(_score_exactly, plan.exact_plan, image, None, prepared)
@@ -255,6 +257,8 @@ def _pruned_windows(
                 beside,
                 evaluate_blocks,
                 plan.parallel,
+                exact=exact,
+                score_equal=equal_windows.scores(image, size, stride, exact),
                 search_all=search_all,
                 seconds=seconds,
                 keeps_bounds=keeps_bounds,
