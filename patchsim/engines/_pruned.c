@@ -499,21 +499,31 @@ typedef struct {
 
 #define ROUNDING_BITS 20
 
+#define SHORT 256 /* values whose levels stay in the cache; loops with one branch become vectors */
+
 #define QUANTISE(NAME, T)                                                                 \
     INLINE void NAME(Quantise *t)                                                         \
     {                                                                                     \
-        const T *values = t->values;                                                      \
         const double low = t->low, per_unit = t->per_unit;                                \
+        double levels[SHORT];                                                             \
         int32_t most = 0;                                                                 \
-        for (ptrdiff_t i = 0; i < t->count; i++) {                                        \
-            double level = ((double)values[i] - low) * per_unit;                          \
-            level = level > 0 ? level : 0; /* NaN becomes 0 */                            \
-            level = level < 255 ? level : 255;                                            \
-            int32_t nearest = (int32_t)(level + 0.5);                                     \
-            int32_t off = (int32_t)((level - nearest) * (1 << ROUNDING_BITS));            \
-            off = off < 0 ? -off : off;                                                   \
-            most = most > off ? most : off;                                               \
-            t->out[i] = (uint8_t)nearest;                                                 \
+        for (ptrdiff_t first = 0; first < t->count; first += SHORT) {                     \
+            ptrdiff_t n = t->count - first < SHORT ? t->count - first : SHORT;            \
+            const T *values = (const T *)t->values + first;                               \
+            uint8_t *out = t->out + first;                                                \
+            for (ptrdiff_t i = 0; i < n; i++) {                                           \
+                double level = ((double)values[i] - low) * per_unit;                      \
+                levels[i] = level > 0 ? level : 0; /* NaN becomes 0 */                    \
+            }                                                                             \
+            for (ptrdiff_t i = 0; i < n; i++)                                             \
+                levels[i] = levels[i] < 255 ? levels[i] : 255;                            \
+            for (ptrdiff_t i = 0; i < n; i++) {                                           \
+                int32_t nearest = (int32_t)(levels[i] + 0.5);                             \
+                int32_t off = (int32_t)((levels[i] - nearest) * (1 << ROUNDING_BITS));    \
+                off = off < 0 ? -off : off;                                               \
+                most = most > off ? most : off;                                           \
+                out[i] = (uint8_t)nearest;                                                \
+            }                                                                             \
         }                                                                                 \
         t->most = most + 1;                                                               \
     }

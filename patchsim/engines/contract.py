@@ -340,6 +340,8 @@ class Search(Protocol):
     """
 
     problem: Problem
+    row_seconds: float
+    """The estimated seconds of comparing a row of a window with one of the kernel."""
 
     def bounds(self, tile: Tile) -> LowerBounds:
         """Return lower bounds of the differences of a tile's windows."""
@@ -351,7 +353,8 @@ class Search(Protocol):
         """Find the best window of a tile that scores at least `floor`, the first of equal ones.
 
         Windows are evaluated in the order of their bounds, the lowest first. The look ends when
-        `most` rows of windows have been compared with the kernel. It raises the bounds of the
+        `most` rows of windows have been compared with the kernel, or as much else done as takes
+        their time. It raises the bounds of the
         windows that it evaluated, at `place` in `bounds`.
         """
 

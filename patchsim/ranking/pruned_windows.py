@@ -29,9 +29,12 @@ from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.ranking.window_bounds import WindowBounds
 
-# The share of a block's rows of windows that are compared one by one, before and after finer
-# bounds, before the block is left to the direct engine, which compares many in the time of one.
-_BEFORE, _AFTER = 1 / 128, 1 / 16
+# The share of the direct engine's time for a block that may go into comparing its windows one by
+# one, before and after finer bounds, before the block is left to that engine.
+_BEFORE, _AFTER = 0.05, 0.4
+# Of all rows of windows in a block, this share is compared before finer bounds at most: these take
+# less time than more rows do.
+_ROWS_BEFORE = 1 / 128
 
 # The share of a sample of blocks that the search must decide, before and after finer bounds, so
 # that it pays to search the others.
@@ -64,8 +67,8 @@ class PrunedWindows:
         Blocks that are searched at the same time.
     search_all : () -> ScoreMap, optional
         The direct search of all windows, used once the search has taken `seconds`.
-    seconds : float
-        The estimated seconds of `search_all`.
+    seconds, block_seconds : float
+        The estimated seconds of `search_all`, and of `evaluate_blocks` for one block alone.
     keeps_bounds : bool
         Keep the bounds of all windows. Otherwise they are made again for the blocks that are
         searched: most are never read again, and writing them takes longer than making some twice.
@@ -84,6 +87,7 @@ class PrunedWindows:
         score_equal: Callable[[Tile], Bounds] | None = None,
         search_all: Callable[[], ScoreMap] | None = None,
         seconds: float = math.inf,
+        block_seconds: float = math.inf,
         keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
@@ -96,8 +100,9 @@ class PrunedWindows:
         self._search_all = search_all
         self._seconds_left = seconds
         self._score_map: ScoreMap | None = None  # once `search_all` has taken over
-        # Rows of windows in a block, of which a share is compared one by one.
-        self._rows = BLOCK * BLOCK * self.kernel[0] if evaluate_blocks else sys.maxsize
+        self._seconds, self._block_seconds = seconds, block_seconds
+        # So many rows of a block's windows are compared one by one, before and after finer bounds.
+        self._rows_before = self._rows_after = sys.maxsize
         rows, cols = problem.map_shape
         self._blocks = _blocks((rows, cols), BLOCK)
         self._bounds = WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
@@ -224,7 +229,10 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
+        rows = int(BLOCK * BLOCK * self.kernel[0] * _ROWS_BEFORE)
+        self._rows_before = min(rows, self._rows_worth(len(blocks), _BEFORE))
         undecided = self._decide_where_it_pays(self._decide, blocks, _PAYS_BEFORE)
+        self._rows_after = self._rows_worth(len(undecided), _AFTER)
         undecided = self._decide_where_it_pays(self._decide_refined, undecided, _PAYS_AFTER)
         undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
         if undecided and self._evaluate_blocks:
@@ -237,6 +245,14 @@ class PrunedWindows:
                         if at in wanted:
                             self._block_scores[wanted[at]] = self._scores_of(at, part, bounds)
                     del bounds  # free them before the next tile is scored
+
+    def _rows_worth(self, blocks: int, share: float) -> int:
+        """Return the rows of a block that take a share of the direct search of so many blocks."""
+        if self._evaluate_blocks is None:
+            return sys.maxsize
+        # Blocks together cost less than each alone, where windows share transforms.
+        each = min(self._block_seconds, self._seconds / max(1, blocks)) * self._threads
+        return int(min(share * each / self._search.row_seconds, sys.maxsize))
 
     def _scores_of(self, block: Tile, part: Tile, bounds: Bounds) -> ScoreMap:
         """Return the scores of a block, which lie at `part` in the bounds of a tile."""
@@ -330,12 +346,12 @@ class PrunedWindows:
     def _compare(self, block: int) -> bool:
         """Compare the windows of a block that could be the best; False if that takes too long."""
         incumbent = self._incumbent
-        share = _AFTER if self._is_refined[block] else _BEFORE
+        most = self._rows_after if self._is_refined[block] else self._rows_before
         look = self._search.look(
             self._blocks[block],
             *self._bounds.of_block(block),
             incumbent,
-            int(self._rows * share) - int(self._rows_compared[block]),
+            most - int(self._rows_compared[block]),
         )
         self._windows_compared[block] += look.evaluated
         self._rows_compared[block] += look.compared

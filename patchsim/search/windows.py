@@ -15,6 +15,7 @@ from patchsim.engines import Bounds, LowerBounds, Problem, TileScore
 from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
@@ -244,7 +245,7 @@ def _pruned_windows(
     assert engines.is_search(engine)
     for plan, kernel in zip(plans, kernels, strict=True):
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
-        evaluate_blocks, search_all, seconds = None, None, math.inf
+        evaluate_blocks, search_all, seconds, block_seconds = None, None, math.inf, math.inf
         size, stride = plan.problem.kernel[:2], plan.problem.stride
         exact = _exact_scores(plan.problem, image, kernel, None)
         if plan.exact_plan:
@@ -252,6 +253,7 @@ def _pruned_windows(
             evaluate_blocks = partial(_score_exactly, plan.exact_plan, image, None, prepared)
             search_all = partial(_search_all, plan.exact_plan, image, kernel)
             seconds = plan.exact_plan.chosen.seconds
+            block_seconds = plan.exact_plan.seconds_of(BLOCK, BLOCK)
         pruned.append(
             pruned_windows.PrunedWindows(
                 beside,
@@ -261,6 +263,7 @@ def _pruned_windows(
                 score_equal=equal_windows.scores(image, size, stride, exact),
                 search_all=search_all,
                 seconds=seconds,
+                block_seconds=block_seconds,
                 keeps_bounds=keeps_bounds,
             )
         )

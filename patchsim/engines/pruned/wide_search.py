@@ -29,11 +29,14 @@ _ROUNDED_SCORE = 2.0**-51
 # be compared as these take: each takes as long as so many windows in the extension. The integers of
 # 16 bits do not need it.
 _SINGLES = 12
-_WINDOWS_FOR_ONE = 64
+_WINDOWS_FOR_ONE = 256
 
-# Windows of bytes are compared in a part of the time of others, so more of them are worth it before
-# the direct search takes over.
-_BYTES_FOR_ONE = 4
+# A bound that is less than a part of the limit lies so far below that its window is compared first:
+# it may set a lower limit for the others.
+_FAR_BELOW = 1.5
+
+# A row of values takes as long as so many rows of bytes.
+_ROWS_FOR_ONE = {"H": 4, "f": 8}
 
 
 class WideSearch:
@@ -56,6 +59,9 @@ class WideSearch:
         self._extension, self._variant = extension, compiled.variant(extension)
         self.problem = problem
         self._image = image
+        self._total = total(problem)
+        # A difference that a score may not show, however small the score's distance from 1.
+        self._unseen = self._total * _ROUNDED_SCORE
         self._type = TYPES[problem.dtype]
         self._kernel = np.ascontiguousarray(kernel)
         self._squared = problem.metric == "ssd"
@@ -74,6 +80,20 @@ class WideSearch:
             weights,
             beside._bytes if beside else None,
         )
+        self.row_seconds = self._bytes.row_seconds
+        # For the extension, of all windows.
+        self._arguments = {
+            "type": self._type,
+            "kernel": self._kernel,
+            "weights": self._weights,
+            "run": problem.kernel[1] * problem.kernel[2],
+            "height": problem.kernel[0],
+            "stride_y": problem.stride[0],
+            "step_x": problem.stride[1] * problem.kernel[2],
+            "squared": self._squared,
+            "rounding": self._unseen,
+            "variant": self._variant,
+        }
 
     def bounds(self, tile: Tile) -> LowerBounds:
         return self._bytes.bounds(tile)
@@ -95,36 +115,37 @@ class WideSearch:
         return np.where(bounds == REMOVED, -np.inf, self._scores(least))
 
     def look(self, tile: Tile, bounds: LowerBounds, place: Tile, floor: float, most: int) -> Look:
-        nothing = Look(-math.inf, -1, -1, 0, 0, done=True)
         limit = self._largest_difference(floor)
         if limit < 0:
-            return nothing
-        # The window of the least bound first: it sets the limit for the others.
-        part = bounds[place.index]
-        first = np.array([part.argmin()], np.int32)
-        if int(part.flat[first[0]]) == REMOVED:
-            return nothing
-        sums, rows = self._compare(tile, first, limit)
-        if sums[0] <= limit:
-            limit = min(limit, self._contending(sums))
+            return _nothing(0, 0, is_done=True)
+        limit, rows = self._limit_of_first(tile, bounds[place.index], limit)
         places, differences, rows_of_bytes, done = self._bytes.screen(
-            tile, bounds, place, self._of_bytes(limit), most * _BYTES_FOR_ONE
+            tile, bounds, place, self._of_bytes(limit), most
         )
-        rows += rows_of_bytes // _BYTES_FOR_ONE
+        rows = rows * _ROWS_FOR_ONE[self._type] + rows_of_bytes
         if not len(places):
-            return replace(nothing, compared=rows, done=done)
+            return _nothing(0, rows, is_done=done)
         places = places[np.argsort(differences, kind="stable")]
         sums, rows_compared = self._compare(tile, places, limit)
-        rows += rows_compared
+        rows += rows_compared * _ROWS_FOR_ONE[self._type]
         contends = sums <= min(limit, self._contending(sums))
         places, sums = places[contends], sums[contends]
         singles = max(_SINGLES, most // (_WINDOWS_FOR_ONE * self.problem.kernel[0]))
         scores, all_scored = self._exact_scores(tile, places, sums, singles)
         best = scores.max(initial=-math.inf)
         if best < floor or best == -math.inf:
-            return replace(nothing, evaluated=len(sums), compared=rows, done=done and all_scored)
+            return _nothing(len(sums), rows, is_done=done and all_scored)
         row, col = divmod(int(places[scores == best].min()), tile.cols)
         return Look(float(best), row, col, len(sums), rows, done and all_scored)
+
+    def _limit_of_first(self, tile: Tile, bounds: LowerBounds, limit: float) -> tuple[float, int]:
+        """Lower the limit to what the window of the least bound allows; return rows compared."""
+        least = int(bounds.argmin())
+        bound = int(bounds[divmod(least, tile.cols)])
+        if bound == REMOVED or bound * self._bytes.unit * _FAR_BELOW > self._of_bytes(limit):
+            return limit, 0
+        sums, rows = self._compare(tile, np.array([least], np.int32), limit)
+        return min(limit, self._contending(sums)), rows
 
     def _exact_scores(
         self, tile: Tile, places: NDArray[np.int32], sums: NDArray[np.float64], singles: int
@@ -148,42 +169,25 @@ class WideSearch:
 
         The limit becomes lower where a window's difference is so low that others cannot be as good.
         """
-        problem = self.problem
-        height, width, channels = problem.kernel
-        stride_y, stride_x = problem.stride
-        image = self._image
+        (stride_y, stride_x), image = self.problem.stride, self._image
         if image.flags.c_contiguous:
             pixels = values_from(image, tile.top * stride_y, tile.left * stride_x)
         else:
-            image = np.ascontiguousarray(image[tile.source(problem.kernel[:2], problem.stride)])
-            pixels = image
+            source = tile.source(self.problem.kernel[:2], self.problem.stride)
+            pixels = image = np.ascontiguousarray(image[source])
         sums = np.empty(len(places), np.uint64 if self._type == "H" else np.float64)
         rows = self._extension.compare(
+            **self._arguments,
             image=pixels,
-            type=self._type,
             pitch=image.strides[0],
-            kernel=self._kernel,
-            weights=self._weights,
-            run=width * channels,
-            height=height,
-            stride_y=stride_y,
-            step_x=stride_x * channels,
             cols=tile.cols,
             places=places,
             count=len(places),
-            squared=self._squared,
             limit=limit,
-            rounding=self._unseen,
             out=sums,
-            variant=self._variant,
         )
         # An integer that float64 rounds is rounded so in `metrics.exact`, too.
         return sums.astype(np.float64), rows
-
-    @property
-    def _unseen(self) -> float:
-        """A difference that a score may not show, however small the score's distance from 1."""
-        return total(self.problem) * _ROUNDED_SCORE
 
     def _contending(self, sums: NDArray[np.float64]) -> float:
         """Return the largest difference that could be as good as the least of these."""
@@ -191,12 +195,13 @@ class WideSearch:
 
     def _largest_difference(self, score: float) -> float:
         """Return a difference that no window with at least this score exceeds."""
-        return (1 - score) * total(self.problem) * (1 + _ROUNDED_SUM) + self._unseen
+        return (1 - score) * self._total * (1 + _ROUNDED_SUM) + self._unseen
 
     def _of_bytes(self, difference: float) -> int:
         """Return the largest difference that the bytes of windows up to this difference have."""
         if self._squared:
-            found = (math.sqrt(difference) / self._copy.step + self._off) ** 2
+            root = math.sqrt(difference) / self._copy.step + self._off
+            found = root * root  # infinite where `**` raises OverflowError
         else:
             found = difference / self._copy.step + self._off
         return int(min(found * (1 + _ROUNDED_SUM) + 1, 2.0**62))
@@ -205,3 +210,8 @@ class WideSearch:
         span = self.problem.data_range
         scale = span * span if self._squared else span
         return metrics.similarity(differences, self.problem.total_weight, scale)
+
+
+def _nothing(evaluated: int, compared: int, *, is_done: bool) -> Look:
+    """Return the result of a look that found no window above the floor."""
+    return Look(-math.inf, -1, -1, evaluated, compared, is_done)
