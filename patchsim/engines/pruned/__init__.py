@@ -10,6 +10,10 @@ that it does not exclude get a finer grid, with the channels apart, and then the
 a few rows at a time until it passes what the best one has. Where the kernel has weights, cells lie
 where all pixels have one, and their differences count as often as the least of these.
 
+Pictures of 16 bits and floats are searched as copies of 8 bits (`byte_copy`), whose differences say
+how small the true ones can be; the windows that this leaves are compared as they are
+(`wide_search`).
+
 It may use what engines may; others load it by its name, and use `cells` to say what a problem
 allows.
 """
@@ -43,6 +47,9 @@ _CELL_SECONDS = 3e-11
 _WINDOW_SECONDS = 4e-9
 _DIFFERENCE_SECONDS = 1e-13
 _CALL_SECONDS = 1e-3
+# And in one thread for each value that is copied as a byte, and for more calls.
+_COPY_SECONDS = 1e-9
+_COPY_CALL_SECONDS = 1e-3
 
 
 def refuse(problem: Problem) -> str | None:
@@ -76,7 +83,10 @@ def seconds(problem: Problem) -> float:
     bounds = height * width * _BOX_SECONDS
     bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
-    return _CALL_SECONDS + (bounds + left) / problem.threads
+    copy = 0.0
+    if problem.dtype != "uint8":
+        copy = math.prod(problem.image) * _COPY_SECONDS + _COPY_CALL_SECONDS
+    return _CALL_SECONDS + copy + (bounds + left) / problem.threads
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
