@@ -197,7 +197,14 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
         )
         return replace(candidate, problem=member)
 
-    exact_plan = common.exact_plan
-    if exact_plan is not None:
-        exact_plan = replace(exact_plan, chosen=resized(exact_plan.chosen))
-    return replace(common, chosen=resized(common.chosen), exact_plan=exact_plan, is_envelope=False)
+    def of_member(plan: Plan | None) -> Plan | None:
+        if plan is None:
+            return None
+        others = of_member(plan.exact_plan), of_member(plan.direct_plan)
+        return replace(
+            plan, chosen=resized(plan.chosen), exact_plan=others[0], direct_plan=others[1]
+        )
+
+    own = of_member(common)
+    assert own is not None
+    return replace(own, is_envelope=False)

@@ -61,8 +61,8 @@ class PrunedWindows:
         The direct search of some blocks of the map.
     exact : (y, x) -> float, optional
         The exact score of a window, for those of `evaluate_blocks` that have an error.
-    score_equal : Tile -> Bounds, optional
-        Exact scores of the windows of a block that equal others in it (`equal_windows`).
+    score_exactly : Tile -> Bounds, optional
+        Exact scores of many windows of a block: of all, or of those that equal others in it.
     threads : int
         Blocks that are searched at the same time.
     search_all : () -> ScoreMap, optional
@@ -84,7 +84,7 @@ class PrunedWindows:
         threads: int,
         *,
         exact: Exact | None = None,
-        score_equal: Callable[[Tile], Bounds] | None = None,
+        score_exactly: Callable[[Tile], Bounds] | None = None,
         search_all: Callable[[], ScoreMap] | None = None,
         seconds: float = math.inf,
         block_seconds: float = math.inf,
@@ -96,7 +96,7 @@ class PrunedWindows:
         self._threads = threads
         self._search = search
         self._evaluate_blocks = evaluate_blocks
-        self._exact, self._score_equal = exact, score_equal
+        self._exact, self._score_exactly = exact, score_exactly
         self._search_all = search_all
         self._seconds_left = seconds
         self._score_map: ScoreMap | None = None  # once `search_all` has taken over
@@ -257,15 +257,15 @@ class PrunedWindows:
     def _scores_of(self, block: Tile, part: Tile, bounds: Bounds) -> ScoreMap:
         """Return the scores of a block, which lie at `part` in the bounds of a tile."""
         stride_y, stride_x = self._stride
-        exact, score_equal = self._exact, self._score_equal
+        exact, score_exactly = self._exact, self._score_exactly
 
         def exactly(y: int, x: int) -> float:
             assert exact is not None, "the scores have errors"
             return exact(block.top * stride_y + y, block.left * stride_x + x)
 
-        def equal(_wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
-            assert score_equal is not None
-            yield whole, score_equal(block)
+        def all_exactly(_wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
+            assert score_exactly is not None
+            yield whole, score_exactly(block)
 
         whole = Tile(0, 0, block.rows, block.cols)
         scores = ScoreMap(
@@ -273,7 +273,7 @@ class PrunedWindows:
             self.kernel,
             self._stride,
             exactly,
-            evaluate_blocks=equal if score_equal else None,
+            evaluate_blocks=all_exactly if score_exactly else None,
         )
         error = bounds.error if isinstance(bounds.error, float) else bounds.error[part.index]
         scores.put(whole, Bounds(bounds.map[part.index], error))

@@ -100,7 +100,7 @@ def _score_map(
     exact = _exact_scores(problem, image, kernel, visible)
     blocks = (
         partial(
-            _score_exactly,
+            _score_blocks,
             plan.exact_plan,
             image,
             visible,
@@ -143,7 +143,7 @@ def _block_maxima(
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:
         prepared = partial(runner.prepare, plan.exact_plan, kernel)
-        rescore, equal = partial(_score_exactly, plan.exact_plan, image, visible, prepared), None
+        rescore, equal = partial(_score_blocks, plan.exact_plan, image, visible, prepared), None
     else:
         rescore = partial(_rescore, plan, image, visible, partial(runner.prepare, plan, kernel))
         equal = equal_windows.scores(image, size, stride, exact, visible)
@@ -191,17 +191,25 @@ def _one_by_one(
         yield tile, block(tile)
 
 
-def _score_exactly(
-    exact_plan: Plan,
+def _score_blocks(
+    plan: Plan,
     image: Pixels,
     visible: Visibility | None,
     prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
-    """Score blocks exactly, and their neighbours too where one call is quicker."""
+    """Score blocks by a plan for that, and their neighbours too where one call is quicker."""
     todo = list(blocks)
     if todo:
-        yield from runner.run(exact_plan, image, prepared(), _merged(todo, exact_plan), visible)
+        yield from runner.run(plan, image, prepared(), _merged(todo, plan), visible)
+
+
+def _score_block(
+    exact_plan: Plan, image: Pixels, prepared: Callable[[], TileScore], block: Tile
+) -> Bounds:
+    """Score one block alone."""
+    ((_, bounds),) = runner.run(exact_plan, image, prepared(), [block])
+    return bounds
 
 
 def _prepared_once(plan: Plan, kernel: Kernel) -> Callable[[], TileScore]:
@@ -248,19 +256,23 @@ def _pruned_windows(
         evaluate_blocks, search_all, seconds, block_seconds = None, None, math.inf, math.inf
         size, stride = plan.problem.kernel[:2], plan.problem.stride
         exact = _exact_scores(plan.problem, image, kernel, None)
+        score_exactly = equal_windows.scores(image, size, stride, exact)
+        if plan.direct_plan:
+            prepared = _prepared_once(plan.direct_plan, kernel)
+            evaluate_blocks = partial(_score_blocks, plan.direct_plan, image, None, prepared)
+            search_all = partial(_search_all, plan.direct_plan, image, kernel)
+            seconds = plan.direct_plan.chosen.seconds
+            block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
         if plan.exact_plan:
             prepared = _prepared_once(plan.exact_plan, kernel)
-            evaluate_blocks = partial(_score_exactly, plan.exact_plan, image, None, prepared)
-            search_all = partial(_search_all, plan.exact_plan, image, kernel)
-            seconds = plan.exact_plan.chosen.seconds
-            block_seconds = plan.exact_plan.seconds_of(BLOCK, BLOCK)
+            score_exactly = partial(_score_block, plan.exact_plan, image, prepared)
         pruned.append(
             pruned_windows.PrunedWindows(
                 beside,
                 evaluate_blocks,
                 plan.parallel,
                 exact=exact,
-                score_equal=equal_windows.scores(image, size, stride, exact),
+                score_exactly=score_exactly,
                 search_all=search_all,
                 seconds=seconds,
                 block_seconds=block_seconds,

@@ -180,7 +180,7 @@ def test_a_search_without_a_map_and_its_exact_blocks(side, content, rng):
 def test_a_search_without_a_map_by_bounds_alone(side, metric, rng):
     image = smooth(values(rng, "uint8", 700, 680, 3))[::-1]  # not in one piece
     kernel, plan, _ = planned("pruned", metric, image, side)
-    plan = replace(plan, exact_plan=None)
+    plan = replace(plan, exact_plan=None, direct_plan=None)
     search(plan, image, kernel)
     with numpy_peak() as peak:
         search(plan, image, kernel)
@@ -198,7 +198,7 @@ def test_a_search_without_a_map_in_a_copy_of_8_bits(is_view, dtype, metric, rng)
     if is_view:
         image = image[::-1]
     kernel, plan, _ = planned("pruned", metric, image, 32)
-    plan = replace(plan, exact_plan=None)
+    plan = replace(plan, exact_plan=None, direct_plan=None)
     search(plan, image, kernel)
     with numpy_peak() as peak:
         search(plan, image, kernel)
