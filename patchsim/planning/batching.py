@@ -119,7 +119,7 @@ def _make(
 ) -> list[Group]:
     by_kind = defaultdict(list)
     for number, problem in enumerate(problems):
-        by_kind[_kind(problem)].append(number)
+        by_kind[kind(problem)].append(number)
     groups = []
     for members in by_kind.values():
         members.sort(key=lambda number: problems[number].kernel)
@@ -148,7 +148,7 @@ def plans(groups: Sequence[Group]) -> list[Plan]:
     return [plan for _, plan in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def _kind(problem: Problem) -> Hashable:
+def kind(problem: Problem) -> Hashable:
     """Return a key that is equal for problems that one plan suits."""
     sides = tuple(math.floor(_STEPS * math.log2(side)) for side in problem.kernel[:2])
     alike = replace(

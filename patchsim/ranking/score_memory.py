@@ -6,7 +6,7 @@ The classes that allocate the memory estimate it; this module chooses between th
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,9 +70,11 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
 
 def _copied(problems: Sequence[Problem]) -> int:
     """Return the bytes of the 8-bit copies that searches without a map hold: one for each group."""
-    alike = Counter((p.image, p.kernel, p.weight_sum is None, p.full_cells == 0) for p in problems)
-    copies = {p.image: pruned.held_bytes(p) for p in problems}
-    return sum(copies[key[0]] * -(-count // batching.MOST) for key, count in alike.items())
+    held = defaultdict(list)
+    for problem in problems:
+        if copy := pruned.held_bytes(problem):
+            held[batching.kind(problem)].append(copy)
+    return sum(max(copies) * -(-len(copies) // batching.MOST) for copies in held.values())
 
 
 def largest_bytes(problem: Problem) -> int:
