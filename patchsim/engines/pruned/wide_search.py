@@ -140,11 +140,11 @@ class WideSearch:
 
     def _limit_of_first(self, tile: Tile, bounds: LowerBounds, limit: float) -> tuple[float, int]:
         """Lower the limit to what the window of the least bound allows; return rows compared."""
-        least = int(bounds.argmin())
-        bound = int(bounds[divmod(least, tile.cols)])
+        bound = int(bounds.min())
         if bound == REMOVED or bound * self._bytes.unit * _FAR_BELOW > self._of_bytes(limit):
             return limit, 0
-        sums, rows = self._compare(tile, np.array([least], np.int32), limit)
+        first = np.array([bounds.argmin()], np.int32)
+        sums, rows = self._compare(tile, first, limit)
         return min(limit, self._contending(sums)), rows
 
     def _exact_scores(
