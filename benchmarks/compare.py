@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from comparison import (
+    best_match_wide,
     float32,
     many_kernels,
     other_metrics,
@@ -38,6 +39,7 @@ QUESTIONS = {
     "other metrics": other_metrics,
     "psadbw share": psadbw_share,
     "float32": float32,
+    "best match wide": best_match_wide,
     "process": process,
     "many kernels": many_kernels,
 }

@@ -197,10 +197,11 @@ class Watcher(Observer):
         if not self._explain or not (singly or settled):
             return
         blocks = ""
-        if settled and plan.exact_plan:
+        others = plan.direct_plan or plan.exact_plan
+        if settled and others:
             share = settled / sum(field.block_count for field in fields)
             of_all = f"{share:.0%} of the map{'s' * (len(fields) > 1)}"
-            blocks = f" and {settled:,} blocks ({of_all}) by {plan.exact_plan.engine}"
+            blocks = f" and {settled:,} blocks ({of_all}) by {others.engine}"
         windows = f"{singly:,} window{'s' * (singly != 1)}"
         say(f"scored exactly for {some(kernels)}: {windows} alone{blocks}")
 

@@ -5,6 +5,10 @@
  * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, out, out_pitch, variant)
  * look(image, pitch, kernel, weights, run, height, stride_y, step_x, bounds, bounds_pitch, rows,
  *      cols, squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
+ * screen(as look, but: limit, most, places, sums, variant) -> (count, compared, done)
+ * quantise(values, type, low, step, out, variant) -> the largest rounding, in steps
+ * compare(image, type, pitch, kernel, weights, run, height, stride_y, step_x, cols, places, count,
+ *         squared, limit, rounding, out, variant) -> rows compared
  *
  * A box is the sum of a cell's values, (sum << up) >> down in 16 bits. Its columns lie by phase:
  * column x of the image at [x % stride_x][x / stride_x], so that the boxes under neighbouring
@@ -14,6 +18,10 @@
  * kernel's (for `squared` its square >> 16), saturated; GONE is no bound but a window dropped.
  *
  * With weights, bytes as the kernel's or None, each difference counts so many times.
+ *
+ * Pictures of 16 bits ("H") or floats ("f") are searched as 8-bit copies, which `quantise` makes.
+ * `screen` lists the windows whose copies differ by at most a limit, and `compare` sums the true
+ * differences of those.
  *
  * Only the limited API and the buffer protocol are used, and the GIL is released.
  */
@@ -209,6 +217,10 @@ struct Look {
     uint64_t best;
     ptrdiff_t at, evaluated, compared; /* windows, and rows of them */
     int done;
+    /* For `screen`: */
+    int32_t *places;
+    uint64_t *sums;
+    ptrdiff_t found;
 };
 
 #define TOGETHER 4 /* kernel rows are compared before the limit is asked */
@@ -454,13 +466,174 @@ INLINE void look_body(Look *t)
         }
 }
 
+/* Lists all windows at or below the limit, or those found when `most` rows had been compared. */
+INLINE void screen_body(Look *t)
+{
+    uint16_t most = reach(t, t->limit);
+    t->done = 1;
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        for (ptrdiff_t col = 0; col < t->cols; col++) {
+            if (t->bounds[row * t->bounds_pitch + col] > most)
+                continue;
+            if (t->compared > t->most) {
+                t->done = 0;
+                return;
+            }
+            ptrdiff_t at = row * t->cols + col;
+            uint64_t sum = evaluate(t, at, t->limit);
+            if (sum <= t->limit) {
+                t->places[t->found] = (int32_t)at;
+                t->sums[t->found++] = sum;
+            }
+        }
+}
+
+/* Values of another type as bytes: (v - low) / step, clipped to 0..255 and rounded. */
+typedef struct {
+    const void *values;
+    ptrdiff_t count;
+    double low, per_unit; /* 1 / step */
+    uint8_t *out;
+    int32_t most; /* the largest rounding, in 2^-ROUNDING_BITS steps, rounded up */
+} Quantise;
+
+#define ROUNDING_BITS 20
+
+#define SHORT 256 /* values whose levels stay in the cache; loops with one branch become vectors */
+
+#define QUANTISE(NAME, T)                                                                 \
+    INLINE void NAME(Quantise *t)                                                         \
+    {                                                                                     \
+        const double low = t->low, per_unit = t->per_unit;                                \
+        double levels[SHORT];                                                             \
+        int32_t most = 0;                                                                 \
+        for (ptrdiff_t first = 0; first < t->count; first += SHORT) {                     \
+            ptrdiff_t n = t->count - first < SHORT ? t->count - first : SHORT;            \
+            const T *values = (const T *)t->values + first;                               \
+            uint8_t *out = t->out + first;                                                \
+            for (ptrdiff_t i = 0; i < n; i++) {                                           \
+                double level = ((double)values[i] - low) * per_unit;                      \
+                levels[i] = level > 0 ? level : 0; /* NaN becomes 0 */                    \
+            }                                                                             \
+            for (ptrdiff_t i = 0; i < n; i++)                                             \
+                levels[i] = levels[i] < 255 ? levels[i] : 255;                            \
+            for (ptrdiff_t i = 0; i < n; i++) {                                           \
+                int32_t nearest = (int32_t)(levels[i] + 0.5);                             \
+                int32_t off = (int32_t)((levels[i] - nearest) * (1 << ROUNDING_BITS));    \
+                off = off < 0 ? -off : off;                                               \
+                most = most > off ? most : off;                                           \
+                out[i] = (uint8_t)nearest;                                                \
+            }                                                                             \
+        }                                                                                 \
+        t->most = most + 1;                                                               \
+    }
+QUANTISE(quantise_words, uint16_t)
+QUANTISE(quantise_floats, float)
+
+typedef struct Compare Compare;
+struct Compare {
+    const char *image, *kernel;
+    const uint8_t *weights; /* or NULL */
+    ptrdiff_t itemsize, pitch, run, height, step_y, step_x, cols; /* steps in bytes, run in values */
+    const int32_t *places; /* of the windows, row * cols + col */
+    ptrdiff_t count;
+    int squared;
+    double limit, rounding; /* how much more than the least sum could be the least */
+    void *out; /* uint64 for words, double for floats */
+    ptrdiff_t compared;
+};
+
+/* Words: sums of integers. Squares of 16 bits fit 32 unsigned, and with weights 64. */
+INLINE uint64_t words(const uint16_t *a, const uint16_t *b, const uint8_t *w, ptrdiff_t n,
+                      int squared)
+{
+    uint64_t total = 0;
+    for (ptrdiff_t first = 0; first < n; first += LIGHT) {
+        ptrdiff_t last = first + LIGHT < n ? first + LIGHT : n;
+        if (squared) {
+            for (ptrdiff_t i = first; i < last; i++) {
+                uint32_t d = (uint32_t)abs((int)a[i] - (int)b[i]);
+                total += (uint64_t)(d * d) * (w ? w[i] : 1);
+            }
+        } else { /* LIGHT * 255 * 65535 fits 32 bits */
+            uint32_t part = 0;
+            for (ptrdiff_t i = first; i < last; i++)
+                part += (uint32_t)abs((int)a[i] - (int)b[i]) * (w ? w[i] : 1);
+            total += part;
+        }
+    }
+    return total;
+}
+
+#define LANES 16 /* sums side by side, so that additions of floats become vectors */
+
+INLINE double floats(const float *a, const float *b, const uint8_t *w, ptrdiff_t n, int squared)
+{
+    double lanes[LANES] = {0}, total = 0;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            double d = (double)a[i + k] - b[i + k];
+            d = squared ? d * d : (d < 0 ? -d : d);
+            lanes[k] += w ? d * w[i + k] : d;
+        }
+    for (; i < n; i++) {
+        double d = (double)a[i] - b[i];
+        d = squared ? d * d : (d < 0 ? -d : d);
+        total += w ? d * w[i] : d;
+    }
+    for (int k = 0; k < LANES; k++)
+        total += lanes[k];
+    return total;
+}
+
+/* The sums of some windows, or as much of them as passes the limit, which the least one sets. */
+#define COMPARE(NAME, T, SUM, ROW)                                                        \
+    INLINE void NAME(Compare *t)                                                          \
+    {                                                                                     \
+        double limit = t->limit;                                                          \
+        for (ptrdiff_t number = 0; number < t->count; number++) {                         \
+            ptrdiff_t down = t->places[number] / t->cols, across = t->places[number] % t->cols; \
+            const char *window = t->image + down * t->step_y + across * t->step_x;        \
+            SUM total = 0;                                                                \
+            ptrdiff_t row = 0;                                                            \
+            for (; row < t->height && (double)total <= limit; row++) {                    \
+                const T *a = (const T *)(window + row * t->pitch);                        \
+                const T *b = (const T *)t->kernel + row * t->run;                         \
+                if (t->weights) {                                                         \
+                    const uint8_t *w = t->weights + row * t->run;                         \
+                    total += t->squared ? ROW(a, b, w, t->run, 1) : ROW(a, b, w, t->run, 0); \
+                } else                                                                    \
+                    total += t->squared ? ROW(a, b, NULL, t->run, 1)                      \
+                                        : ROW(a, b, NULL, t->run, 0);                     \
+            }                                                                             \
+            double least = (double)total * (1 + 1e-9) + t->rounding;                      \
+            limit = least < limit ? least : limit;                                        \
+            t->compared += row;                                                           \
+            ((SUM *)t->out)[number] = total;                                              \
+        }                                                                                 \
+    }
+COMPARE(compare_words, uint16_t, uint64_t, words)
+COMPARE(compare_floats, float, double, floats)
+
 static void boxes_portable(const Boxes *t) { boxes_body(t); }
 static void look_portable(Look *t) { look_body(t); }
+static void screen_portable(Look *t) { screen_body(t); }
+static void quantise_words_portable(Quantise *t) { quantise_words(t); }
+static void quantise_floats_portable(Quantise *t) { quantise_floats(t); }
+static void compare_words_portable(Compare *t) { compare_words(t); }
+static void compare_floats_portable(Compare *t) { compare_floats(t); }
 #if X86_VARIANTS
-AVX512 static void boxes_avx512(const Boxes *t) { boxes_body(t); }
-AVX512 static void look_avx512(Look *t) { look_body(t); }
-AVX2 static void boxes_avx2(const Boxes *t) { boxes_body(t); }
-AVX2 static void look_avx2(Look *t) { look_body(t); }
+#define BODIES(NAME, TARGET)                                                              \
+    TARGET static void boxes_##NAME(const Boxes *t) { boxes_body(t); }                    \
+    TARGET static void look_##NAME(Look *t) { look_body(t); }                             \
+    TARGET static void screen_##NAME(Look *t) { screen_body(t); }                         \
+    TARGET static void quantise_words_##NAME(Quantise *t) { quantise_words(t); }          \
+    TARGET static void quantise_floats_##NAME(Quantise *t) { quantise_floats(t); }        \
+    TARGET static void compare_words_##NAME(Compare *t) { compare_words(t); }             \
+    TARGET static void compare_floats_##NAME(Compare *t) { compare_floats(t); }
+BODIES(avx512, AVX512)
+BODIES(avx2, AVX2)
 #endif
 
 typedef struct {
@@ -468,18 +641,27 @@ typedef struct {
     void (*boxes)(const Boxes *);
     void (*bounds)(const Bounds *);
     void (*look)(Look *);
+    void (*screen)(Look *);
+    void (*quantise_words)(Quantise *);
+    void (*quantise_floats)(Quantise *);
+    void (*compare_words)(Compare *);
+    void (*compare_floats)(Compare *);
     Window sad, ssd, weighted;
 } Variant;
 
+#define BODIES_OF(NAME)                                                                   \
+    look_##NAME, screen_##NAME, quantise_words_##NAME, quantise_floats_##NAME,            \
+        compare_words_##NAME, compare_floats_##NAME
+
 static const Variant VARIANTS[] = {
 #if X86_VARIANTS
-    {"avx512", boxes_avx512, bounds_avx512, look_avx512, sad_avx512, ssd_avx512,
+    {"avx512", boxes_avx512, bounds_avx512, BODIES_OF(avx512), sad_avx512, ssd_avx512,
      weighted_avx512},
-    {"avx2", boxes_avx2, bounds_avx2, look_avx2, sad_avx2, ssd_avx2, weighted_avx2},
-    {"sse2", boxes_portable, bounds_sse2, look_portable, sad_sse2, ssd_sse2,
+    {"avx2", boxes_avx2, bounds_avx2, BODIES_OF(avx2), sad_avx2, ssd_avx2, weighted_avx2},
+    {"sse2", boxes_portable, bounds_sse2, BODIES_OF(portable), sad_sse2, ssd_sse2,
      weighted_portable},
 #endif
-    {"portable", boxes_portable, bounds_portable, look_portable, window_portable,
+    {"portable", boxes_portable, bounds_portable, BODIES_OF(portable), window_portable,
      window_portable, weighted_portable},
 };
 
@@ -677,6 +859,152 @@ static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
                          PyBool_FromLong(t.done));
 }
 
+static PyObject *screen(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "pitch", "kernel", "weights", "run", "height", "stride_y",
+                            "step_x", "bounds", "bounds_pitch", "rows", "cols", "squared", "scale",
+                            "limit", "most", "places", "sums", "variant", NULL};
+    Py_buffer image, kernel, weights, bounds, places, sums;
+    Py_ssize_t pitch, run, height, stride_y, step_x, bounds_pitch, rows, cols, most;
+    int squared;
+    double scale;
+    unsigned long long limit;
+    const char *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*ny*z*nnnnw*nnnpdKnw*w*s", names, &image,
+                                     &pitch, &kernel, &weights, &run, &height, &stride_y, &step_x,
+                                     &bounds, &bounds_pitch, &rows, &cols, &squared, &scale,
+                                     &limit, &most, &places, &sums, &name))
+        return NULL;
+    Look t = {0};
+    t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf, t.bounds = bounds.buf;
+    t.pitch = pitch, t.run = run, t.height = height, t.step_y = stride_y * pitch;
+    t.step_x = step_x, t.bounds_pitch = bounds_pitch, t.rows = rows, t.cols = cols;
+    t.squared = squared, t.scale = scale, t.limit = limit, t.most = most;
+    t.places = places.buf, t.sums = sums.buf;
+    const Variant *chosen = variant(name);
+    const char *wrong =
+        chosen ? look_misfit(&t, stride_y, &image, &kernel, &weights, &bounds) : NO_VARIANT;
+    if (!wrong && (places.len / 4 < rows * cols || sums.len / 8 < rows * cols ||
+                   rows > INT32_MAX / cols))
+        wrong = "the lists are smaller than the windows";
+    if (!wrong) {
+        t.window = t.weights ? chosen->weighted : squared ? chosen->ssd : chosen->sad;
+        Py_BEGIN_ALLOW_THREADS
+        chosen->screen(&t);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&image);
+    PyBuffer_Release(&kernel);
+    if (weights.obj)
+        PyBuffer_Release(&weights);
+    PyBuffer_Release(&bounds);
+    PyBuffer_Release(&places);
+    PyBuffer_Release(&sums);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    return Py_BuildValue("nnN", t.found, t.compared, PyBool_FromLong(t.done));
+}
+
+static ptrdiff_t size_of(const char *type)
+{
+    return strcmp(type, "H") == 0 ? 2 : strcmp(type, "f") == 0 ? 4 : 0;
+}
+
+static PyObject *quantise(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"values", "type", "low", "step", "out", "variant", NULL};
+    Py_buffer values, out;
+    double low, step;
+    const char *type, *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*sddw*s", names, &values, &type, &low,
+                                     &step, &out, &name))
+        return NULL;
+    ptrdiff_t size = size_of(type);
+    Quantise t = {values.buf, out.len, low, 1 / step, out.buf, 0};
+    const Variant *chosen = variant(name);
+    const char *wrong = !chosen                        ? NO_VARIANT
+                        : !size || !(step > 0)         ? "a type or size is wrong"
+                        : values.len != out.len * size ? "the output has another size"
+                                                       : NULL;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        (size == 2 ? chosen->quantise_words : chosen->quantise_floats)(&t);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&out);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    return PyFloat_FromDouble((double)t.most / (1 << ROUNDING_BITS));
+}
+
+static const char *compare_misfit(const Compare *t, const Py_buffer *image,
+                                  const Py_buffer *kernel, const Py_buffer *weights,
+                                  const Py_buffer *places, const Py_buffer *out)
+{
+    if (!t->itemsize || t->height < 1 || t->run < 1 || t->step_y < 1 || t->step_x < 1 ||
+        t->cols < 1 || t->count < 0)
+        return "a size is not positive";
+    ptrdiff_t row = t->run * t->itemsize;
+    if (kernel->len != t->height * row || t->pitch < row)
+        return "the kernel has another size than its rows";
+    if (weights->buf && weights->len != t->height * t->run)
+        return "the weights have another size than the kernel";
+    if (places->len / 4 < t->count || out->len / 8 < t->count)
+        return "the lists are smaller than the windows";
+    for (ptrdiff_t i = 0; i < t->count; i++) {
+        ptrdiff_t at = t->places[i];
+        ptrdiff_t first = at / t->cols * t->step_y + at % t->cols * t->step_x;
+        if (at < 0 || first + (t->height - 1) * t->pitch + row > image->len)
+            return "the image is smaller than its windows";
+    }
+    return NULL;
+}
+
+static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "type", "pitch", "kernel", "weights", "run", "height",
+                            "stride_y", "step_x", "cols", "places", "count", "squared", "limit",
+                            "rounding", "out", "variant", NULL};
+    Py_buffer image, kernel, weights, places, out;
+    Py_ssize_t pitch, run, height, stride_y, step_x, cols, count;
+    int squared;
+    double limit, rounding;
+    const char *type, *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*sny*z*nnnnny*npddw*s", names, &image,
+                                     &type, &pitch, &kernel, &weights, &run, &height, &stride_y,
+                                     &step_x, &cols, &places, &count, &squared, &limit, &rounding,
+                                     &out, &name))
+        return NULL;
+    ptrdiff_t size = size_of(type);
+    Compare t = {0};
+    t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf;
+    t.itemsize = size, t.pitch = pitch, t.run = run, t.height = height;
+    t.step_y = stride_y * pitch, t.step_x = step_x * size, t.cols = cols;
+    t.places = places.buf, t.count = count, t.squared = squared;
+    t.limit = limit, t.rounding = rounding, t.out = out.buf;
+    const Variant *chosen = variant(name);
+    const char *wrong =
+        chosen ? compare_misfit(&t, &image, &kernel, &weights, &places, &out) : NO_VARIANT;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        (size == 2 ? chosen->compare_words : chosen->compare_floats)(&t);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&image);
+    PyBuffer_Release(&kernel);
+    if (weights.obj)
+        PyBuffer_Release(&weights);
+    PyBuffer_Release(&places);
+    PyBuffer_Release(&out);
+    if (wrong)
+        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    return PyLong_FromSsize_t(t.compared);
+}
+
 static PyObject *runs_here(PyObject *self, PyObject *name)
 {
     (void)self;
@@ -692,6 +1020,9 @@ static PyMethodDef METHODS[] = {
     {"boxes", KEYWORDS(boxes), "Sums of cells; see the head of _pruned.c."},
     {"bounds", KEYWORDS(bounds), "Least differences of windows."},
     {"look", KEYWORDS(look), "The best of some windows at or below a limit."},
+    {"screen", KEYWORDS(screen), "The windows at or below a limit."},
+    {"quantise", KEYWORDS(quantise), "An 8-bit copy of values."},
+    {"compare", KEYWORDS(compare), "The differences of some windows, of 16 bits or floats."},
     {NULL, NULL, 0, NULL},
 };
 

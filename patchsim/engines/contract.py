@@ -209,15 +209,16 @@ class Look:
 
     Attributes
     ----------
-    difference, row, col : int
-        The best window evaluated, if it is within the limit; otherwise the row is -1.
+    score : float
+    row, col : int
+        The best window evaluated, if it reaches the floor; otherwise the row is -1.
     evaluated, compared : int
         Number of windows evaluated, and of their rows compared.
     done : bool
         Whether all windows were evaluated that could be the best.
     """
 
-    difference: int
+    score: float
     row: int
     col: int
     evaluated: int
@@ -356,11 +357,13 @@ def is_search(engine: Engine) -> TypeGuard[SearchEngine]:
 class Search(Protocol):
     """A search of one image for one kernel, by an engine without a map.
 
-    `SearchEngine.search` makes it. Differences are integers. Lower bounds are 16-bit numbers in a
-    unit of the engine; `REMOVED` stands for a window that was removed.
+    `SearchEngine.search` makes it. Lower bounds of differences are 16-bit numbers in a unit of the
+    engine; `REMOVED` stands for a window that was removed.
     """
 
     problem: Problem
+    row_seconds: float
+    """The estimated seconds of comparing a row of a window with one of the kernel."""
 
     def bounds(self, tile: Tile) -> LowerBounds:
         """Return lower bounds of the differences of a tile's windows."""
@@ -368,22 +371,17 @@ class Search(Protocol):
     def refine(self, tile: Tile, bounds: LowerBounds, place: Tile) -> None:
         """Raise the bounds of a tile, which lie at `place` in `bounds`, at some cost."""
 
-    def look(self, tile: Tile, bounds: LowerBounds, place: Tile, limit: int, most: int) -> Look:
-        """Find the best window of a tile that differs by at most `limit`, the first of equal ones.
+    def look(self, tile: Tile, bounds: LowerBounds, place: Tile, floor: float, most: int) -> Look:
+        """Find the best window of a tile that scores at least `floor`, the first of equal ones.
 
         Windows are evaluated in the order of their bounds, the lowest first. The look ends when
-        `most` rows of windows have been compared with the kernel. It raises the bounds of the
+        `most` rows of windows have been compared with the kernel, or as much else done as takes
+        their time. It raises the bounds of the
         windows that it evaluated, at `place` in `bounds`.
         """
 
     def clear(self) -> None:
         """Free what the calling thread keeps of its last tile."""
-
-    def score(self, difference: int) -> float:
-        """Return the score of a window with this difference."""
-
-    def largest_difference(self, score: float) -> int:
-        """Return the largest difference with at least this score, or -1."""
 
     def upper_bounds(self, bounds: LowerBounds) -> NDArray[np.float64]:
         """Return upper bounds of scores from lower bounds of differences; -inf for `REMOVED`."""

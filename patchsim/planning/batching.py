@@ -17,7 +17,7 @@ from patchsim.planning.planner import Plan
 
 # The largest number of kernels together: more would hardly save time by sharing the transforms of a
 # tile, and would take memory for their own.
-_MOST = 32
+MOST = 32
 _STEPS = 4  # sides double in so many steps; kernels of the same step are of about one size
 
 # The largest number of calls whose groups are kept, and of plans in the groups of all these calls,
@@ -119,7 +119,7 @@ def _make(
 ) -> list[Group]:
     by_kind = defaultdict(list)
     for number, problem in enumerate(problems):
-        by_kind[_kind(problem)].append(number)
+        by_kind[kind(problem)].append(number)
     groups = []
     for members in by_kind.values():
         members.sort(key=lambda number: problems[number].kernel)
@@ -148,7 +148,7 @@ def plans(groups: Sequence[Group]) -> list[Plan]:
     return [plan for _, plan in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def _kind(problem: Problem) -> Hashable:
+def kind(problem: Problem) -> Hashable:
     """Return a key that is equal for problems that one plan suits."""
     sides = tuple(math.floor(_STEPS * math.log2(side)) for side in problem.kernel[:2])
     alike = replace(
@@ -167,7 +167,7 @@ def _envelope(problems: list[Problem]) -> Problem:
     heights, widths, channels = zip(*(problem.kernel for problem in problems), strict=True)
     height, width, _ = problems[0].image
     more = max(heights) - min(heights), max(widths) - min(widths)
-    groups = -(-len(problems) // _MOST)
+    groups = -(-len(problems) // MOST)
     return replace(
         problems[0],
         image=(height + more[0], width + more[1], channels[0]),
@@ -197,7 +197,14 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
         )
         return replace(candidate, problem=member)
 
-    exact_plan = common.exact_plan
-    if exact_plan is not None:
-        exact_plan = replace(exact_plan, chosen=resized(exact_plan.chosen))
-    return replace(common, chosen=resized(common.chosen), exact_plan=exact_plan, is_envelope=False)
+    def of_member(plan: Plan | None) -> Plan | None:
+        if plan is None:
+            return None
+        others = of_member(plan.exact_plan), of_member(plan.direct_plan)
+        return replace(
+            plan, chosen=resized(plan.chosen), exact_plan=others[0], direct_plan=others[1]
+        )
+
+    own = of_member(common)
+    assert own is not None
+    return replace(own, is_envelope=False)

@@ -52,6 +52,9 @@ class Plan:
     exact_plan : Plan or None
         The plan by which blocks of windows are scored exactly where the engine's scores have
         errors; None if no engine can, or memory does not suffice.
+    direct_plan : Plan or None
+        The plan by which blocks, or all windows, are scored where an engine without a map leaves
+        them open: the faster of `exact_plan` and a plan whose scores may have errors.
     is_envelope : bool
         The plan is for several kernels of about one size, and its problem is as large as any.
     accelerators : str or None
@@ -66,6 +69,7 @@ class Plan:
     working: int
     candidates: tuple[Candidate, ...]
     exact_plan: Plan | None = None
+    direct_plan: Plan | None = None
     is_envelope: bool = False
     accelerators: str | None = None
 
@@ -79,9 +83,9 @@ class Plan:
 
     @property
     def peak(self) -> int:
-        """The most bytes that the search takes: tiles of this plan, then those of `exact_plan`."""
-        exact = 0 if self.exact_plan is None else self.exact_plan.working
-        return self.resident + max(self.working, exact)
+        """The most bytes that the search takes: tiles of this plan, then those of the others."""
+        others = [plan.working for plan in (self.exact_plan, self.direct_plan) if plan]
+        return self.resident + max([self.working, *others])
 
     def seconds_of(self, rows: int, cols: int) -> float:
         """Return the estimated seconds of the engine for so many windows."""
@@ -153,6 +157,7 @@ def make(
     allowed = memory if chosen.free_bytes is None else min(memory, resident + chosen.free_bytes)
     chosen = _fit_kernels(chosen, allowed, resident)
     tile, parallel, working = _tiling(chosen, allowed, resident)
+    exact, has_map = _exact_plan(problem, memory, resident), engines.load(chosen.engine).HAS_MAP
     return Plan(
         chosen=chosen,
         tile=tile,
@@ -161,7 +166,8 @@ def make(
         resident=resident,
         working=working,
         candidates=tuple(candidates),
-        exact_plan=_exact_plan(problem, memory, resident),
+        exact_plan=exact,
+        direct_plan=None if has_map else _direct_plan(problem, memory, resident, exact),
         accelerators=accelerators,
     )
 
@@ -207,6 +213,8 @@ def _fastest_that_fits(
 
 def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
     """Return the candidate with as many kernels together as memory suffices for."""
+    if not engines.can_share(engines.load(chosen.engine)):
+        return chosen  # fewer kernels at a time would take no less
     best = engines.load(chosen.engine).best_tile(chosen.problem) or (1, 1)
     # Half of the kernels together take little more time than all; fewer threads take much more.
     for threads, fewest in ((chosen.problem.threads, _WORTH_THREADS), (1, 1)):
@@ -221,8 +229,21 @@ def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
 
 def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
     """Plan how blocks of windows are scored exactly; None if no engine can within the memory."""
-    exact = replace(problem, exact=True, tolerance=0.0, kernel_count=1)
-    candidates = considered.consider(exact, choices.ENGINES)
+    return _plan_of_blocks(replace(problem, exact=True), memory, resident)
+
+
+def _direct_plan(problem: Problem, memory: int, resident: int, exact: Plan | None) -> Plan | None:
+    """Plan how windows that an engine without a map leaves open are scored, maybe with errors."""
+    found = _plan_of_blocks(replace(problem, map_wanted=True), memory, resident)
+    if exact and not (found and found.chosen.work <= exact.chosen.work):
+        return exact
+    return found and replace(found, exact_plan=exact)
+
+
+def _plan_of_blocks(problem: Problem, memory: int, resident: int) -> Plan | None:
+    """Plan the scoring of some blocks of windows by the fastest engine within the memory."""
+    alone = replace(problem, tolerance=0.0, kernel_count=1)
+    candidates = considered.consider(alone, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:
         return None

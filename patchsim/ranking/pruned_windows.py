@@ -2,7 +2,7 @@
 
 Each block has an upper bound of its windows' scores. Blocks are searched in the order of their
 bounds, and the best window found so far, the incumbent, excludes blocks with lower bounds. A block
-whose windows take too long gets finer bounds, then all its exact scores by a direct engine, so that
+whose windows take too long gets finer bounds, then all its scores by a direct engine, so that
 no block costs much more than that, however loose the bounds are. When the search has taken longer
 than the direct search of all windows, that takes over.
 """
@@ -25,12 +25,16 @@ from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_bloc
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
+from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.ranking.window_bounds import WindowBounds
 
-# The share of a block's rows of windows that are compared one by one, before and after finer
-# bounds, before the block is left to the direct engine, which compares many in the time of one.
-_BEFORE, _AFTER = 1 / 128, 1 / 16
+# The share of the direct engine's time for a block that may go into comparing its windows one by
+# one, before and after finer bounds, before the block is left to that engine.
+_BEFORE, _AFTER = 0.05, 0.4
+# Of all rows of windows in a block, this share is compared before finer bounds at most: these take
+# less time than more rows do.
+_ROWS_BEFORE = 1 / 128
 
 # The share of a sample of blocks that the search must decide, before and after finer bounds, so
 # that it pays to search the others.
@@ -53,14 +57,18 @@ class PrunedWindows:
     Parameters
     ----------
     search : Search
-    evaluate_blocks : tiles -> (tile, exact scores), optional
+    evaluate_blocks : tiles -> (tile, scores), optional
         The direct search of some blocks of the map.
+    exact : (y, x) -> float, optional
+        The exact score of a window, for those of `evaluate_blocks` that have an error.
+    score_exactly : Tile -> Bounds, optional
+        Exact scores of many windows of a block: of all, or of those that equal others in it.
     threads : int
         Blocks that are searched at the same time.
     search_all : () -> ScoreMap, optional
         The direct search of all windows, used once the search has taken `seconds`.
-    seconds : float
-        The estimated seconds of `search_all`.
+    seconds, block_seconds : float
+        The estimated seconds of `search_all`, and of `evaluate_blocks` for one block alone.
     keeps_bounds : bool
         Keep the bounds of all windows. Otherwise they are made again for the blocks that are
         searched: most are never read again, and writing them takes longer than making some twice.
@@ -75,8 +83,11 @@ class PrunedWindows:
         evaluate_blocks: EvaluateBlocks | None,
         threads: int,
         *,
+        exact: Exact | None = None,
+        score_exactly: Callable[[Tile], Bounds] | None = None,
         search_all: Callable[[], ScoreMap] | None = None,
         seconds: float = math.inf,
+        block_seconds: float = math.inf,
         keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
@@ -85,18 +96,18 @@ class PrunedWindows:
         self._threads = threads
         self._search = search
         self._evaluate_blocks = evaluate_blocks
+        self._exact, self._score_exactly = exact, score_exactly
         self._search_all = search_all
         self._seconds_left = seconds
         self._score_map: ScoreMap | None = None  # once `search_all` has taken over
-        # Rows of windows in a block, of which a share is compared one by one.
-        self._rows = BLOCK * BLOCK * self.kernel[0] if evaluate_blocks else sys.maxsize
+        self._seconds, self._block_seconds = seconds, block_seconds
+        # So many rows of a block's windows are compared one by one, before and after finer bounds.
+        self._rows_before = self._rows_after = sys.maxsize
         rows, cols = problem.map_shape
         self._blocks = _blocks((rows, cols), BLOCK)
         self._bounds = WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
-        # Only blocks that are evaluated are written; the system gives the rest no memory.
-        self._scores: NDArray[np.float64] = np.empty((rows, cols))
+        self._block_scores: dict[int, ScoreMap] = {}  # of blocks that were scored as a whole
         count = len(self._blocks)
-        self._is_evaluated = np.zeros(count, np.bool_)
         self._is_refined = np.zeros(count, np.bool_)
         self._windows_compared = np.zeros(count, np.int64)
         self._rows_compared = np.zeros(count, np.int64)
@@ -115,19 +126,20 @@ class PrunedWindows:
         Without `keeps_bounds` they take as much once all blocks have been searched. The score map
         of `search_all` takes less, and comes after these are freed.
         """
-        bound, score = 2, 8
-        return math.prod(shape) * (bound + score)
+        bound = 2
+        return math.prod(shape) * bound + ScoreMap.estimate_bytes(shape)
 
     @property
     def windows_evaluated(self) -> int:
         """The number of windows that were scored one by one."""
-        taken_over = 0 if self._score_map is None else self._score_map.windows_evaluated
-        return int(self._windows_compared.sum()) + taken_over
+        maps = [*self._block_scores.values()]
+        maps += [] if self._score_map is None else [self._score_map]
+        return int(self._windows_compared.sum()) + sum(one.windows_evaluated for one in maps)
 
     @property
     def blocks_evaluated(self) -> int:
         """The number of blocks that were scored as a whole."""
-        return int(self._is_evaluated.sum())
+        return len(self._blocks) if self._score_map is not None else len(self._block_scores)
 
     @property
     def block_count(self) -> int:
@@ -169,13 +181,12 @@ class PrunedWindows:
         """Free the bounds and scores of blocks, and search all windows directly."""
         self._search.clear()
         self._bounds.clear()
-        self._scores = np.empty((0, 0))
+        self._block_scores = {}
         score_map = search_all()
         for y, x in self._bounds.suppressed:
             score_map.suppress(y, x)
         for box, overlap in self._bounds.boxes:
             score_map.suppress_overlapping(box, overlap)
-        self._is_evaluated[:] = True
         return score_map
 
     def _best(self, floor: float) -> tuple[int, int, float] | None:
@@ -218,17 +229,55 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
+        rows = int(BLOCK * BLOCK * self.kernel[0] * _ROWS_BEFORE)
+        self._rows_before = min(rows, self._rows_worth(len(blocks), _BEFORE))
         undecided = self._decide_where_it_pays(self._decide, blocks, _PAYS_BEFORE)
+        self._rows_after = self._rows_worth(len(undecided), _AFTER)
         undecided = self._decide_where_it_pays(self._decide_refined, undecided, _PAYS_AFTER)
         undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
         if undecided and self._evaluate_blocks:
-            wanted = [self._blocks[block] for block in undecided]
+            wanted = {self._blocks[block]: block for block in undecided}
             self._search.clear()  # the memory is for the direct search
-            with closing(self._evaluate_blocks(wanted)) as scored:
+            with closing(self._evaluate_blocks(list(wanted))) as scored:
                 for tile, bounds in scored:
-                    self._scores[tile.index] = bounds.map
+                    for part in tiles.split((tile.rows, tile.cols), (BLOCK, BLOCK)):
+                        at = Tile(tile.top + part.top, tile.left + part.left, part.rows, part.cols)
+                        if at in wanted:
+                            self._block_scores[wanted[at]] = self._scores_of(at, part, bounds)
                     del bounds  # free them before the next tile is scored
-            self._is_evaluated[undecided] = True
+
+    def _rows_worth(self, blocks: int, share: float) -> int:
+        """Return the rows of a block that take a share of the direct search of so many blocks."""
+        if self._evaluate_blocks is None:
+            return sys.maxsize
+        # Blocks together cost less than each alone, where windows share transforms.
+        each = min(self._block_seconds, self._seconds / max(1, blocks)) * self._threads
+        return int(min(share * each / self._search.row_seconds, sys.maxsize))
+
+    def _scores_of(self, block: Tile, part: Tile, bounds: Bounds) -> ScoreMap:
+        """Return the scores of a block, which lie at `part` in the bounds of a tile."""
+        stride_y, stride_x = self._stride
+        exact, score_exactly = self._exact, self._score_exactly
+
+        def exactly(y: int, x: int) -> float:
+            assert exact is not None, "the scores have errors"
+            return exact(block.top * stride_y + y, block.left * stride_x + x)
+
+        def all_exactly(_wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
+            assert score_exactly is not None
+            yield whole, score_exactly(block)
+
+        whole = Tile(0, 0, block.rows, block.cols)
+        scores = ScoreMap(
+            (block.rows, block.cols),
+            self.kernel,
+            self._stride,
+            exactly,
+            evaluate_blocks=all_exactly if score_exactly else None,
+        )
+        error = bounds.error if isinstance(bounds.error, float) else bounds.error[part.index]
+        scores.put(whole, Bounds(bounds.map[part.index], error))
+        return scores
 
     def _decide_where_it_pays(
         self, decide: Callable[[int], bool], blocks: list[int], share: float
@@ -270,14 +319,18 @@ class PrunedWindows:
         upper_bound = self._upper_bounds[block]
         if upper_bound < self._incumbent or upper_bound == self._best_scores[block]:
             return True
-        if not self._is_evaluated[block]:
+        scores = self._block_scores.get(block)
+        if scores is None:
             return self._compare(block)
-        tile = self._blocks[block]
         bounds, place = self._bounds.of_block(block)
-        is_left = bounds[place.index] != REMOVED
-        scores = np.where(is_left, self._scores[tile.index], -math.inf)
-        row, col = divmod(int(scores.argmax()), tile.cols)
-        self._store_best(block, row, col, float(scores[row, col]))
+        scores.upper_bounds[bounds[place.index] == REMOVED] = -math.inf
+        incumbent = self._incumbent
+        best = scores.best(incumbent)
+        if best is None:
+            self._upper_bounds[block] = math.nextafter(incumbent, -math.inf)
+        else:
+            y, x, score = best
+            self._store_best(block, y // self._stride[0], x // self._stride[1], score)
         return True
 
     def _decide_refined(self, block: int) -> bool:
@@ -293,20 +346,19 @@ class PrunedWindows:
     def _compare(self, block: int) -> bool:
         """Compare the windows of a block that could be the best; False if that takes too long."""
         incumbent = self._incumbent
-        share = _AFTER if self._is_refined[block] else _BEFORE
+        most = self._rows_after if self._is_refined[block] else self._rows_before
         look = self._search.look(
             self._blocks[block],
             *self._bounds.of_block(block),
-            self._search.largest_difference(incumbent),
-            int(self._rows * share) - int(self._rows_compared[block]),
+            incumbent,
+            most - int(self._rows_compared[block]),
         )
         self._windows_compared[block] += look.evaluated
         self._rows_compared[block] += look.compared
         if look.row >= 0:
-            score = self._search.score(look.difference)
             if look.done:
-                self._store_best(block, look.row, look.col, score)
-            self._incumbent = max(self._incumbent, score)
+                self._store_best(block, look.row, look.col, look.score)
+            self._incumbent = max(self._incumbent, look.score)
         elif look.done:
             self._upper_bounds[block] = math.nextafter(incumbent, -math.inf)
         return look.done

@@ -6,10 +6,12 @@ The classes that allocate the memory estimate it; this module chooses between th
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patchsim.engines import Problem
+from patchsim.engines import Problem, pruned
+from patchsim.planning import batching
 from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
 from patchsim.ranking.pruned_windows import PrunedWindows
 from patchsim.ranking.score_map import ScoreMap
@@ -51,10 +53,10 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
-    pruned = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes)
+    without_map = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes) + _copied(problems)
     most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
     if score_maps <= most:
-        return Budget(score_maps, pruned, None)
+        return Budget(score_maps, without_map, None)
     maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
     maxima = sum(BlockMaxima.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     blocks = sum(BlockMaxima.count_blocks(shape) for shape in shapes)
@@ -62,11 +64,21 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
         BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), (memory - maps) // 4)
     )
     if score_maps <= maxima + cache:
-        return Budget(score_maps, pruned, None)
-    return Budget(maxima + cache, pruned, cache)
+        return Budget(score_maps, without_map, None)
+    return Budget(maxima + cache, without_map, cache)
+
+
+def _copied(problems: Sequence[Problem]) -> int:
+    """Return the bytes of the 8-bit copies that searches without a map hold: one for each group."""
+    held = defaultdict(list)
+    for problem in problems:
+        if copy := pruned.held_bytes(problem):
+            held[batching.kind(problem)].append(copy)
+    return sum(max(copies) * -(-len(copies) // batching.MOST) for copies in held.values())
 
 
 def largest_bytes(problem: Problem) -> int:
     """Return the bytes of one kernel's scores with the engine that needs most."""
     shape = problem.map_shape
-    return max(ScoreMap.estimate_bytes(shape), PrunedWindows.estimate_bytes(shape))
+    copied = pruned.held_bytes(problem)
+    return max(ScoreMap.estimate_bytes(shape), PrunedWindows.estimate_bytes(shape) + copied)

@@ -153,7 +153,9 @@ class Views:
         if problem.weight_sum is None:
             return self._plan_of(problem)
         found = self._plan_of(replace(problem, weight_sum=1, min_visible_weight=0))
-        return replace(found, chosen=replace(found.chosen, problem=problem), exact_plan=None)
+        return replace(
+            found, chosen=replace(found.chosen, problem=problem), exact_plan=None, direct_plan=None
+        )
 
     def _posed_at(self, number: int, pose: Pose, level: int) -> Kernel | None:
         return self._posings[number](replace(pose, scale=pose.scale / 2**level))

@@ -15,6 +15,7 @@ from patchsim.engines import Bounds, LowerBounds, Problem, TileScore
 from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
@@ -106,7 +107,7 @@ def _score_map(
     exact = _exact_scores(problem, image, kernel, visible)
     blocks = (
         partial(
-            _score_exactly,
+            _score_blocks,
             plan.exact_plan,
             image,
             visible,
@@ -145,13 +146,6 @@ def _kept_blocks(
     )
 
 
-def _score_block(
-    exact_plan: Plan, image: Pixels, prepared: Callable[[], TileScore], block: Tile
-) -> Bounds:
-    ((_, bounds),) = runner.run(exact_plan, image, prepared(), [block])
-    return bounds
-
-
 def _exact_scores(
     problem: Problem, image: Pixels, kernel: Kernel, visible: Visibility | None
 ) -> metrics.Exact:
@@ -181,7 +175,7 @@ def _block_maxima(
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:
         prepared = partial(runner.prepare, plan.exact_plan, kernel)
-        rescore, equal = partial(_score_exactly, plan.exact_plan, image, visible, prepared), None
+        rescore, equal = partial(_score_blocks, plan.exact_plan, image, visible, prepared), None
     else:
         rescore = partial(_rescore, plan, image, visible, partial(runner.prepare, plan, kernel))
         equal = equal_windows.scores(image, size, stride, exact, visible)
@@ -229,17 +223,25 @@ def _one_by_one(
         yield tile, block(tile)
 
 
-def _score_exactly(
-    exact_plan: Plan,
+def _score_blocks(
+    plan: Plan,
     image: Pixels,
     visible: Visibility | None,
     prepared: Callable[[], TileScore],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
-    """Score blocks exactly, and their neighbours too where one call is quicker."""
+    """Score blocks by a plan for that, and their neighbours too where one call is quicker."""
     todo = list(blocks)
     if todo:
-        yield from runner.run(exact_plan, image, prepared(), _merged(todo, exact_plan), visible)
+        yield from runner.run(plan, image, prepared(), _merged(todo, plan), visible)
+
+
+def _score_block(
+    exact_plan: Plan, image: Pixels, prepared: Callable[[], TileScore], block: Tile
+) -> Bounds:
+    """Score one block alone."""
+    ((_, bounds),) = runner.run(exact_plan, image, prepared(), [block])
+    return bounds
 
 
 def _prepared_once(plan: Plan, kernel: Kernel) -> Callable[[], TileScore]:
@@ -283,19 +285,29 @@ def _pruned_windows(
     assert engines.is_search(engine)
     for plan, kernel in zip(plans, kernels, strict=True):
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
-        evaluate_blocks, search_all, seconds = None, None, math.inf
+        evaluate_blocks, search_all, seconds, block_seconds = None, None, math.inf, math.inf
+        size, stride = plan.problem.kernel[:2], plan.problem.stride
+        exact = _exact_scores(plan.problem, image, kernel, None)
+        score_exactly = equal_windows.scores(image, size, stride, exact)
+        if plan.direct_plan:
+            prepared = _prepared_once(plan.direct_plan, kernel)
+            evaluate_blocks = partial(_score_blocks, plan.direct_plan, image, None, prepared)
+            search_all = partial(_search_all, plan.direct_plan, image, kernel)
+            seconds = plan.direct_plan.chosen.seconds
+            block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
         if plan.exact_plan:
             prepared = _prepared_once(plan.exact_plan, kernel)
-            evaluate_blocks = partial(_score_exactly, plan.exact_plan, image, None, prepared)
-            search_all = partial(_search_all, plan.exact_plan, image, kernel)
-            seconds = plan.exact_plan.chosen.seconds
+            score_exactly = partial(_score_block, plan.exact_plan, image, prepared)
         pruned.append(
             pruned_windows.PrunedWindows(
                 beside,
                 evaluate_blocks,
                 plan.parallel,
+                exact=exact,
+                score_exactly=score_exactly,
                 search_all=search_all,
                 seconds=seconds,
+                block_seconds=block_seconds,
                 keeps_bounds=keeps_bounds,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import oracle
 import pytest
 import skimage.data
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from patchsim import match, metrics
 from patchsim.engines import REMOVED, Problem, extensions, pruned, simd
+from patchsim.engines.pruned import byte_copy, compiled
 from patchsim.geometry.tiles import Tile
 from patchsim.ranking import pruned_windows
 
@@ -149,9 +151,9 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
     search.refine(whole, least, whole)
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
-    found = search.look(whole, least, whole, 2**62, 10**9)
-    assert (found.difference, found.row, found.col) == (
-        truth.min(),
+    found = search.look(whole, least, whole, -np.inf, 10**9)
+    assert (found.score, found.row, found.col) == (
+        search.score(int(truth.min())),
         *divmod(int(truth.argmin()), truth.shape[1]),
     )
 
@@ -257,6 +259,255 @@ def test_any_pictures_and_options_give_the_same_matches(data):
     )
 
 
+def widened(pixels, kind, rng):
+    """8-bit pixels as values of more bits, of a kind, that are within `wide_range`."""
+    values = pixels.astype(np.float64)
+    if kind == "bytes * 257":
+        return (pixels * np.uint16(257)).astype(np.uint16)
+    if kind == "few levels":
+        return pixels.astype(np.uint16)
+    if kind == "16 bits":
+        return np.clip(values * 257 + rng.integers(-128, 129, pixels.shape), 0, 65535).astype(
+            np.uint16
+        )
+    if kind == "hot pixels":
+        found = (values * 16 + rng.integers(0, 16, pixels.shape)).astype(np.uint16)
+        found[rng.random(pixels.shape) < 0.0005] = 65535
+        found[rng.random(pixels.shape) < 0.0005] = 0
+        return found
+    if kind == "bytes / 255":
+        return (values / 255).astype(np.float32)
+    if kind == "denormals":
+        return (values * 3e-45 + rng.random(pixels.shape) * 1e-44).astype(np.float32)
+    if kind == "one outlier":
+        found = (values + rng.random(pixels.shape)).astype(np.float32)
+        found[0, 0, 0] = 3e38
+        return found
+    if kind == "far from 0":
+        return (1e6 + values / 16).astype(np.float32)
+    assert kind == "signed"
+    return ((values + rng.random(pixels.shape)) / 128 - 1).astype(np.float32)
+
+
+WIDE = {
+    "bytes * 257": None, "few levels": None, "16 bits": None, "hot pixels": None,
+    "bytes / 255": None, "denormals": (0, 2e-42), "one outlier": (0, 3.1e38),
+    "far from 0": (0, 2e6), "signed": (-1.5, 1.5),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", WIDE)
+@pytest.mark.parametrize("masked", [False, True])
+def test_bounds_from_copies_of_8_bits_hold(metric, kind, masked, rng):
+    span = np.ptp(WIDE[kind] or ((0, 65535) if "/" not in kind else (0, 1)))
+    for height, width in ((1, 1), (13, 7), (25, 40)):
+        image = widened(pictures(rng, "photo", 60, 70, 3), kind, rng)
+        kernel = widened(pictures(rng, "photo", height, width, 3), kind, rng)
+        weights = shades(rng, "disc", height, width, 256) if masked else None
+        fits = Problem(
+            image.shape, kernel.shape, image.dtype.name, (2, 1), metric, float(span), "cpu", 1,
+            map_wanted=False, weight_sum=None if weights is None else int(weights.sum()),
+        )  # fmt: skip
+        search = pruned.search(image, kernel, fits, weights)
+        exact = metrics.exact(image, kernel, metric, float(span), weights)
+        rows, cols = fits.map_shape
+        truth = np.array([[exact(2 * row, col) for col in range(cols)] for row in range(rows)])
+        whole = Tile(0, 0, rows, cols)
+        least = search.bounds(whole).copy()
+        assert (search.upper_bounds(least) >= truth).all()
+        search.refine(whole, least, whole)
+        assert (search.upper_bounds(least) >= truth).all()
+        found = search.look(whole, least, whole, -np.inf, 10**9)
+        assert (found.score, found.row, found.col) == (
+            truth.max(),
+            *divmod(int(truth.argmax()), cols),
+        )
+        assert (search.upper_bounds(least) >= truth).all()  # the look has raised the bounds
+        above = np.nextafter(truth.max(), 2)
+        assert search.look(whole, least, whole, above, 10**9).row == -1
+
+
+def test_copies_of_8_bits_have_the_bytes_where_the_values_are_those(rng):
+    pixels = pictures(rng, "photo", 50, 60, 3)
+    for kind, data_range in (
+        ("bytes * 257", 65535.0),
+        ("bytes / 255", 1.0),
+        ("few levels", 65535.0),
+    ):
+        wide = widened(pixels, kind, rng)
+        copy = byte_copy.make(wide, wide[:9, :9], data_range)
+        np.testing.assert_array_equal(copy.pixels, pixels)
+        assert copy.rounding < 1e-4
+
+
+def test_hot_pixels_do_not_make_the_copy_of_8_bits_coarse(rng):
+    image = widened(pictures(rng, "photo", 300, 300, 1), "hot pixels", rng)
+    copy = byte_copy.make(image, image[:40, :40], 65535.0)
+    assert copy.step < 17
+    np.testing.assert_array_equal(copy.pixels[image == 65535], 255)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_the_matches_in_wide_pictures_are_those_of_the_oracle(metric, dtype, rng):
+    image = widened(pictures(rng, "photo", 14, 17, 2), "16 bits", rng)
+    kernel = widened(pictures(rng, "photo", 4, 3, 2), "16 bits", rng)
+    image[2:6, 9:12] = image[7:11, 1:4]  # a tie
+    span = 65535
+    if dtype == "float32":
+        image, kernel, span = (
+            (v / 65536).astype(np.float32) for v in (image, kernel, np.array(65536))
+        )
+        span = 1.0
+    weights = rng.integers(1, 256, kernel.shape[:2]).astype(np.uint8)
+    for pattern in (kernel, image[7:11, 1:4]):
+        for mask in (None, weights):
+            for stride in ((1, 1), (1, 2)):
+                truth = np.array(
+                    oracle.score_map(
+                        metric,
+                        image.tolist(),
+                        pattern.tolist(),
+                        stride,
+                        span,
+                        weights=None if mask is None else mask.tolist(),
+                    )
+                )
+                best = match(
+                    image, pattern, metric=metric, engine="pruned", mask=mask, stride=stride, top=1
+                ).best
+                assert best.score == pytest.approx(truth.max(), abs=1e-12)
+                row, col = best.y // stride[0], best.x // stride[1]
+                assert truth[row, col] == pytest.approx(truth.max(), abs=1e-12)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_any_wide_pictures_and_options_give_the_same_matches(data):
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    channels = draw(st.integers(1, 4))
+    height, width = draw(st.integers(1, 150)), draw(st.integers(1, 150))
+    bytes_of_image = pictures(rng, draw(st.sampled_from(KINDS)), height, width, channels)
+    kind = draw(st.sampled_from(list(WIDE)))
+    image = widened(bytes_of_image, kind, rng)
+    size = draw(st.integers(1, height)), draw(st.integers(1, width))
+    top, left = draw(st.integers(0, height - size[0])), draw(st.integers(0, width - size[1]))
+    source = draw(st.sampled_from(["cut out", "changed", "another"]))
+    kernel = image[top : top + size[0], left : left + size[1]].copy()
+    if source == "changed":
+        part = bytes_of_image[top : top + size[0], left : left + size[1]]
+        kernel = widened(
+            np.clip(part + rng.normal(0, 6, part.shape), 0, 255).astype(np.uint8), kind, rng
+        )
+    elif source == "another":
+        kernel = widened(pictures(rng, draw(st.sampled_from(KINDS)), *size, channels), kind, rng)
+    mask = None
+    if draw(st.booleans()):
+        shape, levels = draw(st.sampled_from(SHAPES)), draw(st.sampled_from([2, 18, 256]))
+        mask = shades(rng, shape, *size, levels)
+    if draw(st.booleans()):
+        image = image[:, ::-1]  # not in one piece
+    threshold = draw(st.one_of(st.none(), st.floats(0.5, 1)))
+    same_matches(
+        image,
+        [kernel, kernel[:, ::-1]] if mask is None and draw(st.booleans()) else kernel,
+        draw(st.sampled_from(["sad", "ssd"])),
+        mask=mask,
+        data_range=WIDE[kind],
+        stride=draw(st.tuples(st.integers(1, 4), st.integers(1, 4))),
+        top=draw(st.integers(1, 8)) if threshold is None else None,
+        threshold=threshold,
+        overlap=draw(st.sampled_from([0.0, 0.3, 0.5])),
+        threads=draw(st.integers(1, 2)),
+    )
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", ["16 bits", "bytes / 255", "signed"])
+def test_flat_wide_pictures_tie_in_all_windows(metric, kind):
+    flat = np.full((150, 170, 3), 90, np.uint8)
+    image = widened(flat, kind, np.random.default_rng(0))
+    image[...] = image[0, 0]
+    kernel = image[:20, :30] * image.dtype.type(1) - image.dtype.type(
+        0 if kind == "16 bits" else 0.01
+    )
+    for part in (kernel, image[:20, :30].copy()):
+        found = same_matches(image, part, metric, top=5, overlap=0.0, data_range=WIDE[kind])
+        assert (found[0].x, found[0].y) == (0, 0)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_wide_noise_is_left_to_the_direct_search(metric, dtype, rng):
+    image, kernel = rng.random((200, 210, 1)), rng.random((24, 24, 1))
+    if dtype == "uint16":
+        image, kernel = image * 65535, kernel * 65535
+    same_matches(image.astype(dtype), kernel.astype(dtype), metric, top=3)
+    report = match(image.astype(dtype), kernel.astype(dtype), metric=metric, engine="pruned", top=3)
+    assert report.plans[0].direct_plan is not None
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_wide_windows_are_evaluated_one_by_one_without_a_direct_search(metric, dtype, rng):
+    image = (rng.random((90, 100, 1)) * 60000).astype(dtype)
+    kernel = (rng.random((20, 20, 1)) * 60000).astype(dtype)
+    fits = replace(problem(image, kernel, metric), dtype=dtype, data_range=65535.0)
+    alone = pruned_windows.PrunedWindows(pruned.search(image, kernel, fits), None, 1)
+    alone.put(*alone.bound(Tile(0, 0, 71, 81)))
+    alone.ready()
+    exact = metrics.exact(image, kernel, metric, 65535.0)
+    truth = np.array([[exact(row, col) for col in range(81)] for row in range(71)])
+    assert alone.best(-np.inf) == (*divmod(int(truth.argmax()), 81), truth.max())
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("shade", [None, 1, 255])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_the_largest_wide_differences_do_not_overflow(dtype, shade, squared):
+    for run in (1, 15, 16, 255, 256, 257, 1000):
+        image, kernel = np.full((3, run), 65535, dtype), np.zeros((3, run), dtype)
+        found = np.zeros(1, np.uint64 if dtype == "uint16" else np.float64)
+        weights = None if shade is None else np.full((3, run), shade, np.uint8)
+        _pruned.compare(
+            image=image, type=byte_copy.TYPES[dtype], pitch=image.strides[0], kernel=kernel,
+            weights=weights, run=run, height=3, stride_y=1, step_x=1, cols=1,
+            places=np.zeros(1, np.int32), count=1, squared=squared, limit=np.inf, rounding=0.0,
+            out=found, variant=compiled.variant(_pruned),
+        )  # fmt: skip
+        assert int(found[0]) == 3 * run * 65535 ** (2 if squared else 1) * (shade or 1)
+
+
+@pytest.mark.usefixtures("variant")
+def test_values_become_the_nearest_bytes():
+    levels = np.linspace(-20, 300, 100_001)
+    for dtype, low, step in (
+        ("uint16", 300.0, 7.3),
+        ("float32", -5.0, 1e-3),
+        ("float32", 0, 1e-44),
+    ):
+        values = np.maximum(levels * step + low, 0 if dtype == "uint16" else -np.inf).astype(dtype)
+        out = np.zeros(values.shape, np.uint8)
+        largest = _pruned.quantise(
+            values=values, type=byte_copy.TYPES[dtype], low=low, step=step, out=out,
+            variant=compiled.variant(_pruned),
+        )  # fmt: skip
+        exact = np.clip((values.astype(np.float64) - low) / step, 0, 255)
+        off = np.abs(out - exact)
+        assert off.max() <= 0.5 + 1e-9
+        assert off.max() <= largest <= off.max() + 1e-5
+    ends = np.array([-np.inf, np.nan, np.inf, -3e38, 3e38], np.float32)
+    out = np.ones(5, np.uint8)
+    _pruned.quantise(
+        values=ends, type="f", low=0.0, step=1e-300, out=out, variant=compiled.variant(_pruned)
+    )
+    assert out.tolist() == [0, 0, 255, 0, 255]
+
+
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 def test_threads_and_tiles_change_nothing(metric, rng):
     image = pictures(rng, "photo", 400, 420, 3)
@@ -318,11 +569,11 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     fits = problem(np.zeros((9, 9, 1)), np.zeros((3, 3, 1)))
     assert pruned.refuse(fits) is None
     for change in (
-        {"dtype": "uint16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
+        {"dtype": "float64"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
         {"map_wanted": True}, {"data_range": 1e15}, {"weight_sum": 5, "full_cells": 0},
     ):  # fmt: skip
         assert pruned.refuse(replace(fits, **change))
-    monkeypatch.setattr(pruned, "_extension", lambda: None)
+    monkeypatch.setattr(compiled, "extension", lambda: None)
     assert "was not built" in pruned.refuse(fits)
 
 
@@ -359,7 +610,7 @@ def test_views_of_pictures_are_searched(rng):
 def _mistakes(function, arguments, changes):
     getattr(_pruned, function)(**arguments)
     for change in changes:
-        with pytest.raises(ValueError, match=r"size|small|fewer|variant"):
+        with pytest.raises(ValueError, match=r"size|small|fewer|variant|type"):
             getattr(_pruned, function)(**(arguments | change))
 
 
@@ -408,6 +659,49 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
             {"bounds": np.zeros(11, np.uint16)}, {"weights": bytes(5)}, {"variant": "none"},
         ],
     )  # fmt: skip
+    _mistakes(
+        "screen",
+        {
+            "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "kernel": bytes(6), "weights": None,
+            "run": 3, "height": 2, "stride_y": 2, "step_x": 3,
+            "bounds": np.zeros(4 * 3, np.uint16), "bounds_pitch": 3, "rows": 4, "cols": 3,
+            "squared": False, "scale": 1.0, "limit": 9, "most": 9,
+            "places": np.zeros(12, np.int32), "sums": np.zeros(12, np.uint64),
+            "variant": "portable",
+        },
+        [
+            {"rows": 5}, {"cols": 4}, {"height": 3}, {"bounds": np.zeros(11, np.uint16)},
+            {"places": np.zeros(11, np.int32)}, {"sums": np.zeros(11, np.uint64)},
+            {"variant": "none"},
+        ],
+    )  # fmt: skip
+    _mistakes(
+        "compare",
+        {
+            "image": np.zeros(8 * 9, np.uint16), "type": "H", "pitch": 18,
+            "kernel": np.zeros(6, np.uint16), "weights": bytes(6), "run": 3, "height": 2,
+            "stride_y": 2, "step_x": 3, "cols": 3, "places": np.array([0, 11], np.int32),
+            "count": 2, "squared": False, "limit": 9.0, "rounding": 0.0,
+            "out": np.zeros(2, np.uint64), "variant": "portable",
+        },
+        [
+            {"type": "B"}, {"type": "f"}, {"places": np.array([0, 12], np.int32)},
+            {"places": np.array([-1, 0], np.int32)}, {"count": 3}, {"weights": bytes(5)},
+            {"out": np.zeros(1, np.uint64)}, {"height": 3}, {"cols": 0}, {"pitch": 4},
+            {"variant": "none"},
+        ],
+    )  # fmt: skip
+    _mistakes(
+        "quantise",
+        {
+            "values": np.zeros(8, np.float32), "type": "f", "low": 0.0, "step": 1.0,
+            "out": np.zeros(8, np.uint8), "variant": "portable",
+        },
+        [
+            {"type": "H"}, {"type": "d"}, {"step": 0.0}, {"out": np.zeros(9, np.uint8)},
+            {"step": float("nan")}, {"variant": "none"},
+        ],
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("variant")
@@ -423,7 +717,7 @@ def test_the_largest_differences_do_not_overflow(run, shade, height, squared):
         image=image, pitch=run + 1, kernel=kernel,
         weights=None if shade is None else np.full_like(kernel, shade), run=run, height=height,
         stride_y=1, step_x=1, bounds=bounds, bounds_pitch=2, rows=1, cols=2, squared=squared,
-        scale=1e-9, limit=2**62, most=10**9, variant=pruned._variant(_pruned),
+        scale=1e-9, limit=2**62, most=10**9, variant=compiled.variant(_pruned),
     )  # fmt: skip
     power = 2 if squared else 1
     most = (run * height - 1) * 255**power + 254**power

@@ -30,6 +30,7 @@ from patchsim.metrics import Kernel
 from patchsim.planning import planner
 from patchsim.ranking import score_memory
 from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import windows
 
 MEMORY = 1 << 30
@@ -177,13 +178,31 @@ def test_a_search_without_a_map_and_its_exact_blocks(side, content, rng):
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 @pytest.mark.parametrize("side", [32, 64])
 def test_a_search_without_a_map_by_bounds_alone(side, metric, rng):
-    image = smooth(values(rng, "uint8", 700, 680, 3))
+    image = smooth(values(rng, "uint8", 700, 680, 3))[::-1]  # not in one piece
     kernel, plan, _ = planned("pruned", metric, image, side)
-    plan = replace(plan, exact_plan=None)
+    plan = replace(plan, exact_plan=None, direct_plan=None)
     search(plan, image, kernel)
     with numpy_peak() as peak:
         search(plan, image, kernel)
-    assert_close(plan.peak, peak.bytes)
+    # No block is scored as a whole, so that these scores take nothing.
+    scores = ScoreMap.estimate_bytes(plan.problem.map_shape)
+    assert_close(plan.peak - scores, peak.bytes)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("is_view", [False, True])
+def test_a_search_without_a_map_in_a_copy_of_8_bits(is_view, dtype, metric, rng):
+    image = smooth(values(rng, "uint8", 700, 680, 3)) + values(rng, dtype, 700, 680, 3) // 9
+    image = image.astype(dtype)
+    if is_view:
+        image = image[::-1]
+    kernel, plan, _ = planned("pruned", metric, image, 32)
+    plan = replace(plan, exact_plan=None, direct_plan=None)
+    search(plan, image, kernel)
+    with numpy_peak() as peak:
+        search(plan, image, kernel)
+    assert_close(plan.peak - ScoreMap.estimate_bytes(plan.problem.map_shape), peak.bytes)
 
 
 def smooth(image):

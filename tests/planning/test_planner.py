@@ -12,7 +12,8 @@ from patchsim import InputError, match
 from patchsim.engines import Problem, fft, simd
 from patchsim.engines.cuda import launch
 from patchsim.machine import devices
-from patchsim.planning import planner
+from patchsim.planning import batching, planner
+from patchsim.ranking import score_memory
 
 RECORD = json.loads((Path(__file__).parent / "engine_times.json").read_text(encoding="utf-8"))
 
@@ -63,3 +64,52 @@ def test_an_accelerator_is_looked_for_where_the_cpu_takes_long(monkeypatch):
     assert found.startswith("cuda on cuda:0, 2 threads")
     assert "on the device" in found
     assert "looked for" not in found
+
+
+def best_match_problem(dtype, metric, kernel=(64, 64, 3), **changes):
+    span = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    return Problem(
+        (1080, 1920, 3), kernel, dtype, (1, 1), metric, span, "cpu", 1,
+        map_wanted=False, **changes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_the_best_match_alone_is_searched_by_bounds_whatever_the_type(metric, dtype):
+    plan = planner.make(
+        best_match_problem(dtype, metric), engine="auto", device="cpu", memory=8 << 30, resident=0
+    )
+    assert plan.engine == "pruned"
+    # No engine sums floats exactly, so the blocks left open get scores with errors.
+    assert (plan.exact_plan is None) == (dtype == "float32")
+    assert plan.direct_plan.engine == ("simd" if metric == "sad" else "fft")
+    assert plan.direct_plan.exact_plan == plan.exact_plan or plan.direct_plan is plan.exact_plan
+    assert plan.peak >= plan.direct_plan.working
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes", "copies"), [(1, 1, 1), (32, 1, 1), (33, 1, 2), (40, 2, 4)]
+)
+def test_each_group_of_kernels_holds_a_copy_of_8_bits(count, sizes, copies):
+    def without_map(dtype):
+        problems = [
+            best_match_problem(dtype, "sad", (side, side, 3))
+            for side in (64, 200)[:sizes]
+            for _ in range(count)
+        ]
+        groups = batching.make(problems, engine="pruned", device="cpu", memory=64 << 30, resident=0)
+        assert len(groups) == copies
+        return score_memory.budget_of(problems, 64 << 30, kept=False).resident_without_map
+
+    assert without_map("float32") - without_map("uint8") == copies * 1080 * 1920 * 3
+
+
+def test_no_copy_of_8_bits_is_made_where_memory_does_not_suffice():
+    problem = best_match_problem("float32", "ssd")
+    resident = 100 << 20
+    plan = planner.make(
+        problem, engine="auto", device="cpu", memory=160 << 20, resident=resident,
+        resident_without_map=resident + (100 << 20),
+    )  # fmt: skip
+    assert plan.engine == "fft"

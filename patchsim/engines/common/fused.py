@@ -45,8 +45,8 @@ COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 # How much longer transforms take where scores must be within MAP_ERROR: of windows of little
 # contrast they are made again. It depends on the picture.
 _AGAIN = 1.5
-# How much longer transforms take of bytes that are looked up, and the share of the rest that is left
-# where no pixels are summed over windows.
+# How much longer transforms take of bytes that are looked up, and the share of the rest that is
+# left where no pixels are summed over windows.
 _LOOK_UPS, _ALONE = 2.2, 0.5
 # How much longer pixels and scores of floats take, which are summed in float64.
 _FLOATS = 2.0
