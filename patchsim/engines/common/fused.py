@@ -24,6 +24,9 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 # The largest error of a score in a map, unless the tolerance is larger.
 MAP_ERROR = 1e-5
 
+# No score of `ssd` from transforms in float32 is off by so much.
+_SSD_ERROR = 1e-3
+
 # Of a transform of 256 x 256 pixels so many windows have to be left. With fewer, longer transforms
 # are faster; measured with kernels of 64 to 192 on an AMD EPYC (Zen 4).
 _LEAST_WINDOWS = 11_000
@@ -246,11 +249,19 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     )
     scores = 4 * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
-    if not is_direct:
-        # A tile whose scores could be off by too much is transformed in float64.
+    if not is_direct and _can_repeat(problem):
         values: int = extension.TILE_VALUES
         scratch += 2 * 8 * problem.kernel[2] * values
     return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
+
+
+def _can_repeat(problem: Problem) -> bool:
+    """Return whether tiles whose scores could be off by too much are transformed in float64.
+
+    Correlations of windows of little contrast may be. A score of `ssd` is off by no more than
+    4e-4: R / 2 bounds the norms of a tile and of the kernel.
+    """
+    return problem.metric != "ssd" or problem.tolerance < _SSD_ERROR
 
 
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
 from patchsim.numerics.array_api import Array, cast, like, namespace, to_device, to_numpy
-from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
+from patchsim.numerics.overlap_save import Products, Spectra, norm_of, products_bytes, rounding
 from patchsim.numerics.precision import DOUBLE, SINGLE
 
 _VALUES = 256
@@ -119,6 +120,39 @@ def _look_up(term: Array, indices: Array, into: Array) -> None:
         np.take(term, indices, out=into, mode="wrap")  # indices are not checked
     else:
         namespace(term).take(term, indices, out=into)
+
+
+def peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
+    problem, scores = sizes.problem, 8 * sizes.windows
+    planes = problem.kernel[2] * (products_needed(problem) or 1)
+    # Indices and a plane of floats; where levels are counted, their squares for every index.
+    indices = 8 * problem.kernel[2] * sizes.pixels
+    pixels = indices + 4 * sizes.pixels
+    transforming = pixels + products_bytes(sizes.transform, 4, planes)
+    products, kept = transforming, 0
+    if problem.opaque_level is not None:
+        transforming = max(transforming, pixels + indices + 16 * sizes.pixels)
+    if problem.kernel_count > 1:
+        kept = planes * sizes.spectrum(4)
+        transforming = max(transforming - products + pixels, pixels + sizes.plane(4))
+        products = products_bytes(sizes.transform, 4, planes)
+    peak = max(transforming, products, sizes.plane(4) + scores, 5 * scores)
+    if problem.opaque_level is not None:
+        # Sums and a total; the levels, their spectrum, and what it becomes.
+        transform = 8 * sizes.pixels + sizes.spectrum(8) + products_bytes(sizes.transform, 8, 1)
+        peak = max(peak, 2 * scores + transform, 7 * scores + sizes.plane(8))
+    return kept + peak
+
+
+def kernel_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    problem = sizes.problem
+    planes = problem.kernel[2] * (products_needed(problem) or 1)
+    taps = problem.kernel[0] * problem.kernel[1]
+    shades = 2 if problem.has_channel_weights else 1
+    own = planes * (4 * taps + sizes.kernel_spectra(4)) + 16 * problem.taps * shades
+    return own if problem.opaque_level is None else own + 8 * taps + sizes.kernel_spectra(8)
 
 
 class _TileFields:

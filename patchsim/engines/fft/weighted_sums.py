@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Problem, Seen
 from patchsim.engines.fft.sums import means_of, moved
 from patchsim.engines.tile_cache import Cached, Shared
@@ -99,6 +100,26 @@ class _Image:
         if len(kernel.weights) == 1:
             squares = squares.sum(0)[None]
         self.shown, self.squares = transformed(shown), transformed(squares)
+
+
+def image_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of the spectra that are kept of a tile's pixels, on the CPU."""
+    problem = sizes.problem
+    planes = problem.kernel[2] + (problem.kernel[2] if problem.has_channel_weights else 1)
+    return (planes + (problem.opaque_level is not None)) * sizes.spectrum(8)
+
+
+def image_peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of making them."""
+    problem = sizes.problem
+    plane, channels = 8 * sizes.pixels, problem.kernel[2]
+    values, levels = channels * plane, 0
+    if problem.opaque_level is not None:
+        values, levels = 2 * values + plane, sizes.spectrum(8)
+    summing = values + levels + channels * plane + plane
+    squares = channels * plane if problem.has_channel_weights else plane
+    # At last a plane with zeros appended.
+    return max(summing, values + squares + image_bytes(sizes) + sizes.plane(8))
 
 
 class _TileFields:
