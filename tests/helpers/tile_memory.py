@@ -8,6 +8,9 @@ import numpy as np
 
 from helpers.problems import SPAN, problem, shades, values
 from patchsim.execution import runner
+from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Kernel, Visibility
 from patchsim.planning import planner
 
@@ -37,7 +40,6 @@ class Search:
     opaque: int = 0
     count: int = 1
     channels: int = 3
-    stride: int = 1
     tolerance: float = 0.0
     extent: tuple[int, int] = (300, 280)
     is_stark: bool = False
@@ -48,36 +50,18 @@ class Search:
         words += ["stark" if self.is_stark else ""]
         words += [f"{self.count}kernels" if self.count > 1 else ""]
         words += [f"{self.channels}channels" if self.channels != 3 else ""]
-        words += [f"stride{self.stride}" if self.stride != 1 else ""]
         return "-".join(str(word) for word in words if word)
 
+    @property
+    def problem(self):
+        return self._asked(*self._pictures())
+
     def prepared(self):
-        """Return the estimate of the tiles' bytes, and a function that scores them all."""
-        rng = np.random.default_rng(0)
-        image = values(rng, self.dtype, *self.extent, self.channels)
-        if self.is_stark:
-            edge = self.extent[1] // 8
-            image[:, :edge] = SPAN[self.dtype] * rng.integers(0, 2, image[:, :edge].shape)
-            image[:, edge:] = 0
-            image[::7, edge::5] = SPAN[self.dtype] / 255
-        corners = [(7 * number, 5 * number) for number in range(self.count)]
-        weights = None
-        if self.mask:
-            weights = shades(rng, self.mask, self.side, self.side)
-        if self.mask == "channels":
-            weights = np.stack([weights, weights[::-1], weights.T], 2)[..., : self.channels]
-        kernels = [
-            Kernel(image[y : y + self.side, x : x + self.side].copy(), weights) for y, x in corners
-        ]
-        options = {"exact": self.exact, "tolerance": self.tolerance, "kernel_count": self.count}
-        if weights is not None:
-            options["weight_sum"] = int(weights.sum())
-            options["max_weight"] = int(weights.max())
-            options["has_channel_weights"] = weights.ndim == 3
-        asked = problem(image, kernels[0].pixels, self.metric, (self.stride,) * 2, **options)
-        visible = None
+        """Return the plan, and a function that scores all of its tiles."""
+        image, kernels = self._pictures()
+        asked, visible = self._asked(image, kernels), None
         if self.opaque:
-            asked = asked.where_visible(self.opaque, 0.1)
+            rng = np.random.default_rng(1)
             levels = rng.integers(0, self.opaque + 1, self.extent, dtype=np.uint8)
             levels[:, : self.extent[1] * 6 // 10] = self.opaque
             visible = Visibility(levels, self.opaque)
@@ -86,7 +70,7 @@ class Search:
         def score():
             if self.count == 1:
                 prepared = runner.prepare(plan, kernels[0])
-                for _tile, bounds in runner.run(plan, image, prepared, None, visible):
+                for _tile, bounds in runner.run(plan, image, prepared, todo(plan), visible):
                     del bounds
                 return
             plans = [plan] * self.count
@@ -95,3 +79,36 @@ class Search:
                 pass
 
         return plan, score
+
+    def _pictures(self):
+        rng = np.random.default_rng(0)
+        image = values(rng, self.dtype, *self.extent, self.channels)
+        if self.is_stark:
+            edge = self.extent[1] // 8
+            image[:, :edge] = SPAN[self.dtype] * rng.integers(0, 2, image[:, :edge].shape)
+            image[:, edge:] = 0
+            image[::7, edge::5] = SPAN[self.dtype] / 255
+        weights = shades(rng, self.mask, self.side, self.side) if self.mask else None
+        if self.mask == "channels":
+            weights = np.stack([weights, weights[::-1], weights.T], 2)
+        corners = [(7 * number, 5 * number) for number in range(self.count)]
+        cut = [image[y : y + self.side, x : x + self.side].copy() for y, x in corners]
+        return image, [Kernel(pixels, weights) for pixels in cut]
+
+    def _asked(self, image, kernels):
+        options = {"exact": self.exact, "tolerance": self.tolerance, "kernel_count": self.count}
+        weights = kernels[0].weights
+        if weights is not None:
+            options["weight_sum"] = int(weights.sum())
+            options["max_weight"] = int(weights.max())
+            options["has_channel_weights"] = weights.ndim == 3
+        asked = problem(image, kernels[0].pixels, self.metric, **options)
+        return asked.where_visible(self.opaque, 0.1) if self.opaque else asked
+
+
+def todo(plan):
+    """All tiles; of an exact search first some blocks, which have transforms of another size."""
+    every = list(tiles.split(plan.problem.map_shape, plan.tile))
+    rows, cols = plan.tile
+    blocks = [Tile(0, 0, rows, cols - BLOCK)] if plan.problem.exact and cols > BLOCK else []
+    return blocks + every
