@@ -95,3 +95,14 @@ def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int
             change_counts = box_sums(cast(differs.any(2), LONG), inner, stride)
             uniform &= change_counts[:rows, :cols] == 0
     return uniform
+
+
+def uniform_windows_bytes(
+    extent: tuple[int, int], channels: int, size: tuple[int, int], stride: tuple[int, int]
+) -> int:
+    """Return the peak bytes of `uniform_windows` of a NumPy array [H, W, C]."""
+    pixels = extent[0] * extent[1]
+    rows, cols = tiles.map_shape(extent, size, stride)
+    # Differences down and across, which of them are any, these as integers, and their sums; the
+    # sums before them and the result.
+    return (2 * channels + 9) * pixels + box_sums_bytes(extent, size, stride) + 10 * rows * cols

@@ -379,6 +379,15 @@ def test_products_are_freed_at_once():
         gc.enable()
 
 
+def test_the_spectra_of_a_kernel_are_kept_of_the_last_sizes_alone(rng):
+    products = overlap_save.Products([np.ones((3, 3))])
+    for side in (20, 30, 20, 40, 50, 20):
+        image = rng.random((side, side))
+        truth = box_sums.box_sums(image, (3, 3), (1, 1))
+        np.testing.assert_allclose(products.over([image]), truth)
+    assert [size for size, _ in products._spectra] == [(50, 50), (20, 20)]
+
+
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("offset", [300.0, 1e4, 1e5, 3e7])
 def test_floats_far_from_0_lie_within_their_stated_error(metric, offset, rng):

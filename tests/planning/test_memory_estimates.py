@@ -124,6 +124,11 @@ TRANSFORMED = [
         for metric in CORRELATED
         for side in (8, 32)
     ),
+    *(
+        Search("fft", metric, "float64", 16, mask=mask, channels=1, extent=(500, 480))
+        for metric in CORRELATED
+        for mask in ("", "mask")
+    ),
     *WEIGHTED,
 ]
 HIDDEN = [

@@ -30,7 +30,7 @@ from patchsim.engines.fft.sums import Reference, Tile, can_need_double, moments_
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
-from patchsim.numerics.box_sums import box_sums_bytes, uniform_windows
+from patchsim.numerics.box_sums import box_sums_bytes, uniform_windows, uniform_windows_bytes
 from patchsim.numerics.overlap_save import products_bytes
 from patchsim.numerics.precision import (
     DOUBLE,
@@ -244,7 +244,8 @@ class Contrast:
         problem = sizes.problem
         channels, size, stride = problem.kernel[2], problem.kernel[:2], problem.stride
         planes, sums = 8 * sizes.pixels * channels, 8 * sizes.windows * channels
-        # Planes and their squares; two sums over windows, while a third is made; then five sums,
-        # and two more in between.
+        # Planes and their squares; two sums over windows, while a third is made. Then four, and
+        # which windows are uniform; five, and two more in between.
         summing = planes + 2 * sums + channels * box_sums_bytes(sizes.extent, size, stride)
-        return planes + max(summing, 7 * sums)
+        uniform = uniform_windows_bytes(sizes.extent, channels, size, stride)
+        return planes + max(summing, 4 * sums + uniform, 7 * sums)

@@ -37,6 +37,7 @@ from patchsim.engines.fft.weighted_sums import (
 from patchsim.engines.tile_cache import Shared
 from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
+from patchsim.numerics.box_sums import uniform_windows_bytes
 from patchsim.numerics.overlap_save import products_bytes, rounding
 from patchsim.numerics.precision import (
     DOUBLE,
@@ -130,6 +131,10 @@ def peak_bytes(sizes: TileSizes) -> int:
         peak = max(peak, sums + varying * stacks + 4 * scores)
     if not _must_be_whole(sizes):
         peak = max(peak, sums + (9 if is_hidden else 7) * stacks + 8 * scores)
+        # At last S and a product; numerator, spreads and scores; and which windows are uniform.
+        uniform = uniform_windows_bytes(sizes.extent, channels, problem.kernel[:2], problem.stride)
+        kept_sums = (3 if is_hidden else 2) * stacks + (12 if is_hidden else 9) * scores
+        peak = max(peak, sums + kept_sums + uniform)
     return max(image_peak_bytes(sizes), kept + peak)
 
 
