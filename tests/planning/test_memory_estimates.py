@@ -150,20 +150,23 @@ HIDDEN = [
 ]
 TOGETHER = [
     *(
-        Search("fft", "sad", "uint8", side, tolerance=0.02, count=3, opaque=opaque)
+        Search("fft", "sad", "uint8", side, tolerance=0.02, opaque=opaque)
         for side in (8, 32)
         for opaque in (0, 255)
     ),
     *(
-        Search("fft", metric, "uint8", side, exact=True, count=3, mask=mask, opaque=opaque)
+        Search("fft", metric, "uint8", side, exact=True, mask=mask, opaque=opaque)
         for metric in CORRELATED
         for side in (8, 32)
         for mask in ("", "mask")
         for opaque in (0, 255)
     ),
-    *(Search("fft", metric, "float64", 8, count=3, tolerance=2e-5, is_stark=True)
-      for metric in ("ncc", "zncc")),
-]  # fmt: skip
+    *(
+        Search("fft", metric, "float64", 8, tolerance=2e-5, is_stark=True)
+        for metric in ("ncc", "zncc")
+    ),
+]
+TOGETHER = [replace(search, count=3, extent=(500, 480)) for search in TOGETHER]
 # The estimate allows for more than these pictures need.
 WORST = {
     "whole": "whether sums of a window fit 64 bits depends on the picture",
@@ -173,12 +176,12 @@ TOO_HIGH = {
     **{
         search: "whole"
         for search in (*WEIGHTED, *HIDDEN)
-        if search.metric == "zncc" and search.mask == "channels"
+        if (search.metric, search.mask) == ("zncc", "channels")
         and (search.dtype, search.side, search.opaque)
         in {("uint8", 32, 0), ("uint16", 8, 0), ("uint16", 32, 0), ("uint8", 32, 1)}
     },
     **{Search("fft", metric, "uint8", 180): "single" for metric in ("ncc", "zncc")},
-}  # fmt: skip
+}
 
 
 def measured(search):

@@ -150,7 +150,9 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     whole, weights = visibility.everywhere(problem), visibility.counts_kernel_bytes(sizes)
     if together:
         # Of some kernels all that their windows cover is visible, and of others not.
-        return max(peak, working_bytes(whole, rows, cols) + bounds) - bounds
+        every = TileSizes(whole, rows, cols)
+        visible = working_bytes(whole, rows, cols) + bounds
+        return max(peak + _kept_bytes(every), visible + _kept_bytes(sizes)) - bounds
     visible = working_bytes(whole, rows, cols) + bounds
     if sizes.is_whole_map:  # which is one tile, of one kind
         prepared = fused.kernel_bytes(whole) if fused.takes(whole) else 0
@@ -166,6 +168,17 @@ def _peak_bytes(sizes: TileSizes) -> int:
     if _is_weighted(sizes.problem):
         return weighted.peak_bytes(sizes)
     return scores.peak_bytes(sizes)
+
+
+def _kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile in NumPy."""
+    if fused.takes(sizes.problem):
+        return 0
+    if sizes.problem.metric == "sad":
+        return sad_lowrank.kept_bytes(sizes)
+    if _is_weighted(sizes.problem):
+        return weighted.kept_bytes(sizes)
+    return scores.kept_bytes(sizes)
 
 
 def _kernel_bytes(sizes: TileSizes) -> int:
@@ -231,10 +244,7 @@ def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
         if problem.opaque_level is None:
             return own
         visible = visibility.everywhere(problem)
-        whole = _kernel_bytes(TileSizes(visible, rows, cols))
-        # A map of one tile needs spectra of one kind, but in C they are made before.
-        is_either = sizes.is_whole_map and not fused.takes(visible)
-        return weights + (max(whole, own) if is_either else whole + own)
+        return own + weights + _kernel_bytes(TileSizes(visible, rows, cols))
     own = _own_bytes_elsewhere(problem, _transformed(problem, *_extent(problem, rows, cols)))
     if problem.opaque_level is None:
         return own

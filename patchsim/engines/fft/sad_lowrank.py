@@ -130,19 +130,28 @@ def peak_bytes(sizes: TileSizes) -> int:
     indices = 8 * problem.kernel[2] * sizes.pixels
     pixels = indices + 4 * sizes.pixels
     transforming = pixels + products_bytes(sizes.transform, 4, planes)
-    products, kept = transforming, 0
+    products, kept = transforming, kept_bytes(sizes)
     if problem.opaque_level is not None:
         transforming = max(transforming, pixels + indices + 16 * sizes.pixels)
     if problem.kernel_count > 1:
-        kept = planes * sizes.spectrum(4)
         transforming = max(transforming - products + pixels, pixels + sizes.plane(4))
         products = products_bytes(sizes.transform, 4, planes)
     peak = max(transforming, products, sizes.plane(4) + scores, 5 * scores)
     if problem.opaque_level is not None:
         # Sums and a total; the levels, their spectrum, and what it becomes.
-        transform = 8 * sizes.pixels + sizes.spectrum(8) + products_bytes(sizes.transform, 8, 1)
+        transform = 8 * sizes.pixels + products_bytes(sizes.transform, 8, 1)
+        transform += sizes.spectrum(8) if problem.kernel_count == 1 else 0
         peak = max(peak, 2 * scores + transform, 7 * scores + sizes.plane(8))
     return kept + peak
+
+
+def kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile on the CPU."""
+    if sizes.problem.kernel_count == 1:
+        return 0
+    planes = sizes.problem.kernel[2] * (products_needed(sizes.problem) or 1)
+    levels = 0 if sizes.problem.opaque_level is None else sizes.spectrum(8)
+    return planes * sizes.spectrum(4) + levels
 
 
 def kernel_bytes(sizes: TileSizes) -> int:

@@ -64,23 +64,34 @@ def peak_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
     problem, scores = sizes.problem, 8 * sizes.windows
     channels, floats = problem.kernel[2], problem.dtype not in INTEGER_RANGE
-    if floats and problem.metric == "zncc":
-        kept = scores * (channels + 3) + sizes.windows  # `Contrast` and a scale
-        summing = Contrast.peak_bytes(sizes)
-    else:
-        # Spreads and what they become: means, a scale or inverse roots; and where they are 0.
-        count = {"ssd": 1, "ncc": 2, "zncc": 3 if problem.exact else 2}[problem.metric]
-        kept = scores * count + sizes.windows
-        summing = moments_bytes(sizes)
+    is_contrast = floats and problem.metric == "zncc"
+    summing = Contrast.peak_bytes(sizes) if is_contrast else moments_bytes(sizes)
+    kept = _spread_bytes(sizes)
     itemsize = 8 if can_need_double(sizes) else 4
     planes = itemsize * channels * sizes.pixels
     products = products_bytes(sizes.transform, itemsize, channels)
     scoring = (6 if floats else 5) * scores
     if problem.kernel_count == 1:
         return max(summing, kept + planes + max(products, scoring))
-    spectra = channels * sum(map(sizes.spectrum, _precisions_of_tile(sizes)))
+    spectra = kept_bytes(sizes) - kept
     transforming = kept + planes + spectra + sizes.plane(itemsize)
     return max(summing, transforming, kept + spectra + max(products, scoring))
+
+
+def kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile on the CPU."""
+    spectra = sum(map(sizes.spectrum, _precisions_of_tile(sizes)))
+    return _spread_bytes(sizes) + sizes.problem.kernel[2] * spectra
+
+
+def _spread_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of the sums that are made before the products."""
+    problem, sums = sizes.problem, 8 * sizes.windows
+    if problem.dtype not in INTEGER_RANGE and problem.metric == "zncc":
+        return sums * (problem.kernel[2] + 3) + sizes.windows  # `Contrast` and a scale
+    # Spreads and what they become: means, a scale or inverse roots; and where they are 0.
+    count = {"ssd": 1, "ncc": 2, "zncc": 3 if problem.exact else 2}[problem.metric]
+    return sums * count + sizes.windows
 
 
 def kernel_bytes(sizes: TileSizes) -> int:

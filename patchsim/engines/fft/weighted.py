@@ -163,6 +163,11 @@ def _must_be_whole(sizes: TileSizes) -> bool:
     return counts**multiples * energy < EXACT_IN_INT64
 
 
+def kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile on the CPU."""
+    return image_bytes(sizes) + sizes.windows
+
+
 def kernel_bytes(sizes: TileSizes) -> int:
     """Return the bytes of a kernel's planes and their spectra on the CPU."""
     taps = sizes.problem.kernel[0] * sizes.problem.kernel[1]
