@@ -25,7 +25,7 @@ from patchsim.types import Pixels, Weights
 
 @dataclass(frozen=True)
 class BlockBounds:
-    """What the scores of each block of a tile are at most; blocks as in `geometry.blocks`.
+    """The largest score and error of each block of a tile; blocks as in `geometry.blocks`.
 
     Attributes
     ----------

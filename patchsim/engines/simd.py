@@ -151,7 +151,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     scoring = cells * (33 if problem.dtype == "float32" else 24)
     peak = max(scratch + 8 * cells, scoring) - Bounds.estimate_bytes(rows, cols)
     kernel = problem.taps * np.dtype(problem.dtype).itemsize
-    return peak + kernel + visibility.working_bytes(problem, rows, cols)
+    return peak + kernel + visibility.working_bytes(problem, rows, cols, peak)
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:

@@ -54,6 +54,21 @@ def _window_sums(values: Array, length: int, step: int) -> Array:
     )
 
 
+def box_sums_bytes(extent: tuple[int, int], size: tuple[int, int], stride: tuple[int, int]) -> int:
+    """Return the peak bytes of `box_sums` of a NumPy array [H, W] of values of 8 bytes."""
+    rows, cols = tiles.map_shape(extent, size, stride)
+    columns = rows * extent[1]
+    first = _window_sums_values(extent[1], extent[0], size[0]) + columns
+    second = columns + _window_sums_values(rows, extent[1], size[1]) + rows * cols
+    return 8 * max(first, second)
+
+
+def _window_sums_values(lines: int, values: int, length: int) -> int:
+    """Return the values of `_window_sums` beside its result."""
+    # With zeros appended; ends, and in one piece; starts, or sums of which they are made.
+    return 0 if length == 1 else 4 * lines * (-(-values // length) + 1) * length
+
+
 def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
     """Return for each window whether every channel has a single value in it.
 
@@ -80,3 +95,14 @@ def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int
             change_counts = box_sums(cast(differs.any(2), LONG), inner, stride)
             uniform &= change_counts[:rows, :cols] == 0
     return uniform
+
+
+def uniform_windows_bytes(
+    extent: tuple[int, int], channels: int, size: tuple[int, int], stride: tuple[int, int]
+) -> int:
+    """Return the peak bytes of `uniform_windows` of a NumPy array [H, W, C]."""
+    pixels = extent[0] * extent[1]
+    rows, cols = tiles.map_shape(extent, size, stride)
+    # Differences down and across, which of them are any, these as integers, and their sums; the
+    # sums before them and the result.
+    return (2 * channels + 9) * pixels + box_sums_bytes(extent, size, stride) + 10 * rows * cols

@@ -44,8 +44,12 @@ _LONGEST_ELSEWHERE = 4096
 _LONGER_ELSEWHERE = 1000
 
 
+# Of a kernel on the CPU, so many spectra are kept: of tiles of one row two sizes take turns.
+KEPT_SPECTRA = 2
+
+
 def rounding(dtype: np.dtype[Any], device: str = "cpu") -> float:
-    """What a sum of products may be off by, for norms of 1."""
+    """Return how far a sum of products may be off, for norms of 1."""
     return _ROUNDING[dtype] * (1 if device == "cpu" else _ELSEWHERE)
 
 
@@ -107,6 +111,22 @@ def transform_length(values: int) -> int:
     raise AssertionError("powers of two have no end")
 
 
+def spectrum_bytes(size: tuple[int, int], itemsize: int) -> int:
+    """Return the bytes of the spectrum of a plane, of values of so many bytes, on the CPU."""
+    return 2 * itemsize * size[0] * (size[1] // 2 + 1)
+
+
+def products_bytes(size: tuple[int, int], itemsize: int, planes: int) -> int:
+    """Return the bytes of `Products.over` on the CPU, and at most of `through`.
+
+    The spectra of the kernel, and those that `through` is given, do not count.
+    """
+    # The sum and the last product; then a plane with zeros appended and its spectrum, or a copy
+    # that scipy makes of the sum, and the result.
+    spectra = min(planes + 1, 3) * spectrum_bytes(size, itemsize)
+    return spectra + itemsize * size[0] * size[1]
+
+
 class Products:
     """Sums over every window, and over its channels, of image x kernel.
 
@@ -119,19 +139,23 @@ class Products:
     def __init__(self, kernel: Sequence[Array]) -> None:
         # Turned by half, so that the transforms' convolution compares it as it was.
         self._kernel = [namespace(plane).flip(plane, (-2, -1)) for plane in kernel]
-        # By size and type. Few occur: the planned one, and those of tiles at the map's edges; none
-        # is dropped, for work that was asked of a device may not have read it yet.
+        # By size and type, the last used at the end.
         self._spectra: dict[Hashable, _Shared] = {}
         self._lock = threading.Lock()
 
     def _shared(self, size: tuple[int, int], dtype: Any) -> _Shared:
         with self._lock:
-            if (size, dtype) not in self._spectra:
+            found = self._spectra.pop((size, dtype), None)
+            if found is None:
                 # Of planes, not of `self`: what holds itself would stay until it is looked for.
-                self._spectra[size, dtype] = _Shared(
-                    functools.partial(_spectrum, size, dtype), self._kernel
-                )
-            return self._spectra[size, dtype]
+                found = _Shared(functools.partial(_spectrum, size, dtype), self._kernel)
+                # Tiles have few sizes, and blocks that are scored again many. On a device none is
+                # dropped, for work that was asked of it may not have read it yet.
+                if isinstance(self._kernel[0], np.ndarray):
+                    while len(self._spectra) >= KEPT_SPECTRA:
+                        del self._spectra[next(iter(self._spectra))]
+            self._spectra[size, dtype] = found
+            return found
 
     def over(self, planes: Iterable[Array]) -> Array:
         """[..., rows, cols] of an image given as its C planes [..., H, W], in their dtype."""
@@ -149,7 +173,7 @@ class Products:
         return self._windows(backward(total, size), plane.shape[-2:])
 
     def through(self, spectra: Spectra) -> Array:
-        """The same of an image whose planes are transformed already."""
+        """Return the sums of `over` for an image whose planes are transformed already."""
         _, backward = _transforms(spectra.planes[0])
         own = self._shared(spectra.size, spectra.dtype).all()
         total = spectra.planes[0] * own[0]
@@ -193,7 +217,7 @@ class Spectra:
 
 
 class _Shared:
-    """What `work` makes of each of some planes, once; threads that need it share the work."""
+    """Results of `work` for some planes, made once; threads that need them share the work."""
 
     def __init__(self, work: Callable[[Array], Array], planes: Sequence[Array]) -> None:
         self._work = work

@@ -48,7 +48,7 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class _Candidate(Placed):
-    """What is followed."""
+    """A pose in a place that is followed from size to size."""
 
     group: tuple[int, int, float]  # size, kernel and scale that it was found at
     scale_reach: float  # how far from the pose's own the true values may be
@@ -59,7 +59,7 @@ _Look = tuple[int, Pose, int, float, float]  # kernel, pose, size, reaches of sc
 
 
 class Sweep:
-    """Of a scene's kernels in many poses.
+    """Searches a scene for its kernels in many poses, from coarse to fine.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Sweep:
     # -- following ---------------------------------------------------------------------------
 
     def _spacing(self, candidate: _Candidate, level: int) -> tuple[float, float]:
-        """Of scales, as a share, and of angles in degrees."""
+        """Return the spacing of scales, as a share, and of angles, in degrees."""
         return spacing(self._scene.sizes[candidate.number], candidate.pose.scale / 2**level)
 
     def _follow(self, candidate: _Candidate, level: int) -> _Candidate:
@@ -268,7 +268,7 @@ class Sweep:
             return list(done)
 
     def _place(self, candidate: _Candidate) -> tuple[int, int, int]:
-        """The same for candidates of a kernel that lie within half of it."""
+        """Return a key that candidates of a kernel share if they lie within half of it."""
         side = max(1.0, min(self._scene.sizes[candidate.number]) * candidate.pose.scale / 2)
         return candidate.number, int(candidate.spot.y // side), int(candidate.spot.x // side)
 

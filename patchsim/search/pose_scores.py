@@ -245,7 +245,7 @@ class Views:
         return Spot(float(scores[row, col]), y, x)
 
     def _exactly(self, number: int, pose: Pose, spot: Spot) -> Spot | None:
-        """The same at full size, where windows are `stride` apart and scores exact."""
+        """Return the best spot near another at full size, where scores are exact."""
         full = self.sought(number, pose)
         if full is None:
             return None
@@ -304,7 +304,7 @@ def _shown(bounds: Bounds) -> NDArray[np.float64]:
 
 
 def _variance(kernel: Kernel) -> float:
-    """Of the values that count, all channels together."""
+    """Return the variance of the values that count, of all channels together."""
     pixels = kernel.pixels.astype(np.float64)
     if kernel.weights is not None:
         weights = kernel.weights.reshape(*kernel.pixels.shape[:2], -1)

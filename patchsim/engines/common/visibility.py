@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import (
     Bounds,
     MapEngine,
@@ -32,9 +33,16 @@ from patchsim.engines.contract import (
 )
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
-from patchsim.metrics import Kernel
-from patchsim.numerics.box_sums import box_sums
-from patchsim.numerics.overlap_save import Products, block_step, norm_of, rounding, transform_length
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.numerics.box_sums import box_sums, box_sums_bytes
+from patchsim.numerics.overlap_save import (
+    Products,
+    block_step,
+    norm_of,
+    products_bytes,
+    rounding,
+    transform_length,
+)
 from patchsim.numerics.precision import DOUBLE, ROUNDING_MARGIN
 from patchsim.types import Pixels, Weights
 
@@ -226,16 +234,49 @@ def _transform_tile(problem: Problem) -> tuple[int, int]:
     return -(-rows // problem.stride[0]), -(-cols // problem.stride[1])
 
 
-def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    """Return the bytes that `prepare` and `differences` add to an engine's own for a tile."""
+def working_bytes(problem: Problem, rows: int, cols: int, own: int = 0) -> int:
+    """Return the bytes that `prepare` and `differences` add to an engine's own for a tile.
+
+    Less is added to an engine whose own bytes are known, as not all is needed at a time.
+    """
     if problem.opaque_level is None:
         return 0
-    height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    pixels = height * width * (np.dtype(problem.dtype).itemsize * problem.kernel[2] + 2)
-    # In 8 bytes: levels and running sums of them; spectra of the kernel's planes, of the levels,
-    # and products; counts, sums and scores.
-    values = 8 * height * width + (_planes(problem) + 4) * _transformed(problem, rows, cols)
-    return pixels + 8 * (values + (problem.kernel[2] + 12) * rows * cols)
+    sizes = TileSizes(problem, rows, cols)
+    held, itemsize = held_bytes(sizes), np.dtype(problem.dtype).itemsize
+    hidden, scores, bounds = 8 * sizes.pixels, 8 * sizes.windows, Bounds.estimate_bytes(rows, cols)
+    # The levels turned round, and what they cover.
+    covering = sizes.pixels + products_bytes(sizes.transform, 8, 1)
+    covered = sizes.plane(8) if problem.dtype not in INTEGER_RANGE else scores
+    # The pixels of a bit, while an engine sums them; then the scores' parts.
+    masked = sizes.pixels * itemsize * (1 + problem.kernel[2])
+    summing = covered + scores + masked + own + bounds
+    scoring = held + hidden + max(covering, summing, covered + 6 * scores)
+    kernel = _planes(problem) * sizes.spectra(8)
+    return kernel + max(counting_bytes(sizes), scoring) - own - bounds
+
+
+def counting_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of the function that `_counts` returns."""
+    problem, values = sizes.problem, 8 * sizes.pixels
+    if problem.weight_sum is None:
+        return values + box_sums_bytes(sizes.extent, problem.kernel[:2], problem.stride)
+    # Sums of all planes, each as large as a transform; then they are rounded and made integers.
+    planes, counts = _planes_of_weights(problem), 8 * sizes.windows
+    last = (planes - 1) * sizes.plane(8) + products_bytes(sizes.transform, 8, 1)
+    return max(values + last, values + planes * (sizes.plane(8) + 2 * counts))
+
+
+def held_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of counts and of hidden windows, which are held until a tile is scored."""
+    return (8 * _planes_of_weights(sizes.problem) + 1) * sizes.windows
+
+
+def counts_kernel_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of the weights' spectra, by which levels are counted."""
+    if sizes.problem.weight_sum is None:
+        return 0
+    taps = sizes.problem.kernel[0] * sizes.problem.kernel[1]
+    return _planes_of_weights(sizes.problem) * (8 * taps + sizes.spectra(8))
 
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -243,14 +284,16 @@ def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     if problem.opaque_level is None:
         return 0
     taps = problem.kernel[0] * problem.kernel[1]
-    return 8 * _planes(problem) * (taps + _transformed(problem, rows, cols))
+    return _planes(problem) * (8 * taps + TileSizes(problem, rows, cols).spectra(8))
 
 
 def _planes(problem: Problem) -> int:
     """Return the number of planes, of weights and kernel, that levels are correlated with."""
-    if problem.weight_sum is None:
-        return 1
-    return 1 + (problem.kernel[2] if problem.has_channel_weights else 1)
+    return 1 if problem.weight_sum is None else 1 + _planes_of_weights(problem)
+
+
+def _planes_of_weights(problem: Problem) -> int:
+    return problem.kernel[2] if problem.has_channel_weights else 1
 
 
 def _transformed(problem: Problem, rows: int, cols: int) -> int:

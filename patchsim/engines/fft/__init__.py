@@ -89,7 +89,7 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
 
 
 def _own_constants(kernel: Kernel) -> NDArray[Any]:
-    """The same of one kernel, by its weights: what does not count must not cost digits."""
+    """Return one kernel's constants, by its weights: what does not count must not cost digits."""
     pixels, weights = kernel.pixels, kernel.weights
     if weights is None:
         return constants_of([pixels], "zncc")

@@ -1,4 +1,4 @@
-"""What the engine `fft` takes: time, memory, and the tiles that take least of both."""
+"""Time and memory of the engine `fft`, and the tiles that take least of both."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from patchsim.engines.common import fused, lowrank, visibility
-from patchsim.engines.contract import Problem
-from patchsim.engines.fft import weighted
-from patchsim.engines.fft.sums import extension_for
+from patchsim.engines.common.tile_sizes import TileSizes
+from patchsim.engines.contract import Bounds, Problem
+from patchsim.engines.fft import sad_lowrank, scores, weighted
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
@@ -128,7 +128,7 @@ def _extent(problem: Problem, rows: int, cols: int) -> tuple[int, int]:
 
 
 def _tile_extent(problem: Problem) -> tuple[int, int]:
-    """Of its transforms."""
+    """Return the height and width of the tile's transforms."""
     height, width = _extent(problem, *best_tile(problem))
     return transform_length(height), transform_length(width)
 
@@ -136,40 +136,86 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     if fused.takes(problem):
         return fused.working_bytes(problem, rows, cols)
+    if problem.device != "cpu":
+        return _working_bytes_elsewhere(problem, rows, cols)
+    sizes, bounds = TileSizes(problem, rows, cols), Bounds.estimate_bytes(rows, cols)
+    # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
+    together = problem.kernel_count > 1
+    own, peak = 0 if together else _kernel_bytes(sizes), _peak_bytes(sizes)
+    if problem.opaque_level is None:
+        return own + peak - bounds
+    # Counts, and the windows that they hide; at last scores and errors without these.
+    held, total = visibility.held_bytes(sizes), 8 * sizes.windows
+    peak = max(visibility.counting_bytes(sizes), held + total + peak, held + 5 * total)
+    whole, weights = visibility.everywhere(problem), visibility.counts_kernel_bytes(sizes)
+    if together:
+        # Of some kernels all that their windows cover is visible, and of others not.
+        every = TileSizes(whole, rows, cols)
+        visible = working_bytes(whole, rows, cols) + bounds
+        return max(peak + _kept_bytes(every), visible + _kept_bytes(sizes)) - bounds
+    visible = working_bytes(whole, rows, cols) + bounds
+    if sizes.is_whole_map:  # which is one tile, of one kind
+        prepared = fused.kernel_bytes(whole) if fused.takes(whole) else 0
+        return max(prepared + own + weights + peak, visible) - bounds
+    prepared = _kernel_bytes(TileSizes(whole, rows, cols))
+    return max(prepared + peak, visible) + own + weights - bounds
+
+
+def _peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of scoring a tile in NumPy, beside the kernels' own."""
+    if sizes.problem.metric == "sad":
+        return sad_lowrank.peak_bytes(sizes)
+    if _is_weighted(sizes.problem):
+        return weighted.peak_bytes(sizes)
+    return scores.peak_bytes(sizes)
+
+
+def _kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile in NumPy."""
+    if fused.takes(sizes.problem):
+        return 0
+    if sizes.problem.metric == "sad":
+        return sad_lowrank.kept_bytes(sizes)
+    if _is_weighted(sizes.problem):
+        return weighted.kept_bytes(sizes)
+    return scores.kept_bytes(sizes)
+
+
+def _kernel_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    problem = sizes.problem
+    if fused.takes(problem):
+        return fused.kernel_bytes(problem)
+    if problem.metric == "sad":
+        return sad_lowrank.kernel_bytes(sizes)
+    if _is_weighted(problem):
+        return weighted.kernel_bytes(sizes)
+    return scores.kernel_bytes(sizes)
+
+
+def _working_bytes_elsewhere(problem: Problem, rows: int, cols: int) -> int:
+    """Return the bytes of a tile on a device that is not the CPU."""
     height, width = _extent(problem, rows, cols)
     pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
     transformed = _transformed(problem, height, width)
-    together = problem.kernel_count > 1
+    torch = _bytes_of_torch(transformed, rows * cols)
+    together, whole = problem.kernel_count > 1, 0
     if together and problem.opaque_level is not None:
         # Of some kernels all that their windows cover is visible, and of others not.
         whole = working_bytes(visibility.everywhere(problem), rows, cols)
-    else:
-        whole = 0
-    # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
+    own = 0 if together else _own_bytes_elsewhere(problem, transformed)
     if problem.metric == "sad":
         # Indices and a plane; spectra; one of the pixels, the sums; the scores.
-        own = 0 if together else _own_bytes(problem, transformed)
         kept = transformed * planes * 4 if together else 0
         if problem.opaque_level is not None:
             kept += 8 * (pixels * channels + transformed * 3 + rows * cols * 3)
             kept += visibility.working_bytes(problem, rows, cols)
         kept += pixels * (8 * channels + 8) + transformed * 20 + rows * cols * 32
-        return whole + own + kept + _bytes_of_torch(problem, transformed, rows * cols)
+        return whole + own + kept + torch
     if _is_weighted(problem):
-        own = 0 if together else _own_bytes(problem, transformed)
-        kept = weighted.working_values(problem, pixels, transformed, rows * cols)
-        kept = 8 * kept + _bytes_of_torch(problem, transformed, rows * cols)
+        kept = 8 * weighted.working_values(problem, pixels, transformed, rows * cols) + torch
         return whole + own + kept + visibility.working_bytes(problem, rows, cols)
-    if problem.device != "cpu":
-        values = _values_elsewhere(problem, pixels, transformed, rows * cols)
-        return int(8 * values) + _bytes_of_torch(problem, transformed, rows * cols)
-    # In 8 bytes: the pixels in planes; spectra of the pixels in both precisions, or of the kernel;
-    # of one plane, and the sums; windows.
-    values = pixels * (channels + 1) + transformed * (1.5 * planes + 4) + rows * cols * 9
-    if problem.dtype not in INTEGER_RANGE or extension_for(problem) is None:
-        # Running sums of pixels and squares.
-        values += pixels * (7 * channels + 2) + rows * cols * 6 * channels
-    return int(8 * values)
+    return int(8 * _values_elsewhere(problem, pixels, transformed, rows * cols)) + torch
 
 
 def _values_elsewhere(problem: Problem, pixels: int, transformed: int, windows: int) -> float:
@@ -183,10 +229,8 @@ def _values_elsewhere(problem: Problem, pixels: int, transformed: int, windows: 
     return pixels * 2 * channels + max(sums, spectra) + windows * (6 + 5 * summed)
 
 
-def _bytes_of_torch(problem: Problem, transformed: int, windows: int) -> int:
-    """What its transforms and operations take beside NumPy's, whose results are in place."""
-    if problem.device == "cpu":
-        return 0
+def _bytes_of_torch(transformed: int, windows: int) -> int:
+    """Return what its transforms and operations take beside the arrays that NumPy would take."""
     # With zeros appended, what is overwritten on the way back, and cuFFT's own.
     return 8 * (3 * transformed + 4 * windows)
 
@@ -194,15 +238,22 @@ def _bytes_of_torch(problem: Problem, transformed: int, windows: int) -> int:
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     if fused.takes(problem):
         return fused.kernel_bytes(problem)
-    own = _own_bytes(problem, _transformed(problem, *_extent(problem, rows, cols)))
+    if problem.device == "cpu":
+        sizes = TileSizes(problem, rows, cols)
+        own, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
+        if problem.opaque_level is None:
+            return own
+        visible = visibility.everywhere(problem)
+        return own + weights + _kernel_bytes(TileSizes(visible, rows, cols))
+    own = _own_bytes_elsewhere(problem, _transformed(problem, *_extent(problem, rows, cols)))
     if problem.opaque_level is None:
         return own
     whole = kernel_bytes(visibility.everywhere(problem), rows, cols)
     return whole + own + visibility.kernel_bytes(problem, rows, cols)
 
 
-def _own_bytes(problem: Problem, transformed: int) -> int:
-    """Planes of a kernel and their spectra."""
+def _own_bytes_elsewhere(problem: Problem, transformed: int) -> int:
+    """Return the bytes of a kernel's planes and their spectra on a device."""
     taps, planes = problem.kernel[0] * problem.kernel[1], _planes_transformed(problem)
     if problem.metric == "sad":
         shades = 2 if problem.has_channel_weights else 1

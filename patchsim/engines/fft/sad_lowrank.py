@@ -9,11 +9,12 @@ import numpy as np
 
 from patchsim import metrics
 from patchsim.engines.common.lowrank import VALUES, products_needed, terms_of
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
 from patchsim.numerics.array_api import Array, cast, like, namespace, to_device, to_numpy
-from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
+from patchsim.numerics.overlap_save import Products, Spectra, norm_of, products_bytes, rounding
 from patchsim.numerics.precision import DOUBLE, SINGLE
 
 
@@ -31,6 +32,48 @@ def _look_up(term: Array, indices: Array, into: Array) -> None:
         namespace(term).take(term, indices, out=into)
 
 
+def peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
+    problem, scores = sizes.problem, 8 * sizes.windows
+    planes = problem.kernel[2] * (products_needed(problem) or 1)
+    # Indices and a plane of floats; where levels are counted, their squares for every index.
+    indices = 8 * problem.kernel[2] * sizes.pixels
+    pixels = indices + 4 * sizes.pixels
+    transforming = pixels + products_bytes(sizes.transform, 4, planes)
+    products, kept = transforming, kept_bytes(sizes)
+    if problem.opaque_level is not None:
+        transforming = max(transforming, pixels + indices + 16 * sizes.pixels)
+    if problem.kernel_count > 1:
+        transforming = max(transforming - products + pixels, pixels + sizes.plane(4))
+        products = products_bytes(sizes.transform, 4, planes)
+    peak = max(transforming, products, sizes.plane(4) + scores, 5 * scores)
+    if problem.opaque_level is not None:
+        # Sums and a total; the levels, their spectrum, and what it becomes.
+        transform = 8 * sizes.pixels + products_bytes(sizes.transform, 8, 1)
+        transform += sizes.spectrum(8) if problem.kernel_count == 1 else 0
+        peak = max(peak, 2 * scores + transform, 7 * scores + sizes.plane(8))
+    return kept + peak
+
+
+def kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile on the CPU."""
+    if sizes.problem.kernel_count == 1:
+        return 0
+    planes = sizes.problem.kernel[2] * (products_needed(sizes.problem) or 1)
+    levels = 0 if sizes.problem.opaque_level is None else sizes.spectrum(8)
+    return planes * sizes.spectrum(4) + levels
+
+
+def kernel_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    problem = sizes.problem
+    planes = problem.kernel[2] * (products_needed(problem) or 1)
+    taps = problem.kernel[0] * problem.kernel[1]
+    shades = 2 if problem.has_channel_weights else 1
+    own = planes * (4 * taps + sizes.kernel_spectra(4)) + 16 * problem.taps * shades
+    return own if problem.opaque_level is None else own + 8 * taps + sizes.kernel_spectra(8)
+
+
 class _TileFields:
     """Kept of a tile: transforms and their norms."""
 
@@ -42,7 +85,7 @@ class _TileFields:
 
 
 def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
-    """The engine `fft`'s for `sad`."""
+    """Prepare a kernel for `sad`, on any device and with any visibility."""
     count = products_needed(problem)
     assert count is not None, "refuse says so"
     terms = terms_of(count)
@@ -64,7 +107,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     products = Products(factors)
 
     def planes(channels: Array, levels: Array | None) -> Iterator[Array]:
-        """Of the terms, times visibility."""
+        """Yield the planes of the terms, times visibility."""
         xp = namespace(image_terms)
         plane = xp.empty(channels.shape[1:], **like(image_terms))  # one after the other
         for channel in channels:
@@ -82,7 +125,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         return math.sqrt(energy @ to_numpy(counts))
 
     def sums(shared: Shared, windows: tuple[int, int], levels: Array | None) -> tuple[Array, float]:
-        """Of the products, float64 [rows, cols], and what they may be off by."""
+        """Return the sums of the products, float64 [rows, cols], and how far they may be off."""
         longest = shared.extent
 
         def planes_and_norm() -> tuple[Iterator[Array], float]:

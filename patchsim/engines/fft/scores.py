@@ -23,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
 from patchsim.engines.fft.spreads import float_rounding, inverse_root
-from patchsim.engines.fft.sums import Reference, Tile
+from patchsim.engines.fft.sums import Reference, Tile, can_need_double, moments_bytes
 from patchsim.engines.tile_cache import Cached, Shared
-from patchsim.metrics import FLAT, Kernel
+from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
-from patchsim.numerics.box_sums import uniform_windows
+from patchsim.numerics.box_sums import box_sums_bytes, uniform_windows, uniform_windows_bytes
+from patchsim.numerics.overlap_save import products_bytes
 from patchsim.numerics.precision import (
     DOUBLE,
     EXACT_IN_FLOAT64,
@@ -56,6 +58,57 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
         return Bounds(to_numpy(scores), error if isinstance(error, float) else to_numpy(error))
 
     return score
+
+
+def peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
+    problem, scores = sizes.problem, 8 * sizes.windows
+    channels, floats = problem.kernel[2], problem.dtype not in INTEGER_RANGE
+    is_contrast = floats and problem.metric == "zncc"
+    summing = Contrast.peak_bytes(sizes) if is_contrast else moments_bytes(sizes)
+    kept = _spread_bytes(sizes)
+    itemsize = 8 if can_need_double(sizes) else 4
+    planes = itemsize * channels * sizes.pixels
+    products = products_bytes(sizes.transform, itemsize, channels)
+    scoring = (6 if floats else 5) * scores
+    if problem.kernel_count == 1:
+        return max(summing, kept + planes + max(products, scoring))
+    spectra = kept_bytes(sizes) - kept
+    transforming = kept + planes + spectra + sizes.plane(itemsize)
+    return max(summing, transforming, kept + spectra + max(products, scoring))
+
+
+def kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile on the CPU."""
+    spectra = sum(map(sizes.spectrum, _precisions_of_tile(sizes)))
+    return _spread_bytes(sizes) + sizes.problem.kernel[2] * spectra
+
+
+def _spread_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of the sums that are made before the products."""
+    problem, sums = sizes.problem, 8 * sizes.windows
+    if problem.dtype not in INTEGER_RANGE and problem.metric == "zncc":
+        return sums * (problem.kernel[2] + 3) + sizes.windows  # `Contrast` and a scale
+    # Spreads and what they become: means, a scale or inverse roots; and where they are 0.
+    count = {"ssd": 1, "ncc": 2, "zncc": 3 if problem.exact else 2}[problem.metric]
+    return sums * count + sizes.windows
+
+
+def kernel_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    itemsizes = _precisions_of_tile(sizes)
+    if not sizes.is_whole_map and not sizes.problem.exact:
+        itemsizes = {4, *itemsizes}  # of one tile or another
+    return 8 * sizes.problem.taps + sizes.problem.kernel[2] * sizes.kernel_spectra(*itemsizes)
+
+
+def _precisions_of_tile(sizes: TileSizes) -> set[int]:
+    """Return the sizes of the values, in bytes, that a tile is transformed in for all kernels."""
+    if not can_need_double(sizes):
+        return {4}
+    # For `ssd` it depends on the kernel; correlations are divided by its norm.
+    several = sizes.problem.kernel_count > 1 and sizes.problem.metric == "ssd"
+    return {4, 8} if several and not sizes.problem.exact else {8}
 
 
 def _ssd(tile: Tile) -> _Scores:
@@ -177,7 +230,7 @@ class _ContrastFields:
 
 
 class Contrast:
-    """The same of floats, for `zncc`, with how far it may be off."""
+    """The spread of floats for `zncc`, with how far it may be off."""
 
     def __init__(self, tile: Tile) -> None:
         problem, count = tile.kernel.problem, tile.kernel.pixels
@@ -195,3 +248,15 @@ class Contrast:
         self.total, off = xp.where(clear, spread.sum(0), 0.0), off.sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.doubt = xp.where(self.total > 4 * off, off / self.total, 1.0)
+
+    @staticmethod
+    def peak_bytes(sizes: TileSizes) -> int:
+        """Return the peak bytes of making it on the CPU."""
+        problem = sizes.problem
+        channels, size, stride = problem.kernel[2], problem.kernel[:2], problem.stride
+        planes, sums = 8 * sizes.pixels * channels, 8 * sizes.windows * channels
+        # Planes and their squares; two sums over windows, while a third is made. Then four, and
+        # which windows are uniform; five, and two more in between.
+        summing = planes + 2 * sums + channels * box_sums_bytes(sizes.extent, size, stride)
+        uniform = uniform_windows_bytes(sizes.extent, channels, size, stride)
+        return planes + max(summing, 4 * sums + uniform, 7 * sums)

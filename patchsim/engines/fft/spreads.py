@@ -1,4 +1,4 @@
-"""What of the windows of a tile alone goes into their scores: how far their values spread."""
+"""How far the values of a tile's windows spread, which their scores need beside the products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from patchsim.numerics.precision import UNIT_ROUNDOFF
 
 
 class Spread:
-    """Of integers, the same for kernels of one size; for `ssd` and `ncc` the sum of squares.
+    """The spread of windows of integers, which kernels of one size share.
+
+    For `ssd` and `ncc` it is the sum of squares.
 
     Parameters
     ----------
@@ -52,5 +54,5 @@ def inverse_root(spread: Array, own: float) -> Array:
 
 
 def float_rounding(problem: Problem) -> float:
-    """Of a sum of a window's values in float64, here and in `metrics.exact`, of its terms' size."""
+    """Return the relative rounding of a window's sum in float64, here and in `metrics.exact`."""
     return 4.0 * (problem.taps + 8) * UNIT_ROUNDOFF

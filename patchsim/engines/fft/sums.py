@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import extensions
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Problem
 from patchsim.engines.fft.spreads import Spread
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
+from patchsim.metrics import INTEGER_RANGE
 from patchsim.numerics.array_api import Array, cast, namespace, to_device
-from patchsim.numerics.box_sums import box_sums
+from patchsim.numerics.box_sums import box_sums, box_sums_bytes
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
 from patchsim.numerics.precision import DOUBLE, EXACT_IN_INT64, LONG, SINGLE
 from patchsim.types import Pixels
@@ -40,13 +42,13 @@ def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
 
 
 def means_of(pixels: Array, *, whole: bool) -> Array:
-    """Of each channel, [H, W, C] -> float64 [C]; or the nearest integers."""
+    """Return the mean of each channel of [H, W, C], float64 [C], or the nearest integer."""
     means = cast(pixels, DOUBLE).mean((0, 1))
     return namespace(means).round(means) if whole else means
 
 
 class Reference:
-    """What is done once for the kernel; its values are less their constants."""
+    """The sums and transforms of a kernel, whose values are less their constants."""
 
     def __init__(self, kernel: Pixels, problem: Problem, constants: NDArray[Any]) -> None:
         self.problem = problem
@@ -67,7 +69,7 @@ class Reference:
         self.products = Products(to_device(taps, problem.device))
 
     def _spread(self, sums: NDArray[Any]) -> float:
-        """What `metrics.exact` takes for the kernel's spread; integers are scaled by n."""
+        """Return the kernel's spread as `metrics.exact` has it; that of integers is scaled by n."""
         if self.problem.metric != "zncc":
             return float(self.squares)
         if self.integers:
@@ -143,11 +145,11 @@ class Tile:
         return made
 
     def spread(self) -> Spread:
-        """Of integers: E, for `zncc` n E - S^2; the same for kernels of one size."""
+        """Return E of integers, or n E - S^2 for `zncc`; kernels of one size share it."""
         return self._fields.spread.get(lambda: Spread(self.moments()[0]), key=self.windows)
 
     def energy(self) -> Array:
-        """Of floats: E, the same for kernels of one size."""
+        """Return E of floats; kernels of one size share it."""
         return self._fields.energy.get(
             lambda: self.box_sums((self.moved(DOUBLE) ** 2).sum(0)), key=self.windows
         )
@@ -215,6 +217,35 @@ class Tile:
         """Sums over every window, [..., H, W] -> [..., rows, cols]."""
         problem = self.kernel.problem
         return box_sums(values, problem.kernel[:2], problem.stride)
+
+
+def can_need_double(sizes: TileSizes) -> bool:
+    """Return whether a tile on the CPU may have to be transformed in float64."""
+    problem = sizes.problem
+    if problem.exact or problem.metric != "ssd":
+        return True  # of correlations it depends on the windows' contrast
+    # By the range R of N pixels and n of the kernel: the norm of the pixels is at most R sqrt(N),
+    # and that of the kernel R sqrt(n) / 2 if its own means are subtracted.
+    ratio = sizes.pixels * problem.kernel[2] / problem.taps
+    error = math.sqrt(ratio) * rounding(SINGLE) * (1 if problem.kernel_count == 1 else 2)
+    return error > max(_ERROR, problem.tolerance)
+
+
+def moments_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of `Tile.moments`, or of `energy`, on the CPU."""
+    problem, scores = sizes.problem, 8 * sizes.windows
+    is_whole = problem.dtype in INTEGER_RANGE
+    if is_whole and extension_for(problem) is not None:
+        copied = sizes.pixels * problem.kernel[2] * np.dtype(problem.dtype).itemsize
+        return copied + 2 * scores
+    planes = 8 * sizes.pixels * problem.kernel[2]
+    box = box_sums_bytes(sizes.extent, problem.kernel[:2], problem.stride)
+    # Planes, and their squares; or the squares' sum over the channels, and sums over windows. The
+    # planes of integers are kept, and for `zncc` what is made of the sums.
+    kept = planes if is_whole else 0
+    if is_whole and problem.metric == "zncc":
+        kept += 4 * scores
+    return max(2 * planes + 8 * sizes.pixels, kept + 8 * sizes.pixels + box + scores)
 
 
 def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:

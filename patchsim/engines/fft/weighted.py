@@ -16,6 +16,7 @@ float64: next to each other the errors of E and of X would be as large as what i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,16 +25,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
-from patchsim.engines.fft.weighted_sums import Reference, Sums, Tile
+from patchsim.engines.fft.weighted_sums import (
+    Reference,
+    Sums,
+    Tile,
+    image_bytes,
+    image_peak_bytes,
+)
 from patchsim.engines.tile_cache import Shared
-from patchsim.metrics import FLAT, Kernel
+from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
+from patchsim.numerics.box_sums import uniform_windows_bytes
+from patchsim.numerics.overlap_save import products_bytes, rounding
 from patchsim.numerics.precision import (
     DOUBLE,
     EXACT_IN_FLOAT64,
     EXACT_IN_INT64,
     LONG,
+    ROUNDING_MARGIN,
     UNIT_ROUNDOFF,
 )
 
@@ -88,7 +99,79 @@ def planes_of_kernel(problem: Problem) -> int:
     """How many a kernel has transforms of: its weights, their products with it and its squares."""
     channels = problem.kernel[2]
     planes = channels + (channels if problem.has_channel_weights else 1)
-    return planes if problem.opaque_level is None else planes + channels + 1
+    if problem.opaque_level is None:
+        return planes
+    return planes + 1 + (channels if problem.metric == "zncc" else 0)
+
+
+def peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
+    problem, scores = sizes.problem, 8 * sizes.windows
+    channels, is_hidden = problem.kernel[2], problem.opaque_level is not None
+    one = products_bytes(sizes.transform, 8, 1)
+    # Sums that are exact are rounded; others remain parts of arrays as large as a transform.
+    each = scores if _must_be_exact(sizes) else sizes.plane(8)
+    kept = image_bytes(sizes)
+    several = products_bytes(sizes.transform, 8, channels)
+    # X and E, and B, which is one number where all is visible; the next while there are others.
+    sums = (3 if is_hidden else 2) * each
+    peak = max(several, 2 * each + one)
+    if problem.metric != "zncc":
+        passed = 4 if _may_be_exact(problem) or problem.metric == "ssd" else 8
+        if is_hidden and passed == 4:
+            passed = 6  # the total or what counts, too
+        return max(image_peak_bytes(sizes), kept + max(peak, sums + passed * scores))
+    stacks = channels * scores
+    # S, and T where it is not one number; one sum after the other, and all of them in one array.
+    before = sums + (stacks if is_hidden else 0)
+    peak = max(peak, before + channels * each + max(one, stacks))
+    # Then n, quotients by it and what a difference of products passes through.
+    varying = 7 if is_hidden else 3
+    if _may_be_exact(problem):
+        peak = max(peak, sums + varying * stacks + 4 * scores)
+    if not _must_be_whole(sizes):
+        peak = max(peak, sums + (9 if is_hidden else 7) * stacks + 8 * scores)
+        # At last S and a product; numerator, spreads and scores; and which windows are uniform.
+        uniform = uniform_windows_bytes(sizes.extent, channels, problem.kernel[:2], problem.stride)
+        kept_sums = (3 if is_hidden else 2) * stacks + (12 if is_hidden else 9) * scores
+        peak = max(peak, sums + kept_sums + uniform)
+    return max(image_peak_bytes(sizes), kept + peak)
+
+
+def _may_be_exact(problem: Problem) -> bool:
+    return problem.dtype in INTEGER_RANGE
+
+
+def _must_be_exact(sizes: TileSizes) -> bool:
+    """Return whether sums are exact integers, whatever the picture."""
+    problem = sizes.problem
+    if problem.dtype not in INTEGER_RANGE:
+        return False
+    largest = INTEGER_RANGE[problem.dtype] ** 2 * problem.max_weight * (problem.opaque_level or 1)
+    norms = math.sqrt(sizes.pixels * problem.kernel[2] * problem.taps)
+    return largest * norms * rounding(DOUBLE) < ROUNDING_MARGIN
+
+
+def _must_be_whole(sizes: TileSizes) -> bool:
+    """Return whether numerator and spreads of `zncc` fit 64 bits, whatever the picture."""
+    problem, channels = sizes.problem, sizes.problem.kernel[2]
+    if not _must_be_exact(sizes):
+        return False
+    counts = problem.total_weight * (problem.opaque_level or 1) / channels
+    multiples = channels if problem.has_channel_weights else 1
+    energy = counts * channels * INTEGER_RANGE[problem.dtype] ** 2
+    return counts**multiples * energy < EXACT_IN_INT64
+
+
+def kept_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that kernels share of a tile on the CPU."""
+    return image_bytes(sizes) + sizes.windows
+
+
+def kernel_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    taps = sizes.problem.kernel[0] * sizes.problem.kernel[1]
+    return planes_of_kernel(sizes.problem) * (8 * taps + sizes.kernel_spectra(8))
 
 
 def _ssd(tile: Tile) -> _Scores:
@@ -140,7 +223,7 @@ def _zncc(tile: Tile) -> _Scores:
 
 @dataclass(frozen=True)
 class _Spread:
-    """What is under a root, how far it may be off, and the size of what it was made of."""
+    """A value under a root, how far it may be off, and the size of the terms that it is made of."""
 
     values: Array
     off: Array | float
@@ -210,7 +293,7 @@ def _to_the_last_digit(problem: Problem) -> bool:
 
 
 def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
-    """What a correlation of integers is made of, as `metrics.exact` has it.
+    """Yield the integers of a correlation as `metrics.exact` has them.
 
     Where all that counts is visible they are integers without visibility, which is a factor. On
     the CPU, because torch's roots and quotients may be rounded otherwise.
@@ -252,5 +335,5 @@ def _few(kernel: Reference) -> float:
 
 
 def _rounding(problem: Problem) -> float:
-    """Of a sum of a window's values in float64, of its terms' size; whole ones have none."""
+    """Return the relative rounding of a window's sum in float64; sums of integers have none."""
     return 0.0 if problem.dtype.startswith("uint") else 4.0 * (problem.taps + 8) * UNIT_ROUNDOFF

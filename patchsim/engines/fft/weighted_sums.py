@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Problem, Seen
 from patchsim.engines.fft.sums import means_of, moved
 from patchsim.engines.tile_cache import Cached, Shared
@@ -33,7 +34,7 @@ class Sums:
 
 
 class Reference:
-    """What is done once for the kernel; its values are less their constants."""
+    """The sums and transforms of a kernel, whose values are less their constants."""
 
     def __init__(self, kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> None:
         self.problem = problem
@@ -65,7 +66,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Planes:
-    """Of an image: their transforms and norms."""
+    """Transforms and norms of an image's planes."""
 
     spectra: Spectra
     norms: tuple[float, ...]
@@ -77,7 +78,7 @@ class _Planes:
 
 
 class _Image:
-    """What of the pixels alone goes into the sums: planes of va, of va^2 and of v."""
+    """The planes that depend on the pixels alone: va, va^2 and v."""
 
     def __init__(self, shared: Shared, kernel: Reference) -> None:
         problem = kernel.problem
@@ -99,6 +100,26 @@ class _Image:
         if len(kernel.weights) == 1:
             squares = squares.sum(0)[None]
         self.shown, self.squares = transformed(shown), transformed(squares)
+
+
+def image_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of the spectra that are kept of a tile's pixels, on the CPU."""
+    problem = sizes.problem
+    planes = problem.kernel[2] + (problem.kernel[2] if problem.has_channel_weights else 1)
+    return (planes + (problem.opaque_level is not None)) * sizes.spectrum(8)
+
+
+def image_peak_bytes(sizes: TileSizes) -> int:
+    """Return the peak bytes of making them."""
+    problem = sizes.problem
+    plane, channels = 8 * sizes.pixels, problem.kernel[2]
+    values, levels = channels * plane, 0
+    if problem.opaque_level is not None:
+        values, levels = 2 * values + plane, sizes.spectrum(8)
+    summing = values + levels + channels * plane + plane
+    squares = channels * plane if problem.has_channel_weights else plane
+    # At last a plane with zeros appended.
+    return max(summing, values + squares + image_bytes(sizes) + sizes.plane(8))
 
 
 class _TileFields:
@@ -127,7 +148,7 @@ class Tile:
 
     @cached_property
     def total(self) -> int | Array:
-        """Of all n over the channels."""
+        """Return n summed over the channels."""
         problem = self.kernel.problem
         if self.seen is None:
             return problem.total_weight
