@@ -27,7 +27,7 @@ from patchsim.geometry.blocks import BLOCK
 from patchsim.machine.threads import in_order, results_held
 from patchsim.matches import nms
 from patchsim.metrics import Kernel
-from patchsim.planning import planner
+from patchsim.planning import batching, planner
 from patchsim.ranking import score_memory
 from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
 from patchsim.ranking.score_map import ScoreMap
@@ -114,7 +114,7 @@ TRANSFORMED = [
         for dtype in ("uint8", "uint16")
         for side in (8, 32)
     ),
-    # Of a kernel too large for the transforms in C, and in both precisions.
+    # Of a large kernel, and in both precisions.
     *(
         Search("fft", metric, dtype, 180, is_stark=True)
         for metric in CORRELATED
@@ -185,6 +185,13 @@ TOO_HIGH = {
 }
 
 
+@pytest.fixture
+def without_c(monkeypatch):
+    """Without the pass in C, so that arrays of NumPy and scipy hold everything."""
+    monkeypatch.setattr(fused, "_extension", lambda: None)
+    batching.forget()
+
+
 def measured(search):
     """The estimate and the peak of scoring a map in tiles, in bytes."""
     plan, score = search.prepared()
@@ -213,11 +220,13 @@ def with_expected_failures(searches):
         dict.fromkeys((*TRANSFORMED, *HIDDEN, *TOGETHER, *TOO_HIGH)),
     ),
 )
+@pytest.mark.usefixtures("without_c")
 def test_tiles_of_arrays(search):
     assert_close(*measured(search))
 
 
 @pytest.mark.parametrize("search", TOO_HIGH, ids=str)
+@pytest.mark.usefixtures("without_c")
 def test_where_more_is_allowed_for_no_less_is_taken(search):
     estimate, peak = measured(search)
     assert peak <= estimate
@@ -278,7 +287,21 @@ def test_tiles_with_what_c_and_torch_allocate(search, resident_memory):
 
 @pytest.mark.parametrize("content", ["noise", "smooth"])
 @pytest.mark.parametrize("side", [8, 32, 64])
-@pytest.mark.parametrize(("metric", "engine"), [("sad", "simd"), ("ssd", "fft")])
+@pytest.mark.parametrize(
+    ("metric", "engine"),
+    [
+        ("sad", "simd"),
+        pytest.param(
+            "ssd",
+            "fft",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="it counts blocks in float64, and open ones are scored in float32",
+            ),
+        ),
+    ],
+)
+@pytest.mark.usefixtures("without_c")
 def test_a_search_without_a_map_and_its_exact_blocks(metric, engine, side, content, rng):
     image = values(rng, "uint8", 700, 680, 3)
     if content == "smooth":
