@@ -222,6 +222,13 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         !(variant = wanted(name)))
         return NULL;
     t.products = is_direct ? variant->products : NULL;
+    if (!strchr(is_direct ? "B" : "BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
+        t.cols < 1 || t.height < 1 || t.height > SIDE || t.width < 1 || t.width > SIDE ||
+        t.channels < 1 || t.channels > MOST_CHANNELS || t.stride_y < 1 || t.stride_x < 1 ||
+        t.block < 1 || t.block > BLOCK) {
+        PyErr_SetString(PyExc_ValueError, "a size or the type of the pixels is out of range");
+        return NULL;
+    }
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Layout layout = correlation_layout(&t);
     return PyLong_FromSize_t(correlation_scratch(&t, &layout));

@@ -18,8 +18,8 @@
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
  * of the channel, off by at most `drift`; windows of one value are told by comparing
- * pixels. X is off by its rounding, at most `unit` times the norms of a of both tiles
- * and of b. A score that may be off by more than `limit` is made again: from a direct sum, or,
+ * pixels. X is off by its rounding, at most `unit` times what `pair` says in
+ * _correlation_tile.h. A score that may be off by more than `limit` is made again: from a direct sum, or,
  * where a tile has many, from transforms in double precision.
  *
  * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
@@ -40,8 +40,9 @@
 #define BLOCK 64 /* windows along each axis of a block, at most */
 #define MOST_CHANNELS 64
 
-/* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of the norms' product. */
-#define ROUNDING_UNITS 32
+/* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of what `pair` returns.
+ * Pictures that were searched for it, of stripes and points, need 6.2. */
+#define ROUNDING_UNITS 10
 #define SINGLE_UNIT (ROUNDING_UNITS * 0x1p-24)
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
 /* A float channel is flat if its variance is at most this fraction of its mean square: metrics.FLAT */
