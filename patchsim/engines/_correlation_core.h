@@ -88,7 +88,8 @@ FILL(fill_floats, float)
  *
  * SUM and SQUARE hold the sums of a column, RUN and WIDE those of a window: double, where it holds
  * them exactly or they are of floats, or 64 bits, in which differences of products are right if
- * they fit: MODULO 2^64, without a sign, as C wants it. Of floats `less` is taken off, [channels], so that fewer digits are lost.
+ * they fit: MODULO is without a sign there, because C defines no overflow with one. Of floats
+ * `less` is taken off, [channels], so that fewer digits are lost.
  */
 #define MOMENTS(NAME, PIXEL, SUM, SQUARE, RUN, WIDE, MODULO, A)                                \
     static void VARIANT(NAME##_begin)(const PIXEL *planes, ptrdiff_t plane, ptrdiff_t pitch,   \
