@@ -262,7 +262,14 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         !(variant = wanted(name)))
         return NULL;
     t.products = is_direct ? variant->products : NULL;
-    t.parts_y = t.parts_y < 1 ? 1 : t.parts_y, t.parts_x = t.parts_x < 1 ? 1 : t.parts_x;
+    if (!strchr(is_direct ? "B" : "BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
+        t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
+        t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS || t.height < 1 || t.height > SIDE * t.parts_y || t.width < 1 || t.width > SIDE * t.parts_x ||
+        t.channels < 1 || t.channels > MOST_CHANNELS || t.stride_y < 1 || t.stride_x < 1 ||
+        t.block < 1 || t.block > BLOCK) {
+        PyErr_SetString(PyExc_ValueError, "a size or the type of the pixels is out of range");
+        return NULL;
+    }
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;

@@ -17,22 +17,22 @@
  *     ssd   1 - (E - 2 (X + sum k S) + own) / total  own = sum K^2, total = n channels R^2
  *     sad   1 - (X + offset) / total                 total = n channels R
  *
- * Of sad, |I - K| is about a sum of products of a function of I and one of K (engines/common/
- * lowrank.py): X is the sum over these terms, whose functions of I are tables, and whose functions of
+ * Of sad, |I - K| is about a sum of products of a function of I and one of K, as in
+ * engines/common/lowrank.py. X is the sum over these terms: their functions of I are tables, those of
  * K, times weights if there are any, are the taps.
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
- * of the channel, off by at most `drift`; windows of one value are told by comparing
- * pixels. X is off by its rounding, at most `unit` times the norms of a of both tiles
- * and of b. A score that may be off by more than `limit` is made again: from a direct sum, or,
- * where a tile has many, from transforms in double precision.
+ * of the channel, off by at most `drift`; windows of one value are told by comparing pixels. X is
+ * off by its rounding, at most `unit` times what `pair` returns in _correlation_tile.h. A score
+ * that may be off by more than `limit` is made again: from a direct sum, or, where a tile has many,
+ * from transforms in double precision.
  *
  * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
  * no square of a value that is far from 1 overflows or vanishes.
  *
  * A kernel larger than about half a tile is cut into parts, whose products are added before the way
- * back. X of small kernels is summed directly where that is faster, of bytes with 128 taken off the kernel:
- * that is exact, and so are scores but for their own rounding.
+ * back. X of small kernels of bytes is summed directly where that is faster, with 128 taken off the
+ * kernel: that is exact, and so are scores but for their own rounding.
  *
  * Nothing here knows Python; _correlation.c does.
  */
@@ -48,11 +48,13 @@
 #define MOST_PARTS 4 /* of a kernel, along an axis */
 #define MOST_TERMS 16
 
-/* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of the norms' product. */
-#define ROUNDING_UNITS 32
+/* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of what `pair` returns.
+ * Pictures that were searched for it, of stripes and points, need 6.2. */
+#define ROUNDING_UNITS 10
 #define SINGLE_UNIT (ROUNDING_UNITS * 0x1p-24)
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
-/* A float channel is flat if its variance is at most this fraction of its mean square: metrics.FLAT */
+/* A float channel is flat if its variance is at most this fraction of its mean square, as in
+ * metrics.FLAT. */
 #define FLAT 1e-12
 /* Smaller spreads of floats, in units of the band's, are left to double precision: in single
  * precision squares of pixels lose digits. */

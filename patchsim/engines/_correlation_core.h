@@ -88,9 +88,10 @@ FILL(fill_floats, float)
  *
  * SUM and SQUARE hold the sums of a column, RUN and WIDE those of a window: double, where it holds
  * them exactly or they are of floats, or 64 bits, in which differences of products are right if
- * they fit (modulo 2^64). Of floats `less` is taken off, [channels], so that fewer digits are lost.
+ * they fit: MODULO is without a sign there, because C defines no overflow with one. Of floats
+ * `less` is taken off, [channels], so that fewer digits are lost.
  */
-#define MOMENTS(NAME, PIXEL, SUM, SQUARE, RUN, WIDE, A)                                        \
+#define MOMENTS(NAME, PIXEL, SUM, SQUARE, RUN, WIDE, MODULO, A)                                \
     static void VARIANT(NAME##_begin)(const PIXEL *planes, ptrdiff_t plane, ptrdiff_t pitch,   \
                                       ptrdiff_t channels, ptrdiff_t height, ptrdiff_t columns, \
                                       const double *less, SUM *sums, SQUARE *squares)          \
@@ -184,23 +185,23 @@ FILL(fill_floats, float)
                                               const WIDE *e, ptrdiff_t pitch, ptrdiff_t at,    \
                                               ptrdiff_t count, double *spread, double *shift)  \
     {                                                                                          \
-        WIDE under[BLOCK];                                                                     \
-        const WIDE n = (WIDE)(t->height * t->width);                                           \
+        MODULO under[BLOCK];                                                                   \
+        const MODULO n = (MODULO)(t->height * t->width);                                       \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            under[i] = t->metric == ZNCC ? n * e[at + i] : e[at + i];                          \
+            under[i] = (MODULO)e[at + i] * (t->metric == ZNCC ? n : 1);                        \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
             shift[i] = 0;                                                                      \
         for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
             const WIDE *sum = s + c * pitch + at;                                              \
             if (t->metric == ZNCC)                                                             \
                 for (ptrdiff_t i = 0; i < count; i++)                                          \
-                    under[i] -= sum[i] * sum[i];                                               \
+                    under[i] -= (MODULO)sum[i] * (MODULO)sum[i];                               \
             else                                                                               \
                 for (ptrdiff_t i = 0; i < count; i++)                                          \
                     shift[i] += means[c] * (double)sum[i];                                     \
         }                                                                                      \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            spread[i] = (double)under[i];                                                      \
+            spread[i] = (double)(WIDE)under[i];                                                \
     }                                                                                          \
     /* X of one window, in double precision; `mean` of its channels, about. */                 \
     static double VARIANT(NAME##_direct)(const Task *t, const PIXEL *pixels, ptrdiff_t plane,  \
@@ -234,9 +235,9 @@ FILL(fill_floats, float)
     }
 #define ITSELF(pixel) (pixel)
 #define SHIFTED(pixel) ((double)(pixel) - less[c])
-MOMENTS(bytes, uint8_t, int32_t, int32_t, int64_t, double, ITSELF)
-MOMENTS(words, uint16_t, int32_t, int64_t, int64_t, int64_t, ITSELF)
-MOMENTS(floats, float, double, double, double, double, SHIFTED)
+MOMENTS(bytes, uint8_t, int32_t, int32_t, int64_t, double, double, ITSELF)
+MOMENTS(words, uint16_t, int32_t, int64_t, int64_t, int64_t, uint64_t, ITSELF)
+MOMENTS(floats, float, double, double, double, double, double, SHIFTED)
 #undef MOMENTS
 #undef ITSELF
 #undef SHIFTED

@@ -18,6 +18,13 @@ typedef REAL (*NAME(Tile))[2][16][16]; /* [k1 of y, k1 of x][re, im][16][16] */
 #define AT(p) (*(V *)(p))
 #define ALL(x) ((V){0} + (REAL)(x))
 
+static INLINE V NAME(larger)(V p, V q)
+{
+    typedef __typeof__(p > q) Mask;
+    const Mask is_larger = p > q;
+    return (V)((is_larger & (Mask)p) | (~is_larger & (Mask)q));
+}
+
 static INLINE void NAME(dft4)(V *a, V *b, V *c, V *d, V *ai, V *bi, V *ci, V *di)
 {
     V s0 = *a + *c, s1 = *a - *c, s2 = *b + *d, s3 = *b - *d;
@@ -233,24 +240,30 @@ static INLINE void NAME(put)(float *row, ptrdiff_t x, ptrdiff_t cols, ptrdiff_t 
             row[(x + lane) / stride] = (float)values[lane];
 }
 
-/* The last stage of two tiles, y's k1 -> n1: the products of those windows that are asked for. */
-static void NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_t pitch,
+/* The last stage of two tiles, y's k1 -> n1: the products of those windows that are asked for.
+ * Returns what no product exceeds, of windows that are not asked for either. */
+static double NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_t pitch,
                      ptrdiff_t stride_y, ptrdiff_t stride_x)
 {
     ptrdiff_t cols = places[0].cols;
     if (count > 1 && places[1].cols > cols)
         cols = places[1].cols;
     const ptrdiff_t reach = ((cols - 1) * stride_x) / 16 + 1;
+    V most = {0};
     for (int n0 = 0; n0 < 16; n0++)
-        for (ptrdiff_t x = 0; x < reach; x++)
+        for (ptrdiff_t x = 0; x < 16; x++)
             for (int lane = 0; lane < 16; lane += L) {
-                V re[16], im[16];
+                V re[16], im[16], energy = {0};
                 UNROLL16 for (int k = 0; k < 16; k++)
                 {
                     V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
                     V a = AT(&tile[k * 16 + x][0][n0][lane]), b = AT(&tile[k * 16 + x][1][n0][lane]);
                     re[k] = a * c + b * s, im[k] = b * c - a * s;
+                    energy += a * a + b * b;
                 }
+                most = NAME(larger)(most, energy);
+                if (x >= reach)
+                    continue;
                 NAME(dft16)(im, re);
                 for (int i = 0; i < count; i++) {
                     const Place *p = &places[i];
@@ -264,6 +277,10 @@ static void NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_t 
                     }
                 }
             }
+    double largest = 0;
+    for (int lane = 0; lane < L; lane++)
+        largest = largest > most[lane] ? largest : (double)most[lane];
+    return sqrt(16 * largest); /* of sums of 16 (Cauchy and Schwarz) */
 }
 
 /* The transform of a kernel, over SIDE x SIDE: the inverse is not divided by it. The kernel's rows
@@ -302,9 +319,10 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
  * spectra     [parts][terms][channels][TILE_VALUES]
  * work        [channels][TILE_VALUES]
  * total       [TILE_VALUES], with more than one part or term
- * Returns what stands for the rounding of a product: that of the transforms of pixels and kernel is
- * about their norms' product over SIDE, as it is spread over all frequencies, and that of the way
- * back is about the root mean square of the products.
+ * Returns what stands for the rounding of a product. That of the transforms of pixels and kernel is
+ * about their norms' product over SIDE, as far as it is spread over all frequencies, and that of
+ * the way back is about the root mean square of the products. But the roundings of one frequency
+ * that stands out, as in stripes, may gather in another one, and those of one product in another.
  */
 static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other, ptrdiff_t plane,
                          ptrdiff_t pitch, const double (*less)[2], double unit,
@@ -313,7 +331,7 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
 {
     const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = TILE_VALUES / 16;
     const ptrdiff_t item = t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
-    double rounding = 0, power = 0;
+    double rounding = 0, power = 0, peaked = 0;
     for (ptrdiff_t pass = 0; pass < passes; pass++, spectra += t->channels * TILE_VALUES) {
         const ptrdiff_t part = pass / t->terms;
         const float *table = t->tables ? t->tables + pass % t->terms * 256 : NULL;
@@ -321,6 +339,8 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
         const ptrdiff_t x = part % t->parts_x * t->part_width;
         const ptrdiff_t at = (y * pitch + x) * item;
         double squares = 0;
+        V peaks[2][MOST_CHANNELS]; /* largest powers of frequencies: of pixels, of the kernel */
+        memset(peaks, 0, sizeof peaks);
         for (ptrdiff_t c = 0; c < t->channels; c++)
             squares += (table              ? NAME(down_looked_up)
                         : t->type == BYTES ? NAME(down_bytes)
@@ -338,6 +358,7 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
                 const int is_last = pass == passes - 1 && c == t->channels - 1;
                 const REAL *kernel = spectra + c * TILE_VALUES + k * group;
                 NAME(forward)((NAME(Tile))(void *)own);
+                V peak = peaks[0][c], kernel_peak = peaks[1][c];
                 for (int j = 0; j < 16; j++)
                     for (int i = 0; i < 256; i += L) {
                         int v = 512 * j + i;
@@ -349,17 +370,28 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
                         AT(sum + v) = products, AT(sum + v + 256) = crossed;
                         if (is_last)
                             powers += products * products + crossed * crossed;
+                        peak = NAME(larger)(peak, re * re + im * im);
+                        kernel_peak = NAME(larger)(kernel_peak, kre * kre + kim * kim);
                     }
+                peaks[0][c] = peak, peaks[1][c] = kernel_peak;
             }
             for (int lane = 0; lane < L; lane++)
                 power += (double)powers[lane];
             if (pass == passes - 1)
                 NAME(backward)((NAME(Tile))(void *)sum);
         }
+        for (ptrdiff_t c = 0; c < t->channels; c++) {
+            double most[2] = {0};
+            for (int i = 0; i < 2; i++)
+                for (int lane = 0; lane < L; lane++)
+                    most[i] = most[i] > peaks[i][c][lane] ? most[i] : (double)peaks[i][c][lane];
+            peaked += sqrt(most[0]) * sqrt(most[1]);
+        }
     }
-    NAME(up)((NAME(Tile))(void *)(passes > 1 ? total : work), places, count, x_pitch, t->stride_y,
-             t->stride_x);
-    return rounding + sqrt(power); /* by Parseval's theorem */
+    const double largest = NAME(up)((NAME(Tile))(void *)(passes > 1 ? total : work), places, count,
+                                    x_pitch, t->stride_y, t->stride_x);
+    /* The root mean square by Parseval's theorem. */
+    return rounding + sqrt(power) + (peaked + largest) / 2;
 }
 #undef V
 #undef AT

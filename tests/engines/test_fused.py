@@ -324,6 +324,33 @@ def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, siz
     assert off.max() <= stated / 1.5
 
 
+@pytest.mark.parametrize("size", [16, 64, 128])
+@pytest.mark.parametrize("kind", ["stripes", "points"])
+@pytest.mark.usefixtures("variant")
+def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, rng):
+    """Faint points beside one frequency, or one product, that holds nearly all there is."""
+    faint = rng.integers(0, 256, (2, 300))
+    for _ in range(8):
+        image = np.full((256, 256, 1), 100, np.uint8)
+        kernel = image[:size, :size].copy()
+        if kind == "stripes":
+            wave, other = rng.integers(1, 128, 2) * np.pi / 128
+            image[:] = (127 + 120 * np.cos(wave * np.arange(256) + rng.random()))[:, None, None]
+            kernel[:] = (127 + 120 * np.cos(other * np.arange(size)))[:, None, None]
+        else:
+            image[tuple(faint)] = 101
+            image[tuple(rng.integers(0, 256, 2))] = kernel[tuple(rng.integers(0, size, 2))] = 255
+        bounds = found(image, kernel, "zncc")
+        truth = exact_zncc(image, kernel)[0]
+        assert (np.abs(bounds.map - truth) <= cell_errors(bounds) / 1.5).all()
+
+
+def cell_errors(bounds):
+    rows, cols = bounds.map.shape
+    side = np.ones((blocks.BLOCK, blocks.BLOCK))
+    return np.kron(bounds.blocks.errors, side)[:rows, :cols]
+
+
 def exact_zncc(image, kernel):
     """Scores of bytes by integers, and n E - S^2, from prefix sums and a transform in float64."""
     height, width, _ = kernel.shape
@@ -362,6 +389,8 @@ def test_any_size_stride_and_type(data, seed):
     if data.draw(st.booleans()):
         image[:, : size[1] // 2] = image[0, 0]
     taps = values(rng, dtype, *kernel, channels)
+    if (taps == taps[0, 0]).all():
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(extensions.VARIANT_SETTING, data.draw(st.sampled_from(VARIANTS)))
         truth = plain_map(image, taps, metric)[:: stride[0], :: stride[1]]
@@ -441,7 +470,9 @@ def test_matches_are_those_of_the_specification(dtype, metric, variant, rng):
 def test_unusual_steps_are_copied(rng):
     image = values(rng, "uint8", 60, 80, 4)
     kernel = image[5:17, 20:31, :3].copy()
-    for view in (image[..., :3], image[:, ::2, :3], image[::-1, :, :3], image[..., 2::-1]):
+    rows = image[..., :3].copy()
+    views = [image[..., :3], image[:, ::2, :3], image[::-1, :, :3], image[..., 2::-1]]
+    for view in (*views, rows[::-1], rows[:, ::-1], rows[::2]):
         truth = plain_map(np.ascontiguousarray(view), kernel, "zncc")
         check(found(view, kernel, "zncc"), truth)
 
@@ -544,6 +575,22 @@ def test_a_map_that_cannot_be_written_is_refused():
     readonly.flags.writeable = False
     with pytest.raises((ValueError, BufferError, TypeError), match=r"."):
         _correlation.scores(**arguments(map=readonly))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
+     {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
+     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "H"}],
+)  # fmt: skip
+def test_sizes_that_scratch_refuses(changed):
+    given = {
+        "format": "B", "windows": (16, 16), "kernel_shape": (5, 5, 2), "stride": (1, 1),
+        "block": 64, "is_direct": False, "variant": VARIANTS[-1],
+    }  # fmt: skip
+    assert _correlation.scratch(**given) > 0
+    with pytest.raises(ValueError, match="out of range"):
+        _correlation.scratch(**given | changed)
 
 
 def test_sums_that_do_not_fit_are_refused():

@@ -198,7 +198,8 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
         image = shared.under(windows, problem.kernel[:2], problem.stride)
-        if image.strides[1:] != (image.shape[2] * image.itemsize, image.itemsize):
+        steps = image.shape[2] * image.itemsize, image.itemsize
+        if image.strides[1:] != steps or image.strides[0] < 0:
             image = np.ascontiguousarray(image)
         found = np.empty(windows, np.float32)
         grid = blocks.grid_shape(windows)
