@@ -581,12 +581,13 @@ def test_a_map_that_cannot_be_written_is_refused():
     "changed",
     [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
      {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
-     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "H"}],
+     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "H"}, {"parts_y": 0}, {"terms": 17}],
 )  # fmt: skip
 def test_sizes_that_scratch_refuses(changed):
     given = {
         "format": "B", "windows": (16, 16), "kernel_shape": (5, 5, 2), "stride": (1, 1),
-        "block": 64, "is_direct": False, "variant": VARIANTS[-1],
+        "block": 64, "is_direct": False, "parts_y": 1, "parts_x": 1, "terms": 1,
+        "variant": VARIANTS[-1],
     }  # fmt: skip
     assert _correlation.scratch(**given) > 0
     with pytest.raises(ValueError, match="out of range"):
