@@ -581,7 +581,8 @@ def test_a_map_that_cannot_be_written_is_refused():
     "changed",
     [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
      {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
-     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "H"}, {"parts_y": 0}, {"terms": 17}],
+     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "H"},
+     {"parts_y": 0}, {"terms": 17}],
 )  # fmt: skip
 def test_sizes_that_scratch_refuses(changed):
     given = {
