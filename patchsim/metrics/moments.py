@@ -102,8 +102,11 @@ class Moments:
         """
         chunks = wide_chunks(weights, window, taps)
         if self.means is not None and kernel.means is not None:
-            centred = ((w * (a - self.means) * (b - kernel.means)).sum() for w, a, b in chunks)
-            return float(sum(centred))
+            # Summed in the order of `spread`, so that identical windows score exactly 1.
+            centred = [
+                (w * ((a - self.means) * (b - kernel.means))).sum((0, 1)) for w, a, b in chunks
+            ]
+            return float(np.sum(centred, axis=0).sum())
         total: float = sum((w * a * b).sum().item() for w, a, b in chunks)
         return self.scale * total - _dot(self.shares, self.sums, kernel.sums)
 
