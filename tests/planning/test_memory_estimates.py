@@ -20,7 +20,7 @@ from helpers.problems import CORRELATED, problem, values
 from helpers.tile_memory import Search
 from scipy import ndimage
 
-from patchsim.engines import Bounds, loading
+from patchsim.engines import Bounds, extensions, loading
 from patchsim.engines.common import fused
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
@@ -145,7 +145,7 @@ HIDDEN = [
         Search("fft", metric, dtype, side, mask=mask, opaque=opaque)
         for metric in CORRELATED
         for dtype in ("uint8", "float32")
-        for side, mask in ((32, ""), (8, "shades"), (32, "channels"))
+        for side, mask in ((32, ""), (8, "shades"), (24, "channels"))
         for opaque in (1, 255)
     ),
 ]
@@ -176,10 +176,9 @@ WORST = {
 TOO_HIGH = {
     **{
         search: "whole"
-        for search in (*WEIGHTED, *HIDDEN)
+        for search in WEIGHTED
         if (search.metric, search.mask) == ("zncc", "channels")
-        and (search.dtype, search.side, search.opaque)
-        in {("uint8", 32, 0), ("uint16", 8, 0), ("uint16", 32, 0), ("uint8", 32, 1)}
+        and (search.dtype, search.side) in {("uint8", 32), ("uint16", 8), ("uint16", 32)}
     },
     **{Search("fft", metric, "uint8", 180): "single" for metric in ("ncc", "zncc")},
 }
@@ -194,6 +193,9 @@ def without_c(monkeypatch):
 
 def measured(search):
     """The estimate and the peak of scoring a map in tiles, in bytes."""
+    refusal = loading.load(search.engine).refuse(search.problem)
+    if refusal:
+        pytest.skip(refusal)
     plan, score = search.prepared()
     score()
     with numpy_peak() as peak:
@@ -258,12 +260,15 @@ IN_C = [
 ]
 
 
+TALL = Search("simd", "zncc", "uint8", 96, extent=(900, 2000))
+
+
 @pytest.fixture(scope="module")
 def resident_memory():
     """Estimate and peak of each case with what C allocates, measured in a process of its own."""
     if not peak_memory.is_measurable():
         pytest.skip("memory beside NumPy's is measured by Linux and glibc alone")
-    cases = [search for search in (*UNFOLD, *IN_C) if not refusal(search)]
+    cases = [search for search in (*UNFOLD, *IN_C, TALL) if not refusal(search)]
     given = json.dumps([asdict(search) for search in cases])
     command = [sys.executable, str(Path(peak_memory.__file__)), given]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -283,6 +288,22 @@ def test_tiles_with_what_c_and_torch_allocate(search, resident_memory):
     if search not in resident_memory:
         pytest.skip(refusal(search))
     assert_close(*resident_memory[search])
+
+
+def sums_bytes_directly():
+    extension = extensions.extension("_correlation")
+    return extension and extension.taps(extensions.variant("_correlation")) == 4
+
+
+@pytest.mark.xfail(
+    sums_bytes_directly(),
+    strict=True,
+    reason="pixels of 16 bits are allocated, too, which this processor does not use",
+)
+def test_a_tall_kernel_of_direct_sums(resident_memory):
+    if TALL not in resident_memory:
+        pytest.skip(refusal(TALL))
+    assert_close(*resident_memory[TALL])
 
 
 @pytest.mark.parametrize("content", ["noise", "smooth"])

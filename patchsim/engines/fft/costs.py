@@ -155,7 +155,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         return max(peak + _kept_bytes(every), visible + _kept_bytes(sizes)) - bounds
     visible = working_bytes(whole, rows, cols) + bounds
     if sizes.is_whole_map:  # which is one tile, of one kind
-        prepared = fused.kernel_bytes(whole) if fused.takes(whole) else 0
+        # Prepared before the first tile: in NumPy, planes of pixels and weights without spectra.
+        prepared = fused.kernel_bytes(whole) if fused.takes(whole) else 24 * problem.taps
         return max(prepared + own + weights + peak, visible) - bounds
     prepared = _kernel_bytes(TileSizes(whole, rows, cols))
     return max(prepared + peak, visible) + own + weights - bounds

@@ -134,7 +134,8 @@ def peak_bytes(sizes: TileSizes) -> int:
         # At last S and a product; numerator, spreads and scores; and which windows are uniform.
         uniform = uniform_windows_bytes(sizes.extent, channels, problem.kernel[:2], problem.stride)
         kept_sums = (3 if is_hidden else 2) * stacks + (12 if is_hidden else 9) * scores
-        peak = max(peak, sums + kept_sums + uniform)
+        flags = 3 * sizes.windows  # which scores are doubtful, and their parts
+        peak = max(peak, sums + kept_sums + flags + uniform)
     return max(image_peak_bytes(sizes), kept + peak)
 
 
