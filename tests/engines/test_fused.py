@@ -46,23 +46,24 @@ def exact_map(image, kernel, metric, stride=(1, 1), span=None):
 
 
 def plain_map(image, kernel, metric):
-    """In NumPy and float64, of pictures that lose no digits by it."""
-    size, taps = kernel.shape, kernel.astype(np.float64)
-    count = size[0] * size[1]
-    windows = sliding_window_view(image.astype(np.float64), size)[:, :, 0]  # [rows, cols, h, w, C]
-    if metric == "ssd":
-        return 1 - ((windows - taps) ** 2).mean((2, 3, 4)) / SPAN[image.dtype.name] ** 2
-    means = windows.mean((2, 3))
-    products = np.einsum("yxijc,ijc->yx", windows, taps)
-    energy, own = np.einsum("yxijc,yxijc->yx", windows, windows), (taps**2).sum()
-    if metric == "zncc":
-        products -= count * (means * taps.mean((0, 1))).sum(2)
-        energy -= count * (means**2).sum(2)
-        own -= count * (taps.mean((0, 1)) ** 2).sum()
-    # The least that integers spread, with room for what rounding leaves of no spread.
-    is_defined = energy > (0.1 if image.dtype.kind == "u" else 1e-9 * count)
-    roots = np.sqrt(np.where(is_defined, energy, 1) * own)
-    return np.where(is_defined, products / roots, 0.0)
+    """In NumPy and float64, a row of windows at a time; spreads from deviations, in two passes."""
+    taps = kernel.astype(np.float64)
+    span = SPAN[image.dtype.name]
+    centred = taps - taps.mean((0, 1)) if metric == "zncc" else taps
+    rows = []
+    for windows in sliding_window_view(image.astype(np.float64), kernel.shape)[:, :, 0]:
+        if metric == "ssd":  # [cols, h, w, C]
+            rows.append(1 - ((windows - taps) ** 2).mean((1, 2, 3)) / span**2)
+            continue
+        squares = np.einsum("xijc,xijc->xc", windows, windows)
+        if metric == "zncc":
+            windows = windows - windows.mean((1, 2), keepdims=True)
+        spreads = np.einsum("xijc,xijc->xc", windows, windows)
+        is_flat = (spreads <= metrics.FLAT * squares).all(1)
+        spread = np.where(is_flat, 1, spreads.sum(1))
+        products = np.einsum("xijc,ijc->x", windows, centred)
+        rows.append(np.where(is_flat, 0, products / np.sqrt(spread * (centred**2).sum())))
+    return np.array(rows)
 
 
 @pytest.mark.parametrize("masked", [None, "mask", "shades"])
