@@ -28,7 +28,7 @@ def number(value: object, option: str, remedy: str) -> float:
     """
     if not is_number(value):
         raise InputError(f"{option} {value!r} is not a number; {remedy}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)  # type: ignore[arg-type] # `is_number` has checked it
 
 
 def is_number(value: object) -> bool:

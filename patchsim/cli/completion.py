@@ -108,6 +108,7 @@ def answer(app: typer.Typer) -> int:
     """
     shell = os.environ[_VARIABLE]
     if shell not in _SCRIPTS:
+        # Typer re-exports these three without declaring it.
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
@@ -118,7 +119,7 @@ def answer(app: typer.Typer) -> int:
         if found is None:
             return _FILES
         _print(found, shell, line)
-    except Exception:
+    except Exception:  # a fault must not be printed into the prompt; the shell offers files
         return _FILES
     return FOUND
 

@@ -60,6 +60,7 @@ def guarded_streams() -> Iterator[None]:
     codecs.register_error(_ERROR_HANDLER, _encode_any_name)
     if sys.stdout is not None:
         if sys.stdout.isatty():
+            # The interpreter's own streams are text wrappers, which the type does not say.
             sys.stdout.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
         else:
             raw = _PipeOutput(sys.stdout.fileno(), "wb", closefd=False)
