@@ -169,11 +169,14 @@ class BlockMaxima:
     def _put_blocks(self, tile: Tile, blocks: BlockBounds) -> None:
         """Store the maxima of a tile that begins with a block."""
         index = block_index(tile)
-        self._upper_bounds[index] = blocks.maxima.astype(np.float64) + blocks.errors
         # The sum of a score and its error must not be rounded to less than the true score.
-        self._upper_bounds[index] += np.where(blocks.errors > 0, ROUNDING, 0.0)
-        if self._errors is not None:
-            self._errors[index] = blocks.errors
+        upper_bounds = blocks.maxima.astype(np.float64) + blocks.errors
+        upper_bounds += np.where(blocks.errors > 0, ROUNDING, 0.0)
+        with self._lock:  # a tile that ends within a block shares that block with others
+            stored = self._upper_bounds[index]
+            np.fmax(stored, upper_bounds, out=stored)
+            if self._errors is not None:
+                np.maximum(self._errors[index], blocks.errors, out=self._errors[index])
 
     def _put_band(self, band: Tile, bounds: Bounds, rows: slice, *, has_errors: bool) -> None:
         """Store the maxima of a row of blocks, whose scores are these rows of the bounds."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+import pytest
 
-from patchsim.engines import Bounds
+from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.tiles import Tile
 from patchsim.matches import nms
 from patchsim.ranking import block_maxima
@@ -46,3 +47,25 @@ def test_entries_of_a_heap_are_sorted(rng):
     assert list(block_maxima._sorted(heap)) == sorted(kept)
     assert heap == kept
     assert list(block_maxima._sorted([])) == []
+
+
+@pytest.mark.parametrize("is_last_first", [False, True])
+def test_tiles_that_share_a_block_may_come_in_any_order(is_last_first, rng):
+    """As memory may cut tiles within blocks, and several threads put them."""
+    truth = rng.random((200, 70)).astype(np.float32)
+    truth[64:100] /= 2
+    truth[100, 5] = 2.0  # in the second tile, and in a block of the first one
+    store = BlockMaxima(
+        truth.shape, (3, 3), (1, 1), lambda y, x: float(truth[y, x]), None, BlockCache(1 << 20)
+    )
+    tiles = [Tile(0, 0, 100, 70), Tile(100, 0, 100, 70)]
+    for tile in tiles[::-1] if is_last_first else tiles:
+        cells = np.array(truth[tile.index])
+        grid = -(-tile.rows // 64), -(-tile.cols // 64)
+        best = [
+            [cells[64 * i : 64 * i + 64, 64 * j : 64 * j + 64].max() for j in range(grid[1])]
+            for i in range(grid[0])
+        ]
+        blocks = BlockBounds(np.array(best, np.float32), np.full(grid, 1e-5, np.float32))
+        store.put(tile, Bounds(cells, 1e-5, blocks=blocks))
+    assert store.best(-np.inf) == (100, 5, 2.0)
