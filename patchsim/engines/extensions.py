@@ -13,6 +13,9 @@ from patchsim.errors import InputError
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
 
+_failed: list[str] = []
+
+
 def extension(name: str) -> ModuleType | None:
     """Return a C extension of the engines, or None if it cannot be loaded."""
     return _load(name)[0]
@@ -20,11 +23,20 @@ def extension(name: str) -> ModuleType | None:
 
 def refusal(name: str) -> str:
     """Return why an engine without its C extension refuses: it was not built, or is broken."""
+    return f"its {_reason(name)}"
+
+
+def _reason(name: str) -> str:
     error = _load(name)[1]
     if error is None or isinstance(error, ModuleNotFoundError):
-        return "its C extension was not built (install again where there is a C compiler)"
+        return "C extension was not built (install again where there is a C compiler)"
     reason = str(error).partition("\n")[0]
-    return f"its C extension cannot be loaded: {reason} (install again)"
+    return f"C extension cannot be loaded: {reason} (install again)"
+
+
+def notices() -> list[str]:
+    """Say that searches are slow if an extension was asked for and could not be loaded."""
+    return [f"searches are slow here: a {_reason(name)}" for name in _failed[:1]]
 
 
 @cache
@@ -32,6 +44,7 @@ def _load(name: str) -> tuple[ModuleType | None, ImportError | None]:
     try:
         return importlib.import_module(f"patchsim.engines.{name}"), None
     except ImportError as error:
+        _failed.append(name)
         return None, error.with_traceback(None)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from patchsim.engines import extensions
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
 from patchsim.machine.memory import default_limit
@@ -329,6 +330,7 @@ class Matcher:
         scored = search.run(observer)
         selections = assemble.select(scored, options, scene)
         notices += _tell(observer, assemble.explanations(selections, scene))
+        notices += _tell(observer, extensions.notices())
         assemble.tell_resolved(scored, scene, observer)
         report = assemble.report(
             scored,
