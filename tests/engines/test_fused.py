@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from patchsim import match, metrics
 from patchsim.engines import extensions, fft, simd
 from patchsim.engines.common import fused
+from patchsim.engines.common.lowrank import terms_of
 from patchsim.geometry import blocks
 from patchsim.planning import batching
 
@@ -487,7 +488,6 @@ def arguments(**changed):
         "spectra": spectra,
         "taps": np.zeros((2, 5, 5)),
         "means": np.zeros(2),
-        "tables": np.empty(0, np.float32),
         "map": np.full((16, 16), np.nan, np.float32),
         "maxima": np.zeros((1, 1), np.float32),
         "errors": np.zeros((1, 1), np.float32),
@@ -517,6 +517,30 @@ def test_arguments_that_fit_are_taken():
     assert (given["map"] == 0).all()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("term", range(16))
+def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
+    # A kernel of one pixel, so that the product is the image's factor itself.
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    taps = np.zeros((16, 1, 1))
+    taps[term] = 1
+    given = arguments(
+        image=image, taps=taps, means=np.zeros(1), metric="sad", terms=16, variant=variant,
+        offset=2.0, total=4.0,  # scores from 0.25 to 0.75
+        spectra=fused._aligned(16 * _correlation.TILE_VALUES),
+    )  # fmt: skip
+    cut = {name: given[name] for name in ("taps", "parts_y", "parts_x", "terms", "variant")}
+    _correlation.spectrum(out=given["spectra"], **cut)
+    _correlation.scores(**given)
+    wave = np.cos if term % 2 else np.sin
+    odd = term - term % 2 + 1
+    exact = wave(odd * np.pi * (image[..., 0] - 127.5) / 256)
+    error = 4 * given["errors"].max()
+    assert np.abs(2 - 4 * given["map"].astype(np.float64) - exact).max() <= error
+    assert error < 1e-5 + odd**2 * 3e-7
+    np.testing.assert_allclose(terms_of(16).image[term], exact.ravel(), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -540,10 +564,8 @@ def test_arguments_that_fit_are_taken():
         {"maxima": np.zeros((2, 1), np.float32)},
         {"errors": np.zeros((1, 2), np.float32)},
         {"errors": np.zeros((1, 1))},
-        {"metric": "sad"},  # without tables
-        {"metric": "sad", "tables": np.zeros((2, 256), np.float32)},  # of one term
+        {"metric": "sad", "image": np.zeros((20, 20, 2), np.uint16)},
         {"metric": "hue"},
-        {"tables": np.zeros((1, 256), np.float32)},
         {"terms": 0},
         {"terms": 2},
         {"terms": 17},
