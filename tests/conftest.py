@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import skimage.data
+from helpers import interpreter
 from PIL import Image
 
 from patchsim.planning import batching
@@ -19,6 +20,13 @@ def _fresh_plans():
     batching.forget()
     yield
     batching.forget()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interpreters():
+    """Processes that answer several tests end with the last test."""
+    yield
+    interpreter.close_all()
 
 
 @pytest.fixture

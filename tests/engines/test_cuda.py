@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from helpers import ENVIRONMENT, interpreted
+from helpers import ENVIRONMENT
 from helpers.compiled import loops, spilled
+from helpers.interpreter import interpreted
 
 from patchsim import InputError, match, metrics
 from patchsim.engines import Problem, cuda, unfold

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers import ENVIRONMENT, interpreted
+from helpers import ENVIRONMENT
 from helpers.compiled import loops, spilled
+from helpers.interpreter import interpreted
 
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch, planes
