@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 import oracle
 import pytest
-import skimage.data
 from helpers import ENVIRONMENT
+from helpers.photographs import photograph
 from helpers.problems import CORRELATED, SPAN, problem, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,7 +73,7 @@ def noise_beside_a_photograph(masked):
     """An image, a kernel of it, its weights and the scores: sums of integers, a tap at a time."""
     rng = np.random.default_rng(20)
     image = values(rng, "uint8", 70, 300, 3)
-    image[:40, 200:] = skimage.data.astronaut()[:40, 200:300]
+    image[:40, 200:] = photograph("astronaut")[:40, 200:300]
     kernel = image[11:30, 210:241].copy()
     weights = None
     if masked:
@@ -168,9 +168,9 @@ def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, 
 
 
 @cache
-def photograph(metric, dtype):
+def photograph_of_several_tiles(metric, dtype):
     """An image, a kernel of it and the scores; a part of the image twice, and its scores."""
-    photo = skimage.data.astronaut()[:300, :420]
+    photo = photograph("astronaut")[:300, :420]
     scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
     image = photo * scale
     image[100:160, 50:180] = image[0, 0]  # flat: no contrast, equal windows
@@ -182,7 +182,7 @@ def photograph(metric, dtype):
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_photographs_of_several_tiles(metric, dtype, variant):
-    image, kernel, truth, wide, truth_of_wide = photograph(metric, dtype)
+    image, kernel, truth, wide, truth_of_wide = photograph_of_several_tiles(metric, dtype)
     check(found(image, kernel, metric), truth)
     # One tile alone, and three of a row: the last of an odd number is transformed without another.
     check(found(image[:60, :200], kernel, metric), truth[:48, :190])
@@ -214,7 +214,7 @@ def test_kernels_in_parts(metric, dtype, size, parts, variant, monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_kernels_in_parts_across_tiles(dtype, monkeypatch):
     """Against the transforms of scipy, in float64."""
-    photo = skimage.data.camera()[:, :, None]
+    photo = photograph("camera")[:, :, None]
     scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
     image = photo * scale
     kernel = image[200:410, 150:350].copy()
@@ -317,7 +317,7 @@ def patterns(rng, kind, height, width):
         "ramp": (x * rng.random() + y * rng.random()) / 2,
         "halves": halves,
         "chirp": 127 + 120 * np.sin((x * x * rng.random() + y * y * rng.random()) / 100),
-        "photo": np.resize(skimage.data.camera()[:height, :width], (height, width)),
+        "photo": np.resize(photograph("camera")[:height, :width], (height, width)),
     }
     return np.clip(made[kind], 0, 255).astype(np.uint8)[..., None]
 
