@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 # Tests run beside each other. Idle OpenMP threads that spin would take the others' time.
@@ -12,6 +13,12 @@ from helpers import interpreter
 from PIL import Image
 
 from patchsim.planning import batching
+
+
+def pytest_collection_finish():
+    """Spare collections of garbage the modules and tests, which stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
