@@ -122,17 +122,19 @@ def test_masks_and_shades(metric, rng):
 
 
 def test_the_largest_sums_do_not_overflow():
-    # Of squares of 255 with shades of 255 no 260 fit 32 bits.
+    # Of squares of 255 with shades of 255 no 260 fit 32 bits, of differences of 65535 no 257 a
+    # float32. A program adds a group of words, here all of a row.
     cases = []
     for dtype, metric, shade in [
         ("uint8", "sad", 0), ("uint8", "ssd", 0), ("uint8", "sad", 255), ("uint8", "ssd", 255),
         ("uint16", "sad", 0), ("uint16", "sad", 1),
     ]:  # fmt: skip
-        image = np.full((24, 13, 1), SPAN[dtype], dtype)
+        height, width, group = (24, 16, 4) if dtype == "uint8" else (33, 8, 8)
+        image = np.full((height, width + 1, 1), SPAN[dtype], dtype)
         image[:, -1] -= 1
-        kernel = np.zeros((24, 12, 1), dtype)
-        weights = np.full((24, 12), shade, np.uint8) if shade else None
-        cases.append(case(image, kernel, metric=metric, weights=weights, rows=4))
+        kernel = np.zeros((height, width, 1), dtype)
+        weights = np.full((height, width), shade, np.uint8) if shade else None
+        cases.append(case(image, kernel, metric=metric, weights=weights, rows=4, group=group))
     assert_agree(cases)
 
 
