@@ -20,7 +20,7 @@ from helpers.problems import CORRELATED, problem, values
 from helpers.tile_memory import Search
 from scipy import ndimage
 
-from patchsim.engines import Bounds, extensions, loading
+from patchsim.engines import Bounds, loading
 from patchsim.engines.common import fused
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
@@ -258,10 +258,8 @@ IN_C = [
         for metric in CORRELATED
         for side in (8, 32)
     ),
+    Search("simd", "zncc", "uint8", 96, extent=(900, 2000)),
 ]
-
-
-TALL = Search("simd", "zncc", "uint8", 96, extent=(900, 2000))
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +267,7 @@ def resident_memory():
     """Estimate and peak of each case with what C allocates, measured in a process of its own."""
     if not peak_memory.is_measurable():
         pytest.skip("memory beside NumPy's is measured by Linux and glibc alone")
-    cases = [search for search in (*UNFOLD, *IN_C, TALL) if not refusal(search)]
+    cases = [search for search in (*UNFOLD, *IN_C) if not refusal(search)]
     given = json.dumps([asdict(search) for search in cases])
     command = [sys.executable, str(Path(peak_memory.__file__)), given]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -289,22 +287,6 @@ def test_tiles_with_what_c_and_torch_allocate(search, resident_memory):
     if search not in resident_memory:
         pytest.skip(refusal(search))
     assert_close(*resident_memory[search])
-
-
-def sums_bytes_directly():
-    extension = extensions.extension("_correlation")
-    return extension and extension.taps(extensions.variant("_correlation")) == 4
-
-
-@pytest.mark.xfail(
-    sums_bytes_directly(),
-    strict=True,
-    reason="pixels of 16 bits are allocated, too, which this processor does not use",
-)
-def test_a_tall_kernel_of_direct_sums(resident_memory):
-    if TALL not in resident_memory:
-        pytest.skip(refusal(TALL))
-    assert_close(*resident_memory[TALL])
 
 
 @pytest.mark.parametrize("content", ["noise", "smooth"])
