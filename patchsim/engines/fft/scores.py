@@ -258,5 +258,5 @@ class Contrast:
         # Planes and their squares; two sums over windows, while a third is made. Then four, and
         # which windows are uniform; five, and two more in between.
         summing = planes + 2 * sums + channels * box_sums_bytes(sizes.extent, size, stride)
-        uniform = uniform_windows_bytes(sizes.extent, channels, size, stride)
+        uniform = uniform_windows_bytes(sizes.extent, sizes.windows)
         return planes + max(summing, 4 * sums + uniform, 7 * sums)
