@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from patchsim.geometry import tiles
-from patchsim.numerics.array_api import Array, cast, like, namespace
-from patchsim.numerics.precision import DOUBLE
+from patchsim.numerics.array_api import Array, like, namespace
 
 
 def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
@@ -86,9 +83,9 @@ def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int
     -------
     bool array [rows, cols]
     """
-    if not isinstance(pixels, np.ndarray):
-        pixels = cast(pixels, DOUBLE)  # torch cannot compare all integer types
     xp, (rows, cols) = namespace(pixels), tiles.map_shape(pixels.shape[:2], size, stride)
+    if pixels.dtype == xp.uint16:
+        pixels = pixels.view(xp.int16)  # equal where they are; torch compares no uint16
     uniform = xp.ones_like(pixels[:rows, :cols, 0], dtype=xp.bool)
     for axis in (0, 1):
         # As many differences as a window has along one axis.

@@ -36,6 +36,7 @@ from patchsim.engines.fft.weighted_sums import (
 from patchsim.engines.tile_cache import Shared
 from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, copied, namespace, to_numpy
+from patchsim.numerics.box_sums import uniform_windows_bytes
 from patchsim.numerics.overlap_save import products_bytes
 from patchsim.numerics.precision import (
     DOUBLE,
@@ -77,21 +78,6 @@ def transforms(problem: Problem) -> int:
     return count
 
 
-def working_values(problem: Problem, pixels: int, transformed: int, windows: int) -> int:
-    """Values in 8 bytes that a tile takes, of so many pixels, in a transform, and windows."""
-    channels = problem.kernel[2]
-    # The pixels, their planes and squares; spectra of both, of a product, and sums; windows.
-    planes, spectra, sums = 3 * channels + 3, channels + 5, 2 * channels + 12
-    if problem.has_channel_weights:
-        spectra += channels - 1
-        sums += channels
-    if problem.opaque_level is not None:
-        planes += channels + 2
-        spectra += 1
-        sums += 3 * channels + 8
-    return pixels * planes + transformed * spectra + windows * sums
-
-
 def planes_of_kernel(problem: Problem) -> int:
     """How many a kernel has transforms of: its weights, their products with it and its squares."""
     channels = problem.kernel[2]
@@ -102,7 +88,7 @@ def planes_of_kernel(problem: Problem) -> int:
 
 
 def peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra.
+    """Return the peak bytes of scoring a tile, beside the kernels' spectra.
 
     Scores take about as much whether their sums are exact integers, which depends on the picture,
     or not.
@@ -119,6 +105,10 @@ def peak_bytes(sizes: TileSizes) -> int:
     summing = max(several, sums * windows + one)
     flags = 3 * sizes.windows
     scoring = flags + (sums + _scoring_values(problem)) * windows
+    if problem.metric == "zncc":
+        # For windows of one value pixels are copied to a device again, from a copy of their own.
+        uniform = uniform_windows_bytes(sizes.extent, sizes.windows)
+        scoring = max(scoring, sums * windows + uniform + 2 * sizes.uploaded)
     # A kernel's spectra are made when the first tile has its own.
     is_first = sizes.is_whole_map and problem.kernel_count == 1
     later = planes_of_kernel(problem) * sizes.kernel_spectra(8) if is_first else 0
@@ -139,12 +129,12 @@ def _scoring_values(problem: Problem) -> int:
 
 
 def kept_bytes(sizes: TileSizes) -> int:
-    """Return the bytes that kernels share of a tile on the CPU."""
+    """Return the bytes that kernels share of a tile."""
     return image_bytes(sizes) + sizes.windows
 
 
 def kernel_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    """Return the bytes of a kernel's planes and their spectra."""
     taps = sizes.problem.kernel[0] * sizes.problem.kernel[1]
     return planes_of_kernel(sizes.problem) * (8 * taps + sizes.kernel_spectra(8))
 

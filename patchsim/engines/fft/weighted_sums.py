@@ -103,14 +103,14 @@ class _Image:
 
 
 def image_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of the spectra that are kept of a tile's pixels, on the CPU."""
+    """Return the bytes of the spectra that are kept of a tile's pixels."""
     problem = sizes.problem
     planes = problem.kernel[2] + (problem.kernel[2] if problem.has_channel_weights else 1)
     return (planes + (problem.opaque_level is not None)) * sizes.spectrum(8)
 
 
 def image_peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of making them."""
+    """Return the peak bytes of making them, from the pixels where the device has these."""
     problem = sizes.problem
     plane, channels = 8 * sizes.pixels, problem.kernel[2]
     values, levels = channels * plane, 0
@@ -119,7 +119,8 @@ def image_peak_bytes(sizes: TileSizes) -> int:
     summing = values + levels + channels * plane + plane
     squares = channels * plane if problem.has_channel_weights else plane
     # At last a plane with zeros appended.
-    return max(summing, values + squares + image_bytes(sizes) + sizes.plane(8))
+    transforming = values + squares + image_bytes(sizes) + sizes.plane(8)
+    return sizes.uploaded + max(summing, transforming)
 
 
 class _TileFields:
