@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from patchsim.geometry import tiles
 from patchsim.numerics.array_api import Array, like, namespace
 
@@ -60,7 +62,8 @@ def box_sums_bytes(extent: tuple[int, int], size: tuple[int, int], stride: tuple
     columns = rows * extent[1]
     first = _window_sums_values(extent[1], extent[0], size[0]) + columns
     second = columns + _window_sums_values(rows, extent[1], size[1]) + rows * cols
-    return 8 * max(first, second)
+    buffers = 2 * np.getbufsize()  # values that NumPy adds up from the end on pass through them
+    return 8 * (max(first, second) + buffers)
 
 
 def _window_sums_values(lines: int, values: int, length: int) -> int:

@@ -48,9 +48,6 @@ from patchsim.numerics.precision import (
 
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 
-# What Python's objects take of a tile beside its arrays, at most; 20 to 50 kB were measured.
-_OBJECT_BYTES = 1 << 16
-
 
 def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
     """The engine `fft`'s where a kernel has weights, or not all of the image is visible.
@@ -115,8 +112,7 @@ def peak_bytes(sizes: TileSizes) -> int:
     # A kernel's spectra are made when the first tile has its own.
     is_first = sizes.is_whole_map and problem.kernel_count == 1
     later = planes_of_kernel(problem) * sizes.kernel_spectra(8) if is_first else 0
-    arrays = max(image_peak_bytes(sizes) - later, image_bytes(sizes) + max(summing, scoring))
-    return arrays + _OBJECT_BYTES
+    return max(image_peak_bytes(sizes) - later, image_bytes(sizes) + max(summing, scoring))
 
 
 def _scoring_values(problem: Problem) -> int:
