@@ -20,7 +20,10 @@ _WIDE_VALUES = 1 << 16
 
 
 def wide_chunks(weights: NDArray[Any] | None, *pictures: Pixels) -> Iterator[tuple[Any, ...]]:
-    """Yield weights and pixels as int64 or float64, a part at a time, so that memory is bounded."""
+    """Yield weights and pixels as int64 or float64, a part at a time, so that memory is bounded.
+
+    They are in C order, so that the order of a sum of floats does not depend on the layout.
+    """
     wide = np.int64 if pictures[0].dtype.kind == "u" else np.float64
     height, width, channels = pictures[0].shape
     limit = _WIDE_VALUES
@@ -31,8 +34,8 @@ def wide_chunks(weights: NDArray[Any] | None, *pictures: Pixels) -> Iterator[tup
         limit >>= weights.itemsize - 1
     cols = min(width, max(1, limit // channels))
     for tile in tiles.split((height, width), (max(1, limit // (cols * channels)), cols)):
-        chunk_weights = 1 if weights is None else weights[tile.index].astype(wide)
-        yield chunk_weights, *(picture[tile.index].astype(wide) for picture in pictures)
+        chunk_weights = 1 if weights is None else weights[tile.index].astype(wide, order="C")
+        yield chunk_weights, *(picture[tile.index].astype(wide, order="C") for picture in pictures)
 
 
 @dataclass(frozen=True)

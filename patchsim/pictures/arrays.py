@@ -38,6 +38,9 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     """
     dtype = pixel_type(array.dtype, name)
     _check_shape(array.shape, name)
+    if array.dtype.isnative:
+        # "<u2" equals "u2" here, but the C extensions do not take buffers that name the order.
+        array = array.view(array.dtype.newbyteorder("="))
     pixels: Pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
