@@ -97,7 +97,8 @@ def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | N
     """Scale an alpha channel [H, W] from 0 to `largest` to 8 bits; None if all is opaque."""
     if (alpha >= largest).all():
         return None
-    return np.rint(np.clip(alpha / largest, 0, 1) * 255).astype(np.uint8)
+    opacity = alpha.astype(np.float64) / largest
+    return np.rint(np.clip(opacity, 0, 1, out=opacity) * 255).astype(np.uint8)
 
 
 def silence_logger(library: str) -> None:

@@ -5,22 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageFile
 
 from patchsim.errors import InputError
-
-# Numbers of TIFF's tags. Pillow has names for them in its reader, whose import takes a while.
-_BITS_PER_SAMPLE = 258
-_PHOTOMETRIC_INTERPRETATION = 262
-_SAMPLES_PER_PIXEL = 277
-_EXTRA_SAMPLES = 338
-SAMPLE_FORMAT = 339
-_IMAGE_DEPTH = 32997
-
-_UNSPECIFIED = 0
-_GREY_OR_RGB = (0, 1, 2)
-_SUPPORTED_BITS = (1, 2, 4, 8, 16, 32)
+from patchsim.pictures import tiff_directory
 
 
 def is_tiff(image: Image.Image) -> bool:
@@ -30,9 +18,7 @@ def is_tiff(image: Image.Image) -> bool:
 
 def tiff_tag(image: Any, tag: int, default: int) -> int:
     """Return the largest of a TIFF tag's values, or the default if the picture is no TIFF."""
-    if not is_tiff(image):
-        return default
-    return int(np.max(image.tag_v2.get(tag, default)))
+    return tiff_directory.whole_number(image.tag_v2, tag, default) if is_tiff(image) else default
 
 
 def unsupported_depth(image: Any, file: Path | None) -> str | None:
@@ -48,16 +34,10 @@ def unsupported_depth(image: Any, file: Path | None) -> str | None:
     """
     bits = 8
     if is_tiff(image):
-        bits = tiff_tag(image, _BITS_PER_SAMPLE, 1)
-        signed = tiff_tag(image, SAMPLE_FORMAT, 1) == 2
-        if bits not in _SUPPORTED_BITS or (signed and bits <= 8):
-            return f"a TIFF with {'signed ' * signed}values of {bits} bits"
-        extra = image.tag_v2.get(_EXTRA_SAMPLES, ())
-        color = tiff_tag(image, _PHOTOMETRIC_INTERPRETATION, 0)
-        if _UNSPECIFIED in extra and color in _GREY_OR_RGB:
-            return f"a TIFF of {tiff_tag(image, _SAMPLES_PER_PIXEL, 1)} channels"
-        if tiff_tag(image, _IMAGE_DEPTH, 1) > 1:
-            return "a TIFF of a volume"
+        reason = tiff_directory.unsupported(image.tag_v2)
+        if reason is not None:
+            return reason
+        bits = tiff_tag(image, tiff_directory.BITS_PER_SAMPLE, 1)
     elif image.mode.startswith(("I", "F")):
         return None
     elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM"):
@@ -67,6 +47,8 @@ def unsupported_depth(image: Any, file: Path | None) -> str | None:
                 return unsupported_depth(unloaded, None)
         if image.tile and _has_16_bits(image):
             bits = 16
+        if image.tile and image.tile[0].args in ("L;2", "L;4") and "transparency" in image.info:
+            return "a grey PNG of 2 or 4 bits with a transparent value, which Pillow does not scale"
     if bits > 8 and not image.mode.startswith(("I", "F")):
         return f"colour (or grey with alpha) of {bits} bits a channel, of which Pillow keeps 8"
     return None
@@ -89,10 +71,10 @@ def is_inverted(image: Image.Image, label: str) -> bool:
     InputError
         If white is zero and the file does not say which value is black.
     """
-    if tiff_tag(image, _PHOTOMETRIC_INTERPRETATION, 1) != 0:
+    if tiff_tag(image, tiff_directory.PHOTOMETRIC, 1) != 0:
         return False
     if image.mode in ("I", "F"):
-        bits = tiff_tag(image, _BITS_PER_SAMPLE, 1)
+        bits = tiff_tag(image, tiff_directory.BITS_PER_SAMPLE, 1)
         raise InputError(
             f"{label} is a TIFF of {bits} bits in which the least value is white, of which nothing"
             " says what black is;\nconvert it, or pass a NumPy array from Python"

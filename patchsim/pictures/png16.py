@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -17,10 +15,6 @@ _ROWS = 64  # rows of a PPM that are converted at a time
 
 # Peak bytes a pixel: RGBA as decoded, RGB without alpha, and alpha during conversion to 8 bits.
 _PNG_BYTES = 8 + 6 + 17
-_PNG_SIGNATURE = 8  # bytes
-# Chunks on colour (gAMA, iCCP, ...) change no value. They are left out, because the codec writes
-# warnings about some of them to stderr.
-_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
@@ -29,6 +23,8 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
     Parameters
     ----------
     stream : binary file
+        A PNG without chunks on colour (gAMA, iCCP, ...). These change no value, but the codec
+        writes warnings about some of them to stderr.
     width, height : int
         The size that the header states.
     limits : Limits
@@ -50,25 +46,13 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
     size = stream.seek(0, os.SEEK_END)
     limits.check_memory(width * height * _PNG_BYTES + 2 * size)
     stream.seek(0)
-    content = b"".join(_png_chunks(stream, size))
-    pixels = imagecodecs.png_decode(content)  # [H, W, C]
+    pixels = imagecodecs.png_decode(stream.read())  # [H, W, C]
     if pixels.shape[:2] != (height, width) or pixels.dtype != np.uint16:
         raise ValueError(f"it decodes to {list(pixels.shape)} of {pixels.dtype}")
     if pixels.shape[2] == 3:
         return Decoded(pixels)
     alpha = to_8_bit_alpha(pixels[..., -1], np.iinfo(np.uint16).max)
     return Decoded(np.ascontiguousarray(pixels[..., :-1]), alpha)
-
-
-def _png_chunks(stream: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the signature and the chunks that determine the pixels' values."""
-    yield stream.read(_PNG_SIGNATURE)
-    while len(head := stream.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind in _PNG_CHUNKS:
-            yield head + stream.read(min(length + 4, size))
-        else:
-            stream.seek(length + 4, os.SEEK_CUR)
 
 
 def ppm(

@@ -7,24 +7,29 @@ import os
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.errors import InputError
-from patchsim.pictures import arrays
+from patchsim.pictures import arrays, coded_size, tiff_colors, tiff_directory
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
 PACKAGES = "tifffile imagecodecs"  # the extra `tiff`
-BIG_ENDIAN_BIGTIFF = b"MM\0+"  # Pillow misreads its directory as one of 32 bits
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", BIG_ENDIAN_BIGTIFF)
 
-# Codecs whose output size is fixed in advance, so that the header bounds the memory.
 _COMPRESSIONS = {
-    1: "none", 5: "LZW", 8: "deflate", 32773: "packbits", 32946: "deflate", 34925: "LZMA",
-    50000: "Zstandard",
+    1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "packbits", 32946: "deflate",
+    34925: "LZMA", 50000: "Zstandard", 50001: "WebP",
 }  # fmt: skip
-_COLORS = {0: 1, 1: 1, 2: 3}  # colour samples of white-is-zero, black-is-zero, RGB
+# Codecs whose data say how large the picture is, which is checked before they are decoded. The
+# output of the others has a size that is fixed in advance, so that the header bounds the memory.
+_SIZED = {7: coded_size.of_jpeg, 50001: coded_size.of_webp}
+_START = 1 << 16  # bytes that hold the size of such a picture
+
+_PALETTE, _CMYK, _YCBCR = 3, 5, 6
+# Samples of colour: of white-is-zero, black-is-zero, RGB, palette, CMYK, YCbCr.
+_COLORS = {0: 1, 1: 1, 2: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_EIGHT_BITS = (_CMYK, _YCBCR)  # colours that are read in 8 bits alone
 _WHITE_IS_ZERO = 0
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-_ORIENTATION, _EXTRA_SAMPLES = 274, 338
 
 # Copies of a strip or tile during decoding: unpacked, in native byte order, padded.
 _SEGMENT_COPIES = 3
@@ -32,7 +37,7 @@ _READ_AHEAD = 1 << 20  # bytes
 
 
 def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
-    """Read the first page of a TIFF.
+    """Read the first page of a TIFF that is no small copy of another page.
 
     Samples beyond the colours become channels, unless the file declares one as alpha.
 
@@ -54,31 +59,24 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
-        page = file.pages[0]
+        page, notices = _first_full_page(file, limits.name)
         dtype = _check_page(page, limits.name)
         _, _, height, width, _ = page.shaped
         limits.check_pixels(width, height)
         limits.check_memory(_needed_bytes(page, dtype))
         _check_complete(page, size)
-        notices: tuple[str, ...] = ()
-        if len(file.pages) > 1:
-            notices = (f"{limits.name} has {len(file.pages)} frames; the first is used",)
-        stored = page.asarray(squeeze=False, maxworkers=1, buffersize=_READ_AHEAD)
-    # `stored` is [S, 1, H, W, 1] or [1, 1, H, W, S], for S samples a pixel.
-    samples = np.moveaxis(stored[:, 0, :, :, 0], 0, -1) if len(stored) > 1 else stored[0, 0]
+        _check_coded_sizes(page, stream)
+        samples = _samples(page)
     alpha_sample, is_associated = _alpha_sample(page)
     alpha = None
     if alpha_sample is not None:
-        alpha = to_8_bit_alpha(samples[..., alpha_sample], _largest(page))
-    if alpha is not None and is_associated:
-        raise InputError(
-            f"{limits.name} has colours multiplied by their alpha, which cannot be read in this"
-            " kind of TIFF;\nsave it with unassociated alpha, or without"
-        )
-    if alpha_sample is not None:
+        stored_alpha = samples[..., alpha_sample]
+        alpha = to_8_bit_alpha(stored_alpha, _largest(page))
         samples = np.delete(samples, alpha_sample, axis=2)
-    if page.photometric == _WHITE_IS_ZERO:
-        samples = np.bitwise_xor(samples, samples.dtype.type(_largest(page)))
+        if alpha is not None and is_associated:
+            colors = samples[..., : _COLORS[page.photometric]]
+            colors[...] = tiff_colors.unassociated(colors, stored_alpha, _largest(page))
+    samples = _in_grey_or_rgb(page, samples)
     copy = None if samples.flags.c_contiguous else True
     pixels = arrays.to_pixels(samples, limits.name, copy=copy)
     if pixels.dtype.kind == "u" and page.bitspersample not in (1, 8, 16):
@@ -86,8 +84,73 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
             f"{limits.name} has values of {page.bitspersample} bits;"
             f" --data-range 0:{_largest(page)} compares them within their range",
         )
-    orientation = page.tags.valueof(_ORIENTATION, 1)
+    orientation = page.tags.valueof(tiff_directory.ORIENTATION, 1)
     return Decoded(pixels, alpha, orientation if isinstance(orientation, int) else 1, notices)
+
+
+def _first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:
+    """Return the first page that is no small copy of another, or else the first; and notices."""
+    number = 0
+    while _has(file, number) and file.pages[number].is_reduced:
+        number += 1
+    if not _has(file, number):
+        number = 0
+    is_alone = number == 0 and not _has(file, 1)
+    return file.pages[number], () if is_alone else (tiff_directory.pages_notice(name, number),)
+
+
+def _has(file: Any, number: int) -> bool:
+    """Return whether a file has a page of this number, without counting its pages."""
+    try:
+        file.pages[number]
+    except IndexError:
+        return False
+    return True
+
+
+def _is_decoded_here(page: Any) -> bool:
+    """Return whether tifffile would convert the YCbCr of a page by itself, or refuse it."""
+    is_jpeg = page.compression == tiff_directory.JPEG and page.planarconfig == 1
+    return bool(page.photometric == _YCBCR and (is_jpeg or page.is_subsampled))
+
+
+def _samples(page: Any) -> NDArray[Any]:
+    """Decode the samples [H, W, S] of a page, for S samples a pixel."""
+    if _is_decoded_here(page):
+        return tiff_colors.ycbcr_samples(page)
+    # `stored` is [S, 1, H, W, 1] or [1, 1, H, W, S].
+    stored: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1, buffersize=_READ_AHEAD)
+    return np.moveaxis(stored[:, 0, :, :, 0], 0, -1) if len(stored) > 1 else stored[0, 0]
+
+
+def _in_grey_or_rgb(page: Any, samples: NDArray[Any]) -> NDArray[Any]:
+    """Convert samples [H, W, S] without alpha to grey or RGB; further samples stay."""
+    if page.photometric == _WHITE_IS_ZERO:
+        inverted: NDArray[Any] = np.bitwise_xor(samples, samples.dtype.type(_largest(page)))
+        return inverted
+    if page.photometric == _PALETTE:
+        return tiff_colors.from_palette(samples, page.colormap)
+    if page.photometric == _CMYK:
+        return tiff_colors.from_cmyk(samples)
+    if page.photometric == _YCBCR:
+        return tiff_colors.from_ycbcr(samples, *_ycbcr(page))
+    return samples
+
+
+def _ycbcr(page: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the coefficients of YCbCr and the codes of black and white."""
+
+    def ratios(tag: int, default: tuple[float, ...]) -> tuple[float, ...]:
+        values = page.tags.valueof(tag)
+        if values is None or not all(values[1::2]):
+            return default
+        return tuple(a / b for a, b in zip(values[::2], values[1::2], strict=True))
+
+    coefficients = ratios(tiff_directory.YCBCR_COEFFICIENTS, tiff_directory.BT_601)
+    return (
+        tiff_directory.BT_601 if tiff_directory.is_bt_601(coefficients) else coefficients,
+        ratios(tiff_directory.REFERENCE_BLACK_WHITE, tiff_directory.FULL_RANGE),
+    )
 
 
 def _tifffile(name: str, reason: str) -> Any:
@@ -112,7 +175,7 @@ def _check_page(page: Any, name: str) -> np.dtype[Any]:
             f"{name} is compressed by {_named(page.compression)}, which is not read in this kind of"
             f" TIFF;\nsave it with one of {known}"
         )
-    if page.photometric not in _COLORS or page.is_subsampled:
+    if not _has_known_colors(page):
         raise InputError(
             f"{name} has the colours {_named(page.photometric)} in {page.bitspersample} bits, which"
             " cannot be read;\nconvert it to grey or RGB"
@@ -134,6 +197,23 @@ def _check_page(page: Any, name: str) -> np.dtype[Any]:
     return arrays.pixel_type(page.dtype, name)
 
 
+def _has_known_colors(page: Any) -> bool:
+    """Return whether the colours of a page can be converted to grey or RGB."""
+    color = page.photometric
+    count = page.samplesperpixel - (_alpha_sample(page)[0] is not None) if color in _COLORS else 0
+    if count < _COLORS.get(color, 1) or (page.is_subsampled and color != _YCBCR):
+        return False
+    if color == _PALETTE:
+        has_map = isinstance(page.colormap, np.ndarray) and page.colormap.ndim == 2
+        return bool(has_map and count == 1 and page.dtype is not None and page.dtype.kind == "u")
+    if color in _EIGHT_BITS:
+        is_cmyk = page.tags.valueof(tiff_directory.INK_SET, 1) == 1 or color != _CMYK
+        is_plain = page.planarconfig == 1 and not page.extrasamples
+        is_exact = page.dtype == np.uint8 and count == _COLORS[color] and is_cmyk
+        return is_exact and (is_plain or not _is_decoded_here(page))
+    return True
+
+
 def _named(value: Any) -> str:
     """Return the specification's name of a tag's value, or its number."""
     return str(getattr(value, "name", value))
@@ -150,6 +230,12 @@ def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:
     # takes 17 bytes a pixel during conversion to 8 bits.
     has_alpha = _alpha_sample(page)[0] is not None
     alpha_bytes = 17 * count // page.samplesperpixel if has_alpha else 0
+    if has_alpha or page.photometric in _EIGHT_BITS:
+        alpha_bytes += (
+            page.imagewidth
+            * min(page.imagelength, tiff_colors.STRIP)
+            * (tiff_colors.STRIP_BYTES * page.samplesperpixel)
+        )  # the copies of a conversion, strip by strip
     sample_bytes = count * (2 * page.dtype.itemsize + dtype.itemsize)
     return int(sample_bytes + alpha_bytes + segment_bytes + coded_bytes)
 
@@ -167,6 +253,21 @@ def _check_complete(page: Any, size: int) -> None:
         raise ValueError(f"its pixels end beyond its {size:,} bytes")
 
 
+def _check_coded_sizes(page: Any, stream: BinaryIO) -> None:
+    """Check that strips or tiles that state their own size do not exceed that of the page's."""
+    size_of = _SIZED.get(page.compression)
+    if size_of is None:
+        return
+    rows, columns = tiff_colors.segment_size(page)
+    for place, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+        stream.seek(place)
+        height, width = size_of(stream.read(min(length, _START))) if length else (0, 0)
+        if width > columns or height > rows:
+            raise ValueError(
+                f"a strip or tile of {columns}x{rows} says that it is {width}x{height}"
+            )
+
+
 def _alpha_sample(page: Any) -> tuple[int | None, bool]:
     """Return the index of the alpha sample, if any, and whether colours are multiplied by it.
 
@@ -176,10 +277,13 @@ def _alpha_sample(page: Any) -> tuple[int | None, bool]:
     for number, extra in enumerate(page.extrasamples):
         if extra in (_ASSOCIATED, _UNASSOCIATED):
             return colors + number, extra == _ASSOCIATED
-    is_undeclared = page.tags.valueof(_EXTRA_SAMPLES) is None
+    is_undeclared = page.tags.valueof(tiff_directory.EXTRA_SAMPLES) is None
     return (colors if is_undeclared and (colors, page.samplesperpixel) == (3, 4) else None), False
 
 
 def _largest(page: Any) -> int:
     """Return the largest value of a sample, which is white, or opaque."""
-    return 1 if page.dtype.kind == "f" else (1 << page.bitspersample) - 1
+    if page.dtype.kind == "f":
+        return 1
+    bits: int = page.bitspersample
+    return (1 << (bits - int(page.dtype.kind == "i"))) - 1

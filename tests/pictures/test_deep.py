@@ -108,10 +108,15 @@ def test_a_fourth_sample_of_rgb_without_a_word_is_alpha_in_8_and_16_bits(tiff, r
         np.testing.assert_array_equal(opened(path).pixels, given[..., :3])
 
 
-def test_colours_multiplied_by_alpha_are_refused_unless_opaque(tiff, rng):
+def test_colours_multiplied_by_alpha_are_divided_by_it(tiff, rng):
     given = values(rng, (6, 9, 4), np.uint16)
-    with pytest.raises(InputError, match="multiplied by their alpha"):
-        opened(tiff(given, photometric="rgb", extrasamples=["assocalpha"]))
+    colors, alpha = given[..., :3].astype(int), given[..., 3:].astype(int)
+    alpha[0, 0] = 0
+    stored = np.concatenate([colors * alpha // 65535, alpha], -1)
+    picture = opened(tiff(stored.astype(np.uint16), photometric="rgb", extrasamples=["assocalpha"]))
+    exact = np.minimum(stored[..., :3] * 65535 // np.maximum(alpha, 1), 65535)
+    np.testing.assert_array_equal(picture.pixels, exact)
+    assert (np.abs(picture.pixels - colors) * alpha)[alpha[..., 0] > 0].max() <= 2 * 65535
     given[..., 3] = 65535
     path = tiff(given, photometric="rgb", extrasamples=["assocalpha"])
     np.testing.assert_array_equal(opened(path).pixels, given[..., :3])
@@ -172,7 +177,7 @@ def test_the_first_of_several_pages(tiff, rng):
     path = tiff(given, photometric="rgb")
     picture = opened(path)
     np.testing.assert_array_equal(picture.pixels, given[0])
-    assert picture.notices == (f"{path} has 3 frames; the first is used",)
+    assert picture.notices == (f"{path} has several pages; the first is used",)
 
 
 @pytest.mark.parametrize(

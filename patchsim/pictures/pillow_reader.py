@@ -1,0 +1,201 @@
+"""How Pillow opens and decodes the pictures whose values it preserves."""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from patchsim.errors import InputError
+from patchsim.pictures import pillow_depth, png16, tiff_directory
+from patchsim.pictures.limits import Decoded, Limits, silence_logger
+from patchsim.types import Pixels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Pillow's formats, and the modules that read them.
+READERS = {
+    "PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "TIFF": "TiffImagePlugin",
+    "WEBP": "WebPImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin",
+    "PPM": "PpmImagePlugin",
+}  # fmt: skip
+_START = 16  # bytes by which Pillow knows a format
+
+# Bytes a pixel: of Pillow's picture; of the copies of whole frames that some decoders make; and of
+# the pixels that are kept.
+_PILLOW_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+_DECODER_BYTES = {"WEBP": 16, "GIF": 8}
+_KEPT_BYTES = {"1": 1, "L": 1, "LA": 1, "La": 1, "I": 8, "F": 4}
+_STRIP = 64  # rows that are converted at a time
+_STRIP_BYTES = 32  # bytes a pixel of the copies that the conversion of a strip makes
+
+
+def open_image(stream: BinaryIO) -> ImageFile.ImageFile:
+    """Open a picture of any size by its header; the caller then checks its own limit.
+
+    `PIL.Image.open` has a limit that only a change for all threads would lift.
+
+    Raises
+    ------
+    UnidentifiedImageError
+        If no reader of Pillow's knows the file.
+    """
+    silence_logger("PIL")
+    stream.seek(0)
+    start = stream.read(_START)
+    for name, module in READERS.items():
+        if name not in Image.OPEN:
+            importlib.import_module(f"PIL.{module}")
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(start) is not True:
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):  # as `PIL.Image.open`
+            continue
+    raise UnidentifiedImageError("no reader of Pillow's knows the file")
+
+
+def read(stream: BinaryIO, limits: Limits) -> Decoded:
+    """Read the first frame of a file by Pillow, or a PPM of 16 bits by `png16`.
+
+    Raises
+    ------
+    InputError
+        If the picture is too large.
+    Exception
+        If the file is damaged; the type depends on the decoder.
+    """
+    with open_image(stream) as image:
+        limits.check_pixels(*image.size)
+        reason = pillow_depth.unsupported_depth(image, None)
+        if reason is None:
+            box = image.tile[0].extents if image.format == "GIF" and image.tile else None
+            decoded = decode(image, limits)
+            if box is not None and box != (0, 0, *image.size):
+                decoded = replace(decoded, alpha=_only_in(box, decoded))
+            if _has_more_frames(image):
+                notice = f"{limits.name} has several frames; the first is used"
+                decoded = replace(decoded, notices=(notice,))
+            return decoded
+        tile: Any = image.tile[0]
+        if tile.codec_name != "ppm":
+            raise InputError(f"{limits.name} is {reason};\nsave it as binary PPM (P6), or as PNG")
+        offset, white = tile.offset, tile.args[-1]
+        return png16.ppm(stream, *image.size, offset=offset, white=white, limits=limits)
+
+
+def _has_more_frames(image: ImageFile.ImageFile) -> bool:
+    """Return whether a picture has more than its first frame, even if these are damaged."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the decoders raise exceptions of many types for damaged files
+        return True
+
+
+def _only_in(box: tuple[int, int, int, int], decoded: Decoded) -> NDArray[np.uint8]:
+    """Return the alpha of a frame that fills a box (left, top, right, bottom) of its canvas."""
+    left, top, right, bottom = box
+    alpha = np.zeros(decoded.pixels.shape[:2], np.uint8)
+    inside = np.s_[top:bottom, left:right]
+    alpha[inside] = 255 if decoded.alpha is None else decoded.alpha[inside]
+    return alpha
+
+
+def decode(image: Image.Image, limits: Limits) -> Decoded:
+    """Decode the current frame as grey or RGB, by Pillow."""
+    is_inverted = pillow_depth.is_inverted(image, limits.name)
+    width, height = image.size
+    pixel_bytes = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
+    pixel_bytes += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
+    pixel_bytes += image.has_transparency_data
+    limits.check_memory(width * (height * pixel_bytes + min(height, _STRIP) * _STRIP_BYTES))
+    file_format = image.format
+    image.load()
+    pixels, alpha = _convert(image, limits.name, file_format)
+    if pixels.dtype == np.uint16:
+        alpha = alpha_of(pixels, image.info.get("transparency"))
+    if is_inverted:
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    return Decoded(pixels, alpha, orientation(image))
+
+
+def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
+    """Return the alpha of grey pixels [H, W, 1], of which one value may be transparent."""
+    if not isinstance(transparent, int):
+        return None
+    is_opaque: NDArray[np.bool_] = pixels[..., 0] != transparent
+    if is_opaque.all():
+        return None
+    alpha = is_opaque.view(np.uint8)
+    alpha *= np.uint8(255)
+    return alpha
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if the EXIF data are damaged."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow's parser raises exceptions of many types for damaged EXIF data
+        return 1
+
+
+def _target(image: Image.Image, file_format: str | None) -> tuple[type[np.generic], str | None]:
+    """Return the type of the pixels, and the mode that Pillow converts to, or None for none."""
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return np.uint16, None
+    if mode == "I":
+        # Pillow opens a grey PNM of 16 bits in 32. Other integers have no known range.
+        return (np.uint16 if file_format == "PPM" else np.float64), None
+    if mode == "F":
+        return np.float32, None
+    is_grey = mode in ("1", "L", "LA", "La") and "transparency" not in image.info
+    if image.has_transparency_data:
+        return np.uint8, "LA" if is_grey else "RGBA"
+    return np.uint8, "L" if is_grey else "RGB"
+
+
+def _convert(
+    image: Image.Image, label: str, file_format: str | None
+) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    """Return the pixels [H, W, C] of a loaded image, and its alpha unless all is opaque.
+
+    The conversion goes strip by strip, so that its copies take little memory.
+    """
+    dtype, mode = _target(image, file_format)
+    width, height = image.size
+    channels = 3 if mode in ("RGB", "RGBA") else 1
+    pixels = np.empty((height, width, channels), dtype)
+    alpha: NDArray[np.uint8] | None = None
+    is_unsigned_tiff = (
+        image.mode == "I"
+        and pillow_depth.is_tiff(image)
+        and pillow_depth.tiff_tag(image, tiff_directory.SAMPLE_FORMAT, 1) == 1
+    )
+    for top in range(0, height, _STRIP):
+        strip = image.crop((0, top, width, min(top + _STRIP, height)))
+        if mode is not None and strip.mode != mode:
+            try:
+                strip = strip.convert(mode)
+            except ValueError:
+                raise InputError(
+                    f"{label} has the mode {image.mode}, which cannot be turned into RGB"
+                ) from None
+        values = np.asarray(strip)
+        if mode in ("LA", "RGBA"):
+            if alpha is None and (values[..., -1] < 255).any():
+                alpha = np.full((height, width), 255, np.uint8)
+            if alpha is not None:
+                alpha[top : top + _STRIP] = values[..., -1]
+            values = values[..., :-1]
+        if is_unsigned_tiff:
+            values = values.view(np.uint32)
+        pixels[top : top + _STRIP] = values if values.ndim == 3 else values[..., None]
+    return pixels, alpha

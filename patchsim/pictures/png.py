@@ -1,0 +1,150 @@
+"""How PNG files are read: the chunks that count, the transparent value of grey, the depth."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from PIL import UnidentifiedImageError
+
+from patchsim.pictures import pillow_reader, png16
+from patchsim.pictures.limits import Decoded, Limits
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _PALETTE = 0, 3  # colour types
+_DEEP = 16
+_REST = b"REST"  # what follows the chunks that are looked at
+_MOST_CHUNKS = 100_000  # that are looked at
+_BUFFER = 1 << 16  # bytes that are read at a time
+_HEAD, _CRC = 8, 4  # bytes before and behind the data of a chunk
+# The keywords of texts that hold the orientation. Other texts can be larger than Pillow takes.
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", _REST)
+_EXIF, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk of a file: its name, where it begins, its length in all, the start of its data."""
+
+    name: bytes
+    place: int
+    length: int
+    data: bytes
+
+
+def read(stream: BinaryIO, limits: Limits) -> Decoded:
+    """Read the first picture of a PNG.
+
+    Texts, colour profiles and the frames of an animation are left out: their faults, or their size,
+    must not matter.
+
+    Raises
+    ------
+    InputError
+        If the picture is too large, or packages that read its depth are not installed.
+    UnidentifiedImageError
+        If the file does not begin as a PNG.
+    Exception
+        If the file is damaged; the type depends on the decoder.
+    """
+    chunks = list(_chunks(stream))
+    if not chunks or chunks[0].name != b"IHDR" or len(chunks[0].data) < 13:
+        raise UnidentifiedImageError("it does not begin with a header")
+    width, height, bits, color = struct.unpack_from(">IIBB", chunks[0].data)
+    limits.check_pixels(width, height)
+    transparent = None
+    kept = [chunk for chunk in chunks if _counts(chunk)]
+    if color == _GREY:
+        values = [chunk.data for chunk in kept if chunk.name == b"tRNS" and len(chunk.data) == 2]
+        transparent = int.from_bytes(values[0], "big") if values else None
+        kept = [chunk for chunk in kept if chunk.name != b"tRNS"]
+    with pillow_reader.open_image(_parts(stream, kept)) as image:
+        if bits == _DEEP and color != _GREY:
+            kept = [chunk for chunk in kept if chunk.name in _PIXELS]
+            decoded = png16.png(_parts(stream, kept), width, height, limits)
+            return replace(decoded, orientation=pillow_reader.orientation(image))
+        decoded = pillow_reader.decode(image, limits)
+    if transparent is not None:
+        if bits < 8:
+            transparent = (transparent & (1 << bits) - 1) * (255 // ((1 << bits) - 1))
+        transparent &= 255 if bits <= 8 else 65535
+        decoded = replace(decoded, alpha=pillow_reader.alpha_of(decoded.pixels, transparent))
+    animated = [chunk.data for chunk in chunks if chunk.name == b"acTL"]
+    if animated and int.from_bytes(animated[0][:4], "big") > 1:
+        notice = f"{limits.name} has several frames; the first is used"
+        decoded = replace(decoded, notices=(notice,))
+    return decoded
+
+
+def _counts(chunk: _Chunk) -> bool:
+    """Return whether a chunk holds pixels, transparency or the orientation."""
+    if chunk.name == b"zTXt":
+        return chunk.data.startswith(_EXIF)
+    if chunk.name == b"iTXt":
+        return chunk.data.startswith(_XMP)
+    is_critical = chunk.name[:1].isupper()
+    return is_critical or chunk.name in (b"tRNS", b"eXIf")
+
+
+def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
+    """Yield the chunks of a file up to the last, as far as there are whole heads."""
+    size = stream.seek(0, os.SEEK_END)
+    place = len(SIGNATURE)
+    for _ in range(_MOST_CHUNKS):
+        if place + _HEAD > size:
+            return
+        stream.seek(place)
+        head = stream.read(_HEAD + len(_EXIF))
+        data_length, name = struct.unpack(">I4s", head[:_HEAD])
+        length = min(_HEAD + data_length + _CRC, size - place)
+        yield _Chunk(name, place, length, head[_HEAD : _HEAD + data_length])
+        place += length
+        if name == b"IEND":
+            return
+    yield _Chunk(_REST, place, size - place, b"")
+
+
+def _parts(stream: BinaryIO, chunks: list[_Chunk]) -> BinaryIO:
+    return io.BufferedReader(_Parts(stream, chunks), _BUFFER)
+
+
+class _Parts(io.RawIOBase):
+    """The signature of a file and some of its chunks, as one file."""
+
+    def __init__(self, stream: BinaryIO, chunks: list[_Chunk]) -> None:
+        self._stream = stream
+        self._parts = [(0, 0, len(SIGNATURE))]  # where a part begins here and there, and its length
+        for chunk in chunks:
+            here, there, length = self._parts[-1]
+            if there + length == chunk.place:
+                self._parts[-1] = (here, there, length + chunk.length)
+            else:
+                self._parts.append((here + length, chunk.place, chunk.length))
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        here, _, length = self._parts[-1]
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place}.get(whence, here + length)
+        self._place = max(0, start + offset)
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        part = bisect.bisect_right(self._parts, self._place, key=lambda one: one[0]) - 1
+        here, there, length = self._parts[part]
+        within = self._place - here
+        self._stream.seek(there + within)
+        data = self._stream.read(max(0, min(len(buffer), length - within)))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)

@@ -1,0 +1,68 @@
+"""How a file or standard input becomes a seekable stream, and its errors messages about it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from patchsim.errors import InputError, printable
+from patchsim.files import atomic
+from patchsim.machine.memory import format_size
+
+
+@contextmanager
+def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
+    """Open a file as a seekable stream; a pipe is first read to its end."""
+    if label == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("the picture '-' is read from standard input; pipe one in")
+        yield _read_pipe(sys.stdin.buffer, label, memory)
+        return
+    with Path(label).open("rb") as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            if status.st_size == 0:
+                raise InputError(f"{printable(label)} is empty (0 bytes)")
+            yield file
+        elif stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+            yield _read_pipe(file, label, memory)
+        else:
+            raise InputError(f"{printable(label)} is neither a file nor a pipe")
+
+
+def _read_pipe(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
+    content = pipe.read() if memory is None else pipe.read(memory + 1)
+    if not content:
+        raise InputError(f"{_where(label)} is empty (0 bytes)")
+    if memory is not None and len(content) > memory:
+        raise InputError(
+            f"{_where(label)} goes on after {format_size(memory)}; allow more with --memory"
+        )
+    return BytesIO(content)
+
+
+def _where(label: str) -> str:
+    return "standard input" if label == "-" else printable(label)
+
+
+@contextmanager
+def naming_errors(label: str) -> Iterator[None]:
+    """Convert errors of opening and decoding to an `InputError` that names the picture."""
+    where = _where(label)
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{where} does not fit into memory when decoded") from None
+    except OSError as error:
+        raise atomic.read_error(error, where, Path(label), "a picture") from error
+    except Exception as error:
+        # Pillow's decoders raise exceptions of many types for damaged files.
+        raise InputError(f"{where} is damaged or cut short: {error}") from error

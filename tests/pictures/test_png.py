@@ -1,0 +1,168 @@
+"""The chunks of a PNG: transparent values, texts, animations, and what follows faults in them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from helpers import load
+from PIL import Image, PngImagePlugin
+
+from patchsim import InputError
+from patchsim.pictures import pillow_reader
+from patchsim.pictures.reader import open_picture
+
+
+def opened(source, **options):
+    return open_picture(source, name="image", **options)
+
+
+def chunk(name, data=b"", crc=None):
+    checked = zlib.crc32(name + data) if crc is None else crc
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checked)
+
+
+def grey(values, bits, *chunks):
+    """A grey PNG of 1, 2, 4, 8 or 16 bits."""
+    height, width = values.shape
+    if bits == 16:
+        rows = [row.astype(">u2").tobytes() for row in values]
+    else:
+        shifts = np.arange(bits - 1, -1, -1)
+        flags = (values[..., None] >> shifts & 1).astype(np.uint8).reshape(height, -1)
+        rows = [row.tobytes() for row in np.packbits(flags, axis=1)]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + body + chunk(b"IEND")
+
+
+def inserted(content, *chunks, before=b"IDAT"):
+    at = content.index(before) - 4
+    return content[:at] + b"".join(chunks) + content[at:]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_value_of_grey_is_alpha(bits, tmp_path, rng):
+    values = rng.integers(0, 1 << bits, (12, 13))
+    transparent = int(values[3, 4])
+    # Of fewer bits than 16 only the lower bits count.
+    stored = transparent | (0 if bits == 16 else 0xFF << bits & 0xFFFF)
+    path = tmp_path / "a.png"
+    path.write_bytes(grey(values, bits, chunk(b"tRNS", struct.pack(">H", stored))))
+    picture = opened(path)
+    scale = 1 if bits >= 8 else 255 // ((1 << bits) - 1)
+    np.testing.assert_array_equal(picture.pixels[..., 0], values * scale)
+    np.testing.assert_array_equal(picture.alpha, np.where(values == transparent, 0, 255))
+    if bits in (2, 4):
+        with Image.open(path) as image, pytest.raises(InputError, match="a transparent value"):
+            opened(image)
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "iCCP"])
+def test_texts_and_profiles_of_any_size_do_not_matter(kind, tmp_path, save, astronaut):
+    given = astronaut[:20, :30]
+    packed = zlib.compress(b"x" * 3_000_000)
+    data = {
+        "zTXt": b"workflow\0\0" + packed,
+        "iTXt": b"workflow\0\1\0\0\0" + packed,
+        "iCCP": b"profile\0\0" + packed,
+    }[kind]
+    content = save("a.png", given).read_bytes()
+    for place in (b"IDAT", b"IEND"):
+        if kind == "iCCP" and place == b"IEND":
+            continue
+        path = tmp_path / "b.png"
+        path.write_bytes(inserted(content, chunk(kind.encode(), data), before=place))
+        np.testing.assert_array_equal(opened(path).pixels, given)
+        with (
+            path.open("rb") as file,
+            pytest.raises(ValueError, match="too large"),
+            Image.open(io.BytesIO(file.read())) as image,
+        ):
+            image.load()  # so that the test can fail
+
+
+def test_an_orientation_in_texts_is_kept(tmp_path, save, astronaut):
+    given = astronaut[:20, :30]
+    turned = np.rot90(given, -1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = exif.tobytes().hex().encode()
+    text = b"\nexif\n%8d\n%s\n" % (len(profile) // 2, profile)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    content = save("a.png", given).read_bytes()
+    for data in (
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text)),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
+    ):
+        (tmp_path / "b.png").write_bytes(inserted(content, data))
+        np.testing.assert_array_equal(opened(tmp_path / "b.png").pixels, turned)
+
+
+def test_faults_in_an_animation_do_not_matter(tmp_path, astronaut):
+    first, second = astronaut[:20, :30], astronaut[50:70, :30]
+    path = tmp_path / "a.png"
+    Image.fromarray(first).save(path, save_all=True, append_images=[Image.fromarray(second)])
+    whole = path.read_bytes()
+    assert opened(path).notices == (f"{path} has several frames; the first is used",)
+    at = whole.rindex(b"fcTL") + 4
+    path.write_bytes(whole[:at] + b"\0\0\0\7" + whole[at + 4 :])  # a wrong number, a wrong CRC
+    picture = opened(path)
+    np.testing.assert_array_equal(picture.pixels, first)
+    assert picture.notices == (f"{path} has several frames; the first is used",)
+
+
+def test_very_many_chunks_take_little_memory(tmp_path, save, astronaut):
+    given = astronaut[:20, :30]
+    content = save("a.png", given).read_bytes()
+    (tmp_path / "b.png").write_bytes(inserted(content, chunk(b"teSt") * 150_000))
+    np.testing.assert_array_equal(opened(tmp_path / "b.png").pixels, given)
+
+
+def test_a_png_whose_header_is_broken_is_named(tmp_path):
+    for content in (b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", b"x" * 40)):
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(InputError, match="is a PNG of a kind that cannot be read, or damaged"):
+            opened(tmp_path / "a.png")
+
+
+def test_a_gif_smaller_than_its_canvas_is_transparent_around(tmp_path, save, astronaut):
+    picture = Image.fromarray(astronaut[:20, :30]).quantize(16)
+    content = bytearray(save("a.gif", picture).read_bytes())
+    content[6:10] = struct.pack("<HH", 40, 25)
+    at = content.index(b"\x2c")  # the image descriptor
+    content[at + 1 : at + 5] = struct.pack("<HH", 4, 3)
+    (tmp_path / "b.gif").write_bytes(bytes(content))
+    read = opened(tmp_path / "b.gif")
+    expected = np.zeros((25, 40), np.uint8)
+    expected[3:23, 4:34] = 255
+    np.testing.assert_array_equal(read.alpha, expected)
+    inner = np.asarray(load(tmp_path / "a.gif").convert("RGB"))
+    np.testing.assert_array_equal(read.pixels[3:23, 4:34], inner)
+
+
+def test_pillows_limit_stays_for_other_threads(save, astronaut, monkeypatch):
+    path = save("a.png", astronaut[:20, :30])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # 600 pixels are six times as many
+    seen = []
+    factory, accept = Image.OPEN["PNG"]
+
+    def watched(file, name):
+        seen.append(Image.MAX_IMAGE_PIXELS)
+        return factory(file, name)
+
+    monkeypatch.setitem(Image.OPEN, "PNG", (watched, accept))
+    np.testing.assert_array_equal(opened(path).pixels, astronaut[:20, :30])
+    assert seen == [100]
+
+
+def test_each_format_is_opened_by_its_own_reader(save, astronaut):
+    for suffix in ("png", "jpg", "tif", "webp", "bmp", "gif", "ppm"):
+        with save(f"a.{suffix}", astronaut[:20, :30]).open("rb") as file:
+            image = pillow_reader.open_image(file)
+            assert image.format in pillow_reader.READERS
+            assert image.size == (30, 20)
+    assert PngImagePlugin.PngImageFile.format in pillow_reader.READERS
