@@ -49,6 +49,10 @@ class InputError(PatchsimError, ValueError):
     exit_code = INPUT_ERROR
 
 
+class DamageError(ValueError):
+    """What is wrong with a file, as the end of a message that its reader turns into InputError."""
+
+
 class MachineError(PatchsimError, RuntimeError):
     """The machine failed: it lacks memory or disk space, for example."""
 

@@ -28,6 +28,7 @@ from patchsim.errors import (
 )
 from patchsim.events import Observer
 from patchsim.files import atomic
+from patchsim.pictures import decoder_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -56,7 +57,10 @@ class _PipeOutput(io.FileIO):
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Let a closed pipe be no error, any name be printed and SIGTERM clean up."""
+    """Let a closed pipe be no error, any name be printed and SIGTERM clean up.
+
+    Lines that decoders write to stderr become notices.
+    """
     codecs.register_error(_ERROR_HANDLER, _encode_any_name)
     if sys.stdout is not None:
         if sys.stdout.isatty():
@@ -73,6 +77,7 @@ def guarded_streams() -> Iterator[None]:
         raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
+    decoder_lines.turn_on()
     yield
 
 

@@ -140,7 +140,7 @@ def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputErro
     elif error.errno is not None:
         problem = f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
     else:  # from a decoder, not from the system
-        problem = f"is damaged or cut short: {error}"
+        problem = "is damaged or cut short"
     return InputError(f"{where} {problem}")
 
 

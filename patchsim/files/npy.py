@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from patchsim.errors import DamageError
+
 MAGIC = b"\x93NUMPY"
 _LARGEST_HEADER = 1 << 16
 
@@ -47,7 +49,7 @@ def read_header(file: IO[bytes]) -> Header:
 
     Raises
     ------
-    ValueError
+    DamageError
         If the stream does not begin with a header of version 1 or 2, or the header is too long.
     """
     start = file.read(len(MAGIC) + 2)
@@ -56,10 +58,13 @@ def read_header(file: IO[bytes]) -> Header:
         MAGIC + b"\x02\x00": (4, np.lib.format.read_array_header_2_0),
     }.get(start, (0, None))
     if parse is None:
-        raise ValueError("it does not begin like a .npy")
+        raise DamageError("it does not begin like a .npy")
     length_field = file.read(length_bytes)
     length = int.from_bytes(length_field, "little")
     if length > _LARGEST_HEADER:
-        raise ValueError(f"a header of {length:,} bytes")
-    shape, columns_first, dtype = parse(BytesIO(length_field + file.read(length)))
+        raise DamageError(f"a header of {length:,} bytes")
+    try:
+        shape, columns_first, dtype = parse(BytesIO(length_field + file.read(length)))
+    except Exception as error:  # of many types, with words on NumPy's own functions
+        raise DamageError("its header says neither type nor shape of an array") from error
     return Header(shape, columns_first, dtype, len(start) + length_bytes + length)

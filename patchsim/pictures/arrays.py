@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.files import npy
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
@@ -78,7 +78,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     ------
     InputError
         If the array is no picture, or too large.
-    ValueError
+    DamageError
         If the stream is damaged.
     """
     header = npy.read_header(stream)
@@ -88,7 +88,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     limits.check_memory(math.prod(header.shape) * dtype.itemsize)
     value_bytes = stream.seek(0, os.SEEK_END) - header.length
     if header.nbytes != value_bytes:
-        raise ValueError(
+        raise DamageError(
             f"it says {list(header.shape)} of {header.dtype}, {header.nbytes:,} bytes,"
             f" but holds {value_bytes:,}"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from patchsim.errors import DamageError
+
 _STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xDA)) | {0x01}
 _FOURTEEN_BITS = (1 << 14) - 1
@@ -14,7 +16,7 @@ def of_jpeg(data: bytes) -> tuple[int, int]:
 
     Raises
     ------
-    ValueError
+    DamageError
         If there is none.
     """
     at = 0
@@ -29,7 +31,7 @@ def of_jpeg(data: bytes) -> tuple[int, int]:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return height, width
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise ValueError("a strip or tile is no JPEG")
+    raise DamageError("a strip or tile is no JPEG")
 
 
 def of_webp(data: bytes) -> tuple[int, int]:
@@ -37,7 +39,7 @@ def of_webp(data: bytes) -> tuple[int, int]:
 
     Raises
     ------
-    ValueError
+    DamageError
         If there is none.
     """
     kind = data[12:16] if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else b""
@@ -50,4 +52,4 @@ def of_webp(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 " and len(data) >= 30:
         width, height = struct.unpack_from("<HH", data, 26)
         return height & _FOURTEEN_BITS, width & _FOURTEEN_BITS
-    raise ValueError("a strip or tile is no WebP")
+    raise DamageError("a strip or tile is no WebP")

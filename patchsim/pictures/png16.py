@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures import tiff
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
@@ -48,7 +48,7 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
     stream.seek(0)
     pixels = imagecodecs.png_decode(stream.read())  # [H, W, C]
     if pixels.shape[:2] != (height, width) or pixels.dtype != np.uint16:
-        raise ValueError(f"it decodes to {list(pixels.shape)} of {pixels.dtype}")
+        raise DamageError(f"it decodes to {list(pixels.shape)} of {pixels.dtype}")
     if pixels.shape[2] == 3:
         return Decoded(pixels)
     alpha = to_8_bit_alpha(pixels[..., -1], np.iinfo(np.uint16).max)
@@ -77,7 +77,7 @@ def ppm(
     ------
     InputError
         If the picture is too large.
-    ValueError
+    DamageError
         If the file is cut short.
     """
     limits.check_memory(width * height * 6 + min(height, _ROWS) * width * 30)
@@ -88,6 +88,6 @@ def ppm(
         strip = pixels[top : top + _ROWS]
         content = stream.read(strip.nbytes)
         if len(content) < strip.nbytes:
-            raise ValueError(f"it ends in row {top + len(content) // (width * 6)} of {height}")
+            raise DamageError(f"it ends in row {top + len(content) // (width * 6)} of {height}")
         strip[...] = scaled[np.frombuffer(content, ">u2").reshape(strip.shape)]
     return Decoded(pixels)

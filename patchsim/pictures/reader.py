@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from patchsim.errors import InputError, printable
 from patchsim.pictures import (
     arrays,
+    decoder_lines,
     pillow_depth,
     pillow_reader,
     png,
@@ -127,8 +128,10 @@ def open_picture(
     # Standard input counts as a file, so that no output overwrites the file behind it.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
     limits = Limits(printable(label), max_pixels, memory, total)
-    with streams.naming_errors(label), streams.open_seekable(label, memory) as stream:
-        return _upright(_read(stream, limits), label, file)
+    with streams.naming_errors(label) as said, streams.open_seekable(label, memory) as stream:
+        with decoder_lines.collected(said):
+            decoded = _read(stream, limits)
+        return _upright(decoded, label, file, decoder_lines.notices(limits.name, said))
 
 
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
@@ -149,7 +152,7 @@ def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | No
                 f"{limits.name} is {reason}: a PIL image has other values than the file;"
                 "\ngive the path, or a NumPy array"
             )
-        return _upright(pillow_reader.decode(image, limits), label, file)
+        return _upright(pillow_reader.decode(image, limits), label, file, ())
 
 
 def _is_closed(image: Image.Image) -> bool:
@@ -205,12 +208,12 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
 
 
-def _upright(decoded: Decoded, name: str, file: Path | None) -> Picture:
-    """Return the decoded picture turned upright."""
+def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str, ...]) -> Picture:
+    """Return the decoded picture turned upright, with more notices."""
     is_mirrored, turns = _TURNS.get(decoded.orientation, (False, 0))
 
     def turned(values: NDArray[Any]) -> NDArray[Any]:
         return np.rot90(values[:, ::-1] if is_mirrored else values, turns)
 
     alpha = None if decoded.alpha is None else turned(decoded.alpha)
-    return Picture(name, turned(decoded.pixels), file, decoded.notices, alpha)
+    return Picture(name, turned(decoded.pixels), file, decoded.notices + notices, alpha)

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import DamageError, InputError, printable
 from patchsim.files import atomic
 from patchsim.machine.memory import format_size
 
@@ -52,17 +52,24 @@ def _where(label: str) -> str:
 
 
 @contextmanager
-def naming_errors(label: str) -> Iterator[None]:
-    """Convert errors of opening and decoding to an `InputError` that names the picture."""
+def naming_errors(label: str) -> Iterator[list[str]]:
+    """Convert errors of opening and decoding to an `InputError` that names the picture.
+
+    It gives a list for the lines that decoders write; if they fail, the first says why.
+    """
     where = _where(label)
+    said: list[str] = []
     try:
-        yield
+        yield said
     except InputError:
         raise
+    except DamageError as error:
+        raise InputError(f"{where} is damaged or cut short: {error}") from error
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
-    except OSError as error:
-        raise atomic.read_error(error, where, Path(label), "a picture") from error
     except Exception as error:
-        # Pillow's decoders raise exceptions of many types for damaged files.
-        raise InputError(f"{where} is damaged or cut short: {error}") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise atomic.read_error(error, where, Path(label), "a picture") from error
+        # Decoders raise exceptions of many types for damaged files, with words for programmers.
+        why = f": {said[0]}" if said else ""
+        raise InputError(f"{where} is damaged or cut short{why}") from error

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures import arrays, coded_size, tiff_colors, tiff_directory
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
@@ -168,7 +168,7 @@ def _tifffile(name: str, reason: str) -> Any:
 def _check_page(page: Any, name: str) -> np.dtype[Any]:
     """Check that a page's values are channels of grey or RGB; return the type of the pixels."""
     if 0 in page.shaped or not page.dataoffsets:
-        raise ValueError("its first page has no pixels")
+        raise DamageError("its first page has no pixels")
     if page.compression not in _COMPRESSIONS:
         known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise InputError(
@@ -247,10 +247,10 @@ def _check_complete(page: Any, size: int) -> None:
     """
     segments = math.prod(page.chunked)
     if min(len(page.dataoffsets), len(page.databytecounts)) < segments and not page.is_contiguous:
-        raise ValueError(f"it names {len(page.dataoffsets)} of {segments} strips or tiles")
+        raise DamageError(f"it names {len(page.dataoffsets)} of {segments} strips or tiles")
     ends = (a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=False))
     if max(ends) > size:
-        raise ValueError(f"its pixels end beyond its {size:,} bytes")
+        raise DamageError(f"its pixels end beyond its {size:,} bytes")
 
 
 def _check_coded_sizes(page: Any, stream: BinaryIO) -> None:
@@ -263,7 +263,7 @@ def _check_coded_sizes(page: Any, stream: BinaryIO) -> None:
         stream.seek(place)
         height, width = size_of(stream.read(min(length, _START))) if length else (0, 0)
         if width > columns or height > rows:
-            raise ValueError(
+            raise DamageError(
                 f"a strip or tile of {columns}x{rows} says that it is {width}x{height}"
             )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchsim.errors import DamageError
 from patchsim.pictures import tiff_directory
 from patchsim.types import Pixels
 
@@ -22,7 +23,9 @@ def from_palette(samples: NDArray[Any], colormap: NDArray[Any]) -> Pixels:
         (np.asarray(colormap) >> 8).astype(np.uint8).T
     )  # as Pillow: 8 bits are in the upper byte
     if samples.max() >= len(table):
-        raise ValueError(f"it has the index {samples.max()}, but a palette of {len(table)} colours")
+        raise DamageError(
+            f"it has the index {samples.max()}, but a palette of {len(table)} colours"
+        )
     looked_up: Pixels = table[samples[..., 0]]
     return looked_up
 
@@ -54,7 +57,7 @@ def from_ycbcr(
     red, green, blue = coefficients
     low, high = np.array(black_white[::2]), np.array(black_white[1::2])
     if len(black_white) != 6 or (low == high).any() or green == 0:
-        raise ValueError("its YCbCr coefficients or its ReferenceBlackWhite are impossible")
+        raise DamageError("its YCbCr coefficients or its ReferenceBlackWhite are impossible")
     scale = np.array([255.0, 127.0, 127.0]) / (high - low)
     rgb = np.empty(samples.shape, np.uint8)
     for top in range(0, len(samples), STRIP):
@@ -132,11 +135,11 @@ def _unsubsampled(data: bytes, size: tuple[int, int], across: int, down: int) ->
     section 21).
     """
     if across not in (1, 2, 4) or down not in (1, 2, 4):
-        raise ValueError(f"{across}x{down} pixels share a colour, which TIFF does not know")
+        raise DamageError(f"{across}x{down} pixels share a colour, which TIFF does not know")
     units = (math.ceil(size[0] / down), math.ceil(size[1] / across), across * down + 2)
     values = np.frombuffer(data, np.uint8)
     if values.size < math.prod(units):
-        raise ValueError(f"a strip or tile has {values.size:,} of {math.prod(units):,} bytes")
+        raise DamageError(f"a strip or tile has {values.size:,} of {math.prod(units):,} bytes")
     values = values[: math.prod(units)].reshape(units)
     blocks = values[..., :-2].reshape(*units[:2], down, across)
     lumas = blocks.swapaxes(1, 2).reshape(units[0] * down, units[1] * across)

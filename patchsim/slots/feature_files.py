@@ -116,8 +116,10 @@ def _reading(path: Path) -> Iterator[None]:
         raise atomic.read_error(error, where, path, "a file of features") from error
     except Exception as error:
         # Each library has its own exceptions for damage; the first line of the text says enough.
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{where} is damaged or cut short: {said}") from error
+        # The words of Python's own exceptions are for programmers.
+        is_foreign = type(error).__module__ not in ("builtins", "struct")
+        said = f": {str(error).splitlines()[0]}" if is_foreign and str(error) else ""
+        raise InputError(f"{where} is damaged or cut short{said}") from error
 
 
 def read_rows(stored: Stored, start: int, stop: int, path: Path) -> Tensor:

@@ -294,6 +294,15 @@ def test_npy_that_is_no_picture(array, says, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("content", [b"{'descr': 3}", b"{" * 30, b"x" * 70_000, b"\xff" * 30])
+def test_a_broken_header_of_npy_has_no_words_of_numpy(content, tmp_path):
+    content = content.ljust(20_000)
+    head = b"\x93NUMPY\x02\0" + struct.pack("<I", len(content))
+    (tmp_path / "a.npy").write_bytes(head + content)
+    with pytest.raises(InputError, match=r"a.npy is damaged or cut short: (its|a) header"):
+        opened(tmp_path / "a.npy")
+
+
 def test_damaged_npy(tmp_path):
     file = io.BytesIO()
     np.save(file, np.ones((6, 9)))

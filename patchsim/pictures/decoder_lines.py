@@ -1,0 +1,92 @@
+"""What decoders write to stderr: collected while they decode, and told as one notice.
+
+libtiff, libpng and others write to file descriptor 2, past Python's `sys.stderr`. The descriptor
+belongs to the whole process, so that only the command, which owns its process, collects from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_STDERR = 2
+_MOST_BYTES = 1 << 20  # that are kept of what decoders write about one file
+# Words that tell nothing of the picture.
+_HARMLESS = re.compile(r"Interlace handling should be turned on|Unknown field with tag")
+_WARNING = re.compile("warning", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_NO_FILE = re.compile(r"^tempfile\.tif: ")  # the name that Pillow gives to libtiff
+
+_lock = threading.Lock()
+_is_on = False
+
+
+def turn_on() -> None:
+    """Collect from now on; for a program that owns its process and whose stderr is open."""
+    global _is_on
+    with contextlib.suppress(OSError):
+        os.fstat(_STDERR)
+        _is_on = True
+
+
+@contextmanager
+def collected(lines: list[str]) -> Iterator[None]:
+    """Append to a list what is written to file descriptor 2 meanwhile; nothing unless turned on.
+
+    One thread at a time collects. A crash is told on the true stderr.
+    """
+    if not _is_on:
+        yield
+        return
+    import tempfile  # here, because it takes some milliseconds
+
+    with _lock, tempfile.TemporaryFile() as sink:
+        stderr = os.dup(_STDERR)
+        had_handler = faulthandler.is_enabled()
+        faulthandler.enable(stderr, all_threads=False)
+        os.dup2(sink.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, _STDERR)
+            faulthandler.disable()
+            if had_handler:
+                faulthandler.enable(_STDERR)
+            os.close(stderr)
+            sink.seek(0)
+            text = sink.read(_MOST_BYTES).decode(errors="replace")
+            lines += [line for line in map(_words, text.splitlines()) if line]
+
+
+def _words(line: str) -> str:
+    """Return what a line says, without a final stop and a made-up name of the file."""
+    shown = "".join(char for char in line if char.isprintable())
+    return "" if _HARMLESS.search(shown) else _NO_FILE.sub("", shown).strip().rstrip(".")
+
+
+def notices(name: str, lines: list[str]) -> tuple[str, ...]:
+    """Return one notice on the lines that decoders wrote about a picture, or none.
+
+    Parameters
+    ----------
+    name : str
+        The picture's name in messages.
+    lines : list of str
+    """
+    if not lines:
+        return ()
+    complaints = [line for line in lines if not _WARNING.search(line)]
+    # Lines that differ in numbers alone are the same complaint.
+    kinds = Counter(_NUMBER.sub("#", line) for line in complaints or lines)
+    most, count = kinds.most_common(1)[0]
+    first = next(line for line in complaints or lines if _NUMBER.sub("#", line) == most)
+    times = f" ({count} times)" if count > 1 else ""
+    if complaints:
+        return (f"{name} is damaged: {first}{times}; what could be read is used",)
+    return (f"{name} was read, but its decoder warns: {first}{times}",)

@@ -1,0 +1,182 @@
+"""What decoders write to stderr becomes one notice of the command; a crash is still told."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from helpers import ENVIRONMENT, patchsim
+from PIL import Image
+
+from patchsim.pictures import decoder_lines
+from patchsim.pictures.reader import open_picture
+
+
+@pytest.fixture
+def on(monkeypatch):
+    monkeypatch.setattr(decoder_lines, "_is_on", True)
+
+
+@pytest.mark.usefixtures("on")
+def test_the_complaints_about_a_picture_become_one_notice(tmp_path, rng, capfd):
+    path = tmp_path / "scan.tif"
+    Image.fromarray(rng.integers(0, 2, (60, 80)).astype(bool)).save(path, compression="group4")
+    content = bytearray(path.read_bytes())
+    notices = ()
+    for place in range(200, 400):
+        content[place] ^= 255
+        path.write_bytes(content)
+        picture = open_picture(path, name="image")
+        if picture.notices:
+            notices = picture.notices
+    assert len(notices) == 1
+    assert notices[0].startswith(f"{path} is damaged: Fax4Decode: ")
+    assert notices[0].endswith("what could be read is used")
+    assert capfd.readouterr().err == ""
+
+
+def test_lines_are_counted_without_their_numbers():
+    lines = [f"Fax4Decode: Bad code word at line {row} of strip 0 (x {row})" for row in (7, 8, 9)]
+    lines.insert(0, "Fax4Decode: Uncompressed data (not supported) at line 3 of strip 0 (x 1)")
+    assert decoder_lines.notices("a.tif", lines) == (
+        "a.tif is damaged: Fax4Decode: Bad code word at line 7 of strip 0 (x 7) (3 times);"
+        " what could be read is used",
+    )
+    assert decoder_lines.notices("a.tif", ["x: Warning, odd"]) == (
+        "a.tif was read, but its decoder warns: x: Warning, odd",
+    )
+    assert decoder_lines.notices("a.tif", []) == ()
+
+
+def test_nothing_is_collected_in_a_library(capfd):
+    lines = []
+    with decoder_lines.collected(lines):
+        os.write(2, b"a line\n")
+    assert lines == []
+    assert capfd.readouterr().err == "a line\n"
+
+
+@pytest.mark.usefixtures("on")
+def test_threads_collect_in_turn_and_errors_leave_stderr_as_it_was(capfd):
+    found = {}
+
+    def work(name):
+        lines = found[name] = []
+        with decoder_lines.collected(lines):
+            for number in range(50):
+                os.write(2, b"%s %d\n" % (name.encode(), number))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {name: [f"{name} {number}" for number in range(50)] for name in "abcd"}
+    lines = []
+
+    def interrupted():
+        with decoder_lines.collected(lines):
+            os.write(2, b"tempfile.tif: words\x1b[1m.\nPNG warning: Interlace handling should be")
+            os.write(2, b" turned on when using png_read_image\n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert lines == ["words[1m"]
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_a_crash_is_told():
+    program = (
+        "import ctypes; from patchsim.pictures import decoder_lines as d; d.turn_on()\n"
+        "with d.collected([]): ctypes.string_at(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode < 0
+    assert "Segmentation fault" in done.stderr
+
+
+def interlaced(values):
+    """An interlaced PNG of 16-bit RGB, of which libpng writes a line."""
+    height, width = values.shape[:2]
+    steps = [
+        (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ]  # fmt: skip
+    rows = b"".join(
+        b"\0" + values[y, x0::dx].astype(">u2").tobytes()
+        for x0, y0, dx, dy in steps
+        for y in range(y0, height, dy)
+    )
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 1)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+
+
+def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
+    """Over damaged files of every kind, which a seeded mutator makes."""
+    deep = rng.integers(0, 65536, (24, 32, 3), dtype=np.uint16)
+    (tmp_path / "deep.png").write_bytes(interlaced(deep))
+    small = np.ascontiguousarray((deep >> 8).astype(np.uint8))
+    picture, bilevel = Image.fromarray(small), Image.fromarray(small[..., 0]).convert("1")
+    for number, codec in enumerate(("group4", "group3", "tiff_ccitt")):
+        bilevel.save(tmp_path / f"fax{number}.tif", compression=codec)
+    for codec in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg", "lzma", "zstd"):
+        picture.save(tmp_path / f"{codec}.tif", compression=codec)
+    for suffix in ("jpg", "png", "webp", "gif", "bmp", "ppm"):
+        picture.save(tmp_path / f"a.{suffix}")
+    files = sorted(tmp_path.iterdir())
+    names = []
+    for file in files:
+        whole = file.read_bytes()
+        for copy in range(20):
+            content = bytearray(whole)
+            for place in rng.integers(0, len(content), 3):
+                content[place] = rng.integers(256)
+            names.append(tmp_path / f"damaged-{copy}-{file.name}")
+            names[-1].write_bytes(content)
+    picture.crop((0, 0, 8, 8)).save(tmp_path / "kernel.png")
+    # One process for all: it goes through the command's own entry for each file.
+    program = (
+        "import sys\n"
+        "from patchsim.cli import console\n"
+        "from patchsim.cli.app import app\n"
+        "with console.guarded_streams():\n"
+        "    for name in sys.argv[1:]:\n"
+        "        code = console.run(app, ['match', name, 'kernel.png', '--no-heatmap'])\n"
+        "        assert code in (0, 1, 2), (name, code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *(name.name for name in [*files, *names])],
+        capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stderr.splitlines()
+    beginnings = ("patchsim: ", "use ", "give ", "name ", "save ", "convert ", "if you", "allow ")
+    assert [line for line in lines if not line.startswith(beginnings)] == []
+    assert any("is damaged: Fax" in line for line in lines)
+    assert not any("deep.png" in line and "damaged-" not in line for line in lines)
+
+
+def test_a_quiet_command_is_quiet(tmp_path, rng):
+    (tmp_path / "deep.png").write_bytes(interlaced(rng.integers(0, 65536, (24, 32, 3))))
+    process = patchsim(
+        "match", "deep.png", "deep.png", "--no-heatmap", "--quiet", cwd=tmp_path
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out.splitlines()[1].split("\t")[:5] == ["0", "0", "32", "24", "1.0"]
+    assert err == ""
