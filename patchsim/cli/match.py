@@ -138,8 +138,5 @@ def _print(report: Report, form: str) -> None:
     from patchsim.output.match_records import MatchRecords
 
     form = console.resolved_format(form)
-    if form == "table" and not report:
-        also = "" if report.min_visible is None else " where enough is visible"
-        console.say(f"nothing reached the threshold{also}")
-    else:
+    if form != "table" or report:  # a notice said why there is no match
         console.print_records(form, MatchRecords(report))

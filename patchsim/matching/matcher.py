@@ -11,7 +11,7 @@ from patchsim.engines import extensions
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
 from patchsim.machine.memory import default_limit
-from patchsim.matching import assemble, inputs
+from patchsim.matching import assemble, inputs, nothing_found
 from patchsim.options import Given, Options, check_keywords, with_signature_of_options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
@@ -331,6 +331,7 @@ class Matcher:
         selections = assemble.select(scored, options, scene)
         notices += _tell(observer, assemble.explanations(selections, scene))
         notices += _tell(observer, extensions.notices())
+        notices += _tell(observer, nothing_found.reason(scored, selections, scene, options))
         assemble.tell_resolved(scored, scene, observer)
         report = assemble.report(
             scored,

@@ -525,7 +525,7 @@ def test_the_command_has_both(run, save, rng):
     assert (np.asarray(load("found.png"))[13, 25, :3] == 0).all()
     code, out, err = run(*words, "--min-visible", "0.7", "--format", "table")
     assert (code, out) == (1, "")
-    assert "nothing reached the threshold where enough is visible" in err
+    assert "no match: nothing reached the threshold of 0.9 where enough is visible" in err
     code, out, _ = run(*words[:-2], "--ignore-alpha", "--format", "json")
     assert (code, "min_visible" in json.loads(out)) == (0, False)
     for bad in (("--min-visible", "0"), ("--channel-weights", "1,a"), ("--channel-weights", "1,2")):
