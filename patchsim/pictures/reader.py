@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from patchsim.errors import InputError, printable
 from patchsim.pictures import (
     arrays,
+    bmp,
     decoder_lines,
     pillow_depth,
     pillow_reader,
@@ -178,6 +179,8 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
     try:
         if start.startswith(png.SIGNATURE):
             return png.read(stream, limits)
+        if start.startswith(bmp.SIGNATURE):
+            return bmp.read(stream, limits)
         return pillow_reader.read(stream, limits)
     except UnidentifiedImageError:
         raise InputError(f"{limits.name} {signatures.refusal(start)}") from None
@@ -188,7 +191,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     page = tiff_directory.find_page(stream)
     if page is None:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
-    reason = tiff_directory.unsupported(page.tags)
+    reason = tiff_directory.unsupported(page.tags) or _pillows_limit(page)
     if reason is not None:
         return tiff.read(stream, limits, reason)
     try:
@@ -206,6 +209,14 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     if page.is_alone:
         return decoded
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
+
+
+def _pillows_limit(page: tiff_directory.Page) -> str | None:
+    """Return that a page has more pixels than Pillow decodes, if it has; it checks TIFFs twice."""
+    most = Image.MAX_IMAGE_PIXELS
+    if most is None or tiff_directory.pixel_count(page.tags) <= 2 * most:
+        return None
+    return f"a TIFF of more than {2 * most:,} pixels, which Pillow refuses"
 
 
 def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str, ...]) -> Picture:

@@ -15,6 +15,7 @@ BIG_ENDIAN_BIGTIFF = b"MM\0+"  # Pillow misreads its directory as one of 32 bits
 
 # Numbers of TIFF's tags. Pillow has names for them in its reader, whose import takes a while.
 SUBFILE_TYPE = 254
+IMAGE_WIDTH, IMAGE_LENGTH = 256, 257
 BITS_PER_SAMPLE = 258
 COMPRESSION = 259
 PHOTOMETRIC = 262
@@ -108,6 +109,11 @@ def numbers(tags: ImageFileDirectory_v2, tag: int, default: tuple[float, ...]) -
 def whole_number(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
     """Return the largest value of a tag, or the default."""
     return int(max(numbers(tags, tag, (default,))))
+
+
+def pixel_count(tags: ImageFileDirectory_v2) -> int:
+    """Return width times height."""
+    return whole_number(tags, IMAGE_WIDTH, 0) * whole_number(tags, IMAGE_LENGTH, 0)
 
 
 def unsupported(tags: ImageFileDirectory_v2) -> str | None:

@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from patchsim import InputError
 from patchsim.pictures.reader import open_picture
@@ -296,6 +297,13 @@ def test_a_small_copy_before_the_picture_is_passed_over(tmp_path, rng):
         np.testing.assert_array_equal(picture.pixels, full)
         says = f"{path} begins with a small copy of its picture; page 2 is used"
         assert picture.notices == (says,)
+
+
+def test_a_tiff_of_more_pixels_than_pillow_decodes(tmp_path, rng, monkeypatch):
+    given = made(rng, np.dtype("u1"), (40, 50, 3))
+    tifffile.imwrite(tmp_path / "a.tif", given, photometric="rgb", compression="zlib")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)
+    np.testing.assert_array_equal(open_picture(tmp_path / "a.tif", name="image").pixels, given)
 
 
 def test_a_later_page_does_not_matter(tmp_path, rng, monkeypatch):
