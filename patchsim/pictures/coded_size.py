@@ -53,3 +53,55 @@ def of_webp(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 26)
         return height & _FOURTEEN_BITS, width & _FOURTEEN_BITS
     raise DamageError("a strip or tile is no WebP")
+
+
+def of_jpegxl(data: bytes) -> tuple[int, int]:
+    """Return height and width that the header of a JPEG XL states (ISO/IEC 18181-1, D.2).
+
+    Raises
+    ------
+    DamageError
+        If there is none.
+    """
+    at = _jxl_codestream(data)
+    if data[at : at + 2] != b"\xff\x0a" or len(data) < at + 12:
+        raise DamageError("it has no header of a JPEG XL")
+    bits = int.from_bytes(data[at + 2 : at + 12], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & (1 << count) - 1, bits >> count
+        return value
+
+    is_small = take(1)
+
+    def side() -> int:
+        if is_small:
+            return 8 * (take(5) + 1)
+        return take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = side()
+    ratio = take(3)
+    if ratio == 0:
+        return height, side()
+    across, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
+    return height, height * across // down
+
+
+def _jxl_codestream(data: bytes) -> int:
+    """Return where the codestream begins: at once, or in a box ``jxlc`` or the first ``jxlp``."""
+    if data[:2] == b"\xff\x0a":
+        return 0
+    at = 0
+    while at + 16 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        head = 16 if length == 1 else 8
+        if kind in (b"jxlc", b"jxlp"):
+            start: int = at + head + 4 * (kind == b"jxlp")
+            return start
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, at + 8)
+        if length < head:
+            break
+        at += length
+    raise DamageError("it has no header of a JPEG XL")

@@ -40,7 +40,7 @@ def unsupported_depth(image: Any, file: Path | None) -> str | None:
         bits = tiff_tag(image, tiff_directory.BITS_PER_SAMPLE, 1)
     elif image.mode.startswith(("I", "F")):
         return None
-    elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM"):
+    elif isinstance(image, ImageFile.ImageFile) and image.format in ("PNG", "PPM", "SGI"):
         # A loaded image no longer knows the file's depth, so the file is opened again.
         if not image.tile and file is not None:
             with Image.open(file) as unloaded:
@@ -55,7 +55,9 @@ def unsupported_depth(image: Any, file: Path | None) -> str | None:
 
 
 def _has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Return whether a PNG or PPM has more than 8 bits a channel, by its decoder's arguments."""
+    """Return whether a PNG, PPM or SGI has more than 8 bits a channel, by its decoder."""
+    if image.tile[0].codec_name == "SGI16":
+        return True
     arguments: Any = image.tile[0].args
     raw_mode, *others = (arguments,) if isinstance(arguments, str) else arguments
     return str(raw_mode).endswith(";16B") or any(

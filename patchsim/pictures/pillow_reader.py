@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from patchsim.errors import InputError
-from patchsim.pictures import pillow_depth, png16, tiff_directory
+from patchsim.pictures import pillow_depth, pnm, tiff_directory
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 from patchsim.types import Pixels
 
@@ -22,23 +22,32 @@ if TYPE_CHECKING:
 READERS = {
     "PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "TIFF": "TiffImagePlugin",
     "WEBP": "WebPImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin",
-    "PPM": "PpmImagePlugin",
+    "PPM": "PpmImagePlugin", "AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin",
+    "QOI": "QoiImagePlugin", "PCX": "PcxImagePlugin", "SGI": "SgiImagePlugin",
+    "ICO": "IcoImagePlugin",
 }  # fmt: skip
+_WITHOUT_SIGNATURE = {"TGA": "TgaImagePlugin"}
 _START = 16  # bytes by which Pillow knows a format
 
 # Bytes a pixel: of Pillow's picture; of the copies of whole frames that some decoders make; and of
 # the pixels that are kept.
 _PILLOW_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-_DECODER_BYTES = {"WEBP": 16, "GIF": 8}
+_DECODER_BYTES = {"WEBP": 16, "GIF": 8, "AVIF": 16, "JPEG2000": 24, "QOI": 16, "ICO": 8}
 _KEPT_BYTES = {"1": 1, "L": 1, "LA": 1, "La": 1, "I": 8, "F": 4}
 _STRIP = 64  # rows that are converted at a time
 _STRIP_BYTES = 32  # bytes a pixel of the copies that the conversion of a strip makes
 
 
-def open_image(stream: BinaryIO) -> ImageFile.ImageFile:
+def open_image(stream: BinaryIO, only: str | None = None) -> ImageFile.ImageFile:
     """Open a picture of any size by its header; the caller then checks its own limit.
 
     `PIL.Image.open` has a limit that only a change for all threads would lift.
+
+    Parameters
+    ----------
+    stream : binary file
+    only : str, optional
+        The format to try, of those that Pillow does not know by a file's first bytes.
 
     Raises
     ------
@@ -48,7 +57,7 @@ def open_image(stream: BinaryIO) -> ImageFile.ImageFile:
     silence_logger("PIL")
     stream.seek(0)
     start = stream.read(_START)
-    for name, module in READERS.items():
+    for name, module in READERS.items() if only is None else [(only, _WITHOUT_SIGNATURE[only])]:
         if name not in Image.OPEN:
             importlib.import_module(f"PIL.{module}")
         factory, accept = Image.OPEN[name]
@@ -62,8 +71,8 @@ def open_image(stream: BinaryIO) -> ImageFile.ImageFile:
     raise UnidentifiedImageError("no reader of Pillow's knows the file")
 
 
-def read(stream: BinaryIO, limits: Limits) -> Decoded:
-    """Read the first frame of a file by Pillow, or a PPM of 16 bits by `png16`.
+def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
+    """Read the first frame of a file by Pillow, or a PPM of 16 bits by `pnm`.
 
     Raises
     ------
@@ -72,7 +81,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     Exception
         If the file is damaged; the type depends on the decoder.
     """
-    with open_image(stream) as image:
+    with open_image(stream, only) as image:
         limits.check_pixels(*image.size)
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is None:
@@ -88,7 +97,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         if tile.codec_name != "ppm":
             raise InputError(f"{limits.name} is {reason};\nsave it as binary PPM (P6), or as PNG")
         offset, white = tile.offset, tile.args[-1]
-        return png16.ppm(stream, *image.size, offset=offset, white=white, limits=limits)
+        shape = (image.height, image.width, 3)
+        return Decoded(pnm.scaled(stream, shape, offset, white, limits))
 
 
 def _has_more_frames(image: ImageFile.ImageFile) -> bool:

@@ -1,4 +1,4 @@
-"""How PNG and PNM files with 16 bits a channel are read; Pillow would keep only 8."""
+"""How PNG files with 16 bits a channel are read; Pillow would keep only 8."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import tiff
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
-
-_ROWS = 64  # rows of a PPM that are converted at a time
 
 # Peak bytes a pixel: RGBA as decoded, RGB without alpha, and alpha during conversion to 8 bits.
 _PNG_BYTES = 8 + 6 + 17
@@ -53,41 +51,3 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
         return Decoded(pixels)
     alpha = to_8_bit_alpha(pixels[..., -1], np.iinfo(np.uint16).max)
     return Decoded(np.ascontiguousarray(pixels[..., :-1]), alpha)
-
-
-def ppm(
-    stream: BinaryIO, width: int, height: int, *, offset: int, white: int, limits: Limits
-) -> Decoded:
-    """Decode a binary PPM whose largest value exceeds 255.
-
-    Values are scaled to 65535, as Pillow scales those of grey PNM files.
-
-    Parameters
-    ----------
-    stream : binary file
-    width, height : int
-        The size that the header states.
-    offset : int
-        Where the pixels begin, in bytes.
-    white : int
-        The value of white, 256 to 65535.
-    limits : Limits
-
-    Raises
-    ------
-    InputError
-        If the picture is too large.
-    DamageError
-        If the file is cut short.
-    """
-    limits.check_memory(width * height * 6 + min(height, _ROWS) * width * 30)
-    scaled = np.minimum(np.rint(np.arange(65536) / white * 65535), 65535).astype(np.uint16)
-    pixels = np.empty((height, width, 3), np.uint16)
-    stream.seek(offset)
-    for top in range(0, height, _ROWS):
-        strip = pixels[top : top + _ROWS]
-        content = stream.read(strip.nbytes)
-        if len(content) < strip.nbytes:
-            raise DamageError(f"it ends in row {top + len(content) // (width * 6)} of {height}")
-        strip[...] = scaled[np.frombuffer(content, ">u2").reshape(strip.shape)]
-    return Decoded(pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,9 +16,12 @@ from patchsim.pictures import (
     arrays,
     bmp,
     decoder_lines,
+    ico,
+    modern,
     pillow_depth,
     pillow_reader,
     png,
+    pnm,
     signatures,
     streams,
     tiff,
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Source = str | os.PathLike[str] | Image.Image | NDArray[Any]
+
+Reader = Callable[[BinaryIO, Limits], Decoded]
 
 _START = 1024  # the first bytes of a file, which tell its kind
 
@@ -168,22 +174,25 @@ def _is_closed(image: Image.Image) -> bool:
     return is_pending and (file is None or getattr(file, "closed", False))
 
 
+def _begins(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda start: start.startswith(starts)
+
+
 def _read(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read the first frame of a file by the reader that preserves its values."""
     start = stream.read(_START)
     stream.seek(0)
-    if start.startswith(arrays.MAGIC):
-        return arrays.read(stream, limits)
-    if start.startswith(tiff_directory.MAGIC):
-        return _read_tiff(stream, limits)
     try:
-        if start.startswith(png.SIGNATURE):
-            return png.read(stream, limits)
-        if start.startswith(bmp.SIGNATURE):
-            return bmp.read(stream, limits)
+        for begins, read in _READERS:
+            if begins(start):
+                return read(stream, limits)
         return pillow_reader.read(stream, limits)
     except UnidentifiedImageError:
         raise InputError(f"{limits.name} {signatures.refusal(start)}") from None
+
+
+def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
+    return pillow_reader.read(stream, limits, "TGA")
 
 
 def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -209,6 +218,23 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     if page.is_alone:
         return decoded
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
+
+
+# How files begin, and who reads those; Pillow reads the others. TGA has no signature and is last.
+_READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
+    (_begins(arrays.MAGIC), arrays.read),
+    (_begins(*tiff_directory.MAGIC), _read_tiff),
+    (_begins(png.SIGNATURE), png.read),
+    (_begins(bmp.SIGNATURE), bmp.read),
+    (_begins(ico.SIGNATURE), ico.read),
+    (_begins(pnm.PAM), pnm.pam),
+    (_begins(*pnm.PFM), pnm.pfm),
+    (modern.is_avif, modern.avif),
+    (_begins(*modern.JPEG_2000), modern.jpeg2000),
+    (_begins(*modern.JPEG_XL), modern.jpegxl),
+    (_begins(*modern.RADIANCE), modern.radiance),
+    (signatures.is_tga, _read_tga),
+)
 
 
 def _pillows_limit(page: tiff_directory.Page) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-READABLE = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, .npy"
+READABLE = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, AVIF, JPEG XL, JPEG 2000, .npy and others"
 
 _PNG = "convert it to PNG"
 # What files begin with, what they are, and what to do.
@@ -13,24 +13,20 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG of a kind that cannot be read, or damaged", ""),
     (b"BM", "a BMP of a kind that cannot be read, or damaged", ""),
     (b"GIF8", "a GIF that is damaged or cut short", ""),
-    (b"\xff\x0a", "a JPEG XL picture", _PNG),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture", _PNG),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture", _PNG),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _PNG),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 of a kind that cannot be read, or damaged", ""),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 of a kind that cannot be read, or damaged", ""),
     (b"v/1\x01", "an OpenEXR picture", "save it as a TIFF of floats, or as .npy"),
-    (b"#?RADIANCE", "a Radiance HDR picture", "save it as a TIFF of floats, or as .npy"),
-    (b"#?RGBE", "a Radiance HDR picture", "save it as a TIFF of floats, or as .npy"),
     (b"8BPS", "a Photoshop document (PSD)", _PNG),
     (b"%PDF", "a PDF document", "save the page as PNG, for example with pdftoppm -png"),
     (b"%!PS", "a PostScript file", "save the page as PNG"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript file", "save the page as PNG"),
     (b"SIMPLE  =", "a FITS file", "save its data as .npy, for example with astropy"),
-    (b"\0\0\1\0", "an icon file (ICO)", _PNG),
+    (b"\0\0\1\0", "an icon file (ICO) of a kind that cannot be read, or damaged", ""),
     (b"\0\0\2\0", "a cursor file (CUR)", _PNG),
     (b"icns", "an icon file (ICNS)", _PNG),
     (b"DDS ", "a DDS texture", _PNG),
-    (b"qoif", "a QOI picture", _PNG),
-    (b"\x01\xda", "an SGI picture", _PNG),
+    (b"qoif", "a QOI that is damaged or cut short", ""),
+    (b"\x01\xda", "an SGI of a kind that cannot be read, or damaged", ""),
     (b"farbfeld", "a farbfeld picture", _PNG),
     (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 or NetCDF file", "save the picture in it as .npy"),
@@ -54,7 +50,7 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
 _FRAME = "save a frame of it as PNG"
 # The brands of ISO media files, at byte 8 behind `ftyp`.
 _BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
-    ((b"avif", b"avis"), "an AVIF picture", _PNG),
+    ((b"avif", b"avis"), "an AVIF of a kind that cannot be read, or damaged", ""),
     (
         (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
         "a HEIC picture",
@@ -108,12 +104,12 @@ def _kind(start: bytes) -> tuple[str, str]:
         for pattern, what, advice in _TEXTS:
             if re.search(pattern, text, re.IGNORECASE):
                 return what, advice
-    if _is_tga(start):
-        return "a TGA picture", _PNG
+    if is_tga(start):
+        return "a TGA of a kind that cannot be read, or damaged", ""
     return f"not a picture that can be read ({READABLE})", ""
 
 
-def _is_tga(start: bytes) -> bool:
+def is_tga(start: bytes) -> bool:
     """Return whether the header is that of a TGA, which has no signature."""
     if len(start) < 18 or start[1] > 1 or start[2] not in (1, 2, 3, 9, 10, 11):
         return False

@@ -11,6 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL import Image
+
 from patchsim.errors import DamageError, InputError, printable
 from patchsim.files import atomic
 from patchsim.machine.memory import format_size
@@ -65,6 +67,10 @@ def naming_errors(label: str) -> Iterator[list[str]]:
         raise
     except DamageError as error:
         raise InputError(f"{where} is damaged or cut short: {error}") from error
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{where} has more pixels than Pillow decodes of its format; convert it to PNG"
+        ) from None
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
     except Exception as error:

@@ -15,8 +15,6 @@ from patchsim.pictures.reader import open_picture
 FILES = {
     "a.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture; convert it to PNG"),
     "b.heic": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC picture"),
-    "a.jxl": (b"\xff\x0a\xfa\x7f\x01", "a JPEG XL picture; convert it"),
-    "b.jxl": (b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl ", "a JPEG XL picture"),
     "a.exr": (b"v/1\x01\2\0\0\0", "an OpenEXR picture; save it as"),
     "a.psd": (b"8BPS\0\1", r"a Photoshop document \(PSD\)"),
     "a.svg": (b'<?xml version="1.0"?>\n<svg xmlns="x">', "an SVG drawing; draw it"),
