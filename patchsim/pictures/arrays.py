@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = npy.MAGIC
+SHIFT = 1 << 15
 
 
 def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pixels:
-    """Return an array as pixels [H, W, C].
+    """Return an array as pixels [H, W, C], signed integers of up to 16 bits plus `shift_of`.
 
     Parameters
     ----------
@@ -41,14 +42,24 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     if array.dtype.isnative:
         # "<u2" equals "u2" here, but the C extensions do not take buffers that name the order.
         array = array.view(array.dtype.newbyteorder("="))
-    pixels: Pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
+    if shift_of(array.dtype):
+        # The upper bit of two's complement inverted is the value plus 32768.
+        pixels: Pixels = np.array(array, np.int16, order="C").view(np.uint16)
+        pixels ^= np.uint16(SHIFT)
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+    pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def shift_of(dtype: np.dtype[Any]) -> int:
+    """Return what `to_pixels` adds to the values of a type: 32768 to int8 and int16, else 0."""
+    return SHIFT if dtype.kind == "i" and dtype.itemsize <= 2 else 0
+
+
 def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
-    """Return the pixel type that holds every value of a type exactly.
+    """Return the pixel type that holds every value of a type exactly, plus `shift_of`.
 
     Raises
     ------
@@ -56,6 +67,8 @@ def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
         If there is no such pixel type.
     """
     kind, size = dtype.kind, dtype.itemsize
+    if shift_of(dtype):
+        return np.dtype(np.uint16)
     if kind == "u" and size <= 2:
         return np.dtype(np.uint8 if size == 1 else np.uint16)  # in this machine's byte order
     if kind == "f":
@@ -69,6 +82,35 @@ def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     raise InputError(
         f"{name} is an array of {values}; convert it to uint8, uint16 or floating point"
     )
+
+
+def from_object(source: Any, name: str) -> NDArray[Any]:
+    """Return the array in an object of another library: a tensor in memory, for example.
+
+    Raises
+    ------
+    InputError
+        If it holds no array, or one that NumPy cannot take.
+    """
+    if not (hasattr(source, "__array__") or hasattr(source, "__dlpack__")):
+        raise InputError(
+            f"{name} is a {type(source).__name__}; give a path, a PIL image or an array"
+        )
+    if hasattr(source, "__cuda_array_interface__") and hasattr(source, "get"):
+        source = source.get()  # CuPy copies to the host by this alone
+    try:
+        if hasattr(source, "detach"):
+            source = source.detach()  # a tensor of PyTorch that requires gradients
+        if hasattr(source, "__array__"):
+            return np.asarray(source)
+        array: NDArray[Any] = np.from_dlpack(source)
+    except Exception as error:  # each library has its own exceptions
+        what = f"{type(source).__module__}.{type(source).__name__}"
+        raise InputError(
+            f"{name} is a {what} that NumPy cannot take; bring it to the CPU, as a type that NumPy"
+            " has (.cpu().float(), for example)"
+        ) from error
+    return array
 
 
 def read(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -102,7 +144,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         # A memory map: only the converted copy takes memory.
         stored = np.memmap(stream, header.dtype, "r", header.length, header.shape, order)
     # A copy, so that a change of the file does not change the pixels during a search.
-    return Decoded(to_pixels(stored, limits.name, copy=True))
+    pixels = to_pixels(stored, limits.name, copy=True)
+    return Decoded(pixels, shift=shift_of(header.dtype))
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

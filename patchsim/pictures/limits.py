@@ -85,12 +85,15 @@ class Decoded:
         The EXIF orientation, 1 to 8.
     notices : tuple of str
         Remarks for the user about how the file was read.
+    shift : int
+        What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
     """
 
     pixels: Pixels
     alpha: NDArray[np.uint8] | None = None
     orientation: int = 1
     notices: tuple[str, ...] = ()
+    shift: int = 0
 
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from patchsim.errors import InputError
-from patchsim.pictures import pillow_depth, pnm, tiff_directory
+from patchsim.pictures import arrays, pillow_depth, pnm, tiff_directory
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 from patchsim.types import Pixels
 
@@ -133,7 +133,10 @@ def decode(image: Image.Image, limits: Limits) -> Decoded:
         alpha = alpha_of(pixels, image.info.get("transparency"))
     if is_inverted:
         pixels = np.iinfo(pixels.dtype).max - pixels
-    return Decoded(pixels, alpha, orientation(image))
+    shift = arrays.shift_of(pixels.dtype)
+    if shift:
+        pixels = arrays.to_pixels(pixels, limits.name)
+    return Decoded(pixels, alpha, orientation(image), shift=shift)
 
 
 def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
@@ -156,12 +159,22 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
+def _is_signed_16(image: Image.Image) -> bool:
+    """Return whether an image is a TIFF of int16, which Pillow opens in 32 bits."""
+    return (
+        pillow_depth.tiff_tag(image, tiff_directory.SAMPLE_FORMAT, 1) == tiff_directory.SIGNED
+        and pillow_depth.tiff_tag(image, tiff_directory.BITS_PER_SAMPLE, 1) == 16
+    )
+
+
 def _target(image: Image.Image, file_format: str | None) -> tuple[type[np.generic], str | None]:
     """Return the type of the pixels, and the mode that Pillow converts to, or None for none."""
     mode = image.mode
     if mode.startswith("I;16"):
         return np.uint16, None
     if mode == "I":
+        if _is_signed_16(image):
+            return np.int16, None
         # Pillow opens a grey PNM of 16 bits in 32. Other integers have no known range.
         return (np.uint16 if file_format == "PPM" else np.float64), None
     if mode == "F":

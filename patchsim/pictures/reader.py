@@ -65,6 +65,8 @@ class Picture:
         Remarks for the user about how the picture was read.
     alpha : uint8 array [H, W], optional
         The opacity, unless all pixels are opaque.
+    shift : int
+        What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
     """
 
     name: str
@@ -72,6 +74,7 @@ class Picture:
     file: Path | None = None
     notices: tuple[str, ...] = ()
     alpha: NDArray[np.uint8] | None = None
+    shift: int = 0
 
     @property
     def stem(self) -> str:
@@ -104,8 +107,9 @@ def open_picture(
     Parameters
     ----------
     source : path, PIL image, or array [H, W] or [H, W, C]
-        An array of numbers, a PIL image, whose current frame is read, or the path of a file, whose
-        first frame is read. The path ``-`` stands for standard input.
+        An array of numbers, or an object with ``__array__`` or ``__dlpack__``; a PIL image, whose
+        current frame is read; or the path of a file, whose first frame is read. The path ``-``
+        stands for standard input.
     name : str
         The picture's name if it is not a file.
     max_pixels : int
@@ -122,13 +126,13 @@ def open_picture(
         too large, or its values would lose depth.
     """
     if isinstance(source, np.ndarray):
-        return Picture(name, arrays.to_pixels(source, name))
+        pixels = arrays.to_pixels(source, name)
+        return Picture(name, pixels, shift=arrays.shift_of(source.dtype))
     if isinstance(source, Image.Image):
         return _from_pil(source, name, memory, total)
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(
-            f"{name} is a {type(source).__name__}; give a path, a PIL image or a NumPy array"
-        )
+    other: Any = source
+    if not isinstance(other, str | os.PathLike):
+        return open_picture(arrays.from_object(other, name), name=name)
     label = os.fspath(source)
     if not label:
         raise InputError("the name of a picture is empty; give a path")
@@ -253,4 +257,6 @@ def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str,
         return np.rot90(values[:, ::-1] if is_mirrored else values, turns)
 
     alpha = None if decoded.alpha is None else turned(decoded.alpha)
-    return Picture(name, turned(decoded.pixels), file, decoded.notices + notices, alpha)
+    return Picture(
+        name, turned(decoded.pixels), file, decoded.notices + notices, alpha, decoded.shift
+    )

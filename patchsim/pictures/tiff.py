@@ -85,7 +85,8 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
             f" --data-range 0:{_largest(page)} compares them within their range",
         )
     orientation = page.tags.valueof(tiff_directory.ORIENTATION, 1)
-    return Decoded(pixels, alpha, orientation if isinstance(orientation, int) else 1, notices)
+    orientation = orientation if isinstance(orientation, int) else 1
+    return Decoded(pixels, alpha, orientation, notices, arrays.shift_of(samples.dtype))
 
 
 def _first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:

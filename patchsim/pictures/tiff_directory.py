@@ -35,7 +35,7 @@ GREY_OR_RGB = (0, 1, 2)
 _RGB, _CMYK, YCBCR = 2, 5, 6
 UNCOMPRESSED, JPEG, WEBP = 1, 7, 50001
 _PLANES = 2
-_SIGNED, _FLOAT = 2, 3
+SIGNED = 2
 _UNSPECIFIED, _ASSOCIATED = 0, 1
 _SUPPORTED_BITS = (1, 2, 4, 8, 16, 32)
 BT_601 = (0.299, 0.587, 0.114)
@@ -124,7 +124,7 @@ def unsupported(tags: ImageFileDirectory_v2) -> str | None:
     bits = whole_number(tags, BITS_PER_SAMPLE, 1)
     compression = whole_number(tags, COMPRESSION, UNCOMPRESSED)
     sample_format = whole_number(tags, SAMPLE_FORMAT, 1)
-    is_signed = sample_format == _SIGNED
+    is_signed = sample_format == SIGNED
     color = whole_number(tags, PHOTOMETRIC, 0)
     extra = numbers(tags, EXTRA_SAMPLES, ())
     if bits not in _SUPPORTED_BITS or (is_signed and bits <= 8):

@@ -102,17 +102,18 @@ class Scene:
         drawn = None
         if overlay and _differs_from_the_image(area, visible, options):
             value_range.check_values(image, options.data_range)
-            own = value_range.common([image.pixels.dtype], options.data_range)
-            drawn = own.convert(image.pixels), own.span, own.low
+            own = value_range.common([image], options.data_range)
+            drawn = own.convert(image.pixels, image.shift), own.span, own.low
         pixels = masks.fill_hidden(area.crop(image.pixels), visible)
-        image = Picture(image.name, pixels)
+        shift = image.shift
+        image = Picture(image.name, pixels, shift=shift)
         value_range.check_values(image, options.data_range)
         area.check_values(options.data_range)
         compared = comparisons.of(image)
         compared.check_memory(image, options.memory)
         names = [image.name, *(kernel.name for kernel in comparisons.pictures)]
         del image
-        pixels = compared.in_range(pixels)
+        pixels = compared.in_range(pixels, shift)
         pixels = compared.in_colors(pixels)
         return cls(
             names,

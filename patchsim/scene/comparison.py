@@ -17,6 +17,8 @@ from patchsim.scene import color as colors
 from patchsim.scene import flatness, masks, value_range
 from patchsim.types import Pixels, Weights
 
+_MANY_LEVELS = 255  # a data range in which rounding to integers matters little
+
 
 class Comparison:
     """The kernels as they are compared with images of one type and number of channels.
@@ -51,7 +53,7 @@ class Comparison:
             value_range.check_values(kernel, options.data_range)
         pictures = [image, *kernels]
         self._common = value_range.common(
-            [picture.pixels.dtype for picture in pictures], options.data_range
+            pictures, options.data_range, may_shift=_may_shift(options)
         )
         self._channels = colors.common_channels(
             [picture.pixels.shape[2] for picture in pictures],
@@ -64,12 +66,12 @@ class Comparison:
         self._shares: list[int] | None = None
         if options.channel_weights is not None:
             self._shares = masks.channel_shares(options.channel_weights, self._channels)
-        zero = np.zeros((1, 1, image.pixels.shape[2]), self._common.dtype)
+        zero = np.full((1, 1, image.pixels.shape[2]), self._common.shift, self._common.dtype)
         self.zero: NDArray[Any] = self.in_colors(zero)[0, 0]
 
-    def in_range(self, pixels: Pixels) -> Pixels:
-        """Bring a picture [H, W, C] to the type and range."""
-        return self._common.convert(pixels)
+    def in_range(self, pixels: Pixels, shift: int) -> Pixels:
+        """Bring a picture [H, W, C], whose values have been shifted, to the type and range."""
+        return self._common.convert(pixels, shift)
 
     def in_colors(self, pixels: Pixels) -> Pixels:
         """Bring a picture of the type and range to the colours, with the channels that count."""
@@ -114,7 +116,7 @@ class Comparison:
         left_out = self._shares is not None and len(shares) < len(self._shares)
         found = []
         for picture, weights in zip(self._pictures, self._weights, strict=True):
-            pixels = self.in_colors(self.in_range(picture.pixels))
+            pixels = self.in_colors(self.in_range(picture.pixels, picture.shift))
             if len(set(shares)) > 1:
                 weights = masks.value_weights(weights, shares, pixels.shape[:2])
             kernel = Kernel(pixels, weights)
@@ -126,6 +128,21 @@ class Comparison:
     def are_flat(self) -> list[bool]:
         """Whether each kernel has a single colour."""
         return [flatness.is_flat(kernel.pixels) for kernel in self.kernels]
+
+
+def _may_shift(options: Options) -> bool:
+    """Return whether scores stay the same if all values are shifted.
+
+    A cosine depends on where 0 is. Colours are rounded to integers, and so are posed kernels, which
+    matters where the data range has few of them.
+    """
+    low, high = options.data_range or (0, 1)
+    span = high - low
+    return (
+        options.metric != "ncc"
+        and options.color in (colors.DEFAULT, "rgb")
+        and (options.poses is None or span >= _MANY_LEVELS)
+    )
 
 
 class Comparisons:
@@ -151,7 +168,7 @@ class Comparisons:
 
     def of(self, image: Picture) -> Comparison:
         """Return how the kernels are compared with an image."""
-        key = image.pixels.dtype, image.pixels.shape[2]
+        key = image.pixels.dtype, image.pixels.shape[2], image.shift
         latest = self._latest
         if latest is None or latest[0] != key:
             latest = key, Comparison(image, self.pictures, self._weights, self._options)

@@ -187,6 +187,8 @@ def _mask_levels(mask: Picture, kernel: Picture) -> NDArray[Any]:
     if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
         raise InputError(f"{titled('mask', mask.name)} is in colour; give one in grey")
     values = mask.pixels[..., 0]
+    if mask.shift:
+        values = values.astype(np.float64) - mask.shift
     largest = INTEGER_RANGE.get(type_name(values.dtype), 1)
     lowest, highest = float(values.min()), float(values.max())  # both are NaN if a value is
     if math.isnan(lowest):

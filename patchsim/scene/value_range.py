@@ -30,6 +30,8 @@ class CommonRange:
         The range was given, so that values keep their size.
     power : int
         The power of two by which floats are scaled; otherwise their squares could leave float32.
+    shift : int
+        What is added to the values, so that signed integers are uint16. `low` has it, too.
     """
 
     dtype: np.dtype[Any]
@@ -37,26 +39,49 @@ class CommonRange:
     span: float
     is_given: bool
     power: int = 0
+    shift: int = 0
 
-    def convert(self, pixels: Pixels) -> Pixels:
-        """Bring the pixels of a picture to the type and range."""
+    def convert(self, pixels: Pixels, shift: int = 0) -> Pixels:
+        """Bring the pixels of a picture, whose values have been shifted, to the type and range."""
+        if self.shift != shift and self.dtype == np.uint16:
+            # Exact, because the values are in the data range; a sum is modulo 65536.
+            return pixels.astype(np.uint16) + np.uint16((self.shift - shift) % (1 << 16))
+        if self.shift != shift:
+            pixels = pixels.astype(np.float64) - shift
         converted = _to_type(pixels, self.dtype, scale=not self.is_given)
         return np.ldexp(converted, self.power) if self.power else converted
 
 
-def common(dtypes: Sequence[np.dtype[Any]], data_range: tuple[float, float] | None) -> CommonRange:
-    """Return the type and range in which pictures of these types are compared.
+def common(
+    pictures: Sequence[Picture],
+    data_range: tuple[float, float] | None,
+    *,
+    may_shift: bool = True,
+) -> CommonRange:
+    """Return the type and range in which pictures are compared.
 
     Without a data range, 8-bit values beside 16-bit values are scaled from 255 to 65535, and
     integers beside floats are divided by the largest value of their type. With a data range,
     values keep their size; but floats whose range is far from 1 are scaled by a power of two,
-    which changes no score and keeps their squares within float32.
+    which changes no score and keeps their squares within float32. Signed integers of up to 16 bits
+    are compared as uint16, if the data range is no wider, or else as float64.
 
     Parameters
     ----------
-    dtypes : sequence of dtype
+    pictures : sequence of Picture
     data_range : (low, high), optional
+    may_shift : bool
+        Whether the scores stay the same if all values are shifted.
     """
+    if any(picture.shift for picture in pictures) and may_shift and data_range is not None:
+        least = math.floor(data_range[0])
+        are_integers = all(picture.pixels.dtype.kind == "u" for picture in pictures)
+        if least < 0 and are_integers and data_range[1] - least <= np.iinfo(np.uint16).max:
+            low, span = float(data_range[0]) - least, check_range(data_range)
+            return CommonRange(np.dtype(np.uint16), low, span, is_given=True, shift=-least)
+    dtypes = [
+        np.dtype(np.float64) if picture.shift else picture.pixels.dtype for picture in pictures
+    ]
     dtype = np.result_type(*dtypes)
     if data_range is None:
         if dtype.kind == "f":
@@ -81,10 +106,11 @@ def check_values(picture: Picture, data_range: tuple[float, float] | None) -> No
         If one does not.
     """
     values = picture.pixels
-    if data_range is None and values.dtype.kind == "u":
+    if data_range is None and values.dtype.kind == "u" and not picture.shift:
         return
     low, high = data_range or (0.0, 1.0)
-    smallest, largest = float(values.min()), float(values.max())  # both are NaN if a value is
+    # Both are NaN if a value is.
+    smallest, largest = float(values.min()) - picture.shift, float(values.max()) - picture.shift
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         first = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
