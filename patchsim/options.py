@@ -50,6 +50,7 @@ class Given(TypedDict, total=False):
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
+    sort: str
     subpixel: bool
     scales: _Values | None
     angles: _Values | None
@@ -71,7 +72,7 @@ class Options:
     ----------
     stride : (y, x)
     region : (x, y, width, height) or None
-    padding, metric, color, device, engine : str
+    padding, metric, color, device, engine, sort : str
         `choices` has their words.
     top : int or None
         The most matches; None for all.
@@ -110,6 +111,7 @@ class Options:
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
+    sort: str
     subpixel: bool
     poses: Poses | None
     exhaustive: bool
@@ -164,6 +166,7 @@ class Options:
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
+        sort: str = "score",
         subpixel: bool = False,
         scales: _Values | None = None,
         angles: _Values | None = None,
@@ -200,6 +203,7 @@ class Options:
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
+            sort=choices.check("sort", sort, choices.SORTS),
             subpixel=true_or_false(subpixel, "subpixel"),
             poses=_poses(scales, angles, flips, max_poses, exhaustive, kernel_count),
             exhaustive=bool(exhaustive),

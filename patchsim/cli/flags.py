@@ -169,6 +169,14 @@ PerKernel = Annotated[
         " not compete.",
     ),
 ]
+Sort = Annotated[
+    str,
+    one_of(
+        choices.SORTS,
+        "The order of the matches: score has the best first; reading goes line by line from the"
+        " top, each from the left.",
+    ),
+]
 Subpixel = Annotated[
     bool,
     typer.Option(
@@ -359,6 +367,7 @@ class MatchFlags:
     overlap: Overlap = "0.3"
     no_margin: NoMargin = False
     per_kernel: PerKernel = False
+    sort: Sort = "score"
     subpixel: Subpixel = False
     scales: Scales = None
     angles: Angles = None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.errors import printable
 from patchsim.matches.nms import Peak
+from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
@@ -128,15 +129,19 @@ def maps(scored: Sequence[Scored]) -> list[NDArray[np.float32]]:
 def _matches(
     selections: Sequence[Selection], scored: Sequence[Scored], scene: Scene, options: Options
 ) -> tuple[Match, ...]:
-    """List the matches in the order of the selections."""
+    """List the matches in the order of the selections, or in that in which people read them."""
     peaks = [peak for selection in selections for peak in selection.peaks]
     margins = [margin for selection in selections for margin in selection.margins]
     jobs = [one.job for one in scored]
     corners = _subpixel_positions(peaks, jobs) if options.subpixel else [None] * len(peaks)
-    return tuple(
+    matches = [
         _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
         for peak, margin, corner in zip(peaks, margins, corners, strict=True)
-    )
+    ]
+    if options.sort == "reading":
+        boxes = [(one.x, one.y, one.width, one.height) for one in matches]
+        matches = [matches[number] for number in reading_order(boxes)]
+    return tuple(matches)
 
 
 def _match(

@@ -54,7 +54,8 @@ def match(
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
         The picture to search, of uint8, uint16, floating point or bool, which is black and white
-        of 8 bits: 0 and 255. Integers of up to 32 bits are taken as floats and need `data_range`.
+        of 8 bits: 0 and 255. Other integers of up to 32 bits need `data_range`. A tensor on the
+        CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
         A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
         No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
@@ -133,6 +134,9 @@ def match(
     per_kernel : bool
         Each kernel has matches of its own, `top` of them: they do not compete with those of other
         kernels, and come in the order of the kernels.
+    sort : str
+        The order of the matches: ``score``, the best first, or ``reading``, line by line from the
+        top, each from the left, whatever the kernel. `top` keeps the best in either order.
     subpixel : bool
         Also find where each match lies between the pixels, by least squares on the pixels from the
         best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.

@@ -161,7 +161,8 @@ class Report:
     kernels : tuple of KernelReport
         One for each kernel, in the order in which they were given.
     matches : tuple of Match
-        Best first; with ``per_kernel`` kernel by kernel.
+        Best first; with ``per_kernel`` kernel by kernel; with ``sort="reading"`` in the order in
+        which people read them.
     maps : tuple of float32 arrays [rows, cols]
         The scores of all windows, one array for each kernel, if ``map`` was asked for; otherwise
         the tuple is empty.
