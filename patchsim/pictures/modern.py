@@ -22,7 +22,7 @@ _AVIF_BRANDS = (b"avif", b"avis")
 
 _HEAD = 1 << 16  # bytes in which the depth of a picture is looked for
 # Peak bytes a pixel: RGBA of 16 bits or of floats, and the decoder's planes.
-_BYTES_16, _BYTES_FLOAT = 8 + 6 + 17 + 16, 64
+_BYTES_16, _BYTES_FLOAT = 8 + 6 + 17 + 16, 48
 _RADIANCE_SIZE = re.compile(rb"\n-Y (\d{1,7}) \+X (\d{1,7})\n")
 
 

@@ -23,8 +23,7 @@ READERS = {
     "PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "TIFF": "TiffImagePlugin",
     "WEBP": "WebPImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin",
     "PPM": "PpmImagePlugin", "AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin",
-    "QOI": "QoiImagePlugin", "PCX": "PcxImagePlugin", "SGI": "SgiImagePlugin",
-    "ICO": "IcoImagePlugin",
+    "QOI": "QoiImagePlugin", "PCX": "PcxImagePlugin", "ICO": "IcoImagePlugin",
 }  # fmt: skip
 _WITHOUT_SIGNATURE = {"TGA": "TgaImagePlugin"}
 _START = 16  # bytes by which Pillow knows a format

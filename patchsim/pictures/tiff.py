@@ -170,7 +170,8 @@ def _check_page(page: Any, name: str) -> np.dtype[Any]:
     """Check that a page's values are channels of grey or RGB; return the type of the pixels."""
     if 0 in page.shaped or not page.dataoffsets:
         raise DamageError("its first page has no pixels")
-    if page.compression not in _COMPRESSIONS:
+    is_webp_in_planes = page.compression == tiff_directory.WEBP and page.planarconfig != 1
+    if page.compression not in _COMPRESSIONS or is_webp_in_planes:
         known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise InputError(
             f"{name} is compressed by {_named(page.compression)}, which is not read in this kind of"

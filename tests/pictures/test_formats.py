@@ -57,11 +57,55 @@ def test_runs_and_palettes_of_tga(color, save):
         np.testing.assert_array_equal(opened(path).pixels.squeeze(), expected)
 
 
-def test_sixteen_bits_of_sgi_are_refused(tmp_path):
-    head = struct.pack(">HBBHHHH", 474, 0, 2, 3, 5, 4, 3).ljust(512, b"\0")
-    path = written(tmp_path, "a.sgi", head + bytes(120))
-    with pytest.raises(InputError, match="16 bits a channel, of which Pillow keeps 8;\nsave it"):
-        opened(path)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("coded", [False, True])
+def test_sgi_of_8_and_16_bits(channels, dtype, coded, tmp_path, rng):
+    most = np.iinfo(dtype).max
+    values = rng.integers(0, most, (40, 150, channels), dtype, endpoint=True)
+    values[:, 20:149] = values[:, 20:21]  # longer than a run can be
+    planes = np.moveaxis(values[::-1], -1, 0).astype(f">{dtype}")
+    if coded:
+        rows = [sgi_row(row) for row in planes.reshape(-1, 150)]
+        places = 512 + 8 * len(rows) + np.cumsum([0, *map(len, rows)])[:-1]
+        table = [*places.tolist(), *map(len, rows)]
+        body = struct.pack(f">{len(table)}I", *table) + b"".join(rows)
+    else:
+        body = planes.tobytes()
+    head = struct.pack(
+        ">HBBHHHH",
+        474,
+        coded,
+        np.dtype(dtype).itemsize,
+        2 if channels == 1 else 3,
+        150,
+        40,
+        channels,
+    )
+    path = written(tmp_path, "a.sgi", head.ljust(512, b"\0") + body)
+    picture = opened(path)
+    colors = channels - (channels in (2, 4))
+    assert picture.pixels.dtype == dtype
+    np.testing.assert_array_equal(picture.pixels, values[..., :colors])
+    if channels in (2, 4):
+        np.testing.assert_array_equal(picture.alpha, np.rint(values[..., -1] / most * 255))
+    if dtype == "u1" and channels != 2 and not coded:
+        expected = np.asarray(load(path)).reshape(40, 150, channels)
+        np.testing.assert_array_equal(picture.pixels, expected[..., :colors])
+    with pytest.raises(InputError, match=r"damaged or cut short: (a row|it has)"):
+        opened(written(tmp_path, "a.sgi", path.read_bytes()[:-3]))
+
+
+def sgi_row(row):
+    """A row in runs: values as they are, then repeated ones, without a mark of its end."""
+    codes, x = [], 0
+    while x < len(row):
+        same = 1
+        while x + same < len(row) and row[x + same] == row[x] and same < 127:
+            same += 1
+        codes += [same, row[x]] if same > 1 else [129, row[x]]
+        x += same
+    return np.array(codes, row.dtype).tobytes()
 
 
 def test_avif_of_8_bits_is_as_pillow_decodes_it(color, save):

@@ -276,6 +276,18 @@ def test_webp_in_a_tiff(lossless, tmp_path):
         assert np.abs(found.astype(int) - given).max() <= (0 if lossless else 16)
 
 
+def test_webp_in_planes_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, smooth(48, 64), photometric="rgb", compression="webp")
+    content = path.read_bytes()
+    tag = struct.pack("<HHI", 284, 3, 1)
+    assert content.count(tag) == 1
+    at = content.index(tag) + len(tag)
+    path.write_bytes(content[:at] + b"\x02" + content[at + 1 :])
+    with pytest.raises(InputError, match="compressed by WEBP, which is not read in this kind"):
+        open_picture(path, name="image")
+
+
 def test_a_strip_that_says_it_is_larger_is_damaged(tmp_path):
     path = tmp_path / "a.tif"
     options = {"photometric": "rgb", "compression": "webp", "rowsperstrip": 48}
