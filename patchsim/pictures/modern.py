@@ -1,4 +1,4 @@
-"""How AVIF, JPEG 2000, JPEG XL and Radiance HDR are read; Pillow would keep 8 bits, or has none."""
+"""How AVIF, HEIC, JPEG 2000, JPEG XL and HDR are read; Pillow would keep 8 bits, or has none."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 RADIANCE = (b"#?RADIANCE", b"#?RGBE")
 _AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+_ANY_HEIF = (b"mif1", b"msf1")  # brands of both
+_HEIC_PACKAGE = "pi-heif"  # the extra `heif`
 
 _HEAD = 1 << 16  # bytes in which the depth of a picture is looked for
 # Peak bytes a pixel: RGBA of 16 bits or of floats, and the decoder's planes.
@@ -29,8 +32,14 @@ _RADIANCE_SIZE = re.compile(rb"\n-Y (\d{1,7}) \+X (\d{1,7})\n")
 def is_avif(start: bytes) -> bool:
     """Return whether a file begins as an AVIF."""
     return start[4:8] == b"ftyp" and (
-        start[8:12] in _AVIF_BRANDS or (start[8:12] in (b"mif1", b"msf1") and b"avif" in start[:64])
+        start[8:12] in _AVIF_BRANDS or (start[8:12] in _ANY_HEIF and b"avif" in start[:64])
     )
+
+
+def is_heic(start: bytes) -> bool:
+    """Return whether a file begins as a HEIC, and is no AVIF."""
+    brands = _HEIC_BRANDS + _ANY_HEIF
+    return start[4:8] == b"ftyp" and start[8:12] in brands and not is_avif(start)
 
 
 def avif(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -52,6 +61,38 @@ def avif(stream: BinaryIO, limits: Limits) -> Decoded:
     if has_more:
         notices += (f"{limits.name} has several frames; the first is used",)
     return replace(decoded, orientation=orientation, notices=notices)
+
+
+def heic(stream: BinaryIO, limits: Limits) -> Decoded:
+    """Read the primary picture of a HEIC of 8 to 12 bits, upright, by libheif in pi-heif."""
+    try:
+        import pi_heif
+    except ImportError:
+        raise InputError(
+            f"{limits.name} is a HEIC picture; the package that reads it is not installed:\n"
+            f"pip install {_HEIC_PACKAGE}, or convert it to PNG"
+        ) from None
+    limits.check_memory(stream.seek(0, os.SEEK_END))
+    stream.seek(0)
+    pictures = pi_heif.open_heif(stream, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    picture = pictures[pictures.primary_index]
+    width, height = picture.size
+    limits.check_pixels(width, height)
+    limits.check_memory(width * height * _BYTES_16)
+    bits = picture.info["bit_depth"]
+    values = np.asarray(picture)
+    if values.dtype == np.uint8:
+        bits = 8
+    decoded = _with_alpha(values, (height, width), bits, limits.name)
+    if picture.premultiplied_alpha and decoded.alpha is not None:
+        raise InputError(
+            f"{limits.name} has colours multiplied by their alpha, which cannot be read in a HEIC;"
+            " convert it to PNG"
+        )
+    if len(pictures) > 1:
+        notice = f"{limits.name} has {len(pictures)} pictures; the primary one is used"
+        decoded = replace(decoded, notices=(*decoded.notices, notice))
+    return decoded
 
 
 def _av1_bits(properties: bytes) -> int:

@@ -236,6 +236,7 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(pnm.PAM), pnm.pam),
     (_begins(*pnm.PFM), pnm.pfm),
     (modern.is_avif, modern.avif),
+    (modern.is_heic, modern.heic),
     (_begins(*modern.JPEG_2000), modern.jpeg2000),
     (_begins(*modern.JPEG_XL), modern.jpegxl),
     (_begins(*modern.RADIANCE), modern.radiance),

@@ -53,8 +53,8 @@ _BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"avif", b"avis"), "an AVIF of a kind that cannot be read, or damaged", ""),
     (
         (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-        "a HEIC picture",
-        _PNG,
+        "a HEIC of a kind that cannot be read, or damaged",
+        "",
     ),
     ((b"crx ",), "a raw photograph (CR3)", _PNG),
 )

@@ -13,8 +13,7 @@ from patchsim import InputError
 from patchsim.pictures.reader import open_picture
 
 FILES = {
-    "a.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture; convert it to PNG"),
-    "b.heic": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC picture"),
+    "a.cr3": (b"\0\0\0\x18ftypcrx \0\0\0\1", r"a raw photograph \(CR3\); convert it"),
     "a.exr": (b"v/1\x01\2\0\0\0", "an OpenEXR picture; save it as"),
     "a.psd": (b"8BPS\0\1", r"a Photoshop document \(PSD\)"),
     "a.svg": (b'<?xml version="1.0"?>\n<svg xmlns="x">', "an SVG drawing; draw it"),
