@@ -94,7 +94,7 @@ def from_object(source: Any, name: str) -> NDArray[Any]:
     """
     if not (hasattr(source, "__array__") or hasattr(source, "__dlpack__")):
         raise InputError(
-            f"{name} is a {type(source).__name__}; give a path, a PIL image or an array"
+            f"{name} is a {type(source).__name__}; give a path, a PIL image or a NumPy array"
         )
     if hasattr(source, "__cuda_array_interface__") and hasattr(source, "get"):
         source = source.get()  # CuPy copies to the host by this alone

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # Pillow's formats, and the modules that read them.
 READERS = {
-    "PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "TIFF": "TiffImagePlugin",
-    "WEBP": "WebPImagePlugin", "BMP": "BmpImagePlugin", "GIF": "GifImagePlugin",
-    "PPM": "PpmImagePlugin", "AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin",
+    "PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "BMP": "BmpImagePlugin",
+    "GIF": "GifImagePlugin", "PPM": "PpmImagePlugin", "WEBP": "WebPImagePlugin",
+    "TIFF": "TiffImagePlugin", "AVIF": "AvifImagePlugin", "JPEG2000": "Jpeg2KImagePlugin",
     "QOI": "QoiImagePlugin", "PCX": "PcxImagePlugin", "ICO": "IcoImagePlugin",
 }  # fmt: skip
 _WITHOUT_SIGNATURE = {"TGA": "TgaImagePlugin"}
@@ -57,8 +57,8 @@ def open_image(stream: BinaryIO, only: str | None = None) -> ImageFile.ImageFile
     stream.seek(0)
     start = stream.read(_START)
     for name, module in READERS.items() if only is None else [(only, _WITHOUT_SIGNATURE[only])]:
-        if name not in Image.OPEN:
-            importlib.import_module(f"PIL.{module}")
+        if name not in Image.OPEN and not _is_imported(module):
+            continue
         factory, accept = Image.OPEN[name]
         if accept is not None and accept(start) is not True:
             continue
@@ -68,6 +68,15 @@ def open_image(stream: BinaryIO, only: str | None = None) -> ImageFile.ImageFile
         except (SyntaxError, IndexError, TypeError, struct.error):  # as `PIL.Image.open`
             continue
     raise UnidentifiedImageError("no reader of Pillow's knows the file")
+
+
+def _is_imported(module: str) -> bool:
+    """Import a reader, which registers itself; older versions of Pillow lack some."""
+    try:
+        importlib.import_module(f"PIL.{module}")
+    except ImportError:
+        return False
+    return True
 
 
 def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:

@@ -159,6 +159,13 @@ def test_pillows_limit_stays_for_other_threads(save, astronaut, monkeypatch):
     assert seen == [100]
 
 
+def test_a_pillow_without_a_reader_reads_the_others(save, astronaut, monkeypatch):
+    path = save("a.webp", astronaut[:20, :30], lossless=True)
+    monkeypatch.delitem(Image.OPEN, "PPM", raising=False)
+    monkeypatch.setitem(pillow_reader.READERS, "PPM", "NoSuchPlugin")
+    np.testing.assert_array_equal(opened(path).pixels, astronaut[:20, :30])
+
+
 def test_each_format_is_opened_by_its_own_reader(save, astronaut):
     for suffix in ("png", "jpg", "tif", "webp", "bmp", "gif", "ppm"):
         with save(f"a.{suffix}", astronaut[:20, :30]).open("rb") as file:

@@ -159,7 +159,7 @@ def test_arrays_of_other_libraries(rng):
     ):
         patchsim.match(torch.zeros(9, 9, dtype=torch.bfloat16), kernel)
     for nothing in (3, None, object(), {"a": 1}):
-        with pytest.raises(InputError, match="give a path, a PIL image or an array"):
+        with pytest.raises(InputError, match="give a path, a PIL image or a NumPy array"):
             patchsim.match(nothing, kernel)
     assert patchsim.match(Image.fromarray(image), kernel).best == plain.best
     best = patchsim.match(floats, kernel).best
