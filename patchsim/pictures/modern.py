@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import arrays, coded_size, pillow_reader, tiff
-from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
+from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
@@ -162,6 +162,7 @@ def _imagecodecs(name: str, reason: str) -> Any:
             f"{name} is {reason}; packages that read it are not installed:\n"
             f"pip install {tiff.PACKAGES}"
         ) from None
+    silence_logger("imagecodecs")
     return imagecodecs
 
 

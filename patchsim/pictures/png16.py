@@ -9,7 +9,7 @@ import numpy as np
 
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import tiff
-from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
+from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
 # Peak bytes a pixel: RGBA as decoded, RGB without alpha, and alpha during conversion to 8 bits.
 _PNG_BYTES = 8 + 6 + 17
@@ -41,6 +41,7 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
             f"{limits.name} is colour (or grey with alpha) of 16 bits a channel, of which Pillow"
             f" keeps 8; a package that reads it is not installed:\npip install {tiff.PACKAGES}"
         ) from None
+    silence_logger("imagecodecs")
     size = stream.seek(0, os.SEEK_END)
     limits.check_memory(width * height * _PNG_BYTES + 2 * size)
     stream.seek(0)

@@ -143,6 +143,8 @@ def open_picture(
     with streams.naming_errors(label) as said, streams.open_seekable(label, memory) as stream:
         with decoder_lines.collected(said):
             decoded = _read(stream, limits)
+        if not said:
+            said += _fax_complaints(stream, limits)
         return _upright(decoded, label, file, decoder_lines.notices(limits.name, said))
 
 
@@ -223,6 +225,17 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     if page.is_alone:
         return decoded
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
+
+
+def _fax_complaints(stream: BinaryIO, limits: Limits) -> list[str]:
+    """Return what is wrong with the rows of a fax that Pillow read: it mutes libtiff's warnings."""
+    stream.seek(0)
+    if not stream.read(_START).startswith(tiff_directory.MAGIC):
+        return []
+    page = tiff_directory.find_page(stream)
+    if page is None or not tiff_directory.is_fax(page.tags):
+        return []
+    return tiff.fax_complaints(stream, limits, page)
 
 
 # How files begin, and who reads those; Pillow reads the others. TGA has no signature and is last.

@@ -34,6 +34,7 @@ REDUCED_RESOLUTION = 1  # a bit of the subfile type: a small copy of another pag
 GREY_OR_RGB = (0, 1, 2)
 _RGB, _CMYK, YCBCR = 2, 5, 6
 UNCOMPRESSED, JPEG, WEBP = 1, 7, 50001
+_FAX = (2, 3, 4, 32771)
 _PLANES = 2
 SIGNED = 2
 _UNSPECIFIED, _ASSOCIATED = 0, 1
@@ -109,6 +110,11 @@ def numbers(tags: ImageFileDirectory_v2, tag: int, default: tuple[float, ...]) -
 def whole_number(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
     """Return the largest value of a tag, or the default."""
     return int(max(numbers(tags, tag, (default,))))
+
+
+def is_fax(tags: ImageFileDirectory_v2) -> bool:
+    """Return whether a page is compressed as a fax (CCITT T.4 or T.6)."""
+    return whole_number(tags, COMPRESSION, UNCOMPRESSED) in _FAX
 
 
 def pixel_count(tags: ImageFileDirectory_v2) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -38,8 +39,25 @@ def test_the_complaints_about_a_picture_become_one_notice(tmp_path, rng, capfd):
         if picture.notices:
             notices = picture.notices
     assert len(notices) == 1
-    assert notices[0].startswith(f"{path} is damaged: Fax4Decode: ")
+    assert notices[0].startswith(f"{path} is damaged: ")
     assert notices[0].endswith("what could be read is used")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("on")
+def test_rows_of_a_fax_that_have_another_length_are_told(tmp_path, rng, capfd):
+    """Of these libtiff warns alone, and Pillow mutes its warnings."""
+    path = tmp_path / "scan.tif"
+    Image.fromarray(rng.integers(0, 2, (60, 80)).astype(bool)).save(path, compression="group4")
+    whole = path.read_bytes()
+    assert open_picture(path, name="image").notices == ()
+    told = set()
+    for place in range(100, 400, 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        told.update(text.split(": ", 1)[1] for text in open_picture(path, name="image").notices)
+    assert any(
+        re.match(r"[^:]* at line \d+ of strip 0 \(got \d+, expected 80\)", text) for text in told
+    )
     assert capfd.readouterr().err == ""
 
 
@@ -54,6 +72,16 @@ def test_lines_are_counted_without_their_numbers():
         "a.tif was read, but its decoder warns: x: Warning, odd",
     )
     assert decoder_lines.notices("a.tif", []) == ()
+
+
+def test_a_library_is_told_of_a_damaged_fax_as_well(tmp_path, rng):
+    path = tmp_path / "scan.tif"
+    Image.fromarray(rng.integers(0, 2, (60, 80)).astype(bool)).save(path, compression="group4")
+    content = bytearray(path.read_bytes())
+    content[300] ^= 255
+    path.write_bytes(content)
+    (notice,) = open_picture(path, name="image").notices
+    assert notice.startswith(f"{path} is damaged: ")
 
 
 def test_nothing_is_collected_in_a_library(capfd):
