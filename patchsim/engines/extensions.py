@@ -8,9 +8,7 @@ from functools import cache
 from types import ModuleType
 
 from patchsim.errors import InputError
-
-# Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
-VARIANT_SETTING = "PATCHSIM_SIMD"
+from patchsim.machine.vectors import VARIANT_SETTING as VARIANT_SETTING
 
 
 _failed: list[str] = []

@@ -1,8 +1,8 @@
 """What a score means: the formula of each metric, and the exact score of one window.
 
 It may use `numerics` and what lies below. Others use the names here: `formulas` has the metrics,
-`weights` how much each pixel counts, `moments` the exact sums over a window, and `window_scores`
-the scores made of them.
+`weights` how much each pixel counts, `window_sums` the exact sums over windows, in C or by
+`plain_sums`, `moments` what correlations take of them, and `window_scores` the scores.
 """
 
 from patchsim.metrics.formulas import (
@@ -19,6 +19,7 @@ from patchsim.metrics.formulas import (
 from patchsim.metrics.weights import Kernel, Visibility, divided_by_gcd, total_weight
 from patchsim.metrics.window_scores import (
     Exact,
+    Indices,
     check_kernel,
     exact,
     has_scores,
@@ -31,6 +32,7 @@ __all__ = [
     "INTEGER_RANGE",
     "Exact",
     "Formula",
+    "Indices",
     "Kernel",
     "Visibility",
     "check_kernel",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError, titled
-from patchsim.metrics.formulas import correlation, formula_of, similarity
-from patchsim.metrics.moments import Moments, wide_chunks
+from patchsim.metrics.formulas import Formula, formula_of, similarity
+from patchsim.metrics.moments import Moments
 from patchsim.metrics.weights import Kernel, Visibility, total_weight
+from patchsim.metrics.window_sums import Pair, Places
 from patchsim.types import Pixels, Weights
 
-Exact = Callable[[int, int], float]
+Indices = NDArray[np.int64]  # [n]
+Exact = Callable[[Indices, Indices], NDArray[np.float64]]  # y, x of windows -> their scores
 
 
 def has_scores(kernel: Kernel, metric: str) -> bool:
@@ -68,8 +70,8 @@ def exact(
     span: float,
     weights: Weights | None = None,
     visible: Visibility | None = None,
-) -> Exact:
-    """Return the function (y, x) -> score of the window with that top-left pixel.
+) -> ExactScore:
+    """Return the function (y, x) -> score of the windows with these top-left pixels.
 
     Integer pixels are summed in integers, float pixels in float64. Ranks, ties and thresholds use
     this score, whatever engine computed the map. With weights, every sum and mean of the metric is
@@ -92,57 +94,74 @@ def exact(
 
     Returns
     -------
-    function (y, x) -> float
+    function (y, x) -> float, or int64 arrays [n] -> float64 array [n]
 
     Raises
     ------
     NotImplementedError
         If the metric has no formula.
     """
-    formula = formula_of(metric)
-    size = kernel.shape[:2]
-    height, width = size
-    kernel_moments = None
-    if formula.correlates:
-        kernel_moments = Moments.from_pixels(kernel, formula, weights)
-    weight_sum = total_weight(kernel.shape, weights)
-
-    def score(y: int, x: int) -> float:
-        window = pixels[y : y + height, x : x + width]
-        scaled = weights if visible is None else visible.window_weights(weights, y, x, size)
-        if kernel_moments is None:
-            count = weight_sum if scaled is weights else total_weight(kernel.shape, scaled)
-            return _difference_score(
-                window, kernel, scaled, squares=formula.squares, span=span, weight_sum=count
-            )
-        reference = kernel_moments
-        if scaled is not weights:
-            reference = Moments.from_pixels(kernel, formula, scaled)
-        moments = Moments.from_pixels(window, formula, scaled)
-        products = moments.products(reference, window, kernel, scaled)
-        return float(correlation(_array(products), _array(moments.spread), float(reference.spread)))
-
-    return score
+    return ExactScore(pixels, kernel, formula_of(metric), span, weights, visible)
 
 
-def _difference_score(
-    window: Pixels,
-    kernel: Pixels,
-    weights: NDArray[Any] | None,
-    *,
-    squares: bool,
-    span: float,
-    weight_sum: int,
-) -> float:
-    """Return the `sad` or `ssd` score of a window; 0 if the weights sum to 0."""
-    if weight_sum == 0:
-        return 0.0
-    magnitude = np.square if squares else np.abs
-    total = 0
-    for chunk_weights, values, taps in wide_chunks(weights, window, kernel):
-        difference = np.subtract(values, taps, out=values)
-        total += (chunk_weights * magnitude(difference, out=difference)).sum().item()
-    return float(similarity(float(total), weight_sum, span * span if squares else span))
+class ExactScore:
+    """The exact scores of windows of one image with one kernel; `exact` makes it."""
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        kernel: Pixels,
+        formula: Formula,
+        span: float,
+        weights: Weights | None,
+        visible: Visibility | None,
+    ) -> None:
+        self._formula, self._weights, self._visible = formula, weights, visible
+        self._full_difference = span * span if formula.squares else span
+        self._pair = Pair.of(pixels, kernel, weights)
+        self._moments: Moments | None = None
+        if formula.correlates:
+            self._moments = Moments.from_pixels(kernel, formula, weights)
+        self._weight_sum = total_weight(kernel.shape, weights)
+
+    @overload
+    def __call__(self, y: int, x: int) -> float: ...
+    @overload
+    def __call__(self, y: Indices, x: Indices) -> NDArray[np.float64]: ...
+    def __call__(self, y: int | Indices, x: int | Indices) -> float | NDArray[np.float64]:
+        """Return the score of the window at (y, x), or the scores of several."""
+        if np.ndim(y) == 0:
+            return float(self._scores(np.array([[y, x]], np.int64))[0])
+        return self._scores(np.column_stack([y, x]))
+
+    def _scores(self, places: Places) -> NDArray[np.float64]:
+        if self._visible is None:
+            return self._scores_with(self._pair, self._moments, self._weight_sum, places)
+        return np.array([self._visible_score(place) for place in places])
+
+    def _visible_score(self, place: Places) -> float:
+        """Return the score of one window, whose visibility weighs the kernel's pixels."""
+        assert self._visible is not None
+        kernel, (y, x) = self._pair.kernel, place.tolist()
+        height, width, _ = kernel.shape
+        weights = self._visible.window_weights(self._weights, y, x, (height, width))
+        pair, moments, weight_sum = self._pair, self._moments, self._weight_sum
+        if weights is not self._weights:
+            pair = Pair.of(pair.image, kernel, weights)
+            weight_sum = total_weight(kernel.shape, weights)
+            if moments is not None:
+                moments = Moments.from_pixels(kernel, self._formula, weights)
+        return float(self._scores_with(pair, moments, weight_sum, place[None])[0])
+
+    def _scores_with(
+        self, pair: Pair, moments: Moments | None, weight_sum: int, places: Places
+    ) -> NDArray[np.float64]:
+        if moments is not None:
+            return moments.scores(pair, places)
+        if weight_sum == 0:
+            return np.zeros(len(places))
+        sums = pair.differences(places, squares=self._formula.squares)
+        return similarity(sums, weight_sum, self._full_difference)
 
 
 def uniform_score(kernel: Kernel, metric: str, span: float) -> float:
@@ -157,7 +176,3 @@ def uniform_score(kernel: Kernel, metric: str, span: float) -> float:
         means = np.rint(means)
     window = np.broadcast_to(means.astype(pixels.dtype), pixels.shape)
     return exact(window, pixels, metric, span, kernel.weights)(0, 0)
-
-
-def _array(value: float) -> NDArray[np.float64]:
-    return np.asarray(float(value))

@@ -25,7 +25,7 @@ from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
-from patchsim.metrics import Exact
+from patchsim.metrics import Exact, Indices
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
@@ -84,8 +84,8 @@ class BlockMaxima:
     shape : (rows, cols)
     kernel : (height, width)
     stride : (y, x)
-    exact : (y, x) -> float
-        The exact score of the window whose top-left pixel is (y, x).
+    exact : int64 arrays (y, x) -> float64 array
+        The exact scores of the windows with these top-left pixels.
     rescore : list of Tile -> (Tile, Bounds), optional
         Scores these blocks again, in tiles that hold them. Without it the scores are kept, and
         every tile that is put has `Bounds.blocks`.
@@ -129,7 +129,9 @@ class BlockMaxima:
         self._errors: NDArray[np.float32] | None = None
         if rescore is None:
             self._errors = np.zeros(size, np.float32)
+        # Boxes whose windows are removed, with the overlap: all, and numbers by block.
         self._boxes: list[tuple[Box, float]] = []
+        self._boxes_of: dict[int, list[int]] = {}
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
         self._heap: list[_Entry] | None = None
@@ -296,8 +298,8 @@ class BlockMaxima:
                 self.blocks_evaluated += 1
             yield wanted[0], self._evaluate_block(cells)
 
-        def exact(y: int, x: int) -> float:
-            self.windows_evaluated += 1
+        def exact(y: Indices, x: Indices) -> NDArray[np.float64]:
+            self.windows_evaluated += len(y)
             return self._exact(y + top, x + left)
 
         scores = ScoreMap(
@@ -325,9 +327,11 @@ class BlockMaxima:
         """Return row, col and score of the best window of an open block."""
         tile = self._tile(block)
         top, left = self._corner(tile)
-        for (y, x, height, width), overlap in self._boxes[opened.applied_boxes :]:
+        numbers = self._boxes_of.get(block, [])
+        for number in numbers[opened.applied_boxes :]:
+            (y, x, height, width), overlap = self._boxes[number]
             opened.scores.suppress_overlapping((y - top, x - left, height, width), overlap)
-        opened.applied_boxes = len(self._boxes)
+        opened.applied_boxes = len(numbers)
         best = opened.scores.best(floor)
         if best is None:
             return None
@@ -350,8 +354,22 @@ class BlockMaxima:
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
+        for block in self._blocks_touching(box):
+            self._boxes_of.setdefault(block, []).append(len(self._boxes))
         self._boxes.append((box, overlap))
         self._suppressions += 1
+
+    def _blocks_touching(self, box: Box) -> Iterator[int]:
+        """Yield the blocks in which a window can share a pixel with a box."""
+        touched = []
+        for axis in (0, 1):
+            start, length, stride = box[axis], box[2 + axis], self._stride[axis]
+            first = max(0, (start - self.kernel[axis]) // stride // BLOCK)
+            last = min(self._upper_bounds.shape[axis] - 1, (start + length) // stride // BLOCK)
+            touched.append(range(first, last + 1))
+        for row in touched[0]:
+            for col in touched[1]:
+                yield row * self._upper_bounds.shape[1] + col
 
     def _corner(self, tile: Tile) -> tuple[int, int]:
         """Return y and x of the top-left pixel of a tile's first window."""

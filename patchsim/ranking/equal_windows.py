@@ -41,8 +41,8 @@ def scores(
     size : (height, width)
         The size of a window.
     stride : (y, x)
-    exact : (y, x) -> float
-        The exact score of the window whose top-left pixel is (y, x).
+    exact : int64 arrays (y, x) -> float64 array
+        The exact scores of the windows with these top-left pixels.
     visible : Visibility, optional
         The visibility of the image's pixels; windows are equal only where it is equal, too.
     """
@@ -62,10 +62,12 @@ def scores(
         _, firsts, inverse, counts = np.unique(
             fingerprints, return_index=True, return_inverse=True, return_counts=True
         )
-        group_scores = np.full(len(counts), np.nan)
-        for group in np.flatnonzero(counts > 1).tolist():
-            row, col = divmod(int(firsts[group]), tile.cols)
-            group_scores[group] = exact((tile.top + row) * stride[0], (tile.left + col) * stride[1])
+        group_scores, has_equals = np.full(len(counts), np.nan), counts > 1
+        if has_equals.any():
+            rows, cols = np.divmod(firsts[has_equals], tile.cols)
+            group_scores[has_equals] = exact(
+                (tile.top + rows) * stride[0], (tile.left + cols) * stride[1]
+            )
         tile_scores = group_scores[inverse.reshape(shape)]
         is_unique = np.isnan(tile_scores)
         return Bounds(np.where(is_unique, 0.0, tile_scores), np.where(is_unique, np.inf, 0.0))

@@ -25,7 +25,7 @@ from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_bloc
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
-from patchsim.metrics import Exact
+from patchsim.metrics import Exact, Indices
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.ranking.window_bounds import WindowBounds
 
@@ -59,8 +59,8 @@ class PrunedWindows:
     search : Search
     evaluate_blocks : tiles -> (tile, scores), optional
         The direct search of some blocks of the map.
-    exact : (y, x) -> float, optional
-        The exact score of a window, for those of `evaluate_blocks` that have an error.
+    exact : int64 arrays (y, x) -> float64 array, optional
+        The exact scores of windows, for those of `evaluate_blocks` that have an error.
     score_exactly : Tile -> Bounds, optional
         Exact scores of many windows of a block: of all, or of those that equal others in it.
     threads : int
@@ -260,7 +260,7 @@ class PrunedWindows:
         stride_y, stride_x = self._stride
         exact, score_exactly = self._exact, self._score_exactly
 
-        def exactly(y: int, x: int) -> float:
+        def exactly(y: Indices, x: Indices) -> NDArray[np.float64]:
             assert exact is not None, "the scores have errors"
             return exact(block.top * stride_y + y, block.left * stride_x + x)
 

@@ -23,12 +23,14 @@ from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 
-# Windows of a block that are evaluated one by one. With a kernel of 64x64 one takes 0.1 ms, and all
-# 4096 of the block together take 1 ms.
-SINGLES = 12
-# Windows that are evaluated one by one before all blocks are checked for contenders, which takes as
-# long as a few windows.
-_MANY = 64
+# Windows of a block that are evaluated by themselves. With a kernel of 64x64 one takes 1 to 10
+# microseconds, and all 4096 of the block together take about a millisecond.
+SINGLES = 128
+# Windows of a block that are evaluated in one call, which takes as long as several windows.
+_TOGETHER = 32
+# Windows that are evaluated before all blocks are checked for contenders, which takes as long as
+# some hundred windows.
+_MANY = 512
 ROUNDING = 2.0**-51  # more than the rounding error of a sum of two values within +-2
 _SUPPRESSED = -np.inf  # a match, or a window that overlaps one
 
@@ -41,8 +43,8 @@ class ScoreMap:
     shape : (rows, cols)
     kernel : (height, width)
     stride : (y, x)
-    exact : (y, x) -> float
-        The exact score of the window whose top-left pixel is (y, x).
+    exact : int64 arrays (y, x) -> float64 array
+        The exact scores of the windows with these top-left pixels.
     evaluate_blocks : list of Tile -> (Tile, Bounds), optional
         Scores of these tiles, in tiles that hold them; scores with an error of 0 are exact, others
         are ignored.
@@ -76,7 +78,7 @@ class ScoreMap:
         self._lock = Lock()
         self._exact = exact
         self._evaluate_blocks = evaluate_blocks
-        self._until_check = _MANY  # evaluations before all blocks are checked again
+        self._until_check = _MANY  # windows before all blocks are checked again
         self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows asked for, by block
         self._done: set[tuple[int, int]] = set()  # blocks that were evaluated as a whole
         # The first cell of each block: minus its score, is exact, row, col, the block's corner.
@@ -118,23 +120,38 @@ class ScoreMap:
     def evaluate(self, row: int, col: int) -> None:
         """Make a window's score exact, together with its block or others where that is quicker."""
         corner = row - row % BLOCK, col - col % BLOCK
-        self._requests[corner] += 1
-        self._until_check -= 1
         if self._evaluate_blocks is not None and self._until_check < 0:
             self.evaluate_contenders()
-        elif self._evaluate_blocks is not None and self._requests[corner] > SINGLES:
+        elif self._evaluate_blocks is not None and self._requests[corner] >= SINGLES:
             self._evaluate_all([self._block(*corner)])
-        self._evaluate_one(row, col)
+        if not self.is_exact[row, col]:
+            count = self._evaluate_rivals(row, col)
+            self._requests[corner] += count
+            self._until_check -= count
 
-    def _evaluate_one(self, row: int, col: int) -> None:
-        if self.is_exact[row, col]:
-            return
-        score = self._exact(row * self.stride[0], col * self.stride[1])
-        self.upper_bounds[row, col] = score
-        self.is_exact[row, col] = True
-        self.windows_evaluated += 1
+    def _evaluate_rivals(self, row: int, col: int) -> int:
+        """Evaluate a window, and others of its block that could be better; return their number."""
+        block = self._block(row - row % BLOCK, col - col % BLOCK)
+        bounds, is_open = self.upper_bounds[block.index], ~self.is_exact[block.index]
+        # Its true score is lower than its bound by twice the error at most.
+        least = self.upper_bounds[row, col] - 2 * (self.error + ROUNDING)
+        is_rival = is_open & (bounds >= least)
+        is_rival[row - block.top, col - block.left] = False
+        rivals = np.flatnonzero(is_rival)
+        if len(rivals) > _TOGETHER:
+            values = bounds.ravel()[rivals]
+            rivals = rivals[np.argpartition(values, -_TOGETHER)[-_TOGETHER:]]
+        rows, cols = np.divmod(rivals, block.cols)
+        self._evaluate_windows(np.append(rows + block.top, row), np.append(cols + block.left, col))
+        return len(rows) + 1
+
+    def _evaluate_windows(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> None:
+        scores = self._exact(rows * self.stride[0], cols * self.stride[1])
+        self.upper_bounds[rows, cols] = scores
+        self.is_exact[rows, cols] = True
+        self.windows_evaluated += len(scores)
         if self.map is not None:
-            self.map[row, col] = score
+            self.map[rows, cols] = scores
 
     def evaluate_contenders(self) -> None:
         """Evaluate all blocks with many windows that could be the best."""
@@ -172,8 +189,9 @@ class ScoreMap:
     def _contenders(self) -> list[Tile]:
         """Return the blocks with many windows that could be the best of those left."""
         # A good window whose score is exact leaves fewer that could be better.
-        first = np.unravel_index(int(self.upper_bounds.argmax()), self.upper_bounds.shape)
-        self._evaluate_one(*map(int, first))
+        first = divmod(int(self.upper_bounds.argmax()), self.upper_bounds.shape[1])
+        if not self.is_exact[first] and self.upper_bounds[first] > _SUPPRESSED:
+            self._evaluate_windows(*(np.array([index], np.int64) for index in first))
         best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
         rows, cols = self.upper_bounds.shape
         blocks = []

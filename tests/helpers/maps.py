@@ -19,8 +19,8 @@ def field(scores, kernel=(3, 3), stride=(1, 1), error=0.0, seed=0, *, whole=Fals
     asked, blocks = [], []
 
     def exact(y, x):
-        asked.append((y, x))
-        return float(scores[y // stride[0], x // stride[1]])
+        asked.extend(zip(y.tolist(), x.tolist(), strict=True))
+        return scores[y // stride[0], x // stride[1]]
 
     def several(wanted):
         for tile in wanted:

@@ -56,7 +56,12 @@ def test_tiles_that_share_a_block_may_come_in_any_order(is_last_first, rng):
     truth[64:100] /= 2
     truth[100, 5] = 2.0  # in the second tile, and in a block of the first one
     store = BlockMaxima(
-        truth.shape, (3, 3), (1, 1), lambda y, x: float(truth[y, x]), None, BlockCache(1 << 20)
+        truth.shape,
+        (3, 3),
+        (1, 1),
+        lambda y, x: truth[y, x].astype(float),
+        None,
+        BlockCache(1 << 20),
     )
     tiles = [Tile(0, 0, 100, 70), Tile(100, 0, 100, 70)]
     for tile in tiles[::-1] if is_last_first else tiles:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from types import ModuleType
 
 from patchsim.engines import extensions
+from patchsim.machine import vectors
 
 _VARIANTS = ("avx512", "avx2", "sse2", "portable")  # best first; the last runs everywhere
 
@@ -15,8 +15,4 @@ extension = partial(extensions.extension, "_pruned")
 
 def variant(extension: ModuleType) -> str:
     """Return the best variant that runs here, or the forced one if this engine has it."""
-    forced = os.environ.get(extensions.VARIANT_SETTING)
-    for name in _VARIANTS[:-1]:
-        if forced in (None, name) and extension.runs_here(name):
-            return name
-    return _VARIANTS[-1]
+    return vectors.best_variant(extension, _VARIANTS)

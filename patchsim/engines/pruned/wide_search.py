@@ -25,11 +25,11 @@ from patchsim.types import Pixels, Weights
 _ROUNDED_SUM = 1e-9
 _ROUNDED_SCORE = 2.0**-51
 
-# So many windows of a tile are scored one by one by `metrics.exact`, or more where as many rows may
-# be compared as these take: each takes as long as so many windows in the extension. The integers of
-# 16 bits do not need it.
-_SINGLES = 12
-_WINDOWS_FOR_ONE = 256
+# So many windows of a tile are scored by `metrics.exact`, or more where as many rows may be
+# compared as these take: each takes as long as so many windows in the extension. The integers of 16
+# bits do not need it.
+_SINGLES = 64
+_WINDOWS_FOR_ONE = 16
 
 # A bound that is less than a part of the limit lies so far below that its window is compared first:
 # it may set a lower limit for the others.
@@ -157,9 +157,11 @@ class WideSearch:
         scores[sums == 0] = 1.0
         rounded = np.flatnonzero(sums)
         stride_y, stride_x = self.problem.stride
-        for i in rounded[:singles].tolist():
-            row, col = divmod(int(places[i]), tile.cols)
-            scores[i] = self._exact((tile.top + row) * stride_y, (tile.left + col) * stride_x)
+        if scored := rounded[:singles].tolist():
+            rows, cols = np.divmod(places[scored].astype(np.int64), tile.cols)
+            scores[scored] = self._exact(
+                (tile.top + rows) * stride_y, (tile.left + cols) * stride_x
+            )
         return scores, len(rounded) <= singles
 
     def _compare(

@@ -1,0 +1,591 @@
+/* Sums over single windows of an image, many in one call: what exact scores are made of.
+ *
+ * differences(image, kernel, weights, places, squared, sums, variant)
+ * correlations(image, kernel, weights, places, sums, energies, products, variant)
+ * centred(image, kernel, weights, places, counts, kernel_means, flat, means, spreads, products,
+ *         variant)
+ * runs_here(variant)
+ *
+ * image, kernel  [H, W, C] and [h, w, C] of one type: uint8, uint16, float32, float64. The values of
+ *                a row lie side by side; rows of the image may be any bytes apart.
+ * weights        uint16 [h, w, C], or None: each term counts so many times
+ * places         int64 [n, 2]: y and x of each window
+ * sums           of `differences`, [n]: sum w |a - b|, or sum w (a - b)^2 if `squared`
+ *                of `correlations`, [n, C]: sum w a of each channel, of integers; or empty
+ * energies, products  [n]: sum w a a and sum w a b over all channels
+ * counts, kernel_means  double [C]: the sum of each channel's weights, and the kernel's means
+ * means, spreads, products  double [n, C], [n], [n]: the windows' means m = sum w a / count, and
+ *                sum w (a - m)^2 and sum w (a - m) (b - kernel mean). The spread is 0 if that of
+ *                each channel is at most `flat` times its sum of squares.
+ *
+ * Of integers all sums are int64 and exact; the caller sees to it that they fit. Floats are summed
+ * in double, in the order that `window_sums.py` describes, whatever the instructions are: products
+ * must not be fused with sums (-ffp-contract=off).
+ *
+ * Only the limited API and the buffer protocol are used, and the GIL is released.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+#define X86_VARIANTS 1
+#define INLINE static inline __attribute__((always_inline)) /* into each variant's instructions */
+#define AVX512                                                                            \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
+#define AVX2 __attribute__((target("avx2")))
+#else
+#define X86_VARIANTS 0
+#define INLINE static inline
+#endif
+
+#define LANES 16 /* sums of floats side by side, of each of up to FEW channels; of more at least so many */
+#define FEW 4
+#define SEGMENT 1024 /* pixels of a row that are summed together */
+#define ROWS 65536   /* of 16 bits, whose sum fits 32 */
+#define SHORT 4096 /* values whose terms of 16 bits are summed in 32 */
+
+typedef struct {
+    const char *image, *kernel;
+    const uint16_t *weights; /* or NULL */
+    ptrdiff_t height, width, channels, run, pitch, pixel; /* run in values, the others in bytes */
+    const int64_t *places;
+    ptrdiff_t count;
+    int squared, has_sums;
+    void *sums, *energies, *products;
+    const double *counts, *kernel_means;
+    double flat, *means, *spreads;
+    void *scratch;
+} Task;
+
+static ptrdiff_t lanes_of(ptrdiff_t channels)
+{
+    return channels * (channels <= FEW ? LANES : (LANES + channels - 1) / channels);
+}
+
+INLINE const char *window_of(const Task *t, ptrdiff_t number)
+{
+    return t->image + t->places[2 * number] * t->pitch + t->places[2 * number + 1] * t->pixel;
+}
+
+/* Integers. Terms without weights fit 32 bits, with them 64. */
+#define INTEGERS(TYPE, NAME, SMALL)                                                       \
+    INLINE uint64_t off_##NAME(const TYPE *a, const TYPE *b, const uint16_t *w, ptrdiff_t n, \
+                               int squared)                                               \
+    {                                                                                     \
+        uint64_t total = 0;                                                               \
+        for (ptrdiff_t first = 0; first < n; first += SHORT) {                            \
+            ptrdiff_t last = n - first < SHORT ? n : first + SHORT;                       \
+            uint32_t part = 0;                                                            \
+            if (w)                                                                        \
+                for (ptrdiff_t i = first; i < last; i++) {                                \
+                    uint32_t d = (uint32_t)abs((int)a[i] - (int)b[i]);                    \
+                    total += (uint64_t)(squared ? d * d : d) * w[i];                      \
+                }                                                                         \
+            else if (!squared)                                                            \
+                for (ptrdiff_t i = first; i < last; i++)                                  \
+                    part += (uint32_t)abs((int)a[i] - (int)b[i]);                         \
+            else if (SMALL)                                                               \
+                for (ptrdiff_t i = first; i < last; i++) {                                \
+                    int d = (int)a[i] - (int)b[i];                                        \
+                    part += (uint32_t)(d * d);                                            \
+                }                                                                         \
+            else                                                                          \
+                for (ptrdiff_t i = first; i < last; i++) {                                \
+                    uint32_t d = (uint32_t)abs((int)a[i] - (int)b[i]);                    \
+                    total += d * d;                                                       \
+                }                                                                         \
+            total += part;                                                                \
+        }                                                                                 \
+        return total;                                                                     \
+    }                                                                                     \
+    INLINE uint64_t product_##NAME(const TYPE *a, const TYPE *b, const uint16_t *w,       \
+                                   ptrdiff_t n)                                           \
+    {                                                                                     \
+        uint64_t total = 0;                                                               \
+        for (ptrdiff_t first = 0; first < n; first += SHORT) {                            \
+            ptrdiff_t last = n - first < SHORT ? n : first + SHORT;                       \
+            uint32_t part = 0;                                                            \
+            if (w)                                                                        \
+                for (ptrdiff_t i = first; i < last; i++)                                  \
+                    total += (uint64_t)((uint32_t)a[i] * b[i]) * w[i];                    \
+            else if (SMALL)                                                               \
+                for (ptrdiff_t i = first; i < last; i++)                                  \
+                    part += (uint32_t)a[i] * b[i];                                        \
+            else                                                                          \
+                for (ptrdiff_t i = first; i < last; i++)                                  \
+                    total += (uint32_t)a[i] * b[i];                                       \
+            total += part;                                                                \
+        }                                                                                 \
+        return total;                                                                     \
+    }                                                                                     \
+    INLINE void differences_##NAME(const Task *t)                                         \
+    {                                                                                     \
+        for (ptrdiff_t number = 0; number < t->count; number++) {                         \
+            const char *window = window_of(t, number);                                    \
+            uint64_t total = 0;                                                           \
+            for (ptrdiff_t row = 0; row < t->height; row++) {                             \
+                const TYPE *a = (const TYPE *)(window + row * t->pitch);                  \
+                const TYPE *b = (const TYPE *)t->kernel + row * t->run;                   \
+                if (t->weights) {                                                         \
+                    const uint16_t *w = t->weights + row * t->run;                        \
+                    total += t->squared ? off_##NAME(a, b, w, t->run, 1)                  \
+                                        : off_##NAME(a, b, w, t->run, 0);                 \
+                } else                                                                    \
+                    total += t->squared ? off_##NAME(a, b, NULL, t->run, 1)               \
+                                        : off_##NAME(a, b, NULL, t->run, 0);              \
+            }                                                                             \
+            ((uint64_t *)t->sums)[number] = total;                                        \
+        }                                                                                 \
+    }                                                                                     \
+    INLINE void fold_##NAME(const Task *t, ptrdiff_t number)                              \
+    {                                                                                     \
+        uint64_t *sums = (uint64_t *)t->sums + number * t->channels;                      \
+        uint32_t *columns = t->scratch;                                                   \
+        for (ptrdiff_t i = 0, c = 0; i < t->run; i++, c = c + 1 < t->channels ? c + 1 : 0)\
+            sums[c] += columns[i];                                                        \
+        memset(columns, 0, (size_t)t->run * sizeof *columns);                             \
+    }                                                                                     \
+    INLINE void channels_##NAME(const Task *t, const char *window, ptrdiff_t number)      \
+    {                                                                                     \
+        uint32_t *columns = t->scratch; /* [run], zeros here and at the end */            \
+        uint64_t *sums = (uint64_t *)t->sums + number * t->channels;                      \
+        memset(sums, 0, (size_t)t->channels * sizeof *sums);                              \
+        for (ptrdiff_t row = 0; row < t->height; row++) {                                 \
+            const TYPE *a = (const TYPE *)(window + row * t->pitch);                      \
+            if (t->weights) {                                                             \
+                const uint16_t *w = t->weights + row * t->run;                            \
+                for (ptrdiff_t i = 0, c = 0; i < t->run; i++, c = c + 1 < t->channels ? c + 1 : 0)\
+                    sums[c] += (uint32_t)a[i] * w[i];                                     \
+                continue;                                                                 \
+            }                                                                             \
+            for (ptrdiff_t i = 0; i < t->run; i++)                                        \
+                columns[i] += a[i];                                                       \
+            if (row % ROWS == ROWS - 1)                                                   \
+                fold_##NAME(t, number);                                                   \
+        }                                                                                 \
+        fold_##NAME(t, number);                                                           \
+    }                                                                                     \
+    INLINE void correlations_##NAME(const Task *t)                                        \
+    {                                                                                     \
+        for (ptrdiff_t number = 0; number < t->count; number++) {                         \
+            const char *window = window_of(t, number);                                    \
+            uint64_t energy = 0, product = 0;                                             \
+            for (ptrdiff_t row = 0; row < t->height; row++) {                             \
+                const TYPE *a = (const TYPE *)(window + row * t->pitch);                  \
+                const TYPE *b = (const TYPE *)t->kernel + row * t->run;                   \
+                const uint16_t *w = t->weights ? t->weights + row * t->run : NULL;        \
+                energy += w ? product_##NAME(a, a, w, t->run) : product_##NAME(a, a, NULL, t->run);\
+                product += w ? product_##NAME(a, b, w, t->run) : product_##NAME(a, b, NULL, t->run);\
+            }                                                                             \
+            ((uint64_t *)t->energies)[number] = energy;                                   \
+            ((uint64_t *)t->products)[number] = product;                                  \
+            if (t->has_sums)                                                              \
+                channels_##NAME(t, window, number);                                       \
+        }                                                                                 \
+    }
+INTEGERS(uint8_t, bytes, 1)
+INTEGERS(uint16_t, words, 0)
+
+/* Floats: lanes of a segment, then those of all segments, then of each channel, one after another. */
+typedef enum { ABSOLUTE, SQUARED, ENERGY, PRODUCT, SUM, SQUARES, SPREAD, CENTRED } Term;
+
+#define FLOATS(TYPE, NAME)                                                                \
+    INLINE double term_##NAME(Term term, double a, double b, const double *means,         \
+                              const double *others)                                       \
+    {                                                                                     \
+        double d = a - b;                                                                 \
+        switch (term) {                                                                   \
+        case ABSOLUTE: return d < 0 ? -d : d;                                             \
+        case SQUARED: return d * d;                                                       \
+        case ENERGY: case SQUARES: return a * a;                                          \
+        case PRODUCT: return a * b;                                                       \
+        case SUM: return a;                                                               \
+        case SPREAD: return (a - *means) * (a - *means);                                  \
+        default: return (a - *means) * (b - *others);                                     \
+        }                                                                                 \
+    }                                                                                     \
+    /* `lanes`, twice [stride], then the sums of each channel. `means` are those of lanes. */ \
+    INLINE void sums_##NAME(const Task *t, const char *window, Term term, ptrdiff_t stride, \
+                            int weighted, const double *means, const double *others, double *lanes) \
+    {                                                                                     \
+        double *total = lanes + stride;                                                   \
+        memset(total, 0, (size_t)stride * sizeof *total);                                 \
+        ptrdiff_t whole = SEGMENT * t->channels;                                          \
+        whole -= whole % stride;                                                          \
+        for (ptrdiff_t row = 0; row < t->height; row++) {                                 \
+            const TYPE *a = (const TYPE *)(window + row * t->pitch);                      \
+            const TYPE *b = (const TYPE *)t->kernel + row * t->run;                       \
+            const uint16_t *w = weighted ? t->weights + row * t->run : NULL;              \
+            for (ptrdiff_t first = 0; first < t->run; first += whole) {                   \
+                ptrdiff_t last = t->run - first < whole ? t->run : first + whole, i = first; \
+                for (ptrdiff_t k = 0; k < stride; k++)                                    \
+                    lanes[k] = 0;                                                         \
+                for (; i + stride <= last; i += stride)                                   \
+                    for (ptrdiff_t k = 0; k < stride; k++) {                              \
+                        double found = term_##NAME(term, a[i + k], b[i + k], means + k,   \
+                                                   others + k);                           \
+                        lanes[k] += weighted ? found * w[i + k] : found;                  \
+                    }                                                                     \
+                for (ptrdiff_t k = 0; i + k < last; k++) {                                \
+                    double found = term_##NAME(term, a[i + k], b[i + k], means + k, others + k); \
+                    lanes[k] += weighted ? found * w[i + k] : found;                      \
+                }                                                                         \
+                for (ptrdiff_t k = 0; k < stride; k++)                                    \
+                    total[k] += lanes[k];                                                 \
+            }                                                                             \
+        }                                                                                 \
+        for (ptrdiff_t k = t->channels; k < stride; k++)                                  \
+            total[k % t->channels] += total[k];                                           \
+    }                                                                                     \
+    /* Constants make vectors of the lanes of one and three channels. */                  \
+    INLINE const double *channels_##NAME(const Task *t, const char *window, Term term,    \
+                                         const double *means, const double *others)       \
+    {                                                                                     \
+        double *lanes = t->scratch;                                                       \
+        ptrdiff_t stride = lanes_of(t->channels);                                         \
+        if (t->weights)                                                                   \
+            sums_##NAME(t, window, term, stride, 1, means, others, lanes);                \
+        else if (stride == 16)                                                            \
+            sums_##NAME(t, window, term, 16, 0, means, others, lanes);                    \
+        else if (stride == 48)                                                            \
+            sums_##NAME(t, window, term, 48, 0, means, others, lanes);                    \
+        else                                                                              \
+            sums_##NAME(t, window, term, stride, 0, means, others, lanes);                \
+        return lanes + stride;                                                            \
+    }                                                                                     \
+    INLINE double sum_##NAME(const Task *t, const char *window, Term term, const double *means, \
+                             const double *others)                                        \
+    {                                                                                     \
+        const double *sums = channels_##NAME(t, window, term, means, others);             \
+        double total = 0;                                                                 \
+        for (ptrdiff_t c = 0; c < t->channels; c++)                                       \
+            total += sums[c];                                                             \
+        return total;                                                                     \
+    }                                                                                     \
+    INLINE void differences_##NAME(const Task *t)                                         \
+    {                                                                                     \
+        const double *none = t->scratch;                                                  \
+        for (ptrdiff_t number = 0; number < t->count; number++) {                         \
+            const char *window = window_of(t, number);                                    \
+            ((double *)t->sums)[number] =                                                 \
+                t->squared ? sum_##NAME(t, window, SQUARED, none, none)                   \
+                           : sum_##NAME(t, window, ABSOLUTE, none, none);                 \
+        }                                                                                 \
+    }                                                                                     \
+    INLINE void correlations_##NAME(const Task *t)                                        \
+    {                                                                                     \
+        const double *none = t->scratch;                                                  \
+        for (ptrdiff_t number = 0; number < t->count; number++) {                         \
+            const char *window = window_of(t, number);                                    \
+            ((double *)t->energies)[number] = sum_##NAME(t, window, ENERGY, none, none);  \
+            ((double *)t->products)[number] = sum_##NAME(t, window, PRODUCT, none, none); \
+        }                                                                                 \
+    }                                                                                     \
+    INLINE void centred_##NAME(const Task *t)                                             \
+    {                                                                                     \
+        ptrdiff_t channels = t->channels;                                                 \
+        ptrdiff_t stride = lanes_of(channels);                                            \
+        /* Behind the lanes: means of each lane, the kernel's, and sums of squares. */    \
+        double *means = (double *)t->scratch + 2 * stride, *others = means + stride;      \
+        double *squares = others + stride;                                                \
+        for (ptrdiff_t k = 0; k < stride; k++)                                            \
+            others[k] = t->kernel_means[k % channels];                                    \
+        for (ptrdiff_t number = 0; number < t->count; number++) {                         \
+            const char *window = window_of(t, number);                                    \
+            const double *sums = channels_##NAME(t, window, SUM, means, others);          \
+            for (ptrdiff_t k = 0; k < stride; k++)                                        \
+                means[k] = sums[k % channels] / t->counts[k % channels];                  \
+            memcpy(t->means + number * channels, means, (size_t)channels * sizeof *means); \
+            sums = channels_##NAME(t, window, SQUARES, means, others);                    \
+            memcpy(squares, sums, (size_t)channels * sizeof *squares);                    \
+            sums = channels_##NAME(t, window, SPREAD, means, others);                     \
+            double spread = 0;                                                            \
+            int flat = 1;                                                                 \
+            for (ptrdiff_t c = 0; c < channels; c++) {                                    \
+                spread += sums[c];                                                        \
+                flat = flat && sums[c] <= t->flat * squares[c];                           \
+            }                                                                             \
+            t->spreads[number] = flat ? 0 : spread;                                       \
+            ((double *)t->products)[number] = sum_##NAME(t, window, CENTRED, means, others); \
+        }                                                                                 \
+    }
+FLOATS(float, floats)
+FLOATS(double, doubles)
+
+typedef void (*Pass)(const Task *);
+typedef enum { DIFFERENCES, CORRELATIONS, CENTRED_SUMS, PASSES } Kind;
+typedef struct {
+    const char *name;
+    Pass passes[4][PASSES]; /* of bytes, words, floats, doubles */
+} Variant;
+
+#define BODIES(NAME, TARGET)                                                              \
+    TARGET static void db_##NAME(const Task *t) { differences_bytes(t); }                 \
+    TARGET static void dw_##NAME(const Task *t) { differences_words(t); }                 \
+    TARGET static void df_##NAME(const Task *t) { differences_floats(t); }                \
+    TARGET static void dd_##NAME(const Task *t) { differences_doubles(t); }               \
+    TARGET static void cb_##NAME(const Task *t) { correlations_bytes(t); }                \
+    TARGET static void cw_##NAME(const Task *t) { correlations_words(t); }                \
+    TARGET static void cf_##NAME(const Task *t) { correlations_floats(t); }               \
+    TARGET static void cd_##NAME(const Task *t) { correlations_doubles(t); }              \
+    TARGET static void mf_##NAME(const Task *t) { centred_floats(t); }                    \
+    TARGET static void md_##NAME(const Task *t) { centred_doubles(t); }
+#define VARIANT(NAME)                                                                     \
+    {                                                                                     \
+        #NAME, { {db_##NAME, cb_##NAME, NULL}, {dw_##NAME, cw_##NAME, NULL},              \
+                 {df_##NAME, cf_##NAME, mf_##NAME}, {dd_##NAME, cd_##NAME, md_##NAME} }   \
+    }
+BODIES(portable, )
+#if X86_VARIANTS
+BODIES(avx2, AVX2)
+BODIES(avx512, AVX512)
+#endif
+
+static const Variant VARIANTS[] = {
+#if X86_VARIANTS
+    VARIANT(avx512), VARIANT(avx2),
+#endif
+    VARIANT(portable),
+};
+
+static const Variant *variant(const char *name)
+{
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
+        if (strcmp(VARIANTS[i].name, name) != 0)
+            continue;
+#if X86_VARIANTS
+        if (strcmp(name, "avx512") == 0 &&
+            !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")))
+            return NULL;
+        if (strcmp(name, "avx2") == 0 && !__builtin_cpu_supports("avx2"))
+            return NULL;
+#endif
+        return &VARIANTS[i];
+    }
+    return NULL;
+}
+
+/* The arguments of all entries, held while a pass runs. */
+enum { IMAGE, KERNEL, WEIGHTS, PLACES, OUTPUTS };
+typedef struct {
+    Py_buffer held[10];
+    int count;
+} Buffers;
+
+static void release(Buffers *buffers)
+{
+    while (buffers->count > 0)
+        PyBuffer_Release(&buffers->held[--buffers->count]);
+}
+
+static int hold(Buffers *buffers, PyObject *object, int flags)
+{
+    if (object == Py_None) { /* weights that are not there */
+        memset(&buffers->held[buffers->count++], 0, sizeof(Py_buffer));
+        return 1;
+    }
+    if (PyObject_GetBuffer(object, &buffers->held[buffers->count], flags) < 0)
+        return 0;
+    buffers->count++;
+    return 1;
+}
+
+/* The index of a type, or -1. */
+static int type_of(const Py_buffer *view)
+{
+    static const char *FORMATS[] = {"B", "H", "f", "d"};
+    for (int i = 0; view->format && i < 4; i++)
+        if (strcmp(view->format, FORMATS[i]) == 0)
+            return i;
+    return -1;
+}
+
+static const char *pictures_misfit(Task *t, const Buffers *buffers)
+{
+    const Py_buffer *image = &buffers->held[IMAGE], *kernel = &buffers->held[KERNEL];
+    const Py_buffer *weights = &buffers->held[WEIGHTS], *places = &buffers->held[PLACES];
+    int type = type_of(image);
+    if (type < 0 || type != type_of(kernel) || image->ndim != 3 || kernel->ndim != 3)
+        return "image and kernel are not [H, W, C] of one type";
+    ptrdiff_t size = image->itemsize, channels = kernel->shape[2];
+    t->image = image->buf, t->kernel = kernel->buf, t->weights = weights->buf;
+    t->height = kernel->shape[0], t->width = kernel->shape[1], t->channels = channels;
+    t->run = t->width * channels, t->pitch = image->strides[0], t->pixel = channels * size;
+    if (kernel->len < 1 || image->shape[2] != channels)
+        return "the kernel has other channels than the image, or no values";
+    if ((channels > 1 && image->strides[2] != size) ||
+        (image->shape[1] > 1 && image->strides[1] != t->pixel))
+        return "the values of a row do not lie side by side";
+    if (weights->buf && weights->len != t->height * t->run * 2)
+        return "the weights have another size than the kernel";
+    t->places = places->buf, t->count = places->len / 16;
+    if (places->len % 16)
+        return "places are not pairs of int64";
+    for (ptrdiff_t i = 0; i < t->count; i++) {
+        int64_t y = t->places[2 * i], x = t->places[2 * i + 1];
+        if (y < 0 || x < 0 || y > image->shape[0] - t->height || x > image->shape[1] - t->width)
+            return "a window is not in the image";
+    }
+    return NULL;
+}
+
+static int run(Task *t, const Variant *chosen, int type, Kind kind)
+{
+    ptrdiff_t lanes = lanes_of(t->channels);
+    ptrdiff_t values = t->run > 5 * lanes ? t->run : 5 * lanes;
+    int made;
+    Py_BEGIN_ALLOW_THREADS
+    t->scratch = calloc((size_t)values, 8);
+    made = t->scratch != NULL;
+    if (made)
+        chosen->passes[type][kind](t);
+    free(t->scratch);
+    Py_END_ALLOW_THREADS
+    return made;
+}
+
+#define NO_VARIANT "this processor has no such variant"
+
+/* Holds `outputs` writable buffers behind image, kernel, weights and places. */
+static const char *prepared(Task *t, Buffers *buffers, PyObject **objects, int outputs, int inputs)
+{
+    static const int FLAGS[] = {PyBUF_STRIDED_RO | PyBUF_FORMAT, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT,
+                                PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS};
+    for (int i = 0; i < OUTPUTS + inputs + outputs; i++) {
+        int flags = i < OUTPUTS            ? FLAGS[i]
+                    : i < OUTPUTS + inputs ? PyBUF_C_CONTIGUOUS
+                                           : PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE;
+        if (!hold(buffers, objects[i], flags))
+            return ""; /* Python has said why */
+    }
+    for (int i = 0; i < buffers->count; i++)
+        if (i != WEIGHTS && !buffers->held[i].obj)
+            return "only weights may be None";
+    return pictures_misfit(t, buffers);
+}
+
+static PyObject *finished(Buffers *buffers, const char *wrong, int made)
+{
+    release(buffers);
+    if (wrong)
+        return *wrong ? PyErr_Format(PyExc_ValueError, "%s", wrong) : NULL;
+    if (!made)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *differences(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "kernel", "weights", "places", "squared", "sums", "variant",
+                            NULL};
+    PyObject *objects[5];
+    Task t = {0};
+    const char *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOpOs", names, &objects[0], &objects[1],
+                                     &objects[2], &objects[3], &t.squared, &objects[4], &name))
+        return NULL;
+    Buffers buffers = {0};
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? prepared(&t, &buffers, objects, 1, 0) : NO_VARIANT;
+    const Py_buffer *sums = &buffers.held[OUTPUTS];
+    if (!wrong && sums->len != t.count * 8)
+        wrong = "the output has another size";
+    t.sums = sums->buf;
+    int made = !wrong && run(&t, chosen, type_of(&buffers.held[IMAGE]), DIFFERENCES);
+    return finished(&buffers, wrong, made);
+}
+
+static PyObject *correlations(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "kernel", "weights", "places", "sums", "energies", "products",
+                            "variant", NULL};
+    PyObject *objects[7];
+    Task t = {0};
+    const char *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOs", names, &objects[0], &objects[1],
+                                     &objects[2], &objects[3], &objects[4], &objects[5],
+                                     &objects[6], &name))
+        return NULL;
+    Buffers buffers = {0};
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? prepared(&t, &buffers, objects, 3, 0) : NO_VARIANT;
+    const Py_buffer *out = &buffers.held[OUTPUTS];
+    int type = wrong ? 0 : type_of(&buffers.held[IMAGE]);
+    t.has_sums = out[0].len > 0;
+    if (!wrong && (out[1].len != t.count * 8 || out[2].len != t.count * 8 ||
+                   (t.has_sums && (type > 1 || out[0].len != t.count * t.channels * 8))))
+        wrong = "an output has another size";
+    t.sums = out[0].buf, t.energies = out[1].buf, t.products = out[2].buf;
+    int made = !wrong && run(&t, chosen, type, CORRELATIONS);
+    return finished(&buffers, wrong, made);
+}
+
+static PyObject *centred(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "kernel", "weights", "places", "counts", "kernel_means",
+                            "flat", "means", "spreads", "products", "variant", NULL};
+    PyObject *objects[9];
+    Task t = {0};
+    const char *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOdOOOs", names, &objects[0],
+                                     &objects[1], &objects[2], &objects[3], &objects[4],
+                                     &objects[5], &t.flat, &objects[6], &objects[7], &objects[8],
+                                     &name))
+        return NULL;
+    Buffers buffers = {0};
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? prepared(&t, &buffers, objects, 3, 2) : NO_VARIANT;
+    const Py_buffer *in = &buffers.held[OUTPUTS], *out = in + 2;
+    int type = wrong ? 0 : type_of(&buffers.held[IMAGE]);
+    if (!wrong && type < 2)
+        wrong = "integers are not centred";
+    if (!wrong && (in[0].len != t.channels * 8 || in[1].len != t.channels * 8 ||
+                   out[0].len != t.count * t.channels * 8 || out[1].len != t.count * 8 ||
+                   out[2].len != t.count * 8))
+        wrong = "an array has another size";
+    t.counts = in[0].buf, t.kernel_means = in[1].buf;
+    t.means = out[0].buf, t.spreads = out[1].buf, t.products = out[2].buf;
+    int made = !wrong && run(&t, chosen, type, CENTRED_SUMS);
+    return finished(&buffers, wrong, made);
+}
+
+static PyObject *runs_here(PyObject *self, PyObject *name)
+{
+    (void)self;
+    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+    return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
+}
+
+/* An entry of METHODS whose arguments travel by keyword. */
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
+static PyMethodDef METHODS[] = {
+    {"runs_here", runs_here, METH_O, "Whether a variant does."},
+    {"differences", KEYWORDS(differences), "Sums of differences; see the head of _windows.c."},
+    {"correlations", KEYWORDS(correlations), "Sums of products and squares."},
+    {"centred", KEYWORDS(centred), "The same of floats after subtraction of the means."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_windows", NULL, 0, METHODS, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__windows(void)
+{
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && (PyModule_AddIntConstant(module, "LANES", LANES) < 0 ||
+                   PyModule_AddIntConstant(module, "SEGMENT", SEGMENT) < 0))
+        Py_CLEAR(module);
+    return module;
+}

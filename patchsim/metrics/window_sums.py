@@ -1,0 +1,215 @@
+"""Sums over many single windows of an image, of which exact scores are made.
+
+A C extension makes them, and NumPy where it was not built, with equal results: exact integers, or
+float64 in the order that `plain_sums` describes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.machine import vectors
+from patchsim.metrics import plain_sums
+from patchsim.metrics.formulas import FLAT, INTEGER_RANGE, type_name
+from patchsim.types import Pixels
+
+_VARIANTS = ("avx512", "avx2", "portable")  # best first; the last runs everywhere
+_FITS_INT64 = 1 << 63
+
+Places = NDArray[np.int64]  # [n, 2], y and x of the top-left pixels of windows
+Values = NDArray[np.float64]
+
+
+@cache
+def extension() -> ModuleType | None:
+    """Return the C extension, or None if it cannot be loaded."""
+    try:
+        return importlib.import_module("patchsim.metrics._windows")
+    except ImportError:
+        return None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and a kernel of its type, whose windows are summed.
+
+    Attributes
+    ----------
+    image : array [H, W, C]
+    kernel : array [h, w, C]
+        Its values lie in one piece.
+    weights : uint16 array [h, w, C] or None
+    """
+
+    image: Pixels
+    kernel: Pixels
+    weights: NDArray[np.uint16] | None
+
+    @classmethod
+    def of(cls, image: Pixels, kernel: Pixels, weights: NDArray[Any] | None = None) -> Pair:
+        """Prepare pictures and integer weights [h, w] or [h, w, C] up to 65535."""
+        every = None
+        if weights is not None:
+            every = np.empty(kernel.shape, np.uint16)
+            every[...] = weights if weights.ndim == 3 else weights[..., None]
+        return cls(image, np.ascontiguousarray(kernel), every)
+
+    @property
+    def is_integer(self) -> bool:
+        return type_name(self.kernel.dtype) in INTEGER_RANGE
+
+    def largest_sum(self) -> int:
+        """Return what no sum of squares over a window exceeds; of integers."""
+        largest: int = INTEGER_RANGE[type_name(self.kernel.dtype)]
+        heaviest = 1 if self.weights is None else int(self.weights.max())
+        return self.kernel.size * largest**2 * heaviest
+
+    def differences(self, places: Places, *, squares: bool) -> Values:
+        """Return the sum of absolute or squared differences of windows, [n]."""
+        built = self._extension()
+        if built is None:
+            power: Any = np.square if squares else np.abs
+            found = [self._plain(place, lambda a, b: power(a - b)) for place in places]
+            return np.array([float(_total(sums)) for sums in found])
+        sums = np.empty(len(places), np.int64 if self.is_integer else np.float64)
+        for part, image, at in self._calls(places):
+            built.differences(
+                **self._arguments(built), image=image, places=at, squared=squares, sums=sums[part]
+            )
+        return sums.astype(np.float64)
+
+    def correlations(
+        self, places: Places, *, sums_values: bool
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return sums of squares and of products with the kernel, [n], and of values, [n, C].
+
+        Those of integers are exact, int64 or Python's. The last are empty unless asked for, of
+        integers.
+        """
+        built, count, channels = self._extension(), len(places), self.kernel.shape[2]
+        if built is None:
+            return self._plain_correlations(places, sums_values=sums_values)
+        of_type = np.int64 if self.is_integer else np.float64
+        energies, products = np.empty(count, of_type), np.empty(count, of_type)
+        sums = np.empty((count, channels if sums_values else 0), np.int64)
+        for part, image, at in self._calls(places):
+            built.correlations(
+                **self._arguments(built),
+                image=image,
+                places=at,
+                sums=sums[part],
+                energies=energies[part],
+                products=products[part],
+            )
+        return energies, products, sums
+
+    def centred(
+        self, places: Places, counts: list[int], kernel_means: Values
+    ) -> tuple[Values, Values, Values]:
+        """Return the means of windows of floats, and sums after these are subtracted.
+
+        Parameters
+        ----------
+        places : int64 array [n, 2]
+        counts : list of int
+            The sum of each channel's weights.
+        kernel_means : float64 array [C]
+
+        Returns
+        -------
+        means : float64 array [n, C]
+        spreads, products : float64 arrays [n]
+            Sums of squares, and of products with the kernel less its means. A spread is 0 if that
+            of each channel is at most `FLAT` times its sum of squares.
+        """
+        divisors, count = np.array(counts, np.float64), len(places)
+        built = self._extension()
+        if built is None:
+            found = [self._plain_centred(place, divisors, kernel_means) for place in places]
+            means, spreads, products = map(np.array, zip(*found, strict=True))
+            return means, spreads, products
+        means, spreads, products = np.empty((count, len(counts))), np.empty(count), np.empty(count)
+        for part, image, at in self._calls(places):
+            built.centred(
+                **self._arguments(built),
+                image=image,
+                places=at,
+                counts=divisors,
+                kernel_means=kernel_means,
+                flat=FLAT,
+                means=means[part],
+                spreads=spreads[part],
+                products=products[part],
+            )
+        return means, spreads, products
+
+    def _extension(self) -> ModuleType | None:
+        """Return the extension if sums of integers fit its 64 bits."""
+        return extension() if not self.is_integer or self.largest_sum() < _FITS_INT64 else None
+
+    def _arguments(self, built: ModuleType) -> dict[str, Any]:
+        variant = vectors.best_variant(built, _VARIANTS)
+        return {"kernel": self.kernel, "weights": self.weights, "variant": variant}
+
+    def _calls(self, places: Places) -> Iterator[tuple[slice, Pixels, Places]]:
+        """Yield which windows to sum in one call, their image, and where in it they lie."""
+        image = self.image
+        if image.strides[1:] == (image.shape[2] * image.itemsize, image.itemsize):
+            yield slice(0, len(places)), image, np.ascontiguousarray(places)
+            return
+        for number, place in enumerate(places.tolist()):
+            window = np.ascontiguousarray(self._window(*place))
+            yield slice(number, number + 1), window, np.zeros((1, 2), np.int64)
+
+    def _window(self, y: int, x: int) -> Pixels:
+        return self.image[y : y + self.kernel.shape[0], x : x + self.kernel.shape[1]]
+
+    def _plain(self, place: NDArray[np.int64], terms: plain_sums.Terms) -> NDArray[Any]:
+        """Return the sums of each channel's terms in a window, float64 or Python's integers."""
+        window = np.ascontiguousarray(self._window(*place.tolist()))
+        if self.is_integer:
+            sums = plain_sums.of_integers(window, self.kernel, self.weights, terms)
+            return np.array(sums, object)
+        return plain_sums.of_floats(window, self.kernel, self.weights, terms)
+
+    def _plain_correlations(
+        self, places: Places, *, sums_values: bool
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        def each(terms: plain_sums.Terms) -> list[NDArray[Any]]:
+            return [self._plain(place, terms) for place in places]
+
+        energies, products = (
+            np.array([_total(sums) for sums in each(terms)])
+            for terms in (lambda a, _b: a * a, lambda a, b: a * b)
+        )
+        if not sums_values:
+            return energies, products, np.empty((len(places), 0))
+        return energies, products, np.array(each(lambda a, _b: a))
+
+    def _plain_centred(
+        self, place: NDArray[np.int64], counts: Values, kernel_means: Values
+    ) -> tuple[Values, float, float]:
+        def values_of(channels: Values, terms: NDArray[Any]) -> NDArray[Any]:
+            return np.tile(channels, terms.shape[1] // len(channels))
+
+        means: Values = self._plain(place, lambda a, _b: a) / counts
+        squares = self._plain(place, lambda a, _b: a * a)
+        spreads = self._plain(place, lambda a, _b: np.square(a - values_of(means, a)))
+        products = self._plain(
+            place, lambda a, b: (a - values_of(means, a)) * (b - values_of(kernel_means, b))
+        )
+        is_flat = bool((spreads <= FLAT * squares).all())
+        return means, 0.0 if is_flat else _total(spreads), _total(products)
+
+
+def _total(sums: NDArray[Any]) -> Any:
+    """Add the sums of all channels, one after another."""
+    return sum(sums.tolist())
