@@ -2,10 +2,12 @@
  *
  * boxes(image, pitch, channels, width, planes, cell_height, cell_width, rows, stride_x, up, down,
  *       out, row_pitch, phase_pitch, variant)
- * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, out, out_pitch, variant)
+ * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, doublings, out, out_pitch,
+ *        variant)
+ * raise_bounds(as bounds, but: out has bounds already, and: limit, ratio) -> windows left
  * look(image, pitch, kernel, weights, run, height, stride_y, step_x, bounds, bounds_pitch, rows,
  *      cols, squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
- * screen(as look, but: limit, most, places, sums, variant) -> (count, compared, done)
+ * screen(as look, and: places, sums) -> (count, compared, done)
  * quantise(values, type, low, step, out, variant) -> the largest rounding, in steps
  * compare(image, type, pitch, kernel, weights, run, height, stride_y, step_x, cols, places, count,
  *         squared, limit, rounding, out, variant) -> rows compared
@@ -15,7 +17,9 @@
  * windows are neighbours, whatever the stride.
  *
  * The bound of a window is the sum over the cells of how far the box lies below or above the
- * kernel's (for `squared` its square >> 16), saturated; GONE is no bound but a window dropped.
+ * kernel's, saturated; for `squared` that is doubled so many times, squared and >> 16. GONE is no
+ * bound but a window dropped. `raise_bounds` raises bounds that are at or below a limit to these
+ * times a ratio, where they are larger, and counts the windows at or below the limit that are left.
  *
  * With weights, bytes as the kernel's or None, each difference counts so many times.
  *
@@ -60,42 +64,73 @@ typedef struct {
     uint32_t *runs, *sums; /* [width + cell_width] each */
 } Boxes;
 
-INLINE void gather(const Boxes *t, ptrdiff_t plane, ptrdiff_t channels)
-{
-    if (t->planes > 1)
-        for (ptrdiff_t x = 0; x < t->width; x++)
-            t->runs[x] = t->columns[x * channels + plane];
-    else
-        for (ptrdiff_t x = 0; x < t->width; x++) {
-            uint32_t sum = 0;
-            for (ptrdiff_t c = 0; c < channels; c++)
-                sum += t->columns[x * channels + c];
-            t->runs[x] = sum;
-        }
-}
-
-/* sums[x] = runs[x] + ... + runs[x + cell_width - 1], from runs of 1, 2, 4 ... */
-INLINE void sum_runs(const Boxes *t)
-{
-    uint32_t *runs = t->runs, *sums = t->sums;
-    ptrdiff_t summed = 0;
-    memset(sums, 0, (size_t)t->width * sizeof *sums);
-    for (ptrdiff_t length = 1;; length *= 2) {
-        if (t->cell_width & length) {
-            for (ptrdiff_t x = 0; x < t->width; x++)
-                sums[x] += runs[x + summed];
-            summed += length;
-        }
-        if (2 * length > t->cell_width)
-            return;
-        for (ptrdiff_t x = 0; x < t->width; x++)
-            runs[x] += runs[x + length];
+/* A row of boxes from the sums of its columns, in T, which the sum of a cell fits. */
+#define RUNS(NAME, T)                                                                     \
+    INLINE void gather_##NAME(const Boxes *t, ptrdiff_t plane, ptrdiff_t channels)        \
+    {                                                                                     \
+        T *runs = (T *)t->runs;                                                           \
+        if (t->planes > 1)                                                                \
+            for (ptrdiff_t x = 0; x < t->width; x++)                                      \
+                runs[x] = t->columns[x * channels + plane];                               \
+        else                                                                              \
+            for (ptrdiff_t x = 0; x < t->width; x++) {                                    \
+                T sum = 0;                                                                \
+                for (ptrdiff_t c = 0; c < channels; c++)                                  \
+                    sum = (T)(sum + t->columns[x * channels + c]);                        \
+                runs[x] = sum;                                                            \
+            }                                                                             \
+    }                                                                                     \
+    /* sums[x] = runs[x] + ... + runs[x + cell_width - 1], from runs of 1, 2, 4 ... */    \
+    INLINE void sum_##NAME(const Boxes *t)                                                \
+    {                                                                                     \
+        T *runs = (T *)t->runs, *sums = (T *)t->sums;                                     \
+        ptrdiff_t summed = 0;                                                             \
+        for (ptrdiff_t length = 1;; length *= 2) {                                        \
+            if (t->cell_width & length) {                                                 \
+                if (!summed)                                                              \
+                    memcpy(sums, runs, (size_t)t->width * sizeof *sums);                  \
+                else                                                                      \
+                    for (ptrdiff_t x = 0; x < t->width; x++)                              \
+                        sums[x] = (T)(sums[x] + runs[x + summed]);                        \
+                summed += length;                                                         \
+            }                                                                             \
+            if (2 * length > t->cell_width)                                               \
+                return;                                                                   \
+            for (ptrdiff_t x = 0; x < t->width; x++)                                      \
+                runs[x] = (T)(runs[x] + runs[x + length]);                                \
+        }                                                                                 \
+    }                                                                                     \
+    INLINE void row_##NAME(const Boxes *t, ptrdiff_t plane, uint16_t *out)                \
+    {                                                                                     \
+        ptrdiff_t count = t->width - t->cell_width + 1;                                   \
+        if (t->channels == 3) /* a constant makes vectors of it */                        \
+            gather_##NAME(t, plane, 3);                                                   \
+        else if (t->channels == 1)                                                        \
+            gather_##NAME(t, plane, 1);                                                   \
+        else                                                                              \
+            gather_##NAME(t, plane, t->channels);                                         \
+        sum_##NAME(t);                                                                    \
+        for (ptrdiff_t phase = 0; phase < t->stride_x; phase++, out += t->phase_pitch) {  \
+            const T *sums = (const T *)t->sums + phase;                                   \
+            ptrdiff_t boxes = (count - phase + t->stride_x - 1) / t->stride_x;            \
+            if (t->stride_x == 1 && !t->up && !t->down)                                   \
+                for (ptrdiff_t x = 0; x < boxes; x++)                                     \
+                    out[x] = (uint16_t)sums[x];                                           \
+            else if (t->stride_x == 1)                                                    \
+                for (ptrdiff_t x = 0; x < boxes; x++)                                     \
+                    out[x] = (uint16_t)((uint32_t)sums[x] << t->up >> t->down);           \
+            else                                                                          \
+                for (ptrdiff_t x = 0; x < boxes; x++)                                     \
+                    out[x] = (uint16_t)((uint32_t)sums[x * t->stride_x] << t->up >> t->down);\
+        }                                                                                 \
     }
-}
+RUNS(small, uint16_t)
+RUNS(large, uint32_t)
 
 INLINE void boxes_body(const Boxes *t)
 {
-    ptrdiff_t n = t->width * t->channels, count = t->width - t->cell_width + 1;
+    ptrdiff_t n = t->width * t->channels;
+    ptrdiff_t values = t->cell_height * t->cell_width * (t->channels / t->planes);
     for (ptrdiff_t row = 1 - t->cell_height; row < t->rows; row++) {
         const uint8_t *enters = t->image + (row + t->cell_height - 1) * t->pitch;
         for (ptrdiff_t i = 0; i < n; i++)
@@ -104,23 +139,10 @@ INLINE void boxes_body(const Boxes *t)
             continue;
         for (ptrdiff_t plane = 0; plane < t->planes; plane++) {
             uint16_t *out = t->out + (plane * t->rows + row) * t->row_pitch;
-            if (t->channels == 3) /* a constant makes vectors of it */
-                gather(t, plane, 3);
-            else if (t->channels == 1)
-                gather(t, plane, 1);
+            if (values * 255 <= 65535)
+                row_small(t, plane, out);
             else
-                gather(t, plane, t->channels);
-            sum_runs(t);
-            for (ptrdiff_t phase = 0; phase < t->stride_x; phase++, out += t->phase_pitch) {
-                const uint32_t *sums = t->sums + phase;
-                ptrdiff_t boxes = (count - phase + t->stride_x - 1) / t->stride_x;
-                if (t->stride_x == 1)
-                    for (ptrdiff_t x = 0; x < boxes; x++)
-                        out[x] = (uint16_t)(sums[x] << t->up >> t->down);
-                else
-                    for (ptrdiff_t x = 0; x < boxes; x++)
-                        out[x] = (uint16_t)(sums[x * t->stride_x] << t->up >> t->down);
-            }
+                row_large(t, plane, out);
         }
         const uint8_t *leaves = t->image + row * t->pitch;
         for (ptrdiff_t i = 0; i < n; i++)
@@ -133,16 +155,45 @@ typedef struct {
     const int64_t *offsets; /* to the boxes of its cells */
     const uint16_t *below, *above; /* the kernel's boxes, rounded down and up */
     ptrdiff_t cells, row_step, rows, cols;
-    int squared;
+    int squared, doublings;
     uint16_t *out;
     ptrdiff_t out_pitch;
+    /* To raise bounds: */
+    int raises;
+    uint16_t limit;
+    double ratio;
+    ptrdiff_t left;
 } Bounds;
 
-static void bounds_portable(const Bounds *t)
+/* Whether some of n bounds are at or below a limit. */
+INLINE int some_open(const uint16_t *bounds, ptrdiff_t n, uint16_t limit)
+{
+    uint16_t lowest = GONE;
+    for (ptrdiff_t i = 0; i < n; i++)
+        lowest = bounds[i] < lowest ? bounds[i] : lowest;
+    return lowest <= limit;
+}
+
+INLINE void raise_some(Bounds *t, uint16_t *bounds, const uint16_t *finer, ptrdiff_t n)
+{
+    int32_t left = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double raised = (double)finer[i] * t->ratio;
+        uint16_t bound = raised < GONE - 1 ? (uint16_t)(int32_t)raised : GONE - 1;
+        bounds[i] = bounds[i] < bound ? bound : bounds[i];
+        left += bounds[i] <= t->limit;
+    }
+    t->left += left;
+}
+
+static void bounds_portable(Bounds *t)
 {
     for (ptrdiff_t row = 0; row < t->rows; row++)
         for (ptrdiff_t col = 0; col < t->cols; col++) {
             const uint16_t *under = t->boxes + row * t->row_step + col;
+            uint16_t *out = t->out + row * t->out_pitch + col;
+            if (t->raises && *out > t->limit)
+                continue;
             uint32_t total = 0;
             for (ptrdiff_t i = 0; i < t->cells; i++) {
                 uint32_t box = under[t->offsets[i]], off = 0;
@@ -150,38 +201,64 @@ static void bounds_portable(const Bounds *t)
                     off = box - t->above[i];
                 else if (box < t->below[i])
                     off = t->below[i] - box;
+                off <<= t->doublings;
+                off = off < 65535 ? off : 65535;
                 total += t->squared ? off * off >> 16 : off;
                 if (total >= GONE)
                     total = GONE - 1;
             }
-            t->out[row * t->out_pitch + col] = (uint16_t)total;
+            uint16_t bound = (uint16_t)total;
+            if (t->raises)
+                raise_some(t, out, &bound, 1);
+            else
+                *out = bound;
         }
 }
 
 /* STEP vectors side by side share the kernel's boxes; PADDING columns are a multiple of them. */
 #define BOUNDS(NAME, TARGET, V, LANES, STEP, LOAD, STORE, SET, SUBS, ADDS, OR, HIGH)      \
-    TARGET static void NAME(const Bounds *t)                                              \
+    TARGET static inline void NAME##_group(const Bounds *t, const uint16_t *under, uint16_t *out, \
+                                           int squared, int doublings)                    \
     {                                                                                     \
         const V one = SET(1);                                                             \
+        V total[STEP];                                                                    \
+        for (int k = 0; k < (STEP); k++)                                                  \
+            total[k] = SET(0);                                                            \
+        for (ptrdiff_t i = 0; i < t->cells; i++) {                                        \
+            V above = SET((short)t->above[i]), below = SET((short)t->below[i]);           \
+            for (int k = 0; k < (STEP); k++) {                                            \
+                V box = LOAD(under + t->offsets[i] + k * (LANES));                        \
+                V off = OR(SUBS(box, above), SUBS(below, box));                           \
+                for (int d = 0; d < doublings; d++)                                       \
+                    off = ADDS(off, off);                                                 \
+                if (squared)                                                              \
+                    off = HIGH(off, off);                                                 \
+                total[k] = ADDS(total[k], off);                                           \
+            }                                                                             \
+        }                                                                                 \
+        for (int k = 0; k < (STEP); k++) /* at most GONE - 1 */                           \
+            STORE(out + k * (LANES), SUBS(ADDS(total[k], one), one));                     \
+    }                                                                                     \
+    TARGET static void NAME(Bounds *t)                                                    \
+    {                                                                                     \
+        const ptrdiff_t together = (LANES) * (STEP);                                      \
+        uint16_t finer[(LANES) * (STEP)];                                                 \
         for (ptrdiff_t row = 0; row < t->rows; row++)                                     \
-            for (ptrdiff_t col = 0; col < t->cols; col += (LANES) * (STEP)) {             \
+            for (ptrdiff_t col = 0; col < t->cols; col += together) {                     \
                 const uint16_t *under = t->boxes + row * t->row_step + col;               \
                 uint16_t *out = t->out + row * t->out_pitch + col;                        \
-                V total[STEP];                                                            \
-                for (int k = 0; k < (STEP); k++)                                          \
-                    total[k] = SET(0);                                                    \
-                for (ptrdiff_t i = 0; i < t->cells; i++) {                                \
-                    V above = SET((short)t->above[i]), below = SET((short)t->below[i]);   \
-                    for (int k = 0; k < (STEP); k++) {                                    \
-                        V box = LOAD(under + t->offsets[i] + k * (LANES));                \
-                        V off = OR(SUBS(box, above), SUBS(below, box));                   \
-                        if (t->squared)                                                   \
-                            off = HIGH(off, off);                                         \
-                        total[k] = ADDS(total[k], off);                                   \
-                    }                                                                     \
-                }                                                                         \
-                for (int k = 0; k < (STEP); k++) /* at most GONE - 1 */                   \
-                    STORE(out + k * (LANES), SUBS(ADDS(total[k], one), one));             \
+                ptrdiff_t n = t->cols - col < together ? t->cols - col : together;        \
+                if (t->raises && !some_open(out, n, t->limit))                            \
+                    continue;                                                             \
+                uint16_t *found = t->raises ? finer : out;                                \
+                if (!t->squared)                                                          \
+                    NAME##_group(t, under, found, 0, 0);                                  \
+                else if (!t->doublings)                                                   \
+                    NAME##_group(t, under, found, 1, 0);                                  \
+                else                                                                      \
+                    NAME##_group(t, under, found, 1, t->doublings);                       \
+                if (t->raises)                                                            \
+                    raise_some(t, out, finer, n);                                         \
             }                                                                             \
     }
 
@@ -639,7 +716,7 @@ BODIES(avx2, AVX2)
 typedef struct {
     const char *name;
     void (*boxes)(const Boxes *);
-    void (*bounds)(const Bounds *);
+    void (*bounds)(Bounds *);
     void (*look)(Look *);
     void (*screen)(Look *);
     void (*quantise_words)(Quantise *);
@@ -748,8 +825,9 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const 
                                  const Py_buffer *below, const Py_buffer *above,
                                  const Py_buffer *out)
 {
-    if (t->rows < 1 || t->cols < 1 || t->row_step < 1 || t->cells < 1)
-        return "a size is not positive";
+    if (t->rows < 1 || t->cols < 1 || t->row_step < 1 || t->cells < 1 || t->doublings < 0 ||
+        t->doublings > 15)
+        return "a size is out of range";
     if (offsets->len != t->cells * 8 || above->len != t->cells * 2 || below->len != above->len)
         return "offsets and kernel have other sizes than the cells";
     ptrdiff_t padded = (t->cols + PADDING - 1) / PADDING * PADDING;
@@ -757,26 +835,32 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const 
     for (ptrdiff_t i = 0; i < t->cells; i++)
         if (t->offsets[i] < 0 || t->offsets[i] > last)
             return "the boxes are fewer than the windows have";
-    if (padded > t->out_pitch || t->rows * t->out_pitch * 2 > out->len)
+    ptrdiff_t written = t->raises ? t->cols : padded;
+    if (written > t->out_pitch || ((t->rows - 1) * t->out_pitch + written) * 2 > out->len)
         return "the output is smaller than rows x cols";
+    if (t->raises && !(t->ratio > 0))
+        return "the ratio is not positive";
     return NULL;
 }
 
-static PyObject *bounds(PyObject *self, PyObject *args, PyObject *keywords)
+/* `bounds`, or with a ratio `raise_bounds`. */
+static PyObject *bounds_of(PyObject *args, PyObject *keywords, int raises)
 {
-    (void)self;
     static char *names[] = {"boxes", "offsets", "below", "above", "row_step", "rows", "cols",
-                            "squared", "out", "out_pitch", "variant", NULL};
+                            "squared", "doublings", "out", "out_pitch", "variant", "limit",
+                            "ratio", NULL};
     Py_buffer boxes, offsets, below, above, out;
     Py_ssize_t row_step, rows, cols, pitch;
-    int squared;
+    int squared, doublings;
+    unsigned short limit = 0;
+    double ratio = 0;
     const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpw*ns", names, &boxes, &offsets,
-                                     &below, &above, &row_step, &rows, &cols, &squared, &out,
-                                     &pitch, &name))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpiw*ns|Hd", names, &boxes,
+                                     &offsets, &below, &above, &row_step, &rows, &cols, &squared,
+                                     &doublings, &out, &pitch, &name, &limit, &ratio))
         return NULL;
     Bounds t = {boxes.buf, offsets.buf, below.buf, above.buf, offsets.len / 8, row_step,
-                rows, cols, squared, out.buf, pitch};
+                rows, cols, squared, doublings, out.buf, pitch, raises, limit, ratio, 0};
     const Variant *chosen = variant(name);
     const char *wrong =
         chosen ? bounds_misfit(&t, &boxes, &offsets, &below, &above, &out) : NO_VARIANT;
@@ -792,7 +876,19 @@ static PyObject *bounds(PyObject *self, PyObject *args, PyObject *keywords)
     PyBuffer_Release(&out);
     if (wrong)
         return PyErr_Format(PyExc_ValueError, "%s", wrong);
-    Py_RETURN_NONE;
+    return PyLong_FromSsize_t(t.left);
+}
+
+static PyObject *bounds(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    return bounds_of(args, keywords, 0);
+}
+
+static PyObject *raise_bounds(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    return bounds_of(args, keywords, 1);
 }
 
 static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffer *image,
@@ -816,45 +912,78 @@ static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffe
     return NULL;
 }
 
-static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
+/* What `look` and `screen` take, held while they run. */
+typedef struct {
+    Py_buffer image, kernel, weights, bounds, places, sums;
+    const Variant *variant;
+} LookBuffers;
+
+/* Sets up a look, with lists for `screen`; returns what is wrong, or "" where Python says so. */
+static const char *look_arguments(PyObject *args, PyObject *keywords, int lists, LookBuffers *held,
+                                  Look *t)
 {
-    (void)self;
     static char *names[] = {"image", "pitch", "kernel", "weights", "run", "height", "stride_y",
                             "step_x", "bounds", "bounds_pitch", "rows", "cols", "squared", "scale",
-                            "limit", "most", "variant", NULL};
-    Py_buffer image, kernel, weights, bounds;
+                            "limit", "most", "variant", "places", "sums", NULL};
     Py_ssize_t pitch, run, height, stride_y, step_x, bounds_pitch, rows, cols, most;
     int squared;
     double scale;
     unsigned long long limit;
     const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*ny*z*nnnnw*nnnpdKns", names, &image,
-                                     &pitch, &kernel, &weights, &run, &height, &stride_y, &step_x,
-                                     &bounds, &bounds_pitch, &rows, &cols, &squared, &scale,
-                                     &limit, &most, &name))
-        return NULL;
-    Look t = {0};
-    t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf, t.bounds = bounds.buf;
-    t.pitch = pitch, t.run = run, t.height = height, t.step_y = stride_y * pitch;
-    t.step_x = step_x, t.bounds_pitch = bounds_pitch, t.rows = rows, t.cols = cols;
-    t.squared = squared, t.scale = scale, t.limit = limit, t.most = most;
-    const Variant *chosen = variant(name);
+    if (!PyArg_ParseTupleAndKeywords(
+            args, keywords, "y*ny*z*nnnnw*nnnpdKns|w*w*", names, &held->image, &pitch,
+            &held->kernel, &held->weights, &run, &height, &stride_y, &step_x, &held->bounds,
+            &bounds_pitch, &rows, &cols, &squared, &scale, &limit, &most, &name, &held->places,
+            &held->sums)) {
+        memset(held, 0, sizeof *held); /* Python has released what it had parsed */
+        return "";
+    }
+    t->image = held->image.buf, t->kernel = held->kernel.buf, t->weights = held->weights.buf;
+    t->bounds = held->bounds.buf, t->places = held->places.buf, t->sums = held->sums.buf;
+    t->pitch = pitch, t->run = run, t->height = height, t->step_y = stride_y * pitch;
+    t->step_x = step_x, t->bounds_pitch = bounds_pitch, t->rows = rows, t->cols = cols;
+    t->squared = squared, t->scale = scale, t->limit = limit, t->most = most;
+    held->variant = variant(name);
+    if (!held->variant)
+        return NO_VARIANT;
     const char *wrong =
-        chosen ? look_misfit(&t, stride_y, &image, &kernel, &weights, &bounds) : NO_VARIANT;
+        look_misfit(t, stride_y, &held->image, &held->kernel, &held->weights, &held->bounds);
+    if (!wrong && lists &&
+        (held->places.len / 4 < rows * cols || held->sums.len / 8 < rows * cols ||
+         rows > INT32_MAX / cols))
+        return "the lists are smaller than the windows";
+    t->window = t->weights ? held->variant->weighted
+                : squared  ? held->variant->ssd
+                           : held->variant->sad;
+    return wrong;
+}
+
+/* Releases what is held; returns whether something was wrong, which Python then says. */
+static int look_failed(LookBuffers *held, const char *wrong)
+{
+    Py_buffer *all[] = {&held->image,  &held->kernel, &held->weights,
+                        &held->bounds, &held->places, &held->sums};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        PyBuffer_Release(all[i]); /* nothing, where nothing is held */
+    if (wrong && *wrong)
+        PyErr_Format(PyExc_ValueError, "%s", wrong);
+    return wrong != NULL;
+}
+
+static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    LookBuffers held = {0};
+    Look t = {0};
+    const char *wrong = look_arguments(args, keywords, 0, &held, &t);
     if (!wrong) {
-        t.window = t.weights ? chosen->weighted : squared ? chosen->ssd : chosen->sad;
         Py_BEGIN_ALLOW_THREADS
-        chosen->look(&t);
+        held.variant->look(&t);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&image);
-    PyBuffer_Release(&kernel);
-    if (weights.obj)
-        PyBuffer_Release(&weights);
-    PyBuffer_Release(&bounds);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
-    ptrdiff_t row = t.at < 0 ? -1 : t.at / cols, col = t.at < 0 ? -1 : t.at % cols;
+    if (look_failed(&held, wrong))
+        return NULL;
+    ptrdiff_t row = t.at < 0 ? -1 : t.at / t.cols, col = t.at < 0 ? -1 : t.at % t.cols;
     return Py_BuildValue("KnnnnN", (unsigned long long)t.best, row, col, t.evaluated, t.compared,
                          PyBool_FromLong(t.done));
 }
@@ -862,47 +991,16 @@ static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
 static PyObject *screen(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"image", "pitch", "kernel", "weights", "run", "height", "stride_y",
-                            "step_x", "bounds", "bounds_pitch", "rows", "cols", "squared", "scale",
-                            "limit", "most", "places", "sums", "variant", NULL};
-    Py_buffer image, kernel, weights, bounds, places, sums;
-    Py_ssize_t pitch, run, height, stride_y, step_x, bounds_pitch, rows, cols, most;
-    int squared;
-    double scale;
-    unsigned long long limit;
-    const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*ny*z*nnnnw*nnnpdKnw*w*s", names, &image,
-                                     &pitch, &kernel, &weights, &run, &height, &stride_y, &step_x,
-                                     &bounds, &bounds_pitch, &rows, &cols, &squared, &scale,
-                                     &limit, &most, &places, &sums, &name))
-        return NULL;
+    LookBuffers held = {0};
     Look t = {0};
-    t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf, t.bounds = bounds.buf;
-    t.pitch = pitch, t.run = run, t.height = height, t.step_y = stride_y * pitch;
-    t.step_x = step_x, t.bounds_pitch = bounds_pitch, t.rows = rows, t.cols = cols;
-    t.squared = squared, t.scale = scale, t.limit = limit, t.most = most;
-    t.places = places.buf, t.sums = sums.buf;
-    const Variant *chosen = variant(name);
-    const char *wrong =
-        chosen ? look_misfit(&t, stride_y, &image, &kernel, &weights, &bounds) : NO_VARIANT;
-    if (!wrong && (places.len / 4 < rows * cols || sums.len / 8 < rows * cols ||
-                   rows > INT32_MAX / cols))
-        wrong = "the lists are smaller than the windows";
+    const char *wrong = look_arguments(args, keywords, 1, &held, &t);
     if (!wrong) {
-        t.window = t.weights ? chosen->weighted : squared ? chosen->ssd : chosen->sad;
         Py_BEGIN_ALLOW_THREADS
-        chosen->screen(&t);
+        held.variant->screen(&t);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&image);
-    PyBuffer_Release(&kernel);
-    if (weights.obj)
-        PyBuffer_Release(&weights);
-    PyBuffer_Release(&bounds);
-    PyBuffer_Release(&places);
-    PyBuffer_Release(&sums);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    if (look_failed(&held, wrong))
+        return NULL;
     return Py_BuildValue("nnN", t.found, t.compared, PyBool_FromLong(t.done));
 }
 
@@ -1019,6 +1117,7 @@ static PyMethodDef METHODS[] = {
     {"runs_here", runs_here, METH_O, "Whether a variant does."},
     {"boxes", KEYWORDS(boxes), "Sums of cells; see the head of _pruned.c."},
     {"bounds", KEYWORDS(bounds), "Least differences of windows."},
+    {"raise_bounds", KEYWORDS(raise_bounds), "Larger ones, where they could matter."},
     {"look", KEYWORDS(look), "The best of some windows at or below a limit."},
     {"screen", KEYWORDS(screen), "The windows at or below a limit."},
     {"quantise", KEYWORDS(quantise), "An 8-bit copy of values."},

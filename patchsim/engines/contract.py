@@ -371,8 +371,28 @@ class Search(Protocol):
     def bounds(self, tile: Tile) -> LowerBounds:
         """Return lower bounds of the differences of a tile's windows."""
 
-    def refine(self, tile: Tile, bounds: LowerBounds, place: Tile) -> None:
-        """Raise the bounds of a tile, which lie at `place` in `bounds`, at some cost."""
+    @property
+    def levels(self) -> int:
+        """The number of finer bounds, each finer than the one before."""
+
+    def finer_tile(self, tile: tuple[int, int]) -> tuple[int, int]:
+        """Return the largest tile, in whole blocks, whose finer bounds take no more memory.
+
+        `tile` is the largest one of `bounds`.
+        """
+
+    def refine_seconds(self, level: int, tile: Tile, share: float) -> float:
+        """Return the estimated seconds of `refine`, if this share of the windows is bounded."""
+
+    def refine(self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, floor: float) -> int:
+        """Raise the bounds of a tile, which lie at `place` in `bounds`, by finer ones of a level.
+
+        Only windows that could score at least `floor`, and some beside them, get finer bounds.
+        Returns the number of those that still could.
+        """
+
+    def could_reach(self, floor: float) -> int:
+        """Return the largest bound of a window that could score at least `floor`; -1 if none."""
 
     def look(self, tile: Tile, bounds: LowerBounds, place: Tile, floor: float, most: int) -> Look:
         """Find the best window of a tile that scores at least `floor`, the first of equal ones.

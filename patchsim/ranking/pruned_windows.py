@@ -26,6 +26,8 @@ from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Exact, Indices
+from patchsim.ranking.contract import Windows
+from patchsim.ranking.finer_bounds import FinerBounds, Piece
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.ranking.window_bounds import WindowBounds
 
@@ -35,10 +37,18 @@ _BEFORE, _AFTER = 0.05, 0.4
 # Of all rows of windows in a block, this share is compared before finer bounds at most: these take
 # less time than more rows do.
 _ROWS_BEFORE = 1 / 128
+# The share of the direct engine's time that finer bounds of some blocks may take, and that of the
+# time of comparing the windows that they could exclude.
+_REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 0.7
+# Blocks that would take more than this share of the direct search of all windows are left to that.
+_MOST_DIRECT = 0.7
+# Finer bounds are made for windows up to so many times as different as the best one: those that
+# could be next best.
+_NEXT = 1.25
 
 # The share of a sample of blocks that the search must decide, before and after finer bounds, so
 # that it pays to search the others.
-_PAYS_BEFORE, _PAYS_AFTER = 0.1, 0.3
+_PAYS_BEFORE, _PAYS_REFINED, _PAYS_AFTER = 0.4, 0.2, 0.3
 _SAMPLE = 16  # blocks
 _AT_ONCE = 32  # blocks that a thread takes, best first
 
@@ -65,10 +75,13 @@ class PrunedWindows:
         Exact scores of many windows of a block: of all, or of those that equal others in it.
     threads : int
         Blocks that are searched at the same time.
-    search_all : () -> ScoreMap, optional
-        The direct search of all windows, used once the search has taken `seconds`.
+    search_all : () -> Windows, optional
+        The direct search of all windows, used once the search has taken `seconds`, or where bounds
+        leave most blocks open.
     seconds, block_seconds : float
         The estimated seconds of `search_all`, and of `evaluate_blocks` for one block alone.
+    tile : (rows, cols), optional
+        The largest tile whose bounds may be made at once; a block without.
     keeps_bounds : bool
         Keep the bounds of all windows. Otherwise they are made again for the blocks that are
         searched: most are never read again, and writing them takes longer than making some twice.
@@ -85,9 +98,10 @@ class PrunedWindows:
         *,
         exact: Exact | None = None,
         score_exactly: Callable[[Tile], Bounds] | None = None,
-        search_all: Callable[[], ScoreMap] | None = None,
+        search_all: Callable[[], Windows] | None = None,
         seconds: float = math.inf,
         block_seconds: float = math.inf,
+        tile: tuple[int, int] = (BLOCK, BLOCK),
         keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
@@ -99,16 +113,16 @@ class PrunedWindows:
         self._exact, self._score_exactly = exact, score_exactly
         self._search_all = search_all
         self._seconds_left = seconds
-        self._score_map: ScoreMap | None = None  # once `search_all` has taken over
+        self._direct: Windows | None = None  # once `search_all` has taken over
         self._seconds, self._block_seconds = seconds, block_seconds
-        # So many rows of a block's windows are compared one by one, before and after finer bounds.
-        self._rows_before = self._rows_after = sys.maxsize
+        # So many rows of a block's windows are compared one by one.
+        self._rows_most = sys.maxsize
         rows, cols = problem.map_shape
         self._blocks = _blocks((rows, cols), BLOCK)
         self._bounds = WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
         self._block_scores: dict[int, ScoreMap] = {}  # of blocks that were scored as a whole
         count = len(self._blocks)
-        self._is_refined = np.zeros(count, np.bool_)
+        self._finer = FinerBounds(search, self._bounds, self._blocks, tile, threads)
         self._windows_compared = np.zeros(count, np.int64)
         self._rows_compared = np.zeros(count, np.int64)
         # For each block: the upper bound of its scores; its best score and cell, where known.
@@ -132,14 +146,14 @@ class PrunedWindows:
     @property
     def windows_evaluated(self) -> int:
         """The number of windows that were scored one by one."""
-        maps = [*self._block_scores.values()]
-        maps += [] if self._score_map is None else [self._score_map]
+        maps: list[Windows] = [*self._block_scores.values()]
+        maps += [] if self._direct is None else [self._direct]
         return int(self._windows_compared.sum()) + sum(one.windows_evaluated for one in maps)
 
     @property
     def blocks_evaluated(self) -> int:
         """The number of blocks that were scored as a whole."""
-        return len(self._blocks) if self._score_map is not None else len(self._block_scores)
+        return len(self._blocks) if self._direct is not None else len(self._block_scores)
 
     @property
     def block_count(self) -> int:
@@ -162,42 +176,45 @@ class PrunedWindows:
     @property
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
-        if self._score_map is not None:
-            return self._score_map.upper_bound
+        if self._direct is not None:
+            return self._direct.upper_bound
         return float(self._upper_bounds.max())
 
     def best(self, floor: float) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
-        if self._score_map is None and self._search_all and self._seconds_left < 0:
-            self._score_map = self._take_over(self._search_all)
-        if self._score_map is not None:
-            return self._score_map.best(floor)
-        started = time.perf_counter()
-        best = self._best(floor)
-        self._seconds_left -= time.perf_counter() - started
-        return best
+        if self._direct is None and self._seconds_left < 0:
+            self._take_over()
+        if self._direct is None:
+            started = time.perf_counter()
+            self._search_all_blocks(floor)
+            self._seconds_left -= time.perf_counter() - started
+        return self._best_of_blocks(floor) if self._direct is None else self._direct.best(floor)
 
-    def _take_over(self, search_all: Callable[[], ScoreMap]) -> ScoreMap:
-        """Free the bounds and scores of blocks, and search all windows directly."""
+    def _take_over(self) -> None:
+        """Free the bounds and scores of blocks, and search all windows directly, if that can be."""
+        if self._search_all is None:
+            return
         self._search.clear()
         self._bounds.clear()
         self._block_scores = {}
         self._evaluate_blocks = None  # with the kernel that was prepared for it
-        score_map = search_all()
+        self._direct = self._search_all()
         for y, x in self._bounds.suppressed:
-            score_map.suppress(y, x)
+            self._direct.suppress(y, x)
         for box, overlap in self._bounds.boxes:
-            score_map.suppress_overlapping(box, overlap)
-        return score_map
+            self._direct.suppress_overlapping(box, overlap)
 
-    def _best(self, floor: float) -> tuple[int, int, float] | None:
-        while True:
+    def _search_all_blocks(self, floor: float) -> None:
+        """Search blocks until none is left that could hold the best window, or all directly."""
+        while self._direct is None:
             self._incumbent = max(floor, float(self._best_scores.max()))
             is_open = self._upper_bounds > self._best_scores
             blocks = np.flatnonzero(is_open & (self._upper_bounds >= self._incumbent))
             if not blocks.size:
-                break
+                return
             self._search_blocks(blocks[np.argsort(-self._upper_bounds[blocks])].tolist())
+
+    def _best_of_blocks(self, floor: float) -> tuple[int, int, float] | None:
         score = float(self._best_scores.max())
         if score < floor or score == -math.inf:
             return None
@@ -206,16 +223,16 @@ class PrunedWindows:
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""
-        if self._score_map is not None:
-            self._score_map.suppress(y, x)
+        if self._direct is not None:
+            self._direct.suppress(y, x)
             return
         self._bounds.suppress(y, x)
         self._forget_suppressed()
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
-        if self._score_map is not None:
-            self._score_map.suppress_overlapping(box, overlap)
+        if self._direct is not None:
+            self._direct.suppress_overlapping(box, overlap)
             return
         self._bounds.suppress_overlapping(box, overlap)
         self._forget_suppressed()
@@ -231,12 +248,15 @@ class PrunedWindows:
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
         rows = int(BLOCK * BLOCK * self.kernel[0] * _ROWS_BEFORE)
-        self._rows_before = min(rows, self._rows_worth(len(blocks), _BEFORE))
-        undecided = self._decide_where_it_pays(self._decide, blocks, _PAYS_BEFORE)
-        self._rows_after = self._rows_worth(len(undecided), _AFTER)
-        undecided = self._decide_where_it_pays(self._decide_refined, undecided, _PAYS_AFTER)
+        self._rows_most = min(rows, self._rows_worth(len(blocks), _BEFORE))
+        undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE)
+        undecided = self._refine(undecided)
+        self._rows_most = self._rows_worth(len(undecided), _AFTER)
+        undecided = self._decide_where_it_pays(undecided, _PAYS_AFTER)
         undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
-        if undecided and self._evaluate_blocks:
+        if self._block_seconds * len(undecided) > _MOST_DIRECT * self._seconds:
+            self._take_over()
+        elif undecided and self._evaluate_blocks:
             wanted = {self._blocks[block]: block for block in undecided}
             self._search.clear()  # the memory is for the direct search
             with closing(self._evaluate_blocks(list(wanted))) as scored:
@@ -247,12 +267,50 @@ class PrunedWindows:
                             self._block_scores[wanted[at]] = self._scores_of(at, part, bounds)
                     del bounds  # free them before the next tile is scored
 
+    def _refine(self, blocks: list[int]) -> list[int]:
+        """Give blocks finer bounds, level by level as far as it pays; return those still open."""
+        for level in range(self._search.levels):
+            todo = [block for block in blocks if self._finer.levels[block] == level]
+            if todo and not self._refine_to(level, todo):
+                break
+            blocks = [block for block in blocks if self._upper_bounds[block] >= self._incumbent]
+        self._search.clear()
+        return sorted(blocks, key=lambda block: -self._upper_bounds[block])
+
+    def _refine_to(self, level: int, blocks: list[int]) -> bool:
+        """Give blocks the finer bounds of a level; return whether it paid."""
+        floor = 1 - (1 - self._incumbent) * _NEXT
+        pieces, share = self._finer.pieces(blocks), self._finer.open_share(blocks, floor)
+        seconds = self._finer.seconds(level, pieces, share)
+        most = _REFINING_OF_WINDOWS * self._finer.seconds_of_windows(blocks, share)
+        if seconds > min(most, _REFINING_OF_DIRECT * self._direct_seconds(len(blocks))):
+            return False
+        sample = self._finer.sample(blocks, _SAMPLE)
+        left = self._refine_pieces(level, self._finer.pieces(sample), floor)
+        if left > (1 - _PAYS_REFINED) * len(sample):
+            return False
+        others = set(blocks) - set(sample)
+        self._refine_pieces(level, self._finer.pieces(others), floor)
+        return True
+
+    def _refine_pieces(self, level: int, pieces: list[Piece], floor: float) -> int:
+        """Give pieces the finer bounds of a level; return how many blocks are still open."""
+        left = 0
+        for block, bound in self._finer.refine(level, pieces, floor).items():
+            self._upper_bounds[block] = min(self._upper_bounds[block], bound)
+            left += self._upper_bounds[block] >= self._incumbent
+        return left
+
+    def _direct_seconds(self, blocks: int) -> float:
+        """Return the seconds of all threads that the direct search of so many blocks takes."""
+        # Blocks together cost less than each alone, where windows share transforms.
+        return min(self._block_seconds * blocks, self._seconds) * self._threads
+
     def _rows_worth(self, blocks: int, share: float) -> int:
         """Return the rows of a block that take a share of the direct search of so many blocks."""
         if self._evaluate_blocks is None:
             return sys.maxsize
-        # Blocks together cost less than each alone, where windows share transforms.
-        each = min(self._block_seconds, self._seconds / max(1, blocks)) * self._threads
+        each = self._direct_seconds(blocks) / max(1, blocks)
         return int(min(share * each / self._search.row_seconds, sys.maxsize))
 
     def _scores_of(self, block: Tile, part: Tile, bounds: Bounds) -> ScoreMap:
@@ -280,30 +338,28 @@ class PrunedWindows:
         scores.put(whole, Bounds(bounds.map[part.index], error))
         return scores
 
-    def _decide_where_it_pays(
-        self, decide: Callable[[int], bool], blocks: list[int], share: float
-    ) -> list[int]:
+    def _decide_where_it_pays(self, blocks: list[int], share: float) -> list[int]:
         """Return the blocks left undecided; the rest is left, too, if too few of a sample are."""
         if self._evaluate_blocks is None:
-            return self._decide_all(decide, blocks)
+            return self._decide_all(blocks)
         # The best blocks give an incumbent, without which the sample would tell nothing.
         best, others = blocks[:_SAMPLE], blocks[_SAMPLE:]
-        undecided = self._decide_all(decide, best)
+        undecided = self._decide_all(best)
         step = max(1, len(others) // _SAMPLE)
         sample = others[::step]
-        undecided_sample = self._decide_all(decide, sample)
+        undecided_sample = self._decide_all(sample)
         rest = [block for number, block in enumerate(others) if number % step]
         if len(undecided_sample) <= (1 - share) * len(sample):
-            rest = self._decide_all(decide, rest)
+            rest = self._decide_all(rest)
         return sorted(
             undecided + undecided_sample + rest, key=lambda block: -self._upper_bounds[block]
         )
 
-    def _decide_all(self, decide: Callable[[int], bool], blocks: list[int]) -> list[int]:
-        """Return the blocks that `decide` leaves undecided."""
+    def _decide_all(self, blocks: list[int]) -> list[int]:
+        """Return the blocks that `_decide` leaves undecided."""
 
         def undecided_of(chunk: list[int]) -> list[int]:
-            return [block for block in chunk if not decide(block)]
+            return [block for block in chunk if not self._decide(block)]
 
         # The first block alone: it gives an incumbent for the others.
         undecided, others = undecided_of(blocks[:1]), blocks[1:]
@@ -334,25 +390,14 @@ class PrunedWindows:
             self._store_best(block, y // self._stride[0], x // self._stride[1], score)
         return True
 
-    def _decide_refined(self, block: int) -> bool:
-        """Find the best window of a block with finer bounds; False as for `_decide`."""
-        if self._decide(block):  # with the incumbent of now
-            return True
-        if self._is_refined[block]:
-            return False
-        self._is_refined[block] = True
-        self._search.refine(self._blocks[block], *self._bounds.of_block(block))
-        return self._decide(block)
-
     def _compare(self, block: int) -> bool:
         """Compare the windows of a block that could be the best; False if that takes too long."""
         incumbent = self._incumbent
-        most = self._rows_after if self._is_refined[block] else self._rows_before
         look = self._search.look(
             self._blocks[block],
             *self._bounds.of_block(block),
             incumbent,
-            most - int(self._rows_compared[block]),
+            self._rows_most - int(self._rows_compared[block]),
         )
         self._windows_compared[block] += look.evaluated
         self._rows_compared[block] += look.compared

@@ -49,9 +49,24 @@ class WindowBounds:
             return self._all, tile
         if block not in self._by_block:
             bounds = np.ascontiguousarray(self._search.bounds(tile))
-            self._suppress_in(block, bounds, self.suppressed, self.boxes)
+            self._suppress_in(tile, bounds, self.suppressed, self.boxes)
             self._by_block[block] = bounds
         return self._by_block[block], Tile(0, 0, tile.rows, tile.cols)
+
+    def of_tile(self, tile: Tile) -> tuple[LowerBounds, Tile]:
+        """Return an array that holds the bounds of a tile, and where; `keep` comes after."""
+        if self._all is not None:
+            return self._all, tile
+        bounds = np.ascontiguousarray(self._search.bounds(tile))
+        self._suppress_in(tile, bounds, self.suppressed, self.boxes)
+        return bounds, Tile(0, 0, tile.rows, tile.cols)
+
+    def keep(self, block: int, tile: Tile, bounds: LowerBounds) -> None:
+        """Keep the bounds of a block of a tile that were raised, if not all are kept anyway."""
+        if self._all is None:
+            raised = bounds[self._blocks[block].within(tile)].copy()
+            before = self._by_block.get(block)
+            self._by_block[block] = raised if before is None else np.maximum(raised, before)
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""
@@ -59,7 +74,7 @@ class WindowBounds:
         if self._all is not None:
             self._all[y // self.stride[0], x // self.stride[1]] = REMOVED
         for block, bounds in self._by_block.items():
-            self._suppress_in(block, bounds, [(y, x)], [])
+            self._suppress_in(self._blocks[block], bounds, [(y, x)], [])
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box is larger."""
@@ -69,17 +84,16 @@ class WindowBounds:
             for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):
                 self._all[index][is_over] = REMOVED
         for block, bounds in self._by_block.items():
-            self._suppress_in(block, bounds, [], [(box, overlap)])
+            self._suppress_in(self._blocks[block], bounds, [], [(box, overlap)])
 
     def _suppress_in(
         self,
-        block: int,
+        tile: Tile,
         bounds: LowerBounds,
         windows: list[tuple[int, int]],
         boxes: list[tuple[Box, float]],
     ) -> None:
-        """Remove windows in the bounds of one block."""
-        tile = self._blocks[block]
+        """Remove windows in the bounds of a tile."""
         top, left = tile.top * self.stride[0], tile.left * self.stride[1]
         for y, x in windows:
             row, col = (y - top) // self.stride[0], (x - left) // self.stride[1]

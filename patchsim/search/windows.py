@@ -130,15 +130,23 @@ def _score_map(
 
 
 def _kept_blocks(
-    plan: Plan, image: Pixels, kernel: Kernel, keeps_map: bool, opened: BlockCache
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    keeps_map: bool,
+    opened: BlockCache,
+    exactly: Callable[[], TileScore] | None = None,
 ) -> BlockMaxima:
-    """Make the store of an engine that bounds blocks itself: the map, and each block's bound."""
+    """Make the store of an engine that bounds blocks itself: the map, and each block's bound.
+
+    The kernel may have been prepared for its exact plan, `exactly`.
+    """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = _exact_scores(problem, image, kernel, None)
     evaluate: Callable[[Tile], Bounds]
     if plan.exact_plan:
-        prepared = _prepared_once(plan.exact_plan, kernel)
+        prepared = exactly or _prepared_once(plan.exact_plan, kernel)
         evaluate = partial(_score_block, plan.exact_plan, image, prepared)
     else:
         evaluate = equal_windows.scores(image, size, stride, exact)
@@ -317,6 +325,7 @@ def _pruned_windows(
                 search_all=search_all,
                 seconds=seconds,
                 block_seconds=block_seconds,
+                tile=plan.tile,
                 keeps_bounds=keeps_bounds,
             )
         )
@@ -337,8 +346,16 @@ def _pruned_windows(
 
 def _search_all(
     plan: Plan, image: Pixels, kernel: Kernel, exactly: Callable[[], TileScore] | None
-) -> ScoreMap:
-    score_map = _score_map(plan, image, kernel, None, keeps_map=False, exactly=exactly)
-    _score_all([plan], image, [kernel], None, [score_map], lambda _tile: None)
-    score_map.evaluate_contenders()
-    return score_map
+) -> Windows:
+    """Score all windows by a plan; the kernel may have been prepared for its exact plan."""
+    engine = engines.load(plan.engine)
+    store: BlockMaxima | ScoreMap
+    if engines.has_map(engine) and engine.bounds_blocks(plan.problem):
+        opened = BlockCache(_OPEN_BYTES)
+        store = _kept_blocks(plan, image, kernel, keeps_map=False, opened=opened, exactly=exactly)
+    else:
+        store = _score_map(plan, image, kernel, None, keeps_map=False, exactly=exactly)
+    _score_all([plan], image, [kernel], None, [store], lambda _tile: None)
+    if isinstance(store, ScoreMap):
+        store.evaluate_contenders()
+    return store

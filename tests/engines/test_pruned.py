@@ -94,6 +94,13 @@ def matches_from_a_map(image, kernels, metric, **options):
     return match(image, kernels, metric=metric, engine=engine, **options).matches
 
 
+def refine(search, tile, bounds, floor=-np.inf):
+    """Give a tile the bounds of all levels."""
+    assert search.levels >= 1
+    for level in range(search.levels):
+        search.refine(level, tile, bounds, tile, floor)
+
+
 def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
     """Coarse and fine bounds are not above the differences, nor scores below."""
     total = None if weights is None else int(weights.sum(dtype=np.int64))
@@ -105,13 +112,15 @@ def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
     coarse = search.bounds(whole)
     least[...] = coarse
     least[0, 0] = REMOVED
-    search.refine(whole, least, whole)
-    assert least[0, 0] == REMOVED
-    least[0, 0] = coarse[0, 0]
-    assert (least >= coarse).all()
-    assert (least * search._coarse.unit <= truth * (1 + 1e-12) + 1e-6).all()
     scale = (255 if metric == "sad" else 255**2) * metrics.total_weight(kernel.shape, weights)
-    assert (search.upper_bounds(least) >= 1 - truth / scale).all()
+    scores = 1 - truth / scale
+    # Near the best one first: bounds of few windows, with more digits.
+    for floor in (scores.max(), np.quantile(scores, 0.9), -np.inf):
+        refine(search, whole, least, floor)
+        assert least[0, 0] == REMOVED
+        assert (least >= coarse).all()
+        assert (least * search._coarse.unit <= truth * (1 + 1e-12) + 1e-6)[least < REMOVED].all()
+        assert (search.upper_bounds(least) >= scores)[least < REMOVED].all()
 
 
 @cache
@@ -173,13 +182,52 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     least = search.bounds(whole).copy()
     assert least.max() > 0
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
-    search.refine(whole, least, whole)
+    refine(search, whole, least)
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
     found = search.look(whole, least, whole, -np.inf, 10**9)
     assert (found.score, found.row, found.col) == (
         search.score(int(truth.min())),
         *divmod(int(truth.argmin()), truth.shape[1]),
     )
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astronaut):
+    image, kernel = astronaut[:300, :310], astronaut[310:390, 330:410]
+    search = pruned.Search(image, kernel, problem(image, kernel, metric))
+    whole, tile = Tile(0, 0, 221, 231), Tile(17, 20, 200, 201)
+    rows, cols = np.indices((221, 231)).reshape(2, -1)
+    scores = metrics.exact(image, kernel, metric, 255.0)(rows, cols).reshape(221, 231)
+    kept = np.zeros(scores.shape, np.uint16)
+    kept[...] = search.bounds(whole)
+    floor = scores[tile.index].max()
+    limit = search.could_reach(floor)
+    was_open = np.zeros(scores.shape, bool)
+    was_open[tile.index] = kept[tile.index] <= limit
+    shares = [was_open.mean()]
+    for level in range(search.levels):
+        before = kept.copy()
+        left = search.refine(level, tile, kept, tile, floor)
+        assert left == (was_open & (kept <= limit)).sum()
+        outside = np.ones(scores.shape, bool)
+        outside[tile.index] = False
+        np.testing.assert_array_equal(kept[outside], before[outside])
+        shares.append((was_open & (kept <= limit)).mean())
+    assert shares[0] > 4 * shares[-1] > 0
+    assert (kept[tile.index][scores[tile.index] == floor] <= limit).all()
+
+
+def test_bounds_of_squares_keep_their_digits_near_the_best_window(rng):
+    """Squares of small differences of large sums must not be lost, nor those of many cells."""
+    noise = rng.integers(0, 256, (400, 420, 3), np.uint8)
+    kernel = noise[50:250, 60:260]
+    search = pruned.Search(noise, kernel, problem(noise, kernel, "ssd"))
+    whole = Tile(0, 0, 201, 221)
+    least = search.bounds(whole).copy()
+    refine(search, whole, least, 1 - 1e-4)
+    assert least[50, 60] == 0
+    assert np.count_nonzero(least <= search.could_reach(1 - 1e-4)) == 1
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
@@ -378,7 +426,7 @@ def test_bounds_from_copies_of_8_bits_hold(metric, kind, masked):
         whole = Tile(0, 0, rows, cols)
         least = search.bounds(whole).copy()
         assert (search.upper_bounds(least) >= truth).all()
-        search.refine(whole, least, whole)
+        refine(search, whole, least)
         assert (search.upper_bounds(least) >= truth).all()
         found = search.look(whole, least, whole, -np.inf, 10**9)
         assert (found.score, found.row, found.col) == (
@@ -671,7 +719,7 @@ def test_views_of_pictures_are_searched(rng):
 def _mistakes(function, arguments, changes):
     getattr(_pruned, function)(**arguments)
     for change in changes:
-        with pytest.raises(ValueError, match=r"size|small|fewer|variant|type"):
+        with pytest.raises(ValueError, match=r"size|small|fewer|variant|type|ratio"):
             getattr(_pruned, function)(**(arguments | change))
 
 
@@ -697,13 +745,29 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
         {
             "boxes": np.zeros(4 + 20 + 64, np.uint16), "offsets": np.array([0, 4]),
             "below": np.zeros(2, np.uint16), "above": np.zeros(2, np.uint16), "row_step": 10,
-            "rows": 3, "cols": 5, "squared": False, "out": np.zeros(3 * 64, np.uint16),
-            "out_pitch": 64, "variant": "portable",
+            "rows": 3, "cols": 5, "squared": False, "doublings": 0,
+            "out": np.zeros(3 * 64, np.uint16), "out_pitch": 64, "variant": "portable",
         },
         [
             {"rows": 4}, {"rows": 0}, {"cols": 65}, {"row_step": 11}, {"offsets": np.array([0, 5])},
             {"offsets": np.array([-1, 4])}, {"offsets": np.array([0])}, {"out_pitch": 63},
             {"below": np.zeros(1, np.uint16)}, {"out": np.zeros(100, np.uint16)},
+            {"doublings": -1}, {"doublings": 16},
+        ],
+    )  # fmt: skip
+    _mistakes(
+        "raise_bounds",
+        {
+            "boxes": np.zeros(4 + 20 + 64, np.uint16), "offsets": np.array([0, 4]),
+            "below": np.zeros(2, np.uint16), "above": np.zeros(2, np.uint16), "row_step": 10,
+            "rows": 3, "cols": 5, "squared": True, "doublings": 2,
+            "out": np.zeros(2 * 7 + 5, np.uint16), "out_pitch": 7, "variant": "portable",
+            "limit": 9, "ratio": 1.0,
+        },
+        [
+            {"rows": 4}, {"rows": 0}, {"cols": 8}, {"row_step": 11}, {"offsets": np.array([0, 5])},
+            {"out_pitch": 4}, {"out": np.zeros(18, np.uint16)}, {"doublings": 16},
+            {"ratio": 0.0}, {"ratio": float("nan")}, {"variant": "none"},
         ],
     )  # fmt: skip
     _mistakes(

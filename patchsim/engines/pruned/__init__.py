@@ -109,9 +109,10 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         return 2 * planes * height * (width + problem.stride[1]) + pixels + sums
 
     block = min(BLOCK, problem.map_shape[0]), min(BLOCK, problem.map_shape[1])
-    finer = boxes(block, problem.kernel[2])
+    finer = boxes(block, problem.kernel[2])  # of tiles `byte_search.finer_tile`
     kernel = (2 if problem.weight_sum is None else 3) * problem.taps
-    working = max(boxes((rows, cols), 1), finer, 4 * problem.taps) + 2 * rows * (cols + 64) + kernel
+    sums = 4 * problem.taps  # of the kernel, over all boxes
+    working = max(boxes((rows, cols), 1), finer) + sums + 2 * rows * (cols + 64) + kernel
     if problem.dtype == "uint8":
         return working
     itemsize = byte_copy.ITEM_BYTES[problem.dtype]

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.pruned import compiled
-from patchsim.engines.pruned.byte_search import of_every_value
 from patchsim.types import Pixels, Weights
 
 TYPES = {"uint16": "H", "float32": "f"}  # and their names in the extension
@@ -78,7 +77,7 @@ def of_kernel(
     power = np.square if squares else np.abs
     off = power(levels, out=levels)
     each = power(copy.rounding)
-    every = of_every_value(weights, kernel.shape)
+    every = compiled.of_every_value(weights, kernel.shape)
     if every is None:
         of_windows, of_kernel = each * kernel.size, float(off.sum())
     else:

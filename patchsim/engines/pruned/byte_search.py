@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,82 +14,13 @@ from patchsim.engines import contract
 from patchsim.engines.contract import REMOVED, Look, LowerBounds, Problem
 from patchsim.engines.pruned import cells, compiled
 from patchsim.engines.pruned.cells import Cells
+from patchsim.engines.pruned.grids import Boxes, Grid, far
 from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
-_Boxes = NDArray[np.uint16]  # sums over the boxes of cells, shifted to fit 16 bits
 _Differences = TypeVar("_Differences", float, NDArray[np.float64])
-
-# Mean differences a value from here on are as good as any; less leaves more digits.
-_FAR = 64
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Cells in a window, and how their sums are kept."""
-
-    cells: Cells
-    planes: int  # 1: channels are summed together
-    up: int  # boxes are (sum << up) >> down
-    down: int
-    unit: float  # a bound of 1 is a difference of so much
-    stride: tuple[int, int]
-
-    @classmethod
-    def of(cls, problem: Problem, weights: Weights | None, target: int, *, apart: bool) -> _Grid:
-        (height, width, channels), squared = problem.kernel, problem.metric == "ssd"
-        if weights is None:
-            used = cells.lattice(height, width, target)
-        else:
-            used = cells.inside(weights, target)
-        planes = channels if apart else 1
-        values = used.height * used.width * (channels // planes)
-        most = used.area * channels * _FAR
-        up = down = 0
-        while values * 255 >> down > 65535 or (not squared and most >> down > 65535):
-            down += 1
-        while squared and values * 255 << (up + 1) <= 65535:
-            up += 1
-        unit = 2.0**down
-        if squared:
-            unit = 4.0 ** (down - up) * 65536 / values
-        return cls(
-            cells=used,
-            planes=planes,
-            up=up,
-            down=down,
-            unit=unit * used.weight,
-            stride=problem.stride,
-        )
-
-    def pitches(self, width: int) -> tuple[int, int]:
-        """Return the boxes from row to row, and from phase to phase, in a picture of this width."""
-        phase = -(-width // self.stride[1])
-        return phase * self.stride[1], phase
-
-    def offsets(self, height: int, width: int) -> NDArray[np.int64]:
-        """Return the offsets of the cells' boxes in a picture of this size."""
-        row, phase = self.pitches(width)
-        lines = height - self.cells.height + 1
-        y, x = self.cells.places.T
-        across = x % self.stride[1] * phase + x // self.stride[1]
-        planes = np.arange(self.planes) * lines * row
-        offsets: NDArray[np.int64] = (planes[:, None] + y * row + across).ravel()
-        return offsets
-
-    def sums(self, kernel: NDArray[np.uint32]) -> tuple[_Boxes, _Boxes]:
-        """Return the boxes of the kernel, from its `cells.integral`, rounded down and up.
-
-        They come in the order of `offsets`. A box of the image that lies below the first, or above
-        the second, does so by as much as they say at least, although it was rounded down itself.
-        """
-        sums = self.cells.sums(kernel).reshape(len(self.cells.places), self.planes, -1)
-        exact = sums.sum(2, dtype=np.int64).T.ravel() << self.up
-        below = np.maximum((exact >> self.down) - (self.down > 0), 0)
-        above = np.minimum(-(-exact >> self.down), 65535)  # as no box is above that
-        return below.astype(np.uint16), above.astype(np.uint16)
-
 
 # Seconds of a thread for a row of a window, and for each value of it, without and with weights, for
 # vectors of 64 bytes on one core of an AMD EPYC (Zen 4), gcc 12. They say when the windows of a
@@ -98,12 +28,20 @@ class _Grid:
 _ROW_SECONDS = 1.5e-9
 _VALUE_SECONDS, _WEIGHTED_SECONDS = 2e-11, 1e-10
 
+# And of finer bounds: for each value's boxes, each cell of a window that could be the best, and
+# each window that is looked at for that.
+_BOX_SECONDS, _CELL_SECONDS, _OPEN_SECONDS = 5e-10, 3e-11, 1e-10
+_SMALLEST_SIDE = 4  # pixels of a cell of the finest grid
+
 
 class _LastBoxes(threading.local):
-    """The boxes that a thread made last, and the tile and grid that they belong to."""
+    """The boxes that a thread made last, and the tile and grid that they belong to.
+
+    Its array is used again for fewer boxes: new memory takes as long as they do.
+    """
 
     of: tuple[Tile, tuple[int, ...]] | None = None
-    boxes: _Boxes
+    boxes: Boxes = np.empty(0, np.uint16)
 
 
 class Search:
@@ -122,7 +60,7 @@ class Search:
     ) -> None:
         extension = compiled.extension()
         assert extension is not None, "refuse says so"
-        self._extension = extension
+        self._extension, self._variant = extension, compiled.variant(extension)
         self.problem = problem
         self._image = image
         assert beside is None or isinstance(beside, Search)
@@ -130,54 +68,112 @@ class Search:
         self.row_seconds = _ROW_SECONDS + problem.kernel[1] * problem.kernel[2] * value_seconds
         self._last: _LastBoxes = beside._last if beside else _LastBoxes()
         self._kernel = np.ascontiguousarray(kernel)
+        self._weights = weights
         self._squared = problem.metric == "ssd"
-        self._weights = of_every_value(weights, kernel.shape)
-        self._coarse = _Grid.of(problem, weights, cells.COARSE, apart=False)
-        self._fine = _Grid.of(problem, weights, cells.FINE, apart=True)
-        above = cells.integral(self._kernel)
-        self._sums = {grid: grid.sums(above) for grid in (self._coarse, self._fine)}
-        self._variant = compiled.variant(extension)
+        self._cells_of: dict[int, Cells] = {}  # by their number along a side
+        self._sums_of: dict[Grid, tuple[Boxes, Boxes]] = {}
+        coarse = self._cells(cells.COARSE)
+        self._coarse = Grid.of(problem, coarse, far(problem, coarse), apart=False)
+        self._targets = _finer_targets(problem)
         # For the extension, of all windows.
-        self._arguments = {
-            "kernel": self._kernel,
-            "weights": self._weights,
-            "run": problem.kernel[1] * problem.kernel[2],
-            "height": problem.kernel[0],
-            "stride_y": problem.stride[0],
+        self._arguments = compiled.of_windows(self._kernel, problem, weights) | {
             "step_x": problem.stride[1] * problem.kernel[2],
-            "squared": self._squared,
             "scale": (1 - 1e-12) / self._coarse.unit,
-            "variant": self._variant,
         }
+
+    def _cells(self, target: int) -> Cells:
+        if target not in self._cells_of:
+            self._cells_of[target] = (
+                cells.lattice(*self.problem.kernel[:2], target)
+                if self._weights is None
+                else cells.inside(self._weights, target)
+            )
+        return self._cells_of[target]
+
+    def _sums(self, grid: Grid) -> tuple[Boxes, Boxes]:
+        if grid not in self._sums_of:
+            self._sums_of[grid] = grid.sums(cells.integral(self._kernel))
+        return self._sums_of[grid]
 
     def bounds(self, tile: Tile) -> LowerBounds:
         """Return lower bounds of the windows' differences, in units."""
-        return self._bounds(tile, self._coarse)
+        padded = -(-tile.cols // self._extension.PADDING) * self._extension.PADDING
+        least = np.empty((tile.rows, padded), np.uint16)
+        self._extension.bounds(
+            **self._under(tile, self._coarse), out=least, out_pitch=padded, variant=self._variant
+        )
+        return least[:, : tile.cols]
 
-    def refine(self, tile: Tile, bounds: LowerBounds, place: Tile) -> None:
-        """Raise the bounds of a tile, which lie at `place` in `bounds`, by the finer grid."""
-        finer = self._bounds(tile, self._fine)
-        ratio = self._fine.unit / self._coarse.unit
-        if ratio != 1:
-            finer = np.minimum(finer * ratio, REMOVED - 1).astype(np.uint16)
-        part = bounds[place.index]
-        np.maximum(part, finer, out=part)
+    def finer_tile(self, tile: tuple[int, int]) -> tuple[int, int]:
+        return finer_tile(self.problem, tile)
 
-    def _bounds(self, tile: Tile, grid: _Grid) -> LowerBounds:
+    @property
+    def levels(self) -> int:
+        """The number of finer grids."""
+        return len(self._targets)
+
+    def refine_seconds(self, level: int, tile: Tile, share: float) -> float:
+        """Return the estimated seconds of `refine`, if this share of the windows is bounded."""
+        channels = self.problem.kernel[2]
+        height, width = tiles.extent(
+            (tile.rows, tile.cols), self.problem.kernel[:2], self.problem.stride
+        )
+        count = len(self._cells(self._targets[level]).places) * channels
+        bounds = tile.cells * (share * count * _CELL_SECONDS + _OPEN_SECONDS)
+        return height * width * channels * _BOX_SECONDS + bounds
+
+    def refine(self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, floor: float) -> int:
+        return self.refine_to(level, tile, bounds, place, self.largest_difference(floor))
+
+    def refine_to(
+        self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, limit: int
+    ) -> int:
+        """Raise bounds as `refine` does, of windows that could differ by at most a limit."""
+        in_units = self.in_units(limit)
+        if in_units < 0:
+            return 0
+        grid = Grid.of(self.problem, self._cells(self._targets[level]), 1.05 * limit, apart=True)
+        left: int = self._extension.raise_bounds(
+            **self._under(tile, grid),
+            out=values_from(bounds, place.top, place.left),
+            out_pitch=bounds.shape[1],
+            variant=self._variant,
+            limit=in_units,
+            ratio=grid.unit / self._coarse.unit * (1 - 1e-12),
+        )
+        return left
+
+    def in_units(self, limit: int) -> int:
+        """Return the largest bound of a window that could differ by at most a limit."""
+        return int(min(max(limit / self._coarse.unit * (1 + 1e-9), -1), REMOVED - 1))
+
+    def could_reach(self, floor: float) -> int:
+        return self.in_units(self.largest_difference(floor))
+
+    def _under(self, tile: Tile, grid: Grid) -> dict[str, Any]:
+        """Return the arguments of the extension for bounds of a tile: its boxes, and the kernel's.
+
+        A thread keeps the boxes that it made last.
+        """
         problem, extension = self.problem, self._extension
         height, width = tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride)
-        channels = problem.kernel[2]
         row_pitch, phase_pitch = grid.pitches(width)
         tall, wide = grid.cells.height, grid.cells.width
         lines = height - tall + 1
         which = tile, (height, width, grid.planes, tall, wide, grid.up, grid.down)
+        below, above = self._sums(grid)
+        size = grid.planes * lines * row_pitch + extension.PADDING
         if self._last.of != which:
-            boxes = np.empty(grid.planes * lines * row_pitch + extension.PADDING, np.uint16)
+            self._last.of = None
+            if len(self._last.boxes) < size:
+                self._last.boxes = np.empty(0, np.uint16)  # freed before as much is allocated again
+                self._last.boxes = np.empty(size, np.uint16)
+            boxes = self._last.boxes[:size]
             pixels, pitch = self._pixels(tile)
             extension.boxes(
                 image=pixels,
                 pitch=pitch,
-                channels=channels,
+                channels=problem.kernel[2],
                 width=width,
                 planes=grid.planes,
                 cell_height=tall,
@@ -191,25 +187,18 @@ class Search:
                 phase_pitch=phase_pitch,
                 variant=self._variant,
             )
-            self._last.of, self._last.boxes = which, boxes
-        boxes = self._last.boxes
-        padded = -(-tile.cols // extension.PADDING) * extension.PADDING
-        least = np.empty((tile.rows, padded), np.uint16)
-        below, above = self._sums[grid]
-        extension.bounds(
-            boxes=boxes,
-            offsets=grid.offsets(height, width),
-            below=below,
-            above=above,
-            row_step=problem.stride[0] * row_pitch,
-            rows=tile.rows,
-            cols=tile.cols,
-            squared=self._squared,
-            out=least,
-            out_pitch=padded,
-            variant=self._variant,
-        )
-        return least[:, : tile.cols]
+            self._last.of = which
+        return {
+            "boxes": self._last.boxes[:size],
+            "offsets": grid.offsets(height, width),
+            "below": below,
+            "above": above,
+            "row_step": problem.stride[0] * row_pitch,
+            "rows": tile.rows,
+            "cols": tile.cols,
+            "squared": self._squared,
+            "doublings": grid.doublings,
+        }
 
     def _pixels(self, tile: Tile) -> tuple[Pixels, int]:
         """Return the pixels from the tile's first one on, and the bytes from row to row."""
@@ -301,11 +290,39 @@ class Search:
         return difference
 
 
-def of_every_value(weights: Weights | None, shape: tuple[int, ...]) -> Weights | None:
-    """Return the weight of every value of a kernel, in its order."""
-    if weights is None:
-        return None
-    return np.ascontiguousarray(np.broadcast_to(np.atleast_3d(weights), shape))
+def finer_tile(problem: Problem, tile: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest tile of whole blocks whose finer bounds take no more memory.
+
+    Parameters
+    ----------
+    problem : Problem
+    tile : (rows, cols)
+        The tile whose coarse bounds take as much.
+
+    Returns
+    -------
+    (rows, cols)
+        One block, if even that takes more.
+    """
+    # Boxes of each channel. Two of one channel: bounds are copied, if they are not kept.
+    planes, kernel, stride = max(2, problem.kernel[2]), problem.kernel[:2], problem.stride
+    most = math.prod(tiles.extent(tile, kernel, stride)) // planes
+    best = 1, 1
+    for rows in range(1, -(-tile[0] // BLOCK) + 1):
+        height = tiles.extent((rows * BLOCK, 1), kernel, stride)[0]
+        wide = ((most // height - kernel[1]) // stride[1] + 1) // BLOCK
+        best = max(best, (rows, min(wide, -(-tile[1] // BLOCK))), key=math.prod)
+    return best[0] * BLOCK, best[1] * BLOCK
+
+
+def _finer_targets(problem: Problem) -> tuple[int, ...]:
+    """Return the cells along a side of the finer grids, whose channels are apart."""
+    targets = [cells.FINE]
+    if problem.kernel[2] > 1:
+        targets.insert(0, cells.COARSE)
+    if min(problem.kernel[:2]) >= cells.FINEST * _SMALLEST_SIDE:
+        targets.append(cells.FINEST)
+    return tuple(targets)
 
 
 def values_from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from patchsim.types import Weights
 
-COARSE, FINE = 4, 8  # cells along a side, or a few more
+COARSE, FINE, FINEST = 4, 8, 16  # cells along a side, or a few more
 
 _LONGEST_SIDE = 256  # pixels of a cell's side; the extension sums no more
 

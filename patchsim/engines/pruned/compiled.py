@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from patchsim.engines import extensions
+from patchsim.engines.contract import Problem
 from patchsim.machine import vectors
+from patchsim.types import Pixels, Weights
 
 _VARIANTS = ("avx512", "avx2", "sse2", "portable")  # best first; the last runs everywhere
 
@@ -16,3 +21,25 @@ extension = partial(extensions.extension, "_pruned")
 def variant(extension: ModuleType) -> str:
     """Return the best variant that runs here, or the forced one if this engine has it."""
     return vectors.best_variant(extension, _VARIANTS)
+
+
+def of_windows(kernel: Pixels, problem: Problem, weights: Weights | None) -> dict[str, Any]:
+    """Return the arguments that the extension's comparisons of windows have in common."""
+    built = extension()
+    assert built is not None, "refuse says so"
+    return {
+        "kernel": kernel,
+        "weights": of_every_value(weights, kernel.shape),
+        "run": problem.kernel[1] * problem.kernel[2],
+        "height": problem.kernel[0],
+        "stride_y": problem.stride[0],
+        "squared": problem.metric == "ssd",
+        "variant": variant(built),
+    }
+
+
+def of_every_value(weights: Weights | None, shape: tuple[int, ...]) -> Weights | None:
+    """Return the weight of every value of a kernel, in its order."""
+    if weights is None:
+        return None
+    return np.ascontiguousarray(np.broadcast_to(np.atleast_3d(weights), shape))

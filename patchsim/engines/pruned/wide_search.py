@@ -17,7 +17,7 @@ from patchsim.engines import contract
 from patchsim.engines.contract import REMOVED, Look, LowerBounds, Problem
 from patchsim.engines.pruned import byte_copy, compiled
 from patchsim.engines.pruned.byte_copy import TYPES, ByteCopy
-from patchsim.engines.pruned.byte_search import Search, of_every_value, total, values_from
+from patchsim.engines.pruned.byte_search import Search, total, values_from
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
@@ -56,7 +56,7 @@ class WideSearch:
         extension = compiled.extension()
         assert extension is not None, "refuse says so"
         assert beside is None or isinstance(beside, WideSearch)
-        self._extension, self._variant = extension, compiled.variant(extension)
+        self._extension = extension
         self.problem = problem
         self._image = image
         self._total = total(problem)
@@ -65,7 +65,6 @@ class WideSearch:
         self._type = TYPES[problem.dtype]
         self._kernel = np.ascontiguousarray(kernel)
         self._squared = problem.metric == "ssd"
-        self._weights = of_every_value(weights, kernel.shape)
         self._exact = metrics.exact(image, kernel, problem.metric, problem.data_range, weights)
         self._copy: ByteCopy = (
             beside._copy if beside else byte_copy.make(image, self._kernel, problem.data_range)
@@ -81,25 +80,33 @@ class WideSearch:
             beside._bytes if beside else None,
         )
         self.row_seconds = self._bytes.row_seconds
+        self.levels = self._bytes.levels
         # For the extension, of all windows.
-        self._arguments = {
+        self._arguments = compiled.of_windows(self._kernel, problem, weights) | {
             "type": self._type,
-            "kernel": self._kernel,
-            "weights": self._weights,
-            "run": problem.kernel[1] * problem.kernel[2],
-            "height": problem.kernel[0],
-            "stride_y": problem.stride[0],
             "step_x": problem.stride[1] * problem.kernel[2],
-            "squared": self._squared,
             "rounding": self._unseen,
-            "variant": self._variant,
         }
 
     def bounds(self, tile: Tile) -> LowerBounds:
         return self._bytes.bounds(tile)
 
-    def refine(self, tile: Tile, bounds: LowerBounds, place: Tile) -> None:
-        self._bytes.refine(tile, bounds, place)
+    def finer_tile(self, tile: tuple[int, int]) -> tuple[int, int]:
+        return self._bytes.finer_tile(tile)
+
+    def refine_seconds(self, level: int, tile: Tile, share: float) -> float:
+        return self._bytes.refine_seconds(level, tile, share)
+
+    def refine(self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, floor: float) -> int:
+        return self._bytes.refine_to(level, tile, bounds, place, self._bytes_reaching(floor))
+
+    def could_reach(self, floor: float) -> int:
+        return self._bytes.in_units(self._bytes_reaching(floor))
+
+    def _bytes_reaching(self, floor: float) -> int:
+        """Return the largest difference of the bytes of a window that scores at least `floor`."""
+        limit = self._largest_difference(floor)
+        return -1 if limit < 0 else self._of_bytes(limit)
 
     def clear(self) -> None:
         self._bytes.clear()

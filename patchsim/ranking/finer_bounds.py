@@ -1,0 +1,144 @@
+"""Finer bounds for many blocks of windows at once, for the search without a map.
+
+Neighbouring blocks share the sums that finer bounds are made of, so that blocks are joined to
+pieces: runs of a row of blocks, or a whole band of such rows where its runs cover as many pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+
+from patchsim.engines import Search
+from patchsim.geometry import tiles
+from patchsim.geometry.tiles import Tile
+from patchsim.machine.threads import in_order
+from patchsim.ranking.window_bounds import WindowBounds
+
+# Windows that could be the best lie together. If a share of all windows is open, so many times
+# this share is bounded, because it lies side by side with open ones.
+_BESIDE = 3
+
+_COUNTED = 64  # blocks whose open windows are counted
+
+# A window is compared row by row until it is too different, after about this share of its rows.
+_ROWS_COMPARED = 0.3
+
+
+class Piece(NamedTuple):
+    """Blocks that get finer bounds together, and the tile that holds them."""
+
+    tile: Tile
+    blocks: list[int]
+
+
+class FinerBounds:
+    """Which finer bounds the blocks of a map have, and what more would take.
+
+    Parameters
+    ----------
+    search : Search
+    bounds : WindowBounds
+    blocks : sequence of Tile
+    tile : (rows, cols)
+        The largest tile whose coarse bounds are made at once.
+    threads : int
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        bounds: WindowBounds,
+        blocks: Sequence[Tile],
+        tile: tuple[int, int],
+        threads: int,
+    ) -> None:
+        self._search, self._bounds, self._blocks = search, bounds, blocks
+        self._rows, self._cols = search.finer_tile(tile)
+        self._threads = threads
+        self.levels = np.zeros(len(blocks), np.int8)  # the number of finer bounds of each block
+
+    def pieces(self, blocks: Iterable[int]) -> list[Piece]:
+        """Join blocks to pieces of at most a tile."""
+        by_band: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for block in sorted(blocks):
+            tile = self._blocks[block]
+            by_band[tile.top // self._rows, tile.left // self._cols].append(block)
+        return [piece for band in by_band.values() for piece in self._pieces_of_band(band)]
+
+    def _pieces_of_band(self, blocks: list[int]) -> list[Piece]:
+        holds = {self._blocks[block]: block for block in blocks}
+        runs = tiles.join_neighbours(holds)
+        top, left = min(run.top for run in runs), min(run.left for run in runs)
+        down = max(run.top + run.rows for run in runs)
+        right = max(run.left + run.cols for run in runs)
+        band = Tile(top, left, down - top, right - left)
+        if self._pixels(band) <= sum(map(self._pixels, runs)):
+            return [Piece(band, blocks)]
+        return [
+            Piece(run, [holds[tile] for tile in holds if tile.top == run.top and _spans(run, tile)])
+            for run in runs
+        ]
+
+    def _pixels(self, tile: Tile) -> int:
+        problem = self._search.problem
+        return math.prod(tiles.extent((tile.rows, tile.cols), problem.kernel[:2], problem.stride))
+
+    def sample(self, blocks: Iterable[int], most: int) -> list[int]:
+        """Return some of these blocks that lie side by side, at most so many."""
+        holds = {self._blocks[block]: block for block in blocks}
+        run = max(tiles.join_neighbours(holds), key=lambda tile: tile.cells)
+        inside = [holds[tile] for tile in holds if tile.top == run.top and _spans(run, tile)]
+        return sorted(inside)[:most]
+
+    def open_share(self, blocks: Sequence[int], floor: float) -> float:
+        """Estimate the share of windows of these blocks that could score at least `floor`."""
+        limit = self._search.could_reach(floor)
+        shares = []
+        for block in blocks[:: -(-len(blocks) // _COUNTED)]:
+            bounds, place = self._bounds.of_block(block)
+            shares.append(float(np.mean(bounds[place.index] <= limit)))
+        return sum(shares) / len(shares)
+
+    def seconds(self, level: int, pieces: Sequence[Piece], share: float) -> float:
+        """Return the estimated seconds of all threads, if this share of the windows is open."""
+        beside = min(1.0, _BESIDE * share)
+        return sum(self._search.refine_seconds(level, piece.tile, beside) for piece in pieces)
+
+    def seconds_of_windows(self, blocks: Sequence[int], share: float) -> float:
+        """Return the estimated seconds of comparing the open windows of blocks one by one."""
+        windows = share * sum(self._blocks[block].cells for block in blocks)
+        rows = _ROWS_COMPARED * self._search.problem.kernel[0]
+        return windows * rows * self._search.row_seconds
+
+    def refine(self, level: int, pieces: Sequence[Piece], floor: float) -> dict[int, float]:
+        """Give pieces the finer bounds of a level, and return the upper bounds of their blocks."""
+
+        def refined(piece: Piece) -> dict[int, float]:
+            bounds, place = self._bounds.of_tile(piece.tile)
+            self._search.refine(level, piece.tile, bounds, place, floor)
+            least = []
+            for block in piece.blocks:
+                self._bounds.keep(block, piece.tile, bounds)
+                kept, at = self._bounds.of_block(block)
+                least.append(kept[at.index].min())
+            return dict(
+                zip(piece.blocks, self._search.upper_bounds(np.array(least)).tolist(), strict=True)
+            )
+
+        found: dict[int, float] = {}
+        parallel = min(self._threads, max(1, len(pieces)))
+        with closing(in_order(refined, pieces, parallel)) as results:
+            for upper_bounds in results:
+                found |= upper_bounds
+        self.levels[list(found)] = level + 1
+        return found
+
+
+def _spans(run: Tile, tile: Tile) -> bool:
+    return run.left <= tile.left < run.left + run.cols
