@@ -113,6 +113,8 @@ class Problem:
         Every score must be as `metrics.exact` gives it.
     map_wanted : bool
         The scores of all windows are wanted, not the best ones alone.
+    share_wanted : float
+        The share of all windows that are to be found, 0 to 1, where these are many.
     weight_sum : int or None
         Sum of the kernel's weights; None without weights.
     max_weight : int
@@ -141,6 +143,7 @@ class Problem:
     tolerance: float = 0.0
     exact: bool = False
     map_wanted: bool = True
+    share_wanted: float = 0.0
     weight_sum: int | None = None
     max_weight: int = 1
     full_cells: int | None = None

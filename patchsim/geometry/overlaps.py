@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 Box = tuple[int, int, int, int]  # y, x, height, width, in pixels
 
 _ROWS_AT_ONCE = 64  # a large kernel overlaps millions of windows; this bounds the memory
+_MOST_KEPT = 1 << 14  # windows around a box that are kept for the next one
 
 
 def overlapping(
@@ -45,18 +48,65 @@ def overlapping(
         return
     y, x, box_height, box_width = box
     height, width = kernel
-    rows = _touching(y, box_height, height, stride[0], shape[0])
-    cols = _touching(x, box_width, width, stride[1], shape[1])
+    rows = _clipped(_touching(y, box_height, height, stride[0]), shape[0])
+    cols = _clipped(_touching(x, box_width, width, stride[1]), shape[1])
     if not rows or not cols:
+        return
+    (down, from_y), (across, from_x) = (
+        divmod(place, step) for place, step in zip((y, x), stride, strict=True)
+    )
+    if len(rows) * len(cols) <= _MOST_KEPT:
+        # Windows lie alike around all boxes of one size that lie alike between the windows.
+        size = box_height, box_width
+        exceeds, first_row, first_col = _around(kernel, stride, size, (from_y, from_x), overlap)
+        top, left = rows.start - down - first_row, cols.start - across - first_col
+        part = exceeds[top : top + len(rows), left : left + len(cols)]
+        yield (slice(rows.start, rows.stop), slice(cols.start, cols.stop)), part
         return
     shared_heights = _shared_lengths(rows, stride[0], height, y, box_height)
     shared_widths = _shared_lengths(cols, stride[1], width, x, box_width)
     for first in range(0, len(rows), _ROWS_AT_ONCE):
-        intersection = shared_heights[first : first + _ROWS_AT_ONCE, None] * shared_widths
-        union = box_height * box_width + height * width - intersection
         top = rows.start + first
-        index = slice(top, top + len(intersection)), slice(cols.start, cols.stop)
-        yield index, intersection > overlap * union
+        shared = shared_heights[first : first + _ROWS_AT_ONCE]
+        index = slice(top, top + len(shared)), slice(cols.start, cols.stop)
+        yield index, _exceeds(shared, shared_widths, kernel, (box_height, box_width), overlap)
+
+
+@lru_cache(maxsize=16)
+def _around(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    size: tuple[int, int],
+    place: tuple[int, int],
+    overlap: float,
+) -> tuple[NDArray[np.bool_], int, int]:
+    """Return which windows around a box of some size overlap it too much, and the first one's cell.
+
+    The box lies at `place`, and cells count from the origin, so that there are negative ones.
+    """
+    touching = [_touching(*axis) for axis in zip(place, size, kernel, stride, strict=True)]
+    shared = [
+        _shared_lengths(cells, step, window, start, length)
+        for cells, step, window, start, length in zip(
+            touching, stride, kernel, place, size, strict=True
+        )
+    ]
+    exceeds = _exceeds(shared[0], shared[1], kernel, size, overlap)
+    exceeds.flags.writeable = False
+    return exceeds, touching[0].start, touching[1].start
+
+
+def _exceeds(
+    shared_heights: NDArray[np.int64],
+    shared_widths: NDArray[np.int64],
+    kernel: tuple[int, int],
+    size: tuple[int, int],
+    overlap: float,
+) -> NDArray[np.bool_]:
+    intersection = shared_heights[:, None] * shared_widths
+    union = math.prod(size) + math.prod(kernel) - intersection
+    found: NDArray[np.bool_] = intersection > overlap * union
+    return found
 
 
 def overlap_exceeds(first: Box, second: Box, overlap: float) -> bool:
@@ -70,13 +120,17 @@ def overlap_exceeds(first: Box, second: Box, overlap: float) -> bool:
     return intersection > overlap * (height * width + tall * wide - intersection)
 
 
-def _touching(start: int, length: int, window: int, step: int, count: int) -> range:
+def _touching(start: int, length: int, window: int, step: int) -> range:
     """Return the cells whose windows share a pixel with the interval [start, start + length).
 
-    Along one axis: `window` is a window's length, `step` the stride, `count` the number of cells.
+    Along one axis: `window` is a window's length, `step` the stride. Cells may be negative.
     """
-    first = max(0, (start - window) // step + 1)
-    return range(first, max(first, min(count, -(-(start + length) // step))))
+    return range((start - window) // step + 1, -(-(start + length) // step))
+
+
+def _clipped(cells: range, count: int) -> range:
+    first = max(0, cells.start)
+    return range(first, max(first, min(count, cells.stop)))
 
 
 def _shared_lengths(

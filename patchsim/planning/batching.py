@@ -157,6 +157,7 @@ def kind(problem: Problem) -> Hashable:
         weight_sum=None,
         full_cells=None,
         min_visible_weight=0,
+        share_wanted=0.0,
     )
     # Engines differ in whether they take weights, and kernels without cells that count.
     return sides, alike, problem.weight_sum is None, problem.full_cells == 0
@@ -175,6 +176,7 @@ def _envelope(problems: list[Problem]) -> Problem:
         weight_sum=_most([p.weight_sum for p in problems]),
         full_cells=_most([p.full_cells for p in problems]),
         min_visible_weight=max(p.min_visible_weight for p in problems),
+        share_wanted=sum(p.share_wanted for p in problems) / len(problems),
         kernel_count=-(-len(problems) // groups),
     )
 
@@ -194,6 +196,7 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             weight_sum=problem.weight_sum,
             full_cells=problem.full_cells,
             min_visible_weight=problem.min_visible_weight,
+            share_wanted=problem.share_wanted,
         )
         return replace(candidate, problem=member)
 

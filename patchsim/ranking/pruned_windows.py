@@ -185,9 +185,9 @@ class PrunedWindows:
         if self._direct is None and self._seconds_left < 0:
             self._take_over()
         if self._direct is None:
-            started = time.perf_counter()
+            started = time.thread_time()
             self._search_all_blocks(floor)
-            self._seconds_left -= time.perf_counter() - started
+            self._seconds_left -= time.thread_time() - started
         return self._best_of_blocks(floor) if self._direct is None else self._direct.best(floor)
 
     def _take_over(self) -> None:

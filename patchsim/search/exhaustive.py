@@ -20,7 +20,7 @@ from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_maxima import BlockCache
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
-from patchsim.search import jobs, subpixel, windows
+from patchsim.search import jobs, subpixel, wanted, windows
 from patchsim.search.jobs import Job, Scored
 from patchsim.search.pose_scores import Views
 from patchsim.search.refine import Refinement
@@ -123,6 +123,8 @@ def _problems(
             kernel,
             scene.area.extent(kernel.pixels.shape[:2]),
             map_wanted=has_map,
+            # Only engines that draw no map differ by it.
+            share_wanted=0.0 if has_map else wanted.share(scene, kernel, options),
         )
         for kernel in kernels
     ]

@@ -89,6 +89,7 @@ def problem(
     *,
     stride: tuple[int, int] | None = None,
     map_wanted: bool,
+    share_wanted: float = 0.0,
     threads: int | None = None,
 ) -> Problem:
     """Describe the search for a kernel in so much of the scene (height, width)."""
@@ -103,6 +104,7 @@ def problem(
         threads=threads or options.threads,
         tolerance=options.tolerance,
         map_wanted=map_wanted,
+        share_wanted=share_wanted,
         weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype=np.int64)),
         max_weight=1 if kernel.weights is None else int(kernel.weights.max()),
         full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
