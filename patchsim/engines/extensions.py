@@ -10,7 +10,6 @@ from types import ModuleType
 from patchsim.errors import InputError
 from patchsim.machine.vectors import VARIANT_SETTING as VARIANT_SETTING
 
-
 _failed: list[str] = []
 
 

@@ -176,6 +176,23 @@ def make(
     chosen = _fit_kernels(chosen, allowed, resident)
     tile, parallel, working = _tiling(chosen, allowed, resident)
     exact, has_map = _exact_plan(problem, memory, resident), engines.load(chosen.engine).HAS_MAP
+    return replace(
+        _of_tiles(chosen, (tile, parallel, working), memory, resident, candidates),
+        exact_plan=exact,
+        direct_plan=None if has_map else _direct_plan(problem, memory, resident, exact, parallel),
+        accelerators=accelerators,
+    )
+
+
+def _of_tiles(
+    chosen: Candidate,
+    tiling: tuple[tuple[int, int], int, int],
+    memory: int,
+    resident: int,
+    candidates: Sequence[Candidate],
+) -> Plan:
+    """Return the plan of a candidate with these tiles, so many in parallel, of so many bytes."""
+    tile, parallel, working = tiling
     return Plan(
         chosen=chosen,
         tile=tile,
@@ -184,9 +201,6 @@ def make(
         resident=resident,
         working=working,
         candidates=tuple(candidates),
-        exact_plan=exact,
-        direct_plan=None if has_map else _direct_plan(problem, memory, resident, exact, parallel),
-        accelerators=accelerators,
     )
 
 
@@ -279,15 +293,8 @@ def _plan_of_blocks(problem: Problem, memory: int, resident: int) -> Plan | None
         for parallel in range(problem.threads, 0, -1):
             working = considered.working_bytes(chosen, tile, parallel)
             if resident + working <= memory:
-                return Plan(
-                    chosen=chosen,
-                    tile=tile,
-                    parallel=parallel,
-                    memory=memory,
-                    resident=resident,
-                    working=working,
-                    candidates=tuple(candidates),
-                )
+                tiling = tile, parallel, working
+                return _of_tiles(chosen, tiling, memory, resident, candidates)
         if tile == block:
             return None
         tall, wide = tall // 2, wide // 2

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from functools import lru_cache
 
@@ -25,8 +25,9 @@ from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_bloc
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
-from patchsim.metrics import Exact, Indices
+from patchsim.metrics import Exact
 from patchsim.ranking.contract import Windows
+from patchsim.ranking.direct_blocks import DirectBlocks, EvaluateBlocks
 from patchsim.ranking.finer_bounds import FinerBounds, Piece
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.ranking.window_bounds import WindowBounds
@@ -52,8 +53,6 @@ _PAYS_BEFORE, _PAYS_REFINED, _PAYS_AFTER = 0.4, 0.2, 0.3
 _SAMPLE = 16  # blocks
 _AT_ONCE = 32  # blocks that a thread takes, best first
 
-EvaluateBlocks = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
-
 
 @lru_cache(maxsize=1)
 def _blocks(shape: tuple[int, int], side: int) -> list[Tile]:
@@ -67,12 +66,8 @@ class PrunedWindows:
     Parameters
     ----------
     search : Search
-    evaluate_blocks : tiles -> (tile, scores), optional
-        The direct search of some blocks of the map.
-    exact : int64 arrays (y, x) -> float64 array, optional
-        The exact scores of windows, for those of `evaluate_blocks` that have an error.
-    score_exactly : Tile -> Bounds, optional
-        Exact scores of many windows of a block: of all, or of those that equal others in it.
+    evaluate_blocks, exact, score_exactly : optional
+        The direct search of some blocks of the map, as for `DirectBlocks`.
     threads : int
         Blocks that are searched at the same time.
     search_all : () -> Windows, optional
@@ -109,8 +104,11 @@ class PrunedWindows:
         self._stride = problem.stride
         self._threads = threads
         self._search = search
-        self._evaluate_blocks = evaluate_blocks
-        self._exact, self._score_exactly = exact, score_exactly
+        self._blocks_directly = (
+            DirectBlocks(problem, evaluate_blocks, exact, score_exactly)
+            if evaluate_blocks
+            else None
+        )
         self._search_all = search_all
         self._seconds_left = seconds
         self._direct: Windows | None = None  # once `search_all` has taken over
@@ -197,7 +195,7 @@ class PrunedWindows:
         self._search.clear()
         self._bounds.clear()
         self._block_scores = {}
-        self._evaluate_blocks = None  # with the kernel that was prepared for it
+        self._blocks_directly = None  # with the kernel that was prepared for it
         self._direct = self._search_all()
         for y, x in self._bounds.suppressed:
             self._direct.suppress(y, x)
@@ -256,16 +254,12 @@ class PrunedWindows:
         undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
         if self._block_seconds * len(undecided) > _MOST_DIRECT * self._seconds:
             self._take_over()
-        elif undecided and self._evaluate_blocks:
-            wanted = {self._blocks[block]: block for block in undecided}
+        elif undecided and self._blocks_directly:
+            numbers = {self._blocks[block]: block for block in undecided}
             self._search.clear()  # the memory is for the direct search
-            with closing(self._evaluate_blocks(list(wanted))) as scored:
-                for tile, bounds in scored:
-                    for part in tiles.split((tile.rows, tile.cols), (BLOCK, BLOCK)):
-                        at = Tile(tile.top + part.top, tile.left + part.left, part.rows, part.cols)
-                        if at in wanted:
-                            self._block_scores[wanted[at]] = self._scores_of(at, part, bounds)
-                    del bounds  # free them before the next tile is scored
+            with closing(self._blocks_directly.scores(numbers)) as scored:
+                for tile, scores in scored:
+                    self._block_scores[numbers[tile]] = scores
 
     def _refine(self, blocks: list[int]) -> list[int]:
         """Give blocks finer bounds, level by level as far as it pays; return those still open."""
@@ -308,39 +302,14 @@ class PrunedWindows:
 
     def _rows_worth(self, blocks: int, share: float) -> int:
         """Return the rows of a block that take a share of the direct search of so many blocks."""
-        if self._evaluate_blocks is None:
+        if self._blocks_directly is None:
             return sys.maxsize
         each = self._direct_seconds(blocks) / max(1, blocks)
         return int(min(share * each / self._search.row_seconds, sys.maxsize))
 
-    def _scores_of(self, block: Tile, part: Tile, bounds: Bounds) -> ScoreMap:
-        """Return the scores of a block, which lie at `part` in the bounds of a tile."""
-        stride_y, stride_x = self._stride
-        exact, score_exactly = self._exact, self._score_exactly
-
-        def exactly(y: Indices, x: Indices) -> NDArray[np.float64]:
-            assert exact is not None, "the scores have errors"
-            return exact(block.top * stride_y + y, block.left * stride_x + x)
-
-        def all_exactly(_wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
-            assert score_exactly is not None
-            yield whole, score_exactly(block)
-
-        whole = Tile(0, 0, block.rows, block.cols)
-        scores = ScoreMap(
-            (block.rows, block.cols),
-            self.kernel,
-            self._stride,
-            exactly,
-            evaluate_blocks=all_exactly if score_exactly else None,
-        )
-        error = bounds.error if isinstance(bounds.error, float) else bounds.error[part.index]
-        scores.put(whole, Bounds(bounds.map[part.index], error))
-        return scores
-
     def _decide_where_it_pays(self, blocks: list[int], share: float) -> list[int]:
         """Return the blocks left undecided; the rest is left, too, if too few of a sample are."""
-        if self._evaluate_blocks is None:
+        if self._blocks_directly is None:
             return self._decide_all(blocks)
         # The best blocks give an incumbent, without which the sample would tell nothing.
         best, others = blocks[:_SAMPLE], blocks[_SAMPLE:]

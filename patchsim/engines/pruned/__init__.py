@@ -47,8 +47,8 @@ _CELL_SECONDS = 3e-11
 _WINDOW_SECONDS = 4e-9
 _DIFFERENCE_SECONDS = 1e-13
 _CALL_SECONDS = 1e-3
-# And of a window that is to be found, where many are: bounds cannot exclude its block. From where on
-# a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs.
+# And of a window that is to be found, where many are: bounds cannot exclude its block. From where
+# on a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs.
 _FOUND_SECONDS = 1.5e-6
 # And in one thread for each value that is copied as a byte, and for more calls.
 _COPY_SECONDS = 1e-9
