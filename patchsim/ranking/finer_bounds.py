@@ -24,6 +24,7 @@ from patchsim.ranking.window_bounds import WindowBounds
 # this share is bounded, because it lies side by side with open ones.
 _BESIDE = 3
 
+_PIECE_SECONDS = 1e-4  # of the calls for a piece, from Python
 _COUNTED = 64  # blocks whose open windows are counted
 
 # A window is compared row by row until it is too different, after about this share of its rows.
@@ -108,7 +109,8 @@ class FinerBounds:
     def seconds(self, level: int, pieces: Sequence[Piece], share: float) -> float:
         """Return the estimated seconds of all threads, if this share of the windows is open."""
         beside = min(1.0, _BESIDE * share)
-        return sum(self._search.refine_seconds(level, piece.tile, beside) for piece in pieces)
+        of_pieces = (self._search.refine_seconds(level, piece.tile, beside) for piece in pieces)
+        return sum(of_pieces) + len(pieces) * _PIECE_SECONDS
 
     def seconds_of_windows(self, blocks: Sequence[int], share: float) -> float:
         """Return the estimated seconds of comparing the open windows of blocks one by one."""

@@ -38,8 +38,8 @@ _BEFORE, _AFTER = 0.05, 0.4
 # Of all rows of windows in a block, this share is compared before finer bounds at most: these take
 # less time than more rows do.
 _ROWS_BEFORE = 1 / 128
-# The share of the direct engine's time that finer bounds of some blocks may take, and that of the
-# time of comparing the windows that they could exclude.
+# The share of the time of the direct search of all windows that all finer bounds may take together,
+# and that of the time of comparing the windows that some could exclude.
 _REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 0.7
 # Blocks that would take more than this share of the direct search of all windows are left to that.
 _MOST_DIRECT = 0.7
@@ -113,6 +113,7 @@ class PrunedWindows:
         self._seconds_left = seconds
         self._direct: Windows | None = None  # once `search_all` has taken over
         self._seconds, self._block_seconds = seconds, block_seconds
+        self._refining_left = _REFINING_OF_DIRECT * seconds * threads
         # So many rows of a block's windows are compared one by one.
         self._rows_most = sys.maxsize
         rows, cols = problem.map_shape
@@ -277,8 +278,10 @@ class PrunedWindows:
         pieces, share = self._finer.pieces(blocks), self._finer.open_share(blocks, floor)
         seconds = self._finer.seconds(level, pieces, share)
         most = _REFINING_OF_WINDOWS * self._finer.seconds_of_windows(blocks, share)
-        if seconds > min(most, _REFINING_OF_DIRECT * self._direct_seconds(len(blocks))):
+        direct = min(self._refining_left, self._direct_seconds(len(blocks)))
+        if seconds > min(most, direct):
             return False
+        self._refining_left -= seconds
         sample = self._finer.sample(blocks, _SAMPLE)
         left = self._refine_pieces(level, self._finer.pieces(sample), floor)
         if left > (1 - _PAYS_REFINED) * len(sample):
