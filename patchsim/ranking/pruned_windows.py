@@ -50,7 +50,9 @@ _NEXT = 1.25
 # The share of a sample of blocks that the search must decide, before and after finer bounds, so
 # that it pays to search the others.
 _PAYS_BEFORE, _PAYS_REFINED, _PAYS_AFTER = 0.4, 0.2, 0.3
-_SAMPLE = 16  # blocks
+_SAMPLE = 16  # blocks, or fewer, at least so few, if looks at them would take a larger share of
+_FEWEST = 2  # the time of the direct search; a look takes as many seconds
+_SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
 _AT_ONCE = 32  # blocks that a thread takes, best first
 
 
@@ -113,6 +115,8 @@ class PrunedWindows:
         self._seconds_left = seconds
         self._direct: Windows | None = None  # once `search_all` has taken over
         self._seconds, self._block_seconds = seconds, block_seconds
+        looks = _SAMPLING * min(seconds, 1.0) * threads / _LOOK_SECONDS
+        self._sample = int(min(_SAMPLE, max(_FEWEST, looks)))
         self._refining_left = _REFINING_OF_DIRECT * seconds * threads
         # So many rows of a block's windows are compared one by one.
         self._rows_most = sys.maxsize
@@ -315,9 +319,9 @@ class PrunedWindows:
         if self._blocks_directly is None:
             return self._decide_all(blocks)
         # The best blocks give an incumbent, without which the sample would tell nothing.
-        best, others = blocks[:_SAMPLE], blocks[_SAMPLE:]
+        best, others = blocks[: self._sample], blocks[self._sample :]
         undecided = self._decide_all(best)
-        step = max(1, len(others) // _SAMPLE)
+        step = max(1, len(others) // self._sample)
         sample = others[::step]
         undecided_sample = self._decide_all(sample)
         rest = [block for number, block in enumerate(others) if number % step]
