@@ -294,7 +294,7 @@ def test_a_search_without_a_map_that_a_direct_one_takes_over(metric, engine, sid
     if content == "smooth":
         image = smooth(image)
     elif content == "repeated":
-        image = np.tile(image[:16, :16], (44, 43, 1))[:700, :680].copy()
+        image = np.tile(image[:2, :2], (350, 340, 1))
     kernel, plan, _ = planned("pruned", metric, image, side)
     assert plan.exact_plan.engine == plan.direct_plan.engine == engine
     if content == "repeated":  # many windows are the best, and none is equal to the kernel
@@ -307,8 +307,8 @@ def test_a_search_without_a_map_that_a_direct_one_takes_over(metric, engine, sid
         windows_left = search(plan, image, kernel)
     assert windows_left.blocks_evaluated == windows_left.block_count
     # Scores of `ssd` have errors, and only where many could be the best are they made exact, too,
-    # in float64.
-    if metric == "sad" or content == "repeated":
+    # in float64; for the smallest kernel the estimate is a third above what that takes.
+    if metric == "sad" or (content == "repeated" and side > 8):
         assert_close(plan.peak, peak.bytes)
     assert peak.bytes <= plan.peak
 
