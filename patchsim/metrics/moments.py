@@ -60,7 +60,7 @@ class Moments:
             return cls(True, counts, means[0], None, float(spreads[0]), 1)
         energies, _, sums = itself.correlations(_ITSELF, sums_values=formula.subtracts_means)
         if not formula.subtracts_means:
-            return cls(False, counts, None, None, energies[0].item(), 1)
+            return cls(False, counts, None, None, energies.tolist()[0], 1)
         exact = cls(True, counts, None, sums[0].astype(object), 0, math.lcm(*counts))
         spread = exact._less_means(energies.astype(object), sums.astype(object), exact.sums)
         return cls(True, counts, None, exact.sums, spread[0], exact.scale)

@@ -186,13 +186,14 @@ class Pair:
         def each(terms: plain_sums.Terms) -> list[NDArray[Any]]:
             return [self._plain(place, terms) for place in places]
 
+        of_type = object if self.is_integer else np.float64  # integers of any size
         energies, products = (
-            np.array([_total(sums) for sums in each(terms)])
+            np.array([_total(sums) for sums in each(terms)], of_type)
             for terms in (lambda a, _b: a * a, lambda a, b: a * b)
         )
         if not sums_values:
             return energies, products, np.empty((len(places), 0))
-        return energies, products, np.array(each(lambda a, _b: a))
+        return energies, products, np.array(each(lambda a, _b: a), of_type)
 
     def _plain_centred(
         self, place: NDArray[np.int64], counts: Values, kernel_means: Values

@@ -96,6 +96,9 @@ def test_sums_beyond_64_bits_are_exact(rng):
     assert energies[0] == (every * window * window).sum() > 1 << 63
     assert products[0] == (every * window * taps).sum()
     assert sums[0].tolist() == [(every * window).sum()]
+    for metric in choices.METRICS:
+        exact = metrics.exact(image, kernel, metric, 65535.0, weights, visible)
+        assert exact(1, 0) == 1.0 > exact(0, 0)
 
 
 @needs_extension
