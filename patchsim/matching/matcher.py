@@ -19,9 +19,10 @@ from patchsim.output.targets import Outputs
 from patchsim.scene import flatness
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
-from patchsim.search.coarse_to_fine import Sweep
-from patchsim.search.exhaustive import Exhaustive, is_exhaustive
+from patchsim.search.exhaustive import Exhaustive
+from patchsim.search.fitted_windows import FittedWindows
 from patchsim.search.jobs import Scored
+from patchsim.search.posed import Posed
 
 if TYPE_CHECKING:
     from patchsim.output.targets import PathLike
@@ -326,12 +327,12 @@ class Matcher:
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
         )
         notices += _tell(observer, flat)
-        scored = search.run(observer)
-        selections = assemble.select(scored, options, scene)
-        notices += _tell(observer, assemble.explanations(selections, scene))
-        assemble.tell_resolved(scored, scene, observer)
+        found = search.run(observer)
+        selections = assemble.select(found, options, scene)
+        notices += _tell(observer, assemble.explanations(selections, options, scene))
+        assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
-            scored,
+            found,
             selections,
             scene,
             options,
@@ -341,7 +342,7 @@ class Matcher:
             has_maps=map is not None and map is not False,
             started=started,
         )
-        return _written(report, scored, scene, outputs, observer) if outputs.paths else report
+        return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
@@ -351,19 +352,21 @@ class Matcher:
         return self._latest
 
 
-def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | Sweep:
-    """Choose how the poses are searched."""
-    if is_exhaustive(options):
+def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | FittedWindows | Posed:
+    """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
+    poses = options.poses
+    if poses is None or poses.are_whole:
         return Exhaustive(scene, options, outputs)
-    return Sweep(scene, options, outputs)
+    if options.exhaustive or outputs.keeps_map:
+        return FittedWindows(scene, options, outputs)
+    return Posed(scene, options, outputs)
 
 
 def _check_maps(options: Options, outputs: Outputs) -> None:
     poses = options.poses
-    if poses and poses.count > 1 and outputs.keeps_map:
-        raise InputError(
-            f"a map is of one pose, and {poses.count:,} are asked for; leave out heatmap and map"
-        )
+    if poses and poses.count != 1 and outputs.keeps_map:
+        asked = "a range is" if poses.count is None else f"{poses.count:,} are"
+        raise InputError(f"a map is of one pose, and {asked} asked for; leave out heatmap and map")
 
 
 def _tell(observer: Observer, notices: Iterable[str]) -> tuple[str, ...]:

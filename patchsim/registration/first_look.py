@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import loops
-from patchsim.registration.planes import KernelPlane, Plane, Turned
+from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
 
 Floats = NDArray[np.float64]
 
@@ -112,6 +113,7 @@ def look(
         poses = np.empty((len(found), 4))
         poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
         poses[:, 2:] = shapes.poses[found[:, 0]]
+        _move_to_centre(poses, kernel)
         return poses, value
 
     parts = list(in_order(maxima, range(first, last + 1, rows), threads))
@@ -126,11 +128,45 @@ def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:
     return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1).astype(np.int32)
 
 
+def _about_a_pixel(kernel: KernelPlane) -> KernelPlane:
+    """Return a kernel whose centre is a pixel's: rows and columns that do not count are added.
+
+    Unturned, its pixels then lie on the picture's. The centre of an even number of pixels lies
+    between two, where detail of one pixel would be grey.
+    """
+    about = copy(kernel)
+    down, right = _middle(kernel)
+    about.height, about.width = 2 * down + 1, 2 * right + 1
+    about.centre = float(down), float(right)
+    about.half = down + 0.5, right + 0.5
+    pitch = -(-about.width // PIECE) * PIECE
+    beyond = (0, about.height - kernel.height), (0, pitch - kernel.width)
+    taps, weights = kernel.taps[:, :, : kernel.width], kernel.weights[:, :, : kernel.width]
+    about.taps = np.pad(taps, ((0, 0), *beyond), "edge")
+    about.weights = np.pad(weights, ((0, 0), *beyond))
+    return about
+
+
+def _middle(kernel: KernelPlane) -> tuple[int, int]:
+    """Return the pixel (y, x) nearest to a kernel's centre, the later of two."""
+    down, right = (math.floor(centre + 0.5) for centre in kernel.centre)
+    return down, right
+
+
+def _move_to_centre(poses: Floats, kernel: KernelPlane) -> None:
+    """Move poses [n, 4] of the pixel that `_about_a_pixel` takes for the centre to the centre."""
+    down, right = np.subtract(kernel.centre, _middle(kernel))
+    cos, sin = (np.exp(poses[:, 3]) * f(poses[:, 2]) for f in (np.cos, np.sin))
+    poses[:, 0] += right * cos + down * sin
+    poses[:, 1] += down * cos - right * sin
+
+
 def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
     """Return a kernel in poses [P, 2] of angle and log scale."""
     scales = np.exp(poses[:, 1])
-    radius = math.ceil(kernel.reach * float(scales.max()) + 0.5)
-    values, mask = loops.turn(kernel, poses, radius, _BORDER)
+    about = _about_a_pixel(kernel)
+    radius = math.ceil(about.reach * float(scales.max()) + 0.5)
+    values, mask = loops.turn(about, poses, radius, _BORDER)
     cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
     height, width = kernel.half
     half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]
