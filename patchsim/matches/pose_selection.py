@@ -122,7 +122,7 @@ class PoseSelection:
     rest: float | None
 
 
-def overlap(first: Fitted, second: Fitted) -> float:
+def overlap(first: Candidate, second: Candidate) -> float:
     """Return how much two poses overlap, 0 to 1.
 
     It is the area that their frames share over that of their union, both as large as at the smaller
@@ -130,8 +130,8 @@ def overlap(first: Fitted, second: Fitted) -> float:
     lies inside a larger pose of it has 1.
     """
     shared = polygons.intersection_area(first.corners, second.corners)
-    scale = min(first.pose.scale, second.pose.scale)
-    both = scale**2 * (math.prod(first.size) + math.prod(second.size))
+    scale = min(first.scale, second.scale)
+    both = scale**2 * (math.prod(first.fitted.size) + math.prod(second.fitted.size))
     return min(1.0, shared / (both - shared))
 
 
@@ -217,17 +217,18 @@ def apart(
         if not is_left[i]:
             continue
         near = _near(i, centres, radii, is_left)
-        rivals = [left[j] for j in near if _overlaps(best, left[j], overlap)]
+        rivals = [j for j in near if _overlaps(best, left[j], overlap)]
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
-        chosen = _most_evident(best, [rival for rival in rivals if rival.score >= floor])
+        chosen = _most_evident(best, [left[j] for j in rivals if left[j].score >= floor])
         taken.append(chosen)
         if is_below:
             break
-        k = i if chosen is best else next(j for j in near if left[j] is chosen)
-        is_left[[i, k]] = False
-        for j in _near(k, centres, radii, is_left):
-            is_left[j] = not _overlaps(chosen, left[j], overlap)
+        if chosen is not best:
+            k = next(j for j in rivals if left[j] is chosen)
+            near = _near(k, centres, radii, is_left)
+            rivals = [k, *(j for j in near if _overlaps(chosen, left[j], overlap))]
+        is_left[[i, *rivals]] = False
     return sorted(taken, key=_rank)
 
 
@@ -264,7 +265,7 @@ def _near(i: int, centres: np.ndarray, radii: np.ndarray, is_left: np.ndarray) -
 
 
 def _overlaps(first: Candidate, second: Candidate, limit: float) -> bool:
-    return overlap(first.fitted, second.fitted) > limit + _SLACK
+    return overlap(first, second) > limit + _SLACK
 
 
 def _most_evident(best: Candidate, rivals: Sequence[Candidate]) -> Candidate:

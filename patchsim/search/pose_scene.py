@@ -102,17 +102,19 @@ class PoseScene:
 
     def is_allowed(self, fitted: Fitted) -> bool:
         """Return whether enough of a pose lies in the area and is visible."""
-        top, left = self._scene.area.corner
-        height, width = self._scene.area.size
-        top, left = top - self._top, left - self._left
-        right, bottom = left + width, top + height
-        area = [(left, top), (right, top), (right, bottom), (left, bottom)]
-        frame = fitted.corners
-        if polygons.intersection_area(area, frame) < min(_LEAST_AREA, polygons.area(frame)):
+        if self._scene.area.padding != "valid" and not self._meets_the_area(fitted):
             return False
         if self._visible is None:
             return True
         return visible_share(self._visible, self.kernel, fitted) >= self._options.min_visible
+
+    def _meets_the_area(self, fitted: Fitted) -> bool:
+        (top, left), (height, width) = self._scene.area.corner, self._scene.area.size
+        top, left = top - self._top, left - self._left
+        right, bottom = left + width, top + height
+        area = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        frame = fitted.corners
+        return polygons.intersection_area(area, frame) >= min(_LEAST_AREA, polygons.area(frame))
 
     def candidate(self, fitted: Fitted) -> Candidate:
         """Return a pose in pixels of the image, rounded to the decimals that are reported."""
@@ -141,6 +143,8 @@ class PoseScene:
 
     @cached_property
     def _plain(self) -> float:
+        if metrics.formula_of(self._options.metric).subtracts_means:
+            return 0.0  # a uniform window is flat
         return metrics.uniform_score(self.kernel, self._options.metric, self._scene.span)
 
 

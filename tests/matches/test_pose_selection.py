@@ -18,7 +18,7 @@ def at(x, y, score, scale=1.0, angle=0.0, *, size=(10, 10), number=0, plain=0.5)
 
 
 def of(first, second):
-    return overlap(first.fitted, second.fitted)
+    return overlap(first, second)
 
 
 def test_poses_of_one_scale_overlap_by_intersection_over_union():
@@ -71,6 +71,15 @@ def test_a_large_pose_that_fits_as_well_takes_the_place_of_small_ones_inside():
     small = [at(x, y, 0.98) for x, y in ((42, 42), (58, 45), (50, 60))]
     elsewhere = at(120, 50, 0.98)
     assert apart([*small, large, elsewhere], 0.3) == [elsewhere, large]
+
+
+def test_what_only_a_replaced_pose_overlaps_is_kept():
+    large, beside = at(50, 50, 0.97, scale=3), at(70.5, 50, 0.96)
+    over_both = at(64, 50, 0.98)
+    assert of(over_both, large) > 0.3
+    assert of(over_both, beside) > 0.2
+    assert of(large, beside) == 0
+    assert apart([over_both, beside, large], 0.2) == [large, beside]
 
 
 def test_a_large_pose_that_fits_worse_does_not():
