@@ -24,7 +24,7 @@ from patchsim.registration import Fitted
 # A pose of another size may take the place of one that scores more if it is so many times as large,
 # and if it goes so far towards an identical window as this share of the other's way. Scales that
 # lie closer are estimates of one scale, of which the better score is the better estimate.
-_OTHER_SCALE = 1.15
+_OTHER_SCALE = 1.1
 _FITS_AS_WELL = 0.9
 
 # Places are known to a fraction of a pixel, so frames that touch may overlap by a little.

@@ -112,7 +112,9 @@ def match(
         `patchsim.matches.auto_threshold`. The report has it, and a notice says how it was found.
     overlap : float
         The largest intersection over union that two matches may have, 0 to 1. The window with the
-        lower score is dropped if it overlaps a match by more.
+        lower score is dropped if it overlaps a match by more. Frames of poses count as large as at
+        the smaller of their scales, so that a small pose inside a large one overlaps it entirely
+        (`patchsim.matches.pose_selection`).
     margin : bool
         Also find how much more each match scores than its best rival: the best window, of any
         kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
@@ -137,22 +139,29 @@ def match(
         Also find where each match lies between the pixels, by least squares on the pixels from the
         best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
         Both are None where the pixels do not tell it to a tenth of a pixel, as without texture in
-        both directions.
+        both directions. Scaled and turned poses have both in any case.
     scales, angles : str, number or sequence of numbers, optional
-        The kernel is also searched scaled and turned, every scale with every angle: a list
-        ``"0.5,1,2"``, or a range ``"0.5:2:0.1"``, its end included, between whose steps the best
-        poses are refined. Angles are degrees, counter-clockwise as seen. Without the scale 1 or
-        the angle 0 in them it is not searched as it is.
+        The kernel is also searched scaled and turned, every scale with every angle. All values of a
+        range ``"0.5:2"`` are searched; a step, as in ``"0.5:2:0.1"``, is the coarsest spacing that
+        the search begins with. Those of a list ``"0.5,1,2"`` are searched as they are. Angles are
+        degrees, counter-clockwise as seen; ``"any"`` is ``"0:360"``. Without the scale 1 or the
+        angle 0 in them the kernel is not searched as it is. Poses are fitted between the pixels and
+        scored there (`patchsim.registration.score`), unless they are quarter turns alone. A stride,
+        an engine and a device other than the CPU are then refused without `exhaustive`.
     flips : str or sequence of str, optional
         ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
         change sides; before it is scaled and turned.
     max_poses : int, optional
-        The largest number of poses, of all kernels together; more are refused. The default is
-        10000. This and `exhaustive` are refused without poses.
+        The largest number of poses of lists and steps, of all kernels together; more are refused.
+        The default is 10000. This, `same_scale` and `exhaustive` are refused without poses.
+    same_scale : bool
+        All matches have one scale: the one for which there is most evidence.
     exhaustive : bool
-        Compare every pose with every window. Otherwise more than eight poses are searched coarse
-        to fine, in pictures halved as often as the kernel allows; the scores of what is found are
-        exact, but a match may be missed whose detail does not show there.
+        Compare every pose of lists and steps with every window, and fit those that score best; a
+        range without a step has a pose for each pixel that a corner of the kernel moves. Otherwise
+        poses are searched coarse to fine, in pictures halved as often as the kernel allows; the
+        scores of what is found are those of `exhaustive`, but a match may be missed whose detail
+        does not show there.
     tolerance : float
         How far the map's scores may be off, beside rounding; with some a search for a large kernel
         is faster. The matches are exact all the same. The default is 0; that of the command is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class Limits:
     ----------
     angles, scales : (low, high, spacing at most or None)
         In radians, and logs.
+    listed : tuple of float
+        The only angles, in degrees, where there are several; empty for all between the ends.
     fixed_angle, fixed_scale : float, optional
         In degrees, and the scale, if there is one of it.
     is_cyclic : bool
@@ -58,6 +60,7 @@ class Limits:
 
     angles: tuple[float, float, float | None]
     scales: tuple[float, float, float | None]
+    listed: tuple[float, ...]
     fixed_angle: float | None
     fixed_scale: float | None
     is_cyclic: bool
@@ -65,6 +68,11 @@ class Limits:
     threshold: float | None
     most: int | None
     overlap: float
+
+    @property
+    def angle_is_free(self) -> bool:
+        """Whether the angle may take any value between the ends."""
+        return self.angles[0] < self.angles[1] and not self.listed
 
     def candidates(self, halvings: int) -> int:
         """Return how many candidates are followed so many levels below the first look."""
@@ -141,6 +149,8 @@ def descend(
     grid = first_look.grid_of(
         kernel, limits.angles, (*scales, limits.scales[2]), is_cyclic=limits.is_cyclic
     )
+    if limits.listed:
+        grid = replace(grid, angles=np.radians(limits.listed))
     poses, scores = first_look.look(
         planes[top + halvings], kernel, grid, metric, full, limits.first_bar(top), threads
     )
@@ -154,7 +164,7 @@ def descend(
         plane = planes[k + halvings]
         which = 0 if k == top else 1 if k > last else 2
         turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
-        is_free = limits.angles[0] < limits.angles[1], ends[0] < ends[1]
+        is_free = limits.angle_is_free, ends[0] < ends[1]
         aim = Aim(
             metric, full, _STEPS[which], _ENOUGH[which], k == last, (True, True, *is_free),
             (turns[0], ends[0]), (turns[1], ends[1]), kernel.every(PIXELS),

@@ -86,6 +86,9 @@ class Polish:
         told[:, 3] = np.exp(poses[:, 3] + halvings * math.log(2))
         if self.limits.is_cyclic:
             told[:, 2] %= 360
+        if self.limits.listed:
+            listed = np.array(self.limits.listed)
+            told[:, 2] = listed[np.abs(told[:, 2, None] - listed).argmin(1)]
         for column, fixed in ((2, self.limits.fixed_angle), (3, self.limits.fixed_scale)):
             if fixed is not None:
                 told[:, column] = fixed
@@ -121,6 +124,8 @@ class Polish:
             return None
         low, high, _ = self.limits.angles
         is_allowed = self.limits.is_cyclic or low <= math.radians(quarter) <= high
+        if self.limits.listed:
+            is_allowed = quarter == fit.pose.angle
         if not is_allowed or not self.limits.scales[0] <= 0 <= self.limits.scales[1]:
             return None
         angle = float(quarter % 360) if self.limits.is_cyclic else float(quarter)
@@ -133,10 +138,11 @@ class Polish:
         offset = halvings * math.log(2)
         low, high, _ = self.limits.angles
         least, most, _ = self.limits.scales
+        turns = self.limits.angle_is_free
         kernel = self.kernels[k]
         aim = Aim(
             self.metric, self.full, _STEPS, _ENOUGH, True,
-            (moves, moves, low < high, least < most),
+            (moves, moves, turns, least < most),
             (-math.inf if self.limits.is_cyclic else low, least - offset),
             (math.inf if self.limits.is_cyclic else high, most - offset),
             kernel.every(PIXELS), 0,

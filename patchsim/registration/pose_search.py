@@ -27,11 +27,14 @@ class Range:
         Equal if there is one value. Angles that reach over 360 degrees are a whole turn.
     step : float, optional
         The coarsest spacing allowed in the first look; without one the kernel tells it.
+    values : tuple of float
+        Angles between `low` and `high` that alone are searched; empty for all. Scales have none.
     """
 
     low: float
     high: float
     step: float | None = None
+    values: tuple[float, ...] = ()
 
 
 class PoseSearch:
@@ -176,9 +179,10 @@ class PoseSearch:
                 math.log(scales.high),
                 None if scales.step is None else scales.step / scales.high,
             ),
+            listed=angles.values,
             fixed_angle=angles.low if angles.low == angles.high else None,
             fixed_scale=scales.low if scales.low == scales.high else None,
-            is_cyclic=angles.high - angles.low >= 360,
+            is_cyclic=angles.high - angles.low >= 360 and not angles.values,
             bounds=self._bounds,
             threshold=threshold,
             most=most,

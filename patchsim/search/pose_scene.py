@@ -87,12 +87,11 @@ class PoseScene:
         ]
 
     @property
-    def angles(self) -> list[Range]:
-        """The ranges of angles in degrees, one for each angle of a list."""
+    def angles(self) -> Range:
+        """The range of angles in degrees, or the angles of a list."""
         axis = self._poses.angles
-        if axis.is_range:
-            return [Range(*axis.span, axis.step)]
-        return [Range(angle, angle, None) for angle in axis.values]
+        several = () if axis.is_range or len(axis.values) == 1 else axis.values
+        return Range(*axis.span, axis.step, several)
 
     @property
     def flips(self) -> tuple[str, ...]:

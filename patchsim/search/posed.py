@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError
@@ -68,20 +67,19 @@ class Posed:
         kernels = len(self._scene.kernels)
         for done, posed in enumerate(pose_scenes(self._scene, self._options)):
             scales = posed.scales if scale is None else [Range(scale, scale, None)]
-            looks = list(product(scales, posed.angles))
-            for part, (of_scale, of_angle) in enumerate(looks, 1):
-                found = self._found(posed, of_scale, of_angle)
+            for part, of_scale in enumerate(scales, 1):
+                found = self._found(posed, of_scale)
                 candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
-                observer.progress(done * len(looks) + part, kernels * len(looks))
+                observer.progress(done * len(scales) + part, kernels * len(scales))
         return candidates
 
-    def _found(self, posed: PoseScene, scales: Range, angles: Range) -> Sequence[Fitted]:
+    def _found(self, posed: PoseScene, scales: Range) -> Sequence[Fitted]:
         threshold = self._options.threshold
         most = auto_threshold.DISTINCT if threshold == AUTO else self._options.top
         return posed.search.find(
             posed.kernel,
             scales,
-            angles,
+            posed.angles,
             posed.flips,
             threshold=self._options.numeric_threshold,
             most=most,

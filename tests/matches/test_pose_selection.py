@@ -91,7 +91,7 @@ def test_a_large_pose_that_fits_worse_does_not():
 
 def test_of_poses_of_about_one_scale_the_best_score_counts():
     # With noise a slightly larger pose has more evidence.
-    right, larger = at(50, 50, 0.80), at(50, 50, 0.799, scale=1.1)
+    right, larger = at(50, 50, 0.80), at(50, 50, 0.799, scale=1.08)
     assert larger.evidence > right.evidence
     assert apart([right, larger], 0.3) == [right]
 
