@@ -190,8 +190,8 @@ Angles = Annotated[
     typer.Option(
         metavar="any|LIST|LO:HI[:STEP]",
         autocompletion=completing(("any",)),
-        help="Search the kernel at these angles, in degrees counter-clockwise: a list 0,90,180,270,"
-        " all of a range -5:5, or any. A step is as for --scales.",
+        help="Search the kernel turned counter-clockwise by any angle, all degrees of a range -5:5,"
+        " or those of a list 0,90. A step is as for --scales.",
     ),
 ]
 Flips = Annotated[
