@@ -190,8 +190,8 @@ Angles = Annotated[
     typer.Option(
         metavar="any|LIST|LO:HI[:STEP]",
         autocompletion=completing(("any",)),
-        help="Search the kernel turned counter-clockwise by any angle, a range -5:5 or a list 0,90 of"
-        " degrees. A step is as for --scales.",
+        help="Search the kernel turned counter-clockwise by any angle, a range -5:5 or a list 0,90"
+        " of degrees. A step is as for --scales.",
     ),
 ]
 Flips = Annotated[
