@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -166,12 +166,26 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
     assert options.poses is not None
     largest = options.poses.scales.values[-1]
     arounds = [_around(size, largest) for size in scene.sizes]
-    needed = jobs.holding(scene, arounds, outputs, 0)
+    needed = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
     if needed > options.memory:
         raise InputError(
             f"memory {format_size(options.memory)} does not suffice;"
             f" {format_size(needed)} is the least for these pictures and poses"
         )
+
+
+def _levels_bytes(scene: Scene, arounds: Sequence[tuple[int, int]]) -> int:
+    """Return the bytes of the levels of a pose search, and what making them takes."""
+    image, padded = scene.image, scene.area.padded_size(arounds)
+    pixels = max(math.prod(padded), math.prod(image.shape[:2]))
+    values = int(pixels * image.shape[2])
+    # Every level is a fourth of the one before, of pixels and of planes. Other types than bytes
+    # become float32 by way of float64.
+    needed: int = values * image.itemsize // 3
+    needed += values * 4 // 3 if image.dtype == np.uint8 else values * (16 // 3 + 8)
+    if scene.visible is not None:
+        needed += values * image.itemsize + pixels * 10
+    return needed
 
 
 def visible_share(visible: Visibility, kernel: Kernel, fitted: Fitted) -> float:
