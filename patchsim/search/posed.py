@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError
@@ -54,14 +55,17 @@ class Posed:
             f"poses coarse to fine: {_described(scales, 'scale')}, {_described(angles, 'angle')},"
             f" flip {', '.join(self._poses.flips)}"
         )
-        candidates = self._searched(observer, None)
+        rounds = 2 if self._options.same_scale else 1
+        candidates = self._searched(partial(_advance, observer, 0, rounds), None)
         if self._options.same_scale:
             scale = best_scale(candidates, self._options.overlap)
             if scale is not None:
-                candidates = self._searched(observer, scale)
+                candidates = self._searched(partial(_advance, observer, 1, rounds), scale)
         return Found([], candidates)
 
-    def _searched(self, observer: Observer, scale: float | None) -> list[Candidate]:
+    def _searched(
+        self, advance: Callable[[int, int], None], scale: float | None
+    ) -> list[Candidate]:
         """Search at all scales, or at one."""
         candidates: list[Candidate] = []
         kernels = len(self._scene.kernels)
@@ -70,7 +74,7 @@ class Posed:
             for part, of_scale in enumerate(scales, 1):
                 found = self._found(posed, of_scale)
                 candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
-                observer.progress(done * len(scales) + part, kernels * len(scales))
+                advance(done * len(scales) + part, kernels * len(scales))
         return candidates
 
     def _found(self, posed: PoseScene, scales: Range) -> Sequence[Fitted]:
@@ -85,6 +89,11 @@ class Posed:
             most=most,
             overlap=self._options.overlap,
         )
+
+
+def _advance(observer: Observer, before: int, rounds: int, done: int, total: int) -> None:
+    """Tell how much of several rounds is done, of which so many are over."""
+    observer.progress(before * total + done, rounds * total)
 
 
 def _check_windows_are_not_asked_for(options: Options) -> None:

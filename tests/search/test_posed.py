@@ -445,6 +445,28 @@ def test_auto_finds_the_copies_and_says_how(astronaut, coffee):
     )
 
 
+@pytest.mark.parametrize("same_scale", [False, True])
+def test_progress_does_not_fall_and_ends(same_scale):
+    class Watcher(patchsim.Observer):
+        def __init__(self):
+            self.told, self.swept_of = [], []
+
+        def progress(self, done, total):
+            self.told.append(done / total)
+
+        def swept(self, text):
+            self.swept_of.append(text)
+
+    watcher = Watcher()
+    kernels = [button(1), button(1)[:, ::-1]]
+    scene = screen(2, [(10, 20), (60, 90)])
+    options = {"scales": "1,2", "angles": "-5:5", "same_scale": same_scale, "top": 2}
+    patchsim.match(scene, kernels, observer=watcher, **options)
+    assert watcher.told == sorted(watcher.told)
+    assert watcher.told[-1] == 1
+    assert watcher.swept_of == ["poses coarse to fine: scale 1, 2, angle -5 to 5, flip none"]
+
+
 # -- what is refused; the command -----------------------------------------------------------------
 
 
