@@ -2,6 +2,6 @@
 
 It may use `execution` and what lies below. Others use `contract.Windows`, the interface of every
 kind, and the kinds: `score_map.ScoreMap`, `block_maxima.BlockMaxima` and
-`pruned_windows.PrunedWindows`; `score_memory` chooses between them within the memory that there is. `window_bounds` serves `pruned_windows` alone;
-`equal_windows` scores windows that equal each other.
+`pruned_windows.PrunedWindows`; `score_memory` chooses between them within the memory that there is.
+`window_bounds` serves `pruned_windows` alone; `equal_windows` scores windows that equal each other.
 """
