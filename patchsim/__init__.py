@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     from patchsim.output.report import Match, Report
     from patchsim.similarity import similarity_map
     from patchsim.slots.losses import (
-        collapsed,
         match_slots,
         matching_contrastive_loss,
         matching_contrastive_loss_per_img,
         matching_similarity_loss_per_img,
         matching_similarity_loss_small_to_large,
-        orthogonal,
         stack_views,
     )
+    from patchsim.slots.references import collapsed, orthogonal
 
 __version__ = "0.1.0"
 
@@ -39,13 +38,13 @@ _HOMES = {
     "Matcher": "matching.matcher",
     "match": "matching.matcher",
     "similarity_map": "similarity",
-    "collapsed": "slots.losses",
+    "collapsed": "slots.references",
     "match_slots": "slots.losses",
     "matching_contrastive_loss": "slots.losses",
     "matching_contrastive_loss_per_img": "slots.losses",
     "matching_similarity_loss_per_img": "slots.losses",
     "matching_similarity_loss_small_to_large": "slots.losses",
-    "orthogonal": "slots.losses",
+    "orthogonal": "slots.references",
     "stack_views": "slots.losses",
 }
 

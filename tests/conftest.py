@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 # Tests run beside each other. Idle OpenMP threads that spin would take the others' time.
@@ -8,9 +9,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import skimage.data
+from helpers import interpreter
 from PIL import Image
 
 from patchsim.planning import batching
+
+
+def pytest_collection_finish():
+    """Spare collections of garbage the modules and tests, which stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +27,13 @@ def _fresh_plans():
     batching.forget()
     yield
     batching.forget()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interpreters():
+    """Processes that answer several tests end with the last test."""
+    yield
+    interpreter.close_all()
 
 
 @pytest.fixture

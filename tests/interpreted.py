@@ -1,16 +1,16 @@
 """Scores of the engine `cuda` without a card: its kernel on the CPU, in Triton's interpreter.
 
-A process of its own, since Triton decides when it is imported whether it compiles: it reads a
-pickled list of (kernel, problem, weights, image) from stdin and writes one of (map, error).
+A process of its own, since Triton decides when it is imported whether it compiles: it reads
+pickled lists of (rows, group, kernel, problem, weights, image) from stdin and writes for each one
+of (map, error).
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import sys
 
 import numpy as np
+from helpers.interpreter import serve
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -18,16 +18,15 @@ from patchsim.engines import cuda
 from patchsim.engines.cuda.config import Config
 
 
-def main():
-    cases = pickle.load(sys.stdin.buffer)
+def bounds_of(cases):
     found = []
     for rows, group, kernel, problem, weights, image in cases:
         config = Config(rows, 32, group, 1)
         with np.errstate(all="ignore"):  # a card does not warn
             bounds = cuda.prepare(kernel, problem, weights, config)(image)
         found.append((bounds.map, bounds.error))
-    pickle.dump(found, sys.stdout.buffer)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    serve(bounds_of)

@@ -1,19 +1,19 @@
 """Sums and gradients of `cuda_parts` without a card: its kernels on the CPU, in the interpreter.
 
-A process of its own, as `interpreted.py` is: it reads a pickled list of (image, kernel, stride,
-grad, scratch, multiprocessors) from stdin and writes one of (sums, image's gradient, kernel's
-gradient, bytes that the sums took at most, the gradients); scratch None is the least.
+A process of its own, as `interpreted.py` is: it reads pickled lists of (image, kernel,
+stride, grad, scratch, multiprocessors) from stdin and writes for each one of (sums, image's
+gradient, kernel's gradient, bytes that the sums took at most, the gradients); scratch None is the
+least.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-import sys
 import weakref
 
 import numpy as np
+from helpers.interpreter import serve
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -72,10 +72,9 @@ def allocating(work):
     return found, allocated.most - kept
 
 
-def main():
-    torch.use_deterministic_algorithms(True)  # nothing is timed
+def sums_and_gradients(cases):
     done = []
-    for image, kernel, stride, grad, scratch, multiprocessors in pickle.load(sys.stdin.buffer):
+    for image, kernel, stride, grad, scratch, multiprocessors in cases:
         launch.multiprocessors = lambda _device, count=multiprocessors: count
         pixels, taps, weights = map(torch.from_numpy, (image, kernel, grad))
         scratch = scratch or cuda_parts.smallest_scratch(pixels, taps, stride)
@@ -89,8 +88,9 @@ def main():
         )  # fmt: skip
         arrays = [each.numpy() for each in (sums, *grads)]
         done.append((*arrays, for_sums / scratch, for_grads / scratch))
-    pickle.dump(done, sys.stdout.buffer)
+    return done
 
 
 if __name__ == "__main__":
-    main()
+    torch.use_deterministic_algorithms(True)  # nothing is timed
+    serve(sums_and_gradients)

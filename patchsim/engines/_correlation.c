@@ -110,7 +110,7 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-enum { IMAGE, SPECTRA, TAPS, MEANS, TABLES, MAP, MAXIMA, ERRORS, BUFFERS };
+enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
 
 /* A mistake of the caller must not read or write beyond the buffers. */
 static const char *misfit(const Py_buffer *b, const Task *t)
@@ -153,9 +153,6 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     if (t->products && (!has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
                         pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31))
         return "direct sums are of bytes at a stride of 1, as many as 32 bits hold";
-    if (!has_format(&b[TABLES], "f") ||
-        b[TABLES].len != (t->metric == SAD ? t->terms * 256 * (Py_ssize_t)sizeof(float) : 0))
-        return "the tables are not 256 float32 for each term of sad, and none of other metrics";
     if (t->metric == SAD ? !has_format(image, "B") || t->products != NULL : t->terms != 1)
         return "terms are of sad, of bytes, by transforms";
     if (!(t->offset == t->offset) || !(t->residual >= 0))
@@ -165,13 +162,28 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     return NULL;
 }
 
+/* What the image's factors of sad may add to X. */
+static double error_of_waves(const Task *t)
+{
+    const ptrdiff_t values = t->channels * t->height * t->width;
+    double error = 0;
+    for (ptrdiff_t term = 0; t->metric == SAD && term < t->terms; term++) {
+        const double odd = (double)(term - term % 2 + 1);
+        double sum = 0;
+        for (ptrdiff_t i = 0; i < values; i++)
+            sum += fabs(t->taps[term * values + i]);
+        error += WAVE_ERROR * odd * odd * sum;
+    }
+    return t->gain * error;
+}
+
 static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"image",    "spectra",  "taps",     "means",    "tables", "map",
-                            "maxima",   "errors",   "metric",   "gain",     "own",    "total",
-                            "limit",    "offset",   "residual", "stride_y", "stride_x", "block",
-                            "is_direct", "parts_y", "parts_x",  "terms",    "variant", NULL};
+    static char *names[] = {"image",    "spectra",  "taps",     "means",    "map",      "maxima",
+                            "errors",   "metric",    "gain",     "own",      "total",    "limit",
+                            "offset",   "residual",  "stride_y", "stride_x", "block",    "is_direct",
+                            "parts_y",  "parts_x",   "terms",    "variant",  NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
     Task t = {0};
@@ -179,9 +191,8 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     const Variant *variant;
     int failed = 1, is_direct;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOOsddddddnnnpnnns", names, &objects[IMAGE], &objects[SPECTRA],
-            &objects[TAPS], &objects[MEANS], &objects[TABLES], &objects[MAP], &objects[MAXIMA],
-            &objects[ERRORS], &metric, &t.gain, &t.own, &t.total, &t.limit, &t.offset,
+            args, keywords, "OOOOOOOsddddddnnnpnnns", names, &objects[IMAGE], &objects[SPECTRA],
+            &objects[TAPS], &objects[MEANS], &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric, &t.gain, &t.own, &t.total, &t.limit, &t.offset,
             &t.residual, &t.stride_y, &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
             &t.terms, &name) ||
         !(variant = wanted(name)))
@@ -213,13 +224,13 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     t.type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
-    t.tables = t.metric == SAD ? b[TABLES].buf : NULL;
     t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
     t.map = b[MAP].buf, t.maxima = b[MAXIMA].buf, t.errors = b[ERRORS].buf;
     Py_BEGIN_ALLOW_THREADS
     for (ptrdiff_t i = 0; i < t.terms * t.channels * t.height * t.width; i++)
         t.norm += t.taps[i] * t.taps[i];
     t.norm = sqrt(t.norm);
+    t.residual += error_of_waves(&t);
     for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms; i++) {
         double squares = 0;
         for (ptrdiff_t c = 0; c < t.channels; c++) {
@@ -292,7 +303,7 @@ static PyObject *taps(PyObject *self, PyObject *args)
 
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
-     "scores(image, spectra, taps, means, tables, map, maxima, errors, metric, gain, own, total,"
+     "scores(image, spectra, taps, means, map, maxima, errors, metric, gain, own, total,"
      " limit, offset, residual, stride_y, stride_x, block, is_direct, parts_y, parts_x, terms,"
      " variant)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
@@ -300,8 +311,8 @@ static PyMethodDef METHODS[] = {
      "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
      "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from\n"
      "spectrum; taps: float64 [terms x channels, height, width], the kernel less its means or its\n"
-     "terms of sad, over gain; means: float64 of the channels; tables: float32 [terms, 256] of sad,\n"
-     "or empty; map: float32 [rows, cols]; maxima, errors: float32 of the blocks."},
+     "terms of sad, over gain; means: float64 of the channels; map: float32 [rows, cols]; maxima,\n"
+     "errors: float32 of the blocks."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, parts_y, parts_x, terms, variant)\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 aligned to 64 bytes."},

@@ -18,8 +18,8 @@
  *     sad   1 - (X + offset) / total                 total = n channels R
  *
  * Of sad, |I - K| is about a sum of products of a function of I and one of K, as in
- * engines/common/lowrank.py. X is the sum over these terms: their functions of I are tables, those of
- * K, times weights if there are any, are the taps.
+ * engines/common/lowrank.py. X is the sum over these terms: their functions of I are sines and
+ * cosines, those of K, times weights if there are any, are the taps.
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
  * of the channel, off by at most `drift`; windows of one value are told by comparing pixels. X is
@@ -61,6 +61,18 @@
 #define LEAST_SPREAD 0x1p-100
 /* Rounding of a score that is made of X in single precision. */
 #define SCORE_ROUNDING 0x1p-21
+/* Coefficients of the polynomials for the image's factors of sad, in z^2 of z = x / (pi / 2) from -1
+ * to 1: sin(x) / z and cos(x), interpolated at Chebyshev nodes, off by 3e-10 at the most. */
+#define SERIES 6
+#define SINE_SERIES                                                                           \
+    {1.570796326768066,     -0.645964095574128,     0.07969260368558703,                      \
+     -0.004681657707297167, 0.00016025459025400946, -3.4317889978056365e-06}
+#define COSINE_SERIES                                                                         \
+    {0.9999999997791539,    -1.2337005342322374,   0.2536693221726989,                        \
+     -0.020862686709227373, 0.0009177229241955164, -2.3824152436881417e-05}
+/* A factor of term n, sin or cos(odd x) with odd = n - n % 2 + 1, is off by at most this times
+ * odd^2. */
+#define WAVE_ERROR 0x1p-22
 
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
  * its stages leave the values, because the way back takes them in that order. */
@@ -96,7 +108,6 @@ typedef struct {
     /* A kernel too large for a tile is cut into parts, the last of a row or column smaller. */
     ptrdiff_t parts_y, parts_x, part_height, part_width;
     ptrdiff_t terms;      /* of sad: products whose sum is about |I - K|; 1 of other metrics */
-    const float *tables;  /* of sad: the image's factor of each term, [terms][256] */
     const float *spectra; /* [parts][terms][channels][TILE_VALUES], aligned to 64 bytes */
     const double *taps;   /* b / gain, [terms, channels, height, width] */
     double gain;

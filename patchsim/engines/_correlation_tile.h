@@ -114,19 +114,50 @@ static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less,
     return (__builtin_convertvector(*(const NAME(Floats) *)((const float *)plane + at), V) - less) * unit;
 }
 
-/* Bytes, looked up in a table of 256. */
-static INLINE V NAME(looked_up)(const uint8_t *plane, ptrdiff_t at, const float *table)
+/* What `wave` makes of bytes a for a term of sad: sin or cos of odd x, x = pi (a - 127.5) / 256. */
+typedef struct {
+    V series[SERIES], constant, slope, twice, square, before;
+    ptrdiff_t steps;
+} NAME(Wave);
+
+static INLINE NAME(Wave) NAME(wave_of)(ptrdiff_t term)
 {
-    V found;
-    UNROLL16 for (int i = 0; i < L; i++) found[i] = (REAL)table[plane[at + i]];
-    return found;
+    const int is_cosine = term % 2 == 1;
+    NAME(Wave) w;
+    for (int i = 0; i < SERIES; i++)
+        w.series[i] = ALL(WAVE_SERIES[is_cosine][i]);
+    w.constant = ALL(is_cosine), w.slope = ALL(1 - is_cosine);
+    w.twice = ALL(is_cosine ? -2 : 2), w.square = ALL(is_cosine ? 4 : -4);
+    w.before = ALL(is_cosine ? 1 : -1);
+    w.steps = term / 2;
+    return w;
+}
+
+/* By a polynomial for x, then sin((n + 2) x) = 2 cos(2 x) sin(n x) - sin((n - 2) x), and the same
+ * for cosines. */
+static INLINE V NAME(wave)(const uint8_t *plane, ptrdiff_t at, const NAME(Wave) *w)
+{
+    const V bytes = __builtin_convertvector(*(const NAME(Bytes) *)(plane + at), V);
+    const V z = (bytes - ALL(127.5)) * ALL(1.0 / 128), squared = z * z; /* exact */
+    V now = w->series[SERIES - 1];
+    for (int i = SERIES - 2; i >= 0; i--)
+        now = now * squared + w->series[i];
+    now *= z * w->slope + w->constant;
+    const V twice = now * now * w->square + w->twice;
+    V before = now * w->before;
+    for (ptrdiff_t i = 0; i < w->steps; i++) {
+        const V next = twice * now - before;
+        before = now, now = next;
+    }
+    return now;
 }
 
 /* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
-                                const double *less, double scale, const float *table,
+                                const double *less, double scale, int is_wave, ptrdiff_t term,
                                 NAME(Tile) tile)
 {
+    const NAME(Wave) wave = NAME(wave_of)(term);
     const V unit = ALL(scale);
     const V less_one = ALL(less[0]), less_other = ALL(less[1]);
     double squares = 0;
@@ -138,10 +169,10 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                 UNROLL16 for (int n1 = 0; n1 < 16; n1++)
                 {
                     ptrdiff_t at = (16 * n1 + n0) * pitch + 16 * x + lane;
-                    re[n1] = table ? NAME(looked_up)(one, at, table)
-                                   : NAME(values)(one, at, type, less_one, unit);
-                    im[n1] = table ? NAME(looked_up)(other, at, table)
-                                   : NAME(values)(other, at, type, less_other, unit);
+                    re[n1] = is_wave ? NAME(wave)(one, at, &wave)
+                                     : NAME(values)(one, at, type, less_one, unit);
+                    im[n1] = is_wave ? NAME(wave)(other, at, &wave)
+                                     : NAME(values)(other, at, type, less_other, unit);
                     energy += re[n1] * re[n1] + im[n1] * im[n1];
                 }
                 NAME(dft16)(re, im);
@@ -158,18 +189,16 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     return squares;
 }
 
-#define DOWN(name, type, table)                                                                \
+#define DOWN(name, type, is_wave)                                                              \
     static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
-                             const double *less, double unit, const float *values,             \
-                             NAME(Tile) tile)                                                  \
+                             const double *less, double unit, ptrdiff_t term, NAME(Tile) tile) \
     {                                                                                          \
-        (void)values;                                                                          \
-        return NAME(down)(one, other, pitch, type, less, unit, table, tile);                   \
+        return NAME(down)(one, other, pitch, type, less, unit, is_wave, term, tile);           \
     }
-DOWN(down_bytes, BYTES, NULL)
-DOWN(down_words, WORDS, NULL)
-DOWN(down_floats, FLOATS, NULL)
-DOWN(down_looked_up, BYTES, values)
+DOWN(down_bytes, BYTES, 0)
+DOWN(down_words, WORDS, 0)
+DOWN(down_floats, FLOATS, 0)
+DOWN(down_waves, BYTES, 1)
 #undef DOWN
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
@@ -334,7 +363,6 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
     double rounding = 0, power = 0, peaked = 0;
     for (ptrdiff_t pass = 0; pass < passes; pass++, spectra += t->channels * TILE_VALUES) {
         const ptrdiff_t part = pass / t->terms;
-        const float *table = t->tables ? t->tables + pass % t->terms * 256 : NULL;
         const ptrdiff_t y = part / t->parts_x * t->part_height;
         const ptrdiff_t x = part % t->parts_x * t->part_width;
         const ptrdiff_t at = (y * pitch + x) * item;
@@ -342,12 +370,12 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
         V peaks[2][MOST_CHANNELS]; /* largest powers of frequencies: of pixels, of the kernel */
         memset(peaks, 0, sizeof peaks);
         for (ptrdiff_t c = 0; c < t->channels; c++)
-            squares += (table              ? NAME(down_looked_up)
+            squares += (t->metric == SAD   ? NAME(down_waves)
                         : t->type == BYTES ? NAME(down_bytes)
                         : t->type == WORDS ? NAME(down_words)
                                            : NAME(down_floats))(
-                one + c * plane + at, other + c * plane + at, pitch, less[c], unit, table,
-                (NAME(Tile))(void *)(work + c * TILE_VALUES));
+                one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
+                pass % t->terms, (NAME(Tile))(void *)(work + c * TILE_VALUES));
         rounding += sqrt(squares) * t->norms[pass] / SIDE;
         for (int k = 0; k < 16; k++) {
             REAL *sum = (passes > 1 ? total : work) + k * group;

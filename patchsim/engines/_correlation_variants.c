@@ -28,6 +28,8 @@
 float SINGLE_TWIDDLES[2][16][16] __attribute__((aligned(64)));
 double DOUBLE_TWIDDLES[2][16][16] __attribute__((aligned(64)));
 
+static const double WAVE_SERIES[2][SERIES] = {SINE_SERIES, COSINE_SERIES};
+
 void correlation_tables(void)
 {
     for (int k = 0; k < 16; k++)

@@ -12,6 +12,8 @@ from patchsim.errors import InputError
 # Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
+_failed: list[tuple[str, str]] = []
+
 
 def extension(name: str, room: str = "engines") -> ModuleType | None:
     """Return a C extension of a room, or None if it cannot be loaded."""
@@ -20,18 +22,28 @@ def extension(name: str, room: str = "engines") -> ModuleType | None:
 
 def refusal(name: str) -> str:
     """Return why an engine without its C extension refuses: it was not built, or is broken."""
-    error = _load(name)[1]
+    return f"its {_reason(name)}"
+
+
+def _reason(name: str, room: str = "engines") -> str:
+    error = _load(name, room)[1]
     if error is None or isinstance(error, ModuleNotFoundError):
-        return "its C extension was not built (install again where there is a C compiler)"
+        return "C extension was not built (install again where there is a C compiler)"
     reason = str(error).partition("\n")[0]
-    return f"its C extension cannot be loaded: {reason} (install again)"
+    return f"C extension cannot be loaded: {reason} (install again)"
+
+
+def notices() -> list[str]:
+    """Say that searches are slow if an extension was asked for and could not be loaded."""
+    return [f"searches are slow here: a {_reason(*one)}" for one in _failed[:1]]
 
 
 @cache
-def _load(name: str, room: str = "engines") -> tuple[ModuleType | None, ImportError | None]:
+def _load(name: str, room: str) -> tuple[ModuleType | None, ImportError | None]:
     try:
         return importlib.import_module(f"patchsim.{room}.{name}"), None
     except ImportError as error:
+        _failed.append((name, room))
         return None, error.with_traceback(None)
 
 

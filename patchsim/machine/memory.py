@@ -12,6 +12,7 @@ from patchsim.errors import InputError
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY_UNITS = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+_DIGITS = 5  # binary digits of the default limit
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
 
 
@@ -47,8 +48,14 @@ def format_size(count: int) -> str:
 
 
 def default_limit() -> int:
-    """Return a quarter of the memory that this process could still get, in bytes."""
-    return max(1, _available_in(int(time.monotonic())) // 4)
+    """Return about a quarter of the memory that this process could still get, in bytes.
+
+    The result is rounded down to a sixteenth of a power of two, so that it seldom changes while
+    little else happens on the machine: plans that are kept hold for one limit.
+    """
+    quarter = max(1, _available_in(int(time.monotonic())) // 4)
+    unit = max(0, quarter.bit_length() - _DIGITS)
+    return quarter >> unit << unit
 
 
 @lru_cache(maxsize=1)

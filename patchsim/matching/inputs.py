@@ -68,7 +68,7 @@ class Kernels:
         left = options.memory
         for name, source in zip(names, sources, strict=True):
             pictures.append(_open(source, name, options, left))
-            left -= pictures[-1].pixels.nbytes  # what is already decoded stays
+            left -= pictures[-1].nbytes  # what is already decoded stays
         shades = None if mask is None else _open(mask, "mask", options, left)
         weights = [
             masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
@@ -78,9 +78,9 @@ class Kernels:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all pixels."""
-        mask = 0 if self.mask is None else self.mask.pixels.nbytes
-        return mask + sum(picture.pixels.nbytes for picture in self.pictures)
+        """Bytes of all pixels and their opacity."""
+        mask = 0 if self.mask is None else self.mask.nbytes
+        return mask + sum(picture.nbytes for picture in self.pictures)
 
     @property
     def description(self) -> str:

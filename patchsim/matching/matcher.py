@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from patchsim.engines import extensions
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
 from patchsim.machine.memory import default_limit
@@ -339,6 +340,7 @@ class Matcher:
         found = search.run(observer)
         selections = assemble.select(found, options, scene)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
+        notices += _tell(observer, extensions.notices())
         assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
             found,

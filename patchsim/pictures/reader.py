@@ -84,6 +84,11 @@ class Picture:
             return "stdin"
         return Path(self.name).stem if self.file else self.name
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels and of their opacity."""
+        return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
+
 
 def is_stdin(source: Source) -> bool:
     """Return whether a source is the path ``-``, which stands for standard input."""

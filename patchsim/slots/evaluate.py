@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from patchsim import choices
 from patchsim.errors import InputError, printable
-from patchsim.slots import batches, losses, tensor_checks
+from patchsim.slots import batches, losses, references, tensor_checks
 from patchsim.slots.batches import Features
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Scored:
     share : float or None
         The share of small slots that are reciprocal, for ``small-to-large``.
     collapsed, orthogonal : float or None
-        References for the contrastive losses, see `losses.collapsed` and `losses.orthogonal`.
+        References for the contrastive losses, see `references.collapsed` and
+        `references.orthogonal`.
     """
 
     file: str
@@ -174,8 +175,8 @@ def _references(request: Request, image_count: int, slot_count: int) -> dict[str
         return {}
     negatives = 2 * slot_count * (image_count if request.loss == "contrastive" else 1) - 2
     return {
-        "collapsed": losses.collapsed(negatives),
-        "orthogonal": losses.orthogonal(negatives, request.temperature),
+        "collapsed": references.collapsed(negatives),
+        "orthogonal": references.orthogonal(negatives, request.temperature),
     }
 
 
@@ -195,10 +196,9 @@ def _score_crops(features: list[Features], request: Request, file: str) -> Score
         parts.append(part.detach().double().cpu())
         shares.append(float(share) * (last - first))
     unreduced = torch.cat(parts)
-    reciprocal = unreduced[~unreduced.isnan()]
     return Scored(
         file=file,
-        loss=_reduced(reciprocal, request.reduction) if len(reciprocal) else 0.0,
+        loss=_reduced(unreduced, request.reduction),
         losses=unreduced,
         matches=None,
         images=image_count,

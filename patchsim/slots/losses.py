@@ -6,7 +6,6 @@ second views. Image i is in rows i and i + B.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 from patchsim import choices
@@ -142,13 +141,13 @@ def matching_similarity_loss_small_to_large(
     p_small : Tensor [B, a, S, C]
         Projected features of a small crops with S slots.
     reduction : {"mean", "sum", "none"}
-        How the losses of the pairs of crops that have reciprocal slots are combined.
+        How the losses of the pairs of crops are combined.
 
     Returns
     -------
     loss : Tensor
-        A scalar, 0 if no pair has reciprocal slots; for ``"none"`` [B, a, A], NaN where a pair
-        has none.
+        A scalar, or for ``"none"`` [B, a, A]. Each pair of crops has reciprocal slots: the first
+        two whose cosine is the largest of all.
     share : Tensor
         A scalar, the share of small slots that are reciprocal, over all pairs of crops.
 
@@ -173,13 +172,8 @@ def matching_similarity_loss_small_to_large(
         slots = torch.arange(nearest_small.shape[-1], device=nearest_small.device)
         is_reciprocal = nearest_small == slots
         losses = (1 - cosine.gather(-1, nearest_large[..., None])[..., 0]) / 2
-        count = is_reciprocal.sum(-1)  # [B, a, A]
-        pairs = losses.where(is_reciprocal, 0).sum(-1) / count.clamp(min=1)
-    share = is_reciprocal.to(pairs.dtype).mean()
-    if reduction == "none":
-        return pairs.where(count > 0, math.nan), share
-    total = pairs.sum()
-    return (total if reduction == "sum" else total / (count > 0).sum().clamp(min=1)), share
+        pairs = losses.where(is_reciprocal, 0).sum(-1) / is_reciprocal.sum(-1)  # [B, a, A]
+    return _reduced(pairs, reduction), is_reciprocal.to(pairs.dtype).mean()
 
 
 def match_slots(f: Tensor) -> Tensor:
@@ -248,68 +242,6 @@ def stack_views(features: Tensor) -> Tensor:
     if features.ndim != 4 or features.shape[1] != 2:
         raise InputError(f"features {list(features.shape)} are not [B, 2, S, C]")
     return features.transpose(0, 1).flatten(0, 1)
-
-
-def collapsed(negatives: int) -> float:
-    """Return the contrastive loss of slots that are all the same: ``log(1 + negatives)``.
-
-    The formula follows from the definition of the contrastive loss, because all similarities are
-    equal then, whatever the temperature. The value is a reference, not a bound: a loss may be
-    higher.
-
-    Parameters
-    ----------
-    negatives : int
-        The number of negatives of a slot, from 0: 2BS - 2 for `matching_contrastive_loss`, 2S - 2
-        for `matching_contrastive_loss_per_img`.
-
-    Returns
-    -------
-    float
-        The loss of each slot, and so their mean; the logarithm is natural.
-
-    Raises
-    ------
-    InputError
-        A ValueError: `negatives` is below 0.
-    """
-    _check_negatives(negatives)
-    return math.log1p(negatives)
-
-
-def orthogonal(negatives: int, temperature: float = 1.0) -> float:
-    """Return the contrastive loss where matches are identical and all other slots orthogonal.
-
-    It is ``log(exp(1/t) + negatives) - 1/t`` at temperature t. The formula follows from the
-    definition of the contrastive loss with cosine 1 for matches and 0 for negatives. The value is a
-    reference, not a bound: a loss may be lower where cosines of negatives are below 0.
-
-    Parameters
-    ----------
-    negatives : int
-        The number of negatives of a slot, from 0: 2BS - 2 for `matching_contrastive_loss`, 2S - 2
-        for `matching_contrastive_loss_per_img`.
-    temperature : float
-        The temperature of the loss, a number from 1e-30.
-
-    Returns
-    -------
-    float
-        The loss of each slot, and so their mean; the logarithm is natural.
-
-    Raises
-    ------
-    InputError
-        A ValueError: `negatives` is below 0, or `temperature` is not a number from 1e-30.
-    """
-    _check_negatives(negatives)
-    tensor_checks.check_temperature(temperature)
-    return math.log1p(negatives * math.exp(-1 / temperature))
-
-
-def _check_negatives(negatives: int) -> None:
-    if negatives < 0:
-        raise InputError(f"negatives {negatives} are fewer than none; give a number from 0")
 
 
 def similarity_losses(f: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 
+import numpy as np
 import pytest
 
+import patchsim
 from patchsim.engines import extensions
+from patchsim.planning import batching
 
 
 @pytest.fixture
@@ -14,6 +17,7 @@ def nothing_loaded():
     extensions._load.cache_clear()
     yield
     extensions._load.cache_clear()
+    extensions._failed.clear()
 
 
 @pytest.mark.usefixtures("nothing_loaded")
@@ -31,4 +35,26 @@ def test_an_extension_that_cannot_be_loaded_says_why(monkeypatch):
     assert extensions.extension("_sad") is None
     assert extensions.refusal("_sad") == (
         "its C extension cannot be loaded: _sad.abi3.so: undefined symbol: PyOther (install again)"
+    )
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_a_search_without_its_extensions_says_that_it_is_slow(monkeypatch, rng):
+    def missing(name):
+        if name.rpartition(".")[2].startswith("_"):
+            raise ModuleNotFoundError(name)
+        return import_module(name)
+
+    import_module = importlib.import_module
+    image = rng.integers(0, 256, (30, 40), np.uint8)
+    assert not patchsim.match(image, image[5:15, 8:20]).notices
+    batching.forget()
+    extensions._load.cache_clear()
+    monkeypatch.setattr(importlib, "import_module", missing)
+    report = patchsim.match(image, image[5:15, 8:20])
+    batching.forget()
+    assert (report.best.x, report.best.y) == (8, 5)
+    assert report.notices == (
+        "searches are slow here: a C extension was not built"
+        " (install again where there is a C compiler)",
     )

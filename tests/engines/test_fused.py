@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 import oracle
 import pytest
-import skimage.data
 from helpers import ENVIRONMENT
+from helpers.photographs import photograph
 from helpers.problems import CORRELATED, SPAN, problem, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from patchsim import match, metrics
 from patchsim.engines import extensions, fft, simd
 from patchsim.engines.common import fused
+from patchsim.engines.common.lowrank import terms_of
 from patchsim.geometry import blocks
 from patchsim.planning import batching
 
@@ -32,7 +33,8 @@ else:
     _correlation = pytest.importorskip(
         "patchsim.engines._correlation", reason="the C extension was not built: no compiler"
     )
-VARIANTS = _correlation.variants()
+# Two of one name differ by the processor, which takes the first of them.
+VARIANTS = list(dict.fromkeys(_correlation.variants()))
 DIRECT = [name for name in VARIANTS if _correlation.taps(name)]
 DTYPES = ("uint8", "uint16", "float32")
 
@@ -66,17 +68,31 @@ def plain_map(image, kernel, metric):
     return np.array(rows)
 
 
-@pytest.mark.parametrize("masked", [None, "mask", "shades"])
-@pytest.mark.parametrize("tolerance", [0.01, 0.02, 0.07])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-@pytest.mark.usefixtures("variant")
-def test_sad_within_a_tolerance(masked, tolerance, stride, rng):
+@cache
+def noise_beside_a_photograph(masked):
+    """An image, a kernel of it, its weights and the scores: sums of integers, a tap at a time."""
+    rng = np.random.default_rng(20)
     image = values(rng, "uint8", 70, 300, 3)
-    image[:40, 200:] = skimage.data.astronaut()[:40, 200:300]
+    image[:40, 200:] = photograph("astronaut")[:40, 200:300]
     kernel = image[11:30, 210:241].copy()
     weights = None
     if masked:
         weights = rng.integers(0, 2 if masked == "mask" else 9, kernel.shape[:2], dtype=np.uint8)
+    counts = np.ones(kernel.shape[:2], int) if weights is None else weights.astype(int)
+    rows, cols = (image.shape[axis] - kernel.shape[axis] + 1 for axis in (0, 1))
+    sums = np.zeros((rows, cols), int)
+    for y, x in zip(*counts.nonzero(), strict=True):
+        pixels = image[y : y + rows, x : x + cols].astype(int)
+        sums += counts[y, x] * np.abs(pixels - kernel[y, x]).sum(2)
+    return image, kernel, weights, 1 - sums / (3 * counts.sum() * 255)
+
+
+@pytest.mark.parametrize("masked", [None, "mask", "shades"])
+@pytest.mark.parametrize("tolerance", [0.01, 0.02, 0.07])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+@pytest.mark.usefixtures("variant")
+def test_sad_within_a_tolerance(masked, tolerance, stride):
+    image, kernel, weights, truth = noise_beside_a_photograph(masked)
     work = replace(
         problem(image, kernel, "sad", stride, tolerance=tolerance),
         weight_sum=None if weights is None else int(weights.sum()),
@@ -84,12 +100,7 @@ def test_sad_within_a_tolerance(masked, tolerance, stride, rng):
     )
     assert fused.takes(work)
     bounds = fft.prepare(kernel, work, weights)(image)
-    wide = sliding_window_view(image.astype(np.int64), kernel.shape)[:, :, 0]
-    differences = np.abs(wide[:: stride[0], :: stride[1]] - kernel)  # [rows, cols, h, w, C]
-    counts = np.ones(kernel.shape[:2]) if weights is None else weights
-    sums = (differences.sum(4) * counts).sum((2, 3))
-    truth = 1 - sums / (3 * counts.sum() * 255)
-    check(bounds, truth, error=tolerance)
+    check(bounds, truth[:: stride[0], :: stride[1]], error=tolerance)
     assert bounds.error <= tolerance + 1e-6
 
 
@@ -126,6 +137,15 @@ def variant(request, monkeypatch):
     return request.param
 
 
+@cache
+def small_pictures(metric, dtype, size, kernel, stride):
+    """An image, a kernel and the oracle's scores."""
+    rng = np.random.default_rng(20)
+    image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
+    found = oracle.score_map(metric, image.tolist(), taps.tolist(), stride, SPAN[dtype])
+    return image, taps, np.array(found)
+
+
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
@@ -138,59 +158,63 @@ def variant(request, monkeypatch):
         ((23, 35, 1), (4, 6, 1), (2, 5)),
     ],
 )
-def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, variant, rng):
-    image = values(rng, dtype, *size)
-    taps = values(rng, dtype, *kernel)
+def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, variant):
     if metric == "zncc" and kernel[:2] == (1, 1):
         pytest.skip("such a kernel is refused")
-    truth = np.array(oracle.score_map(metric, image.tolist(), taps.tolist(), stride, SPAN[dtype]))
+    image, taps, truth = small_pictures(metric, dtype, size, kernel, stride)
     check(found(image, taps, metric, stride), truth)
     if dtype == "uint8" and stride == (1, 1) and variant in DIRECT:
         check(found(image, taps, metric, is_direct=True), truth, error=1e-6)
 
 
 @cache
-def photograph(metric, dtype):
-    """An image, a kernel of it and the scores."""
-    photo = skimage.data.astronaut()[:300, :420]
+def photograph_of_several_tiles(metric, dtype):
+    """An image, a kernel of it and the scores; a part of the image twice, and its scores."""
+    photo = photograph("astronaut")[:300, :420]
     scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
     image = photo * scale
     image[100:160, 50:180] = image[0, 0]  # flat: no contrast, equal windows
     kernel = image[20:33, 300:311].copy()
-    return image, kernel, plain_map(image, kernel, metric)
+    wide = np.concatenate([image[:60], image[:60, :330]], 1)
+    return image, kernel, plain_map(image, kernel, metric), wide, plain_map(wide, kernel, metric)
 
 
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_photographs_of_several_tiles(metric, dtype, variant):
-    image, kernel, truth = photograph(metric, dtype)
+    image, kernel, truth, wide, truth_of_wide = photograph_of_several_tiles(metric, dtype)
     check(found(image, kernel, metric), truth)
     # One tile alone, and three of a row: the last of an odd number is transformed without another.
     check(found(image[:60, :200], kernel, metric), truth[:48, :190])
-    wide = np.concatenate([image[:60], image[:60, :330]], 1)
-    check(found(wide, kernel, metric), plain_map(wide, kernel, metric))
+    check(found(wide, kernel, metric), truth_of_wide)
     if dtype == "uint8" and variant in DIRECT:
         check(found(image, kernel, metric, is_direct=True), truth, error=1e-6)
+
+
+@cache
+def large_kernel(metric, dtype, size):
+    """Of a picture of few windows, which a plain sum has time for: both, and the scores."""
+    image = values(np.random.default_rng(20), dtype, size[0] + 9, size[1] + 30, 2)
+    kernel = image[3 : 3 + size[0], 11 : 11 + size[1]].copy()
+    return image, kernel, plain_map(image, kernel, metric)
 
 
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("size", "parts"), [((190, 70), (2, 1)), ((60, 240), (1, 2))])
-def test_kernels_in_parts(metric, dtype, size, parts, variant, rng, monkeypatch):
-    """Of a picture of few windows, which a plain sum has time for."""
+def test_kernels_in_parts(metric, dtype, size, parts, variant, monkeypatch):
     monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
-    image = values(rng, dtype, size[0] + 9, size[1] + 30, 2)
-    kernel = image[3 : 3 + size[0], 11 : 11 + size[1]].copy()
+    image, kernel, truth = large_kernel(metric, dtype, size)
     assert fused._cut(kernel.shape)[0] == parts
-    check(found(image, kernel, metric), plain_map(image, kernel, metric))
+    check(found(image, kernel, metric), truth)
     if variant == VARIANTS[0]:
-        check(found(image, kernel, metric, (3, 2)), plain_map(image, kernel, metric)[::3, ::2])
+        check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_kernels_in_parts_across_tiles(dtype, monkeypatch):
     """Against the transforms of scipy, in float64."""
-    photo = skimage.data.camera()[:, :, None]
+    photo = photograph("camera")[:, :, None]
     scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
     image = photo * scale
     kernel = image[200:410, 150:350].copy()
@@ -252,18 +276,26 @@ def test_flat_windows_score_0_without_an_error(rng):
         assert bounds.blocks.errors[1, 1] > 0
 
 
-@pytest.mark.parametrize("metric", ["ncc", "zncc"])
-@pytest.mark.usefixtures("variant")
-def test_a_flat_tile_beside_one_of_contrast(metric, rng):
-    """What is left of a small spread beside a large norm, the worst that rounding can do."""
+@cache
+def flat_beside_contrast(metric, dtype):
+    """An image, a kernel of it and the scores."""
+    rng = np.random.default_rng(20)
     image = rng.integers(0, 2, (200, 500, 1)).astype(np.uint8) * 255
     image[:, :240] = rng.integers(0, 2, (200, 240, 1)) + 3
+    if dtype == "uint16":
+        image = image.astype(np.uint16) * 200
+        image[:, :240] //= 200
     kernel = image[40:72, 30:62].copy()
-    check(found(image, kernel, metric), plain_map(image, kernel, metric))
-    sixteen = image.astype(np.uint16) * 200
-    sixteen[:, :240] //= 200
-    kernel = sixteen[40:72, 30:62].copy()
-    check(found(sixteen, kernel, metric), plain_map(sixteen, kernel, metric))
+    return image, kernel, plain_map(image, kernel, metric)
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_a_flat_tile_beside_one_of_contrast(metric):
+    """What is left of a small spread beside a large norm, the worst that rounding can do."""
+    for dtype in ("uint8", "uint16"):
+        image, kernel, truth = flat_beside_contrast(metric, dtype)
+        check(found(image, kernel, metric), truth)
 
 
 def patterns(rng, kind, height, width):
@@ -285,7 +317,7 @@ def patterns(rng, kind, height, width):
         "ramp": (x * rng.random() + y * rng.random()) / 2,
         "halves": halves,
         "chirp": 127 + 120 * np.sin((x * x * rng.random() + y * y * rng.random()) / 100),
-        "photo": np.resize(skimage.data.camera()[:height, :width], (height, width)),
+        "photo": np.resize(photograph("camera")[:height, :width], (height, width)),
     }
     return np.clip(made[kind], 0, 255).astype(np.uint8)[..., None]
 
@@ -412,56 +444,78 @@ def test_floats_far_from_1(scale, metric, rng):
     assert bounds.map.argmax() == 11 * bounds.map.shape[1] + 120
 
 
-@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
-@pytest.mark.usefixtures("variant")
-def test_floats_of_little_contrast_on_a_large_value(offset, rng):
-    """The spread is lost in sums of squares; windows of one value among them score 0."""
+@cache
+def little_contrast(offset):
+    """An image, a kernel of it and the scores."""
+    rng = np.random.default_rng(20)
     image = (offset + rng.random((40, 280, 1)) * 1e-3).astype(np.float32)
     image[10:40, 100:160] = image[0, 0]
     image[5:30, 200:230] = rng.random((25, 30, 1), dtype=np.float32) * (offset + 1)
     kernel = image[6:26, 203:223].copy()
-    truth = exact_map(image, kernel, "zncc")
+    return image, kernel, exact_map(image, kernel, "zncc")
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
+@pytest.mark.usefixtures("variant")
+def test_floats_of_little_contrast_on_a_large_value(offset):
+    """The spread is lost in sums of squares; windows of one value among them score 0."""
+    image, kernel, truth = little_contrast(offset)
     bounds = found(image, kernel, "zncc")
     is_stated = np.abs(bounds.map - truth) <= bounds.error
     assert is_stated.all()
     assert (bounds.map[10:, 100:140] == 0).all()
 
 
-@pytest.mark.parametrize("bright", [1e6, 1e10, 1e20, 1e38])
-@pytest.mark.parametrize("metric", ["ncc", "zncc"])
-@pytest.mark.usefixtures("variant")
-def test_floats_beside_one_of_another_magnitude(bright, metric, rng):
-    """Rounding may leave a spread of 0 or less, or one that single precision does not hold."""
+@cache
+def one_bright_pixel(bright, metric):
+    """Two images, each with a kernel of it and the scores."""
+    rng = np.random.default_rng(20)
     image = (0.5 + 1e-4 * rng.random((40, 70, 1))).astype(np.float32)
     image[30:, 40:50] = 0
     image[8, 60] = bright
-    kernel = image[20:29, 20:30].copy()
-    truth = exact_map(image, kernel, metric)
-    check(found(image, kernel, metric), truth)
     dark = image * np.float32(1e-30)
     dark[:, 50:] = rng.random((40, 20, 1))
-    kernel = dark[20:29, 20:30].copy()
-    check(found(dark, kernel, metric), exact_map(dark, kernel, metric))
+    kernels = [each[20:29, 20:30].copy() for each in (image, dark)]
+    return [
+        (each, kernel, exact_map(each, kernel, metric))
+        for each, kernel in zip((image, dark), kernels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("bright", [1e6, 1e10, 1e20, 1e38])
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_floats_beside_one_of_another_magnitude(bright, metric):
+    """Rounding may leave a spread of 0 or less, or one that single precision does not hold."""
+    for image, kernel, truth in one_bright_pixel(bright, metric):
+        check(found(image, kernel, metric), truth)
+
+
+@cache
+def picture_with_a_tie(metric, dtype):
+    """An image, two kernels and the largest score of each."""
+    rng = np.random.default_rng(20)
+    image = values(rng, dtype, 90, 130, 3)
+    image[40:60, 30:70] = image[0, 0]
+    image[61:73, 100:111] = image[5:17, 20:31]
+    kernels = [image[5:17, 20:31].copy(), values(rng, dtype, 9, 14, 3)]
+    return image, kernels, [plain_map(image, kernel, metric).max() for kernel in kernels]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("metric", CORRELATED)
-def test_matches_are_those_of_the_specification(dtype, metric, variant, rng):
-    image = values(rng, dtype, 90, 130, 3)
-    image[40:60, 30:70] = image[0, 0]
-    image[61:73, 100:111] = image[5:17, 20:31]  # a tie
-    kernels = [image[5:17, 20:31].copy(), values(rng, dtype, 9, 14, 3)]
+def test_matches_are_those_of_the_specification(dtype, metric, variant):
+    image, kernels, best = picture_with_a_tie(metric, dtype)
     options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0}
     wanted = match(image, kernels[0], engine="fft", memory="60MB", **options)
     for name in ("fft", "simd"):
         if name == "simd" and (dtype != "uint8" or variant not in DIRECT):
             continue
-        for kernel in kernels:
+        for kernel, largest in zip(kernels, best, strict=True):
             report = match(image, kernel, engine=name, map=True, **options)
             score = metrics.exact(image, kernel, metric, SPAN[dtype])
             assert [m.score for m in report.matches] == [score(m.y, m.x) for m in report.matches]
-            truth = plain_map(image, kernel, metric)
-            assert report.matches[0].score == pytest.approx(truth.max(), abs=1e-9)
+            assert report.matches[0].score == pytest.approx(largest, abs=1e-9)
             assert report.map.max() == np.float32(report.matches[0].score)
         report = match(image, kernels[0], engine=name, **options)
         assert report.matches == wanted.matches
@@ -487,7 +541,6 @@ def arguments(**changed):
         "spectra": spectra,
         "taps": np.zeros((2, 5, 5)),
         "means": np.zeros(2),
-        "tables": np.empty(0, np.float32),
         "map": np.full((16, 16), np.nan, np.float32),
         "maxima": np.zeros((1, 1), np.float32),
         "errors": np.zeros((1, 1), np.float32),
@@ -517,6 +570,30 @@ def test_arguments_that_fit_are_taken():
     assert (given["map"] == 0).all()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("term", range(16))
+def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
+    # A kernel of one pixel, so that the product is the image's factor itself.
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    taps = np.zeros((16, 1, 1))
+    taps[term] = 1
+    given = arguments(
+        image=image, taps=taps, means=np.zeros(1), metric="sad", terms=16, variant=variant,
+        offset=2.0, total=4.0,  # scores from 0.25 to 0.75
+        spectra=fused._aligned(16 * _correlation.TILE_VALUES),
+    )  # fmt: skip
+    cut = {name: given[name] for name in ("taps", "parts_y", "parts_x", "terms", "variant")}
+    _correlation.spectrum(out=given["spectra"], **cut)
+    _correlation.scores(**given)
+    wave = np.cos if term % 2 else np.sin
+    odd = term - term % 2 + 1
+    exact = wave(odd * np.pi * (image[..., 0] - 127.5) / 256)
+    error = 4 * given["errors"].max()
+    assert np.abs(2 - 4 * given["map"].astype(np.float64) - exact).max() <= error
+    assert error < 1e-5 + odd**2 * 3e-7
+    np.testing.assert_allclose(terms_of(16).image[term], exact.ravel(), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -540,10 +617,8 @@ def test_arguments_that_fit_are_taken():
         {"maxima": np.zeros((2, 1), np.float32)},
         {"errors": np.zeros((1, 2), np.float32)},
         {"errors": np.zeros((1, 1))},
-        {"metric": "sad"},  # without tables
-        {"metric": "sad", "tables": np.zeros((2, 256), np.float32)},  # of one term
+        {"metric": "sad", "image": np.zeros((20, 20, 2), np.uint16)},
         {"metric": "hue"},
-        {"tables": np.zeros((1, 256), np.float32)},
         {"terms": 0},
         {"terms": 2},
         {"terms": 17},

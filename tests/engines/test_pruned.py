@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import oracle
 import pytest
-import skimage.data
+from helpers.photographs import photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,7 @@ def pictures(rng, kind, height, width, channels):
     if kind == "gradient":
         return (np.indices(shape).sum(0) * 3 % 256).astype(np.uint8)
     top, left = rng.integers(0, 512 - height), rng.integers(0, 512 - width)
-    photo = skimage.data.astronaut()[top : top + height, left : left + width]
+    photo = photograph("astronaut")[top : top + height, left : left + width]
     return photo[..., np.arange(channels) % 3].copy()
 
 
@@ -83,15 +84,18 @@ def shades(rng, shape, height, width, levels):
 
 def same_matches(image, kernels, metric="sad", **options):
     """The matches, after a comparison with those from a map."""
-    other = "simd" if metric == "sad" else "fft"
     found = match(image, kernels, metric=metric, engine="pruned", **options)
-    assert found.matches == match(image, kernels, metric=metric, engine=other, **options).matches
+    assert found.matches == matches_from_a_map(image, kernels, metric, **options)
     return found.matches
 
 
-def assert_bounds_hold(image, kernel, metric, stride, weights=None):
+def matches_from_a_map(image, kernels, metric, **options):
+    engine = "simd" if metric == "sad" else "fft"
+    return match(image, kernels, metric=metric, engine=engine, **options).matches
+
+
+def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
     """Coarse and fine bounds are not above the differences, nor scores below."""
-    truth = differences(image, kernel, metric, stride, weights)
     total = None if weights is None else int(weights.sum(dtype=np.int64))
     search = pruned.Search(
         image, kernel, problem(image, kernel, metric, stride, weight_sum=total), weights
@@ -110,30 +114,50 @@ def assert_bounds_hold(image, kernel, metric, stride, weights=None):
     assert (search.upper_bounds(least) >= 1 - truth / scale).all()
 
 
+@cache
+def pairs(metric, kind, channels):
+    """Images and kernels with strides, no weights, and the differences."""
+    rng, found = np.random.default_rng(20), []
+    for size in ((1, 1), (13, 7), (25, 40), (50, 5)):
+        for stride in ((1, 1), (2, 3), (7, 4)):
+            image = pictures(rng, kind, 60, 70, channels)
+            kernel = pictures(rng, "photo", *size, channels)
+            truth = differences(image, kernel, metric, stride)
+            found.append((image, kernel, stride, None, truth))
+    return found
+
+
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_bounds_are_never_above_the_differences(metric, kind, channels, rng):
-    for height, width in ((1, 1), (13, 7), (25, 40), (50, 5)):
-        for stride in ((1, 1), (2, 3), (7, 4)):
-            image = pictures(rng, kind, 60, 70, channels)
-            kernel = pictures(rng, "photo", height, width, channels)
-            assert_bounds_hold(image, kernel, metric, stride)
+def test_bounds_are_never_above_the_differences(metric, kind, channels):
+    for case in pairs(metric, kind, channels):
+        assert_bounds_hold(metric, *case)
+
+
+@cache
+def masked_pairs(metric, shape, levels):
+    """Images and kernels with strides, weights, and the differences."""
+    rng, found = np.random.default_rng(20), []
+    for kind, channels in (("noise", 1), ("two levels", 3), ("photo", 3)):
+        for size in ((1, 1), (13, 7), (25, 40)):
+            for stride in ((1, 1), (2, 3)):
+                image = pictures(rng, kind, 40, 60, channels)
+                kernel = pictures(rng, "photo", *size, channels)
+                weights = shades(rng, shape, *size, levels)
+                truth = differences(image, kernel, metric, stride, weights)
+                found.append((image, kernel, stride, weights, truth))
+    return found
 
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("levels", [2, 256])
-def test_bounds_with_masks_are_never_above_the_differences(metric, shape, levels, rng):
-    for kind, channels in (("noise", 1), ("two levels", 3), ("photo", 3)):
-        for height, width in ((1, 1), (13, 7), (25, 40)):
-            for stride in ((1, 1), (2, 3)):
-                image = pictures(rng, kind, 40, 60, channels)
-                kernel = pictures(rng, "photo", height, width, channels)
-                weights = shades(rng, shape, height, width, levels)
-                assert_bounds_hold(image, kernel, metric, stride, weights)
+def test_bounds_with_masks_are_never_above_the_differences(metric, shape, levels):
+    for case in masked_pairs(metric, shape, levels):
+        assert_bounds_hold(metric, *case)
 
 
 @pytest.mark.usefixtures("variant")
@@ -168,25 +192,37 @@ def test_bounds_of_a_patch_of_its_own_colour_are_sharp(metric):
     assert (bounds > 0.97 * truth).all()
 
 
-@pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_matches_are_those_from_a_map(metric, kind, rng):
-    image = pictures(rng, kind, 200, 230, 3)
+@cache
+def planted_twice(metric, kind):
+    """An image, and kernels and options with the matches from a map."""
+    rng, found = np.random.default_rng(20), []
+    image = pictures(rng, kind, 170, 181, 3)
     planted = image[80:120, 90:130].copy()
     noisy = np.clip(planted + rng.normal(0, 6, planted.shape), 0, 255).astype(np.uint8)
     other = pictures(rng, "photo", 24, 17, 3)
-    image[10:50, 150:190] = planted  # a tie
+    image[10:50, 135:175] = planted  # a tie
     for options in ({"top": 1}, {"top": 7}, {"threshold": 0.8}, {"threshold": 0.9, "top": 3}):
-        found = same_matches(image, planted, metric, **options)
-        assert found[0].score == 1.0
-        same_matches(image, [noisy, other], metric, **options)
+        for kernels in (planted, [noisy, other]):
+            wanted = matches_from_a_map(image, kernels, metric, **options)
+            assert kernels is not planted or wanted[0].score == 1.0
+            found.append((kernels, options, wanted))
+    return image, found
 
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("kind", ["noise", "two levels", "photo"])
-def test_the_matches_with_masks_are_those_from_a_map(metric, kind, rng):
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_matches_are_those_from_a_map(metric, kind):
+    image, cases = planted_twice(metric, kind)
+    for kernels, options, wanted in cases:
+        found = match(image, kernels, metric=metric, engine="pruned", **options)
+        assert found.matches == wanted
+
+
+@cache
+def planted_under_masks(metric, kind):
+    """An image, a kernel, and masks and options with the matches from a map."""
+    rng, found = np.random.default_rng(20), []
     image = pictures(rng, kind, 160, 190, 3)
     planted = image[60:95, 90:130].copy()
     image[10:45, 140:180] = planted  # a tie
@@ -194,10 +230,25 @@ def test_the_matches_with_masks_are_those_from_a_map(metric, kind, rng):
     for shape in ("ring", "two halves"):
         mask = shades(rng, shape, 35, 40, 256)
         mask[0, 0] = 0
-        for options in ({"top": 7}, {"threshold": 0.9, "top": 3}, {"top": 2, "stride": (3, 2)}):
-            found = same_matches(image, planted, metric, mask=mask, **options)
-            assert found[0].score <= 1.0
-        assert same_matches(image, planted, metric, mask=mask, top=2)[0].score == 1.0
+        for more in (
+            {"top": 7}, {"threshold": 0.9, "top": 3}, {"top": 2, "stride": (3, 2)}, {"top": 2}
+        ):  # fmt: skip
+            options = {"mask": mask, **more}
+            wanted = matches_from_a_map(image, planted, metric, **options)
+            assert wanted[0].score <= 1.0
+            assert "stride" in more or wanted[0].score == 1.0
+            found.append((options, wanted))
+    return image, planted, found
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", ["noise", "two levels", "photo"])
+def test_the_matches_with_masks_are_those_from_a_map(metric, kind):
+    image, planted, cases = planted_under_masks(metric, kind)
+    for options, wanted in cases:
+        found = match(image, planted, metric=metric, engine="pruned", **options)
+        assert found.matches == wanted
 
 
 @settings(deadline=None, max_examples=120)
@@ -296,11 +347,10 @@ WIDE = {
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("kind", WIDE)
-@pytest.mark.parametrize("masked", [False, True])
-def test_bounds_from_copies_of_8_bits_hold(metric, kind, masked, rng):
+@cache
+def wide_pairs(metric, kind, masked):
+    """Images, kernels, weights, their problems, and the scores."""
+    rng, made = np.random.default_rng(20), []
     span = np.ptp(WIDE[kind] or ((0, 65535) if "/" not in kind else (0, 1)))
     for height, width in ((1, 1), (13, 7), (25, 40)):
         image = widened(pictures(rng, "photo", 60, 70, 3), kind, rng)
@@ -310,10 +360,21 @@ def test_bounds_from_copies_of_8_bits_hold(metric, kind, masked, rng):
             image.shape, kernel.shape, image.dtype.name, (2, 1), metric, float(span), "cpu", 1,
             map_wanted=False, weight_sum=None if weights is None else int(weights.sum()),
         )  # fmt: skip
-        search = pruned.search(image, kernel, fits, weights)
         exact = metrics.exact(image, kernel, metric, float(span), weights)
         rows, cols = fits.map_shape
         truth = np.array([[exact(2 * row, col) for col in range(cols)] for row in range(rows)])
+        made.append((image, kernel, weights, fits, truth))
+    return made
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("kind", WIDE)
+@pytest.mark.parametrize("masked", [False, True])
+def test_bounds_from_copies_of_8_bits_hold(metric, kind, masked):
+    for image, kernel, weights, fits, truth in wide_pairs(metric, kind, masked):
+        search = pruned.search(image, kernel, fits, weights)
+        rows, cols = fits.map_shape
         whole = Tile(0, 0, rows, cols)
         least = search.bounds(whole).copy()
         assert (search.upper_bounds(least) >= truth).all()
@@ -544,8 +605,8 @@ def test_where_bounds_do_not_help_the_direct_search_does_it_and_says_so(run, sav
     )
     assert code == 0
     assert "and 9 blocks (100% of the map) by simd" in err
-    save("photo.png", skimage.data.astronaut())
-    save("part.png", skimage.data.astronaut()[100:164, 200:264])
+    save("photo.png", photograph("astronaut"))
+    save("part.png", photograph("astronaut")[100:164, 200:264])
     words = ("--no-heatmap", "--explain", "--top", "1", "--no-margin")
     code, _, err = run("match", "photo.png", "part.png", *words)
     assert code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import struct
 import subprocess
 import sys
@@ -42,13 +41,3 @@ def patchsim(*words, **options):
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options = {"text": True, "env": ENVIRONMENT, **streams, **options}
     return subprocess.Popen([command, *map(str, words)], **options)
-
-
-def interpreted(script, cases):
-    """What a script here makes of some cases, in a process where Triton interprets."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).parents[1] / script],
-        input=pickle.dumps(cases), capture_output=True, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    return pickle.loads(done.stdout)

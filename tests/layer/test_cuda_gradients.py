@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers import ENVIRONMENT, interpreted
+from helpers import ENVIRONMENT
 from helpers.compiled import loops, spilled
+from helpers.interpreter import interpreted
 
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch, planes
@@ -65,11 +66,14 @@ def of_layer(cases):
 
 
 def assert_agree(cases):
-    for (image, kernel, stride, grad, *_), found in zip(cases, of_layer(cases), strict=True):
+    """Return what was found."""
+    all_found = of_layer(cases)
+    for (image, kernel, stride, grad, *_), found in zip(cases, all_found, strict=True):
         for values, expected in zip(found, by_loops(image, kernel, stride, grad), strict=False):
             tolerance = TOLERANCE[image.dtype.name] * max(1.0, np.abs(expected).max())
             np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance)
         assert max(found[3:]) <= 1, "more memory than was promised"
+    return all_found
 
 
 def test_the_interpreter_agrees_with_loops(rng):
@@ -111,9 +115,8 @@ def test_gradients_of_sums_in_any_layout(rng):
 def test_programs_that_share_the_work(rng):
     given = case(rng, (1, 1, 5, 40), (2, 10))
     cases = [(*given[:-1], count) for count in (1, 8, 8)]
-    assert_agree(cases)
     # The same for the same card.
-    _, once, again = of_layer(cases)
+    _, once, again = assert_agree(cases)
     for one, other in zip(once, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -146,7 +149,7 @@ def test_parts_for_little_memory(rng):
 
 
 def test_a_kink_has_no_gradient(rng):
-    image, kernel, stride, grad, *rest = case(rng, (1, 2, 6, 40), (3, 9))
+    image, kernel, stride, grad, *rest = case(rng, (1, 2, 5, 20), (3, 9))
     image[:], kernel[:] = 0.1, 0.1
     kernel[0, 1, 3] = 0.2
     _, image_grad, kernel_grad, *_ = of_layer([(image, kernel, stride, grad, *rest)])[0]

@@ -25,10 +25,12 @@ def values(*shape, dtype=torch.float32, device="cpu", seed=0):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [
-    torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+# Strides decide shapes alone, types decide types alone: not every pair of them.
+@pytest.mark.parametrize(("dtype", "stride"), [
+    (torch.uint8, (1, 1)), (torch.uint16, (3, 2)), (torch.float16, (3, 2)),
+    (torch.bfloat16, (1, 1)), (torch.float32, (1, 1)), (torch.float32, (3, 2)),
+    (torch.float64, (3, 2)),
 ])  # fmt: skip
-@pytest.mark.parametrize("stride", [(1, 1), (3, 2)])
 def test_opcheck_of_sums(dtype, stride, device):
     image = values(2, 2, 9, 8, dtype=dtype, device=device)
     kernel = values(2, 3, 4, dtype=dtype, device=device, seed=1)

@@ -77,6 +77,26 @@ def test_without_cgroups_the_machine_counts(tmp_path):
     assert memory.default_limit() <= memory.available()
 
 
+@pytest.mark.parametrize("free", [0, 3, 4, 131, 4 * 31, 4 * 33, 16 << 30, 16 * 10**9])
+def test_the_default_limit_is_a_quarter_rounded_down_a_little(free, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: free)
+    memory._available_in.cache_clear()
+    try:
+        assert max(1, free // 4) * 15 / 16 <= memory.default_limit() <= max(1, free // 4)
+    finally:
+        memory._available_in.cache_clear()
+
+
+def test_the_default_limit_stays_while_little_memory_is_taken(monkeypatch):
+    limits = set()
+    for taken in range(0, 200 << 20, 1 << 20):
+        monkeypatch.setattr(memory, "available", lambda taken=taken: (35 << 29) - taken)
+        memory._available_in.cache_clear()
+        limits.add(memory.default_limit())
+    memory._available_in.cache_clear()
+    assert len(limits) == 1
+
+
 def test_free_memory_is_what_linux_estimates(tmp_path):
     file = tmp_path / "meminfo"
     file.write_text(

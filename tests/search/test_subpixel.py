@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-import skimage.data
+from helpers.photographs import photograph
 from helpers.scenes import corner, waves
 from PIL import Image
 
@@ -31,7 +31,7 @@ def moved(photo, shift):
 def test_patches_of_photographs_moved_by_a_fraction(metric, side, rng):
     errors, untold = [], 0
     for name in PHOTOGRAPHS * 4:
-        photo = np.atleast_3d(getattr(skimage.data, name)()).astype(float)
+        photo = np.atleast_3d(photograph(name)).astype(float)
         top, left = (rng.integers(size - 3 * side + 1) for size in photo.shape[:2])
         part = photo[top : top + 3 * side, left : left + 3 * side]
         shift = rng.uniform(-0.5, 0.5, 2)
@@ -157,7 +157,7 @@ def test_what_the_pixels_do_not_tell_is_none(pictures, metric, rng):
 
 
 def test_nothing_like_the_kernel_is_none(astronaut):
-    kernel = skimage.data.coffee()[100:140, 200:260]
+    kernel = photograph("coffee")[100:140, 200:260]
     report = match(astronaut, kernel, metric="zncc", subpixel=True)
     assert [corner(m) for m in report.matches] == [(None, None)] * 5
 

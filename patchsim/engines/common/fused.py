@@ -218,7 +218,6 @@ def _less_means(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64], 
         "means": means,
         "own": _own(kernel, problem.metric),
         "total": problem.taps * problem.data_range**2,
-        "tables": np.empty(0, np.float32),
         "offset": 0.0,
         "residual": 0.0,
     }
@@ -236,7 +235,6 @@ def _terms_of_sad(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64]
         "means": np.zeros(len(pixels)),
         "own": 0.0,
         "total": problem.total_weight * problem.data_range,
-        "tables": np.ascontiguousarray(terms.image, np.float32),
         "offset": float((weights * terms.offset[pixels]).sum()),
         "residual": float((weights * terms.residual[pixels]).sum()),
     }

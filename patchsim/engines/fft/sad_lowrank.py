@@ -86,104 +86,15 @@ class _TileFields:
 
 def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     """Prepare a kernel for `sad`, on any device and with any visibility."""
-    count = products_needed(problem)
-    assert count is not None, "refuse says so"
-    terms = terms_of(count)
-    singles = terms.image.astype(np.float32)
-    energy = (singles.astype(np.float64) ** 2).sum(0)
-    image_terms = to_device(singles, problem.device)
-    taps = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
-    # [C, h, w], as the taps, or [1, h, w]
-    counts = np.ones((1, 1, 1))
-    if kernel.weights is not None:
-        counts = np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
-    factors = [
-        to_device((each * term[channel]).astype(np.float32), problem.device)
-        for each, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
-        for term in terms.kernel
-    ]
-    norm = math.sqrt((counts**2 * (terms.kernel**2).sum(0)[taps]).sum())
-    offsets = counts * terms.offset[taps]
-    products = Products(factors)
-
-    def planes(channels: Array, levels: Array | None) -> Iterator[Array]:
-        """Yield the planes of the terms, times visibility."""
-        xp = namespace(image_terms)
-        plane = xp.empty(channels.shape[1:], **like(image_terms))  # one after the other
-        for channel in channels:
-            for term in image_terms:
-                _look_up(term, channel, plane)
-                if levels is not None:
-                    xp.multiply(plane, levels, out=plane)
-                yield plane
-
-    def image_norm(channels: Array, levels: Array | None) -> float:
-        xp, often = namespace(channels), None
-        if levels is not None:
-            often = xp.broadcast_to(cast(levels, DOUBLE) ** 2, channels.shape).reshape(-1)
-        counts = xp.bincount(channels.reshape(-1), often, minlength=VALUES)
-        return math.sqrt(energy @ to_numpy(counts))
-
-    def sums(shared: Shared, windows: tuple[int, int], levels: Array | None) -> tuple[Array, float]:
-        """Return the sums of the products, float64 [rows, cols], and how far they may be off."""
-        longest = shared.extent
-
-        def planes_and_norm() -> tuple[Iterator[Array], float]:
-            channels = _channels(to_device(shared.pixels, problem.device))
-            return planes(channels, levels), image_norm(channels, levels)
-
-        def kept() -> tuple[Spectra, float]:
-            assert longest is not None
-            found, norm = planes_and_norm()
-            return Spectra(found, longest), norm
-
-        if longest is None:
-            each, image = planes_and_norm()
-            found = products.over(each)
-        else:
-            spectra, image = shared.fields(_TileFields).terms[levels is not None].get(kept)
-            found = products.through(spectra)
-        off = rounding(SINGLE, problem.device) * norm * image
-        return cast(strided(found, windows), DOUBLE), off
-
-    def strided(found: Array, windows: tuple[int, int]) -> Array:
-        rows, cols = windows
-        return found[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
-
+    sums = _Sums(kernel, problem)
     if problem.opaque_level is not None:
-        taps_of_levels = offsets.sum(0)
-        shown = Products([to_device(taps_of_levels, problem.device)])
-        offset_norm = norm_of(taps_of_levels)
-        worst = terms.residual[taps[np.broadcast_to(counts, taps.shape) > 0]].max()
-
-        def of_levels(levels: Array, longest: tuple[int, int]) -> tuple[Spectra, float]:
-            values = cast(levels, DOUBLE)
-            return Spectra([values], longest), norm_of(values)
-
-        def visible(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
-            assert seen is not None
-            assert shared.levels is not None
-            levels = to_device(shared.levels, problem.device)
-            found, off = sums(shared, windows, levels)
-            longest = shared.extent or shared.pixels.shape[:2]
-            spectra, level_norm = shared.fields(_TileFields).levels.get(
-                lambda: of_levels(levels, longest)
-            )
-            offset = strided(shown.through(spectra), windows)
-            off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
-            total = to_device(seen.total, problem.device)
-            scores = metrics.similarity(found + offset, total, problem.data_range)
-            error = worst / problem.data_range + off / (seen.total * problem.data_range) + 2.0**-51
-            return Bounds(to_numpy(scores.clip(0.0, 1.0)), error)
-
-        return visible
-
-    offset = offsets.sum()
-    certified = (counts * terms.residual[taps]).sum()
+        return _visible_score(sums, problem)
+    offset = sums.offsets.sum()
+    certified = (sums.counts * sums.terms.residual[sums.taps]).sum()
     total = problem.total_weight * problem.data_range
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
-        found, off = sums(shared, windows, None)
+        found, off = sums.of(shared, windows, None)
         scores = metrics.similarity(found + offset, problem.total_weight, problem.data_range)
         return Bounds(
             to_numpy(scores.clip(None, 1.0)),
@@ -191,3 +102,128 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         )
 
     return score
+
+
+def _visible_score(sums: _Sums, problem: Problem) -> SharedScore:
+    """Return the function that scores images of which not all pixels are equally visible."""
+    taps_of_levels = sums.offsets.sum(0)
+    offsets = Products([to_device(taps_of_levels, problem.device)])
+    offset_norm = norm_of(taps_of_levels)
+    is_counted = np.broadcast_to(sums.counts, sums.taps.shape) > 0
+    worst = sums.terms.residual[sums.taps[is_counted]].max()
+
+    def of_levels(levels: Array, longest: tuple[int, int]) -> tuple[Spectra, float]:
+        values = cast(levels, DOUBLE)
+        return Spectra([values], longest), norm_of(values)
+
+    def score(shared: Shared, windows: tuple[int, int], seen: Seen | None = None) -> Bounds:
+        assert seen is not None
+        assert shared.levels is not None
+        levels = to_device(shared.levels, problem.device)
+        found, off = sums.of(shared, windows, levels)
+        longest = shared.extent or shared.pixels.shape[:2]
+        spectra, level_norm = shared.fields(_TileFields).levels.get(
+            lambda: of_levels(levels, longest)
+        )
+        offset = _strided(offsets.through(spectra), problem.stride, windows)
+        off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
+        total = to_device(seen.total, problem.device)
+        scores = metrics.similarity(found + offset, total, problem.data_range)
+        error = worst / problem.data_range + off / (seen.total * problem.data_range) + 2.0**-51
+        return Bounds(to_numpy(scores.clip(0.0, 1.0)), error)
+
+    return score
+
+
+class _Sums:
+    """The sums of the products of a kernel's terms and an image's.
+
+    Attributes
+    ----------
+    terms : Terms
+    taps : array [C, h, w]
+        The kernel's values.
+    counts : float64 array [C, h, w] or [1, h, w]
+        The weights of the values.
+    offsets : float64 array [C, h, w]
+        What the kernel alone adds to the sum, for each value.
+    """
+
+    def __init__(self, kernel: Kernel, problem: Problem) -> None:
+        product_count = products_needed(problem)
+        assert product_count is not None, "refuse says so"
+        self._problem = problem
+        self.terms = terms = terms_of(product_count)
+        singles = terms.image.astype(np.float32)
+        self._energy = (singles.astype(np.float64) ** 2).sum(0)
+        self._image_terms = to_device(singles, problem.device)
+        self.taps = taps = kernel.pixels.transpose(2, 0, 1)
+        self.counts = counts = np.ones((1, 1, 1))
+        if kernel.weights is not None:
+            self.counts = counts = (
+                np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
+            )
+        factors = [
+            to_device((each * term[channel]).astype(np.float32), problem.device)
+            for each, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
+            for term in terms.kernel
+        ]
+        self._norm = math.sqrt((counts**2 * (terms.kernel**2).sum(0)[taps]).sum())
+        self.offsets = counts * terms.offset[taps]
+        self._products = Products(factors)
+
+    def of(
+        self, shared: Shared, windows: tuple[int, int], levels: Array | None
+    ) -> tuple[Array, float]:
+        """Return the sums of a tile's windows, float64 [rows, cols], and how far they may be off.
+
+        Parameters
+        ----------
+        levels : Array [H, W], optional
+            The visibility of the tile's pixels.
+        """
+        longest, device = shared.extent, self._problem.device
+
+        def kept() -> tuple[Spectra, float]:
+            assert longest is not None
+            planes, norm = self._planes_and_norm(shared, levels)
+            return Spectra(planes, longest), norm
+
+        if longest is None:
+            planes, image_norm = self._planes_and_norm(shared, levels)
+            found = self._products.over(planes)
+        else:
+            spectra, image_norm = shared.fields(_TileFields).terms[levels is not None].get(kept)
+            found = self._products.through(spectra)
+        off = rounding(SINGLE, device) * self._norm * image_norm
+        return cast(_strided(found, self._problem.stride, windows), DOUBLE), off
+
+    def _planes_and_norm(
+        self, shared: Shared, levels: Array | None
+    ) -> tuple[Iterator[Array], float]:
+        channels = _channels(to_device(shared.pixels, self._problem.device))
+        return self._planes(channels, levels), self._image_norm(channels, levels)
+
+    def _planes(self, channels: Array, levels: Array | None) -> Iterator[Array]:
+        """Yield the planes of the image's terms, times visibility."""
+        xp = namespace(self._image_terms)
+        plane = xp.empty(channels.shape[1:], **like(self._image_terms))  # one after the other
+        for channel in channels:
+            for term in self._image_terms:
+                _look_up(term, channel, plane)
+                if levels is not None:
+                    xp.multiply(plane, levels, out=plane)
+                yield plane
+
+    def _image_norm(self, channels: Array, levels: Array | None) -> float:
+        """Return the norm of all planes of the image's terms together."""
+        xp, often = namespace(channels), None
+        if levels is not None:
+            often = xp.broadcast_to(cast(levels, DOUBLE) ** 2, channels.shape).reshape(-1)
+        counts = xp.bincount(channels.reshape(-1), often, minlength=VALUES)
+        return math.sqrt(self._energy @ to_numpy(counts))
+
+
+def _strided(found: Array, stride: tuple[int, int], windows: tuple[int, int]) -> Array:
+    rows, cols = windows
+    return found[:: stride[0], :: stride[1]][:rows, :cols]

@@ -1,0 +1,74 @@
+"""Scripts that answer in Triton's interpreter, each in a process that starts once.
+
+Triton decides when it is imported whether it compiles or interprets, so that the process of the
+tests cannot interpret. Such a process takes seconds to start, so it answers all tests of a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from helpers import ENVIRONMENT
+
+_servers = {}
+
+
+def interpreted(script, cases):
+    """What a script of this folder makes of some cases, in a process where Triton interprets."""
+    if script not in _servers:
+        _servers[script] = _Server(script)
+    return _servers[script].answer(cases)
+
+
+def close_all():
+    while _servers:
+        _servers.popitem()[1].close()
+
+
+def serve(answer):
+    """Answer pickled cases from stdin on stdout until stdin ends."""
+    while True:
+        try:
+            cases = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(answer(cases), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+class _Server:
+    """A process that serves a script's answers; a fault ends it, and the next case starts anew."""
+
+    def __init__(self, script):
+        self.script = script
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self.process = subprocess.Popen(
+            [sys.executable, Path(__file__).parents[1] / script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=ENVIRONMENT,
+        )  # fmt: skip
+
+    def answer(self, cases):
+        try:
+            pickle.dump(cases, self.process.stdin)
+            self.process.stdin.flush()
+            return pickle.load(self.process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            self.process.wait()
+            self.errors.seek(0)
+            said = self.errors.read().decode()
+            del _servers[self.script]
+            self.close()
+            raise AssertionError(said) from error
+
+    def close(self):
+        # A broken pipe was reported with the answer that it broke.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+        self.errors.close()
