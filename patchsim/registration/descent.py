@@ -22,7 +22,7 @@ PIXELS, _ROUGH_PIXELS = 16_384, 4_096
 # The first look is where about so many pixels count.
 _FIRST_PIXELS = 100
 # A kernel's least side and contrast there, as a share of the contrast at full size.
-_LEAST_SIDE, _LEAST_CONTRAST = 3, 0.35
+_LEAST_SIDE, _LEAST_CONTRAST = 3, 0.2
 # Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
