@@ -1,0 +1,240 @@
+"""From the first look's candidates to full size, level by level, until few are left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.machine.threads import in_order
+from patchsim.registration import first_look, loops
+from patchsim.registration.levels import KernelLevels
+from patchsim.registration.loops import Aim
+from patchsim.registration.planes import KernelPlane, Plane, Planes
+
+Floats = NDArray[np.float64]
+
+# Of a kernel so many pixels are looked at in a pass: at full effort, and for the best place around.
+PIXELS, _ROUGH_PIXELS = 16_384, 4_096
+# The first look is where about so many pixels count.
+_FIRST_PIXELS = 100
+# A kernel's least side and contrast there, as a share of the contrast at full size.
+_LEAST_SIDE, _LEAST_CONTRAST = 4, 0.2
+# Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
+# in pixels at a corner.
+_STEPS, _ENOUGH = (6, 3, 4), (0.05, 0.05, 0.01)
+# A score may be this share lower for each level above full size, and so much lower on the grid.
+_FALL, _GRID_LOSS = 0.9, 0.1
+_LEAST_BAR = 0.25
+# Candidates at most: of a first look, and the poses of one place, there and below.
+_MOST, _OF_A_PLACE = 4096, (6, 3)
+# Where a number of matches is asked for: candidates for each at the first look, and at least.
+_FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What poses a search allows, and how many candidates it follows.
+
+    Attributes
+    ----------
+    angles, scales : (low, high, spacing at most or None)
+        In radians, and logs.
+    is_cyclic : bool
+        Whether the angles are a whole turn.
+    bounds : (top, left, bottom, right)
+        The pixels that a posed kernel may cover.
+    threshold : float, optional
+        The least score that is wanted.
+    most : int, optional
+        How many matches are wanted.
+    overlap : float
+        The largest overlap of two matches.
+    """
+
+    angles: tuple[float, float, float | None]
+    scales: tuple[float, float, float | None]
+    is_cyclic: bool
+    bounds: tuple[float, float, float, float]
+    threshold: float | None
+    most: int | None
+    overlap: float
+
+    def candidates(self, halvings: int) -> int:
+        """Return how many candidates are followed so many levels below the first look."""
+        if self.most is None:
+            return _MOST
+        first = max(_AT_LEAST, _FOR_EACH * self.most)
+        return min(_MOST, max(_FOLLOWED, 4 * self.most, first >> halvings))
+
+    def bar(self, level: int) -> float:
+        """Return the score that a candidate needs at a level."""
+        return -math.inf if self.threshold is None else self.threshold * _FALL**level
+
+    def first_bar(self, level: int) -> float:
+        """Return the score that a maximum of the grid needs."""
+        return (
+            _LEAST_BAR if self.threshold is None else max(_LEAST_BAR, self.bar(level) - _GRID_LOSS)
+        )
+
+
+def first_level(levels: KernelLevels, planes: Planes) -> int:
+    """Return the level of a kernel for the first look: the smallest that still shows enough."""
+    k = 0
+    contrast = _contrast(KernelPlane(levels, 0, planes.unit))
+    while k < levels.deepest:
+        kernel = KernelPlane(levels, k + 1, planes.unit)
+        if kernel.counted < _FIRST_PIXELS or min(kernel.height, kernel.width) < _LEAST_SIDE:
+            break
+        if _contrast(kernel) < _LEAST_CONTRAST * contrast:
+            break
+        k += 1
+    return k
+
+
+def _contrast(kernel: KernelPlane) -> float:
+    """Return the variance of a kernel's values about their channel's mean."""
+    taps, weights = (
+        kernel.taps.astype(np.float64),
+        np.broadcast_to(kernel.weights, kernel.taps.shape),
+    )
+    count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
+    mean = (weights * taps).sum((1, 2), keepdims=True) / count
+    return float((weights * (taps - mean) ** 2).sum() / count.sum())
+
+
+def octaves(levels: KernelLevels, limits: Limits) -> Iterator[tuple[int, float, float]]:
+    """Yield how often the picture is halved, and between which logs of scales.
+
+    The ranges overlap a little, so that an optimum at an end is found from one side at least.
+    """
+    low, high = (edge / math.log(2) for edge in limits.scales[:2])
+    first = max(math.floor(low + 0.5), -levels.deepest)
+    last = max(math.floor(high + 0.5), -levels.deepest)
+    for octave in range(first, last + 1):
+        start = low if octave == first else octave - 0.5
+        end = high if octave == last else octave + 0.5
+        yield octave, start * math.log(2), end * math.log(2)
+
+
+def descend(
+    planes: Planes,
+    levels: KernelLevels,
+    octave: tuple[int, float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> Floats:
+    """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
+    halvings, low, high = octave
+    top = max(first_level(levels, planes), -halvings)
+    offset = halvings * math.log(2)
+    scales = low - offset, high - offset
+    kernel = KernelPlane(levels, top, planes.unit)
+    grid = first_look.grid_of(
+        kernel, limits.angles, (*scales, limits.scales[2]), is_cyclic=limits.is_cyclic
+    )
+    poses, scores = first_look.look(
+        planes[top + halvings], kernel, grid, metric, full, limits.first_bar(top), threads
+    )
+    poses = poses[np.argsort(-scores, kind="stable")[: limits.candidates(0)]]
+    last = max(0, -halvings)
+    ends = tuple(edge + slack for edge, slack in zip(scales, (-0.05, 0.05), strict=True))
+    held = limits.scales[0] - offset, limits.scales[1] - offset
+    ends = max(ends[0], held[0]), min(ends[1], held[1])
+    for k in range(top, last - 1, -1):
+        kernel = KernelPlane(levels, k, planes.unit)
+        plane = planes[k + halvings]
+        which = 0 if k == top else 1 if k > last else 2
+        turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
+        is_free = limits.angles[0] < limits.angles[1], ends[0] < ends[1]
+        aim = Aim(
+            metric, full, _STEPS[which], _ENOUGH[which], k == last, (True, True, *is_free),
+            (turns[0], ends[0]), (turns[1], ends[1]), kernel.every(PIXELS),
+            0 if k == top else kernel.every(_ROUGH_PIXELS),
+        )  # fmt: skip
+        poses, scores = refine(plane, kernel, poses, aim, threads)
+        keep = scores >= limits.bar(k)
+        keep &= is_within(poses, kernel, limits.bounds, k + halvings, 2 if k > last else 1)
+        poses, scores = poses[keep], scores[keep]
+        chosen = thinned(
+            poses, scores, kernel, limits.overlap, _OF_A_PLACE[int(k < top)],
+        )[: limits.candidates(top - k)]  # fmt: skip
+        poses = poses[chosen]
+        if k > last:
+            poses[:, :2] = poses[:, :2] * 2 + 0.5
+    return poses
+
+
+def refine(
+    plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim, threads: int
+) -> tuple[Floats, Floats]:
+    """Return what `plain.refine` does, by several threads."""
+    if len(poses) == 0:
+        return poses, np.empty(0)
+    share = max(1, math.ceil(len(poses) / (4 * threads))) if threads > 1 else len(poses)
+    parts = list(
+        in_order(
+            lambda first: loops.refine(plane, kernel, poses[first : first + share], aim),
+            range(0, len(poses), share),
+            threads,
+        )
+    )
+    return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])
+
+
+def is_within(
+    poses: Floats,
+    kernel: KernelPlane,
+    bounds: tuple[float, float, float, float],
+    level: int,
+    slack: float,
+) -> NDArray[np.bool_]:
+    """Return which posed kernels' corners lie in the bounds, but for a slack in pixels."""
+    scale = np.exp(poses[:, 3])
+    cos, sin = np.abs(np.cos(poses[:, 2])) * scale, np.abs(np.sin(poses[:, 2])) * scale
+    height, width = kernel.half
+    down, right = width * sin + height * cos - slack, width * cos + height * sin - slack
+    x, y = poses[:, 0] + 0.5, poses[:, 1] + 0.5
+    top, left, bottom, end = (edge / 2**level for edge in bounds)
+    inside: NDArray[np.bool_] = (
+        (x - right >= left) & (x + right <= end) & (y - down >= top) & (y + down <= bottom)
+    )
+    return inside
+
+
+def thinned(
+    poses: Floats, scores: Floats, kernel: KernelPlane, overlap: float, of_a_place: int
+) -> NDArray[np.intp]:
+    """Return the indices of the best poses: each optimum once, and only so many of a place.
+
+    Two poses are one optimum if no corner lies a pixel from the other's. They are of one place if,
+    at one angle, they would overlap more than allowed.
+    """
+    order = np.argsort(-scores, kind="stable")
+    poses = poses[order]
+    allowed = max(overlap, 0.5)
+    near = 2 * allowed / (1 + allowed)
+    height, width = kernel.half
+    left = np.ones(len(order), bool)
+    others = np.zeros(len(order), np.intp)
+    kept = []
+    for i, (x, y, angle, log_scale) in enumerate(poses):
+        if not left[i]:
+            continue
+        kept.append(order[i])
+        dx, dy = poses[i + 1 :, 0] - x, poses[i + 1 :, 1] - y
+        scale = math.exp(log_scale)
+        cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+        u, v = np.abs(dx * cos - dy * sin) / (2 * width), np.abs(dx * sin + dy * cos) / (2 * height)
+        is_near = (u < 1) & (v < 1) & ((1 - u) * (1 - v) > near)
+        turn = np.abs((poses[i + 1 :, 2] - angle + math.pi) % (2 * math.pi) - math.pi)
+        corner = np.hypot(turn, poses[i + 1 :, 3] - log_scale) * kernel.reach * scale
+        is_same = np.hypot(dx, dy) + corner < 1
+        others[i + 1 :] += is_near
+        left[i + 1 :] &= ~is_same & (others[i + 1 :] < of_a_place)
+    return np.array(kept, np.intp)

@@ -1,0 +1,137 @@
+"""The first look: all poses of a coarse grid at all places of a small level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.machine.threads import in_order
+from patchsim.registration import loops
+from patchsim.registration.planes import KernelPlane, Plane, Turned
+
+Floats = NDArray[np.float64]
+
+# How far a corner moves between neighbouring poses, in pixels of the level.
+SPACING = 2.0
+# A posed kernel's box may reach so far over the picture's border, in pixels of the level.
+SLACK = 1.5
+# Bytes of the scores of a band of rows, which are all held until their maxima are found.
+_BAND_BYTES = 32 << 20
+# Maxima of a band that are kept, the best ones.
+MOST = 8192
+# A pixel of the picture shows some background if it lies closer to the turned kernel's border.
+_BORDER = 0.3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The poses of a first look: all angles at each scale.
+
+    Attributes
+    ----------
+    angles : float64 array [A]
+        In radians, rising.
+    scales : float64 array [S]
+        Logs of the scales, in pixels of the levels.
+    is_cyclic : bool
+        Whether the first angle follows the last.
+    """
+
+    angles: Floats
+    scales: Floats
+    is_cyclic: bool
+
+    @property
+    def poses(self) -> Floats:
+        """All poses [S x A, 2], the angles of a scale together."""
+        scales, angles = np.meshgrid(self.scales, self.angles, indexing="ij")
+        return np.stack([angles.ravel(), scales.ravel()], 1)
+
+
+def spread(low: float, high: float, spacing: float, *, is_cyclic: bool = False) -> Floats:
+    """Return values so that all from low to high lie half a spacing from one at most."""
+    count = max(1, math.ceil((high - low) / spacing))
+    first = 0.0 if is_cyclic else 0.5
+    steps = np.arange(count, dtype=np.float64) + first
+    values: Floats = low + steps * ((high - low) / count)
+    return values
+
+
+def grid_of(
+    kernel: KernelPlane,
+    angles: tuple[float, float, float | None],
+    scales: tuple[float, float, float | None],
+    *,
+    is_cyclic: bool,
+) -> Grid:
+    """Return the grid over ranges (low, high, spacing at most) of radians and log scales."""
+    # A smaller kernel needs fewer angles; those of the largest scale serve all.
+    spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
+    steps = [spacing if most is None else min(spacing, most) for _, _, most in (angles, scales)]
+    return Grid(
+        spread(*angles[:2], steps[0], is_cyclic=is_cyclic),
+        spread(*scales[:2], steps[1]),
+        is_cyclic,
+    )
+
+
+def look(
+    plane: Plane,
+    kernel: KernelPlane,
+    grid: Grid,
+    metric: str,
+    full: float,
+    bar: float,
+    threads: int,
+) -> tuple[Floats, Floats]:
+    """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
+
+    A maximum is no worse than its neighbours in place, angle and scale. Poses are as
+    `plain.refine` takes them.
+    """
+    shapes = turned(kernel, grid.poses)
+    bounds = _bounds(shapes, plane)
+    prepared = loops.prepare_look(plane, shapes, metric, full)
+    first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
+    if first > last:
+        return np.empty((0, 4)), np.empty(0)
+    rows = max(4, _BAND_BYTES // (4 * len(shapes.poses) * (plane.width + 32)))
+    rows = min(rows, max(4, math.ceil((last + 1 - first) / threads)))
+
+    def maxima(top: int) -> tuple[Floats, Floats]:
+        bottom = min(top + rows, last + 1)
+        scores = prepared(max(top - 1, 0), min(bottom + 1, plane.height), bounds)
+        above = top - max(top - 1, 0)
+        found, value = loops.maxima(
+            scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
+            plane.width, bar, MOST, is_cyclic=grid.is_cyclic,
+        )  # fmt: skip
+        poses = np.empty((len(found), 4))
+        poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
+        poses[:, 2:] = shapes.poses[found[:, 0]]
+        return poses, value
+
+    parts = list(in_order(maxima, range(first, last + 1, rows), threads))
+    return np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts])
+
+
+def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:
+    """Return the first and last row and column of each pose's centre, [P, 4]."""
+    half = shapes.half - SLACK - 0.5
+    low = np.maximum(0, np.ceil(half))
+    high = np.array([plane.height, plane.width]) - 1 - low
+    return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1).astype(np.int32)
+
+
+def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
+    """Return a kernel in poses [P, 2] of angle and log scale."""
+    scales = np.exp(poses[:, 1])
+    radius = math.ceil(kernel.reach * float(scales.max()) + 0.5)
+    values, mask = loops.turn(kernel, poses, radius, _BORDER)
+    cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
+    height, width = kernel.half
+    half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]
+    return Turned(poses, values, mask, half)

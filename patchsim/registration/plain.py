@@ -1,0 +1,437 @@
+"""The pose search's loops in NumPy: what the C extension does, and does faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.registration.planes import OUTSIDE, PAD, PIECE, KernelPlane, Plane, Turned
+from patchsim.registration.scores import cubic, sampled
+
+Floats = NDArray[np.float64]
+
+_FARTHEST = 4.0  # pixels of the level that a pose may move from where it began
+_LONGEST = 2.0  # pixels that a corner may move in one step
+LEAST_SPREAD = 1e-3  # of a pixel, in units of 0 to 255; less is flat
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a pose is refined for, and how far.
+
+    Attributes
+    ----------
+    metric : str
+    full : float
+        The data range R, in units of the planes.
+    steps : int
+        Steps of Gauss-Newton at most.
+    enough : float
+        A step that moves a corner by less, in pixels, is the last.
+    is_cubic : bool
+        Sample by Catmull-Rom's cubic, otherwise linearly.
+    free : tuple of four bool
+        Whether x, y, angle and scale may change.
+    low, high : (angle, log scale)
+        The range of both, in radians; infinite where there is none.
+    every : int
+        One of so many pieces of the kernel is looked at.
+    around : int
+        If not 0, the best of 3x3 places a pixel apart comes first, by one of so many pieces.
+    """
+
+    metric: str
+    full: float
+    steps: int
+    enough: float
+    is_cubic: bool
+    free: tuple[bool, bool, bool, bool]
+    low: tuple[float, float]
+    high: tuple[float, float]
+    every: int
+    around: int
+
+
+def sample(
+    plane: NDArray[Any], height: int, width: int, xs: Floats, ys: Floats, *, is_cubic: bool
+) -> tuple[Floats, Floats, Floats]:
+    """Return a padded plane's values at positions, and their slopes along x and y."""
+    xs, ys = np.clip(xs, -2, width + 1), np.clip(ys, -2, height + 1)
+    left, top = np.floor(xs), np.floor(ys)
+    fx, fy = xs - left, ys - top
+    columns, rows = left.astype(np.intp) + PAD, top.astype(np.intp) + PAD
+    if is_cubic:
+        taps, across, down, across_slopes, down_slopes = (
+            range(-1, 3), cubic(fx), cubic(fy), _cubic_slopes(fx), _cubic_slopes(fy),
+        )  # fmt: skip
+    else:
+        one = np.ones_like(fx)
+        taps, across, down = range(2), (1 - fx, fx), (1 - fy, fy)
+        across_slopes = down_slopes = (-one, one)
+    value, gx, gy = np.zeros_like(xs), np.zeros_like(xs), np.zeros_like(xs)
+    for i, dy in enumerate(taps):
+        for j, dx in enumerate(taps):
+            pixel = plane[rows + dy, columns + dx].astype(np.float64)
+            value += down[i] * across[j] * pixel
+            gx += down[i] * across_slopes[j] * pixel
+            gy += down_slopes[i] * across[j] * pixel
+    return value, gx, gy
+
+
+def _cubic_slopes(t: Floats) -> tuple[Floats, ...]:
+    return (
+        ((4 - 3 * t) * t - 1) / 2,
+        (9 * t - 10) * t / 2,
+        ((8 - 9 * t) * t + 1) / 2,
+        (3 * t - 2) * t / 2,
+    )
+
+
+def pieces(kernel: KernelPlane, every: int) -> NDArray[np.bool_]:
+    """Return which pixels [h, pitch] are looked at: pieces of a row, spread evenly."""
+    _, height, pitch = kernel.taps.shape
+    turn = int(every * 0.618) | 1
+    first = np.arange(height)[:, None] * turn % every
+    taken: NDArray[np.bool_] = (np.arange(pitch) // PIECE - first) % every == 0
+    return taken
+
+
+def sums(
+    plane: Plane, kernel: KernelPlane, at: Floats, aim: Aim, every: int, soft: float
+) -> tuple[Floats, float, float]:
+    """Return sums of products over the pixels, pooled over the channels.
+
+    Returns
+    -------
+    products : array [6, 6]
+        Of the kernel, the picture, and its slopes by x, y, angle and log scale; for `zncc` less the
+        channels' means.
+    weight : float
+        The sum of the weights.
+    distance : float
+        The sum of absolute differences, of `sad` alone. Its products are those of values weighted
+        by 1 / max(difference, soft), so that least squares become least distances.
+    """
+    x, y, angle, log_scale = at
+    cos, sin = math.cos(angle) * math.exp(log_scale), math.sin(angle) * math.exp(log_scale)
+    _, height, pitch = kernel.taps.shape
+    u = np.arange(pitch) - kernel.centre[1]
+    v = (np.arange(height) - kernel.centre[0])[:, None]
+    dx, dy = u * cos + v * sin, v * cos - u * sin
+    taken = pieces(kernel, every)
+    seen: Floats | float = 1.0
+    if plane.visible is not None:
+        seen = sample(plane.visible, plane.height, plane.width, dx + x, dy + y, is_cubic=False)[0]
+        seen = seen / 255
+    pooled, weight, distance = np.zeros((6, 6)), 0.0, 0.0
+    for channel, taps in enumerate(kernel.taps):
+        weights = kernel.weights[channel if len(kernel.weights) > 1 else 0] * taken * seen
+        value, gx, gy = sample(
+            plane.values[channel], plane.height, plane.width, dx + x, dy + y,
+            is_cubic=aim.is_cubic,
+        )  # fmt: skip
+        if plane.values.dtype == np.uint8:
+            value = np.clip(value, 0, 255)
+        columns = np.stack([taps, value, gx, gy, gx * dy - gy * dx, gx * dx + gy * dy])
+        weight += float(weights.sum())
+        if aim.metric == "sad":
+            difference = np.abs(taps - value)
+            distance += float((weights * difference).sum())
+            weights = weights / np.maximum(difference, soft)
+        flat = columns.reshape(6, -1)
+        products = (flat * weights.ravel()) @ flat.T
+        if aim.metric == "zncc" and weights.any():
+            firsts = flat @ weights.ravel()
+            products -= np.outer(firsts, firsts) / weights.sum()
+        pooled += products
+    return pooled, weight, distance
+
+
+def value_of(products: Floats, weight: float, distance: float, aim: Aim) -> float:
+    """Return the score that the sums stand for."""
+    if weight <= 0:
+        return 0.0
+    if aim.metric == "sad":
+        return 1 - distance / (weight * aim.full)
+    tt, tg, gg = products[0, 0], products[0, 1], products[1, 1]
+    if aim.metric == "ssd":
+        return float(1 - (tt - 2 * tg + gg) / (weight * aim.full**2))
+    if gg <= LEAST_SPREAD * weight or tt <= 0:
+        return 0.0
+    return float(tg / math.sqrt(tt * gg))
+
+
+def step(products: Floats, at: Floats, aim: Aim) -> Floats | None:
+    """Return the step of Gauss-Newton, or None where the pixels do not tell one.
+
+    For `ncc` and `zncc` the kernel is regressed on the picture and its slopes: the step is zero
+    exactly where the score has its maximum. Parameters that their range holds back stay.
+    """
+    tt, tg, gg = products[0, 0], products[0, 1], products[1, 1]
+    by_picture, by_kernel = products[1, 2:], products[0, 2:]
+    if aim.metric in ("ncc", "zncc"):
+        if tg <= 0 or gg <= 0 or tt <= 0:
+            return None
+        system = products[2:, 2:] - np.outer(by_picture, by_picture) / gg
+        right = (by_kernel - tg * by_picture / gg) * gg / tg
+    else:
+        system, right = products[2:, 2:], by_kernel - by_picture
+    free = list(aim.free)
+    for _ in range(3):
+        index = [i for i in range(4) if free[i]]
+        d = np.zeros(4)
+        part = system[np.ix_(index, index)]
+        part = part + np.diag(1e-6 * np.diag(part) + 1e-9)
+        d[index] = np.linalg.solve(part, right[index])
+        held = [
+            i
+            for i in (2, 3)
+            if free[i]
+            and ((at[i] <= aim.low[i - 2] and d[i] < 0) or (at[i] >= aim.high[i - 2] and d[i] > 0))
+        ]
+        if not held:
+            break
+        for i in held:
+            free[i] = False
+    return d if np.isfinite(d).all() else None
+
+
+def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[Floats, Floats]:
+    """Return better poses and their scores.
+
+    Parameters
+    ----------
+    plane : Plane
+    kernel : KernelPlane
+    poses : array [n, 4]
+        Of each pose x and y of the kernel's centre, counted from the centre of the plane's top-left
+        pixel, the angle in radians and the log of the scale, in pixels of the levels.
+    aim : Aim
+
+    Returns
+    -------
+    poses : array [n, 4]
+    scores : array [n]
+        At the pixels that were looked at.
+    """
+    better = [_refined(plane, kernel, pose, aim) for pose in poses]
+    if not better:
+        return np.empty((0, 4)), np.empty(0)
+    return np.array([pose for pose, _ in better]), np.array([score for _, score in better])
+
+
+def _best_around(plane: Plane, kernel: KernelPlane, at: Floats, aim: Aim) -> Floats:
+    rough = Aim(**{**aim.__dict__, "is_cubic": False})
+    best, top = at, -math.inf
+    for dx, dy in _around():
+        now = at + np.array([dx, dy, 0, 0])
+        found = value_of(*sums(plane, kernel, now, rough, aim.around, 1.0), rough)
+        if found > top:
+            best, top = now, found
+    return best
+
+
+def _around() -> Iterator[tuple[int, int]]:
+    yield 0, 0
+    yield from ((dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy)
+
+
+def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tuple[Floats, float]:
+    if aim.around:
+        start = _best_around(plane, kernel, start, aim)
+    best, top, now = start, -math.inf, start
+    d, soft, back = np.zeros(4), 8.0, 0
+    for i in range(aim.steps + 1):
+        products, weight, distance = sums(plane, kernel, now, aim, aim.every, soft)
+        found = value_of(products, weight, distance, aim)
+        if found > top:
+            best, top, back = now, found, 0
+        elif back == 2:
+            break
+        else:
+            back += 1
+        if i == aim.steps or weight <= 0:
+            break
+        if back:
+            d = d / 4  # too far: less of it
+        else:
+            whole = step(products, now, aim)
+            if whole is None:
+                break
+            soft = max(0.05, distance / weight)
+            d = whole
+            far = math.hypot(d[0], d[1], kernel.reach * math.exp(now[3]) * math.hypot(d[2], d[3]))
+            if far > _LONGEST:
+                d = d * (_LONGEST / far)
+            if far < aim.enough:
+                best = _within(best + d, aim)
+                break
+        now = _within(best + d, aim)
+        if math.hypot(now[0] - start[0], now[1] - start[1]) > _FARTHEST:
+            break
+    return best, top
+
+
+def _within(at: Floats, aim: Aim) -> Floats:
+    low, high = (-np.inf, -np.inf, *aim.low), (np.inf, np.inf, *aim.high)
+    return np.clip(at, low, high)
+
+
+def turn(
+    kernel: KernelPlane, poses: Floats, radius: int, border: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a kernel in poses [P, 2] of angle and log scale, about a pixel of a box's middle.
+
+    Returns
+    -------
+    values : float32 array [P, C, side, side], side = 2 radius + 1
+        Interpolated by Catmull-Rom's cubic; 0 where nothing counts.
+    mask : bool array [P, 1 or C, side, side]
+        What lies `border` inside the kernel and, at the nearest pixel, weighs half of what counts
+        most.
+    """
+    offsets = np.arange(-radius, radius + 1)
+    scale = np.exp(poses[:, 1])[:, None, None]
+    cos, sin = (f(poses[:, 0])[:, None, None] / scale for f in (np.cos, np.sin))
+    u, v = offsets * cos - offsets[:, None] * sin, offsets * sin + offsets[:, None] * cos
+    height, width = kernel.half
+    inside = (np.abs(u) <= width - border / scale) & (np.abs(v) <= height - border / scale)
+    xs, ys = u + kernel.centre[1], v + kernel.centre[0]
+    columns = np.clip(np.floor(xs + 0.5).astype(np.intp), 0, kernel.width - 1)
+    rows = np.clip(np.floor(ys + 0.5).astype(np.intp), 0, kernel.height - 1)
+    mask = inside[:, None] & (kernel.weights[:, rows, columns] >= 0.5).transpose(1, 0, 2, 3)
+    pixels = kernel.taps[:, :, : kernel.width].transpose(1, 2, 0)
+    values = sampled(pixels, xs, ys).transpose(0, 3, 1, 2)
+    return np.where(mask, values, 0).astype(np.float32), mask
+
+
+def scores(
+    plane: Plane, shapes: Turned, metric: str, full: float, rows: range, bounds: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Return the scores of all poses at all places of some rows, [P, rows, W].
+
+    The sums are over what lies under each turned kernel. Visibility is left to `refine`.
+    """
+    radius = shapes.values.shape[-1] // 2
+    wide = ((radius, radius), (radius, radius))
+    out = np.full((len(shapes.poses), len(rows), plane.width), OUTSIDE, np.float32)
+    inside = plane.values[:, PAD : PAD + plane.height, PAD : PAD + plane.width]
+    planes = [np.pad(p.astype(np.float64), wide, "edge") for p in inside]
+    for i in range(len(out)):
+        total = _look(planes, shapes.values[i], shapes.mask[i], metric, full, rows, plane.width)
+        top, bottom, left, right = bounds[i]
+        y = np.array(rows)[:, None]
+        x = np.arange(plane.width)
+        taken = (y >= top) & (y <= bottom) & (x >= left) & (x <= right)
+        out[i][taken] = total[taken]
+    return out
+
+
+def _look(
+    planes: list[Floats],
+    values: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    metric: str,
+    full: float,
+    rows: range,
+    width: int,
+) -> Floats:
+    shape = (len(rows), width)
+    products, spread, distance = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    own = count = 0.0
+    for channel, plane in enumerate(planes):
+        counted = mask[channel if len(mask) > 1 else 0]
+        taps = values[channel].astype(np.float64)
+        n = int(counted.sum())
+        count += n
+        if metric == "zncc" and n:
+            taps = np.where(counted, taps - taps.sum() / n, 0)
+        own += float((taps * taps).sum())
+        total, squares = np.zeros(shape), np.zeros(shape)
+        for dy, dx in zip(*np.nonzero(counted), strict=True):
+            pixel = plane[rows.start + dy : rows.stop + dy, dx : dx + width]
+            tap = taps[dy, dx]
+            products += tap * pixel
+            squares += pixel * pixel
+            if metric == "zncc":
+                total += pixel
+            elif metric == "sad":
+                distance += np.abs(pixel - tap)
+        spread += squares - (total * total / n if metric == "zncc" and n else 0)
+    if count == 0:
+        return np.full(shape, OUTSIDE)
+    if metric == "sad":
+        return 1 - distance / (count * full)
+    if metric == "ssd":
+        return 1 - (spread - 2 * products + own) / (count * full**2)
+    flat = spread <= LEAST_SPREAD * count
+    return np.where(flat, 0, products / np.sqrt(np.where(flat, 1, spread) * max(own, 1e-9)))
+
+
+def maxima(
+    volume: NDArray[np.float32],
+    poses: tuple[int, int],
+    rows: tuple[int, int],
+    width: int,
+    bar: float,
+    most: int,
+    *,
+    is_cyclic: bool,
+) -> tuple[NDArray[np.int32], Floats]:
+    """Return the local maxima of a volume of scores that reach a bar, the best `most` of them.
+
+    Parameters
+    ----------
+    volume : array [scales x angles, rows, at least `width`]
+    poses : (scales, angles)
+        How many of each.
+    rows : (first, last + 1)
+        Where maxima are wanted; their neighbours may lie beside.
+    width : int
+    bar : float
+    most : int
+    is_cyclic : bool
+        Whether the first angle follows the last.
+
+    Returns
+    -------
+    found : int32 array [n, 3]
+        Pose, row and column. Of equal neighbours only the first is one.
+    scores : array [n]
+    """
+    scales, angles = poses
+    shape = (scales, angles, volume.shape[1], width)
+    cells = volume[: scales * angles, :, :width].reshape(shape)
+    index = np.arange(cells.size).reshape(shape)
+    best = cells >= bar
+    best[:, :, : rows[0]] = best[:, :, rows[1] :] = False
+    for shift in np.ndindex(3, 3, 3, 3):
+        move = tuple(s - 1 for s in shift)
+        if not any(move) or (angles == 1 and move[1]):
+            continue
+        here, there = zip(*(_shifted(m, n) for m, n in zip(move, shape, strict=True)), strict=True)
+        if is_cyclic and angles > 1:
+            other, which = np.roll(cells, -move[1], 1), np.roll(index, -move[1], 1)
+            here, there = ((a[0], slice(None), *a[2:]) for a in (here, there))
+        else:
+            other, which = cells, index
+        beaten = (other[there] > cells[here]) | (
+            (other[there] == cells[here]) & (which[there] < index[here])
+        )
+        best[here] &= ~beaten
+    places = np.argwhere(best)
+    values = cells[best].astype(np.float64)
+    order = np.sort(np.argsort(-values, kind="stable")[:most])
+    places, values = places[order], values[order]
+    found = np.stack([places[:, 0] * angles + places[:, 1], places[:, 2], places[:, 3]], 1)
+    return found.astype(np.int32), values
+
+
+def _shifted(move: int, length: int) -> tuple[slice, slice]:
+    """Return where cells lie that have a neighbour so far off, and where the neighbours lie."""
+    return slice(max(0, -move), length - max(0, move)), slice(max(0, move), length + min(0, move))
