@@ -1,4 +1,4 @@
-"""Loads the C extensions of the engines."""
+"""Loads the C extensions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ VARIANT_SETTING = "PATCHSIM_SIMD"
 _failed: list[str] = []
 
 
-def extension(name: str) -> ModuleType | None:
-    """Return a C extension of the engines, or None if it cannot be loaded."""
-    return _load(name)[0]
+def extension(name: str, room: str = "engines") -> ModuleType | None:
+    """Return a C extension of a room, or None if it cannot be loaded."""
+    return _load(name, room)[0]
 
 
 def refusal(name: str) -> str:
@@ -40,15 +40,15 @@ def notices() -> list[str]:
 
 
 @cache
-def _load(name: str) -> tuple[ModuleType | None, ImportError | None]:
+def _load(name: str, room: str = "engines") -> tuple[ModuleType | None, ImportError | None]:
     try:
-        return importlib.import_module(f"patchsim.engines.{name}"), None
+        return importlib.import_module(f"patchsim.{room}.{name}"), None
     except ImportError as error:
         _failed.append(name)
         return None, error.with_traceback(None)
 
 
-def variant(name: str) -> str:
+def variant(name: str, room: str = "engines") -> str:
     """Return the best variant of an extension that runs here, or the one that is forced.
 
     An extension whose vectors are the compiler's own has no variant ``portable``; its last one
@@ -59,8 +59,8 @@ def variant(name: str) -> str:
     InputError
         If the forced one does not run here.
     """
-    built = extension(name)
-    assert built is not None, "the engine's refusal says so"
+    built = extension(name, room)
+    assert built is not None, "its caller asks first"
     here: list[str] = built.variants()
     forced = os.environ.get(VARIANT_SETTING)
     if forced is None:

@@ -94,7 +94,6 @@ def look(
     """
     shapes = turned(kernel, grid.poses)
     bounds = _bounds(shapes, plane)
-    prepared = loops.prepare_look(plane, shapes, metric, full)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
         return np.empty((0, 4)), np.empty(0)
@@ -103,7 +102,8 @@ def look(
 
     def maxima(top: int) -> tuple[Floats, Floats]:
         bottom = min(top + rows, last + 1)
-        scores = prepared(max(top - 1, 0), min(bottom + 1, plane.height), bounds)
+        wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
+        scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
         above = top - max(top - 1, 0)
         found, value = loops.maxima(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
+from patchsim.registration import native
 from patchsim.registration.levels import KernelLevels, filled, halved
 from patchsim.types import Pixels
 
@@ -119,6 +120,13 @@ def _halved_planes(planes: NDArray[Any], height: int, width: int) -> NDArray[Any
     rows, columns = (height + 1) // 2, (width + 1) // 2
     pitch = (columns + 2 * PAD + 63) // 64 * 64
     out = np.empty((len(planes), rows + 2 * PAD, pitch), planes.dtype)
+    extension = native.extension()
+    if extension is not None and planes.dtype == np.uint8:
+        extension.halve(
+            planes=planes, out=out, height=height, width=width, variant=native.variant()
+        )
+        _repeat_border(out, rows, columns)
+        return out
     # The border is the last row and column again, so that they count twice where they are odd.
     inside = planes[:, PAD : PAD + 2 * rows, PAD : PAD + 2 * columns]
     halve(inside, out[:, PAD : PAD + rows, PAD : PAD + columns])

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
-from patchsim.registration import descent, loops, scores
+from patchsim.registration import descent, loops
 from patchsim.registration.descent import Limits
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels, octave
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, Planes
+from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
 
 Floats = NDArray[np.float64]
@@ -73,10 +74,8 @@ class PoseSearch:
         bounds: tuple[float, float, float, float] | None = None,
         threads: int = 1,
     ) -> None:
-        self._picture = picture
         self._metric = metric
-        self._range = data_range
-        self._visible = visible
+        self._scoring = Scoring(picture, metric, data_range, visible)
         self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
         self._threads = threads
         self._planes = Planes(picture, visible)
@@ -156,7 +155,7 @@ class PoseSearch:
         free = set(free)
         levels = KernelLevels(kernel, start.pose.flip)
         limits = self._limits(scales, angles, None, 1, 1.0)
-        best = self._scored(kernel, start.x, start.y, start.pose)
+        best = self._scored(kernel, levels, start.x, start.y, start.pose)
         fit = self._at_full_size(kernel, levels, best, limits, free)
         return max(best, fit, key=lambda each: each.score)
 
@@ -197,7 +196,7 @@ class PoseSearch:
         def fitted(at: Floats) -> Fitted:
             pose = self._pose(at, halvings, limits, flip)
             x, y = ((at[i] + 0.5) * 2 ** max(halvings, 0) for i in (0, 1))
-            fit = self._scored(kernel, x, y, pose)
+            fit = self._scored(kernel, levels, x, y, pose)
             if octave(pose.scale, levels.deepest) != halvings:
                 fit = self._at_full_size(kernel, levels, fit, limits, {"place", "angle", "scale"})
             return fit
@@ -212,19 +211,18 @@ class PoseSearch:
             angle = math.degrees(limits.angles[0])
         return Pose(math.exp(at[3] + halvings * math.log(2)), angle, flip)
 
-    def _scored(self, kernel: Kernel, x: float, y: float, pose: Pose) -> Fitted:
+    def _scored(
+        self, kernel: Kernel, levels: KernelLevels, x: float, y: float, pose: Pose
+    ) -> Fitted:
         """Return a place and pose with its exact score, or the whole one beside it if better."""
-        fit = Fitted(x, y, pose, self._score(kernel, x, y, pose), kernel.pixels.shape[:2])
+        fit = Fitted(
+            x, y, pose, self._scoring.score(kernel, levels, x, y, pose), kernel.pixels.shape[:2]
+        )
         whole = self._whole(fit)
         if whole is None or whole == fit:
             return fit
-        score = self._score(kernel, whole.x, whole.y, whole.pose)
+        score = self._scoring.score(kernel, levels, whole.x, whole.y, whole.pose)
         return replace(whole, score=score) if score >= fit.score else fit
-
-    def _score(self, kernel: Kernel, x: float, y: float, pose: Pose) -> float:
-        return scores.score(
-            self._picture, kernel, x, y, pose, self._metric, self._range, self._visible
-        )
 
     def _whole(self, fit: Fitted) -> Fitted | None:
         """Return the nearest pose of whole pixels, or None if it is not near."""
@@ -274,7 +272,7 @@ class PoseSearch:
             angle=pose.angle if "angle" in free else fit.pose.angle,
         )
         x, y = ((poses[0][i] + 0.5) * 2**level for i in (0, 1))
-        return self._scored(kernel, x, y, pose)
+        return self._scored(kernel, levels, x, y, pose)
 
 
 def _distinct(found: list[Fitted]) -> list[Fitted]:
