@@ -10,7 +10,6 @@
 
 #define MOST_BUFFERS 6
 #define MOST_PIXELS 0x7fffffff /* of a plane: places are counted in 32 bits */
-#define LARGEST_SIDE (1 << 24) /* of a picture or kernel, so that products of two fit */
 
 typedef struct {
     Py_buffer views[MOST_BUFFERS];
@@ -176,20 +175,20 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
 static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"values", "height", "width", "turned", "mask", "bounds", "metric", "full", "first", "out", "variant",
+    static char *names[] = {"values", "height", "width", "turned", "mask", "order", "bounds", "metric", "full", "first", "out", "variant",
                             NULL};
-    PyObject *values, *turned, *mask, *bounds, *out;
+    PyObject *values, *turned, *mask, *order, *bounds, *out;
     const char *metric, *name, *wrong;
     Plane p = {0};
     Look l = {0};
     Buffers b = {0};
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnOOOsdnOs", names, &values, &p.height, &p.width, &turned, &mask, &bounds,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnOOOOsdnOs", names, &values, &p.height, &p.width, &turned, &mask, &order, &bounds,
                                      &metric, &l.full, &l.first, &out, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    Py_buffer *v = take(&b, values, 0), *t = NULL, *m = NULL, *edges = NULL, *o = NULL;
-    if (!v || !(t = take(&b, turned, 0)) || !(m = take(&b, mask, 0)) || !(edges = take(&b, bounds, 0)) || !(o = take(&b, out, 1)))
+    Py_buffer *v = take(&b, values, 0), *t = NULL, *m = NULL, *turns = NULL, *edges = NULL, *o = NULL;
+    if (!v || !(t = take(&b, turned, 0)) || !(m = take(&b, mask, 0)) || !(turns = take(&b, order, 0)) || !(edges = take(&b, bounds, 0)) || !(o = take(&b, out, 1)))
         return refused(&b, NULL);
     if ((wrong = misfit_of_plane(v, NULL, &p)))
         return refused(&b, wrong);
@@ -201,6 +200,8 @@ static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "turned kernels and masks do not fit each other or the planes");
     if (edges->ndim != 2 || !has_format(edges, "i") || edges->shape[0] != l.poses || edges->shape[1] != 4)
         return refused(&b, "the bounds are not int32 [poses, 4]");
+    if (turns->ndim != 1 || !has_format(turns, "i") || turns->shape[0] != l.poses)
+        return refused(&b, "the order is not int32 [poses]");
     if (o->ndim != 3 || !has_format(o, "f") || o->shape[0] != l.poses || o->shape[2] < p.width)
         return refused(&b, "the scores are not float32 [poses, rows, at least the width]");
     l.last = l.first + o->shape[1], l.out_pitch = o->shape[2];
@@ -210,10 +211,13 @@ static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "so many rows are too large");
     if ((l.metric = (Metric)metric_of(metric)) == (Metric)-1 || !(l.full > 0))
         return refused(&b, "the metric is not zncc, ncc, ssd or sad, or its range is empty");
-    l.values = t->buf, l.mask = m->buf, l.bounds = edges->buf, l.out = o->buf;
+    l.values = t->buf, l.mask = m->buf, l.bounds = edges->buf, l.order = turns->buf, l.out = o->buf;
     for (ptrdiff_t i = 0; i < l.poses; i++)
         if (l.bounds[4 * i] < 0 || l.bounds[4 * i + 1] >= p.height || l.bounds[4 * i + 2] < 0 || l.bounds[4 * i + 3] >= p.width)
             return refused(&b, "the bounds lie outside the picture");
+    for (ptrdiff_t i = 0; i < l.poses; i++)
+        if (l.order[i] < 0 || l.order[i] >= l.poses)
+            return refused(&b, "the order names a pose that is not there");
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = variant->look(&p, &l);
@@ -332,7 +336,7 @@ static const char *misfit_of_picture(const Py_buffer *v, Picture *p)
     while (type < 4 && !has_format(v, formats[type]))
         type++;
     if (v->ndim != 3 || type == 4 || v->shape[0] < 1 || v->shape[1] < 1 || v->shape[2] < 1 || v->shape[0] > LARGEST_SIDE ||
-        v->shape[1] > LARGEST_SIDE)
+        v->shape[1] > LARGEST_SIDE || v->shape[2] > MOST_CHANNELS)
         return "a picture is not uint8, uint16, float32 or float64 [height, width, channels]";
     p->pixels = v->buf, p->type = (Type)type;
     p->height = v->shape[0], p->width = v->shape[1], p->channels = v->shape[2];
@@ -342,17 +346,19 @@ static const char *misfit_of_picture(const Py_buffer *v, Picture *p)
 static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"picture", "kernel", "weights", "visible", "place", "turn", "centre", "sums", "shifts", NULL};
-    PyObject *picture, *kernel, *weights, *visible, *sums, *shifts;
+    static char *names[] = {"picture", "kernel", "weights", "visible", "poses", "centre", "metric", "full", "scores", "variant", NULL};
+    PyObject *picture, *kernel, *weights, *visible, *poses, *scores;
     Exact e = {0};
     Buffers b = {0};
-    const char *wrong;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOO(dd)(dd)(dd)OO", names, &picture, &kernel, &weights, &visible, &e.x, &e.y,
-                                     &e.cos, &e.sin, &e.centre_y, &e.centre_x, &sums, &shifts))
+    const char *metric, *name, *wrong;
+    const Variant *variant;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO(dd)sdOs", names, &picture, &kernel, &weights, &visible, &poses,
+                                     &e.centre_y, &e.centre_x, &metric, &e.full, &scores, &name) ||
+        !(variant = wanted(name)))
         return NULL;
-    Py_buffer *p = take(&b, picture, 0), *k = NULL, *w = NULL, *seen = NULL, *s = NULL, *less = NULL;
+    Py_buffer *p = take(&b, picture, 0), *k = NULL, *w = NULL, *seen = NULL, *at = NULL, *s = NULL;
     if (!p || !(k = take(&b, kernel, 0)) || (weights != Py_None && !(w = take(&b, weights, 0))) ||
-        (visible != Py_None && !(seen = take(&b, visible, 0))) || !(s = take(&b, sums, 1)) || !(less = take(&b, shifts, 1)))
+        (visible != Py_None && !(seen = take(&b, visible, 0))) || !(at = take(&b, poses, 0)) || !(s = take(&b, scores, 1)))
         return refused(&b, NULL);
     if ((wrong = misfit_of_picture(p, &e.picture)) || (wrong = misfit_of_picture(k, &e.kernel)))
         return refused(&b, wrong);
@@ -370,19 +376,60 @@ static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
             return refused(&b, "the visibility is not uint8 of the picture's size");
         e.visible = seen->buf;
     }
-    if (s->ndim != 2 || !has_format(s, "d") || s->shape[0] != e.kernel.channels || s->shape[1] != SUMS || less->ndim != 2 ||
-        !has_format(less, "d") || less->shape[0] != e.kernel.channels || less->shape[1] != 2)
-        return refused(&b, "sums and shifts are not float64 of the channels");
-    const double numbers[] = {e.x, e.y, e.cos, e.sin, e.centre_y, e.centre_x};
-    for (int i = 0; i < 6; i++)
-        if (!(fabs(numbers[i]) <= LARGEST_SIDE))
-            return refused(&b, "the pose is out of range");
-    e.sums = s->buf, e.shifts = less->buf;
+    if (at->ndim != 2 || at->shape[1] != 4 || !has_format(at, "d") || s->ndim != 1 || !has_format(s, "d") ||
+        s->shape[0] != at->shape[0])
+        return refused(&b, "poses and scores are not float64 [n, 4] and [n]");
+    if ((e.metric = (Metric)metric_of(metric)) == (Metric)-1 || !(e.full > 0))
+        return refused(&b, "the metric is not zncc, ncc, ssd or sad, or its range is empty");
+    e.poses = at->buf, e.scores = s->buf, e.n = at->shape[0];
+    /* No pixel may lie so far away that its place has no whole number. */
+    const double reach = (double)(e.kernel.height + e.kernel.width) + fabs(e.centre_y) + fabs(e.centre_x);
+    for (ptrdiff_t i = 0; i < e.n; i++) {
+        const double *pose = e.poses + 4 * i;
+        const double far = fmax(fabs(pose[0]), fabs(pose[1])) + reach * (fabs(pose[2]) + fabs(pose[3]));
+        if (!(far < LARGEST_SIDE))
+            return refused(&b, "a pose is out of range");
+    }
     Py_BEGIN_ALLOW_THREADS
-    poses_exact(&e);
+    variant->exact(&e);
     Py_END_ALLOW_THREADS
     release(&b);
     Py_RETURN_NONE;
+}
+
+static PyObject *thinned(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"poses", "half", "reach", "near", "of_a_place", "kept", NULL};
+    PyObject *poses, *kept;
+    Thinned t = {0};
+    Buffers b = {0};
+    const char *wrong;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O(dd)ddnO", names, &poses, &t.half_y, &t.half_x, &t.reach, &t.near,
+                                     &t.of_a_place, &kept))
+        return NULL;
+    Py_buffer *at = take(&b, poses, 0), *k = NULL;
+    if (!at || !(k = take(&b, kept, 1)))
+        return refused(&b, NULL);
+    if (at->ndim != 2 || at->shape[1] != 4 || !has_format(at, "d") || k->ndim != 1 || !has_format(k, "i") ||
+        k->shape[0] != at->shape[0] || at->shape[0] > MOST_PIXELS)
+        return refused(&b, "poses and those kept are not float64 [n, 4] and int32 [n]");
+    if ((wrong = misfit_of_poses(at->buf, at->shape[0], 4)))
+        return refused(&b, wrong);
+    if (!(t.half_y > 0) || !(t.half_x > 0) || !(t.reach >= 0) || !(t.near >= 0) || t.of_a_place < 1)
+        return refused(&b, "a size is out of range");
+    t.poses = at->buf, t.kept = k->buf, t.n = at->shape[0];
+    if (!(t.others = PyMem_Calloc((size_t)t.n + 1, sizeof *t.others))) {
+        release(&b);
+        return PyErr_NoMemory();
+    }
+    ptrdiff_t n;
+    Py_BEGIN_ALLOW_THREADS
+    n = poses_thinned(&t);
+    Py_END_ALLOW_THREADS
+    PyMem_Free(t.others);
+    release(&b);
+    return PyLong_FromSsize_t(n);
 }
 
 /* An entry of METHODS whose arguments travel by keyword. */
@@ -395,7 +442,8 @@ static PyMethodDef METHODS[] = {
     {"halve", KEYWORDS(halve), "Write the 2x2 means of padded planes of bytes to others, but for their border."},
     {"turn", KEYWORDS(turn), "Write turned kernels and what of them counts; see plain.turn."},
     {"maxima", KEYWORDS(maxima), "Write local maxima and their scores; return how many. See plain.maxima."},
-    {"exact", KEYWORDS(exact), "Write the sums that the score of a pose is made of, for each channel; see exact.py."},
+    {"exact", KEYWORDS(exact), "Write the scores of poses, in double precision; see scores.py."},
+    {"thinned", KEYWORDS(thinned), "Write which poses are kept; return how many. See plain.thinned."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {NULL, NULL, 0, NULL},
 };
@@ -408,7 +456,6 @@ PyMODINIT_FUNC PyInit__poses(void)
 {
     PyObject *module = PyModule_Create(&MODULE);
     if (module && (PyModule_AddIntConstant(module, "PAD", PAD) < 0 || PyModule_AddIntConstant(module, "PIECE", PIECE) < 0 ||
-                   PyModule_AddIntConstant(module, "SUMS", SUMS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0))
         Py_CLEAR(module);
     return module;

@@ -16,8 +16,10 @@
 #define PIECE 16 /* pixels of a kernel's row that are taken or left out together */
 #define BATCH 8  /* turned kernels that are compared with a picture in one pass */
 #define OUTSIDE (-9.0f)
+#define LARGEST_SIDE (1 << 24) /* of a picture or kernel, so that products of two fit */
 #define COLUMNS 7 /* of sums: weight, kernel, picture, its slopes by x, y, angle, log scale */
 #define MOST_CHANNELS 64
+#define FLAT 1e-12 /* as metrics.FLAT: of a channel's mean square, its variance */
 #define LEAST_SPREAD 1e-3 /* of a pixel, in units of 0 to 255; less is flat */
 #define FARTHEST 4.0      /* pixels of the level that a pose may move from where it began */
 #define LONGEST 2.0       /* pixels that a corner may move in one step */
@@ -53,6 +55,7 @@ typedef struct {
 typedef struct {
     const float *values;  /* [poses][channels][side][side] */
     const uint8_t *mask;  /* [poses][shades][side][side] */
+    const int32_t *order;  /* [poses]: neighbours here share a pass */
     const int32_t *bounds; /* [poses][first row, last row, first column, last column] */
     ptrdiff_t poses, shades, side;
     Metric metric;
@@ -71,16 +74,15 @@ typedef struct {
     ptrdiff_t height, width, channels;
 } Picture;
 
-/* Of a channel: weight, kernel, picture, their squares and product, less a shift each. */
-enum { WEIGHT, KERNEL, PICTURE, KERNEL_SQUARE, PRODUCT, PICTURE_SQUARE, DISTANCE, DISTANCE_SQUARE, SUMS };
-
 typedef struct {
     Picture picture, kernel;
     const uint8_t *weights, *visible; /* [h][w][shades], [H][W]; or NULL */
-    ptrdiff_t shades;
-    double x, y, cos, sin;         /* where the kernel's centre lies; times the scale */
-    double centre_y, centre_x;     /* in the kernel */
-    double *sums, *shifts;         /* [channels][SUMS], [channels][kernel, picture] */
+    ptrdiff_t shades, n;
+    const double *poses; /* [n][x, y of the centre; cosine, sine of the angle times the scale] */
+    double centre_y, centre_x; /* in the kernel */
+    Metric metric;
+    double full;
+    double *scores; /* [n] */
 } Exact;
 
 typedef struct {
@@ -91,11 +93,11 @@ typedef struct {
     /* Returns 0, or -1 without memory. */
     int (*look)(const Plane *, const Look *);
     void (*halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t *out, ptrdiff_t width);
+    void (*exact)(const Exact *);
 } Variant;
 
 extern const Variant *const POSES_VARIANTS[];
 
-void poses_exact(const Exact *);
 void poses_turn(const Kernel *, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
                 ptrdiff_t radius, double border, float *values, uint8_t *mask);
 
@@ -110,5 +112,15 @@ typedef struct {
 } Maxima;
 
 ptrdiff_t poses_maxima(const Maxima *);
+
+typedef struct {
+    const double *poses; /* [n][4], the best first */
+    ptrdiff_t n, of_a_place;
+    double half_y, half_x, reach, near;
+    ptrdiff_t *others; /* [n]: the better ones at its place */
+    int32_t *kept;     /* [n] */
+} Thinned;
+
+ptrdiff_t poses_thinned(const Thinned *);
 
 #endif

@@ -84,6 +84,7 @@ static INLINE double VARIANT(total)(F a)
 #endif
 }
 
+#include "_poses_exact.h"
 #include "_poses_look.h"
 #include "_poses_refine.h"
 

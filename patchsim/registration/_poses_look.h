@@ -111,7 +111,7 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
     for (int i = 0; i < BATCH; i++) {
         batch->own[i] = batch->count[i] = 0;
         for (ptrdiff_t s = 0; s < l->shades; s++) {
-            const uint8_t *mask = l->mask + ((first + i) * l->shades + s) * box;
+            const uint8_t *mask = i < count ? l->mask + (l->order[first + i] * l->shades + s) * box : NULL;
             double counted = 0;
             batch->first[i * l->shades + s] = runs;
             for (ptrdiff_t y = 0; i < count && y < l->side; y++)
@@ -134,7 +134,7 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
             means[i][c] = b->pivot;
             if (i >= count || l->metric != ZNCC || counted == 0)
                 continue;
-            const float *values = l->values + ((first + i) * channels + c) * box;
+            const float *values = l->values + (l->order[first + i] * channels + c) * box;
             double sum = 0;
             for (ptrdiff_t t = 0; t < box; t++)
                 sum += values[t];
@@ -148,14 +148,14 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
             const ptrdiff_t shade = l->shades > 1 ? c : 0;
             int used = 0;
             for (int i = 0; i < count; i++)
-                used |= l->mask[((first + i) * l->shades + shade) * box + t];
+                used |= l->mask[(l->order[first + i] * l->shades + shade) * box + t];
             if (!used)
                 continue;
             const ptrdiff_t to = batch->taps++ * BATCH;
             batch->offsets[to / BATCH] = c * b->plane + (t / l->side - radius) * b->pitch + t % l->side - radius;
             for (int i = 0; i < BATCH; i++) {
-                const int counts = i < count && l->mask[((first + i) * l->shades + shade) * box + t];
-                const double value = counts ? l->values[((first + i) * channels + c) * box + t] - means[i][c] : 0;
+                const int counts = i < count && l->mask[(l->order[first + i] * l->shades + shade) * box + t];
+                const double value = counts ? l->values[(l->order[first + i] * channels + c) * box + t] - means[i][c] : 0;
                 batch->values[to + i] = (float)value;
                 if (l->metric == SAD)
                     batch->weights[to + i] = (float)counts;
@@ -211,7 +211,7 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
         const int end = begin + HELD < count ? begin + HELD : count;
         int32_t box[4] = {INT32_MAX, -1, INT32_MAX, -1};
         for (int i = begin; i < end; i++) {
-            const int32_t *bounds = l->bounds + 4 * (first + i);
+            const int32_t *bounds = l->bounds + 4 * l->order[first + i];
             if (batch->count[i] == 0 || bounds[0] > bounds[1] || bounds[2] > bounds[3])
                 continue;
             for (int j = 0; j < 4; j += 2) {
@@ -228,8 +228,8 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
                 VARIANT(PRODUCTS)[l->metric == SAD][strip - 1](b->values + at, batch->offsets, batch->values + begin,
                                                                batch->weights + begin, batch->taps, sums);
                 for (int i = begin; i < end; i++) {
-                    const int32_t *bounds = l->bounds + 4 * (first + i);
-                    float *out = l->out + ((first + i) * rows + y - l->first) * l->out_pitch;
+                    const int32_t *bounds = l->bounds + 4 * l->order[first + i];
+                    float *out = l->out + (l->order[first + i] * rows + y - l->first) * l->out_pitch;
                     if (batch->count[i] == 0 || y < bounds[0] || y > bounds[1])
                         continue;
                     for (int j = 0; j < strip; j++) {

@@ -10,109 +10,14 @@ static ptrdiff_t inside(ptrdiff_t at, ptrdiff_t length)
     return at < 0 ? 0 : at >= length ? length - 1 : at;
 }
 
+#define TURN (2 * 3.14159265358979323846)
+
 static void cubic(double t, double w[4])
 {
     w[0] = ((2 - t) * t - 1) * t / 2;
     w[1] = ((3 * t - 5) * t * t + 2) / 2;
     w[2] = ((4 - 3 * t) * t + 1) * t / 2;
     w[3] = (t - 1) * t * t / 2;
-}
-
-static INLINE double pixel(const void *pixels, const Type type, ptrdiff_t at)
-{
-    switch (type) {
-    case U8: return ((const uint8_t *)pixels)[at];
-    case U16: return ((const uint16_t *)pixels)[at];
-    case F32: return (double)((const float *)pixels)[at];
-    default: return ((const double *)pixels)[at];
-    }
-}
-
-static double visibility(const Exact *e, double x, double y)
-{
-    const Picture *p = &e->picture;
-    const double left = floor(x), top = floor(y), fx = x - left, fy = y - top;
-    double sum = 0;
-    for (int i = 0; i < 2; i++)
-        for (int j = 0; j < 2; j++) {
-            const ptrdiff_t at = inside((ptrdiff_t)top + i, p->height) * p->width + inside((ptrdiff_t)left + j, p->width);
-            sum += (i ? fy : 1 - fy) * (j ? fx : 1 - fx) * e->visible[at];
-        }
-    return sum;
-}
-
-/* Where the sixteen neighbours of a position lie, and how much each of them counts. */
-typedef struct {
-    ptrdiff_t rows[4], columns[4];
-    double down[4], across[4];
-} Neighbours;
-
-static Neighbours neighbours(const Picture *p, double x, double y)
-{
-    Neighbours n;
-    const double left = floor(x), top = floor(y);
-    cubic(x - left, n.across);
-    cubic(y - top, n.down);
-    for (int i = 0; i < 4; i++) {
-        n.columns[i] = inside((ptrdiff_t)left + i - 1, p->width) * p->channels;
-        n.rows[i] = inside((ptrdiff_t)top + i - 1, p->height) * p->width * p->channels;
-    }
-    return n;
-}
-
-static INLINE double sample(const void *pixels, const Type type, const Neighbours *n, ptrdiff_t channel)
-{
-    double value = 0;
-    for (int i = 0; i < 4; i++) {
-        double row = 0;
-        for (int j = 0; j < 4; j++)
-            row += n->across[j] * pixel(pixels, type, n->rows[i] + n->columns[j] + channel);
-        value += n->down[i] * row;
-    }
-    if (type == U8 || type == U16) {
-        const double largest = type == U8 ? 255 : 65535;
-        value = value < 0 ? 0 : value > largest ? largest : value;
-    }
-    return value;
-}
-
-static INLINE void exact(const Exact *e, const Type type)
-{
-    const Picture *p = &e->picture, *k = &e->kernel;
-    int is_first = 1;
-    for (ptrdiff_t i = 0; i < k->height; i++)
-        for (ptrdiff_t j = 0; j < k->width; j++) {
-            const double u = (double)j - e->centre_x, v = (double)i - e->centre_y;
-            const double x = e->x + u * e->cos + v * e->sin, y = e->y + v * e->cos - u * e->sin;
-            const Neighbours n = neighbours(p, x, y);
-            const double seen = e->visible ? visibility(e, x, y) : 1;
-            for (ptrdiff_t c = 0; c < k->channels; c++) {
-                const ptrdiff_t at = (i * k->width + j) * k->channels + c;
-                const ptrdiff_t shade = (i * k->width + j) * e->shades + (e->shades > 1 ? c : 0);
-                const double w = e->weights ? e->weights[shade] * seen : seen;
-                const double value = sample(p->pixels, type, &n, c);
-                double *s = e->sums + c * SUMS, *shift = e->shifts + 2 * c;
-                if (is_first) /* near the values, so that their squares' sums keep their digits */
-                    shift[0] = pixel(k->pixels, type, at), shift[1] = value;
-                const double tap = pixel(k->pixels, type, at), a = tap - shift[0], b = value - shift[1];
-                s[WEIGHT] += w;
-                s[KERNEL] += w * a, s[PICTURE] += w * b;
-                s[KERNEL_SQUARE] += w * a * a, s[PRODUCT] += w * a * b, s[PICTURE_SQUARE] += w * b * b;
-                s[DISTANCE] += w * fabs(tap - value), s[DISTANCE_SQUARE] += w * (tap - value) * (tap - value);
-            }
-            is_first = 0;
-        }
-}
-
-void poses_exact(const Exact *e)
-{
-    memset(e->sums, 0, (size_t)(e->kernel.channels * SUMS) * sizeof *e->sums);
-    switch (e->picture.type) {
-    case U8: exact(e, U8); break;
-    case U16: exact(e, U16); break;
-    case F32: exact(e, F32); break;
-    default: exact(e, F64);
-    }
 }
 
 static void turn_one(const Kernel *k, ptrdiff_t width, double half_y, double half_x, const double *pose, ptrdiff_t radius,
@@ -232,4 +137,31 @@ ptrdiff_t poses_maxima(const Maxima *m)
                 }
             }
     return n;
+}
+
+ptrdiff_t poses_thinned(const Thinned *t)
+{
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t i = 0; i < t->n; i++)
+        t->others[i] = 0;
+    for (ptrdiff_t i = 0; i < t->n; i++) {
+        const double *one = t->poses + 4 * i, scale = exp(one[3]), c = cos(one[2]) / scale, s = sin(one[2]) / scale;
+        if (t->others[i] >= t->of_a_place)
+            continue;
+        t->kept[kept++] = (int32_t)i;
+        for (ptrdiff_t j = i + 1; j < t->n; j++) {
+            const double *other = t->poses + 4 * j, dx = other[0] - one[0], dy = other[1] - one[1];
+            const double u = fabs(dx * c - dy * s) / (2 * t->half_x), v = fabs(dx * s + dy * c) / (2 * t->half_y);
+            if (u < 1 && v < 1 && (1 - u) * (1 - v) > t->near && t->others[j] < t->of_a_place)
+                t->others[j]++;
+            const double apart = sqrt(dx * dx + dy * dy);
+            if (apart >= 1 || t->others[j] >= t->of_a_place)
+                continue;
+            double turn = fmod(fabs(other[2] - one[2]), TURN);
+            turn = turn > TURN / 2 ? TURN - turn : turn;
+            if (apart + hypot(turn, other[3] - one[3]) * t->reach * scale < 1)
+                t->others[j] = t->of_a_place;
+        }
+    }
+    return kept;
 }

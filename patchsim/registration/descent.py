@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import first_look, loops
-from patchsim.registration.levels import KernelLevels
 from patchsim.registration.loops import Aim
-from patchsim.registration.planes import KernelPlane, Plane, Planes
+from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
 
 Floats = NDArray[np.float64]
 
@@ -81,12 +80,12 @@ class Limits:
         )
 
 
-def first_level(levels: KernelLevels, planes: Planes) -> int:
+def first_level(kernels: KernelPlanes) -> int:
     """Return the level of a kernel for the first look: the smallest that still shows enough."""
     k = 0
-    contrast = _contrast(KernelPlane(levels, 0, planes.unit))
-    while k < levels.deepest:
-        kernel = KernelPlane(levels, k + 1, planes.unit)
+    contrast = _contrast(kernels[0])
+    while k < kernels.deepest:
+        kernel = kernels[k + 1]
         if kernel.counted < _FIRST_PIXELS or min(kernel.height, kernel.width) < _LEAST_SIDE:
             break
         if _contrast(kernel) < _LEAST_CONTRAST * contrast:
@@ -97,23 +96,23 @@ def first_level(levels: KernelLevels, planes: Planes) -> int:
 
 def _contrast(kernel: KernelPlane) -> float:
     """Return the variance of a kernel's values about their channel's mean."""
-    taps, weights = (
-        kernel.taps.astype(np.float64),
-        np.broadcast_to(kernel.weights, kernel.taps.shape),
-    )
+    if not kernel.is_masked:
+        return float(kernel.taps[:, :, : kernel.width].var((1, 2)).mean())
+    taps = kernel.taps.astype(np.float64)
+    weights = np.broadcast_to(kernel.weights, taps.shape)
     count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
     mean = (weights * taps).sum((1, 2), keepdims=True) / count
     return float((weights * (taps - mean) ** 2).sum() / count.sum())
 
 
-def octaves(levels: KernelLevels, limits: Limits) -> Iterator[tuple[int, float, float]]:
+def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
     """Yield how often the picture is halved, and between which logs of scales.
 
     The ranges overlap a little, so that an optimum at an end is found from one side at least.
     """
     low, high = (edge / math.log(2) for edge in limits.scales[:2])
-    first = max(math.floor(low + 0.5), -levels.deepest)
-    last = max(math.floor(high + 0.5), -levels.deepest)
+    first = max(math.floor(low + 0.5), -kernels.deepest)
+    last = max(math.floor(high + 0.5), -kernels.deepest)
     for octave in range(first, last + 1):
         start = low if octave == first else octave - 0.5
         end = high if octave == last else octave + 0.5
@@ -122,7 +121,7 @@ def octaves(levels: KernelLevels, limits: Limits) -> Iterator[tuple[int, float, 
 
 def descend(
     planes: Planes,
-    levels: KernelLevels,
+    kernels: KernelPlanes,
     octave: tuple[int, float, float],
     limits: Limits,
     metric: str,
@@ -131,10 +130,10 @@ def descend(
 ) -> Floats:
     """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
     halvings, low, high = octave
-    top = max(first_level(levels, planes), -halvings)
+    top = max(first_level(kernels), -halvings)
     offset = halvings * math.log(2)
     scales = low - offset, high - offset
-    kernel = KernelPlane(levels, top, planes.unit)
+    kernel = kernels[top]
     grid = first_look.grid_of(
         kernel, limits.angles, (*scales, limits.scales[2]), is_cyclic=limits.is_cyclic
     )
@@ -147,7 +146,7 @@ def descend(
     held = limits.scales[0] - offset, limits.scales[1] - offset
     ends = max(ends[0], held[0]), min(ends[1], held[1])
     for k in range(top, last - 1, -1):
-        kernel = KernelPlane(levels, k, planes.unit)
+        kernel = kernels[k]
         plane = planes[k + halvings]
         which = 0 if k == top else 1 if k > last else 2
         turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
@@ -212,29 +211,9 @@ def thinned(
 ) -> NDArray[np.intp]:
     """Return the indices of the best poses: each optimum once, and only so many of a place.
 
-    Two poses are one optimum if no corner lies a pixel from the other's. They are of one place if,
-    at one angle, they would overlap more than allowed.
+    Of one place are poses that would, at one angle, overlap more than allowed.
     """
     order = np.argsort(-scores, kind="stable")
-    poses = poses[order]
     allowed = max(overlap, 0.5)
     near = 2 * allowed / (1 + allowed)
-    height, width = kernel.half
-    left = np.ones(len(order), bool)
-    others = np.zeros(len(order), np.intp)
-    kept = []
-    for i, (x, y, angle, log_scale) in enumerate(poses):
-        if not left[i]:
-            continue
-        kept.append(order[i])
-        dx, dy = poses[i + 1 :, 0] - x, poses[i + 1 :, 1] - y
-        scale = math.exp(log_scale)
-        cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-        u, v = np.abs(dx * cos - dy * sin) / (2 * width), np.abs(dx * sin + dy * cos) / (2 * height)
-        is_near = (u < 1) & (v < 1) & ((1 - u) * (1 - v) > near)
-        turn = np.abs((poses[i + 1 :, 2] - angle + math.pi) % (2 * math.pi) - math.pi)
-        corner = np.hypot(turn, poses[i + 1 :, 3] - log_scale) * kernel.reach * scale
-        is_same = np.hypot(dx, dy) + corner < 1
-        others[i + 1 :] += is_near
-        left[i + 1 :] &= ~is_same & (others[i + 1 :] < of_a_place)
-    return np.array(kept, np.intp)
+    return order[loops.thinned(poses[order], kernel, near, of_a_place)]

@@ -14,7 +14,7 @@ def turn(
     kernel: KernelPlane, poses: Floats, radius: int, border: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return what `plain.turn` does."""
-    extension = native.extension()
+    extension = native.extension(kernel.channels)
     if extension is None:
         return plain.turn(kernel, poses, radius, border)
     side = 2 * radius + 1
@@ -32,14 +32,18 @@ def scores(
     plane: Plane, shapes: Turned, metric: str, full: float, rows: range, bounds: NDArray[np.int32]
 ) -> NDArray[np.float32]:
     """Return what `plain.scores` does."""
-    extension = native.extension()
+    extension = native.extension(len(plane.values))
     if extension is None:
         return plain.scores(plane, shapes, metric, full, rows, bounds)
     out = np.empty((len(shapes.poses), len(rows), plane.width), np.float32)
+    # Kernels turned by half a turn lie over the same pixels, so that a pass over them has less to
+    # do; scales one by one.
+    halves = np.round(shapes.poses[:, 0] % np.pi, 9) % np.pi
+    order = np.lexsort((halves, shapes.poses[:, 1])).astype(np.int32)
     extension.look(
         values=plane.values, height=plane.height, width=plane.width, turned=shapes.values,
-        mask=shapes.mask, bounds=bounds, metric=metric, full=full, first=rows.start, out=out,
-        variant=native.variant(),
+        mask=shapes.mask, order=order, bounds=bounds, metric=metric, full=full,
+        first=rows.start, out=out, variant=native.variant(),
     )  # fmt: skip
     return out
 
@@ -69,7 +73,7 @@ def maxima(
 
 def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[Floats, Floats]:
     """Return what `plain.refine` does."""
-    extension = native.extension()
+    extension = native.extension(kernel.channels)
     if extension is None:
         return plain.refine(plane, kernel, poses, aim)
     better = np.array(poses, np.float64, order="C")
@@ -85,4 +89,17 @@ def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[
     return better, values
 
 
-__all__ = ["Aim", "maxima", "refine", "scores", "turn"]
+def thinned(poses: Floats, kernel: KernelPlane, near: float, of_a_place: int) -> NDArray[np.int32]:
+    """Return what `plain.thinned` does."""
+    extension = native.extension()
+    if extension is None:
+        return plain.thinned(poses, kernel, near, of_a_place)
+    kept = np.empty(len(poses), np.int32)
+    count = extension.thinned(
+        poses=np.ascontiguousarray(poses), half=kernel.half, reach=kernel.reach, near=near,
+        of_a_place=of_a_place, kept=kept,
+    )  # fmt: skip
+    return kept[:count]
+
+
+__all__ = ["Aim", "maxima", "refine", "scores", "thinned", "turn"]

@@ -7,9 +7,13 @@ from types import ModuleType
 from patchsim.engines import extensions
 
 
-def extension() -> ModuleType | None:
-    """Return the extension, or None: NumPy then does its work, with equal results."""
-    return extensions.extension("_poses", "registration")
+def extension(channels: int = 1) -> ModuleType | None:
+    """Return the extension, or None: NumPy then does its work, with equal results.
+
+    Pictures of more channels than it holds in its tables are left to NumPy, too.
+    """
+    built = extensions.extension("_poses", "registration")
+    return None if built is None or channels > built.MOST_CHANNELS else built
 
 
 def variant() -> str:

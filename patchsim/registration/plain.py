@@ -435,3 +435,38 @@ def maxima(
 def _shifted(move: int, length: int) -> tuple[slice, slice]:
     """Return where cells lie that have a neighbour so far off, and where the neighbours lie."""
     return slice(max(0, -move), length - max(0, move)), slice(max(0, move), length + min(0, move))
+
+
+def thinned(poses: Floats, kernel: KernelPlane, near: float, of_a_place: int) -> NDArray[np.int32]:
+    """Return the indices of poses [n, 4], the best first, that are not as good as others before.
+
+    Parameters
+    ----------
+    poses : array [n, 4]
+        As `refine` has them. Two are the same if no corner lies a pixel from the other's.
+    kernel : KernelPlane
+    near : float
+        Of two poses of one place, moved to one angle, more than this share lies under both.
+    of_a_place : int
+        How many poses of one place are kept.
+    """
+    left = np.ones(len(poses), bool)
+    others = np.zeros(len(poses), np.intp)
+    half_height, half_width = kernel.half
+    kept = []
+    for i, (x, y, angle, log_scale) in enumerate(poses):
+        if not left[i]:
+            continue
+        kept.append(i)
+        behind = poses[i + 1 :]
+        dx, dy = behind[:, 0] - x, behind[:, 1] - y
+        scale = math.exp(log_scale)
+        cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+        u = np.abs(dx * cos - dy * sin) / (2 * half_width)
+        v = np.abs(dx * sin + dy * cos) / (2 * half_height)
+        turn = np.abs((behind[:, 2] - angle + math.pi) % (2 * math.pi) - math.pi)
+        corner = np.hypot(turn, behind[:, 3] - log_scale) * kernel.reach * scale
+        is_same = np.hypot(dx, dy) + corner < 1
+        others[i + 1 :] += (u < 1) & (v < 1) & ((1 - u) * (1 - v) > near)
+        left[i + 1 :] &= ~is_same & (others[i + 1 :] < of_a_place)
+    return np.array(kept, np.int32)

@@ -120,7 +120,7 @@ def _halved_planes(planes: NDArray[Any], height: int, width: int) -> NDArray[Any
     rows, columns = (height + 1) // 2, (width + 1) // 2
     pitch = (columns + 2 * PAD + 63) // 64 * 64
     out = np.empty((len(planes), rows + 2 * PAD, pitch), planes.dtype)
-    extension = native.extension()
+    extension = native.extension(len(planes))
     if extension is not None and planes.dtype == np.uint8:
         extension.halve(
             planes=planes, out=out, height=height, width=width, variant=native.variant()
@@ -181,6 +181,24 @@ class KernelPlane:
     def every(self, most: int) -> int:
         """Return which share of the pieces to take for about `most` pixels: one of so many."""
         return max(1, self.counted // most)
+
+
+class KernelPlanes:
+    """The levels of a kernel in one flip; each is made when it is first asked for."""
+
+    def __init__(self, levels: KernelLevels, unit: Unit) -> None:
+        self.levels = levels
+        self._unit = unit
+        self._planes: dict[int, KernelPlane] = {}
+
+    @property
+    def deepest(self) -> int:
+        return self.levels.deepest
+
+    def __getitem__(self, level: int) -> KernelPlane:
+        if level not in self._planes:
+            self._planes[level] = KernelPlane(self.levels, level, self._unit)
+        return self._planes[level]
 
 
 @dataclass(frozen=True)

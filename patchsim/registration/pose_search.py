@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from patchsim.registration.descent import Limits
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels, octave
 from patchsim.registration.loops import Aim
-from patchsim.registration.planes import KernelPlane, Planes
+from patchsim.registration.planes import KernelPlanes, Planes
 from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
 
@@ -117,12 +118,12 @@ class PoseSearch:
         limits = self._limits(scales, angles, threshold, most, overlap)
         found: list[Fitted] = []
         for flip in flips:
-            levels = KernelLevels(kernel, flip)
-            for part in descent.octaves(levels, limits):
+            kernels = self._kernels(kernel, flip)
+            for part in descent.octaves(kernels, limits):
                 poses = descent.descend(
-                    self._planes, levels, part, limits, self._metric, self._full, self._threads
+                    self._planes, kernels, part, limits, self._metric, self._full, self._threads
                 )
-                found += self._fitted(kernel, levels, poses, part[0], limits, flip)
+                found += self._fitted(kernel, kernels, poses, part[0], limits, flip)
         found.sort(key=lambda fit: (-fit.score, fit.y, fit.x))
         found = [fit for fit in found if threshold is None or fit.score >= threshold]
         return _distinct(found)
@@ -153,11 +154,14 @@ class PoseSearch:
             `start` itself if nothing better was found.
         """
         free = set(free)
-        levels = KernelLevels(kernel, start.pose.flip)
+        kernels = self._kernels(kernel, start.pose.flip)
         limits = self._limits(scales, angles, None, 1, 1.0)
-        best = self._scored(kernel, levels, start.x, start.y, start.pose)
-        fit = self._at_full_size(kernel, levels, best, limits, free)
+        best = self._scored(kernel, kernels, start.x, start.y, start.pose)
+        fit = self._at_full_size(kernel, kernels, best, limits, free)
         return max(best, fit, key=lambda each: each.score)
+
+    def _kernels(self, kernel: Kernel, flip: str) -> KernelPlanes:
+        return KernelPlanes(KernelLevels(kernel, flip), self._planes.unit)
 
     def _limits(
         self,
@@ -185,7 +189,7 @@ class PoseSearch:
     def _fitted(
         self,
         kernel: Kernel,
-        levels: KernelLevels,
+        kernels: KernelPlanes,
         poses: Floats,
         halvings: int,
         limits: Limits,
@@ -196,9 +200,9 @@ class PoseSearch:
         def fitted(at: Floats) -> Fitted:
             pose = self._pose(at, halvings, limits, flip)
             x, y = ((at[i] + 0.5) * 2 ** max(halvings, 0) for i in (0, 1))
-            fit = self._scored(kernel, levels, x, y, pose)
-            if octave(pose.scale, levels.deepest) != halvings:
-                fit = self._at_full_size(kernel, levels, fit, limits, {"place", "angle", "scale"})
+            fit = self._scored(kernel, kernels, x, y, pose)
+            if octave(pose.scale, kernels.deepest) != halvings:
+                fit = self._at_full_size(kernel, kernels, fit, limits, {"place", "angle", "scale"})
             return fit
 
         return list(in_order(fitted, list(poses), self._threads))
@@ -212,16 +216,20 @@ class PoseSearch:
         return Pose(math.exp(at[3] + halvings * math.log(2)), angle, flip)
 
     def _scored(
-        self, kernel: Kernel, levels: KernelLevels, x: float, y: float, pose: Pose
+        self, kernel: Kernel, kernels: KernelPlanes, x: float, y: float, pose: Pose
     ) -> Fitted:
         """Return a place and pose with its exact score, or the whole one beside it if better."""
         fit = Fitted(
-            x, y, pose, self._scoring.score(kernel, levels, x, y, pose), kernel.pixels.shape[:2]
+            x,
+            y,
+            pose,
+            self._scoring.score(kernel, kernels.levels, x, y, pose),
+            kernel.pixels.shape[:2],
         )
         whole = self._whole(fit)
         if whole is None or whole == fit:
             return fit
-        score = self._scoring.score(kernel, levels, whole.x, whole.y, whole.pose)
+        score = self._scoring.score(kernel, kernels.levels, whole.x, whole.y, whole.pose)
         return replace(whole, score=score) if score >= fit.score else fit
 
     def _whole(self, fit: Fitted) -> Fitted | None:
@@ -239,16 +247,16 @@ class PoseSearch:
     def _at_full_size(
         self,
         kernel: Kernel,
-        levels: KernelLevels,
+        kernels: KernelPlanes,
         fit: Fitted,
         limits: Limits,
         free: set[str],
     ) -> Fitted:
         """Return a place and pose after steps at full size, all pixels taken."""
-        halvings = octave(fit.pose.scale, levels.deepest)
+        halvings = octave(fit.pose.scale, kernels.deepest)
         k, level = max(-halvings, 0), max(halvings, 0)
         offset = halvings * math.log(2)
-        plane = KernelPlane(levels, k, self._planes.unit)
+        plane = kernels[k]
         aim = Aim(
             self._metric, self._full, _STEPS, _ENOUGH, True,
             ("place" in free, "place" in free, "angle" in free, "scale" in free),
@@ -272,16 +280,23 @@ class PoseSearch:
             angle=pose.angle if "angle" in free else fit.pose.angle,
         )
         x, y = ((poses[0][i] + 0.5) * 2**level for i in (0, 1))
-        return self._scored(kernel, levels, x, y, pose)
+        return self._scored(kernel, kernels, x, y, pose)
 
 
 def _distinct(found: list[Fitted]) -> list[Fitted]:
     """Return each optimum once, from a list that begins with the best."""
-    kept: list[Fitted] = []
+    kept: dict[tuple[int, int], list[Fitted]] = {}
     for fit in found:
-        if all(_distance(fit, other) > 1 for other in kept):
-            kept.append(fit)
-    return kept
+        row, column = math.floor(fit.y), math.floor(fit.x)
+        beside = [
+            other
+            for cell in product((row - 1, row, row + 1), (column - 1, column, column + 1))
+            for other in kept.get(cell, ())
+        ]
+        if all(_distance(fit, other) > 1 for other in beside):
+            kept.setdefault((row, column), []).append(fit)
+    chosen = [fit for cell in kept.values() for fit in cell]
+    return sorted(chosen, key=lambda fit: (-fit.score, fit.y, fit.x))
 
 
 def _distance(one: Fitted, other: Fitted) -> float:
