@@ -22,6 +22,8 @@
 #define FLAT 1e-12 /* as metrics.FLAT: of a channel's mean square, its variance */
 #define LEAST_SPREAD 1e-3 /* of a pixel, in units of 0 to 255; less is flat */
 #define FARTHEST 4.0      /* pixels of the level that a pose may move from where it began */
+#define STRAIGHT 0.9      /* the cosine of two steps that are of one direction */
+#define LEAST_SHARE 0.125 /* of what is left that a step is taken for */
 #define LONGEST 2.0       /* pixels that a corner may move in one step */
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)

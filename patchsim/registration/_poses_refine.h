@@ -299,6 +299,23 @@ static int VARIANT(step)(const VARIANT(Sums) *s, const Aim *aim, const double *a
     return isfinite(d[0]) && isfinite(d[1]) && isfinite(d[2]) && isfinite(d[3]);
 }
 
+/* Lengthen a step, as plain.py has it; `before` becomes what the next one is compared with. */
+static void VARIANT(extrapolate)(double *d, double *before, double reach)
+{
+    const double units[4] = {1, 1, reach, reach};
+    double along = 0, size = 0, length = 0;
+    for (int i = 0; i < 4; i++) {
+        const double one = d[i] * units[i], other = before[i] * units[i];
+        along += one * other, size += other * other, length += one * one;
+    }
+    memcpy(before, d, 4 * sizeof *d);
+    if (size == 0 || along <= 0 || along * along < STRAIGHT * STRAIGHT * size * length)
+        return;
+    const double share = 1 - along / size > LEAST_SHARE ? 1 - along / size : LEAST_SHARE;
+    for (int i = 0; i < 4; i++)
+        d[i] /= share, before[i] = 0;
+}
+
 static void VARIANT(moved)(const double *from, const double *d, const Aim *aim, double *to)
 {
     for (int i = 0; i < 4; i++)
@@ -325,7 +342,7 @@ static void VARIANT(around)(const Plane *p, const Kernel *k, const Aim *aim, flo
 
 static double VARIANT(refined)(const Plane *p, const Kernel *k, const Aim *aim, float (*shifts)[2], double *at)
 {
-    double start[4], now[4], d[4] = {0}, top = -INFINITY, soft = 8;
+    double start[4], now[4], d[4] = {0}, before[4] = {0}, top = -INFINITY, soft = 8;
     const int slopes = aim->steps == 0 ? 0 : aim->free >> 3 & 1 ? 2 : 1;
     int back = 0;
     if (aim->around)
@@ -346,12 +363,14 @@ static double VARIANT(refined)(const Plane *p, const Kernel *k, const Aim *aim, 
             break;
         if (back) { /* too far: less of it */
             for (int j = 0; j < 4; j++)
-                d[j] /= 4;
+                d[j] /= 4, before[j] = 0;
         } else {
             if (!VARIANT(step)(&s, aim, now, d))
                 break;
             soft = s.distance / s.weight > 0.05 ? s.distance / s.weight : 0.05;
-            const double far = hypot(hypot(d[0], d[1]), k->reach * exp(now[3]) * hypot(d[2], d[3]));
+            const double reach = k->reach * exp(now[3]);
+            VARIANT(extrapolate)(d, before, reach);
+            const double far = hypot(hypot(d[0], d[1]), reach * hypot(d[2], d[3]));
             if (far > LONGEST)
                 for (int j = 0; j < 4; j++)
                     d[j] *= LONGEST / far;

@@ -24,7 +24,7 @@ _FIRST_PIXELS = 100
 _LEAST_SIDE, _LEAST_CONTRAST = 4, 0.2
 # Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
 # in pixels at a corner.
-_STEPS, _ENOUGH = (6, 3, 4), (0.05, 0.05, 0.01)
+_STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
 # A score may be this share lower for each level above full size, and so much lower on the grid.
 _FALL, _GRID_LOSS = 0.9, 0.1
 _LEAST_BAR = 0.25

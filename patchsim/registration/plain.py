@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 _FARTHEST = 4.0  # pixels of the level that a pose may move from where it began
 _LONGEST = 2.0  # pixels that a corner may move in one step
+# Two steps are of one direction from this cosine on; together they are extrapolated to so many.
+STRAIGHT, LEAST_SHARE = 0.9, 0.125
 LEAST_SPREAD = 1e-3  # of a pixel, in units of 0 to 255; less is flat
 
 
@@ -245,7 +247,7 @@ def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tupl
     if aim.around:
         start = _best_around(plane, kernel, start, aim)
     best, top, now = start, -math.inf, start
-    d, soft, back = np.zeros(4), 8.0, 0
+    d, before, soft, back = np.zeros(4), np.zeros(4), 8.0, 0
     for i in range(aim.steps + 1):
         products, weight, distance = sums(plane, kernel, now, aim, aim.every, soft)
         found = value_of(products, weight, distance, aim)
@@ -258,14 +260,15 @@ def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tupl
         if i == aim.steps or weight <= 0:
             break
         if back:
-            d = d / 4  # too far: less of it
+            d, before = d / 4, np.zeros(4)  # too far: less of it
         else:
             whole = step(products, now, aim)
             if whole is None:
                 break
             soft = max(0.05, distance / weight)
-            d = whole
-            far = math.hypot(d[0], d[1], kernel.reach * math.exp(now[3]) * math.hypot(d[2], d[3]))
+            reach = kernel.reach * math.exp(now[3])
+            d, before = _extrapolated(whole, before, reach)
+            far = math.hypot(d[0], d[1], reach * math.hypot(d[2], d[3]))
             if far > _LONGEST:
                 d = d * (_LONGEST / far)
             if far < aim.enough:
@@ -275,6 +278,21 @@ def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tupl
         if math.hypot(now[0] - start[0], now[1] - start[1]) > _FARTHEST:
             break
     return best, top
+
+
+def _extrapolated(step: Floats, before: Floats, reach: float) -> tuple[Floats, Floats]:
+    """Return how far to go, and what the next step is compared with.
+
+    Where the picture differs from the kernel, as at the border of an object, steps are too short by
+    a share that is about the same each time. Two of one direction tell the sum of all to come
+    (A. C. Aitken's process).
+    """
+    unit = np.array([1, 1, reach, reach])
+    one, other = step * unit, before * unit
+    along, size, length = one @ other, other @ other, one @ one
+    if size == 0 or along <= 0 or along**2 < STRAIGHT**2 * size * length:
+        return step, step
+    return step / max(1 - along / size, LEAST_SHARE), np.zeros(4)
 
 
 def _within(at: Floats, aim: Aim) -> Floats:
