@@ -45,7 +45,8 @@ def photograph(name: str, channels: int = 1) -> NDArray[np.uint8]:
     pixels = pixels[..., :3]
     if channels == 3:
         return np.ascontiguousarray(pixels)
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+    grey: NDArray[np.uint8] = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return grey[..., None]
 
 
 def plant(
@@ -109,13 +110,16 @@ def is_distinct(kernel: NDArray[np.uint8]) -> bool:
 
 
 def free_place(
-    rng: np.random.Generator, taken: list[tuple[float, float, float]], size: tuple[int, int],
+    rng: np.random.Generator,
+    taken: list[tuple[float, float, float]],
+    size: tuple[int, int],
     radius: float,
 ) -> tuple[float, float] | None:
     """Return a place where a circle touches none of those taken, or None."""
     for _ in range(200):
-        x, y = rng.uniform(radius + 1, size[1] - radius - 1), rng.uniform(
-            radius + 1, size[0] - radius - 1
+        x, y = (
+            rng.uniform(radius + 1, size[1] - radius - 1),
+            rng.uniform(radius + 1, size[0] - radius - 1),
         )
         if all(math.hypot(x - a, y - b) > radius + r for a, b, r in taken):
             return float(x), float(y)
@@ -189,7 +193,7 @@ def is_near(fit: Fitted, place: Place) -> bool:
     return apart < max(1.5, 0.05 * size) and turn < 8 and scale < 0.08
 
 
-def separate(found: list[Fitted], place: Callable[[Fitted], Any] | None = None) -> list[Fitted]:
+def separate(found: list[Fitted]) -> list[Fitted]:
     """Return the best matches of which no one's middle lies in the middle of a better one."""
     kept: list[Fitted] = []
     for fit in found:
@@ -282,7 +286,7 @@ def plantings(
 
 
 def accuracy(count: int) -> None:
-    """Measure poses of kernels of 64x64 in photographs turned and scaled as a whole, noise 2/255."""
+    """Measure 64x64 kernels in photographs turned and scaled as a whole, with noise of 2/255."""
     errors = []
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -340,9 +344,7 @@ def scenes(folder: Path) -> None:
             search = PoseSearch(picture, "zncc", 255.0)
             return search.find(Kernel(kernel), Range(1, 1), Range(0, 360), threshold=0.8)
 
-        def theirs(
-            picture: NDArray[np.uint8] = picture, kernel: NDArray[np.uint8] = kernel
-        ) -> Any:
+        def theirs(picture: NDArray[np.uint8] = picture, kernel: NDArray[np.uint8] = kernel) -> Any:
             return cv2.matchTemplate(picture, kernel, cv2.TM_CCOEFF_NORMED)
 
         rounds = [(timed(ours, 1), timed(theirs, 1)) for _ in range(15)]
@@ -366,7 +368,10 @@ def many_poses() -> None:
                 Kernel(case.kernel), Range(0.5, 2), Range(0, 360), most=1
             )
             wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
-            print(f"1080p RGB, 80x80, {metric}, {threads} threads: {wall:.3f} s, CPU {cpu:.3f} s, best {found[0].score:.4f}")
+            print(
+                f"1080p RGB, 80x80, {metric}, {threads} threads: {wall:.3f} s, CPU {cpu:.3f} s,"
+                f" best {found[0].score:.4f}"
+            )
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ typedef struct {
     ptrdiff_t *runs;         /* [runs of all kernels and shades][begin, end] */
     ptrdiff_t first[BATCH * MOST_CHANNELS + 1]; /* of [kernel][shade] */
     double own[BATCH], count[BATCH], counts[BATCH * MOST_CHANNELS];
+    int same[BATCH]; /* the first kernel that lies over the same pixels */
 } VARIANT(Batch);
 
 #define PRODUCTS(name, strip, is_sad)                                                                          \
@@ -142,6 +143,13 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
         }
     }
     batch->first[BATCH * l->shades] = runs;
+    for (int i = 0; i < BATCH; i++) {
+        const size_t bytes = (size_t)(l->shades * box);
+        batch->same[i] = i / HELD * HELD;
+        while (batch->same[i] < i && (i >= count || memcmp(l->mask + l->order[first + i] * l->shades * box,
+                                                           l->mask + l->order[first + batch->same[i]] * l->shades * box, bytes)))
+            batch->same[i]++;
+    }
     batch->taps = 0;
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t t = 0; t < box; t++) {
@@ -189,13 +197,11 @@ static INLINE F VARIANT(spread)(const Plane *p, const Look *l, const VARIANT(Ban
     return spread * SPLAT(1 / (b->fine * b->fine));
 }
 
-static INLINE F VARIANT(look_score)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch, int i,
-                                    ptrdiff_t at, F products)
+static INLINE F VARIANT(look_score)(const Look *l, const VARIANT(Batch) *batch, int i, F products, F spread)
 {
     const float count = (float)batch->count[i], own = (float)(batch->own[i] > 1e-9 ? batch->own[i] : 1e-9);
     if (l->metric == SAD)
         return 1 - products * SPLAT((float)(1 / (batch->count[i] * l->full)));
-    const F spread = VARIANT(spread)(p, l, b, batch, i, at);
     if (l->metric == SSD)
         return 1 - (spread - 2 * products + SPLAT(own)) * SPLAT((float)(1 / (batch->count[i] * l->full * l->full)));
     const F least = SPLAT((float)LEAST_SPREAD * count);
@@ -222,7 +228,7 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
         const ptrdiff_t top = box[0] > l->first ? box[0] : l->first, bottom = box[1] < l->last - 1 ? box[1] : l->last - 1;
         for (ptrdiff_t y = top; y <= bottom; y++)
             for (ptrdiff_t x = box[2]; x <= box[3]; x += STRIP * LANES) {
-                F sums[HELD][STRIP];
+                F sums[HELD][STRIP], spreads[HELD][STRIP];
                 const ptrdiff_t left = box[3] - x + 1, at = (y - l->first + radius) * b->pitch + x + radius;
                 const int strip = left <= LANES ? 1 : left <= 2 * LANES ? 2 : 3;
                 VARIANT(PRODUCTS)[l->metric == SAD][strip - 1](b->values + at, batch->offsets, batch->values + begin,
@@ -230,11 +236,17 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
                 for (int i = begin; i < end; i++) {
                     const int32_t *bounds = l->bounds + 4 * l->order[first + i];
                     float *out = l->out + (l->order[first + i] * rows + y - l->first) * l->out_pitch;
-                    if (batch->count[i] == 0 || y < bounds[0] || y > bounds[1])
+                    if (batch->count[i] == 0)
+                        continue;
+                    for (int j = 0; l->metric != SAD && j < strip; j++)
+                        spreads[i - begin][j] = batch->same[i] < i ? spreads[batch->same[i] - begin][j]
+                                                                   : VARIANT(spread)(p, l, b, batch, i, at + j * LANES);
+                    if (y < bounds[0] || y > bounds[1])
                         continue;
                     for (int j = 0; j < strip; j++) {
                         const ptrdiff_t from = x + j * LANES;
-                        const F found = VARIANT(look_score)(p, l, b, batch, i, at + j * LANES, sums[i - begin][j]);
+                        const F spread = l->metric == SAD ? SPLAT(0.f) : spreads[i - begin][j];
+                        const F found = VARIANT(look_score)(l, batch, i, sums[i - begin][j], spread);
                         for (int lane = 0; lane < LANES; lane++)
                             if (from + lane >= bounds[2] && from + lane <= bounds[3])
                                 out[from + lane] = found[lane];

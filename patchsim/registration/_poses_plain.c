@@ -62,31 +62,30 @@ void poses_turn(const Kernel *k, ptrdiff_t width, double half_y, double half_x, 
         turn_one(k, width, half_y, half_x, poses + 2 * i, radius, border, values + i * k->channels * box, mask + i * k->shades * box);
 }
 
-/* Whether none of a cell's neighbours is better; of equals the first one counts. */
+/* Whether none of a cell's neighbours in place and angle is better; of equals the first one counts. */
 static int is_maximum(const Maxima *m, ptrdiff_t scale, ptrdiff_t angle, ptrdiff_t y, ptrdiff_t x)
 {
     const ptrdiff_t plane = m->rows * m->pitch, pose = scale * m->angles + angle;
     const float score = m->volume[pose * plane + y * m->pitch + x];
-    for (ptrdiff_t a = scale > 0 ? scale - 1 : 0; a <= scale + 1 && a < m->scales; a++)
-        for (ptrdiff_t turn = -1; turn <= 1; turn++) {
-            ptrdiff_t b = angle + turn;
-            if (m->angles == 1 && turn)
+    for (ptrdiff_t turn = -1; turn <= 1; turn++) {
+        ptrdiff_t a = angle + turn;
+        if (m->angles == 1 && turn)
+            continue;
+        if (a < 0 || a >= m->angles) {
+            if (!m->is_cyclic)
                 continue;
-            if (b < 0 || b >= m->angles) {
-                if (!m->is_cyclic)
-                    continue;
-                b = (b + m->angles) % m->angles;
-            }
-            const ptrdiff_t other = a * m->angles + b;
-            for (ptrdiff_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < m->rows; v++)
-                for (ptrdiff_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < m->width; u++) {
-                    const float found = m->volume[other * plane + v * m->pitch + u];
-                    if (found > score)
-                        return 0;
-                    if (found == score && (other < pose || (other == pose && (v < y || (v == y && u < x)))))
-                        return 0;
-                }
+            a = (a + m->angles) % m->angles;
         }
+        const ptrdiff_t other = scale * m->angles + a;
+        for (ptrdiff_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < m->rows; v++)
+            for (ptrdiff_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < m->width; u++) {
+                const float found = m->volume[other * plane + v * m->pitch + u];
+                if (found > score)
+                    return 0;
+                if (found == score && (other < pose || (other == pose && (v < y || (v == y && u < x)))))
+                    return 0;
+            }
+    }
     return 1;
 }
 

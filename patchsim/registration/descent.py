@@ -42,6 +42,8 @@ class Limits:
     ----------
     angles, scales : (low, high, spacing at most or None)
         In radians, and logs.
+    fixed_angle, fixed_scale : float, optional
+        In degrees, and the scale, if there is one of it.
     is_cyclic : bool
         Whether the angles are a whole turn.
     bounds : (top, left, bottom, right)
@@ -56,6 +58,8 @@ class Limits:
 
     angles: tuple[float, float, float | None]
     scales: tuple[float, float, float | None]
+    fixed_angle: float | None
+    fixed_scale: float | None
     is_cyclic: bool
     bounds: tuple[float, float, float, float]
     threshold: float | None

@@ -89,7 +89,7 @@ def look(
 ) -> tuple[Floats, Floats]:
     """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
 
-    A maximum is no worse than its neighbours in place, angle and scale. Poses are as
+    A maximum is no worse than its neighbours in place and angle. Poses are as
     `plain.refine` takes them.
     """
     shapes = turned(kernel, grid.poses)

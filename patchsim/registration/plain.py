@@ -403,6 +403,8 @@ def maxima(
 ) -> tuple[NDArray[np.int32], Floats]:
     """Return the local maxima of a volume of scores that reach a bar, the best `most` of them.
 
+    Neighbours are of one scale: a kernel that is a bit too small often scores more in a first look.
+
     Parameters
     ----------
     volume : array [scales x angles, rows, at least `width`]
@@ -428,8 +430,8 @@ def maxima(
     index = np.arange(cells.size).reshape(shape)
     best = cells >= bar
     best[:, :, : rows[0]] = best[:, :, rows[1] :] = False
-    for shift in np.ndindex(3, 3, 3, 3):
-        move = tuple(s - 1 for s in shift)
+    for shift in np.ndindex(3, 3, 3):
+        move = (0, *(s - 1 for s in shift))
         if not any(move) or (angles == 1 and move[1]):
             continue
         here, there = zip(*(_shifted(m, n) for m, n in zip(move, shape, strict=True)), strict=True)

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Pose
-from patchsim.registration import descent, loops
+from patchsim.registration import descent
 from patchsim.registration.descent import Limits
 from patchsim.registration.fitted import Fitted
-from patchsim.registration.levels import KernelLevels, octave
-from patchsim.registration.loops import Aim
+from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlanes, Planes
+from patchsim.registration.polish import Polish, distinct
 from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
-
-Floats = NDArray[np.float64]
-
-# A place so near a whole pixel, in pixels, and a corner so near a quarter turn at scale 1, is tried
-# there, too: an exact copy then scores exactly 1.
-_WHOLE = 0.1
-_STEPS, _ENOUGH = 8, 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,15 +105,14 @@ class PoseSearch:
         limits = self._limits(scales, angles, threshold, most, overlap)
         found: list[Fitted] = []
         for flip in flips:
-            kernels = self._kernels(kernel, flip)
-            for part in descent.octaves(kernels, limits):
+            polish = self._polish(kernel, flip, limits)
+            for octave in descent.octaves(polish.kernels, limits):
                 poses = descent.descend(
-                    self._planes, kernels, part, limits, self._metric, self._full, self._threads
-                )
-                found += self._fitted(kernel, kernels, poses, part[0], limits, flip)
-        found.sort(key=lambda fit: (-fit.score, fit.y, fit.x))
-        found = [fit for fit in found if threshold is None or fit.score >= threshold]
-        return _distinct(found)
+                    self._planes, polish.kernels, octave, limits, self._metric, self._full,
+                    self._threads,
+                )  # fmt: skip
+                found += polish.fitted(poses, octave[0])
+        return distinct([fit for fit in found if threshold is None or fit.score >= threshold])
 
     def refine(
         self,
@@ -154,14 +140,22 @@ class PoseSearch:
             `start` itself if nothing better was found.
         """
         free = set(free)
-        kernels = self._kernels(kernel, start.pose.flip)
-        limits = self._limits(scales, angles, None, 1, 1.0)
-        best = self._scored(kernel, kernels, start.x, start.y, start.pose)
-        fit = self._at_full_size(kernel, kernels, best, limits, free)
-        return max(best, fit, key=lambda each: each.score)
+        pose = start.pose
+        limits = self._limits(
+            scales if "scale" in free else Range(pose.scale, pose.scale),
+            angles if "angle" in free else Range(pose.angle, pose.angle),
+            None, 1, 1.0,
+        )  # fmt: skip
+        polish = self._polish(kernel, pose.flip, limits)
+        scored = polish.scored(start.x, start.y, pose)
+        return polish.better(scored, moves="place" in free)
 
-    def _kernels(self, kernel: Kernel, flip: str) -> KernelPlanes:
-        return KernelPlanes(KernelLevels(kernel, flip), self._planes.unit)
+    def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
+        return Polish(
+            self._planes, self._scoring, self._metric, self._full, kernel,
+            KernelPlanes(KernelLevels(kernel, flip), self._planes.unit), flip, limits,
+            self._threads,
+        )  # fmt: skip
 
     def _limits(
         self,
@@ -171,136 +165,22 @@ class PoseSearch:
         most: int | None,
         overlap: float,
     ) -> Limits:
-        step = None if scales.step is None else scales.step / scales.high
         return Limits(
-            (
+            angles=(
                 math.radians(angles.low),
                 math.radians(angles.high),
                 None if angles.step is None else math.radians(angles.step),
             ),
-            (math.log(scales.low), math.log(scales.high), step),
-            angles.high - angles.low >= 360,
-            self._bounds,
-            threshold,
-            most,
-            overlap,
+            scales=(
+                math.log(scales.low),
+                math.log(scales.high),
+                None if scales.step is None else scales.step / scales.high,
+            ),
+            fixed_angle=angles.low if angles.low == angles.high else None,
+            fixed_scale=scales.low if scales.low == scales.high else None,
+            is_cyclic=angles.high - angles.low >= 360,
+            bounds=self._bounds,
+            threshold=threshold,
+            most=most,
+            overlap=overlap,
         )
-
-    def _fitted(
-        self,
-        kernel: Kernel,
-        kernels: KernelPlanes,
-        poses: Floats,
-        halvings: int,
-        limits: Limits,
-        flip: str,
-    ) -> list[Fitted]:
-        """Return poses of an octave as they are told, with their exact scores."""
-
-        def fitted(at: Floats) -> Fitted:
-            pose = self._pose(at, halvings, limits, flip)
-            x, y = ((at[i] + 0.5) * 2 ** max(halvings, 0) for i in (0, 1))
-            fit = self._scored(kernel, kernels, x, y, pose)
-            if octave(pose.scale, kernels.deepest) != halvings:
-                fit = self._at_full_size(kernel, kernels, fit, limits, {"place", "angle", "scale"})
-            return fit
-
-        return list(in_order(fitted, list(poses), self._threads))
-
-    def _pose(self, at: Floats, halvings: int, limits: Limits, flip: str) -> Pose:
-        angle = math.degrees(at[2])
-        if limits.is_cyclic:
-            angle %= 360
-        elif limits.angles[0] == limits.angles[1]:
-            angle = math.degrees(limits.angles[0])
-        return Pose(math.exp(at[3] + halvings * math.log(2)), angle, flip)
-
-    def _scored(
-        self, kernel: Kernel, kernels: KernelPlanes, x: float, y: float, pose: Pose
-    ) -> Fitted:
-        """Return a place and pose with its exact score, or the whole one beside it if better."""
-        fit = Fitted(
-            x,
-            y,
-            pose,
-            self._scoring.score(kernel, kernels.levels, x, y, pose),
-            kernel.pixels.shape[:2],
-        )
-        whole = self._whole(fit)
-        if whole is None or whole == fit:
-            return fit
-        score = self._scoring.score(kernel, kernels.levels, whole.x, whole.y, whole.pose)
-        return replace(whole, score=score) if score >= fit.score else fit
-
-    def _whole(self, fit: Fitted) -> Fitted | None:
-        """Return the nearest pose of whole pixels, or None if it is not near."""
-        quarter = round(fit.pose.angle / 90) * 90
-        height, width = fit.size if quarter % 180 == 0 else fit.size[::-1]
-        y, x = (round(a - b / 2) + b / 2 for a, b in ((fit.y, height), (fit.x, width)))
-        reach = math.hypot(*fit.size) / 2
-        turn = math.radians(fit.pose.angle - quarter)
-        corner = reach * math.hypot(turn, fit.pose.scale - 1)
-        if math.hypot(fit.x - x, fit.y - y) + corner > _WHOLE:
-            return None
-        return replace(fit, x=x, y=y, pose=Pose(1.0, float(quarter % 360), fit.pose.flip))
-
-    def _at_full_size(
-        self,
-        kernel: Kernel,
-        kernels: KernelPlanes,
-        fit: Fitted,
-        limits: Limits,
-        free: set[str],
-    ) -> Fitted:
-        """Return a place and pose after steps at full size, all pixels taken."""
-        halvings = octave(fit.pose.scale, kernels.deepest)
-        k, level = max(-halvings, 0), max(halvings, 0)
-        offset = halvings * math.log(2)
-        plane = kernels[k]
-        aim = Aim(
-            self._metric, self._full, _STEPS, _ENOUGH, True,
-            ("place" in free, "place" in free, "angle" in free, "scale" in free),
-            (-math.inf if limits.is_cyclic else limits.angles[0], limits.scales[0] - offset),
-            (math.inf if limits.is_cyclic else limits.angles[1], limits.scales[1] - offset),
-            plane.every(descent.PIXELS), 0,
-        )  # fmt: skip
-        at = np.array(
-            [
-                fit.x / 2**level - 0.5,
-                fit.y / 2**level - 0.5,
-                math.radians(fit.pose.angle),
-                math.log(fit.pose.scale) - offset,
-            ]
-        )
-        poses, _ = loops.refine(self._planes[level], plane, at[None], aim)
-        pose = self._pose(poses[0], halvings, limits, fit.pose.flip)
-        pose = replace(
-            pose,
-            scale=pose.scale if "scale" in free else fit.pose.scale,
-            angle=pose.angle if "angle" in free else fit.pose.angle,
-        )
-        x, y = ((poses[0][i] + 0.5) * 2**level for i in (0, 1))
-        return self._scored(kernel, kernels, x, y, pose)
-
-
-def _distinct(found: list[Fitted]) -> list[Fitted]:
-    """Return each optimum once, from a list that begins with the best."""
-    kept: dict[tuple[int, int], list[Fitted]] = {}
-    for fit in found:
-        row, column = math.floor(fit.y), math.floor(fit.x)
-        beside = [
-            other
-            for cell in product((row - 1, row, row + 1), (column - 1, column, column + 1))
-            for other in kept.get(cell, ())
-        ]
-        if all(_distance(fit, other) > 1 for other in beside):
-            kept.setdefault((row, column), []).append(fit)
-    chosen = [fit for cell in kept.values() for fit in cell]
-    return sorted(chosen, key=lambda fit: (-fit.score, fit.y, fit.x))
-
-
-def _distance(one: Fitted, other: Fitted) -> float:
-    """Return how far apart two poses' corners are at most, in pixels."""
-    if math.hypot(one.x - other.x, one.y - other.y) > 1:
-        return math.inf
-    return max(math.dist(a, b) for a, b in zip(one.corners, other.corners, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
@@ -10,6 +11,8 @@ from patchsim.registration import native, scores
 from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels, Pyramid, octave
 from patchsim.types import Pixels
+
+Floats = NDArray[np.float64]
 
 
 class Scoring:
@@ -33,28 +36,52 @@ class Scoring:
         self._visible = visible
         self._pyramid = Pyramid(picture, visible)
 
-    def score(self, kernel: Kernel, levels: KernelLevels, x: float, y: float, pose: Pose) -> float:
-        """Return the score of a kernel in a pose; `levels` are those of the mirrored kernel."""
-        picture = self._picture.shape[:2]
+    def scores(self, levels: KernelLevels, halvings: int, poses: Floats) -> Floats:
+        """Return the scores of poses of one octave, [n].
+
+        Parameters
+        ----------
+        levels : KernelLevels
+            Those of the kernel, mirrored.
+        halvings : int
+            The octave, as `levels.octave` tells it.
+        poses : float64 array [n, 4]
+            x and y of the kernel's centre, in pixels from the picture's top-left corner, the angle
+            in degrees and the scale.
+        """
         extension = native.extension(self._picture.shape[2])
-        window = scores.whole_window(picture, kernel.pixels.shape[:2], x, y, pose)
-        if window is not None or extension is None:
-            return scores.score(
-                self._picture, kernel, x, y, pose, self._metric, self._range, self._visible
-            )
-        halvings = octave(pose.scale, levels.deepest)
+        if extension is None:
+            return np.array([self._plain(levels, *pose) for pose in poses.tolist()])
         level, k = max(halvings, 0), max(-halvings, 0)
         small = levels[k]
-        cos, sin = direction(pose.angle)
-        factor = pose.scale / 2.0**halvings
-        place = x / 2**level - 0.5, y / 2**level - 0.5, cos * factor, sin * factor
-        found = np.empty(1)
+        places = np.empty((len(poses), 4))
+        places[:, :2] = poses[:, :2] / 2**level - 0.5
+        turns = [direction(angle) for angle in poses[:, 2].tolist()]
+        places[:, 2:] = np.array(turns).reshape(-1, 2) * poses[:, 3:] / 2.0**halvings
+        found = np.empty(len(poses))
         extension.exact(
             picture=np.ascontiguousarray(self._pyramid.pixels(level)),
             kernel=np.ascontiguousarray(small.pixels),
             weights=None if small.weights is None else np.ascontiguousarray(small.weights),
-            visible=self._pyramid.visible(level), poses=np.array([place]),
+            visible=self._pyramid.visible(level), poses=places,
             centre=(levels.size[0] / 2 ** (k + 1) - 0.5, levels.size[1] / 2 ** (k + 1) - 0.5),
             metric=self._metric, full=float(self._range), scores=found, variant=native.variant(),
         )  # fmt: skip
-        return float(found[0])
+        return found
+
+    def _plain(self, levels: KernelLevels, x: float, y: float, angle: float, scale: float) -> float:
+        return scores.score(
+            self._picture, levels[0], x, y, Pose(scale, angle), self._metric, self._range,
+            self._visible,
+        )  # fmt: skip
+
+    def score(self, kernel: Kernel, levels: KernelLevels, x: float, y: float, pose: Pose) -> float:
+        """Return the score of a kernel in a pose; `levels` are those of the kernel, mirrored."""
+        picture = self._picture.shape[:2]
+        window = scores.whole_window(picture, kernel.pixels.shape[:2], x, y, pose)
+        if window is not None:
+            return scores.window_score(
+                self._picture, kernel, window, pose, self._metric, self._range, self._visible
+            )
+        poses = np.array([[x, y, pose.angle, pose.scale]])
+        return float(self.scores(levels, octave(pose.scale, levels.deepest), poses)[0])
