@@ -30,7 +30,7 @@ asan: $(VENV)/.installed-for-tests
 neon:
 	tests/neon.sh
 
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/engines/*.[ch])
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard patchsim/*/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing patchsim and what it needs into $(VENV). torch is the large part: 0.2 GB to"
 	@echo "download as a CPU build, 2.8 GB with CUDA. pip shows which one it takes, and its progress."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the C of the engines with the address and undefined-behaviour sanitizers of gcc, outside the tree,
+# Builds the C extensions with the address and undefined-behaviour sanitizers of gcc, outside the tree,
 # and runs their tests: every variant that this processor has. PYTHON has patchsim's test extras.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,12 +8,12 @@ built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
 
 cp -r patchsim tests pyproject.toml "$built"
-rm -f "$built"/patchsim/engines/*.so
+rm -f "$built"/patchsim/*/*.so
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-for name in sad moments pruned correlation; do
+for name in engines/_sad engines/_moments engines/_pruned engines/_correlation registration/_poses; do
     gcc -std=c11 -O1 -g -fPIC -shared -Wall -Wextra -Werror \
         -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-        -I"$include" patchsim/engines/_$name*.c -o "$built/patchsim/engines/_$name.abi3.so" -lm
+        -I"$include" patchsim/$name*.c -o "$built/patchsim/$name.abi3.so" -lm
 done
 
 cd "$built"
@@ -23,9 +23,10 @@ export PYTHONPATH="$built"
 "$python" -c '
 import sys
 from patchsim.engines import _correlation, _moments, _pruned, _sad
-for module in (_correlation, _moments, _pruned, _sad):
+from patchsim.registration import _poses
+for module in (_correlation, _moments, _poses, _pruned, _sad):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
-    tests/engines/test_pruned.py tests/engines/test_fused.py "$@"
+    tests/engines/test_pruned.py tests/engines/test_fused.py tests/registration/test_loops.py "$@"

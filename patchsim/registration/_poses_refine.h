@@ -215,9 +215,14 @@ static void VARIANT(sums)(const Plane *p, const Kernel *k, const Aim *aim, const
         add(p, k, c, at, shifts[c], (float)soft, every, r, &s->distance);
         const double own = r[0][0], by = aim->metric == ZNCC && own > 0 ? 1 / own : 0;
         s->weight += own;
+        /* ncc is of the values themselves: what was taken off for the digits' sake comes back. */
+        double back[6] = {0};
+        if (aim->metric == NCC)
+            back[0] = shifts[c][0], back[1] = shifts[c][1];
         for (int i = 0; i < 6; i++)
             for (int j = i; j < 6; j++)
-                s->pooled[i][j] += r[i + 1][j + 1] - by * r[0][i + 1] * r[0][j + 1];
+                s->pooled[i][j] += r[i + 1][j + 1] - by * r[0][i + 1] * r[0][j + 1] + back[i] * r[0][j + 1] +
+                                   back[j] * r[0][i + 1] + back[i] * back[j] * own;
         /* With zncc the picture's mean is taken off: from now on before squares lose digits. */
         if (aim->metric == ZNCC && own > 0)
             shifts[c][1] += (float)(r[0][2] / own);
@@ -395,7 +400,7 @@ static void VARIANT(refine)(const Plane *p, const Kernel *k, const Aim *aim, dou
         const float *weights = k->weights + (k->shades > 1 ? c : 0) * k->height * k->pitch;
         for (ptrdiff_t i = 0; i < k->height * k->pitch; i++)
             weight += weights[i], sum += (double)weights[i] * taps[i];
-        means[c] = aim->metric != NCC && weight > 0 ? (float)(sum / weight) : 0;
+        means[c] = weight > 0 ? (float)(sum / weight) : 0;
     }
     for (ptrdiff_t i = 0; i < n; i++) {
         for (ptrdiff_t c = 0; c < k->channels; c++)

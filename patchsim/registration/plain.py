@@ -325,7 +325,7 @@ def turn(
     mask = inside[:, None] & (kernel.weights[:, rows, columns] >= 0.5).transpose(1, 0, 2, 3)
     pixels = kernel.taps[:, :, : kernel.width].transpose(1, 2, 0)
     values = sampled(pixels, xs, ys).transpose(0, 3, 1, 2)
-    return np.where(mask, values, 0).astype(np.float32), mask
+    return np.where(mask, values, 0).astype(np.float32, order="C"), np.ascontiguousarray(mask)
 
 
 def scores(
