@@ -133,6 +133,7 @@ def case_of(
     side: tuple[int, int] = (16, 200),
     noise: float | None = None,
     copies: int = 30,
+    is_lit: bool = True,
 ) -> Case:
     """Return a random planting."""
     rng = np.random.default_rng(number)
@@ -164,6 +165,8 @@ def case_of(
         taken.append((*at, radius))
         places.append(place)
         gain, offset = rng.uniform(0.7, 1.1), rng.uniform(-10, 20)
+        if not is_lit:
+            gain, offset = 1.0, 0.0
         plant(picture, parts, (top, left, height, width), place, gain, offset)
     others = photograph(names[2], channels)
     other_parts = spline(others)

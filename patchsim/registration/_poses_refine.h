@@ -350,6 +350,7 @@ static double VARIANT(refined)(const Plane *p, const Kernel *k, const Aim *aim, 
     double start[4], now[4], d[4] = {0}, before[4] = {0}, top = -INFINITY, soft = 8;
     const int slopes = aim->steps == 0 ? 0 : aim->free >> 3 & 1 ? 2 : 1;
     int back = 0;
+    VARIANT(moved)(at, d, aim, at);
     if (aim->around)
         VARIANT(around)(p, k, aim, shifts, at);
     memcpy(start, at, sizeof start);

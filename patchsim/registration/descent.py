@@ -21,9 +21,10 @@ PIXELS, _ROUGH_PIXELS = 16_384, 4_096
 # The first look is where about so many pixels count.
 _FIRST_PIXELS = 100
 # A kernel's least side and contrast there, as a share of the contrast at full size.
-_LEAST_SIDE, _LEAST_CONTRAST = 4, 0.2
+_LEAST_SIDE, _LEAST_CONTRAST = 4, 0.35
 # Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
 # in pixels at a corner.
+_SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
 _STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
 # A score may be this share lower for each level above full size, and so much lower on the grid.
 _FALL, _GRID_LOSS = 0.9, 0.1
@@ -146,31 +147,45 @@ def descend(
     )
     poses = poses[np.argsort(-scores, kind="stable")[: limits.candidates(0)]]
     last = max(0, -halvings)
-    ends = tuple(edge + slack for edge, slack in zip(scales, (-0.05, 0.05), strict=True))
-    held = limits.scales[0] - offset, limits.scales[1] - offset
-    ends = max(ends[0], held[0]), min(ends[1], held[1])
     for k in range(top, last - 1, -1):
-        kernel = kernels[k]
-        plane = planes[k + halvings]
-        which = 0 if k == top else 1 if k > last else 2
-        turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
-        is_free = limits.angles[0] < limits.angles[1], ends[0] < ends[1]
-        aim = Aim(
-            metric, full, _STEPS[which], _ENOUGH[which], k == last, (True, True, *is_free),
-            (turns[0], ends[0]), (turns[1], ends[1]), kernel.every(PIXELS),
-            0 if k == top else kernel.every(_ROUGH_PIXELS),
-        )  # fmt: skip
-        poses, scores = refine(plane, kernel, poses, aim, threads)
+        aim = _aim(kernels[k], limits, scales, metric, full, is_first=k == top, is_last=k == last)
+        poses, scores = refine(planes[k + halvings], kernels[k], poses, aim, threads)
         keep = scores >= limits.bar(k)
-        keep &= is_within(poses, kernel, limits.bounds, k + halvings, 2 if k > last else 1)
+        slack = 2 if k > last else 1
+        keep &= is_within(poses, kernels[k], limits.bounds, k + halvings, slack)
         poses, scores = poses[keep], scores[keep]
-        chosen = thinned(
-            poses, scores, kernel, limits.overlap, _OF_A_PLACE[int(k < top)],
-        )[: limits.candidates(top - k)]  # fmt: skip
-        poses = poses[chosen]
+        best = thinned(poses, scores, kernels[k], limits.overlap, _OF_A_PLACE[int(k < top)])
+        poses = poses[best[: limits.candidates(top - k)]]
         if k > last:
             poses[:, :2] = poses[:, :2] * 2 + 0.5
     return poses
+
+
+def _aim(
+    kernel: KernelPlane,
+    limits: Limits,
+    scales: tuple[float, float],
+    metric: str,
+    full: float,
+    *,
+    is_first: bool,
+    is_last: bool,
+) -> Aim:
+    """Return what a level's candidates are refined for."""
+    which = 2 if is_last else 0 if is_first else 1
+    turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
+    low, high = scales
+    if low < high:
+        # An optimum a bit outside the octave may come back at a finer level. At full size it must
+        # stay, because the next octave compares other levels.
+        slack = -1e-9 if is_last else _SCALE_SLACK
+        low, high = low - slack, high + slack
+    is_free = limits.angles[0] < limits.angles[1], scales[0] < scales[1]
+    return Aim(
+        metric, full, _STEPS[which], _ENOUGH[which], is_last, (True, True, *is_free),
+        (turns[0], low), (turns[1], high), kernel.every(PIXELS),
+        0 if is_first else kernel.every(_ROUGH_PIXELS),
+    )  # fmt: skip
 
 
 def refine(

@@ -244,6 +244,7 @@ def _around() -> Iterator[tuple[int, int]]:
 
 
 def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tuple[Floats, float]:
+    start = _within(start, aim)
     if aim.around:
         start = _best_around(plane, kernel, start, aim)
     best, top, now = start, -math.inf, start

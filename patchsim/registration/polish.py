@@ -76,7 +76,7 @@ class Polish:
             Fitted(x, y, Pose(scale, angle, self.flip), score, size)
             for (x, y, angle, scale), score in zip(told.tolist(), scores, strict=True)
         ]
-        return [self._finished(fit, halvings) for fit in fits]
+        return [self._or_whole(fit) for fit in fits]
 
     def _told(self, poses: Floats, halvings: int) -> Floats:
         """Return poses [n, 4] as x and y in pixels, degrees and scale."""
@@ -90,12 +90,6 @@ class Polish:
             if fixed is not None:
                 told[:, column] = fixed
         return told
-
-    def _finished(self, fit: Fitted, halvings: int) -> Fitted:
-        """Return a match of an octave, in the octave that its scale belongs to."""
-        if octave(fit.pose.scale, self.kernels.deepest) != halvings:
-            return self.better(self.scored(fit.x, fit.y, fit.pose))
-        return self._or_whole(fit)
 
     def scored(self, x: float, y: float, pose: Pose) -> Fitted:
         """Return a place and pose with its exact score."""
