@@ -102,11 +102,23 @@ class Case:
 
 
 def is_distinct(kernel: NDArray[np.uint8]) -> bool:
-    """Return whether a kernel is more than an edge or a spot, which are anywhere."""
-    values = kernel.astype(float)
-    side = math.sqrt(math.prod(kernel.shape[:2]))
-    detail = values - ndimage.gaussian_filter(values, (side / 8, side / 8, 0))
-    return bool(values.std() > 20 and detail.std() > 0.5 * values.std())
+    """Return whether a kernel is unlike itself in other poses, as an edge or a spot is not.
+
+    Such kernels are found wherever a picture has an edge or a spot, and score high there.
+    """
+    values = kernel.astype(np.float32)
+    if values.std() < 20:
+        return False
+    height, width = kernel.shape[:2]
+    row, column = np.mgrid[:height, :width] + 0.5
+    middle = (width - 1) / 2, (height - 1) / 2
+    round_ = np.hypot(column - width / 2, row - height / 2) < min(height, width) / 2 - 1
+    for degrees, scale in [(turn, 1.0) for turn in range(20, 341, 20)] + [(0, 1.4), (0, 1.8)]:
+        matrix = cv2.getRotationMatrix2D(middle, degrees, scale)
+        other = cv2.warpAffine(values, matrix, (width, height)).reshape(values.shape)
+        if abs(np.corrcoef(values[round_].ravel(), other[round_].ravel())[0, 1]) > 0.5:
+            return False
+    return True
 
 
 def free_place(
@@ -191,9 +203,11 @@ def misfit(fit: Fitted, place: Place) -> tuple[float, float, float]:
 
 
 def is_near(fit: Fitted, place: Place) -> bool:
+    """Return whether all of a match lies within a tenth of the kernel's side of its place."""
     apart, turn, scale = misfit(fit, place)
-    size = math.sqrt(math.prod(fit.size)) * place[3]
-    return apart < max(1.5, 0.05 * size) and turn < 8 and scale < 0.08
+    side = math.sqrt(math.prod(fit.size)) * place[3]
+    reach = math.hypot(*fit.size) / 2 * place[3]
+    return apart + reach * math.hypot(math.radians(turn), scale) < max(2.5, 0.1 * side)
 
 
 def separate(found: list[Fitted]) -> list[Fitted]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above
 _STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
 # A score may be this share lower for each level above full size, and so much lower on the grid.
 _FALL, _GRID_LOSS = 0.9, 0.1
+_HIDDEN_LOSS = 0.3  # in pictures with hidden pixels, which the grid compares as if they were seen
 _LEAST_BAR = 0.25
 # Candidates at most: of a first look, and the poses of one place, there and below.
 _MOST, _OF_A_PLACE = 4096, (6, 3)
@@ -78,11 +80,9 @@ class Limits:
         """Return the score that a candidate needs at a level."""
         return -math.inf if self.threshold is None else self.threshold * _FALL**level
 
-    def first_bar(self, level: int) -> float:
-        """Return the score that a maximum of the grid needs."""
-        return (
-            _LEAST_BAR if self.threshold is None else max(_LEAST_BAR, self.bar(level) - _GRID_LOSS)
-        )
+    def first_bar(self, level: int, loss: float) -> float:
+        """Return the score that a maximum of the grid needs, which may have lost so much."""
+        return _LEAST_BAR if self.threshold is None else max(_LEAST_BAR, self.bar(level) - loss)
 
 
 def first_level(kernels: KernelPlanes) -> int:
@@ -142,13 +142,18 @@ def descend(
     grid = first_look.grid_of(
         kernel, limits.angles, (*scales, limits.scales[2]), is_cyclic=limits.is_cyclic
     )
-    poses, scores = first_look.look(
-        planes[top + halvings], kernel, grid, metric, full, limits.first_bar(top), threads
+    plane = planes[top + halvings]
+    look = partial(first_look.look, plane, kernel, grid, metric, full, threads=threads)
+    poses, scores = look(
+        bar=limits.first_bar(top, _GRID_LOSS if plane.visible is None else _HIDDEN_LOSS)
     )
+    if limits.threshold is None and len(poses) < limits.candidates(0):
+        poses, scores = look(bar=-math.inf)
     poses = poses[np.argsort(-scores, kind="stable")[: limits.candidates(0)]]
     last = max(0, -halvings)
     for k in range(top, last - 1, -1):
         aim = _aim(kernels[k], limits, scales, metric, full, is_first=k == top, is_last=k == last)
+        poses = moved_within(poses, kernels[k], limits.bounds, k + halvings)
         poses, scores = refine(planes[k + halvings], kernels[k], poses, aim, threads)
         keep = scores >= limits.bar(k)
         slack = 2 if k > last else 1
@@ -213,16 +218,32 @@ def is_within(
     slack: float,
 ) -> NDArray[np.bool_]:
     """Return which posed kernels' corners lie in the bounds, but for a slack in pixels."""
+    low, high = _room(poses, kernel, bounds, level)
+    places = poses[:, :2]
+    is_inside = (places >= low - slack) & (places <= high + slack)
+    return np.logical_and(is_inside[:, 0], is_inside[:, 1])
+
+
+def moved_within(
+    poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
+) -> Floats:
+    """Return poses moved so that their corners lie in the bounds, where there is room for them."""
+    low, high = _room(poses, kernel, bounds, level)
+    moved = poses.copy()
+    np.copyto(moved[:, :2], np.clip(poses[:, :2], low, high), where=low <= high)
+    return moved
+
+
+def _room(
+    poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
+) -> tuple[Floats, Floats]:
+    """Return the least and largest x and y [n, 2] of posed kernels whose corners are inside."""
     scale = np.exp(poses[:, 3])
     cos, sin = np.abs(np.cos(poses[:, 2])) * scale, np.abs(np.sin(poses[:, 2])) * scale
     height, width = kernel.half
-    down, right = width * sin + height * cos - slack, width * cos + height * sin - slack
-    x, y = poses[:, 0] + 0.5, poses[:, 1] + 0.5
-    top, left, bottom, end = (edge / 2**level for edge in bounds)
-    inside: NDArray[np.bool_] = (
-        (x - right >= left) & (x + right <= end) & (y - down >= top) & (y + down <= bottom)
-    )
-    return inside
+    reach = np.stack([width * cos + height * sin, width * sin + height * cos], 1)
+    top, left, bottom, right = (edge / 2**level - 0.5 for edge in bounds)
+    return np.array((left, top)) + reach, np.array((right, bottom)) - reach
 
 
 def thinned(

@@ -20,7 +20,7 @@ SPACING = 2.0
 SLACK = 1.5
 # Bytes of the scores of a band of rows, which are all held until their maxima are found.
 _BAND_BYTES = 32 << 20
-# Maxima of a band that are kept, the best ones.
+# Maxima that are kept of a band, and of all bands until the next one: the best ones.
 MOST = 8192
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
 _BORDER = 0.3
@@ -114,8 +114,13 @@ def look(
         poses[:, 2:] = shapes.poses[found[:, 0]]
         return poses, value
 
-    parts = list(in_order(maxima, range(first, last + 1, rows), threads))
-    return np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts])
+    poses, values = np.empty((0, 4)), np.empty(0)
+    for more, scores in in_order(maxima, range(first, last + 1, rows), threads):
+        poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
+        if len(values) > 2 * MOST:
+            best = np.sort(np.argsort(-values, kind="stable")[:MOST])
+            poses, values = poses[best], values[best]
+    return poses, values
 
 
 def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:

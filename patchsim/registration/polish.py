@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -12,10 +14,10 @@ from numpy.typing import NDArray
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
-from patchsim.registration import loops
+from patchsim.registration import loops, scores
 from patchsim.registration.descent import PIXELS, Limits
 from patchsim.registration.fitted import Fitted
-from patchsim.registration.levels import octave
+from patchsim.registration.levels import halved_kernel, octave
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlanes, Planes
 from patchsim.registration.scoring import Scoring
@@ -26,6 +28,8 @@ Floats = NDArray[np.float64]
 # there, too: an exact copy then scores exactly 1.
 _WHOLE = 0.1
 _STEPS, _ENOUGH = 20, 1e-3
+# A kernel is itself when turned if zncc says so, of a copy with sides of so many pixels at most.
+_ALIKE, _LARGEST_ALIKE = 0.9, 64
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,11 @@ class Polish:
             range(0, len(told), share),
             self.threads,
         )
-        scores = np.concatenate(list(scored)).tolist()
+        found = np.concatenate(list(scored)).tolist()
         size = self.kernel.pixels.shape[:2]
         fits = [
             Fitted(x, y, Pose(scale, angle, self.flip), score, size)
-            for (x, y, angle, scale), score in zip(told.tolist(), scores, strict=True)
+            for (x, y, angle, scale), score in zip(told.tolist(), found, strict=True)
         ]
         return [self._or_whole(fit) for fit in fits]
 
@@ -143,8 +147,9 @@ class Polish:
         return max(fit, moved, key=lambda each: each.score)
 
 
-def distinct(found: list[Fitted]) -> list[Fitted]:
-    """Return each optimum once, best first."""
+def distinct(found: list[Fitted], kernel: Kernel) -> list[Fitted]:
+    """Return each optimum once, best first; of a kernel that is itself when turned, one turn."""
+    looks_alike = cache(partial(_looks_alike, kernel))
     found = sorted(found, key=lambda fit: (-fit.score, fit.y, fit.x))
     kept: dict[tuple[int, int, str], list[Fitted]] = {}
     chosen = []
@@ -155,15 +160,29 @@ def distinct(found: list[Fitted]) -> list[Fitted]:
             for cell in product((row - 1, row, row + 1), (column - 1, column, column + 1))
             for other in kept.get((*cell, flip), ())
         )
-        if all(_distance(fit, other) > 1 for other in beside):
+        if not any(_are_one(fit, other, looks_alike) for other in beside):
             kept.setdefault((row, column, flip), []).append(fit)
             chosen.append(fit)
     return chosen
 
 
-def _distance(one: Fitted, other: Fitted) -> float:
-    """Return about how far apart two poses' corners are, in pixels."""
-    turn = math.radians(abs((one.pose.angle - other.pose.angle + 180) % 360 - 180))
-    corner = math.hypot(turn, math.log(one.pose.scale / other.pose.scale))
+def _are_one(one: Fitted, other: Fitted, looks_alike: Callable[[int], bool]) -> bool:
+    """Return whether two poses' corners are less than a pixel apart, or look as if they were."""
+    degrees = abs((one.pose.angle - other.pose.angle + 180) % 360 - 180)
     reach = math.hypot(*one.size) / 2 * one.pose.scale
-    return math.hypot(one.x - other.x, one.y - other.y) + corner * reach
+    growth = math.log(one.pose.scale / other.pose.scale)
+    apart = math.hypot(one.x - other.x, one.y - other.y)
+    if apart + reach * math.hypot(math.radians(degrees), growth) < 1:
+        return True
+    return apart + reach * abs(growth) < 1 and looks_alike(round(degrees))
+
+
+def _looks_alike(kernel: Kernel, degrees: int) -> bool:
+    """Return whether a kernel turned about its middle is itself."""
+    while max(kernel.pixels.shape[:2]) > _LARGEST_ALIKE:
+        kernel = halved_kernel(kernel)
+    height, width = kernel.pixels.shape[:2]
+    score = scores.score(
+        kernel.pixels, kernel, width / 2, height / 2, Pose(1.0, float(degrees)), "zncc", 1.0
+    )
+    return score > _ALIKE

@@ -112,7 +112,8 @@ class PoseSearch:
                     self._threads,
                 )  # fmt: skip
                 found += polish.fitted(poses, octave[0])
-        return distinct([fit for fit in found if threshold is None or fit.score >= threshold])
+        wanted = [fit for fit in found if threshold is None or fit.score >= threshold]
+        return distinct(wanted, kernel)
 
     def refine(
         self,
