@@ -180,6 +180,7 @@ class PoseSearch:
             fixed_angle=angles.low if angles.low == angles.high else None,
             fixed_scale=scales.low if scales.low == scales.high else None,
             is_cyclic=angles.high - angles.low >= 360,
+            metric=self._metric,
             bounds=self._bounds,
             threshold=threshold,
             most=most,
