@@ -13,7 +13,7 @@ from patchsim.errors import InputError
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
 
-_failed: list[str] = []
+_failed: list[tuple[str, str]] = []
 
 
 def extension(name: str, room: str = "engines") -> ModuleType | None:
@@ -23,11 +23,11 @@ def extension(name: str, room: str = "engines") -> ModuleType | None:
 
 def refusal(name: str) -> str:
     """Return why an engine without its C extension refuses: it was not built, or is broken."""
-    return f"its {_reason(name)}"
+    return f"its {_reason(name, 'engines')}"
 
 
-def _reason(name: str) -> str:
-    error = _load(name)[1]
+def _reason(name: str, room: str) -> str:
+    error = _load(name, room)[1]
     if error is None or isinstance(error, ModuleNotFoundError):
         return "C extension was not built (install again where there is a C compiler)"
     reason = str(error).partition("\n")[0]
@@ -36,15 +36,15 @@ def _reason(name: str) -> str:
 
 def notices() -> list[str]:
     """Say that searches are slow if an extension was asked for and could not be loaded."""
-    return [f"searches are slow here: a {_reason(name)}" for name in _failed[:1]]
+    return [f"searches are slow here: a {_reason(name, room)}" for name, room in _failed[:1]]
 
 
 @cache
-def _load(name: str, room: str = "engines") -> tuple[ModuleType | None, ImportError | None]:
+def _load(name: str, room: str) -> tuple[ModuleType | None, ImportError | None]:
     try:
         return importlib.import_module(f"patchsim.{room}.{name}"), None
     except ImportError as error:
-        _failed.append(name)
+        _failed.append((name, room))
         return None, error.with_traceback(None)
 
 
