@@ -167,6 +167,9 @@ size_t correlation_scratch(const Task *task, const Layout *layout);
 
 ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 
+/* A band's pixels in 16 bits, as the products of two taps at once take them; none for others. */
+size_t correlation_wide_bytes(const Task *task, const Layout *layout);
+
 /* The kernel's bytes less 128, as a direct sum takes them: [channels][height + 2 (rows - 1)][width
  * rounded up to `taps`], with zeros around; int8_t, or int16_t where `taps` is 2. */
 size_t correlation_taps_bytes(const Task *task, const Products *products);

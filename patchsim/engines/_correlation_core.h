@@ -890,7 +890,7 @@ static int VARIANT(scores)(Task *t)
     b.planes = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch * item));
     b.products = correlation_take(&arena, (size_t)(l.bands * l.tall * l.x_pitch) * sizeof(float));
     if (t->products) {
-        b.wide = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch) * 2);
+        b.wide = correlation_take(&arena, correlation_wide_bytes(t, &l));
         b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));
         correlation_fill_taps(t, b.taps);
     } else {

@@ -119,8 +119,7 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     const size_t blocks = (size_t)((t->cols + t->block - 1) / t->block);
     const size_t block_rows = (size_t)((l->bands * l->tall) / t->block + 2);
     const size_t item = (size_t)correlation_item(t), x_pitch = (size_t)l->x_pitch;
-    /* Direct sums: pixels and taps in 16 bits at the most, with the most rows in registers. */
-    const size_t work = t->products ? piece(channels * (size_t)(l->lines * l->pitch) * 2) +
+    const size_t work = t->products ? piece(correlation_wide_bytes(t, l)) +
                                           piece(correlation_taps_bytes(t, t->products))
                                     : piece(channels * TILE_VALUES * sizeof(float)) +
                                           (t->parts_y * t->parts_x * t->terms > 1
@@ -151,6 +150,11 @@ Part correlation_part(const Task *t, ptrdiff_t pass, ptrdiff_t channel)
 size_t correlation_segments(const Task *t, const Layout *l)
 {
     return (size_t)(l->across * (l->wide / t->block + 2));
+}
+
+size_t correlation_wide_bytes(const Task *t, const Layout *l)
+{
+    return t->products->taps == 2 ? (size_t)(t->channels * l->lines * l->pitch) * sizeof(int16_t) : 0;
 }
 
 size_t correlation_taps_bytes(const Task *t, const Products *products)

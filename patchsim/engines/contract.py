@@ -312,6 +312,12 @@ class MapEngine(Engine, Protocol):
     def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
         """Do what needs the kernel alone, once; the result scores any tile's pixels."""
 
+    def kernel_bytes(self, problem: Problem, rows: int, cols: int) -> int:
+        """Return the bytes that a prepared kernel keeps, once it has scored rows x cols windows.
+
+        They are part of `working_bytes` for one kernel alone, and come to it for each of several.
+        """
+
 
 class SharingEngine(MapEngine, Protocol):
     """An engine whose kernels can share what is computed from a tile."""
@@ -320,9 +326,6 @@ class SharingEngine(MapEngine, Protocol):
         self, kernels: Sequence[Kernel], problems: Sequence[Problem]
     ) -> list[SharedScore]:
         """Prepare kernels that share tiles; all have weights, or none has."""
-
-    def kernel_bytes(self, problem: Problem, rows: int, cols: int) -> int:
-        """Return the bytes for each kernel beside `working_bytes`, for rows x cols windows."""
 
 
 class SearchEngine(Engine, Protocol):

@@ -12,6 +12,7 @@ from patchsim.errors import InputError
 # Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
 
+
 _failed: list[tuple[str, str]] = []
 
 
@@ -22,10 +23,10 @@ def extension(name: str, room: str = "engines") -> ModuleType | None:
 
 def refusal(name: str) -> str:
     """Return why an engine without its C extension refuses: it was not built, or is broken."""
-    return f"its {_reason(name)}"
+    return f"its {_reason(name, 'engines')}"
 
 
-def _reason(name: str, room: str = "engines") -> str:
+def _reason(name: str, room: str) -> str:
     error = _load(name, room)[1]
     if error is None or isinstance(error, ModuleNotFoundError):
         return "C extension was not built (install again where there is a C compiler)"
@@ -35,7 +36,7 @@ def _reason(name: str, room: str = "engines") -> str:
 
 def notices() -> list[str]:
     """Say that searches are slow if an extension was asked for and could not be loaded."""
-    return [f"searches are slow here: a {_reason(*one)}" for one in _failed[:1]]
+    return [f"searches are slow here: a {_reason(name, room)}" for name, room in _failed[:1]]
 
 
 @cache

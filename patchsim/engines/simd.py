@@ -150,8 +150,17 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     cells = rows * cols
     scoring = cells * (33 if problem.dtype == "float32" else 24)
     peak = max(scratch + 8 * cells, scoring) - Bounds.estimate_bytes(rows, cols)
-    kernel = problem.taps * np.dtype(problem.dtype).itemsize
-    return peak + kernel + visibility.working_bytes(problem, rows, cols, peak)
+    return peak + _taps_bytes(problem) + visibility.working_bytes(problem, rows, cols, peak)
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    if problem.metric != "sad":
+        return fused.kernel_bytes(problem, is_direct=True)
+    return _taps_bytes(problem) + visibility.kernel_bytes(problem, rows, cols)
+
+
+def _taps_bytes(problem: Problem) -> int:
+    return problem.taps * np.dtype(problem.dtype).itemsize
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:

@@ -83,10 +83,18 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     comparing = band * width * problem.kernel[2] * size + block + 8 * cells
     scoring = cells * (41 if is_float else 32)
     peak = max(comparing, scoring) - Bounds.estimate_bytes(rows, cols)
-    kept = tile + problem.taps * size + peak
+    kept = tile + _taps_bytes(problem) + peak
     if problem.opaque_level is not None:
         kept += height * width * (1 + size) + visibility.working_bytes(problem, rows, cols)
     return kept
+
+
+def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
+    return _taps_bytes(problem) + visibility.kernel_bytes(problem, rows, cols)
+
+
+def _taps_bytes(problem: Problem) -> int:
+    return problem.taps * _work_size(problem)
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:

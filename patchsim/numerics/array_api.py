@@ -49,6 +49,11 @@ def cast(array: Array, dtype: Any) -> Array:
     return array.to(dtype)
 
 
+def copied(array: Array) -> Array:
+    """Return a copy, which keeps no larger array alive of which the array is a part."""
+    return array.copy() if isinstance(array, np.ndarray) else array.clone()
+
+
 def to_device(array: NDArray[Any], device: str) -> Array:
     """Copy a NumPy array to a device; on the CPU return the array itself."""
     return array if device == "cpu" else tensor(array, device)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from patchsim.geometry import tiles
-from patchsim.numerics.array_api import Array, cast, like, namespace
-from patchsim.numerics.precision import DOUBLE, LONG
+from patchsim.numerics.array_api import Array, like, namespace
 
 
 def box_sums(values: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
@@ -60,7 +62,8 @@ def box_sums_bytes(extent: tuple[int, int], size: tuple[int, int], stride: tuple
     columns = rows * extent[1]
     first = _window_sums_values(extent[1], extent[0], size[0]) + columns
     second = columns + _window_sums_values(rows, extent[1], size[1]) + rows * cols
-    return 8 * max(first, second)
+    buffers = 2 * np.getbufsize()  # values that NumPy adds up from the end on pass through them
+    return 8 * (max(first, second) + buffers)
 
 
 def _window_sums_values(lines: int, values: int, length: int) -> int:
@@ -83,26 +86,40 @@ def uniform_windows(pixels: Array, size: tuple[int, int], stride: tuple[int, int
     -------
     bool array [rows, cols]
     """
-    height, width = size
-    if not isinstance(pixels, np.ndarray):
-        pixels = cast(pixels, DOUBLE)  # torch cannot compare all integer types
-    rows, cols = tiles.map_shape(pixels.shape[:2], size, stride)
-    vertical, horizontal = pixels[1:] != pixels[:-1], pixels[:, 1:] != pixels[:, :-1]
-    xp = namespace(vertical)
-    uniform = xp.ones((rows, cols), **like(vertical))
-    for differs, inner in ((vertical, (height - 1, width)), (horizontal, (height, width - 1))):
+    xp, (rows, cols) = namespace(pixels), tiles.map_shape(pixels.shape[:2], size, stride)
+    if pixels.dtype == xp.uint16:
+        pixels = pixels.view(xp.int16)  # equal where they are; torch compares no uint16
+    uniform = xp.ones_like(pixels[:rows, :cols, 0], dtype=xp.bool)
+    for axis in (0, 1):
+        # As many differences as a window has along one axis.
+        inner = [length - (side == axis) for side, length in enumerate(size)]
         if 0 not in inner:
-            change_counts = box_sums(cast(differs.any(2), LONG), inner, stride)
-            uniform &= change_counts[:rows, :cols] == 0
+            uniform &= ~_any_in_windows(_differences(pixels, axis), inner, stride)
     return uniform
 
 
-def uniform_windows_bytes(
-    extent: tuple[int, int], channels: int, size: tuple[int, int], stride: tuple[int, int]
-) -> int:
-    """Return the peak bytes of `uniform_windows` of a NumPy array [H, W, C]."""
-    pixels = extent[0] * extent[1]
-    rows, cols = tiles.map_shape(extent, size, stride)
-    # Differences down and across, which of them are any, these as integers, and their sums; the
-    # sums before them and the result.
-    return (2 * channels + 9) * pixels + box_sums_bytes(extent, size, stride) + 10 * rows * cols
+def _differences(pixels: Array, axis: int) -> Array:
+    """Return where a pixel differs from the next one down or across, in any channel."""
+    ahead, behind = (pixels[1:], pixels[:-1]) if axis == 0 else (pixels[:, 1:], pixels[:, :-1])
+    differs = ahead[..., 0] != behind[..., 0]
+    for channel in range(1, pixels.shape[2]):
+        differs |= ahead[..., channel] != behind[..., channel]
+    return differs
+
+
+def _any_in_windows(flags: Array, size: Sequence[int], stride: tuple[int, int]) -> Array:
+    """Return for each window of flags [H, W] whether one of them is set, [rows, cols]."""
+    for length, step in zip(size, stride, strict=True):
+        reach = 1  # flags that each one stands for: twice as many after each pass
+        while reach < length:
+            shift = min(reach, length - reach)
+            flags = flags[:-shift] | flags[shift:]
+            reach += shift
+        flags = flags[::step].T
+    return flags
+
+
+def uniform_windows_bytes(extent: tuple[int, int], windows: int) -> int:
+    """Return the peak bytes of `uniform_windows` of a NumPy array [H, W, C], with the result."""
+    # Flags of all pixels before and after a pass, and of the windows.
+    return 2 * math.prod(extent) + windows

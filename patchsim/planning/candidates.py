@@ -122,5 +122,12 @@ def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int
     return for_tiles + threads.results_held(at_once) * bounds
 
 
+def kernel_bytes(chosen: Candidate, tile: tuple[int, int]) -> int:
+    """Return the bytes of a prepared kernel, which are part of `working_bytes` for one kernel."""
+    engine = engines.load(chosen.engine)
+    assert engines.has_map(engine), "others prepare no kernel"
+    return engine.kernel_bytes(chosen.problem, *tile)
+
+
 def duration(value: float) -> str:
     return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"

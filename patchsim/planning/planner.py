@@ -84,8 +84,8 @@ class Plan:
     @property
     def peak(self) -> int:
         """The most bytes that the search takes: tiles of this plan, then those of the others."""
-        others = [plan.working for plan in (self.exact_plan, self.direct_plan) if plan]
-        return self.resident + max([self.working, *others])
+        others = _working_of_others(self.exact_plan, self.direct_plan, self.parallel)
+        return self.resident + max(self.working, others)
 
     def seconds_of(self, rows: int, cols: int) -> float:
         """Return the estimated seconds of the engine for so many windows."""
@@ -114,6 +114,24 @@ class Plan:
         if self.accelerators:
             lines.append(self.accelerators)
         return "\n".join(lines)
+
+
+def _working_of_others(exact: Plan | None, direct: Plan | None, parallel: int) -> int:
+    """Return the most bytes of the tiles of other plans, one after the other.
+
+    Both keep their kernels while blocks are scored by one and again, in parallel, by the other. If
+    the direct plan takes over the search, its kernel is freed before tiles are scored exactly.
+    """
+    working = max((plan.working for plan in (exact, direct) if plan), default=0)
+    if not exact or not direct or exact.chosen == direct.chosen:
+        return working
+    block = min(BLOCK, exact.tile[0]), min(BLOCK, exact.tile[1])
+    return max(
+        working,
+        direct.working + considered.kernel_bytes(exact.chosen, block),
+        considered.kernel_bytes(direct.chosen, direct.tile)
+        + considered.working_bytes(exact.chosen, block, parallel),
+    )
 
 
 def make(
@@ -167,7 +185,7 @@ def make(
         working=working,
         candidates=tuple(candidates),
         exact_plan=exact,
-        direct_plan=None if has_map else _direct_plan(problem, memory, resident, exact),
+        direct_plan=None if has_map else _direct_plan(problem, memory, resident, exact, parallel),
         accelerators=accelerators,
     )
 
@@ -232,10 +250,14 @@ def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
     return _plan_of_blocks(replace(problem, exact=True), memory, resident)
 
 
-def _direct_plan(problem: Problem, memory: int, resident: int, exact: Plan | None) -> Plan | None:
+def _direct_plan(
+    problem: Problem, memory: int, resident: int, exact: Plan | None, parallel: int
+) -> Plan | None:
     """Plan how windows that an engine without a map leaves open are scored, maybe with errors."""
     found = _plan_of_blocks(replace(problem, map_wanted=True), memory, resident)
     if exact and not (found and found.chosen.work <= exact.chosen.work):
+        return exact
+    if exact and resident + _working_of_others(exact, found, parallel) > memory:
         return exact
     return found and replace(found, exact_plan=exact)
 

@@ -182,6 +182,7 @@ class PrunedWindows:
         self._search.clear()
         self._bounds.clear()
         self._block_scores = {}
+        self._evaluate_blocks = None  # with the kernel that was prepared for it
         score_map = search_all()
         for y, x in self._bounds.suppressed:
             score_map.suppress(y, x)

@@ -438,12 +438,12 @@ static PyObject *thinned(PyObject *self, PyObject *args, PyObject *keywords)
 static PyMethodDef METHODS[] = {
     {"refine", KEYWORDS(refine),
      "Write better poses [n, 4] in place of poses, and their scores; see plain.refine."},
-    {"look", KEYWORDS(look), "Write the scores of all poses at all places of some rows; see plain.scores."},
+    {"look", KEYWORDS(look), "Write the scores of all poses at all places of some rows; see plain_look.scores."},
     {"halve", KEYWORDS(halve), "Write the 2x2 means of padded planes of bytes to others, but for their border."},
-    {"turn", KEYWORDS(turn), "Write turned kernels and what of them counts; see plain.turn."},
-    {"maxima", KEYWORDS(maxima), "Write local maxima and their scores; return how many. See plain.maxima."},
+    {"turn", KEYWORDS(turn), "Write turned kernels and what of them counts; see plain_look.turn."},
+    {"maxima", KEYWORDS(maxima), "Write local maxima and their scores; return how many. See plain_look.maxima."},
     {"exact", KEYWORDS(exact), "Write the scores of poses, in double precision; see scores.py."},
-    {"thinned", KEYWORDS(thinned), "Write which poses are kept; return how many. See plain.thinned."},
+    {"thinned", KEYWORDS(thinned), "Write which poses are kept; return how many. See plain_look.thinned."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {NULL, NULL, 0, NULL},
 };

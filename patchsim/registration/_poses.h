@@ -1,4 +1,4 @@
-/* The loops of the pose search: plain.py says what each of them does, in NumPy.
+/* The loops of the pose search: plain.py and plain_look.py say what each of them does, in NumPy.
  *
  * Planes are padded by PAD pixels that repeat their border, so that a position may be clipped to
  * [-2, length + 1] and all its neighbours are there. A kernel's rows are padded with pixels of

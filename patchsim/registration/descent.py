@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,9 @@ PIXELS, _ROUGH_PIXELS = 16_384, 4_096
 _FIRST_PIXELS = 100
 # A kernel's least side and contrast there, as a share of the contrast at full size.
 _LEAST_SIDE, _LEAST_CONTRAST = 3, 0.2
+# Fine textures are lost there: with less contrast than this the first look is a level larger, if
+# that takes at most so many products of pixels.
+_FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
 # Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
@@ -152,16 +155,25 @@ def descend(
 ) -> Floats:
     """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
     halvings, low, high = octave
-    top = max(first_level(kernels), -halvings)
     offset = halvings * math.log(2)
     scales = low - offset, high - offset
-    kernel = kernels[top]
-    grid = first_look.grid_of(
-        kernel, limits.angles, (*scales, limits.scales[2]), is_cyclic=limits.is_cyclic
-    )
-    if limits.listed:
-        grid = replace(grid, angles=np.radians(limits.listed))
-    plane = planes[top + halvings]
+
+    def grid_at(level: int) -> first_look.Grid:
+        return first_look.grid_of(
+            kernels[level],
+            limits.angles,
+            (*scales, limits.scales[2]),
+            is_cyclic=limits.is_cyclic,
+            listed=limits.listed,
+        )
+
+    top = max(first_level(kernels), -halvings)
+    if top > max(0, -halvings) and _contrast(kernels[top]) < _FINE_CONTRAST * _contrast(kernels[0]):
+        larger = planes[top - 1 + halvings]
+        poses_there = len(grid_at(top - 1).poses) * kernels[top - 1].counted
+        if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
+            top -= 1
+    kernel, grid, plane = kernels[top], grid_at(top), planes[top + halvings]
     look = partial(first_look.look, plane, kernel, grid, metric, full, threads=threads)
     poses, scores = look(bar=limits.first_bar(top, sees_all=plane.visible is None))
     if limits.threshold is None and len(poses) < limits.candidates(0):

@@ -67,13 +67,17 @@ def grid_of(
     scales: tuple[float, float, float | None],
     *,
     is_cyclic: bool,
+    listed: tuple[float, ...] = (),
 ) -> Grid:
-    """Return the grid over ranges (low, high, spacing at most) of radians and log scales."""
+    """Return the grid over ranges (low, high, spacing at most) of radians and log scales.
+
+    Listed angles, in degrees, take the place of those of the range.
+    """
     # A smaller kernel needs fewer angles; those of the largest scale serve all.
     spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
     steps = [spacing if most is None else min(spacing, most) for _, _, most in (angles, scales)]
     return Grid(
-        spread(*angles[:2], steps[0], is_cyclic=is_cyclic),
+        np.radians(listed) if listed else spread(*angles[:2], steps[0], is_cyclic=is_cyclic),
         spread(*scales[:2], steps[1]),
         is_cyclic,
     )

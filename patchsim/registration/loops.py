@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.registration import native, plain
+from patchsim.registration import native, plain, plain_look
 from patchsim.registration.plain import Aim, Floats
 from patchsim.registration.planes import KernelPlane, Plane, Turned
 
@@ -13,10 +13,10 @@ from patchsim.registration.planes import KernelPlane, Plane, Turned
 def turn(
     kernel: KernelPlane, poses: Floats, radius: int, border: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return what `plain.turn` does."""
+    """Return what `plain_look.turn` does."""
     extension = native.extension(kernel.channels)
     if extension is None:
-        return plain.turn(kernel, poses, radius, border)
+        return plain_look.turn(kernel, poses, radius, border)
     side = 2 * radius + 1
     values = np.empty((len(poses), kernel.channels, side, side), np.float32)
     mask = np.empty((len(poses), len(kernel.weights), side, side), np.bool_)
@@ -31,10 +31,10 @@ def turn(
 def scores(
     plane: Plane, shapes: Turned, metric: str, full: float, rows: range, bounds: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """Return what `plain.scores` does."""
+    """Return what `plain_look.scores` does."""
     extension = native.extension(len(plane.values))
     if extension is None:
-        return plain.scores(plane, shapes, metric, full, rows, bounds)
+        return plain_look.scores(plane, shapes, metric, full, rows, bounds)
     out = np.empty((len(shapes.poses), len(rows), plane.width), np.float32)
     # Kernels turned by half a turn lie over the same pixels, so that a pass over them has less to
     # do; scales one by one.
@@ -58,10 +58,10 @@ def maxima(
     *,
     is_cyclic: bool,
 ) -> tuple[NDArray[np.int32], Floats]:
-    """Return what `plain.maxima` does."""
+    """Return what `plain_look.maxima` does."""
     extension = native.extension()
     if extension is None:
-        return plain.maxima(volume, poses, rows, width, bar, most, is_cyclic=is_cyclic)
+        return plain_look.maxima(volume, poses, rows, width, bar, most, is_cyclic=is_cyclic)
     found = np.empty((most, 3), np.int32)
     values = np.empty(most, np.float32)
     count = extension.maxima(
@@ -90,10 +90,10 @@ def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[
 
 
 def thinned(poses: Floats, kernel: KernelPlane, near: float, of_a_place: int) -> NDArray[np.int32]:
-    """Return what `plain.thinned` does."""
+    """Return what `plain_look.thinned` does."""
     extension = native.extension()
     if extension is None:
-        return plain.thinned(poses, kernel, near, of_a_place)
+        return plain_look.thinned(poses, kernel, near, of_a_place)
     kept = np.empty(len(poses), np.int32)
     count = extension.thinned(
         poses=np.ascontiguousarray(poses), half=kernel.half, reach=kernel.reach, near=near,

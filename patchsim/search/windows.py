@@ -99,9 +99,17 @@ def _score_all(
 
 
 def _score_map(
-    plan: Plan, image: Pixels, kernel: Kernel, visible: Visibility | None, keeps_map: bool
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visibility | None,
+    keeps_map: bool,
+    exactly: Callable[[], TileScore] | None = None,
 ) -> ScoreMap:
-    """Make the map for the scores of all windows, exact where the best one could be."""
+    """Make the map for the scores of all windows, exact where the best one could be.
+
+    The kernel may have been prepared for its exact plan, `exactly`.
+    """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = _exact_scores(problem, image, kernel, visible)
@@ -111,7 +119,7 @@ def _score_map(
             plan.exact_plan,
             image,
             visible,
-            _prepared_once(plan.exact_plan, kernel),
+            exactly or _prepared_once(plan.exact_plan, kernel),
         )
         if plan.exact_plan
         else partial(_one_by_one, equal_windows.scores(image, size, stride, exact, visible))
@@ -289,15 +297,16 @@ def _pruned_windows(
         size, stride = plan.problem.kernel[:2], plan.problem.stride
         exact = _exact_scores(plan.problem, image, kernel, None)
         score_exactly = equal_windows.scores(image, size, stride, exact)
+        exactly = _prepared_once(plan.exact_plan, kernel) if plan.exact_plan else None
+        if plan.exact_plan and exactly:
+            score_exactly = partial(_score_block, plan.exact_plan, image, exactly)
         if plan.direct_plan:
-            prepared = _prepared_once(plan.direct_plan, kernel)
+            is_exact = plan.exact_plan and plan.exact_plan.chosen == plan.direct_plan.chosen
+            prepared = (is_exact and exactly) or _prepared_once(plan.direct_plan, kernel)
             evaluate_blocks = partial(_score_blocks, plan.direct_plan, image, None, prepared)
-            search_all = partial(_search_all, plan.direct_plan, image, kernel)
+            search_all = partial(_search_all, plan.direct_plan, image, kernel, exactly)
             seconds = plan.direct_plan.chosen.seconds
             block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
-        if plan.exact_plan:
-            prepared = _prepared_once(plan.exact_plan, kernel)
-            score_exactly = partial(_score_block, plan.exact_plan, image, prepared)
         pruned.append(
             pruned_windows.PrunedWindows(
                 beside,
@@ -326,8 +335,10 @@ def _pruned_windows(
     return pruned
 
 
-def _search_all(plan: Plan, image: Pixels, kernel: Kernel) -> ScoreMap:
-    score_map = _score_map(plan, image, kernel, None, keeps_map=False)
+def _search_all(
+    plan: Plan, image: Pixels, kernel: Kernel, exactly: Callable[[], TileScore] | None
+) -> ScoreMap:
+    score_map = _score_map(plan, image, kernel, None, keeps_map=False, exactly=exactly)
     _score_all([plan], image, [kernel], None, [score_map], lambda _tile: None)
     score_map.evaluate_contenders()
     return score_map

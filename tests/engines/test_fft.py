@@ -23,6 +23,7 @@ from patchsim.engines.common import fused, lowrank
 from patchsim.engines.fft import sums as fft_sums
 from patchsim.geometry import tiles
 from patchsim.numerics import box_sums, overlap_save
+from patchsim.numerics.array_api import tensor, to_numpy
 from patchsim.planning import batching
 
 
@@ -272,6 +273,21 @@ def test_window_sums(stride, size, rng):
     windows = np.lib.stride_tricks.sliding_window_view(image, size, (1, 2))
     truth = windows[:, :: stride[0], :: stride[1]].sum((3, 4))
     np.testing.assert_array_equal(box_sums.box_sums(image, size, stride), truth)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (3, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 1), (2, 2), (6, 7), (23, 19)])
+@pytest.mark.parametrize("is_tensor", [False, True])
+def test_uniform_windows(is_tensor, size, stride, rng):
+    image = np.zeros((23, 19, 2), np.uint16) + values(rng, "uint16", 2)
+    for _ in range(4):
+        y, x, channel = rng.integers(0, image.shape)
+        image[y, x, channel] = rng.integers(0, 9)
+    windows = np.lib.stride_tricks.sliding_window_view(image, size, (0, 1))
+    windows = windows[:: stride[0], :: stride[1]]
+    truth = (windows == windows[..., :1, :1]).all((2, 3, 4))
+    found = box_sums.uniform_windows(tensor(image, "cpu") if is_tensor else image, size, stride)
+    np.testing.assert_array_equal(to_numpy(found), truth)
 
 
 @pytest.mark.parametrize(

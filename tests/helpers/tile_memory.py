@@ -22,7 +22,8 @@ class Search:
     Attributes
     ----------
     mask : str
-        "mask" or "shades" of the kernel's pixels, "channels" for shades of each value, or "".
+        "mask" or "shades" of the kernel's pixels, "channels" for shades of each value, "uneven" if
+        the sums of the channels' shades differ, too, or "".
     opaque : int
         The largest level of visibility: 1 for a mask of the image, 255 for its alpha, 0 for none.
         A part as large as some tiles is all visible.
@@ -89,8 +90,10 @@ class Search:
             image[:, edge:] = 0
             image[::7, edge::5] = SPAN[self.dtype] / 255
         weights = shades(rng, self.mask, self.side, self.side) if self.mask else None
-        if self.mask == "channels":
+        if self.mask in ("channels", "uneven"):
             weights = np.stack([weights, weights[::-1], weights.T], 2)
+        if self.mask == "uneven":
+            weights[1, 0] += np.array((0, 1, 4), np.uint8)
         corners = [(7 * number, 5 * number) for number in range(self.count)]
         cut = [image[y : y + self.side, x : x + self.side].copy() for y, x in corners]
         return image, [Kernel(pixels, weights) for pixels in cut]

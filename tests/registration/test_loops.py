@@ -14,7 +14,7 @@ from scipy import ndimage
 from patchsim.engines import extensions
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
-from patchsim.registration import levels, loops, native, plain, planes, scores, scoring
+from patchsim.registration import levels, loops, native, plain, plain_look, planes, scores, scoring
 from patchsim.registration.plain import Aim
 
 if shutil.which("cc"):
@@ -123,7 +123,7 @@ def test_first_looks(rng, metric, dtype, masked):
     poses = np.stack([np.linspace(0, 6, 11), np.linspace(-0.3, 0.3, 11)], 1)
     radius = math.ceil(kernel.reach * math.exp(0.3) + 0.5)
     values, mask = loops.turn(kernel, poses, radius, 0.3)
-    wanted, inside = plain.turn(kernel, poses, radius, 0.3)
+    wanted, inside = plain_look.turn(kernel, poses, radius, 0.3)
     assert np.array_equal(mask, inside)
     assert np.abs(values - wanted).max() < 1e-3
     assert mask.any((1, 2, 3)).all()
@@ -133,7 +133,7 @@ def test_first_looks(rng, metric, dtype, masked):
     bounds[9] = 5, 4, 0, 30
     for rows in (range(24), range(5, 9)):
         found = loops.scores(plane, shapes, metric, case.full, rows, bounds)
-        expected = plain.scores(plane, shapes, metric, case.full, rows, bounds)
+        expected = plain_look.scores(plane, shapes, metric, case.full, rows, bounds)
         assert found.shape == expected.shape == (11, len(rows), 31)
         assert np.abs(found - expected).max() < (2e-5 if dtype == "uint8" else 4e-3)
         assert (found[9] == planes.OUTSIDE).all()
@@ -147,7 +147,7 @@ def test_maxima(rng, poses, is_cyclic):
     for most in (1000, 7):
         how = poses, (1, 11), 17, 3.0, most
         found, values = loops.maxima(volume, *how, is_cyclic=is_cyclic)
-        wanted, expected = plain.maxima(volume, *how, is_cyclic=is_cyclic)
+        wanted, expected = plain_look.maxima(volume, *how, is_cyclic=is_cyclic)
         if most == 1000:
             assert np.array_equal(found, wanted)
             assert np.array_equal(values, expected)
@@ -188,7 +188,7 @@ def test_thinned_poses(rng):
     poses[100:150] = poses[50:100] + 0.01
     for of_a_place in (1, 3, 1000):
         kept = loops.thinned(poses, kernel, 0.6, of_a_place)
-        assert np.array_equal(kept, plain.thinned(poses, kernel, 0.6, of_a_place))
+        assert np.array_equal(kept, plain_look.thinned(poses, kernel, 0.6, of_a_place))
     assert 240 < len(kept) <= 250
 
 

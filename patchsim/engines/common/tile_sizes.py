@@ -1,10 +1,12 @@
-"""The sizes of a tile's arrays on the CPU, of which the modules beside it estimate memory."""
+"""The sizes of a tile's arrays, of which the modules beside it estimate memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from patchsim.engines.contract import Problem
 from patchsim.geometry import tiles
@@ -27,6 +29,13 @@ class TileSizes:
     @property
     def pixels(self) -> int:
         return self.extent[0] * self.extent[1]
+
+    @property
+    def uploaded(self) -> int:
+        """Return the bytes of the tile's pixels on a device, as they are; on the CPU 0."""
+        if self.problem.device == "cpu":
+            return 0
+        return self.pixels * self.problem.kernel[2] * np.dtype(self.problem.dtype).itemsize
 
     @property
     def windows(self) -> int:
@@ -56,7 +65,7 @@ class TileSizes:
         Kernels that share tiles have transforms of one size.
         """
         if self.problem.kernel_count > 1:
-            return _kept(self.spectrum(size) for size in itemsizes)
+            return self._kept(self.spectrum(size) for size in itemsizes)
         return self.spectra(*itemsizes)
 
     def spectra(self, *itemsizes: int) -> int:
@@ -71,11 +80,13 @@ class TileSizes:
                 for cols in (self.cols, map_cols % self.cols or self.cols)
                 for height, width in [self._extent(rows, cols)]
             })  # fmt: skip
-        return _kept(spectrum_bytes(size, itemsize) for size in sizes for itemsize in itemsizes)
+        return self._kept(
+            spectrum_bytes(size, itemsize) for size in sizes for itemsize in itemsizes
+        )
 
     def _extent(self, rows: int, cols: int) -> tuple[int, int]:
         return tiles.extent((rows, cols), self.problem.kernel[:2], self.problem.stride)
 
-
-def _kept(spectra: Iterable[int]) -> int:
-    return sum(sorted(spectra)[-KEPT_SPECTRA:])
+    def _kept(self, spectra: Iterable[int]) -> int:
+        most = KEPT_SPECTRA if self.problem.device == "cpu" else None
+        return sum(sorted(spectra, reverse=True)[:most])

@@ -20,6 +20,9 @@ from patchsim.numerics.overlap_save import block_step, transform_length
 _TRANSFORM_SECONDS = 2.5e-10
 _SUM_SECONDS = 1e-8
 
+# What Python's objects take of a tile beside its arrays, at most; 7 to 50 kB were measured.
+_OBJECT_BYTES = 1 << 16
+
 # Of the time of a transform, what the product of two takes.
 _PRODUCT_SHARE = 0.2
 
@@ -93,15 +96,16 @@ def _seconds_elsewhere(problem: Problem) -> float:
 
 
 def _planes_summed(problem: Problem) -> int:
-    """How many planes are summed over windows, apart from those by transforms."""
-    if problem.metric == "sad" or (_is_weighted(problem) and problem.metric != "zncc"):
+    """How many planes are summed over windows, apart from those by transforms.
+
+    Which windows have one value is found in passes over flags of a byte, which are left out.
+    """
+    if problem.metric == "sad" or _is_weighted(problem):
         return 0
-    if _is_weighted(problem):
-        return 2  # whether values differ, down and across
     if problem.metric != "zncc":
         return 1
     channels = problem.kernel[2]
-    return 1 + channels if problem.dtype in INTEGER_RANGE else 3 * channels + 2
+    return 1 + channels if problem.dtype in INTEGER_RANGE else 3 * channels
 
 
 def _is_weighted(problem: Problem) -> bool:
@@ -136,12 +140,11 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     if fused.takes(problem):
         return fused.working_bytes(problem, rows, cols)
-    if problem.device != "cpu":
-        return _working_bytes_elsewhere(problem, rows, cols)
     sizes, bounds = TileSizes(problem, rows, cols), Bounds.estimate_bytes(rows, cols)
     # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
     together = problem.kernel_count > 1
-    own, peak = 0 if together else _kernel_bytes(sizes), _peak_bytes(sizes)
+    own = 0 if together else _kernel_bytes(sizes)
+    peak = _peak_bytes(sizes) + _device_bytes(sizes) + _OBJECT_BYTES
     if problem.opaque_level is None:
         return own + peak - bounds
     # Counts, and the windows that they hide; at last scores and errors without these.
@@ -163,7 +166,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 
 def _peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of scoring a tile in NumPy, beside the kernels' own."""
+    """Return the peak bytes of scoring a tile, beside the kernels' own."""
     if sizes.problem.metric == "sad":
         return sad_lowrank.peak_bytes(sizes)
     if _is_weighted(sizes.problem):
@@ -172,7 +175,7 @@ def _peak_bytes(sizes: TileSizes) -> int:
 
 
 def _kept_bytes(sizes: TileSizes) -> int:
-    """Return the bytes that kernels share of a tile in NumPy."""
+    """Return the bytes that kernels share of a tile."""
     if fused.takes(sizes.problem):
         return 0
     if sizes.problem.metric == "sad":
@@ -183,7 +186,7 @@ def _kept_bytes(sizes: TileSizes) -> int:
 
 
 def _kernel_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    """Return the bytes of a kernel's planes and their spectra."""
     problem = sizes.problem
     if fused.takes(problem):
         return fused.kernel_bytes(problem)
@@ -194,76 +197,32 @@ def _kernel_bytes(sizes: TileSizes) -> int:
     return scores.kernel_bytes(sizes)
 
 
-def _working_bytes_elsewhere(problem: Problem, rows: int, cols: int) -> int:
-    """Return the bytes of a tile on a device that is not the CPU."""
-    height, width = _extent(problem, rows, cols)
-    pixels, channels, planes = height * width, problem.kernel[2], _planes_transformed(problem)
-    transformed = _transformed(problem, height, width)
-    torch = _bytes_of_torch(transformed, rows * cols)
-    together, whole = problem.kernel_count > 1, 0
-    if together and problem.opaque_level is not None:
-        # Of some kernels all that their windows cover is visible, and of others not.
-        whole = working_bytes(visibility.everywhere(problem), rows, cols)
-    own = 0 if together else _own_bytes_elsewhere(problem, transformed)
-    if problem.metric == "sad":
-        # Indices and a plane; spectra; one of the pixels, the sums; the scores.
-        kept = transformed * planes * 4 if together else 0
-        if problem.opaque_level is not None:
-            kept += 8 * (pixels * channels + transformed * 3 + rows * cols * 3)
-            kept += visibility.working_bytes(problem, rows, cols)
-        kept += pixels * (8 * channels + 8) + transformed * 20 + rows * cols * 32
-        return whole + own + kept + torch
-    if _is_weighted(problem):
-        kept = 8 * weighted.working_values(problem, pixels, transformed, rows * cols) + torch
-        return whole + own + kept + visibility.working_bytes(problem, rows, cols)
-    return int(8 * _values_elsewhere(problem, pixels, transformed, rows * cols)) + torch
+def _device_bytes(sizes: TileSizes) -> int:
+    """Return the bytes of a tile on a device beside what NumPy takes for it on the CPU."""
+    problem = sizes.problem
+    if problem.device == "cpu":
+        return 0
+    seen = 0
+    if problem.opaque_level is not None:  # levels, counts and the total
+        seen = sizes.pixels + 8 * (problem.kernel[2] + 1) * sizes.windows
+    return seen + transform_bytes(sizes)
 
 
-def _values_elsewhere(problem: Problem, pixels: int, transformed: int, windows: int) -> float:
-    """Values in 8 bytes of a tile without weights, beside what torch takes."""
-    channels, floats = problem.kernel[2], problem.dtype not in INTEGER_RANGE
-    # The pixels, and in planes. Then sums over windows, of floats of all channels at once; or
-    # spectra of the pixels in both precisions, or of the kernel, and of one plane.
-    summed = channels if floats and problem.metric == "zncc" else 1
-    sums = pixels * (channels + 7 * summed)
-    spectra = transformed * (1.5 * channels + 2)
-    return pixels * 2 * channels + max(sums, spectra) + windows * (6 + 5 * summed)
+def transform_bytes(sizes: TileSizes) -> int:
+    """Return the bytes that a transform takes on a device within.
 
-
-def _bytes_of_torch(transformed: int, windows: int) -> int:
-    """Return what its transforms and operations take beside the arrays that NumPy would take."""
-    # With zeros appended, what is overwritten on the way back, and cuFFT's own.
-    return 8 * (3 * transformed + 4 * windows)
+    It copies what the way back overwrites, and cuFFT has arrays of its own. No card was at hand to
+    measure them.
+    """
+    return 2 * sizes.spectrum(8)
 
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     if fused.takes(problem):
         return fused.kernel_bytes(problem)
-    if problem.device == "cpu":
-        sizes = TileSizes(problem, rows, cols)
-        own, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
-        if problem.opaque_level is None:
-            return own
-        visible = visibility.everywhere(problem)
-        return own + weights + _kernel_bytes(TileSizes(visible, rows, cols))
-    own = _own_bytes_elsewhere(problem, _transformed(problem, *_extent(problem, rows, cols)))
+    sizes = TileSizes(problem, rows, cols)
+    own, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
     if problem.opaque_level is None:
         return own
-    whole = kernel_bytes(visibility.everywhere(problem), rows, cols)
-    return whole + own + visibility.kernel_bytes(problem, rows, cols)
-
-
-def _own_bytes_elsewhere(problem: Problem, transformed: int) -> int:
-    """Return the bytes of a kernel's planes and their spectra on a device."""
-    taps, planes = problem.kernel[0] * problem.kernel[1], _planes_transformed(problem)
-    if problem.metric == "sad":
-        shades = 2 if problem.has_channel_weights else 1
-        return (taps + transformed) * planes * 4 + taps * problem.kernel[2] * 16 * shades
-    if _is_weighted(problem):
-        return 8 * (taps + transformed) * weighted.planes_of_kernel(problem)
-    return int(8 * planes * (taps + 1.5 * transformed))  # in both precisions
-
-
-def _transformed(problem: Problem, height: int, width: int) -> int:
-    """Values of a plane's transform."""
-    return math.prod(map(min, _tile_extent(problem), (2 * height, 2 * width)))
+    visible = visibility.everywhere(problem)
+    return own + weights + _kernel_bytes(TileSizes(visible, rows, cols))

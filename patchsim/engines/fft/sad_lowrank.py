@@ -33,12 +33,12 @@ def _look_up(term: Array, indices: Array, into: Array) -> None:
 
 
 def peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
+    """Return the peak bytes of scoring a tile, beside the kernels' spectra."""
     problem, scores = sizes.problem, 8 * sizes.windows
     planes = problem.kernel[2] * (products_needed(problem) or 1)
     # Indices and a plane of floats; where levels are counted, their squares for every index.
     indices = 8 * problem.kernel[2] * sizes.pixels
-    pixels = indices + 4 * sizes.pixels
+    pixels = sizes.uploaded + indices + 4 * sizes.pixels
     transforming = pixels + products_bytes(sizes.transform, 4, planes)
     products, kept = transforming, kept_bytes(sizes)
     if problem.opaque_level is not None:
@@ -56,7 +56,7 @@ def peak_bytes(sizes: TileSizes) -> int:
 
 
 def kept_bytes(sizes: TileSizes) -> int:
-    """Return the bytes that kernels share of a tile on the CPU."""
+    """Return the bytes that kernels share of a tile."""
     if sizes.problem.kernel_count == 1:
         return 0
     planes = sizes.problem.kernel[2] * (products_needed(sizes.problem) or 1)
@@ -65,7 +65,7 @@ def kept_bytes(sizes: TileSizes) -> int:
 
 
 def kernel_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    """Return the bytes of a kernel's planes and their spectra."""
     problem = sizes.problem
     planes = problem.kernel[2] * (products_needed(problem) or 1)
     taps = problem.kernel[0] * problem.kernel[1]

@@ -61,7 +61,7 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
 
 def peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
+    """Return the peak bytes of scoring a tile, beside the kernels' spectra."""
     problem, scores = sizes.problem, 8 * sizes.windows
     channels, floats = problem.kernel[2], problem.dtype not in INTEGER_RANGE
     is_contrast = floats and problem.metric == "zncc"
@@ -72,14 +72,17 @@ def peak_bytes(sizes: TileSizes) -> int:
     products = products_bytes(sizes.transform, itemsize, channels)
     scoring = (6 if floats else 5) * scores
     if problem.kernel_count == 1:
-        return max(summing, kept + planes + max(products, scoring))
+        # The sums of the first tile come before a kernel's spectra are made.
+        is_first = sizes.is_whole_map and not problem.exact
+        later = kernel_bytes(sizes) - 8 * problem.taps if is_first else 0
+        return sizes.uploaded + max(summing - later, kept + planes + max(products, scoring))
     spectra = kept_bytes(sizes) - kept
     transforming = kept + planes + spectra + sizes.plane(itemsize)
-    return max(summing, transforming, kept + spectra + max(products, scoring))
+    return sizes.uploaded + max(summing, transforming, kept + spectra + max(products, scoring))
 
 
 def kept_bytes(sizes: TileSizes) -> int:
-    """Return the bytes that kernels share of a tile on the CPU."""
+    """Return the bytes that kernels share of a tile."""
     spectra = sum(map(sizes.spectrum, _precisions_of_tile(sizes)))
     return _spread_bytes(sizes) + sizes.problem.kernel[2] * spectra
 
@@ -95,7 +98,7 @@ def _spread_bytes(sizes: TileSizes) -> int:
 
 
 def kernel_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    """Return the bytes of a kernel's planes and their spectra."""
     itemsizes = _precisions_of_tile(sizes)
     if not sizes.is_whole_map and not sizes.problem.exact:
         itemsizes = {4, *itemsizes}  # of one tile or another
@@ -251,12 +254,12 @@ class Contrast:
 
     @staticmethod
     def peak_bytes(sizes: TileSizes) -> int:
-        """Return the peak bytes of making it on the CPU."""
+        """Return the peak bytes of making it."""
         problem = sizes.problem
         channels, size, stride = problem.kernel[2], problem.kernel[:2], problem.stride
         planes, sums = 8 * sizes.pixels * channels, 8 * sizes.windows * channels
         # Planes and their squares; two sums over windows, while a third is made. Then four, and
         # which windows are uniform; five, and two more in between.
         summing = planes + 2 * sums + channels * box_sums_bytes(sizes.extent, size, stride)
-        uniform = uniform_windows_bytes(sizes.extent, channels, size, stride)
+        uniform = uniform_windows_bytes(sizes.extent, sizes.windows)
         return planes + max(summing, 4 * sums + uniform, 7 * sums)

@@ -220,19 +220,23 @@ class Tile:
 
 
 def can_need_double(sizes: TileSizes) -> bool:
-    """Return whether a tile on the CPU may have to be transformed in float64."""
+    """Return whether a tile may have to be transformed in float64."""
     problem = sizes.problem
     if problem.exact or problem.metric != "ssd":
         return True  # of correlations it depends on the windows' contrast
     # By the range R of N pixels and n of the kernel: the norm of the pixels is at most R sqrt(N),
     # and that of the kernel R sqrt(n) / 2 if its own means are subtracted.
     ratio = sizes.pixels * problem.kernel[2] / problem.taps
-    error = math.sqrt(ratio) * rounding(SINGLE) * (1 if problem.kernel_count == 1 else 2)
+    error = (
+        math.sqrt(ratio)
+        * rounding(SINGLE, problem.device)
+        * (1 if problem.kernel_count == 1 else 2)
+    )
     return error > max(_ERROR, problem.tolerance)
 
 
 def moments_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of `Tile.moments`, or of `energy`, on the CPU."""
+    """Return the peak bytes of `Tile.moments`, or of `energy`."""
     problem, scores = sizes.problem, 8 * sizes.windows
     is_whole = problem.dtype in INTEGER_RANGE
     if is_whole and extension_for(problem) is not None:
@@ -240,12 +244,13 @@ def moments_bytes(sizes: TileSizes) -> int:
         return copied + 2 * scores
     planes = 8 * sizes.pixels * problem.kernel[2]
     box = box_sums_bytes(sizes.extent, problem.kernel[:2], problem.stride)
-    # Planes, and their squares; or the squares' sum over the channels, and sums over windows. The
-    # planes of integers are kept, and for `zncc` what is made of the sums.
-    kept = planes if is_whole else 0
-    if is_whole and problem.metric == "zncc":
-        kept += 4 * scores
-    return max(2 * planes + 8 * sizes.pixels, kept + 8 * sizes.pixels + box + scores)
+    # Planes, their squares and the sum of these over the channels. Then this sum, and sums over
+    # windows, for which planes of integers are kept; for `zncc` what is made of the sums, too,
+    # while the planes are summed.
+    held = 8 * sizes.pixels
+    if is_whole:
+        held = planes + (max(held, 4 * scores) if problem.metric == "zncc" else held)
+    return max(2 * planes + 8 * sizes.pixels, held + box)
 
 
 def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
@@ -258,8 +263,12 @@ def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
         np.subtract(pixels.transpose(2, 0, 1), moved, out=planes, casting="unsafe", dtype=within)
         return planes
     within = DOUBLE if pixels.is_floating_point() else dtype
-    planes = cast(pixels.permute(2, 0, 1), within).contiguous()
-    return cast(planes - cast(constants, within)[:, None, None], dtype)
+    shape, xp = (pixels.shape[2], *pixels.shape[:2]), namespace(pixels)
+    planes = xp.empty(shape, dtype=getattr(xp, dtype.name), device=pixels.device)
+    for plane, channel, constant in zip(planes, pixels.unbind(2), constants, strict=True):
+        # One by one, so that little is in a wider type.
+        plane.copy_(cast(channel, within) - cast(constant, within))
+    return planes
 
 
 def extension_for(problem: Problem) -> ModuleType | None:

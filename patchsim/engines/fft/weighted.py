@@ -16,7 +16,6 @@ float64: next to each other the errors of E and of X would be as large as what i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,15 +35,14 @@ from patchsim.engines.fft.weighted_sums import (
 )
 from patchsim.engines.tile_cache import Shared
 from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
-from patchsim.numerics.array_api import Array, cast, namespace, to_numpy
+from patchsim.numerics.array_api import Array, cast, copied, namespace, to_numpy
 from patchsim.numerics.box_sums import uniform_windows_bytes
-from patchsim.numerics.overlap_save import products_bytes, rounding
+from patchsim.numerics.overlap_save import products_bytes
 from patchsim.numerics.precision import (
     DOUBLE,
     EXACT_IN_FLOAT64,
     EXACT_IN_INT64,
     LONG,
-    ROUNDING_MARGIN,
     UNIT_ROUNDOFF,
 )
 
@@ -80,21 +78,6 @@ def transforms(problem: Problem) -> int:
     return count
 
 
-def working_values(problem: Problem, pixels: int, transformed: int, windows: int) -> int:
-    """Values in 8 bytes that a tile takes, of so many pixels, in a transform, and windows."""
-    channels = problem.kernel[2]
-    # The pixels, their planes and squares; spectra of both, of a product, and sums; windows.
-    planes, spectra, sums = 3 * channels + 3, channels + 5, 2 * channels + 12
-    if problem.has_channel_weights:
-        spectra += channels - 1
-        sums += channels
-    if problem.opaque_level is not None:
-        planes += channels + 2
-        spectra += 1
-        sums += 3 * channels + 8
-    return pixels * planes + transformed * spectra + windows * sums
-
-
 def planes_of_kernel(problem: Problem) -> int:
     """How many a kernel has transforms of: its weights, their products with it and its squares."""
     channels = problem.kernel[2]
@@ -105,72 +88,53 @@ def planes_of_kernel(problem: Problem) -> int:
 
 
 def peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of scoring a tile on the CPU, beside the kernels' spectra."""
-    problem, scores = sizes.problem, 8 * sizes.windows
+    """Return the peak bytes of scoring a tile, beside the kernels' spectra.
+
+    Scores take about as much whether their sums are exact integers, which depends on the picture,
+    or not.
+    """
+    problem, windows = sizes.problem, 8 * sizes.windows
     channels, is_hidden = problem.kernel[2], problem.opaque_level is not None
     one = products_bytes(sizes.transform, 8, 1)
-    # Sums that are exact are rounded; others remain parts of arrays as large as a transform.
-    each = scores if _must_be_exact(sizes) else sizes.plane(8)
-    kept = image_bytes(sizes)
     several = products_bytes(sizes.transform, 8, channels)
-    # X and E, and B, which is one number where all is visible; the next while there are others.
-    sums = (3 if is_hidden else 2) * each
-    peak = max(several, 2 * each + one)
+    # X, and E, which is a sum over the channels; and B, which is one number where all is visible.
+    sums = 3 if is_hidden else 2
+    if problem.metric == "zncc":
+        # S, and T where it is not one number.
+        sums += (2 if is_hidden else 1) * channels
+    summing = max(several, sums * windows + one)
+    flags = 3 * sizes.windows
+    scoring = flags + (sums + _scoring_values(problem)) * windows
+    if problem.metric == "zncc":
+        # For windows of one value pixels are copied to a device again, from a copy of their own.
+        uniform = uniform_windows_bytes(sizes.extent, sizes.windows)
+        scoring = max(scoring, sums * windows + uniform + 2 * sizes.uploaded)
+    # A kernel's spectra are made when the first tile has its own.
+    is_first = sizes.is_whole_map and problem.kernel_count == 1
+    later = planes_of_kernel(problem) * sizes.kernel_spectra(8) if is_first else 0
+    return max(image_peak_bytes(sizes) - later, image_bytes(sizes) + max(summing, scoring))
+
+
+def _scoring_values(problem: Problem) -> int:
+    """Return the values of each window, beside its sums, while it is scored."""
+    is_hidden = problem.opaque_level is not None
     if problem.metric != "zncc":
-        passed = 4 if _may_be_exact(problem) or problem.metric == "ssd" else 8
-        if is_hidden and passed == 4:
-            passed = 6  # the total or what counts, too
-        return max(image_peak_bytes(sizes), kept + max(peak, sums + passed * scores))
-    stacks = channels * scores
-    # S, and T where it is not one number; one sum after the other, and all of them in one array.
-    before = sums + (stacks if is_hidden else 0)
-    peak = max(peak, before + channels * each + max(one, stacks))
-    # Then n, quotients by it and what a difference of products passes through.
-    varying = 7 if is_hidden else 3
-    if _may_be_exact(problem):
-        peak = max(peak, sums + varying * stacks + 4 * scores)
-    if not _must_be_whole(sizes):
-        peak = max(peak, sums + (9 if is_hidden else 7) * stacks + 8 * scores)
-        # At last S and a product; numerator, spreads and scores; and which windows are uniform.
-        uniform = uniform_windows_bytes(sizes.extent, channels, problem.kernel[:2], problem.stride)
-        kept_sums = (3 if is_hidden else 2) * stacks + (12 if is_hidden else 9) * scores
-        flags = 3 * sizes.windows  # which scores are doubtful, and their parts
-        peak = max(peak, sums + kept_sums + flags + uniform)
-    return max(image_peak_bytes(sizes), kept + peak)
-
-
-def _may_be_exact(problem: Problem) -> bool:
-    return problem.dtype in INTEGER_RANGE
-
-
-def _must_be_exact(sizes: TileSizes) -> bool:
-    """Return whether sums are exact integers, whatever the picture."""
-    problem = sizes.problem
-    if problem.dtype not in INTEGER_RANGE:
-        return False
-    largest = INTEGER_RANGE[problem.dtype] ** 2 * problem.max_weight * (problem.opaque_level or 1)
-    norms = math.sqrt(sizes.pixels * problem.kernel[2] * problem.taps)
-    return largest * norms * rounding(DOUBLE) < ROUNDING_MARGIN
-
-
-def _must_be_whole(sizes: TileSizes) -> bool:
-    """Return whether numerator and spreads of `zncc` fit 64 bits, whatever the picture."""
-    problem, channels = sizes.problem, sizes.problem.kernel[2]
-    if not _must_be_exact(sizes):
-        return False
-    counts = problem.total_weight * (problem.opaque_level or 1) / channels
-    multiples = channels if problem.has_channel_weights else 1
-    energy = counts * channels * INTEGER_RANGE[problem.dtype] ** 2
-    return counts**multiples * energy < EXACT_IN_INT64
+        # Scores, how far they may be off, and what is made of a spread; of floats its rounding.
+        of_floats = problem.metric == "ncc" and problem.dtype not in INTEGER_RANGE
+        return 3 + is_hidden + of_floats
+    # Of floats the spread's size is made last: of both spreads, how far these and the numerator may
+    # be off, and the sizes; and what is made of a channel. Of integers numerator and spreads;
+    # shares of n, and what they are made of.
+    return 12 if is_hidden else 7
 
 
 def kept_bytes(sizes: TileSizes) -> int:
-    """Return the bytes that kernels share of a tile on the CPU."""
+    """Return the bytes that kernels share of a tile."""
     return image_bytes(sizes) + sizes.windows
 
 
 def kernel_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of a kernel's planes and their spectra on the CPU."""
+    """Return the bytes of a kernel's planes and their spectra."""
     taps = sizes.problem.kernel[0] * sizes.problem.kernel[1]
     return planes_of_kernel(sizes.problem) * (8 * taps + sizes.kernel_spectra(8))
 
@@ -194,8 +158,8 @@ def _ncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     if tile.kernel.integers and products.off == energy.off == squares.off == 0:
         return _exactly(tile, products.values, energy.values, squares.values)
-    own = _Spread(squares.values, squares.off, squares.values)
-    return _correlated(tile, products, _Spread(energy.values, energy.off, energy.values), own)
+    spread, own = (_Spread(each.values, each.off, each.values) for each in (energy, squares))
+    return _correlated(tile, products.values, products.off, spread, own)
 
 
 def _zncc(tile: Tile) -> _Scores:
@@ -206,20 +170,15 @@ def _zncc(tile: Tile) -> _Scores:
         found = _whole_zncc(tile, *(each.values for each in every))
         if found is not None:
             return _exactly(tile, *found)
-    counts = tile.counts.clip(1)
-    between = sums.values * own_sums.values / counts
-    off = sums.off * abs(own_sums.values) + own_sums.off * abs(sums.values)
-    off = ((off + sums.off * own_sums.off) / counts).sum(0)
-    size = abs(products.values) + abs(between).sum(0)
-    numerator = Sums(
-        products.values - between.sum(0), products.off + off + _few(tile.kernel) * size
-    )
-    spread = _spread(energy, sums, tile.constants, tile.counts, tile.kernel)
-    own = _spread(squares, own_sums, tile.kernel.constants, tile.counts, tile.kernel)
-    scores, error = _correlated(tile, numerator, spread, own)
     uniform = tile.uniform()  # which sums of floats cannot tell
-    xp = namespace(uniform)
-    return xp.where(uniform, 0.0, scores), xp.where(uniform, 0.0, error)
+    numerator, off = _less_means(products, sums, own_sums, tile)[:2]
+    spread = _spread(energy, sums, tile.constants, tile)
+    # All windows may share these sums, so that they are not overwritten.
+    squares = Sums(copied(squares.values), squares.off)
+    own = _spread(squares, own_sums, tile.kernel.constants, tile)
+    scores, error = _correlated(tile, numerator, off, spread, own)
+    scores[uniform] = error[uniform] = 0.0
+    return scores, error
 
 
 @dataclass(frozen=True)
@@ -231,22 +190,43 @@ class _Spread:
     size: Array
 
 
-def _spread(
-    energy: Sums, sums: Sums, constants: Array, counts: Array, kernel: Reference
-) -> _Spread:
-    """E - S^2 / n over all channels."""
-    some = counts.clip(1)
-    terms = (sums.values**2 / some).sum(0)
-    off = ((2 * abs(sums.values) * sums.off + sums.off**2) / some).sum(0)
-    # Of the values as they are, which tell whether it is flat.
-    moved = constants[:, None, None]
-    raw = energy.values + (2 * moved * sums.values + moved**2 * counts).sum(0)
-    size = energy.values + terms
-    return _Spread(
-        (energy.values - terms).clip(0),
-        energy.off + off + _few(kernel) * size,
-        namespace(terms).maximum(size, raw),
-    )
+def _less_means(
+    whole: Sums, one: Sums, other: Sums, tile: Tile
+) -> tuple[Array, Array | float, Array]:
+    """X - S T / n, added over the channels, in place of X; E - S^2 / n or B - T^2 / n likewise.
+
+    Returns how far it may be off, too, and the size of its terms.
+    """
+    xp, values = namespace(whole.values), whole.values
+    off: Array | float = whole.off
+    size: Array = abs(values)
+    for of_one, of_other, count in zip(one.values, other.values, tile.counts, strict=True):
+        some = cast(count.clip(1), DOUBLE)  # which NumPy would do in buffers, again each time
+        if one.off and other.off:
+            off = off + one.off * other.off / some
+        for factor, values_of in ((one.off, of_other), (other.off, of_one)):
+            if factor:
+                term = abs(values_of)
+                term *= factor
+                off = off + xp.divide(term, some)
+        term = of_one * of_other
+        term /= some
+        values -= term
+        size += xp.abs(term, out=term)
+    return values, off + _few(tile.kernel) * size, size
+
+
+def _spread(energy: Sums, sums: Sums, constants: Array, tile: Tile) -> _Spread:
+    """E - S^2 / n or B - T^2 / n, in place of E or B; not below 0."""
+    # The size of the values as they are, which tell whether it is flat.
+    raw = copied(energy.values)
+    for moved, of_one, count in zip(constants, sums.values, tile.counts, strict=True):
+        raw += 2 * moved * of_one
+        raw += moved**2 * cast(count, DOUBLE)
+    values, off, size = _less_means(energy, sums, sums, tile)
+    xp = namespace(raw)
+    xp.clip(values, 0, None, out=values)
+    return _Spread(values, off, xp.maximum(size, raw, out=raw))
 
 
 def _whole_zncc(
@@ -266,8 +246,10 @@ def _whole_zncc(
     shares = multiple // counts
 
     def less(whole: Array, one: Array, other: Array) -> Array:
-        terms = shares * cast(one, LONG) * cast(other, LONG)
-        return multiple * cast(whole, LONG) - terms.sum(0)
+        found = cast(whole, LONG) * multiple
+        for of_one, of_other, share in zip(one, other, shares, strict=True):
+            found -= cast(of_one, LONG) * cast(of_other, LONG) * share
+        return found
 
     return (
         less(products, sums, own_sums),
@@ -299,35 +281,45 @@ def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
     Where all that counts is visible they are integers without visibility, which is a factor. On
     the CPU, because torch's roots and quotients may be rounded otherwise.
     """
-    factor: Any = 1
+    factor: Any = None
     if tile.seen is not None:
         problem = tile.kernel.problem
         most = problem.opaque_level or 1
         whole = tile.seen.total == most * problem.total_weight
         factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
     for part in parts:
-        yield (to_numpy(part) // factor).astype(np.float64)
+        integers = to_numpy(part) if factor is None else to_numpy(part) // factor
+        yield integers.astype(np.float64, copy=False)
 
 
-def _correlated(tile: Tile, numerator: Sums, spread: _Spread, own: _Spread) -> _Scores:
+def _correlated(
+    tile: Tile, numerator: Array, off: Array | float, spread: _Spread, own: _Spread
+) -> tuple[Array, Array]:
     """Scores numerator / sqrt(spread x own), and what they may be off by."""
-    scores = metrics.correlation(numerator.values, spread.values, own.values)
+    scores = metrics.correlation(numerator, spread.values, own.values)
     # Of sums of floats, here and in `metrics.exact`.
-    rounding = _rounding(tile.kernel.problem)
-    xp = namespace(scores)
-    off = numerator.off + rounding * xp.sqrt(spread.size * own.size)
-    roots = xp.sqrt(spread.values * own.values)
-    both = [spread, own]
+    rounding, xp = _rounding(tile.kernel.problem), namespace(scores)
+    error = xp.sqrt(spread.size * own.size) * rounding if rounding else xp.zeros_like(scores)
+    error += off
+    roots = spread.values * own.values
+    xp.sqrt(roots, out=roots)
     doubtful = roots == 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = off / roots
-        for each in both:
-            around = each.off + rounding * each.size
-            error = error + around / (each.values - around).clip(0)
+        xp.divide(error, roots, out=error)
+        del roots
+        for each in [spread, own]:
+            around = each.off + each.size * rounding if rounding else each.off
             # What may be flat may have any score, or 0.
-            doubtful |= each.values <= 2 * around + 2 * FLAT * each.size
-    doubtful |= ~xp.isfinite(error)
-    return scores, xp.where(doubtful, 2.0, error + 8 * UNIT_ROUNDOFF)
+            flat = each.size * (2 * FLAT)
+            flat += around
+            flat += around
+            doubtful |= each.values <= flat
+            room = xp.subtract(each.values, around, out=flat)
+            xp.clip(room, 0, None, out=room)
+            error += xp.divide(around, room, out=room)
+    error += 8 * UNIT_ROUNDOFF
+    error[doubtful | ~xp.isfinite(error)] = 2.0
+    return scores, error
 
 
 def _few(kernel: Reference) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from patchsim.engines.contract import Problem, Seen
 from patchsim.engines.fft.sums import means_of, moved
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
-from patchsim.numerics.array_api import Array, cast, namespace, to_device
+from patchsim.numerics.array_api import Array, cast, copied, like, namespace, to_device
 from patchsim.numerics.box_sums import uniform_windows
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
 from patchsim.numerics.precision import DOUBLE, ROUNDING_MARGIN
@@ -103,14 +103,14 @@ class _Image:
 
 
 def image_bytes(sizes: TileSizes) -> int:
-    """Return the bytes of the spectra that are kept of a tile's pixels, on the CPU."""
+    """Return the bytes of the spectra that are kept of a tile's pixels."""
     problem = sizes.problem
     planes = problem.kernel[2] + (problem.kernel[2] if problem.has_channel_weights else 1)
     return (planes + (problem.opaque_level is not None)) * sizes.spectrum(8)
 
 
 def image_peak_bytes(sizes: TileSizes) -> int:
-    """Return the peak bytes of making them."""
+    """Return the peak bytes of making them, from the pixels where the device has these."""
     problem = sizes.problem
     plane, channels = 8 * sizes.pixels, problem.kernel[2]
     values, levels = channels * plane, 0
@@ -119,7 +119,8 @@ def image_peak_bytes(sizes: TileSizes) -> int:
     summing = values + levels + channels * plane + plane
     squares = channels * plane if problem.has_channel_weights else plane
     # At last a plane with zeros appended.
-    return max(summing, values + squares + image_bytes(sizes) + sizes.plane(8))
+    transforming = values + squares + image_bytes(sizes) + sizes.plane(8)
+    return sizes.uploaded + max(summing, transforming)
 
 
 class _TileFields:
@@ -168,9 +169,13 @@ class Tile:
     def energy(self) -> Sums:
         """E, [rows, cols]; not below 0."""
         pairs = zip(self.kernel.weights, self._image.squares.each(), strict=True)
-        parts = [self._over(taps, plane) for taps, plane in pairs]
-        found: Any = sum(part.values for part in parts)
-        return Sums(found.clip(0), sum(part.off for part in parts))
+        parts = (self._over(taps, plane) for taps, plane in pairs)
+        total = next(parts)
+        values, off = total.values, total.off
+        for part in parts:
+            values += part.values
+            off += part.off
+        return _not_below_0(Sums(values, off))
 
     def sums(self) -> Sums:
         """S, [C, rows, cols]."""
@@ -190,8 +195,7 @@ class Tile:
         levels = self._image.levels
         if levels is None:
             return self.kernel.squares
-        found = self._over(self.kernel.heavy_squares, levels)
-        return Sums(found.values.clip(0), found.off)
+        return _not_below_0(self._over(self.kernel.heavy_squares, levels))
 
     def uniform(self) -> Array:
         """True for windows, [rows, cols], in which each channel has one value."""
@@ -206,10 +210,18 @@ class Tile:
             key=(self._windows, size),
         )
 
-    def _stacked(self, each: list[tuple[Products, float]], planes: Iterable[_Planes]) -> Sums:
-        found = [self._over(taps, plane) for taps, plane in zip(each, planes, strict=True)]
-        values = [sums.values for sums in found]
-        return Sums(namespace(values[0]).stack(values), max(sums.off for sums in found))
+    def _stacked(self, each: Sequence[tuple[Products, float]], planes: Sequence[_Planes]) -> Sums:
+        pairs = zip(each, planes, strict=True)
+        parts = (self._over(taps, plane) for taps, plane in pairs)
+        first = next(parts)
+        shape = len(planes), *first.values.shape
+        stack, off = namespace(first.values).empty(shape, **like(first.values)), first.off
+        stack[0] = first.values
+        del first
+        for number, part in enumerate(parts, 1):
+            stack[number] = part.values
+            off = max(off, part.off)
+        return Sums(stack, off)
 
     def _over(self, taps: tuple[Products, float], planes: _Planes) -> Sums:
         problem, (products, norm) = self.kernel.problem, taps
@@ -219,4 +231,9 @@ class Tile:
         off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
         if self.kernel.integers and off < ROUNDING_MARGIN:
             return Sums(namespace(found).round(found))
-        return Sums(found, off)
+        return Sums(copied(found), off)  # a part of it would hold all that the transform gave
+
+
+def _not_below_0(sums: Sums) -> Sums:
+    namespace(sums.values).clip(sums.values, 0, None, out=sums.values)
+    return sums
