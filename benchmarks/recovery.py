@@ -295,7 +295,9 @@ def ours_posed(image: Bytes, kernel: Bytes, metric: str) -> Posed:
         top=1, margin=False,
     ).best  # fmt: skip
     assert best is not None
-    return Posed(*best.center, best.scale, best.angle, best.score)
+    assert best.corners is not None
+    x, y = np.mean(best.corners, 0).tolist()
+    return Posed(x, y, best.scale, best.angle, best.score)
 
 
 def opencv_posed(image: Bytes, kernel: Bytes) -> Posed:
@@ -331,11 +333,7 @@ def opencv_posed(image: Bytes, kernel: Bytes) -> Posed:
 
 
 def score_there(scene: Scene, metric: str) -> float:
-    """The best of the true pose and those beside it, near the place, exactly.
-
-    Beside it as well, because a window begins at a whole pixel: in a pose of another size it may
-    lie nearer to the place.
-    """
+    """The best of the true pose and those beside it, near the place."""
     truth = scene.truth
     height, width = scene.image.shape[:2]
     reach = math.ceil(scene.kernel.shape[0] * truth.scale * math.sqrt(0.5)) + 3
@@ -343,9 +341,9 @@ def score_there(scene: Scene, metric: str) -> float:
     right, bottom = min(width, int(truth.x) + reach), min(height, int(truth.y) + reach)
     best = match(
         scene.image, Image.fromarray(scene.kernel), metric=metric,
-        scales=[min(max(truth.scale * by, 0.5), 2) for by in (0.98, 1, 1.02)],
-        angles=[truth.angle + turn for turn in (-1, 0, 1)],
-        region=(left, top, right - left, bottom - top), top=1, margin=False, exhaustive=True,
+        scales=f"{max(truth.scale * 0.98, 0.5)}:{min(truth.scale * 1.02, 2)}",
+        angles=f"{truth.angle - 1}:{truth.angle + 1}",
+        region=(left, top, right - left, bottom - top), top=1, margin=False,
     ).best  # fmt: skip
     assert best is not None
     return best.score

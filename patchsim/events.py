@@ -42,12 +42,12 @@ class Observer:
         """
 
     def swept(self, text: str) -> None:
-        """Tell how poses will be searched for, before they are, if that is coarse to fine.
+        """Tell which poses will be searched for, before they are, if that is coarse to fine.
 
         Parameters
         ----------
         text : str
-            The number of poses, and how many are compared with all windows at which size.
+            The scales, angles and flips.
         """
 
     def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
@@ -73,8 +73,8 @@ class Observer:
         done : int
             Units of work that are done, above 0 and up to `total`. It never falls.
         total : int
-            All units of work: the windows of all kernels and poses, or steps of a search that goes
-            coarse to fine.
+            All units of work: the windows of all kernels and poses, or the ranges and poses of
+            lists that are searched coarse to fine.
         """
 
     def wrote(self, text: str) -> None:

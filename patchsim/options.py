@@ -56,6 +56,7 @@ class Given(TypedDict, total=False):
     angles: _Values | None
     flips: str | Sequence[str] | None
     max_poses: int | None
+    same_scale: bool
     exhaustive: bool
     tolerance: float
     data_range: tuple[float, float] | None
@@ -80,7 +81,7 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_alpha, per_kernel, subpixel, exhaustive : bool
+    margin, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -114,6 +115,7 @@ class Options:
     sort: str
     subpixel: bool
     poses: Poses | None
+    same_scale: bool
     exhaustive: bool
     tolerance: float
     data_range: tuple[float, float] | None
@@ -143,7 +145,7 @@ class Options:
         names += ["threshold"] if self.threshold is not None else []
         names += ["memory"] if with_memory else []
         texts = [f"{name}={getattr(self, name)!r}" for name in names]
-        texts += [f"{self.poses.count} poses"] if self.poses is not None else []
+        texts += [str(self.poses)] if self.poses is not None else []
         return ", ".join(texts)
 
     @classmethod
@@ -172,6 +174,7 @@ class Options:
         angles: _Values | None = None,
         flips: str | Sequence[str] | None = None,
         max_poses: int | None = None,
+        same_scale: bool = False,
         exhaustive: bool = False,
         tolerance: float = 0.0,
         data_range: tuple[float, float] | None = None,
@@ -205,7 +208,8 @@ class Options:
             per_kernel=true_or_false(per_kernel, "per_kernel"),
             sort=choices.check("sort", sort, choices.SORTS),
             subpixel=true_or_false(subpixel, "subpixel"),
-            poses=_poses(scales, angles, flips, max_poses, exhaustive, kernel_count),
+            poses=_poses(scales, angles, flips, max_poses, same_scale, exhaustive, kernel_count),
+            same_scale=bool(same_scale),
             exhaustive=bool(exhaustive),
             tolerance=_share(tolerance, "tolerance", "is not possible"),
             data_range=_data_range(data_range),
@@ -261,6 +265,7 @@ def _poses(
     angles: object,
     flips: object,
     max_poses: int | None,
+    same_scale: object,
     exhaustive: object,
     kernel_count: int,
 ) -> Poses | None:
@@ -268,6 +273,7 @@ def _poses(
     about = [
         name
         for name, is_given in (
+            ("same_scale", true_or_false(same_scale, "same_scale")),
             ("exhaustive", true_or_false(exhaustive, "exhaustive")),
             ("max_poses", max_poses is not None),
         )

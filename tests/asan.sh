@@ -10,7 +10,8 @@ trap 'rm -rf "$built"' EXIT
 cp -r patchsim tests pyproject.toml "$built"
 rm -f "$built"/patchsim/*/*.so
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-for name in engines/_sad engines/_moments engines/_pruned engines/_correlation metrics/_windows; do
+for name in engines/_sad engines/_moments engines/_pruned engines/_correlation metrics/_windows \
+    registration/_poses; do
     gcc -std=c11 -O1 -g -fPIC -shared -Wall -Wextra -Werror \
         -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
         -I"$include" patchsim/$name*.c -o "$built/patchsim/$name.abi3.so" -lm
@@ -24,9 +25,11 @@ export PYTHONPATH="$built"
 import sys
 from patchsim.engines import _correlation, _moments, _pruned, _sad
 from patchsim.metrics import _windows
-for module in (_correlation, _moments, _pruned, _sad, _windows):
+from patchsim.registration import _poses
+for module in (_correlation, _moments, _poses, _pruned, _sad, _windows):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
-    tests/engines/test_pruned.py tests/engines/test_fused.py tests/metrics/test_window_sums.py "$@"
+    tests/engines/test_pruned.py tests/engines/test_fused.py tests/metrics/test_window_sums.py \
+    tests/registration/test_loops.py "$@"

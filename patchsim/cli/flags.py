@@ -188,17 +188,18 @@ Subpixel = Annotated[
 Scales = Annotated[
     str | None,
     typer.Option(
-        metavar="LIST|LO:HI:STEP",
-        help="Search the kernel at these scales: a list 0.5,1,2 or a range 0.5:2:0.1. The best"
-        " scales of a range are refined between its steps.",
+        metavar="LIST|LO:HI[:STEP]",
+        help="Search the kernel at these scales: a list 0.5,1,2 as it is, or all of a range 0.5:2."
+        " A step, as in 0.5:2:0.1, is the coarsest spacing that the search begins with.",
     ),
 ]
 Angles = Annotated[
     str | None,
     typer.Option(
-        metavar="LIST|LO:HI:STEP",
-        help="Search the kernel at these angles, in degrees counter-clockwise: 0,90,180,270 or"
-        " 0:360:15.",
+        metavar="any|LIST|LO:HI[:STEP]",
+        autocompletion=completing(("any",)),
+        help="Search the kernel turned counter-clockwise by any angle, a range -5:5 or a list 0,90"
+        " of degrees. A step is as for --scales.",
     ),
 ]
 Flips = Annotated[
@@ -208,13 +209,21 @@ Flips = Annotated[
         "Also search the kernel mirrored: h swaps left and right, v swaps top and bottom.",
     ),
 ]
+SameScale = Annotated[
+    bool,
+    typer.Option(
+        "--same-scale",
+        help="All matches have one scale, that of --scales for which there is most evidence, as in"
+        " a screenshot.",
+    ),
+]
 Exhaustive = Annotated[
     bool,
     typer.Option(
         "--exhaustive",
-        help="Compare every pose with every window. Otherwise more than 8 poses are searched"
-        " coarse to fine, which is faster, but can miss a match whose detail is lost in smaller"
-        " pictures.",
+        help="Compare every pose of lists and steps with every window, and then fit the best."
+        " Otherwise poses are searched coarse to fine, which is faster, takes no stride, and can"
+        " miss a match whose detail is lost in smaller pictures.",
     ),
 ]
 MaxPoses = Annotated[
@@ -372,6 +381,7 @@ class MatchFlags:
     scales: Scales = None
     angles: Angles = None
     flips: Flips = None
+    same_scale: SameScale = False
     exhaustive: Exhaustive = False
     max_poses: MaxPoses = None
     tolerance: Tolerance = None

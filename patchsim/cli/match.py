@@ -68,11 +68,14 @@ def command(flags: MatchFlags) -> int:
 def _check(flags: MatchFlags) -> None:
     """Refuse flags that the search itself does not see."""
     choices.check("format", flags.format, choices.FORMATS)
-    if (flags.exhaustive or flags.max_poses is not None) and not _has_poses(flags):
-        raise InputError(
-            f"{'--exhaustive' if flags.exhaustive else '--max-poses'} is about poses; give"
-            " --scales, --angles or --flips with it"
-        )
+    about_poses = {
+        "--same-scale": flags.same_scale,
+        "--exhaustive": flags.exhaustive,
+        "--max-poses": flags.max_poses is not None,
+    }
+    given = [name for name, is_given in about_poses.items() if is_given]
+    if given and not _has_poses(flags):
+        raise InputError(f"{given[0]} is about poses; give --scales, --angles or --flips with it")
     if flags.heatmap is not None and flags.no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
     values.template(flags.heatmap, "heatmap", "kernel")
@@ -104,6 +107,7 @@ def _options(flags: MatchFlags) -> Given:
         "scales": flags.scales,
         "angles": flags.angles,
         "flips": flags.flips,
+        "same_scale": flags.same_scale,
         "exhaustive": flags.exhaustive,
         "max_poses": values.number(flags.max_poses),
         "tolerance": _tolerance(flags),

@@ -1,4 +1,4 @@
-"""Loads the C extensions of the engines."""
+"""Loads the C extensions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from types import ModuleType
 from patchsim.errors import InputError
 from patchsim.machine.vectors import VARIANT_SETTING as VARIANT_SETTING
 
-_failed: list[str] = []
+_failed: list[tuple[str, str]] = []
 
 
-def extension(name: str) -> ModuleType | None:
-    """Return a C extension of the engines, or None if it cannot be loaded."""
-    return _load(name)[0]
+def extension(name: str, room: str = "engines") -> ModuleType | None:
+    """Return a C extension of a room, or None if it cannot be loaded."""
+    return _load(name, room)[0]
 
 
 def refusal(name: str) -> str:
     """Return why an engine without its C extension refuses: it was not built, or is broken."""
-    return f"its {_reason(name)}"
+    return f"its {_reason(name, 'engines')}"
 
 
-def _reason(name: str) -> str:
-    error = _load(name)[1]
+def _reason(name: str, room: str) -> str:
+    error = _load(name, room)[1]
     if error is None or isinstance(error, ModuleNotFoundError):
         return "C extension was not built (install again where there is a C compiler)"
     reason = str(error).partition("\n")[0]
@@ -33,19 +33,19 @@ def _reason(name: str) -> str:
 
 def notices() -> list[str]:
     """Say that searches are slow if an extension was asked for and could not be loaded."""
-    return [f"searches are slow here: a {_reason(name)}" for name in _failed[:1]]
+    return [f"searches are slow here: a {_reason(name, room)}" for name, room in _failed[:1]]
 
 
 @cache
-def _load(name: str) -> tuple[ModuleType | None, ImportError | None]:
+def _load(name: str, room: str) -> tuple[ModuleType | None, ImportError | None]:
     try:
-        return importlib.import_module(f"patchsim.engines.{name}"), None
+        return importlib.import_module(f"patchsim.{room}.{name}"), None
     except ImportError as error:
-        _failed.append(name)
+        _failed.append((name, room))
         return None, error.with_traceback(None)
 
 
-def variant(name: str) -> str:
+def variant(name: str, room: str = "engines") -> str:
     """Return the best variant of an extension that runs here, or the one that is forced.
 
     An extension whose vectors are the compiler's own has no variant ``portable``; its last one
@@ -56,8 +56,8 @@ def variant(name: str) -> str:
     InputError
         If the forced one does not run here.
     """
-    built = extension(name)
-    assert built is not None, "the engine's refusal says so"
+    built = extension(name, room)
+    assert built is not None, "its caller asks first"
     here: list[str] = built.variants()
     forced = os.environ.get(VARIANT_SETTING)
     if forced is None:

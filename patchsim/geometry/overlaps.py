@@ -1,4 +1,4 @@
-"""Which windows of a map, or which boxes, overlap a box, by intersection over union."""
+"""Which windows of a map overlap a box, by intersection over union."""
 
 from __future__ import annotations
 
@@ -107,17 +107,6 @@ def _exceeds(
     union = math.prod(size) + math.prod(kernel) - intersection
     found: NDArray[np.bool_] = intersection > overlap * union
     return found
-
-
-def overlap_exceeds(first: Box, second: Box, overlap: float) -> bool:
-    """Return whether the intersection over union of two boxes is larger than a limit."""
-    (y, x, height, width), (top, left, tall, wide) = first, second
-    shared_height = min(y + height, top + tall) - max(y, top)
-    shared_width = min(x + width, left + wide) - max(x, left)
-    if shared_height <= 0 or shared_width <= 0:
-        return False
-    intersection = shared_height * shared_width
-    return intersection > overlap * (height * width + tall * wide - intersection)
 
 
 def _touching(start: int, length: int, window: int, step: int) -> range:

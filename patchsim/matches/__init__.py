@@ -1,5 +1,6 @@
-"""From windows, best first, to matches: which do not overlap, which are good enough, where exactly.
+"""From windows or poses, best first, to matches: which are apart, which are good enough, where.
 
-It may use `ranking` and what lies below. Others use `nms.BestFirst`, `selection.select`,
-`auto_threshold` and `registration.locate`.
+It may use `registration`, `ranking` and what lies below. Others use `nms.BestFirst`,
+`selection.select`, `pose_selection` (`Candidate`, `select`), `auto_threshold` and
+`registration.locate`.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.errors import printable
+from patchsim.geometry import polygons
+from patchsim.matches import pose_selection
 from patchsim.matches.nms import Peak
+from patchsim.matches.pose_selection import Candidate, PoseSelection
 from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
@@ -20,15 +24,17 @@ from patchsim.options import Options
 from patchsim.output.report import KernelReport, Match, PosesReport, Report
 from patchsim.poses.warp import Frame
 from patchsim.scene.build import Scene
-from patchsim.search.exhaustive import is_exhaustive
-from patchsim.search.jobs import Job, Scored, by_plan
+from patchsim.search.jobs import Found, Job, Scored, by_plan
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
+_DECIMALS = 4  # of positions in pixels
+_POSES = "poses"  # stands for the engine where poses were fitted without scores of windows
 
-def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Selection]:
+
+def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection | PoseSelection]:
     """Select the matches of all kernels, or with `per_kernel` of each; the windows are used up.
 
     Raises
@@ -36,7 +42,9 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
     InputError
         If the threshold ``auto`` has too few scores to tell.
     """
-    jobs = [one.job for one in scored]
+    if found.candidates is not None:
+        return _select_poses(found.candidates, options, scene)
+    jobs = [one.job for one in found.scored]
     groups: list[Sequence[int]] = [range(len(jobs))]
     if options.per_kernel:
         groups = [
@@ -44,7 +52,7 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
             for number in range(len(scene.kernels))
         ]
     return select_matches(
-        [one.windows for one in scored],
+        [one.windows for one in found.scored],
         [job.origin for job in jobs],
         groups=groups,
         top=options.top,
@@ -55,12 +63,56 @@ def select(scored: Sequence[Scored], options: Options, scene: Scene) -> list[Sel
     )
 
 
-def explanations(selections: Sequence[Selection], scene: Scene) -> Iterator[str]:
-    """Say how thresholds were found, for each kernel if each has its own."""
+def _select_poses(
+    candidates: Sequence[Candidate], options: Options, scene: Scene
+) -> list[PoseSelection]:
+    groups = [list(candidates)]
+    if options.per_kernel:
+        groups = [
+            [one for one in candidates if one.number == number]
+            for number in range(len(scene.kernels))
+        ]
+    return [
+        pose_selection.select(
+            group,
+            top=options.top,
+            threshold=options.threshold,
+            overlap=options.overlap,
+            margin=options.margin,
+        )
+        for group in groups
+    ]
+
+
+def explanations(
+    selections: Sequence[Selection | PoseSelection], options: Options, scene: Scene
+) -> Iterator[str]:
+    """Say how thresholds were found, and why there are fewer matches of poses than asked for.
+
+    With several selections each text begins with the name of the kernel.
+    """
+    several = len(selections) > 1
     for selection, name in zip(selections, scene.names[1:], strict=False):
-        if selection.message is not None:
-            several = len(selections) > 1
-            yield f"{printable(name)}: {selection.message}" if several else selection.message
+        texts = [selection.message]
+        if isinstance(selection, PoseSelection):
+            texts.append(_why_fewer(selection, options))
+        for text in texts:
+            if text is not None:
+                yield f"{printable(name)}: {text}" if several else text
+
+
+def _why_fewer(selection: PoseSelection, options: Options) -> str | None:
+    """Say why there are fewer matches than `top`, if there are; of `auto` another text says it."""
+    count = len(selection.matches)
+    if options.top is None or count >= options.top or isinstance(options.threshold, str):
+        return None
+    text = f"{count} match{'es' * (count != 1)} of the {options.top} asked for"
+    if selection.rest is not None:
+        return f"{text}: the next scores {selection.rest:.6g}, below the threshold"
+    if options.threshold is not None:
+        return f"{text}: no other pose reaches the threshold"
+    scale = " at the same scale" if options.same_scale else ""
+    return f"{text}: all other poses that were found{scale} overlap these"
 
 
 def tell_resolved(scored: Sequence[Scored], scene: Scene, observer: Observer) -> None:
@@ -72,8 +124,8 @@ def tell_resolved(scored: Sequence[Scored], scene: Scene, observer: Observer) ->
 
 
 def report(
-    scored: Sequence[Scored],
-    selections: Sequence[Selection],
+    found: Found,
+    selections: Sequence[Selection | PoseSelection],
     scene: Scene,
     options: Options,
     outputs: Outputs,
@@ -102,11 +154,11 @@ def report(
         height=height,
         metric=options.metric,
         stride=options.stride,
-        device=scored[0].job.plan.problem.device,
-        kernels=_kernel_reports(scored, selections, scene, outputs),
-        matches=_matches(selections, scored, scene, options),
-        maps=tuple(maps(scored)) if has_maps else (),
-        plans=tuple(one.job.plan for one in scored),
+        device=found.scored[0].job.plan.problem.device if found.scored else "cpu",
+        kernels=_kernel_reports(found.scored, selections, scene, outputs),
+        matches=_matches(selections, found.scored, scene, options),
+        maps=tuple(maps(found.scored)) if has_maps else (),
+        plans=tuple(one.job.plan for one in found.scored),
         notices=notices,
         seconds=time.perf_counter() - started,
         color=options.color,
@@ -117,7 +169,7 @@ def report(
         threshold=selections[0].threshold if one_group else options.numeric_threshold,
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
-        poses=_poses_report(options),
+        poses=_poses_report(options, scene, is_exhaustive=bool(found.scored)),
     )
 
 
@@ -127,21 +179,58 @@ def maps(scored: Sequence[Scored]) -> list[NDArray[np.float32]]:
 
 
 def _matches(
-    selections: Sequence[Selection], scored: Sequence[Scored], scene: Scene, options: Options
+    selections: Sequence[Selection | PoseSelection],
+    scored: Sequence[Scored],
+    scene: Scene,
+    options: Options,
 ) -> tuple[Match, ...]:
     """List the matches in the order of the selections, or in that in which people read them."""
-    peaks = [peak for selection in selections for peak in selection.peaks]
     margins = [margin for selection in selections for margin in selection.margins]
-    jobs = [one.job for one in scored]
-    corners = _subpixel_positions(peaks, jobs) if options.subpixel else [None] * len(peaks)
-    matches = [
-        _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
-        for peak, margin, corner in zip(peaks, margins, corners, strict=True)
-    ]
+    peaks: list[Peak] = []
+    fitted: list[Candidate] = []
+    for selection in selections:
+        if isinstance(selection, PoseSelection):
+            fitted += selection.matches
+        else:
+            peaks += selection.peaks
+    if fitted:
+        matches = [
+            _fitted_match(one, margin, scene) for one, margin in zip(fitted, margins, strict=True)
+        ]
+    else:
+        jobs = [one.job for one in scored]
+        corners = _subpixel_positions(peaks, jobs) if options.subpixel else [None] * len(peaks)
+        matches = [
+            _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
+            for peak, margin, corner in zip(peaks, margins, corners, strict=True)
+        ]
     if options.sort == "reading":
         boxes = [(one.x, one.y, one.width, one.height) for one in matches]
         matches = [matches[number] for number in reading_order(boxes)]
     return tuple(matches)
+
+
+def _fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Match:
+    """Make the match of a fitted pose; its box has the edges of the frame in whole pixels."""
+    corners = tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in candidate.corners)
+    edges = polygons.bounds(corners)
+    left, top, right, bottom = (math.floor(edge + 0.5) for edge in edges)
+    pose = candidate.fitted.pose
+    return Match(
+        x=left,
+        y=top,
+        width=max(1, right - left),
+        height=max(1, bottom - top),
+        score=candidate.score,
+        kernel=scene.names[1 + candidate.number],
+        x_subpixel=edges[0],
+        y_subpixel=edges[1],
+        margin=margin,
+        scale=pose.scale,
+        angle=pose.angle,
+        flip=pose.flip,
+        corners=corners,
+    )
 
 
 def _match(
@@ -158,7 +247,7 @@ def _match(
     corners = None
     if posed:
         corners = tuple(
-            (round(peak.x + right, 4), round(peak.y + down, 4))
+            (round(peak.x + right, _DECIMALS), round(peak.y + down, _DECIMALS))
             for right, down in Frame.of(scene.sizes[job.number], job.pose).corners
         )
     return Match(
@@ -201,25 +290,28 @@ def _subpixel_positions(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[fl
     ]
 
 
-def _poses_report(options: Options) -> PosesReport | None:
+def _poses_report(options: Options, scene: Scene, *, is_exhaustive: bool) -> PosesReport | None:
     """Report the poses that were searched; None if none were asked for."""
     poses = options.poses
     if poses is None:
         return None
+    count = poses.count
+    if count is None and is_exhaustive:
+        count = max(len(poses.of(size)) for size in scene.sizes)
     return PosesReport(
         scales=poses.scales.values,
         angles=poses.angles.values,
-        scale_step=poses.scales.step or None,
-        angle_step=poses.angles.step or None,
+        scale_step=poses.scales.step,
+        angle_step=poses.angles.step,
         flips=poses.flips,
-        exhaustive=is_exhaustive(options),
-        count=poses.count,
+        exhaustive=is_exhaustive,
+        count=count,
     )
 
 
 def _kernel_reports(
     scored: Sequence[Scored],
-    selections: Sequence[Selection],
+    selections: Sequence[Selection | PoseSelection],
     scene: Scene,
     outputs: Outputs,
 ) -> tuple[KernelReport, ...]:
@@ -241,7 +333,7 @@ def _kernel_reports(
                 name=name,
                 width=size[1],
                 height=size[0],
-                engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)),
+                engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)) or _POSES,
                 tolerance=max((one.windows.error for one in own), default=0.0),
                 heatmap=outputs.path("heatmap", number),
                 map=outputs.path("map", number),

@@ -20,9 +20,10 @@ from patchsim.output.targets import Outputs
 from patchsim.scene import flatness
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
-from patchsim.search.coarse_to_fine import Sweep
-from patchsim.search.exhaustive import Exhaustive, is_exhaustive
+from patchsim.search.exhaustive import Exhaustive
+from patchsim.search.fitted_windows import FittedWindows
 from patchsim.search.jobs import Scored
+from patchsim.search.posed import Posed
 
 if TYPE_CHECKING:
     from patchsim.output.targets import PathLike
@@ -113,7 +114,9 @@ def match(
         `patchsim.matches.auto_threshold`. The report has it, and a notice says how it was found.
     overlap : float
         The largest intersection over union that two matches may have, 0 to 1. The window with the
-        lower score is dropped if it overlaps a match by more.
+        lower score is dropped if it overlaps a match by more. Frames of poses count as large as at
+        the smaller of their scales, so that a small pose inside a large one overlaps it entirely
+        (`patchsim.matches.pose_selection`).
     margin : bool
         Also find how much more each match scores than its best rival: the best window, of any
         kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
@@ -141,22 +144,29 @@ def match(
         Also find where each match lies between the pixels, by least squares on the pixels from the
         best window within the stride: `x_subpixel`, `y_subpixel`, the window's top-left corner.
         Both are None where the pixels do not tell it to a tenth of a pixel, as without texture in
-        both directions.
+        both directions. Scaled and turned poses have both in any case.
     scales, angles : str, number or sequence of numbers, optional
-        The kernel is also searched scaled and turned, every scale with every angle: a list
-        ``"0.5,1,2"``, or a range ``"0.5:2:0.1"``, its end included, between whose steps the best
-        poses are refined. Angles are degrees, counter-clockwise as seen. Without the scale 1 or
-        the angle 0 in them it is not searched as it is.
+        The kernel is also searched scaled and turned, every scale with every angle. All values of a
+        range ``"0.5:2"`` are searched; a step, as in ``"0.5:2:0.1"``, is the coarsest spacing that
+        the search begins with. Those of a list ``"0.5,1,2"`` are searched as they are. Angles are
+        degrees, counter-clockwise as seen; ``"any"`` is ``"0:360"``. Without the scale 1 or the
+        angle 0 in them the kernel is not searched as it is. Poses are fitted between the pixels and
+        scored there (`patchsim.registration.score`), unless they are quarter turns alone. A stride,
+        an engine and a device other than the CPU are then refused without `exhaustive`.
     flips : str or sequence of str, optional
         ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
         change sides; before it is scaled and turned.
     max_poses : int, optional
-        The largest number of poses, of all kernels together; more are refused. The default is
-        10000. This and `exhaustive` are refused without poses.
+        The largest number of poses of lists and steps, of all kernels together; more are refused.
+        The default is 10000. This, `same_scale` and `exhaustive` are refused without poses.
+    same_scale : bool
+        All matches have one scale: the one for which there is most evidence.
     exhaustive : bool
-        Compare every pose with every window. Otherwise more than eight poses are searched coarse
-        to fine, in pictures halved as often as the kernel allows; the scores of what is found are
-        exact, but a match may be missed whose detail does not show there.
+        Compare every pose of lists and steps with every window, and fit those that score best; a
+        range without a step has a pose for each pixel that a corner of the kernel moves. Otherwise
+        poses are searched coarse to fine, in pictures halved as often as the kernel allows; the
+        scores of what is found are those of `exhaustive`, but a match may be missed whose detail
+        does not show there.
     tolerance : float
         How far the map's scores may be off, beside rounding; with some a search for a large kernel
         is faster. The matches are exact all the same. The default is 0; that of the command is
@@ -331,14 +341,14 @@ class Matcher:
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
         )
         notices += _tell(observer, flat)
-        scored = search.run(observer)
-        selections = assemble.select(scored, options, scene)
-        notices += _tell(observer, assemble.explanations(selections, scene))
+        found = search.run(observer)
+        selections = assemble.select(found, options, scene)
+        notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
-        notices += _tell(observer, nothing_found.reason(scored, selections, scene, options))
-        assemble.tell_resolved(scored, scene, observer)
+        notices += _tell(observer, nothing_found.reason(found, selections, scene, options))
+        assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
-            scored,
+            found,
             selections,
             scene,
             options,
@@ -348,7 +358,7 @@ class Matcher:
             has_maps=map is not None and map is not False,
             started=started,
         )
-        return _written(report, scored, scene, outputs, observer) if outputs.paths else report
+        return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
@@ -358,19 +368,21 @@ class Matcher:
         return self._latest
 
 
-def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | Sweep:
-    """Choose how the poses are searched."""
-    if is_exhaustive(options):
+def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | FittedWindows | Posed:
+    """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
+    poses = options.poses
+    if poses is None or poses.are_whole:
         return Exhaustive(scene, options, outputs)
-    return Sweep(scene, options, outputs)
+    if options.exhaustive or outputs.keeps_map:
+        return FittedWindows(scene, options, outputs)
+    return Posed(scene, options, outputs)
 
 
 def _check_maps(options: Options, outputs: Outputs) -> None:
     poses = options.poses
-    if poses and poses.count > 1 and outputs.keeps_map:
-        raise InputError(
-            f"a map is of one pose, and {poses.count:,} are asked for; leave out heatmap and map"
-        )
+    if poses and poses.count != 1 and outputs.keeps_map:
+        asked = "a range is" if poses.count is None else f"{poses.count:,} are"
+        raise InputError(f"a map is of one pose, and {asked} asked for; leave out heatmap and map")
 
 
 def _tell(observer: Observer, notices: Iterable[str]) -> tuple[str, ...]:

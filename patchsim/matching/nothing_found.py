@@ -8,23 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from patchsim.errors import titled
+from patchsim.matches.pose_selection import PoseSelection
 from patchsim.matches.selection import Selection
 from patchsim.options import AUTO, Options
 from patchsim.scene.build import Scene
-from patchsim.search.jobs import Job, Scored
+from patchsim.search.jobs import Found, Job
 
 _MOST_JOBS = 16  # poses and kernels whose visible share is looked at
 _BAND = 256  # rows of windows that are looked at together
 
 
 def reason(
-    scored: Sequence[Scored], selections: Sequence[Selection], scene: Scene, options: Options
+    found: Found, selections: Sequence[Selection | PoseSelection], scene: Scene, options: Options
 ) -> tuple[str, ...]:
     """Return why there is no match; nothing if there is one, or the threshold ``auto`` told it."""
-    if any(selection.peaks for selection in selections):
+    if any(_count(selection) for selection in selections):
         return ()
-    shares = [(_largest_visible_share(one.job), one.job) for one in scored[:_MOST_JOBS]]
-    if scene.visible is not None and all(share < options.min_visible for share, _ in shares):
+    shares = [(_largest_visible_share(one.job), one.job) for one in found.scored[:_MOST_JOBS]]
+    is_hidden = found.candidates is None and all(share < options.min_visible for share, _ in shares)
+    if scene.visible is not None and is_hidden:
         most = ""
         if shares:
             share, job = max(shares, key=lambda one: one[0])
@@ -40,6 +42,12 @@ def reason(
     asked = options.numeric_threshold
     threshold = "the threshold" if asked is None else f"the threshold of {asked:.10g}"
     return (f"no match: nothing reached {threshold}{also}",)
+
+
+def _count(selection: Selection | PoseSelection) -> int:
+    if isinstance(selection, PoseSelection):
+        return len(selection.matches)
+    return len(selection.peaks)
 
 
 def _largest_visible_share(job: Job) -> float:

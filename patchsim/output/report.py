@@ -34,14 +34,16 @@ class Match:
         The column and row of its top-left pixel in the image, from 0; negative where the window
         hangs over the border of a padded image.
     width, height : int
-        Its size in pixels: the kernel's, or that of the box around the posed kernel.
+        Its size in pixels: the kernel's, or that of the upright box around the posed kernel.
     score : float
-        The exact score in the metric of the search; 1 is identical.
+        The exact score in the metric of the search; 1 is identical. That of a scaled or turned pose
+        is `patchsim.registration.score`: the kernel's pixels against the image between its pixels.
     kernel : str
         The name of the kernel that was found.
     x_subpixel, y_subpixel : float or None
-        The position of its top-left corner between the pixels. None without ``subpixel``, or where
-        the pixels do not determine it.
+        The position of its top-left corner between the pixels; with a pose, that of the upright box
+        around its `corners`. Scaled and turned poses always have it. Otherwise it is None without
+        ``subpixel``, or where the pixels do not determine it.
     margin : float or None
         Its score less that of its best rival. None without ``margin``, or where it has no rival.
     scale, angle : float
@@ -52,8 +54,8 @@ class Match:
         right; ``v``, top and bottom.
     corners : tuple of four (x, y), or None
         The positions of the kernel's top-left, top-right, bottom-right and bottom-left corner in
-        the image; a pixel spans from x to x + 1. The match is the upright box around them, in whole
-        pixels. None without poses.
+        the image, to a fraction of a pixel; a pixel spans from x to x + 1. The match is the upright
+        box around them, its edges rounded to whole pixels. None without poses.
     """
 
     __module__ = "patchsim"
@@ -88,7 +90,8 @@ class KernelReport:
     width, height : int
         The size of the kernel in pixels.
     engine : str
-        The engines that computed its scores, with commas between them.
+        The engines that computed its scores, with commas between them; ``poses`` where poses were
+        fitted without scores of windows.
     tolerance : float
         The largest error of the scores in its map.
     heatmap, map : str or None
@@ -117,16 +120,18 @@ class PosesReport:
     Attributes
     ----------
     scales, angles : tuple of float
-        The values in rising order; a range has those of its steps and its end.
+        The values in rising order; a range has those of its steps and its end, or without a step
+        its two ends.
     scale_step, angle_step : float or None
-        The step of a range, within which the best poses were refined; None for a list.
+        The step of a range; None for a list and for a range without a step.
     flips : tuple of str
         ``none``, and ``h`` and ``v`` if they were asked for.
     exhaustive : bool
         Whether every pose was compared with every window.
-    count : int
-        The number of poses of a kernel that differ. A flip of top and bottom is a flip of left and
-        right and half a turn.
+    count : int or None
+        The number of poses of a kernel that differ, of the values in `scales` and `angles`. A flip
+        of top and bottom is a flip of left and right and half a turn. None for a range without a
+        step, unless `exhaustive`; then it is the number of poses of the largest kernel.
     """
 
     scales: tuple[float, ...]
@@ -135,7 +140,7 @@ class PosesReport:
     angle_step: float | None
     flips: tuple[str, ...]
     exhaustive: bool
-    count: int
+    count: int | None
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ class Report:
         The scores of all windows, one array for each kernel, if ``map`` was asked for; otherwise
         the tuple is empty.
     plans : tuple of Plan
-        How each kernel was searched for.
+        How each kernel was searched for in windows; empty where poses were fitted without.
     notices : tuple of str
         What the user should know about the pictures and how they were read.
     seconds : float

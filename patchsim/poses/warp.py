@@ -24,6 +24,8 @@ _BORDER = 0.4
 # ... or if the interpolated weights reach less than this share of the kernel's weight there.
 _OPAQUE = 0.9
 
+_CACHED_SCALES = 32  # of which the interpolation coefficients are kept
+
 _Floats = NDArray[np.float32]
 
 
@@ -123,11 +125,9 @@ class PoseRenderer:
     Parameters
     ----------
     kernel : Kernel
-    cached_scales : int
-        How many scales' interpolation coefficients are kept.
     """
 
-    def __init__(self, kernel: Kernel, cached_scales: int = 32) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         pixels, weights = kernel.pixels, kernel.weights
         self._size = pixels.shape[:2]
@@ -147,8 +147,8 @@ class PoseRenderer:
         # second copy takes the nearest pixel: it is the kernel's opacity at that place.
         nearest_planes = 0 if weights is None else opacity.shape[2]
         self._smooth_planes = len(self._planes) - nearest_planes
-        self._scaled = lru_cache(cached_scales)(self._scale)
-        self._splines = lru_cache(cached_scales)(self._spline_coefficients)
+        self._scaled = lru_cache(_CACHED_SCALES)(self._scale)
+        self._splines = lru_cache(_CACHED_SCALES)(self._spline_coefficients)
 
     def __call__(self, pose: Pose) -> Kernel | None:
         """Return the kernel in a pose; None if every weight would be 0."""

@@ -1,5 +1,6 @@
-"""Decides which windows of which poses are scored, and scores them.
+"""Decides which windows or poses are scored, and scores them.
 
-It may use `output`, `events`, `matches` and what lies below. Others use `exhaustive`,
-`coarse_to_fine.Sweep`, `jobs` (what is searched for) and `subpixel`.
+It may use `output`, `events`, `matches` and what lies below. Others use `exhaustive.Exhaustive`
+(windows), `posed.Posed` (fitted poses), `fitted_windows.FittedWindows` (poses fitted from windows),
+`jobs` (what is searched for) and `subpixel`.
 """

@@ -1,4 +1,4 @@
-"""The exhaustive search: every kernel, in every pose of it, against every window."""
+"""The search of windows: every kernel, as it is or in every pose, against every window."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from patchsim import engines
 from patchsim.engines import Problem
 from patchsim.errors import InputError
 from patchsim.machine.memory import format_size
@@ -21,20 +20,16 @@ from patchsim.ranking.block_maxima import BlockCache
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows
-from patchsim.search.jobs import Job, Scored
-from patchsim.search.pose_scores import Views
-from patchsim.search.refine import Refinement
+from patchsim.search.jobs import Found, Job, Scored
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.geometry.tiles import Tile
     from patchsim.output.targets import Outputs
 
-FEW = 8  # poses are searched like this unasked: quick enough
-
 
 class Exhaustive:
-    """Every kernel as it is, or in every pose, against every window; the best poses are refined.
+    """Every kernel as it is, or in every pose of lists and steps, against every window.
 
     Parameters
     ----------
@@ -59,18 +54,14 @@ class Exhaustive:
             problems, options, held, keeps_map=outputs.keeps_map
         )
         self._jobs = _jobs(scene, posed, sizes, self._groups)
-        self._refinement = None
-        if options.poses is not None and options.poses.has_ranges:
-            self._refinement = _refinement(scene, options, outputs)
 
-    def run(self, observer: Observer) -> list[Scored]:
-        """Score all windows of all jobs, and refine the best poses where that is asked for."""
+    def run(self, observer: Observer) -> Found:
+        """Score all windows of all jobs."""
         seconds = sum(job.plan.chosen.seconds for job in self._jobs)
         jobs.warn(len(self._jobs), seconds, observer)
         for plan, numbers in jobs.by_plan(self._jobs):
             observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
-        scored = self._score(observer)
-        return scored if self._refinement is None else self._refinement.of_searched(scored)
+        return Found(self._score(observer))
 
     def _score(self, observer: Observer) -> list[Scored]:
         total = sum(math.prod(job.plan.problem.map_shape) for job in self._jobs)
@@ -96,11 +87,6 @@ class Exhaustive:
             for i, job, one in zip(group.members, members, scores, strict=True):
                 scored[i] = Scored(job, one)
         return [scored[i] for i in range(len(self._jobs))]
-
-
-def is_exhaustive(options: Options) -> bool:
-    """Return whether every pose is compared with every window: on request, or with few poses."""
-    return options.poses is None or options.exhaustive or options.poses.count <= FEW
 
 
 class _Posed(NamedTuple):
@@ -170,17 +156,6 @@ def _jobs(
     ]
 
 
-def _refinement(scene: Scene, options: Options, outputs: Outputs) -> Refinement:
-    assert options.poses is not None
-    engine = options.engine
-    # Around a place windows are scored as a map, whatever searched all of them.
-    has_map = engine == "auto" or engines.load(engine).HAS_MAP
-    drawing = engine if has_map else "auto"
-    largest = max(options.poses.scales.values)
-    views = Views(scene, options, drawing, outputs, largest, halved=False)
-    return Refinement(views, scene, options.poses, options, per_kernel=options.per_kernel)
-
-
 def _grouped(
     problems: Sequence[Problem], options: Options, held: int, *, keeps_map: bool
 ) -> tuple[list[Group], BlockCache | None]:
@@ -218,12 +193,12 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
     needed = scene.image.nbytes + each * sum(
         math.prod(pose.box(size))
         for size in scene.sizes
-        for pose in poses.all
+        for pose in poses.of(size)
         if jobs.fits(scene.area, size, pose)
     )
     if needed > memory:
         raise InputError(
-            f"memory {format_size(memory)} does not suffice for {poses.count:,} poses;"
+            f"memory {format_size(memory)} does not suffice for {poses};"
             f" {format_size(needed)} is the least"
         )
 
@@ -231,10 +206,12 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
 def _posed(scene: Scene, options: Options) -> Iterator[_Posed]:
     poses = options.poses
     assert poses is not None
+    poses.check_count(scene.sizes)
     _check_memory(scene, poses, options.memory)
     for number, kernel in enumerate(scene.kernels):
         posing = PoseRenderer(kernel)
-        found = [(pose, jobs.fitting(scene, posing, pose, options.metric)) for pose in poses.all]
+        made = poses.of(scene.sizes[number])
+        found = [(pose, jobs.fitting(scene, posing, pose, options.metric)) for pose in made]
         able = [_Posed(number, pose, one) for pose, one in found if one is not None]
         if not able:
             raise jobs.nothing_fits(scene, number, poses)

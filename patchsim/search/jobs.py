@@ -15,10 +15,11 @@ from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Area
+from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.planning.planner import Plan
-from patchsim.poses.grid import Poses
+from patchsim.poses.grid import Poses, spacing
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.contract import Windows
 from patchsim.scene.build import Scene
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
 MANY = 1000  # the cost of more poses is announced
-_LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
+LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ class Scored(NamedTuple):
 
     job: Job
     windows: Windows
+
+
+class Found(NamedTuple):
+    """What a search has found.
+
+    Attributes
+    ----------
+    scored : list of Scored
+        The windows of each job; empty where poses were fitted without any.
+    candidates : list of Candidate or None
+        The fitted poses, if the matches are among these.
+    """
+
+    scored: list[Scored]
+    candidates: list[Candidate] | None = None
 
 
 def problem(
@@ -150,20 +166,41 @@ def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kern
 def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
     """Return whether a kernel of (height, width) has windows in a pose, and enough pixels."""
     pixels = kernel[0] * kernel[1]
-    enough = min(_LEAST_PIXELS, pixels)
+    enough = min(LEAST_PIXELS, pixels)
     return area.has_windows(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough
+
+
+def fits_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
+    """Return whether a kernel of (height, width) fits the area in a pose, with enough pixels."""
+    lowest, highest = poses.scales.values[0], poses.scales.values[-1]
+    scales = poses.scales.values
+    if poses.scales.is_range:
+        pixels = math.prod(kernel)
+        enough = math.sqrt(min(LEAST_PIXELS, pixels) / pixels)
+        scales = (min(max(lowest, enough), highest),)
+    _, degrees = spacing(kernel, highest)
+    turns = poses.angles.spaced(degrees)
+    return any(fits(area, kernel, Pose(scale, angle)) for scale in scales for angle in turns)
+
+
+def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
+    """Return the pose in which a kernel of (height, width) has the smallest box."""
+    scale = poses.scales.values[0]
+    _, degrees = spacing(kernel, scale)
+    turned = (Pose(scale, angle) for angle in poses.angles.spaced(degrees))
+    return min(turned, key=lambda pose: math.prod(pose.box(kernel)))
 
 
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Make the error for a kernel that can be searched in no pose."""
     height, width, _ = scene.kernels[number].pixels.shape
     rows, cols = scene.area.size
-    least = min(poses.all, key=lambda pose: math.prod(pose.box((height, width))))
+    least = least_pose(poses, (height, width))
     box = least.box((height, width))
     kernel = f"{titled('kernel', scene.names[1 + number])} of {width}x{height} pixels"
     if scene.area.has_windows(box):
         return InputError(
-            f"{kernel} keeps no contrast, or fewer than {_LEAST_PIXELS} pixels, in its poses;"
+            f"{kernel} keeps no contrast, or fewer than {LEAST_PIXELS} pixels, in its poses;"
             " give larger scales"
         )
     return InputError(

@@ -37,7 +37,7 @@ def planted(picture, kernel, scale, angle, center, alpha=None):
     size = picture.shape[1], picture.shape[0]
     shown = cv2.warpAffine(
         kernel, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    ).reshape(picture.shape)
     alpha = np.ones((height, width), np.float32) if alpha is None else alpha.astype(np.float32)
     cover = cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR)[..., None]
     noise = np.random.default_rng(7).normal(0, NOISE, picture.shape)

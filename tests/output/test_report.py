@@ -133,7 +133,9 @@ def test_poses_that_were_asked_for_are_told_behind_the_rest(several, run, save, 
 @pytest.mark.parametrize(
     ("options", "exhaustive", "count"),
     [
-        ({"angles": [0, 90, 180, 270]}, True, 4),  # so few are searched in full unasked
+        ({"angles": [0, 90, 180, 270]}, True, 4),  # quarter turns are searched in windows
+        ({"angles": [0, 45]}, False, 2),
+        ({"angles": "any"}, False, None),
         ({"angles": "0:350:10"}, False, 36),
         ({"angles": "0:350:10", "exhaustive": True}, True, 36),
         ({"flips": "h,v", "angles": [0, 180]}, True, 4),  # upside down is left to right, turned

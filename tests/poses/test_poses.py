@@ -199,6 +199,65 @@ def test_ranges_have_their_ends_and_lists_stay_lists():
     assert not listed.has_ranges
 
 
+def test_a_range_without_a_step_takes_its_spacing_from_the_kernel():
+    asked = poses("0.5:2", "-20:40")
+    assert (asked.scales.values, asked.scales.step) == ((0.5, 2), None)
+    assert (asked.angles.span, asked.angles.is_full_turn) == ((-20, 40), False)
+    assert asked.has_ranges
+    assert asked.count is None
+    small, large = asked.of((10, 10)), asked.of((20, 20))
+    for size, made in ((10, small), (20, large)):
+        scales, angles = (
+            sorted({getattr(pose, name) for pose in made}) for name in ("scale", "angle")
+        )
+        assert (scales[0], scales[-1], angles[0], angles[-1]) == (0.5, 2, -20, 40)
+        # A corner of the largest pose moves by at most a pixel, and by more than half of one.
+        corner = math.hypot(size, size) / 2
+        assert 0.5 < np.diff(scales).max() * corner <= 1 + 1e-3
+        assert 0.5 < math.radians(np.diff(angles).max()) * 2 * corner <= 1 + 1e-3
+    assert poses("1:1", "7:7").count == 1
+
+
+@pytest.mark.parametrize("text", ["any", "0:360", "-180:180", "10:400"])
+def test_any_angle_is_a_full_turn(text):
+    angles = poses(None, text).angles
+    assert (angles.is_full_turn, angles.span, angles.step) == (True, (0, 360), None)
+    made = [pose.angle for pose in poses(None, text).of((30, 40))]
+    assert made[0] == 0
+    assert np.diff([*made, 360]).max() == pytest.approx(math.degrees(1 / 25), rel=0.02)
+
+
+def test_only_a_range_that_comes_round_again_is_a_full_turn():
+    assert poses(None, "0:350:10").angles.is_full_turn
+    assert not poses(None, "0:340:10").angles.is_full_turn
+    assert not poses(None, "0:350").angles.is_full_turn
+    assert not poses(None, "0,120,240").angles.is_full_turn
+
+
+@pytest.mark.parametrize(
+    ("asked", "value", "reported"),
+    [
+        ("-5:5", 5.00004, 5.0),
+        ("-5:5", -7, -5.0),
+        ("-5:5", 359.5, -0.5),
+        ("350:370", 1.25, 361.25),
+        ("any", 359.99999, 0.0),
+        ("any", -1, 359.0),
+        ("any", 12.345678, 12.3457),
+    ],
+)
+def test_reported_angles_lie_in_the_range(asked, value, reported):
+    assert poses(None, asked).angles.rounded(value) == reported
+
+
+def test_poses_of_the_kernels_own_pixels_are_whole():
+    assert poses(None, "0,90,180,270", "h,v").are_whole
+    assert poses([1], [-90]).are_whole
+    assert not poses("1,2").are_whole
+    assert not poses(None, "0,45").are_whole
+    assert not poses(None, "0:90:90").are_whole
+
+
 def test_a_pose_that_is_another_one_is_searched_once():
     # Upside down is left to right after half a turn.
     assert poses(None, "0,180", "h,v").count == 4
@@ -210,7 +269,12 @@ def test_a_pose_that_is_another_one_is_searched_once():
     [
         ({"scales": "2:1:0.1"}, "empty range"),
         ({"scales": "1:2:0"}, "empty range"),
-        ({"angles": "0:90"}, "LO:HI:STEP"),
+        ({"angles": "0:90:1:1"}, "no range; give LO:HI or LO:HI:STEP"),
+        ({"angles": "90:0"}, "empty range"),
+        ({"angles": ":"}, "cannot be read at ''.*, or any"),
+        ({"angles": "all"}, "cannot be read at 'all'.*, or any"),
+        ({"scales": "any"}, "cannot be read at 'any'.*LO:HI:STEP$"),
+        ({"scales": "0:2"}, "0.01 to 100"),
         ({"angles": ""}, "is empty"),
         ({"angles": []}, "is empty"),
         ({"scales": "1,two"}, "cannot be read at 'two'"),
@@ -227,6 +291,15 @@ def test_a_pose_that_is_another_one_is_searched_once():
 def test_what_cannot_be_read_is_said(asked, text):
     with pytest.raises(InputError, match=text):
         poses(**asked)
+
+
+def test_ranges_without_a_step_have_as_many_poses_as_their_kernels_need():
+    asked = poses("0.5:2", "any", "h", max_poses=3000)
+    asked.check_count([(12, 12)])
+    with pytest.raises(
+        InputError, match=r"14 scales x 107 angles x 2 flips of 2 kernels are 5,992"
+    ):
+        asked.check_count([(12, 12), (12, 12)])
 
 
 def test_too_many_poses_are_counted_in_the_error():

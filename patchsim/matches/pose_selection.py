@@ -1,0 +1,284 @@
+"""Which fitted poses are matches: one for each thing, from what score on, and how far ahead.
+
+Poses compete as windows do (`selection`), with two differences. Their frames are turned, and poses
+of different scale may show one thing: a small pose inside a large one, with little of their union
+in common. So the overlap of two poses is the intersection over union that they would have at the
+smaller of their scales (`overlap`). And small poses score higher, because few pixels agree with
+many places; so among poses of one thing that fit about equally well the one with the most evidence
+is the match (`Candidate.evidence`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from patchsim.geometry import polygons
+from patchsim.matches import auto_threshold
+from patchsim.registration import Fitted
+
+# A pose of another size may take the place of one that scores more if it is so many times as large,
+# and if it goes so far towards an identical window as this share of the other's way. Scales that
+# lie closer are estimates of one scale, of which the better score is the better estimate.
+_OTHER_SCALE = 1.1
+_FITS_AS_WELL = 0.9
+
+# Places are known to a fraction of a pixel, so frames that touch may overlap by a little.
+_SLACK = 0.01
+
+# How many scales are weighed, those of the candidates with the most evidence.
+_SCALES = 64
+
+# The least difference from the kernel that counts as evidence: half a step of 8 bits.
+_LEAST_DIFFERENCE = 0.5 / 255
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel in a fitted pose, which may be a match.
+
+    Attributes
+    ----------
+    number : int
+        The kernel's number, from 0.
+    fitted : Fitted
+        In pixels of the image.
+    pixels : float
+        How many pixels of the kernel count.
+    plain : float
+        The score of a window that has the kernel's mean in every pixel.
+    """
+
+    number: int
+    fitted: Fitted
+    pixels: float
+    plain: float
+
+    @property
+    def score(self) -> float:
+        return self.fitted.score
+
+    @property
+    def scale(self) -> float:
+        return self.fitted.pose.scale
+
+    @cached_property
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        return self.fitted.corners
+
+    @cached_property
+    def radius(self) -> float:
+        """The distance of the corners from the centre, in pixels."""
+        return math.hypot(*self.fitted.size) / 2 * self.scale
+
+    @property
+    def skill(self) -> float:
+        """How far it is on the way from a window of the kernel's mean, at 0, to an identical one.
+
+        A skill score (A. H. Murphy, Mon. Wea. Rev. 116, 1988), at most 1.
+        """
+        return 1 - (1 - self.score) / max(1 - self.plain, _LEAST_DIFFERENCE)
+
+    @property
+    def evidence(self) -> float:
+        """How much better the pose explains the image than the kernel's mean does, in nats.
+
+        The logarithm of the ratio of the two likelihoods: for the pixels of the image that it
+        covers, each as much as its mean difference is less than that of the mean.
+        """
+        before = max(1 - self.plain, _LEAST_DIFFERENCE)
+        after = max(1 - self.score, _LEAST_DIFFERENCE)
+        return self.pixels * self.scale**2 * math.log(before / after)
+
+
+@dataclass(frozen=True)
+class PoseSelection:
+    """The matches of kernels that compete.
+
+    Attributes
+    ----------
+    matches : list of Candidate
+        Best first.
+    margins : list of float or None
+        For each match, its score less that of the best pose that overlaps neither it nor a better
+        match; None if there is none or none was asked for.
+    threshold : float or None
+        The lowest score of a match: given, or found; None without one, and where no place stands
+        out.
+    message : str or None
+        How the threshold was found.
+    rest : float or None
+        The score of the best pose that is no match and overlaps none.
+    """
+
+    matches: list[Candidate]
+    margins: list[float | None]
+    threshold: float | None
+    message: str | None
+    rest: float | None
+
+
+def overlap(first: Candidate, second: Candidate) -> float:
+    """Return how much two poses overlap, 0 to 1.
+
+    It is the area that their frames share over that of their union, both as large as at the smaller
+    of their scales. Poses of one scale have their intersection over union. A pose of a kernel that
+    lies inside a larger pose of it has 1.
+    """
+    shared = polygons.intersection_area(first.corners, second.corners)
+    scale = min(first.scale, second.scale)
+    both = scale**2 * (math.prod(first.fitted.size) + math.prod(second.fitted.size))
+    return min(1.0, shared / (both - shared))
+
+
+def select(
+    candidates: Sequence[Candidate],
+    *,
+    top: int | None,
+    threshold: float | str | None,
+    overlap: float,
+    margin: bool,
+) -> PoseSelection:
+    """Return the matches among candidates that compete.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    top : int or None
+        The largest number of matches; None for all.
+    threshold : float, ``auto`` or None
+    overlap : float
+        Two matches overlap by at most so much.
+    margin : bool
+        Find the margins, too.
+
+    Raises
+    ------
+    InputError
+        If ``auto`` has too few scores.
+    """
+    if isinstance(threshold, str):
+        places = apart(candidates, overlap, most=auto_threshold.DISTINCT)
+        gap = auto_threshold.find_gap([p.score for p in places], [p.plain for p in places])
+        message = auto_threshold.describe(gap, places[0].score)
+        lowest, count = (gap.threshold, gap.count) if gap else (None, 0)
+    else:
+        message, lowest = None, threshold
+        most = None if top is None else top + 1
+        places = apart(candidates, overlap, most=most, lowest=lowest)
+        count = sum(lowest is None or place.score >= lowest for place in places)
+    matches = places[:count][:top]
+    rest = places[len(matches)].score if len(places) > len(matches) else None
+    margins: list[float | None] = [None] * len(matches)
+    if margin:
+        behind = [*(place.score for place in places[1 : len(matches) + 1]), None][: len(matches)]
+        margins = [
+            None if rival is None else match.score - rival
+            for match, rival in zip(matches, behind, strict=True)
+        ]
+    return PoseSelection(matches, margins, lowest, message, rest)
+
+
+def apart(
+    candidates: Iterable[Candidate],
+    overlap: float,
+    *,
+    most: int | None = None,
+    lowest: float | None = None,
+) -> list[Candidate]:
+    """Return the best candidates of which no two overlap by more than a limit, best first.
+
+    The best of those left is taken, or a larger one of the same thing (see `_most_evident`), and
+    those that overlap it are dropped. Equal scores rank by smaller y, then smaller x, then the
+    earlier kernel.
+
+    Parameters
+    ----------
+    candidates : iterable of Candidate
+    overlap : float
+    most : int or None
+        The largest number; None for all.
+    lowest : float or None
+        No candidate that scores less takes the place of one that scores as much. One at most is
+        returned that scores less.
+    """
+    left = sorted(candidates, key=_rank)
+    centres = np.array([(c.fitted.x, c.fitted.y) for c in left]).reshape(-1, 2)
+    radii = np.array([c.radius for c in left])
+    is_left = np.ones(len(left), np.bool_)
+    taken: list[Candidate] = []
+    for i, best in enumerate(left):
+        if most is not None and len(taken) == most:
+            break
+        if not is_left[i]:
+            continue
+        near = _near(i, centres, radii, is_left)
+        rivals = [j for j in near if _overlaps(best, left[j], overlap)]
+        is_below = lowest is not None and best.score < lowest
+        floor = lowest if lowest is not None and not is_below else -math.inf
+        chosen = _most_evident(best, [left[j] for j in rivals if left[j].score >= floor])
+        taken.append(chosen)
+        if is_below:
+            break
+        if chosen is not best:
+            k = next(j for j in rivals if left[j] is chosen)
+            near = _near(k, centres, radii, is_left)
+            rivals = [k, *(j for j in near if _overlaps(chosen, left[j], overlap))]
+        is_left[[i, *rivals]] = False
+    return sorted(taken, key=_rank)
+
+
+def best_scale(candidates: Sequence[Candidate], overlap: float) -> float | None:
+    """Return the scale for which there is the most evidence; None without candidates.
+
+    The evidence for a scale is that of all candidates, at most one for each place, whose scale is
+    the same to a pixel at their corners. Where scales differ by less, their mean is returned,
+    weighted by evidence.
+    """
+    best: tuple[float, float] | None = None
+    evident = sorted(candidates, key=lambda c: -c.evidence)
+    for scale in list(dict.fromkeys(c.scale for c in evident))[:_SCALES]:
+        alike = [c for c in candidates if abs(c.scale - scale) * c.radius <= c.scale]
+        places = [c for c in apart(alike, overlap) if c.evidence > 0]
+        total = sum(c.evidence for c in places)
+        if places and (best is None or total > best[0]):
+            mean = sum(c.evidence * c.scale for c in places) / total
+            best = total, scale if all(c.scale == scale for c in places) else mean
+    return best and best[1]
+
+
+def _rank(candidate: Candidate) -> tuple[float, float, float, int]:
+    fitted = candidate.fitted
+    return -fitted.score, fitted.y, fitted.x, candidate.number
+
+
+def _near(i: int, centres: np.ndarray, radii: np.ndarray, is_left: np.ndarray) -> list[int]:
+    """Return which candidates that are left have frames that may touch that of candidate i."""
+    apart = np.hypot(*(centres - centres[i]).T)
+    is_near = is_left & (apart < radii + radii[i])
+    is_near[i] = False
+    return [int(j) for j in np.flatnonzero(is_near)]
+
+
+def _overlaps(first: Candidate, second: Candidate, limit: float) -> bool:
+    return overlap(first, second) > limit + _SLACK
+
+
+def _most_evident(best: Candidate, rivals: Sequence[Candidate]) -> Candidate:
+    """Return the best candidate, or a larger one that shows the same thing as well.
+
+    A wrong small pose can lie anywhere inside a thing, and among so many one scores high by chance.
+    A wrong large pose would have to fit by chance what lies around the thing, too.
+    """
+    larger = [
+        rival
+        for rival in rivals
+        if rival.scale >= _OTHER_SCALE * best.scale
+        and rival.skill >= _FITS_AS_WELL * best.skill
+        and rival.evidence > best.evidence
+    ]
+    return max(larger, key=lambda rival: rival.evidence, default=best)

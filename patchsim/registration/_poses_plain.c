@@ -1,0 +1,166 @@
+/* Loops in double precision or of few steps, which need no vectors of their own. */
+#include "_poses.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static ptrdiff_t inside(ptrdiff_t at, ptrdiff_t length)
+{
+    return at < 0 ? 0 : at >= length ? length - 1 : at;
+}
+
+#define TURN (2 * 3.14159265358979323846)
+
+static void cubic(double t, double w[4])
+{
+    w[0] = ((2 - t) * t - 1) * t / 2;
+    w[1] = ((3 * t - 5) * t * t + 2) / 2;
+    w[2] = ((4 - 3 * t) * t + 1) * t / 2;
+    w[3] = (t - 1) * t * t / 2;
+}
+
+static void turn_one(const Kernel *k, ptrdiff_t width, double half_y, double half_x, const double *pose, ptrdiff_t radius,
+                     double border, float *values, uint8_t *mask)
+{
+    const double scale = exp(pose[1]), c = cos(pose[0]) / scale, s = sin(pose[0]) / scale;
+    const ptrdiff_t side = 2 * radius + 1, box = side * side;
+    memset(values, 0, (size_t)(k->channels * box) * sizeof *values);
+    memset(mask, 0, (size_t)(k->shades * box));
+    for (ptrdiff_t y = -radius; y <= radius; y++)
+        for (ptrdiff_t x = -radius; x <= radius; x++) {
+            const double u = (double)x * c - (double)y * s, v = (double)x * s + (double)y * c;
+            if (fabs(u) > half_x - border / scale || fabs(v) > half_y - border / scale)
+                continue;
+            const double px = u + k->centre_x, py = v + k->centre_y;
+            const ptrdiff_t near = inside((ptrdiff_t)floor(py + 0.5), k->height) * k->pitch + inside((ptrdiff_t)floor(px + 0.5), width);
+            const ptrdiff_t to = (y + radius) * side + x + radius;
+            double down[4], across[4];
+            cubic(px - floor(px), across);
+            cubic(py - floor(py), down);
+            for (ptrdiff_t shade = 0; shade < k->shades; shade++)
+                mask[shade * box + to] = k->weights[shade * k->height * k->pitch + near] >= 0.5f;
+            for (ptrdiff_t channel = 0; channel < k->channels; channel++) {
+                double value = 0;
+                if (!mask[(k->shades > 1 ? channel : 0) * box + to])
+                    continue;
+                for (int i = 0; i < 4; i++) {
+                    const float *row = k->taps + (channel * k->height + inside((ptrdiff_t)floor(py) + i - 1, k->height)) * k->pitch;
+                    for (int j = 0; j < 4; j++)
+                        value += down[i] * across[j] * (double)row[inside((ptrdiff_t)floor(px) + j - 1, width)];
+                }
+                values[channel * box + to] = (float)value;
+            }
+        }
+}
+
+void poses_turn(const Kernel *k, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
+                ptrdiff_t radius, double border, float *values, uint8_t *mask)
+{
+    const ptrdiff_t box = (2 * radius + 1) * (2 * radius + 1);
+    for (ptrdiff_t i = 0; i < n; i++)
+        turn_one(k, width, half_y, half_x, poses + 2 * i, radius, border, values + i * k->channels * box, mask + i * k->shades * box);
+}
+
+/* Whether none of a cell's neighbours in place and angle is better; of equals the first one counts. */
+static int is_maximum(const Maxima *m, ptrdiff_t scale, ptrdiff_t angle, ptrdiff_t y, ptrdiff_t x)
+{
+    const ptrdiff_t plane = m->rows * m->pitch, pose = scale * m->angles + angle;
+    const float score = m->volume[pose * plane + y * m->pitch + x];
+    for (ptrdiff_t turn = -1; turn <= 1; turn++) {
+        ptrdiff_t a = angle + turn;
+        if (m->angles == 1 && turn)
+            continue;
+        if (a < 0 || a >= m->angles) {
+            if (!m->is_cyclic)
+                continue;
+            a = (a + m->angles) % m->angles;
+        }
+        const ptrdiff_t other = scale * m->angles + a;
+        for (ptrdiff_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < m->rows; v++)
+            for (ptrdiff_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < m->width; u++) {
+                const float found = m->volume[other * plane + v * m->pitch + u];
+                if (found > score)
+                    return 0;
+                if (found == score && (other < pose || (other == pose && (v < y || (v == y && u < x)))))
+                    return 0;
+            }
+    }
+    return 1;
+}
+
+static int falling(const void *one, const void *other)
+{
+    const float a = *(const float *)one, b = *(const float *)other;
+    return a < b ? 1 : a > b ? -1 : 0;
+}
+
+/* Keep the best half; returns how many, or -1 without memory. What scores less counts no more. */
+static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
+{
+    float *sorted = malloc((size_t)n * sizeof *sorted);
+    ptrdiff_t kept = 0;
+    if (!sorted)
+        return -1;
+    memcpy(sorted, m->scores, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, falling);
+    *bar = sorted[n / 2];
+    free(sorted);
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (m->scores[i] > *bar) {
+            memmove(m->found + 3 * kept, m->found + 3 * i, 3 * sizeof *m->found);
+            m->scores[kept++] = m->scores[i];
+        }
+    *bar = nextafterf(*bar, INFINITY);
+    return kept;
+}
+
+ptrdiff_t poses_maxima(const Maxima *m)
+{
+    ptrdiff_t n = 0;
+    float bar = m->bar;
+    for (ptrdiff_t scale = 0; scale < m->scales; scale++)
+        for (ptrdiff_t angle = 0; angle < m->angles; angle++)
+            for (ptrdiff_t y = m->first; y < m->last; y++) {
+                const ptrdiff_t pose = scale * m->angles + angle;
+                const float *row = m->volume + (pose * m->rows + y) * m->pitch;
+                for (ptrdiff_t x = 0; x < m->width; x++) {
+                    if (!(row[x] >= bar) || !is_maximum(m, scale, angle, y, x))
+                        continue;
+                    if (n == m->most && (n = halved(m, n, &bar)) < 0)
+                        return -1;
+                    if (!(row[x] >= bar))
+                        continue;
+                    m->found[3 * n] = (int32_t)pose, m->found[3 * n + 1] = (int32_t)y, m->found[3 * n + 2] = (int32_t)x;
+                    m->scores[n++] = row[x];
+                }
+            }
+    return n;
+}
+
+ptrdiff_t poses_thinned(const Thinned *t)
+{
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t i = 0; i < t->n; i++)
+        t->others[i] = 0;
+    for (ptrdiff_t i = 0; i < t->n; i++) {
+        const double *one = t->poses + 4 * i, scale = exp(one[3]), c = cos(one[2]) / scale, s = sin(one[2]) / scale;
+        if (t->others[i] >= t->of_a_place)
+            continue;
+        t->kept[kept++] = (int32_t)i;
+        for (ptrdiff_t j = i + 1; j < t->n; j++) {
+            const double *other = t->poses + 4 * j, dx = other[0] - one[0], dy = other[1] - one[1];
+            const double u = fabs(dx * c - dy * s) / (2 * t->half_x), v = fabs(dx * s + dy * c) / (2 * t->half_y);
+            if (u < 1 && v < 1 && (1 - u) * (1 - v) > t->near && t->others[j] < t->of_a_place)
+                t->others[j]++;
+            const double apart = sqrt(dx * dx + dy * dy);
+            if (apart >= 1 || t->others[j] >= t->of_a_place)
+                continue;
+            double turn = fmod(fabs(other[2] - one[2]), TURN);
+            turn = turn > TURN / 2 ? TURN - turn : turn;
+            if (apart + hypot(turn, other[3] - one[3]) * t->reach * scale < 1)
+                t->others[j] = t->of_a_place;
+        }
+    }
+    return kept;
+}

@@ -1,0 +1,288 @@
+"""From the first look's candidates to full size, level by level, until few are left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.machine.threads import in_order
+from patchsim.registration import first_look, loops
+from patchsim.registration.loops import Aim
+from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
+
+Floats = NDArray[np.float64]
+
+# Of a kernel so many pixels are looked at in a pass: at full effort, and for the best place around.
+PIXELS, _ROUGH_PIXELS = 16_384, 4_096
+# The first look is where about so many pixels count.
+_FIRST_PIXELS = 100
+# A kernel's least side and contrast there, as a share of the contrast at full size.
+_LEAST_SIDE, _LEAST_CONTRAST = 3, 0.2
+# Fine textures are lost there: with less contrast than this the first look is a level larger, if
+# that takes at most so many products of pixels.
+_FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
+# Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
+# in pixels at a corner.
+_SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
+_STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
+# A candidate may score this share of what it must at full size for each level above, and on the
+# grid so much less. Of 175 plantings (the threshold being each one's own score) zncc fell to 0.918,
+# 0.831 and 0.859 one, two and three levels up at the lowest, and on the grid to this bar or more
+# but for one in a hundred; of 51, ncc fell to 0.991, sad to 0.987, 0.977 and 0.964, ssd to 0.996.
+_FALL = {"zncc": 0.9, "ncc": 0.97, "sad": 0.97, "ssd": 0.97}
+_GRID_LOSS = {"zncc": 0.25, "ncc": 0.1, "sad": 0.1, "ssd": 0.1}
+_HIDDEN_LOSS = 0.3  # in pictures with hidden pixels, which the grid compares as if they were seen
+_LEAST_BAR = 0.25
+# Candidates at most: of a first look, and the poses of one place, there and below.
+_MOST, _OF_A_PLACE = 4096, (6, 3)
+# Where a number of matches is asked for: candidates for each at the first look, and at least.
+_FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What poses a search allows, and how many candidates it follows.
+
+    Attributes
+    ----------
+    angles, scales : (low, high, spacing at most or None)
+        In radians, and logs.
+    listed : tuple of float
+        The only angles, in degrees, where there are several; empty for all between the ends.
+    fixed_angle, fixed_scale : float, optional
+        In degrees, and the scale, if there is one of it.
+    is_cyclic : bool
+        Whether the angles are a whole turn.
+    metric : str
+    bounds : (top, left, bottom, right)
+        The pixels that a posed kernel may cover.
+    threshold : float, optional
+        The least score that is wanted.
+    most : int, optional
+        How many matches are wanted.
+    overlap : float
+        The largest overlap of two matches.
+    """
+
+    angles: tuple[float, float, float | None]
+    scales: tuple[float, float, float | None]
+    listed: tuple[float, ...]
+    fixed_angle: float | None
+    fixed_scale: float | None
+    is_cyclic: bool
+    metric: str
+    bounds: tuple[float, float, float, float]
+    threshold: float | None
+    most: int | None
+    overlap: float
+
+    @property
+    def angle_is_free(self) -> bool:
+        """Whether the angle may take any value between the ends."""
+        return self.angles[0] < self.angles[1] and not self.listed
+
+    def candidates(self, halvings: int) -> int:
+        """Return how many candidates are followed so many levels below the first look."""
+        if self.most is None:
+            return _MOST
+        first = max(_AT_LEAST, _FOR_EACH * self.most)
+        return min(_MOST, max(_FOLLOWED, 4 * self.most, first >> halvings))
+
+    def bar(self, level: int) -> float:
+        """Return the score that a candidate needs at a level."""
+        if self.threshold is None:
+            return -math.inf
+        return self.threshold * _FALL[self.metric] ** level
+
+    def first_bar(self, level: int, *, sees_all: bool) -> float:
+        """Return the score that a maximum of the grid needs."""
+        loss = _GRID_LOSS[self.metric] if sees_all else _HIDDEN_LOSS
+        return max(_LEAST_BAR, self.bar(level) - loss)
+
+
+def first_level(kernels: KernelPlanes) -> int:
+    """Return the level of a kernel for the first look: the smallest that still shows enough."""
+    k = 0
+    contrast = _contrast(kernels[0])
+    while k < kernels.deepest:
+        kernel = kernels[k + 1]
+        if kernel.counted < _FIRST_PIXELS or min(kernel.height, kernel.width) < _LEAST_SIDE:
+            break
+        if _contrast(kernel) < _LEAST_CONTRAST * contrast:
+            break
+        k += 1
+    return k
+
+
+def _contrast(kernel: KernelPlane) -> float:
+    """Return the variance of a kernel's values about their channel's mean."""
+    if not kernel.is_masked:
+        return float(kernel.taps[:, :, : kernel.width].var((1, 2)).mean())
+    taps = kernel.taps.astype(np.float64)
+    weights = np.broadcast_to(kernel.weights, taps.shape)
+    count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
+    mean = (weights * taps).sum((1, 2), keepdims=True) / count
+    return float((weights * (taps - mean) ** 2).sum() / count.sum())
+
+
+def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
+    """Yield how often the picture is halved, and between which logs of scales.
+
+    The ranges overlap a little, so that an optimum at an end is found from one side at least.
+    """
+    low, high = (edge / math.log(2) for edge in limits.scales[:2])
+    first = max(math.floor(low + 0.5), -kernels.deepest)
+    last = max(math.floor(high + 0.5), -kernels.deepest)
+    for octave in range(first, last + 1):
+        start = low if octave == first else octave - 0.5
+        end = high if octave == last else octave + 0.5
+        yield octave, start * math.log(2), end * math.log(2)
+
+
+def descend(
+    planes: Planes,
+    kernels: KernelPlanes,
+    octave: tuple[int, float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> Floats:
+    """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
+    halvings, low, high = octave
+    offset = halvings * math.log(2)
+    scales = low - offset, high - offset
+
+    def grid_at(level: int) -> first_look.Grid:
+        return first_look.grid_of(
+            kernels[level],
+            limits.angles,
+            (*scales, limits.scales[2]),
+            is_cyclic=limits.is_cyclic,
+            listed=limits.listed,
+        )
+
+    top = max(first_level(kernels), -halvings)
+    if top > max(0, -halvings) and _contrast(kernels[top]) < _FINE_CONTRAST * _contrast(kernels[0]):
+        larger = planes[top - 1 + halvings]
+        poses_there = len(grid_at(top - 1).poses) * kernels[top - 1].counted
+        if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
+            top -= 1
+    kernel, grid, plane = kernels[top], grid_at(top), planes[top + halvings]
+    look = partial(first_look.look, plane, kernel, grid, metric, full, threads=threads)
+    poses, scores = look(bar=limits.first_bar(top, sees_all=plane.visible is None))
+    if limits.threshold is None and len(poses) < limits.candidates(0):
+        poses, scores = look(bar=-math.inf)
+    poses = poses[np.argsort(-scores, kind="stable")[: limits.candidates(0)]]
+    last = max(0, -halvings)
+    for k in range(top, last - 1, -1):
+        aim = _aim(kernels[k], limits, scales, metric, full, is_first=k == top, is_last=k == last)
+        poses = moved_within(poses, kernels[k], limits.bounds, k + halvings)
+        poses, scores = refine(planes[k + halvings], kernels[k], poses, aim, threads)
+        keep = scores >= limits.bar(k)
+        slack = 2 if k > last else 1
+        keep &= is_within(poses, kernels[k], limits.bounds, k + halvings, slack)
+        poses, scores = poses[keep], scores[keep]
+        best = thinned(poses, scores, kernels[k], limits.overlap, _OF_A_PLACE[int(k < top)])
+        poses = poses[best[: limits.candidates(top - k)]]
+        if k > last:
+            poses[:, :2] = poses[:, :2] * 2 + 0.5
+    return poses
+
+
+def _aim(
+    kernel: KernelPlane,
+    limits: Limits,
+    scales: tuple[float, float],
+    metric: str,
+    full: float,
+    *,
+    is_first: bool,
+    is_last: bool,
+) -> Aim:
+    """Return what a level's candidates are refined for."""
+    which = 2 if is_last else 0 if is_first else 1
+    turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
+    low, high = scales
+    if low < high:
+        # An optimum a bit outside the octave may come back at a finer level. At full size it must
+        # stay, because the next octave compares other levels.
+        slack = -1e-9 if is_last else _SCALE_SLACK
+        low, high = low - slack, high + slack
+    is_free = limits.angle_is_free, scales[0] < scales[1]
+    return Aim(
+        metric, full, _STEPS[which], _ENOUGH[which], is_last, (True, True, *is_free),
+        (turns[0], low), (turns[1], high), kernel.every(PIXELS),
+        0 if is_first else kernel.every(_ROUGH_PIXELS),
+    )  # fmt: skip
+
+
+def refine(
+    plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim, threads: int
+) -> tuple[Floats, Floats]:
+    """Return what `plain.refine` does, by several threads."""
+    if len(poses) == 0:
+        return poses, np.empty(0)
+    share = max(1, math.ceil(len(poses) / (4 * threads))) if threads > 1 else len(poses)
+    parts = list(
+        in_order(
+            lambda first: loops.refine(plane, kernel, poses[first : first + share], aim),
+            range(0, len(poses), share),
+            threads,
+        )
+    )
+    return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])
+
+
+def is_within(
+    poses: Floats,
+    kernel: KernelPlane,
+    bounds: tuple[float, float, float, float],
+    level: int,
+    slack: float,
+) -> NDArray[np.bool_]:
+    """Return which posed kernels' corners lie in the bounds, but for a slack in pixels."""
+    low, high = _room(poses, kernel, bounds, level)
+    places = poses[:, :2]
+    is_inside = (places >= low - slack) & (places <= high + slack)
+    return np.logical_and(is_inside[:, 0], is_inside[:, 1])
+
+
+def moved_within(
+    poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
+) -> Floats:
+    """Return poses moved so that their corners lie in the bounds, where there is room for them."""
+    low, high = _room(poses, kernel, bounds, level)
+    moved = poses.copy()
+    np.copyto(moved[:, :2], np.clip(poses[:, :2], low, high), where=low <= high)
+    return moved
+
+
+def _room(
+    poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
+) -> tuple[Floats, Floats]:
+    """Return the least and largest x and y [n, 2] of posed kernels whose corners are inside."""
+    scale = np.exp(poses[:, 3])
+    cos, sin = np.abs(np.cos(poses[:, 2])) * scale, np.abs(np.sin(poses[:, 2])) * scale
+    height, width = kernel.half
+    reach = np.stack([width * cos + height * sin, width * sin + height * cos], 1)
+    top, left, bottom, right = (edge / 2**level - 0.5 for edge in bounds)
+    return np.array((left, top)) + reach, np.array((right, bottom)) - reach
+
+
+def thinned(
+    poses: Floats, scores: Floats, kernel: KernelPlane, overlap: float, of_a_place: int
+) -> NDArray[np.intp]:
+    """Return the indices of the best poses: each optimum once, and only so many of a place.
+
+    Of one place are poses that would, at one angle, overlap more than allowed.
+    """
+    order = np.argsort(-scores, kind="stable")
+    allowed = max(overlap, 0.5)
+    near = 2 * allowed / (1 + allowed)
+    return order[loops.thinned(poses[order], kernel, near, of_a_place)]

@@ -1,0 +1,182 @@
+"""The first look: all poses of a coarse grid at all places of a small level."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.machine.threads import in_order
+from patchsim.registration import loops
+from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
+
+Floats = NDArray[np.float64]
+
+# How far a corner moves between neighbouring poses, in pixels of the level.
+SPACING = 2.0
+# A posed kernel's box may reach so far over the picture's border, in pixels of the level.
+SLACK = 1.5
+# Bytes of the scores of a band of rows, which are all held until their maxima are found.
+_BAND_BYTES = 32 << 20
+# Maxima that are kept of a band, and of all bands until the next one: the best ones.
+MOST = 8192
+# A pixel of the picture shows some background if it lies closer to the turned kernel's border.
+_BORDER = 0.3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The poses of a first look: all angles at each scale.
+
+    Attributes
+    ----------
+    angles : float64 array [A]
+        In radians, rising.
+    scales : float64 array [S]
+        Logs of the scales, in pixels of the levels.
+    is_cyclic : bool
+        Whether the first angle follows the last.
+    """
+
+    angles: Floats
+    scales: Floats
+    is_cyclic: bool
+
+    @property
+    def poses(self) -> Floats:
+        """All poses [S x A, 2], the angles of a scale together."""
+        scales, angles = np.meshgrid(self.scales, self.angles, indexing="ij")
+        return np.stack([angles.ravel(), scales.ravel()], 1)
+
+
+def spread(low: float, high: float, spacing: float, *, is_cyclic: bool = False) -> Floats:
+    """Return values so that all from low to high lie half a spacing from one at most."""
+    count = max(1, math.ceil((high - low) / spacing))
+    first = 0.0 if is_cyclic else 0.5
+    steps = np.arange(count, dtype=np.float64) + first
+    values: Floats = low + steps * ((high - low) / count)
+    return values
+
+
+def grid_of(
+    kernel: KernelPlane,
+    angles: tuple[float, float, float | None],
+    scales: tuple[float, float, float | None],
+    *,
+    is_cyclic: bool,
+    listed: tuple[float, ...] = (),
+) -> Grid:
+    """Return the grid over ranges (low, high, spacing at most) of radians and log scales.
+
+    Listed angles, in degrees, take the place of those of the range.
+    """
+    # A smaller kernel needs fewer angles; those of the largest scale serve all.
+    spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
+    steps = [spacing if most is None else min(spacing, most) for _, _, most in (angles, scales)]
+    return Grid(
+        np.radians(listed) if listed else spread(*angles[:2], steps[0], is_cyclic=is_cyclic),
+        spread(*scales[:2], steps[1]),
+        is_cyclic,
+    )
+
+
+def look(
+    plane: Plane,
+    kernel: KernelPlane,
+    grid: Grid,
+    metric: str,
+    full: float,
+    bar: float,
+    threads: int,
+) -> tuple[Floats, Floats]:
+    """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
+
+    A maximum is no worse than its neighbours in place and angle. Poses are as
+    `plain.refine` takes them.
+    """
+    shapes = turned(kernel, grid.poses)
+    bounds = _bounds(shapes, plane)
+    first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
+    if first > last:
+        return np.empty((0, 4)), np.empty(0)
+    rows = max(4, _BAND_BYTES // (4 * len(shapes.poses) * (plane.width + 32)))
+    rows = min(rows, max(4, math.ceil((last + 1 - first) / threads)))
+
+    def maxima(top: int) -> tuple[Floats, Floats]:
+        bottom = min(top + rows, last + 1)
+        wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
+        scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
+        above = top - max(top - 1, 0)
+        found, value = loops.maxima(
+            scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
+            plane.width, bar, MOST, is_cyclic=grid.is_cyclic,
+        )  # fmt: skip
+        poses = np.empty((len(found), 4))
+        poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
+        poses[:, 2:] = shapes.poses[found[:, 0]]
+        _move_to_centre(poses, kernel)
+        return poses, value
+
+    poses, values = np.empty((0, 4)), np.empty(0)
+    for more, scores in in_order(maxima, range(first, last + 1, rows), threads):
+        poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
+        if len(values) > 2 * MOST:
+            best = np.sort(np.argsort(-values, kind="stable")[:MOST])
+            poses, values = poses[best], values[best]
+    return poses, values
+
+
+def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:
+    """Return the first and last row and column of each pose's centre, [P, 4]."""
+    half = shapes.half - SLACK - 0.5
+    low = np.maximum(0, np.ceil(half))
+    high = np.array([plane.height, plane.width]) - 1 - low
+    return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1).astype(np.int32)
+
+
+def _about_a_pixel(kernel: KernelPlane) -> KernelPlane:
+    """Return a kernel whose centre is a pixel's: rows and columns that do not count are added.
+
+    Unturned, its pixels then lie on the picture's. The centre of an even number of pixels lies
+    between two, where detail of one pixel would be grey.
+    """
+    about = copy(kernel)
+    down, right = _middle(kernel)
+    about.height, about.width = 2 * down + 1, 2 * right + 1
+    about.centre = float(down), float(right)
+    about.half = down + 0.5, right + 0.5
+    pitch = -(-about.width // PIECE) * PIECE
+    beyond = (0, about.height - kernel.height), (0, pitch - kernel.width)
+    taps, weights = kernel.taps[:, :, : kernel.width], kernel.weights[:, :, : kernel.width]
+    about.taps = np.pad(taps, ((0, 0), *beyond), "edge")
+    about.weights = np.pad(weights, ((0, 0), *beyond))
+    return about
+
+
+def _middle(kernel: KernelPlane) -> tuple[int, int]:
+    """Return the pixel (y, x) nearest to a kernel's centre, the later of two."""
+    down, right = (math.floor(centre + 0.5) for centre in kernel.centre)
+    return down, right
+
+
+def _move_to_centre(poses: Floats, kernel: KernelPlane) -> None:
+    """Move poses [n, 4] of the pixel that `_about_a_pixel` takes for the centre to the centre."""
+    down, right = np.subtract(kernel.centre, _middle(kernel))
+    cos, sin = (np.exp(poses[:, 3]) * f(poses[:, 2]) for f in (np.cos, np.sin))
+    poses[:, 0] += right * cos + down * sin
+    poses[:, 1] += down * cos - right * sin
+
+
+def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
+    """Return a kernel in poses [P, 2] of angle and log scale."""
+    scales = np.exp(poses[:, 1])
+    about = _about_a_pixel(kernel)
+    radius = math.ceil(about.reach * float(scales.max()) + 0.5)
+    values, mask = loops.turn(about, poses, radius, _BORDER)
+    cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
+    height, width = kernel.half
+    half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]
+    return Turned(poses, values, mask, half)

@@ -1,0 +1,65 @@
+"""A kernel's place and pose in a picture, between the pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from patchsim.poses.warp import Pose
+
+Corner = tuple[float, float]
+
+
+def direction(angle: float) -> tuple[float, float]:
+    """Return cosine and sine of an angle in degrees; those of quarter turns are exact."""
+    quarter, rest = divmod(angle, 90)
+    if rest:
+        return math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
+
+
+def corners(kernel: tuple[int, int], x: float, y: float, pose: Pose) -> tuple[Corner, ...]:
+    """Return the corners of a kernel of (height, width) whose centre lies at (x, y).
+
+    Returns
+    -------
+    tuple of four (x, y)
+        The top-left, top-right, bottom-right and bottom-left corner of the kernel before its pose,
+        in pixels from the picture's top-left corner.
+    """
+    cos, sin = direction(pose.angle)
+    right, down = kernel[1] * pose.scale / 2, kernel[0] * pose.scale / 2
+    right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
+    signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    offsets = ((a * right, b * down) for a, b in signs)
+    # y points down, so the signs of the sines differ from the usual rotation matrix.
+    return tuple((x + u * cos + v * sin, y - u * sin + v * cos) for u, v in offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A kernel's place and pose in a picture, and its score there.
+
+    Attributes
+    ----------
+    x, y : float
+        The kernel's centre in pixels. The picture's top-left corner is (0, 0), so that the pixel in
+        row 0 and column 0 has its centre at (0.5, 0.5).
+    pose : Pose
+        Scale, angle in degrees counter-clockwise as displayed, and flip; not rounded.
+    score : float
+        As `registration.score` defines it.
+    size : (height, width)
+        The kernel's size before its pose, in pixels.
+    """
+
+    x: float
+    y: float
+    pose: Pose
+    score: float
+    size: tuple[int, int]
+
+    @property
+    def corners(self) -> tuple[Corner, ...]:
+        """The kernel's corners, as `corners` orders them."""
+        return corners(self.size, self.x, self.y, self.pose)

@@ -1,0 +1,148 @@
+"""Pictures and kernels halved again and again, each pixel the mean of 2x2."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.metrics import Kernel, Visibility
+from patchsim.types import Pixels
+
+
+def octave(scale: float, deepest: int) -> int:
+    """Return how often a picture is halved where a kernel has this scale; negative: the kernel.
+
+    After it a pixel of the kernel is 2^-0.5 to 2^0.5 pixels of the picture, unless the kernel can
+    be halved only `deepest` times.
+    """
+    return max(math.floor(math.log2(scale) + 0.5), -deepest)
+
+
+def halved(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Average 2x2 pixels [H, W, C] in their type; an odd last row or column counts twice."""
+    height, width, _ = pixels.shape
+    if height % 2 or width % 2:
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    return _means(pixels)
+
+
+def _means(pixels: NDArray[Any]) -> NDArray[Any]:
+    wide = np.uint32 if pixels.dtype.kind == "u" else pixels.dtype
+    total = pixels[::2, ::2].astype(wide)
+    for top, left in ((0, 1), (1, 0), (1, 1)):
+        total += pixels[top::2, left::2]
+    if pixels.dtype.kind == "u":
+        return ((total + 2) >> 2).astype(pixels.dtype)
+    return total / 4
+
+
+def deepest(size: tuple[int, int]) -> int:
+    """Return how often a kernel of (height, width) can be halved: 2 pixels a side remain."""
+    return max(0, int(min(size)).bit_length() - 2)
+
+
+def halved_kernel(kernel: Kernel) -> Kernel:
+    """Return a kernel whose pixels are the means of 2x2 of another.
+
+    An odd last row or column is left out; the others stay where they are, so that the centre of the
+    level 0 kernel stays the centre: pixel j lies 2j + 1 pixels of the larger kernel from its left.
+    A mean counts if all its four pixels count; where that leaves none, if one of them does.
+    """
+    height, width = (side // 2 * 2 for side in kernel.pixels.shape[:2])
+    pixels = kernel.pixels[:height, :width]
+    if kernel.weights is None:
+        return Kernel(_means(pixels))
+    weights = kernel.weights[:height, :width].reshape(height, width, -1)
+    means = np.maximum(_means(weights), _most(weights) > 0)
+    least = -_most(-weights.astype(np.int16))
+    counted = means * (least > 0).astype(np.uint8)
+    if not counted.any():
+        counted = means
+    # Pixels that do not count have no say in the mean of those beside them.
+    wide = weights.astype(np.float64)
+    total = 4 * _means(wide)
+    values = 4 * _means(pixels * wide)
+    values = np.divide(values, total, out=np.zeros_like(values), where=total > 0)
+    if pixels.dtype.kind == "u":
+        values = np.floor(values + 0.5)
+    counted = counted.reshape(*counted.shape[:2], *kernel.weights.shape[2:])
+    return Kernel(values.astype(pixels.dtype), counted)
+
+
+def _most(values: NDArray[Any]) -> NDArray[Any]:
+    height, width, channels = values.shape
+    most: NDArray[Any] = values.reshape(height // 2, 2, width // 2, 2, channels).max((1, 3))
+    return most
+
+
+def flipped(kernel: Kernel, flip: str) -> Kernel:
+    """Return a kernel mirrored: `h` swaps left and right, `v` top and bottom."""
+    if flip == "none":
+        return kernel
+    axis = 1 if flip == "h" else 0
+    weights = None if kernel.weights is None else np.flip(kernel.weights, axis)
+    return Kernel(np.flip(kernel.pixels, axis), weights)
+
+
+def filled(pixels: Pixels, visible: Visibility | None) -> Pixels:
+    """Return pixels with the invisible ones replaced by the nearest visible ones."""
+    if visible is None or visible.levels.all() or not visible.levels.any():
+        return pixels
+    from scipy import ndimage
+
+    nearest = ndimage.distance_transform_edt(
+        visible.levels == 0, return_distances=False, return_indices=True
+    )
+    replaced: Pixels = pixels[tuple(nearest)]
+    return replaced
+
+
+class Pyramid:
+    """A picture and its visibility; level 0 is the picture, each other level half the size.
+
+    Invisible pixels have the colour of the nearest visible one.
+    """
+
+    def __init__(self, pixels: Pixels, visible: Visibility | None) -> None:
+        self._pixels = [filled(pixels, visible)]
+        self.full_level = 1 if visible is None else visible.full_level
+        self._visible = [None if visible is None else visible.levels]
+
+    def _reach(self, level: int) -> None:
+        while len(self._pixels) <= level:
+            self._pixels.append(halved(self._pixels[-1]))
+            seen = self._visible[-1]
+            self._visible.append(None if seen is None else halved(seen[..., None])[..., 0])
+
+    def pixels(self, level: int) -> Pixels:
+        """Return the pixels [H, W, C] of a level."""
+        self._reach(level)
+        return self._pixels[level]
+
+    def visible(self, level: int) -> NDArray[np.uint8] | None:
+        """Return the visibility [H, W] of a level, of which `full_level` is all."""
+        self._reach(level)
+        return self._visible[level]
+
+
+class KernelLevels:
+    """A kernel in one flip, halved as often as it can be.
+
+    Attributes
+    ----------
+    size : (height, width)
+        The kernel's size at level 0.
+    """
+
+    def __init__(self, kernel: Kernel, flip: str = "none") -> None:
+        self._levels = [flipped(kernel, flip)]
+        self.size: tuple[int, int] = kernel.pixels.shape[:2]
+        self.deepest = deepest(self.size)
+
+    def __getitem__(self, level: int) -> Kernel:
+        while len(self._levels) <= level:
+            self._levels.append(halved_kernel(self._levels[-1]))
+        return self._levels[level]

@@ -1,0 +1,223 @@
+"""Pictures and kernels as the pose search reads them: padded planes, a channel each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.metrics import Kernel, Visibility
+from patchsim.registration import native
+from patchsim.registration.levels import KernelLevels, filled, halved
+from patchsim.types import Pixels
+
+# Pixels of the border around a plane, repeated, so that a sampler need not look where it is.
+PAD = 8
+PIECE = 16  # pixels of a kernel's row that are taken or left out together
+# What a place is scored that is not looked at: less than any score.
+OUTSIDE = -9.0
+_UNITS = 255.0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The straight line that brings pixels near 0 to 255, where float32 has digits for all."""
+
+    low: float
+    gain: float
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Unit:
+        """Return the line that brings the least of the pixels to 0 and the largest to 255."""
+        if pixels.dtype == np.uint8:
+            return cls(0.0, 1.0)
+        low, high = float(pixels.min()), float(pixels.max())
+        return cls(low, _UNITS / (high - low) if high > low else 1.0)
+
+    def apply(self, pixels: Pixels) -> NDArray[np.float32]:
+        return ((pixels.astype(np.float64) - self.low) * self.gain).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A level of a picture.
+
+    Attributes
+    ----------
+    values : uint8 or float32 array [C, H + 2 PAD, pitch]
+    visible : uint8 array [H + 2 PAD, pitch], optional
+        From 0 to 255.
+    height, width : int
+    """
+
+    values: NDArray[Any]
+    visible: NDArray[np.uint8] | None
+    height: int
+    width: int
+
+
+def _padded(planes: NDArray[Any]) -> NDArray[Any]:
+    """Return planes [C, H, W] with their border repeated, and rows of whole vectors."""
+    channels, height, width = planes.shape
+    pitch = (width + 2 * PAD + 63) // 64 * 64
+    out = np.empty((channels, height + 2 * PAD, pitch), planes.dtype)
+    out[:, PAD:-PAD, PAD : PAD + width] = planes
+    _repeat_border(out, height, width)
+    return out
+
+
+def halve(planes: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the 2x2 means of planes [C, 2 rows, 2 columns] to out [C, rows, columns]."""
+    out[:] = halved(planes.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+
+def _repeat_border(out: NDArray[Any], height: int, width: int) -> None:
+    out[:, PAD : PAD + height, :PAD] = out[:, PAD : PAD + height, PAD : PAD + 1]
+    right = out[:, PAD : PAD + height, PAD + width - 1 : PAD + width]
+    out[:, PAD : PAD + height, PAD + width :] = right
+    out[:, :PAD] = out[:, PAD : PAD + 1]
+    out[:, PAD + height :] = out[:, PAD + height - 1 : PAD + height]
+
+
+class Planes:
+    """The levels of a picture; each is made when it is first asked for."""
+
+    def __init__(self, picture: Pixels, visible: Visibility | None) -> None:
+        picture = filled(picture, visible)
+        self.unit = Unit.of(picture)
+        values = picture if picture.dtype == np.uint8 else self.unit.apply(picture)
+        seen = None
+        if visible is not None:
+            levels = visible.levels.astype(np.float64) * (255 / visible.full_level)
+            seen = _padded(np.rint(levels).astype(np.uint8)[None])
+        height, width, _ = picture.shape
+        first = _padded(values.transpose(2, 0, 1))
+        self._levels = [Plane(first, None if seen is None else seen[0], height, width)]
+
+    def __getitem__(self, level: int) -> Plane:
+        while len(self._levels) <= level:
+            self._levels.append(_halved(self._levels[-1]))
+        return self._levels[level]
+
+
+def _halved(plane: Plane) -> Plane:
+    """Return the level below: 2x2 means; an odd last row or column counts twice."""
+    height, width = (plane.height + 1) // 2, (plane.width + 1) // 2
+    seen = None if plane.visible is None else plane.visible[None]
+    values, visible = (
+        None if a is None else _halved_planes(a, plane.height, plane.width)
+        for a in (plane.values, seen)
+    )
+    assert values is not None
+    return Plane(values, None if visible is None else visible[0], height, width)
+
+
+def _halved_planes(planes: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    pitch = (columns + 2 * PAD + 63) // 64 * 64
+    out = np.empty((len(planes), rows + 2 * PAD, pitch), planes.dtype)
+    extension = native.extension(len(planes))
+    if extension is not None and planes.dtype == np.uint8:
+        extension.halve(
+            planes=planes, out=out, height=height, width=width, variant=native.variant()
+        )
+        _repeat_border(out, rows, columns)
+        return out
+    # The border is the last row and column again, so that they count twice where they are odd.
+    inside = planes[:, PAD : PAD + 2 * rows, PAD : PAD + 2 * columns]
+    halve(inside, out[:, PAD : PAD + rows, PAD : PAD + columns])
+    _repeat_border(out, rows, columns)
+    return out
+
+
+class KernelPlane:
+    """A level of a kernel.
+
+    Attributes
+    ----------
+    taps : float32 array [C, h, pitch]
+        The pixels; beyond the kernel's width 0.
+    weights : float32 array [1 or C, h, pitch]
+        From 0 to 1.
+    centre : (y, x)
+        The kernel's centre, counted from the centre of the top-left pixel.
+    half : (height, width)
+        Half the kernel's size, in pixels of the level.
+    """
+
+    def __init__(self, levels: KernelLevels, k: int, unit: Unit) -> None:
+        kernel: Kernel = levels[k]
+        self.height, self.width, self.channels = kernel.pixels.shape
+        pitch = -(-self.width // PIECE) * PIECE
+        self.taps = np.zeros((self.channels, self.height, pitch), np.float32)
+        self.taps[:, :, : self.width] = unit.apply(kernel.pixels).transpose(2, 0, 1)
+        shades = 1 if kernel.weights is None or kernel.weights.ndim == 2 else self.channels
+        self.weights = np.zeros((shades, self.height, pitch), np.float32)
+        if kernel.weights is None:
+            self.weights[:, :, : self.width] = 1
+        else:
+            weights = np.atleast_3d(kernel.weights).transpose(2, 0, 1)
+            self.weights[:, :, : self.width] = weights / np.float32(weights.max() or 1)
+        self.half = levels.size[0] / 2 ** (k + 1), levels.size[1] / 2 ** (k + 1)
+        self.centre = self.half[0] - 0.5, self.half[1] - 0.5
+        self.is_masked = kernel.weights is not None
+
+    @cached_property
+    def counted(self) -> int:
+        """How many pixels count."""
+        if not self.is_masked:
+            return int(self.height * self.width)
+        return int(np.count_nonzero((self.weights > 0).any(0)))
+
+    @property
+    def reach(self) -> float:
+        """The distance of a corner from the centre, in pixels of the level."""
+        return math.hypot(*self.half)
+
+    def every(self, most: int) -> int:
+        """Return which share of the pieces to take for about `most` pixels: one of so many."""
+        return max(1, self.counted // most)
+
+
+class KernelPlanes:
+    """The levels of a kernel in one flip; each is made when it is first asked for."""
+
+    def __init__(self, levels: KernelLevels, unit: Unit) -> None:
+        self.levels = levels
+        self._unit = unit
+        self._planes: dict[int, KernelPlane] = {}
+
+    @property
+    def deepest(self) -> int:
+        return self.levels.deepest
+
+    def __getitem__(self, level: int) -> KernelPlane:
+        if level not in self._planes:
+            self._planes[level] = KernelPlane(self.levels, level, self._unit)
+        return self._planes[level]
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A kernel in several poses, each in a box of side x side about its centre, which is a pixel's.
+
+    Attributes
+    ----------
+    poses : float64 array [P, 2]
+        The angle in radians and the log of the scale in pixels of the levels.
+    values : float32 array [P, C, side, side]
+        0 where nothing counts.
+    mask : bool array [P, 1 or C, side, side]
+        What counts.
+    half : float64 array [P, 2]
+        Half the height and width of the upright box about each turned kernel.
+    """
+
+    poses: NDArray[np.float64]
+    values: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    half: NDArray[np.float64]

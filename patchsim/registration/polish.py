@@ -1,0 +1,197 @@
+"""From poses at full size to matches: the last steps, exact scores, each optimum once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.machine.threads import in_order
+from patchsim.metrics import Kernel
+from patchsim.poses.warp import Pose
+from patchsim.registration import loops, scores
+from patchsim.registration.descent import PIXELS, Limits
+from patchsim.registration.fitted import Fitted
+from patchsim.registration.levels import halved_kernel, octave
+from patchsim.registration.loops import Aim
+from patchsim.registration.planes import KernelPlanes, Planes
+from patchsim.registration.scoring import Scoring
+
+Floats = NDArray[np.float64]
+
+# A place so near a whole pixel, in pixels, and a corner so near a quarter turn at scale 1, is tried
+# there, too: an exact copy then scores exactly 1.
+_WHOLE = 0.1
+_STEPS, _ENOUGH = 20, 1e-3
+# A kernel is itself when turned if zncc says so, of a copy with sides of so many pixels at most.
+_ALIKE, _LARGEST_ALIKE = 0.9, 64
+
+
+@dataclass(frozen=True)
+class Polish:
+    """What poses of one kernel in one flip become.
+
+    Attributes
+    ----------
+    planes : Planes
+    scoring : Scoring
+    metric : str
+    full : float
+        The data range, in units of the planes.
+    kernel : Kernel
+    kernels : KernelPlanes
+        Its levels, mirrored.
+    flip : str
+    limits : Limits
+    threads : int
+    """
+
+    planes: Planes
+    scoring: Scoring
+    metric: str
+    full: float
+    kernel: Kernel
+    kernels: KernelPlanes
+    flip: str
+    limits: Limits
+    threads: int
+
+    def fitted(self, poses: Floats, halvings: int) -> list[Fitted]:
+        """Return poses [n, 4] of an octave, as `descent.descend` has them, with exact scores."""
+        if len(poses) == 0:
+            return []
+        told = self._told(poses, halvings)
+        share = math.ceil(len(told) / (4 * self.threads)) if self.threads > 1 else len(told)
+        scored = in_order(
+            lambda first: self.scoring.scores(
+                self.kernels.levels, halvings, told[first : first + share]
+            ),
+            range(0, len(told), share),
+            self.threads,
+        )
+        found = np.concatenate(list(scored)).tolist()
+        size = self.kernel.pixels.shape[:2]
+        fits = [
+            Fitted(x, y, Pose(scale, angle, self.flip), score, size)
+            for (x, y, angle, scale), score in zip(told.tolist(), found, strict=True)
+        ]
+        # Most lie far from whole poses, which are looked for one by one.
+        turns = np.radians(told[:, 2] - np.rint(told[:, 2] / 90) * 90)
+        near = math.hypot(*size) / 2 * np.hypot(turns, told[:, 3] - 1) <= _WHOLE
+        return [self._or_whole(f) if n else f for f, n in zip(fits, near.tolist(), strict=True)]
+
+    def _told(self, poses: Floats, halvings: int) -> Floats:
+        """Return poses [n, 4] as x and y in pixels, degrees and scale."""
+        told = np.empty_like(poses)
+        told[:, :2] = (poses[:, :2] + 0.5) * 2.0 ** max(halvings, 0)
+        told[:, 2] = np.degrees(poses[:, 2])
+        told[:, 3] = np.exp(poses[:, 3] + halvings * math.log(2))
+        if self.limits.is_cyclic:
+            told[:, 2] %= 360
+        if self.limits.listed:
+            listed = np.array(self.limits.listed)
+            told[:, 2] = listed[np.abs(told[:, 2, None] - listed).argmin(1)]
+        for column, fixed in ((2, self.limits.fixed_angle), (3, self.limits.fixed_scale)):
+            if fixed is not None:
+                told[:, column] = fixed
+        return told
+
+    def scored(self, x: float, y: float, pose: Pose) -> Fitted:
+        """Return a place and pose with its exact score."""
+        score = self.scoring.score(self.kernel, self.kernels.levels, x, y, pose)
+        return Fitted(x, y, pose, score, self.kernel.pixels.shape[:2])
+
+    def _or_whole(self, fit: Fitted) -> Fitted:
+        """Return the match of whole pixels beside one, if it is no worse."""
+        whole = self._whole(fit)
+        if whole is None or whole == fit:
+            return fit
+        scored = self.scored(whole.x, whole.y, whole.pose)
+        return scored if scored.score >= fit.score else fit
+
+    def _whole(self, fit: Fitted) -> Fitted | None:
+        """Return the nearest pose of whole pixels that is allowed, or None if it is not near."""
+        quarter = round(fit.pose.angle / 90) * 90
+        height, width = fit.size if quarter % 180 == 0 else fit.size[::-1]
+        y, x = (round(a - b / 2) + b / 2 for a, b in ((fit.y, height), (fit.x, width)))
+        turn = math.radians(fit.pose.angle - quarter)
+        corner = math.hypot(*fit.size) / 2 * math.hypot(turn, fit.pose.scale - 1)
+        if math.hypot(fit.x - x, fit.y - y) + corner > _WHOLE:
+            return None
+        low, high, _ = self.limits.angles
+        is_allowed = self.limits.is_cyclic or low <= math.radians(quarter) <= high
+        if self.limits.listed:
+            is_allowed = quarter == fit.pose.angle
+        if not is_allowed or not self.limits.scales[0] <= 0 <= self.limits.scales[1]:
+            return None
+        angle = float(quarter % 360) if self.limits.is_cyclic else float(quarter)
+        return replace(fit, x=x, y=y, pose=Pose(1.0, angle, fit.pose.flip))
+
+    def better(self, fit: Fitted, *, moves: bool = True) -> Fitted:
+        """Return the match where steps at full size lead from one, or itself if it is no worse."""
+        halvings = octave(fit.pose.scale, self.kernels.deepest)
+        level, k = max(halvings, 0), max(-halvings, 0)
+        offset = halvings * math.log(2)
+        low, high, _ = self.limits.angles
+        least, most, _ = self.limits.scales
+        turns = self.limits.angle_is_free
+        kernel = self.kernels[k]
+        aim = Aim(
+            self.metric, self.full, _STEPS, _ENOUGH, True,
+            (moves, moves, turns, least < most),
+            (-math.inf if self.limits.is_cyclic else low, least - offset),
+            (math.inf if self.limits.is_cyclic else high, most - offset),
+            kernel.every(PIXELS), 0,
+        )  # fmt: skip
+        place = fit.x / 2**level - 0.5, fit.y / 2**level - 0.5
+        turn, scale = math.radians(fit.pose.angle), math.log(fit.pose.scale) - offset
+        poses, _ = loops.refine(self.planes[level], kernel, np.array([[*place, turn, scale]]), aim)
+        x, y, angle, size = self._told(poses, halvings)[0].tolist()
+        moved = self._or_whole(self.scored(x, y, Pose(size, angle, fit.pose.flip)))
+        return max(fit, moved, key=lambda each: each.score)
+
+
+def distinct(found: list[Fitted], kernel: Kernel) -> list[Fitted]:
+    """Return each optimum once, best first; of a kernel that is itself when turned, one turn."""
+    looks_alike = cache(partial(_looks_alike, kernel))
+    found = sorted(found, key=lambda fit: (-fit.score, fit.y, fit.x))
+    kept: dict[tuple[int, int, str], list[Fitted]] = {}
+    chosen = []
+    for fit in found:
+        row, column, flip = math.floor(fit.y), math.floor(fit.x), fit.pose.flip
+        beside = (
+            other
+            for cell in product((row - 1, row, row + 1), (column - 1, column, column + 1))
+            for other in kept.get((*cell, flip), ())
+        )
+        if not any(_are_one(fit, other, looks_alike) for other in beside):
+            kept.setdefault((row, column, flip), []).append(fit)
+            chosen.append(fit)
+    return chosen
+
+
+def _are_one(one: Fitted, other: Fitted, looks_alike: Callable[[int], bool]) -> bool:
+    """Return whether two poses' corners are less than a pixel apart, or look as if they were."""
+    degrees = abs((one.pose.angle - other.pose.angle + 180) % 360 - 180)
+    reach = math.hypot(*one.size) / 2 * one.pose.scale
+    growth = math.log(one.pose.scale / other.pose.scale)
+    apart = math.hypot(one.x - other.x, one.y - other.y)
+    if apart + reach * math.hypot(math.radians(degrees), growth) < 1:
+        return True
+    return apart + reach * abs(growth) < 1 and looks_alike(round(degrees))
+
+
+def _looks_alike(kernel: Kernel, degrees: int) -> bool:
+    """Return whether a kernel turned about its middle is itself."""
+    while max(kernel.pixels.shape[:2]) > _LARGEST_ALIKE:
+        kernel = halved_kernel(kernel)
+    height, width = kernel.pixels.shape[:2]
+    score = scores.score(
+        kernel.pixels, kernel, width / 2, height / 2, Pose(1.0, float(degrees)), "zncc", 1.0
+    )
+    return score > _ALIKE

@@ -1,0 +1,192 @@
+"""The search for a kernel in a picture: its place, angle and scale, between pixels and steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from patchsim.metrics import Kernel, Visibility
+from patchsim.registration import descent
+from patchsim.registration.descent import Limits
+from patchsim.registration.fitted import Fitted
+from patchsim.registration.levels import KernelLevels
+from patchsim.registration.planes import KernelPlanes, Planes
+from patchsim.registration.polish import Polish, distinct
+from patchsim.registration.scoring import Scoring
+from patchsim.types import Pixels
+
+
+@dataclass(frozen=True)
+class Range:
+    """The scales or the angles, in degrees, that are searched.
+
+    Attributes
+    ----------
+    low, high : float
+        Equal if there is one value. Angles that reach over 360 degrees are a whole turn.
+    step : float, optional
+        The coarsest spacing allowed in the first look; without one the kernel tells it.
+    values : tuple of float
+        Angles between `low` and `high` that alone are searched; empty for all. Scales have none.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    values: tuple[float, ...] = ()
+
+
+class PoseSearch:
+    """Finds kernels at any place, angle and scale of one picture.
+
+    Parameters
+    ----------
+    picture : array [H, W, C] of uint8, uint16, float32 or float64
+    metric : str
+        One of `choices.METRICS`.
+    data_range : float
+        The data range R.
+    visible : Visibility, optional
+        The visibility [H, W] of the picture.
+    bounds : (top, left, bottom, right), optional
+        The pixels that posed kernels may cover; by default all. A corner may lie up to a pixel
+        outside.
+    threads : int
+    """
+
+    def __init__(
+        self,
+        picture: Pixels,
+        metric: str,
+        data_range: float,
+        *,
+        visible: Visibility | None = None,
+        bounds: tuple[float, float, float, float] | None = None,
+        threads: int = 1,
+    ) -> None:
+        self._metric = metric
+        self._scoring = Scoring(picture, metric, data_range, visible)
+        self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
+        self._threads = threads
+        self._planes = Planes(picture, visible)
+        self._full = data_range * self._planes.unit.gain
+
+    def find(
+        self,
+        kernel: Kernel,
+        scales: Range,
+        angles: Range,
+        flips: Sequence[str] = ("none",),
+        *,
+        threshold: float | None = None,
+        most: int | None = None,
+        overlap: float = 0.5,
+    ) -> list[Fitted]:
+        """Return the places and poses where the score has a local maximum, best first.
+
+        Parameters
+        ----------
+        kernel : Kernel
+            Of the picture's type and channels.
+        scales, angles : Range
+        flips : sequence of str
+            Some of `warp.FLIPS`.
+        threshold : float, optional
+            The least score of what is returned.
+        most : int, optional
+            The number of matches that are wanted; more are returned, so that they have rivals.
+        overlap : float
+            The largest overlap that matches will be allowed. Of one place only the best few poses
+            are followed; what is returned may still overlap.
+
+        Returns
+        -------
+        list of Fitted
+            Each optimum once.
+        """
+        limits = self._limits(scales, angles, threshold, most, overlap)
+        found: list[Fitted] = []
+        for flip in flips:
+            polish = self._polish(kernel, flip, limits)
+            for octave in descent.octaves(polish.kernels, limits):
+                poses = descent.descend(
+                    self._planes, polish.kernels, octave, limits, self._metric, self._full,
+                    self._threads,
+                )  # fmt: skip
+                found += polish.fitted(poses, octave[0])
+        wanted = [fit for fit in found if threshold is None or fit.score >= threshold]
+        return distinct(wanted, kernel)
+
+    def refine(
+        self,
+        kernel: Kernel,
+        start: Fitted,
+        *,
+        free: Iterable[str] = ("place", "angle", "scale"),
+        scales: Range,
+        angles: Range,
+    ) -> Fitted:
+        """Return the best place and pose near one, and what is not free as it is.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        start : Fitted
+        free : iterable of str
+            Some of `place`, `angle` and `scale`.
+        scales, angles : Range
+            What a free scale and angle stay within.
+
+        Returns
+        -------
+        Fitted
+            `start` itself if nothing better was found.
+        """
+        free = set(free)
+        pose = start.pose
+        limits = self._limits(
+            scales if "scale" in free else Range(pose.scale, pose.scale),
+            angles if "angle" in free else Range(pose.angle, pose.angle),
+            None, 1, 1.0,
+        )  # fmt: skip
+        polish = self._polish(kernel, pose.flip, limits)
+        scored = polish.scored(start.x, start.y, pose)
+        return polish.better(scored, moves="place" in free)
+
+    def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
+        return Polish(
+            self._planes, self._scoring, self._metric, self._full, kernel,
+            KernelPlanes(KernelLevels(kernel, flip), self._planes.unit), flip, limits,
+            self._threads,
+        )  # fmt: skip
+
+    def _limits(
+        self,
+        scales: Range,
+        angles: Range,
+        threshold: float | None,
+        most: int | None,
+        overlap: float,
+    ) -> Limits:
+        return Limits(
+            angles=(
+                math.radians(angles.low),
+                math.radians(angles.high),
+                None if angles.step is None else math.radians(angles.step),
+            ),
+            scales=(
+                math.log(scales.low),
+                math.log(scales.high),
+                None if scales.step is None else scales.step / scales.high,
+            ),
+            listed=angles.values,
+            fixed_angle=angles.low if angles.low == angles.high else None,
+            fixed_scale=scales.low if scales.low == scales.high else None,
+            is_cyclic=angles.high - angles.low >= 360 and not angles.values,
+            metric=self._metric,
+            bounds=self._bounds,
+            threshold=threshold,
+            most=most,
+            overlap=overlap,
+        )

@@ -1,0 +1,133 @@
+"""Poses fitted from windows: the exhaustive search of lists and steps, by the score of a pose."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from patchsim.machine.threads import in_order
+from patchsim.matches import auto_threshold
+from patchsim.matches.nms import BestFirst, Peak
+from patchsim.matches.pose_selection import Candidate, best_scale
+from patchsim.options import AUTO, Options
+from patchsim.registration import Fitted, Range
+from patchsim.scene.build import Scene
+from patchsim.search.exhaustive import Exhaustive
+from patchsim.search.jobs import Found, Job, Scored
+from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
+
+if TYPE_CHECKING:
+    from patchsim.events import Observer
+    from patchsim.output.targets import Outputs
+
+# Windows of a kernel at a scale that are fitted for each match that is asked for, and beyond it.
+_EACH, _BEYOND = 3, 3
+_MOST = 1024  # where all matches are asked for
+
+# How much a fitted pose may score above the best window of its neighbours in a list or range.
+_LIFTS = 0.1
+
+# Windows of one scale that overlap by more show one thing in neighbouring poses.
+_OVERLAP = 0.7
+
+
+class FittedWindows:
+    """Every kernel in every pose of lists and steps against every window, and the best fitted.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : Options
+        With poses.
+    outputs : Outputs
+
+    Raises
+    ------
+    InputError
+        As of `Exhaustive`.
+    """
+
+    def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
+        self._scene, self._options = scene, options
+        self._windows = Exhaustive(scene, options, outputs)
+        check_memory(scene, options, outputs)
+
+    def run(self, observer: Observer) -> Found:
+        """Score all windows, and fit the poses of the best."""
+        scored = self._windows.run(observer).scored
+        peaks: dict[int, list[tuple[Job, Peak]]] = defaultdict(list)
+        for own in self._by_scale(scored):
+            for peak in self._best(own):
+                job = own[peak.index].job
+                peaks[job.number].append((job, peak))
+        candidates = self._fitted(peaks, None)
+        if self._options.same_scale:
+            scale = best_scale(candidates, self._options.overlap)
+            if scale is not None:
+                candidates = self._fitted(peaks, scale)
+        return Found(scored, candidates)
+
+    @staticmethod
+    def _by_scale(scored: Sequence[Scored]) -> list[list[Scored]]:
+        groups: dict[tuple[int, float], list[Scored]] = defaultdict(list)
+        for one in scored:
+            groups[one.job.number, one.job.pose.scale].append(one)
+        return list(groups.values())
+
+    def _best(self, own: Sequence[Scored]) -> list[Peak]:
+        """Return the best windows of a kernel at one scale; they are used up."""
+        overlap = max(self._options.overlap, _OVERLAP)
+        contest = BestFirst(
+            [one.windows for one in own], [one.job.origin for one in own], overlap=overlap
+        )
+        threshold, top = self._options.numeric_threshold, self._options.top
+        most = _MOST if top is None else _EACH * top
+        if self._options.threshold == AUTO:
+            most = auto_threshold.DISTINCT
+        least = None if threshold is None else threshold - min(1 - threshold, _LIFTS)
+        return contest.best(most, least) + contest.best(_BEYOND, None)
+
+    def _fitted(
+        self, peaks: dict[int, list[tuple[Job, Peak]]], scale: float | None
+    ) -> list[Candidate]:
+        """Fit the poses of windows, at any scale that was asked for or at one."""
+        candidates: list[Candidate] = []
+        threads = self._options.threads
+        for number, posed in enumerate(pose_scenes(self._scene, self._options)):
+            fit = partial(_fit, posed, self._options, scale)
+            with closing(in_order(fit, peaks[number], threads)) as fitted:
+                found = [one for one in fitted if one is not None]
+            candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
+        return candidates
+
+
+def _fit(
+    posed: PoseScene, options: Options, scale: float | None, found: tuple[Job, Peak]
+) -> Fitted | None:
+    """Fit the pose of a window; None where another scale than its own is asked for."""
+    job, peak = found
+    poses, pose = options.poses, job.pose
+    assert poses is not None
+    scales = Range(pose.scale, pose.scale, None)
+    if scale is not None:
+        # Of a list another scale is another pose; within a range the nearest windows are fitted.
+        reach = poses.scales.step or pose.scale * 2 / math.hypot(*posed.size)
+        if abs(pose.scale - scale) > (reach if poses.scales.is_range else 0.0):
+            return None
+        pose = replace(pose, scale=scale)
+        scales = Range(scale, scale, None)
+    elif poses.scales.is_range:
+        scales = Range(*poses.scales.span, poses.scales.step)
+    angles = Range(pose.angle, pose.angle, None)
+    if poses.angles.is_range:
+        angles = Range(*poses.angles.span, poses.angles.step)
+    start = posed.start(peak.y, peak.x, job.size, pose)
+    free = ["place"]
+    free += ["angle"] if angles.low < angles.high else []
+    free += ["scale"] if scales.low < scales.high else []
+    return posed.search.refine(posed.kernel, start, free=tuple(free), scales=scales, angles=angles)

@@ -1,0 +1,206 @@
+"""The pictures that poses are fitted in: padded, and of which what lies where it may is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchsim import metrics
+from patchsim.errors import InputError
+from patchsim.geometry import polygons
+from patchsim.machine.memory import format_size
+from patchsim.matches.pose_selection import Candidate
+from patchsim.metrics import Kernel, Visibility
+from patchsim.options import Options
+from patchsim.poses.warp import Pose
+from patchsim.registration import Fitted, PoseSearch, Range, score
+from patchsim.registration.levels import KernelLevels
+from patchsim.registration.scores import positions, sampled_linearly
+from patchsim.scene.build import Scene
+from patchsim.search import jobs
+
+if TYPE_CHECKING:
+    from patchsim.output.targets import Outputs
+
+_LEAST_AREA = 1.0  # pixels of the area that a pose on a padded picture covers
+
+
+class PoseScene:
+    """One kernel of a scene, and the picture in which its poses are fitted.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : Options
+        With poses.
+    number : int
+        The kernel's number, from 0.
+    before : PoseScene, optional
+        That of another kernel, whose picture serves this one too where there is no padding.
+    """
+
+    def __init__(
+        self, scene: Scene, options: Options, number: int, before: PoseScene | None = None
+    ) -> None:
+        assert options.poses is not None
+        self._scene, self._options, self._number = scene, options, number
+        self._poses = options.poses
+        self.kernel = scene.kernels[number]
+        self.size = scene.sizes[number]
+        around = _around(self.size, self._poses.scales.values[-1])
+        # Row and column, in the image, of the top-left pixel of the picture.
+        self._top, self._left = scene.area.origin(around)
+        self._visible = scene.seen([around])[0]
+        self._picture = scene.area.padded_views(scene.image, [around], scene.zero)[0]
+        self.search: PoseSearch
+        if before is not None and scene.area.padding == "valid":
+            self.search = before.search
+        else:
+            self.search = PoseSearch(
+                self._picture,
+                options.metric,
+                scene.span,
+                visible=self._visible,
+                threads=options.threads,
+            )
+
+    @property
+    def scales(self) -> list[Range]:
+        """The ranges of scales, one for each scale of a list, that leave the kernel enough pixels.
+
+        A kernel of fewer pixels is found everywhere.
+        """
+        axis, pixels = self._poses.scales, math.prod(self.size)
+        least = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
+        if axis.is_range:
+            low, high = axis.span
+            return [Range(max(low, least), high, axis.step)] if high >= least else []
+        return [
+            Range(scale, scale, None)
+            for scale in axis.values
+            if round(pixels * scale**2) >= min(jobs.LEAST_PIXELS, pixels)
+        ]
+
+    @property
+    def angles(self) -> Range:
+        """The range of angles in degrees, or the angles of a list."""
+        axis = self._poses.angles
+        several = () if axis.is_range or len(axis.values) == 1 else axis.values
+        return Range(*axis.span, axis.step, several)
+
+    @property
+    def flips(self) -> tuple[str, ...]:
+        """The flips, without `v` where it gives the poses of `h` half a turn further."""
+        flips = self._poses.flips
+        return ("none", "h") if self._poses.angles.is_full_turn and "h" in flips else flips
+
+    def is_allowed(self, fitted: Fitted) -> bool:
+        """Return whether enough of a pose lies in the area and is visible."""
+        if self._scene.area.padding != "valid" and not self._meets_the_area(fitted):
+            return False
+        if self._visible is None:
+            return True
+        return visible_share(self._visible, self.kernel, fitted) >= self._options.min_visible
+
+    def _meets_the_area(self, fitted: Fitted) -> bool:
+        (top, left), (height, width) = self._scene.area.corner, self._scene.area.size
+        top, left = top - self._top, left - self._left
+        right, bottom = left + width, top + height
+        area = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        frame = fitted.corners
+        return polygons.intersection_area(area, frame) >= min(_LEAST_AREA, polygons.area(frame))
+
+    def candidate(self, fitted: Fitted) -> Candidate:
+        """Return a pose in pixels of the image, rounded to the decimals that are reported."""
+        angles, pose = self._poses.angles, fitted.pose
+        if pose.flip == "v" and "h" in self._poses.flips and angles.holds(pose.angle + 180):
+            pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
+        pose = Pose(self._poses.scales.rounded(pose.scale), angles.rounded(pose.angle), pose.flip)
+        x, y = float(fitted.x) + self._left, float(fitted.y) + self._top
+        placed = replace(fitted, x=x, y=y, pose=pose, score=float(fitted.score))
+        return Candidate(self._number, placed, self._counted, self._plain)
+
+    def start(self, y: int, x: int, box: tuple[int, int], pose: Pose) -> Fitted:
+        """Return a pose that was found in a window (y, x) of the image, of (height, width)."""
+        across, down = x - self._left + box[1] / 2, y - self._top + box[0] / 2
+        metric, span = self._options.metric, self._scene.span
+        value = score(self._picture, self.kernel, across, down, pose, metric, span, self._visible)
+        return Fitted(across, down, pose, value, self.size)
+
+    @cached_property
+    def _counted(self) -> float:
+        weights = self.kernel.weights
+        if weights is None:
+            return float(math.prod(self.size))
+        most = weights.reshape(*self.size, -1).max(2)
+        return float(most.sum() / most.max())
+
+    @cached_property
+    def _plain(self) -> float:
+        if metrics.formula_of(self._options.metric).subtracts_means:
+            return 0.0  # a uniform window is flat
+        return metrics.uniform_score(self.kernel, self._options.metric, self._scene.span)
+
+
+def pose_scenes(scene: Scene, options: Options) -> Iterator[PoseScene]:
+    """Yield the kernels of a scene one after the other; padded pictures are made in turn."""
+    before = None
+    for number in range(len(scene.kernels)):
+        before = PoseScene(scene, options, number, before)
+        yield before
+
+
+def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
+    """Check that memory suffices for the pictures of a pose search.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    assert options.poses is not None
+    largest = options.poses.scales.values[-1]
+    arounds = [_around(size, largest) for size in scene.sizes]
+    needed = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
+    if needed > options.memory:
+        raise InputError(
+            f"memory {format_size(options.memory)} does not suffice;"
+            f" {format_size(needed)} is the least for these pictures and poses"
+        )
+
+
+def _levels_bytes(scene: Scene, arounds: Sequence[tuple[int, int]]) -> int:
+    """Return the bytes of the levels of a pose search, and what making them takes."""
+    image, padded = scene.image, scene.area.padded_size(arounds)
+    pixels = max(math.prod(padded), math.prod(image.shape[:2]))
+    values = int(pixels * image.shape[2])
+    # Every level is a fourth of the one before, of pixels and of planes. Other types than bytes
+    # become float32 by way of float64.
+    needed: int = values * image.itemsize // 3
+    needed += values * 4 // 3 if image.dtype == np.uint8 else values * (16 // 3 + 8)
+    if scene.visible is not None:
+        needed += values * image.itemsize + pixels * 10
+    return needed
+
+
+def visible_share(visible: Visibility, kernel: Kernel, fitted: Fitted) -> float:
+    """Return the share of a kernel's weights that the image's opacity leaves in a pose."""
+    levels = KernelLevels(kernel, fitted.pose.flip)
+    xs, ys = positions(levels, 0, 0, fitted.x, fitted.y, fitted.pose)
+    seen = sampled_linearly(visible.levels, xs, ys) / visible.full_level
+    weights = levels[0].weights
+    if weights is None:
+        return float(seen.mean())
+    total = np.atleast_3d(weights).sum(2, dtype=np.int64)
+    return float((seen * total).sum() / total.sum())
+
+
+def _around(size: tuple[int, int], largest: float) -> tuple[int, int]:
+    """Return the size of a window that holds a kernel in all its poses."""
+    side = math.ceil(math.hypot(*size) * largest) + 1
+    return side, side

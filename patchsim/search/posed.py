@@ -1,0 +1,118 @@
+"""The search for fitted poses: at any place, scale and angle of the ranges and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from patchsim.errors import InputError
+from patchsim.matches import auto_threshold
+from patchsim.matches.pose_selection import Candidate, best_scale
+from patchsim.options import AUTO, Options
+from patchsim.poses.grid import Axis
+from patchsim.registration import Fitted, Range
+from patchsim.scene.build import Scene
+from patchsim.search import jobs
+from patchsim.search.jobs import Found
+from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
+
+if TYPE_CHECKING:
+    from patchsim.events import Observer
+    from patchsim.output.targets import Outputs
+
+
+class Posed:
+    """Searches a scene for its kernels in poses between the pixels.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : Options
+        With poses.
+    outputs : Outputs
+
+    Raises
+    ------
+    InputError
+        If a kernel fits in no pose, if memory does not suffice, or if a stride, an engine or a
+        device is asked for, which compare windows.
+    """
+
+    def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
+        assert options.poses is not None
+        self._scene, self._options, self._poses = scene, options, options.poses
+        _check_windows_are_not_asked_for(options)
+        for number, size in enumerate(scene.sizes):
+            if not jobs.fits_in_some(scene.area, size, self._poses):
+                raise jobs.nothing_fits(scene, number, self._poses)
+        check_memory(scene, options, outputs)
+
+    def run(self, observer: Observer) -> Found:
+        """Fit the poses that may be matches."""
+        scales, angles = self._poses.scales, self._poses.angles
+        observer.swept(
+            f"poses coarse to fine: {_described(scales, 'scale')}, {_described(angles, 'angle')},"
+            f" flip {', '.join(self._poses.flips)}"
+        )
+        rounds = 2 if self._options.same_scale else 1
+        candidates = self._searched(partial(_advance, observer, 0, rounds), None)
+        if self._options.same_scale:
+            scale = best_scale(candidates, self._options.overlap)
+            if scale is not None:
+                candidates = self._searched(partial(_advance, observer, 1, rounds), scale)
+        return Found([], candidates)
+
+    def _searched(
+        self, advance: Callable[[int, int], None], scale: float | None
+    ) -> list[Candidate]:
+        """Search at all scales, or at one."""
+        candidates: list[Candidate] = []
+        kernels = len(self._scene.kernels)
+        for done, posed in enumerate(pose_scenes(self._scene, self._options)):
+            scales = posed.scales if scale is None else [Range(scale, scale, None)]
+            for part, of_scale in enumerate(scales, 1):
+                found = self._found(posed, of_scale)
+                candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
+                advance(done * len(scales) + part, kernels * len(scales))
+        return candidates
+
+    def _found(self, posed: PoseScene, scales: Range) -> Sequence[Fitted]:
+        threshold = self._options.threshold
+        most = auto_threshold.DISTINCT if threshold == AUTO else self._options.top
+        return posed.search.find(
+            posed.kernel,
+            scales,
+            posed.angles,
+            posed.flips,
+            threshold=self._options.numeric_threshold,
+            most=most,
+            overlap=self._options.overlap,
+        )
+
+
+def _advance(observer: Observer, before: int, rounds: int, done: int, total: int) -> None:
+    """Tell how much of several rounds is done, of which so many are over."""
+    observer.progress(before * total + done, rounds * total)
+
+
+def _check_windows_are_not_asked_for(options: Options) -> None:
+    asked = {
+        "stride": options.stride != (1, 1),
+        f"engine {options.engine}": options.engine != "auto",
+        f"device {options.device}": options.device not in ("auto", "cpu"),
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise InputError(
+                f"{name} is about windows, and scaled or turned poses are searched for between the"
+                " pixels;\nleave it out, or give --exhaustive (exhaustive=True)"
+            )
+
+
+def _described(axis: Axis, name: str) -> str:
+    if axis.is_full_turn:
+        return f"any {name}"
+    if axis.is_range:
+        return f"{name} {axis.span[0]:g} to {axis.span[1]:g}"
+    return f"{name} {', '.join(f'{value:g}' for value in axis.values)}"
