@@ -49,8 +49,8 @@
 #define MOST_TERMS 16
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of what `pair` returns.
- * Pictures that were searched for it, of stripes and points, need 6.2. */
-#define ROUNDING_UNITS 10
+ * Pictures that were searched for it, of stripes, points and random bits, need 7. */
+#define ROUNDING_UNITS 11
 #define SINGLE_UNIT (ROUNDING_UNITS * 0x1p-24)
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
 /* A float channel is flat if its variance is at most this fraction of its mean square, as in

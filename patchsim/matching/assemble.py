@@ -102,9 +102,14 @@ def explanations(
 
 
 def _why_fewer(selection: PoseSelection, options: Options) -> str | None:
-    """Say why there are fewer matches than `top`, if there are; of `auto` another text says it."""
+    """Say why there are fewer matches than `top`, if there are any.
+
+    Of none, and of the threshold ``auto``, other texts tell.
+    """
     count = len(selection.matches)
-    if options.top is None or count >= options.top or isinstance(options.threshold, str):
+    if not count or options.top is None or count >= options.top:
+        return None
+    if isinstance(options.threshold, str):
         return None
     text = f"{count} match{'es' * (count != 1)} of the {options.top} asked for"
     if selection.rest is not None:

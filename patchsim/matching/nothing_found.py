@@ -40,6 +40,8 @@ def reason(
         return ()
     also = "" if scene.visible is None else " where enough is visible"
     asked = options.numeric_threshold
+    if asked is None and found.candidates is not None:
+        return ("no match: no pose was found",)
     threshold = "the threshold" if asked is None else f"the threshold of {asked:.10g}"
     return (f"no match: nothing reached {threshold}{also}",)
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_shifted_is_compared_as_floats(rng):
         common = value_range.common(pictures, data_range, may_shift=may_shift)
         assert (common.dtype, common.shift) == (np.float64, 0)
     image, kernel = pair(rng, "i2", -100, 100)
-    for options in ({"color": "lab"}, {"color": "gray"}, {"scales": "0.9,1"}):
+    for options in ({"color": "lab"}, {"color": "gray"}, {"scales": "0.9,1", "exhaustive": True}):
         report = patchsim.match(image, kernel, data_range=(-100, 100), **options)
         assert report.plans[0].problem.dtype == "float64"
 
