@@ -403,13 +403,15 @@ typedef struct {
     }
 #define TO_INTEGER(mean) floor((mean) + 0.5)
 #define TO_SINGLE(mean) ((double)(float)(mean))
+#define AS_IT_IS(mean) (mean)
 SURVEY(survey_bytes, uint8_t, uint32_t, TO_INTEGER)
 SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
 SURVEY(survey_floats, float, double, TO_SINGLE)
-SURVEY(survey_doubles, double, double, TO_SINGLE)
+SURVEY(survey_doubles, double, double, AS_IT_IS)
 #undef SURVEY
 #undef TO_INTEGER
 #undef TO_SINGLE
+#undef AS_IT_IS
 
 /* What the sums of a band of floats need: shift, unit, and the energies of its columns. */
 static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)

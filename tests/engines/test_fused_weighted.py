@@ -28,7 +28,7 @@ else:
         "patchsim.engines._correlation", reason="the C extension was not built: no compiler"
     )
 VARIANTS = list(dict.fromkeys(_correlation.variants()))
-DTYPES = ("uint8", "uint16", "float32")
+DTYPES = ("uint8", "uint16", "float32", "float64")
 # What a score in float64 is off by when it is rounded to float32, and some. Those of floats may be
 # off by more: by as much as a map may be.
 ROUNDED = 1e-7
@@ -129,7 +129,12 @@ def test_a_kernel_of_one_pixel_that_counts(metric, dtype, rng):
 
 def picture(dtype, metric):
     """Of several tiles, with windows of one value, some only where the mask counts."""
-    scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
+    scale = {
+        "uint8": np.uint8(1),
+        "uint16": np.uint16(257),
+        "float32": np.float32(1 / 255),
+        "float64": 1 / 255,
+    }[dtype]
     image = skimage.data.astronaut()[:300, :420] * scale
     image[100:160, 50:180] = image[0, 0] if metric == "zncc" else 0
     kernel = image[20:41, 300:319].copy()
@@ -197,7 +202,7 @@ def test_the_largest_sums(metric, dtype):
 def test_a_flat_tile_beside_one_of_contrast(metric, dtype, kind, rng):
     """What is left of a small spread beside a large norm, the worst that rounding can do."""
     image = rng.integers(0, 2, (200, 500, 1)) * SPAN[dtype]
-    step = 1e-6 if dtype == "float32" else 1
+    step = 1e-6 if dtype.startswith("float") else 1
     image = image.astype(np.float64)
     image[:, :240] = (rng.integers(0, 2, (200, 240, 1)) + 3) * step
     image[20:130, 30:150] = 4 * step
@@ -528,3 +533,15 @@ def test_sizes_that_scratch_refuses(changed):
     assert _correlation.weighted_scratch(**given) > 0
     with pytest.raises(ValueError, match=r"out of range|metric"):
         _correlation.weighted_scratch(**given | changed)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.usefixtures("variant")
+def test_float64_without_weights(metric, rng):
+    image = values(rng, "float64", 60, 300, 2) * 1e-3 + 0.5  # lost in part by float32
+    image[:, 250:] = image[0, 0]
+    kernel = image[20:33, 100:120].copy()
+    work = problem(image, kernel, metric)
+    assert fft.bounds_blocks(work)
+    ones = np.ones((13, 20), np.uint8)
+    check(fft.prepare(kernel, work)(image), plain_map(image, kernel, ones, metric))

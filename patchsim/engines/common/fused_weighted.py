@@ -1,4 +1,4 @@
-"""`ssd`, `ncc` and `zncc` with weights, or of what is visible, in C and in one pass.
+"""`ssd`, `ncc` and `zncc` with weights, of what is visible, or of float64, in C and in one pass.
 
 `_correlation_weighted.h` has the method and the formulas: all sums over windows come from Fourier
 transforms in float64. The scores are float32; their errors are stated for each block of windows.
@@ -25,7 +25,7 @@ from patchsim.metrics import INTEGER_RANGE, Kernel
 MAP_ERROR = 1e-5
 
 _METRICS = ("ssd", "ncc", "zncc")
-_FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
+_FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # Transforms for a window, over those of a kernel in one part; with more, longer transforms are
 # faster (`fft.weighted`), beside which `zncc` of floats takes more. Measured with round kernels of
