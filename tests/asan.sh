@@ -31,5 +31,5 @@ for module in (_correlation, _moments, _poses, _pruned, _sad, _windows):
 print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
-    tests/engines/test_pruned.py tests/engines/test_fused.py tests/metrics/test_window_sums.py \
-    tests/registration/test_loops.py "$@"
+    tests/engines/test_pruned.py tests/engines/test_fused.py tests/engines/test_fused_weighted.py \
+    tests/metrics/test_window_sums.py tests/registration/test_loops.py "$@"

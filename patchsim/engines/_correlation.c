@@ -1,10 +1,6 @@
 /* Python's way to _correlation.h, through the limited API and the buffer protocol; the GIL is
  * released. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
-#include "_correlation.h"
+#include "_correlation_python.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,7 +21,7 @@ static PyObject *variants(PyObject *self, PyObject *unused)
 }
 
 /* The variant of that name, or NULL with an exception. */
-static const Variant *wanted(const char *name)
+const Variant *correlation_variant(const char *name)
 {
     for (const Variant *const *v = CORRELATION_VARIANTS; *v; v++)
         if (strcmp((*v)->name, name) == 0 && (*v)->runs_here())
@@ -34,7 +30,7 @@ static const Variant *wanted(const char *name)
     return NULL;
 }
 
-static int has_format(const Py_buffer *buffer, const char *format)
+int correlation_has_format(const Py_buffer *buffer, const char *format)
 {
     return strcmp(buffer->format ? buffer->format : "B", format) == 0;
 }
@@ -44,16 +40,16 @@ static int is_aligned(const Py_buffer *buffer)
     return (uintptr_t)buffer->buf % 64 == 0;
 }
 
-/* Sets what the task says of the kernel, or returns why it cannot. */
-static const char *misfit_of_kernel(Task *t, const Py_buffer *taps, const Py_buffer *spectra)
+const char *correlation_set_kernel(Task *t, const Py_buffer *taps, ptrdiff_t terms)
 {
-    if (taps->ndim != 3 || !has_format(taps, "d") || (spectra && !has_format(spectra, "f")))
-        return "taps are float64 [channels, height, width], spectra float32";
+    if (taps->ndim != 3 || !correlation_has_format(taps, "d"))
+        return "taps are float64 [channels, height, width]";
     if (t->parts_y < 1 || t->parts_y > MOST_PARTS || t->parts_x < 1 || t->parts_x > MOST_PARTS)
         return "the number of parts is out of range";
-    if (t->terms < 1 || t->terms > MOST_TERMS || taps->shape[0] % t->terms)
+    if (terms < 1 || terms > MOST_TERMS || taps->shape[0] % terms)
         return "the number of terms is out of range";
-    t->channels = taps->shape[0] / t->terms, t->height = taps->shape[1], t->width = taps->shape[2];
+    t->terms = terms;
+    t->channels = taps->shape[0] / terms, t->height = taps->shape[1], t->width = taps->shape[2];
     t->taps = taps->buf;
     if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < t->parts_y ||
         t->height > SIDE * t->parts_y || t->width < t->parts_x || t->width > SIDE * t->parts_x)
@@ -63,10 +59,13 @@ static const char *misfit_of_kernel(Task *t, const Py_buffer *taps, const Py_buf
     if (t->part_height * (t->parts_y - 1) >= t->height ||
         t->part_width * (t->parts_x - 1) >= t->width)
         return "the kernel has more parts than values";
-    if (!spectra)
-        return NULL;
-    if (spectra->len !=
-        t->parts_y * t->parts_x * taps->shape[0] * TILE_VALUES * (Py_ssize_t)sizeof(float))
+    return NULL;
+}
+
+const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra)
+{
+    const Py_ssize_t item = correlation_has_format(spectra, "d") ? sizeof(double) : sizeof(float);
+    if (spectra->len != t->parts_y * t->parts_x * t->terms * t->channels * TILE_VALUES * item)
         return "the spectra's size is not that of the kernel's parts, terms and channels";
     if (!is_aligned(spectra))
         return "the spectra are not aligned to 64 bytes";
@@ -84,7 +83,7 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     const Variant *variant;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnns", names, &objects[0], &objects[1],
                                      &t.parts_y, &t.parts_x, &t.terms, &name) ||
-        !(variant = wanted(name)))
+        !(variant = correlation_variant(name)))
         return NULL;
     if (PyObject_GetBuffer(objects[0], &taps, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
         return NULL;
@@ -93,13 +92,22 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         PyBuffer_Release(&taps);
         return NULL;
     }
-    wrong = misfit_of_kernel(&t, &taps, &out);
+    const int is_double = correlation_has_format(&out, "d");
+    wrong = correlation_set_kernel(&t, &taps, t.terms);
+    if (!wrong && !is_double && !correlation_has_format(&out, "f"))
+        wrong = "spectra are float32 or float64";
+    if (!wrong)
+        wrong = correlation_misfit_of_spectra(&t, &out);
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
         for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms * t.channels; i++) {
             const Part part = correlation_part(&t, i / t.channels, i % t.channels);
-            variant->spectrum(part.taps, part.height, part.width, t.width,
-                              (float *)out.buf + i * TILE_VALUES);
+            if (is_double)
+                variant->double_spectrum(part.taps, part.height, part.width, t.width,
+                                         (double *)out.buf + i * TILE_VALUES);
+            else
+                variant->spectrum(part.taps, part.height, part.width, t.width,
+                                  (float *)out.buf + i * TILE_VALUES);
         }
         Py_END_ALLOW_THREADS
     }
@@ -116,8 +124,8 @@ enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
 static const char *misfit(const Py_buffer *b, const Task *t)
 {
     const Py_buffer *image = &b[IMAGE], *taps = &b[TAPS];
-    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
-                              has_format(image, "f")))
+    if (image->ndim != 3 || !(correlation_has_format(image, "B") || correlation_has_format(image, "H") ||
+                              correlation_has_format(image, "f")))
         return "the image is not uint8, uint16 or float32 [height, width, channels]";
     if (image->shape[2] != t->channels || image->shape[0] < taps->shape[1] ||
         image->shape[1] < taps->shape[2])
@@ -126,15 +134,15 @@ static const char *misfit(const Py_buffer *b, const Task *t)
         image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
         image->strides[0] % image->itemsize)
         return "the pixels of an image's row have gaps";
-    if (!has_format(&b[MEANS], "d") || b[MEANS].len != image->shape[2] * 8)
+    if (!correlation_has_format(&b[MEANS], "d") || b[MEANS].len != image->shape[2] * 8)
         return "the means are not a float64 for each channel";
     if (t->stride_y < 1 || t->stride_x < 1)
         return "the stride is not positive";
     if (t->block < 1 || t->block > BLOCK)
         return "the block's side is out of range";
     const Py_buffer *map = &b[MAP];
-    if (map->ndim != 2 || !has_format(map, "f") || !has_format(&b[MAXIMA], "f") ||
-        !has_format(&b[ERRORS], "f"))
+    if (map->ndim != 2 || !correlation_has_format(map, "f") || !correlation_has_format(&b[MAXIMA], "f") ||
+        !correlation_has_format(&b[ERRORS], "f"))
         return "map, maxima and errors are not float32 of two dimensions";
     if (map->shape[0] != (image->shape[0] - taps->shape[1]) / t->stride_y + 1 ||
         map->shape[1] != (image->shape[1] - taps->shape[2]) / t->stride_x + 1)
@@ -146,14 +154,14 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
     const double pixels = (double)(taps->shape[1] * taps->shape[2]);
     const double squares = pixels * pixels * (double)taps->shape[0];
-    if ((has_format(image, "B") && (squares * 65025 >= 0x1p53 ||
+    if ((correlation_has_format(image, "B") && (squares * 65025 >= 0x1p53 ||
                                     taps->shape[1] * taps->shape[0] * 65025.0 >= 0x1p31)) ||
-        (has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
+        (correlation_has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
         return "the sums over so many pixels do not fit";
-    if (t->products && (!has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
+    if (t->products && (!correlation_has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
                         pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31))
         return "direct sums are of bytes at a stride of 1, as many as 32 bits hold";
-    if (t->metric == SAD ? !has_format(image, "B") || t->products != NULL : t->terms != 1)
+    if (t->metric == SAD ? !correlation_has_format(image, "B") || t->products != NULL : t->terms != 1)
         return "terms are of sad, of bytes, by transforms";
     if (!(t->offset == t->offset) || !(t->residual >= 0))
         return "offset and residual are not numbers";
@@ -195,7 +203,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
             &objects[TAPS], &objects[MEANS], &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric, &t.gain, &t.own, &t.total, &t.limit, &t.offset,
             &t.residual, &t.stride_y, &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
             &t.terms, &name) ||
-        !(variant = wanted(name)))
+        !(variant = correlation_variant(name)))
         return NULL;
     static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
     int found = 0;
@@ -212,7 +220,11 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
             goto release;
     }
     t.products = is_direct ? variant->products : NULL;
-    wrong = misfit_of_kernel(&t, &b[TAPS], is_direct ? NULL : &b[SPECTRA]);
+    wrong = correlation_set_kernel(&t, &b[TAPS], t.terms);
+    if (!wrong && !is_direct && !correlation_has_format(&b[SPECTRA], "f"))
+        wrong = "the spectra are not float32";
+    if (!wrong && !is_direct)
+        wrong = correlation_misfit_of_spectra(&t, &b[SPECTRA]);
     if (!wrong)
         wrong = misfit(b, &t);
     if (!wrong && is_direct && !t.products)
@@ -221,7 +233,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    t.type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
+    t.type = correlation_has_format(&b[IMAGE], "B") ? BYTES : correlation_has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
     t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
@@ -270,7 +282,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
                                      &t.terms, &name) ||
-        !(variant = wanted(name)))
+        !(variant = correlation_variant(name)))
         return NULL;
     t.products = is_direct ? variant->products : NULL;
     if (!strchr(is_direct ? "B" : "BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
@@ -296,7 +308,7 @@ static PyObject *taps(PyObject *self, PyObject *args)
     (void)self;
     const char *name;
     const Variant *variant;
-    if (!PyArg_ParseTuple(args, "s", &name) || !(variant = wanted(name)))
+    if (!PyArg_ParseTuple(args, "s", &name) || !(variant = correlation_variant(name)))
         return NULL;
     return PyLong_FromLong(variant->products ? variant->products->taps : 0);
 }
@@ -315,12 +327,15 @@ static PyMethodDef METHODS[] = {
      "errors: float32 of the blocks."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, parts_y, parts_x, terms, variant)\n\n"
-     "Write the transforms of a kernel's parts, terms and channels to out, float32 aligned to 64 bytes."},
+     "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"
+     "aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
      " variant)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
+    {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
+    {"weighted_scratch", KEYWORDS(correlation_weighted_scratch_bytes), CORRELATION_WEIGHTED_SCRATCH},
     {"taps", taps, METH_VARARGS,
      "taps(variant)\n\n"
      "Taps that an instruction multiplies at once in direct sums; 0 without direct sums."},
@@ -337,6 +352,8 @@ PyMODINIT_FUNC PyInit__correlation(void)
     PyObject *module = PyModule_Create(&MODULE);
     if (module && (PyModule_AddIntConstant(module, "SIDE", SIDE) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0 ||
+                   PyModule_AddIntConstant(module, "MOST_WEIGHTED_CHANNELS",
+                                           MOST_WEIGHTED_CHANNELS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_PARTS", MOST_PARTS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_TERMS", MOST_TERMS) < 0 ||
                    PyModule_AddIntConstant(module, "TILE_VALUES", TILE_VALUES) < 0))

@@ -47,6 +47,9 @@
 #define MOST_CHANNELS 64
 #define MOST_PARTS 4 /* of a kernel, along an axis */
 #define MOST_TERMS 16
+#define MOST_WEIGHTED_CHANNELS 16
+#define MOST_PLANES (2 * MOST_WEIGHTED_CHANNELS + 1) /* of a kernel with weights */
+#define MOST_OUTPUTS (3 * MOST_WEIGHTED_CHANNELS + 3)
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of what `pair` returns.
  * Pictures that were searched for it, of stripes, points and random bits, need 7. */
@@ -84,7 +87,7 @@
 
 #define INLINE inline __attribute__((always_inline))
 
-typedef enum { BYTES, WORDS, FLOATS } Type; /* uint8, uint16, float32 */
+typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
 
 /* Direct sums of bytes: see _correlation_products.h. */
@@ -125,12 +128,29 @@ typedef struct {
     ptrdiff_t direct, repeated; /* out: windows summed directly, tiles transformed again */
 } Task;
 
+/* What is scored by _correlation_weighted.h, which has the formulas. */
+typedef struct {
+    Task task; /* of which it takes no spectra, taps, tables or products; means are k */
+    /* The kernel's planes: w (K - k) of the channels, -2 times that for ssd, w K for ncc; the
+     * weights w, [weight_planes]; and, with levels, sum w (K - k)^2 over the channels, or sum w K^2. */
+    const double *planes; /* [planes, height, width] */
+    ptrdiff_t plane_count, weight_planes; /* weights of all channels are 1 plane, or each has one */
+    const double *spectra;                /* [parts][planes][TILE_VALUES], aligned to 64 bytes */
+    const uint8_t *levels;                /* v of the image's pixels, or NULL where all are visible */
+    ptrdiff_t levels_pitch;
+    double least;    /* windows are hidden of which less is visible: the sum of w v */
+    uint8_t *hidden; /* out: [rows, cols] */
+} Weighted;
+
 typedef struct {
     const char *name;
     int (*runs_here)(void);
     int (*scores)(Task *task); /* 0, or -1 without memory */
+    int (*weighted)(Weighted *weighted);
     void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
                      float *out);
+    void (*double_spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width,
+                            ptrdiff_t pitch, double *out);
     const Products *products; /* or NULL */
 } Variant;
 
@@ -148,7 +168,8 @@ typedef struct {
 
 /* Where the products of a tile go. */
 typedef struct {
-    float *out;
+    void *out; /* float, or double */
+    int is_wide;
     ptrdiff_t rows, cols; /* windows */
 } Place;
 
@@ -169,6 +190,18 @@ ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 
 /* A band's pixels in 16 bits, as the products of two taps at once take them; none for others. */
 size_t correlation_wide_bytes(const Task *task, const Layout *layout);
+
+/* The sums over windows that the pass with weights makes, by their numbers: X is 0. Those that a
+ * metric does not need are -1; of ssd E and B are added to X. */
+typedef struct {
+    ptrdiff_t energy, sums;          /* E; S of the channels */
+    ptrdiff_t own, counts, own_sums; /* with levels: B; n of each plane of weights; T */
+    ptrdiff_t count;
+} Outputs;
+
+Outputs correlation_outputs(const Weighted *weighted);
+size_t correlation_weighted_scratch(const Weighted *weighted, const Layout *layout);
+ptrdiff_t correlation_out_pitch(const Layout *layout); /* values of a row of a tile's sums */
 
 /* The kernel's bytes less 128, as a direct sum takes them: [channels][height + 2 (rows - 1)][width
  * rounded up to `taps`], with zeros around; int8_t, or int16_t where `taps` is 2. */

@@ -4,21 +4,25 @@
  * vector instructions are those of the variant when this is included.
  */
 #define REAL float
+#define IS_DOUBLE 0
 #define L LANES
 #define NAME(x) VARIANT(x##_single)
 #define TWIDDLES SINGLE_TWIDDLES
 #include "_correlation_tile.h"
 #undef REAL
+#undef IS_DOUBLE
 #undef L
 #undef NAME
 #undef TWIDDLES
 
 #define REAL double
+#define IS_DOUBLE 1
 #define L (LANES / 2)
 #define NAME(x) VARIANT(x##_double)
 #define TWIDDLES DOUBLE_TWIDDLES
 #include "_correlation_tile.h"
 #undef REAL
+#undef IS_DOUBLE
 #undef L
 #undef NAME
 #undef TWIDDLES
@@ -82,6 +86,7 @@ typedef double VARIANT(Doubles)
 FILL(fill_bytes, uint8_t)
 FILL(fill_words, uint16_t)
 FILL(fill_floats, float)
+FILL(fill_doubles, double)
 #undef FILL
 
 /* Sums of windows while a band is walked from its top: those of columns, then along a row.
@@ -292,42 +297,47 @@ static double VARIANT(float_spread)(const Task *t, const float *pixels, ptrdiff_
     return is_flat ? 0 : total;
 }
 
-/* Where windows of floats have one value: run lengths of pixels that equal those above and beside
- * them. `above` counts for each column how many rows up to the last one equal the row before. */
-static void VARIANT(count_above)(const float *planes, ptrdiff_t plane, ptrdiff_t pitch,
-                                 ptrdiff_t channels, ptrdiff_t y, int32_t *above)
-{
-    for (ptrdiff_t x = 0; x < pitch; x++)
-        above[x] = y > 0 ? above[x] + 1 : 0;
-    for (ptrdiff_t c = 0; y > 0 && c < channels; c++) {
-        const float *p = planes + c * plane + y * pitch, *q = p - pitch;
-        for (ptrdiff_t x = 0; x < pitch; x++)
-            above[x] = p[x] == q[x] ? above[x] : 0;
+/* Where windows have one value: run lengths of pixels that equal those above and beside them.
+ * `above` counts for each column how many rows up to the last one equal the row before. */
+#define UNIFORM(NAME, PIXEL)                                                                   \
+    static void VARIANT(NAME##_count_above)(const PIXEL *planes, ptrdiff_t plane,              \
+                                            ptrdiff_t pitch, ptrdiff_t channels, ptrdiff_t y,  \
+                                            int32_t *above)                                    \
+    {                                                                                          \
+        for (ptrdiff_t x = 0; x < pitch; x++)                                                  \
+            above[x] = y > 0 ? above[x] + 1 : 0;                                               \
+        for (ptrdiff_t c = 0; y > 0 && c < channels; c++) {                                    \
+            const PIXEL *p = planes + c * plane + y * pitch, *q = p - pitch;                   \
+            for (ptrdiff_t x = 0; x < pitch; x++)                                              \
+                above[x] = p[x] == q[x] ? above[x] : 0;                                        \
+        }                                                                                      \
+    }                                                                                          \
+    static void VARIANT(NAME##_find_uniform)(const PIXEL *planes, ptrdiff_t plane,             \
+                                             ptrdiff_t pitch, const Task *t, ptrdiff_t last,   \
+                                             const int32_t *above, uint8_t *is_uniform)        \
+    {                                                                                          \
+        ptrdiff_t run = 0;                                                                     \
+        const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;                      \
+        for (ptrdiff_t x = 0; x < columns; x++) {                                              \
+            int is_equal = above[x] >= t->height - 1;                                          \
+            if (!is_equal)                                                                     \
+                run = 0;                                                                       \
+            else {                                                                             \
+                for (ptrdiff_t c = 0; c < t->channels && is_equal && x > 0; c++) {             \
+                    const PIXEL *p = planes + c * plane + last * pitch + x;                    \
+                    is_equal = p[0] == p[-1];                                                  \
+                }                                                                              \
+                run = is_equal && run ? run + 1 : 1;                                           \
+            }                                                                                  \
+            ptrdiff_t left = x - t->width + 1;                                                 \
+            if (left >= 0 && left % t->stride_x == 0)                                          \
+                is_uniform[left / t->stride_x] = run >= t->width;                              \
+        }                                                                                      \
     }
-}
-
-static void VARIANT(find_uniform)(const float *planes, ptrdiff_t plane, ptrdiff_t pitch,
-                                  const Task *t, ptrdiff_t last, const int32_t *above,
-                                  uint8_t *is_uniform)
-{
-    ptrdiff_t run = 0;
-    const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
-    for (ptrdiff_t x = 0; x < columns; x++) {
-        int is_equal = above[x] >= t->height - 1;
-        if (!is_equal)
-            run = 0;
-        else {
-            for (ptrdiff_t c = 0; c < t->channels && is_equal && x > 0; c++) {
-                const float *p = planes + c * plane + last * pitch + x;
-                is_equal = p[0] == p[-1];
-            }
-            run = is_equal && run ? run + 1 : 1;
-        }
-        ptrdiff_t left = x - t->width + 1;
-        if (left >= 0 && left % t->stride_x == 0)
-            is_uniform[left / t->stride_x] = run >= t->width;
-    }
-}
+UNIFORM(words, uint16_t)
+UNIFORM(floats, float)
+UNIFORM(doubles, double)
+#undef UNIFORM
 
 /* A tile of a band. */
 typedef struct {
@@ -393,12 +403,15 @@ typedef struct {
     }
 #define TO_INTEGER(mean) floor((mean) + 0.5)
 #define TO_SINGLE(mean) ((double)(float)(mean))
+#define AS_IT_IS(mean) (mean)
 SURVEY(survey_bytes, uint8_t, uint32_t, TO_INTEGER)
 SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
 SURVEY(survey_floats, float, double, TO_SINGLE)
+SURVEY(survey_doubles, double, double, AS_IT_IS)
 #undef SURVEY
 #undef TO_INTEGER
 #undef TO_SINGLE
+#undef AS_IT_IS
 
 /* What the sums of a band of floats need: shift, unit, and the energies of its columns. */
 static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
@@ -461,7 +474,7 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     for (int i = 0; i < 2; i++) {
         const VARIANT(Region) *r = both[i];
         pixels[i] = b->planes + (r->top * t->stride_y * l->pitch + r->left * t->stride_x) * item;
-        places[i] = (Place){b->products + r->top * l->x_pitch + r->left, r->rows, r->cols};
+        places[i] = (Place){b->products + r->top * l->x_pitch + r->left, 0, r->rows, r->cols};
         for (ptrdiff_t c = 0; c < t->channels; c++)
             b->less[c][i] = b->means[(r - b->regions) * t->channels + c];
     }
@@ -718,7 +731,7 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
         VARIANT(floats_begin)((float *)(void *)b->planes, plane, l->pitch, t->channels,
                               t->height, columns, b->shift, b->sums, b->squares);
         for (ptrdiff_t y = 0; y < t->height; y++)
-            VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels, y,
+            VARIANT(floats_count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels, y,
                                  b->above);
     }
     for (ptrdiff_t y = (row - 1) * t->stride_y; row > 0 && y < row * t->stride_y; y++)
@@ -735,7 +748,7 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
             const float *above = (const float *)(const void *)b->planes + y * l->pitch;
             VARIANT(floats_move)(above, above + t->height * l->pitch, plane, l->pitch,
                                  t->channels, columns, b->shift, b->sums, b->squares);
-            VARIANT(count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
+            VARIANT(floats_count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
                                  y + t->height, b->above);
         }
     if (t->type == BYTES)
@@ -752,7 +765,7 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
                                 columns, t->width, t->stride_x,
                                 t->cols - left < l->wide ? t->cols - left : l->wide,
                                 (double *)b->s + left, (double *)b->e + left, l->x_pitch);
-        VARIANT(find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
+        VARIANT(floats_find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
                               row * t->stride_y + t->height - 1, b->above, b->is_uniform);
     }
 }

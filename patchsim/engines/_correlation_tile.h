@@ -1,6 +1,6 @@
 /* The transforms of a tile; included once for each precision of a variant.
  *
- * REAL is float or double, L the number of them in a vector (16 at the most), NAME(x) a name of
+ * REAL is float or double (IS_DOUBLE), L the number of them in a vector (16 at the most), NAME(x) a name of
  * this precision, TWIDDLES the table of this precision.
  *
  * An axis of 256 is 16 x 16: n = 16 n1 + n0, k = k1 + 16 k0 (Cooley and Tukey, 1965). The lanes of
@@ -11,6 +11,9 @@ typedef REAL NAME(V) __attribute__((vector_size(sizeof(REAL) * L), may_alias));
 typedef REAL NAME(Unaligned)
     __attribute__((vector_size(sizeof(REAL) * L), aligned(sizeof(REAL)), may_alias));
 typedef float NAME(Floats) __attribute__((vector_size(4 * L), aligned(4), may_alias));
+#if IS_DOUBLE
+typedef double NAME(Doubles) __attribute__((vector_size(8 * L), aligned(8), may_alias));
+#endif
 typedef uint8_t NAME(Bytes) __attribute__((vector_size(L), aligned(1), may_alias));
 typedef uint16_t NAME(Words) __attribute__((vector_size(2 * L), aligned(1), may_alias));
 typedef REAL (*NAME(Tile))[2][16][16]; /* [k1 of y, k1 of x][re, im][16][16] */
@@ -111,6 +114,10 @@ static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less,
         return __builtin_convertvector(*(const NAME(Bytes) *)((const uint8_t *)plane + at), V) - less;
     if (type == WORDS)
         return __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V) - less;
+#if IS_DOUBLE
+    if (type == DOUBLES)
+        return (*(const NAME(Doubles) *)((const double *)plane + at) - less) * unit;
+#endif
     return (__builtin_convertvector(*(const NAME(Floats) *)((const float *)plane + at), V) - less) * unit;
 }
 
@@ -199,6 +206,9 @@ DOWN(down_bytes, BYTES, 0)
 DOWN(down_words, WORDS, 0)
 DOWN(down_floats, FLOATS, 0)
 DOWN(down_waves, BYTES, 1)
+#if IS_DOUBLE
+DOWN(down_doubles, DOUBLES, 0)
+#endif
 #undef DOWN
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
@@ -257,9 +267,25 @@ static void NAME(backward)(NAME(Tile) group)
         }
 }
 
-/* A row of 16 windows' lanes at x: those of every `stride` th window, as far as `cols` go. */
-static INLINE void NAME(put)(float *row, ptrdiff_t x, ptrdiff_t cols, ptrdiff_t stride, V values)
+/* L windows of row y, from x on: those of every `stride` th window, as far as `cols` go. */
+static INLINE void NAME(put)(const Place *p, ptrdiff_t y, ptrdiff_t pitch, ptrdiff_t x,
+                             ptrdiff_t stride, V values)
 {
+    const ptrdiff_t cols = p->cols;
+#if IS_DOUBLE
+    if (p->is_wide) {
+        double *wide = (double *)p->out + y * pitch;
+        if (stride == 1 && x + L <= cols) {
+            *(NAME(Unaligned) *)(wide + x) = values;
+            return;
+        }
+        for (int lane = 0; lane < L; lane++)
+            if ((x + lane) % stride == 0 && (x + lane) / stride < cols)
+                wide[(x + lane) / stride] = values[lane];
+        return;
+    }
+#endif
+    float *row = (float *)p->out + y * pitch;
     if (stride == 1 && x + L <= cols) {
         *(NAME(Floats) *)(row + x) = __builtin_convertvector(values, NAME(Floats));
         return;
@@ -301,8 +327,7 @@ static double NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_
                     {
                         ptrdiff_t y = 16 * n1 + n0;
                         if (y % stride_y == 0 && y / stride_y < p->rows)
-                            NAME(put)(p->out + y / stride_y * pitch, 16 * x + lane, p->cols,
-                                      stride_x, values[n1]);
+                            NAME(put)(p, y / stride_y, pitch, 16 * x + lane, stride_x, values[n1]);
                     }
                 }
             }
@@ -359,7 +384,7 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
                          int count, ptrdiff_t x_pitch)
 {
     const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = TILE_VALUES / 16;
-    const ptrdiff_t item = t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
+    const ptrdiff_t item = correlation_item(t);
     double rounding = 0, power = 0, peaked = 0;
     for (ptrdiff_t pass = 0; pass < passes; pass++, spectra += t->channels * TILE_VALUES) {
         const ptrdiff_t part = pass / t->terms;

@@ -134,9 +134,47 @@ size_t correlation_scratch(const Task *t, const Layout *l)
            piece(columns * 8) + piece(columns * 4) + piece((size_t)t->cols);
 }
 
+Outputs correlation_outputs(const Weighted *w)
+{
+    const ptrdiff_t channels = w->task.channels;
+    Outputs o = {-1, -1, -1, -1, -1, 1};
+    if (w->task.metric != SSD)
+        o.energy = o.count++;
+    if (w->task.metric == ZNCC)
+        o.sums = o.count, o.count += channels;
+    if (!w->levels)
+        return o;
+    if (w->task.metric != SSD)
+        o.own = o.count++;
+    o.counts = o.count, o.count += w->weight_planes;
+    if (w->task.metric == ZNCC)
+        o.own_sums = o.count, o.count += channels;
+    return o;
+}
+
+ptrdiff_t correlation_out_pitch(const Layout *l)
+{
+    return (l->wide + 15) / 16 * 16;
+}
+
+size_t correlation_weighted_scratch(const Weighted *w, const Layout *l)
+{
+    const Task *t = &w->task;
+    const size_t channels = (size_t)t->channels, most = (size_t)(l->bands * l->across);
+    const size_t outputs = (size_t)correlation_outputs(w).count, tall = (size_t)l->tall;
+    const size_t planes = (size_t)(t->parts_y * t->parts_x * w->plane_count);
+    const size_t pixels = (size_t)(l->lines * l->pitch), item = (size_t)correlation_item(t);
+    return piece(most * 96) + piece(most * sizeof(void *)) + piece(most * channels * 8) +
+           piece(channels * pixels * item) + piece((size_t)l->pitch * 4) +
+           piece((size_t)l->bands * tall * (size_t)t->cols) + piece(TILE_VALUES * 8) +
+           piece(outputs * TILE_VALUES * 8) + piece((size_t)(2 * SIDE * SIDE) * 8) +
+           piece(2 * outputs * tall * (size_t)correlation_out_pitch(l) * 8) + 2 * piece(planes * 8) +
+           (w->levels ? piece(pixels) : 0);
+}
+
 ptrdiff_t correlation_item(const Task *t)
 {
-    return t->type == BYTES ? 1 : t->type == WORDS ? 2 : 4;
+    return t->type == BYTES ? 1 : t->type == WORDS ? 2 : t->type == FLOATS ? 4 : 8;
 }
 
 Part correlation_part(const Task *t, ptrdiff_t pass, ptrdiff_t channel)
@@ -244,6 +282,7 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #define VARIANT(x) x##_avx512
 #define LANES 16
 #include "_correlation_core.h"
+#include "_correlation_weighted.h"
 #undef VARIANT
 #undef LANES
 END
@@ -264,6 +303,7 @@ BEGIN("avx2,fma")
 #define VARIANT(x) x##_avx2
 #define LANES 8
 #include "_correlation_core.h"
+#include "_correlation_weighted.h"
 #undef VARIANT
 #undef LANES
 END
@@ -286,18 +326,25 @@ END
 #define VARIANT(x) x##_base
 #define LANES 4
 #include "_correlation_core.h"
+#include "_correlation_weighted.h"
 
 #ifdef CORRELATION_X86
 static const Products VNNI = {4, 6, band_products_vnni};
 static const Products MADD_AVX2 = {2, 4, band_products_avx2}, MADD_SSE2 = {2, 4, band_products_sse2};
-static const Variant AVX512 = {"avx512", has_avx512, scores_avx512, spectrum_single_avx512, NULL};
-static const Variant AVX512_VNNI = {"avx512", has_vnni, scores_avx512, spectrum_single_avx512, &VNNI};
-static const Variant AVX2 = {"avx2", has_avx2, scores_avx2, spectrum_single_avx2, &MADD_AVX2};
-static const Variant BASE = {"sse2", always, scores_base, spectrum_single_base, &MADD_SSE2};
+static const Variant AVX512 = {"avx512", has_avx512, scores_avx512, weighted_avx512, spectrum_single_avx512,
+                                     spectrum_double_avx512, NULL};
+static const Variant AVX512_VNNI = {"avx512", has_vnni, scores_avx512, weighted_avx512, spectrum_single_avx512,
+                                     spectrum_double_avx512, &VNNI};
+static const Variant AVX2 = {"avx2", has_avx2, scores_avx2, weighted_avx2, spectrum_single_avx2,
+                                     spectrum_double_avx2, &MADD_AVX2};
+static const Variant BASE = {"sse2", always, scores_base, weighted_base, spectrum_single_base,
+                                     spectrum_double_base, &MADD_SSE2};
 #elif defined(__aarch64__)
-static const Variant BASE = {"neon", always, scores_base, spectrum_single_base, NULL};
+static const Variant BASE = {"neon", always, scores_base, weighted_base, spectrum_single_base,
+                                     spectrum_double_base, NULL};
 #else
-static const Variant BASE = {"portable", always, scores_base, spectrum_single_base, NULL};
+static const Variant BASE = {"portable", always, scores_base, weighted_base, spectrum_single_base,
+                                     spectrum_double_base, NULL};
 #endif
 
 const Variant *const CORRELATION_VARIANTS[] = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol, TypeGuard
 
 import numpy as np
@@ -50,7 +51,8 @@ class Bounds:
     error : float or array [rows, cols]
         0 where the map holds the very values that `metrics.exact` gives.
     hidden : bool array [rows, cols], optional
-        Windows of which too little is visible: no matches, with 0 in the map.
+        Windows of which too little is visible: no matches, with 0 in the map. An engine that
+        `bounds_blocks` states them, for others `common.visibility` does.
     blocks : BlockBounds, optional
         Given by an engine that `bounds_blocks`, for blocks that begin at the tile's first cell.
     """
@@ -75,12 +77,19 @@ class Seen:
     ----------
     levels : uint8 array [H, W]
         Visibility of the tile's pixels.
-    counts : int64 array [C, rows, cols]
-        For each window, the sum of the kernel's weights times the level of the pixel under each.
+    count : levels -> int64 array [C, rows, cols]
     """
 
     levels: NDArray[np.uint8]
-    counts: NDArray[np.int64]
+    count: Callable[[NDArray[np.uint8]], NDArray[np.int64]]
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """For each window, the sum of the kernel's weights times the level of the pixel under each.
+
+        An engine that states `Bounds.hidden` has no use for them.
+        """
+        return self.count(self.levels)
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -310,7 +319,10 @@ class MapEngine(Engine, Protocol):
     """An engine that scores every window of a tile."""
 
     def bounds_blocks(self, problem: Problem) -> bool:
-        """Return whether scores are float32 and come with `Bounds.blocks`."""
+        """Return whether scores are float32 and come with `Bounds.blocks`.
+
+        These leave out windows of which too little is visible.
+        """
 
     def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
         """Do what needs the kernel alone, once; the result scores any tile's pixels."""

@@ -129,6 +129,7 @@ class BlockMaxima:
         self._errors: NDArray[np.float32] | None = None
         if rescore is None:
             self._errors = np.zeros(size, np.float32)
+        self._hidden: NDArray[np.bool_] | None = None  # windows, if any are
         # Boxes whose windows are removed, with the overlap: all, and numbers by block.
         self._boxes: list[tuple[Box, float]] = []
         self._boxes_of: dict[int, list[int]] = {}
@@ -154,6 +155,11 @@ class BlockMaxima:
                 self._scores = bounds.map  # type: ignore[assignment] # its type was compared
             else:
                 self._scores[tile.index] = bounds.map
+        if self._errors is not None and bounds.hidden is not None:
+            with self._lock:
+                if self._hidden is None:
+                    self._hidden = np.zeros(self._shape, np.bool_)
+            self._hidden[tile.index] = bounds.hidden
         error = float(np.max(bounds.error))
         with self._lock:
             self.error = max(self.error, error)
@@ -210,7 +216,8 @@ class BlockMaxima:
         assert self._errors is not None
         for tile in blocks:
             error = float(self._errors[tile.top // BLOCK, tile.left // BLOCK])
-            yield tile, Bounds(self._scores[tile.index].astype(np.float64), error)
+            hidden = None if self._hidden is None else self._hidden[tile.index]
+            yield tile, Bounds(self._scores[tile.index].astype(np.float64), error, hidden)
 
     @property
     def block_count(self) -> int:

@@ -63,7 +63,9 @@ def windows(
         return [*_pruned_windows(plans, image, kernels, advance, keeps_bounds=block_cache is None)]
     if block_cache is None and engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
         opened = BlockCache(_OPEN_BYTES)
-        stores = [_kept_blocks(plan, image, kernel, keeps_map, opened) for plan, kernel in pairs]
+        stores = [
+            _kept_blocks(plan, image, kernel, visible, keeps_map, opened) for plan, kernel in pairs
+        ]
         _score_all(plans, image, kernels, visible, stores, advance)
         return [*stores]
     if block_cache is None:
@@ -133,6 +135,7 @@ def _kept_blocks(
     plan: Plan,
     image: Pixels,
     kernel: Kernel,
+    visible: Visibility | None,
     keeps_map: bool,
     opened: BlockCache,
     exactly: Callable[[], TileScore] | None = None,
@@ -143,13 +146,13 @@ def _kept_blocks(
     """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = _exact_scores(problem, image, kernel, None)
+    exact = _exact_scores(problem, image, kernel, visible)
     evaluate: Callable[[Tile], Bounds]
     if plan.exact_plan:
         prepared = exactly or _prepared_once(plan.exact_plan, kernel)
-        evaluate = partial(_score_block, plan.exact_plan, image, prepared)
+        evaluate = partial(_score_block, plan.exact_plan, image, visible, prepared)
     else:
-        evaluate = equal_windows.scores(image, size, stride, exact)
+        evaluate = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
         problem.map_shape,
         size,
@@ -253,10 +256,14 @@ def _score_blocks(
 
 
 def _score_block(
-    exact_plan: Plan, image: Pixels, prepared: Callable[[], TileScore], block: Tile
+    exact_plan: Plan,
+    image: Pixels,
+    visible: Visibility | None,
+    prepared: Callable[[], TileScore],
+    block: Tile,
 ) -> Bounds:
     """Score one block alone."""
-    ((_, bounds),) = runner.run(exact_plan, image, prepared(), [block])
+    ((_, bounds),) = runner.run(exact_plan, image, prepared(), [block], visible)
     return bounds
 
 
@@ -307,7 +314,7 @@ def _pruned_windows(
         score_exactly = equal_windows.scores(image, size, stride, exact)
         exactly = _prepared_once(plan.exact_plan, kernel) if plan.exact_plan else None
         if plan.exact_plan and exactly:
-            score_exactly = partial(_score_block, plan.exact_plan, image, exactly)
+            score_exactly = partial(_score_block, plan.exact_plan, image, None, exactly)
         if plan.direct_plan:
             is_exact = plan.exact_plan and plan.exact_plan.chosen == plan.direct_plan.chosen
             prepared = (is_exact and exactly) or _prepared_once(plan.direct_plan, kernel)
@@ -352,7 +359,9 @@ def _search_all(
     store: BlockMaxima | ScoreMap
     if engines.has_map(engine) and engine.bounds_blocks(plan.problem):
         opened = BlockCache(_OPEN_BYTES)
-        store = _kept_blocks(plan, image, kernel, keeps_map=False, opened=opened, exactly=exactly)
+        store = _kept_blocks(
+            plan, image, kernel, None, keeps_map=False, opened=opened, exactly=exactly
+        )
     else:
         store = _score_map(plan, image, kernel, None, keeps_map=False, exactly=exactly)
     _score_all([plan], image, [kernel], None, [store], lambda _tile: None)

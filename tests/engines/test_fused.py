@@ -14,7 +14,9 @@ import numpy as np
 import oracle
 import pytest
 from helpers import ENVIRONMENT
+from helpers.bounds import cell_errors, check
 from helpers.photographs import photograph
+from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, values
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,9 +24,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from patchsim import match, metrics
 from patchsim.engines import extensions, fft, simd
-from patchsim.engines.common import fused
+from patchsim.engines.common import fused, kernel_parts
 from patchsim.engines.common.lowrank import terms_of
-from patchsim.geometry import blocks
 from patchsim.planning import batching
 
 if shutil.which("cc"):
@@ -117,20 +118,6 @@ def found(image, kernel, metric, stride=(1, 1), *, is_direct=False, **options):
     return engine.prepare(kernel, work)(image)
 
 
-def check(bounds, truth, error=1e-5):
-    """The scores lie within what is stated, and the blocks state what the cells are."""
-    assert bounds.map.dtype == np.float32
-    off = np.abs(bounds.map - truth)
-    assert bounds.error <= 1.1 * error
-    assert off.max() <= bounds.error
-    assert bounds.blocks is not None
-    side = blocks.BLOCK
-    for row, col in np.ndindex(blocks.grid_shape(truth.shape)):
-        cells = np.s_[row * side : (row + 1) * side, col * side : (col + 1) * side]
-        assert bounds.blocks.maxima[row, col] == bounds.map[cells].max()
-        assert off[cells].max() <= bounds.blocks.errors[row, col] <= bounds.error
-
-
 @pytest.fixture(params=VARIANTS)
 def variant(request, monkeypatch):
     monkeypatch.setenv(extensions.VARIANT_SETTING, request.param)
@@ -205,7 +192,7 @@ def large_kernel(metric, dtype, size):
 def test_kernels_in_parts(metric, dtype, size, parts, variant, monkeypatch):
     monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
     image, kernel, truth = large_kernel(metric, dtype, size)
-    assert fused._cut(kernel.shape)[0] == parts
+    assert kernel_parts.cut(kernel.shape)[0] == parts
     check(found(image, kernel, metric), truth)
     if variant == VARIANTS[0]:
         check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
@@ -219,9 +206,9 @@ def test_kernels_in_parts_across_tiles(dtype, monkeypatch):
     image = photo * scale
     kernel = image[200:410, 150:350].copy()
     monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
-    assert fused._cut(kernel.shape)[0] == (2, 2)
+    assert kernel_parts.cut(kernel.shape)[0] == (2, 2)
     bounds = found(image, kernel, "zncc")
-    monkeypatch.setattr(fused, "_extension", lambda: None)
+    monkeypatch.setattr(kernel_parts, "extension", lambda: None)
     work = problem(image, kernel, "zncc", exact=dtype != "float32")
     other = fft.prepare(kernel, work)(image)
     assert np.max(other.error) < 1e-9 or dtype == "float32"
@@ -298,33 +285,6 @@ def test_a_flat_tile_beside_one_of_contrast(metric):
         check(found(image, kernel, metric), truth)
 
 
-def patterns(rng, kind, height, width):
-    """Pictures whose spectra are as unlike as can be."""
-    y, x = np.mgrid[:height, :width]
-    period, other = rng.integers(1, 64, 2)
-    waves = 2 * np.pi * (rng.integers(0, 128) * y + rng.integers(0, 128) * x) / 256
-    points = np.zeros((height, width))
-    points[rng.integers(0, height, 3), rng.integers(0, width, 3)] = 255
-    halves = rng.integers(0, 256, (height, width))
-    halves[:, : width // 2] = rng.integers(0, 256)
-    made = {
-        "noise": rng.integers(0, 256, (height, width)),
-        "bits": rng.integers(0, 2, (height, width)) * 255,
-        "wave": 127 + 120 * np.sin(waves + rng.random()),
-        "points": points,
-        "checkers": (x // period + y // other) % 2 * 255,
-        "comb": ((x % period == 0) & (y % other == 0)) * 255,
-        "ramp": (x * rng.random() + y * rng.random()) / 2,
-        "halves": halves,
-        "chirp": 127 + 120 * np.sin((x * x * rng.random() + y * y * rng.random()) / 100),
-        "photo": np.resize(photograph("camera")[:height, :width], (height, width)),
-    }
-    return np.clip(made[kind], 0, 255).astype(np.uint8)[..., None]
-
-
-KINDS = ["noise", "bits", "wave", "points", "checkers", "comb", "ramp", "halves", "chirp", "photo"]
-
-
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(KINDS),
@@ -377,12 +337,6 @@ def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, rng):
         bounds = found(image, kernel, "zncc")
         truth = exact_zncc(image, kernel)[0]
         assert (np.abs(bounds.map - truth) <= cell_errors(bounds) / 1.5).all()
-
-
-def cell_errors(bounds):
-    rows, cols = bounds.map.shape
-    side = np.ones((blocks.BLOCK, blocks.BLOCK))
-    return np.kron(bounds.blocks.errors, side)[:rows, :cols]
 
 
 def exact_zncc(image, kernel):
@@ -535,7 +489,7 @@ def test_unusual_steps_are_copied(rng):
 
 def arguments(**changed):
     """Arguments of `scores` that fit, but for what is changed."""
-    spectra = fused._aligned(2 * _correlation.TILE_VALUES)
+    spectra = kernel_parts.aligned(2 * _correlation.TILE_VALUES, np.float32)
     spectra[:] = 0
     given = {
         "image": np.zeros((20, 20, 2), np.uint8),
@@ -581,7 +535,7 @@ def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
     given = arguments(
         image=image, taps=taps, means=np.zeros(1), metric="sad", terms=16, variant=variant,
         offset=2.0, total=4.0,  # scores from 0.25 to 0.75
-        spectra=fused._aligned(16 * _correlation.TILE_VALUES),
+        spectra=kernel_parts.aligned(16 * _correlation.TILE_VALUES, np.float32),
     )  # fmt: skip
     cut = {name: given[name] for name in ("taps", "parts_y", "parts_x", "terms", "variant")}
     _correlation.spectrum(out=given["spectra"], **cut)
@@ -676,7 +630,7 @@ def test_sums_that_do_not_fit_are_refused():
     """The largest kernels: squares times pixels must be exact."""
     wide = {"map": np.zeros((1, 1), np.float32), "maxima": np.zeros((1, 1), np.float32)}
     image, taps = np.zeros((256, 256, 64), np.uint8), np.zeros((64, 256, 256))
-    spectra = fused._aligned(64 * _correlation.TILE_VALUES)
+    spectra = kernel_parts.aligned(64 * _correlation.TILE_VALUES, np.float32)
     with pytest.raises(ValueError, match="sums over so many pixels"):
         _correlation.scores(
             **arguments(image=image, taps=taps, spectra=spectra, means=np.zeros(64), **wide)
@@ -695,7 +649,7 @@ def test_without_the_extension_others_do_the_work(monkeypatch, rng):
     image = values(rng, "uint8", 60, 70, 1)
     kernel = image[20:30, 30:45].copy()
     wanted = match(image, kernel, metric="zncc", map=True)
-    monkeypatch.setattr(fused, "_extension", lambda: None)
+    monkeypatch.setattr(kernel_parts, "extension", lambda: None)
     batching.forget()
     report = match(image, kernel, metric="zncc", map=True)
     assert report.matches == wanted.matches

@@ -21,7 +21,7 @@ from helpers.tile_memory import Search
 from scipy import ndimage
 
 from patchsim.engines import Bounds, loading
-from patchsim.engines.common import fused
+from patchsim.engines.common import fused, fused_weighted, kernel_parts
 from patchsim.engines.fft import weighted
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
@@ -176,7 +176,7 @@ IN_SINGLE = [Search("fft", metric, "uint8", 180) for metric in ("ncc", "zncc")]
 @pytest.fixture
 def without_c(monkeypatch):
     """Without the pass in C, so that arrays of NumPy and scipy hold everything."""
-    monkeypatch.setattr(fused, "_extension", lambda: None)
+    monkeypatch.setattr(kernel_parts, "extension", lambda: None)
     batching.forget()
 
 
@@ -194,7 +194,8 @@ def measured(search):
 
 @pytest.mark.parametrize("search", dict.fromkeys((*TRANSFORMED, *HIDDEN, *TOGETHER)), ids=str)
 def test_tiles_of_arrays(search, request):
-    if not search.opaque:  # what is all visible of others goes through C, as planned
+    # What is all visible for sad goes through C, as planned.
+    if search.metric != "sad" or not search.opaque:
         request.getfixturevalue("without_c")
     assert_close(*measured(search))
 
@@ -245,9 +246,16 @@ IN_C = [
     ),
     *(Search("fft", "ssd", dtype, side, tolerance=0.02) for dtype in DTYPES for side in (8, 32)),
     *(
-        Search("fft", metric, dtype, 8, opaque=255, is_stark=True)
-        for metric in ("ncc", "zncc")
-        for dtype in DTYPES
+        Search("fft", metric, dtype, side, mask=mask, count=count, extent=(900, 880))
+        for metric in CORRELATED
+        for dtype in ("uint8", "float32")
+        for side, mask, count in ((8, "mask", 1), (32, "channels", 1), (24, "shades", 3))
+    ),
+    *(
+        Search("fft", metric, dtype, side, mask=mask, opaque=255, count=count, extent=(900, 880))
+        for metric in CORRELATED
+        for dtype in ("uint8", "float32")
+        for side, mask, count in ((8, "", 1), (32, "channels", 1), (24, "shades", 3))
     ),
     *(
         Search("simd", metric, "uint8", side, extent=(900, 2000))
@@ -274,7 +282,9 @@ def refusal(search):
     """Why an extension in C does not take the case, or None."""
     if search.engine == "unfold":
         return None
-    asked = replace(search, opaque=0).problem
+    asked = search.problem
+    if search.mask or search.opaque:
+        return fused_weighted.refusal(asked)
     return fused.refusal(asked, is_direct=search.engine == "simd")
 
 

@@ -7,16 +7,15 @@ faster for small kernels. The scores are float32; their errors are stated for ea
 
 from __future__ import annotations
 
-import itertools
 import math
-from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import extensions
-from patchsim.engines.common import lowrank
+from patchsim.engines.common import kernel_parts, lowrank
+from patchsim.engines.common.kernel_parts import aligned, cut, windows_of_transform
 from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
@@ -59,9 +58,6 @@ _TILE_SECONDS = 0.1
 _MOST_CHANNELS_OF_SAD = 16
 _WIDEST = 4096  # windows of a tile, whole blocks
 
-_extension = partial(extensions.extension, "_correlation")
-_variant = partial(extensions.variant, "_correlation")
-
 
 def takes(problem: Problem, *, is_direct: bool = False) -> bool:
     """Return whether the C extension was built and scores this problem as it is asked for."""
@@ -70,7 +66,7 @@ def takes(problem: Problem, *, is_direct: bool = False) -> bool:
 
 def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     """Return why it does not score this problem, or None."""
-    extension = _extension()
+    extension = kernel_parts.extension()
     if extension is None:
         return extensions.refusal("_correlation")
     if problem.device != "cpu":
@@ -90,7 +86,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
-    if _cut(_planes(problem))[1] > _MOST_TRANSFORMS[problem.dtype]:
+    if cut(_planes(problem))[1] > _MOST_TRANSFORMS[problem.dtype]:
         return "its transforms are too short for the kernel"
     return None
 
@@ -102,7 +98,7 @@ def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sad takes images all visible"
     if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:
         return f"its sad takes {_MOST_CHANNELS_OF_SAD} channels"
-    if _cut(_planes(problem))[1] > _MOST_TRANSFORMS["sad"]:
+    if cut(_planes(problem))[1] > _MOST_TRANSFORMS["sad"]:
         return "its transforms are too short for the kernel"
     return None
 
@@ -118,13 +114,13 @@ def _terms(problem: Problem) -> int:
 
 
 def _refusal_of_direct_sums(problem: Problem) -> str | None:
-    extension = _extension()
+    extension = kernel_parts.extension()
     assert extension is not None
     if problem.dtype != "uint8":
         return f"its {problem.metric} takes uint8, not {problem.dtype}"
     if problem.stride != (1, 1):
         return f"its {problem.metric} takes a stride of 1"
-    if not extension.taps(_variant()):
+    if not extension.taps(kernel_parts.variant()):
         return f"this processor has no instruction for its {problem.metric}"
     if max(problem.kernel[:2]) > extension.SIDE or problem.taps * 255 * 128 >= 1 << 31:
         return "its sums over so many pixels do not fit 32 bits; use a smaller kernel"
@@ -141,34 +137,14 @@ def _fits(height: int, width: int, channels: int, dtype: str) -> bool:
     return largest / 4 < EXACT_IN_INT64
 
 
-@lru_cache(maxsize=256)
-def _cut(kernel: tuple[int, int, int]) -> tuple[tuple[int, int], float]:
-    """Return into how many parts (down, across) a kernel is best cut, and its transforms.
-
-    These are counted for a window, over those of all channels and the way back.
-    """
-    extension = _extension()
-    assert extension is not None, "it was built"
-    side: int = extension.SIDE
-    best = (math.inf, (extension.MOST_PARTS, extension.MOST_PARTS))
-    for parts in itertools.product(range(1, extension.MOST_PARTS + 1), repeat=2):
-        size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
-        is_cut = all((n - 1) * s < k for n, s, k in zip(parts, size, kernel, strict=False))
-        if max(size) < side and is_cut:
-            windows = math.prod(side + 1 - length for length in size)
-            transforms = (math.prod(parts) * kernel[2] + 1) / (kernel[2] + 1)
-            best = min(best, (transforms / windows, parts))
-    return best[1], best[0]
-
-
 def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScore:
     """Prepare a kernel; the result scores tiles of an image all visible.
 
     The kernel may have weights if the metric is `sad`.
     """
-    extension = _extension()
+    extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    variant = _variant()
+    variant = kernel_parts.variant()
     if problem.metric == "sad":
         taps, of_metric = _terms_of_sad(kernel, problem)
     else:
@@ -177,11 +153,11 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
     gain = 2.0 ** math.frexp(float(abs(taps).max()))[1]
     taps /= gain
     spectra = np.empty(0, np.float32)
-    parts = (1, 1) if is_direct else _cut(_planes(problem))[0]
-    cut = {"parts_y": parts[0], "parts_x": parts[1], "terms": _terms(problem), "variant": variant}
+    parts = (1, 1) if is_direct else cut(_planes(problem))[0]
+    cuts = {"parts_y": parts[0], "parts_x": parts[1], "terms": _terms(problem), "variant": variant}
     if not is_direct:
-        spectra = _aligned(math.prod(parts) * len(taps) * extension.TILE_VALUES)
-        extension.spectrum(taps=taps, out=spectra, **cut)
+        spectra = aligned(math.prod(parts) * len(taps) * extension.TILE_VALUES, np.float32)
+        extension.spectrum(taps=taps, out=spectra, **cuts)
     arguments: dict[str, Any] = {
         "spectra": spectra,
         "taps": taps,
@@ -193,7 +169,7 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
         "block": blocks.BLOCK,
         "is_direct": is_direct,
         **of_metric,
-        **cut,
+        **cuts,
     }
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
@@ -257,16 +233,9 @@ def _own(kernel: Kernel, metric: str) -> float:
     return float(count * energy - sum(total * total for total in sums))
 
 
-def _aligned(count: int) -> NDArray[np.float32]:
-    """Return an array that begins at a multiple of 64 bytes, where vectors are read fastest."""
-    spare = np.empty(count + 16, np.float32)
-    first = -spare.ctypes.data % 64 // spare.itemsize
-    return spare[first : first + count]
-
-
 def seconds(problem: Problem, *, is_direct: bool = False) -> float:
     """Estimate the seconds of the work."""
-    transform, product, pixel, window = COSTS[_variant()]
+    transform, product, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     height, width, channels = problem.kernel
     scoring, pixels = rows * cols * window, problem.image[1] * channels
@@ -281,7 +250,7 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
     pairs = -(-bands * -(-cols // wide) // 2)
     pixels *= rows * problem.stride[0] + bands * height
     planes = _planes(problem)
-    work = pairs * transform * (math.prod(_cut(planes)[0]) * planes[2] + 1)
+    work = pairs * transform * (math.prod(cut(planes)[0]) * planes[2] + 1)
     sums = pixels * pixel + scoring
     if problem.metric == "sad":  # which looks pixels up, and sums none over windows
         work, sums = work * _LOOK_UPS, sums * _ALONE
@@ -293,19 +262,15 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
 
 
 def _extension_taps() -> int:
-    extension = _extension()
+    extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    taps: int = extension.taps(_variant())
+    taps: int = extension.taps(kernel_parts.variant())
     return taps
 
 
 def _windows_of_transform(problem: Problem) -> tuple[int, int]:
-    extension = _extension()
-    assert extension is not None, "takes says so"
-    parts, stride = _cut(_planes(problem))[0], problem.stride
-    height, width = (-(-size // count) for size, count in zip(problem.kernel, parts, strict=False))
-    side: int = extension.SIDE
-    return (side - height) // stride[0] + 1, (side - width) // stride[1] + 1
+    parts = cut(_planes(problem))[0]
+    return windows_of_transform(problem.kernel[:2], parts, problem.stride)
 
 
 def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
@@ -326,9 +291,9 @@ def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
 
 def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = False) -> int:
     """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
-    extension = _extension()
+    extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    parts = (1, 1) if is_direct else _cut(_planes(problem))[0]
+    parts = (1, 1) if is_direct else cut(_planes(problem))[0]
     scratch: int = extension.scratch(
         format=_FORMATS[problem.dtype],
         windows=(rows, cols),
@@ -339,7 +304,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
         parts_y=parts[0],
         parts_x=parts[1],
         terms=_terms(problem),
-        variant=_variant(),
+        variant=kernel_parts.variant(),
     )
     scores = 4 * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
@@ -362,8 +327,8 @@ def _can_repeat(problem: Problem) -> bool:
 
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
-    extension = _extension()
+    extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
     values: int = extension.TILE_VALUES
-    values *= 0 if is_direct else math.prod(_cut(_planes(problem))[0])
+    values *= 0 if is_direct else math.prod(cut(_planes(problem))[0])
     return _terms(problem) * (4 * problem.kernel[2] * values + 3 * 8 * problem.taps)

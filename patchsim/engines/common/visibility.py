@@ -70,6 +70,7 @@ def prepare(
             problem,
             levels,
             counts_of,
+            states_hidden=engine.bounds_blocks(problem),
             whole=lambda: whole(pixels),
             partly=lambda seen: partly(pixels, seen),
         )
@@ -98,6 +99,7 @@ def prepare_together(
                 problem,
                 shared.levels[:height, :width],
                 counts_of,
+                states_hidden=engine.bounds_blocks(problem),
                 whole=lambda: whole(shared, windows),
                 partly=lambda seen: partly(shared, windows, seen),
             )
@@ -119,17 +121,23 @@ def _scores(
     levels: NDArray[np.uint8],
     counts_of: Callable[[NDArray[np.uint8]], NDArray[np.int64]],
     *,
+    states_hidden: bool,
     whole: Callable[[], Bounds],
     partly: Callable[[Seen], Bounds],
 ) -> Bounds:
-    """Score a tile by `whole` where all of it is visible, by `partly` elsewhere."""
+    """Score a tile by `whole` where all of it is visible, by `partly` elsewhere.
+
+    An engine that bounds blocks has to know which windows are hidden, and states them.
+    """
     if (levels == problem.opaque_level).all():
         return whole()
-    counts = counts_of(levels)
-    hidden = counts.sum(0) < problem.min_visible_weight
+    seen = Seen(levels, counts_of)
+    if states_hidden:
+        return partly(seen)
+    hidden = seen.counts.sum(0) < problem.min_visible_weight
     if hidden.all():
         return Bounds(np.zeros(hidden.shape), 0.0, hidden)
-    bounds = partly(Seen(levels, counts))
+    bounds = partly(seen)
     error = bounds.error
     if not isinstance(error, float):
         error = np.where(hidden, 0.0, error)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import fused, lowrank, sharing
+from patchsim.engines.common import lowrank, sharing
 from patchsim.engines.contract import Problem, Score, SharedScore
-from patchsim.engines.fft import sad_lowrank, scores, weighted
+from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
 from patchsim.engines.fft.costs import seconds as seconds
@@ -59,13 +59,13 @@ def refuse(problem: Problem) -> str | None:
 def start_up(problem: Problem) -> float:
     if problem.device != "cpu":
         return devices.start_up(problem.device)
-    if fused.takes(problem):
+    if passes.of(problem):
         return 0.0
     return 0.0 if "scipy.fft" in sys.modules else _SCIPY_IMPORT_SECONDS
 
 
 def bounds_blocks(problem: Problem) -> bool:
-    return fused.takes(problem)
+    return passes.of(problem) is not None
 
 
 def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
@@ -75,8 +75,10 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
     """As `prepare`, for kernels that are compared with the same pixels in turn."""
-    if all(fused.takes(problem) for problem in problems):
-        return [fused.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
+    in_c = [taker for problem in problems if (taker := passes.of(problem))]
+    if len(in_c) == len(problems):
+        every = zip(in_c, kernels, problems, strict=True)
+        return [one.prepare(kernel, problem) for one, kernel, problem in every]
     if problems[0].metric == "sad":
         return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from patchsim.engines.common import fused, lowrank, visibility
+from patchsim.engines.common import lowrank, visibility
 from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Problem
-from patchsim.engines.fft import sad_lowrank, scores, weighted
+from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
@@ -48,8 +48,8 @@ def _planes_transformed(problem: Problem) -> int:
 
 
 def seconds(problem: Problem) -> float:
-    if fused.takes(problem):
-        return fused.seconds(problem)
+    if in_c := passes.of(problem):
+        return in_c.seconds(problem)
     if problem.device != "cpu":
         return _seconds_elsewhere(problem) + visibility.seconds(problem)
     tile_count, values = _tile_count(problem), math.prod(_tile_extent(problem))
@@ -113,8 +113,8 @@ def _is_weighted(problem: Problem) -> bool:
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
-    if fused.takes(problem):
-        return fused.best_tile(problem)
+    if in_c := passes.of(problem):
+        return in_c.best_tile(problem)
     height, width, _ = problem.image
     windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
     rows, cols = block_step(windows, problem.kernel[:2], problem.device)
@@ -138,8 +138,8 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    if fused.takes(problem):
-        return fused.working_bytes(problem, rows, cols)
+    if in_c := passes.of(problem):
+        return _working_bytes_in_c(in_c, problem, rows, cols)
     sizes, bounds = TileSizes(problem, rows, cols), Bounds.estimate_bytes(rows, cols)
     # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
     together = problem.kernel_count > 1
@@ -159,10 +159,28 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     visible = working_bytes(whole, rows, cols) + bounds
     if sizes.is_whole_map:  # which is one tile, of one kind
         # Prepared before the first tile: in NumPy, planes of pixels and weights without spectra.
-        prepared = fused.kernel_bytes(whole) if fused.takes(whole) else 24 * problem.taps
+        in_c = passes.of(whole)
+        prepared = in_c.kernel_bytes(whole) if in_c else 24 * problem.taps
         return max(prepared + own + weights + peak, visible) - bounds
     prepared = _kernel_bytes(TileSizes(whole, rows, cols))
     return max(prepared + peak, visible) + own + weights - bounds
+
+
+def _working_bytes_in_c(in_c: passes.Pass, problem: Problem, rows: int, cols: int) -> int:
+    own = in_c.working_bytes(problem, rows, cols)
+    if problem.opaque_level is None:
+        return own
+    # A kernel is prepared for tiles that are all visible, too.
+    whole = visibility.everywhere(problem)
+    in_c_whole = passes.of(whole)
+    assert in_c_whole is not None, "it takes what is visible, too"
+    visible = in_c_whole.working_bytes(whole, rows, cols)
+    if problem.kernel_count > 1:
+        return max(own, visible)
+    return max(
+        own + in_c_whole.kernel_bytes(whole),
+        visible + in_c.kernel_bytes(problem),
+    )
 
 
 def _peak_bytes(sizes: TileSizes) -> int:
@@ -176,7 +194,7 @@ def _peak_bytes(sizes: TileSizes) -> int:
 
 def _kept_bytes(sizes: TileSizes) -> int:
     """Return the bytes that kernels share of a tile."""
-    if fused.takes(sizes.problem):
+    if passes.of(sizes.problem):
         return 0
     if sizes.problem.metric == "sad":
         return sad_lowrank.kept_bytes(sizes)
@@ -188,8 +206,8 @@ def _kept_bytes(sizes: TileSizes) -> int:
 def _kernel_bytes(sizes: TileSizes) -> int:
     """Return the bytes of a kernel's planes and their spectra."""
     problem = sizes.problem
-    if fused.takes(problem):
-        return fused.kernel_bytes(problem)
+    if in_c := passes.of(problem):
+        return in_c.kernel_bytes(problem)
     if problem.metric == "sad":
         return sad_lowrank.kernel_bytes(sizes)
     if _is_weighted(problem):
@@ -218,8 +236,11 @@ def transform_bytes(sizes: TileSizes) -> int:
 
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
-    if fused.takes(problem):
-        return fused.kernel_bytes(problem)
+    if in_c := passes.of(problem):
+        own = in_c.kernel_bytes(problem)
+        if problem.opaque_level is None:
+            return own
+        return own + kernel_bytes(visibility.everywhere(problem), rows, cols)
     sizes = TileSizes(problem, rows, cols)
     own, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
     if problem.opaque_level is None:

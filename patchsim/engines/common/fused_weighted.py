@@ -1,0 +1,249 @@
+"""`ssd`, `ncc` and `zncc` with weights, of what is visible, or of float64, in C and in one pass.
+
+`_correlation_weighted.h` has the method and the formulas: all sums over windows come from Fourier
+transforms in float64. The scores are float32; their errors are stated for each block of windows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.engines import extensions
+from patchsim.engines.common import kernel_parts
+from patchsim.engines.common.kernel_parts import aligned, cut, windows_of_transform
+from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
+from patchsim.engines.tile_cache import Shared
+from patchsim.geometry import blocks
+from patchsim.metrics import INTEGER_RANGE, Kernel
+
+# The largest error of a score in a map, unless the tolerance is larger.
+MAP_ERROR = 1e-5
+
+_METRICS = ("ssd", "ncc", "zncc")
+_FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
+
+# Transforms for a window, over those of a kernel in one part; with more, longer transforms are
+# faster (`fft.weighted`), beside which `zncc` of floats takes more. Measured with round kernels of
+# 128 to 600 on an AMD EPYC.
+_MOST_TRANSFORMS, _MOST_OF_FLOATS = 1e-4, 2e-4
+
+# Seconds, by variant: of a transform of two tiles, there or back, in float64; of a product of two
+# transforms, added up; of a pixel of a channel, copied and surveyed; of a term of a window's score.
+# Linux, one core of an AMD EPYC (Zen 4), gcc 12.
+COSTS = {
+    "avx512": (2.3e-4, 9e-5, 1.5e-9, 1.8e-9),
+    "avx2": (3.2e-4, 1e-4, 1.5e-9, 2.2e-9),
+    "sse2": (6e-4, 1.5e-4, 3e-9, 4.5e-9),
+}
+# Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
+COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
+
+# The time of a tile: short enough that progress moves and an interrupt is answered.
+_TILE_SECONDS = 0.1
+_WIDEST = 4096  # windows of a tile, whole blocks
+
+
+def takes(problem: Problem) -> bool:
+    """Return whether the C extension was built and scores this problem as it is asked for."""
+    return refusal(problem) is None
+
+
+def refusal(problem: Problem) -> str | None:
+    """Return why it does not score this problem, or None."""
+    extension = kernel_parts.extension()
+    if extension is None:
+        return extensions.refusal("_correlation")
+    if problem.device != "cpu":
+        return "it runs on the cpu"
+    if problem.metric not in _METRICS:
+        return f"it takes {', '.join(_METRICS)}, not {problem.metric}"
+    if problem.dtype not in _FORMATS:
+        return f"it takes {', '.join(_FORMATS)}, not {problem.dtype}"
+    if problem.exact:
+        return "its scores are rounded to float32"
+    channels = problem.kernel[2]
+    if channels > extension.MOST_WEIGHTED_CHANNELS:
+        return f"it takes {extension.MOST_WEIGHTED_CHANNELS} channels"
+    is_slow = problem.metric == "zncc" and problem.dtype not in INTEGER_RANGE
+    # What is all visible of an image that is not has to be taken, too.
+    if _cut(replace(problem, opaque_level=None))[1] > (
+        _MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS
+    ):
+        return "its transforms are too short for the kernel"
+    return None
+
+
+def _weight_planes(problem: Problem) -> int:
+    return problem.kernel[2] if problem.has_channel_weights else 1
+
+
+def _transforms(problem: Problem) -> tuple[int, int]:
+    """Return the planes of the image that are transformed, and those that come back."""
+    channels, weighing = problem.kernel[2], _weight_planes(problem)
+    forward = channels + weighing
+    backward = {"ssd": 1, "ncc": 2, "zncc": 2 + channels}[problem.metric]
+    if problem.opaque_level is None:
+        return forward, backward
+    return forward + 1, backward + weighing + {"ssd": 0, "ncc": 1, "zncc": 1 + channels}[
+        problem.metric
+    ]
+
+
+def _products(problem: Problem) -> int:
+    """Return the products of an image's transform and one of the kernel, of a part of it."""
+    channels, weighing = problem.kernel[2], _weight_planes(problem)
+    sums = channels if problem.metric == "zncc" else 0
+    count = channels + weighing + sums
+    return count if problem.opaque_level is None else count + weighing + sums + 1
+
+
+def _cut(problem: Problem) -> tuple[tuple[int, int], float]:
+    height, width, _ = problem.kernel
+    forward, backward = _transforms(problem)
+    return cut((height, width, forward), backward)
+
+
+def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
+    """Prepare a kernel; the result scores tiles of an image."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    planes, of_kernel = _planes(kernel, problem)
+    has_levels, parts = problem.opaque_level is not None, _cut(problem)[0]
+    cuts = {"parts_y": parts[0], "parts_x": parts[1], "variant": kernel_parts.variant()}
+    spectra = aligned(math.prod(parts) * len(planes) * extension.TILE_VALUES, np.float64)
+    extension.spectrum(taps=planes, out=spectra, terms=1, **cuts)
+    arguments: dict[str, Any] = {
+        "spectra": spectra,
+        "planes": planes,
+        "metric": problem.metric,
+        "total": problem.data_range**2 * (1 if has_levels else problem.total_weight),
+        "limit": max(MAP_ERROR, problem.tolerance),
+        "least": float(problem.min_visible_weight),
+        "stride_y": problem.stride[0],
+        "stride_x": problem.stride[1],
+        "block": blocks.BLOCK,
+        "weight_planes": _weight_planes(problem),
+        **of_kernel,
+        **cuts,
+    }
+
+    def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
+        image = shared.under(windows, problem.kernel[:2], problem.stride)
+        steps = image.shape[2] * image.itemsize, image.itemsize
+        if image.strides[1:] != steps or image.strides[0] < 0:
+            image = np.ascontiguousarray(image)
+        found = np.empty(windows, np.float32)
+        grid = blocks.grid_shape(windows)
+        maxima, errors = np.empty(grid, np.float32), np.empty(grid, np.float32)
+        levels, hidden = np.empty((0, 0), np.uint8), np.empty((0, 0), np.bool_)
+        if has_levels:
+            assert shared.levels is not None
+            levels = shared.levels[: image.shape[0], : image.shape[1]]
+            levels = levels if levels.strides[1] == 1 else np.ascontiguousarray(levels)
+            hidden = np.empty(windows, np.bool_)
+        extension.weighted_scores(
+            image=image,
+            levels=levels,
+            map=found,
+            maxima=maxima,
+            errors=errors,
+            hidden=hidden,
+            **arguments,
+        )
+        return Bounds(
+            found,
+            float(errors.max()),
+            hidden if has_levels else None,
+            BlockBounds(maxima, errors),
+        )
+
+    return score
+
+
+def _planes(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return the kernel's planes, [planes, h, w], and what the extension takes beside them."""
+    pixels = kernel.pixels.transpose(2, 0, 1).astype(np.float64)
+    weights = np.ones((1, *pixels.shape[1:]))
+    if kernel.weights is not None:
+        weights = np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
+    every = np.broadcast_to(weights, pixels.shape)
+    means = np.zeros(len(pixels))
+    if problem.metric != "ncc":
+        # A channel that does not count at all has no mean.
+        means = (every * pixels).sum((1, 2)) / np.maximum(every.sum((1, 2)), 1)
+        if problem.opaque_level is not None and kernel.pixels.dtype.kind == "u":
+            means = np.rint(means)  # so that sums over what is visible are integers
+    values = pixels - means[:, None, None]
+    taps = every * values * (-2 if problem.metric == "ssd" else 1)
+    squares = (every * values * values).sum(0)[None]
+    levels = [] if problem.opaque_level is None else [squares]
+    planes = np.ascontiguousarray(np.concatenate([taps, weights, *levels]))
+    return planes, {"means": means, "own": float(squares.sum())}
+
+
+def seconds(problem: Problem) -> float:
+    """Estimate the seconds of the work."""
+    transform, product, pixel, term = COSTS[kernel_parts.variant()]
+    rows, cols = problem.map_shape
+    parts, channels = _cut(problem)[0], problem.kernel[2]
+    tall, wide = windows_of_transform(problem.kernel[:2], parts, problem.stride)
+    bands = -(-rows // tall)
+    pairs = -(-bands * -(-cols // wide) // 2)
+    forward, backward = _transforms(problem)
+    transforms = math.prod(parts) * forward + backward
+    products = math.prod(parts) * _products(problem)
+    pixels = channels * problem.image[1] * (rows * problem.stride[0] + bands * problem.kernel[0])
+    terms = rows * cols * (backward + (0 if problem.metric == "ssd" else 1))
+    work = pairs * (transforms * transform + products * product) + pixels * pixel + terms * term
+    return work / problem.threads
+
+
+def best_tile(problem: Problem) -> tuple[int, int]:
+    """Return a tile of whole blocks, for each thread one or some of `_TILE_SECONDS`."""
+    rows, cols = problem.map_shape
+    count = max(problem.threads, seconds(problem) * problem.threads / _TILE_SECONDS)
+    wide = min(cols, _WIDEST)
+    share = max(1, int(rows * cols / (count * wide)))
+    block = blocks.BLOCK
+    tall = -(-share // block) * block
+    # Whole transforms, in as many blocks as they fill.
+    height = windows_of_transform(problem.kernel[:2], _cut(problem)[0], problem.stride)[0]
+    filled = -(-share // height) * height // block * block
+    return min(rows, filled if filled >= share else tall), wide
+
+
+def working_bytes(problem: Problem, rows: int, cols: int) -> int:
+    """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    parts, has_levels = _cut(problem)[0], problem.opaque_level is not None
+    scratch: int = extension.weighted_scratch(
+        format=_FORMATS[problem.dtype],
+        windows=(rows, cols),
+        kernel_shape=problem.kernel,
+        has_levels=has_levels,
+        metric=problem.metric,
+        stride=problem.stride,
+        block=blocks.BLOCK,
+        weight_planes=_weight_planes(problem),
+        parts_y=parts[0],
+        parts_x=parts[1],
+    )
+    kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem)
+    scores = (5 if has_levels else 4) * rows * cols
+    return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
+
+
+def kernel_bytes(problem: Problem) -> int:
+    """Return the bytes of a prepared kernel: its transforms and its planes, as float64."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    height, width, channels = problem.kernel
+    planes = channels + _weight_planes(problem) + (problem.opaque_level is not None)
+    values: int = extension.TILE_VALUES
+    return 8 * planes * (math.prod(_cut(problem)[0]) * values + height * width)

@@ -1,0 +1,34 @@
+"""The passes in C of the engine `fft`, and which of them takes a problem."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from patchsim.engines.common import fused, fused_weighted
+from patchsim.engines.contract import Problem, SharedScore
+from patchsim.metrics import Kernel
+
+
+class Pass(Protocol):
+    """The names that a pass has; they mean what they mean in `contract.MapEngine`."""
+
+    def takes(self, problem: Problem) -> bool:
+        """Return whether the C extension was built and scores this problem as it is asked for."""
+
+    def prepare(self, kernel: Kernel, problem: Problem) -> SharedScore: ...
+
+    def seconds(self, problem: Problem) -> float: ...
+
+    def best_tile(self, problem: Problem) -> tuple[int, int]: ...
+
+    def working_bytes(self, problem: Problem, rows: int, cols: int) -> int: ...
+
+    def kernel_bytes(self, problem: Problem) -> int: ...
+
+
+_PASSES: tuple[Pass, ...] = (fused, fused_weighted)
+
+
+def of(problem: Problem) -> Pass | None:
+    """Return the pass that takes a problem, or None."""
+    return next((each for each in _PASSES if each.takes(problem)), None)

@@ -1,0 +1,547 @@
+"""Correlations with weights in C: every variant, type, metric and stride against the oracle."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import oracle
+import pytest
+import skimage.data
+from helpers.bounds import cell_errors, check
+from helpers.pictures import KINDS, patterns
+from helpers.problems import CORRELATED, SPAN, problem, problem_of, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
+
+from patchsim import match, metrics
+from patchsim.engines import extensions, fft
+from patchsim.engines.common import fused_weighted, kernel_parts, visibility
+from patchsim.geometry import blocks
+
+if shutil.which("cc"):
+    from patchsim.engines import _correlation  # a failed build is an error where a compiler is
+else:
+    _correlation = pytest.importorskip(
+        "patchsim.engines._correlation", reason="the C extension was not built: no compiler"
+    )
+VARIANTS = list(dict.fromkeys(_correlation.variants()))
+DTYPES = ("uint8", "uint16", "float32", "float64")
+# What a score in float64 is off by when it is rounded to float32, and some. Those of floats may be
+# off by more: by as much as a map may be.
+ROUNDED = 1e-7
+LARGEST = {"uint8": ROUNDED, "uint16": ROUNDED, "float32": 1e-5, "float64": 1e-5}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, monkeypatch):
+    monkeypatch.setenv(extensions.VARIANT_SETTING, request.param)
+    return request.param
+
+
+def weights_of(rng, kind, height, width, channels):
+    """Weights of pixels (0 and 1, or shades) or of values, of which one channel may not count."""
+    most = 2 if kind == "mask" else 256
+    size = (height, width, channels) if kind == "channels" else (height, width)
+    found = rng.integers(0, most, size, dtype=np.uint8)
+    if kind == "channels" and channels > 1:
+        found[..., rng.integers(1, channels)] = 0
+    found[0, 0, ...], found[-1, -1] = 1, 1  # two pixels at the least, in every channel that counts
+    if kind == "channels" and channels > 1:
+        found[..., 1] = 0
+    return found
+
+
+def found(image, kernel, weights, metric, stride=(1, 1), **options):
+    """The bounds of a tile that is the whole image."""
+    work = problem_of(
+        image, kernel, weights, metric, stride, has_channel_weights=weights.ndim == 3, **options
+    )
+    assert fused_weighted.refusal(work) is None
+    assert fft.bounds_blocks(work)
+    return fft.prepare(kernel, work, weights)(image)
+
+
+def plain_map(image, kernel, weights, metric):
+    """In NumPy and float64, a row of windows at a time; spreads from deviations, in two passes."""
+    taps, span = kernel.astype(np.float64), SPAN[image.dtype.name]
+    often = np.broadcast_to(np.atleast_3d(weights), kernel.shape).astype(np.float64)
+    count = np.maximum(often.sum((0, 1)), 1)
+    if metric == "zncc":
+        taps = taps - (often * taps).sum((0, 1)) / count
+    own, rows = (often * taps**2).sum(), []
+    for windows in sliding_window_view(image.astype(np.float64), kernel.shape)[:, :, 0]:
+        if metric == "ssd":  # [cols, h, w, C]
+            squares = np.einsum("ijc,xijc->x", often, (windows - taps) ** 2)
+            rows.append(1 - squares / (often.sum() * span**2))
+            continue
+        squares = np.einsum("ijc,xijc,xijc->xc", often, windows, windows)
+        if metric == "zncc":
+            means = np.einsum("ijc,xijc->xc", often, windows) / count
+            windows = windows - means[:, None, None]
+        spreads = np.einsum("ijc,xijc,xijc->xc", often, windows, windows)
+        is_flat = (spreads <= metrics.FLAT * squares).all(1)
+        spread = np.where(is_flat, 1, spreads.sum(1))
+        products = np.einsum("xijc,ijc->x", windows, often * taps)
+        rows.append(np.where(is_flat, 0, products / np.sqrt(spread * own)))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["mask", "shades", "channels"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [
+        ((9, 11, 3), (9, 11, 3), (1, 1)),
+        ((13, 40, 2), (3, 17, 2), (1, 1)),
+        ((40, 21, 4), (18, 2, 4), (3, 1)),
+        ((23, 35, 1), (4, 6, 1), (2, 5)),
+    ],
+)
+@pytest.mark.usefixtures("variant")
+def test_small_pictures_against_the_oracle(metric, dtype, kind, size, kernel, stride, rng):
+    image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
+    image[: size[0] // 2, : size[1] // 2] = image[0, 0]
+    weights = weights_of(rng, kind, *kernel)
+    listed = [image.tolist(), taps.tolist(), stride, SPAN[dtype], weights.tolist()]
+    bounds = found(image, taps, weights, metric, stride)
+    check(bounds, np.array(oracle.score_map(metric, *listed)), error=ROUNDED)
+
+
+@pytest.mark.parametrize("metric", ["ssd", "ncc"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("variant")
+def test_a_kernel_of_one_pixel_that_counts(metric, dtype, rng):
+    image, kernel = values(rng, dtype, 9, 11, 2), values(rng, dtype, 3, 2, 2)
+    weights = np.zeros((3, 2), np.uint8)
+    weights[1, 1] = 7
+    one = np.full((1, 1), 7, np.uint8)
+    truth = oracle.score_map(
+        metric, image[1:-1, 1:].tolist(), kernel[1:2, 1:].tolist(), (1, 1), SPAN[dtype]
+    )
+    check(found(image, kernel, weights, metric), np.array(truth), error=ROUNDED)
+    bounds = found(image[1:-1, 1:], kernel[1:2, 1:], one, metric)
+    check(bounds, np.array(truth), error=ROUNDED)
+
+
+def picture(dtype, metric):
+    """Of several tiles, with windows of one value, some only where the mask counts."""
+    scale = {
+        "uint8": np.uint8(1),
+        "uint16": np.uint16(257),
+        "float32": np.float32(1 / 255),
+        "float64": 1 / 255,
+    }[dtype]
+    image = skimage.data.astronaut()[:300, :420] * scale
+    image[100:160, 50:180] = image[0, 0] if metric == "zncc" else 0
+    kernel = image[20:41, 300:319].copy()
+    y, x = np.mgrid[-10:11, -9:10]
+    return image, kernel, (y * y + x * x <= 82).astype(np.uint8)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("variant")
+def test_photographs_of_several_tiles(metric, dtype):
+    image, kernel, weights = picture(dtype, metric)
+    truth = plain_map(image, kernel, weights, metric)
+    bounds = found(image, kernel, weights, metric)
+    check(bounds, truth, error=LARGEST[dtype])
+    if metric != "ssd":
+        assert (bounds.map[100:140, 50:162] == 0).all()
+    # One tile alone, and three of a row: the last of an odd number is transformed without another.
+    check(found(image[:60, :200], kernel, weights, metric), truth[:40, :182], error=LARGEST[dtype])
+    wide = np.concatenate([image[:60], image[:60, :330]], 1)
+    check(
+        found(wide, kernel, weights, metric),
+        plain_map(wide, kernel, weights, metric),
+        error=LARGEST[dtype],
+    )
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["mask", "channels"])
+@pytest.mark.parametrize(("size", "parts"), [((190, 70), (2, 1)), ((60, 250), (1, 2))])
+def test_kernels_in_parts(metric, dtype, kind, size, parts, variant, rng, monkeypatch):
+    monkeypatch.setattr(fused_weighted, "_MOST_TRANSFORMS", 1.0)
+    monkeypatch.setattr(kernel_parts, "cut", lambda *_: (parts, 0.0))
+    monkeypatch.setattr(fused_weighted, "cut", lambda *_: (parts, 0.0))
+    image = values(rng, dtype, size[0] + 9, size[1] + 20, 2)
+    kernel = image[3 : 3 + size[0], 11 : 11 + size[1]].copy()
+    weights = weights_of(rng, kind, *size, 2)
+    truth = plain_map(image, kernel, weights, metric)
+    check(found(image, kernel, weights, metric), truth, error=LARGEST[dtype])
+    if variant == VARIANTS[0]:
+        strided = found(image, kernel, weights, metric, (3, 2))
+        check(strided, truth[::3, ::2], error=LARGEST[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.usefixtures("variant")
+def test_the_largest_sums(metric, dtype):
+    """Checkers of the largest and smallest values, with the largest weights."""
+    side = 150
+    image = (np.indices((side + 3, side + 4)).sum(0) % 2 * SPAN[dtype]).astype(dtype)[..., None]
+    weights = np.full((side, side), 255, np.uint8)
+    weights[:20, :20] = 254
+    bounds = found(image, image[:side, :side].copy(), weights, metric)
+    even = np.indices(bounds.map.shape).sum(0) % 2 == 0
+    opposite = {"ssd": 0.0, "ncc": 0.0, "zncc": -1.0}[metric]
+    check(bounds, np.where(even, 1.0, opposite), error=LARGEST[dtype])
+
+
+@pytest.mark.parametrize("kind", ["mask", "shades"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_a_flat_tile_beside_one_of_contrast(metric, dtype, kind, rng):
+    """What is left of a small spread beside a large norm, the worst that rounding can do."""
+    image = rng.integers(0, 2, (200, 500, 1)) * SPAN[dtype]
+    step = 1e-6 if dtype.startswith("float") else 1
+    image = image.astype(np.float64)
+    image[:, :240] = (rng.integers(0, 2, (200, 240, 1)) + 3) * step
+    image[20:130, 30:150] = 4 * step
+    image[90, 100] = 0  # which the mask hides in the corner of a window that is flat otherwise
+    image = image.astype(dtype)
+    kernel = image[140:172, 60:92].copy()
+    y, x = np.mgrid[-16:16, -16:16] + 0.5
+    weights = (y * y + x * x < 256) * (1 if kind == "mask" else rng.integers(1, 256, y.shape))
+    bounds = found(image, kernel, weights.astype(np.uint8), metric)
+    error = ROUNDED if dtype == "uint8" else 1e-5
+    check(bounds, plain_map(image, kernel, weights, metric), error=error)
+    if metric == "zncc":
+        assert (bounds.map[20:58, 30:68] == 0).all()
+        assert bounds.map[90, 100] == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0, 1e5])
+@pytest.mark.usefixtures("variant")
+def test_floats_of_little_contrast_on_a_large_value(offset, rng):
+    """Spreads near and below the one that counts as flat are summed directly."""
+    image = (offset + rng.random((40, 280, 1)) * 1e-3).astype(np.float32)
+    image[10:40, 100:160] = image[0, 0]
+    image[5:30, 200:230] = rng.random((25, 30, 1), dtype=np.float32) * (offset + 1)
+    kernel = image[6:26, 203:223].copy()
+    weights = weights_of(rng, "shades", 20, 20, 1)
+    score = metrics.exact(image, kernel, "zncc", 1.0, weights)
+    bounds = found(image, kernel, weights, "zncc")
+    truth = np.array([[score(y, x) for x in range(261)] for y in range(21)])
+    assert (np.abs(bounds.map - truth) <= cell_errors(bounds)).all()
+    assert (bounds.map[10:, 100:140] == 0).all()
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+    faint=st.sampled_from(KINDS),
+    bright=st.sampled_from([1.0, 1e4, 1e7, 1e10]),
+    metric=st.sampled_from(["ncc", "zncc"]),
+    size=st.sampled_from([(8, 8), (64, 64), (2, 5), (128, 128), (30, 100), (16, 16)]),
+    variant=st.sampled_from(VARIANTS),
+)
+@settings(max_examples=80, deadline=None)
+def test_rounding_stays_within_half_of_what_is_stated(
+    seed, kind, faint, bright, metric, size, variant
+):
+    """A faint picture below a bright one, whose roundings a wide limit does not hide."""
+    rng = np.random.default_rng(seed)
+    image = patterns(rng, faint, 256, 256) / np.float32(255)
+    image[:100] += bright * (patterns(rng, kind, 100, 256) / np.float32(255))
+    kernel = image[150 - size[0] // 2 :, 9:][: size[0], : size[1]].copy()
+    weights = rng.integers(0, 256, size, dtype=np.uint8)
+    weights[0, 0] = weights[-1, -1] = 1
+    if not metrics.has_scores(metrics.Kernel(kernel, weights), metric):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(extensions.VARIANT_SETTING, variant)
+        bounds = found(image, kernel, weights, metric, tolerance=1e6)
+    off = np.abs(bounds.map - plain_map(image, kernel, weights, metric)) - ROUNDED
+    assert (off <= cell_errors(bounds) / 1.5).all()
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_any_size_stride_and_type(data, seed):
+    rng = np.random.default_rng(seed)
+    dtype = data.draw(st.sampled_from(DTYPES))
+    metric = data.draw(st.sampled_from(CORRELATED))
+    kind = data.draw(st.sampled_from(["mask", "shades", "channels"]))
+    size = data.draw(st.tuples(st.integers(1, 40), st.integers(2, 300)))
+    shape = data.draw(st.tuples(st.integers(1, size[0]), st.integers(2, min(size[1], 150))))
+    channels = data.draw(st.integers(1, 4))
+    stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    image = values(rng, dtype, *size, channels)
+    if data.draw(st.booleans()):
+        image[:, : size[1] // 2] = image[0, 0]
+    taps, weights = values(rng, dtype, *shape, channels), weights_of(rng, kind, *shape, channels)
+    if not metrics.has_scores(metrics.Kernel(taps, weights), metric):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(extensions.VARIANT_SETTING, data.draw(st.sampled_from(VARIANTS)))
+        truth = plain_map(image, taps, weights, metric)[:: stride[0], :: stride[1]]
+        check(found(image, taps, weights, metric, stride), truth, error=LARGEST[dtype])
+
+
+def levels_of(rng, kind, height, width):
+    """Visibility of an image, some of it in full, some not at all."""
+    most = 1 if kind == "holes" else 255
+    found = np.full((height, width), most, np.uint8)
+    found[:, width // 2 :] = rng.integers(0, most + 1, (height, width - width // 2))
+    found[height // 2 :, -width // 4 :] = 0
+    return found
+
+
+def shown(image, kernel, weights, levels, metric, stride, least):
+    """The bounds of an image that is visible in part."""
+    if weights is None:
+        work = problem(image, kernel, metric, stride)
+    else:
+        of_values = weights.ndim == 3
+        work = problem_of(image, kernel, weights, metric, stride, has_channel_weights=of_values)
+    work = work.where_visible(int(levels.max()), least)
+    assert fused_weighted.refusal(work) is None
+    return visibility.prepare(fft, kernel, work, weights)(image, levels)
+
+
+def check_shown(bounds, truth, hidden, error):
+    np.testing.assert_array_equal(bounds.hidden, hidden)
+    assert (bounds.map[hidden] == 0).all()
+    off = np.where(hidden, 0, np.abs(bounds.map - truth))
+    assert (off <= cell_errors(bounds)).all()
+    assert bounds.error <= 1.1 * error
+    side = blocks.BLOCK
+    for row, col in np.ndindex(blocks.grid_shape(truth.shape)):
+        cells = np.s_[row * side : (row + 1) * side, col * side : (col + 1) * side]
+        seen = bounds.map[cells][~hidden[cells]]
+        assert bounds.blocks.maxima[row, col] == (seen.max() if len(seen) else -np.inf)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["none", "mask", "shades", "channels"])
+@pytest.mark.parametrize("visible", ["holes", "levels"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [
+        ((9, 11, 3), (9, 11, 3), (1, 1)),
+        ((13, 90, 2), (3, 7, 2), (1, 1)),
+        ((40, 31, 4), (8, 2, 4), (3, 2)),
+    ],
+)
+@pytest.mark.usefixtures("variant")
+def test_what_is_visible_against_the_oracle(
+    metric, dtype, kind, visible, size, kernel, stride, rng
+):
+    image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
+    image[: size[0] // 2, : size[1] // 2] = image[0, 0]
+    weights = None if kind == "none" else weights_of(rng, kind, *kernel)
+    levels = levels_of(rng, visible, *size[:2])
+    bounds = shown(image, taps, weights, levels, metric, stride, 0.4)
+    listed = None if weights is None else weights.tolist()
+    truth = oracle.score_map(
+        metric, image.tolist(), taps.tolist(), stride, SPAN[dtype], listed, levels.tolist(), 0.4
+    )
+    often = np.broadcast_to(1 if weights is None else np.atleast_3d(weights), kernel)
+    windows = sliding_window_view(levels, kernel[:2])[:: stride[0], :: stride[1]]
+    seen = np.einsum("yxij,ijc->yx", windows.astype(float), often)
+    hidden = seen / (often.sum() * int(levels.max())) < 0.4
+    # Sums of 16 bits times shades and levels are larger than float64 holds exactly.
+    check_shown(bounds, np.array(truth), hidden, ROUNDED if dtype == "uint8" else 1e-5)
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_holes_of_any_image(data, seed):
+    """Of several tiles: what a hole hides does not matter, and counts as if it had no weight."""
+    rng = np.random.default_rng(seed)
+    dtype = data.draw(st.sampled_from(DTYPES))
+    metric = data.draw(st.sampled_from(CORRELATED))
+    kernel = data.draw(st.tuples(st.integers(1, 30), st.integers(2, 40), st.integers(1, 3)))
+    image = values(rng, dtype, 270, 300, kernel[2])
+    taps = values(rng, dtype, *kernel)
+    levels = np.ones(image.shape[:2], np.uint8)
+    levels[rng.random(levels.shape) < 0.3] = 0
+    levels[100:150, 60:120] = 0
+    image[levels == 0] = SPAN[dtype]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(extensions.VARIANT_SETTING, data.draw(st.sampled_from(VARIANTS)))
+        bounds = shown(image, taps, None, levels, metric, (1, 1), 0.2)
+    visible = metrics.Visibility(levels, 1)
+    score = metrics.exact(image, taps, metric, SPAN[dtype], None, visible)
+    windows = sliding_window_view(levels, kernel[:2])
+    hidden = windows.mean((2, 3)) < 0.2
+    np.testing.assert_array_equal(bounds.hidden, hidden)
+    for y, x in zip(*np.nonzero(~hidden), strict=True):
+        if rng.random() < 0.01:
+            assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= LARGEST[dtype] * 1.1
+
+
+@pytest.mark.parametrize("kind", ["none", "mask"])
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_matches_in_what_is_visible(metric, kind, rng):
+    """In blocks of which some are hidden, in all or in part."""
+    image = values(rng, "uint8", 90, 230, 3)
+    image[40:60, 30:70] = image[0, 0]
+    image[61:73, 100:111] = image[5:17, 20:31]
+    kernel = image[5:17, 20:31].copy()
+    levels = np.full((90, 230), 255, np.uint8)
+    levels[:, 120:210] = 0
+    levels[8:11, 22:25] = 100
+    options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0, "min_visible": 0.3}
+    weights = None
+    if kind == "mask":
+        weights = np.zeros((12, 11), np.uint8)
+        weights[2:, 1:9] = 1
+        options["mask"] = weights * 255
+    picture = Image.fromarray(np.dstack([image, levels]))
+    wanted = match(picture, kernel, engine="fft", memory="60MB", **options)
+    report = match(picture, kernel, engine="fft", map=True, **options)
+    visible = metrics.Visibility(levels // 5, 51)  # without their common factor
+    score = metrics.exact(image, kernel, metric, 255, weights, visible)
+    assert report.matches == wanted.matches
+    assert [m.score for m in report.matches] == [score(m.y, m.x) for m in report.matches]
+    assert {(m.x, m.y) for m in report.matches[:2]} == {(20, 5), (100, 61)}
+    assert (report.map[:, 125:195] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_matches_are_those_of_the_specification(dtype, metric, rng):
+    image = values(rng, dtype, 90, 130, 3)
+    image[40:60, 30:70] = image[0, 0]
+    image[61:73, 100:111] = image[5:17, 20:31]  # a tie
+    kernel = image[5:17, 20:31].copy()
+    mask = np.zeros((12, 11), np.uint8)
+    mask[2:, 1:9] = 255
+    options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0, "mask": mask}
+    wanted = match(image, kernel, engine="fft", memory="60MB", **options)
+    report = match(image, kernel, engine="fft", map=True, **options)
+    score = metrics.exact(image, kernel, metric, SPAN[dtype], (mask > 0).astype(np.uint8))
+    assert report.matches == wanted.matches
+    assert [m.score for m in report.matches] == [score(m.y, m.x) for m in report.matches]
+    assert [(m.x, m.y, m.score) for m in report.matches[:2]] == [(20, 5, 1.0), (100, 61, 1.0)]
+
+
+def test_unusual_steps_are_copied(rng):
+    image = values(rng, "uint8", 60, 80, 4)
+    kernel = image[5:17, 20:31, :3].copy()
+    weights = weights_of(rng, "shades", 12, 11, 3)
+    for view in (image[..., :3], image[:, ::2, :3], image[::-1, :, :3], image[..., 2::-1]):
+        truth = plain_map(np.ascontiguousarray(view), kernel, weights, "zncc")
+        check(found(view, kernel, weights, "zncc"), truth, error=ROUNDED)
+
+
+def arguments(**changed):
+    """Arguments that fit, but for those that are changed."""
+    planes = np.zeros((4, 5, 5))
+    planes[:, 2, 2] = 1
+    given = {
+        "image": np.zeros((20, 20, 2), np.uint8), "levels": np.ones((20, 20), np.uint8),
+        "spectra": kernel_parts.aligned(4 * _correlation.TILE_VALUES, np.float64),
+        "planes": planes, "means": np.zeros(2), "map": np.zeros((16, 16), np.float32),
+        "maxima": np.zeros((1, 1), np.float32), "errors": np.zeros((1, 1), np.float32),
+        "hidden": np.zeros((16, 16), np.bool_), "metric": "zncc", "own": 1.0, "total": 1.0,
+        "limit": 1.0, "least": 0.0, "stride_y": 1, "stride_x": 1, "block": 64,
+        "weight_planes": 1, "parts_y": 1, "parts_x": 1, "variant": VARIANTS[-1],
+    }  # fmt: skip
+    given["spectra"][:] = 0
+    return given | changed
+
+
+def test_arguments_that_fit_are_taken():
+    _correlation.weighted_scores(**arguments())
+    none = {"levels": np.empty((0, 0), np.uint8), "hidden": np.empty((0, 0), np.bool_)}
+    planes = np.zeros((3, 5, 5))
+    spectra = kernel_parts.aligned(3 * _correlation.TILE_VALUES, np.float64)
+    spectra[:] = 0
+    _correlation.weighted_scores(**arguments(planes=planes, spectra=spectra, **none))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image": np.zeros((20, 20, 2), np.int16)},
+        {"image": np.zeros((20, 20, 2), np.int64)},
+        {"image": np.zeros((20, 20), np.uint8)},
+        {"image": np.zeros((20, 20, 1), np.uint8)},
+        {"image": np.zeros((20, 19, 2), np.uint8)},
+        {"image": np.zeros((4, 20, 2), np.uint8)},
+        {"image": np.zeros((20, 40, 2), np.uint8)[:, ::2]},
+        {"image": np.zeros((20, 20, 2), np.uint8)[::-1]},
+        {"levels": np.ones((20, 19), np.uint8)},
+        {"levels": np.ones((20, 40), np.uint8)[:, ::2]},
+        {"levels": np.ones((20, 20), np.uint16)},
+        {"levels": np.empty((0, 0), np.uint8)},  # beside a plane of squares
+        {"spectra": np.zeros(4, np.float64)},
+        {"spectra": kernel_parts.aligned(4 * _correlation.TILE_VALUES, np.float32)},
+        {"spectra": kernel_parts.aligned(4 * _correlation.TILE_VALUES + 1, np.float64)[1:]},
+        {"planes": np.zeros((3, 5, 5))},
+        {"planes": np.zeros((4, 5, 6))},
+        {"planes": np.zeros((4, 5, 5), np.float32)},
+        {"planes": np.zeros((4, 257, 5))},
+        {"means": np.zeros(3)},
+        {"means": np.zeros(2, np.float32)},
+        {"means": np.zeros(0)},
+        {"map": np.zeros((16, 17), np.float32)},
+        {"map": np.zeros((16, 16))},
+        {"maxima": np.zeros((1, 2), np.float32)},
+        {"errors": np.zeros((2, 1), np.float32)},
+        {"hidden": np.zeros((16, 15), np.bool_)},
+        {"hidden": np.empty((0, 0), np.bool_)},
+        {"metric": "sad"},
+        {"own": -1.0},
+        {"own": float("nan")},
+        {"total": 0.0},
+        {"limit": 0.0},
+        {"least": -1.0},
+        {"stride_y": 0},
+        {"stride_x": -1},
+        {"block": 0},
+        {"block": 65},
+        {"weight_planes": 2},
+        {"weight_planes": 0},
+        {"parts_y": 0},
+        {"parts_x": 5},
+        {"parts_y": 4},  # of five rows
+        {"parts_x": 2},  # with spectra of one part
+        {"variant": "altivec"},
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(changed):
+    with pytest.raises(ValueError, match=r"."):
+        _correlation.weighted_scores(**arguments(**changed))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
+     {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
+     {"kernel_shape": (5, 5, 17)}, {"format": "q"}, {"weight_planes": 3}, {"parts_y": 0},
+     {"metric": "sad"}],
+)  # fmt: skip
+def test_sizes_that_scratch_refuses(changed):
+    given = {
+        "format": "d", "windows": (16, 16), "kernel_shape": (5, 5, 2), "has_levels": True,
+        "metric": "zncc", "stride": (1, 1), "block": 64, "weight_planes": 2, "parts_y": 1,
+        "parts_x": 1,
+    }  # fmt: skip
+    assert _correlation.weighted_scratch(**given) > 0
+    with pytest.raises(ValueError, match=r"out of range|metric"):
+        _correlation.weighted_scratch(**given | changed)
+
+
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.usefixtures("variant")
+def test_float64_without_weights(metric, rng):
+    image = values(rng, "float64", 60, 300, 2) * 1e-3 + 0.5  # lost in part by float32
+    image[:, 250:] = image[0, 0]
+    kernel = image[20:33, 100:120].copy()
+    work = problem(image, kernel, metric)
+    assert fft.bounds_blocks(work)
+    ones = np.ones((13, 20), np.uint8)
+    check(fft.prepare(kernel, work)(image), plain_map(image, kernel, ones, metric))
