@@ -213,6 +213,7 @@ def test_transforms_that_need_no_float64_take_no_more_than_planned(search):
 )
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("opaque", [0, 255])
+@pytest.mark.usefixtures("without_c")
 def test_sums_that_fit_64_bits_and_others(opaque, dtype, mask, channels, monkeypatch):
     """Whether they do depends on the picture and the weights."""
     fit = []
