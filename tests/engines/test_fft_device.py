@@ -282,9 +282,9 @@ def accelerated(image, kernel, metric, dtype="uint8", device="cuda:0", **options
 
 def test_blocks_on_an_accelerator_are_larger_and_transform_less():
     for side in (3, 64, 300):
-        # With weights, which the CPU transforms in blocks of this kind, too.
-        work = replace(
-            accelerated((20_000, 30_000, 3), (side, side, 3), "zncc"), weight_sum=side * side
+        # Exactly and with weights, which the CPU transforms in blocks of this kind, too.
+        work = accelerated(
+            (20_000, 30_000, 3), (side, side, 3), "zncc", weight_sum=side * side, exact=True
         )
         lengths, transformed = {}, {}
         for name in ("cpu", "cuda:0"):
