@@ -20,7 +20,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.optimize import nnls
 
-from patchsim.engines import Problem, extensions, simd
+from patchsim.engines import Problem, simd
+from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE
 
 KERNELS = [

@@ -10,10 +10,10 @@ from typing import Any
 from comparison.cases import FULL_HD, SMALL, Case
 from comparison.contestants import patchsim
 from comparison.timing import Result, race
-from patchsim import engines, match
+from patchsim import match
 from patchsim.engines import simd
 from patchsim.execution import runner
-from patchsim.machine import devices
+from patchsim.machine import devices, extensions
 from patchsim.metrics import Kernel
 
 _THREADS = devices.cpu_count()
@@ -22,7 +22,7 @@ CASES = [Case(*SMALL, 32), Case(*FULL_HD, 64)]
 
 
 def run(case: Case) -> list[Result]:
-    extension = engines.extension("_sad")
+    extension = extensions.extension("_sad")
     assert extension is not None, "the engine simd was not built"
     image, kernel = case.pictures()
     rows, cols = case.height - case.kernel + 1, case.width - case.kernel + 1

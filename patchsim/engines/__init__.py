@@ -29,7 +29,6 @@ from patchsim.engines.contract import (
     has_map,
     is_search,
 )
-from patchsim.engines.extensions import extension
 from patchsim.engines.loading import load
 
 __all__ = [
@@ -50,7 +49,6 @@ __all__ = [
     "SharingEngine",
     "TileScore",
     "can_share",
-    "extension",
     "has_map",
     "is_search",
     "load",

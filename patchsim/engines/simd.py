@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import extensions
 from patchsim.engines.common import fused, sharing, visibility
 from patchsim.engines.contract import Bounds, Problem, Score, Seen
 from patchsim.geometry import tiles
+from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.types import Pixels, Weights
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from patchsim.engines import extensions
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
+from patchsim.machine import extensions
 from patchsim.machine.memory import default_limit
 from patchsim.matching import assemble, inputs, nothing_found
 from patchsim.options import Given, Options, check_keywords, with_signature_of_options

@@ -6,17 +6,16 @@ float64 in the order that `plain_sums` describes.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.machine import vectors
+from patchsim.machine import extensions
 from patchsim.metrics import plain_sums
 from patchsim.metrics.formulas import FLAT, INTEGER_RANGE, type_name
 from patchsim.types import Pixels
@@ -28,13 +27,7 @@ Places = NDArray[np.int64]  # [n, 2], y and x of the top-left pixels of windows
 Values = NDArray[np.float64]
 
 
-@cache
-def extension() -> ModuleType | None:
-    """Return the C extension, or None if it cannot be loaded."""
-    try:
-        return importlib.import_module("patchsim.metrics._windows")
-    except ImportError:
-        return None
+extension = partial(extensions.extension, "_windows", "metrics")
 
 
 @dataclass(frozen=True)
@@ -156,7 +149,7 @@ class Pair:
         return extension() if not self.is_integer or self.largest_sum() < _FITS_INT64 else None
 
     def _arguments(self, built: ModuleType) -> dict[str, Any]:
-        variant = vectors.best_variant(built, _VARIANTS)
+        variant = extensions.best_variant(built, _VARIANTS)
         return {"kernel": self.kernel, "weights": self.weights, "variant": variant}
 
     def _calls(self, places: Places) -> Iterator[tuple[slice, Pixels, Places]]:

@@ -73,9 +73,8 @@ def naming_errors(label: str) -> Iterator[list[str]]:
         ) from None
     except MemoryError:
         raise InputError(f"{where} does not fit into memory when decoded") from None
-    except Exception as error:
+    except Exception as error:  # decoders raise many types for damaged files, in their own words
         if isinstance(error, OSError) and error.errno is not None:
             raise atomic.read_error(error, where, Path(label), "a picture") from error
-        # Decoders raise exceptions of many types for damaged files, with words for programmers.
         why = f": {said[0]}" if said else ""
         raise InputError(f"{where} is damaged or cut short{why}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from patchsim.engines import extensions
+from patchsim.machine import extensions
 
 
 def extension(channels: int = 1) -> ModuleType | None:

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from patchsim import match, metrics
-from patchsim.engines import extensions, fft, simd
+from patchsim.engines import fft, simd
 from patchsim.engines.common import fused, kernel_parts
 from patchsim.engines.common.lowrank import terms_of
+from patchsim.machine import extensions
 from patchsim.planning import batching
 
 if shutil.which("cc"):

@@ -17,9 +17,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from patchsim import match, metrics
-from patchsim.engines import extensions, fft
+from patchsim.engines import fft
 from patchsim.engines.common import fused_weighted, kernel_parts, visibility
 from patchsim.geometry import blocks
+from patchsim.machine import extensions
 
 if shutil.which("cc"):
     from patchsim.engines import _correlation  # a failed build is an error where a compiler is

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchsim import match, metrics
-from patchsim.engines import REMOVED, Problem, extensions, pruned, simd
+from patchsim.engines import REMOVED, Problem, pruned, simd
 from patchsim.engines.pruned import byte_copy, compiled
 from patchsim.geometry.tiles import Tile
+from patchsim.machine import extensions
 from patchsim.ranking import pruned_windows
 
 _pruned = pytest.importorskip(

@@ -13,7 +13,8 @@ import pytest
 from helpers import ENVIRONMENT
 
 from patchsim import InputError, choices, match
-from patchsim.engines import Problem, extensions, simd
+from patchsim.engines import Problem, simd
+from patchsim.machine import extensions
 
 if shutil.which("cc"):
     from patchsim.engines import _sad  # a failed build is an error where there is a compiler

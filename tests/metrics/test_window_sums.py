@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchsim import choices, metrics
-from patchsim.machine import vectors
+from patchsim.machine import extensions
 from patchsim.metrics import Visibility, window_sums
 
 VARIANTS = ["avx512", "avx2", "portable"]
@@ -35,7 +35,7 @@ def scores(image, kernel, metric, weights, visible, y, x, *, variant):
         if variant is None:
             patch.setattr(window_sums, "extension", lambda: None)
         else:
-            patch.setenv(vectors.VARIANT_SETTING, variant)
+            patch.setenv(extensions.VARIANT_SETTING, variant)
         return metrics.exact(image, kernel, metric, 1.0, weights, visible)(y, x)
 
 
@@ -113,7 +113,7 @@ def test_the_largest_sums_of_a_long_row(variant, dtype):
     for metric, expected in (("sad", 0.5), ("ssd", 0.5), ("ncc", np.sqrt(0.5))):
         exact = metrics.exact(image, kernel, metric, float(most))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(vectors.VARIANT_SETTING, variant)
+            patch.setenv(extensions.VARIANT_SETTING, variant)
             assert exact(0, 0) == pytest.approx(expected, abs=1e-15)
 
 
@@ -174,11 +174,11 @@ def test_correlations_refuse_what_does_not_fit(entry, misfit):
         outputs |= {"means": np.zeros((1, 3)), "spreads": np.zeros(1)}
     call = getattr(built, entry)
     call(**given, **outputs)
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
         call(**(given | misfits(dtype)[misfit]), **outputs)
     for name, output in outputs.items():
         if isinstance(output, np.ndarray):
-            with pytest.raises(ValueError):  # noqa: PT011
+            with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
                 call(**given, **(outputs | {name: np.zeros(len(output.ravel()) + 1)}))
 
 

@@ -295,7 +295,7 @@ def test_damaged_files_are_refused_or_read_but_never_a_fault(kind, tmp_path, col
             opened(written(tmp_path, "a", whole[: int(len(whole) * share)]), memory=50_000_000)
         except InputError as error:
             refused += 1
-            assert str(error).count("\n") <= 1  # noqa: PT017
+            assert str(error).count("\n") <= 1  # noqa: PT017 - a file that is cut may also be read
     assert refused == 3
     for _ in range(60):
         content = bytearray(whole)

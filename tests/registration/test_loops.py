@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from patchsim.engines import extensions
+from patchsim.machine import extensions
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
 from patchsim.registration import levels, loops, native, plain, plain_look, planes, scores, scoring

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import extensions
 from patchsim.engines.common import kernel_parts, lowrank
 from patchsim.engines.common.kernel_parts import aligned, cut, windows_of_transform
 from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
+from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 

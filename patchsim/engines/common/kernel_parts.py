@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import extensions
+from patchsim.machine import extensions
 
 _Value = TypeVar("_Value", np.float32, np.float64)
 

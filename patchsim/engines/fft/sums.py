@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import extensions
 from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Problem
 from patchsim.engines.fft.spreads import Spread
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
+from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE
 from patchsim.numerics.array_api import Array, cast, namespace, to_device
 from patchsim.numerics.box_sums import box_sums, box_sums_bytes

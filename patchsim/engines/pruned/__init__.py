@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 
-from patchsim.engines import contract, extensions
+from patchsim.engines import contract
 from patchsim.engines.contract import Problem
 from patchsim.engines.pruned import byte_copy, cells, compiled
 from patchsim.engines.pruned.byte_search import Search as Search
@@ -30,6 +30,7 @@ from patchsim.engines.pruned.byte_search import total
 from patchsim.engines.pruned.wide_search import WideSearch as WideSearch
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
+from patchsim.machine import extensions
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False

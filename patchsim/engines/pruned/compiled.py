@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from patchsim.engines import extensions
 from patchsim.engines.contract import Problem
-from patchsim.machine import vectors
+from patchsim.machine import extensions
 from patchsim.types import Pixels, Weights
 
 _VARIANTS = ("avx512", "avx2", "sse2", "portable")  # best first; the last runs everywhere
@@ -20,7 +19,7 @@ extension = partial(extensions.extension, "_pruned")
 
 def variant(extension: ModuleType) -> str:
     """Return the best variant that runs here, or the forced one if this engine has it."""
-    return vectors.best_variant(extension, _VARIANTS)
+    return extensions.best_variant(extension, _VARIANTS)
 
 
 def of_windows(kernel: Pixels, problem: Problem, weights: Weights | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Loads the C extensions."""
+"""Loads the C extensions of all rooms, and chooses their variants of the vector instructions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from functools import cache
 from types import ModuleType
 
 from patchsim.errors import InputError
-from patchsim.machine.vectors import VARIANT_SETTING as VARIANT_SETTING
+
+# Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
+VARIANT_SETTING = "PATCHSIM_SIMD"
 
 _failed: list[tuple[str, str]] = []
 
@@ -67,3 +69,16 @@ def variant(name: str, room: str = "engines") -> str:
     if forced == "portable":
         return here[-1]
     raise InputError(f"{VARIANT_SETTING}={forced} is not here; there are {', '.join(here)}")
+
+
+def best_variant(extension: ModuleType, names: tuple[str, ...]) -> str:
+    """Return the best of some variants that runs here, or the forced one if it is among them.
+
+    The best come first in `names`, and the last one, which runs everywhere, stands for all that
+    an extension does not have.
+    """
+    forced = os.environ.get(VARIANT_SETTING)
+    for name in names[:-1]:
+        if forced in (None, name) and extension.runs_here(name):
+            return name
+    return names[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import patchsim
-from patchsim.engines import extensions
+from patchsim.machine import extensions
 from patchsim.planning import batching
 
 
@@ -58,3 +58,18 @@ def test_a_search_without_its_extensions_says_that_it_is_slow(monkeypatch, rng):
         "searches are slow here: a C extension was not built"
         " (install again where there is a C compiler)",
     )
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_missing_exact_scores_are_told_too(monkeypatch, rng):
+    def missing(name):
+        if name == "patchsim.metrics._windows":
+            raise ModuleNotFoundError(name)
+        return import_module(name)
+
+    import_module = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", missing)
+    image = rng.integers(0, 256, (30, 40), np.uint8)
+    report = patchsim.match(image, image[5:15, 8:20], metric="zncc")
+    assert (report.best.x, report.best.y, report.best.score) == (8, 5, 1.0)
+    assert report.notices[0].startswith("searches are slow here: a C extension was not built")
