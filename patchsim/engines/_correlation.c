@@ -158,9 +158,11 @@ static const char *misfit(const Py_buffer *b, const Task *t)
                                     taps->shape[1] * taps->shape[0] * 65025.0 >= 0x1p31)) ||
         (correlation_has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
         return "the sums over so many pixels do not fit";
-    if (t->products && (!correlation_has_format(image, "B") || t->stride_y > 1 || t->stride_x > 1 ||
-                        pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31))
-        return "direct sums are of bytes at a stride of 1, as many as 32 bits hold";
+    if (t->products && (t->stride_y > 1 || t->stride_x > 1))
+        return "direct sums are at a stride of 1";
+    if (t->products && t->type == BYTES &&
+        pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31)
+        return "direct sums of bytes are of as many as 32 bits hold";
     if (t->metric == SAD ? !correlation_has_format(image, "B") || t->products != NULL : t->terms != 1)
         return "terms are of sad, of bytes, by transforms";
     if (!(t->offset == t->offset) || !(t->residual >= 0))
@@ -219,7 +221,10 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         if (PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
-    t.products = is_direct ? variant->products : NULL;
+    t.type = correlation_has_format(&b[IMAGE], "B")   ? BYTES
+             : correlation_has_format(&b[IMAGE], "H") ? WORDS
+                                                      : FLOATS;
+    t.products = is_direct ? variant->products[t.type] : NULL;
     wrong = correlation_set_kernel(&t, &b[TAPS], t.terms);
     if (!wrong && !is_direct && !correlation_has_format(&b[SPECTRA], "f"))
         wrong = "the spectra are not float32";
@@ -233,7 +238,6 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    t.type = correlation_has_format(&b[IMAGE], "B") ? BYTES : correlation_has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
     t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
@@ -284,8 +288,9 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
                                      &t.terms, &name) ||
         !(variant = correlation_variant(name)))
         return NULL;
-    t.products = is_direct ? variant->products : NULL;
-    if (!strchr(is_direct ? "B" : "BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
+    t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
+    t.products = is_direct ? variant->products[t.type] : NULL;
+    if ((is_direct && !t.products) || !strchr("BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
         t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
         t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS || t.height < 1 || t.height > SIDE * t.parts_y || t.width < 1 || t.width > SIDE * t.parts_x ||
         t.channels < 1 || t.channels > MOST_CHANNELS || t.stride_y < 1 || t.stride_x < 1 ||
@@ -295,7 +300,6 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     }
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
-    t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Layout layout = correlation_layout(&t);
     return PyLong_FromSize_t(correlation_scratch(&t, &layout));
 }
@@ -306,11 +310,15 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 static PyObject *taps(PyObject *self, PyObject *args)
 {
     (void)self;
-    const char *name;
+    const char *name, *format;
     const Variant *variant;
-    if (!PyArg_ParseTuple(args, "s", &name) || !(variant = correlation_variant(name)))
+    if (!PyArg_ParseTuple(args, "ss", &name, &format) || !(variant = correlation_variant(name)))
         return NULL;
-    return PyLong_FromLong(variant->products ? variant->products->taps : 0);
+    const char *const formats = "BHf", *at = strlen(format) == 1 ? strchr(formats, *format) : NULL;
+    if (!at)
+        return PyErr_Format(PyExc_ValueError, "the format is not B, H or f");
+    const Products *products = variant->products[at - formats];
+    return PyLong_FromLong(products ? products->taps : 0);
 }
 
 static PyMethodDef METHODS[] = {
@@ -337,8 +345,9 @@ static PyMethodDef METHODS[] = {
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
     {"weighted_scratch", KEYWORDS(correlation_weighted_scratch_bytes), CORRELATION_WEIGHTED_SCRATCH},
     {"taps", taps, METH_VARARGS,
-     "taps(variant)\n\n"
-     "Taps that an instruction multiplies at once in direct sums; 0 without direct sums."},
+     "taps(variant, format)\n\n"
+     "Taps that an instruction multiplies at once in direct sums of pixels of that format; 0 without\n"
+     "direct sums."},
     {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {NULL, NULL, 0, NULL},
 };

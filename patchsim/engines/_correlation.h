@@ -31,8 +31,10 @@
  * no square of a value that is far from 1 overflows or vanishes.
  *
  * A kernel larger than about half a tile is cut into parts, whose products are added before the way
- * back. X of small kernels of bytes is summed directly where that is faster, with 128 taken off the
- * kernel: that is exact, and so are scores but for their own rounding.
+ * back. X of small kernels is summed directly where that is faster: of bytes with 128 taken off the
+ * kernel, which is exact, as are scores then but for their own rounding; of 16 bits and floats in
+ * double precision, off by at most `taps` roundings (Higham, Accuracy and Stability of Numerical
+ * Algorithms, 2nd ed., section 3.1).
  *
  * Nothing here knows Python; _correlation.c does.
  */
@@ -90,12 +92,14 @@
 typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
 
-/* Direct sums of bytes: see _correlation_products.h. */
+/* Direct sums, of _correlation_products.h: of bytes in 32 bits, of 16 bits and floats in double
+ * precision. */
 typedef struct Products {
-    int taps; /* that an instruction multiplies and adds at once: 4 bytes, or 2 of 16 bits */
+    int taps; /* that an instruction multiplies and adds at once: 4 bytes, 2 of 16 bits, 1 double */
     int rows; /* of the map that are summed together */
+    /* `band` writes a row of int32_t or double. */
     void (*band)(const void *planes, ptrdiff_t plane, ptrdiff_t pitch, ptrdiff_t channels,
-                 const void *taps, ptrdiff_t height, ptrdiff_t width, int32_t *out,
+                 const void *taps, ptrdiff_t height, ptrdiff_t width, void *out,
                  ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out_pitch);
 } Products;
 
@@ -120,7 +124,7 @@ typedef struct {
     double norms[MOST_PARTS * MOST_PARTS * MOST_TERMS]; /* of the taps of a part and term */
     double offset, residual; /* of sad: what is added to X, and what its terms leave over */
     double limit;
-    const struct Products *products; /* X of bytes is summed directly, at a stride of 1; or NULL */
+    const struct Products *products; /* X is summed directly, at a stride of 1; or NULL */
     float *map;      /* [rows, cols] */
     ptrdiff_t block; /* windows along each axis of a block */
     /* For each block: the largest score, and what scores may be off by. */
@@ -151,7 +155,7 @@ typedef struct {
                      float *out);
     void (*double_spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width,
                             ptrdiff_t pitch, double *out);
-    const Products *products; /* or NULL */
+    const Products *products[FLOATS + 1]; /* by the type of the pixels, or NULL */
 } Variant;
 
 extern const Variant *const CORRELATION_VARIANTS[]; /* best first, NULL last */
@@ -187,6 +191,7 @@ Layout correlation_layout(const Task *task);
 size_t correlation_scratch(const Task *task, const Layout *layout);
 
 ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
+size_t correlation_product_bytes(const Task *task); /* bytes of a window's X */
 
 /* A band's pixels in 16 bits, as the products of two taps at once take them; none for others. */
 size_t correlation_wide_bytes(const Task *task, const Layout *layout);
@@ -203,8 +208,9 @@ Outputs correlation_outputs(const Weighted *weighted);
 size_t correlation_weighted_scratch(const Weighted *weighted, const Layout *layout);
 ptrdiff_t correlation_out_pitch(const Layout *layout); /* values of a row of a tile's sums */
 
-/* The kernel's bytes less 128, as a direct sum takes them: [channels][height + 2 (rows - 1)][width
- * rounded up to `taps`], with zeros around; int8_t, or int16_t where `taps` is 2. */
+/* The kernel as a direct sum takes it, [channels][height + 2 (rows - 1)][width rounded up to `taps`]
+ * with zeros around: its bytes less 128 as int8_t, or as int16_t where `taps` is 2; or, where that
+ * is 1, the task's taps. */
 size_t correlation_taps_bytes(const Task *task, const Products *products);
 void correlation_fill_taps(const Task *task, void *out);
 

@@ -312,12 +312,20 @@ static double VARIANT(float_spread)(const Task *t, const float *pixels, ptrdiff_
                 above[x] = p[x] == q[x] ? above[x] : 0;                                        \
         }                                                                                      \
     }                                                                                          \
-    static void VARIANT(NAME##_find_uniform)(const PIXEL *planes, ptrdiff_t plane,             \
-                                             ptrdiff_t pitch, const Task *t, ptrdiff_t last,   \
-                                             const int32_t *above, uint8_t *is_uniform)        \
+/* Returns whether there is one. */                                                        \
+    static int VARIANT(NAME##_find_uniform)(const PIXEL *planes, ptrdiff_t plane,              \
+                                            ptrdiff_t pitch, const Task *t, ptrdiff_t last,    \
+                                            const int32_t *above, uint8_t *is_uniform)         \
     {                                                                                          \
-        ptrdiff_t run = 0;                                                                     \
         const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;                      \
+        int32_t highest = 0;                                                                   \
+        for (ptrdiff_t x = 0; x < columns; x++)                                                \
+            highest = highest > above[x] ? highest : above[x];                                 \
+        memset(is_uniform, 0, (size_t)t->cols);                                                \
+        if (highest < t->height - 1)                                                           \
+            return 0;                                                                          \
+        int has_uniform = 0;                                                                   \
+        ptrdiff_t run = 0, next = t->width - 1; /* where a window ends */                      \
         for (ptrdiff_t x = 0; x < columns; x++) {                                              \
             int is_equal = above[x] >= t->height - 1;                                          \
             if (!is_equal)                                                                     \
@@ -329,10 +337,13 @@ static double VARIANT(float_spread)(const Task *t, const float *pixels, ptrdiff_
                 }                                                                              \
                 run = is_equal && run ? run + 1 : 1;                                           \
             }                                                                                  \
-            ptrdiff_t left = x - t->width + 1;                                                 \
-            if (left >= 0 && left % t->stride_x == 0)                                          \
-                is_uniform[left / t->stride_x] = run >= t->width;                              \
+            if (x < next)                                                                      \
+                continue;                                                                      \
+            next += t->stride_x;                                                               \
+            if (run >= t->width)                                                               \
+                has_uniform = is_uniform[(x - t->width + 1) / t->stride_x] = 1;                \
         }                                                                                      \
+        return has_uniform;                                                                    \
     }
 UNIFORM(words, uint16_t)
 UNIFORM(floats, float)
@@ -359,7 +370,7 @@ typedef struct {
     double (*less)[2]; /* [channels]: the constants of the pair that is transformed */
     double *means;     /* [region_count][channels] */
     uint8_t *planes;
-    float *products; /* [rows, x_pitch] */
+    float *products; /* [rows, x_pitch]; of direct sums int32_t, or double */
     float *work;     /* [channels][TILE_VALUES] */
     void *taps;      /* of direct sums, as they take them */
     int16_t *wide;   /* the planes of these, where they take 16 bits */
@@ -376,6 +387,7 @@ typedef struct {
     double *energies;    /* of the band's columns, less the shift */
     int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
     uint8_t *is_uniform; /* of a row's windows */
+    int has_uniform;
 } VARIANT(Band);
 
 /* Mean and energy of a tile's pixels, from every eighth row. */
@@ -578,7 +590,12 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         ;
     else if (t->type == BYTES)
         VARIANT(bytes_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
-    if (t->products) {
+    if (t->products && t->type != BYTES) {
+        const double *found = (const double *)(const void *)b->products + row * l->x_pitch + left;
+        for (ptrdiff_t i = 0; i < count; i++)
+            centred[i] = (float)(found[i] * b->unit);
+        x = centred;
+    } else if (t->products) {
         /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
         double sums[BLOCK];
         const double less = 1 / t->gain;
@@ -609,20 +626,22 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         VARIANT(floats_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
         /* Rounding may leave nothing of a small spread, and single precision is too coarse for it:
          * only windows of one value are flat for sure. */
-        for (ptrdiff_t i = 0; i < count && t->metric != SSD; i++) {
-            double least = LEAST_SPREAD / 2;
-            if (b->is_uniform[left + i] && (t->metric == ZNCC || spread[i] <= r->drift)) {
+        if (t->metric != SSD)
+            for (ptrdiff_t i = 0; i < count; i++) {
+                const double scaled = spread[i] * square, least = LEAST_SPREAD / 2;
+                spread[i] = scaled > least ? scaled : least;
+                shift[i] *= b->unit;
+            }
+        for (ptrdiff_t i = 0; i < count && b->has_uniform; i++)
+            if (b->is_uniform[left + i]) {
                 const float *p = (const float *)(const void *)b->planes +
                                  row * t->stride_y * l->pitch + (left + i) * t->stride_x;
                 int is_zero = 1;
                 for (ptrdiff_t c = 0; c < t->channels; c++)
                     is_zero &= p[c * l->lines * l->pitch] == 0;
                 if (t->metric == ZNCC || is_zero)
-                    spread[i] = least = 0;
+                    spread[i] = 0;
             }
-            spread[i] = spread[i] * square > least ? spread[i] * square : least;
-            shift[i] *= b->unit;
-        }
     }
     if (t->metric == SAD) {
         const double less = 1 / t->total;
@@ -765,8 +784,10 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
                                 columns, t->width, t->stride_x,
                                 t->cols - left < l->wide ? t->cols - left : l->wide,
                                 (double *)b->s + left, (double *)b->e + left, l->x_pitch);
-        VARIANT(floats_find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
-                              row * t->stride_y + t->height - 1, b->above, b->is_uniform);
+        b->has_uniform = t->metric != SSD &&
+                         VARIANT(floats_find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
+                                                      row * t->stride_y + t->height - 1, b->above,
+                                                      b->is_uniform);
     }
 }
 
@@ -866,7 +887,8 @@ static int VARIANT(repeat)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
     return 0;
 }
 
-/* X of a band's windows by direct sums, exact: one tile. */
+/* X of a band's windows by direct sums: exact of bytes; of others off by `taps` roundings of the sum
+ * of |I b|, which is the norm of the window's pixels times that of b at most. */
 static void VARIANT(sum_directly)(VARIANT(Band) *b)
 {
     const Task *t = b->task;
@@ -879,10 +901,27 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
         planes = b->wide;
     }
     t->products->band(planes, l->lines * l->pitch, l->pitch, t->channels, b->taps, t->height,
-                      (t->width + at_once - 1) / at_once * at_once,
-                      (int32_t *)(void *)b->products, b->rows, t->cols, l->x_pitch);
-    b->region_count = 1;
-    b->regions[0] = (VARIANT(Region)){0, 0, b->rows, t->cols, 0, 0, 0, 0, 0};
+                      (t->width + at_once - 1) / at_once * at_once, b->products, b->rows, t->cols,
+                      l->x_pitch);
+    const double n = (double)(t->height * t->width);
+    double size = 0;
+    if (t->type == WORDS)
+        size = 65535 * sqrt(n * (double)t->channels);
+    else if (t->type == FLOATS) {
+        for (ptrdiff_t c = 0; c < t->channels; c++)
+            size += n * b->shift[c] * b->shift[c];
+        size = (sqrt(size) + sqrt(b->largest)) * b->unit;
+    }
+    const double off = (n * (double)t->channels + 2) * 0x1p-53 * size * t->norm;
+    b->region_count = 0;
+    for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
+        VARIANT(Region) *r = &b->regions[b->region_count++];
+        const ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
+        *r = (VARIANT(Region)){0, left, b->rows, cols, 0, 0, 0, 0, 0};
+        r->off = off;
+        if (t->type == FLOATS)
+            VARIANT(find_drift)(b, r);
+    }
 }
 
 static int VARIANT(scores)(Task *t)
@@ -901,7 +940,8 @@ static int VARIANT(scores)(Task *t)
     b.less = correlation_take(&arena, (size_t)t->channels * sizeof *b.less);
     b.means = correlation_take(&arena, (size_t)(most * t->channels) * sizeof *b.means);
     b.planes = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch * item));
-    b.products = correlation_take(&arena, (size_t)(l.bands * l.tall * l.x_pitch) * sizeof(float));
+    b.products = correlation_take(&arena, (size_t)(l.bands * l.tall * l.x_pitch) *
+                                              correlation_product_bytes(t));
     if (t->products) {
         b.wide = correlation_take(&arena, correlation_wide_bytes(t, &l));
         b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));

@@ -1,16 +1,26 @@
-/* Products of bytes with a kernel, summed directly, exact; included once for each variant that has
- * an instruction for it.
+/* Products of pixels with a kernel, summed directly; included once for each variant and type of
+ * pixels.
  *
- * NAME(x) is a name of this variant, LANES the number of 32-bit sums in a vector, TAPS how many
- * taps an instruction multiplies and adds, DOT(sums, pixels, taps) that instruction. PIXEL and TAP
- * are the types of what it takes: a lane of PIXELs is TAPS neighbouring pixels, so that the vector
- * read at x + p has the sums of windows p, p + TAPS, p + 2 TAPS ... ROWS rows of the map stay in
- * registers, and each pixel that is read serves all of them.
+ * NAME(x) is a name of this variant, SUM the type of the sums and LANES how many a vector has, TAPS
+ * how many taps an instruction multiplies and adds, DOT(sums, pixels, taps) that instruction. PIXEL
+ * and TAP are the types of what is read. ROWS rows of VECTORS vectors of the map stay in registers,
+ * and each pixel that is read serves all rows.
+ *
+ * Bytes, or 16 bits made of them, are summed in int32_t, which is exact. A lane is TAPS neighbouring
+ * pixels, so that the vector read at x + p has the sums of windows p, p + TAPS, p + 2 TAPS ...; there
+ * are TAPS vectors. With TAPS 1 the sums are doubles, to which pixels are converted as they are read.
  */
-typedef int32_t NAME(V) __attribute__((vector_size(4 * LANES), may_alias));
-typedef int32_t NAME(Unaligned) __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
+typedef SUM NAME(V) __attribute__((vector_size(sizeof(SUM) * LANES), may_alias));
+typedef SUM NAME(Unaligned)
+    __attribute__((vector_size(sizeof(SUM) * LANES), aligned(1), may_alias));
+#if TAPS == 1
+typedef PIXEL NAME(Pixels) __attribute__((vector_size(sizeof(PIXEL) * LANES), aligned(1), may_alias));
+typedef int32_t NAME(Whole) __attribute__((vector_size(4 * LANES)));
+#endif
 #define V NAME(V)
-#if LANES == 16
+#if TAPS == 1
+#define STEP LANES
+#elif LANES == 16
 #define FIRST_HALVES (0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define LAST_HALVES (8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #elif LANES == 8
@@ -20,35 +30,51 @@ typedef int32_t NAME(Unaligned) __attribute__((vector_size(4 * LANES), aligned(1
 #define FIRST_HALVES (0, 4, 1, 5)
 #define LAST_HALVES (2, 6, 3, 7)
 #endif
-#define ROW (TAPS * LANES) /* windows of a row that are summed at once */
+#ifndef STEP
+#define STEP 1
+#endif
+#define ROW (VECTORS * LANES) /* windows of a row that are summed at once */
+
+/* Neighbouring pixels, as many as a vector has, as they are multiplied. */
+static INLINE V NAME(load)(const PIXEL *pixels)
+{
+#if TAPS == 1
+    const NAME(Pixels) values = *(const NAME(Pixels) *)pixels;
+    if (sizeof(PIXEL) == 2) /* which compilers convert in two steps, or one by one */
+        return __builtin_convertvector(__builtin_convertvector(values, NAME(Whole)), V);
+    return __builtin_convertvector(values, V);
+#else
+    return *(const NAME(Unaligned) *)pixels;
+#endif
+}
 
 /* Rows of pixels `line` to `line + lines` of a channel, into rows of the map from `first` to `last`.
  * taps: of the kernel's row under the first of these lines for the map's row 0. */
-static INLINE void NAME(lines)(V sums[ROWS][TAPS], const PIXEL *pixels, ptrdiff_t pitch,
+static INLINE void NAME(lines)(V sums[ROWS][VECTORS], const PIXEL *pixels, ptrdiff_t pitch,
                                const TAP *taps, ptrdiff_t width, ptrdiff_t lines, int first,
                                int last)
 {
-    V in[ROWS][TAPS];
+    V in[ROWS][VECTORS];
     UNROLL16 for (int i = first; i <= last; i++)
-        UNROLL16 for (int p = 0; p < TAPS; p++) in[i][p] = sums[i][p];
+        UNROLL16 for (int p = 0; p < VECTORS; p++) in[i][p] = sums[i][p];
     for (ptrdiff_t y = 0; y < lines; y++, pixels += pitch, taps += width)
         for (ptrdiff_t x = 0; x < width; x += TAPS) {
-            V values[TAPS];
-            UNROLL16 for (int p = 0; p < TAPS; p++) values[p] = *(const NAME(Unaligned) *)(pixels + x + p);
+            V values[VECTORS];
+            UNROLL16 for (int p = 0; p < VECTORS; p++) values[p] = NAME(load)(pixels + x + p * STEP);
             UNROLL16 for (int i = first; i <= last; i++)
             {
-                int32_t group;
+                SUM group; /* TAPS of them */
                 memcpy(&group, taps - i * width + x, sizeof group);
                 const V all = (V){0} + group;
-                UNROLL16 for (int p = 0; p < TAPS; p++) in[i][p] = DOT(in[i][p], values[p], all);
+                UNROLL16 for (int p = 0; p < VECTORS; p++) in[i][p] = DOT(in[i][p], values[p], all);
             }
         }
     UNROLL16 for (int i = first; i <= last; i++)
-        UNROLL16 for (int p = 0; p < TAPS; p++) sums[i][p] = in[i][p];
+        UNROLL16 for (int p = 0; p < VECTORS; p++) sums[i][p] = in[i][p];
 }
 
 /* The lanes of a row's vectors in the order of their windows. */
-static INLINE void NAME(store)(const V sums[TAPS], int32_t *out)
+static INLINE void NAME(store)(const V sums[VECTORS], SUM *out)
 {
 #if TAPS == 4
     V even = SHUFFLE(sums[0], sums[2], FIRST_HALVES), odd = SHUFFLE(sums[1], sums[3], FIRST_HALVES);
@@ -57,6 +83,8 @@ static INLINE void NAME(store)(const V sums[TAPS], int32_t *out)
     *(NAME(Unaligned) *)(out + LANES) = SHUFFLE(even, odd, LAST_HALVES);
     *(NAME(Unaligned) *)(out + 2 * LANES) = SHUFFLE(evens, odds, FIRST_HALVES);
     *(NAME(Unaligned) *)(out + 3 * LANES) = SHUFFLE(evens, odds, LAST_HALVES);
+#elif TAPS == 1
+    UNROLL16 for (int p = 0; p < VECTORS; p++) *(NAME(Unaligned) *)(out + p * LANES) = sums[p];
 #else
     *(NAME(Unaligned) *)out = SHUFFLE(sums[0], sums[1], FIRST_HALVES);
     *(NAME(Unaligned) *)(out + LANES) = SHUFFLE(sums[0], sums[1], LAST_HALVES);
@@ -65,10 +93,10 @@ static INLINE void NAME(store)(const V sums[TAPS], int32_t *out)
 
 /* ROWS x ROW windows. taps: [channels][height + 2 (ROWS - 1)][width], zeros above and below. */
 static void NAME(block)(const PIXEL *pixels, ptrdiff_t plane, ptrdiff_t pitch, ptrdiff_t channels,
-                        const TAP *taps, ptrdiff_t height, ptrdiff_t width, int32_t *out,
+                        const TAP *taps, ptrdiff_t height, ptrdiff_t width, SUM *out,
                         ptrdiff_t out_pitch)
 {
-    V sums[ROWS][TAPS];
+    V sums[ROWS][VECTORS];
     memset(sums, 0, sizeof sums);
     for (ptrdiff_t c = 0; c < channels; c++) {
         const PIXEL *p = pixels + c * plane;
@@ -107,15 +135,16 @@ static void NAME(block)(const PIXEL *pixels, ptrdiff_t plane, ptrdiff_t pitch, p
 /* All windows of a band: `rows` of the map, rounded up to ROWS, and `cols`, rounded up to ROW;
  * `width` is that of the taps, rounded up to TAPS. */
 static void NAME(band)(const void *planes, ptrdiff_t plane, ptrdiff_t pitch, ptrdiff_t channels,
-                       const void *taps, ptrdiff_t height, ptrdiff_t width, int32_t *out,
+                       const void *taps, ptrdiff_t height, ptrdiff_t width, void *out,
                        ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out_pitch)
 {
     for (ptrdiff_t row = 0; row < rows; row += ROWS)
         for (ptrdiff_t x = 0; x < cols; x += ROW)
             NAME(block)((const PIXEL *)planes + row * pitch + x, plane, pitch, channels, taps, height, width,
-                        out + row * out_pitch + x, out_pitch);
+                        (SUM *)out + row * out_pitch + x, out_pitch);
 }
 #undef V
 #undef ROW
+#undef STEP
 #undef FIRST_HALVES
 #undef LAST_HALVES

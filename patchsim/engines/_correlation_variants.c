@@ -86,7 +86,9 @@ Layout correlation_layout(const Task *t)
     Layout l;
     if (t->products) {
         const ptrdiff_t cols = (t->cols + DIRECT_COLS - 1) / DIRECT_COLS * DIRECT_COLS;
-        l.tall = DIRECT_ROWS, l.wide = t->cols, l.across = l.bands = 1;
+        /* Sums over windows of floats begin anew for each tile, so that fewer roundings add up. */
+        l.wide = t->type == FLOATS && t->cols > DIRECT_COLS ? DIRECT_COLS : t->cols;
+        l.tall = DIRECT_ROWS, l.across = (t->cols + l.wide - 1) / l.wide, l.bands = 1;
         l.lines = DIRECT_ROWS + t->height - 1;
         l.pitch = (cols + t->width + 64 + 31) / 32 * 32;
         l.x_pitch = cols + 16;
@@ -127,7 +129,7 @@ size_t correlation_scratch(const Task *t, const Layout *l)
                                                : 0);
     return work + piece(correlation_segments(t, l) * 192) + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
-           piece((size_t)(l->bands * l->tall) * x_pitch * sizeof(float)) +
+           piece((size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
            piece(channels * columns * 8) +
            piece(columns * 8) + piece(channels * x_pitch * 8) + piece(x_pitch * 8) +
            piece(2 * block_rows * blocks * sizeof(float)) + piece(channels * 8) +
@@ -172,6 +174,11 @@ size_t correlation_weighted_scratch(const Weighted *w, const Layout *l)
            (w->levels ? piece(pixels) : 0);
 }
 
+size_t correlation_product_bytes(const Task *t)
+{
+    return t->products && t->products->taps == 1 ? sizeof(double) : sizeof(float);
+}
+
 ptrdiff_t correlation_item(const Task *t)
 {
     return t->type == BYTES ? 1 : t->type == WORDS ? 2 : t->type == FLOATS ? 4 : 8;
@@ -199,7 +206,8 @@ size_t correlation_taps_bytes(const Task *t, const Products *products)
 {
     const ptrdiff_t width = (t->width + products->taps - 1) / products->taps * products->taps;
     const ptrdiff_t rows = t->height + 2 * (products->rows - 1);
-    return (size_t)(t->channels * rows * width) * (products->taps == 2 ? 2 : 1);
+    const size_t item = products->taps == 1 ? sizeof(double) : products->taps == 2 ? 2 : 1;
+    return (size_t)(t->channels * rows * width) * item;
 }
 
 void correlation_fill_taps(const Task *t, void *out)
@@ -210,9 +218,13 @@ void correlation_fill_taps(const Task *t, void *out)
     for (ptrdiff_t c = 0; c < t->channels; c++)
         for (ptrdiff_t y = 0; y < t->height; y++)
             for (ptrdiff_t x = 0; x < t->width; x++) {
-                double tap = t->taps[(c * t->height + y) * t->width + x] * t->gain + t->means[c];
-                int value = (int)floor(tap + 0.5) - 128;
-                ptrdiff_t at = (c * (t->height + 2 * around) + around + y) * width + x;
+                const double value_over_gain = t->taps[(c * t->height + y) * t->width + x];
+                const ptrdiff_t at = (c * (t->height + 2 * around) + around + y) * width + x;
+                if (at_once == 1) {
+                    ((double *)out)[at] = value_over_gain;
+                    continue;
+                }
+                const int value = (int)floor(value_over_gain * t->gain + t->means[c] + 0.5) - 128;
                 if (at_once == 2)
                     ((int16_t *)out)[at] = (int16_t)value;
                 else
@@ -259,26 +271,35 @@ static int has_vnni(void)
     return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
 
-/* Six rows of 64 windows fill 24 of 32 registers. */
+/* Six rows of 64 windows of bytes, or of 32 in double precision, fill 24 of 32 registers. */
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=512")
-#define NAME(x) x##_products_vnni
+#define NAME(x) x##_bytes_vnni
+#define SUM int32_t
 #define LANES 16
 #define TAPS 4
+#define VECTORS 4
 #define ROWS 6
 #define PIXEL uint8_t
 #define TAP int8_t
 #define DOT(sums, pixels, taps) ((V)_mm512_dpbusd_epi32((__m512i)(sums), (__m512i)(pixels), (__m512i)(taps)))
 #include "_correlation_products.h"
 #undef NAME
+#undef SUM
 #undef LANES
 #undef TAPS
-#undef ROWS
 #undef PIXEL
 #undef TAP
 #undef DOT
 END
 
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
+#define DOUBLES(x) x##_avx512
+#define LANES 8
+#include "_correlation_doubles.h"
+#undef DOUBLES
+#undef LANES
+#undef VECTORS
+#undef ROWS
 #define VARIANT(x) x##_avx512
 #define LANES 16
 #include "_correlation_core.h"
@@ -287,19 +308,31 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #undef LANES
 END
 
-/* Four rows of 16 windows, or 8: each has 16 registers. */
+/* Four rows of 16 windows of bytes, or 8 in double precision; half of that in 128 bits. Each has 16
+ * registers. */
+#define VECTORS 2
+#define ROWS 4
 BEGIN("avx2,fma")
-#define NAME(x) x##_products_avx2
+#define NAME(x) x##_bytes_avx2
+#define SUM int32_t
 #define LANES 8
 #define TAPS 2
-#define ROWS 4
 #define PIXEL int16_t
 #define TAP int16_t
 #define DOT(sums, pixels, taps) ((sums) + (V)_mm256_madd_epi16((__m256i)(pixels), (__m256i)(taps)))
 #include "_correlation_products.h"
 #undef NAME
+#undef SUM
 #undef LANES
+#undef TAPS
+#undef PIXEL
+#undef TAP
 #undef DOT
+#define DOUBLES(x) x##_avx2
+#define LANES 4
+#include "_correlation_doubles.h"
+#undef DOUBLES
+#undef LANES
 #define VARIANT(x) x##_avx2
 #define LANES 8
 #include "_correlation_core.h"
@@ -308,43 +341,59 @@ BEGIN("avx2,fma")
 #undef LANES
 END
 
-#define NAME(x) x##_products_sse2
+#define NAME(x) x##_bytes_sse2
+#define SUM int32_t
 #define LANES 4
+#define TAPS 2
+#define PIXEL int16_t
+#define TAP int16_t
 #define DOT(sums, pixels, taps) ((sums) + (V)_mm_madd_epi16((__m128i)(pixels), (__m128i)(taps)))
 #include "_correlation_products.h"
 #undef NAME
+#undef SUM
 #undef LANES
 #undef TAPS
-#undef ROWS
 #undef PIXEL
 #undef TAP
 #undef DOT
+#else
+#define VECTORS 2
+#define ROWS 4
 #endif
 
 /* 128 bits are what every x86-64 (SSE2) and every 64-bit ARM (NEON) has, and what compilers make of
  * these vectors elsewhere. */
+#define DOUBLES(x) x##_base
+#define LANES 2
+#include "_correlation_doubles.h"
+#undef DOUBLES
+#undef LANES
 #define VARIANT(x) x##_base
 #define LANES 4
 #include "_correlation_core.h"
 #include "_correlation_weighted.h"
 
+/* Direct sums of 16 bits and of floats. */
+#define DOUBLES_OF(variant, rows)                                                              \
+    static const Products WORDS_##variant = {1, rows, band_words_##variant};                   \
+    static const Products FLOATS_##variant = {1, rows, band_floats_##variant}
+#define MADE_OF(name, runs_here, variant, bytes)                                               \
+    {name, runs_here, scores_##variant, weighted_##variant, spectrum_single_##variant,         \
+     spectrum_double_##variant, {bytes, &WORDS_##variant, &FLOATS_##variant}}
+DOUBLES_OF(base, 4);
 #ifdef CORRELATION_X86
-static const Products VNNI = {4, 6, band_products_vnni};
-static const Products MADD_AVX2 = {2, 4, band_products_avx2}, MADD_SSE2 = {2, 4, band_products_sse2};
-static const Variant AVX512 = {"avx512", has_avx512, scores_avx512, weighted_avx512, spectrum_single_avx512,
-                                     spectrum_double_avx512, NULL};
-static const Variant AVX512_VNNI = {"avx512", has_vnni, scores_avx512, weighted_avx512, spectrum_single_avx512,
-                                     spectrum_double_avx512, &VNNI};
-static const Variant AVX2 = {"avx2", has_avx2, scores_avx2, weighted_avx2, spectrum_single_avx2,
-                                     spectrum_double_avx2, &MADD_AVX2};
-static const Variant BASE = {"sse2", always, scores_base, weighted_base, spectrum_single_base,
-                                     spectrum_double_base, &MADD_SSE2};
+DOUBLES_OF(avx512, 6);
+DOUBLES_OF(avx2, 4);
+static const Products VNNI = {4, 6, band_bytes_vnni};
+static const Products MADD_AVX2 = {2, 4, band_bytes_avx2}, MADD_SSE2 = {2, 4, band_bytes_sse2};
+static const Variant AVX512 = MADE_OF("avx512", has_avx512, avx512, NULL);
+static const Variant AVX512_VNNI = MADE_OF("avx512", has_vnni, avx512, &VNNI);
+static const Variant AVX2 = MADE_OF("avx2", has_avx2, avx2, &MADD_AVX2);
+static const Variant BASE = MADE_OF("sse2", always, base, &MADD_SSE2);
 #elif defined(__aarch64__)
-static const Variant BASE = {"neon", always, scores_base, weighted_base, spectrum_single_base,
-                                     spectrum_double_base, NULL};
+static const Variant BASE = MADE_OF("neon", always, base, NULL);
 #else
-static const Variant BASE = {"portable", always, scores_base, weighted_base, spectrum_single_base,
-                                     spectrum_double_base, NULL};
+static const Variant BASE = MADE_OF("portable", always, base, NULL);
 #endif
 
 const Variant *const CORRELATION_VARIANTS[] = {

@@ -37,8 +37,16 @@ else:
     )
 # Two of one name differ by the processor, which takes the first of them.
 VARIANTS = list(dict.fromkeys(_correlation.variants()))
-DIRECT = [name for name in VARIANTS if _correlation.taps(name)]
-DTYPES = ("uint8", "uint16", "float32")
+FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
+DTYPES = tuple(FORMATS)
+DIRECT = [name for name in VARIANTS if _correlation.taps(name, "B")]
+
+
+def check_direct(variant, image, kernel, metric, truth):
+    """Check direct sums, where the variant has them for such pixels: they leave no rounding."""
+    if _correlation.taps(variant, FORMATS[image.dtype.name]):
+        error = 1e-5 if image.dtype.kind == "f" else 1e-6
+        check(found(image, kernel, metric, is_direct=True), truth, error=error)
 
 
 def exact_map(image, kernel, metric, stride=(1, 1), span=None):
@@ -151,8 +159,8 @@ def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, 
         pytest.skip("such a kernel is refused")
     image, taps, truth = small_pictures(metric, dtype, size, kernel, stride)
     check(found(image, taps, metric, stride), truth)
-    if dtype == "uint8" and stride == (1, 1) and variant in DIRECT:
-        check(found(image, taps, metric, is_direct=True), truth, error=1e-6)
+    if stride == (1, 1):
+        check_direct(variant, image, taps, metric, truth)
 
 
 @cache
@@ -175,8 +183,7 @@ def test_photographs_of_several_tiles(metric, dtype, variant):
     # One tile alone, and three of a row: the last of an odd number is transformed without another.
     check(found(image[:60, :200], kernel, metric), truth[:48, :190])
     check(found(wide, kernel, metric), truth_of_wide)
-    if dtype == "uint8" and variant in DIRECT:
-        check(found(image, kernel, metric, is_direct=True), truth, error=1e-6)
+    check_direct(variant, image, kernel, metric, truth)
 
 
 @cache
@@ -219,12 +226,10 @@ def test_kernels_in_parts_across_tiles(dtype, monkeypatch):
 @pytest.mark.parametrize("width", [*range(1, 10), 15, 16, 17, 33])
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 6, 7, 12])
 def test_direct_sums_of_every_remainder(width, height, variant, rng):
-    if variant not in DIRECT:
-        pytest.skip("this variant has no direct sums")
-    image = values(rng, "uint8", height + 13, width + 67, 2)
-    kernel = values(rng, "uint8", height, width, 2)
-    truth = plain_map(image, kernel, "ssd")
-    check(found(image, kernel, "ssd", is_direct=True), truth, error=1e-6)
+    for dtype in DTYPES:
+        image = values(rng, dtype, height + 13, width + 67, 2)
+        kernel = values(rng, dtype, height, width, 2)
+        check_direct(variant, image, kernel, "ssd", plain_map(image, kernel, "ssd"))
 
 
 @pytest.mark.parametrize("is_direct", [False, True])
@@ -241,11 +246,12 @@ def test_the_largest_sums(metric, is_direct, variant):
     check(bounds, np.where(even, 1.0, opposite))
 
 
+@pytest.mark.parametrize("is_direct", [False, True])
 @pytest.mark.usefixtures("variant")
-def test_sixteen_bits_of_the_largest_sums():
+def test_sixteen_bits_of_the_largest_sums(is_direct):
     side = 150
     image = (np.indices((side + 3, side + 4)).sum(0) % 2 * 65535).astype(np.uint16)[..., None]
-    bounds = found(image, image[:side, :side].copy(), "zncc")
+    bounds = found(image, image[:side, :side].copy(), "zncc", is_direct=is_direct)
     even = np.indices(bounds.map.shape).sum(0) % 2 == 0
     check(bounds, np.where(even, 1.0, -1.0))
 
@@ -278,12 +284,12 @@ def flat_beside_contrast(metric, dtype):
 
 
 @pytest.mark.parametrize("metric", ["ncc", "zncc"])
-@pytest.mark.usefixtures("variant")
-def test_a_flat_tile_beside_one_of_contrast(metric):
+def test_a_flat_tile_beside_one_of_contrast(metric, variant):
     """What is left of a small spread beside a large norm, the worst that rounding can do."""
     for dtype in ("uint8", "uint16"):
         image, kernel, truth = flat_beside_contrast(metric, dtype)
         check(found(image, kernel, metric), truth)
+        check_direct(variant, image, kernel, metric, truth)
 
 
 @given(
@@ -380,10 +386,12 @@ def test_any_size_stride_and_type(data, seed):
     taps = values(rng, dtype, *kernel, channels)
     if (taps == taps[0, 0]).all():
         return
+    variant = data.draw(st.sampled_from(VARIANTS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(extensions.VARIANT_SETTING, data.draw(st.sampled_from(VARIANTS)))
-        truth = plain_map(image, taps, metric)[:: stride[0], :: stride[1]]
-        check(found(image, taps, metric, stride), truth)
+        patch.setenv(extensions.VARIANT_SETTING, variant)
+        truth = plain_map(image, taps, metric)
+        check(found(image, taps, metric, stride), truth[:: stride[0], :: stride[1]])
+        check_direct(variant, image, taps, metric, truth)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e10, 1e30])
@@ -393,11 +401,12 @@ def test_floats_far_from_1(scale, metric, rng):
     image = (rng.random((70, 300, 2)) * scale).astype(np.float32)
     kernel = image[11:40, 120:160].copy()
     work = replace(problem(image, kernel, metric), data_range=scale)
-    bounds = fft.prepare(kernel, work)(image)
     score = metrics.exact(image, kernel, metric, scale)
-    for y, x in ((11, 120), (0, 0), (41, 260), (20, 100)):
-        assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= 1.1e-5
-    assert bounds.map.argmax() == 11 * bounds.map.shape[1] + 120
+    for engine in (fft, simd):
+        bounds = engine.prepare(kernel, work)(image)
+        for y, x in ((11, 120), (0, 0), (41, 260), (20, 100)):
+            assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= 1.1e-5
+        assert bounds.map.argmax() == 11 * bounds.map.shape[1] + 120
 
 
 @cache
@@ -416,10 +425,11 @@ def little_contrast(offset):
 def test_floats_of_little_contrast_on_a_large_value(offset):
     """The spread is lost in sums of squares; windows of one value among them score 0."""
     image, kernel, truth = little_contrast(offset)
-    bounds = found(image, kernel, "zncc")
-    is_stated = np.abs(bounds.map - truth) <= bounds.error
-    assert is_stated.all()
-    assert (bounds.map[10:, 100:140] == 0).all()
+    for is_direct in (False, True):
+        bounds = found(image, kernel, "zncc", is_direct=is_direct)
+        is_stated = np.abs(bounds.map - truth) <= bounds.error
+        assert is_stated.all()
+        assert (bounds.map[10:, 100:140] == 0).all()
 
 
 @cache
@@ -440,11 +450,11 @@ def one_bright_pixel(bright, metric):
 
 @pytest.mark.parametrize("bright", [1e6, 1e10, 1e20, 1e38])
 @pytest.mark.parametrize("metric", ["ncc", "zncc"])
-@pytest.mark.usefixtures("variant")
-def test_floats_beside_one_of_another_magnitude(bright, metric):
+def test_floats_beside_one_of_another_magnitude(bright, metric, variant):
     """Rounding may leave a spread of 0 or less, or one that single precision does not hold."""
     for image, kernel, truth in one_bright_pixel(bright, metric):
         check(found(image, kernel, metric), truth)
+        check_direct(variant, image, kernel, metric, truth)
 
 
 @cache
@@ -465,7 +475,7 @@ def test_matches_are_those_of_the_specification(dtype, metric, variant):
     options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0}
     wanted = match(image, kernels[0], engine="fft", memory="60MB", **options)
     for name in ("fft", "simd"):
-        if name == "simd" and (dtype != "uint8" or variant not in DIRECT):
+        if name == "simd" and not _correlation.taps(variant, FORMATS[dtype]):
             continue
         for kernel, largest in zip(kernels, best, strict=True):
             report = match(image, kernel, engine=name, map=True, **options)
@@ -594,7 +604,7 @@ def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
         {"parts_y": 4},  # of five rows
         {"parts_x": 2},  # with spectra of one part
         {"variant": "altivec"},
-        {"is_direct": True, "image": np.zeros((20, 20, 2), np.uint16)},
+        {"is_direct": True, "stride_x": 2, "map": np.zeros((16, 8), np.float32)},
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(changed):
@@ -613,7 +623,7 @@ def test_a_map_that_cannot_be_written_is_refused():
     "changed",
     [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
      {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
-     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "H"},
+     {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "d"},
      {"parts_y": 0}, {"terms": 17}],
 )  # fmt: skip
 def test_sizes_that_scratch_refuses(changed):

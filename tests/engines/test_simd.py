@@ -307,10 +307,11 @@ def test_what_it_cannot_do_is_refused():
         assert simd.refuse(replace(problem, **change))
     products = replace(problem, metric="ssd")
     for change in (
-        {"dtype": "uint16"}, {"device": "cuda:0"}, {"exact": True}, {"stride": (1, 2)},
+        {"dtype": "float64"}, {"device": "cuda:0"}, {"exact": True}, {"stride": (1, 2)},
         {"weight_sum": 5}, {"opaque_level": 255}, {"kernel": (200, 200, 3)},
     ):  # fmt: skip
         assert simd.refuse(replace(products, **change))
+    assert simd.refuse(replace(products, kernel=(257, 9, 1), dtype="float32"))
 
 
 def test_a_search_on_the_cpu_imports_no_torch(tmp_path):
