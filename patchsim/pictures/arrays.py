@@ -30,7 +30,8 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     name : str
         The array's name in messages.
     copy : bool, optional
-        True: always copy, in C order. By default copy only if the type must change.
+        True: always copy, in C order. By default copy only if the type must change, or if the
+        values are not aligned.
 
     Raises
     ------
@@ -47,10 +48,18 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
         pixels: Pixels = np.array(array, np.int16, order="C").view(np.uint16)
         pixels ^= np.uint16(SHIFT)
         return pixels[..., None] if pixels.ndim == 2 else pixels
+    # The C extensions and torch take no values that lie across the bounds of words, and where an
+    # array has no gaps they rely on its strides; NumPy allows any along an axis of length 1.
+    copy = copy or not array.flags.aligned or _has_unusual_strides(array) or None
     pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _has_unusual_strides(array: NDArray[Any]) -> bool:
+    plain = np.multiply.accumulate((array.itemsize, *array.shape[:0:-1])).tolist()[::-1]
+    return array.flags.c_contiguous and list(array.strides) != plain
 
 
 def shift_of(dtype: np.dtype[Any]) -> int:

@@ -90,6 +90,16 @@ class Picture:
         return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
 
+def _from_masked(source: np.ma.MaskedArray[Any, Any], name: str) -> Picture:
+    """Return a masked array as a picture, transparent where it is masked."""
+    picture = open_picture(source.filled(0), name=name)  # NaN often lies below a mask
+    mask = np.ma.getmaskarray(source)
+    hidden = mask.any(2) if mask.ndim == 3 else mask
+    if not hidden.any():
+        return picture
+    return replace(picture, alpha=np.where(hidden, np.uint8(0), np.uint8(255)))
+
+
 def is_stdin(source: Source) -> bool:
     """Return whether a source is the path ``-``, which stands for standard input."""
     return isinstance(source, str | os.PathLike) and os.fspath(source) == "-"
@@ -108,7 +118,8 @@ def open_picture(
     Parameters
     ----------
     source : path, PIL image, or array [H, W] or [H, W, C]
-        An array of numbers, or an object with ``__array__`` or ``__dlpack__``; a PIL image, whose
+        An array of numbers, or an object with ``__array__`` or ``__dlpack__``; what a masked array
+        of NumPy masks, in any channel, is transparent; a PIL image, whose
         current frame is read; or the path of a file, whose first frame is read. The path ``-``
         stands for standard input.
     name : str
@@ -126,6 +137,8 @@ def open_picture(
         If the picture cannot be read: there is no such file, it is not a picture, is damaged or
         too large, or its values would lose depth.
     """
+    if isinstance(source, np.ma.MaskedArray):
+        return _from_masked(source, name)
     if isinstance(source, np.ndarray):
         pixels = arrays.to_pixels(source, name)
         return Picture(name, pixels, shift=arrays.shift_of(source.dtype))

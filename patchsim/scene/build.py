@@ -34,7 +34,8 @@ class Scene:
         Whether each kernel has a single colour.
     area : Area
     zero : array [C]
-        The value that 0 has become in each channel.
+        The value that 0 has become in each channel. An offset may have been subtracted from it, as
+        from the image and the kernels.
     span : float
         The data range R.
     drawn : (pixels, R, low)
@@ -63,9 +64,8 @@ class Scene:
         visible = self.visible
         if visible is None:
             return [None] * len(sizes)
-        # Zeros around an image are as visible as can be.
-        zero = np.array([visible.full_level], np.uint8)
-        around = self.area.padded_views(visible.levels[..., None], sizes, zero)
+        # Zeros around an image that is transparent in part are as invisible as these parts.
+        around = self.area.padded_views(visible.levels[..., None], sizes, np.zeros(1, np.uint8))
         return [Visibility(levels[..., 0], visible.full_level) for levels in around]
 
     @classmethod
@@ -115,16 +115,13 @@ class Scene:
         del image
         pixels = compared.in_range(pixels, shift)
         pixels = compared.in_colors(pixels)
+        shown, zero, offset = pixels, compared.zero, compared.offset(pixels)
+        if offset is not None:
+            pixels, zero = pixels - offset, zero - offset
+        drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
+        kernels = compared.kernels(offset)
         return cls(
-            names,
-            pixels,
-            compared.kernels,
-            compared.are_flat,
-            area,
-            compared.zero,
-            compared.span,
-            drawn or (pixels, compared.span, compared.low),
-            visible,
+            names, pixels, kernels, compared.are_flat, area, zero, compared.span, drawn, visible
         )
 
 

@@ -103,31 +103,54 @@ class Comparison:
             memory,
         )
 
-    @cached_property
-    def kernels(self) -> list[Kernel]:
-        """The kernels with their weights.
+    def offset(self, image: Pixels) -> Pixels | None:
+        """Return what changes no score if it is subtracted from an image and the kernels, [C].
+
+        It is for floats that vary little; see `value_range.exact_offset`.
+        """
+        formula = metrics.formula_of(self._options.metric)
+        if image.dtype.kind != "f" or not formula.subtracts_means:
+            return None
+        kernels = [kernel.pixels for kernel in self._kernels]
+        return value_range.exact_offset(image, kernels)
+
+    def kernels(self, offset: Pixels | None) -> list[Kernel]:
+        """Return the kernels less an offset, with their weights.
 
         Raises
         ------
         InputError
             If the metric cannot score one.
         """
+        if offset is None:
+            return self._checked
+        return self._check([Kernel(each.pixels - offset, each.weights) for each in self._kernels])
+
+    @cached_property
+    def _kernels(self) -> list[Kernel]:
         shares = [share for share in self._shares or () if share]
-        left_out = self._shares is not None and len(shares) < len(self._shares)
         found = []
         for picture, weights in zip(self._pictures, self._weights, strict=True):
             pixels = self.in_colors(self.in_range(picture.pixels, picture.shift))
             if len(set(shares)) > 1:
                 weights = masks.value_weights(weights, shares, pixels.shape[:2])
-            kernel = Kernel(pixels, weights)
-            metrics.check_kernel(kernel, self._options.metric, picture.name, left_out=left_out)
-            found.append(kernel)
+            found.append(Kernel(pixels, weights))
         return found
+
+    @cached_property
+    def _checked(self) -> list[Kernel]:
+        return self._check(self._kernels)
+
+    def _check(self, kernels: list[Kernel]) -> list[Kernel]:
+        left_out = self._shares is not None and not all(self._shares)
+        for kernel, picture in zip(kernels, self._pictures, strict=True):
+            metrics.check_kernel(kernel, self._options.metric, picture.name, left_out=left_out)
+        return kernels
 
     @cached_property
     def are_flat(self) -> list[bool]:
         """Whether each kernel has a single colour."""
-        return [flatness.is_flat(kernel.pixels) for kernel in self.kernels]
+        return [flatness.is_flat(kernel.pixels) for kernel in self._kernels]
 
 
 def _may_shift(options: Options) -> bool:

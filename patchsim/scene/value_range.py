@@ -97,6 +97,34 @@ def common(
     return CommonRange(dtype, low, span, is_given=True)
 
 
+def exact_offset(image: Pixels, kernels: Sequence[Pixels]) -> Pixels | None:
+    """Return what may be subtracted from all values without rounding, where they vary little.
+
+    y - c is exact where y / 2 <= c <= 2 y (Sterbenz; Higham, Accuracy and Stability of Numerical
+    Algorithms, 2nd ed., theorem 2.5). Where values lie near to each other and far from 0, as
+    temperatures in kelvin do, what differs then keeps all of its digits in sums and squares.
+
+    Parameters
+    ----------
+    image : float array [H, W, C]
+    kernels : sequence of float arrays [h, w, C]
+
+    Returns
+    -------
+    array [C] or None
+        A constant for each channel, 0 where values vary by more; None if all are 0.
+    """
+    offsets: Pixels = kernels[0].mean((0, 1), dtype=np.float64).astype(image.dtype)
+    for channel, offset in enumerate(offsets):
+        # Kernels first, because they are small and most have the contrast of their image.
+        for pixels in (*kernels, image):
+            plane = pixels[..., channel]
+            if max(abs(plane.min() - offset), abs(plane.max() - offset)) > abs(offset) / 8:
+                offsets[channel] = 0
+                break
+    return offsets if offsets.any() else None
+
+
 def check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:
     """Check that the values of a picture are finite and lie in the data range.
 

@@ -45,7 +45,22 @@ def planes(array):
     return np.moveaxis(np.moveaxis(array, -1, 0).copy(), 0, -1)
 
 
-LAYOUTS = [explicit, swapped, read_only, negative_stride, every_second, columns_first, planes]
+def unaligned(array):
+    """As `np.frombuffer` at an odd offset gives it."""
+    return np.frombuffer(b"\0" + array.tobytes(), array.dtype, offset=1).reshape(array.shape)
+
+
+def field(array):
+    """A field of records whose size is no multiple of the value's."""
+    records = np.zeros(array.shape, [("flag", "u1"), ("value", array.dtype)])
+    records["value"] = array
+    return records["value"]
+
+
+LAYOUTS = [
+    explicit, swapped, read_only, negative_stride, every_second, columns_first, planes, unaligned,
+    field,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -62,6 +77,16 @@ def test_a_layout_changes_no_match(layout, dtype, rng):
         matcher = patchsim.Matcher(layout(kernel), **options)
         assert matcher.match(layout(image)).matches == plain.matches
     assert report.best.score == pytest.approx(1)
+
+
+@pytest.mark.parametrize("engine", ["simd", "unfold", "pruned"])
+def test_one_row_of_any_stride(engine, rng):
+    """NumPy calls an axis of length 1 contiguous whatever its stride."""
+    image = rng.integers(0, 256, (1, 40, 1), dtype=np.uint8)
+    for row in (image[::-1], np.broadcast_to(image[0], image.shape)):
+        assert row.strides[0] <= 0
+        found = patchsim.match(row, row[:, 7:19], engine=engine).best
+        assert (found.x, found.y, found.score) == (7, 0, 1.0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
