@@ -47,10 +47,11 @@ DOUBLES = {"avx512": 4.5e-11, "avx2": 7.5e-11, "sse2": 1.9e-10}
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
-# How much longer transforms take of `zncc` that must be within MAP_ERROR, and by how much more
-# over the kernel's side: windows of little contrast are made again, and a small one has less.
-# Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC; others differ.
-_AGAIN, _AGAIN_OF_SMALL = 1.3, 16
+# How much longer transforms take of `ncc`, and of `zncc`, that must be within MAP_ERROR, and by how
+# much more over the kernel's side: dark windows, and those of little contrast, are made again, and
+# a small one has less contrast. Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC;
+# others differ.
+_AGAIN = {"ncc": (1.6, 0), "zncc": (1.3, 16)}
 # How much longer transforms take of bytes that are looked up, and the share of the rest that is
 # left where no pixels are summed over windows.
 _LOOK_UPS, _ALONE = 2.2, 0.5
@@ -262,8 +263,9 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
         work, sums = work * _LOOK_UPS, sums * _ALONE
     if problem.dtype not in INTEGER_RANGE:
         sums *= _FLOATS
-    if problem.metric == "zncc" and problem.tolerance < MAP_ERROR:
-        again = _AGAIN + _AGAIN_OF_SMALL / math.sqrt(height * width)
+    if problem.metric in _AGAIN and problem.tolerance < MAP_ERROR:
+        least, of_small = _AGAIN[problem.metric]
+        again = least + of_small / math.sqrt(height * width)
         work, sums = work * again, sums * again
     return (work + sums) / problem.threads
 
