@@ -131,6 +131,7 @@ def _make(
             memory=memory,
             resident=resident,
             resident_without_map=resident_without_map,
+            kernel_total=len(problems),
         )
         common = replace(common, is_envelope=len({problem.kernel for problem in of_kind}) > 1)
         plan_of = cache(partial(_plan_of_member, common))  # many problems are equal

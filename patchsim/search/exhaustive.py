@@ -21,6 +21,7 @@ from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows
 from patchsim.search.jobs import Found, Job, Scored
+from patchsim.search.prepared import PreparedKernels
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -73,6 +74,7 @@ class Exhaustive:
             observer.progress(done, total)
 
         scored: dict[int, Scored] = {}
+        prepared = PreparedKernels()
         for group in self._groups:
             members = [self._jobs[i] for i in group.members]
             scores = windows.windows(
@@ -83,6 +85,7 @@ class Exhaustive:
                 keeps_map=self._keeps_map,
                 advance=advance,
                 block_cache=self._block_cache,
+                prepared=prepared,
             )
             for i, job, one in zip(group.members, members, scores, strict=True):
                 scored[i] = Scored(job, one)

@@ -12,7 +12,6 @@ import numpy as np
 
 from patchsim import engines, metrics
 from patchsim.engines import Bounds, LowerBounds, Problem, TileScore
-from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
@@ -24,6 +23,7 @@ from patchsim.ranking import equal_windows, pruned_windows
 from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.score_map import ScoreMap
+from patchsim.search.prepared import PreparedKernel, PreparedKernels
 from patchsim.types import Pixels
 
 _OPEN_BYTES = 16 << 20  # for open blocks of maps that are kept: 400 of them
@@ -39,6 +39,7 @@ def windows(
     keeps_map: bool,
     advance: Callable[[Tile], None],
     block_cache: BlockCache | None = None,
+    prepared: PreparedKernels | None = None,
 ) -> list[Windows]:
     """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
@@ -56,20 +57,30 @@ def windows(
         Called for each tile that is done.
     block_cache : BlockCache, optional
         Given where the scores of all windows take too much memory: the cache of open blocks.
+    prepared : PreparedKernels, optional
+        The kernels that the whole search keeps prepared, if this is only a part of it.
     """
+    prepared = prepared or PreparedKernels()
     pairs = list(zip(plans, kernels, strict=True))
     engine = engines.load(plans[0].engine)
     if not engine.HAS_MAP:
-        return [*_pruned_windows(plans, image, kernels, advance, keeps_bounds=block_cache is None)]
+        keeps_bounds = block_cache is None
+        return [*_pruned_windows(plans, image, kernels, advance, prepared, keeps_bounds)]
     if block_cache is None and engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
         opened = BlockCache(_OPEN_BYTES)
         stores = [
-            _kept_blocks(plan, image, kernel, visible, keeps_map, opened) for plan, kernel in pairs
+            _kept_blocks(
+                plan, image, kernel, visible, keeps_map, opened, prepared.exactly(plan, kernel)
+            )
+            for plan, kernel in pairs
         ]
         _score_all(plans, image, kernels, visible, stores, advance)
         return [*stores]
     if block_cache is None:
-        score_maps = [_score_map(plan, image, kernel, visible, keeps_map) for plan, kernel in pairs]
+        score_maps = [
+            _score_map(plan, image, kernel, visible, keeps_map, prepared.exactly(plan, kernel))
+            for plan, kernel in pairs
+        ]
         _score_all(plans, image, kernels, visible, score_maps, advance)
         for score_map in score_maps:
             score_map.evaluate_contenders()
@@ -106,24 +117,18 @@ def _score_map(
     kernel: Kernel,
     visible: Visibility | None,
     keeps_map: bool,
-    exactly: Callable[[], TileScore] | None = None,
+    exactly: PreparedKernel | None,
 ) -> ScoreMap:
     """Make the map for the scores of all windows, exact where the best one could be.
 
-    The kernel may have been prepared for its exact plan, `exactly`.
+    `exactly` is the kernel, prepared for the exact plan if there is one.
     """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = _exact_scores(problem, image, kernel, visible)
     blocks = (
-        partial(
-            _score_blocks,
-            plan.exact_plan,
-            image,
-            visible,
-            exactly or _prepared_once(plan.exact_plan, kernel),
-        )
-        if plan.exact_plan
+        partial(_score_blocks, exactly.plan, image, visible, exactly)
+        if exactly
         else partial(_one_by_one, equal_windows.scores(image, size, stride, exact, visible))
     )
     return ScoreMap(
@@ -138,19 +143,18 @@ def _kept_blocks(
     visible: Visibility | None,
     keeps_map: bool,
     opened: BlockCache,
-    exactly: Callable[[], TileScore] | None = None,
+    exactly: PreparedKernel | None,
 ) -> BlockMaxima:
     """Make the store of an engine that bounds blocks itself: the map, and each block's bound.
 
-    The kernel may have been prepared for its exact plan, `exactly`.
+    `exactly` is the kernel, prepared for the exact plan if there is one.
     """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
     exact = _exact_scores(problem, image, kernel, visible)
     evaluate: Callable[[Tile], Bounds]
-    if plan.exact_plan:
-        prepared = exactly or _prepared_once(plan.exact_plan, kernel)
-        evaluate = partial(_score_block, plan.exact_plan, image, visible, prepared)
+    if exactly:
+        evaluate = partial(_score_block, exactly.plan, image, visible, exactly)
     else:
         evaluate = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
@@ -267,12 +271,6 @@ def _score_block(
     return bounds
 
 
-def _prepared_once(plan: Plan, kernel: Kernel) -> Callable[[], TileScore]:
-    """Return a function that prepares the kernel at its first call."""
-    prepared: Cached[TileScore] = Cached()
-    return partial(prepared.get, partial(runner.prepare, plan, kernel))
-
-
 def _merged(blocks: list[Tile], exact_plan: Plan) -> Iterator[Tile]:
     """Join neighbouring blocks, and take the whole tile where it costs no more than its blocks."""
     seconds = cache(exact_plan.seconds_of)
@@ -298,7 +296,7 @@ def _pruned_windows(
     image: Pixels,
     kernels: Sequence[Kernel],
     advance: Callable[[Tile], None],
-    *,
+    prepared: PreparedKernels,
     keeps_bounds: bool,
 ) -> list[pruned_windows.PrunedWindows]:
     """Bound all windows; a window that could be the best is scored when it is asked for."""
@@ -312,13 +310,13 @@ def _pruned_windows(
         size, stride = plan.problem.kernel[:2], plan.problem.stride
         exact = _exact_scores(plan.problem, image, kernel, None)
         score_exactly = equal_windows.scores(image, size, stride, exact)
-        exactly = _prepared_once(plan.exact_plan, kernel) if plan.exact_plan else None
-        if plan.exact_plan and exactly:
-            score_exactly = partial(_score_block, plan.exact_plan, image, None, exactly)
+        exactly = prepared.exactly(plan, kernel)
+        if exactly:
+            score_exactly = partial(_score_block, exactly.plan, image, None, exactly)
         if plan.direct_plan:
-            is_exact = plan.exact_plan and plan.exact_plan.chosen == plan.direct_plan.chosen
-            prepared = (is_exact and exactly) or _prepared_once(plan.direct_plan, kernel)
-            evaluate_blocks = partial(_score_blocks, plan.direct_plan, image, None, prepared)
+            is_exact = exactly and exactly.plan.chosen == plan.direct_plan.chosen
+            directly = (is_exact and exactly) or prepared.add(plan.direct_plan, kernel)
+            evaluate_blocks = partial(_score_blocks, plan.direct_plan, image, None, directly)
             search_all = partial(_search_all, plan.direct_plan, image, kernel, exactly)
             seconds = plan.direct_plan.chosen.seconds
             block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
@@ -352,9 +350,9 @@ def _pruned_windows(
 
 
 def _search_all(
-    plan: Plan, image: Pixels, kernel: Kernel, exactly: Callable[[], TileScore] | None
+    plan: Plan, image: Pixels, kernel: Kernel, exactly: PreparedKernel | None
 ) -> Windows:
-    """Score all windows by a plan; the kernel may have been prepared for its exact plan."""
+    """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
     engine = engines.load(plan.engine)
     store: BlockMaxima | ScoreMap
     if engines.has_map(engine) and engine.bounds_blocks(plan.problem):
