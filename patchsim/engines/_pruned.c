@@ -1103,18 +1103,26 @@ static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
     return PyLong_FromSsize_t(t.compared);
 }
 
-static PyObject *runs_here(PyObject *self, PyObject *name)
+static PyObject *variants(PyObject *self, PyObject *unused)
 {
-    (void)self;
-    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
-    return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names && i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
+        if (!variant(VARIANTS[i].name))
+            continue;
+        PyObject *name = PyUnicode_FromString(VARIANTS[i].name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
 }
 
 /* An entry of METHODS whose arguments travel by keyword. */
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef METHODS[] = {
-    {"runs_here", runs_here, METH_O, "Whether a variant does."},
+    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {"boxes", KEYWORDS(boxes), "Sums of cells; see the head of _pruned.c."},
     {"bounds", KEYWORDS(bounds), "Least differences of windows."},
     {"raise_bounds", KEYWORDS(raise_bounds), "Larger ones, where they could matter."},

@@ -4,7 +4,7 @@
  * correlations(image, kernel, weights, places, sums, energies, products, variant)
  * centred(image, kernel, weights, places, counts, kernel_means, flat, means, spreads, products,
  *         variant)
- * runs_here(variant)
+ * variants()
  *
  * image, kernel  [H, W, C] and [h, w, C] of one type: uint8, uint16, float32, float64. The values of
  *                a row lie side by side; rows of the image may be any bytes apart.
@@ -559,18 +559,26 @@ static PyObject *centred(PyObject *self, PyObject *args, PyObject *keywords)
     return finished(&buffers, wrong, made);
 }
 
-static PyObject *runs_here(PyObject *self, PyObject *name)
+static PyObject *variants(PyObject *self, PyObject *unused)
 {
-    (void)self;
-    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
-    return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names && i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
+        if (!variant(VARIANTS[i].name))
+            continue;
+        PyObject *name = PyUnicode_FromString(VARIANTS[i].name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
 }
 
 /* An entry of METHODS whose arguments travel by keyword. */
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef METHODS[] = {
-    {"runs_here", runs_here, METH_O, "Whether a variant does."},
+    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {"differences", KEYWORDS(differences), "Sums of differences; see the head of _windows.c."},
     {"correlations", KEYWORDS(correlations), "Sums of products and squares."},
     {"centred", KEYWORDS(centred), "The same of floats after subtraction of the means."},
