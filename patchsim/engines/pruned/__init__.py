@@ -64,8 +64,8 @@ _COPY_CALL_SECONDS = 1e-3
 def refuse(problem: Problem) -> str | None:
     if problem.map_wanted or problem.exact:
         return (
-            "it draws no map; give --no-heatmap and no --map, and with --threshold auto"
-            " --engine pruned"
+            "it draws no map; leave out --map and --heatmap, and add --no-heatmap;"
+            " --threshold auto asks for a map unless --engine pruned is given"
         )
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
