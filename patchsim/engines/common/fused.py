@@ -45,9 +45,8 @@ DOUBLES = {"avx512": 4.5e-11, "avx2": 7.5e-11, "sse2": 1.9e-10}
 COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
 # How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
-# how much more over the kernel's side: dark windows, and those of little contrast, are made again, and
-# a small one has less contrast. Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC;
-# others differ.
+# how much more over the kernel's side: dark windows, and those of little contrast, are made again;
+# a small one has less contrast. Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC.
 _AGAIN = {"ncc": (1.6, 0), "zncc": (1.3, 16)}
 # How much longer transforms take of bytes that are looked up, and the share of the rest that is
 # left where no pixels are summed over windows.
