@@ -16,7 +16,7 @@ from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
-from patchsim.ranking.block_maxima import BlockCache
+from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows

@@ -31,7 +31,8 @@ from patchsim.matches import nms
 from patchsim.metrics import Kernel
 from patchsim.planning import batching, planner
 from patchsim.ranking import score_memory
-from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.ranking.block_cache import BlockCache
+from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import windows
 
