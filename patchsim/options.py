@@ -47,6 +47,7 @@ class Given(TypedDict, total=False):
     overlap: float
     margin: bool
     ignore_alpha: bool
+    trim: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
@@ -81,7 +82,7 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin, ignore_alpha, trim, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -109,6 +110,7 @@ class Options:
     overlap: float
     margin: bool
     ignore_alpha: bool
+    trim: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
@@ -165,6 +167,7 @@ class Options:
         overlap: float = DEFAULT_OVERLAP,
         margin: bool = True,
         ignore_alpha: bool = False,
+        trim: bool = True,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
@@ -203,6 +206,7 @@ class Options:
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=true_or_false(margin, "margin"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
+            trim=true_or_false(trim, "trim"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),

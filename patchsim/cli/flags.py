@@ -251,6 +251,14 @@ IgnoreAlpha = Annotated[
     bool,
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
 ]
+NoTrim = Annotated[
+    bool,
+    typer.Option(
+        "--no-trim",
+        help="Do not let transparent margins of a kernel, or black ones of its mask, hang over the"
+        " border of the image: the whole kernel lies inside.",
+    ),
+]
 MinVisible = Annotated[
     str | None,
     typer.Option(
@@ -387,6 +395,7 @@ class MatchFlags:
     tolerance: Tolerance = None
     mask: Mask = None
     ignore_alpha: IgnoreAlpha = False
+    no_trim: NoTrim = False
     min_visible: MinVisible = None
     channel_weights: ChannelWeights = None
     data_range: DataRange = None

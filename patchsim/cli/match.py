@@ -99,6 +99,7 @@ def _options(flags: MatchFlags) -> Given:
         "overlap": values.number(flags.overlap),
         "margin": not flags.no_margin,
         "ignore_alpha": flags.ignore_alpha,
+        "trim": not flags.no_trim,
         "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),
         "per_kernel": flags.per_kernel,

@@ -59,8 +59,8 @@ def match(
         CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
         A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
-        No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
-        16, integers with floats as floats.
+        What counts of it is no larger than the image, unless `padding` lets it hang over. 8 bits
+        are compared with 16 as 16, integers with floats as floats.
     mask : path, PIL image or array [h, w], optional
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
@@ -123,6 +123,13 @@ def match(
         reaches the threshold or not. Without a map that can take longer than to find the matches.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
+    trim : bool
+        Rows and columns along the sides of a kernel in which no pixel counts, as in icons with
+        a transparent margin, may hang over the border of the image or region, whatever the
+        `padding`: what counts must lie inside. `x`, `y`, `width` and `height` are those of the
+        whole kernel; `x` and `y` may be negative. The map has a cell for each of these windows, the
+        strides count as without them, and `report.kernels` tell where the first lies. False: the
+        whole kernel lies inside.
     min_visible : float, optional
         The smallest visible share of a match, above 0 and up to 1, in an image with transparent
         pixels. A window of such an image is scored over its visible part: the opacity of its pixels

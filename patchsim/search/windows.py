@@ -127,7 +127,12 @@ def _score_map(
         else partial(_one_by_one, equal_windows.scores(image, size, stride, exact, visible))
     )
     return ScoreMap(
-        problem.map_shape, size, stride, exact, evaluate_blocks=blocks, keeps_map=keeps_map
+        problem.map_shape,
+        problem.match_size,
+        stride,
+        exact,
+        evaluate_blocks=blocks,
+        keeps_map=keeps_map,
     )
 
 
@@ -155,7 +160,7 @@ def _kept_blocks(
         evaluate = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
         problem.map_shape,
-        size,
+        problem.match_size,
         stride,
         exact,
         None,
@@ -200,7 +205,7 @@ def _block_maxima(
         equal = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
         problem.map_shape,
-        size,
+        problem.match_size,
         stride,
         exact,
         rescore,
