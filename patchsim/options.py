@@ -40,6 +40,7 @@ class Given(TypedDict, total=False):
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -82,7 +83,7 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_alpha, trim, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin, ignore_profile, ignore_alpha, trim, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -103,6 +104,7 @@ class Options:
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -160,6 +162,7 @@ class Options:
         padding: str = DEFAULT_PADDING,
         metric: str = metrics.DEFAULT,
         color: str = "auto",
+        ignore_profile: bool = False,
         device: str = "auto",
         engine: str = "auto",
         top: int | None = None,
@@ -199,6 +202,7 @@ class Options:
             padding=choices.check("padding", padding, choices.PADDINGS),
             metric=choices.check("metric", metric, choices.METRICS),
             color=choices.check("color", color, choices.COLORS),
+            ignore_profile=true_or_false(ignore_profile, "ignore_profile"),
             device=devices.check_name(device, several=True),
             engine=choices.check("engine", engine, ("auto", *choices.ENGINES)),
             top=DEFAULT_TOP if most is None and threshold is None else most,

@@ -128,6 +128,14 @@ Color = Annotated[
         " hue as a circle, lab measures differences as people see them.",
     ),
 ]
+IgnoreProfile = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-profile",
+        help="Compare the values of pictures as they are, whatever their colour profiles. Otherwise"
+        " pictures whose profiles differ are converted to sRGB.",
+    ),
+]
 Top = Annotated[
     str | None,
     typer.Option(
@@ -379,6 +387,7 @@ class MatchFlags:
     padding: Padding = "valid"
     metric: Metric = "sad"
     color: Color = "auto"
+    ignore_profile: IgnoreProfile = False
     top: Top = None
     threshold: Threshold = None
     overlap: Overlap = "0.3"

@@ -92,6 +92,7 @@ def _options(flags: MatchFlags) -> Given:
         "padding": flags.padding,
         "metric": flags.metric,
         "color": flags.color,
+        "ignore_profile": flags.ignore_profile,
         "device": flags.device,
         "engine": flags.engine,
         "top": values.number(flags.top),

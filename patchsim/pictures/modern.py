@@ -84,6 +84,9 @@ def heic(stream: BinaryIO, limits: Limits) -> Decoded:
     if values.dtype == np.uint8:
         bits = 8
     decoded = _with_alpha(values, (height, width), bits, limits.name)
+    if bits == 8:
+        profile = picture.info.get("icc_profile")
+        decoded = replace(decoded, profile=profile if isinstance(profile, bytes) else b"")
     if picture.premultiplied_alpha and decoded.alpha is not None:
         raise InputError(
             f"{limits.name} has colours multiplied by their alpha, which cannot be read in a HEIC;"
@@ -195,4 +198,6 @@ def _with_alpha(values: NDArray[Any], size: tuple[int, int], bits: int, name: st
             f"{name} has values of {bits} bits;"
             f" --data-range 0:{largest} compares them within their range",
         )
-    return Decoded(arrays.to_pixels(values, name, copy=True), alpha, notices=notices)
+    pixels = arrays.to_pixels(values, name, copy=True)
+    # The colours of floats, and of values in a range of their own, are not known.
+    return Decoded(pixels, alpha, notices=notices, profile=None)

@@ -144,7 +144,10 @@ def decode(image: Image.Image, limits: Limits) -> Decoded:
     shift = arrays.shift_of(pixels.dtype)
     if shift:
         pixels = arrays.to_pixels(pixels, limits.name)
-    return Decoded(pixels, alpha, orientation(image), shift=shift)
+    # A damaged profile may be text.
+    profile = image.info.get("icc_profile")
+    profile = profile if isinstance(profile, bytes) else b""
+    return Decoded(pixels, alpha, orientation(image), shift=shift, profile=profile)
 
 
 def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:

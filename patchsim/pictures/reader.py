@@ -68,6 +68,9 @@ class Picture:
         The opacity, unless all pixels are opaque.
     shift : int
         What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
+    profile : bytes or None
+        The ICC profile that the values belong to; empty for sRGB, None if nothing is known, as of
+        an array.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Picture:
     notices: tuple[str, ...] = ()
     alpha: NDArray[np.uint8] | None = None
     shift: int = 0
+    profile: bytes | None = None
 
     @property
     def stem(self) -> str:
@@ -287,5 +291,11 @@ def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str,
 
     alpha = None if decoded.alpha is None else turned(decoded.alpha)
     return Picture(
-        name, turned(decoded.pixels), file, decoded.notices + notices, alpha, decoded.shift
+        name,
+        turned(decoded.pixels),
+        file,
+        decoded.notices + notices,
+        alpha,
+        decoded.shift,
+        decoded.profile,
     )

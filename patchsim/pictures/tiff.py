@@ -91,7 +91,9 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
         )
     orientation = page.tags.valueof(tiff_directory.ORIENTATION, 1)
     orientation = orientation if isinstance(orientation, int) else 1
-    return Decoded(pixels, alpha, orientation, notices, arrays.shift_of(samples.dtype))
+    profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
+    profile = profile if isinstance(profile, bytes) else b""
+    return Decoded(pixels, alpha, orientation, notices, arrays.shift_of(samples.dtype), profile)
 
 
 def fax_complaints(stream: BinaryIO, limits: Limits, page: tiff_directory.Page) -> list[str]:
