@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from PIL import UnidentifiedImageError
 
-from patchsim.pictures import pillow_reader, png16
+from patchsim.pictures import orientation, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -70,8 +70,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             kept = [chunk for chunk in kept if chunk.name in _PIXELS]
             decoded = png16.png(_parts(stream, kept), width, height, limits)
             profile = _profile(stream, chunks)
-            orientation = pillow_reader.orientation(image)
-            return replace(decoded, orientation=orientation, profile=profile)
+            return replace(decoded, orientation=orientation.of_image(image), profile=profile)
         decoded = replace(pillow_reader.decode(image, limits), profile=_profile(stream, chunks))
     if transparent is not None:
         if bits < 8:

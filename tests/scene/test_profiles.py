@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import struct
 import sys
 import zlib
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from helpers import icc
+from helpers.chunks import chunk
 from PIL import Image
 
 from patchsim import InputError, Matcher, match
@@ -188,10 +188,6 @@ def test_a_profile_that_cannot_be_used_is_a_notice(content, says, save, astronau
 
 
 def test_a_profile_that_unpacks_to_no_end_is_cut(tmp_path, astronaut, save):
-    def chunk(kind, data):
-        content = kind + data
-        return struct.pack(">I", len(data)) + content + struct.pack(">I", zlib.crc32(content))
-
     plain = save("plain.png", astronaut[:40, :40]).read_bytes()
     bomb = chunk(b"iCCP", b"x\0\0" + zlib.compress(b"\0" * (1 << 26), 9))
     broken = chunk(b"iCCP", b"x\0\0" + zlib.compress(icc.P3)[:10] + b"\xff" * 40)
@@ -243,9 +239,7 @@ def _written(name, path, pixels):
         import imagecodecs
 
         data = imagecodecs.png_encode(pixels.astype(np.uint16) * 257)
-        content = b"iCCP" + b"x\0\0" + zlib.compress(icc.P3)
-        extra = struct.pack(">I", len(content) - 4) + content
-        extra += struct.pack(">I", zlib.crc32(content))
+        extra = chunk(b"iCCP", b"x\0\0" + zlib.compress(icc.P3))
         path.write_bytes(data[:33] + extra + data[33:])
     else:
         Image.fromarray(pixels).save(path, kind, icc_profile=icc.P3)
