@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import DamageError, InputError
+from patchsim.errors import DamageError, InputError, printable
 from patchsim.pictures import arrays, coded_size, rescaling
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 
@@ -99,8 +99,9 @@ class _About:
     @classmethod
     def of(cls, dataset: Any, name: str) -> _About:
         if not any(key in dataset for key in _PIXEL_DATA):
-            kind = getattr(getattr(dataset, "SOPClassUID", None), "name", "")
-            kind = f" ({kind})" if kind else ""
+            uid = dataset.get("SOPClassUID")
+            known = getattr(uid, "name", uid)  # the number itself if it is unknown
+            kind = f" ({known})" if known != uid else ""
             raise InputError(f"{name} is a DICOM file without a picture{kind}")
         return cls(
             width=int(dataset.Columns),
@@ -164,8 +165,8 @@ def _stored(dataset: Any, syntax: str, about: _About, limits: Limits) -> NDArray
         return np.asarray(pixels.pixel_array(dataset, index=0))
     if syntax not in _CODECS:
         raise InputError(
-            f"{limits.name} is a DICOM of the transfer syntax {syntax}, which cannot be read;"
-            " save it uncompressed (dcmconv or gdcmconv --raw)"
+            f"{limits.name} is a DICOM of the transfer syntax {printable(syntax[:64])}, which"
+            " cannot be read;\nsave it uncompressed (dcmconv or gdcmconv --raw)"
         )
     try:
         import imagecodecs

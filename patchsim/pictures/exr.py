@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures import arrays
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
@@ -24,6 +28,8 @@ _VALUE_BYTES = 4 + 4 + 4
 _BLOCK_ROWS = 1024
 _ALPHA_BYTES = 17  # a pixel
 _MOST_CHANNELS = 1024
+
+_lock = threading.Lock()
 
 
 def read(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -53,8 +59,39 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         header = OpenEXR.File(stream, True, True, 1)
         notices = _check(header.parts, limits)
         stream.seek(0)
-        channels = OpenEXR.File(stream, True, False, 1).parts[0].channels
-    return _decoded({name: channel.pixels for name, channel in channels.items()}, limits, notices)
+        with _muted():
+            parts = OpenEXR.File(stream, True, False, 1).parts
+    if not parts:
+        raise DamageError("its pixels cannot be decoded")
+    channels = parts[0].channels
+    planes = {name: channel.pixels for name, channel in channels.items()}
+    return _decoded(planes, limits, notices)
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Drop what this thread prints: of damaged pixels the package tells on `sys.stdout`."""
+    with _lock:
+        stdout = sys.stdout
+        sys.stdout = _Others(stdout)
+        try:
+            yield
+        finally:
+            sys.stdout = stdout
+
+
+class _Others:
+    """A standard output for the other threads than the one that made it."""
+
+    def __init__(self, stdout: Any) -> None:
+        self._stdout, self._thread = stdout, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        is_other = threading.get_ident() != self._thread and self._stdout is not None
+        return int(self._stdout.write(text)) if is_other else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout, name)
 
 
 def _check(parts: list[Any], limits: Limits) -> tuple[str, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import sys
+import threading
 
 import numpy as np
 import OpenEXR
 import pytest
 
 from patchsim import InputError, match
+from patchsim.pictures import exr
 from patchsim.pictures.reader import open_picture
 
 
@@ -80,6 +82,22 @@ def test_windows_and_parts_are_told(tmp_path, rng):
     picture = opened(tmp_path / "p.exr")
     np.testing.assert_array_equal(picture.pixels, rgb)
     assert picture.notices == (f"{tmp_path / 'p.exr'} has 2 parts; the first is used",)
+
+
+def test_nothing_is_printed_of_damaged_pixels(tmp_path, rng, capsys):
+    path = write(tmp_path / "a.exr", {"RGB": rng.random((60, 80, 3)).astype(np.float32)})
+    content = path.read_bytes()
+    path.write_bytes(content[:-2000])
+    stdout = sys.stdout
+    with pytest.raises(InputError, match="damaged or cut short"):
+        opened(path)
+    assert sys.stdout is stdout
+    muted = exr._Others(stdout)
+    muted.write("mine")
+    thread = threading.Thread(target=muted.write, args=("theirs",))
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().out == "theirs"
 
 
 def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, rng):
