@@ -32,7 +32,7 @@ def test_runs_over_the_ends_of_lines_are_read(tmp_path, rng):
     rgb[3:6] = 17
     path = tmp_path / "a.pcx"
     path.write_bytes(pcx(np.moveaxis(rgb, 2, 1), 16, 10, 3))
-    with Image.open(path) as image, pytest.raises(OSError, match="overrun|truncated"):
+    with Image.open(path) as image, pytest.raises(OSError, match=r"overrun|truncated"):
         image.load()  # so that the test can fail
     np.testing.assert_array_equal(open_picture(path, name="a").pixels, rgb)
     indices = np.full((10, 16), 3, np.uint8)
