@@ -40,6 +40,7 @@ class Given(TypedDict, total=False):
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -47,6 +48,7 @@ class Given(TypedDict, total=False):
     overlap: float
     margin: bool
     ignore_alpha: bool
+    trim: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
@@ -81,7 +83,7 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin, ignore_profile, ignore_alpha, trim, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -102,6 +104,7 @@ class Options:
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -109,6 +112,7 @@ class Options:
     overlap: float
     margin: bool
     ignore_alpha: bool
+    trim: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
@@ -158,6 +162,7 @@ class Options:
         padding: str = DEFAULT_PADDING,
         metric: str = metrics.DEFAULT,
         color: str = "auto",
+        ignore_profile: bool = False,
         device: str = "auto",
         engine: str = "auto",
         top: int | None = None,
@@ -165,6 +170,7 @@ class Options:
         overlap: float = DEFAULT_OVERLAP,
         margin: bool = True,
         ignore_alpha: bool = False,
+        trim: bool = True,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
@@ -196,6 +202,7 @@ class Options:
             padding=choices.check("padding", padding, choices.PADDINGS),
             metric=choices.check("metric", metric, choices.METRICS),
             color=choices.check("color", color, choices.COLORS),
+            ignore_profile=true_or_false(ignore_profile, "ignore_profile"),
             device=devices.check_name(device, several=True),
             engine=choices.check("engine", engine, ("auto", *choices.ENGINES)),
             top=DEFAULT_TOP if most is None and threshold is None else most,
@@ -203,6 +210,7 @@ class Options:
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=true_or_false(margin, "margin"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
+            trim=true_or_false(trim, "trim"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),

@@ -128,6 +128,14 @@ Color = Annotated[
         " hue as a circle, lab measures differences as people see them.",
     ),
 ]
+IgnoreProfile = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-profile",
+        help="Compare the values of pictures as they are, whatever their colour profiles. Otherwise"
+        " pictures whose profiles differ are converted to sRGB.",
+    ),
+]
 Top = Annotated[
     str | None,
     typer.Option(
@@ -251,6 +259,14 @@ IgnoreAlpha = Annotated[
     bool,
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
 ]
+NoTrim = Annotated[
+    bool,
+    typer.Option(
+        "--no-trim",
+        help="Do not let transparent margins of a kernel, or black ones of its mask, hang over the"
+        " border of the image: the whole kernel lies inside.",
+    ),
+]
 MinVisible = Annotated[
     str | None,
     typer.Option(
@@ -371,6 +387,7 @@ class MatchFlags:
     padding: Padding = "valid"
     metric: Metric = "sad"
     color: Color = "auto"
+    ignore_profile: IgnoreProfile = False
     top: Top = None
     threshold: Threshold = None
     overlap: Overlap = "0.3"
@@ -387,6 +404,7 @@ class MatchFlags:
     tolerance: Tolerance = None
     mask: Mask = None
     ignore_alpha: IgnoreAlpha = False
+    no_trim: NoTrim = False
     min_visible: MinVisible = None
     channel_weights: ChannelWeights = None
     data_range: DataRange = None

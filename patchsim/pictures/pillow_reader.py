@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from patchsim.errors import InputError
-from patchsim.pictures import arrays, pillow_depth, pnm, tiff_directory
+from patchsim.pictures import arrays, orientation, pillow_depth, pnm, tiff_directory
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 from patchsim.types import Pixels
 
@@ -144,7 +144,10 @@ def decode(image: Image.Image, limits: Limits) -> Decoded:
     shift = arrays.shift_of(pixels.dtype)
     if shift:
         pixels = arrays.to_pixels(pixels, limits.name)
-    return Decoded(pixels, alpha, orientation(image), shift=shift)
+    # A damaged profile may be text.
+    profile = image.info.get("icc_profile")
+    profile = profile if isinstance(profile, bytes) else b""
+    return Decoded(pixels, alpha, orientation.of_image(image), shift=shift, profile=profile)
 
 
 def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
@@ -157,14 +160,6 @@ def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
     alpha = is_opaque.view(np.uint8)
     alpha *= np.uint8(255)
     return alpha
-
-
-def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 if the EXIF data are damaged."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow's parser raises exceptions of many types for damaged EXIF data
-        return 1
 
 
 def _is_signed_16(image: Image.Image) -> bool:

@@ -80,7 +80,7 @@ def pfm(stream: BinaryIO, limits: Limits) -> Decoded:
     content = _exactly(stream, header.end(), 4 * width * height * channels)
     stored = np.frombuffer(content, "<f4" if scale < 0 else ">f4")
     rows = stored.reshape(height, width, channels)[::-1]  # the lowest row comes first
-    return Decoded(np.array(rows, np.float32, order="C"))
+    return Decoded(np.array(rows, np.float32, order="C"), profile=None)
 
 
 def scaled(

@@ -16,8 +16,12 @@ from patchsim.pictures import (
     arrays,
     bmp,
     decoder_lines,
+    dicom,
+    exr,
+    fits,
     ico,
     modern,
+    pcx,
     pillow_depth,
     pillow_reader,
     png,
@@ -68,6 +72,9 @@ class Picture:
         The opacity, unless all pixels are opaque.
     shift : int
         What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
+    profile : bytes or None
+        The ICC profile that the values belong to; empty for sRGB, None if nothing is known, as of
+        an array.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Picture:
     notices: tuple[str, ...] = ()
     alpha: NDArray[np.uint8] | None = None
     shift: int = 0
+    profile: bytes | None = None
 
     @property
     def stem(self) -> str:
@@ -261,6 +269,10 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(sgi.SIGNATURE), sgi.read),
     (_begins(pnm.PAM), pnm.pam),
     (_begins(*pnm.PFM), pnm.pfm),
+    (pcx.is_pcx, pcx.read),
+    (_begins(exr.MAGIC), exr.read),
+    (_begins(fits.MAGIC), fits.read),
+    (dicom.is_dicom, dicom.read),
     (modern.is_avif, modern.avif),
     (modern.is_heic, modern.heic),
     (_begins(*modern.JPEG_2000), modern.jpeg2000),
@@ -287,5 +299,11 @@ def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str,
 
     alpha = None if decoded.alpha is None else turned(decoded.alpha)
     return Picture(
-        name, turned(decoded.pixels), file, decoded.notices + notices, alpha, decoded.shift
+        name,
+        turned(decoded.pixels),
+        file,
+        decoded.notices + notices,
+        alpha,
+        decoded.shift,
+        decoded.profile,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
-from patchsim.pictures import arrays, coded_size, tiff_colors, tiff_directory
+from patchsim.pictures import arrays, coded_size, orientation, tiff_colors, tiff_directory
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
 PACKAGES = "tifffile imagecodecs"  # the extra `tiff`
@@ -89,9 +89,12 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
             f"{limits.name} has values of {page.bitspersample} bits;"
             f" --data-range 0:{_largest(page)} compares them within their range",
         )
-    orientation = page.tags.valueof(tiff_directory.ORIENTATION, 1)
-    orientation = orientation if isinstance(orientation, int) else 1
-    return Decoded(pixels, alpha, orientation, notices, arrays.shift_of(samples.dtype))
+    turned = orientation.chosen(
+        page.tags.valueof(tiff_directory.ORIENTATION), page.tags.valueof(tiff_directory.XMP)
+    )
+    profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
+    profile = profile if isinstance(profile, bytes) else b""
+    return Decoded(pixels, alpha, turned, notices, arrays.shift_of(samples.dtype), profile)
 
 
 def fax_complaints(stream: BinaryIO, limits: Limits, page: tiff_directory.Page) -> list[str]:

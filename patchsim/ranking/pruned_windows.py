@@ -104,7 +104,7 @@ class PrunedWindows:
         keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
-        self.kernel = problem.kernel[:2]
+        self.kernel = problem.match_size
         self._stride = problem.stride
         self._threads = threads
         self._search = search
@@ -251,7 +251,7 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
-        rows = int(BLOCK * BLOCK * self.kernel[0] * _ROWS_BEFORE)
+        rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)
         self._rows_most = min(rows, self._rows_worth(len(blocks), _BEFORE))
         undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE)
         undecided = self._refine(undecided)

@@ -19,6 +19,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.poses.warp import Pose
 from patchsim.registration import Fitted, PoseSearch, Range, score
+from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
 from patchsim.scene.build import Scene
@@ -50,8 +51,8 @@ class PoseScene:
         assert options.poses is not None
         self._scene, self._options, self._number = scene, options, number
         self._poses = options.poses
-        self.kernel = scene.kernels[number]
-        self.size = scene.sizes[number]
+        self.kernel = scene.trimmed[number]
+        self.size = self.kernel.size
         around = _around(self.size, self._poses.scales.values[-1])
         # Row and column, in the image, of the top-left pixel of the picture.
         self._top, self._left = scene.area.origin(around)
@@ -121,16 +122,33 @@ class PoseScene:
         if pose.flip == "v" and "h" in self._poses.flips and angles.holds(pose.angle + 180):
             pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
         pose = Pose(self._poses.scales.rounded(pose.scale), angles.rounded(pose.angle), pose.flip)
-        x, y = float(fitted.x) + self._left, float(fitted.y) + self._top
-        placed = replace(fitted, x=x, y=y, pose=pose, score=float(fitted.score))
+        # From the centre of the trimmed kernel to that of the whole one.
+        right, down = self._off_centre(pose)
+        x, y = float(fitted.x) + self._left - right, float(fitted.y) + self._top - down
+        size, value = self.kernel.whole_size, float(fitted.score)
+        placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=size)
         return Candidate(self._number, placed, self._counted, self._plain)
 
     def start(self, y: int, x: int, box: tuple[int, int], pose: Pose) -> Fitted:
-        """Return a pose that was found in a window (y, x) of the image, of (height, width)."""
-        across, down = x - self._left + box[1] / 2, y - self._top + box[0] / 2
+        """Return a pose that was found in a window (y, x) of the image, of (height, width).
+
+        The window is that of the whole kernel, the pose that of the trimmed one.
+        """
+        off_right, off_down = self._off_centre(pose)
+        across = x - self._left + box[1] / 2 + off_right
+        down = y - self._top + box[0] / 2 + off_down
         metric, span = self._options.metric, self._scene.span
         value = score(self._picture, self.kernel, across, down, pose, metric, span, self._visible)
         return Fitted(across, down, pose, value, self.size)
+
+    def _off_centre(self, pose: Pose) -> tuple[float, float]:
+        """Return where the trimmed kernel's centre lies from the whole one's, right and down."""
+        margins = self.kernel.margins
+        right, down = (margins.left - margins.right) / 2, (margins.top - margins.bottom) / 2
+        right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
+        cos, sin = direction(pose.angle)
+        # y points down, as in `registration.fitted.corners`.
+        return pose.scale * (right * cos + down * sin), pose.scale * (down * cos - right * sin)
 
     @cached_property
     def _counted(self) -> float:
@@ -165,7 +183,7 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
     """
     assert options.poses is not None
     largest = options.poses.scales.values[-1]
-    arounds = [_around(size, largest) for size in scene.sizes]
+    arounds = [_around(kernel.size, largest) for kernel in scene.trimmed]
     needed = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
     if needed > options.memory:
         raise InputError(

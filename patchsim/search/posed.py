@@ -43,8 +43,8 @@ class Posed:
         assert options.poses is not None
         self._scene, self._options, self._poses = scene, options, options.poses
         _check_windows_are_not_asked_for(options)
-        for number, size in enumerate(scene.sizes):
-            if not jobs.fits_in_some(scene.area, size, self._poses):
+        for number, kernel in enumerate(scene.trimmed):
+            if not jobs.fits_in_some(scene.area, kernel.size, self._poses):
                 raise jobs.nothing_fits(scene, number, self._poses)
         check_memory(scene, options, outputs)
 

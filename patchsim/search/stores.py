@@ -45,7 +45,12 @@ def score_map(
         )
     )
     return ScoreMap(
-        problem.map_shape, size, stride, exact, evaluate_blocks=blocks, keeps_map=keeps_map
+        problem.map_shape,
+        problem.match_size,
+        stride,
+        exact,
+        evaluate_blocks=blocks,
+        keeps_map=keeps_map,
     )
 
 
@@ -72,7 +77,7 @@ def kept_blocks(
         evaluate = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
         problem.map_shape,
-        size,
+        problem.match_size,
         stride,
         exact,
         None,
@@ -122,7 +127,7 @@ def block_maxima(
         equal = equal_windows.scores(image, size, stride, exact, visible)
     return BlockMaxima(
         problem.map_shape,
-        size,
+        problem.match_size,
         stride,
         exact,
         rescore,

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from helpers import load
+from helpers.chunks import chunk
 from PIL import Image, PngImagePlugin
 
 from patchsim import InputError
@@ -18,11 +19,6 @@ from patchsim.pictures.reader import open_picture
 
 def opened(source, **options):
     return open_picture(source, name="image", **options)
-
-
-def chunk(name, data=b"", crc=None):
-    checked = zlib.crc32(name + data) if crc is None else crc
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checked)
 
 
 def grey(values, bits, *chunks):
