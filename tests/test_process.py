@@ -125,6 +125,33 @@ def test_a_map_goes_to_stdout_when_asked_to_even_into_a_file():
         assert json.loads(file.read())["x"] == 100
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("output", ["--heatmap", "--map", "--overlay"])
+def test_a_reader_that_leaves_early_ends_no_search(output):
+    process = patchsim(
+        "match", "big.png", "face.png", "--quiet", "--no-margin",
+        *(["--no-heatmap"] if output != "--heatmap" else []), output, "/dev/stdout", text=False,
+    )  # fmt: skip
+    assert len(process.stdout.read(10)) == 10
+    process.stdout.close()
+    process.stdout = None
+    assert finished(process) == (0, None, b"")
+
+
+@pytest.mark.usefixtures("folder")
+def test_read_only_outputs_are_replaced_by_force_alone(run):
+    Path("big.heatmap.png").write_bytes(b"old")
+    Path("big.heatmap.png").chmod(0o444)
+    code, out, err = run("match", "big.png", "face.png")
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        "big.heatmap.png is read-only; give another name, or --force (force=True)\n"
+    )
+    assert Path("big.heatmap.png").read_bytes() == b"old"
+    assert run("match", "big.png", "face.png", "--force")[0] == 0
+    assert load("big.heatmap.png").size == (160, 130)
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from patchsim.cli import console; from patchsim.cli.app import app\n"

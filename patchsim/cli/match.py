@@ -53,6 +53,7 @@ def command(flags: MatchFlags) -> int:
                 map=False if flags.map is None else flags.map,
                 heatmap=_heatmap(flags),
                 overlay=flags.overlay,
+                force=flags.force,
                 observer=observer,
                 **_options(flags),
             )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # The keywords of `match` that `Matcher.match` takes.
-OUTPUTS = ("map", "heatmap", "overlay", "observer")
+OUTPUTS = ("map", "heatmap", "overlay", "force", "observer")
 
 
 @with_signature_of_options
@@ -43,6 +43,7 @@ def match(
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
+    force: bool = False,
     observer: Observer | None = None,
     **options: Unpack[Given],
 ) -> Report:
@@ -70,6 +71,8 @@ def match(
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    force : bool
+        Replace files that are read-only, too.
     observer : Observer, optional
         Its methods are told of notices, plans, progress and files as they come.
     stride : int or (y, x)
@@ -211,7 +214,9 @@ def match(
     # Before any is read: standard input can be read once.
     inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
     matcher = Matcher(kernels, mask=mask, **options)
-    return matcher.match(image, map=map, heatmap=heatmap, overlay=overlay, observer=observer)
+    return matcher.match(
+        image, map=map, heatmap=heatmap, overlay=overlay, force=force, observer=observer
+    )
 
 
 class Matcher:
@@ -230,8 +235,8 @@ class Matcher:
     mask : path, PIL image or array [h, w], optional
         As for `match`.
     **options
-        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay` and
-        `observer`, which `Matcher.match` takes.
+        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay`,
+        `force` and `observer`, which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -295,6 +300,7 @@ class Matcher:
         map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
         overlay: PathLike | None = None,
+        force: bool = False,
         observer: Observer | None = None,
     ) -> Report:
         """Find the kernels in an image.
@@ -307,6 +313,8 @@ class Matcher:
             Keep the scores of all windows in the report; with a path also write them as .npy.
         heatmap, overlay : path, optional
             PNG files to write.
+        force : bool
+            Replace files that are read-only, too.
         observer : Observer, optional
             Told of notices, plans, progress and files as they come.
 
@@ -332,6 +340,7 @@ class Matcher:
             False if map is None else map,
             {"heatmap": heatmap, "overlay": overlay},
             self._kernels.mask,
+            force=force,
         )
         _check_maps(options, outputs)
         scene = Scene.of(opened.take(), self._comparisons, options, overlay=outputs.needs_image)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from patchsim.errors import InputError, printable
+from patchsim.files import atomic
 from patchsim.pictures import (
     arrays,
     bmp,
@@ -164,7 +165,7 @@ def open_picture(
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
     """Read the current frame of a PIL image."""
     path = Path(getattr(image, "filename", "") or "")
-    file = path if path.name != "" and path.exists() else None
+    file = path if path.name != "" and atomic.exists(path) else None
     label = str(file) if file else name
     limits = Limits(printable(label), image.width * image.height, memory, total)
     if _is_closed(image):
