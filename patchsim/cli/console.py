@@ -25,6 +25,7 @@ from patchsim.errors import (
     TERMINATED,
     MachineError,
     PatchsimError,
+    printable,
 )
 from patchsim.events import Observer
 from patchsim.files import atomic
@@ -129,7 +130,9 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
     if isinstance(error, OSError):
-        return f"cannot write the results: {atomic.failure_reason(error)}", FAULT
+        # An error of standard output names no file.
+        what = "write the results" if error.filename is None else f"use {printable(error.filename)}"
+        return f"cannot {what}: {atomic.failure_reason(error)}", FAULT
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory; give --memory a smaller size, or close other programs", FAULT

@@ -151,6 +151,8 @@ def open_picture(
     label = os.fspath(source)
     if not label:
         raise InputError("the name of a picture is empty; give a path")
+    if "\0" in label:
+        raise InputError(f"{printable(label)} cannot be read: no name has a null character")
     # Standard input counts as a file, so that no output overwrites the file behind it.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
     limits = Limits(printable(label), max_pixels, memory, total)

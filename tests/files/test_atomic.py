@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers.locked import locked
 
 from patchsim import InputError, OutputError
 from patchsim.files import atomic, direct, replacement
@@ -227,6 +228,14 @@ def test_a_deleted_current_folder_is_told(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="the current folder was deleted; change to another"):
         atomic.check_target("a.png", ".png", [])
     atomic.check_target(tmp_path / "a.png", ".png", [Path("in.png")])
+
+
+def test_an_output_that_cannot_be_looked_at_is_told(tmp_path):
+    with locked(tmp_path / "locked") as folder:
+        with pytest.raises(InputError, match=r"locked/a.png cannot be written: Permission denied"):
+            atomic.check_target(folder / "a.png", ".png", [])
+        # An input in that folder is not the output.
+        assert not atomic._is_same_file(Path("/dev/null"), folder / "a.png")
 
 
 def test_a_reader_that_leaves_early_gets_what_it_takes(monkeypatch):
