@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import io
 import os
-import signal
 import sys
 import time
 import traceback
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from patchsim.cli import interruption
 from patchsim.errors import (
     FAULT,
     FOUND,
     INPUT_ERROR,
     INTERRUPTED,
-    TERMINATED,
     MachineError,
     PatchsimError,
     printable,
@@ -42,10 +41,6 @@ _PROGRESS_AFTER_SECONDS = 1.0
 _NAMED = 2  # names that a long list of kernels shows
 
 
-class Terminated(BaseException):
-    """Raised by SIGTERM, so that the program cleans up before it ends."""
-
-
 class _PipeOutput(io.FileIO):
     """Standard output that ignores what it is given once its reader has closed the pipe."""
 
@@ -58,7 +53,7 @@ class _PipeOutput(io.FileIO):
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Let a closed pipe be no error, any name be printed and SIGTERM clean up.
+    """Let a closed pipe be no error and any name be printed.
 
     Lines that decoders write to stderr become notices.
     """
@@ -73,11 +68,6 @@ def guarded_streams() -> Iterator[None]:
             sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, errors=_ERROR_HANDLER)
     if sys.stderr is not None:
         sys.stderr.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
-
-    def terminate(_signal: int, _frame: object) -> None:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
     decoder_lines.turn_on()
     yield
 
@@ -107,8 +97,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         return int(code or 0)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Terminated:
-        return TERMINATED
+    except interruption.Ended as ended:
+        return ended.code
     except SystemExit as ended:  # the completion of a shell ends this way
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or FOUND

@@ -31,6 +31,7 @@ def command(flags: LossFlags) -> int:
       0    all files were scored
       2    wrong usage or bad input; the other files are still scored
       3    a fault of the program or the machine
+      129  the terminal was closed (SIGHUP)
       130  interrupted (Ctrl-C)
       143  terminated (SIGTERM)
 
