@@ -183,7 +183,8 @@ def match(
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.
     threads : int, optional
-        The number of threads. The default is the number of CPUs that this process may use.
+        The number of threads, at most 256 or the number of CPUs, if that is larger. The default is
+        the number of CPUs that this process may use.
 
     Returns
     -------
