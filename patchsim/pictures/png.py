@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from PIL import UnidentifiedImageError
 
-from patchsim.pictures import pillow_reader, png16
+from patchsim.pictures import metadata, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -24,6 +24,7 @@ _BUFFER = 1 << 16  # bytes that are read at a time
 _HEAD, _CRC = 8, 4  # bytes before and behind the data of a chunk
 # The keywords of texts that hold the orientation. Other texts can be larger than Pillow takes.
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", _REST)
+_LARGE = (b"IDAT", _REST)  # read in pieces
 _EXIF, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
 
 
@@ -63,12 +64,14 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         values = [chunk.data for chunk in kept if chunk.name == b"tRNS" and len(chunk.data) == 2]
         transparent = int.from_bytes(values[0], "big") if values else None
         kept = [chunk for chunk in kept if chunk.name != b"tRNS"]
-    with pillow_reader.open_image(_parts(stream, kept)) as image:
+    metadata.check(limits, sum(chunk.length for chunk in kept if chunk.name not in _LARGE))
+    image, counted = pillow_reader.open_image(_parts(stream, kept), limits)
+    with image:
         if bits == _DEEP and color != _GREY:
             kept = [chunk for chunk in kept if chunk.name in _PIXELS]
             decoded = png16.png(_parts(stream, kept), width, height, limits)
             return replace(decoded, orientation=pillow_reader.orientation(image))
-        decoded = pillow_reader.decode(image, limits)
+        decoded = pillow_reader.decode(image, limits, counted)
     if transparent is not None:
         if bits < 8:
             transparent = (transparent & (1 << bits) - 1) * (255 // ((1 << bits) - 1))

@@ -18,6 +18,7 @@ from patchsim.pictures import (
     bmp,
     decoder_lines,
     ico,
+    jpeg,
     modern,
     pillow_depth,
     pillow_reader,
@@ -28,6 +29,7 @@ from patchsim.pictures import (
     streams,
     tiff,
     tiff_directory,
+    tiff_tags,
 )
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
@@ -214,12 +216,18 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
         raise InputError(f"{limits.name} {signatures.refusal(start)}") from None
 
 
+def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
+    pnm.check(stream, limits)
+    return pillow_reader.read(stream, limits)
+
+
 def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
     return pillow_reader.read(stream, limits, "TGA")
 
 
 def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
+    tiff_tags.check(stream, limits)
     page = tiff_directory.find_page(stream)
     if page is None:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
@@ -227,7 +235,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     if reason is not None:
         return tiff.read(stream, limits, reason)
     try:
-        image = pillow_reader.open_image(stream)
+        image, counted = pillow_reader.open_image(stream, limits)
     except UnidentifiedImageError:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
     with image:
@@ -237,7 +245,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is not None:
             return tiff.read(stream, limits, reason)
-        decoded = pillow_reader.decode(image, limits)
+        decoded = pillow_reader.decode(image, limits, counted)
     if page.is_alone:
         return decoded
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
@@ -259,11 +267,13 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(arrays.MAGIC), arrays.read),
     (_begins(*tiff_directory.MAGIC), _read_tiff),
     (_begins(png.SIGNATURE), png.read),
+    (_begins(jpeg.SIGNATURE), jpeg.read),
     (_begins(bmp.SIGNATURE), bmp.read),
     (_begins(ico.SIGNATURE), ico.read),
     (_begins(sgi.SIGNATURE), sgi.read),
     (_begins(pnm.PAM), pnm.pam),
     (_begins(*pnm.PFM), pnm.pfm),
+    (_begins(*pnm.PNM), _read_pnm),
     (modern.is_avif, modern.avif),
     (modern.is_heic, modern.heic),
     (_begins(*modern.JPEG_2000), modern.jpeg2000),
