@@ -224,7 +224,9 @@ void correlation_fill_taps(const Task *t, void *out)
                     ((double *)out)[at] = value_over_gain;
                     continue;
                 }
-                const int value = (int)floor(value_over_gain * t->gain + t->means[c] + 0.5) - 128;
+                /* A byte; of what is none, the nearest, and 0 of NaN. */
+                const double shade = floor(value_over_gain * t->gain + t->means[c] + 0.5);
+                const int value = (shade >= 0 ? shade <= 255 ? (int)shade : 255 : 0) - 128;
                 if (at_once == 2)
                     ((int16_t *)out)[at] = (int16_t)value;
                 else
