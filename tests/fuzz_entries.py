@@ -10,12 +10,13 @@ entry that no search calls must be among `ALONE`, so that new ones come with it.
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import importlib
 import inspect
 import math
+import os
 import random
 import sys
+import threading
 import time
 import weakref
 from collections import Counter, defaultdict
@@ -243,6 +244,34 @@ def spoiled(chance, call):
     return args, keywords
 
 
+class Watch:
+    """Ends the process where a call takes longer than a minute, and says which."""
+
+    def __init__(self, trace):
+        self._trace = trace
+        self._call, self._began = None, math.inf
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def begin(self, label, args, keywords):
+        self._call, self._began = (label, args, keywords), time.monotonic()
+        if self._trace:
+            self._tell("")
+
+    def end(self):
+        self._began = math.inf
+
+    def _tell(self, what):
+        label, args, keywords = self._call
+        told = [*map(shown, args), *(f"{k}={shown(v)}" for k, v in keywords.items())]
+        print(what, label, *told, file=sys.stderr, flush=True)
+
+    def _look(self):
+        while time.monotonic() - self._began < 60:
+            time.sleep(1)
+        self._tell("takes more than a minute:")
+        os._exit(1)
+
+
 def fuzz(seconds, seed, *, trace=False):
     """Call entries for so many seconds; return how often each returned, and each refused."""
     chance = random.Random(seed)
@@ -252,20 +281,17 @@ def fuzz(seconds, seed, *, trace=False):
     for label in results:  # as they were recorded: a refusal ends this
         for args, keywords in calls[label]:
             entries[label](*map(copied, args), **{k: copied(v) for k, v in keywords.items()})
-    end = time.monotonic() + seconds
+    end, watch = time.monotonic() + seconds, Watch(trace)
     while time.monotonic() < end:
         for label, counts in results.items():
             args, keywords = spoiled(chance, chance.choice(calls[label]))
-            if trace:
-                told = [*map(shown, args), *(f"{k}={shown(v)}" for k, v in keywords.items())]
-                print(label, *told, file=sys.stderr, flush=True)
-            faulthandler.dump_traceback_later(60, exit=True)
+            watch.begin(label, args, keywords)
             try:
                 entries[label](*args, **keywords)
                 counts["returned"] += 1
             except REFUSALS:
                 counts["refused"] += 1
-    faulthandler.cancel_dump_traceback_later()
+            watch.end()
     return results
 
 

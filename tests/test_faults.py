@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +20,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="Windows has other signals and limits"),
 ]
+
+resource = pytest.importorskip("resource", reason="Windows has no limits of a process")
 
 KILLS = 200
 # Before `end_at_once` Python itself would answer a signal, with a traceback for example.

@@ -759,7 +759,7 @@ static const Variant *variant(const char *name)
 }
 
 static const char NO_VARIANT[] = "this processor has no such variant";
-static const char UNALIGNED[] = "an array's values do not lie at multiples of their size";
+static const char NOT_ALIGNED[] = "an array's values do not lie at multiples of their size";
 
 /* What is asked must lie in the buffers. */
 static const char *boxes_misfit(const Boxes *t, const Py_buffer *image, const Py_buffer *out)
@@ -779,7 +779,7 @@ static const char *boxes_misfit(const Boxes *t, const Py_buffer *image, const Py
         entry_times(entry_times(t->planes, t->rows), entry_times(t->row_pitch, 2)) > out->len)
         return "the output is smaller than the boxes";
     if (!entry_is_aligned(out->buf, 2))
-        return UNALIGNED;
+        return NOT_ALIGNED;
     return NULL;
 }
 
@@ -834,7 +834,7 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const 
     if (!entry_is_aligned(boxes->buf, 2) || !entry_is_aligned(offsets->buf, 8) ||
         !entry_is_aligned(below->buf, 2) || !entry_is_aligned(above->buf, 2) ||
         !entry_is_aligned(out->buf, 2))
-        return UNALIGNED;
+        return NOT_ALIGNED;
     if (entry_overlap(out, offsets))
         return "the output lies where the offsets do";
     if (offsets->len != t->cells * 8 || above->len != t->cells * 2 || below->len != above->len)
@@ -923,7 +923,7 @@ static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffe
         entry_extent(t->rows, t->bounds_pitch, t->cols) > bounds->len / 2)
         return "the bounds are fewer than the windows";
     if (!entry_is_aligned(bounds->buf, 2))
-        return UNALIGNED;
+        return NOT_ALIGNED;
     return NULL;
 }
 
@@ -971,7 +971,7 @@ static const char *look_arguments(PyObject *args, PyObject *keywords, int lists,
                   held->sums.len / 8 < rows * cols))
         return "the lists are smaller than the windows";
     if (!entry_is_aligned(held->places.buf, 4) || !entry_is_aligned(held->sums.buf, 8))
-        return UNALIGNED;
+        return NOT_ALIGNED;
     t->window = t->weights ? held->variant->weighted
                 : squared  ? held->variant->ssd
                            : held->variant->sad;
@@ -1046,7 +1046,7 @@ static PyObject *quantise(PyObject *self, PyObject *args, PyObject *keywords)
                         : !size || !(step > 0)         ? "a type or size is wrong"
                         : values.len / size != out.len || values.len % size
                             ? "the output has another size"
-                        : !entry_is_aligned(values.buf, size) ? UNALIGNED
+                        : !entry_is_aligned(values.buf, size) ? NOT_ALIGNED
                                                        : NULL;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
@@ -1070,7 +1070,7 @@ static const char *compare_misfit(const Compare *t, const Py_buffer *image,
     if (!entry_is_aligned(image->buf, t->itemsize) || t->pitch % t->itemsize ||
         !entry_is_aligned(kernel->buf, t->itemsize) || !entry_is_aligned(places->buf, 4) ||
         !entry_is_aligned(out->buf, 8))
-        return UNALIGNED;
+        return NOT_ALIGNED;
     if (entry_overlap(out, places))
         return "the output lies where the places do";
     ptrdiff_t row = t->run * t->itemsize;

@@ -378,13 +378,15 @@ static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "poses and scores are not float64 [n, 4] and [n]");
     if ((e.metric = (Metric)metric_of(metric)) == (Metric)-1 || !(e.full > 0))
         return refused(&b, "the metric is not zncc, ncc, ssd or sad, or its range is empty");
+    if (entry_overlap(s, at))
+        return refused(&b, "the scores lie where the poses do");
     e.poses = at->buf, e.scores = s->buf, e.n = at->shape[0];
     /* No pixel may lie so far away that its place has no whole number. */
     const double reach = (double)(e.kernel.height + e.kernel.width) + fabs(e.centre_y) + fabs(e.centre_x);
     for (ptrdiff_t i = 0; i < e.n; i++) {
         const double *pose = e.poses + 4 * i;
-        const double far = fmax(fabs(pose[0]), fabs(pose[1])) + reach * (fabs(pose[2]) + fabs(pose[3]));
-        if (!(far < LARGEST_SIDE))
+        const double far = reach * (fabs(pose[2]) + fabs(pose[3]));
+        if (!(fabs(pose[0]) + far < LARGEST_SIDE) || !(fabs(pose[1]) + far < LARGEST_SIDE)) /* NaN, too */
             return refused(&b, "a pose is out of range");
     }
     Py_BEGIN_ALLOW_THREADS
