@@ -19,6 +19,7 @@ from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
+from patchsim.machine.threads import clamp
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
@@ -225,7 +226,7 @@ class Options:
             memory=default_limit() if memory is None else parse_size(memory),
             threads=devices.cpu_count()
             if threads is None
-            else positive_integer(threads, "threads"),
+            else clamp(positive_integer(threads, "threads")),
         )
 
 

@@ -323,6 +323,10 @@ Overlay = Annotated[
         help="Write a .png of the image with a numbered box around each match.",
     ),
 ]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace files that are read-only, too."),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print only matches and errors."),
@@ -413,6 +417,7 @@ class MatchFlags:
     no_heatmap: NoHeatmap = False
     map: Map = None
     overlay: Overlay = None
+    force: Force = False
     quiet: Quiet = False
     explain: Explain = False
     device: Device = "auto"

@@ -30,6 +30,7 @@ def command(flags: MatchFlags) -> int:
       1    nothing reached the threshold
       2    wrong usage or bad input
       3    a fault of the program or the machine
+      129  the terminal was closed (SIGHUP)
       130  interrupted (Ctrl-C)
       143  terminated (SIGTERM)
 
@@ -53,6 +54,7 @@ def command(flags: MatchFlags) -> int:
                 map=False if flags.map is None else flags.map,
                 heatmap=_heatmap(flags),
                 overlay=flags.overlay,
+                force=flags.force,
                 observer=observer,
                 **_options(flags),
             )

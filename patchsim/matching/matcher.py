@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # The keywords of `match` that `Matcher.match` takes.
-OUTPUTS = ("map", "heatmap", "overlay", "observer")
+OUTPUTS = ("map", "heatmap", "overlay", "force", "observer")
 
 
 @with_signature_of_options
@@ -43,6 +43,7 @@ def match(
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
+    force: bool = False,
     observer: Observer | None = None,
     **options: Unpack[Given],
 ) -> Report:
@@ -70,6 +71,8 @@ def match(
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    force : bool
+        Replace files that are read-only, too.
     observer : Observer, optional
         Its methods are told of notices, plans, progress and files as they come.
     stride : int or (y, x)
@@ -193,7 +196,8 @@ def match(
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.
     threads : int, optional
-        The number of threads. The default is the number of CPUs that this process may use.
+        The number of threads, at most 256 or the number of CPUs, if that is larger. The default is
+        the number of CPUs that this process may use.
 
     Returns
     -------
@@ -224,7 +228,9 @@ def match(
     # Before any is read: standard input can be read once.
     inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
     matcher = Matcher(kernels, mask=mask, **options)
-    return matcher.match(image, map=map, heatmap=heatmap, overlay=overlay, observer=observer)
+    return matcher.match(
+        image, map=map, heatmap=heatmap, overlay=overlay, force=force, observer=observer
+    )
 
 
 class Matcher:
@@ -243,8 +249,8 @@ class Matcher:
     mask : path, PIL image or array [h, w], optional
         As for `match`.
     **options
-        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay` and
-        `observer`, which `Matcher.match` takes.
+        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay`,
+        `force` and `observer`, which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -309,6 +315,7 @@ class Matcher:
         map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
         overlay: PathLike | None = None,
+        force: bool = False,
         observer: Observer | None = None,
     ) -> Report:
         """Find the kernels in an image.
@@ -321,6 +328,8 @@ class Matcher:
             Keep the scores of all windows in the report; with a path also write them as .npy.
         heatmap, overlay : path, optional
             PNG files to write.
+        force : bool
+            Replace files that are read-only, too.
         observer : Observer, optional
             Told of notices, plans, progress and files as they come.
 
@@ -348,6 +357,7 @@ class Matcher:
             False if map is None else map,
             {"heatmap": heatmap, "overlay": overlay},
             self._kernels.mask,
+            force=force,
         )
         _check_maps(options, outputs)
         scene = Scene.of(

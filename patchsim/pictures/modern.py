@@ -48,7 +48,8 @@ def avif(stream: BinaryIO, limits: Limits) -> Decoded:
     bits = max((_av1_bits(found) for found in _after(stream.read(_HEAD), b"av1C", 3)), default=8)
     if bits == 8:
         return pillow_reader.read(stream, limits)
-    with pillow_reader.open_image(stream) as image:
+    image, _ = pillow_reader.open_image(stream, limits)
+    with image:
         width, height = image.size
         limits.check_pixels(width, height)
         has_more = getattr(image, "n_frames", 1) > 1

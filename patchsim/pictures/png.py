@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from PIL import UnidentifiedImageError
 
-from patchsim.pictures import orientation, pillow_reader, png16
+from patchsim.pictures import metadata, orientation, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -26,6 +26,7 @@ _HEAD, _CRC = 8, 4  # bytes before and behind the data of a chunk
 _MOST_PROFILE = 1 << 24  # bytes
 # The keywords of texts that hold the orientation. Other texts can be larger than Pillow takes.
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", _REST)
+_LARGE = (b"IDAT", _REST)  # read in pieces
 _EXIF, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
 
 
@@ -65,13 +66,16 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         values = [chunk.data for chunk in kept if chunk.name == b"tRNS" and len(chunk.data) == 2]
         transparent = int.from_bytes(values[0], "big") if values else None
         kept = [chunk for chunk in kept if chunk.name != b"tRNS"]
-    with pillow_reader.open_image(_parts(stream, kept)) as image:
+    metadata.check(limits, sum(chunk.length for chunk in kept if chunk.name not in _LARGE))
+    image, counted = pillow_reader.open_image(_parts(stream, kept), limits)
+    with image:
         if bits == _DEEP and color != _GREY:
             kept = [chunk for chunk in kept if chunk.name in _PIXELS]
             decoded = png16.png(_parts(stream, kept), width, height, limits)
             profile = _profile(stream, chunks)
             return replace(decoded, orientation=orientation.of_image(image), profile=profile)
-        decoded = replace(pillow_reader.decode(image, limits), profile=_profile(stream, chunks))
+        decoded = pillow_reader.decode(image, limits, counted)
+        decoded = replace(decoded, profile=_profile(stream, chunks))
     if transparent is not None:
         if bits < 8:
             transparent = (transparent & (1 << bits) - 1) * (255 // ((1 << bits) - 1))

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from patchsim.errors import InputError, printable
+from patchsim.files import atomic
 from patchsim.pictures import (
     arrays,
     bmp,
@@ -20,6 +21,7 @@ from patchsim.pictures import (
     exr,
     fits,
     ico,
+    jpeg,
     modern,
     pcx,
     pillow_depth,
@@ -31,6 +33,7 @@ from patchsim.pictures import (
     streams,
     tiff,
     tiff_directory,
+    tiff_tags,
 )
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
@@ -158,6 +161,8 @@ def open_picture(
     label = os.fspath(source)
     if not label:
         raise InputError("the name of a picture is empty; give a path")
+    if "\0" in label:
+        raise InputError(f"{printable(label)} cannot be read: no name has a null character")
     # Standard input counts as a file, so that no output overwrites the file behind it.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
     limits = Limits(printable(label), max_pixels, memory, total)
@@ -172,7 +177,7 @@ def open_picture(
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
     """Read the current frame of a PIL image."""
     path = Path(getattr(image, "filename", "") or "")
-    file = path if path.name != "" and path.exists() else None
+    file = path if path.name != "" and atomic.exists(path) else None
     label = str(file) if file else name
     limits = Limits(printable(label), image.width * image.height, memory, total)
     if _is_closed(image):
@@ -219,12 +224,18 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
         raise InputError(f"{limits.name} {signatures.refusal(start)}") from None
 
 
+def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
+    pnm.check(stream, limits)
+    return pillow_reader.read(stream, limits)
+
+
 def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
     return pillow_reader.read(stream, limits, "TGA")
 
 
 def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
+    tiff_tags.check(stream, limits)
     page = tiff_directory.find_page(stream)
     if page is None:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
@@ -232,7 +243,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     if reason is not None:
         return tiff.read(stream, limits, reason)
     try:
-        image = pillow_reader.open_image(stream)
+        image, counted = pillow_reader.open_image(stream, limits)
     except UnidentifiedImageError:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
     with image:
@@ -242,7 +253,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is not None:
             return tiff.read(stream, limits, reason)
-        decoded = pillow_reader.decode(image, limits)
+        decoded = pillow_reader.decode(image, limits, counted)
     if page.is_alone:
         return decoded
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
@@ -264,6 +275,7 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(arrays.MAGIC), arrays.read),
     (_begins(*tiff_directory.MAGIC), _read_tiff),
     (_begins(png.SIGNATURE), png.read),
+    (_begins(jpeg.SIGNATURE), jpeg.read),
     (_begins(bmp.SIGNATURE), bmp.read),
     (_begins(ico.SIGNATURE), ico.read),
     (_begins(sgi.SIGNATURE), sgi.read),
@@ -273,6 +285,7 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(exr.MAGIC), exr.read),
     (_begins(fits.MAGIC), fits.read),
     (dicom.is_dicom, dicom.read),
+    (_begins(*pnm.PNM), _read_pnm),
     (modern.is_avif, modern.avif),
     (modern.is_heic, modern.heic),
     (_begins(*modern.JPEG_2000), modern.jpeg2000),

@@ -1,7 +1,5 @@
 /* The interface of the pose search's loops to Python; every buffer is checked before it is used. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "../machine/_entries.h"
 
 #include "_poses.h"
 
@@ -18,8 +16,8 @@ typedef struct {
 
 static void release(Buffers *b)
 {
-    while (b->held)
-        PyBuffer_Release(&b->views[--b->held]);
+    entry_release(b->views, b->held);
+    b->held = 0;
 }
 
 static Py_buffer *take(Buffers *b, PyObject *object, int is_written)
@@ -29,12 +27,12 @@ static Py_buffer *take(Buffers *b, PyObject *object, int is_written)
     if (PyObject_GetBuffer(object, view, flags) < 0)
         return NULL;
     b->held++;
+    const char *wrong = entry_misfit(view);
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        return NULL;
+    }
     return view;
-}
-
-static int has_format(const Py_buffer *b, const char *format)
-{
-    return b->format && !strcmp(b->format, format);
 }
 
 static PyObject *refused(Buffers *b, const char *why)
@@ -66,16 +64,12 @@ static int metric_of(const char *name)
 static PyObject *variants(PyObject *self, PyObject *args)
 {
     (void)self, (void)args;
-    PyObject *names = PyList_New(0);
-    for (const Variant *const *v = POSES_VARIANTS; names && *v; v++) {
-        if (!(*v)->is_here())
-            continue;
-        PyObject *name = PyUnicode_FromString((*v)->name);
-        if (!name || PyList_Append(names, name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
+    const char *names[8];
+    int count = 0;
+    for (const Variant *const *v = POSES_VARIANTS; *v && count < 8; v++)
+        if ((*v)->is_here())
+            names[count++] = (*v)->name;
+    return entry_names(names, count);
 }
 
 /* A padded plane of height x width pixels. */
@@ -204,7 +198,9 @@ static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "the order is not int32 [poses]");
     if (o->ndim != 3 || !has_format(o, "f") || o->shape[0] != l.poses || o->shape[2] < p.width)
         return refused(&b, "the scores are not float32 [poses, rows, at least the width]");
-    l.last = l.first + o->shape[1], l.out_pitch = o->shape[2];
+    if (entry_overlap(o, edges) || entry_overlap(o, turns))
+        return refused(&b, "the scores lie where the bounds or the order do");
+    l.last = entry_plus(l.first, o->shape[1]), l.out_pitch = o->shape[2];
     if (l.first < 0 || l.last < l.first || l.last > p.height)
         return refused(&b, "the rows are not the picture's");
     if ((double)(l.last - l.first + l.side) * (double)(p.width + l.side + 128) > MOST_PIXELS)
@@ -244,7 +240,8 @@ static PyObject *halve(PyObject *self, PyObject *args, PyObject *keywords)
     Py_buffer *v = take(&b, planes, 0), *o = NULL;
     if (!v || !(o = take(&b, out, 1)))
         return refused(&b, NULL);
-    from.height = height, from.width = width, to.height = (height + 1) / 2, to.width = (width + 1) / 2;
+    from.height = height, from.width = width;
+    to.height = entry_plus(height, 1) / 2, to.width = entry_plus(width, 1) / 2;
     if ((wrong = misfit_of_plane(v, NULL, &from)) || (wrong = misfit_of_plane(o, NULL, &to)))
         return refused(&b, wrong);
     if (!from.is_bytes || !to.is_bytes || from.channels != to.channels)
@@ -381,13 +378,15 @@ static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "poses and scores are not float64 [n, 4] and [n]");
     if ((e.metric = (Metric)metric_of(metric)) == (Metric)-1 || !(e.full > 0))
         return refused(&b, "the metric is not zncc, ncc, ssd or sad, or its range is empty");
+    if (entry_overlap(s, at))
+        return refused(&b, "the scores lie where the poses do");
     e.poses = at->buf, e.scores = s->buf, e.n = at->shape[0];
     /* No pixel may lie so far away that its place has no whole number. */
     const double reach = (double)(e.kernel.height + e.kernel.width) + fabs(e.centre_y) + fabs(e.centre_x);
     for (ptrdiff_t i = 0; i < e.n; i++) {
         const double *pose = e.poses + 4 * i;
-        const double far = fmax(fabs(pose[0]), fabs(pose[1])) + reach * (fabs(pose[2]) + fabs(pose[3]));
-        if (!(far < LARGEST_SIDE))
+        const double far = reach * (fabs(pose[2]) + fabs(pose[3]));
+        if (!(fabs(pose[0]) + far < LARGEST_SIDE) || !(fabs(pose[1]) + far < LARGEST_SIDE)) /* NaN, too */
             return refused(&b, "a pose is out of range");
     }
     Py_BEGIN_ALLOW_THREADS
@@ -431,9 +430,6 @@ static PyObject *thinned(PyObject *self, PyObject *args, PyObject *keywords)
     release(&b);
     return PyLong_FromSsize_t(n);
 }
-
-/* An entry of METHODS whose arguments travel by keyword. */
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef METHODS[] = {
     {"refine", KEYWORDS(refine),

@@ -17,6 +17,7 @@
 #define BATCH 8  /* turned kernels that are compared with a picture in one pass */
 #define OUTSIDE (-9.0f)
 #define LARGEST_SIDE (1 << 24) /* of a picture or kernel, so that products of two fit */
+#define LARGEST_SCALE 32.0 /* its logarithm: places of that scale still fit floats */
 #define COLUMNS 7 /* of sums: weight, kernel, picture, its slopes by x, y, angle, log scale */
 #define MOST_CHANNELS 64
 #define FLAT 1e-12 /* as metrics.FLAT: of a channel's mean square, its variance */

@@ -209,6 +209,10 @@ static void VARIANT(sums)(const Plane *p, const Kernel *k, const Aim *aim, const
 {
     VARIANT(Channel) *const add = VARIANT(CHANNELS)[p->is_bytes][is_cubic][slopes][aim->metric == SAD];
     memset(s, 0, sizeof *s);
+    /* Pixels and limits that are no numbers lead to poses that are none, and have no place. */
+    for (int i = 0; i < 4; i++)
+        if (!(fabs(at[i]) <= (i == 3 ? LARGEST_SCALE : 2.0 * LARGEST_SIDE)))
+            return;
     for (ptrdiff_t c = 0; c < k->channels; c++) {
         double r[COLUMNS][COLUMNS];
         memset(r, 0, sizeof r);
