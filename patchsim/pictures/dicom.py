@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError, printable
-from patchsim.pictures import arrays, coded_size, rescaling
+from patchsim.pictures import arrays, coded_size, rescaling, signatures
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 
 PACKAGES = "pydicom imagecodecs"  # the extra `dicom`
-_PREAMBLE, _MARK = 128, b"DICM"
+_META = signatures.DICOM_PREAMBLE + 4  # where the file meta information begins
 
 _SYNTAX = (2, 0x10)
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -35,11 +35,6 @@ _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b
 _MOST_META = 1 << 16  # bytes of the group of file meta information
 _PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _VALUE_BYTES = 40  # peak bytes a value: stored, unpacked, converted, rescaled
-
-
-def is_dicom(start: bytes) -> bool:
-    """Return whether a file begins as a DICOM."""
-    return start[_PREAMBLE : _PREAMBLE + len(_MARK)] == _MARK
 
 
 def read(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -140,7 +135,7 @@ class _About:
 
 def _transfer_syntax(stream: BinaryIO) -> str:
     """Return the transfer syntax in the file meta information (DICOM PS3.10, 7.1)."""
-    stream.seek(_PREAMBLE + len(_MARK))
+    stream.seek(_META)
     head = stream.read(_MOST_META)
     place = 0
     while place + 8 <= len(head):

@@ -17,7 +17,6 @@ from patchsim.errors import DamageError, InputError
 from patchsim.pictures import arrays
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
-MAGIC = b"v/1\x01"
 PACKAGE = "OpenEXR"  # the extra `exr`
 
 _COLORS = (("R", "G", "B"), ("Y",))

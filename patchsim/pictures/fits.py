@@ -14,7 +14,6 @@ from patchsim.errors import InputError
 from patchsim.pictures import arrays, rescaling
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 
-MAGIC = b"SIMPLE  ="
 PACKAGE = "astropy"  # the extra `fits`
 
 _VALUE_BYTES = 8 + 8 + 8  # peak bytes a value: as stored, scaled, and as pixels

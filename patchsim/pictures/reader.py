@@ -17,9 +17,6 @@ from patchsim.pictures import (
     arrays,
     bmp,
     decoder_lines,
-    dicom,
-    exr,
-    fits,
     ico,
     jpeg,
     modern,
@@ -233,6 +230,24 @@ def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
     return pillow_reader.read(stream, limits, "TGA")
 
 
+def _read_exr(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import exr  # these three are imported where a file needs them
+
+    return exr.read(stream, limits)
+
+
+def _read_fits(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import fits
+
+    return fits.read(stream, limits)
+
+
+def _read_dicom(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import dicom
+
+    return dicom.read(stream, limits)
+
+
 def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
     tiff_tags.check(stream, limits)
@@ -282,9 +297,9 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(pnm.PAM), pnm.pam),
     (_begins(*pnm.PFM), pnm.pfm),
     (pcx.is_pcx, pcx.read),
-    (_begins(exr.MAGIC), exr.read),
-    (_begins(fits.MAGIC), fits.read),
-    (dicom.is_dicom, dicom.read),
+    (_begins(signatures.OPENEXR), _read_exr),
+    (_begins(signatures.FITS), _read_fits),
+    (signatures.is_dicom, _read_dicom),
     (_begins(*pnm.PNM), _read_pnm),
     (modern.is_avif, modern.avif),
     (modern.is_heic, modern.heic),

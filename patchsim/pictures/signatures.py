@@ -6,6 +6,9 @@ import re
 
 READABLE = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, AVIF, JPEG XL, JPEG 2000, .npy and others"
 
+OPENEXR, FITS = b"v/1\x01", b"SIMPLE  ="
+DICOM_PREAMBLE, _DICOM = 128, b"DICM"
+
 _PNG = "convert it to PNG"
 # What files begin with, what they are, and what to do.
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
@@ -104,6 +107,11 @@ def _kind(start: bytes) -> tuple[str, str]:
     if is_tga(start):
         return "a TGA of a kind that cannot be read, or damaged", ""
     return f"not a picture that can be read ({READABLE})", ""
+
+
+def is_dicom(start: bytes) -> bool:
+    """Return whether a file begins as a DICOM."""
+    return start[DICOM_PREAMBLE : DICOM_PREAMBLE + len(_DICOM)] == _DICOM
 
 
 def is_tga(start: bytes) -> bool:

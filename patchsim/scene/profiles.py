@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,7 @@ _SPACES = {"RGB": (1, 3), "GRAY": (1,)}  # channels of the pictures that they ma
 _PACKAGE = "imagecodecs"
 
 
-@dataclass(frozen=True)
-class _Profile:
+class _Profile(NamedTuple):
     """A profile that LittleCMS could read: its description and its colour space."""
 
     name: str
