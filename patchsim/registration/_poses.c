@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MOST_BUFFERS 6
+#define MOST_BUFFERS 7
 #define MOST_PIXELS 0x7fffffff /* of a plane: places are counted in 32 bits */
 
 typedef struct {
@@ -101,8 +101,14 @@ static const char *misfit_of_plane(const Py_buffer *v, const Py_buffer *seen, Pl
     return NULL;
 }
 
-static const char *misfit_of_kernel(const Py_buffer *taps, const Py_buffer *weights, Kernel *k)
+static const char *misfit_of_kernel(const Py_buffer *taps, const Py_buffer *weights, const Py_buffer *smoothing, Kernel *k)
 {
+    if (smoothing) {
+        if (smoothing->ndim != 3 || !has_format(smoothing, "f") || smoothing->shape[0] != taps->shape[0] ||
+            smoothing->shape[1] != taps->shape[1] || smoothing->shape[2] != taps->shape[2])
+            return "the smoothing is not float32 of the taps' size";
+        k->smoothing = smoothing->buf;
+    }
     if (taps->ndim != 3 || weights->ndim != 3 || !has_format(taps, "f") || !has_format(weights, "f"))
         return "taps and weights are not float32 [channels, height, pitch]";
     k->channels = taps->shape[0], k->height = taps->shape[1], k->pitch = taps->shape[2], k->shades = weights->shape[0];
@@ -128,10 +134,10 @@ static const char *misfit_of_poses(const double *poses, ptrdiff_t n, int fields)
 static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"values", "visible", "height", "width", "taps", "weights", "centre", "reach", "poses", "scores",
-                            "metric", "full", "steps", "enough", "is_cubic", "free", "low", "high", "every", "around",
+    static char *names[] = {"values", "visible", "height", "width", "taps", "weights", "smoothing", "centre", "reach", "poses",
+                            "scores", "metric", "full", "steps", "enough", "is_cubic", "free", "low", "high", "every", "around",
                             "variant", NULL};
-    PyObject *values, *visible, *taps, *weights, *poses, *scores;
+    PyObject *values, *visible, *taps, *weights, *smoothing, *poses, *scores;
     const char *metric, *name, *wrong;
     Plane p = {0};
     Kernel k = {0};
@@ -139,17 +145,17 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
     Buffers b = {0};
     int free_, is_cubic;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnOO(dd)dOOsdndpi(dd)(dd)nns", names, &values, &visible, &p.height,
-                                     &p.width, &taps, &weights, &k.centre_y, &k.centre_x, &k.reach, &poses, &scores, &metric,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnOOO(dd)dOOsdndpi(dd)(dd)nns", names, &values, &visible, &p.height,
+                                     &p.width, &taps, &weights, &smoothing, &k.centre_y, &k.centre_x, &k.reach, &poses, &scores, &metric,
                                      &aim.full, &aim.steps, &aim.enough, &is_cubic, &free_, &aim.low[0], &aim.low[1],
                                      &aim.high[0], &aim.high[1], &aim.every, &aim.around, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    Py_buffer *v = take(&b, values, 0), *seen = NULL, *t = NULL, *w = NULL, *at = NULL, *found = NULL;
+    Py_buffer *v = take(&b, values, 0), *seen = NULL, *t = NULL, *w = NULL, *soft = NULL, *at = NULL, *found = NULL;
     if (!v || (visible != Py_None && !(seen = take(&b, visible, 0))) || !(t = take(&b, taps, 0)) || !(w = take(&b, weights, 0)) ||
-        !(at = take(&b, poses, 1)) || !(found = take(&b, scores, 1)))
+        (smoothing != Py_None && !(soft = take(&b, smoothing, 0))) || !(at = take(&b, poses, 1)) || !(found = take(&b, scores, 1)))
         return refused(&b, NULL);
-    if ((wrong = misfit_of_plane(v, seen, &p)) || (wrong = misfit_of_kernel(t, w, &k)))
+    if ((wrong = misfit_of_plane(v, seen, &p)) || (wrong = misfit_of_kernel(t, w, soft, &k)))
         return refused(&b, wrong);
     if (k.channels != p.channels)
         return refused(&b, "kernel and picture do not have the same channels");
@@ -277,7 +283,7 @@ static PyObject *turn(PyObject *self, PyObject *args, PyObject *keywords)
     Py_buffer *t = take(&b, taps, 0), *w = NULL, *at = NULL, *v = NULL, *m = NULL;
     if (!t || !(w = take(&b, weights, 0)) || !(at = take(&b, poses, 0)) || !(v = take(&b, values, 1)) || !(m = take(&b, mask, 1)))
         return refused(&b, NULL);
-    if ((wrong = misfit_of_kernel(t, w, &k)))
+    if ((wrong = misfit_of_kernel(t, w, NULL, &k)))
         return refused(&b, wrong);
     if (width < 1 || width > k.pitch || !(half_y >= 0) || !(half_x >= 0) || !(border >= 0))
         return refused(&b, "a size is out of range");
@@ -346,18 +352,20 @@ static const char *misfit_of_picture(const Py_buffer *v, Picture *p)
 static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"picture", "kernel", "weights", "visible", "poses", "centre", "metric", "full", "scores", "variant", NULL};
-    PyObject *picture, *kernel, *weights, *visible, *poses, *scores;
+    static char *names[] = {"picture", "kernel", "weights", "smoothing", "visible", "poses", "centre", "metric", "full", "scores", "variant",
+                            NULL};
+    PyObject *picture, *kernel, *weights, *smoothing, *visible, *poses, *scores;
     Exact e = {0};
     Buffers b = {0};
     const char *metric, *name, *wrong;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO(dd)sdOs", names, &picture, &kernel, &weights, &visible, &poses,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOO(dd)sdOs", names, &picture, &kernel, &weights, &smoothing, &visible, &poses,
                                      &e.centre_y, &e.centre_x, &metric, &e.full, &scores, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    Py_buffer *p = take(&b, picture, 0), *k = NULL, *w = NULL, *seen = NULL, *at = NULL, *s = NULL;
+    Py_buffer *p = take(&b, picture, 0), *k = NULL, *w = NULL, *soft = NULL, *seen = NULL, *at = NULL, *s = NULL;
     if (!p || !(k = take(&b, kernel, 0)) || (weights != Py_None && !(w = take(&b, weights, 0))) ||
+        (smoothing != Py_None && !(soft = take(&b, smoothing, 0))) ||
         (visible != Py_None && !(seen = take(&b, visible, 0))) || !(at = take(&b, poses, 0)) || !(s = take(&b, scores, 1)))
         return refused(&b, NULL);
     if ((wrong = misfit_of_picture(p, &e.picture)) || (wrong = misfit_of_picture(k, &e.kernel)))
@@ -370,6 +378,12 @@ static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
             w->shape[1] != e.kernel.width || (e.shades != 1 && e.shades != e.kernel.channels))
             return refused(&b, "the weights are not uint8 of the kernel's size");
         e.weights = w->buf;
+    }
+    if (soft) {
+        if (!has_format(soft, "d") || soft->ndim != 3 || soft->shape[0] != e.kernel.height ||
+            soft->shape[1] != e.kernel.width || soft->shape[2] != e.kernel.channels)
+            return refused(&b, "the smoothing is not float64 of the kernel's size");
+        e.smoothing = soft->buf;
     }
     if (seen) {
         if (!has_format(seen, "B") || seen->ndim != 2 || seen->shape[0] != e.picture.height || seen->shape[1] != e.picture.width)

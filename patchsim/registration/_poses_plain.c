@@ -10,6 +10,11 @@ static ptrdiff_t inside(ptrdiff_t at, ptrdiff_t length)
     return at < 0 ? 0 : at >= length ? length - 1 : at;
 }
 
+double poses_softness(double pixel)
+{
+    return pixel >= 1 ? 0 : pixel <= 0.5 ? 1 : 2 * (1 - pixel);
+}
+
 #define TURN (2 * 3.14159265358979323846)
 
 static void cubic(double t, double w[4])

@@ -101,6 +101,9 @@ static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c
     const char *base = (const char *)p->values + (ptrdiff_t)item * (c * p->plane + origin);
     const float *taps = k->taps + c * k->height * k->pitch;
     const float *weights = k->weights + (k->shades > 1 ? c : 0) * k->height * k->pitch;
+    const double share = k->smoothing ? poses_softness(exp(at[3])) : 0;
+    const float *smoothing = share > 0 ? k->smoothing + c * k->height * k->pitch : NULL;
+    const F softness = SPLAT((float)share);
     const int n = 3 + dof;
     const ptrdiff_t turn = (ptrdiff_t)((double)every * 0.618) | 1;
     F a[COLUMNS][COLUMNS], apart = zero;
@@ -125,6 +128,8 @@ static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c
                     w *= VARIANT(linear_bytes)(p->visible + origin, p->pitch, &spot, &ux, &uy) * SPLAT(1 / 255.f);
                 }
                 f[1] = LOAD(taps + y * k->pitch + x) - own;
+                if (smoothing)
+                    f[1] += softness * LOAD(smoothing + y * k->pitch + x);
                 f[2] = VARIANT(sample)(base, p->pitch, &spot, &gx, &gy, is_bytes, is_cubic, dof > 0);
                 if (is_bytes && is_cubic)
                     f[2] = LEAST(LARGEST(f[2], zero), SPLAT(255.f));

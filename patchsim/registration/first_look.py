@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from patchsim.registration import loops
 from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
 
 Floats = NDArray[np.float64]
+Array = NDArray[np.float32]
 
 # How far a corner moves between neighbouring poses, in pixels of the level.
 SPACING = 2.0
@@ -148,12 +150,19 @@ def _about_a_pixel(kernel: KernelPlane) -> KernelPlane:
     about.height, about.width = 2 * down + 1, 2 * right + 1
     about.centre = float(down), float(right)
     about.half = down + 0.5, right + 0.5
+    about.taps = _padded(kernel.taps, kernel, about, "edge")
+    about.weights = _padded(kernel.weights, kernel, about, "constant")
+    return about
+
+
+def _padded(
+    planes: Array, kernel: KernelPlane, about: KernelPlane, mode: Literal["edge", "constant"]
+) -> Array:
+    """Return planes of a kernel in the size of another that is no smaller, in whole pieces."""
     pitch = -(-about.width // PIECE) * PIECE
     beyond = (0, about.height - kernel.height), (0, pitch - kernel.width)
-    taps, weights = kernel.taps[:, :, : kernel.width], kernel.weights[:, :, : kernel.width]
-    about.taps = np.pad(taps, ((0, 0), *beyond), "edge")
-    about.weights = np.pad(weights, ((0, 0), *beyond))
-    return about
+    padded: Array = np.pad(planes[:, :, : kernel.width], ((0, 0), *beyond), mode)
+    return padded
 
 
 def _middle(kernel: KernelPlane) -> tuple[int, int]:
@@ -175,7 +184,13 @@ def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
     radius = math.ceil(about.reach * float(scales.max()) + 0.5)
-    values, mask = loops.turn(about, poses, radius, _BORDER)
+    parts = []
+    # Poses of one scale lie together; where it is small they are of a smoother kernel.
+    for of_scale in np.split(poses, 1 + np.flatnonzero(np.diff(poses[:, 1]))):
+        taps = kernel.softened(math.exp(of_scale[0, 1]))
+        about.taps = _padded(taps, kernel, about, "edge")
+        parts.append(loops.turn(about, of_scale, radius, _BORDER))
+    values, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
     height, width = kernel.half
     half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]

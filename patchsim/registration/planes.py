@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import native
-from patchsim.registration.levels import KernelLevels, filled, halved
+from patchsim.registration.levels import KernelLevels, filled, halved, neighbours_mean, softness
 from patchsim.types import Pixels
 
 # Pixels of the border around a plane, repeated, so that a sampler need not look where it is.
@@ -151,6 +151,7 @@ class KernelPlane:
 
     def __init__(self, levels: KernelLevels, k: int, unit: Unit) -> None:
         kernel: Kernel = levels[k]
+        self._kernel, self._gain = kernel, unit.gain
         self.height, self.width, self.channels = kernel.pixels.shape
         pitch = -(-self.width // PIECE) * PIECE
         self.taps = np.zeros((self.channels, self.height, pitch), np.float32)
@@ -165,6 +166,19 @@ class KernelPlane:
         self.half = levels.size[0] / 2 ** (k + 1), levels.size[1] / 2 ** (k + 1)
         self.centre = self.half[0] - 0.5, self.half[1] - 0.5
         self.is_masked = kernel.weights is not None
+
+    @cached_property
+    def smoothing(self) -> NDArray[np.float32]:
+        """Each pixel's mean with its neighbours less the pixel, [C, h, pitch] as `taps`."""
+        change = np.zeros_like(self.taps)
+        apart = neighbours_mean(self._kernel) - self._kernel.pixels
+        change[:, :, : self.width] = (apart * self._gain).transpose(2, 0, 1)
+        return change
+
+    def softened(self, pixel: float) -> NDArray[np.float32]:
+        """Return the taps as they are compared where a pixel has this size in the picture's."""
+        share = softness(pixel)
+        return self.taps + np.float32(share) * self.smoothing if share else self.taps
 
     @cached_property
     def counted(self) -> int:

@@ -234,7 +234,7 @@ def refine_arguments(variant):
     taps = np.zeros((2, 5, 16), np.float32)
     return {
         "values": plane, "visible": None, "height": 14, "width": 20, "taps": taps,
-        "weights": taps[:1], "centre": (2.0, 3.0), "reach": 4.0, "poses": np.zeros((3, 4)),
+        "weights": taps[:1], "smoothing": taps.copy(), "centre": (2.0, 3.0), "reach": 4.0, "poses": np.zeros((3, 4)),
         "scores": np.zeros(3), "metric": "zncc", "full": 255.0, "steps": 2, "enough": 0.1,
         "is_cubic": True, "free": 15, "low": (-1.0, -1.0), "high": (1.0, 1.0), "every": 1,
         "around": 0, "variant": variant,
@@ -254,7 +254,8 @@ def look_arguments(variant):
 def exact_arguments(variant):
     return {
         "picture": np.zeros((14, 20, 2), np.uint16), "kernel": np.zeros((5, 6, 2), np.uint16),
-        "weights": None, "visible": None, "poses": np.ones((3, 4)), "centre": (2.0, 2.5),
+        "weights": None, "smoothing": np.zeros((5, 6, 2)), "visible": None,
+        "poses": np.ones((3, 4)), "centre": (2.0, 2.5),
         "metric": "zncc", "full": 255.0, "scores": np.zeros(3), "variant": variant,
     }  # fmt: skip
 
