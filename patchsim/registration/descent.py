@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -30,6 +30,8 @@ _FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
 _STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
+# A pose so near the end of an octave, in the log of the scale, was held back by it.
+_AT_END = 1e-6
 # A candidate may score this share of what it must at full size for each level above, and on the
 # grid so much less. Of 175 plantings (the threshold being each one's own score) zncc fell to 0.918,
 # 0.831 and 0.859 one, two and three levels up at the lowest, and on the grid to this bar or more
@@ -193,6 +195,41 @@ def descend(
         if k > last:
             poses[:, :2] = poses[:, :2] * 2 + 0.5
     return poses
+
+
+def left_at(
+    planes: Planes,
+    kernels: KernelPlanes,
+    poses: Floats,
+    octave: tuple[int, float, float],
+    end: int,
+    other: tuple[int, float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> tuple[Floats, Floats]:
+    """Return poses of an octave [n, 4], and those that another one takes from them, [m, 4].
+
+    A pose at the end (1: lower, 2: upper) where the other octave begins is no optimum if scores
+    rise beyond it. They jump there, because the picture or the kernel is halved once more, and a
+    halved picture has less noise.
+    """
+    halvings, there = octave[0], other[0]
+    offset, limit = halvings * math.log(2), octave[end]
+    is_at_end = np.abs(poses[:, 3] + offset - limit) < _AT_END
+    moved = poses[is_at_end]
+    if len(moved) == 0:
+        return poses, moved
+    moved[:, :2] = (moved[:, :2] + 0.5) * 2.0 ** (max(halvings, 0) - max(there, 0)) - 0.5
+    moved[:, 3] += offset - there * math.log(2)
+    scales = other[1] - there * math.log(2), other[2] - there * math.log(2)
+    kernel = kernels[max(0, -there)]
+    aim = _aim(kernel, limits, scales, metric, full, is_first=False, is_last=True)
+    moved, _ = refine(planes[max(0, there)], kernel, moved, replace(aim, around=0), threads)
+    leaves = np.abs(moved[:, 3] + there * math.log(2) - limit) >= _AT_END
+    is_at_end[is_at_end] = leaves
+    return poses[~is_at_end], moved[leaves]
 
 
 def _aim(

@@ -109,11 +109,16 @@ class PoseSearch:
         found: list[Fitted] = []
         for flip in flips:
             polish = self._polish(kernel, flip, limits)
-            for octave in descent.octaves(polish.kernels, limits):
-                poses = descent.descend(
-                    self._planes, polish.kernels, octave, limits, self._metric, self._full,
-                    self._threads,
-                )  # fmt: skip
+            how = limits, self._metric, self._full, self._threads
+            octaves = list(descent.octaves(polish.kernels, limits))
+            for number, octave in enumerate(octaves):
+                poses = descent.descend(self._planes, polish.kernels, octave, *how)
+                for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
+                    for other in beside:
+                        poses, left = descent.left_at(
+                            self._planes, polish.kernels, poses, octave, end, other, *how
+                        )
+                        found += polish.fitted(left, other[0])
                 found += polish.fitted(poses, octave[0])
         wanted = [fit for fit in found if threshold is None or fit.score >= threshold]
         return distinct(wanted, kernel)
