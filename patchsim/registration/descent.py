@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import first_look, loops
+from patchsim.registration.candidates import (
+    FOR_A_RIVAL,
+    OF_A_PLACE,
+    RIVALS_LOSS,
+    Limits,
+    followed,
+    thinned,
+)
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
 
@@ -32,79 +40,6 @@ _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above
 _STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
 # A pose so near the end of an octave, in the log of the scale, was held back by it.
 _AT_END = 1e-6
-# A candidate may score this share of what it must at full size for each level above, and on the
-# grid so much less. Of 175 plantings (the threshold being each one's own score) zncc fell to 0.918,
-# 0.831 and 0.859 one, two and three levels up at the lowest, and on the grid to this bar or more
-# but for one in a hundred; of 51, ncc fell to 0.991, sad to 0.987, 0.977 and 0.964, ssd to 0.996.
-_FALL = {"zncc": 0.9, "ncc": 0.97, "sad": 0.97, "ssd": 0.97}
-_GRID_LOSS = {"zncc": 0.25, "ncc": 0.1, "sad": 0.1, "ssd": 0.1}
-_HIDDEN_LOSS = 0.3  # in pictures with hidden pixels, which the grid compares as if they were seen
-_LEAST_BAR = 0.25
-# Candidates at most: of a first look, and the poses of one place, there and below.
-_MOST, _OF_A_PLACE = 4096, (6, 3)
-# Where a number of matches is asked for: candidates for each at the first look, and at least.
-_FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What poses a search allows, and how many candidates it follows.
-
-    Attributes
-    ----------
-    angles, scales : (low, high, spacing at most or None)
-        In radians, and logs.
-    listed : tuple of float
-        The only angles, in degrees, where there are several; empty for all between the ends.
-    fixed_angle, fixed_scale : float, optional
-        In degrees, and the scale, if there is one of it.
-    is_cyclic : bool
-        Whether the angles are a whole turn.
-    metric : str
-    bounds : (top, left, bottom, right)
-        The pixels that a posed kernel may cover.
-    threshold : float, optional
-        The least score that is wanted.
-    most : int, optional
-        How many matches are wanted.
-    overlap : float
-        The largest overlap of two matches.
-    """
-
-    angles: tuple[float, float, float | None]
-    scales: tuple[float, float, float | None]
-    listed: tuple[float, ...]
-    fixed_angle: float | None
-    fixed_scale: float | None
-    is_cyclic: bool
-    metric: str
-    bounds: tuple[float, float, float, float]
-    threshold: float | None
-    most: int | None
-    overlap: float
-
-    @property
-    def angle_is_free(self) -> bool:
-        """Whether the angle may take any value between the ends."""
-        return self.angles[0] < self.angles[1] and not self.listed
-
-    def candidates(self, halvings: int) -> int:
-        """Return how many candidates are followed so many levels below the first look."""
-        if self.most is None:
-            return _MOST
-        first = max(_AT_LEAST, _FOR_EACH * self.most)
-        return min(_MOST, max(_FOLLOWED, 4 * self.most, first >> halvings))
-
-    def bar(self, level: int) -> float:
-        """Return the score that a candidate needs at a level."""
-        if self.threshold is None:
-            return -math.inf
-        return self.threshold * _FALL[self.metric] ** level
-
-    def first_bar(self, level: int, *, sees_all: bool) -> float:
-        """Return the score that a maximum of the grid needs."""
-        loss = _GRID_LOSS[self.metric] if sees_all else _HIDDEN_LOSS
-        return max(_LEAST_BAR, self.bar(level) - loss)
 
 
 def first_level(kernels: KernelPlanes) -> int:
@@ -177,21 +112,27 @@ def descend(
             top -= 1
     kernel, grid, plane = kernels[top], grid_at(top), planes[top + halvings]
     look = partial(first_look.look, plane, kernel, grid, metric, full, threads=threads)
-    poses, scores = look(bar=limits.first_bar(top, sees_all=plane.visible is None))
+    bar = limits.first_bar(top, sees_all=plane.visible is None)
+    poses, scores = look(bar=bar - RIVALS_LOSS if limits.rivals else bar)
     if limits.threshold is None and len(poses) < limits.candidates(0):
         poses, scores = look(bar=-math.inf)
-    poses = poses[np.argsort(-scores, kind="stable")[: limits.candidates(0)]]
+    if (scores < bar).sum() < limits.rivals:
+        poses, scores = look(bar=0.0)
+    poses = poses[followed(poses, scores, kernel, limits, bar, 0, FOR_A_RIVAL * limits.rivals)]
     last = max(0, -halvings)
     for k in range(top, last - 1, -1):
         aim = _aim(kernels[k], limits, scales, metric, full, is_first=k == top, is_last=k == last)
         poses = moved_within(poses, kernels[k], limits.bounds, k + halvings)
         poses, scores = refine(planes[k + halvings], kernels[k], poses, aim, threads)
-        keep = scores >= limits.bar(k)
         slack = 2 if k > last else 1
-        keep &= is_within(poses, kernels[k], limits.bounds, k + halvings, slack)
+        keep = is_within(poses, kernels[k], limits.bounds, k + halvings, slack)
+        if not limits.rivals:
+            keep &= scores >= limits.bar(k)
         poses, scores = poses[keep], scores[keep]
-        best = thinned(poses, scores, kernels[k], limits.overlap, _OF_A_PLACE[int(k < top)])
-        poses = poses[best[: limits.candidates(top - k)]]
+        best = thinned(poses, scores, kernels[k], limits.overlap, OF_A_PLACE[int(k < top)])
+        poses, scores = poses[best], scores[best]
+        few = limits.rivals if k > last + 1 else min(1, limits.rivals)
+        poses = poses[followed(poses, scores, kernels[k], limits, limits.bar(k), top - k, few)]
         if k > last:
             poses[:, :2] = poses[:, :2] * 2 + 0.5
     return poses
@@ -310,16 +251,3 @@ def _room(
     reach = np.stack([width * cos + height * sin, width * sin + height * cos], 1)
     top, left, bottom, right = (edge / 2**level - 0.5 for edge in bounds)
     return np.array((left, top)) + reach, np.array((right, bottom)) - reach
-
-
-def thinned(
-    poses: Floats, scores: Floats, kernel: KernelPlane, overlap: float, of_a_place: int
-) -> NDArray[np.intp]:
-    """Return the indices of the best poses: each optimum once, and only so many of a place.
-
-    Of one place are poses that would, at one angle, overlap more than allowed.
-    """
-    order = np.argsort(-scores, kind="stable")
-    allowed = max(overlap, 0.5)
-    near = 2 * allowed / (1 + allowed)
-    return order[loops.thinned(poses[order], kernel, near, of_a_place)]

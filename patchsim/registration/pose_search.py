@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import descent
-from patchsim.registration.descent import Limits
+from patchsim.registration.candidates import Limits
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlanes, Planes
@@ -82,6 +82,7 @@ class PoseSearch:
         threshold: float | None = None,
         most: int | None = None,
         overlap: float = 0.5,
+        rivals: int = 0,
     ) -> list[Fitted]:
         """Return the places and poses where the score has a local maximum, best first.
 
@@ -93,19 +94,22 @@ class PoseSearch:
         flips : sequence of str
             Some of `warp.FLIPS`.
         threshold : float, optional
-            The least score of what is returned.
+            The least score of what is returned, but for rivals.
         most : int, optional
             The number of matches that are wanted; more are returned, so that they have rivals.
         overlap : float
             The largest overlap that matches will be allowed. Of one place only the best few poses
             are followed; what is returned may still overlap.
+        rivals : int
+            How many poses that score less than the threshold are returned as well, if so many
+            are found, so that matches have margins.
 
         Returns
         -------
         list of Fitted
             Each optimum once.
         """
-        limits = self._limits(scales, angles, threshold, most, overlap)
+        limits = self._limits(scales, angles, threshold, most, overlap, rivals)
         found: list[Fitted] = []
         for flip in flips:
             polish = self._polish(kernel, flip, limits)
@@ -120,8 +124,11 @@ class PoseSearch:
                         )
                         found += polish.fitted(left, other[0])
                 found += polish.fitted(poses, octave[0])
-        wanted = [fit for fit in found if threshold is None or fit.score >= threshold]
-        return distinct(wanted, kernel)
+        if threshold is None:
+            return distinct(found, kernel)
+        reaching = [fit for fit in found if fit.score >= threshold]
+        below = sorted((f for f in found if f.score < threshold), key=lambda fit: -fit.score)
+        return distinct(reaching + below[:rivals], kernel)
 
     def refine(
         self,
@@ -153,7 +160,7 @@ class PoseSearch:
         limits = self._limits(
             scales if "scale" in free else Range(pose.scale, pose.scale),
             angles if "angle" in free else Range(pose.angle, pose.angle),
-            None, 1, 1.0,
+            None, 1, 1.0, 0,
         )  # fmt: skip
         polish = self._polish(kernel, pose.flip, limits)
         scored = polish.scored(start.x, start.y, pose)
@@ -173,6 +180,7 @@ class PoseSearch:
         threshold: float | None,
         most: int | None,
         overlap: float,
+        rivals: int,
     ) -> Limits:
         return Limits(
             angles=(
@@ -194,4 +202,5 @@ class PoseSearch:
             threshold=threshold,
             most=most,
             overlap=overlap,
+            rivals=0 if threshold is None else rivals,
         )

@@ -234,8 +234,9 @@ def refine_arguments(variant):
     taps = np.zeros((2, 5, 16), np.float32)
     return {
         "values": plane, "visible": None, "height": 14, "width": 20, "taps": taps,
-        "weights": taps[:1], "smoothing": taps.copy(), "centre": (2.0, 3.0), "reach": 4.0, "poses": np.zeros((3, 4)),
-        "scores": np.zeros(3), "metric": "zncc", "full": 255.0, "steps": 2, "enough": 0.1,
+        "weights": taps[:1], "smoothing": taps.copy(), "centre": (2.0, 3.0), "reach": 4.0,
+        "poses": np.zeros((3, 4)), "scores": np.zeros(3), "metric": "zncc", "full": 255.0,
+        "steps": 2, "enough": 0.1,
         "is_cubic": True, "free": 15, "low": (-1.0, -1.0), "high": (1.0, 1.0), "every": 1,
         "around": 0, "variant": variant,
     }  # fmt: skip
