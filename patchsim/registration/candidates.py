@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,7 @@ def followed(
 ) -> NDArray[np.intp]:
     """Return the indices of the poses that reach a bar, the best first, and of a few rivals.
 
-    Rivals overlap none of the others by more than matches may.
+    Of several rivals some may overlap the others by more than matches may, one alone does not.
 
     Parameters
     ----------
@@ -139,17 +140,16 @@ def followed(
     """
     order = np.argsort(-scores, kind="stable")
     count = min(int((scores >= bar).sum()), limits.candidates(below_the_first))
-    taken = order[:count].tolist()
     if not rivals:
         return order[:count]
     near = order[: count + _BESIDE * rivals]
     apart = near[thinned(poses[near], scores[near], kernel, limits.overlap, 1)]
-    for index in apart[scores[apart] < bar].tolist():
-        if len(taken) == count + rivals:
-            break
-        if not _overlaps(poses[index], poses[taken], kernel, limits):
-            taken.append(index)
-    return np.array(taken, np.intp)
+    below = apart[scores[apart] < bar]
+    if rivals == 1:
+        above = poses[order[:count]]
+        beside = (i for i in below if not _overlaps(poses[i], above, kernel, limits))
+        below = np.array(list(islice(beside, 1)), np.intp)
+    return np.concatenate([order[:count], below[:rivals]])
 
 
 def _overlaps(pose: Floats, others: Floats, kernel: KernelPlane, limits: Limits) -> bool:

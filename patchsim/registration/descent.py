@@ -131,7 +131,7 @@ def descend(
         poses, scores = poses[keep], scores[keep]
         best = thinned(poses, scores, kernels[k], limits.overlap, OF_A_PLACE[int(k < top)])
         poses, scores = poses[best], scores[best]
-        few = limits.rivals if k > last + 1 else min(1, limits.rivals)
+        few = limits.rivals if k > last + 1 else min(1, limits.rivals)  # of full size one is dear
         poses = poses[followed(poses, scores, kernels[k], limits, limits.bar(k), top - k, few)]
         if k > last:
             poses[:, :2] = poses[:, :2] * 2 + 0.5

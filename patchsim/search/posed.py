@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Poses below a threshold that are followed, for the margin of the last match: some of them overlap
 # the matches.
-_RIVALS = 2
+_RIVALS = 4
 
 
 class Posed:
