@@ -29,7 +29,7 @@ _LEAST_BAR = 0.25
 # which may score so much less than others must. One in the end is enough to tell a margin.
 FOR_A_RIVAL, RIVALS_LOSS = 4, 0.2
 # Most maxima lie beside those that reach the bar, so so many are asked for each rival.
-_BESIDE = 30
+BESIDE = 30
 # Candidates at most: of a first look, and the poses of one place, there and below.
 _MOST, OF_A_PLACE = 4096, (6, 3)
 # Where a number of matches is asked for: candidates for each at the first look, and at least.
@@ -142,7 +142,7 @@ def followed(
     count = min(int((scores >= bar).sum()), limits.candidates(below_the_first))
     if not rivals:
         return order[:count]
-    near = order[: count + _BESIDE * rivals]
+    near = order[: count + BESIDE * rivals]
     apart = near[thinned(poses[near], scores[near], kernel, limits.overlap, 1)]
     below = apart[scores[apart] < bar]
     if rivals == 1:

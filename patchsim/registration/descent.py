@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from patchsim.machine.threads import in_order
 from patchsim.registration import first_look, loops
 from patchsim.registration.candidates import (
+    BESIDE,
     FOR_A_RIVAL,
     OF_A_PLACE,
     RIVALS_LOSS,
@@ -111,7 +112,16 @@ def descend(
         if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
             top -= 1
     kernel, grid, plane = kernels[top], grid_at(top), planes[top + halvings]
-    look = partial(first_look.look, plane, kernel, grid, metric, full, threads=threads)
+    look = partial(
+        first_look.look,
+        plane,
+        kernel,
+        grid,
+        metric,
+        full,
+        threads=threads,
+        most=limits.candidates(0) + BESIDE * FOR_A_RIVAL * limits.rivals,
+    )
     bar = limits.first_bar(top, sees_all=plane.visible is None)
     poses, scores = look(bar=bar - RIVALS_LOSS if limits.rivals else bar)
     if limits.threshold is None and len(poses) < limits.candidates(0):

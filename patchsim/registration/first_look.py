@@ -24,7 +24,7 @@ SLACK = 1.5
 # Bytes of the scores of a band of rows, which are all held until their maxima are found.
 _BAND_BYTES = 32 << 20
 # Maxima that are kept of a band, and of all bands until the next one: the best ones.
-MOST = 8192
+MOST = 4096
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
 _BORDER = 0.3
 
@@ -93,11 +93,12 @@ def look(
     full: float,
     bar: float,
     threads: int,
+    most: int = MOST,
 ) -> tuple[Floats, Floats]:
     """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
 
-    A maximum is no worse than its neighbours in place and angle. Poses are as
-    `plain.refine` takes them.
+    A maximum is no worse than its neighbours in place and angle. Of more than `most` the best are
+    returned. Poses are as `plain.refine` takes them.
     """
     shapes = turned(kernel, grid.poses)
     bounds = _bounds(shapes, plane)
@@ -114,7 +115,7 @@ def look(
         above = top - max(top - 1, 0)
         found, value = loops.maxima(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
-            plane.width, bar, MOST, is_cyclic=grid.is_cyclic,
+            plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
         poses = np.empty((len(found), 4))
         poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
@@ -125,8 +126,8 @@ def look(
     poses, values = np.empty((0, 4)), np.empty(0)
     for more, scores in in_order(maxima, range(first, last + 1, rows), threads):
         poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
-        if len(values) > 2 * MOST:
-            best = np.sort(np.argsort(-values, kind="stable")[:MOST])
+        if len(values) > 2 * most:
+            best = np.sort(np.argsort(-values, kind="stable")[:most])
             poses, values = poses[best], values[best]
     return poses, values
 

@@ -191,7 +191,8 @@ class PoseSearch:
             scales=(
                 math.log(scales.low),
                 math.log(scales.high),
-                None if scales.step is None else scales.step / scales.high,
+                # Neighbours of the range lie farthest apart at its low end.
+                None if scales.step is None else scales.step / scales.low,
             ),
             listed=angles.values,
             fixed_angle=angles.low if angles.low == angles.high else None,
