@@ -27,9 +27,11 @@ from PIL import Image
 from scipy import ndimage
 
 from patchsim import Report, match
+from patchsim.geometry import polygons
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
 from patchsim.registration import Fitted, PoseSearch, Range, score
+from patchsim.registration.fitted import corners
 
 Floats = NDArray[np.float64]
 Place = tuple[float, float, float, float]  # x, y, degrees, scale
@@ -240,6 +242,20 @@ def is_near(fit: Fitted, place: Place) -> bool:
     return apart + reach * math.hypot(math.radians(turn), scale) < max(2.5, 0.1 * side)
 
 
+def shares(fit: Fitted, place: Place) -> bool:
+    """Return whether a match's frame shares some of a target's, and less than half of it."""
+    frame = fit.corners
+    target = corners(fit.size, *place[:2], Pose(place[3], place[2]))
+    shared = polygons.intersection_area(frame, target)
+    return 0 < shared < 0.5 * min(polygons.area(frame), polygons.area(target))
+
+
+def is_true(case: Case, fit: Fitted, metric: str) -> bool:
+    """Return whether a match scores what is reported."""
+    there = score(case.picture, Kernel(case.kernel), fit.x, fit.y, fit.pose, metric, 255.0)
+    return abs(there - fit.score) < ALIKE
+
+
 @dataclass
 class Tally:
     """What was found of many plantings."""
@@ -248,6 +264,7 @@ class Tally:
     found: int = 0
     too_low: int = 0
     alike: int = 0
+    beside: int = 0
     missed: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     errors: list[tuple[float, float, float]] = field(default_factory=list)
@@ -258,7 +275,8 @@ class Tally:
         print(
             f"  {self.found} of {self.targets} targets ({share:.2f} %), {len(self.wrong)} wrong;"
             f" {self.too_low} more score less than the threshold where they are;"
-            f" {self.alike} places without a target reach the threshold there, too"
+            f" {self.alike} matches reach the threshold without the targets, too,"
+            f" and {self.beside} by what a target and the ground beside it look like together"
         )
         if self.errors:
             apart, turn, scale = np.array(self.errors).T
@@ -326,6 +344,9 @@ def plantings(
             there = (fit.x, fit.y, fit.pose, metric, 255.0)
             if score(case.ground, Kernel(case.kernel), *there) >= threshold - ALIKE:
                 tally.alike += 1
+                continue
+            if any(shares(fit, place) for place in case.places) and is_true(case, fit, metric):
+                tally.beside += 1
                 continue
             tally.wrong.append(
                 f"{number}: {size} wrong at {fit.x:.1f} {fit.y:.1f}, angle {fit.pose.angle:.1f},"

@@ -163,8 +163,9 @@ def left_at(
     """Return poses of an octave [n, 4], and those that another one takes from them, [m, 4].
 
     A pose at the end (1: lower, 2: upper) where the other octave begins is no optimum if scores
-    rise beyond it. They jump there, because the picture or the kernel is halved once more, and a
-    halved picture has less noise.
+    rise beyond it. They jump there, because the picture or the kernel is halved once more, which
+    leaves less noise and detail that could differ. Of a pose that neither octave lets go the one
+    with less halving is taken, so that none gains by the jump.
     """
     halvings, there = octave[0], other[0]
     offset, limit = halvings * math.log(2), octave[end]
@@ -179,6 +180,7 @@ def left_at(
     aim = _aim(kernel, limits, scales, metric, full, is_first=False, is_last=True)
     moved, _ = refine(planes[max(0, there)], kernel, moved, replace(aim, around=0), threads)
     leaves = np.abs(moved[:, 3] + there * math.log(2) - limit) >= _AT_END
+    leaves |= abs(there) < abs(halvings)
     is_at_end[is_at_end] = leaves
     return poses[~is_at_end], moved[leaves]
 
