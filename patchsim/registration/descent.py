@@ -46,26 +46,14 @@ _AT_END = 1e-6
 def first_level(kernels: KernelPlanes) -> int:
     """Return the level of a kernel for the first look: the smallest that still shows enough."""
     k = 0
-    contrast = _contrast(kernels[0])
     while k < kernels.deepest:
         kernel = kernels[k + 1]
         if kernel.counted < _FIRST_PIXELS or min(kernel.height, kernel.width) < _LEAST_SIDE:
             break
-        if _contrast(kernel) < _LEAST_CONTRAST * contrast:
+        if kernels.contrast(k + 1) < _LEAST_CONTRAST:
             break
         k += 1
     return k
-
-
-def _contrast(kernel: KernelPlane) -> float:
-    """Return the variance of a kernel's values about their channel's mean."""
-    if not kernel.is_masked:
-        return float(kernel.taps[:, :, : kernel.width].var((1, 2)).mean())
-    taps = kernel.taps.astype(np.float64)
-    weights = np.broadcast_to(kernel.weights, taps.shape)
-    count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
-    mean = (weights * taps).sum((1, 2), keepdims=True) / count
-    return float((weights * (taps - mean) ** 2).sum() / count.sum())
 
 
 def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
@@ -93,8 +81,39 @@ def descend(
 ) -> Floats:
     """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
     halvings, low, high = octave
-    offset = halvings * math.log(2)
-    scales = low - offset, high - offset
+    scales = low - halvings * math.log(2), high - halvings * math.log(2)
+    top, poses = _first_poses(planes, kernels, halvings, scales, limits, metric, full, threads)
+    last = max(0, -halvings)
+    for k in range(top, last - 1, -1):
+        kernel = kernels[k]
+        aim = _aim(kernel, limits, scales, metric, full, is_first=k == top, is_last=k == last)
+        poses = moved_within(poses, kernel, limits.bounds, k + halvings)
+        poses, scores = refine(planes[k + halvings], kernel, poses, aim, threads)
+        bar = limits.bar(k, kernels.contrast(k))
+        keep = is_within(poses, kernel, limits.bounds, k + halvings, 2 if k > last else 1)
+        if not limits.rivals:
+            keep &= scores >= bar
+        poses, scores = poses[keep], scores[keep]
+        best = thinned(poses, scores, kernel, limits.overlap, OF_A_PLACE[int(k < top)])
+        poses, scores = poses[best], scores[best]
+        few = limits.rivals if k > last + 1 else min(1, limits.rivals)  # of full size one is dear
+        poses = poses[followed(poses, scores, kernel, limits, bar, top - k, few)]
+        if k > last:
+            poses[:, :2] = poses[:, :2] * 2 + 0.5
+    return poses
+
+
+def _first_poses(
+    planes: Planes,
+    kernels: KernelPlanes,
+    halvings: int,
+    scales: tuple[float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> tuple[int, Floats]:
+    """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
 
     def grid_at(level: int) -> first_look.Grid:
         return first_look.grid_of(
@@ -106,46 +125,23 @@ def descend(
         )
 
     top = max(first_level(kernels), -halvings)
-    if top > max(0, -halvings) and _contrast(kernels[top]) < _FINE_CONTRAST * _contrast(kernels[0]):
+    if top > max(0, -halvings) and kernels.contrast(top) < _FINE_CONTRAST:
         larger = planes[top - 1 + halvings]
         poses_there = len(grid_at(top - 1).poses) * kernels[top - 1].counted
         if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
             top -= 1
-    kernel, grid, plane = kernels[top], grid_at(top), planes[top + halvings]
+    kernel, plane, rivals = kernels[top], planes[top + halvings], FOR_A_RIVAL * limits.rivals
+    most = limits.candidates(0) + BESIDE * rivals
     look = partial(
-        first_look.look,
-        plane,
-        kernel,
-        grid,
-        metric,
-        full,
-        threads=threads,
-        most=limits.candidates(0) + BESIDE * FOR_A_RIVAL * limits.rivals,
+        first_look.look, plane, kernel, grid_at(top), metric, full, threads=threads, most=most
     )
-    bar = limits.first_bar(top, sees_all=plane.visible is None)
-    poses, scores = look(bar=bar - RIVALS_LOSS if limits.rivals else bar)
+    bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
+    poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
     if limits.threshold is None and len(poses) < limits.candidates(0):
         poses, scores = look(bar=-math.inf)
     if (scores < bar).sum() < limits.rivals:
         poses, scores = look(bar=0.0)
-    poses = poses[followed(poses, scores, kernel, limits, bar, 0, FOR_A_RIVAL * limits.rivals)]
-    last = max(0, -halvings)
-    for k in range(top, last - 1, -1):
-        aim = _aim(kernels[k], limits, scales, metric, full, is_first=k == top, is_last=k == last)
-        poses = moved_within(poses, kernels[k], limits.bounds, k + halvings)
-        poses, scores = refine(planes[k + halvings], kernels[k], poses, aim, threads)
-        slack = 2 if k > last else 1
-        keep = is_within(poses, kernels[k], limits.bounds, k + halvings, slack)
-        if not limits.rivals:
-            keep &= scores >= limits.bar(k)
-        poses, scores = poses[keep], scores[keep]
-        best = thinned(poses, scores, kernels[k], limits.overlap, OF_A_PLACE[int(k < top)])
-        poses, scores = poses[best], scores[best]
-        few = limits.rivals if k > last + 1 else min(1, limits.rivals)  # of full size one is dear
-        poses = poses[followed(poses, scores, kernels[k], limits, limits.bar(k), top - k, few)]
-        if k > last:
-            poses[:, :2] = poses[:, :2] * 2 + 0.5
-    return poses
+    return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
 
 
 def left_at(

@@ -188,6 +188,17 @@ class KernelPlane:
         return int(np.count_nonzero((self.weights > 0).any(0)))
 
     @property
+    def contrast(self) -> float:
+        """The variance of the values about their channel's mean."""
+        if not self.is_masked:
+            return float(self.taps[:, :, : self.width].var((1, 2)).mean())
+        taps = self.taps.astype(np.float64)
+        weights = np.broadcast_to(self.weights, taps.shape)
+        count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
+        mean = (weights * taps).sum((1, 2), keepdims=True) / count
+        return float((weights * (taps - mean) ** 2).sum() / count.sum())
+
+    @property
     def reach(self) -> float:
         """The distance of a corner from the centre, in pixels of the level."""
         return math.hypot(*self.half)
@@ -204,10 +215,19 @@ class KernelPlanes:
         self.levels = levels
         self._unit = unit
         self._planes: dict[int, KernelPlane] = {}
+        self._contrasts: dict[int, float] = {}
 
     @property
     def deepest(self) -> int:
         return self.levels.deepest
+
+    def contrast(self, level: int) -> float:
+        """Return the contrast of a level as a share of that of level 0; 1 for flat kernels."""
+        for k in (0, level):
+            if k not in self._contrasts:
+                self._contrasts[k] = self[k].contrast
+        whole = self._contrasts[0]
+        return self._contrasts[level] / whole if whole > 0 else 1.0
 
     def __getitem__(self, level: int) -> KernelPlane:
         if level not in self._planes:
