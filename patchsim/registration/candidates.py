@@ -64,6 +64,8 @@ class Limits:
         The largest overlap of two matches.
     rivals : int
         How many poses that score less than the threshold are followed, too.
+    band_bytes : int
+        The memory of the first look, for each thread.
     """
 
     angles: tuple[float, float, float | None]
@@ -78,6 +80,7 @@ class Limits:
     most: int | None
     overlap: float
     rivals: int
+    band_bytes: int
 
     @property
     def angle_is_free(self) -> bool:

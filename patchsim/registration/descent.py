@@ -133,7 +133,15 @@ def _first_poses(
     kernel, plane, rivals = kernels[top], planes[top + halvings], FOR_A_RIVAL * limits.rivals
     most = limits.candidates(0) + BESIDE * rivals
     look = partial(
-        first_look.look, plane, kernel, grid_at(top), metric, full, threads=threads, most=most
+        first_look.look,
+        plane,
+        kernel,
+        grid_at(top),
+        metric,
+        full,
+        threads=threads,
+        most=most,
+        band_bytes=limits.band_bytes,
     )
     bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
     poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -21,8 +22,13 @@ Array = NDArray[np.float32]
 SPACING = 2.0
 # A posed kernel's box may reach so far over the picture's border, in pixels of the level.
 SLACK = 1.5
-# Bytes of the scores of a band of rows, which are all held until their maxima are found.
-_BAND_BYTES = 32 << 20
+# Bytes of a band of rows of a thread, the scores of which are all held until their maxima are
+# found. Where that is only a few rows, scales are looked at one by one.
+BAND_BYTES = 32 << 20
+_ROWS, _FEWEST_ROWS = 16, 4
+_ROW_BORDER = 80  # columns of the loops in C beyond a row's end
+# Of a kernel that is turned there: its side, and the bytes of eight of them for each channel.
+_SIDE, _BATCH_BYTES = 32, 80 << 10
 # Maxima that are kept of a band, and of all bands until the next one: the best ones.
 MOST = 4096
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
@@ -94,42 +100,72 @@ def look(
     bar: float,
     threads: int,
     most: int = MOST,
+    band_bytes: int = BAND_BYTES,
 ) -> tuple[Floats, Floats]:
     """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
 
     A maximum is no worse than its neighbours in place and angle. Of more than `most` the best are
-    returned. Poses are as `plain.refine` takes them.
+    returned. Poses are as `plain.refine` takes them. A thread holds about so many bytes of a band.
     """
     shapes = turned(kernel, grid.poses)
     bounds = _bounds(shapes, plane)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
         return np.empty((0, 4)), np.empty(0)
-    rows = max(4, _BAND_BYTES // (4 * len(shapes.poses) * (plane.width + 32)))
-    rows = min(rows, max(4, math.ceil((last + 1 - first) / threads)))
+    together, rows = _band_of(plane, kernel, shapes, grid, band_bytes)
+    rows = min(rows, max(_FEWEST_ROWS, math.ceil((last + 1 - first) / threads)))
 
-    def maxima(top: int) -> tuple[Floats, Floats]:
+    def maxima(part: tuple[int, int]) -> tuple[Floats, Floats]:
+        scale, top = part
+        scales = min(together, len(grid.scales) - scale)
+        of = slice(scale * len(grid.angles), (scale + scales) * len(grid.angles))
         bottom = min(top + rows, last + 1)
         wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
-        scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
+        scores = loops.scores(plane, shapes.part(of), metric, full, wanted, bounds[of])
         above = top - max(top - 1, 0)
         found, value = loops.maxima(
-            scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
+            scores, (scales, len(grid.angles)), (above, above + bottom - top),
             plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
         poses = np.empty((len(found), 4))
         poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
-        poses[:, 2:] = shapes.poses[found[:, 0]]
+        poses[:, 2:] = shapes.poses[of][found[:, 0]]
         _move_to_centre(poses, kernel)
         return poses, value
 
+    parts = product(range(0, len(grid.scales), together), range(first, last + 1, rows))
     poses, values = np.empty((0, 4)), np.empty(0)
-    for more, scores in in_order(maxima, range(first, last + 1, rows), threads):
+    for more, scores in in_order(maxima, parts, threads):
         poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
         if len(values) > 2 * most:
             best = np.sort(np.argsort(-values, kind="stable")[:most])
             poses, values = poses[best], values[best]
     return poses, values
+
+
+def _band_of(
+    plane: Plane, kernel: KernelPlane, shapes: Turned, grid: Grid, most_bytes: int
+) -> tuple[int, int]:
+    """Return how many scales are looked at together, and in how many rows, for so many bytes."""
+    side = shapes.values.shape[-1]
+    row = plane.width + side + _ROW_BORDER
+    # Scores, and in C the pixels with the prefix sums of them and of their squares, 4 bytes each.
+    pixels, scores = 12 * kernel.channels * row, 4 * len(grid.angles) * row
+    beside = side * pixels
+    for together in (len(grid.scales), 1):
+        rows = (most_bytes - beside) // (pixels + together * scores) - 2
+        if rows >= _ROWS:
+            break
+    return together, max(_FEWEST_ROWS, rows)
+
+
+def least_band_bytes(width: int, channels: int, angles: int) -> int:
+    """Return the memory of a thread for the fewest rows of a picture and so many angles.
+
+    Kernels have the largest sides that first looks usually have. Turned kernels come beside.
+    """
+    scores, pixels = (_FEWEST_ROWS + 2) * 4 * angles, (_FEWEST_ROWS + 2 + _SIDE) * 12 * channels
+    return (width + _SIDE + _ROW_BORDER) * (scores + pixels) + _BATCH_BYTES * channels
 
 
 def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import descent
 from patchsim.registration.candidates import Limits
+from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlanes, Planes
@@ -53,6 +54,8 @@ class PoseSearch:
         The pixels that posed kernels may cover; by default all. A corner may lie up to a pixel
         outside.
     threads : int
+    band_bytes : int
+        The memory of the first look, for each thread; `least_band_bytes` or more.
     """
 
     def __init__(
@@ -64,11 +67,13 @@ class PoseSearch:
         visible: Visibility | None = None,
         bounds: tuple[float, float, float, float] | None = None,
         threads: int = 1,
+        band_bytes: int = BAND_BYTES,
     ) -> None:
         self._metric = metric
         self._scoring = Scoring(picture, metric, data_range, visible)
         self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
         self._threads = threads
+        self._band_bytes = band_bytes
         self._planes = Planes(picture, visible)
         self._full = data_range * self._planes.unit.gain
 
@@ -204,4 +209,5 @@ class PoseSearch:
             most=most,
             overlap=overlap,
             rivals=0 if threshold is None else rivals,
+            band_bytes=self._band_bytes,
         )

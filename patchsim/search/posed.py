@@ -50,7 +50,7 @@ class Posed:
         for number, size in enumerate(scene.sizes):
             if not jobs.fits_in_some(scene.area, size, self._poses):
                 raise jobs.nothing_fits(scene, number, self._poses)
-        check_memory(scene, options, outputs)
+        self._band_bytes = check_memory(scene, options, outputs)
 
     def run(self, observer: Observer) -> Found:
         """Fit the poses that may be matches."""
@@ -75,7 +75,7 @@ class Posed:
         rivals = _RIVALS if is_last and self._options.margin else 0
         candidates: list[Candidate] = []
         kernels = len(self._scene.kernels)
-        for done, posed in enumerate(pose_scenes(self._scene, self._options)):
+        for done, posed in enumerate(pose_scenes(self._scene, self._options, self._band_bytes)):
             scales = posed.scales if scale is None else [Range(scale, scale, None)]
             for part, of_scale in enumerate(scales, 1):
                 found = self._found(posed, of_scale, rivals=rivals)
