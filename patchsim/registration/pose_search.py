@@ -115,25 +115,33 @@ class PoseSearch:
             Each optimum once.
         """
         limits = self._limits(scales, angles, threshold, most, overlap, rivals)
-        found: list[Fitted] = []
-        for flip in flips:
-            polish = self._polish(kernel, flip, limits)
-            how = limits, self._metric, self._full, self._threads
-            octaves = list(descent.octaves(polish.kernels, limits))
-            for number, octave in enumerate(octaves):
-                poses = descent.descend(self._planes, polish.kernels, octave, *how)
-                for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
-                    for other in beside:
-                        poses, left = descent.left_at(
-                            self._planes, polish.kernels, poses, octave, end, other, *how
-                        )
-                        found += polish.fitted(left, other[0])
-                found += polish.fitted(poses, octave[0])
+        found = [fit for flip in flips for fit in self._in_flip(kernel, flip, limits)]
         if threshold is None:
             return distinct(found, kernel)
         reaching = [fit for fit in found if fit.score >= threshold]
         below = sorted((f for f in found if f.score < threshold), key=lambda fit: -fit.score)
         return distinct(reaching + below[:rivals], kernel)
+
+    def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
+        polish = self._polish(kernel, flip, limits)
+        how = limits, self._metric, self._full, self._threads
+        octaves = list(descent.octaves(polish.kernels, limits))
+        found: list[Fitted] = []
+        for number, octave in enumerate(octaves):
+            poses = descent.descend(self._planes, polish.kernels, octave, *how)
+            for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
+                for other in beside:
+                    poses, left = descent.left_at(
+                        self._planes, polish.kernels, poses, octave, end, other, *how
+                    )
+                    found += polish.fitted(left, other[0])
+            found += polish.fitted(poses, octave[0])
+        if limits.most is not None and self._metric == "sad":
+            # In noise `sad` has several maxima close together, and the nearest is not the best.
+            # Steps that begin once more, as least squares, lead farther from there.
+            best = sorted(found, key=lambda fit: -fit.score)[: limits.most]
+            found += [polish.better(fit) for fit in best]
+        return found
 
     def refine(
         self,

@@ -314,3 +314,18 @@ def test_corners_are_those_of_frames(flip, angle):
     middle = frame.size[1] / 2, frame.size[0] / 2
     found = corners((20, 31), *middle, pose)
     assert np.array(found) == pytest.approx(np.array(frame.corners))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_pose_in_noise_scores_no_less_than_the_true_one(astronaut, coffee, seed):
+    # sad has several maxima a few percent of the scale apart there.
+    rng = np.random.default_rng(seed)
+    kernel = astronaut[100:148, 200:248]
+    place = (120.4, 90.7, rng.uniform(0, 360), rng.uniform(0.55, 0.8))
+    image = planted(coffee[:200, :260], kernel, place) + rng.normal(0, 40, (200, 260, 3))
+    search = PoseSearch(np.uint8(np.clip(np.rint(image), 0, 255)), "sad", 255.0)
+    scales = Range(0.5, 2.0)
+    best = search.find(Kernel(kernel), scales, ANY, most=1)[0]
+    true = Fitted(*place[:2], Pose(place[3], place[2]), 0.0, (48, 48))
+    there = search.refine(Kernel(kernel), true, scales=scales, angles=ANY)
+    assert best.score >= there.score - 1e-4
