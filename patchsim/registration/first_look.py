@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,8 +23,9 @@ SPACING = 2.0
 # A posed kernel's box may reach so far over the picture's border, in pixels of the level.
 SLACK = 1.5
 # Bytes of a band of rows of a thread, the scores of which are all held until their maxima are
-# found. Where that is only a few rows, scales are looked at one by one.
-BAND_BYTES = 32 << 20
+# found. Where that is only a few rows, scales are looked at one by one, and so they are where
+# turned kernels would take more than so many bytes, as long thin ones do.
+BAND_BYTES, _TURNED = 32 << 20, 16 << 20
 _ROWS, _FEWEST_ROWS = 16, 4
 _ROW_BORDER = 80  # columns of the loops in C beyond a row's end
 # Of a kernel that is turned there: its side, and the bytes of eight of them for each channel.
@@ -107,56 +108,73 @@ def look(
     A maximum is no worse than its neighbours in place and angle. Of more than `most` the best are
     returned. Poses are as `plain.refine` takes them. A thread holds about so many bytes of a band.
     """
+    together, rows = _band_of(plane, kernel, grid, band_bytes)
+    poses, values = np.empty((0, 4)), np.empty(0)
+    for first in range(0, len(grid.scales), together):
+        part = replace(grid, scales=grid.scales[first : first + together])
+        found = _look_in_bands(plane, kernel, part, metric, full, bar, threads, most, rows)
+        for more, scores in found:
+            poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
+            if len(values) > 2 * most:
+                best = np.sort(np.argsort(-values, kind="stable")[:most])
+                poses, values = poses[best], values[best]
+    return poses, values
+
+
+def _look_in_bands(
+    plane: Plane,
+    kernel: KernelPlane,
+    grid: Grid,
+    metric: str,
+    full: float,
+    bar: float,
+    threads: int,
+    most: int,
+    rows: int,
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the maxima of each band of so many rows."""
     shapes = turned(kernel, grid.poses)
     bounds = _bounds(shapes, plane)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
-        return np.empty((0, 4)), np.empty(0)
-    together, rows = _band_of(plane, kernel, shapes, grid, band_bytes)
+        return
     rows = min(rows, max(_FEWEST_ROWS, math.ceil((last + 1 - first) / threads)))
 
-    def maxima(part: tuple[int, int]) -> tuple[Floats, Floats]:
-        scale, top = part
-        scales = min(together, len(grid.scales) - scale)
-        of = slice(scale * len(grid.angles), (scale + scales) * len(grid.angles))
+    def maxima(top: int) -> tuple[Floats, Floats]:
         bottom = min(top + rows, last + 1)
         wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
-        scores = loops.scores(plane, shapes.part(of), metric, full, wanted, bounds[of])
+        scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
         above = top - max(top - 1, 0)
         found, value = loops.maxima(
-            scores, (scales, len(grid.angles)), (above, above + bottom - top),
+            scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
             plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
         poses = np.empty((len(found), 4))
         poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
-        poses[:, 2:] = shapes.poses[of][found[:, 0]]
+        poses[:, 2:] = shapes.poses[found[:, 0]]
         _move_to_centre(poses, kernel)
         return poses, value
 
-    parts = product(range(0, len(grid.scales), together), range(first, last + 1, rows))
-    poses, values = np.empty((0, 4)), np.empty(0)
-    for more, scores in in_order(maxima, parts, threads):
-        poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
-        if len(values) > 2 * most:
-            best = np.sort(np.argsort(-values, kind="stable")[:most])
-            poses, values = poses[best], values[best]
-    return poses, values
+    yield from in_order(maxima, range(first, last + 1, rows), threads)
 
 
-def _band_of(
-    plane: Plane, kernel: KernelPlane, shapes: Turned, grid: Grid, most_bytes: int
-) -> tuple[int, int]:
+def _band_of(plane: Plane, kernel: KernelPlane, grid: Grid, most_bytes: int) -> tuple[int, int]:
     """Return how many scales are looked at together, and in how many rows, for so many bytes."""
-    side = shapes.values.shape[-1]
+    side = 2 * _radius(kernel, grid.scales) + 1
     row = plane.width + side + _ROW_BORDER
     # Scores, and in C the pixels with the prefix sums of them and of their squares, 4 bytes each.
     pixels, scores = 12 * kernel.channels * row, 4 * len(grid.angles) * row
-    beside = side * pixels
-    for together in (len(grid.scales), 1):
-        rows = (most_bytes - beside) // (pixels + together * scores) - 2
-        if rows >= _ROWS:
-            break
+    together = len(grid.scales)
+    rows = (most_bytes - side * pixels) // (pixels + together * scores) - 2
+    if rows < _ROWS or together * turned_bytes(side, kernel.channels, len(grid.angles)) > _TURNED:
+        together = 1
+        rows = (most_bytes - side * pixels) // (pixels + scores) - 2
     return together, max(_FEWEST_ROWS, rows)
+
+
+def turned_bytes(side: int, channels: int, angles: int) -> int:
+    """Return the bytes of kernels turned by so many angles, with masks, in boxes of this side."""
+    return angles * side**2 * 5 * channels
 
 
 def least_band_bytes(width: int, channels: int, angles: int) -> int:
@@ -216,11 +234,17 @@ def _move_to_centre(poses: Floats, kernel: KernelPlane) -> None:
     poses[:, 1] += down * cos - right * sin
 
 
+def _radius(kernel: KernelPlane, log_scales: Floats) -> int:
+    """Return how far turned kernels reach from the pixel that they are turned about, at most."""
+    reach = _about_a_pixel(kernel).reach
+    return math.ceil(reach * math.exp(float(log_scales.max())) + 0.5)
+
+
 def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
     """Return a kernel in poses [P, 2] of angle and log scale."""
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
-    radius = math.ceil(about.reach * float(scales.max()) + 0.5)
+    radius = _radius(kernel, poses[:, 1])
     parts = []
     # Poses of one scale lie together; where it is small they are of a smoother kernel.
     for of_scale in np.split(poses, 1 + np.flatnonzero(np.diff(poses[:, 1]))):

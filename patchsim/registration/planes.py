@@ -255,7 +255,3 @@ class Turned:
     values: NDArray[np.float32]
     mask: NDArray[np.bool_]
     half: NDArray[np.float64]
-
-    def part(self, of: slice) -> Turned:
-        """Return some of the poses."""
-        return Turned(self.poses[of], self.values[of], self.mask[of], self.half[of])
