@@ -461,7 +461,7 @@ def main() -> None:
     if options.folder:
         scenes(options.folder)
     many_poses()
-    accuracy(20)
+    accuracy(80)
     print(f"{options.plantings} plantings, {options.metric}:")
     plantings(options.plantings, options.metric, options.first).print()
 

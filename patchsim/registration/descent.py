@@ -41,6 +41,8 @@ _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above
 _STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
 # A pose so near the end of an octave, in the log of the scale, was held back by it.
 _AT_END = 1e-6
+# Octaves leave a gap of twice as much, so that a scale that is rounded stays in its own.
+_APART = 2e-4
 
 
 def first_level(kernels: KernelPlanes) -> int:
@@ -57,17 +59,16 @@ def first_level(kernels: KernelPlanes) -> int:
 
 
 def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
-    """Yield how often the picture is halved, and between which logs of scales.
-
-    The ranges overlap a little, so that an optimum at an end is found from one side at least.
-    """
+    """Yield how often the picture is halved, and between which logs of scales."""
     low, high = (edge / math.log(2) for edge in limits.scales[:2])
     first = max(math.floor(low + 0.5), -kernels.deepest)
     last = max(math.floor(high + 0.5), -kernels.deepest)
     for octave in range(first, last + 1):
-        start = low if octave == first else octave - 0.5
-        end = high if octave == last else octave + 0.5
-        yield octave, start * math.log(2), end * math.log(2)
+        start = low * math.log(2) if octave == first else (octave - 0.5) * math.log(2) + _APART
+        end = high * math.log(2) if octave == last else (octave + 0.5) * math.log(2) - _APART
+        if start > end:  # the range ends in the gap
+            start = end = start if octave == first else end
+        yield octave, start, end
 
 
 def descend(
@@ -183,7 +184,7 @@ def left_at(
     kernel = kernels[max(0, -there)]
     aim = _aim(kernel, limits, scales, metric, full, is_first=False, is_last=True)
     moved, _ = refine(planes[max(0, there)], kernel, moved, replace(aim, around=0), threads)
-    leaves = np.abs(moved[:, 3] + there * math.log(2) - limit) >= _AT_END
+    leaves = np.abs(moved[:, 3] + there * math.log(2) - other[3 - end]) >= _AT_END
     leaves |= abs(there) < abs(halvings)
     is_at_end[is_at_end] = leaves
     return poses[~is_at_end], moved[leaves]
