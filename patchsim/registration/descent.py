@@ -147,7 +147,8 @@ def _first_poses(
     bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
     poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
     if limits.threshold is None and len(poses) < limits.candidates(0):
-        poses, scores = look(bar=-math.inf)
+        bar = -math.inf
+        poses, scores = look(bar=bar)
     if (scores < bar).sum() < limits.rivals:
         poses, scores = look(bar=0.0)
     return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]

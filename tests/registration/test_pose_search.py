@@ -352,3 +352,11 @@ def test_octaves_lie_within_the_range_and_hold_their_scales_when_rounded(low, hi
         ends += [least, most]
     assert ends == sorted(ends)
     assert (ends[0], ends[-1]) == pytest.approx(limits.scales[:2])
+
+
+def test_the_best_of_noise_is_found_however_low_it_scores(astronaut):
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    kernel = Kernel(astronaut[:200, 150:330].copy())
+    found = PoseSearch(image, "zncc", 255.0).find(kernel, Range(0.5, 1.0), ANY, most=3)
+    assert len(found) >= 3
+    assert found[0].score < 0.1
