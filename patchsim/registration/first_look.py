@@ -251,7 +251,10 @@ def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
         taps = kernel.softened(math.exp(of_scale[0, 1]))
         about.taps = _padded(taps, kernel, about, "edge")
         parts.append(loops.turn(about, of_scale, radius, _BORDER))
-    values, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    # Arrays of one scale, which may be large, are not copied.
+    values, mask = parts[0]
+    if len(parts) > 1:
+        values, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
     height, width = kernel.half
     half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]
