@@ -198,7 +198,7 @@ Scales = Annotated[
     typer.Option(
         metavar="LIST|LO:HI[:STEP]",
         help="Search the kernel at these scales: a list 0.5,1,2 as it is, or all of a range 0.5:2."
-        " A step, as in 0.5:2:0.1, is the coarsest spacing that the search begins with.",
+        " A step, as in 0.5:2:0.1, is the coarsest spacing that a search may begin with.",
     ),
 ]
 Angles = Annotated[
@@ -206,8 +206,8 @@ Angles = Annotated[
     typer.Option(
         metavar="any|LIST|LO:HI[:STEP]",
         autocompletion=completing(("any",)),
-        help="Search the kernel turned counter-clockwise by any angle, a range -5:5 or a list 0,90"
-        " of degrees. A step is as for --scales.",
+        help="Search the kernel turned counter-clockwise by these degrees: any, all of a range"
+        " -5:5, or a list 0,90 as it is. A step is as for --scales.",
     ),
 ]
 Flips = Annotated[

@@ -17,8 +17,16 @@ from patchsim.machine.memory import format_size
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
+from patchsim.poses.grid import Axis
 from patchsim.poses.warp import Pose
-from patchsim.registration import Fitted, PoseSearch, Range, score
+from patchsim.registration import (
+    BAND_BYTES,
+    Fitted,
+    PoseSearch,
+    Range,
+    least_band_bytes,
+    score,
+)
 from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
@@ -28,6 +36,8 @@ from patchsim.search import jobs
 if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
+# Angles of a first look, which kernels of a few hundred pixels tell apart.
+_KERNEL_ANGLES = 100
 _LEAST_AREA = 1.0  # pixels of the area that a pose on a padded picture covers
 
 
@@ -43,10 +53,17 @@ class PoseScene:
         The kernel's number, from 0.
     before : PoseScene, optional
         That of another kernel, whose picture serves this one too where there is no padding.
+    band_bytes : int
+        The memory of the first look, for each thread.
     """
 
     def __init__(
-        self, scene: Scene, options: Options, number: int, before: PoseScene | None = None
+        self,
+        scene: Scene,
+        options: Options,
+        number: int,
+        before: PoseScene | None = None,
+        band_bytes: int = BAND_BYTES,
     ) -> None:
         assert options.poses is not None
         self._scene, self._options, self._number = scene, options, number
@@ -68,6 +85,7 @@ class PoseScene:
                 scene.span,
                 visible=self._visible,
                 threads=options.threads,
+                band_bytes=band_bytes,
             )
 
     @property
@@ -165,16 +183,18 @@ class PoseScene:
         return metrics.uniform_score(self.kernel, self._options.metric, self._scene.span)
 
 
-def pose_scenes(scene: Scene, options: Options) -> Iterator[PoseScene]:
+def pose_scenes(
+    scene: Scene, options: Options, band_bytes: int = BAND_BYTES
+) -> Iterator[PoseScene]:
     """Yield the kernels of a scene one after the other; padded pictures are made in turn."""
     before = None
     for number in range(len(scene.kernels)):
-        before = PoseScene(scene, options, number, before)
+        before = PoseScene(scene, options, number, before, band_bytes)
         yield before
 
 
-def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
-    """Check that memory suffices for the pictures of a pose search.
+def check_memory(scene: Scene, options: Options, outputs: Outputs) -> int:
+    """Check that memory suffices for a pose search; return the bytes left for each thread.
 
     Raises
     ------
@@ -184,12 +204,22 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
     assert options.poses is not None
     largest = options.poses.scales.values[-1]
     arounds = [_around(kernel.size, largest) for kernel in scene.trimmed]
-    needed = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
+    held = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
+    width = scene.area.padded_size(arounds)[1]
+    least = least_band_bytes(width, scene.image.shape[2], _angles(options.poses.angles))
+    needed = held + options.threads * least
     if needed > options.memory:
         raise InputError(
             f"memory {format_size(options.memory)} does not suffice;"
             f" {format_size(needed)} is the least for these pictures and poses"
         )
+    return min(BAND_BYTES, (options.memory - held) // options.threads)
+
+
+def _angles(axis: Axis) -> int:
+    """Return how many angles are looked at together, at most: a list, a step's or a kernel's."""
+    count = (axis.span[1] - axis.span[0]) / axis.step if axis.step else 0
+    return max(_KERNEL_ANGLES, len(axis.values), math.ceil(count))
 
 
 def _levels_bytes(scene: Scene, arounds: Sequence[tuple[int, int]]) -> int:
