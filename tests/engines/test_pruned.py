@@ -720,7 +720,7 @@ def test_views_of_pictures_are_searched(rng):
 def _mistakes(function, arguments, changes):
     getattr(_pruned, function)(**arguments)
     for change in changes:
-        with pytest.raises(ValueError, match=r"size|small|fewer|variant|type|ratio"):
+        with pytest.raises(ValueError, match=r"size|small|fewer|variant|type|ratio|negative"):
             getattr(_pruned, function)(**(arguments | change))
 
 

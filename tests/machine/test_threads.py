@@ -56,7 +56,7 @@ def refusing(monkeypatch, given):
 @pytest.mark.parametrize("count", [2, 40])
 def test_where_threads_cannot_start_those_that_are_there_do_the_work(monkeypatch, given, count):
     refusing(monkeypatch, given)
-    names = set()
+    names, before = set(), threading.active_count()  # the test's own runner may have threads
 
     def work(item):
         names.add(threading.current_thread().name)
@@ -65,7 +65,7 @@ def test_where_threads_cannot_start_those_that_are_there_do_the_work(monkeypatch
 
     assert list(in_order(work, range(count), 8)) == [i * i for i in range(count)]
     assert len(names) <= 1 + given
-    assert threading.active_count() == 1
+    assert threading.active_count() == before
 
 
 def test_an_error_comes_out_where_no_thread_can_start(monkeypatch):
