@@ -46,6 +46,7 @@ class Given(TypedDict, total=False):
     threshold: float | str | None
     overlap: float
     margin: bool
+    alpha: bool
     ignore_alpha: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
@@ -81,7 +82,7 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin, alpha, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -108,6 +109,7 @@ class Options:
     threshold: float | str | None
     overlap: float
     margin: bool
+    alpha: bool
     ignore_alpha: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
@@ -164,6 +166,7 @@ class Options:
         threshold: float | str | None = None,
         overlap: float = DEFAULT_OVERLAP,
         margin: bool = True,
+        alpha: bool = True,
         ignore_alpha: bool = False,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
@@ -202,6 +205,7 @@ class Options:
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=true_or_false(margin, "margin"),
+            alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),

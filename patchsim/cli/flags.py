@@ -247,6 +247,13 @@ Mask = Annotated[
         show_default=False,
     ),
 ]
+NoAlpha = Annotated[
+    bool,
+    typer.Option(
+        "--no-alpha",
+        help="Compare all four channels of a .npy of 8 bits; otherwise its fourth is alpha.",
+    ),
+]
 IgnoreAlpha = Annotated[
     bool,
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
@@ -386,6 +393,7 @@ class MatchFlags:
     max_poses: MaxPoses = None
     tolerance: Tolerance = None
     mask: Mask = None
+    no_alpha: NoAlpha = False
     ignore_alpha: IgnoreAlpha = False
     min_visible: MinVisible = None
     channel_weights: ChannelWeights = None

@@ -98,6 +98,7 @@ def _options(flags: MatchFlags) -> Given:
         "threshold": values.number(flags.threshold),
         "overlap": values.number(flags.overlap),
         "margin": not flags.no_margin,
+        "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
         "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),

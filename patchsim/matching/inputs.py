@@ -169,4 +169,5 @@ def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
         max_pixels=options.max_pixels,
         memory=max(0, memory),
         total=options.memory,
+        alpha=options.alpha,
     )

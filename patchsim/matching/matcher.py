@@ -121,6 +121,10 @@ def match(
         Also find how much more each match scores than its best rival: the best window, of any
         kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
         reaches the threshold or not. Without a map that can take longer than to find the matches.
+    alpha : bool
+        Take the fourth channel of arrays of uint8 with four, and of such .npy files, as alpha, as
+        that of other files is; where it is 0 throughout, it is left out as unused. With False it is
+        a channel like the others, as it always is in arrays of other types.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     min_visible : float, optional

@@ -73,7 +73,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The picture that a reader decoded from a file.
+    """The picture that a reader decoded from a file, or took from an array.
 
     Attributes
     ----------
@@ -87,6 +87,8 @@ class Decoded:
         Remarks for the user about how the file was read.
     shift : int
         What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
+    array_type : dtype or None
+        The type of the values in an array, which does not say what its channels are.
     """
 
     pixels: Pixels
@@ -94,6 +96,7 @@ class Decoded:
     orientation: int = 1
     notices: tuple[str, ...] = ()
     shift: int = 0
+    array_type: np.dtype[Any] | None = None
 
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:
