@@ -279,7 +279,8 @@ DataRange = Annotated[
     typer.Option(
         metavar="LO:HI",
         help="The range of the pixel values, by default 0:255 for 8 bits, 0:65535 for 16 bits, 0:1"
-        " for floats. With it values of different types are compared without scaling.",
+        " for floats. With it values of different types are compared without scaling. ncc and zncc"
+        " need none.",
     ),
 ]
 Format = Annotated[

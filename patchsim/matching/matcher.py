@@ -55,8 +55,8 @@ def match(
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
         The picture to search, of uint8, uint16, floating point or bool, which is black and white
-        of 8 bits: 0 and 255. Other integers of up to 32 bits need `data_range`. A tensor on the
-        CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
+        of 8 bits: 0 and 255. Other integers of up to 32 bits need `data_range`, except with `ncc`
+        and `zncc`. A tensor on the CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
         A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
         No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
@@ -177,7 +177,8 @@ def match(
         0.02, unless it writes the map as numbers.
     data_range : (low, high), optional
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
-        uint16 and 1 for floats. With it all values are taken as they are.
+        uint16 and 1 for floats. With it all values are taken as they are. The scores of `ncc` and
+        `zncc` do not depend on it, so that they need none, but in the colours `hsv` and `lab`.
     max_pixels : int
         The largest picture to decode, in pixels; a larger one is refused.
     memory : int or str, optional

@@ -99,17 +99,18 @@ class Scene:
         """
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         visible = masks.visibility(None if options.ignore_alpha else image.alpha, area)
-        drawn = None
-        if overlay and _differs_from_the_image(area, visible, options):
-            value_range.check_values(image, options.data_range)
-            own = value_range.common([image], options.data_range)
-            drawn = own.convert(image.pixels, image.shift), own.span, own.low
+        whole, shift = image, image.shift
         pixels = masks.fill_hidden(area.crop(image.pixels), visible)
-        shift = image.shift
         image = Picture(image.name, pixels, shift=shift)
-        value_range.check_values(image, options.data_range)
-        area.check_values(options.data_range)
-        compared = comparisons.of(image)
+        ends = value_range.extent(image)
+        data_range = comparisons.data_range(image, ends)
+        drawn = None
+        if overlay and (data_range != options.data_range or _differs(area, visible, options)):
+            drawn = _drawn(whole, options.data_range, is_free=comparisons.are_free_of_range)
+        del whole
+        value_range.check_values(image, data_range, ends)
+        area.check_values(data_range)
+        compared = comparisons.of(image, data_range)
         compared.check_memory(image, options.memory)
         names = [image.name, *(kernel.name for kernel in comparisons.pictures)]
         del image
@@ -125,7 +126,22 @@ class Scene:
         )
 
 
-def _differs_from_the_image(area: Area, visible: Visibility | None, options: Options) -> bool:
+def _drawn(
+    image: Picture, data_range: tuple[float, float] | None, *, is_free: bool
+) -> tuple[Pixels, float, float]:
+    """Return the whole image for an overlay, its data range and the lowest value of that.
+
+    If it needs no data range to be compared, values beyond the default one are drawn in their own.
+    """
+    shown = data_range
+    if is_free and value_range.implied([image], [value_range.extent(image)]) is not None:
+        shown = value_range.drawn(image)
+    value_range.check_values(image, shown)
+    own = value_range.common([image], shown)
+    return own.convert(image.pixels, image.shift), own.span, own.low
+
+
+def _differs(area: Area, visible: Visibility | None, options: Options) -> bool:
     """Whether what is compared are other pixels than those that an overlay shows."""
     converted = options.color != colors.DEFAULT or options.channel_weights is not None
     return area.region is not None or visible is not None or converted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from patchsim.scene import color as colors
 from patchsim.scene import flatness, masks, value_range
 from patchsim.types import Pixels, Weights
 
+_PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
 _MANY_LEVELS = 255  # a data range in which rounding to integers matters little
 
 
@@ -33,6 +35,8 @@ class Comparison:
     kernels : sequence of Picture
     weights : sequence of uint8 arrays [h, w], or None
         How much each pixel of a kernel counts.
+    extents : sequence of (lowest, highest)
+        The values of the kernels, from `value_range.extent`.
     options : Options
 
     Raises
@@ -46,11 +50,12 @@ class Comparison:
         image: Picture,
         kernels: Sequence[Picture],
         weights: Sequence[Weights | None],
+        extents: Sequence[tuple[float, float]],
         options: Options,
     ) -> None:
         self._pictures, self._weights, self._options = kernels, weights, options
-        for kernel in kernels:
-            value_range.check_values(kernel, options.data_range)
+        for kernel, ends in zip(kernels, extents, strict=True):
+            value_range.check_values(kernel, options.data_range, ends)
         pictures = [image, *kernels]
         self._common = value_range.common(
             pictures, options.data_range, may_shift=_may_shift(options)
@@ -189,14 +194,42 @@ class Comparisons:
         self._weights, self._options = weights, options
         self._latest: tuple[Hashable, Comparison] | None = None
 
-    def of(self, image: Picture) -> Comparison:
-        """Return how the kernels are compared with an image."""
-        key = image.pixels.dtype, image.pixels.shape[2], image.shift
+    def of(self, image: Picture, data_range: tuple[float, float] | None) -> Comparison:
+        """Return how the kernels are compared with an image, in a data range."""
+        key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range
         latest = self._latest
         if latest is None or latest[0] != key:
-            latest = key, Comparison(image, self.pictures, self._weights, self._options)
+            options = replace(self._options, data_range=data_range)
+            latest = key, Comparison(image, self.pictures, self._weights, self._extents, options)
             self._latest = latest
         return latest[1]
+
+    def data_range(self, image: Picture, ends: tuple[float, float]) -> tuple[float, float] | None:
+        """Return the data range of a comparison with an image: given or, without need, None.
+
+        Where no score depends on it, values beyond the default range get one that holds all.
+
+        Parameters
+        ----------
+        image : Picture
+        ends : (lowest, highest)
+            The image's values, from `value_range.extent`.
+        """
+        if not self.are_free_of_range:
+            return self._options.data_range
+        return value_range.implied([image, *self.pictures], [ends, *self._extents])
+
+    @property
+    def are_free_of_range(self) -> bool:
+        """Whether no data range was given, and no score depends on one."""
+        options = self._options
+        is_plain = options.color in _PLAIN_COLORS
+        correlates = metrics.formula_of(options.metric).correlates
+        return options.data_range is None and is_plain and correlates
+
+    @cached_property
+    def _extents(self) -> list[tuple[float, float]]:
+        return [value_range.extent(picture) for picture in self.pictures]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_latest": None}
