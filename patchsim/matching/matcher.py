@@ -56,8 +56,8 @@ def match(
     image : path, PIL image, or array [H, W] or [H, W, C]
         The picture to search, of uint8, uint16, floating point or bool, which is black and white
         of 8 bits: 0 and 255. Other integers of up to 32 bits need `data_range`, except with `ncc`
-        and `zncc`. A tensor on the CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
-        A file is a picture or a .npy; the path ``-`` reads standard input.
+        and `zncc`. A tensor on the CPU, or another object with ``__array__`` or ``__dlpack__``, is
+        taken as an array. A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
         No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
         16, integers with floats as floats.
