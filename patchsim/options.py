@@ -51,6 +51,7 @@ class Given(TypedDict, total=False):
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
+    strict: bool
     sort: str
     subpixel: bool
     scales: _Values | None
@@ -82,7 +83,7 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, alpha, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin, alpha, ignore_alpha, per_kernel, strict, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -114,6 +115,7 @@ class Options:
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
+    strict: bool
     sort: str
     subpixel: bool
     poses: Poses | None
@@ -171,6 +173,7 @@ class Options:
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
+        strict: bool = False,
         sort: str = "score",
         subpixel: bool = False,
         scales: _Values | None = None,
@@ -210,6 +213,7 @@ class Options:
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
+            strict=true_or_false(strict, "strict"),
             sort=choices.check("sort", sort, choices.SORTS),
             subpixel=true_or_false(subpixel, "subpixel"),
             poses=_poses(scales, angles, flips, max_poses, same_scale, exhaustive, kernel_count),

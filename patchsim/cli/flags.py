@@ -169,6 +169,14 @@ PerKernel = Annotated[
         " not compete.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="End with exit code 2 if one of several kernels cannot be used. Otherwise a notice"
+        " tells why it is left out, and the others are searched for.",
+    ),
+]
 Sort = Annotated[
     str,
     one_of(
@@ -384,6 +392,7 @@ class MatchFlags:
     overlap: Overlap = "0.3"
     no_margin: NoMargin = False
     per_kernel: PerKernel = False
+    strict: Strict = False
     sort: Sort = "score"
     subpixel: Subpixel = False
     scales: Scales = None

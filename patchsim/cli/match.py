@@ -103,6 +103,7 @@ def _options(flags: MatchFlags) -> Given:
         "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),
         "per_kernel": flags.per_kernel,
+        "strict": flags.strict,
         "sort": flags.sort,
         "subpixel": flags.subpixel,
         "scales": flags.scales,

@@ -137,24 +137,16 @@ class Area:
             return True
         return kernel[0] <= self.size[0] and kernel[1] <= self.size[1]
 
-    def check_kernel(self, kernel: tuple[int, int], name: str) -> None:
-        """Check that a kernel of (height, width) has windows in the area.
-
-        Raises
-        ------
-        InputError
-            If the kernel is larger than the area and there is no padding.
-        """
-        if self.has_windows(kernel):
-            return
+    def too_large(self, kernel: tuple[int, int], name: str) -> InputError:
+        """Return the error for a kernel of (height, width) that has no windows in the area."""
         problem = f"{titled('kernel', name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
         problem = f"{problem} {self.name}"
         if self.region is not None:
-            raise InputError(
+            return InputError(
                 f"{problem};"
                 " give a larger region, a smaller kernel, or --padding edge (padding='edge')"
             )
-        raise InputError(
+        return InputError(
             f"{problem} with {self.size[1]}x{self.size[0]};"
             " give a smaller kernel, swap the two, or give --padding edge (padding='edge')"
         )

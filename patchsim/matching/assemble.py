@@ -21,7 +21,7 @@ from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
-from patchsim.output.report import KernelReport, Match, PosesReport, Report
+from patchsim.output.report import KernelReport, Match, PosesReport, Report, SkippedKernel
 from patchsim.poses.warp import Frame
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found, Job, Scored, by_plan
@@ -137,6 +137,7 @@ def report(
     size: tuple[int, int],
     notices: tuple[str, ...],
     *,
+    skipped: tuple[SkippedKernel, ...],
     has_maps: bool,
     started: float,
 ) -> Report:
@@ -146,6 +147,8 @@ def report(
     ----------
     size : (height, width)
         The image's, as displayed.
+    skipped : tuple of SkippedKernel
+        The kernels that could not be used.
     has_maps : bool
         Put the maps into the report, too.
     started : float
@@ -175,6 +178,7 @@ def report(
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
         poses=_poses_report(options, scene, is_exhaustive=bool(found.scored)),
+        skipped=skipped,
     )
 
 

@@ -20,6 +20,7 @@ from patchsim.output.targets import Outputs
 from patchsim.scene import flatness
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
+from patchsim.search import jobs
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.fitted_windows import FittedWindows
 from patchsim.search.jobs import Scored
@@ -141,6 +142,10 @@ def match(
     per_kernel : bool
         Each kernel has matches of its own, `top` of them: they do not compete with those of other
         kernels, and come in the order of the kernels.
+    strict : bool
+        Refuse several kernels if one of them cannot be used: it is unreadable, larger than the
+        image, or flat under `zncc`. Otherwise that one is left out, with a notice, and stands in
+        the report's `skipped`; if none is left, it is an error.
     sort : str
         The order of the matches: ``score``, the best first, or ``reading``, line by line from the
         top, each from the left, whatever the kernel. `top` keeps the best in either order.
@@ -340,8 +345,11 @@ class Matcher:
         )
         _check_maps(options, outputs)
         scene = Scene.of(opened.take(), self._comparisons, options, overlay=outputs.needs_image)
+        scene = jobs.with_room(scene, options)
+        outputs = outputs.of_kernels(scene.numbers)
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
+        notices += _tell(observer, self._kernels.left_out(scene.unusable))
         flat = flatness.flat_notices(
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
         )
@@ -360,6 +368,7 @@ class Matcher:
             outputs,
             opened.size,
             notices,
+            skipped=self._kernels.skipped(scene.unusable),
             has_maps=map is not None and map is not False,
             started=started,
         )

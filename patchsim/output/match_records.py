@@ -64,6 +64,8 @@ class MatchRecords:
             document["channel_weights"] = list(report.channel_weights)
         if report.poses is not None:
             document["poses"] = asdict(report.poses)
+        if report.skipped:
+            document["skipped"] = [asdict(one) for one in report.skipped]
         return document
 
     def table(self) -> Table:

@@ -114,6 +114,24 @@ class KernelReport:
 
 
 @dataclass(frozen=True)
+class SkippedKernel:
+    """One kernel of several that could not be used, so that the others were searched for alone.
+
+    Attributes
+    ----------
+    number : int
+        Its number among the kernels that were given, from 0.
+    name : str
+    reason : str
+        The error that the kernel alone would be.
+    """
+
+    number: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PosesReport:
     """The poses of a search, each scale with each angle and flip.
 
@@ -164,7 +182,7 @@ class Report:
     device : str
         The device that the first kernel was searched on.
     kernels : tuple of KernelReport
-        One for each kernel, in the order in which they were given.
+        One for each kernel that was searched for, in the order in which they were given.
     matches : tuple of Match
         Best first; with ``per_kernel`` kernel by kernel; with ``sort="reading"`` in the order in
         which people read them.
@@ -196,6 +214,8 @@ class Report:
         The weight of each channel, if weights were given.
     poses : PosesReport or None
         The poses that were searched, if any were asked for.
+    skipped : tuple of SkippedKernel
+        Kernels that could not be used.
     """
 
     __module__ = "patchsim"
@@ -221,6 +241,7 @@ class Report:
     min_visible: float | None = None
     channel_weights: tuple[float, ...] | None = None
     poses: PosesReport | None = None
+    skipped: tuple[SkippedKernel, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.matches)
@@ -298,9 +319,13 @@ class Report:
         dict
             ``annotations``, with ``image_id``, ``category_id``, ``bbox`` ([x, y, width, height] in
             pixels, from the top-left corner) and ``score``; ``categories``, with ``id``, from 1 in
-            the order of the kernels, and ``name``. Kernels of one name are one category.
+            the order in which the kernels were given, and ``name``. Kernels of one name are one
+            category.
         """
-        names = dict.fromkeys(kernel.name for kernel in self.kernels)
+        searched = [kernel.name for kernel in self.kernels]
+        for one in self.skipped:  # in order, so that each takes its place
+            searched.insert(one.number, one.name)
+        names = dict.fromkeys(searched)
         numbers = {name: number for number, name in enumerate(names, 1)}
         annotations = [
             {

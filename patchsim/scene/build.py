@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
-from patchsim.scene import masks, value_range
+from patchsim.scene import masks, unusable, value_range
 from patchsim.scene.comparison import Comparisons
+from patchsim.scene.unusable import Unusable
 from patchsim.types import Pixels
 
 
@@ -42,6 +44,10 @@ class Scene:
         The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
         The visibility of the area, where it varies.
+    numbers : list of int
+        The number of each kernel among those that were opened; others are not searched for.
+    unusable : tuple of Unusable
+        Those.
     """
 
     names: list[str]
@@ -53,6 +59,8 @@ class Scene:
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
+    numbers: list[int]
+    unusable: tuple[Unusable, ...] = ()
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -112,7 +120,7 @@ class Scene:
         area.check_values(data_range)
         compared = comparisons.of(image, data_range)
         compared.check_memory(image, options.memory)
-        names = [image.name, *(kernel.name for kernel in comparisons.pictures)]
+        names = [image.name, *compared.names]
         del image
         pixels = compared.in_range(pixels, shift)
         pixels = compared.in_colors(pixels)
@@ -120,9 +128,41 @@ class Scene:
         if offset is not None:
             pixels, zero = pixels - offset, zero - offset
         drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
-        kernels = compared.kernels(offset)
-        return cls(
-            names, pixels, kernels, compared.are_flat, area, zero, compared.span, drawn, visible
+        kernels, faults = compared.kernels(offset)
+        given = [kernel.name for kernel in comparisons.pictures]
+        scene = cls(
+            names,
+            pixels,
+            kernels,
+            compared.are_flat,
+            area,
+            zero,
+            compared.span,
+            drawn,
+            visible,
+            compared.numbers,
+            unusable.of(compared.faults, range(len(given)), given),
+        )
+        return scene.without(faults, strict=options.strict)
+
+    def without(self, faults: Mapping[int, InputError], *, strict: bool) -> Scene:
+        """Return the scene without the kernels that have faults.
+
+        Raises
+        ------
+        InputError
+            If no kernel is left, or with `strict` if there is a fault.
+        """
+        if not faults:
+            return self
+        kept = unusable.remaining(len(self.kernels), faults, strict=strict)
+        return replace(
+            self,
+            names=[self.names[0], *(self.names[1 + place] for place in kept)],
+            kernels=[self.kernels[place] for place in kept],
+            flat_kernels=[self.flat_kernels[place] for place in kept],
+            numbers=[self.numbers[place] for place in kept],
+            unusable=self.unusable + unusable.of(faults, self.numbers, self.names[1:]),
         )
 
 

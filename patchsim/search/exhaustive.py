@@ -183,7 +183,6 @@ def _grouped(
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:
     for number, kernel in enumerate(scene.kernels):
-        scene.area.check_kernel(kernel.pixels.shape[:2], scene.names[1 + number])
         yield _Posed(number, UNCHANGED, kernel)
 
 

@@ -191,6 +191,24 @@ def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
     return min(turned, key=lambda pose: math.prod(pose.box(kernel)))
 
 
+def with_room(scene: Scene, options: Options) -> Scene:
+    """Return a scene without the kernels that are too large for its area, in any pose.
+
+    Raises
+    ------
+    InputError
+        If no kernel is left, or, with `strict`, if one is too large.
+    """
+    faults = {}
+    for number, size in enumerate(scene.sizes):
+        if options.poses is not None:
+            if not fits_in_some(scene.area, size, options.poses):
+                faults[number] = nothing_fits(scene, number, options.poses)
+        elif not scene.area.has_windows(size):
+            faults[number] = scene.area.too_large(size, scene.names[1 + number])
+    return scene.without(faults, strict=options.strict)
+
+
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Make the error for a kernel that can be searched in no pose."""
     height, width, _ = scene.kernels[number].pixels.shape

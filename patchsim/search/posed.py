@@ -13,7 +13,6 @@ from patchsim.options import AUTO, Options
 from patchsim.poses.grid import Axis
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
-from patchsim.search import jobs
 from patchsim.search.jobs import Found
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
 
@@ -35,7 +34,7 @@ class Posed:
     Raises
     ------
     InputError
-        If a kernel fits in no pose, if memory does not suffice, or if a stride, an engine or a
+        If memory does not suffice, or if a stride, an engine or a
         device is asked for, which compare windows.
     """
 
@@ -43,9 +42,6 @@ class Posed:
         assert options.poses is not None
         self._scene, self._options, self._poses = scene, options, options.poses
         _check_windows_are_not_asked_for(options)
-        for number, size in enumerate(scene.sizes):
-            if not jobs.fits_in_some(scene.area, size, self._poses):
-                raise jobs.nothing_fits(scene, number, self._poses)
         check_memory(scene, options, outputs)
 
     def run(self, observer: Observer) -> Found:
