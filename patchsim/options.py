@@ -250,7 +250,9 @@ def check_keywords(given: Iterable[str], function: str, others: Iterable[str] = 
         return
     import difflib
 
+    known = choices.OTHER_NAMES.get(unknown[0])
     similar = difflib.get_close_matches(unknown[0], [*others, *Given.__annotations__], n=1)
+    similar = similar if known is None else [known]
     hint = f"did you mean {similar[0]!r}?" if similar else f"help(patchsim.{function}) lists them"
     raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}; {hint}")
 

@@ -25,6 +25,17 @@ def command(flags: MatchFlags) -> int:
     1 - mean |window - kernel| / range. x and y are the window's top-left pixel, from 0.
 
     \b
+    What happened to the picture, and what helps:
+      other brightness or contrast   --metric zncc
+      other colours                  --color gray, with --metric zncc
+      JPEG, noise                    the default; a lower --threshold, or auto
+      parts are covered              the default, sad
+      parts of KERNEL do not count   --mask, or its alpha
+      another size                   --scales 0.5:2; --same-scale on a screenshot
+      turned or mirrored             --angles any, --flips h
+      12 bits, floats beyond 0 to 1  --data-range 0:4095
+
+    \b
     Exit codes:
       0    a match was found
       1    nothing reached the threshold
@@ -39,6 +50,7 @@ def command(flags: MatchFlags) -> int:
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
       curl -s example.org/map.png | patchsim match - pin.png | cut -f1,2
     """
+    form = choices.check("format", flags.format, choices.FORMATS)
     _check(flags)
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
@@ -59,15 +71,14 @@ def command(flags: MatchFlags) -> int:
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
-                _print(error.report, flags.format)
+                _print(error.report, form)
             raise
-    _print(report, flags.format)
+    _print(report, form)
     return FOUND if report else NOT_FOUND
 
 
 def _check(flags: MatchFlags) -> None:
     """Refuse flags that the search itself does not see."""
-    choices.check("format", flags.format, choices.FORMATS)
     about_poses = {
         "--same-scale": flags.same_scale,
         "--exhaustive": flags.exhaustive,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 _DESCRIBED = 3  # kernels
+_LARGE = 4  # times the area of the last kernel
 _NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
 
 
@@ -145,7 +146,21 @@ class Kernels:
             for picture in read
             if options.ignore_alpha and picture.alpha is not None
         ]
+        if self._are_pictures_to_search:
+            first, last = printable(image.name), printable(self.pictures[-1].name)
+            notices.append(
+                f"{first} is the image, and the other {len(self.numbers) + len(self.unusable)} are"
+                f" kernels, most of them larger than {last};\nto search many pictures for {last},"
+                " run patchsim match for each of them, as in a loop of the shell"
+            )
         return tuple(dict.fromkeys(notices))
+
+    @property
+    def _are_pictures_to_search(self) -> bool:
+        """Whether the kernels look like pictures to search, and the last like the only kernel."""
+        areas = [picture.pixels.shape[0] * picture.pixels.shape[1] for picture in self.pictures]
+        large = [area for area in areas[:-1] if area >= _LARGE * areas[-1]]
+        return len(large) * 2 > len(areas[:-1])
 
 
 @dataclass

@@ -169,7 +169,9 @@ def open_picture(
 
 def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
     pixels, shift = arrays.to_pixels(source, name), arrays.shift_of(source.dtype)
-    array = Decoded(pixels, shift=shift, array_type=source.dtype)
+    notice = arrays.layout_notice(source.shape, name)
+    notices = () if notice is None else (notice,)
+    array = Decoded(pixels, notices=notices, shift=shift, array_type=source.dtype)
     if alpha:
         array = fourth_channel.split(array)
     return Picture(name, array.pixels, notices=array.notices, alpha=array.alpha, shift=shift)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.errors import InputError
+from patchsim.errors import InputError, printable
 from patchsim.metrics import Kernel
 from patchsim.options import Options
+from patchsim.pictures import arrays
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import flatness, masks, unusable, value_range
@@ -180,7 +181,14 @@ class Comparison:
 
 def _common_channels(pictures: Sequence[Picture], color: str) -> int:
     counts = [picture.pixels.shape[2] for picture in pictures]
-    return colors.common_channels(counts, [picture.name for picture in pictures], color)
+    try:
+        return colors.common_channels(counts, [picture.name for picture in pictures], color)
+    except InputError as error:
+        for picture in pictures:
+            notice = arrays.layout_notice(picture.pixels.shape, printable(picture.name))
+            if notice is not None:
+                raise InputError(notice) from error
+        raise
 
 
 def _may_shift(options: Options) -> bool:

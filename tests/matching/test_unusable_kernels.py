@@ -98,14 +98,25 @@ def test_the_command(image, run, save):
     save("image.png", image)
     save("a.png", image[5:15, 5:15])
     save("large.png", np.zeros((90, 90, 3), np.uint8))
-    words = ("match", "image.png", "large.png", "absent.png", "a.png", "--top", "1")
+    words = ("match", "image.png", "a.png", "large.png", "absent.png", "--top", "1")
     code, out, err = run(*words, "--format", "json")
     document = json.loads(out)
     assert code == 0
-    assert [one["number"] for one in document["skipped"]] == [0, 1]
+    assert [one["number"] for one in document["skipped"]] == [1, 2]
     assert [(m["x"], m["y"], m["kernel"]) for m in document["matches"]] == [(5, 5, "a.png")]
     assert [line.partition(": ")[2][:9] for line in err.splitlines()[:2]] == ["left out:"] * 2
     assert Path("image.a.heatmap.png").exists()
     assert not Path("image.large.heatmap.png").exists()
     assert run(*words, "--strict")[0] == 2
     assert run("match", "image.png", "large.png", "absent.png")[0] == 2
+
+
+def test_pictures_in_the_place_of_kernels_are_told(image):
+    """As by `patchsim match scans/*.jpg logo.png`."""
+    scans, logo = [image, image[::-1], image[:, ::-1]], image[5:15, 5:15]
+    told = patchsim.match(image, [*scans, logo]).notices[0]
+    assert told.startswith("image is the image, and the other 4 are kernels, most of them larger")
+    assert "run patchsim match for each of them" in told
+    assert patchsim.match(image, [logo, scans[0]]).notices == ()
+    assert patchsim.match(image, logo).notices == ()
+    assert patchsim.match(image, scans).notices == ()
