@@ -47,6 +47,21 @@ def completing(words: Sequence[str]) -> Callable[[str], list[str]]:
     return completed
 
 
+def completing_list(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return the tab completion of an option that takes several of these words, with commas."""
+
+    def completed(incomplete: str) -> list[str]:
+        before, comma, begun = incomplete.rpartition(",")
+        taken = before.split(",")
+        return [
+            f"{before}{comma}{word}"
+            for word in words
+            if word.startswith(begun) and word not in taken
+        ]
+
+    return completed
+
+
 _Flags = TypeVar("_Flags")
 
 
@@ -298,6 +313,28 @@ Format = Annotated[
         "The format of the printed matches; auto is a table on a terminal, tsv in a pipe.",
     ),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,...",
+        autocompletion=completing_list(choices.COLUMNS),
+        help="What to print of each match, in this order: any key of the JSON output; click_x and"
+        " click_y, the pixel in the middle; x1, y1 to x4, y4, the corners from the top left on.",
+        show_default=False,
+    ),
+]
+NoHeader = Annotated[
+    bool, typer.Option("--no-header", help="Print matches without the names of the columns.")
+]
+Print = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Print a line for each match, with the names of --columns in braces:"
+        " '{click_x} {click_y}'. \\t is a tab, \\n a new line.",
+        show_default=False,
+    ),
+]
 Heatmap = Annotated[
     str | None,
     typer.Option(
@@ -409,6 +446,9 @@ class MatchFlags:
     channel_weights: ChannelWeights = None
     data_range: DataRange = None
     format: Format = "auto"
+    columns: Columns = None
+    no_header: NoHeader = False
+    print: Print = None
     heatmap: Heatmap = None
     no_heatmap: NoHeatmap = False
     map: Map = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def command(flags: MatchFlags) -> int:
       parts of KERNEL do not count   --mask, or its alpha
       another size                   --scales 0.5:2; --same-scale on a screenshot
       turned or mirrored             --angles any, --flips h
-      12 bits, floats beyond 0 to 1  --data-range 0:4095
+      values of 12 bits, or floats   --data-range 0:4095
 
     \b
     Exit codes:
@@ -50,7 +51,7 @@ def command(flags: MatchFlags) -> int:
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
       curl -s example.org/map.png | patchsim match - pin.png | cut -f1,2
     """
-    form = choices.check("format", flags.format, choices.FORMATS)
+    form = _Form.of(flags)
     _check(flags)
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
@@ -71,9 +72,9 @@ def command(flags: MatchFlags) -> int:
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
-                _print(error.report, form)
+                form.print(error.report)
             raise
-    _print(report, form)
+    form.print(report)
     return FOUND if report else NOT_FOUND
 
 
@@ -152,9 +153,39 @@ def _tolerance(flags: MatchFlags) -> Any:
     return DRAWN_TOLERANCE if flags.map is None else 0.0
 
 
-def _print(report: Report, form: str) -> None:
-    from patchsim.output.match_records import MatchRecords
+@dataclass(frozen=True)
+class _Form:
+    """How matches are printed."""
 
-    form = console.resolved_format(form)
-    if form != "table" or report:  # a notice said why there is no match
-        console.print_records(form, MatchRecords(report))
+    format: str
+    columns: tuple[str, ...] | None
+    has_header: bool
+    template: str | None
+
+    @classmethod
+    def of(cls, flags: MatchFlags) -> _Form:
+        others = {
+            "--columns": flags.columns is not None,
+            "--no-header": flags.no_header,
+            "--format": flags.format != "auto",
+        }
+        given = [name for name, is_given in others.items() if is_given]
+        if flags.print is not None and given:
+            raise InputError(f"--print and {given[0]} both say what is printed; give one of them")
+        return cls(
+            choices.check("format", flags.format, choices.FORMATS),
+            values.columns(flags.columns),
+            not flags.no_header,
+            values.print_template(flags.print),
+        )
+
+    def print(self, report: Report) -> None:
+        from patchsim.output.match_records import MatchRecords
+
+        records = MatchRecords(report, self.columns)
+        if self.template is not None:
+            console.print_lines(records.lines(self.template))
+            return
+        form = console.resolved_format(self.format)
+        if form != "table" or report:  # a notice said why there is no match
+            console.print_records(form, records, is_first=self.has_header)

@@ -79,6 +79,11 @@ class Match:
         """The middle of the box, (x, y) in pixels; the box spans from x to x + width."""
         return self.x + self.width / 2, self.y + self.height / 2
 
+    @property
+    def click(self) -> tuple[int, int]:
+        """The pixel in the middle of the box, (x, y), as a mouse is moved to it."""
+        return self.x + self.width // 2, self.y + self.height // 2
+
 
 @dataclass(frozen=True)
 class KernelReport:
@@ -386,14 +391,22 @@ def columns(report: Report) -> tuple[str, ...]:
 def objects(report: Report) -> list[dict[str, Any]]:
     """Return the matches as JSON objects."""
     keys = _keys(report)
-    return [
-        dict(zip(keys, (getattr(match, key, None) for key in keys), strict=True))
-        | dict(zip(("center_x", "center_y"), match.center, strict=True))
-        for match in report.matches
-    ]
+    return [{key: value(match, key) for key in keys} for match in report.matches]
+
+
+def value(match: Match, key: str) -> Any:
+    """Return what a match has under one of `choices.COLUMNS`."""
+    if key in ("center_x", "center_y"):
+        return match.center[key == "center_y"]
+    if key in ("click_x", "click_y"):
+        return match.click[key == "click_y"]
+    if key[1:].isdecimal():  # x1, y1 and so on
+        return (match.corners or _box(match))[int(key[1:]) - 1][key[0] == "y"]
+    return getattr(match, key)
 
 
 def _keys(report: Report) -> tuple[str, ...]:
     """List the keys of `objects`."""
     *box, score, kernel = COLUMNS
-    return *box, "center_x", "center_y", score, kernel, *columns(report)[len(COLUMNS) :]
+    asked = columns(report)[len(COLUMNS) :]
+    return *box, "center_x", "center_y", score, kernel, *asked, "click_x", "click_y"
