@@ -23,6 +23,8 @@ from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
 from patchsim.output.report import KernelReport, Match, PosesReport, Report, SkippedKernel
 from patchsim.poses.warp import Frame
+from patchsim.scene import advice
+from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found, Job, Scored, by_plan
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
+_ALIKE = 0.99  # the score of a match that has the kernel's colours
 _DECIMALS = 4  # of positions in pixels
 _POSES = "poses"  # stands for the engine where poses were fitted without scores of windows
 
@@ -99,6 +102,32 @@ def explanations(
         for text in texts:
             if text is not None:
                 yield f"{printable(name)}: {text}" if several else text
+
+
+def grey_notices(
+    mixed: Mixed,
+    selections: Sequence[Selection | PoseSelection],
+    found: Found,
+    scene: Scene,
+) -> Iterator[str]:
+    """Tell of kernels that are grey beside colour, unless they were found all the same.
+
+    Parameters
+    ----------
+    mixed : Mixed
+        Their numbers are those among the opened kernels.
+    """
+    alike = set()  # kernels with a match that is next to identical
+    for selection in selections:
+        if isinstance(selection, PoseSelection):
+            scores = [(one.number, one.score) for one in selection.matches]
+        else:
+            scores = [(found.scored[one.index].job.number, one.score) for one in selection.peaks]
+        alike |= {scene.numbers[number] for number, score in scores if score > _ALIKE}
+    names = dict(zip(scene.numbers, scene.names[1:], strict=True))
+    told = [names[number] for number in mixed.numbers if number in names and number not in alike]
+    if told:
+        yield advice.grey_notice(scene.names[0], told, is_image_grey=mixed.is_image_grey)
 
 
 def _why_fewer(selection: PoseSelection, options: Options) -> str | None:

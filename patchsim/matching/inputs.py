@@ -192,10 +192,15 @@ class Opened:
         about = Picture(picture.name, _NO_PIXELS, picture.file, picture.notices, picture.alpha)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 
+    @property
+    def picture(self) -> Picture:
+        """The picture, as long as it was not handed over."""
+        assert self._picture is not None
+        return self._picture
+
     def take(self) -> Picture:
         """Hand the picture over: its only owner can free the pixels once they are converted."""
-        picture, self._picture = self._picture, None
-        assert picture is not None
+        picture, self._picture = self.picture, None
         return picture
 
 

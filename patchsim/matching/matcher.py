@@ -17,7 +17,7 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.scene import flatness
+from patchsim.scene import advice, flatness
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
 from patchsim.search import jobs
@@ -344,6 +344,8 @@ class Matcher:
             self._kernels.mask,
         )
         _check_maps(options, outputs)
+        small = advice.small_values(opened.picture, self._kernels.pictures, options)
+        mixed = advice.grey_beside_color(opened.picture, self._kernels.pictures, options)
         scene = Scene.of(opened.take(), self._comparisons, options, overlay=outputs.needs_image)
         scene = jobs.with_room(scene, options)
         outputs = outputs.of_kernels(scene.numbers)
@@ -354,10 +356,12 @@ class Matcher:
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
         )
         notices += _tell(observer, flat)
+        notices += _tell(observer, small)
         found = search.run(observer)
         selections = assemble.select(found, options, scene)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
+        notices += _tell(observer, assemble.grey_notices(mixed, selections, found, scene))
         notices += _tell(observer, nothing_found.reason(found, selections, scene, options))
         assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
