@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAGIC = npy.MAGIC
 SHIFT = 1 << 15
+_MANY = 8  # channels, and columns, that together are taken for the sides of a picture
 
 
 def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pixels:
@@ -62,7 +63,7 @@ def layout_notice(shape: tuple[int, ...], name: str) -> str | None:
 
     A picture of so few rows and so many channels is rare.
     """
-    if len(shape) != 3 or shape[0] not in (1, 3, 4) or shape[2] <= max(4, shape[0]):
+    if len(shape) != 3 or shape[0] not in (1, 3, 4) or min(shape[1:]) < _MANY:
         return None
     return (
         f"{name} has the shape {list(shape)}, taken as [H, W, C] with {shape[2]} channels;"

@@ -53,6 +53,8 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     full = metrics.INTEGER_RANGE.get(kind, 1)
     remedy = "use --metric zncc (metric='zncc'), which needs no range"
     own = [_largest_if_small(kernel.pixels) for kernel in kernels]
+    if kind == "uint8" and None in own:  # a dark picture, not labels
+        return []
     if all(kernel.pixels.dtype == image.pixels.dtype and not kernel.shift for kernel in kernels):
         known = [largest, *(one for one in own if one is not None)]
         if len(known) > len(kernels):
