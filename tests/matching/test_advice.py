@@ -81,8 +81,11 @@ def test_small_values_name_their_range(largest, dtype, end, metric, rng):
     given = {"data_range": (0, float(end))}
     for options in ({"metric": "zncc"}, {"metric": "ncc"}, {"metric": metric} | given):
         assert patchsim.match(image, kernel, **options).notices == ()
-    other = rng.random((9, 9))
-    assert "use --metric zncc" in patchsim.match(image, other, metric=metric).notices[0]
+    told = patchsim.match(image, rng.random((9, 9)), metric=metric).notices
+    if dtype == np.uint8:  # it is a dark picture
+        assert told == ()
+    else:
+        assert "use --metric zncc" in told[0]
 
 
 @pytest.mark.parametrize(("largest", "dtype"), [(16384, np.uint16), (17, np.uint8), (0.26, float)])
