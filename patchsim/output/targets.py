@@ -61,6 +61,8 @@ class Outputs:
 
     def of_kernels(self, numbers: Sequence[int]) -> Outputs:
         """Return the outputs of the kernels with these numbers alone."""
+        if not self.targets:
+            return self
         targets = tuple(
             replace(one, paths=tuple(one.paths[number] for number in numbers))
             if one.exporter.IS_PER_KERNEL
