@@ -19,6 +19,7 @@ from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
+from patchsim.machine.threads import clamp
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
@@ -40,6 +41,7 @@ class Given(TypedDict, total=False):
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -48,6 +50,7 @@ class Given(TypedDict, total=False):
     margin: bool
     alpha: bool
     ignore_alpha: bool
+    trim: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
@@ -83,7 +86,8 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, alpha, ignore_alpha, per_kernel, strict, subpixel, same_scale, exhaustive : bool
+    margin, alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
+    same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -104,6 +108,7 @@ class Options:
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -112,6 +117,7 @@ class Options:
     margin: bool
     alpha: bool
     ignore_alpha: bool
+    trim: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
@@ -162,6 +168,7 @@ class Options:
         padding: str = DEFAULT_PADDING,
         metric: str = metrics.DEFAULT,
         color: str = "auto",
+        ignore_profile: bool = False,
         device: str = "auto",
         engine: str = "auto",
         top: int | None = None,
@@ -170,6 +177,7 @@ class Options:
         margin: bool = True,
         alpha: bool = True,
         ignore_alpha: bool = False,
+        trim: bool = True,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
@@ -202,6 +210,7 @@ class Options:
             padding=choices.check("padding", padding, choices.PADDINGS),
             metric=choices.check("metric", metric, choices.METRICS),
             color=choices.check("color", color, choices.COLORS),
+            ignore_profile=true_or_false(ignore_profile, "ignore_profile"),
             device=devices.check_name(device, several=True),
             engine=choices.check("engine", engine, ("auto", *choices.ENGINES)),
             top=DEFAULT_TOP if most is None and threshold is None else most,
@@ -210,6 +219,7 @@ class Options:
             margin=true_or_false(margin, "margin"),
             alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
+            trim=true_or_false(trim, "trim"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
@@ -225,7 +235,7 @@ class Options:
             memory=default_limit() if memory is None else parse_size(memory),
             threads=devices.cpu_count()
             if threads is None
-            else positive_integer(threads, "threads"),
+            else clamp(positive_integer(threads, "threads")),
         )
 
 

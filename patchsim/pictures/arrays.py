@@ -170,7 +170,9 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     pixels = to_pixels(stored, limits.name, copy=True)
     notice = layout_notice(header.shape, limits.name)
     notices = () if notice is None else (notice,)
-    return Decoded(pixels, notices=notices, shift=shift_of(header.dtype), array_type=header.dtype)
+    return Decoded(
+        pixels, notices=notices, shift=shift_of(header.dtype), array_type=header.dtype, profile=None
+    )
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

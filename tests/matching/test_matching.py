@@ -373,7 +373,8 @@ def test_bad_options_are_named(options, says):
 
 @pytest.mark.parametrize("value", ["no", "", 0, 1, None])
 @pytest.mark.parametrize(
-    "option", ["margin", "ignore_alpha", "per_kernel", "subpixel", "exhaustive"]
+    "option",
+    ["margin", "ignore_profile", "ignore_alpha", "trim", "per_kernel", "subpixel", "exhaustive"],
 )
 def test_switches_are_true_or_false(option, value):
     with pytest.raises(InputError, match=f"{option} {value!r} is neither True nor False"):

@@ -570,3 +570,15 @@ def test_the_command_takes_the_flags_of_poses(run, save):
     code, out, err = run("match", "screen.png", "button.png", "--angles", "0:359:0.01")
     assert (code, out) == (2, "")
     assert "--max-poses" in err
+
+
+@pytest.mark.parametrize("metric", ["zncc", "sad"])
+def test_the_last_match_above_a_threshold_has_a_margin(astronaut, coffee, metric):
+    kernel = astronaut[90:154, 200:270]
+    scene = planted(coffee[:260, :360], kernel, 1.1, 40, (90, 100))
+    how = {"scales": "0.8:1.4", "angles": "any", "metric": metric}
+    two = patchsim.match(scene, kernel, top=2, **how)
+    one = patchsim.match(scene, kernel, threshold=0.95, **how)
+    assert len(one) == 1
+    assert one.best.margin == pytest.approx(two[0].score - two[1].score, abs=0.03)
+    assert patchsim.match(scene, kernel, threshold=0.95, margin=False, **how).best.margin is None
