@@ -13,21 +13,61 @@ PADDINGS = ("valid", "edge", "reflect", "zero")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
+# What can be printed of a match; the last ten only where it is asked for by name.
+COLUMNS = (
+    "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
+    "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners",
+    "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
+)  # fmt: skip
 SORTS = ("score", "reading")
 FLIPS = ("h", "v", "h,v")
+# What other libraries and programs call an option.
+OTHER_NAMES = {
+    "method": "metric",
+    "measure": "metric",
+    "thresh": "threshold",
+    "threshold_abs": "threshold",
+    "min_score": "threshold",
+    "confidence": "threshold",
+    "grayscale": "color",
+    "greyscale": "color",
+    "colour": "color",
+    "limit": "top",
+    "max_matches": "top",
+    "num_peaks": "top",
+    "max_results": "top",
+    "roi": "region",
+    "search_region": "region",
+    "crop": "region",
+    "step": "stride",
+    "scale": "scales",
+    "angle": "angles",
+    "rotation": "angles",
+    "rotate": "angles",
+    "flip": "flips",
+    "mode": "padding",
+    "pad": "padding",
+    "iou": "overlap",
+    "max_overlap": "overlap",
+    "nms": "overlap",
+    "workers": "threads",
+    "n_jobs": "threads",
+    "jobs": "threads",
+}
 LOSSES = ("similarity", "contrastive", "contrastive-per-img", "small-to-large")
 LAYOUTS = ("2BSC", "B2SC")
 REDUCTIONS = ("mean", "sum", "none")
 
 
 def check(option: str, value: object, choices: tuple[str, ...]) -> str:
-    """Return `value` if it is one of the choices.
+    """Return the choice that `value` is, in upper or lower case.
 
     Raises
     ------
     InputError
         If the value is no choice; the message names the option and all choices.
     """
-    if not isinstance(value, str) or value not in choices:
+    same = [one for one in choices if isinstance(value, str) and one.lower() == value.lower()]
+    if not same:
         raise InputError(f"{option} {value!r} is unknown; there is {', '.join(choices)}")
-    return value
+    return same[0]

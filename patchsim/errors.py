@@ -31,8 +31,9 @@ def titled(kind: str, name: object) -> str:
     kind : str
         ``image``, ``kernel`` or ``mask``.
     name : str
+        It may have a pose in brackets behind it.
     """
-    is_kind = re.fullmatch(rf"{kind}(-\d+)?", str(name)) is not None
+    is_kind = re.fullmatch(rf"{kind}(-\d+)?( \(.*\))?", str(name)) is not None
     return printable(name) if is_kind else f"{kind} {printable(name)}"
 
 

@@ -48,11 +48,13 @@ class Given(TypedDict, total=False):
     threshold: float | str | None
     overlap: float
     margin: bool
+    alpha: bool
     ignore_alpha: bool
     trim: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
+    strict: bool
     sort: str
     subpixel: bool
     scales: _Values | None
@@ -84,7 +86,8 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_profile, ignore_alpha, trim, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin, alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
+    same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -112,11 +115,13 @@ class Options:
     threshold: float | str | None
     overlap: float
     margin: bool
+    alpha: bool
     ignore_alpha: bool
     trim: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
+    strict: bool
     sort: str
     subpixel: bool
     poses: Poses | None
@@ -170,11 +175,13 @@ class Options:
         threshold: float | str | None = None,
         overlap: float = DEFAULT_OVERLAP,
         margin: bool = True,
+        alpha: bool = True,
         ignore_alpha: bool = False,
         trim: bool = True,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
+        strict: bool = False,
         sort: str = "score",
         subpixel: bool = False,
         scales: _Values | None = None,
@@ -210,11 +217,13 @@ class Options:
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=true_or_false(margin, "margin"),
+            alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             trim=true_or_false(trim, "trim"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
+            strict=true_or_false(strict, "strict"),
             sort=choices.check("sort", sort, choices.SORTS),
             subpixel=true_or_false(subpixel, "subpixel"),
             poses=_poses(scales, angles, flips, max_poses, same_scale, exhaustive, kernel_count),
@@ -251,7 +260,9 @@ def check_keywords(given: Iterable[str], function: str, others: Iterable[str] = 
         return
     import difflib
 
+    known = choices.OTHER_NAMES.get(unknown[0])
     similar = difflib.get_close_matches(unknown[0], [*others, *Given.__annotations__], n=1)
+    similar = similar if known is None else [known]
     hint = f"did you mean {similar[0]!r}?" if similar else f"help(patchsim.{function}) lists them"
     raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}; {hint}")
 

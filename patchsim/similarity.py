@@ -91,7 +91,7 @@ def similarity_map(
     image, kernel = _autocast(image, kernel)
     is_batch = _check(image, kernel)
     step = tiles.clamp_stride(tiles.stride_pair(stride), unfold_tensors.sides(image))
-    choices.check("metric", metric, choices.METRICS)
+    metric = choices.check("metric", metric, choices.METRICS)
     span = _span(image.dtype, data_range)
     images = image if is_batch else image[None]
     if metric == "sad":

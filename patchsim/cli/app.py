@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import patchsim
+from patchsim import choices
 from patchsim.cli import completion, typed
 from patchsim.errors import InputError
 
@@ -25,6 +26,11 @@ class _Command(typed.Command):
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
             name: Any = getattr(error, "option_name", None)
+            known = choices.OTHER_NAMES.get(str(name).lstrip("-").replace("-", "_"))
+            if self.name == "match" and known is not None:
+                raise InputError(
+                    f"there is no option {name}; did you mean --{known}?\nsee patchsim match --help"
+                ) from error
             options: list[Any] = [one for one in self.get_params(ctx) if name in one.opts]
             for option in options:
                 wrong = f"{name} lacks its value; give {name} {option.metavar}"

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -246,6 +246,15 @@ def print_records(form: str, records: Records, *, is_first: bool = True) -> None
         raise MachineError("standard output is closed; the results could not be printed")
     text.load(form).write(records, sys.stdout, is_first=is_first)
     sys.stdout.flush()  # an interrupt must not lose what is known by now
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines on stdout."""
+    if sys.stdout is None:
+        raise MachineError("standard output is closed; the results could not be printed")
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
 
 
 def resolved_format(form: str) -> str:

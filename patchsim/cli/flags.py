@@ -47,6 +47,21 @@ def completing(words: Sequence[str]) -> Callable[[str], list[str]]:
     return completed
 
 
+def completing_list(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return the tab completion of an option that takes several of these words, with commas."""
+
+    def completed(incomplete: str) -> list[str]:
+        before, comma, begun = incomplete.rpartition(",")
+        taken = before.split(",")
+        return [
+            f"{before}{comma}{word}"
+            for word in words
+            if word.startswith(begun) and word not in taken
+        ]
+
+    return completed
+
+
 _Flags = TypeVar("_Flags")
 
 
@@ -177,6 +192,14 @@ PerKernel = Annotated[
         " not compete.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="End with exit code 2 if one of several kernels cannot be used. Otherwise a notice"
+        " tells why it is left out, and the others are searched for.",
+    ),
+]
 Sort = Annotated[
     str,
     one_of(
@@ -255,6 +278,13 @@ Mask = Annotated[
         show_default=False,
     ),
 ]
+NoAlpha = Annotated[
+    bool,
+    typer.Option(
+        "--no-alpha",
+        help="Compare all four channels of a .npy of 8 bits; otherwise its fourth is alpha.",
+    ),
+]
 IgnoreAlpha = Annotated[
     bool,
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
@@ -288,7 +318,8 @@ DataRange = Annotated[
     typer.Option(
         metavar="LO:HI",
         help="The range of the pixel values, by default 0:255 for 8 bits, 0:65535 for 16 bits, 0:1"
-        " for floats. With it values of different types are compared without scaling.",
+        " for floats. With it values of different types are compared without scaling. ncc and zncc"
+        " need none.",
     ),
 ]
 Format = Annotated[
@@ -296,6 +327,28 @@ Format = Annotated[
     one_of(
         choices.FORMATS,
         "The format of the printed matches; auto is a table on a terminal, tsv in a pipe.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,...",
+        autocompletion=completing_list(choices.COLUMNS),
+        help="What to print of each match, in this order: any key of the JSON output; click_x and"
+        " click_y, the pixel in the middle; x1, y1 to x4, y4, the corners from the top left on.",
+        show_default=False,
+    ),
+]
+NoHeader = Annotated[
+    bool, typer.Option("--no-header", help="Print matches without the names of the columns.")
+]
+Print = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Print a line for each match, with the names of --columns in braces:"
+        " '{click_x} {click_y}'. \\t is a tab, \\n a new line.",
+        show_default=False,
     ),
 ]
 Heatmap = Annotated[
@@ -397,6 +450,7 @@ class MatchFlags:
     overlap: Overlap = "0.3"
     no_margin: NoMargin = False
     per_kernel: PerKernel = False
+    strict: Strict = False
     sort: Sort = "score"
     subpixel: Subpixel = False
     scales: Scales = None
@@ -407,12 +461,16 @@ class MatchFlags:
     max_poses: MaxPoses = None
     tolerance: Tolerance = None
     mask: Mask = None
+    no_alpha: NoAlpha = False
     ignore_alpha: IgnoreAlpha = False
     no_trim: NoTrim = False
     min_visible: MinVisible = None
     channel_weights: ChannelWeights = None
     data_range: DataRange = None
     format: Format = "auto"
+    columns: Columns = None
+    no_header: NoHeader = False
+    print: Print = None
     heatmap: Heatmap = None
     no_heatmap: NoHeatmap = False
     map: Map = None

@@ -41,11 +41,11 @@ def command(flags: LossFlags) -> int:
       patchsim loss feats.pt --loss contrastive --temperature 0.1
       patchsim loss feats.npz --matches matches.png --image 0
     """
-    choices.check("format", flags.format, choices.FORMATS)
+    form = choices.check("format", flags.format, choices.FORMATS)
     groups = _groups(flags)
     request = _request(flags)
     _check_drawing(flags, groups)
-    printer = _Printer(console.resolved_format(flags.format), request, is_list=len(groups) > 1)
+    printer = _Printer(console.resolved_format(form), request, is_list=len(groups) > 1)
     try:
         return _score_all(groups, request, printer, flags)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,17 @@ def command(flags: MatchFlags) -> int:
     1 - mean |window - kernel| / range. x and y are the window's top-left pixel, from 0.
 
     \b
+    What happened to the picture, and what helps:
+      other brightness or contrast   --metric zncc
+      other colours                  --color gray, with --metric zncc
+      JPEG, noise                    the default; a lower --threshold, or auto
+      parts are covered              the default, sad
+      parts of KERNEL do not count   --mask, or its alpha
+      another size                   --scales 0.5:2; --same-scale on a screenshot
+      turned or mirrored             --angles any, --flips h
+      values of 12 bits, or floats   --data-range 0:4095
+
+    \b
     Exit codes:
       0    a match was found
       1    nothing reached the threshold
@@ -40,6 +52,7 @@ def command(flags: MatchFlags) -> int:
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
       curl -s example.org/map.png | patchsim match - pin.png | cut -f1,2
     """
+    form = _Form.of(flags)
     _check(flags)
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
@@ -61,15 +74,14 @@ def command(flags: MatchFlags) -> int:
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
-                _print(error.report, flags.format)
+                form.print(error.report)
             raise
-    _print(report, flags.format)
+    form.print(report)
     return FOUND if report else NOT_FOUND
 
 
 def _check(flags: MatchFlags) -> None:
     """Refuse flags that the search itself does not see."""
-    choices.check("format", flags.format, choices.FORMATS)
     about_poses = {
         "--same-scale": flags.same_scale,
         "--exhaustive": flags.exhaustive,
@@ -101,11 +113,13 @@ def _options(flags: MatchFlags) -> Given:
         "threshold": values.number(flags.threshold),
         "overlap": values.number(flags.overlap),
         "margin": not flags.no_margin,
+        "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
         "trim": not flags.no_trim,
         "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),
         "per_kernel": flags.per_kernel,
+        "strict": flags.strict,
         "sort": flags.sort,
         "subpixel": flags.subpixel,
         "scales": flags.scales,
@@ -143,9 +157,39 @@ def _tolerance(flags: MatchFlags) -> Any:
     return DRAWN_TOLERANCE if flags.map is None else 0.0
 
 
-def _print(report: Report, form: str) -> None:
-    from patchsim.output.match_records import MatchRecords
+@dataclass(frozen=True)
+class _Form:
+    """How matches are printed."""
 
-    form = console.resolved_format(form)
-    if form != "table" or report:  # a notice said why there is no match
-        console.print_records(form, MatchRecords(report))
+    format: str
+    columns: tuple[str, ...] | None
+    has_header: bool
+    template: str | None
+
+    @classmethod
+    def of(cls, flags: MatchFlags) -> _Form:
+        others = {
+            "--columns": flags.columns is not None,
+            "--no-header": flags.no_header,
+            "--format": flags.format != "auto",
+        }
+        given = [name for name, is_given in others.items() if is_given]
+        if flags.print is not None and given:
+            raise InputError(f"--print and {given[0]} both say what is printed; give one of them")
+        return cls(
+            choices.check("format", flags.format, choices.FORMATS),
+            values.columns(flags.columns),
+            not flags.no_header,
+            values.print_template(flags.print),
+        )
+
+    def print(self, report: Report) -> None:
+        from patchsim.output.match_records import MatchRecords
+
+        records = MatchRecords(report, self.columns)
+        if self.template is not None:
+            console.print_lines(records.lines(self.template))
+            return
+        form = console.resolved_format(self.format)
+        if form != "table" or report:  # a notice said why there is no match
+            console.print_records(form, records, is_first=self.has_header)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from patchsim import choices
 from patchsim.errors import InputError, printable
 
 
@@ -51,6 +52,24 @@ def template(text: str | None, option: str, *placeholders: str) -> str | None:
                 + (known if placeholders else "; take it out, this path has none")
             )
     return text
+
+
+def columns(text: str | None) -> tuple[str, ...] | None:
+    """Parse names of columns with commas between them."""
+    if text is None:
+        return None
+    return tuple(
+        choices.check("columns", name.strip(), choices.COLUMNS) for name in text.split(",")
+    )
+
+
+def print_template(text: str | None) -> str | None:
+    """Parse a template for lines, in which ``\\t``, ``\\n`` and ``\\\\`` are as in printf."""
+    if text is None:
+        return None
+    template(text, "print", *choices.COLUMNS)
+    characters = {"t": "\t", "n": "\n", "\\": "\\"}
+    return re.sub(r"\\([tn\\])", lambda found: characters[found[1]], text)
 
 
 def stride(text: str) -> tuple[int, int]:

@@ -149,26 +149,18 @@ class Area:
             return True
         return kernel[0] <= self.size[0] and kernel[1] <= self.size[1]
 
-    def check_kernel(self, kernel: tuple[int, int], name: str, *, is_part: bool = False) -> None:
-        """Check that a kernel of (height, width), or the part that counts, has windows in the area.
-
-        Raises
-        ------
-        InputError
-            If the kernel is larger than the area and there is no padding.
-        """
-        if self.has_windows(kernel):
-            return
+    def too_large(self, kernel: tuple[int, int], name: str, *, is_part: bool = False) -> InputError:
+        """Return the error for a kernel of (height, width), or its part that counts."""
         counted = "the part that counts of " if is_part else ""
         problem = f"{counted}{titled('kernel', name)} is {kernel[1]}x{kernel[0]} pixels"
         problem = f"{problem}, larger than the"
         problem = f"{problem} {self.name}"
         if self.region is not None:
-            raise InputError(
+            return InputError(
                 f"{problem};"
                 " give a larger region, a smaller kernel, or --padding edge (padding='edge')"
             )
-        raise InputError(
+        return InputError(
             f"{problem} with {self.size[1]}x{self.size[0]};"
             " give a smaller kernel, swap the two, or give --padding edge (padding='edge')"
         )

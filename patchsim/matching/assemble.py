@@ -21,8 +21,10 @@ from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
-from patchsim.output.report import KernelReport, Match, PosesReport, Report
+from patchsim.output.report import KernelReport, Match, PosesReport, Report, SkippedKernel
 from patchsim.poses.warp import Frame
+from patchsim.scene import advice
+from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.search import jobs as searched
 from patchsim.search.jobs import Found, Job, Scored, by_plan
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
+_ALIKE = 0.99  # the score of a match that has the kernel's colours
 _DECIMALS = 4  # of positions in pixels
 _POSES = "poses"  # stands for the engine where poses were fitted without scores of windows
 
@@ -102,6 +105,32 @@ def explanations(
                 yield f"{printable(name)}: {text}" if several else text
 
 
+def grey_notices(
+    mixed: Mixed,
+    selections: Sequence[Selection | PoseSelection],
+    found: Found,
+    scene: Scene,
+) -> Iterator[str]:
+    """Tell of kernels that are grey beside colour, unless they were found all the same.
+
+    Parameters
+    ----------
+    mixed : Mixed
+        Their numbers are those among the opened kernels.
+    """
+    alike = set()  # kernels with a match that is next to identical
+    for selection in selections:
+        if isinstance(selection, PoseSelection):
+            scores = [(one.number, one.score) for one in selection.matches]
+        else:
+            scores = [(found.scored[one.index].job.number, one.score) for one in selection.peaks]
+        alike |= {scene.numbers[number] for number, score in scores if score > _ALIKE}
+    names = dict(zip(scene.numbers, scene.names[1:], strict=True))
+    told = [names[number] for number in mixed.numbers if number in names and number not in alike]
+    if told:
+        yield advice.grey_notice(scene.names[0], told, is_image_grey=mixed.is_image_grey)
+
+
 def _why_fewer(selection: PoseSelection, options: Options) -> str | None:
     """Say why there are fewer matches than `top`, if there are any.
 
@@ -138,6 +167,7 @@ def report(
     size: tuple[int, int],
     notices: tuple[str, ...],
     *,
+    skipped: tuple[SkippedKernel, ...],
     has_maps: bool,
     started: float,
 ) -> Report:
@@ -147,6 +177,8 @@ def report(
     ----------
     size : (height, width)
         The image's, as displayed.
+    skipped : tuple of SkippedKernel
+        The kernels that could not be used.
     has_maps : bool
         Put the maps into the report, too.
     started : float
@@ -176,6 +208,7 @@ def report(
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
         poses=_poses_report(options, scene, is_exhaustive=bool(found.scored)),
+        skipped=skipped,
     )
 
 

@@ -10,15 +10,18 @@ import numpy as np
 
 from patchsim.errors import InputError, printable, titled
 from patchsim.options import Options
+from patchsim.output.report import SkippedKernel
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, profiles
+from patchsim.scene import masks, profiles, unusable
+from patchsim.scene.unusable import Unusable
 from patchsim.types import Weights
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 _DESCRIBED = 3  # kernels
+_LARGE = 4  # times the area of the last kernel
 _NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
 
 
@@ -45,12 +48,18 @@ class Kernels:
         How much each pixel of a kernel counts; None where all count the same.
     streams : int
         How many of these pictures came from standard input.
+    numbers : list of int
+        The number of each picture among the kernels that were given.
+    unusable : tuple of Unusable
+        Kernels that could not be opened.
     """
 
     pictures: list[Picture]
     mask: Picture | None
     weights: list[Weights | None]
     streams: int
+    numbers: list[int]
+    unusable: tuple[Unusable, ...]
 
     @classmethod
     def opened(cls, sources: Sequence[Source], mask: Source | None, options: Options) -> Kernels:
@@ -59,22 +68,53 @@ class Kernels:
         Raises
         ------
         InputError
-            If one cannot be read, or the mask does not fit a kernel.
+            If the mask cannot be read, or no kernel can be read and has the mask's size, or with
+            `strict` not every kernel.
         """
         streams = count_streams([*sources, *([] if mask is None else [mask])])
         several = len(sources) > 1
         names = [f"kernel-{i}" if several else "kernel" for i in range(1, len(sources) + 1)]
-        pictures: list[Picture] = []
         left = options.memory
-        for name, source in zip(names, sources, strict=True):
-            pictures.append(_open(source, name, options, left))
-            left -= pictures[-1].nbytes  # what is already decoded stays
         shades = None if mask is None else _open(mask, "mask", options, left)
-        weights = [
-            masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
-            for picture in pictures
+        left -= 0 if shades is None else shades.nbytes
+        opened: dict[int, tuple[Picture, Weights | None]] = {}
+        faults: dict[int, InputError] = {}
+        for number, (name, source) in enumerate(zip(names, sources, strict=True)):
+            try:
+                picture = _open(source, name, options, left)
+                weights = masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
+            except InputError as error:
+                faults[number] = error
+                if options.strict:
+                    break
+                continue
+            opened[number] = picture, weights
+            left -= picture.nbytes  # what is already decoded stays
+        unusable.remaining(len(sources), faults, strict=options.strict)
+        labels = [
+            name if isinstance(source, np.ndarray) else str(source)
+            for name, source in zip(names, sources, strict=True)
         ]
-        return cls(pictures, shades, weights, streams)
+        return cls(
+            [picture for picture, _ in opened.values()],
+            shades,
+            [weights for _, weights in opened.values()],
+            streams,
+            list(opened),
+            unusable.of(faults, range(len(sources)), labels),
+        )
+
+    def skipped(self, others: Sequence[Unusable]) -> tuple[SkippedKernel, ...]:
+        """Return all kernels that are left out: not opened, or, in `others`, not used further on.
+
+        The numbers of `others` are those of the opened kernels.
+        """
+        given = [one._replace(number=self.numbers[one.number]) for one in others]
+        return tuple(SkippedKernel(*one) for one in sorted([*self.unusable, *given]))
+
+    def left_out(self, others: Sequence[Unusable]) -> list[str]:
+        """Return a notice for each kernel that is left out."""
+        return [f"left out: {one.reason}" for one in self.skipped(others)]
 
     @property
     def nbytes(self) -> int:
@@ -106,7 +146,21 @@ class Kernels:
             for picture in read
             if options.ignore_alpha and picture.alpha is not None
         ]
+        if self._are_pictures_to_search:
+            first, last = printable(image.name), printable(self.pictures[-1].name)
+            notices.append(
+                f"{first} is the image, and the other {len(self.numbers) + len(self.unusable)} are"
+                f" kernels, most of them larger than {last};\nto search many pictures for {last},"
+                " run patchsim match for each of them, as in a loop of the shell"
+            )
         return tuple(dict.fromkeys(notices))
+
+    @property
+    def _are_pictures_to_search(self) -> bool:
+        """Whether the kernels look like pictures to search, and the last like the only kernel."""
+        areas = [picture.pixels.shape[0] * picture.pixels.shape[1] for picture in self.pictures]
+        large = [area for area in areas[:-1] if area >= _LARGE * areas[-1]]
+        return len(large) * 2 > len(areas[:-1])
 
 
 @dataclass
@@ -180,4 +234,5 @@ def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
         max_pixels=options.max_pixels,
         memory=max(0, memory),
         total=options.memory,
+        alpha=options.alpha,
     )

@@ -17,9 +17,10 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.scene import flatness, profiles
+from patchsim.scene import advice, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
+from patchsim.search import jobs
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.fitted_windows import FittedWindows
 from patchsim.search.jobs import Scored
@@ -56,9 +57,9 @@ def match(
     ----------
     image : path, PIL image, or array [H, W] or [H, W, C]
         The picture to search, of uint8, uint16, floating point or bool, which is black and white
-        of 8 bits: 0 and 255. Other integers of up to 32 bits need `data_range`. A tensor on the
-        CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
-        A file is a picture or a .npy; the path ``-`` reads standard input.
+        of 8 bits: 0 and 255. Other integers of up to 32 bits need `data_range`, except with `ncc`
+        and `zncc`. A tensor on the CPU, or another object with ``__array__`` or ``__dlpack__``, is
+        taken as an array. A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
         What counts of it is no larger than the image, unless `padding` lets it hang over. 8 bits
         are compared with 16 as 16, integers with floats as floats.
@@ -130,6 +131,10 @@ def match(
         Also find how much more each match scores than its best rival: the best window, of any
         kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
         reaches the threshold or not. Without a map that can take longer than to find the matches.
+    alpha : bool
+        Take the fourth channel of arrays of uint8 with four, and of such .npy files, as alpha, as
+        that of other files is; where it is 0 throughout, it is left out as unused. With False it is
+        a channel like the others, as it always is in arrays of other types.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     trim : bool
@@ -153,6 +158,10 @@ def match(
     per_kernel : bool
         Each kernel has matches of its own, `top` of them: they do not compete with those of other
         kernels, and come in the order of the kernels.
+    strict : bool
+        Refuse several kernels if one of them cannot be used: it is unreadable, larger than the
+        image, or flat under `zncc`. Otherwise that one is left out, with a notice, and stands in
+        the report's `skipped`; if none is left, it is an error.
     sort : str
         The order of the matches: ``score``, the best first, or ``reading``, line by line from the
         top, each from the left, whatever the kernel. `top` keeps the best in either order.
@@ -189,7 +198,8 @@ def match(
         0.02, unless it writes the map as numbers.
     data_range : (low, high), optional
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
-        uint16 and 1 for floats. With it all values are taken as they are.
+        uint16 and 1 for floats. With it all values are taken as they are. The scores of `ncc` and
+        `zncc` do not depend on it, so that they need none, but in the colours `hsv` and `lab`.
     max_pixels : int
         The largest picture to decode, in pixels; a larger one is refused.
     memory : int or str, optional
@@ -360,22 +370,29 @@ class Matcher:
             force=force,
         )
         _check_maps(options, outputs)
+        small = advice.small_values(opened.picture, self._kernels.pictures, options)
+        mixed = advice.grey_beside_color(opened.picture, self._kernels.pictures, options)
         scene = Scene.of(
             opened.take(in_srgb=comparisons is self._in_srgb),
             comparisons,
             options,
             overlay=outputs.needs_image,
         )
+        scene = jobs.with_room(scene, options)
+        outputs = outputs.of_kernels(scene.numbers)
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
+        notices += _tell(observer, self._kernels.left_out(scene.unusable))
         flat = flatness.flat_notices(
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
         )
         notices += _tell(observer, flat)
+        notices += _tell(observer, small)
         found = search.run(observer)
         selections = assemble.select(found, options, scene)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
+        notices += _tell(observer, assemble.grey_notices(mixed, selections, found, scene))
         notices += _tell(observer, nothing_found.reason(found, selections, scene, options))
         assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
@@ -386,6 +403,7 @@ class Matcher:
             outputs,
             opened.size,
             notices,
+            skipped=self._kernels.skipped(scene.unusable),
             has_maps=map is not None and map is not False,
             started=started,
         )

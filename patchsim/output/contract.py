@@ -87,11 +87,16 @@ class FileExporter(Protocol):
 
 
 class Table(NamedTuple):
-    """Results as a person reads them; the column `text` is text, the others are numbers."""
+    """Results as a person reads them; the column `text` is text, the others are numbers.
+
+    A terminal that is too narrow leaves out the columns in `dropped`, as many as it must, the first
+    first.
+    """
 
     columns: Sequence[str]
     rows: Iterable[Sequence[str]]
     text: str
+    dropped: Sequence[str] = ()
 
 
 class Records(Protocol):

@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from patchsim.errors import printable
 from patchsim.output import report as reports
 from patchsim.output.contract import Table
-from patchsim.output.report import COLUMNS, Report
+from patchsim.output.report import Match, Report
+
+# Columns that a narrow terminal leaves out, the first first.
+_DROPPED = ("corners", "margin", "height", "width", "flip")
+_DECIMALS = 6  # of scores, and more where scores differ by less
+_MOST_DECIMALS = 17
+# Of other numbers in a table for people.
+_CELL_DECIMALS = {"margin": 4, "scale": 3, "angle": 2, "x_subpixel": 2, "y_subpixel": 2}
 
 
 @dataclass(frozen=True)
 class MatchRecords:
-    """A report as `contract.Records`: one row or JSON object for each match."""
+    """A report as `contract.Records`: one row or JSON object for each match.
+
+    Attributes
+    ----------
+    report : Report
+    chosen : tuple of str or None
+        What is printed of a match, of `choices.COLUMNS`; None for the usual columns and keys.
+    """
 
     report: Report
+    chosen: tuple[str, ...] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return reports.columns(self.report)
+        return reports.columns(self.report) if self.chosen is None else self.chosen
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        names = self.columns
+        """List the matches as rows; scores have the digits that distinguish them."""
+        decimals = _distinguishing({match.score for match in self.report.matches})
         for match in self.report.matches:
-            row = tuple(getattr(match, name) for name in names)
-            if self.report.posed:
-                *others, corners = row
-                row = *others, " ".join(f"{x},{y}" for x, y in corners)
-            yield row
+            yield tuple(_printed(match, name, decimals) for name in self.columns)
+
+    def lines(self, template: str) -> Iterator[str]:
+        """Fill a template with names of columns in braces for each match; None is empty."""
+        names = tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", template)))
+        for row in MatchRecords(self.report, names).rows():
+            texts = {
+                name: "" if value is None else printable(value)
+                for name, value in zip(names, row, strict=True)
+            }
+            parts = re.split(r"\{(\w+)\}", template)  # text and names in turn
+            parts[1::2] = [texts[name] for name in parts[1::2]]
+            yield "".join(parts)
 
     def objects(self) -> list[dict[str, Any]]:
-        return reports.objects(self.report)
+        if self.chosen is None:
+            return reports.objects(self.report)
+        return [
+            {name: reports.value(match, name) for name in self.chosen}
+            for match in self.report.matches
+        ]
 
     def document(self) -> dict[str, Any]:
         """Return all of the report but its arrays as one JSON object."""
@@ -64,30 +95,55 @@ class MatchRecords:
             document["channel_weights"] = list(report.channel_weights)
         if report.poses is not None:
             document["poses"] = asdict(report.poses)
+        if report.skipped:
+            document["skipped"] = [asdict(one) for one in report.skipped]
         return document
 
     def table(self) -> Table:
         """Return numbered rows; scores are rounded down, so that only what is 1 reads as 1."""
-        score, rest = COLUMNS.index("score"), len(COLUMNS)
+        names = self.columns
         rows = (
-            (
-                str(number),
-                *map(str, row[:score]),
-                _rounded_down(row[score]),
-                *map(str, row[score + 1 : rest]),
-                *map(_cell, row[rest:]),
-            )
-            for number, row in enumerate(self.rows(), 1)
+            (str(number), *(_cell(match, name) for name in names))
+            for number, match in enumerate(self.report.matches, 1)
         )
-        return Table(("", *self.columns), rows, text="kernel")
+        dropped = _DROPPED if self.chosen is None else ()
+        return Table(("", *names), rows, text="kernel", dropped=dropped)
 
 
-def _rounded_down(value: float, digits: int = 6) -> str:
-    scale = 10**digits
-    return f"{math.floor(value * scale) / scale:.{digits}f}"
+def _distinguishing(scores: Set[float]) -> int:
+    """Return the number of decimals in which scores, rounded down, still differ."""
+    for decimals in range(_DECIMALS, _MOST_DECIMALS):
+        if len({_rounded_down(score, decimals) for score in scores}) == len(scores):
+            return decimals
+    return _MOST_DECIMALS
 
 
-def _cell(value: float | str | None) -> str:
+def _rounded_down(value: float, decimals: int) -> Decimal:
+    """Round the number that is written for a float down, so that only what is 1 reads as 1."""
+    return Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_FLOOR)
+
+
+def _printed(match: Match, name: str, decimals: int) -> Any:
+    """Return the value of a row."""
+    value = reports.value(match, name)
+    if name == "score":
+        return float(_rounded_down(value, decimals))
+    if name == "margin" and value is not None:
+        return round(value, decimals)
+    if name == "corners" and value is not None:
+        return " ".join(f"{x},{y}" for x, y in value)
+    return value
+
+
+def _cell(match: Match, name: str) -> str:
+    """Return the text of a table's cell."""
+    value = reports.value(match, name)
     if value is None:
         return ""
-    return value if isinstance(value, str) else f"{value:.4f}"
+    if name == "score":
+        return str(_rounded_down(value, _DECIMALS))
+    if name == "corners":
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in value)
+    if isinstance(value, float):
+        return f"{value:.{_CELL_DECIMALS.get(name, 1)}f}"
+    return str(value)

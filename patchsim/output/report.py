@@ -79,6 +79,11 @@ class Match:
         """The middle of the box, (x, y) in pixels; the box spans from x to x + width."""
         return self.x + self.width / 2, self.y + self.height / 2
 
+    @property
+    def click(self) -> tuple[int, int]:
+        """The pixel in the middle of the box, (x, y), as a mouse is moved to it."""
+        return self.x + self.width // 2, self.y + self.height // 2
+
 
 @dataclass(frozen=True)
 class KernelReport:
@@ -111,6 +116,24 @@ class KernelReport:
     map: str | None
     origin: tuple[int, int]
     threshold: float | None
+
+
+@dataclass(frozen=True)
+class SkippedKernel:
+    """One kernel of several that could not be used, so that the others were searched for alone.
+
+    Attributes
+    ----------
+    number : int
+        Its number among the kernels that were given, from 0.
+    name : str
+    reason : str
+        The error that the kernel alone would be.
+    """
+
+    number: int
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -164,7 +187,7 @@ class Report:
     device : str
         The device that the first kernel was searched on.
     kernels : tuple of KernelReport
-        One for each kernel, in the order in which they were given.
+        One for each kernel that was searched for, in the order in which they were given.
     matches : tuple of Match
         Best first; with ``per_kernel`` kernel by kernel; with ``sort="reading"`` in the order in
         which people read them.
@@ -196,6 +219,8 @@ class Report:
         The weight of each channel, if weights were given.
     poses : PosesReport or None
         The poses that were searched, if any were asked for.
+    skipped : tuple of SkippedKernel
+        Kernels that could not be used.
     """
 
     __module__ = "patchsim"
@@ -221,6 +246,7 @@ class Report:
     min_visible: float | None = None
     channel_weights: tuple[float, ...] | None = None
     poses: PosesReport | None = None
+    skipped: tuple[SkippedKernel, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.matches)
@@ -298,9 +324,13 @@ class Report:
         dict
             ``annotations``, with ``image_id``, ``category_id``, ``bbox`` ([x, y, width, height] in
             pixels, from the top-left corner) and ``score``; ``categories``, with ``id``, from 1 in
-            the order of the kernels, and ``name``. Kernels of one name are one category.
+            the order in which the kernels were given, and ``name``. Kernels of one name are one
+            category.
         """
-        names = dict.fromkeys(kernel.name for kernel in self.kernels)
+        searched = [kernel.name for kernel in self.kernels]
+        for one in self.skipped:  # in order, so that each takes its place
+            searched.insert(one.number, one.name)
+        names = dict.fromkeys(searched)
         numbers = {name: number for number, name in enumerate(names, 1)}
         annotations = [
             {
@@ -361,14 +391,22 @@ def columns(report: Report) -> tuple[str, ...]:
 def objects(report: Report) -> list[dict[str, Any]]:
     """Return the matches as JSON objects."""
     keys = _keys(report)
-    return [
-        dict(zip(keys, (getattr(match, key, None) for key in keys), strict=True))
-        | dict(zip(("center_x", "center_y"), match.center, strict=True))
-        for match in report.matches
-    ]
+    return [{key: value(match, key) for key in keys} for match in report.matches]
+
+
+def value(match: Match, key: str) -> Any:
+    """Return what a match has under one of `choices.COLUMNS`."""
+    if key in ("center_x", "center_y"):
+        return match.center[key == "center_y"]
+    if key in ("click_x", "click_y"):
+        return match.click[key == "click_y"]
+    if key[1:].isdecimal():  # x1, y1 and so on
+        return (match.corners or _box(match))[int(key[1:]) - 1][key[0] == "y"]
+    return getattr(match, key)
 
 
 def _keys(report: Report) -> tuple[str, ...]:
     """List the keys of `objects`."""
     *box, score, kernel = COLUMNS
-    return *box, "center_x", "center_y", score, kernel, *columns(report)[len(COLUMNS) :]
+    asked = columns(report)[len(COLUMNS) :]
+    return *box, "center_x", "center_y", score, kernel, *asked, "click_x", "click_y"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patchsim.errors import InputError, printable
 from patchsim.events import Observer
@@ -58,6 +58,18 @@ class Outputs:
     def needs_image(self) -> bool:
         """Whether a file shows the image."""
         return any(target.exporter.NEEDS_IMAGE for target in self.targets)
+
+    def of_kernels(self, numbers: Sequence[int]) -> Outputs:
+        """Return the outputs of the kernels with these numbers alone."""
+        if not self.targets:
+            return self
+        targets = tuple(
+            replace(one, paths=tuple(one.paths[number] for number in numbers))
+            if one.exporter.IS_PER_KERNEL
+            else one
+            for one in self.targets
+        )
+        return replace(self, targets=targets)
 
     def path(self, kind: str, kernel: int) -> str | None:
         """Return the path of a kernel's file of this kind, or None if there is no such file."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAGIC = npy.MAGIC
 SHIFT = 1 << 15
+_MANY = 8  # channels, and columns, that together are taken for the sides of a picture
 
 
 def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pixels:
@@ -55,6 +56,19 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def layout_notice(shape: tuple[int, ...], name: str) -> str | None:
+    """Return a notice if an array looks like planes of colours [C, H, W], else None.
+
+    A picture of so few rows and so many channels is rare.
+    """
+    if len(shape) != 3 or shape[0] not in (1, 3, 4) or min(shape[1:]) < _MANY:
+        return None
+    return (
+        f"{name} has the shape {list(shape)}, taken as [H, W, C] with {shape[2]} channels;"
+        " if it is [C, H, W],\ngive array.transpose(1, 2, 0)"
+    )
 
 
 def _has_unusual_strides(array: NDArray[Any]) -> bool:
@@ -154,7 +168,11 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         stored = np.memmap(stream, header.dtype, "r", header.length, header.shape, order)
     # A copy, so that a change of the file does not change the pixels during a search.
     pixels = to_pixels(stored, limits.name, copy=True)
-    return Decoded(pixels, shift=shift_of(header.dtype), profile=None)
+    notice = layout_notice(header.shape, limits.name)
+    notices = () if notice is None else (notice,)
+    return Decoded(
+        pixels, notices=notices, shift=shift_of(header.dtype), array_type=header.dtype, profile=None
+    )
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

@@ -73,7 +73,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The picture that a reader decoded from a file.
+    """The picture that a reader decoded from a file, or took from an array.
 
     Attributes
     ----------
@@ -90,6 +90,8 @@ class Decoded:
     profile : bytes or None
         The ICC profile of the file; empty without one, so that the colours are sRGB. None if
         nothing is known of colours, as of numbers in a .npy.
+    array_type : dtype or None
+        The type of the values in an array, which does not say what its channels are.
     """
 
     pixels: Pixels
@@ -98,6 +100,7 @@ class Decoded:
     notices: tuple[str, ...] = ()
     shift: int = 0
     profile: bytes | None = b""
+    array_type: np.dtype[Any] | None = None
 
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:

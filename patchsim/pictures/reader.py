@@ -17,6 +17,7 @@ from patchsim.pictures import (
     arrays,
     bmp,
     decoder_lines,
+    fourth_channel,
     ico,
     jpeg,
     modern,
@@ -98,14 +99,15 @@ class Picture:
         return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
 
-def _from_masked(source: np.ma.MaskedArray[Any, Any], name: str) -> Picture:
+def _from_masked(source: np.ma.MaskedArray[Any, Any], name: str, *, alpha: bool) -> Picture:
     """Return a masked array as a picture, transparent where it is masked."""
-    picture = open_picture(source.filled(0), name=name)  # NaN often lies below a mask
+    picture = open_picture(source.filled(0), name=name, alpha=alpha)  # NaN often lies below a mask
     mask = np.ma.getmaskarray(source)
     hidden = mask.any(2) if mask.ndim == 3 else mask
     if not hidden.any():
         return picture
-    return replace(picture, alpha=np.where(hidden, np.uint8(0), np.uint8(255)))
+    opacity = np.uint8(255) if picture.alpha is None else picture.alpha
+    return replace(picture, alpha=np.where(hidden, np.uint8(0), opacity))
 
 
 def is_stdin(source: Source) -> bool:
@@ -120,6 +122,7 @@ def open_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     memory: int | None = None,
     total: int | None = None,
+    alpha: bool = True,
 ) -> Picture:
     """Decode a picture.
 
@@ -138,6 +141,8 @@ def open_picture(
         Bytes that decoding may take.
     total : int, optional
         Bytes of which these are left, for messages.
+    alpha : bool
+        Whether the fourth channel of an array of uint8 is alpha.
 
     Raises
     ------
@@ -146,15 +151,14 @@ def open_picture(
         too large, or its values would lose depth.
     """
     if isinstance(source, np.ma.MaskedArray):
-        return _from_masked(source, name)
+        return _from_masked(source, name, alpha=alpha)
     if isinstance(source, np.ndarray):
-        pixels = arrays.to_pixels(source, name)
-        return Picture(name, pixels, shift=arrays.shift_of(source.dtype))
+        return _from_array(source, name, alpha=alpha)
     if isinstance(source, Image.Image):
         return _from_pil(source, name, memory, total)
     other: Any = source
     if not isinstance(other, str | os.PathLike):
-        return open_picture(arrays.from_object(other, name), name=name)
+        return open_picture(arrays.from_object(other, name), name=name, alpha=alpha)
     label = os.fspath(source)
     if not label:
         raise InputError("the name of a picture is empty; give a path")
@@ -168,7 +172,19 @@ def open_picture(
             decoded = _read(stream, limits)
         if not said:
             said += _fax_complaints(stream, limits)
+        if alpha and decoded.array_type is not None:
+            decoded = fourth_channel.split(decoded)
         return _upright(decoded, label, file, decoder_lines.notices(limits.name, said))
+
+
+def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
+    pixels, shift = arrays.to_pixels(source, name), arrays.shift_of(source.dtype)
+    notice = arrays.layout_notice(source.shape, name)
+    notices = () if notice is None else (notice,)
+    array = Decoded(pixels, notices=notices, shift=shift, array_type=source.dtype)
+    if alpha:
+        array = fourth_channel.split(array)
+    return Picture(name, array.pixels, notices=array.notices, alpha=array.alpha, shift=shift)
 
 
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:

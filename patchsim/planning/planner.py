@@ -108,13 +108,14 @@ class Plan:
         count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])
         sides = "x".join(map(str, (problem.kernel[1], problem.kernel[0], problem.kernel[2])))
         shared = f", {problem.kernel_count} kernels together" if problem.kernel_count > 1 else ""
+        threads = f"{problem.threads} thread{'s' * (problem.threads != 1)}"
+        tiles = f"{count:,} tile{'s' * (count != 1)} of at most"
         lines = [
-            f"{self.engine} on {problem.device}, {problem.threads} threads{shared},"
+            f"{self.engine} on {problem.device}, {threads}{shared},"
             f" about {considered.duration(self.chosen.seconds)}{' each' if shared else ''}",
             f"{'at most ' * self.is_envelope}{cols * rows:,} windows of {sides} {problem.dtype}"
             f" = {problem.differences:.2e} differences; map {cols}x{rows}",
-            f"{count:,} tiles of at most {self.tile[1]}x{self.tile[0]} windows,"
-            f" {self.parallel} at a time",
+            f"{tiles} {self.tile[1]}x{self.tile[0]} windows, {self.parallel} at a time",
             f"memory: {format_size(self.resident)} for pictures, maps and outputs,"
             f" {format_size(self.peak - self.resident)} for tiles, of {format_size(self.memory)}"
             + (f"; {format_size(free)} on the device" if (free := self.chosen.free_bytes) else ""),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
-from patchsim.scene import masks, value_range
+from patchsim.scene import masks, unusable, value_range
 from patchsim.scene.comparison import Comparisons
+from patchsim.scene.unusable import Unusable
 from patchsim.types import Pixels
 
 
@@ -45,6 +47,10 @@ class Scene:
         The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
         The visibility of the area, where it varies.
+    numbers : list of int
+        The number of each kernel among those that were opened; others are not searched for.
+    unusable : tuple of Unusable
+        Those.
     """
 
     names: list[str]
@@ -57,6 +63,8 @@ class Scene:
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
+    numbers: list[int]
+    unusable: tuple[Unusable, ...] = ()
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -103,19 +111,20 @@ class Scene:
         """
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         visible = masks.visibility(None if options.ignore_alpha else image.alpha, area)
-        drawn = None
-        if overlay and _differs_from_the_image(area, visible, options):
-            value_range.check_values(image, options.data_range)
-            own = value_range.common([image], options.data_range)
-            drawn = own.convert(image.pixels, image.shift), own.span, own.low
+        whole, shift = image, image.shift
         pixels = masks.fill_hidden(area.crop(image.pixels), visible)
-        shift = image.shift
         image = Picture(image.name, pixels, shift=shift)
-        value_range.check_values(image, options.data_range)
-        area.check_values(options.data_range)
-        compared = comparisons.of(image)
+        ends = value_range.extent(image)
+        data_range = comparisons.data_range(image, ends)
+        drawn = None
+        if overlay and (data_range != options.data_range or _differs(area, visible, options)):
+            drawn = _drawn(whole, options.data_range, is_free=comparisons.are_free_of_range)
+        del whole
+        value_range.check_values(image, data_range, ends)
+        area.check_values(data_range)
+        compared = comparisons.of(image, data_range)
         compared.check_memory(image, options.memory)
-        names = [image.name, *(kernel.name for kernel in comparisons.pictures)]
+        names = [image.name, *compared.names]
         del image
         pixels = compared.in_range(pixels, shift)
         pixels = compared.in_colors(pixels)
@@ -123,8 +132,9 @@ class Scene:
         if offset is not None:
             pixels, zero = pixels - offset, zero - offset
         drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
-        kernels = compared.kernels(offset)
-        return cls(
+        kernels, faults = compared.kernels(offset)
+        given = [kernel.name for kernel in comparisons.pictures]
+        scene = cls(
             names=names,
             image=pixels,
             kernels=kernels,
@@ -135,10 +145,49 @@ class Scene:
             span=compared.span,
             drawn=drawn,
             visible=visible,
+            numbers=compared.numbers,
+            unusable=unusable.of(compared.faults, range(len(given)), given),
+        )
+        return scene.without(faults, strict=options.strict)
+
+    def without(self, faults: Mapping[int, InputError], *, strict: bool) -> Scene:
+        """Return the scene without the kernels that have faults.
+
+        Raises
+        ------
+        InputError
+            If no kernel is left, or with `strict` if there is a fault.
+        """
+        if not faults:
+            return self
+        kept = unusable.remaining(len(self.kernels), faults, strict=strict)
+        return replace(
+            self,
+            names=[self.names[0], *(self.names[1 + place] for place in kept)],
+            kernels=[self.kernels[place] for place in kept],
+            trimmed=[self.trimmed[place] for place in kept],
+            flat_kernels=[self.flat_kernels[place] for place in kept],
+            numbers=[self.numbers[place] for place in kept],
+            unusable=self.unusable + unusable.of(faults, self.numbers, self.names[1:]),
         )
 
 
-def _differs_from_the_image(area: Area, visible: Visibility | None, options: Options) -> bool:
+def _drawn(
+    image: Picture, data_range: tuple[float, float] | None, *, is_free: bool
+) -> tuple[Pixels, float, float]:
+    """Return the whole image for an overlay, its data range and the lowest value of that.
+
+    If it needs no data range to be compared, values beyond the default one are drawn in their own.
+    """
+    shown = data_range
+    if is_free and value_range.implied([image], [value_range.extent(image)]) is not None:
+        shown = value_range.drawn(image)
+    value_range.check_values(image, shown)
+    own = value_range.common([image], shown)
+    return own.convert(image.pixels, image.shift), own.span, own.low
+
+
+def _differs(area: Area, visible: Visibility | None, options: Options) -> bool:
     """Whether what is compared are other pixels than those that an overlay shows."""
     converted = options.color != colors.DEFAULT or options.channel_weights is not None
     return area.region is not None or visible is not None or converted

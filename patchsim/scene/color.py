@@ -185,7 +185,7 @@ def _check_equal_channels(counts: Sequence[int], names: Sequence[str]) -> None:
         listed = ", ".join(f"{printable(name)} has {count}" for name, count in named)
         hint = ""
         if any(count in (2, 4) for _, count in named):
-            hint = " (alpha is read from files and PIL images, not from arrays)"
+            hint = " (the alpha of an array is its fourth channel, in uint8 alone)"
         raise InputError(
             f"the pictures differ in channels: {listed}; give all the same number{hint}"
         )

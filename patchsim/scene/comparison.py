@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
+from patchsim.errors import InputError, printable
 from patchsim.metrics import Kernel
 from patchsim.options import Options
+from patchsim.pictures import arrays
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
-from patchsim.scene import flatness, masks, value_range
+from patchsim.scene import flatness, masks, unusable, value_range
 from patchsim.types import Pixels, Weights
 
+_PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
 _MANY_LEVELS = 255  # a data range in which rounding to integers matters little
 
 
@@ -33,12 +38,21 @@ class Comparison:
     kernels : sequence of Picture
     weights : sequence of uint8 arrays [h, w], or None
         How much each pixel of a kernel counts.
+    extents : sequence of (lowest, highest)
+        The values of the kernels, from `value_range.extent`.
     options : Options
+
+    Attributes
+    ----------
+    faults : mapping from number to InputError
+        Kernels that do not fit such an image or the data range.
+    numbers : list of int
+        The other kernels, which are compared.
 
     Raises
     ------
     InputError
-        If the pictures do not fit each other, the data range or the weights of channels.
+        If no kernel fits, or with `strict` not every one, or the weights of channels do not.
     """
 
     def __init__(
@@ -46,20 +60,25 @@ class Comparison:
         image: Picture,
         kernels: Sequence[Picture],
         weights: Sequence[Weights | None],
+        extents: Sequence[tuple[float, float]],
         options: Options,
     ) -> None:
-        self._pictures, self._weights, self._options = kernels, weights, options
-        for kernel in kernels:
-            value_range.check_values(kernel, options.data_range)
-        pictures = [image, *kernels]
+        self._options = options
+        self.faults: dict[int, InputError] = {}
+        for number, (kernel, ends) in enumerate(zip(kernels, extents, strict=True)):
+            try:
+                value_range.check_values(kernel, options.data_range, ends)
+                _common_channels([image, kernel], options.color)
+            except InputError as error:
+                self.faults[number] = error
+        self.numbers = unusable.remaining(len(kernels), self.faults, strict=options.strict)
+        self._pictures = [kernels[number] for number in self.numbers]
+        self._weights = [weights[number] for number in self.numbers]
+        pictures = [image, *self._pictures]
         self._common = value_range.common(
             pictures, options.data_range, may_shift=_may_shift(options)
         )
-        self._channels = colors.common_channels(
-            [picture.pixels.shape[2] for picture in pictures],
-            [picture.name for picture in pictures],
-            options.color,
-        )
+        self._channels = _common_channels(pictures, options.color)
         self.low, self.span = colors.common_range(
             options.color, self._common.dtype, self._common.low, self._common.span
         )
@@ -114,17 +133,20 @@ class Comparison:
         kernels = [kernel.pixels for kernel in self._kernels]
         return value_range.exact_offset(image, kernels)
 
-    def kernels(self, offset: Pixels | None) -> list[Kernel]:
+    def kernels(self, offset: Pixels | None) -> tuple[list[Kernel], Mapping[int, InputError]]:
         """Return the kernels less an offset, with their weights.
 
-        Raises
-        ------
-        InputError
-            If the metric cannot score one.
+        Also return what is wrong with those that the metric cannot score, by their places in the
+        list.
         """
         if offset is None:
             return self._checked
         return self._check([Kernel(each.pixels - offset, each.weights) for each in self._kernels])
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the kernels."""
+        return [picture.name for picture in self._pictures]
 
     @cached_property
     def _kernels(self) -> list[Kernel]:
@@ -138,19 +160,35 @@ class Comparison:
         return found
 
     @cached_property
-    def _checked(self) -> list[Kernel]:
+    def _checked(self) -> tuple[list[Kernel], Mapping[int, InputError]]:
         return self._check(self._kernels)
 
-    def _check(self, kernels: list[Kernel]) -> list[Kernel]:
+    def _check(self, kernels: list[Kernel]) -> tuple[list[Kernel], Mapping[int, InputError]]:
         left_out = self._shares is not None and not all(self._shares)
-        for kernel, picture in zip(kernels, self._pictures, strict=True):
-            metrics.check_kernel(kernel, self._options.metric, picture.name, left_out=left_out)
-        return kernels
+        faults = {}
+        for place, (kernel, name) in enumerate(zip(kernels, self.names, strict=True)):
+            try:
+                metrics.check_kernel(kernel, self._options.metric, name, left_out=left_out)
+            except InputError as error:
+                faults[place] = error
+        return kernels, faults
 
     @cached_property
     def are_flat(self) -> list[bool]:
         """Whether each kernel has a single colour."""
         return [flatness.is_flat(kernel.pixels) for kernel in self._kernels]
+
+
+def _common_channels(pictures: Sequence[Picture], color: str) -> int:
+    counts = [picture.pixels.shape[2] for picture in pictures]
+    try:
+        return colors.common_channels(counts, [picture.name for picture in pictures], color)
+    except InputError as error:
+        for picture in pictures:
+            notice = arrays.layout_notice(picture.pixels.shape, printable(picture.name))
+            if notice is not None:
+                raise InputError(notice) from error
+        raise
 
 
 def _may_shift(options: Options) -> bool:
@@ -189,14 +227,45 @@ class Comparisons:
         self._weights, self._options = weights, options
         self._latest: tuple[Hashable, Comparison] | None = None
 
-    def of(self, image: Picture) -> Comparison:
-        """Return how the kernels are compared with an image."""
-        key = image.pixels.dtype, image.pixels.shape[2], image.shift
+    def of(self, image: Picture, data_range: tuple[float, float] | None) -> Comparison:
+        """Return how the kernels are compared with an image, in a data range."""
+        key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range
         latest = self._latest
         if latest is None or latest[0] != key:
-            latest = key, Comparison(image, self.pictures, self._weights, self._options)
+            options = replace(self._options, data_range=data_range)
+            latest = key, Comparison(image, self.pictures, self._weights, self._extents, options)
             self._latest = latest
         return latest[1]
+
+    def data_range(self, image: Picture, ends: tuple[float, float]) -> tuple[float, float] | None:
+        """Return the data range of a comparison with an image: given or, without need, None.
+
+        Where no score depends on it, values beyond the default range get one that holds all.
+
+        Parameters
+        ----------
+        image : Picture
+        ends : (lowest, highest)
+            The image's values, from `value_range.extent`.
+        """
+        if not self.are_free_of_range:
+            return self._options.data_range
+        read = [(image, ends), *zip(self.pictures, self._extents, strict=True)]
+        # A kernel that has no range is found by `value_range.check_values`.
+        usual = [(picture, own) for picture, own in read if picture is image or isfinite(sum(own))]
+        return value_range.implied(*zip(*usual, strict=True))
+
+    @property
+    def are_free_of_range(self) -> bool:
+        """Whether no data range was given, and no score depends on one."""
+        options = self._options
+        is_plain = options.color in _PLAIN_COLORS
+        correlates = metrics.formula_of(options.metric).correlates
+        return options.data_range is None and is_plain and correlates
+
+    @cached_property
+    def _extents(self) -> list[tuple[float, float]]:
+        return [value_range.extent(picture) for picture in self.pictures]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_latest": None}

@@ -11,10 +11,12 @@ import numpy as np
 
 from patchsim.errors import InputError, printable
 from patchsim.metrics import INTEGER_RANGE, check_range, type_name
+from patchsim.pictures import arrays
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 
 _UNSCALED = 2.0**-20, 2.0**20  # float ranges of this size, such as 12-bit data, are not scaled
+_LARGEST_EXPONENT = 1022  # of a range from -2^1022 to 2^1022, whose width is a float
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,65 @@ def exact_offset(image: Pixels, kernels: Sequence[Pixels]) -> Pixels | None:
     return offsets if offsets.any() else None
 
 
-def check_values(picture: Picture, data_range: tuple[float, float] | None) -> None:
+def extent(picture: Picture) -> tuple[float, float]:
+    """Return the lowest and the highest value of a picture; both are NaN if a value is.
+
+    Those of unsigned integers, whose type has a data range, are not looked at: it is the type's.
+    """
+    values = picture.pixels
+    if values.dtype.kind == "u" and not picture.shift:
+        return 0.0, float(INTEGER_RANGE[type_name(values.dtype)])
+    return float(values.min()) - picture.shift, float(values.max()) - picture.shift
+
+
+def implied(
+    pictures: Sequence[Picture], extents: Sequence[tuple[float, float]]
+) -> tuple[float, float] | None:
+    """Return a data range for metrics whose scores do not depend on it, or None without need.
+
+    There is need where values lie beyond the default range of their type. The ends are powers of
+    two, so that most images of one kind have the same.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+    extents : sequence of (lowest, highest)
+        Their values, from `extent`.
+    """
+    is_usual = all(
+        (picture.pixels.dtype.kind == "u" and not picture.shift) or (low >= 0 and high <= 1)
+        for picture, (low, high) in zip(pictures, extents, strict=True)
+    )
+    ends = [end for one in extents for end in one]
+    if is_usual or not np.isfinite(ends).all():
+        return None
+    least, most = min(ends), max(ends)
+    if any(picture.shift for picture in pictures) and most < arrays.SHIFT:
+        return float(-arrays.SHIFT), float(arrays.SHIFT - 1)
+    # The width of the range must not overflow; values may lie outside, for nothing is cut.
+    size = math.ldexp(1.0, min(math.frexp(max(-least, most))[1], _LARGEST_EXPONENT))
+    return (-size if least < 0 else 0.0), size
+
+
+def drawn(image: Picture) -> tuple[float, float]:
+    """Return the data range in which an image without any is drawn: that of its values."""
+    low, high = extent(image)
+    return low, high if high > low else low + 1
+
+
+def check_values(
+    picture: Picture,
+    data_range: tuple[float, float] | None,
+    ends: tuple[float, float] | None = None,
+) -> None:
     """Check that the values of a picture are finite and lie in the data range.
+
+    Parameters
+    ----------
+    picture : Picture
+    data_range : (low, high), optional
+    ends : (lowest, highest), optional
+        The picture's `extent`, where it is known.
 
     Raises
     ------
@@ -137,8 +196,9 @@ def check_values(picture: Picture, data_range: tuple[float, float] | None) -> No
     if data_range is None and values.dtype.kind == "u" and not picture.shift:
         return
     low, high = data_range or (0.0, 1.0)
-    # Both are NaN if a value is.
-    smallest, largest = float(values.min()) - picture.shift, float(values.max()) - picture.shift
+    if ends is None or picture.pixels.dtype.kind == "u":
+        ends = float(values.min()) - picture.shift, float(values.max()) - picture.shift
+    smallest, largest = ends
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         first = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
@@ -150,7 +210,8 @@ def check_values(picture: Picture, data_range: tuple[float, float] | None) -> No
         raise InputError(
             f"{printable(picture.name)} has values from {smallest:g} to {largest:g},"
             f" outside {low:g} to {high:g};"
-            "\nname the range of both pictures with --data-range LO:HI (data_range=)"
+            "\nname the range of both pictures with --data-range LO:HI (data_range=), or use"
+            " --metric zncc, which needs none"
         )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from patchsim.engines import Problem
 from patchsim.errors import InputError
-from patchsim.geometry.area import NO_MARGINS
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
@@ -194,8 +193,6 @@ def _grouped(
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:
     for number, kernel in enumerate(scene.trimmed):
-        is_part = kernel.margins != NO_MARGINS
-        scene.area.check_kernel(kernel.size, scene.names[1 + number], is_part=is_part)
         yield _Posed(number, UNCHANGED, kernel)
 
 

@@ -213,6 +213,27 @@ def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
     return min(turned, key=lambda pose: math.prod(pose.box(kernel)))
 
 
+def with_room(scene: Scene, options: Options) -> Scene:
+    """Return a scene without the kernels that are too large for its area, in any pose.
+
+    Raises
+    ------
+    InputError
+        If no kernel is left, or, with `strict`, if one is too large.
+    """
+    faults = {}
+    for number, kernel in enumerate(scene.trimmed):
+        if options.poses is not None:
+            if not fits_in_some(scene.area, kernel.size, options.poses):
+                faults[number] = nothing_fits(scene, number, options.poses)
+        elif not scene.area.has_windows(kernel.size):
+            is_part = kernel.margins != NO_MARGINS
+            faults[number] = scene.area.too_large(
+                kernel.size, scene.names[1 + number], is_part=is_part
+            )
+    return scene.without(faults, strict=options.strict)
+
+
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Make the error for a kernel that can be searched in no pose."""
     trimmed = scene.trimmed[number]

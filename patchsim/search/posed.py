@@ -13,7 +13,6 @@ from patchsim.options import AUTO, Options
 from patchsim.poses.grid import Axis
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
-from patchsim.search import jobs
 from patchsim.search.jobs import Found
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
 
@@ -39,7 +38,7 @@ class Posed:
     Raises
     ------
     InputError
-        If a kernel fits in no pose, if memory does not suffice, or if a stride, an engine or a
+        If memory does not suffice, or if a stride, an engine or a
         device is asked for, which compare windows.
     """
 
@@ -47,9 +46,6 @@ class Posed:
         assert options.poses is not None
         self._scene, self._options, self._poses = scene, options, options.poses
         _check_windows_are_not_asked_for(options)
-        for number, kernel in enumerate(scene.trimmed):
-            if not jobs.fits_in_some(scene.area, kernel.size, self._poses):
-                raise jobs.nothing_fits(scene, number, self._poses)
         self._band_bytes = check_memory(scene, options, outputs)
 
     def run(self, observer: Observer) -> Found:

@@ -47,13 +47,15 @@ class Request:
     drawn: int | None = None
 
     def __post_init__(self) -> None:
-        choices.check("loss", self.loss, choices.LOSSES)
+        # Words may be typed in capitals; the dataclass is frozen.
+        object.__setattr__(self, "loss", choices.check("loss", self.loss, choices.LOSSES))
         if self.layout not in choices.LAYOUTS:
             raise InputError(
                 f"layout {self.layout!r} is unknown; there are 2BSC (all first views, then all"
                 " second) and B2SC (both views of an image together)"
             )
-        choices.check("reduction", self.reduction, choices.REDUCTIONS)
+        reduction = choices.check("reduction", self.reduction, choices.REDUCTIONS)
+        object.__setattr__(self, "reduction", reduction)
         tensor_checks.check_temperature(self.temperature)
 
     @property
@@ -234,6 +236,8 @@ def _pair_shape(features: list[Features], request: Request) -> tuple[int, int, i
                 raise InputError(f"{one.where} is {list(shape)}; B2SC is [B, 2, S, C]")
         elif len(shape) != 3 or shape[0] % 2 or 0 in shape:
             hint = "; for [B, 2, S, C] give --layout B2SC" if len(shape) == 4 else ""
+            if len(shape) == 3 and shape[0] % 2:
+                hint = f", so that the first dimension is even; {shape[0]} is odd"
             raise InputError(
                 f"{one.where} is {list(shape)}; give [2B, S, C] with two views of B images" + hint
             )

@@ -6,7 +6,7 @@ second views. Image i is in rows i and i + B.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from patchsim import choices
 from patchsim.errors import InputError
@@ -53,7 +53,7 @@ def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction 
     >>> patchsim.matching_similarity_loss_per_img(f, -f)
     tensor(1.)
     """
-    choices.check("reduction", reduction, choices.REDUCTIONS)
+    reduction = _checked(reduction)
     return _reduced(similarity_losses(f, p)[0], reduction)
 
 
@@ -86,7 +86,7 @@ def matching_contrastive_loss(
     InputError
         A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
-    choices.check("reduction", reduction, choices.REDUCTIONS)
+    reduction = _checked(reduction)
     return _reduced(contrastive_losses(slots, temperature, per_img=False)[0], reduction)
 
 
@@ -121,7 +121,7 @@ def matching_contrastive_loss_per_img(
     InputError
         A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
-    choices.check("reduction", reduction, choices.REDUCTIONS)
+    reduction = _checked(reduction)
     return _reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
 
 
@@ -159,7 +159,7 @@ def matching_similarity_loss_small_to_large(
     import torch
 
     tensor_checks.check_crops(f_large, p_small)
-    choices.check("reduction", reduction, choices.REDUCTIONS)
+    reduction = _checked(reduction)
     with cosines.full_precision(p_small):
         large, small = cosines.unit_vectors(f_large.detach()), cosines.unit_vectors(p_small)
         wide = torch.promote_types(large.dtype, small.dtype)
@@ -282,6 +282,10 @@ def contrastive_losses(
         else:
             totals = cosines.blockwise_log_sum_exp().apply(units.flatten(0, 1), temperature)
     return totals - positives, matches
+
+
+def _checked(reduction: Reduction) -> Reduction:
+    return cast("Reduction", choices.check("reduction", reduction, choices.REDUCTIONS))
 
 
 def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:

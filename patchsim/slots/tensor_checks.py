@@ -29,7 +29,10 @@ def check_pairs(features: Tensor, name: str) -> None:
     if features.ndim != 3:
         raise InputError(f"{name} is {shape}; give [2B, S, C], two views of B images")
     if shape[0] % 2:
-        raise InputError(f"{name} is {shape}; the first dimension holds two views, so it is even")
+        raise InputError(
+            f"{name} is {shape}; the first dimension holds two views of B images, so that it is"
+            f" even, and {shape[0]} is odd"
+        )
     _check_content(features, name)
 
 

@@ -60,7 +60,7 @@ def test_a_data_frame_has_the_keys_of_json(report):
     frame = report.to_pandas()
     assert list(frame.columns) == [
         "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
-        "x_subpixel", "y_subpixel",
+        "x_subpixel", "y_subpixel", "click_x", "click_y",
     ]  # fmt: skip
     assert frame["x"].tolist() == [m.x for m in report.matches]
     assert frame["center_y"].tolist() == [m.y + m.height / 2 for m in report.matches]

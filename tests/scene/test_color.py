@@ -285,10 +285,10 @@ def test_delta_e_can_be_read_from_ssd():
 def test_other_channels_are_refused(name, channels):
     pixels = np.zeros((9, 9, channels), np.uint8)
     with pytest.raises(InputError, match=f"image has {channels} channels, which have no {name};"):
-        match(pixels, pixels[:3, :3], color=name)
+        match(pixels, pixels[:3, :3], color=name, alpha=False)
     with pytest.raises(InputError, match=f"^kernel has {channels} channels"):
-        match(pixels[..., :1], pixels[:3, :3], color=name)
-    assert match(pixels, pixels[:3, :3], color="auto").best.score == 1.0
+        match(pixels[..., :1], pixels[:3, :3], color=name, alpha=False)
+    assert match(pixels, pixels[:3, :3], color="auto", alpha=False).best.score == 1.0
 
 
 def test_an_unknown_color_is_named():

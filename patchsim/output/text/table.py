@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -12,15 +13,43 @@ from patchsim.errors import printable
 from patchsim.output.contract import Records
 
 CAN_APPEND = False
+_ENDLESS = 10_000  # characters in a line
 
 
-def write(records: Records, file: TextIO, *, is_first: bool) -> None:  # noqa: ARG001
-    columns, rows, text = records.table()
-    table = Table(*columns, box=None, pad_edge=False)
+def write(records: Records, file: TextIO, *, is_first: bool) -> None:
+    columns, lines, text, dropped = records.table()
+    rows = [tuple(map(printable, row)) for row in lines]
+    # No cell is cut: a line is as long as it must be, and a narrow terminal wraps it.
+    console = Console(file=file, width=_ENDLESS)
+    shown, gone = list(range(len(columns))), []
+    table = _made(columns, rows, text, shown, has_header=is_first)
+    if file.isatty():
+        width = Console(file=file).width
+        for name in dropped:
+            if console.measure(table).maximum <= width:
+                break
+            if name in columns:
+                gone.append(name)
+                shown.remove(columns.index(name))
+                table = _made(columns, rows, text, shown, has_header=is_first)
+    console.print(table)
+    if gone:
+        console.print(Text(f"(no room for {', '.join(gone)}: see --format tsv)", "dim"))
+
+
+def _made(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    text: str,
+    shown: Sequence[int],
+    *,
+    has_header: bool,
+) -> Table:
+    """Make a table of the columns with the numbers `shown`."""
+    table = Table(*(columns[i] for i in shown), box=None, pad_edge=False, show_header=has_header)
     for column in table.columns:
         column.justify = "left" if column.header == text else "right"
     for row in rows:
         # Names may contain brackets, which rich would read as markup, and control characters.
-        table.add_row(*(Text(printable(value)) for value in row))
-    # No cell is cut: a line is as long as it must be, and a narrow terminal wraps it.
-    Console(file=file, width=10_000).print(table)
+        table.add_row(*(Text(row[i]) for i in shown))
+    return table

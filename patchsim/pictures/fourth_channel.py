@@ -1,0 +1,46 @@
+"""What the fourth channel of an array is: alpha where its values are bytes, else a channel.
+
+Libraries give screenshots and PNGs with alpha as arrays of uint8 with four channels, whose colours
+below alpha 0 mean nothing. Arrays of other types with four channels are mostly measurements in four
+bands, and alpha is kept in 8 bits, so that theirs would lose depth; these stay channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from patchsim.pictures.limits import Decoded
+
+_ALPHA = (
+    "an array of uint8 with 4 channels is taken as colours and alpha, like a file;"
+    " give alpha=False (--no-alpha) to compare 4 channels"
+)
+_UNUSED = (
+    "an array of uint8 with 4 channels has 0 throughout the fourth, which is left out as unused;"
+    " give alpha=False (--no-alpha) to compare 4 channels"
+)
+_CHANNELS = (
+    "an array of {} with 4 channels is compared in all 4; if the fourth is alpha, give the first 3,"
+    " or uint8,\nand if it is none, say so with alpha=False (--no-alpha)"
+)
+
+
+def split(array: Decoded) -> Decoded:
+    """Return an array [H, W, C] without the fourth channel where that is alpha.
+
+    The notices say what became of a fourth channel; they name no picture, so that each is told once
+    for many.
+    """
+    dtype = array.array_type
+    if array.pixels.shape[2] != 4 or dtype is None:
+        return array
+    if dtype != np.uint8:
+        return replace(array, notices=(*array.notices, _CHANNELS.format(dtype.name)))
+    # Engines are fastest where channels lie side by side.
+    colors, alpha = np.ascontiguousarray(array.pixels[..., :3]), array.pixels[..., 3]
+    if not alpha.any():  # the filler byte of a screenshot: no picture is transparent everywhere
+        return replace(array, pixels=colors, notices=(*array.notices, _UNUSED))
+    opacity = None if (alpha == 255).all() else np.ascontiguousarray(alpha)
+    return replace(array, pixels=colors, alpha=opacity, notices=(*array.notices, _ALPHA))

@@ -1,0 +1,125 @@
+"""Pictures that can be compared, but hardly as people mean it, and the option that helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from patchsim import metrics
+from patchsim.errors import printable, titled
+from patchsim.options import Options
+from patchsim.pictures.reader import Picture
+from patchsim.scene import color as colors
+from patchsim.types import Pixels
+
+# Values are small below this share of the range of their type. Dark pictures of 8 bits are common,
+# labels from 0 to 1 are meant otherwise.
+_SMALL = {"uint8": 1 / 16, "uint16": 1 / 4}
+_SMALL_FLOATS = 1 / 4
+_DEPTHS = (8, 10, 12, 14)  # bits of which 16 often hold values
+_ROWS = 16  # most pictures show in every 16th row that they are not small, or in colour
+
+
+class Mixed(NamedTuple):
+    """Kernels that are grey where the image is in colour, or the other way round.
+
+    Attributes
+    ----------
+    numbers : list of int
+    is_image_grey : bool
+    """
+
+    numbers: list[int]
+    is_image_grey: bool
+
+
+def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -> list[str]:
+    """Return a notice if values are so small beside the data range that every score is high.
+
+    Parameters
+    ----------
+    image : Picture
+    kernels : sequence of Picture
+    options : Options
+    """
+    depends = not metrics.formula_of(options.metric).correlates
+    if options.data_range is not None or not depends or image.shift:
+        return []
+    largest = _largest_if_small(image.pixels)
+    if largest is None:
+        return []
+    kind = metrics.type_name(image.pixels.dtype)
+    full = metrics.INTEGER_RANGE.get(kind, 1)
+    remedy = "use --metric zncc (metric='zncc'), which needs no range"
+    own = [_largest_if_small(kernel.pixels) for kernel in kernels]
+    if kind == "uint8" and None in own:  # a dark picture, not labels
+        return []
+    if all(kernel.pixels.dtype == image.pixels.dtype and not kernel.shift for kernel in kernels):
+        known = [largest, *(one for one in own if one is not None)]
+        if len(known) > len(kernels):
+            end = _end(max(known), kind)
+            remedy = f"give --data-range 0:{end} (data_range=(0, {end}))"
+    return [
+        f"{titled('image', image.name)} has values up to {largest:g}, but the range is 0 to {full}:"
+        f" differences are small beside it, and every score is high;\n{remedy}"
+    ]
+
+
+def grey_beside_color(image: Picture, kernels: Sequence[Picture], options: Options) -> Mixed:
+    """Return which kernels are grey where the image is in colour, or the other way round.
+
+    They become RGB, in which grey differs from all colours.
+    """
+    is_grey = image.pixels.shape[2] == 1
+    if options.color != colors.DEFAULT:
+        return Mixed([], is_grey)
+    other = 3 if is_grey else 1
+    numbers = [n for n, kernel in enumerate(kernels) if kernel.pixels.shape[2] == other]
+    if is_grey:
+        numbers = [number for number in numbers if _has_color(kernels[number].pixels)]
+    elif image.pixels.shape[2] != 3 or not (numbers and _has_color(image.pixels)):
+        numbers = []
+    return Mixed(numbers, is_grey)
+
+
+def grey_notice(image: str, names: Collection[str], *, is_image_grey: bool) -> str:
+    """Return the notice for kernels that `grey_beside_color` found."""
+    first, *others = names
+    more = f" and {len(others)} more kernels" if others else ""
+    if len(others) == 1:
+        more = f" and {titled('kernel', others[0])}"
+    verb = "are" if others else "is"
+    ours, theirs = ("in colour", "grey") if is_image_grey else ("grey", "in colour")
+    return (
+        f"{titled('kernel', first)}{more} {verb} {ours}, {printable(image)} is {theirs}: they are"
+        " compared as RGB, in which grey differs from any colour;\n"
+        "--color gray (color='gray') compares both in grey"
+    )
+
+
+def _has_color(pixels: Pixels) -> bool:
+    """Return whether some rows of a picture [H, W, 3] have a pixel that is not grey."""
+    rows = pixels[::_ROWS] if len(pixels) > _ROWS**2 else pixels
+    return bool((rows[..., 0] != rows[..., 1]).any() or (rows[..., 1] != rows[..., 2]).any())
+
+
+def _largest_if_small(pixels: Pixels) -> float | None:
+    """Return the largest value of a picture if it is small beside the range, but not 0."""
+    kind = metrics.type_name(pixels.dtype)
+    limit = metrics.INTEGER_RANGE.get(kind, 1) * _SMALL.get(kind, _SMALL_FLOATS)
+    for rows in (pixels[::_ROWS], pixels):  # a NaN is not small
+        largest = float(rows.max())
+        if not 0 <= largest <= limit:
+            return None
+    return largest or None
+
+
+def _end(largest: float, kind: str) -> str:
+    """Return the upper end of a data range for values up to the largest."""
+    if kind == "uint16":
+        return str(next((1 << bits) - 1 for bits in _DEPTHS if largest < 1 << bits))
+    if kind == "uint8":
+        return f"{largest:.0f}"
+    step = 10.0 ** (math.floor(math.log10(largest)) - 1)  # two digits
+    return f"{math.ceil(largest / step - 1e-9) * step:.10g}"
