@@ -59,7 +59,7 @@ def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection |
         threshold=options.threshold,
         overlap=options.overlap,
         margin=options.margin,
-        plain=lambda i: metrics.uniform_score(jobs[i].kernel, options.metric, scene.span),
+        plain=lambda i: metrics.empty_score(jobs[i].kernel, options.metric, scene.span),
     )
 
 
@@ -344,6 +344,7 @@ def _kernel_reports(
                 map=outputs.path("map", number),
                 origin=origin[::-1],
                 threshold=thresholds[number],
+                empty_score=scene.empty_scores[number],
             )
         )
     return tuple(reports)

@@ -17,7 +17,7 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.scene import flatness
+from patchsim.scene import empty_area, flatness
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
 from patchsim.search.exhaustive import Exhaustive
@@ -341,6 +341,10 @@ class Matcher:
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
         )
         notices += _tell(observer, flat)
+        empty = empty_area.threshold_notices(
+            options.numeric_threshold, scene.empty_scores, scene.flat_kernels, scene.names[1:]
+        )
+        notices += _tell(observer, empty)
         found = search.run(observer)
         selections = assemble.select(found, options, scene)
         notices += _tell(observer, assemble.explanations(selections, options, scene))

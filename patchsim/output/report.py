@@ -100,6 +100,9 @@ class KernelReport:
         The position of the map's first window.
     threshold : float or None
         The lowest score of its matches, as given or as found.
+    empty_score : float
+        The score of the kernel in an empty area, which has the kernel's mean colour. A lower
+        threshold is reached by places without the kernel.
     """
 
     name: str
@@ -111,6 +114,7 @@ class KernelReport:
     map: str | None
     origin: tuple[int, int]
     threshold: float | None
+    empty_score: float
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Scene:
     kernels : list of Kernel
     flat_kernels : list of bool
         Whether each kernel has a single colour.
+    empty_scores : list of float
+        The score of each kernel in an area of its mean colour.
     area : Area
     zero : array [C]
         The value that 0 has become in each channel. An offset may have been subtracted from it, as
@@ -48,6 +50,7 @@ class Scene:
     image: Pixels
     kernels: list[Kernel]
     flat_kernels: list[bool]
+    empty_scores: list[float]
     area: Area
     zero: NDArray[Any]
     span: float
@@ -121,7 +124,16 @@ class Scene:
         drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
         kernels = compared.kernels(offset)
         return cls(
-            names, pixels, kernels, compared.are_flat, area, zero, compared.span, drawn, visible
+            names,
+            pixels,
+            kernels,
+            compared.are_flat,
+            compared.empty_scores,
+            area,
+            zero,
+            compared.span,
+            drawn,
+            visible,
         )
 
 
