@@ -15,6 +15,7 @@ products of a channel.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 
 from patchsim.metrics.formulas import formula_of, similarity
 from patchsim.metrics.weights import Kernel, channel_totals
+from patchsim.types import Pixels
 
 _DIFFERENCES = {"B": np.int16, "H": np.int32}  # types that hold the differences of two values
+_BAND = 1 << 16  # values of a band, which stays in the cache
 
 
 def empty_score(kernel: Kernel, metric: str, span: float) -> float:
@@ -48,33 +51,37 @@ def empty_score(kernel: Kernel, metric: str, span: float) -> float:
         return 0.0
     pixels, weights = kernel.pixels, kernel.weights
     totals = np.array(channel_totals(pixels.shape, weights), np.float64)
+    sums = _sums(kernel, lambda band: band)
     # The mean of a channel with weight 0 does not matter, but must not divide by 0.
-    means = _sums(pixels, weights) / np.maximum(totals, 1)
+    means = sums / np.maximum(totals, 1)
     if pixels.dtype.kind == "u":
         means = np.rint(means)
     if formula.correlates:
-        products = float(means @ _sums(pixels, weights))
-        squares = float(_sums(np.square(pixels, dtype=np.float64), weights).sum())
+        squares = float(_sums(kernel, lambda band: np.square(band, dtype=np.float64)).sum())
         spread = float(totals @ np.square(means)) * squares
-        return min(1.0, products / math.sqrt(spread)) if spread > 0 else 0.0
+        return min(1.0, float(means @ sums) / math.sqrt(spread)) if spread > 0 else 0.0
     kind: Any = _DIFFERENCES.get(pixels.dtype.char, np.float64)
-    differences = np.subtract(pixels, means.astype(kind), dtype=kind)
-    if formula.squares:
-        differences = np.square(differences, dtype=np.float64)
-        return similarity(float(_sums(differences, weights).sum()), int(totals.sum()), span * span)
-    np.abs(differences, out=differences)
-    return similarity(float(_sums(differences, weights).sum()), int(totals.sum()), span)
+    means = means.astype(kind)
+
+    def differences(band: Pixels) -> NDArray[Any]:
+        found = np.subtract(band, means, dtype=kind)
+        return np.square(found, dtype=np.float64) if formula.squares else np.abs(found, out=found)
+
+    total = float(_sums(kernel, differences).sum())
+    return similarity(total, int(totals.sum()), span * span if formula.squares else span)
 
 
-def _sums(values: NDArray[Any], weights: NDArray[Any] | None) -> NDArray[np.float64]:
-    """Return the weighted sum of each channel [C] of values [h, w, C]."""
-    if weights is None:
-        kind = np.float64 if values.dtype.kind == "f" else np.int64
-        return _by_rows(values, kind)
-    return _by_rows(np.multiply(values, np.atleast_3d(weights), dtype=np.float64), np.float64)
-
-
-def _by_rows(values: NDArray[Any], kind: Any) -> NDArray[np.float64]:
-    """Return the sum of each channel, rows first: a loop over channels inside is much slower."""
-    sums: NDArray[np.float64] = values.sum(0, dtype=kind).sum(0).astype(np.float64)
+def _sums(kernel: Kernel, term: Callable[[Pixels], NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the weighted sum of each channel [C] of a term of the pixels, band by band."""
+    pixels, weights = kernel.pixels, kernel.weights
+    rows = max(1, _BAND // (pixels.shape[1] * pixels.shape[2]))
+    sums: NDArray[np.float64] = np.zeros(pixels.shape[2])
+    for top in range(0, len(pixels), rows):
+        values = term(pixels[top : top + rows])
+        kind: Any = np.float64 if values.dtype.kind == "f" else np.int64
+        if weights is not None:
+            kind = np.float64
+            values = np.multiply(values, np.atleast_3d(weights[top : top + rows]), dtype=kind)
+        # Rows first: a loop over the channels inside is much slower.
+        sums += values.sum(0, dtype=kind).sum(0)
     return sums

@@ -15,7 +15,7 @@ from patchsim.options import Options
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import masks, value_range
-from patchsim.scene.comparison import Comparisons
+from patchsim.scene.comparison import Comparison, Comparisons
 from patchsim.types import Pixels
 
 
@@ -32,8 +32,6 @@ class Scene:
     kernels : list of Kernel
     flat_kernels : list of bool
         Whether each kernel has a single colour.
-    empty_scores : list of float
-        The score of each kernel in an area of its mean colour.
     area : Area
     zero : array [C]
         The value that 0 has become in each channel. An offset may have been subtracted from it, as
@@ -44,18 +42,25 @@ class Scene:
         The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
         The visibility of the area, where it varies.
+    comparison : Comparison
+        How images of this kind are compared with the kernels.
     """
 
     names: list[str]
     image: Pixels
     kernels: list[Kernel]
     flat_kernels: list[bool]
-    empty_scores: list[float]
     area: Area
     zero: NDArray[Any]
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
+    comparison: Comparison
+
+    @property
+    def empty_scores(self) -> list[float]:
+        """The score of each kernel in an area of its mean colour."""
+        return self.comparison.empty_scores
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -128,12 +133,12 @@ class Scene:
             pixels,
             kernels,
             compared.are_flat,
-            compared.empty_scores,
             area,
             zero,
             compared.span,
             drawn,
             visible,
+            compared,
         )
 
 
