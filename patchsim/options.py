@@ -45,7 +45,7 @@ class Given(TypedDict, total=False):
     top: int | None
     threshold: float | str | None
     overlap: float
-    margin: bool
+    margin: bool | None
     ignore_alpha: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
@@ -81,7 +81,9 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
+    margin : bool or None
+        None for where it costs little; `wants_margin` decides.
+    ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -107,7 +109,7 @@ class Options:
     top: int | None
     threshold: float | str | None
     overlap: float
-    margin: bool
+    margin: bool | None
     ignore_alpha: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
@@ -127,6 +129,20 @@ class Options:
     def numeric_threshold(self) -> float | None:
         """The threshold if it is a number."""
         return None if isinstance(self.threshold, str) else self.threshold
+
+    def wants_margin(self, *, keeps_map: bool) -> bool:
+        """Return whether the margins are to be found; a search that `keeps_map` has all scores.
+
+        They are found by default where that takes about a tenth of the search at most: if there are
+        scores of all windows, as of metrics that correlate, if the threshold ``auto`` compares the
+        next places anyway, or if poses were followed. A search for the best windows alone would
+        take several times as long.
+        """
+        if self.margin is not None:
+            return self.margin
+        are_fitted = self.poses is not None and not self.poses.are_whole
+        has_scores = keeps_map or metrics.formula_of(self.metric).correlates
+        return has_scores or are_fitted or self.threshold == AUTO
 
     def changed(self, *, with_memory: bool) -> str:
         """Return the options that differ from their defaults, as keywords.
@@ -163,7 +179,7 @@ class Options:
         top: int | None = None,
         threshold: float | str | None = None,
         overlap: float = DEFAULT_OVERLAP,
-        margin: bool = True,
+        margin: bool | None = None,
         ignore_alpha: bool = False,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
@@ -201,7 +217,7 @@ class Options:
             top=DEFAULT_TOP if most is None and threshold is None else most,
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
-            margin=true_or_false(margin, "margin"),
+            margin=None if margin is None else true_or_false(margin, "margin"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),

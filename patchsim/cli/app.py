@@ -25,7 +25,9 @@ class _Command(typed.Command):
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
             name: Any = getattr(error, "option_name", None)
-            options: list[Any] = [one for one in self.get_params(ctx) if name in one.opts]
+            options: list[Any] = [
+                one for one in self.get_params(ctx) if name in (*one.opts, *one.secondary_opts)
+            ]
             for option in options:
                 wrong = f"{name} lacks its value; give {name} {option.metavar}"
                 if option.is_flag:

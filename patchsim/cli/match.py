@@ -97,7 +97,7 @@ def _options(flags: MatchFlags) -> Given:
         "top": values.number(flags.top),
         "threshold": values.number(flags.threshold),
         "overlap": values.number(flags.overlap),
-        "margin": not flags.no_margin,
+        "margin": flags.margin,
         "ignore_alpha": flags.ignore_alpha,
         "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),

@@ -1,4 +1,4 @@
-"""Which windows are matches, from what score on, and how far each is ahead of its rival."""
+"""Which windows are matches, from what score on, and how far each is ahead of other places."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Selection:
     peaks : list of Peak
         Best first.
     margins : list of float or None
-        For each match, its score minus that of the best window, of all these kernels, that overlaps
-        neither it nor a better match; None if there is no such window or none was asked for.
+        For each match, its score minus that of the best window, of all these kernels, that is no
+        match and overlaps none; None if there is no such window or none was asked for.
     threshold : float or None
         The lowest score of a match: given, or found; None without one, and where no place stands
         out.
@@ -96,14 +96,9 @@ def select(
 def _margins(
     matches: Sequence[Peak], peaks: Sequence[Peak], best_first: BestFirst
 ) -> list[float | None]:
-    """Return how far each match is ahead of the next peak, which no match before it overlaps."""
-    rivals = list(peaks[1 : len(matches) + 1])
-    if len(rivals) < len(matches):
-        rivals += best_first.best(1, None)  # whatever it scores
-    margins: list[float | None] = [None] * len(matches)
-    for number, rival in enumerate(rivals):
-        margins[number] = matches[number].score - rival.score
-    return margins
+    """Return how far each match is ahead of the next peak behind all of them."""
+    behind = list(peaks[len(matches) :]) or best_first.best(1, None)  # whatever it scores
+    return [match.score - behind[0].score if behind else None for match in matches]
 
 
 def _places(best_first: BestFirst) -> list[Peak]:

@@ -34,8 +34,12 @@ _DECIMALS = 4  # of positions in pixels
 _POSES = "poses"  # stands for the engine where poses were fitted without scores of windows
 
 
-def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection | PoseSelection]:
+def select(
+    found: Found, options: Options, scene: Scene, *, margin: bool
+) -> Sequence[Selection | PoseSelection]:
     """Select the matches of all kernels, or with `per_kernel` of each; the windows are used up.
+
+    Their margins are found, too, if `margin` is true.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection |
         If the threshold ``auto`` has too few scores to tell.
     """
     if found.candidates is not None:
-        return _select_poses(found.candidates, options, scene)
+        return _select_poses(found.candidates, options, scene, margin=margin)
     jobs = [one.job for one in found.scored]
     groups: list[Sequence[int]] = [range(len(jobs))]
     if options.per_kernel:
@@ -58,13 +62,13 @@ def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection |
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,
-        margin=options.margin,
+        margin=margin,
         plain=lambda i: metrics.empty_score(jobs[i].kernel, options.metric, scene.span),
     )
 
 
 def _select_poses(
-    candidates: Sequence[Candidate], options: Options, scene: Scene
+    candidates: Sequence[Candidate], options: Options, scene: Scene, *, margin: bool
 ) -> list[PoseSelection]:
     groups = [list(candidates)]
     if options.per_kernel:
@@ -78,7 +82,7 @@ def _select_poses(
             top=options.top,
             threshold=options.threshold,
             overlap=options.overlap,
-            margin=options.margin,
+            margin=margin,
         )
         for group in groups
     ]
@@ -137,6 +141,7 @@ def report(
     size: tuple[int, int],
     notices: tuple[str, ...],
     *,
+    margin: bool,
     has_maps: bool,
     started: float,
 ) -> Report:
@@ -146,6 +151,8 @@ def report(
     ----------
     size : (height, width)
         The image's, as displayed.
+    margin : bool
+        Whether margins were looked for.
     has_maps : bool
         Put the maps into the report, too.
     started : float
@@ -170,7 +177,7 @@ def report(
         subpixel=options.subpixel,
         region=scene.area.region,
         padding=scene.area.padding,
-        margin=options.margin,
+        margin=margin,
         threshold=selections[0].threshold if one_group else options.numeric_threshold,
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,

@@ -117,10 +117,12 @@ def match(
         lower score is dropped if it overlaps a match by more. Frames of poses count as large as at
         the smaller of their scales, so that a small pose inside a large one overlaps it entirely
         (`patchsim.matches.pose_selection`).
-    margin : bool
-        Also find how much more each match scores than its best rival: the best window, of any
-        kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
-        reaches the threshold or not. Without a map that can take longer than to find the matches.
+    margin : bool, optional
+        Also find how much more each match scores than the best place that is no match: the best
+        window, of any kernel, that overlaps none of the matches (by more than `overlap`), whether
+        it reaches the threshold or not. That can take several times as long as to find the matches
+        by `sad` and `ssd` without a map. So it is not found there by default, unless the threshold
+        is ``auto`` or poses are fitted, and is found otherwise.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     min_visible : float, optional
@@ -346,7 +348,8 @@ class Matcher:
         )
         notices += _tell(observer, empty)
         found = search.run(observer)
-        selections = assemble.select(found, options, scene)
+        margin = options.wants_margin(keeps_map=outputs.keeps_map)
+        selections = assemble.select(found, options, scene, margin=margin)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
         notices += _tell(observer, nothing_found.reason(found, selections, scene, options))
@@ -359,6 +362,7 @@ class Matcher:
             outputs,
             opened.size,
             notices,
+            margin=margin,
             has_maps=map is not None and map is not False,
             started=started,
         )

@@ -45,7 +45,8 @@ class Match:
         around its `corners`. Scaled and turned poses always have it. Otherwise it is None without
         ``subpixel``, or where the pixels do not determine it.
     margin : float or None
-        Its score less that of its best rival. None without ``margin``, or where it has no rival.
+        Its score less that of the best place that is no match and overlaps none. None without
+        ``margin``, or where no such place is left.
     scale, angle : float
         The size and the rotation of the kernel in this match. Angles are degrees counter-clockwise
         as seen: as given in a range, from 0 to 360 in a list.
@@ -190,7 +191,7 @@ class Report:
     padding : str
         How the image or region was continued beyond its border.
     margin : bool
-        Whether margins were asked for.
+        Whether margins were looked for.
     threshold : float or None
         The lowest score of a match, as given or as found by ``auto``. None without a threshold,
         where no match stands out, and where each kernel has its own, which is in `kernels`.

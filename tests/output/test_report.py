@@ -59,7 +59,7 @@ def test_a_pickled_report_is_read_by_a_fresh_process(report):
 def test_a_data_frame_has_the_keys_of_json(report):
     frame = report.to_pandas()
     assert list(frame.columns) == [
-        "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
+        "x", "y", "width", "height", "center_x", "center_y", "score", "kernel",
         "x_subpixel", "y_subpixel",
     ]  # fmt: skip
     assert frame["x"].tolist() == [m.x for m in report.matches]
