@@ -26,12 +26,15 @@ class Selection:
         out.
     message : str or None
         How the threshold was found.
+    best_below : Peak or None
+        The best window, where ``auto`` found no match.
     """
 
     peaks: list[Peak]
     margins: list[float | None]
     threshold: float | None
     message: str | None
+    best_below: Peak | None = None
 
 
 def select(
@@ -88,9 +91,15 @@ def select(
         margins: list[float | None] = [None] * len(matches)
         if margin and matches:
             margins = _margins(matches, peaks, best_first)
-        matches = [Peak(peak.y, peak.x, peak.score, group[peak.index]) for peak in matches]
-        selected.append(Selection(matches, margins, lowest, message))
+        below = _numbered(peaks[:1], group)[0] if peaks and not matches else None
+        matches = _numbered(matches, group)
+        selected.append(Selection(matches, margins, lowest, message, below))
     return selected
+
+
+def _numbered(peaks: Sequence[Peak], group: Sequence[int]) -> list[Peak]:
+    """Number the windows of peaks as in all groups."""
+    return [Peak(peak.y, peak.x, peak.score, group[peak.index]) for peak in peaks]
 
 
 def _margins(

@@ -21,7 +21,7 @@ from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
-from patchsim.output.report import KernelReport, Match, PosesReport, Report
+from patchsim.output.report import BestBelow, KernelReport, Match, PosesReport, Report
 from patchsim.poses.warp import Frame
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found, Job, Scored, by_plan
@@ -141,6 +141,7 @@ def report(
     size: tuple[int, int],
     notices: tuple[str, ...],
     *,
+    best_below: BestBelow | None,
     margin: bool,
     has_maps: bool,
     started: float,
@@ -151,6 +152,8 @@ def report(
     ----------
     size : (height, width)
         The image's, as displayed.
+    best_below : BestBelow or None
+        The best place, if nothing reached the threshold.
     margin : bool
         Whether margins were looked for.
     has_maps : bool
@@ -182,6 +185,7 @@ def report(
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
         poses=_poses_report(options, scene, is_exhaustive=bool(found.scored)),
+        best_below=best_below,
     )
 
 
@@ -207,7 +211,7 @@ def _matches(
             peaks += selection.peaks
     if fitted:
         matches = [
-            _fitted_match(one, margin, scene) for one, margin in zip(fitted, margins, strict=True)
+            fitted_match(one, margin, scene) for one, margin in zip(fitted, margins, strict=True)
         ]
     else:
         jobs = [one.job for one in scored]
@@ -222,7 +226,7 @@ def _matches(
     return tuple(matches)
 
 
-def _fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Match:
+def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Match:
     """Make the match of a fitted pose; its box has the edges of the frame in whole pixels."""
     corners = tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in candidate.corners)
     edges = polygons.bounds(corners)

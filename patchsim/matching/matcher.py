@@ -352,7 +352,8 @@ class Matcher:
         selections = assemble.select(found, options, scene, margin=margin)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
-        notices += _tell(observer, nothing_found.reason(found, selections, scene, options))
+        below = nothing_found.best_below(found, selections, scene, options)
+        notices += _tell(observer, nothing_found.reason(found, selections, scene, options, below))
         assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
             found,
@@ -362,6 +363,7 @@ class Matcher:
             outputs,
             opened.size,
             notices,
+            best_below=below,
             margin=margin,
             has_maps=map is not None and map is not False,
             started=started,

@@ -64,6 +64,8 @@ class MatchRecords:
             document["channel_weights"] = list(report.channel_weights)
         if report.poses is not None:
             document["poses"] = asdict(report.poses)
+        if report.best_below is not None:
+            document["best_below"] = asdict(report.best_below)
         return document
 
     def table(self) -> Table:

@@ -119,6 +119,30 @@ class KernelReport:
 
 
 @dataclass(frozen=True)
+class BestBelow:
+    """The best place of a search without a match, as far as little work tells it.
+
+    Attributes
+    ----------
+    kernel : str
+        The name of the kernel.
+    x, y : int or None
+        The top-left pixel of the best window, or of the box of the best pose, that was looked at.
+    score : float or None
+        Its exact score. Without a look all three are None.
+    at_most : float or None
+        The score that no window exceeds; that of `score` if it is the best of all. None for poses
+        that are searched coarse to fine, of which others may score more.
+    """
+
+    kernel: str
+    x: int | None
+    y: int | None
+    score: float | None
+    at_most: float | None
+
+
+@dataclass(frozen=True)
 class PosesReport:
     """The poses of a search, each scale with each angle and flip.
 
@@ -201,6 +225,8 @@ class Report:
         The weight of each channel, if weights were given.
     poses : PosesReport or None
         The poses that were searched, if any were asked for.
+    best_below : BestBelow or None
+        How close the best place came, if nothing reached the threshold.
     """
 
     __module__ = "patchsim"
@@ -226,6 +252,7 @@ class Report:
     min_visible: float | None = None
     channel_weights: tuple[float, ...] | None = None
     poses: PosesReport | None = None
+    best_below: BestBelow | None = None
 
     def __bool__(self) -> bool:
         return bool(self.matches)
