@@ -62,6 +62,8 @@ def command(flags: MatchFlags) -> int:
                 _print(error.report, flags.format)
             raise
     _print(report, flags.format)
+    if flags.threshold is None and console.is_watched(quiet=flags.quiet):
+        _hint(report)
     return FOUND if report else NOT_FOUND
 
 
@@ -137,6 +139,15 @@ def _tolerance(flags: MatchFlags) -> Any:
     if flags.tolerance is not None:
         return values.number(flags.tolerance)
     return DRAWN_TOLERANCE if flags.map is None else 0.0
+
+
+def _hint(report: Report) -> None:
+    """Tell a person if the best places may be no matches; without a threshold there are some."""
+    from patchsim.output.doubts import doubt
+
+    text = doubt(report)
+    if text is not None:
+        console.say(text)
 
 
 def _print(report: Report, form: str) -> None:
