@@ -10,13 +10,16 @@ ANSWERS := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 TORCH_INDEX ?= $(shell $(PYTHON) -c '$(ANSWERS)' $(CPU_BUILDS)/torch/ 2>/dev/null && echo $(CPU_BUILDS))
 PIP_INSTALL = $(BIN)/pip install $(addprefix --extra-index-url=,$(TORCH_INDEX))
 
-.PHONY: demo test check asan neon clean
+.PHONY: demo test slow check asan neon clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+slow: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

@@ -6,10 +6,10 @@ are loaded on first use, so that importing patchsim costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes longer to load than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
     from patchsim.events import Observer
     from patchsim.matching.matcher import Matcher, match
@@ -73,6 +73,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(f"patchsim.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -13,7 +13,6 @@ NOT_FOUND = 1
 INPUT_ERROR = 2
 FAULT = 3
 INTERRUPTED = 130
-TERMINATED = 143
 
 
 def printable(name: object) -> str:

@@ -19,6 +19,7 @@ from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
+from patchsim.machine.threads import clamp
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
@@ -40,6 +41,7 @@ class Given(TypedDict, total=False):
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -47,6 +49,7 @@ class Given(TypedDict, total=False):
     overlap: float
     margin: bool | None
     ignore_alpha: bool
+    trim: bool
     min_visible: float | None
     channel_weights: Sequence[float] | None
     per_kernel: bool
@@ -83,7 +86,7 @@ class Options:
         The largest intersection over union of two matches, 0 to 1.
     margin : bool or None
         None for where it costs little; `wants_margin` decides.
-    ignore_alpha, per_kernel, subpixel, same_scale, exhaustive : bool
+    ignore_profile, ignore_alpha, trim, per_kernel, subpixel, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -104,6 +107,7 @@ class Options:
     padding: str
     metric: str
     color: str
+    ignore_profile: bool
     device: str
     engine: str
     top: int | None
@@ -111,6 +115,7 @@ class Options:
     overlap: float
     margin: bool | None
     ignore_alpha: bool
+    trim: bool
     min_visible: float
     channel_weights: tuple[float, ...] | None
     per_kernel: bool
@@ -174,6 +179,7 @@ class Options:
         padding: str = DEFAULT_PADDING,
         metric: str = metrics.DEFAULT,
         color: str = "auto",
+        ignore_profile: bool = False,
         device: str = "auto",
         engine: str = "auto",
         top: int | None = None,
@@ -181,6 +187,7 @@ class Options:
         overlap: float = DEFAULT_OVERLAP,
         margin: bool | None = None,
         ignore_alpha: bool = False,
+        trim: bool = True,
         min_visible: float | None = None,
         channel_weights: Sequence[float] | None = None,
         per_kernel: bool = False,
@@ -212,6 +219,7 @@ class Options:
             padding=choices.check("padding", padding, choices.PADDINGS),
             metric=choices.check("metric", metric, choices.METRICS),
             color=choices.check("color", color, choices.COLORS),
+            ignore_profile=true_or_false(ignore_profile, "ignore_profile"),
             device=devices.check_name(device, several=True),
             engine=choices.check("engine", engine, ("auto", *choices.ENGINES)),
             top=DEFAULT_TOP if most is None and threshold is None else most,
@@ -219,6 +227,7 @@ class Options:
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=None if margin is None else true_or_false(margin, "margin"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
+            trim=true_or_false(trim, "trim"),
             min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
@@ -233,7 +242,7 @@ class Options:
             memory=default_limit() if memory is None else parse_size(memory),
             threads=devices.cpu_count()
             if threads is None
-            else positive_integer(threads, "threads"),
+            else clamp(positive_integer(threads, "threads")),
         )
 
 

@@ -19,7 +19,8 @@ done
 
 cd "$built"
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)"
-export ASAN_OPTIONS=detect_leaks=0 # the interpreter frees nothing when it ends
+# The interpreter frees nothing when it ends; memory that is not there is an exception of Python's.
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 export PYTHONPATH="$built"
 "$python" -c '
 import sys
@@ -29,6 +30,8 @@ from patchsim.registration import _poses
 for module in (_correlation, _moments, _poses, _pruned, _sad, _windows):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 print("under the sanitizers:", *_sad.variants())' "$built"
+# A minute of hostile sizes; the seed is new each day, and told with --trace.
+"$python" -W error tests/fuzz_entries.py 60 "$(date +%j)"
 # Captured by pytest, a report would be lost with the process.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
     tests/engines/test_pruned.py tests/engines/test_fused.py tests/engines/test_fused_weighted.py \

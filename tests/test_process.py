@@ -68,7 +68,9 @@ def test_help_into_a_closed_pipe_is_silent():
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_the_search_without_a_file(sent, code, astronaut, save):
     save("huge.png", np.tile(astronaut, (6, 6, 1)))
     save("large.png", np.tile(astronaut, (2, 2, 1))[:512, :700])
@@ -79,9 +81,22 @@ def test_a_signal_ends_the_search_without_a_file(sent, code, astronaut, save):
             break
     process.send_signal(sent)
     returned, out, err = finished(process)
-    assert (returned, out) == (code, "")
-    assert "Traceback" not in err
+    assert (returned, out, err) == (code, "", "")
     assert files() == before
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_the_caller_ignores_stay_ignored(sent):
+    process = patchsim(
+        "match", "big.png", "face.png", "--explain", "--no-heatmap",
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_IGN),
+    )  # fmt: skip
+    next(process.stderr)  # the plan: the search begins
+    process.send_signal(sent)
+    code, out, _ = finished(process)
+    assert code == 0
+    assert out.startswith("x\ty\t")
 
 
 @pytest.mark.usefixtures("folder")
@@ -123,6 +138,33 @@ def test_a_map_goes_to_stdout_when_asked_to_even_into_a_file():
     with Path("out").open("rb") as file:
         assert np.load(file).shape == (130, 160)
         assert json.loads(file.read())["x"] == 100
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("output", ["--heatmap", "--map", "--overlay"])
+def test_a_reader_that_leaves_early_ends_no_search(output):
+    process = patchsim(
+        "match", "big.png", "face.png", "--quiet", "--no-margin",
+        *(["--no-heatmap"] if output != "--heatmap" else []), output, "/dev/stdout", text=False,
+    )  # fmt: skip
+    assert len(process.stdout.read(10)) == 10
+    process.stdout.close()
+    process.stdout = None
+    assert finished(process) == (0, None, b"")
+
+
+@pytest.mark.usefixtures("folder")
+def test_read_only_outputs_are_replaced_by_force_alone(run):
+    Path("big.heatmap.png").write_bytes(b"old")
+    Path("big.heatmap.png").chmod(0o444)
+    code, out, err = run("match", "big.png", "face.png")
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        "big.heatmap.png is read-only; give another name, or --force (force=True)\n"
+    )
+    assert Path("big.heatmap.png").read_bytes() == b"old"
+    assert run("match", "big.png", "face.png", "--force")[0] == 0
+    assert load("big.heatmap.png").size == (160, 130)
 
 
 def test_help_imports_nothing_heavy():

@@ -7,13 +7,17 @@ imports it; the installed command calls `main`.
 from __future__ import annotations
 
 import os
-from typing import NoReturn
 
-from patchsim.errors import INTERRUPTED
+from patchsim.cli import interruption
+
+TYPE_CHECKING = False  # loading `typing` would delay the answers to signals
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Run the command with the process's arguments and streams, and end the process."""
+    interruption.end_at_once()
     try:
         from patchsim.cli import imports
 
@@ -21,10 +25,12 @@ def main() -> NoReturn:
             from patchsim.cli import completion, console
             from patchsim.cli.app import app
 
+        interruption.raise_from_now_on()
         with console.guarded_streams():
             code = completion.answer(app) if completion.is_asked() else console.run(app)
-    except KeyboardInterrupt:  # before the command began
-        code = INTERRUPTED
+        interruption.end_at_once()
+    except interruption.Ended as ended:  # beside the run, which answers it, too
+        code = ended.code
     # All files are written and closed here. With torch an orderly exit takes 0.4 s more, on each
     # run and after each interrupt.
     os._exit(code)

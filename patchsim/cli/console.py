@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import io
 import os
-import signal
 import sys
 import time
 import traceback
@@ -17,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from patchsim.cli import interruption
 from patchsim.errors import (
     FAULT,
     FOUND,
     INPUT_ERROR,
     INTERRUPTED,
-    TERMINATED,
     MachineError,
     PatchsimError,
+    printable,
 )
 from patchsim.events import Observer
 from patchsim.files import atomic
@@ -41,10 +41,6 @@ _PROGRESS_AFTER_SECONDS = 1.0
 _NAMED = 2  # names that a long list of kernels shows
 
 
-class Terminated(BaseException):
-    """Raised by SIGTERM, so that the program cleans up before it ends."""
-
-
 class _PipeOutput(io.FileIO):
     """Standard output that ignores what it is given once its reader has closed the pipe."""
 
@@ -57,7 +53,7 @@ class _PipeOutput(io.FileIO):
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Let a closed pipe be no error, any name be printed and SIGTERM clean up.
+    """Let a closed pipe be no error and any name be printed.
 
     Lines that decoders write to stderr become notices.
     """
@@ -72,11 +68,6 @@ def guarded_streams() -> Iterator[None]:
             sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, errors=_ERROR_HANDLER)
     if sys.stderr is not None:
         sys.stderr.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
-
-    def terminate(_signal: int, _frame: object) -> None:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
     decoder_lines.turn_on()
     yield
 
@@ -106,8 +97,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         return int(code or 0)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Terminated:
-        return TERMINATED
+    except interruption.Ended as ended:
+        return ended.code
     except SystemExit as ended:  # the completion of a shell ends this way
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or FOUND
@@ -129,7 +120,9 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
     if isinstance(error, OSError):
-        return f"cannot write the results: {atomic.failure_reason(error)}", FAULT
+        # An error of standard output names no file.
+        what = "write the results" if error.filename is None else f"use {printable(error.filename)}"
+        return f"cannot {what}: {atomic.failure_reason(error)}", FAULT
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory; give --memory a smaller size, or close other programs", FAULT

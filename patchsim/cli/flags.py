@@ -128,6 +128,14 @@ Color = Annotated[
         " hue as a circle, lab measures differences as people see them.",
     ),
 ]
+IgnoreProfile = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-profile",
+        help="Compare the values of pictures as they are, whatever their colour profiles. Otherwise"
+        " pictures whose profiles differ are converted to sRGB.",
+    ),
+]
 Top = Annotated[
     str | None,
     typer.Option(
@@ -192,7 +200,7 @@ Scales = Annotated[
     typer.Option(
         metavar="LIST|LO:HI[:STEP]",
         help="Search the kernel at these scales: a list 0.5,1,2 as it is, or all of a range 0.5:2."
-        " A step, as in 0.5:2:0.1, is the coarsest spacing that the search begins with.",
+        " A step, as in 0.5:2:0.1, is the coarsest spacing that a search may begin with.",
     ),
 ]
 Angles = Annotated[
@@ -200,8 +208,8 @@ Angles = Annotated[
     typer.Option(
         metavar="any|LIST|LO:HI[:STEP]",
         autocompletion=completing(("any",)),
-        help="Search the kernel turned counter-clockwise by any angle, a range -5:5 or a list 0,90"
-        " of degrees. A step is as for --scales.",
+        help="Search the kernel turned counter-clockwise by these degrees: any, all of a range"
+        " -5:5, or a list 0,90 as it is. A step is as for --scales.",
     ),
 ]
 Flips = Annotated[
@@ -252,6 +260,14 @@ Mask = Annotated[
 IgnoreAlpha = Annotated[
     bool,
     typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
+]
+NoTrim = Annotated[
+    bool,
+    typer.Option(
+        "--no-trim",
+        help="Do not let transparent margins of a kernel, or black ones of its mask, hang over the"
+        " border of the image: the whole kernel lies inside.",
+    ),
 ]
 MinVisible = Annotated[
     str | None,
@@ -308,6 +324,10 @@ Overlay = Annotated[
         metavar="PATH",
         help="Write a .png of the image with a numbered box around each match.",
     ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace files that are read-only, too."),
 ]
 Quiet = Annotated[
     bool,
@@ -373,6 +393,7 @@ class MatchFlags:
     padding: Padding = "valid"
     metric: Metric = "sad"
     color: Color = "auto"
+    ignore_profile: IgnoreProfile = False
     top: Top = None
     threshold: Threshold = None
     overlap: Overlap = "0.3"
@@ -389,6 +410,7 @@ class MatchFlags:
     tolerance: Tolerance = None
     mask: Mask = None
     ignore_alpha: IgnoreAlpha = False
+    no_trim: NoTrim = False
     min_visible: MinVisible = None
     channel_weights: ChannelWeights = None
     data_range: DataRange = None
@@ -397,6 +419,7 @@ class MatchFlags:
     no_heatmap: NoHeatmap = False
     map: Map = None
     overlay: Overlay = None
+    force: Force = False
     quiet: Quiet = False
     explain: Explain = False
     device: Device = "auto"

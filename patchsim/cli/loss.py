@@ -31,6 +31,7 @@ def command(flags: LossFlags) -> int:
       0    all files were scored
       2    wrong usage or bad input; the other files are still scored
       3    a fault of the program or the machine
+      129  the terminal was closed (SIGHUP)
       130  interrupted (Ctrl-C)
       143  terminated (SIGTERM)
 
@@ -118,7 +119,7 @@ def _check_drawing(flags: LossFlags, groups: Sequence[Sequence[Path]]) -> None:
     if flags.matches is not None:
         if len(groups) > 1:
             raise InputError(f"--matches draws one file, not {len(groups)}; give one")
-        atomic.check_target(flags.matches, ".png", groups[0])
+        atomic.check_target(flags.matches, ".png", groups[0], force=flags.force)
     elif flags.image is not None:
         raise InputError("--image says what --matches draws; give --matches too")
 

@@ -83,6 +83,7 @@ Matches = Annotated[
 Image = Annotated[
     str | None, typer.Option(metavar="I", help="The image that --matches draws, from 0.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is read-only, too.")]
 Device = Annotated[
     str,
     device("The device that computes; auto takes the CPU."),
@@ -115,6 +116,7 @@ class LossFlags:
     format: Format = "auto"
     matches: Matches = None
     image: Image = None
+    force: Force = False
     device: Device = "auto"
     memory: Memory = None
     quiet: Quiet = False

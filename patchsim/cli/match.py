@@ -30,6 +30,7 @@ def command(flags: MatchFlags) -> int:
       1    nothing reached the threshold
       2    wrong usage or bad input
       3    a fault of the program or the machine
+      129  the terminal was closed (SIGHUP)
       130  interrupted (Ctrl-C)
       143  terminated (SIGTERM)
 
@@ -53,6 +54,7 @@ def command(flags: MatchFlags) -> int:
                 map=False if flags.map is None else flags.map,
                 heatmap=_heatmap(flags),
                 overlay=flags.overlay,
+                force=flags.force,
                 observer=observer,
                 **_options(flags),
             )
@@ -94,6 +96,7 @@ def _options(flags: MatchFlags) -> Given:
         "padding": flags.padding,
         "metric": flags.metric,
         "color": flags.color,
+        "ignore_profile": flags.ignore_profile,
         "device": flags.device,
         "engine": flags.engine,
         "top": values.number(flags.top),
@@ -101,6 +104,7 @@ def _options(flags: MatchFlags) -> Given:
         "overlap": values.number(flags.overlap),
         "margin": flags.margin,
         "ignore_alpha": flags.ignore_alpha,
+        "trim": not flags.no_trim,
         "min_visible": values.number(flags.min_visible),
         "channel_weights": values.channel_weights(flags.channel_weights),
         "per_kernel": flags.per_kernel,

@@ -8,16 +8,12 @@
 static PyObject *variants(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    PyObject *names = PyList_New(0);
-    for (const Variant *const *v = CORRELATION_VARIANTS; names && *v; v++) {
-        if (!(*v)->runs_here())
-            continue;
-        PyObject *name = PyUnicode_FromString((*v)->name);
-        if (!name || PyList_Append(names, name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
+    const char *names[8];
+    int count = 0;
+    for (const Variant *const *v = CORRELATION_VARIANTS; *v && count < 8; v++)
+        if ((*v)->runs_here())
+            names[count++] = (*v)->name;
+    return entry_names(names, count);
 }
 
 /* The variant of that name, or NULL with an exception. */
@@ -30,20 +26,13 @@ const Variant *correlation_variant(const char *name)
     return NULL;
 }
 
-int correlation_has_format(const Py_buffer *buffer, const char *format)
-{
-    return strcmp(buffer->format ? buffer->format : "B", format) == 0;
-}
-
-static int is_aligned(const Py_buffer *buffer)
-{
-    return (uintptr_t)buffer->buf % 64 == 0;
-}
-
 const char *correlation_set_kernel(Task *t, const Py_buffer *taps, ptrdiff_t terms)
 {
-    if (taps->ndim != 3 || !correlation_has_format(taps, "d"))
+    if (taps->ndim != 3 || !has_format(taps, "d"))
         return "taps are float64 [channels, height, width]";
+    const char *wrong = entry_misfit(taps);
+    if (wrong)
+        return wrong;
     if (t->parts_y < 1 || t->parts_y > MOST_PARTS || t->parts_x < 1 || t->parts_x > MOST_PARTS)
         return "the number of parts is out of range";
     if (terms < 1 || terms > MOST_TERMS || taps->shape[0] % terms)
@@ -64,10 +53,10 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, ptrdiff_t ter
 
 const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra)
 {
-    const Py_ssize_t item = correlation_has_format(spectra, "d") ? sizeof(double) : sizeof(float);
+    const Py_ssize_t item = has_format(spectra, "d") ? sizeof(double) : sizeof(float);
     if (spectra->len != t->parts_y * t->parts_x * t->terms * t->channels * TILE_VALUES * item)
         return "the spectra's size is not that of the kernel's parts, terms and channels";
-    if (!is_aligned(spectra))
+    if (!entry_is_aligned(spectra->buf, 64))
         return "the spectra are not aligned to 64 bytes";
     return NULL;
 }
@@ -92,9 +81,9 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         PyBuffer_Release(&taps);
         return NULL;
     }
-    const int is_double = correlation_has_format(&out, "d");
+    const int is_double = has_format(&out, "d");
     wrong = correlation_set_kernel(&t, &taps, t.terms);
-    if (!wrong && !is_double && !correlation_has_format(&out, "f"))
+    if (!wrong && !is_double && !has_format(&out, "f"))
         wrong = "spectra are float32 or float64";
     if (!wrong)
         wrong = correlation_misfit_of_spectra(&t, &out);
@@ -120,12 +109,16 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
 
 enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
 
-/* A mistake of the caller must not read or write beyond the buffers. */
 static const char *misfit(const Py_buffer *b, const Task *t)
 {
+    for (int i = 0; i < BUFFERS; i++) {
+        const char *wrong = i == SPECTRA ? NULL : entry_misfit(&b[i]);
+        if (wrong)
+            return wrong;
+    }
     const Py_buffer *image = &b[IMAGE], *taps = &b[TAPS];
-    if (image->ndim != 3 || !(correlation_has_format(image, "B") || correlation_has_format(image, "H") ||
-                              correlation_has_format(image, "f")))
+    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
+                              has_format(image, "f")))
         return "the image is not uint8, uint16 or float32 [height, width, channels]";
     if (image->shape[2] != t->channels || image->shape[0] < taps->shape[1] ||
         image->shape[1] < taps->shape[2])
@@ -134,15 +127,15 @@ static const char *misfit(const Py_buffer *b, const Task *t)
         image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
         image->strides[0] % image->itemsize)
         return "the pixels of an image's row have gaps";
-    if (!correlation_has_format(&b[MEANS], "d") || b[MEANS].len != image->shape[2] * 8)
+    if (!has_format(&b[MEANS], "d") || b[MEANS].len != image->shape[2] * 8)
         return "the means are not a float64 for each channel";
     if (t->stride_y < 1 || t->stride_x < 1)
         return "the stride is not positive";
     if (t->block < 1 || t->block > BLOCK)
         return "the block's side is out of range";
     const Py_buffer *map = &b[MAP];
-    if (map->ndim != 2 || !correlation_has_format(map, "f") || !correlation_has_format(&b[MAXIMA], "f") ||
-        !correlation_has_format(&b[ERRORS], "f"))
+    if (map->ndim != 2 || !has_format(map, "f") || !has_format(&b[MAXIMA], "f") ||
+        !has_format(&b[ERRORS], "f"))
         return "map, maxima and errors are not float32 of two dimensions";
     if (map->shape[0] != (image->shape[0] - taps->shape[1]) / t->stride_y + 1 ||
         map->shape[1] != (image->shape[1] - taps->shape[2]) / t->stride_x + 1)
@@ -154,16 +147,16 @@ static const char *misfit(const Py_buffer *b, const Task *t)
     /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
     const double pixels = (double)(taps->shape[1] * taps->shape[2]);
     const double squares = pixels * pixels * (double)taps->shape[0];
-    if ((correlation_has_format(image, "B") && (squares * 65025 >= 0x1p53 ||
+    if ((has_format(image, "B") && (squares * 65025 >= 0x1p53 ||
                                     taps->shape[1] * taps->shape[0] * 65025.0 >= 0x1p31)) ||
-        (correlation_has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
+        (has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
         return "the sums over so many pixels do not fit";
     if (t->products && (t->stride_y > 1 || t->stride_x > 1))
         return "direct sums are at a stride of 1";
     if (t->products && t->type == BYTES &&
         pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31)
         return "direct sums of bytes are of as many as 32 bits hold";
-    if (t->metric == SAD ? !correlation_has_format(image, "B") || t->products != NULL : t->terms != 1)
+    if (t->metric == SAD ? !has_format(image, "B") || t->products != NULL : t->terms != 1)
         return "terms are of sad, of bytes, by transforms";
     if (!(t->offset == t->offset) || !(t->residual >= 0))
         return "offset and residual are not numbers";
@@ -221,12 +214,12 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         if (PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
-    t.type = correlation_has_format(&b[IMAGE], "B")   ? BYTES
-             : correlation_has_format(&b[IMAGE], "H") ? WORDS
+    t.type = has_format(&b[IMAGE], "B")   ? BYTES
+             : has_format(&b[IMAGE], "H") ? WORDS
                                                       : FLOATS;
     t.products = is_direct ? variant->products[t.type] : NULL;
     wrong = correlation_set_kernel(&t, &b[TAPS], t.terms);
-    if (!wrong && !is_direct && !correlation_has_format(&b[SPECTRA], "f"))
+    if (!wrong && !is_direct && !has_format(&b[SPECTRA], "f"))
         wrong = "the spectra are not float32";
     if (!wrong && !is_direct)
         wrong = correlation_misfit_of_spectra(&t, &b[SPECTRA]);
@@ -240,6 +233,8 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     }
     t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
     t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
+    t.stride_y = entry_stride(t.stride_y, b[IMAGE].shape[0]);
+    t.stride_x = entry_stride(t.stride_x, b[IMAGE].shape[1]);
     t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
     t.map = b[MAP].buf, t.maxima = b[MAXIMA].buf, t.errors = b[ERRORS].buf;
     Py_BEGIN_ALLOW_THREADS
@@ -265,9 +260,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     if (failed)
         PyErr_NoMemory();
 release:
-    for (int i = 0; i < BUFFERS; i++)
-        if (b[i].obj)
-            PyBuffer_Release(&b[i]);
+    entry_release(b, BUFFERS);
     if (failed)
         return NULL;
     return Py_BuildValue("nn", (Py_ssize_t)t.direct, (Py_ssize_t)t.repeated);
@@ -298,14 +291,14 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, "a size or the type of the pixels is out of range");
         return NULL;
     }
+    if (entry_times(entry_extent(t.rows, t.stride_y, t.height),
+                    entry_extent(t.cols, t.stride_x, t.width)) > ENTRY_MOST)
+        return PyErr_Format(PyExc_ValueError, "the windows are too many, or too far apart");
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     Layout layout = correlation_layout(&t);
     return PyLong_FromSize_t(correlation_scratch(&t, &layout));
 }
-
-/* An entry of METHODS whose arguments travel by keyword. */
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyObject *taps(PyObject *self, PyObject *args)
 {

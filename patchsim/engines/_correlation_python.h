@@ -2,16 +2,12 @@
 #ifndef PATCHSIM_CORRELATION_PYTHON_H
 #define PATCHSIM_CORRELATION_PYTHON_H
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../machine/_entries.h"
 
 #include "_correlation.h"
 
 /* The variant of that name, or NULL with an exception. */
 const Variant *correlation_variant(const char *name);
-
-int correlation_has_format(const Py_buffer *buffer, const char *format);
 
 /* Sets what the task says of the kernel, [terms x channels, height, width], or returns why it
  * cannot. The task has the numbers of parts. */

@@ -10,6 +10,8 @@
 #include <immintrin.h>
 #endif
 
+#include "../machine/_targets.h"
+
 #ifdef __clang__
 #define UNROLL16 _Pragma("clang loop unroll(full)")
 #else
@@ -224,7 +226,9 @@ void correlation_fill_taps(const Task *t, void *out)
                     ((double *)out)[at] = value_over_gain;
                     continue;
                 }
-                const int value = (int)floor(value_over_gain * t->gain + t->means[c] + 0.5) - 128;
+                /* A byte; of what is none, the nearest, and 0 of NaN. */
+                const double shade = floor(value_over_gain * t->gain + t->means[c] + 0.5);
+                const int value = (shade >= 0 ? shade <= 255 ? (int)shade : 255 : 0) - 128;
                 if (at_once == 2)
                     ((int16_t *)out)[at] = (int16_t)value;
                 else
@@ -238,33 +242,7 @@ ptrdiff_t correlation_budget(const Task *t)
                        (double)(t->channels * t->height * t->width));
 }
 
-static int always(void)
-{
-    return 1;
-}
-
-
 #ifdef CORRELATION_X86
-
-#ifdef __clang__
-#define BEGIN(features) _Pragma("clang attribute push(__attribute__((target(" #features "))), apply_to = function)")
-#define END _Pragma("clang attribute pop")
-#else
-#define PRAGMA(x) _Pragma(#x)
-#define BEGIN(...) _Pragma("GCC push_options") PRAGMA(GCC target(__VA_ARGS__))
-#define END _Pragma("GCC pop_options")
-#endif
-
-static int has_avx512(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
-static int has_avx2(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
 
 static int has_vnni(void)
 {

@@ -51,13 +51,13 @@ static const char *misfit_of_planes(Weighted *w, const Py_buffer *b)
     const char *wrong = correlation_set_kernel(t, &b[PLANES], 1);
     if (wrong)
         return wrong;
-    if (!correlation_has_format(&b[SPECTRA], "d"))
+    if (!has_format(&b[SPECTRA], "d"))
         return "the spectra are not float64";
     wrong = correlation_misfit_of_spectra(t, &b[SPECTRA]);
     if (wrong)
         return wrong;
     w->plane_count = t->channels;
-    if (!correlation_has_format(&b[MEANS], "d") || b[MEANS].len % 8 || b[MEANS].len < 8 ||
+    if (!has_format(&b[MEANS], "d") || b[MEANS].len % 8 || b[MEANS].len < 8 ||
         b[MEANS].len / 8 > MOST_WEIGHTED_CHANNELS)
         return "the means are not a float64 for each channel";
     t->channels = b[MEANS].len / 8;
@@ -68,9 +68,13 @@ static const char *misfit_of_planes(Weighted *w, const Py_buffer *b)
     return NULL;
 }
 
-/* A mistake of the caller must not read or write beyond the buffers. */
 static const char *misfit(const Weighted *w, const Py_buffer *b)
 {
+    for (int i = 0; i < BUFFERS; i++) {
+        const char *wrong = i == SPECTRA ? NULL : entry_misfit(&b[i]);
+        if (wrong)
+            return wrong;
+    }
     const Py_buffer *image = &b[IMAGE], *levels = &b[LEVELS], *map = &b[MAP];
     const Task *t = &w->task;
     if (image->ndim != 3 || !strchr("BHfd", *(image->format ? image->format : "B")) ||
@@ -80,7 +84,7 @@ static const char *misfit(const Weighted *w, const Py_buffer *b)
         return "the kernel's size does not fit the image's";
     if (!has_rows_without_gaps(image, image->shape[1] * image->shape[2]))
         return "the pixels of an image's row have gaps";
-    if (levels->len > 0 && (levels->ndim != 2 || !correlation_has_format(levels, "B") ||
+    if (levels->len > 0 && (levels->ndim != 2 || !has_format(levels, "B") ||
                             levels->shape[0] != image->shape[0] ||
                             levels->shape[1] != image->shape[1] ||
                             !has_rows_without_gaps(levels, levels->shape[1])))
@@ -89,12 +93,12 @@ static const char *misfit(const Weighted *w, const Py_buffer *b)
         return "the stride is not positive";
     if (t->block < 1 || t->block > BLOCK)
         return "the block's side is out of range";
-    if (map->ndim != 2 || !correlation_has_format(map, "f") ||
+    if (map->ndim != 2 || !has_format(map, "f") ||
         map->shape[0] != (image->shape[0] - t->height) / t->stride_y + 1 ||
         map->shape[1] != (image->shape[1] - t->width) / t->stride_x + 1)
         return "the map is not float32, one for each window";
     for (int i = MAXIMA; i <= ERRORS; i++)
-        if (b[i].ndim != 2 || !correlation_has_format(&b[i], "f") ||
+        if (b[i].ndim != 2 || !has_format(&b[i], "f") ||
             b[i].shape[0] != (map->shape[0] + t->block - 1) / t->block ||
             b[i].shape[1] != (map->shape[1] + t->block - 1) / t->block)
             return "maxima and errors are not a float32 for each block";
@@ -144,12 +148,14 @@ PyObject *correlation_weighted_scores(PyObject *self, PyObject *args, PyObject *
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    t->type = correlation_has_format(&b[IMAGE], "B")   ? BYTES
-              : correlation_has_format(&b[IMAGE], "H") ? WORDS
-              : correlation_has_format(&b[IMAGE], "f") ? FLOATS
+    t->type = has_format(&b[IMAGE], "B")   ? BYTES
+              : has_format(&b[IMAGE], "H") ? WORDS
+              : has_format(&b[IMAGE], "f") ? FLOATS
                                                        : DOUBLES;
     t->image = b[IMAGE].buf, t->pitch = b[IMAGE].strides[0];
     t->rows = b[MAP].shape[0], t->cols = b[MAP].shape[1];
+    t->stride_y = entry_stride(t->stride_y, b[IMAGE].shape[0]);
+    t->stride_x = entry_stride(t->stride_x, b[IMAGE].shape[1]);
     t->means = b[MEANS].buf;
     t->map = b[MAP].buf, t->maxima = b[MAXIMA].buf, t->errors = b[ERRORS].buf;
     w.planes = b[PLANES].buf, w.spectra = b[SPECTRA].buf;
@@ -163,9 +169,7 @@ PyObject *correlation_weighted_scores(PyObject *self, PyObject *args, PyObject *
     if (failed)
         PyErr_NoMemory();
 release:
-    for (int i = 0; i < BUFFERS; i++)
-        if (b[i].obj)
-            PyBuffer_Release(&b[i]);
+    entry_release(b, BUFFERS);
     return failed ? NULL : PyLong_FromSsize_t(t->direct);
 }
 
@@ -194,6 +198,9 @@ PyObject *correlation_weighted_scratch_bytes(PyObject *self, PyObject *args, PyO
         PyErr_SetString(PyExc_ValueError, "a size or the type of the pixels is out of range");
         return NULL;
     }
+    if (entry_times(entry_extent(t->rows, t->stride_y, t->height),
+                    entry_extent(t->cols, t->stride_x, t->width)) > ENTRY_MOST)
+        return PyErr_Format(PyExc_ValueError, "the windows are too many, or too far apart");
     static const uint8_t some;
     t->metric = (Metric)found, t->terms = 1;
     t->part_height = (t->height + t->parts_y - 1) / t->parts_y;

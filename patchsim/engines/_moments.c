@@ -13,9 +13,7 @@
  * Columns as high as the window are kept: a row is added below and one taken off above. Along a
  * row the window's sum gains a column on the right and loses one on the left.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../machine/_entries.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -40,26 +38,30 @@ typedef struct {
 static inline void put(const Task *t, ptrdiff_t cell, const int64_t *sums, uint64_t squares,
                        ptrdiff_t channels)
 {
-    int64_t count = t->height * t->width, energy = (int64_t)squares, means = 0;
-    uint64_t of_sums = 0; /* modulo 2^64, as the product below: their difference is right */
+    /* All modulo 2^64, so that a constant or weight that no picture has overflows nothing; of_sums,
+     * as the product below: their difference is right. */
+    uint64_t count = (uint64_t)(t->height * t->width), modular = squares, means = 0, of_sums = 0;
     double rounded = 0;
-    for (ptrdiff_t c = 0; c < channels; c++)
-        energy += t->constants[c] * (count * t->constants[c] - 2 * sums[c]);
+    for (ptrdiff_t c = 0; c < channels; c++) {
+        const uint64_t constant = (uint64_t)t->constants[c];
+        modular += constant * (count * constant - 2 * (uint64_t)sums[c]);
+    }
+    const int64_t energy = (int64_t)modular;
     if (!t->weights) {
         t->spread[cell] = (double)energy;
         return;
     }
     for (ptrdiff_t c = 0; c < channels; c++) {
-        int64_t sum = sums[c] - count * t->constants[c];
-        means += sum * t->weights[c];
+        const int64_t sum = (int64_t)((uint64_t)sums[c] - count * (uint64_t)t->constants[c]);
+        means += (uint64_t)sum * (uint64_t)t->weights[c];
         of_sums += (uint64_t)sum * (uint64_t)sum;
         rounded -= (double)sum * (double)sum;
     }
     rounded += (double)count * (double)energy;
     t->spread[cell] = rounded < FITS
-                          ? (double)(int64_t)((uint64_t)count * (uint64_t)energy - of_sums)
+                          ? (double)(int64_t)(count * (uint64_t)energy - of_sums)
                           : rounded;
-    t->means[cell] = means;
+    t->means[cell] = (int64_t)means;
 }
 
 /* Columns of uint8 fit 32 bits, up to TALLEST; those of uint16 take 64. */
@@ -129,21 +131,26 @@ static inline void put(const Task *t, ptrdiff_t cell, const int64_t *sums, uint6
 COLUMNS(moments_u8, uint8_t, uint32_t)
 COLUMNS(moments_u16, uint16_t, uint64_t)
 
-/* What is asked must lie in the buffers; a mistake of the caller must not read or write beyond. */
+/* What is asked must lie in the buffers. */
 static const char *misfit(const Task *t, ptrdiff_t item, const Py_buffer *image,
                           const Py_buffer *constants, const Py_buffer *weights,
                           const Py_buffer *spread, const Py_buffer *means)
 {
     if (item == 0)
         return "type is not one of B, H";
-    if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < 1 || t->height > TALLEST ||
-        t->width < 1 || t->stride_y < 1 || t->stride_x < 1 || t->rows < 1 || t->cols < 1)
+    if (!ENTRY_ARE_SIZES(t->channels, t->height, t->width, t->stride_y, t->stride_x, t->rows,
+                         t->cols, t->pitch) ||
+        t->channels > MOST_CHANNELS || t->height > TALLEST)
         return "a size is out of range";
-    ptrdiff_t row = ((t->cols - 1) * t->stride_x + t->width) * t->channels * item;
-    ptrdiff_t last = (t->rows - 1) * t->stride_y + t->height - 1;
-    if (row > t->pitch || last * t->pitch + row > image->len)
+    ptrdiff_t row = entry_times(entry_extent(t->cols, t->stride_x, t->width), t->channels * item);
+    ptrdiff_t lines = entry_extent(t->rows, t->stride_y, t->height);
+    if (row > t->pitch || entry_extent(lines, t->pitch, row) > image->len)
         return "the image is smaller than its windows";
-    ptrdiff_t cells = t->rows * t->cols * 8;
+    if (!entry_is_aligned(image->buf, item) || t->pitch % item ||
+        !entry_is_aligned(constants->buf, 8) || !entry_is_aligned(weights->buf, 8) ||
+        !entry_is_aligned(spread->buf, 8) || !entry_is_aligned(means->buf, 8))
+        return "an array's values do not lie at multiples of their size";
+    ptrdiff_t cells = entry_times(entry_times(t->rows, t->cols), 8);
     if (constants->len != t->channels * 8 || (weights->len && weights->len != t->channels * 8))
         return "constants or weights have another size than the channels";
     if (spread->len != cells || means->len != (weights->len ? cells : 0))
@@ -186,9 +193,6 @@ static PyObject *moments(PyObject *self, PyObject *args, PyObject *keywords)
         return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
-
-/* An entry of METHODS whose arguments travel by keyword. */
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef METHODS[] = {
     {"moments", KEYWORDS(moments), "Sums over windows; see the head of _moments.c."},

@@ -29,9 +29,7 @@
  *
  * Only the limited API and the buffer protocol are used, and the GIL is released.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../machine/_entries.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -761,22 +759,27 @@ static const Variant *variant(const char *name)
 }
 
 static const char NO_VARIANT[] = "this processor has no such variant";
+static const char NOT_ALIGNED[] = "an array's values do not lie at multiples of their size";
 
-/* What is asked must lie in the buffers; a mistake of the caller must not read or write beyond. */
+/* What is asked must lie in the buffers. */
 static const char *boxes_misfit(const Boxes *t, const Py_buffer *image, const Py_buffer *out)
 {
-    if (t->channels < 1 || t->width < 1 || t->rows < 1 || t->stride_x < 1 || t->cell_height < 1 ||
-        t->cell_height > TALLEST || t->cell_width < 1 || t->cell_width > t->width ||
+    if (!ENTRY_ARE_SIZES(t->pitch, t->channels, t->width, t->rows, t->stride_x, t->cell_height,
+                         t->cell_width, t->row_pitch, t->phase_pitch) ||
+        t->cell_height > TALLEST || t->cell_width > t->width ||
         t->cell_width > WIDEST / t->channels || t->up < 0 || t->up > 16 || t->down < 0 ||
         t->down > 31 || (t->planes != 1 && t->planes != t->channels))
         return "a size is out of range";
-    ptrdiff_t run = t->width * t->channels;
-    if (run > t->pitch || (t->rows + t->cell_height - 2) * t->pitch + run > image->len)
+    ptrdiff_t run = entry_times(t->width, t->channels);
+    if (run > t->pitch ||
+        entry_extent(t->rows + t->cell_height - 1, t->pitch, run) > image->len)
         return "the image is smaller than its boxes";
     ptrdiff_t phase = (t->width - t->cell_width) / t->stride_x + 1;
-    if (phase > t->phase_pitch || t->stride_x * t->phase_pitch > t->row_pitch ||
-        t->planes * t->rows * t->row_pitch * 2 > out->len)
+    if (phase > t->phase_pitch || entry_times(t->stride_x, t->phase_pitch) > t->row_pitch ||
+        entry_times(entry_times(t->planes, t->rows), entry_times(t->row_pitch, 2)) > out->len)
         return "the output is smaller than the boxes";
+    if (!entry_is_aligned(out->buf, 2))
+        return NOT_ALIGNED;
     return NULL;
 }
 
@@ -825,18 +828,27 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const 
                                  const Py_buffer *below, const Py_buffer *above,
                                  const Py_buffer *out)
 {
-    if (t->rows < 1 || t->cols < 1 || t->row_step < 1 || t->cells < 1 || t->doublings < 0 ||
-        t->doublings > 15)
+    if (!ENTRY_ARE_SIZES(t->rows, t->cols, t->row_step, t->cells, t->out_pitch) ||
+        t->doublings < 0 || t->doublings > 15)
         return "a size is out of range";
+    if (!entry_is_aligned(boxes->buf, 2) || !entry_is_aligned(offsets->buf, 8) ||
+        !entry_is_aligned(below->buf, 2) || !entry_is_aligned(above->buf, 2) ||
+        !entry_is_aligned(out->buf, 2))
+        return NOT_ALIGNED;
+    if (entry_overlap(out, offsets))
+        return "the output lies where the offsets do";
     if (offsets->len != t->cells * 8 || above->len != t->cells * 2 || below->len != above->len)
         return "offsets and kernel have other sizes than the cells";
     ptrdiff_t padded = (t->cols + PADDING - 1) / PADDING * PADDING;
-    ptrdiff_t last = boxes->len / 2 - (t->rows - 1) * t->row_step - padded;
+    const ptrdiff_t needed = entry_extent(t->rows, t->row_step, padded);
+    if (needed > boxes->len / 2)
+        return "the boxes are fewer than the windows have";
+    const ptrdiff_t last = boxes->len / 2 - needed;
     for (ptrdiff_t i = 0; i < t->cells; i++)
         if (t->offsets[i] < 0 || t->offsets[i] > last)
             return "the boxes are fewer than the windows have";
     ptrdiff_t written = t->raises ? t->cols : padded;
-    if (written > t->out_pitch || ((t->rows - 1) * t->out_pitch + written) * 2 > out->len)
+    if (written > t->out_pitch || entry_extent(t->rows, t->out_pitch, written) > out->len / 2)
         return "the output is smaller than rows x cols";
     if (t->raises && !(t->ratio > 0))
         return "the ratio is not positive";
@@ -895,20 +907,23 @@ static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffe
                                const Py_buffer *kernel, const Py_buffer *weights,
                                const Py_buffer *bounds)
 {
-    if (t->rows < 1 || t->cols < 1 || t->height < 1 || t->run < 1 || stride_y < 1 ||
-        t->step_x < 1 || !(t->scale > 0))
-        return "a size is not positive";
-    if (kernel->len != t->height * t->run)
+    if (!ENTRY_ARE_SIZES(t->rows, t->cols, t->height, t->run, stride_y, t->step_x, t->pitch,
+                         t->bounds_pitch) ||
+        !(t->scale > 0))
+        return "a size is out of range";
+    if (kernel->len != entry_times(t->height, t->run))
         return "the kernel has another size than its rows";
     if (weights->buf && weights->len != kernel->len)
         return "the weights have another size than the kernel";
-    ptrdiff_t row = (t->cols - 1) * t->step_x + t->run;
-    ptrdiff_t last = (t->rows - 1) * stride_y + t->height - 1;
-    if (row > t->pitch || last * t->pitch + row > image->len)
+    ptrdiff_t row = entry_extent(t->cols, t->step_x, t->run);
+    ptrdiff_t lines = entry_extent(t->rows, stride_y, t->height);
+    if (row > t->pitch || entry_extent(lines, t->pitch, row) > image->len)
         return "the image is smaller than its windows";
     if (t->cols > t->bounds_pitch ||
-        ((t->rows - 1) * t->bounds_pitch + t->cols) * 2 > bounds->len)
+        entry_extent(t->rows, t->bounds_pitch, t->cols) > bounds->len / 2)
         return "the bounds are fewer than the windows";
+    if (!entry_is_aligned(bounds->buf, 2))
+        return NOT_ALIGNED;
     return NULL;
 }
 
@@ -940,7 +955,7 @@ static const char *look_arguments(PyObject *args, PyObject *keywords, int lists,
     }
     t->image = held->image.buf, t->kernel = held->kernel.buf, t->weights = held->weights.buf;
     t->bounds = held->bounds.buf, t->places = held->places.buf, t->sums = held->sums.buf;
-    t->pitch = pitch, t->run = run, t->height = height, t->step_y = stride_y * pitch;
+    t->pitch = pitch, t->run = run, t->height = height;
     t->step_x = step_x, t->bounds_pitch = bounds_pitch, t->rows = rows, t->cols = cols;
     t->squared = squared, t->scale = scale, t->limit = limit, t->most = most;
     held->variant = variant(name);
@@ -948,10 +963,15 @@ static const char *look_arguments(PyObject *args, PyObject *keywords, int lists,
         return NO_VARIANT;
     const char *wrong =
         look_misfit(t, stride_y, &held->image, &held->kernel, &held->weights, &held->bounds);
-    if (!wrong && lists &&
-        (held->places.len / 4 < rows * cols || held->sums.len / 8 < rows * cols ||
-         rows > INT32_MAX / cols))
+    if (wrong)
+        return wrong;
+    /* With a single row of windows the step to the next may be larger than any image. */
+    t->step_y = rows > 1 ? stride_y * pitch : 0;
+    if (lists && (rows > INT32_MAX / cols || held->places.len / 4 < rows * cols ||
+                  held->sums.len / 8 < rows * cols))
         return "the lists are smaller than the windows";
+    if (!entry_is_aligned(held->places.buf, 4) || !entry_is_aligned(held->sums.buf, 8))
+        return NOT_ALIGNED;
     t->window = t->weights ? held->variant->weighted
                 : squared  ? held->variant->ssd
                            : held->variant->sad;
@@ -1024,7 +1044,9 @@ static PyObject *quantise(PyObject *self, PyObject *args, PyObject *keywords)
     const Variant *chosen = variant(name);
     const char *wrong = !chosen                        ? NO_VARIANT
                         : !size || !(step > 0)         ? "a type or size is wrong"
-                        : values.len != out.len * size ? "the output has another size"
+                        : values.len / size != out.len || values.len % size
+                            ? "the output has another size"
+                        : !entry_is_aligned(values.buf, size) ? NOT_ALIGNED
                                                        : NULL;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
@@ -1042,11 +1064,17 @@ static const char *compare_misfit(const Compare *t, const Py_buffer *image,
                                   const Py_buffer *kernel, const Py_buffer *weights,
                                   const Py_buffer *places, const Py_buffer *out)
 {
-    if (!t->itemsize || t->height < 1 || t->run < 1 || t->step_y < 1 || t->step_x < 1 ||
-        t->cols < 1 || t->count < 0)
-        return "a size is not positive";
+    if (!t->itemsize || !ENTRY_ARE_SIZES(t->height, t->run, t->step_y, t->step_x, t->cols, t->pitch) ||
+        t->count < 0)
+        return "a size is out of range";
+    if (!entry_is_aligned(image->buf, t->itemsize) || t->pitch % t->itemsize ||
+        !entry_is_aligned(kernel->buf, t->itemsize) || !entry_is_aligned(places->buf, 4) ||
+        !entry_is_aligned(out->buf, 8))
+        return NOT_ALIGNED;
+    if (entry_overlap(out, places))
+        return "the output lies where the places do";
     ptrdiff_t row = t->run * t->itemsize;
-    if (kernel->len != t->height * row || t->pitch < row)
+    if (kernel->len != entry_times(t->height, row) || t->pitch < row)
         return "the kernel has another size than its rows";
     if (weights->buf && weights->len != t->height * t->run)
         return "the weights have another size than the kernel";
@@ -1054,8 +1082,11 @@ static const char *compare_misfit(const Compare *t, const Py_buffer *image,
         return "the lists are smaller than the windows";
     for (ptrdiff_t i = 0; i < t->count; i++) {
         ptrdiff_t at = t->places[i];
-        ptrdiff_t first = at / t->cols * t->step_y + at % t->cols * t->step_x;
-        if (at < 0 || first + (t->height - 1) * t->pitch + row > image->len)
+        if (at < 0)
+            return "a window's number is negative";
+        ptrdiff_t first = entry_plus(entry_times(at / t->cols, t->step_y),
+                                     entry_times(at % t->cols, t->step_x));
+        if (entry_plus(first, entry_extent(t->height, t->pitch, row)) > image->len)
             return "the image is smaller than its windows";
     }
     return NULL;
@@ -1081,7 +1112,7 @@ static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
     Compare t = {0};
     t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf;
     t.itemsize = size, t.pitch = pitch, t.run = run, t.height = height;
-    t.step_y = stride_y * pitch, t.step_x = step_x * size, t.cols = cols;
+    t.step_y = entry_times(stride_y, pitch), t.step_x = entry_times(step_x, size), t.cols = cols;
     t.places = places.buf, t.count = count, t.squared = squared;
     t.limit = limit, t.rounding = rounding, t.out = out.buf;
     const Variant *chosen = variant(name);
@@ -1103,18 +1134,23 @@ static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
     return PyLong_FromSsize_t(t.compared);
 }
 
-static PyObject *runs_here(PyObject *self, PyObject *name)
+static PyObject *variants(PyObject *self, PyObject *unused)
 {
-    (void)self;
-    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
-    return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names && i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
+        if (!variant(VARIANTS[i].name))
+            continue;
+        PyObject *name = PyUnicode_FromString(VARIANTS[i].name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
 }
 
-/* An entry of METHODS whose arguments travel by keyword. */
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef METHODS[] = {
-    {"runs_here", runs_here, METH_O, "Whether a variant does."},
+    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {"boxes", KEYWORDS(boxes), "Sums of cells; see the head of _pruned.c."},
     {"bounds", KEYWORDS(bounds), "Least differences of windows."},
     {"raise_bounds", KEYWORDS(raise_bounds), "Larger ones, where they could matter."},

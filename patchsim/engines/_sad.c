@@ -1,7 +1,5 @@
 /* Python's way to _sad.h, through the limited API and the buffer protocol; the GIL is released. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../machine/_entries.h"
 
 #include "_sad.h"
 
@@ -10,16 +8,12 @@
 static PyObject *variants(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    PyObject *names = PyList_New(0);
-    for (const Variant *const *v = SAD_VARIANTS; names && *v; v++) {
-        if (!(*v)->runs_here())
-            continue;
-        PyObject *name = PyUnicode_FromString((*v)->name);
-        if (!name || PyList_Append(names, name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
+    const char *names[8];
+    int count = 0;
+    for (const Variant *const *v = SAD_VARIANTS; *v && count < 8; v++)
+        if ((*v)->runs_here())
+            names[count++] = (*v)->name;
+    return entry_names(names, count);
 }
 
 /* The variant of that name, or NULL with an exception. */
@@ -49,6 +43,8 @@ static PyObject *peak(PyObject *self, PyObject *args)
     const Variant *variant;
     if (!PyArg_ParseTuple(args, "sn", &name, &rounds) || !(variant = wanted(name)))
         return NULL;
+    if (rounds < 0 || rounds > 1 << 20) /* nothing ends it before */
+        return PyErr_Format(PyExc_ValueError, "the number of rounds is out of range");
     double differences = 0;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; variant->peak && i < rounds; i++)
@@ -60,11 +56,10 @@ static PyObject *peak(PyObject *self, PyObject *args)
 /* The type of a buffer's numbers, or -1. */
 static int type_of(const Py_buffer *buffer)
 {
-    const char *format = buffer->format ? buffer->format : "B";
-    return strcmp(format, "B") == 0   ? BYTES
-           : strcmp(format, "H") == 0 ? WORDS
-           : strcmp(format, "f") == 0 ? FLOATS
-                                      : -1;
+    return has_format(buffer, "B")   ? BYTES
+           : has_format(buffer, "H") ? WORDS
+           : has_format(buffer, "f") ? FLOATS
+                                           : -1;
 }
 
 static Picture picture(const Py_buffer *buffer)
@@ -73,7 +68,6 @@ static Picture picture(const Py_buffer *buffer)
                      buffer->strides[0], buffer->strides[1], buffer->strides[2]};
 }
 
-/* A mistake of the caller must not read or write beyond the buffers. */
 static const char *misfit(const Py_buffer *image, const Py_buffer *kernel,
                           const Py_buffer *weights, const Py_buffer *out, Py_ssize_t stride_y,
                           Py_ssize_t stride_x)
@@ -85,8 +79,14 @@ static const char *misfit(const Py_buffer *image, const Py_buffer *kernel,
         return "image and kernel are not both of one type of uint8, uint16, float32";
     if (weights && type_of(weights) != BYTES)
         return "the weights' type is not uint8";
-    if (!out->format || strcmp(out->format, "d") != 0)
+    if (!has_format(out, "d"))
         return "the output's type is not float64";
+    const Py_buffer *const all[] = {image, kernel, weights, out};
+    for (int i = 0; i < 4; i++) {
+        const char *wrong = all[i] ? entry_misfit(all[i]) : NULL;
+        if (wrong)
+            return wrong;
+    }
     for (int i = 0; i < 3; i++)
         if (kernel->shape[i] < 1 || kernel->shape[i] > image->shape[i] ||
             (i == 2 && kernel->shape[i] != image->shape[i]))
@@ -136,6 +136,7 @@ static PyObject *sums(PyObject *self, PyObject *args, PyObject *keywords)
     if (weighted)
         weights = picture(&buffers[2]);
     Type type = (Type)type_of(&buffers[0]);
+    stride_y = entry_stride(stride_y, image.height), stride_x = entry_stride(stride_x, image.width);
     Py_BEGIN_ALLOW_THREADS
     done = sad_sums(variant, type, &image, &kernel, weighted ? &weights : NULL, stride_y,
                     stride_x, buffers[3].buf);
@@ -143,9 +144,7 @@ static PyObject *sums(PyObject *self, PyObject *args, PyObject *keywords)
     if (!done)
         PyErr_NoMemory();
 release:
-    for (int i = 0; i < 4; i++)
-        if (buffers[i].obj)
-            PyBuffer_Release(&buffers[i]);
+    entry_release(buffers, 4);
     if (!done)
         return NULL;
     Py_RETURN_NONE;
@@ -164,13 +163,17 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
                                      &kernel.width, &kernel.channels, &stride_y, &stride_x,
                                      &heaviest))
         return NULL;
+    if (!ENTRY_ARE_SIZES(image.height, image.width, image.channels, kernel.height, kernel.width,
+                         kernel.channels, stride_y, stride_x) ||
+        entry_times(entry_times(image.height, image.width), image.channels) > ENTRY_MOST ||
+        kernel.height > image.height || kernel.width > image.width ||
+        kernel.channels != image.channels || heaviest < 0 || heaviest > 255)
+        return PyErr_Format(PyExc_ValueError, "a size or weight is out of range");
+    stride_y = entry_stride(stride_y, image.height), stride_x = entry_stride(stride_x, image.width);
     Type type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     Task task = sad_task(type, &image, &kernel, stride_y, stride_x);
     return PyLong_FromSsize_t(sad_scratch(&task, heaviest));
 }
-
-/* An entry of METHODS whose arguments travel by keyword. */
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef METHODS[] = {
     {"sums", KEYWORDS(sums),

@@ -139,6 +139,12 @@ class Problem:
         Windows whose weights times visibility sum to less are not scored.
     kernel_count : int
         Kernels of about this size that are compared with the same pixels in turn.
+    whole_kernel : (height, width) or None
+        The size of the kernel before it was trimmed, if it was. Engines do not need it: it is that
+        of the matches, which tells how much they overlap.
+    skipped : (rows, cols)
+        The rows and columns of pixels before the first window (`Area.skipped`), which `image` does
+        not count. Problems that differ in it do not have the same pixels.
     """
 
     image: tuple[int, int, int]
@@ -160,6 +166,13 @@ class Problem:
     opaque_level: int | None = None
     min_visible_weight: int = 0
     kernel_count: int = 1
+    whole_kernel: tuple[int, int] | None = None
+    skipped: tuple[int, int] = (0, 0)
+
+    @property
+    def match_size(self) -> tuple[int, int]:
+        """Height and width of a match: those of the whole kernel."""
+        return self.whole_kernel or self.kernel[:2]
 
     @property
     def map_shape(self) -> tuple[int, int]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from patchsim.errors import InputError, OutputError, printable
+from patchsim.files import direct, replacement
 
-# These paths name the process's own streams, even if a stream leads to a regular file.
-_OWN_STREAM = re.compile(r"/dev/(?:stdout|stderr|fd/(?P<fd>\d+))|/proc/self/fd/(?P<proc>\d+)")
+_FOLDERS = ("", os.curdir, os.pardir)  # last parts of a path that name a folder
 
 
-def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Path]) -> None:
+def check_target(
+    path: str | os.PathLike[str], suffix: str, inputs: Iterable[Path], *, force: bool = False
+) -> None:
     """Check before a search that its output can be written and overwrites no input.
 
     Parameters
@@ -28,48 +28,72 @@ def check_target(path: str | os.PathLike[str], suffix: str, inputs: Iterable[Pat
         The suffix of the format that will be written, such as ``.png``.
     inputs : iterable of Path
         The files that are read.
+    force : bool
+        Whether a file that is read-only may be replaced.
 
     Raises
     ------
     InputError
-        If the folder is missing or read-only, or the path is a folder, ``-``, has another suffix,
-        or is one of the inputs.
+        If the folder is missing or read-only, or the path is a folder, ``-``, a symbolic link to
+        itself, has another suffix, is a read-only file, or is one of the inputs.
     """
     target = Path(path)
+    name = f"output {printable(os.fspath(path))}"
     if os.fspath(target) == "-":
         raise InputError(
             f"output '-' is no file, and standard output carries the results; give a name that"
             f" ends in {suffix}"
         )
-    if _is_written_directly(target):
-        return
-    real = Path(os.path.realpath(target))
     try:
-        os.lstat(real)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:  # for example, the name is too long
+        if direct.is_written_directly(target):
+            return
+        real = Path(os.path.realpath(target))
+        problem = _problem(os.fspath(path), real)
+    except FileNotFoundError:
         raise InputError(
-            f"output {printable(target)} cannot be written: {failure_reason(error)}"
+            f"{name} cannot be written: the current folder was deleted; change to another"
         ) from None
-    if real.is_dir():
-        raise InputError(f"output {printable(target)} is a folder; give the path of a file")
+    except (OSError, ValueError) as error:  # for example, the name is too long
+        raise InputError(f"{name} cannot be written: {failure_reason(error)}") from None
+    if problem is not None:
+        raise InputError(f"{name} {problem}")
     if target.suffix.lower() != suffix:
-        raise InputError(
-            f"output {printable(target)} would be written as {suffix}; end its name in {suffix}"
-        )
-    if not real.parent.is_dir():
-        raise InputError(
-            f"output folder {printable(real.parent)} does not exist; create it or choose another"
-        )
-    if not os.access(real.parent, os.W_OK | os.X_OK):
-        raise InputError(f"output folder {printable(real.parent)} is not writable; choose another")
+        raise InputError(f"{name} would be written as {suffix}; end its name in {suffix}")
+    _check_folder(real.parent)
+    if not force and replacement.is_read_only(real):
+        raise InputError(f"{name} is read-only; give another name, or --force (force=True)")
     for source in inputs:
-        if real.exists() and source.exists() and real.samefile(source):
-            raise InputError(
-                f"output {printable(target)} would overwrite the input {printable(source)};"
-                " rename one"
-            )
+        if _is_same_file(real, source):
+            raise InputError(f"{name} would overwrite the input {printable(source)}; rename one")
+
+
+def _problem(given: str, real: Path) -> str | None:
+    """Return why a path names no file that could be written, or None.
+
+    Raises
+    ------
+    OSError
+        If the path cannot be looked at, although it, or its folder, is there.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(real)
+    if real.is_dir():
+        return "is a folder; give the path of a file"
+    if os.path.split(given)[1] in _FOLDERS:
+        return "ends like the path of a folder; give the path of a file"
+    if real.is_symlink():  # what is left of a chain of links that has an end is no link
+        return "is a symbolic link that leads to itself; remove it, or give another name"
+    return None
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that a folder can take a new file."""
+    if not is_folder(folder):
+        raise InputError(
+            f"output folder {printable(folder)} does not exist; create it or choose another"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"output folder {printable(folder)} is not writable; choose another")
 
 
 def check_distinct(paths: Sequence[str]) -> None:
@@ -82,7 +106,7 @@ def check_distinct(paths: Sequence[str]) -> None:
     """
     path_by_file: dict[str, str] = {}
     for path in paths:
-        if _is_written_directly(Path(path)):
+        if direct.is_written_directly(Path(path)):
             continue
         real = os.path.realpath(path)
         if real in path_by_file:
@@ -106,12 +130,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     try:
-        if _is_written_directly(target):
-            # A reader may close the pipe early; that is no error.
-            with suppress(BrokenPipeError), _open_directly(target) as file:
+        if direct.is_written_directly(target):
+            with direct.opened(target) as file:
                 yield file
         else:
-            with _replacing(Path(os.path.realpath(target))) as file:
+            with replacement.of(Path(os.path.realpath(target))) as file:
                 yield file
     except OSError as error:
         raise OutputError(f"cannot write {printable(target)}: {failure_reason(error)}") from error
@@ -133,7 +156,7 @@ def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputErro
     """
     if isinstance(error, FileNotFoundError):
         problem = "does not exist; check the path"
-    elif path.is_dir():  # before PermissionError, which Windows raises for folders
+    elif is_folder(path):  # before PermissionError, which Windows raises for folders
         problem = f"is a folder; give {wanted}"
     elif isinstance(error, PermissionError):
         problem = "may not be read (permission denied)"
@@ -144,59 +167,32 @@ def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputErro
     return InputError(f"{where} {problem}")
 
 
-def failure_reason(error: OSError) -> str:
+def failure_reason(error: OSError | ValueError) -> str:
     """Return why writing failed, and what to do about it."""
-    message = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    message = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return f"{message}; free some space or write elsewhere"
     return message
 
 
-def _own_stream(target: Path) -> int | None:
-    """Return the descriptor of the process's own stream that a path names, or None."""
-    name_match = _OWN_STREAM.fullmatch(os.fspath(target))
-    if not name_match:
-        return None
-    number = name_match["fd"] or name_match["proc"]
-    return int(number) if number else {"stdout": 1, "stderr": 2}[target.name]
-
-
-def _is_written_directly(target: Path) -> bool:
-    """Return whether a path is a device, a pipe or an own stream, which no file may replace."""
-    if _own_stream(target) is not None:
-        return True
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; False if it cannot be looked at."""
     try:
-        kind = target.stat().st_mode
+        return path.is_dir()
     except OSError:
         return False
-    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
-def _open_directly(target: Path) -> BinaryIO:
-    stream = _own_stream(target)
-    # A duplicate of the descriptor shares the stream's position; opening the path would not.
-    return os.fdopen(os.dup(stream), "wb") if stream is not None else target.open("wb")
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside the target, which it replaces when the block ends.
-
-    The new file has the permissions of the one that it replaces.
-    """
-    temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
-    # os.open applies the umask, which tempfile does not.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+def exists(path: Path) -> bool:
+    """Return whether there is a file; False if the path cannot be looked at."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            # Before the first byte, which others may not read. There may be no such file, or the
-            # file system may have no permissions.
-            with suppress(OSError):
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there, or cannot be looked at
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,18 @@ _MODES: dict[str, Literal["edge", "reflect", "constant"] | None] = {
     "zero": "constant",
 }
 DEFAULT_PADDING = "valid"
+
+
+class Margins(NamedTuple):
+    """Rows and columns along the four sides of a kernel."""
+
+    top: int = 0
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+
+
+NO_MARGINS = Margins()
 
 
 def check_region(region: object) -> Region | None:
@@ -137,8 +149,8 @@ class Area:
             return True
         return kernel[0] <= self.size[0] and kernel[1] <= self.size[1]
 
-    def check_kernel(self, kernel: tuple[int, int], name: str) -> None:
-        """Check that a kernel of (height, width) has windows in the area.
+    def check_kernel(self, kernel: tuple[int, int], name: str, *, is_part: bool = False) -> None:
+        """Check that a kernel of (height, width), or the part that counts, has windows in the area.
 
         Raises
         ------
@@ -147,7 +159,9 @@ class Area:
         """
         if self.has_windows(kernel):
             return
-        problem = f"{titled('kernel', name)} is {kernel[1]}x{kernel[0]} pixels, larger than the"
+        counted = "the part that counts of " if is_part else ""
+        problem = f"{counted}{titled('kernel', name)} is {kernel[1]}x{kernel[0]} pixels"
+        problem = f"{problem}, larger than the"
         problem = f"{problem} {self.name}"
         if self.region is not None:
             raise InputError(
@@ -181,6 +195,35 @@ class Area:
         """Return row and column, in the image, of the top-left pixel of a kernel's first window."""
         (top, left), (rows, cols) = self.corner, self.overhang(kernel)
         return top - rows, left - cols
+
+    def skipped(
+        self, kernel: tuple[int, int], margins: Margins, stride: tuple[int, int]
+    ) -> tuple[int, int]:
+        """Return how many rows and columns lie before the first window of a trimmed kernel.
+
+        Windows are a stride apart, and those in which the kernel lies with its margins must be
+        among them. So the first one is not the first place where the trimmed kernel fits, but up
+        to a stride behind it. Where no such window fits, it is that place.
+
+        Parameters
+        ----------
+        kernel : (height, width)
+            Of the trimmed kernel.
+        margins : Margins
+            What it was trimmed by.
+        stride : (y, x)
+        """
+        around = margins.top + margins.bottom, margins.left + margins.right
+        whole = self.origin((kernel[0] + around[0], kernel[1] + around[1]))
+        places = zip(
+            whole, self.origin(kernel), margins[:2], stride, self.extent(kernel), kernel,
+            strict=True,
+        )  # fmt: skip
+        down, across = (
+            rest if (rest := (start - first + margin) % step) <= length - window else 0
+            for start, first, margin, step, length, window in places
+        )
+        return down, across
 
     def extent(self, kernel: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of the rectangle that a kernel's windows cover together."""

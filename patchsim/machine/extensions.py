@@ -47,38 +47,31 @@ def _load(name: str, room: str) -> tuple[ModuleType | None, ImportError | None]:
         return None, error.with_traceback(None)
 
 
-def variant(name: str, room: str = "engines") -> str:
+def variant(name: str, room: str = "engines", *, has_few: bool = False) -> str:
     """Return the best variant of an extension that runs here, or the one that is forced.
 
-    An extension whose vectors are the compiler's own has no variant ``portable``; its last one
-    stands for that.
+    The last variant of an extension runs everywhere. It stands for ``portable`` where the vectors
+    are the compiler's own, and for every variant that an extension with few of them lacks.
 
     Raises
     ------
     InputError
         If the forced one does not run here.
     """
-    built = extension(name, room)
-    assert built is not None, "its caller asks first"
-    here: list[str] = built.variants()
+    here = _variants(name, room)
     forced = os.environ.get(VARIANT_SETTING)
     if forced is None:
         return here[0]
     if forced in here:
         return forced
-    if forced == "portable":
+    if forced == "portable" or has_few:
         return here[-1]
     raise InputError(f"{VARIANT_SETTING}={forced} is not here; there are {', '.join(here)}")
 
 
-def best_variant(extension: ModuleType, names: tuple[str, ...]) -> str:
-    """Return the best of some variants that runs here, or the forced one if it is among them.
-
-    The best come first in `names`, and the last one, which runs everywhere, stands for all that
-    an extension does not have.
-    """
-    forced = os.environ.get(VARIANT_SETTING)
-    for name in names[:-1]:
-        if forced in (None, name) and extension.runs_here(name):
-            return name
-    return names[-1]
+@cache
+def _variants(name: str, room: str) -> list[str]:
+    built = extension(name, room)
+    assert built is not None, "its caller asks first"
+    here: list[str] = built.variants()
+    return here

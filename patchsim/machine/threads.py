@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Generic, TypeVar
+
+from patchsim.machine import devices
+
+# More threads than this, or than there are CPUs, help nothing; plans try each number of them.
+_MOST = 256
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -20,7 +27,8 @@ def in_order(
 
     The calling thread works too. If it only waited, Linux would often wake the other threads on
     the processor that it leaves, and two tiles of a few milliseconds would run one after the
-    other. At most `results_held` items are begun before their results are taken.
+    other. At most `results_held` items are begun before their results are taken. Where the system
+    gives fewer threads, those do the work.
     """
     if parallel == 1:
         yield from map(work, todo)
@@ -31,27 +39,26 @@ def in_order(
         yield from map(work, first_two)
         return
     todo = chain(first_two, todo)
-    with ThreadPoolExecutor(parallel - 1, thread_name_prefix="patchsim") as pool:
-        pending: deque[_Pending[_Item, _Result]] = deque()
-        try:
-            for item in todo:
-                pending.append(_Pending(item, pool.submit(work, item)))
-                full = len(pending) == results_held(parallel)
-                while full and not pending[0].future.done() and _work_here(work, pending):
-                    pass
-                while pending and (
-                    pending[0].future.done() or len(pending) == results_held(parallel)
-                ):
-                    yield pending.popleft().future.result()
-            while pending:
-                while not pending[0].future.done() and _work_here(work, pending):
-                    pass
+    pool = _Pool(work, parallel - 1)
+    pending: deque[_Pending[_Item, _Result]] = deque()
+    try:
+        for item in todo:
+            pending.append(_Pending(item, pool.submit(item)))
+            full = len(pending) == results_held(parallel)
+            while full and not pending[0].future.done() and _work_here(work, pending):
+                pass
+            while pending and (pending[0].future.done() or len(pending) == results_held(parallel)):
                 yield pending.popleft().future.result()
-        finally:
-            # After an interruption, or if the results are not read to the end, no further item
-            # may start.
-            for entry in pending:
-                entry.future.cancel()
+        while pending:
+            while not pending[0].future.done() and _work_here(work, pending):
+                pass
+            yield pending.popleft().future.result()
+    finally:
+        # After an interruption, or if the results are not read to the end, no further item may
+        # start.
+        for entry in pending:
+            entry.future.cancel()
+        pool.close()
 
 
 def results_held(parallel: int) -> int:
@@ -75,3 +82,56 @@ def _work_here(
             entry.future.set_result(work(entry.item))
             return True
     return False
+
+
+class _Pool(Generic[_Item, _Result]):
+    """Threads that process items; there are fewer than asked for where the system gives no more.
+
+    `ThreadPoolExecutor` fails where a thread cannot start, and an item that it took is lost then.
+    """
+
+    def __init__(self, work: Callable[[_Item], _Result], most: int) -> None:
+        self._work = work
+        self._most = most
+        self._queue: queue.SimpleQueue[tuple[Future[_Result], _Item] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, item: _Item) -> Future[_Result]:
+        """Let a thread process an item; if there is none, its future stays pending."""
+        future: Future[_Result] = Future()
+        self._queue.put((future, item))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+            number = len(self._threads)
+            thread = threading.Thread(target=self._run, name=f"patchsim_{number}", daemon=True)
+            self._threads.append(thread)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):  # the system gives no more threads
+                self._most = number
+                self._threads.pop()
+        return future
+
+    def close(self) -> None:
+        """Let the threads end, and wait for what they process now."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            if thread.ident is not None:  # else a signal came before it started
+                thread.join()
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            future, item = entry
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._work(item))
+                except BaseException as error:  # raised again where the result is taken
+                    future.set_exception(error)
+            del entry, future, item  # what they hold is not needed until the next comes
+            self._idle.release()
+
+
+def clamp(asked: int) -> int:
+    """Return how many of the threads that were asked for can be of use."""
+    return min(asked, max(_MOST, devices.cpu_count()))

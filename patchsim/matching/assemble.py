@@ -24,6 +24,7 @@ from patchsim.options import Options
 from patchsim.output.report import BestBelow, KernelReport, Match, PosesReport, Report
 from patchsim.poses.warp import Frame
 from patchsim.scene.build import Scene
+from patchsim.search import jobs as searched
 from patchsim.search.jobs import Found, Job, Scored, by_plan
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def report(
         metric=options.metric,
         stride=options.stride,
         device=found.scored[0].job.plan.problem.device if found.scored else "cpu",
-        kernels=_kernel_reports(found.scored, selections, scene, outputs),
+        kernels=_kernel_reports(found.scored, selections, scene, options, outputs),
         matches=_matches(selections, found.scored, scene, options),
         maps=tuple(maps(found.scored)) if has_maps else (),
         plans=tuple(one.job.plan for one in found.scored),
@@ -329,6 +330,7 @@ def _kernel_reports(
     scored: Sequence[Scored],
     selections: Sequence[Selection | PoseSelection],
     scene: Scene,
+    options: Options,
     outputs: Outputs,
 ) -> tuple[KernelReport, ...]:
     """Report for each kernel how it was searched, and the files of its map."""
@@ -343,7 +345,8 @@ def _kernel_reports(
     for number, (name, size, own) in enumerate(
         zip(names, scene.sizes, scored_by_kernel, strict=True)
     ):
-        origin = own[0].job.origin if own else scene.area.origin(size)
+        trimmed = scene.trimmed[number]
+        origin = own[0].job.origin if own else searched.origin(scene, trimmed, options)
         reports.append(
             KernelReport(
                 name=name,

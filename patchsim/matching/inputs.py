@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from patchsim.errors import InputError, printable, titled
 from patchsim.options import Options
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks
+from patchsim.scene import masks, profiles
 from patchsim.types import Weights
 
 if TYPE_CHECKING:
@@ -135,14 +135,25 @@ class Opened:
         """
         count_streams([image], kernels.streams)
         picture = _open(image, "image", options, options.memory - kernels.nbytes)
-        about = Picture(picture.name, _NO_PIXELS, picture.file, picture.notices, picture.alpha)
+        about = replace(picture, pixels=_NO_PIXELS)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 
-    def take(self) -> Picture:
-        """Hand the picture over: its only owner can free the pixels once they are converted."""
-        picture, self._picture = self._picture, None
-        assert picture is not None
-        return picture
+    @property
+    def picture(self) -> Picture:
+        """The image, until it is taken."""
+        assert self._picture is not None
+        return self._picture
+
+    def take(self, *, in_srgb: bool) -> Picture:
+        """Hand the picture over: its only owner can free the pixels once they are converted.
+
+        Parameters
+        ----------
+        in_srgb : bool
+            Bring its colours to sRGB.
+        """
+        picture, self._picture = self.picture, None
+        return profiles.in_srgb(picture, in_place=True) if in_srgb else picture
 
 
 def count_streams(sources: Sequence[Source], others: int = 0) -> int:

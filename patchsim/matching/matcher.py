@@ -17,7 +17,7 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.scene import empty_area, flatness
+from patchsim.scene import empty_area, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
 from patchsim.search.exhaustive import Exhaustive
@@ -27,11 +27,11 @@ from patchsim.search.posed import Posed
 
 if TYPE_CHECKING:
     from patchsim.output.targets import PathLike
-    from patchsim.pictures.reader import Source
+    from patchsim.pictures.reader import Picture, Source
 
 
 # The keywords of `match` that `Matcher.match` takes.
-OUTPUTS = ("map", "heatmap", "overlay", "observer")
+OUTPUTS = ("map", "heatmap", "overlay", "force", "observer")
 
 
 @with_signature_of_options
@@ -43,6 +43,7 @@ def match(
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
+    force: bool = False,
     observer: Observer | None = None,
     **options: Unpack[Given],
 ) -> Report:
@@ -59,8 +60,8 @@ def match(
         CPU, or another object with ``__array__`` or ``__dlpack__``, is taken as an array.
         A file is a picture or a .npy; the path ``-`` reads standard input.
     kernel : the same, or a list of them
-        No larger than the image, unless `padding` lets it hang over. 8 bits are compared with 16 as
-        16, integers with floats as floats.
+        What counts of it is no larger than the image, unless `padding` lets it hang over. 8 bits
+        are compared with 16 as 16, integers with floats as floats.
     mask : path, PIL image or array [h, w], optional
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
@@ -70,6 +71,8 @@ def match(
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    force : bool
+        Replace files that are read-only, too.
     observer : Observer, optional
         Its methods are told of notices, plans, progress and files as they come.
     stride : int or (y, x)
@@ -100,6 +103,12 @@ def match(
         which a difference of R is 255 units of Delta E. The last two are in units of R, from
         pixels scaled to [0, 1] by `data_range`; integers are rounded to their type, floats are
         not. `zncc` leaves the offsets out, `ncc` does not.
+    ignore_profile : bool
+        Compare the values as they are, whatever the colour profiles of the pictures. Otherwise, if
+        the profiles of image and kernels differ, pictures whose ICC profile is not sRGB are
+        converted to sRGB, and a notice names them; with one profile they are left as they are.
+        A file without a profile is taken as sRGB, an array as what the others are. With
+        `data_range` nothing is converted.
     device : str
         ``cpu``; ``cuda``, ``xpu`` or ``mps``, all of that kind; ``cuda:1``, one of them;
         ``cuda:0,cuda:2``, some. ``auto`` looks for one where the CPU would take long. Several
@@ -125,6 +134,13 @@ def match(
         is ``auto`` or poses are fitted, and is found otherwise.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
+    trim : bool
+        Rows and columns along the sides of a kernel in which no pixel counts, as in icons with
+        a transparent margin, may hang over the border of the image or region, whatever the
+        `padding`: what counts must lie inside. `x`, `y`, `width` and `height` are those of the
+        whole kernel; `x` and `y` may be negative. The map has a cell for each of these windows, the
+        strides count as without them, and `report.kernels` tell where the first lies. False: the
+        whole kernel lies inside.
     min_visible : float, optional
         The smallest visible share of a match, above 0 and up to 1, in an image with transparent
         pixels. A window of such an image is scored over its visible part: the opacity of its pixels
@@ -182,7 +198,8 @@ def match(
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.
     threads : int, optional
-        The number of threads. The default is the number of CPUs that this process may use.
+        The number of threads, at most 256 or the number of CPUs, if that is larger. The default is
+        the number of CPUs that this process may use.
 
     Returns
     -------
@@ -213,7 +230,9 @@ def match(
     # Before any is read: standard input can be read once.
     inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
     matcher = Matcher(kernels, mask=mask, **options)
-    return matcher.match(image, map=map, heatmap=heatmap, overlay=overlay, observer=observer)
+    return matcher.match(
+        image, map=map, heatmap=heatmap, overlay=overlay, force=force, observer=observer
+    )
 
 
 class Matcher:
@@ -232,8 +251,8 @@ class Matcher:
     mask : path, PIL image or array [h, w], optional
         As for `match`.
     **options
-        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay` and
-        `observer`, which `Matcher.match` takes.
+        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay`,
+        `force` and `observer`, which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -279,6 +298,7 @@ class Matcher:
         self._has_own_memory = options.get("memory") is not None
         self._kernels = inputs.Kernels.opened(sources, mask, self.options)
         self._comparisons = Comparisons(self._kernels.pictures, self._kernels.weights, self.options)
+        self._in_srgb: Comparisons | None = None  # once an image has another colour profile
 
     @property
     def options(self) -> Options:
@@ -297,6 +317,7 @@ class Matcher:
         map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
         overlay: PathLike | None = None,
+        force: bool = False,
         observer: Observer | None = None,
     ) -> Report:
         """Find the kernels in an image.
@@ -309,6 +330,8 @@ class Matcher:
             Keep the scores of all windows in the report; with a path also write them as .npy.
         heatmap, overlay : path, optional
             PNG files to write.
+        force : bool
+            Replace files that are read-only, too.
         observer : Observer, optional
             Told of notices, plans, progress and files as they come.
 
@@ -329,14 +352,22 @@ class Matcher:
         options = self._options_now()
         opened = inputs.Opened.of(image, self._kernels, options)
         notices = _tell(observer, self._kernels.notices(opened.about, options))
+        comparisons, texts = self._comparisons_with(opened.picture, options)
+        notices += _tell(observer, texts)
         outputs = targets.check(
             [opened.about, *self._kernels.pictures],
             False if map is None else map,
             {"heatmap": heatmap, "overlay": overlay},
             self._kernels.mask,
+            force=force,
         )
         _check_maps(options, outputs)
-        scene = Scene.of(opened.take(), self._comparisons, options, overlay=outputs.needs_image)
+        scene = Scene.of(
+            opened.take(in_srgb=comparisons is self._in_srgb),
+            comparisons,
+            options,
+            overlay=outputs.needs_image,
+        )
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
         flat = flatness.flat_notices(
@@ -369,6 +400,22 @@ class Matcher:
             started=started,
         )
         return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report
+
+    def _comparisons_with(
+        self, image: Picture, options: Options
+    ) -> tuple[Comparisons, tuple[str, ...]]:
+        """Return how kernels are compared with an image, by the colour profiles; and notices."""
+        pictures = [image, *self._kernels.pictures]
+        if options.ignore_profile:
+            return self._comparisons, ()
+        is_converted = options.data_range is None
+        notices = profiles.notices(pictures, is_converted=is_converted)
+        if not is_converted or not profiles.differ(pictures):
+            return self._comparisons, notices
+        if self._in_srgb is None:
+            kernels = [profiles.in_srgb(picture) for picture in self._kernels.pictures]
+            self._in_srgb = Comparisons(kernels, self._kernels.weights, self.options)
+        return self._in_srgb, notices
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""

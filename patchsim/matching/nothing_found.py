@@ -123,7 +123,7 @@ def _largest_visible_share(job: Job) -> float:
 
     levels = job.visible.levels
     weights = job.kernel.weights
-    height, width = job.size
+    height, width = job.kernel.size
     if weights is None:
         taps = np.ones((height, width))
     else:

@@ -4,7 +4,7 @@
  * correlations(image, kernel, weights, places, sums, energies, products, variant)
  * centred(image, kernel, weights, places, counts, kernel_means, flat, means, spreads, products,
  *         variant)
- * runs_here(variant)
+ * variants()
  *
  * image, kernel  [H, W, C] and [h, w, C] of one type: uint8, uint16, float32, float64. The values of
  *                a row lie side by side; rows of the image may be any bytes apart.
@@ -24,9 +24,7 @@
  *
  * Only the limited API and the buffer protocol are used, and the GIL is released.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../machine/_entries.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -381,8 +379,8 @@ typedef struct {
 
 static void release(Buffers *buffers)
 {
-    while (buffers->count > 0)
-        PyBuffer_Release(&buffers->held[--buffers->count]);
+    entry_release(buffers->held, buffers->count);
+    buffers->count = 0;
 }
 
 static int hold(Buffers *buffers, PyObject *object, int flags)
@@ -402,7 +400,7 @@ static int type_of(const Py_buffer *view)
 {
     static const char *FORMATS[] = {"B", "H", "f", "d"};
     for (int i = 0; view->format && i < 4; i++)
-        if (strcmp(view->format, FORMATS[i]) == 0)
+        if (has_format(view, FORMATS[i]))
             return i;
     return -1;
 }
@@ -423,6 +421,8 @@ static const char *pictures_misfit(Task *t, const Buffers *buffers)
     if ((channels > 1 && image->strides[2] != size) ||
         (image->shape[1] > 1 && image->strides[1] != t->pixel))
         return "the values of a row do not lie side by side";
+    if (channels > ENTRY_MOST / 1024)
+        return "an array is too large";
     if (weights->buf && weights->len != t->height * t->run * 2)
         return "the weights have another size than the kernel";
     t->places = places->buf, t->count = places->len / 16;
@@ -468,6 +468,18 @@ static const char *prepared(Task *t, Buffers *buffers, PyObject **objects, int o
     for (int i = 0; i < buffers->count; i++)
         if (i != WEIGHTS && !buffers->held[i].obj)
             return "only weights may be None";
+    const Py_buffer *held = buffers->held;
+    for (int i = 0; i < buffers->count; i++) {
+        /* Places are int64, weights uint16, and all behind are numbers of 64 bits. */
+        const ptrdiff_t item = i == WEIGHTS ? 2 : i >= PLACES ? 8 : 1;
+        const char *wrong = held[i].obj ? entry_misfit(&held[i]) : NULL;
+        if (wrong)
+            return wrong;
+        if (held[i].obj && held[i].len > 0 && !entry_is_aligned(held[i].buf, item))
+            return "an array's values do not lie at multiples of their size";
+        if (i >= OUTPUTS + inputs && entry_overlap(&held[i], &held[PLACES]))
+            return "an output lies where the places do";
+    }
     return pictures_misfit(t, buffers);
 }
 
@@ -559,18 +571,23 @@ static PyObject *centred(PyObject *self, PyObject *args, PyObject *keywords)
     return finished(&buffers, wrong, made);
 }
 
-static PyObject *runs_here(PyObject *self, PyObject *name)
+static PyObject *variants(PyObject *self, PyObject *unused)
 {
-    (void)self;
-    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
-    return text ? PyBool_FromLong(variant(text) != NULL) : NULL;
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names && i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
+        if (!variant(VARIANTS[i].name))
+            continue;
+        PyObject *name = PyUnicode_FromString(VARIANTS[i].name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
 }
 
-/* An entry of METHODS whose arguments travel by keyword. */
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef METHODS[] = {
-    {"runs_here", runs_here, METH_O, "Whether a variant does."},
+    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
     {"differences", KEYWORDS(differences), "Sums of differences; see the head of _windows.c."},
     {"correlations", KEYWORDS(correlations), "Sums of products and squares."},
     {"centred", KEYWORDS(centred), "The same of floats after subtraction of the means."},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.geometry.area import NO_MARGINS, Margins
 from patchsim.types import Pixels, Weights
 
 
@@ -22,14 +23,56 @@ class Kernel:
     weights : uint8 array [h, w] or [h, w, C], optional
         The weight of each pixel, or of each of its values; 0 leaves it out. Without weights all
         values count equally.
+    margins : Margins
+        What was trimmed from the whole kernel: rows and columns that do not count.
     """
 
     pixels: Pixels
     weights: Weights | None = None
+    margins: Margins = NO_MARGINS
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def whole_size(self) -> tuple[int, int]:
+        """Height and width of the kernel before it was trimmed."""
+        height, width = self.size
+        margins = self.margins
+        return height + margins.top + margins.bottom, width + margins.left + margins.right
+
+    def trimmed(self) -> Kernel:
+        """Return the kernel without the rows and columns along its sides that do not count.
+
+        Its scores are the same: a weight of 0 leaves a pixel out of all sums and means. The margins
+        of a trimmed kernel are those of the whole one.
+        """
+        if self.weights is None:
+            return self
+        counts = self.weights > 0 if self.weights.ndim == 2 else (self.weights > 0).any(axis=2)
+        rows, columns = (np.logical_or.reduce(counts, axis) for axis in (1, 0))
+        (top, bottom), (left, right) = _span(rows), _span(columns)
+        margins = Margins(top, left, self.size[0] - bottom, self.size[1] - right)
+        if margins == NO_MARGINS:
+            return self
+        before = self.margins
+        weights = np.ascontiguousarray(self.weights[top:bottom, left:right])
+        return Kernel(
+            np.ascontiguousarray(self.pixels[top:bottom, left:right]),
+            None if weights.min() == weights.max() else weights,
+            Margins(*(old + new for old, new in zip(before, margins, strict=True))),
+        )
 
     @property
     def nbytes(self) -> int:
         return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes)
+
+
+def _span(counts: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the index of the first true value, and that behind the last."""
+    return int(counts.argmax()), len(counts) - int(counts[::-1].argmax())
 
 
 @dataclass(frozen=True)

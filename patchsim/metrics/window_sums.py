@@ -20,7 +20,6 @@ from patchsim.metrics import plain_sums
 from patchsim.metrics.formulas import FLAT, INTEGER_RANGE, type_name
 from patchsim.types import Pixels
 
-_VARIANTS = ("avx512", "avx2", "portable")  # best first; the last runs everywhere
 _FITS_INT64 = 1 << 63
 
 Places = NDArray[np.int64]  # [n, 2], y and x of the top-left pixels of windows
@@ -28,6 +27,7 @@ Values = NDArray[np.float64]
 
 
 extension = partial(extensions.extension, "_windows", "metrics")
+_variant = partial(extensions.variant, "_windows", "metrics", has_few=True)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Pair:
         sums = np.empty(len(places), np.int64 if self.is_integer else np.float64)
         for part, image, at in self._calls(places):
             built.differences(
-                **self._arguments(built), image=image, places=at, squared=squares, sums=sums[part]
+                **self._arguments(), image=image, places=at, squared=squares, sums=sums[part]
             )
         return sums.astype(np.float64)
 
@@ -95,7 +95,7 @@ class Pair:
         sums = np.empty((count, channels if sums_values else 0), np.int64)
         for part, image, at in self._calls(places):
             built.correlations(
-                **self._arguments(built),
+                **self._arguments(),
                 image=image,
                 places=at,
                 sums=sums[part],
@@ -132,7 +132,7 @@ class Pair:
         means, spreads, products = np.empty((count, len(counts))), np.empty(count), np.empty(count)
         for part, image, at in self._calls(places):
             built.centred(
-                **self._arguments(built),
+                **self._arguments(),
                 image=image,
                 places=at,
                 counts=divisors,
@@ -148,9 +148,8 @@ class Pair:
         """Return the extension if sums of integers fit its 64 bits."""
         return extension() if not self.is_integer or self.largest_sum() < _FITS_INT64 else None
 
-    def _arguments(self, built: ModuleType) -> dict[str, Any]:
-        variant = extensions.best_variant(built, _VARIANTS)
-        return {"kernel": self.kernel, "weights": self.weights, "variant": variant}
+    def _arguments(self) -> dict[str, Any]:
+        return {"kernel": self.kernel, "weights": self.weights, "variant": _variant()}
 
     def _calls(self, places: Places) -> Iterator[tuple[slice, Pixels, Places]]:
         """Yield which windows to sum in one call, their image, and where in it they lie."""

@@ -32,7 +32,7 @@ class Match:
     ----------
     x, y : int
         The column and row of its top-left pixel in the image, from 0; negative where the window
-        hangs over the border of a padded image.
+        hangs over the border, as with padding, or where a margin of the kernel does not count.
     width, height : int
         Its size in pixels: the kernel's, or that of the upright box around the posed kernel.
     score : float
@@ -98,7 +98,7 @@ class KernelReport:
     heatmap, map : str or None
         The files that were written.
     origin : (x, y)
-        The position of the map's first window.
+        The position of the map's first window, as that of a match: of the whole kernel.
     threshold : float or None
         The lowest score of its matches, as given or as found.
     empty_score : float

@@ -92,6 +92,8 @@ def check(
     map: bool | PathLike,
     files: Mapping[str, PathLike | None],
     mask: Picture | None = None,
+    *,
+    force: bool = False,
 ) -> Outputs:
     """Check the files that are asked for.
 
@@ -105,6 +107,8 @@ def check(
         None stands for no file.
     mask : Picture, optional
         A further picture that must not be overwritten.
+    force : bool
+        Whether files that are read-only may be replaced.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def check(
     inputs = [picture.file for picture in read if picture.file]
     for target in targets:
         for path in target.paths:
-            atomic.check_target(path, target.exporter.SUFFIX, inputs)
+            atomic.check_target(path, target.exporter.SUFFIX, inputs, force=force)
     needs_map = any(target.exporter.NEEDS_MAP for target in targets)
     outputs = Outputs(targets, keeps_map=map is not False or needs_map)
     atomic.check_distinct(outputs.paths)

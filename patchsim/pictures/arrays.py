@@ -154,7 +154,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         stored = np.memmap(stream, header.dtype, "r", header.length, header.shape, order)
     # A copy, so that a change of the file does not change the pixels during a search.
     pixels = to_pixels(stored, limits.name, copy=True)
-    return Decoded(pixels, shift=shift_of(header.dtype))
+    return Decoded(pixels, shift=shift_of(header.dtype), profile=None)
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

@@ -6,7 +6,7 @@ import struct
 
 from patchsim.errors import DamageError
 
-_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # of JPEG-LS
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xDA)) | {0x01}
 _FOURTEEN_BITS = (1 << 14) - 1
 
@@ -31,7 +31,7 @@ def of_jpeg(data: bytes) -> tuple[int, int]:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return height, width
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise DamageError("a strip or tile is no JPEG")
+    raise DamageError("a strip, tile or frame is no JPEG")
 
 
 def of_webp(data: bytes) -> tuple[int, int]:
@@ -53,6 +53,21 @@ def of_webp(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 26)
         return height & _FOURTEEN_BITS, width & _FOURTEEN_BITS
     raise DamageError("a strip or tile is no WebP")
+
+
+def of_jpeg2000(data: bytes) -> tuple[int, int]:
+    """Return height and width that the codestream of a JPEG 2000 states (ISO/IEC 15444-1, A.5.1).
+
+    Raises
+    ------
+    DamageError
+        If there is none.
+    """
+    at = data.find(b"\xff\x4f\xff\x51")
+    if at < 0 or at + 24 > len(data):
+        raise DamageError("it has no header of a JPEG 2000")
+    width, height, left, top = struct.unpack_from(">IIII", data, at + 8)
+    return height - top, width - left
 
 
 def of_jpegxl(data: bytes) -> tuple[int, int]:

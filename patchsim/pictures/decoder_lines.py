@@ -21,7 +21,8 @@ _MOST_BYTES = 1 << 20  # that are kept of what decoders write about one file
 _HARMLESS = re.compile(r"Interlace handling should be turned on|Unknown field with tag")
 _WARNING = re.compile("warning", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
-_NO_FILE = re.compile(r"^tempfile\.tif: ")  # the name that Pillow gives to libtiff
+# The names that Pillow gives to libtiff, and OpenEXR to a stream.
+_NO_FILE = re.compile(r"^(tempfile\.tif|<python_buffer>): (\(EXR_\w+\) )?")
 
 _lock = threading.Lock()
 _is_on = False

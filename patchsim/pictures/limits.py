@@ -87,6 +87,9 @@ class Decoded:
         Remarks for the user about how the file was read.
     shift : int
         What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
+    profile : bytes or None
+        The ICC profile of the file; empty without one, so that the colours are sRGB. None if
+        nothing is known of colours, as of numbers in a .npy.
     """
 
     pixels: Pixels
@@ -94,6 +97,7 @@ class Decoded:
     orientation: int = 1
     notices: tuple[str, ...] = ()
     shift: int = 0
+    profile: bytes | None = b""
 
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:

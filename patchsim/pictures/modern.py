@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
-from patchsim.pictures import arrays, coded_size, pillow_reader, tiff
+from patchsim.pictures import arrays, coded_size, orientation, pillow_reader, tiff
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
@@ -48,11 +48,12 @@ def avif(stream: BinaryIO, limits: Limits) -> Decoded:
     bits = max((_av1_bits(found) for found in _after(stream.read(_HEAD), b"av1C", 3)), default=8)
     if bits == 8:
         return pillow_reader.read(stream, limits)
-    with pillow_reader.open_image(stream) as image:
+    image, _ = pillow_reader.open_image(stream, limits)
+    with image:
         width, height = image.size
         limits.check_pixels(width, height)
         has_more = getattr(image, "n_frames", 1) > 1
-        orientation = pillow_reader.orientation(image)
+        turned = orientation.of_image(image)
     codecs = _imagecodecs(limits.name, f"an AVIF of {bits} bits, of which Pillow keeps 8")
     content = _whole(stream, limits, width * height * _BYTES_16)
     values = codecs.avif_decode(content, index=0 if has_more else None, numthreads=1)
@@ -60,7 +61,7 @@ def avif(stream: BinaryIO, limits: Limits) -> Decoded:
     notices = decoded.notices
     if has_more:
         notices += (f"{limits.name} has several frames; the first is used",)
-    return replace(decoded, orientation=orientation, notices=notices)
+    return replace(decoded, orientation=turned, notices=notices)
 
 
 def heic(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -84,6 +85,9 @@ def heic(stream: BinaryIO, limits: Limits) -> Decoded:
     if values.dtype == np.uint8:
         bits = 8
     decoded = _with_alpha(values, (height, width), bits, limits.name)
+    if bits == 8:
+        profile = picture.info.get("icc_profile")
+        decoded = replace(decoded, profile=profile if isinstance(profile, bytes) else b"")
     if picture.premultiplied_alpha and decoded.alpha is not None:
         raise InputError(
             f"{limits.name} has colours multiplied by their alpha, which cannot be read in a HEIC;"
@@ -195,4 +199,6 @@ def _with_alpha(values: NDArray[Any], size: tuple[int, int], bits: int, name: st
             f"{name} has values of {bits} bits;"
             f" --data-range 0:{largest} compares them within their range",
         )
-    return Decoded(arrays.to_pixels(values, name, copy=True), alpha, notices=notices)
+    pixels = arrays.to_pixels(values, name, copy=True)
+    # The colours of floats, and of values in a range of their own, are not known.
+    return Decoded(pixels, alpha, notices=notices, profile=None)

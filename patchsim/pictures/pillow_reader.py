@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import importlib
 import struct
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from patchsim.errors import InputError
-from patchsim.pictures import arrays, pillow_depth, pnm, tiff_directory
+from patchsim.pictures import (
+    arrays,
+    metadata,
+    orientation,
+    pillow_depth,
+    pnm,
+    tiff_directory,
+)
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 from patchsim.types import Pixels
 
@@ -37,19 +45,30 @@ _STRIP = 64  # rows that are converted at a time
 _STRIP_BYTES = 32  # bytes a pixel of the copies that the conversion of a strip makes
 
 
-def open_image(stream: BinaryIO, only: str | None = None) -> ImageFile.ImageFile:
-    """Open a picture of any size by its header; the caller then checks its own limit.
+def open_image(
+    stream: BinaryIO, limits: Limits, only: str | None = None
+) -> tuple[ImageFile.ImageFile, metadata.Counted]:
+    """Open a picture of any size by its header; the caller then checks its own limit of pixels.
 
     `PIL.Image.open` has a limit that only a change for all threads would lift.
 
     Parameters
     ----------
     stream : binary file
+    limits : Limits
     only : str, optional
         The format to try, of those that Pillow does not know by a file's first bytes.
 
+    Returns
+    -------
+    image : ImageFile
+    counted : Counted
+        The stream that it reads from; its pixels are read in `counted.pixels()`.
+
     Raises
     ------
+    InputError
+        If the texts and profiles before the pixels are too large.
     UnidentifiedImageError
         If no reader of Pillow's knows the file.
     """
@@ -63,8 +82,9 @@ def open_image(stream: BinaryIO, only: str | None = None) -> ImageFile.ImageFile
         if accept is not None and accept(start) is not True:
             continue
         stream.seek(0)
+        counted: Any = metadata.Counted(stream, limits)
         try:
-            return factory(stream, "")
+            return factory(counted, ""), counted
         except (SyntaxError, IndexError, TypeError, struct.error):  # as `PIL.Image.open`
             continue
     raise UnidentifiedImageError("no reader of Pillow's knows the file")
@@ -89,12 +109,13 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
     Exception
         If the file is damaged; the type depends on the decoder.
     """
-    with open_image(stream, only) as image:
+    image, counted = open_image(stream, limits, only)
+    with image:
         limits.check_pixels(*image.size)
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is None:
             box = image.tile[0].extents if image.format == "GIF" and image.tile else None
-            decoded = decode(image, limits)
+            decoded = decode(image, limits, counted)
             if box is not None and box != (0, 0, *image.size):
                 decoded = replace(decoded, alpha=_only_in(box, decoded))
             if _has_more_frames(image):
@@ -126,16 +147,27 @@ def _only_in(box: tuple[int, int, int, int], decoded: Decoded) -> NDArray[np.uin
     return alpha
 
 
-def decode(image: Image.Image, limits: Limits) -> Decoded:
-    """Decode the current frame as grey or RGB, by Pillow."""
+def decode(image: Image.Image, limits: Limits, counted: metadata.Counted | None = None) -> Decoded:
+    """Decode the current frame as grey or RGB, by Pillow.
+
+    Parameters
+    ----------
+    image : PIL image
+    limits : Limits
+    counted : Counted, optional
+        The stream that the image is read from.
+    """
     is_inverted = pillow_depth.is_inverted(image, limits.name)
     width, height = image.size
     pixel_bytes = _PILLOW_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(image.format or "", 0)
     pixel_bytes += 2 if image.mode.startswith("I;16") else _KEPT_BYTES.get(image.mode, 3)
     pixel_bytes += image.has_transparency_data
-    limits.check_memory(width * (height * pixel_bytes + min(height, _STRIP) * _STRIP_BYTES))
+    held = 0 if counted is None else counted.held
+    strip_bytes = width * min(height, _STRIP) * _STRIP_BYTES
+    limits.check_memory(width * height * pixel_bytes + strip_bytes + held)
     file_format = image.format
-    image.load()
+    with nullcontext() if counted is None else counted.pixels():
+        image.load()
     pixels, alpha = _convert(image, limits.name, file_format)
     if pixels.dtype == np.uint16:
         alpha = alpha_of(pixels, image.info.get("transparency"))
@@ -144,7 +176,10 @@ def decode(image: Image.Image, limits: Limits) -> Decoded:
     shift = arrays.shift_of(pixels.dtype)
     if shift:
         pixels = arrays.to_pixels(pixels, limits.name)
-    return Decoded(pixels, alpha, orientation(image), shift=shift)
+    # A damaged profile may be text.
+    profile = image.info.get("icc_profile")
+    profile = profile if isinstance(profile, bytes) else b""
+    return Decoded(pixels, alpha, orientation.of_image(image), shift=shift, profile=profile)
 
 
 def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
@@ -157,14 +192,6 @@ def alpha_of(pixels: Pixels, transparent: object) -> NDArray[np.uint8] | None:
     alpha = is_opaque.view(np.uint8)
     alpha *= np.uint8(255)
     return alpha
-
-
-def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 if the EXIF data are damaged."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow's parser raises exceptions of many types for damaged EXIF data
-        return 1
 
 
 def _is_signed_16(image: Image.Image) -> bool:

@@ -6,13 +6,14 @@ import bisect
 import io
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from PIL import UnidentifiedImageError
 
-from patchsim.pictures import pillow_reader, png16
+from patchsim.pictures import metadata, orientation, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -22,8 +23,10 @@ _REST = b"REST"  # what follows the chunks that are looked at
 _MOST_CHUNKS = 100_000  # that are looked at
 _BUFFER = 1 << 16  # bytes that are read at a time
 _HEAD, _CRC = 8, 4  # bytes before and behind the data of a chunk
+_MOST_PROFILE = 1 << 24  # bytes
 # The keywords of texts that hold the orientation. Other texts can be larger than Pillow takes.
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", _REST)
+_LARGE = (b"IDAT", _REST)  # read in pieces
 _EXIF, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
 
 
@@ -40,8 +43,8 @@ class _Chunk:
 def read(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read the first picture of a PNG.
 
-    Texts, colour profiles and the frames of an animation are left out: their faults, or their size,
-    must not matter.
+    Texts and the frames of an animation are left out: their faults, or their size, must not matter.
+    So is the colour profile, which is read apart.
 
     Raises
     ------
@@ -63,12 +66,16 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         values = [chunk.data for chunk in kept if chunk.name == b"tRNS" and len(chunk.data) == 2]
         transparent = int.from_bytes(values[0], "big") if values else None
         kept = [chunk for chunk in kept if chunk.name != b"tRNS"]
-    with pillow_reader.open_image(_parts(stream, kept)) as image:
+    metadata.check(limits, sum(chunk.length for chunk in kept if chunk.name not in _LARGE))
+    image, counted = pillow_reader.open_image(_parts(stream, kept), limits)
+    with image:
         if bits == _DEEP and color != _GREY:
             kept = [chunk for chunk in kept if chunk.name in _PIXELS]
             decoded = png16.png(_parts(stream, kept), width, height, limits)
-            return replace(decoded, orientation=pillow_reader.orientation(image))
-        decoded = pillow_reader.decode(image, limits)
+            profile = _profile(stream, chunks)
+            return replace(decoded, orientation=orientation.of_image(image), profile=profile)
+        decoded = pillow_reader.decode(image, limits, counted)
+        decoded = replace(decoded, profile=_profile(stream, chunks))
     if transparent is not None:
         if bits < 8:
             transparent = (transparent & (1 << bits) - 1) * (255 // ((1 << bits) - 1))
@@ -79,6 +86,20 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         notice = f"{limits.name} has several frames; the first is used"
         decoded = replace(decoded, notices=(notice,))
     return decoded
+
+
+def _profile(stream: BinaryIO, chunks: list[_Chunk]) -> bytes:
+    """Return the ICC profile of a file, or what stands in its place; empty without one."""
+    found = next((chunk for chunk in chunks if chunk.name == b"iCCP"), None)
+    if found is None or found.length > _MOST_PROFILE:
+        return b""
+    stream.seek(found.place + _HEAD)
+    content = stream.read(found.length - _HEAD - _CRC)
+    _, _, packed = content.partition(b"\0")  # behind a name
+    try:
+        return zlib.decompressobj().decompress(packed[1:], _MOST_PROFILE)  # behind the method
+    except zlib.error:
+        return content
 
 
 def _counts(chunk: _Chunk) -> bool:

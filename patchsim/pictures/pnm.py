@@ -8,16 +8,53 @@ from typing import BinaryIO
 
 import numpy as np
 
-from patchsim.errors import DamageError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 from patchsim.types import Pixels
 
 PAM, PFM = b"P7", (b"PF", b"Pf")
+PNM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+_TEXT = PNM[:3]  # whose values are numbers in text
 
 _ROWS = 64  # rows that are converted at a time
 _MOST_HEADER = 1 << 12  # bytes
+# Pillow reads a header byte by byte, and copies a megabyte for each comment among values of text.
+_MOST_PNM_HEADER = 1 << 16  # bytes
+_MOST_COMMENTS = 10_000
+_BLOCK = 1 << 20  # bytes
+# The kind, width and height, and the largest value where there is one; comments stand between.
+_BETWEEN = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_PNM_HEADER = re.compile(rb"P(?:[14](?:%b\d+){2}|[2356](?:%b\d+){3})[\s#]" % (_BETWEEN, _BETWEEN))
 _PFM_HEADER = re.compile(rb"P([Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]{1,30})\s")
 _ALPHA = "_ALPHA"
+
+
+def check(stream: BinaryIO, limits: Limits) -> None:
+    """Check that Pillow reads the header and the comments of a PNM (P1 to P6) in little time.
+
+    Raises
+    ------
+    InputError
+        If they are too long, or too many.
+    """
+    stream.seek(0)
+    start = stream.read(_MOST_PNM_HEADER)
+    if len(start) == _MOST_PNM_HEADER and not _PNM_HEADER.match(start):
+        raise InputError(
+            f"{limits.name} has a header of more than {_MOST_PNM_HEADER:,} bytes; save it without"
+            " comments"
+        )
+    if not start.startswith(_TEXT):
+        return
+    count, block = 0, start
+    while block:
+        count += block.count(b"#")
+        block = stream.read(_BLOCK)
+    if count > _MOST_COMMENTS:
+        raise InputError(
+            f"{limits.name} has {count:,} comments, more than {_MOST_COMMENTS:,}; save it without"
+            " them"
+        )
 
 
 def pam(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -80,7 +117,7 @@ def pfm(stream: BinaryIO, limits: Limits) -> Decoded:
     content = _exactly(stream, header.end(), 4 * width * height * channels)
     stored = np.frombuffer(content, "<f4" if scale < 0 else ">f4")
     rows = stored.reshape(height, width, channels)[::-1]  # the lowest row comes first
-    return Decoded(np.array(rows, np.float32, order="C"))
+    return Decoded(np.array(rows, np.float32, order="C"), profile=None)
 
 
 def scaled(

@@ -12,12 +12,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from patchsim.errors import InputError, printable
+from patchsim.files import atomic
 from patchsim.pictures import (
     arrays,
     bmp,
     decoder_lines,
     ico,
+    jpeg,
     modern,
+    pcx,
     pillow_depth,
     pillow_reader,
     png,
@@ -27,6 +30,7 @@ from patchsim.pictures import (
     streams,
     tiff,
     tiff_directory,
+    tiff_tags,
 )
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
@@ -68,6 +72,9 @@ class Picture:
         The opacity, unless all pixels are opaque.
     shift : int
         What was added to the values so that signed integers are uint16 (`arrays.shift_of`).
+    profile : bytes or None
+        The ICC profile that the values belong to; empty for sRGB, None if nothing is known, as of
+        an array.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Picture:
     notices: tuple[str, ...] = ()
     alpha: NDArray[np.uint8] | None = None
     shift: int = 0
+    profile: bytes | None = None
 
     @property
     def stem(self) -> str:
@@ -150,6 +158,8 @@ def open_picture(
     label = os.fspath(source)
     if not label:
         raise InputError("the name of a picture is empty; give a path")
+    if "\0" in label:
+        raise InputError(f"{printable(label)} cannot be read: no name has a null character")
     # Standard input counts as a file, so that no output overwrites the file behind it.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
     limits = Limits(printable(label), max_pixels, memory, total)
@@ -164,7 +174,7 @@ def open_picture(
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
     """Read the current frame of a PIL image."""
     path = Path(getattr(image, "filename", "") or "")
-    file = path if path.name != "" and path.exists() else None
+    file = path if path.name != "" and atomic.exists(path) else None
     label = str(file) if file else name
     limits = Limits(printable(label), image.width * image.height, memory, total)
     if _is_closed(image):
@@ -211,12 +221,36 @@ def _read(stream: BinaryIO, limits: Limits) -> Decoded:
         raise InputError(f"{limits.name} {signatures.refusal(start)}") from None
 
 
+def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
+    pnm.check(stream, limits)
+    return pillow_reader.read(stream, limits)
+
+
 def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
     return pillow_reader.read(stream, limits, "TGA")
 
 
+def _read_exr(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import exr  # these three are imported where a file needs them
+
+    return exr.read(stream, limits)
+
+
+def _read_fits(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import fits
+
+    return fits.read(stream, limits)
+
+
+def _read_dicom(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import dicom
+
+    return dicom.read(stream, limits)
+
+
 def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
+    tiff_tags.check(stream, limits)
     page = tiff_directory.find_page(stream)
     if page is None:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
@@ -224,7 +258,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
     if reason is not None:
         return tiff.read(stream, limits, reason)
     try:
-        image = pillow_reader.open_image(stream)
+        image, counted = pillow_reader.open_image(stream, limits)
     except UnidentifiedImageError:
         return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
     with image:
@@ -234,7 +268,7 @@ def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is not None:
             return tiff.read(stream, limits, reason)
-        decoded = pillow_reader.decode(image, limits)
+        decoded = pillow_reader.decode(image, limits, counted)
     if page.is_alone:
         return decoded
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
@@ -256,11 +290,17 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
     (_begins(arrays.MAGIC), arrays.read),
     (_begins(*tiff_directory.MAGIC), _read_tiff),
     (_begins(png.SIGNATURE), png.read),
+    (_begins(jpeg.SIGNATURE), jpeg.read),
     (_begins(bmp.SIGNATURE), bmp.read),
     (_begins(ico.SIGNATURE), ico.read),
     (_begins(sgi.SIGNATURE), sgi.read),
     (_begins(pnm.PAM), pnm.pam),
     (_begins(*pnm.PFM), pnm.pfm),
+    (pcx.is_pcx, pcx.read),
+    (_begins(signatures.OPENEXR), _read_exr),
+    (_begins(signatures.FITS), _read_fits),
+    (signatures.is_dicom, _read_dicom),
+    (_begins(*pnm.PNM), _read_pnm),
     (modern.is_avif, modern.avif),
     (modern.is_heic, modern.heic),
     (_begins(*modern.JPEG_2000), modern.jpeg2000),
@@ -287,5 +327,11 @@ def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str,
 
     alpha = None if decoded.alpha is None else turned(decoded.alpha)
     return Picture(
-        name, turned(decoded.pixels), file, decoded.notices + notices, alpha, decoded.shift
+        name,
+        turned(decoded.pixels),
+        file,
+        decoded.notices + notices,
+        alpha,
+        decoded.shift,
+        decoded.profile,
     )

@@ -6,6 +6,9 @@ import re
 
 READABLE = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, AVIF, JPEG XL, JPEG 2000, .npy and others"
 
+OPENEXR, FITS = b"v/1\x01", b"SIMPLE  ="
+DICOM_PREAMBLE, _DICOM = 128, b"DICM"
+
 _PNG = "convert it to PNG"
 # What files begin with, what they are, and what to do.
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
@@ -15,12 +18,10 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"GIF8", "a GIF that is damaged or cut short", ""),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 of a kind that cannot be read, or damaged", ""),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 of a kind that cannot be read, or damaged", ""),
-    (b"v/1\x01", "an OpenEXR picture", "save it as a TIFF of floats, or as .npy"),
     (b"8BPS", "a Photoshop document (PSD)", _PNG),
     (b"%PDF", "a PDF document", "save the page as PNG, for example with pdftoppm -png"),
     (b"%!PS", "a PostScript file", "save the page as PNG"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript file", "save the page as PNG"),
-    (b"SIMPLE  =", "a FITS file", "save its data as .npy, for example with astropy"),
     (b"\0\0\1\0", "an icon file (ICO) of a kind that cannot be read, or damaged", ""),
     (b"\0\0\2\0", "a cursor file (CUR)", _PNG),
     (b"icns", "an icon file (ICNS)", _PNG),
@@ -62,7 +63,6 @@ _BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
 _WITHIN: tuple[tuple[int, bytes, str, str], ...] = (
     (8, b"AVI ", "a video (AVI)", _FRAME),
     (8, b"WEBP", "a WebP that is damaged or cut short", ""),
-    (128, b"DICM", "a DICOM file", "save its pixels as .npy, for example with pydicom"),
     (208, b"MAP ", "an MRC file", "save its data as .npy, for example with mrcfile"),
     (257, b"ustar", "a tar archive", "unpack it first"),
 )
@@ -107,6 +107,11 @@ def _kind(start: bytes) -> tuple[str, str]:
     if is_tga(start):
         return "a TGA of a kind that cannot be read, or damaged", ""
     return f"not a picture that can be read ({READABLE})", ""
+
+
+def is_dicom(start: bytes) -> bool:
+    """Return whether a file begins as a DICOM."""
+    return start[DICOM_PREAMBLE : DICOM_PREAMBLE + len(_DICOM)] == _DICOM
 
 
 def is_tga(start: bytes) -> bool:

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
-from patchsim.pictures import arrays, coded_size, tiff_colors, tiff_directory
+from patchsim.pictures import (
+    arrays,
+    coded_size,
+    jpeg,
+    orientation,
+    tiff_colors,
+    tiff_directory,
+)
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
 
 PACKAGES = "tifffile imagecodecs"  # the extra `tiff`
@@ -70,7 +77,7 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
         limits.check_pixels(width, height)
         limits.check_memory(_needed_bytes(page, dtype))
         _check_complete(page, size)
-        _check_coded_sizes(page, stream)
+        _check_coded_sizes(page, stream, limits)
         samples = _samples(page)
     alpha_sample, is_associated = _alpha_sample(page)
     alpha = None
@@ -89,9 +96,12 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
             f"{limits.name} has values of {page.bitspersample} bits;"
             f" --data-range 0:{_largest(page)} compares them within their range",
         )
-    orientation = page.tags.valueof(tiff_directory.ORIENTATION, 1)
-    orientation = orientation if isinstance(orientation, int) else 1
-    return Decoded(pixels, alpha, orientation, notices, arrays.shift_of(samples.dtype))
+    turned = orientation.chosen(
+        page.tags.valueof(tiff_directory.ORIENTATION), page.tags.valueof(tiff_directory.XMP)
+    )
+    profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
+    profile = profile if isinstance(profile, bytes) else b""
+    return Decoded(pixels, alpha, turned, notices, arrays.shift_of(samples.dtype), profile)
 
 
 def fax_complaints(stream: BinaryIO, limits: Limits, page: tiff_directory.Page) -> list[str]:
@@ -296,8 +306,14 @@ def _check_complete(page: Any, size: int) -> None:
         raise DamageError(f"its pixels end beyond its {size:,} bytes")
 
 
-def _check_coded_sizes(page: Any, stream: BinaryIO) -> None:
-    """Check that strips or tiles that state their own size do not exceed that of the page's."""
+def _check_coded_sizes(page: Any, stream: BinaryIO, limits: Limits) -> None:
+    """Check that strips or tiles that state their own size do not exceed that of the page's.
+
+    Those of JPEG must not have too many scans.
+    """
+    if page.compression == tiff_directory.JPEG:
+        for place, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+            jpeg.check_scans(stream, limits, place, length)
     size_of = _SIZED.get(page.compression)
     if size_of is None:
         return

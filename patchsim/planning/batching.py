@@ -131,6 +131,7 @@ def _make(
             memory=memory,
             resident=resident,
             resident_without_map=resident_without_map,
+            kernel_total=len(problems),
         )
         common = replace(common, is_envelope=len({problem.kernel for problem in of_kind}) > 1)
         plan_of = cache(partial(_plan_of_member, common))  # many problems are equal
@@ -158,6 +159,7 @@ def kind(problem: Problem) -> Hashable:
         full_cells=None,
         min_visible_weight=0,
         share_wanted=0.0,
+        whole_kernel=None,
     )
     # Engines differ in whether they take weights, and kernels without cells that count.
     return sides, alike, problem.weight_sum is None, problem.full_cells == 0
@@ -197,6 +199,7 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             full_cells=problem.full_cells,
             min_visible_weight=problem.min_visible_weight,
             share_wanted=problem.share_wanted,
+            whole_kernel=problem.whole_kernel,
         )
         return replace(candidate, problem=member)
 

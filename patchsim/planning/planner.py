@@ -25,6 +25,9 @@ _WORTH_SHARING_SECONDS = 0.002
 # With more kernels than this together, memory goes to more threads rather than to more kernels.
 _WORTH_THREADS = 8
 
+# The most kernels of a search that stay prepared for exact plans; of direct plans it is one.
+MOST_PREPARED = 32
+
 # A shorter search on the CPU looks for no accelerator: importing torch and creating its context
 # take seconds, and the engines' kernels are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
@@ -59,6 +62,8 @@ class Plan:
         The plan is for several kernels of about one size, and its problem is as large as any.
     accelerators : str or None
         Why no accelerator was considered, where the device was ``"auto"``.
+    kernel_total : int
+        The number of kernels of the whole search.
     """
 
     chosen: Candidate
@@ -72,6 +77,7 @@ class Plan:
     direct_plan: Plan | None = None
     is_envelope: bool = False
     accelerators: str | None = None
+    kernel_total: int = 1
 
     @property
     def engine(self) -> str:
@@ -85,7 +91,10 @@ class Plan:
     def peak(self) -> int:
         """The most bytes that the search takes: tiles of this plan, then those of the others."""
         others = _working_of_others(self.exact_plan, self.direct_plan, self.parallel)
-        return self.resident + max(self.working, others)
+        # Kernels that were searched for before may have been prepared for their exact plans.
+        before = _kept_prepared(self.exact_plan, self.kernel_total - self.problem.kernel_count)
+        after = _kept_prepared(self.exact_plan, self.kernel_total - 1)
+        return self.resident + max(self.working + before, others + after)
 
     def seconds_of(self, rows: int, cols: int) -> float:
         """Return the estimated seconds of the engine for so many windows."""
@@ -134,6 +143,13 @@ def _working_of_others(exact: Plan | None, direct: Plan | None, parallel: int) -
     )
 
 
+def _kept_prepared(exact: Plan | None, kernels: int) -> int:
+    """Return the bytes of so many kernels that stay prepared for an exact plan."""
+    if exact is None or kernels < 1:
+        return 0
+    return min(kernels, MOST_PREPARED) * considered.kernel_bytes(exact.chosen, exact.tile)
+
+
 def make(
     problem: Problem,
     *,
@@ -142,6 +158,7 @@ def make(
     memory: int,
     resident: int,
     resident_without_map: int | None = None,
+    kernel_total: int = 1,
 ) -> Plan:
     """Choose the fastest engine that can do the search, and the largest tiles for it.
 
@@ -157,6 +174,8 @@ def make(
         The bytes of it that images, scores and outputs take.
     resident_without_map : int, optional
         These bytes with an engine that draws no map, if it is another number.
+    kernel_total : int
+        The number of kernels of the whole search.
 
     Raises
     ------
@@ -175,13 +194,15 @@ def make(
     allowed = memory if chosen.free_bytes is None else min(memory, resident + chosen.free_bytes)
     chosen = _fit_kernels(chosen, allowed, resident)
     tile, parallel, working = _tiling(chosen, allowed, resident)
-    exact, has_map = _exact_plan(problem, memory, resident), engines.load(chosen.engine).HAS_MAP
-    return replace(
+    plan = replace(
         _of_tiles(chosen, (tile, parallel, working), memory, resident, candidates),
-        exact_plan=exact,
-        direct_plan=None if has_map else _direct_plan(problem, memory, resident, exact, parallel),
         accelerators=accelerators,
+        kernel_total=kernel_total,
     )
+    plan = replace(plan, exact_plan=_plan_of_blocks(replace(problem, exact=True), plan))
+    if engines.load(chosen.engine).HAS_MAP:
+        return plan
+    return replace(plan, direct_plan=_direct_plan(problem, plan))
 
 
 def _of_tiles(
@@ -259,25 +280,19 @@ def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
     return chosen
 
 
-def _exact_plan(problem: Problem, memory: int, resident: int) -> Plan | None:
-    """Plan how blocks of windows are scored exactly; None if no engine can within the memory."""
-    return _plan_of_blocks(replace(problem, exact=True), memory, resident)
-
-
-def _direct_plan(
-    problem: Problem, memory: int, resident: int, exact: Plan | None, parallel: int
-) -> Plan | None:
+def _direct_plan(problem: Problem, plan: Plan) -> Plan | None:
     """Plan how windows that an engine without a map leaves open are scored, maybe with errors."""
-    found = _plan_of_blocks(replace(problem, map_wanted=True), memory, resident)
+    exact = plan.exact_plan
+    found = _plan_of_blocks(replace(problem, map_wanted=True), plan)
     if exact and not (found and found.chosen.work <= exact.chosen.work):
         return exact
-    if exact and resident + _working_of_others(exact, found, parallel) > memory:
+    if exact and replace(plan, direct_plan=found).peak > plan.memory:
         return exact
     return found and replace(found, exact_plan=exact)
 
 
-def _plan_of_blocks(problem: Problem, memory: int, resident: int) -> Plan | None:
-    """Plan the scoring of some blocks of windows by the fastest engine within the memory."""
+def _plan_of_blocks(problem: Problem, plan: Plan) -> Plan | None:
+    """Plan how blocks of windows are scored beside a plan; None if no engine can in its memory."""
     alone = replace(problem, tolerance=0.0, kernel_count=1)
     candidates = considered.consider(alone, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
@@ -292,9 +307,10 @@ def _plan_of_blocks(problem: Problem, memory: int, resident: int) -> Plan | None
         tile = _floor_to_blocks(tall, rows), _floor_to_blocks(wide, cols)
         for parallel in range(problem.threads, 0, -1):
             working = considered.working_bytes(chosen, tile, parallel)
-            if resident + working <= memory:
-                tiling = tile, parallel, working
-                return _of_tiles(chosen, tiling, memory, resident, candidates)
+            tiling = tile, parallel, working
+            found = _of_tiles(chosen, tiling, plan.memory, plan.resident, candidates)
+            if replace(plan, exact_plan=found).peak <= plan.memory:
+                return found
         if tile == block:
             return None
         tall, wide = tall // 2, wide // 2

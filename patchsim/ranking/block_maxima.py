@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice, takewhile
 from threading import Lock
 
@@ -26,11 +24,11 @@ from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_bloc
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
+from patchsim.ranking.block_cache import BlockCache, OpenBlock
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
-_OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
 # Of so many blocks of all kernels one more may be scored again to tell the closest window.
 _WORTH_OPENING = 200
 _ENTRY_BYTES = 168  # bytes of a block's upper bound and its entry in the heap
@@ -39,44 +37,6 @@ Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
 # A block in the heap: minus its upper bound, or minus the exact score of its best window as it was
 # at that number of suppressions; is exact; row, col; block; suppressions.
 _Entry = tuple[float, bool, int, int, int, int]
-
-
-@dataclass
-class _OpenBlock:
-    """The scores of a block, and how many of the suppressed boxes were applied to them."""
-
-    scores: ScoreMap
-    applied_boxes: int = 0
-
-
-class BlockCache:
-    """The scores of blocks that are open, of all kernels; the least recently used go first.
-
-    Parameters
-    ----------
-    memory : int
-        Bytes for the blocks; two fit at least.
-    """
-
-    def __init__(self, memory: int) -> None:
-        self.capacity = max(2, memory // self.estimate_bytes(1))
-        self._blocks: OrderedDict[tuple[BlockMaxima, int], _OpenBlock] = OrderedDict()
-
-    @staticmethod
-    def estimate_bytes(blocks: int) -> int:
-        """Return the bytes that so many open blocks take."""
-        return blocks * (ScoreMap.estimate_bytes((BLOCK, BLOCK)) + _OPEN_OVERHEAD)
-
-    def get(self, maxima: BlockMaxima, block: int) -> _OpenBlock | None:
-        opened = self._blocks.get((maxima, block))
-        if opened is not None:
-            self._blocks.move_to_end((maxima, block))
-        return opened
-
-    def put(self, maxima: BlockMaxima, block: int, opened: _OpenBlock) -> None:
-        self._blocks[maxima, block] = opened
-        while len(self._blocks) > self.capacity:
-            self._blocks.popitem(last=False)
 
 
 class BlockMaxima:
@@ -293,7 +253,7 @@ class BlockMaxima:
         if self._errors is None:
             self.blocks_evaluated += len(wanted)
 
-    def _open_block(self, block: int, cells: Tile, tile: Tile, bounds: Bounds) -> _OpenBlock:
+    def _open_block(self, block: int, cells: Tile, tile: Tile, bounds: Bounds) -> OpenBlock:
         """Make the scores of a block from those of a tile that holds it."""
         index = cells.within(tile)
         error = bounds.error
@@ -329,10 +289,10 @@ class BlockMaxima:
             )
         for y, x in self._suppressed.get(block, ()):
             scores.suppress(y - top, x - left)
-        return _OpenBlock(scores)
+        return OpenBlock(scores)
 
     def _best_in(
-        self, block: int, opened: _OpenBlock, floor: float
+        self, block: int, opened: OpenBlock, floor: float
     ) -> tuple[int, int, float] | None:
         """Return row, col and score of the best window of an open block."""
         tile = self._tile(block)

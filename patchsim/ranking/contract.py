@@ -28,7 +28,7 @@ class Closest(NamedTuple):
 class Windows(Protocol):
     """The windows of one kernel, best first, for `nms.BestFirst` and for reports."""
 
-    kernel: tuple[int, int]  # height, width
+    kernel: tuple[int, int]  # height, width of a match, by which windows overlap
     error: float  # the largest error of a score in the map
 
     @property

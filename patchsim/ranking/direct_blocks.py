@@ -39,7 +39,7 @@ class DirectBlocks:
         exact: Exact | None,
         score_exactly: Callable[[Tile], Bounds] | None,
     ) -> None:
-        self._kernel, self._stride = problem.kernel[:2], problem.stride
+        self._kernel, self._stride = problem.match_size, problem.stride
         self._evaluate_blocks = evaluate_blocks
         self._exact, self._score_exactly = exact, score_exactly
 

@@ -41,7 +41,8 @@ _ROWS_BEFORE = 1 / 128
 # The share of the time of the direct search of all windows that all finer bounds may take together,
 # and that of the time of comparing the windows that some could exclude.
 _REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 0.7
-# Blocks that would take more than this share of the direct search of all windows are left to that.
+# Blocks that would take more than this share of the direct search of all windows are left to that,
+# and so is all once more than this share of the blocks would be scored.
 _MOST_DIRECT = 0.7
 # Finer bounds are made for windows up to so many times as different as the best one: those that
 # could be next best.
@@ -56,6 +57,7 @@ _SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
 _AT_ONCE = 32  # blocks that a thread takes, best first
 # What `closest` looks at: blocks, and values of the windows in each of them.
 _CLOSEST_BLOCKS, _CLOSEST_VALUES = 4, 1 << 17
+_BLOCK_BYTES = 400  # of a block beside its windows' bounds and scores: its tile, best and bound
 
 
 @lru_cache(maxsize=1)
@@ -104,7 +106,7 @@ class PrunedWindows:
         keeps_bounds: bool = True,
     ) -> None:
         problem = search.problem
-        self.kernel = problem.kernel[:2]
+        self.kernel = problem.match_size
         self._stride = problem.stride
         self._threads = threads
         self._search = search
@@ -142,11 +144,10 @@ class PrunedWindows:
     def estimate_bytes(shape: tuple[int, int]) -> int:
         """Return the bytes that the windows of a map of this shape take.
 
-        Without `keeps_bounds` they take as much once all blocks have been searched. The score map
-        of `search_all` takes less, and comes after these are freed.
+        That is the score map of `search_all`. Bounds, and the scores of blocks, are freed before,
+        and take less: `_MOST_DIRECT` limits the number of these blocks.
         """
-        bound = 2
-        return math.prod(shape) * bound + ScoreMap.estimate_bytes(shape)
+        return ScoreMap.estimate_bytes(shape) + math.prod(grid_shape(shape)) * _BLOCK_BYTES
 
     @property
     def windows_evaluated(self) -> int:
@@ -286,14 +287,18 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
-        rows = int(BLOCK * BLOCK * self.kernel[0] * _ROWS_BEFORE)
+        rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)
         self._rows_most = min(rows, self._rows_worth(len(blocks), _BEFORE))
         undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE)
         undecided = self._refine(undecided)
         self._rows_most = self._rows_worth(len(undecided), _AFTER)
         undecided = self._decide_where_it_pays(undecided, _PAYS_AFTER)
         undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
-        if self._block_seconds * len(undecided) > _MOST_DIRECT * self._seconds:
+        # Their scores stay in memory, beside those of blocks that were left before.
+        directly = len(undecided) + len(self._block_scores)
+        if self._block_seconds * len(
+            undecided
+        ) > _MOST_DIRECT * self._seconds or directly > _MOST_DIRECT * len(self._blocks):
             self._take_over()
         elif undecided and self._blocks_directly:
             numbers = {self._blocks[block]: block for block in undecided}

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from patchsim.engines import Problem, pruned
 from patchsim.planning import batching
-from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.ranking.block_cache import BlockCache
+from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.pruned_windows import PrunedWindows
 from patchsim.ranking.score_map import ScoreMap
 

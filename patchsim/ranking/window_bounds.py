@@ -26,7 +26,7 @@ class WindowBounds:
 
     def __init__(self, search: Search, blocks: list[Tile], *, keeps_all: bool) -> None:
         problem = search.problem
-        self.kernel, self.stride = problem.kernel[:2], problem.stride
+        self.kernel, self.stride = problem.match_size, problem.stride
         self.suppressed: list[tuple[int, int]] = []  # single windows, y and x
         self.boxes: list[tuple[Box, float]] = []  # with the overlap from which on windows go
         self._search, self._blocks = search, blocks

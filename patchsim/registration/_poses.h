@@ -17,6 +17,7 @@
 #define BATCH 8  /* turned kernels that are compared with a picture in one pass */
 #define OUTSIDE (-9.0f)
 #define LARGEST_SIDE (1 << 24) /* of a picture or kernel, so that products of two fit */
+#define LARGEST_SCALE 32.0 /* its logarithm: places of that scale still fit floats */
 #define COLUMNS 7 /* of sums: weight, kernel, picture, its slopes by x, y, angle, log scale */
 #define MOST_CHANNELS 64
 #define FLAT 1e-12 /* as metrics.FLAT: of a channel's mean square, its variance */
@@ -43,6 +44,7 @@ typedef struct {
 
 typedef struct {
     const float *taps, *weights; /* [channels or shades][height][pitch] */
+    const float *smoothing; /* as taps, or NULL: the neighbours' mean less the pixel */
     ptrdiff_t channels, shades, height, pitch;
     double centre_y, centre_x, reach;
 } Kernel;
@@ -79,6 +81,7 @@ typedef struct {
 typedef struct {
     Picture picture, kernel;
     const uint8_t *weights, *visible; /* [h][w][shades], [H][W]; or NULL */
+    const double *smoothing; /* [h][w][channels], or NULL: the neighbours' mean less the pixel */
     ptrdiff_t shades, n;
     const double *poses; /* [n][x, y of the centre; cosine, sine of the angle times the scale] */
     double centre_y, centre_x; /* in the kernel */
@@ -99,6 +102,9 @@ typedef struct {
 } Variant;
 
 extern const Variant *const POSES_VARIANTS[];
+
+/* How much of a kernel's smoothing counts where its pixels have this size; as levels.softness. */
+double poses_softness(double pixel);
 
 void poses_turn(const Kernel *, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
                 ptrdiff_t radius, double border, float *values, uint8_t *mask);

@@ -86,6 +86,7 @@ static INLINE double VARIANT(total)(F a)
 
 #include "_poses_exact.h"
 #include "_poses_look.h"
+#include "_poses_sums.h" /* before what uses it */
 #include "_poses_refine.h"
 
 /* The means of 2x2 bytes of two rows, rounded. */

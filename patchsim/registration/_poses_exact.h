@@ -81,13 +81,15 @@ static INLINE double VARIANT(sampled)(const void *pixels, const Type type, const
 }
 
 static INLINE void VARIANT(add_part)(const Exact *e, const VARIANT(Part) *p, ptrdiff_t row, ptrdiff_t first, int n,
-                                     VARIANT(Channel_sums) *sums, const Type type)
+                                     VARIANT(Channel_sums) *sums, double softness, const Type type)
 {
     const ptrdiff_t channels = e->kernel.channels, at = row * e->kernel.width + first;
     for (ptrdiff_t c = 0; c < channels; c++) {
         VARIANT(Channel_sums) s = sums[c];
         for (int i = 0; i < n; i++) {
-            const double tap = VARIANT(pixel)(e->kernel.pixels, type, (at + i) * channels + c);
+            double tap = VARIANT(pixel)(e->kernel.pixels, type, (at + i) * channels + c);
+            if (softness > 0)
+                tap += softness * e->smoothing[(at + i) * channels + c];
             const double value = VARIANT(sampled)(e->picture.pixels, type, p, i, c);
             const double weight = e->weights ? e->weights[(at + i) * e->shades + (e->shades > 1 ? c : 0)] : 1;
             const double w = weight * p->seen[i], difference = tap - value;
@@ -145,12 +147,14 @@ static INLINE void VARIANT(exact_of)(const Exact *e, const Type type)
     for (ptrdiff_t i = 0; i < e->n; i++) {
         VARIANT(Channel_sums) sums[MOST_CHANNELS];
         VARIANT(Part) part;
+        const double *pose = e->poses + 4 * i;
+        const double softness = e->smoothing ? poses_softness(hypot(pose[2], pose[3])) : 0;
         memset(sums, 0, (size_t)e->kernel.channels * sizeof *sums);
         for (ptrdiff_t row = 0; row < e->kernel.height; row++)
             for (ptrdiff_t first = 0; first < e->kernel.width; first += PART) {
                 const int n = (int)(e->kernel.width - first < PART ? e->kernel.width - first : PART);
-                VARIANT(fill_part)(e, e->poses + 4 * i, row, first, n, &part);
-                VARIANT(add_part)(e, &part, row, first, n, sums, type);
+                VARIANT(fill_part)(e, pose, row, first, n, &part);
+                VARIANT(add_part)(e, &part, row, first, n, sums, softness, type);
             }
         e->scores[i] = VARIANT(score_of_sums)(e, sums);
     }

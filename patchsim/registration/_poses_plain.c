@@ -10,6 +10,11 @@ static ptrdiff_t inside(ptrdiff_t at, ptrdiff_t length)
     return at < 0 ? 0 : at >= length ? length - 1 : at;
 }
 
+double poses_softness(double pixel)
+{
+    return pixel >= 1 ? 0 : pixel <= 0.5 ? 1 : 2 * (1 - pixel);
+}
+
 #define TURN (2 * 3.14159265358979323846)
 
 static void cubic(double t, double w[4])
@@ -95,11 +100,12 @@ static int falling(const void *one, const void *other)
     return a < b ? 1 : a > b ? -1 : 0;
 }
 
-/* Keep the best half; returns how many, or -1 without memory. What scores less counts no more. */
+/* Keep the best half, of equals the first; returns how many, or -1 without memory. What scores no
+ * more than the least of them counts no more. */
 static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
 {
     float *sorted = malloc((size_t)n * sizeof *sorted);
-    ptrdiff_t kept = 0;
+    ptrdiff_t kept = 0, equals = n / 2;
     if (!sorted)
         return -1;
     memcpy(sorted, m->scores, (size_t)n * sizeof *sorted);
@@ -107,7 +113,9 @@ static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
     *bar = sorted[n / 2];
     free(sorted);
     for (ptrdiff_t i = 0; i < n; i++)
-        if (m->scores[i] > *bar) {
+        equals -= m->scores[i] > *bar;
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (m->scores[i] > *bar || (m->scores[i] == *bar && equals-- > 0)) {
             memmove(m->found + 3 * kept, m->found + 3 * i, 3 * sizeof *m->found);
             m->scores[kept++] = m->scores[i];
         }
@@ -115,26 +123,45 @@ static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
     return kept;
 }
 
+/* Which cells of a row reach the bar and the four cells beside them; few of them are left. */
+static void mark_likely(const Maxima *m, const float *row, ptrdiff_t y, float bar, uint8_t *marks)
+{
+    const float *above = y > 0 ? row - m->pitch : row, *below = y + 1 < m->rows ? row + m->pitch : row;
+    marks[0] = row[0] >= bar;
+    marks[m->width - 1] = row[m->width - 1] >= bar;
+    for (ptrdiff_t x = 1; x < m->width - 1; x++)
+        marks[x] = (row[x] >= bar) & (row[x] >= row[x - 1]) & (row[x] >= row[x + 1]) & (row[x] >= above[x]) & (row[x] >= below[x]);
+}
+
 ptrdiff_t poses_maxima(const Maxima *m)
 {
     ptrdiff_t n = 0;
     float bar = m->bar;
+    if (m->width == 0)
+        return 0;
+    uint8_t *marks = malloc((size_t)m->width);
+    if (!marks)
+        return -1;
     for (ptrdiff_t scale = 0; scale < m->scales; scale++)
         for (ptrdiff_t angle = 0; angle < m->angles; angle++)
             for (ptrdiff_t y = m->first; y < m->last; y++) {
                 const ptrdiff_t pose = scale * m->angles + angle;
                 const float *row = m->volume + (pose * m->rows + y) * m->pitch;
+                mark_likely(m, row, y, bar, marks);
                 for (ptrdiff_t x = 0; x < m->width; x++) {
-                    if (!(row[x] >= bar) || !is_maximum(m, scale, angle, y, x))
+                    if (!marks[x] || !is_maximum(m, scale, angle, y, x))
                         continue;
-                    if (n == m->most && (n = halved(m, n, &bar)) < 0)
+                    if (n == m->most && (n = halved(m, n, &bar)) < 0) {
+                        free(marks);
                         return -1;
+                    }
                     if (!(row[x] >= bar))
                         continue;
                     m->found[3 * n] = (int32_t)pose, m->found[3 * n + 1] = (int32_t)y, m->found[3 * n + 2] = (int32_t)x;
                     m->scores[n++] = row[x];
                 }
             }
+    free(marks);
     return n;
 }
 
@@ -144,12 +171,16 @@ ptrdiff_t poses_thinned(const Thinned *t)
     for (ptrdiff_t i = 0; i < t->n; i++)
         t->others[i] = 0;
     for (ptrdiff_t i = 0; i < t->n; i++) {
-        const double *one = t->poses + 4 * i, scale = exp(one[3]), c = cos(one[2]) / scale, s = sin(one[2]) / scale;
+        const double *one = t->poses + 4 * i;
         if (t->others[i] >= t->of_a_place)
             continue;
+        const double scale = exp(one[3]), c = cos(one[2]) / scale, s = sin(one[2]) / scale;
         t->kept[kept++] = (int32_t)i;
+        const double far = 2 * t->reach * scale > 1 ? 2 * t->reach * scale : 1;
         for (ptrdiff_t j = i + 1; j < t->n; j++) {
             const double *other = t->poses + 4 * j, dx = other[0] - one[0], dy = other[1] - one[1];
+            if (dx * dx + dy * dy > far * far)
+                continue;
             const double u = fabs(dx * c - dy * s) / (2 * t->half_x), v = fabs(dx * s + dy * c) / (2 * t->half_y);
             if (u < 1 && v < 1 && (1 - u) * (1 - v) > t->near && t->others[j] < t->of_a_place)
                 t->others[j]++;

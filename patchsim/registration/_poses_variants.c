@@ -9,16 +9,13 @@
 #include <immintrin.h>
 #endif
 
+#include "../machine/_targets.h"
+
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
-
-static int always(void)
-{
-    return 1;
-}
 
 /* A whole number within limits. */
 static ptrdiff_t limited(double value, ptrdiff_t low, ptrdiff_t high)
@@ -28,26 +25,6 @@ static ptrdiff_t limited(double value, ptrdiff_t low, ptrdiff_t high)
 #define LIMITED(value, low, high) limited(value, low, high)
 
 #ifdef POSES_X86
-
-#ifdef __clang__
-#define BEGIN(features) _Pragma("clang attribute push(__attribute__((target(" #features "))), apply_to = function)")
-#define END _Pragma("clang attribute pop")
-#else
-#define PRAGMA(x) _Pragma(#x)
-#define BEGIN(...) _Pragma("GCC push_options") PRAGMA(GCC target(__VA_ARGS__))
-#define END _Pragma("GCC pop_options")
-#endif
-
-static int has_avx512(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
-static int has_avx2(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
 
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #define VARIANT(x) x##_avx512

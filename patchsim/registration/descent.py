@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import first_look, loops
+from patchsim.registration.candidates import (
+    BESIDE,
+    FOR_A_RIVAL,
+    OF_A_PLACE,
+    RIVALS_LOSS,
+    Limits,
+    followed,
+    thinned,
+)
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
 
@@ -30,118 +39,36 @@ _FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
 _STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
-# A candidate may score this share of what it must at full size for each level above, and on the
-# grid so much less. Of 175 plantings (the threshold being each one's own score) zncc fell to 0.918,
-# 0.831 and 0.859 one, two and three levels up at the lowest, and on the grid to this bar or more
-# but for one in a hundred; of 51, ncc fell to 0.991, sad to 0.987, 0.977 and 0.964, ssd to 0.996.
-_FALL = {"zncc": 0.9, "ncc": 0.97, "sad": 0.97, "ssd": 0.97}
-_GRID_LOSS = {"zncc": 0.25, "ncc": 0.1, "sad": 0.1, "ssd": 0.1}
-_HIDDEN_LOSS = 0.3  # in pictures with hidden pixels, which the grid compares as if they were seen
-_LEAST_BAR = 0.25
-# Candidates at most: of a first look, and the poses of one place, there and below.
-_MOST, _OF_A_PLACE = 4096, (6, 3)
-# Where a number of matches is asked for: candidates for each at the first look, and at least.
-_FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What poses a search allows, and how many candidates it follows.
-
-    Attributes
-    ----------
-    angles, scales : (low, high, spacing at most or None)
-        In radians, and logs.
-    listed : tuple of float
-        The only angles, in degrees, where there are several; empty for all between the ends.
-    fixed_angle, fixed_scale : float, optional
-        In degrees, and the scale, if there is one of it.
-    is_cyclic : bool
-        Whether the angles are a whole turn.
-    metric : str
-    bounds : (top, left, bottom, right)
-        The pixels that a posed kernel may cover.
-    threshold : float, optional
-        The least score that is wanted.
-    most : int, optional
-        How many matches are wanted.
-    overlap : float
-        The largest overlap of two matches.
-    """
-
-    angles: tuple[float, float, float | None]
-    scales: tuple[float, float, float | None]
-    listed: tuple[float, ...]
-    fixed_angle: float | None
-    fixed_scale: float | None
-    is_cyclic: bool
-    metric: str
-    bounds: tuple[float, float, float, float]
-    threshold: float | None
-    most: int | None
-    overlap: float
-
-    @property
-    def angle_is_free(self) -> bool:
-        """Whether the angle may take any value between the ends."""
-        return self.angles[0] < self.angles[1] and not self.listed
-
-    def candidates(self, halvings: int) -> int:
-        """Return how many candidates are followed so many levels below the first look."""
-        if self.most is None:
-            return _MOST
-        first = max(_AT_LEAST, _FOR_EACH * self.most)
-        return min(_MOST, max(_FOLLOWED, 4 * self.most, first >> halvings))
-
-    def bar(self, level: int) -> float:
-        """Return the score that a candidate needs at a level."""
-        if self.threshold is None:
-            return -math.inf
-        return self.threshold * _FALL[self.metric] ** level
-
-    def first_bar(self, level: int, *, sees_all: bool) -> float:
-        """Return the score that a maximum of the grid needs."""
-        loss = _GRID_LOSS[self.metric] if sees_all else _HIDDEN_LOSS
-        return max(_LEAST_BAR, self.bar(level) - loss)
+# A pose so near the end of an octave, in the log of the scale, was held back by it.
+_AT_END = 1e-6
+# Octaves leave a gap of twice as much, so that a scale that is rounded stays in its own.
+_APART = 2e-4
 
 
 def first_level(kernels: KernelPlanes) -> int:
     """Return the level of a kernel for the first look: the smallest that still shows enough."""
     k = 0
-    contrast = _contrast(kernels[0])
     while k < kernels.deepest:
         kernel = kernels[k + 1]
         if kernel.counted < _FIRST_PIXELS or min(kernel.height, kernel.width) < _LEAST_SIDE:
             break
-        if _contrast(kernel) < _LEAST_CONTRAST * contrast:
+        if kernels.contrast(k + 1) < _LEAST_CONTRAST:
             break
         k += 1
     return k
 
 
-def _contrast(kernel: KernelPlane) -> float:
-    """Return the variance of a kernel's values about their channel's mean."""
-    if not kernel.is_masked:
-        return float(kernel.taps[:, :, : kernel.width].var((1, 2)).mean())
-    taps = kernel.taps.astype(np.float64)
-    weights = np.broadcast_to(kernel.weights, taps.shape)
-    count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
-    mean = (weights * taps).sum((1, 2), keepdims=True) / count
-    return float((weights * (taps - mean) ** 2).sum() / count.sum())
-
-
 def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
-    """Yield how often the picture is halved, and between which logs of scales.
-
-    The ranges overlap a little, so that an optimum at an end is found from one side at least.
-    """
+    """Yield how often the picture is halved, and between which logs of scales."""
     low, high = (edge / math.log(2) for edge in limits.scales[:2])
     first = max(math.floor(low + 0.5), -kernels.deepest)
     last = max(math.floor(high + 0.5), -kernels.deepest)
     for octave in range(first, last + 1):
-        start = low if octave == first else octave - 0.5
-        end = high if octave == last else octave + 0.5
-        yield octave, start * math.log(2), end * math.log(2)
+        start = low * math.log(2) if octave == first else (octave - 0.5) * math.log(2) + _APART
+        end = high * math.log(2) if octave == last else (octave + 0.5) * math.log(2) - _APART
+        if start > end:  # the range ends in the gap
+            start = end = start if octave == first else end
+        yield octave, start, end
 
 
 def descend(
@@ -155,8 +82,39 @@ def descend(
 ) -> Floats:
     """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
     halvings, low, high = octave
-    offset = halvings * math.log(2)
-    scales = low - offset, high - offset
+    scales = low - halvings * math.log(2), high - halvings * math.log(2)
+    top, poses = _first_poses(planes, kernels, halvings, scales, limits, metric, full, threads)
+    last = max(0, -halvings)
+    for k in range(top, last - 1, -1):
+        kernel = kernels[k]
+        aim = _aim(kernel, limits, scales, metric, full, is_first=k == top, is_last=k == last)
+        poses = moved_within(poses, kernel, limits.bounds, k + halvings)
+        poses, scores = refine(planes[k + halvings], kernel, poses, aim, threads)
+        bar = limits.bar(k, kernels.contrast(k))
+        keep = is_within(poses, kernel, limits.bounds, k + halvings, 2 if k > last else 1)
+        if not limits.rivals:
+            keep &= scores >= bar
+        poses, scores = poses[keep], scores[keep]
+        best = thinned(poses, scores, kernel, limits.overlap, OF_A_PLACE[int(k < top)])
+        poses, scores = poses[best], scores[best]
+        few = limits.rivals if k > last + 1 else min(1, limits.rivals)  # of full size one is dear
+        poses = poses[followed(poses, scores, kernel, limits, bar, top - k, few)]
+        if k > last:
+            poses[:, :2] = poses[:, :2] * 2 + 0.5
+    return poses
+
+
+def _first_poses(
+    planes: Planes,
+    kernels: KernelPlanes,
+    halvings: int,
+    scales: tuple[float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> tuple[int, Floats]:
+    """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
 
     def grid_at(level: int) -> first_look.Grid:
         return first_look.grid_of(
@@ -168,31 +126,69 @@ def descend(
         )
 
     top = max(first_level(kernels), -halvings)
-    if top > max(0, -halvings) and _contrast(kernels[top]) < _FINE_CONTRAST * _contrast(kernels[0]):
+    if top > max(0, -halvings) and kernels.contrast(top) < _FINE_CONTRAST:
         larger = planes[top - 1 + halvings]
         poses_there = len(grid_at(top - 1).poses) * kernels[top - 1].counted
         if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
             top -= 1
-    kernel, grid, plane = kernels[top], grid_at(top), planes[top + halvings]
-    look = partial(first_look.look, plane, kernel, grid, metric, full, threads=threads)
-    poses, scores = look(bar=limits.first_bar(top, sees_all=plane.visible is None))
+    kernel, plane, rivals = kernels[top], planes[top + halvings], FOR_A_RIVAL * limits.rivals
+    most = limits.candidates(0) + BESIDE * rivals
+    look = partial(
+        first_look.look,
+        plane,
+        kernel,
+        grid_at(top),
+        metric,
+        full,
+        threads=threads,
+        most=most,
+        band_bytes=limits.band_bytes,
+    )
+    bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
+    poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
     if limits.threshold is None and len(poses) < limits.candidates(0):
-        poses, scores = look(bar=-math.inf)
-    poses = poses[np.argsort(-scores, kind="stable")[: limits.candidates(0)]]
-    last = max(0, -halvings)
-    for k in range(top, last - 1, -1):
-        aim = _aim(kernels[k], limits, scales, metric, full, is_first=k == top, is_last=k == last)
-        poses = moved_within(poses, kernels[k], limits.bounds, k + halvings)
-        poses, scores = refine(planes[k + halvings], kernels[k], poses, aim, threads)
-        keep = scores >= limits.bar(k)
-        slack = 2 if k > last else 1
-        keep &= is_within(poses, kernels[k], limits.bounds, k + halvings, slack)
-        poses, scores = poses[keep], scores[keep]
-        best = thinned(poses, scores, kernels[k], limits.overlap, _OF_A_PLACE[int(k < top)])
-        poses = poses[best[: limits.candidates(top - k)]]
-        if k > last:
-            poses[:, :2] = poses[:, :2] * 2 + 0.5
-    return poses
+        bar = -math.inf
+        poses, scores = look(bar=bar)
+    if (scores < bar).sum() < limits.rivals:
+        poses, scores = look(bar=0.0)
+    return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
+
+
+def left_at(
+    planes: Planes,
+    kernels: KernelPlanes,
+    poses: Floats,
+    octave: tuple[int, float, float],
+    end: int,
+    other: tuple[int, float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> tuple[Floats, Floats]:
+    """Return poses of an octave [n, 4], and those that another one takes from them, [m, 4].
+
+    A pose at the end (1: lower, 2: upper) where the other octave begins is no optimum if scores
+    rise beyond it. They jump there, because the picture or the kernel is halved once more, which
+    leaves less noise and detail that could differ. Of a pose that neither octave lets go the one
+    with less halving is taken, so that none gains by the jump.
+    """
+    halvings, there = octave[0], other[0]
+    offset, limit = halvings * math.log(2), octave[end]
+    is_at_end = np.abs(poses[:, 3] + offset - limit) < _AT_END
+    moved = poses[is_at_end]
+    if len(moved) == 0:
+        return poses, moved
+    moved[:, :2] = (moved[:, :2] + 0.5) * 2.0 ** (max(halvings, 0) - max(there, 0)) - 0.5
+    moved[:, 3] += offset - there * math.log(2)
+    scales = other[1] - there * math.log(2), other[2] - there * math.log(2)
+    kernel = kernels[max(0, -there)]
+    aim = _aim(kernel, limits, scales, metric, full, is_first=False, is_last=True)
+    moved, _ = refine(planes[max(0, there)], kernel, moved, replace(aim, around=0), threads)
+    leaves = np.abs(moved[:, 3] + there * math.log(2) - other[3 - end]) >= _AT_END
+    leaves |= abs(there) < abs(halvings)
+    is_at_end[is_at_end] = leaves
+    return poses[~is_at_end], moved[leaves]
 
 
 def _aim(
@@ -273,16 +269,3 @@ def _room(
     reach = np.stack([width * cos + height * sin, width * sin + height * cos], 1)
     top, left, bottom, right = (edge / 2**level - 0.5 for edge in bounds)
     return np.array((left, top)) + reach, np.array((right, bottom)) - reach
-
-
-def thinned(
-    poses: Floats, scores: Floats, kernel: KernelPlane, overlap: float, of_a_place: int
-) -> NDArray[np.intp]:
-    """Return the indices of the best poses: each optimum once, and only so many of a place.
-
-    Of one place are poses that would, at one angle, overlap more than allowed.
-    """
-    order = np.argsort(-scores, kind="stable")
-    allowed = max(overlap, 0.5)
-    near = 2 * allowed / (1 + allowed)
-    return order[loops.thinned(poses[order], kernel, near, of_a_place)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +16,22 @@ from patchsim.registration import loops
 from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
 
 Floats = NDArray[np.float64]
+Array = NDArray[np.float32]
 
 # How far a corner moves between neighbouring poses, in pixels of the level.
 SPACING = 2.0
 # A posed kernel's box may reach so far over the picture's border, in pixels of the level.
 SLACK = 1.5
-# Bytes of the scores of a band of rows, which are all held until their maxima are found.
-_BAND_BYTES = 32 << 20
+# Bytes of a band of rows of a thread, the scores of which are all held until their maxima are
+# found. Where that is only a few rows, scales are looked at one by one, and so they are where
+# turned kernels would take more than so many bytes, as long thin ones do.
+BAND_BYTES, _TURNED = 32 << 20, 16 << 20
+_ROWS, _FEWEST_ROWS = 16, 4
+_ROW_BORDER = 80  # columns of the loops in C beyond a row's end
+# Of a kernel that is turned there: its side, and the bytes of eight of them for each channel.
+_SIDE, _BATCH_BYTES = 32, 80 << 10
 # Maxima that are kept of a band, and of all bands until the next one: the best ones.
-MOST = 8192
+MOST = 4096
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
 _BORDER = 0.3
 
@@ -91,19 +100,45 @@ def look(
     full: float,
     bar: float,
     threads: int,
+    most: int = MOST,
+    band_bytes: int = BAND_BYTES,
 ) -> tuple[Floats, Floats]:
     """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
 
-    A maximum is no worse than its neighbours in place and angle. Poses are as
-    `plain.refine` takes them.
+    A maximum is no worse than its neighbours in place and angle. Of more than `most` the best are
+    returned. Poses are as `plain.refine` takes them. A thread holds about so many bytes of a band.
     """
+    together, rows = _band_of(plane, kernel, grid, band_bytes)
+    poses, values = np.empty((0, 4)), np.empty(0)
+    for first in range(0, len(grid.scales), together):
+        part = replace(grid, scales=grid.scales[first : first + together])
+        found = _look_in_bands(plane, kernel, part, metric, full, bar, threads, most, rows)
+        for more, scores in found:
+            poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
+            if len(values) > 2 * most:
+                best = np.sort(np.argsort(-values, kind="stable")[:most])
+                poses, values = poses[best], values[best]
+    return poses, values
+
+
+def _look_in_bands(
+    plane: Plane,
+    kernel: KernelPlane,
+    grid: Grid,
+    metric: str,
+    full: float,
+    bar: float,
+    threads: int,
+    most: int,
+    rows: int,
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the maxima of each band of so many rows."""
     shapes = turned(kernel, grid.poses)
     bounds = _bounds(shapes, plane)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
-        return np.empty((0, 4)), np.empty(0)
-    rows = max(4, _BAND_BYTES // (4 * len(shapes.poses) * (plane.width + 32)))
-    rows = min(rows, max(4, math.ceil((last + 1 - first) / threads)))
+        return
+    rows = min(rows, max(_FEWEST_ROWS, math.ceil((last + 1 - first) / threads)))
 
     def maxima(top: int) -> tuple[Floats, Floats]:
         bottom = min(top + rows, last + 1)
@@ -112,7 +147,7 @@ def look(
         above = top - max(top - 1, 0)
         found, value = loops.maxima(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
-            plane.width, bar, MOST, is_cyclic=grid.is_cyclic,
+            plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
         poses = np.empty((len(found), 4))
         poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
@@ -120,13 +155,35 @@ def look(
         _move_to_centre(poses, kernel)
         return poses, value
 
-    poses, values = np.empty((0, 4)), np.empty(0)
-    for more, scores in in_order(maxima, range(first, last + 1, rows), threads):
-        poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
-        if len(values) > 2 * MOST:
-            best = np.sort(np.argsort(-values, kind="stable")[:MOST])
-            poses, values = poses[best], values[best]
-    return poses, values
+    yield from in_order(maxima, range(first, last + 1, rows), threads)
+
+
+def _band_of(plane: Plane, kernel: KernelPlane, grid: Grid, most_bytes: int) -> tuple[int, int]:
+    """Return how many scales are looked at together, and in how many rows, for so many bytes."""
+    side = 2 * _radius(kernel, grid.scales) + 1
+    row = plane.width + side + _ROW_BORDER
+    # Scores, and in C the pixels with the prefix sums of them and of their squares, 4 bytes each.
+    pixels, scores = 12 * kernel.channels * row, 4 * len(grid.angles) * row
+    together = len(grid.scales)
+    rows = (most_bytes - side * pixels) // (pixels + together * scores) - 2
+    if rows < _ROWS or together * turned_bytes(side, kernel.channels, len(grid.angles)) > _TURNED:
+        together = 1
+        rows = (most_bytes - side * pixels) // (pixels + scores) - 2
+    return together, max(_FEWEST_ROWS, rows)
+
+
+def turned_bytes(side: int, channels: int, angles: int) -> int:
+    """Return the bytes of kernels turned by so many angles, with masks, in boxes of this side."""
+    return angles * side**2 * 5 * channels
+
+
+def least_band_bytes(width: int, channels: int, angles: int) -> int:
+    """Return the memory of a thread for the fewest rows of a picture and so many angles.
+
+    Kernels have the largest sides that first looks usually have. Turned kernels come beside.
+    """
+    scores, pixels = (_FEWEST_ROWS + 2) * 4 * angles, (_FEWEST_ROWS + 2 + _SIDE) * 12 * channels
+    return (width + _SIDE + _ROW_BORDER) * (scores + pixels) + _BATCH_BYTES * channels
 
 
 def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:
@@ -148,12 +205,19 @@ def _about_a_pixel(kernel: KernelPlane) -> KernelPlane:
     about.height, about.width = 2 * down + 1, 2 * right + 1
     about.centre = float(down), float(right)
     about.half = down + 0.5, right + 0.5
+    about.taps = _padded(kernel.taps, kernel, about, "edge")
+    about.weights = _padded(kernel.weights, kernel, about, "constant")
+    return about
+
+
+def _padded(
+    planes: Array, kernel: KernelPlane, about: KernelPlane, mode: Literal["edge", "constant"]
+) -> Array:
+    """Return planes of a kernel in the size of another that is no smaller, in whole pieces."""
     pitch = -(-about.width // PIECE) * PIECE
     beyond = (0, about.height - kernel.height), (0, pitch - kernel.width)
-    taps, weights = kernel.taps[:, :, : kernel.width], kernel.weights[:, :, : kernel.width]
-    about.taps = np.pad(taps, ((0, 0), *beyond), "edge")
-    about.weights = np.pad(weights, ((0, 0), *beyond))
-    return about
+    padded: Array = np.pad(planes[:, :, : kernel.width], ((0, 0), *beyond), mode)
+    return padded
 
 
 def _middle(kernel: KernelPlane) -> tuple[int, int]:
@@ -170,12 +234,27 @@ def _move_to_centre(poses: Floats, kernel: KernelPlane) -> None:
     poses[:, 1] += down * cos - right * sin
 
 
+def _radius(kernel: KernelPlane, log_scales: Floats) -> int:
+    """Return how far turned kernels reach from the pixel that they are turned about, at most."""
+    reach = _about_a_pixel(kernel).reach
+    return math.ceil(reach * math.exp(float(log_scales.max())) + 0.5)
+
+
 def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
     """Return a kernel in poses [P, 2] of angle and log scale."""
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
-    radius = math.ceil(about.reach * float(scales.max()) + 0.5)
-    values, mask = loops.turn(about, poses, radius, _BORDER)
+    radius = _radius(kernel, poses[:, 1])
+    parts = []
+    # Poses of one scale lie together; where it is small they are of a smoother kernel.
+    for of_scale in np.split(poses, 1 + np.flatnonzero(np.diff(poses[:, 1]))):
+        taps = kernel.softened(math.exp(of_scale[0, 1]))
+        about.taps = _padded(taps, kernel, about, "edge")
+        parts.append(loops.turn(about, of_scale, radius, _BORDER))
+    # Arrays of one scale, which may be large, are not copied.
+    values, mask = parts[0]
+    if len(parts) > 1:
+        values, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
     height, width = kernel.half
     half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]

@@ -18,7 +18,7 @@ def direction(angle: float) -> tuple[float, float]:
     return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
 
 
-def corners(kernel: tuple[int, int], x: float, y: float, pose: Pose) -> tuple[Corner, ...]:
+def corners(kernel: tuple[float, float], x: float, y: float, pose: Pose) -> tuple[Corner, ...]:
     """Return the corners of a kernel of (height, width) whose centre lies at (x, y).
 
     Returns

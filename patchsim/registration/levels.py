@@ -78,6 +78,38 @@ def _most(values: NDArray[Any]) -> NDArray[Any]:
     return most
 
 
+def softness(pixel: float) -> float:
+    """Return how much of a kernel is replaced by its neighbours' mean (`neighbours_mean`).
+
+    Where a kernel's pixel is smaller than the picture's, in whose pixels its size is given, the
+    picture shows means over 1 / `pixel` of them. The part that is returned, 2 (1 - pixel), gives
+    the next pixels of a row the weights that such a box centred on one gives them.
+    """
+    return min(1.0, max(0.0, 2 * (1 - pixel)))
+
+
+def neighbours_mean(kernel: Kernel) -> NDArray[np.float64]:
+    """Return each pixel's mean with its eight neighbours, [h, w, C], by the weights 1 2 1 each way.
+
+    Pixels count in it as much as they weigh; one that does not count stays as it is.
+    """
+    pixels = kernel.pixels.astype(np.float64)
+    if kernel.weights is None:
+        weights = np.ones((*pixels.shape[:2], 1))
+    else:
+        weights = np.atleast_3d(kernel.weights).astype(np.float64)
+    total = _smoothed(weights)
+    means: NDArray[np.float64] = _smoothed(weights * pixels) / np.where(total > 0, total, 1)
+    return np.where(weights > 0, means, pixels)
+
+
+def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    wide = np.pad(values, ((1, 1), (1, 1), (0, 0)))
+    wide = wide[:-2] + 2 * wide[1:-1] + wide[2:]
+    smooth: NDArray[np.float64] = wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]
+    return smooth / 16
+
+
 def flipped(kernel: Kernel, flip: str) -> Kernel:
     """Return a kernel mirrored: `h` swaps left and right, `v` top and bottom."""
     if flip == "none":

@@ -80,7 +80,9 @@ def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[
     values = np.empty(len(better))
     extension.refine(
         values=plane.values, visible=plane.visible, height=plane.height, width=plane.width,
-        taps=kernel.taps, weights=kernel.weights, centre=kernel.centre, reach=kernel.reach,
+        taps=kernel.taps, weights=kernel.weights,
+        smoothing=kernel.smoothing if aim.low[1] < 0 else None, centre=kernel.centre,
+        reach=kernel.reach,
         poses=better, scores=values, metric=aim.metric, full=aim.full, steps=aim.steps,
         enough=aim.enough, is_cubic=aim.is_cubic,
         free=sum(1 << i for i in range(4) if aim.free[i]), low=aim.low, high=aim.high,

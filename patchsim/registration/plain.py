@@ -131,7 +131,7 @@ def sums(
         seen = sample(plane.visible, plane.height, plane.width, dx + x, dy + y, is_cubic=False)[0]
         seen = seen / 255
     pooled, weight, distance = np.zeros((6, 6)), 0.0, 0.0
-    for channel, taps in enumerate(kernel.taps):
+    for channel, taps in enumerate(kernel.softened(math.exp(log_scale))):
         weights = kernel.weights[channel if len(kernel.weights) > 1 else 0] * taken * seen
         value, gx, gy = sample(
             plane.values[channel], plane.height, plane.width, dx + x, dy + y,

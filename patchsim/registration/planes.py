@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import native
-from patchsim.registration.levels import KernelLevels, filled, halved
+from patchsim.registration.levels import KernelLevels, filled, halved, neighbours_mean, softness
 from patchsim.types import Pixels
 
 # Pixels of the border around a plane, repeated, so that a sampler need not look where it is.
@@ -151,6 +151,7 @@ class KernelPlane:
 
     def __init__(self, levels: KernelLevels, k: int, unit: Unit) -> None:
         kernel: Kernel = levels[k]
+        self._kernel, self._gain = kernel, unit.gain
         self.height, self.width, self.channels = kernel.pixels.shape
         pitch = -(-self.width // PIECE) * PIECE
         self.taps = np.zeros((self.channels, self.height, pitch), np.float32)
@@ -167,11 +168,35 @@ class KernelPlane:
         self.is_masked = kernel.weights is not None
 
     @cached_property
+    def smoothing(self) -> NDArray[np.float32]:
+        """Each pixel's mean with its neighbours less the pixel, [C, h, pitch] as `taps`."""
+        change = np.zeros_like(self.taps)
+        apart = neighbours_mean(self._kernel) - self._kernel.pixels
+        change[:, :, : self.width] = (apart * self._gain).transpose(2, 0, 1)
+        return change
+
+    def softened(self, pixel: float) -> NDArray[np.float32]:
+        """Return the taps as they are compared where a pixel has this size in the picture's."""
+        share = softness(pixel)
+        return self.taps + np.float32(share) * self.smoothing if share else self.taps
+
+    @cached_property
     def counted(self) -> int:
         """How many pixels count."""
         if not self.is_masked:
             return int(self.height * self.width)
         return int(np.count_nonzero((self.weights > 0).any(0)))
+
+    @property
+    def contrast(self) -> float:
+        """The variance of the values about their channel's mean."""
+        if not self.is_masked:
+            return float(self.taps[:, :, : self.width].var((1, 2)).mean())
+        taps = self.taps.astype(np.float64)
+        weights = np.broadcast_to(self.weights, taps.shape)
+        count = np.maximum(weights.sum((1, 2), keepdims=True), 1e-9)
+        mean = (weights * taps).sum((1, 2), keepdims=True) / count
+        return float((weights * (taps - mean) ** 2).sum() / count.sum())
 
     @property
     def reach(self) -> float:
@@ -190,10 +215,19 @@ class KernelPlanes:
         self.levels = levels
         self._unit = unit
         self._planes: dict[int, KernelPlane] = {}
+        self._contrasts: dict[int, float] = {}
 
     @property
     def deepest(self) -> int:
         return self.levels.deepest
+
+    def contrast(self, level: int) -> float:
+        """Return the contrast of a level as a share of that of level 0; 1 for flat kernels."""
+        for k in (0, level):
+            if k not in self._contrasts:
+                self._contrasts[k] = self[k].contrast
+        whole = self._contrasts[0]
+        return self._contrasts[level] / whole if whole > 0 else 1.0
 
     def __getitem__(self, level: int) -> KernelPlane:
         if level not in self._planes:

@@ -15,7 +15,8 @@ from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
 from patchsim.registration import loops, scores
-from patchsim.registration.descent import PIXELS, Limits
+from patchsim.registration.candidates import Limits
+from patchsim.registration.descent import PIXELS
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import halved_kernel, octave
 from patchsim.registration.loops import Aim

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import descent
-from patchsim.registration.descent import Limits
+from patchsim.registration.candidates import Limits
+from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlanes, Planes
@@ -53,6 +54,8 @@ class PoseSearch:
         The pixels that posed kernels may cover; by default all. A corner may lie up to a pixel
         outside.
     threads : int
+    band_bytes : int
+        The memory of the first look, for each thread; `least_band_bytes` or more.
     """
 
     def __init__(
@@ -64,11 +67,13 @@ class PoseSearch:
         visible: Visibility | None = None,
         bounds: tuple[float, float, float, float] | None = None,
         threads: int = 1,
+        band_bytes: int = BAND_BYTES,
     ) -> None:
         self._metric = metric
         self._scoring = Scoring(picture, metric, data_range, visible)
         self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
         self._threads = threads
+        self._band_bytes = band_bytes
         self._planes = Planes(picture, visible)
         self._full = data_range * self._planes.unit.gain
 
@@ -82,6 +87,7 @@ class PoseSearch:
         threshold: float | None = None,
         most: int | None = None,
         overlap: float = 0.5,
+        rivals: int = 0,
     ) -> list[Fitted]:
         """Return the places and poses where the score has a local maximum, best first.
 
@@ -93,30 +99,49 @@ class PoseSearch:
         flips : sequence of str
             Some of `warp.FLIPS`.
         threshold : float, optional
-            The least score of what is returned.
+            The least score of what is returned, but for rivals.
         most : int, optional
             The number of matches that are wanted; more are returned, so that they have rivals.
         overlap : float
             The largest overlap that matches will be allowed. Of one place only the best few poses
             are followed; what is returned may still overlap.
+        rivals : int
+            How many poses that score less than the threshold are returned as well, if so many
+            are found, so that matches have margins.
 
         Returns
         -------
         list of Fitted
             Each optimum once.
         """
-        limits = self._limits(scales, angles, threshold, most, overlap)
+        limits = self._limits(scales, angles, threshold, most, overlap, rivals)
+        found = [fit for flip in flips for fit in self._in_flip(kernel, flip, limits)]
+        if threshold is None:
+            return distinct(found, kernel)
+        reaching = [fit for fit in found if fit.score >= threshold]
+        below = sorted((f for f in found if f.score < threshold), key=lambda fit: -fit.score)
+        return distinct(reaching + below[:rivals], kernel)
+
+    def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
+        polish = self._polish(kernel, flip, limits)
+        how = limits, self._metric, self._full, self._threads
+        octaves = list(descent.octaves(polish.kernels, limits))
         found: list[Fitted] = []
-        for flip in flips:
-            polish = self._polish(kernel, flip, limits)
-            for octave in descent.octaves(polish.kernels, limits):
-                poses = descent.descend(
-                    self._planes, polish.kernels, octave, limits, self._metric, self._full,
-                    self._threads,
-                )  # fmt: skip
-                found += polish.fitted(poses, octave[0])
-        wanted = [fit for fit in found if threshold is None or fit.score >= threshold]
-        return distinct(wanted, kernel)
+        for number, octave in enumerate(octaves):
+            poses = descent.descend(self._planes, polish.kernels, octave, *how)
+            for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
+                for other in beside:
+                    poses, left = descent.left_at(
+                        self._planes, polish.kernels, poses, octave, end, other, *how
+                    )
+                    found += polish.fitted(left, other[0])
+            found += polish.fitted(poses, octave[0])
+        if limits.most is not None and self._metric == "sad":
+            # In noise `sad` has several maxima close together, and the nearest is not the best.
+            # Steps that begin once more, as least squares, lead farther from there.
+            best = sorted(found, key=lambda fit: -fit.score)[: limits.most]
+            found += [polish.better(fit) for fit in best]
+        return found
 
     def refine(
         self,
@@ -148,7 +173,7 @@ class PoseSearch:
         limits = self._limits(
             scales if "scale" in free else Range(pose.scale, pose.scale),
             angles if "angle" in free else Range(pose.angle, pose.angle),
-            None, 1, 1.0,
+            None, 1, 1.0, 0,
         )  # fmt: skip
         polish = self._polish(kernel, pose.flip, limits)
         scored = polish.scored(start.x, start.y, pose)
@@ -168,6 +193,7 @@ class PoseSearch:
         threshold: float | None,
         most: int | None,
         overlap: float,
+        rivals: int,
     ) -> Limits:
         return Limits(
             angles=(
@@ -178,7 +204,8 @@ class PoseSearch:
             scales=(
                 math.log(scales.low),
                 math.log(scales.high),
-                None if scales.step is None else scales.step / scales.high,
+                # Neighbours of the range lie farthest apart at its low end.
+                None if scales.step is None else scales.step / scales.low,
             ),
             listed=angles.values,
             fixed_angle=angles.low if angles.low == angles.high else None,
@@ -189,4 +216,6 @@ class PoseSearch:
             threshold=threshold,
             most=most,
             overlap=overlap,
+            rivals=0 if threshold is None else rivals,
+            band_bytes=self._band_bytes,
         )

@@ -10,8 +10,12 @@ by Catmull-Rom's cubic (R. Keys, "Cubic convolution interpolation for digital im
 1981, a = -1/2), which at a pixel's centre is the pixel; outside it has the values of its border.
 Sampled integers are limited to the range of their type. At scales above 2^0.5 the picture is halved
 (`levels.halved`), below 2^-0.5 the kernel (`levels.halved_kernel`), until a pixel of the kernel is
-2^-0.5 to 2^0.5 of the picture's. Invisible pixels get the colour of the nearest visible one, and
-the weights are multiplied by the visibility, interpolated linearly.
+2^-0.5 to 2^0.5 of the picture's. Where it is only a share s of one, the picture shows means over
+1/s pixels of the kernel, and the kernel is smoothed: its pixels p become p + 2 (1 - s) (m - p),
+where m is the mean of a pixel and its neighbours (`levels.neighbours_mean`). Scores then neither
+jump where halving begins nor grow with the detail that a kernel loses. Invisible pixels get the
+colour of the nearest visible one, and the weights are multiplied by the visibility, interpolated
+linearly.
 
 At scale 1, quarter turns and whole pixels this is the score of a window, `metrics.exact`.
 """
@@ -34,7 +38,14 @@ from patchsim.metrics import (
 )
 from patchsim.poses.warp import Pose
 from patchsim.registration.fitted import direction
-from patchsim.registration.levels import KernelLevels, Pyramid, flipped, octave
+from patchsim.registration.levels import (
+    KernelLevels,
+    Pyramid,
+    flipped,
+    neighbours_mean,
+    octave,
+    softness,
+)
 from patchsim.types import Pixels
 
 Floats = NDArray[np.float64]
@@ -88,7 +99,14 @@ def score(
         weights = np.atleast_3d(small.weights).astype(np.float64)
     if seen is not None:
         weights = weights * sampled_linearly(seen, xs, ys)[..., None] / pyramid.full_level
-    return formula_score(values, small.pixels.astype(np.float64), weights, metric, data_range)
+    taps = softened(small, pose.scale / 2.0**halvings)
+    return formula_score(values, taps, weights, metric, data_range)
+
+
+def softened(kernel: Kernel, pixel: float) -> Floats:
+    """Return a kernel's pixels [h, w, C], smoothed where one is smaller than the picture's."""
+    share, pixels = softness(pixel), kernel.pixels.astype(np.float64)
+    return pixels + share * (neighbours_mean(kernel) - pixels) if share else pixels
 
 
 def whole_window(

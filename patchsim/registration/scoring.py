@@ -9,7 +9,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
 from patchsim.registration import native, scores
 from patchsim.registration.fitted import direction
-from patchsim.registration.levels import KernelLevels, Pyramid, octave
+from patchsim.registration.levels import KernelLevels, Pyramid, neighbours_mean, octave, softness
 from patchsim.types import Pixels
 
 Floats = NDArray[np.float64]
@@ -59,11 +59,14 @@ class Scoring:
         turns = [direction(angle) for angle in poses[:, 2].tolist()]
         places[:, 2:] = np.array(turns).reshape(-1, 2) * poses[:, 3:] / 2.0**halvings
         found = np.empty(len(poses))
+        smoothing = None
+        if len(poses) and softness(float(poses[:, 3].min()) / 2.0**halvings):
+            smoothing = neighbours_mean(small) - small.pixels
         extension.exact(
             picture=np.ascontiguousarray(self._pyramid.pixels(level)),
             kernel=np.ascontiguousarray(small.pixels),
             weights=None if small.weights is None else np.ascontiguousarray(small.weights),
-            visible=self._pyramid.visible(level), poses=places,
+            smoothing=smoothing, visible=self._pyramid.visible(level), poses=places,
             centre=(levels.size[0] / 2 ** (k + 1) - 0.5, levels.size[1] / 2 ** (k + 1) - 0.5),
             metric=self._metric, full=float(self._range), scores=found, variant=native.variant(),
         )  # fmt: skip

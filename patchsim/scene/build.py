@@ -30,6 +30,9 @@ class Scene:
     image : array [H, W, C]
         The pixels of the area.
     kernels : list of Kernel
+    trimmed : list of Kernel
+        The kernels as they are searched for, without margins of weight 0 unless `Options.trim` is
+        false. Positions, sizes, and which matches overlap, are those of `kernels`.
     flat_kernels : list of bool
         Whether each kernel has a single colour.
     area : Area
@@ -49,6 +52,7 @@ class Scene:
     names: list[str]
     image: Pixels
     kernels: list[Kernel]
+    trimmed: list[Kernel]
     flat_kernels: list[bool]
     area: Area
     zero: NDArray[Any]
@@ -64,8 +68,8 @@ class Scene:
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of the kernels."""
-        return [kernel.pixels.shape[:2] for kernel in self.kernels]
+        """Height and width of the whole kernels."""
+        return [kernel.size for kernel in self.kernels]
 
     def seen(self, sizes: Sequence[tuple[int, int]]) -> list[Visibility | None]:
         """Return the visibility of the pixels under windows of each size (`Area.padded_views`)."""
@@ -129,16 +133,17 @@ class Scene:
         drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
         kernels = compared.kernels(offset)
         return cls(
-            names,
-            pixels,
-            kernels,
-            compared.are_flat,
-            area,
-            zero,
-            compared.span,
-            drawn,
-            visible,
-            compared,
+            names=names,
+            image=pixels,
+            kernels=kernels,
+            trimmed=[kernel.trimmed() for kernel in kernels] if options.trim else kernels,
+            flat_kernels=compared.are_flat,
+            area=area,
+            zero=zero,
+            span=compared.span,
+            drawn=drawn,
+            visible=visible,
+            comparison=compared,
         )
 
 

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from patchsim.engines import Problem
 from patchsim.errors import InputError
+from patchsim.geometry.area import NO_MARGINS
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
@@ -16,11 +19,12 @@ from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
-from patchsim.ranking.block_maxima import BlockCache
+from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows
 from patchsim.search.jobs import Found, Job, Scored
+from patchsim.search.prepared import PreparedKernels
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -47,13 +51,13 @@ class Exhaustive:
         self._names, self._keeps_map = scene.names, outputs.keeps_map
         posed = list(_posed(scene, options) if options.poses else _as_they_are(scene))
         kernels = [one.kernel for one in posed]
-        sizes = [(kernel.pixels.shape[0], kernel.pixels.shape[1]) for kernel in kernels]
+        sizes = [kernel.size for kernel in kernels]
         problems = _problems(scene, kernels, options, outputs)
         held = _held(scene, kernels, problems, options, outputs)
         self._groups, self._block_cache = _grouped(
             problems, options, held, keeps_map=outputs.keeps_map
         )
-        self._jobs = _jobs(scene, posed, sizes, self._groups)
+        self._jobs = _jobs(scene, options, posed, sizes, self._groups)
 
     def run(self, observer: Observer) -> Found:
         """Score all windows of all jobs."""
@@ -73,6 +77,7 @@ class Exhaustive:
             observer.progress(done, total)
 
         scored: dict[int, Scored] = {}
+        prepared = PreparedKernels()
         for group in self._groups:
             members = [self._jobs[i] for i in group.members]
             scores = windows.windows(
@@ -83,6 +88,7 @@ class Exhaustive:
                 keeps_map=self._keeps_map,
                 advance=advance,
                 block_cache=self._block_cache,
+                prepared=prepared,
             )
             for i, job, one in zip(group.members, members, scores, strict=True):
                 scored[i] = Scored(job, one)
@@ -107,7 +113,7 @@ def _problems(
             scene,
             options,
             kernel,
-            scene.area.extent(kernel.pixels.shape[:2]),
+            scene.area.extent(kernel.size),
             map_wanted=has_map,
             # Only engines that draw no map differ by it.
             share_wanted=0.0 if has_map else wanted.share(scene, kernel, options),
@@ -124,7 +130,7 @@ def _held(
     outputs: Outputs,
 ) -> int:
     """Return the bytes that pictures and drawings take during the whole search."""
-    sizes = [kernel.pixels.shape[:2] for kernel in kernels]
+    sizes = [kernel.size for kernel in kernels]
     held = jobs.holding(scene, sizes, outputs, max(math.prod(p.map_shape) for p in problems))
     held += sum(kernel.nbytes for kernel in kernels) if options.poses else 0
     if options.subpixel:
@@ -134,26 +140,31 @@ def _held(
 
 def _jobs(
     scene: Scene,
+    options: Options,
     posed: Sequence[_Posed],
     sizes: Sequence[tuple[int, int]],
     groups: Sequence[Group],
 ) -> list[Job]:
     common = {number: group.common for group in groups for number in group.members}
     areas = scene.area.padded_views(scene.image, sizes, scene.zero)
-    plans, visible = batching.plans(groups), scene.seen(sizes)
-    return [
-        Job(
-            number=one.number,
-            pose=one.pose,
-            kernel=one.kernel,
-            pixels=areas[i],
-            origin=scene.area.origin(sizes[i]),
-            plan=plans[i],
-            visible=visible[i],
-            common=common[i],
+    plans, seen = batching.plans(groups), scene.seen(sizes)
+    made = []
+    for i, one in enumerate(posed):
+        down, across = plans[i].problem.skipped
+        visible = seen[i]
+        made.append(
+            Job(
+                number=one.number,
+                pose=one.pose,
+                kernel=one.kernel,
+                pixels=areas[i][down:, across:],
+                origin=jobs.origin(scene, one.kernel, options),
+                plan=plans[i],
+                visible=visible and visible.crop(np.s_[down:, across:]),
+                common=common[i],
+            )
         )
-        for i, one in enumerate(posed)
-    ]
+    return made
 
 
 def _grouped(
@@ -182,8 +193,9 @@ def _grouped(
 
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:
-    for number, kernel in enumerate(scene.kernels):
-        scene.area.check_kernel(kernel.pixels.shape[:2], scene.names[1 + number])
+    for number, kernel in enumerate(scene.trimmed):
+        is_part = kernel.margins != NO_MARGINS
+        scene.area.check_kernel(kernel.size, scene.names[1 + number], is_part=is_part)
         yield _Posed(number, UNCHANGED, kernel)
 
 
@@ -192,9 +204,9 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
     each = scene.image.shape[2] * scene.image.itemsize
     needed = scene.image.nbytes + each * sum(
         math.prod(pose.box(size))
-        for size in scene.sizes
+        for size, trimmed in zip(scene.sizes, scene.trimmed, strict=True)
         for pose in poses.of(size)
-        if jobs.fits(scene.area, size, pose)
+        if jobs.fits(scene.area, trimmed.size, pose)
     )
     if needed > memory:
         raise InputError(
@@ -211,7 +223,7 @@ def _posed(scene: Scene, options: Options) -> Iterator[_Posed]:
     for number, kernel in enumerate(scene.kernels):
         posing = PoseRenderer(kernel)
         made = poses.of(scene.sizes[number])
-        found = [(pose, jobs.fitting(scene, posing, pose, options.metric)) for pose in made]
+        found = [(pose, jobs.fitting(scene, number, posing, pose, options.metric)) for pose in made]
         able = [_Posed(number, pose, one) for pose, one in found if one is not None]
         if not able:
             raise jobs.nothing_fits(scene, number, poses)

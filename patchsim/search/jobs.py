@@ -14,7 +14,7 @@ from patchsim.engines import Problem
 from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
-from patchsim.geometry.area import Area
+from patchsim.geometry.area import NO_MARGINS, Area
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
@@ -43,11 +43,11 @@ class Job:
         The kernel's number, from 0.
     pose : Pose
     kernel : Kernel
-        The kernel in that pose.
+        The kernel in that pose, trimmed.
     pixels : array [H, W, C]
         The pixels that its windows cover, padding included.
     origin : (y, x)
-        The place of the first window in the image.
+        The place in the image that the whole kernel has in the first window.
     plan : Plan
     visible : Visibility, optional
         The visibility of the pixels, where it varies.
@@ -71,8 +71,8 @@ class Job:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the windows."""
-        return self.plan.problem.kernel[:2]
+        """Height and width of the matches, which are those of the whole kernel in the pose."""
+        return self.kernel.whole_size
 
 
 class Scored(NamedTuple):
@@ -109,6 +109,8 @@ def problem(
     threads: int | None = None,
 ) -> Problem:
     """Describe the search for a kernel in so much of the scene (height, width)."""
+    skipped = scene.area.skipped(kernel.size, kernel.margins, options.stride)
+    extent = extent[0] - skipped[0], extent[1] - skipped[1]
     described = Problem(
         image=(*extent, scene.image.shape[2]),
         kernel=kernel.pixels.shape,
@@ -125,10 +127,19 @@ def problem(
         max_weight=1 if kernel.weights is None else int(kernel.weights.max()),
         full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
+        whole_kernel=None if kernel.margins == NO_MARGINS else kernel.whole_size,
+        skipped=skipped,
     )
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)
+
+
+def origin(scene: Scene, kernel: Kernel, options: Options) -> tuple[int, int]:
+    """Return the place (y, x) in the image that a whole kernel has in its first window."""
+    down, across = scene.area.skipped(kernel.size, kernel.margins, options.stride)
+    top, left = scene.area.origin(kernel.size)
+    return top + down - kernel.margins.top, left + across - kernel.margins.left
 
 
 def by_plan(jobs: Sequence[Job]) -> list[tuple[Plan, list[int]]]:
@@ -155,12 +166,23 @@ def holding(
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
 
 
-def fitting(scene: Scene, posing: PoseRenderer, pose: Pose, metric: str) -> Kernel | None:
-    """Return the posed kernel if it fits the area and the metric can score it, else None."""
-    if not fits(scene.area, posing.kernel.pixels.shape[:2], pose):
+def fitting(
+    scene: Scene, number: int, posing: PoseRenderer, pose: Pose, metric: str
+) -> Kernel | None:
+    """Return a kernel in a pose if it fits the area and the metric can score it, else None.
+
+    A kernel that has margins is trimmed after it was posed, so that it has the same pixels and
+    places as the whole one.
+    """
+    trimmed = scene.trimmed[number]
+    if not fits(scene.area, trimmed.size, pose):
         return None
     one = posing(pose)
-    return one if one is not None and metrics.has_scores(one, metric) else None
+    if one is not None and trimmed.margins != NO_MARGINS:
+        one = one.trimmed()
+    if one is None or not scene.area.has_windows(one.size):
+        return None
+    return one if metrics.has_scores(one, metric) else None
 
 
 def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
@@ -193,11 +215,13 @@ def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
 
 def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     """Make the error for a kernel that can be searched in no pose."""
-    height, width, _ = scene.kernels[number].pixels.shape
+    trimmed = scene.trimmed[number]
+    height, width = trimmed.size
     rows, cols = scene.area.size
     least = least_pose(poses, (height, width))
     box = least.box((height, width))
-    kernel = f"{titled('kernel', scene.names[1 + number])} of {width}x{height} pixels"
+    counted = "" if trimmed.margins == NO_MARGINS else " that count"
+    kernel = f"{titled('kernel', scene.names[1 + number])} of {width}x{height} pixels{counted}"
     if scene.area.has_windows(box):
         return InputError(
             f"{kernel} keeps no contrast, or fewer than {LEAST_PIXELS} pixels, in its poses;"

@@ -16,8 +16,17 @@ from patchsim.machine.memory import format_size
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
+from patchsim.poses.grid import Axis
 from patchsim.poses.warp import Pose
-from patchsim.registration import Fitted, PoseSearch, Range, score
+from patchsim.registration import (
+    BAND_BYTES,
+    Fitted,
+    PoseSearch,
+    Range,
+    least_band_bytes,
+    score,
+)
+from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
 from patchsim.scene.build import Scene
@@ -26,6 +35,8 @@ from patchsim.search import jobs
 if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
+# Angles of a first look, which kernels of a few hundred pixels tell apart.
+_KERNEL_ANGLES = 100
 _LEAST_AREA = 1.0  # pixels of the area that a pose on a padded picture covers
 
 
@@ -41,16 +52,23 @@ class PoseScene:
         The kernel's number, from 0.
     before : PoseScene, optional
         That of another kernel, whose picture serves this one too where there is no padding.
+    band_bytes : int
+        The memory of the first look, for each thread.
     """
 
     def __init__(
-        self, scene: Scene, options: Options, number: int, before: PoseScene | None = None
+        self,
+        scene: Scene,
+        options: Options,
+        number: int,
+        before: PoseScene | None = None,
+        band_bytes: int = BAND_BYTES,
     ) -> None:
         assert options.poses is not None
         self._scene, self._options, self._number = scene, options, number
         self._poses = options.poses
-        self.kernel = scene.kernels[number]
-        self.size = scene.sizes[number]
+        self.kernel = scene.trimmed[number]
+        self.size = self.kernel.size
         around = _around(self.size, self._poses.scales.values[-1])
         # Row and column, in the image, of the top-left pixel of the picture.
         self._top, self._left = scene.area.origin(around)
@@ -66,6 +84,7 @@ class PoseScene:
                 scene.span,
                 visible=self._visible,
                 threads=options.threads,
+                band_bytes=band_bytes,
             )
 
     @property
@@ -120,18 +139,34 @@ class PoseScene:
         if pose.flip == "v" and "h" in self._poses.flips and angles.holds(pose.angle + 180):
             pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
         pose = Pose(self._poses.scales.rounded(pose.scale), angles.rounded(pose.angle), pose.flip)
-        x, y = float(fitted.x) + self._left, float(fitted.y) + self._top
-        placed = replace(fitted, x=x, y=y, pose=pose, score=float(fitted.score))
-        return Candidate(
-            self._number, placed, self._counted, self._scene.empty_scores[self._number]
-        )
+        # From the centre of the trimmed kernel to that of the whole one.
+        right, down = self._off_centre(pose)
+        x, y = float(fitted.x) + self._left - right, float(fitted.y) + self._top - down
+        size, value = self.kernel.whole_size, float(fitted.score)
+        placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=size)
+        plain = self._scene.empty_scores[self._number]
+        return Candidate(self._number, placed, self._counted, plain)
 
     def start(self, y: int, x: int, box: tuple[int, int], pose: Pose) -> Fitted:
-        """Return a pose that was found in a window (y, x) of the image, of (height, width)."""
-        across, down = x - self._left + box[1] / 2, y - self._top + box[0] / 2
+        """Return a pose that was found in a window (y, x) of the image, of (height, width).
+
+        The window is that of the whole kernel, the pose that of the trimmed one.
+        """
+        off_right, off_down = self._off_centre(pose)
+        across = x - self._left + box[1] / 2 + off_right
+        down = y - self._top + box[0] / 2 + off_down
         metric, span = self._options.metric, self._scene.span
         value = score(self._picture, self.kernel, across, down, pose, metric, span, self._visible)
         return Fitted(across, down, pose, value, self.size)
+
+    def _off_centre(self, pose: Pose) -> tuple[float, float]:
+        """Return where the trimmed kernel's centre lies from the whole one's, right and down."""
+        margins = self.kernel.margins
+        right, down = (margins.left - margins.right) / 2, (margins.top - margins.bottom) / 2
+        right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
+        cos, sin = direction(pose.angle)
+        # y points down, as in `registration.fitted.corners`.
+        return pose.scale * (right * cos + down * sin), pose.scale * (down * cos - right * sin)
 
     @cached_property
     def _counted(self) -> float:
@@ -142,16 +177,18 @@ class PoseScene:
         return float(most.sum() / most.max())
 
 
-def pose_scenes(scene: Scene, options: Options) -> Iterator[PoseScene]:
+def pose_scenes(
+    scene: Scene, options: Options, band_bytes: int = BAND_BYTES
+) -> Iterator[PoseScene]:
     """Yield the kernels of a scene one after the other; padded pictures are made in turn."""
     before = None
     for number in range(len(scene.kernels)):
-        before = PoseScene(scene, options, number, before)
+        before = PoseScene(scene, options, number, before, band_bytes)
         yield before
 
 
-def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
-    """Check that memory suffices for the pictures of a pose search.
+def check_memory(scene: Scene, options: Options, outputs: Outputs) -> int:
+    """Check that memory suffices for a pose search; return the bytes left for each thread.
 
     Raises
     ------
@@ -160,13 +197,23 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> None:
     """
     assert options.poses is not None
     largest = options.poses.scales.values[-1]
-    arounds = [_around(size, largest) for size in scene.sizes]
-    needed = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
+    arounds = [_around(kernel.size, largest) for kernel in scene.trimmed]
+    held = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
+    width = scene.area.padded_size(arounds)[1]
+    least = least_band_bytes(width, scene.image.shape[2], _angles(options.poses.angles))
+    needed = held + options.threads * least
     if needed > options.memory:
         raise InputError(
             f"memory {format_size(options.memory)} does not suffice;"
             f" {format_size(needed)} is the least for these pictures and poses"
         )
+    return min(BAND_BYTES, (options.memory - held) // options.threads)
+
+
+def _angles(axis: Axis) -> int:
+    """Return how many angles are looked at together, at most: a list, a step's or a kernel's."""
+    count = (axis.span[1] - axis.span[0]) / axis.step if axis.step else 0
+    return max(_KERNEL_ANGLES, len(axis.values), math.ceil(count))
 
 
 def _levels_bytes(scene: Scene, arounds: Sequence[tuple[int, int]]) -> int:

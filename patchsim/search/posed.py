@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
+# Poses below a threshold that are followed, for the margin of the last match: some of them overlap
+# the matches.
+_RIVALS = 4
+
 
 class Posed:
     """Searches a scene for its kernels in poses between the pixels.
@@ -43,10 +47,10 @@ class Posed:
         assert options.poses is not None
         self._scene, self._options, self._poses = scene, options, options.poses
         _check_windows_are_not_asked_for(options)
-        for number, size in enumerate(scene.sizes):
-            if not jobs.fits_in_some(scene.area, size, self._poses):
+        for number, kernel in enumerate(scene.trimmed):
+            if not jobs.fits_in_some(scene.area, kernel.size, self._poses):
                 raise jobs.nothing_fits(scene, number, self._poses)
-        check_memory(scene, options, outputs)
+        self._band_bytes = check_memory(scene, options, outputs)
 
     def run(self, observer: Observer) -> Found:
         """Fit the poses that may be matches."""
@@ -67,17 +71,19 @@ class Posed:
         self, advance: Callable[[int, int], None], scale: float | None
     ) -> list[Candidate]:
         """Search at all scales, or at one."""
+        is_last = scale is not None or not self._options.same_scale
+        rivals = _RIVALS if is_last and self._options.wants_margin(keeps_map=False) else 0
         candidates: list[Candidate] = []
         kernels = len(self._scene.kernels)
-        for done, posed in enumerate(pose_scenes(self._scene, self._options)):
+        for done, posed in enumerate(pose_scenes(self._scene, self._options, self._band_bytes)):
             scales = posed.scales if scale is None else [Range(scale, scale, None)]
             for part, of_scale in enumerate(scales, 1):
-                found = self._found(posed, of_scale)
+                found = self._found(posed, of_scale, rivals=rivals)
                 candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
                 advance(done * len(scales) + part, kernels * len(scales))
         return candidates
 
-    def _found(self, posed: PoseScene, scales: Range) -> Sequence[Fitted]:
+    def _found(self, posed: PoseScene, scales: Range, *, rivals: int) -> Sequence[Fitted]:
         threshold = self._options.threshold
         most = auto_threshold.DISTINCT if threshold == AUTO else self._options.top
         return posed.search.find(
@@ -88,6 +94,7 @@ class Posed:
             threshold=self._options.numeric_threshold,
             most=most,
             overlap=self._options.overlap,
+            rivals=rivals,
         )
 
 

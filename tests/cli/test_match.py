@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from helpers import load
 from PIL import Image
+
+from patchsim.matching import matcher
 
 HEADER = "x\ty\twidth\theight\tscore\tkernel\tmargin"
 
@@ -40,6 +43,32 @@ def test_a_pipe_gets_tab_separated_lines_and_stderr_the_rest(run):
     assert len(lines) == 3
     assert err.startswith("patchsim: heatmap big.heatmap.png: scores 0.")
     assert load("big.heatmap.png").size == (80, 65)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_mask_a_kernel_and_an_image_that_cannot_be_looked_at_exit_2(run):
+    long = "a" * 300
+    for words in (["big.png", long], [long, "face.png"], ["big.png", "face.png", "--mask", long]):
+        code, out, err = run("match", *words)
+        assert (code, out) == (2, "")
+        assert err == f"patchsim: {long} cannot be read: File name too long\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("a\nb", "cannot use a\\nb: No space left on device; free some space or write elsewhere"),
+        (None, "cannot write the results: No space left on device; free some space"),
+    ],
+)
+def test_a_fault_of_a_file_is_not_told_as_one_of_the_results(run, monkeypatch, file, says):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", file)
+
+    monkeypatch.setattr(matcher, "match", full)
+    code, out, err = run("match", "big.png", "face.png")
+    assert (code, out) == (3, "")
+    assert err.startswith(f"patchsim: {says}")
 
 
 @pytest.mark.usefixtures("pictures")
@@ -441,7 +470,7 @@ def test_help_fits_a_terminal_and_tells_all_exit_codes(words, run, monkeypatch):
     assert "<str>" not in out
     if words:
         codes = [line.split()[0] for line in out.splitlines() if re.match(r"    \d+ +\w", line)]
-        assert codes == ["0", *(["1"] if words == ["match"] else []), "2", "3", "130", "143"]
+        assert codes == ["0", *(["1"] if words == ["match"] else []), "2", "3", "129", "130", "143"]
 
 
 @pytest.mark.usefixtures("pictures")
@@ -465,7 +494,7 @@ def test_memory_that_does_not_suffice_is_told_with_what_would(run):
 def test_the_plan_does_not_contradict_the_engine_that_was_asked_for(run):
     words = ("match", "big.png", "flag.png", "--threshold", "auto", "--explain")
     _, _, err = run(*words, "--engine", "pruned")
-    assert "give --no-heatmap and no --map, and with --threshold auto --engine pruned" in err
+    assert "--threshold auto asks for a map unless --engine pruned is given" in err
     _, _, err = run(*words, "--engine", "pruned", "--no-heatmap")
     assert "plan for flag.png: pruned on cpu" in err
     assert "it draws no map" not in err

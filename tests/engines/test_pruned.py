@@ -23,7 +23,7 @@ _pruned = pytest.importorskip(
     "patchsim.engines._pruned",
     reason="the C extension was not built: no compiler at install time",
 )
-VARIANTS = [name for name in ("avx512", "avx2", "sse2", "portable") if _pruned.runs_here(name)]
+VARIANTS = _pruned.variants()
 
 
 @pytest.fixture(params=VARIANTS)
@@ -587,7 +587,7 @@ def test_the_largest_wide_differences_do_not_overflow(dtype, shade, squared):
             image=image, type=byte_copy.TYPES[dtype], pitch=image.strides[0], kernel=kernel,
             weights=weights, run=run, height=3, stride_y=1, step_x=1, cols=1,
             places=np.zeros(1, np.int32), count=1, squared=squared, limit=np.inf, rounding=0.0,
-            out=found, variant=compiled.variant(_pruned),
+            out=found, variant=compiled.variant(),
         )  # fmt: skip
         assert int(found[0]) == 3 * run * 65535 ** (2 if squared else 1) * (shade or 1)
 
@@ -604,7 +604,7 @@ def test_values_become_the_nearest_bytes():
         out = np.zeros(values.shape, np.uint8)
         largest = _pruned.quantise(
             values=values, type=byte_copy.TYPES[dtype], low=low, step=step, out=out,
-            variant=compiled.variant(_pruned),
+            variant=compiled.variant(),
         )  # fmt: skip
         exact = np.clip((values.astype(np.float64) - low) / step, 0, 255)
         off = np.abs(out - exact)
@@ -613,7 +613,7 @@ def test_values_become_the_nearest_bytes():
     ends = np.array([-np.inf, np.nan, np.inf, -3e38, 3e38], np.float32)
     out = np.ones(5, np.uint8)
     _pruned.quantise(
-        values=ends, type="f", low=0.0, step=1e-300, out=out, variant=compiled.variant(_pruned)
+        values=ends, type="f", low=0.0, step=1e-300, out=out, variant=compiled.variant()
     )
     assert out.tolist() == [0, 0, 255, 0, 255]
 
@@ -669,7 +669,7 @@ def test_it_draws_no_map(run, save, astronaut):
     words = ("match", "photo.png", "part.png", "--engine", "pruned")
     code, _, err = run(*words)
     assert code == 2
-    assert "pruned on cpu: it draws no map; give --no-heatmap and no --map" in err
+    assert "pruned on cpu: it draws no map; leave out --map and --heatmap" in err
     assert run(*words, "--no-heatmap", "--map", "map.npy")[0] == 2
     assert run(*words, "--no-heatmap")[0] == 0
     assert match(astronaut, astronaut[100:164, 200:264], map=True).plans[0].engine == "simd"
@@ -843,7 +843,7 @@ def test_the_largest_differences_do_not_overflow(run, shade, height, squared):
         image=image, pitch=run + 1, kernel=kernel,
         weights=None if shade is None else np.full_like(kernel, shade), run=run, height=height,
         stride_y=1, step_x=1, bounds=bounds, bounds_pitch=2, rows=1, cols=2, squared=squared,
-        scale=1e-9, limit=2**62, most=10**9, variant=compiled.variant(_pruned),
+        scale=1e-9, limit=2**62, most=10**9, variant=compiled.variant(),
     )  # fmt: skip
     power = 2 if squared else 1
     most = (run * height - 1) * 255**power + 254**power

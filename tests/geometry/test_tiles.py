@@ -11,7 +11,7 @@ from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.planning.candidates import Candidate
 from patchsim.planning.planner import Plan
-from patchsim.search import windows
+from patchsim.search import block_scores
 
 
 def covered(parts, shape):
@@ -48,7 +48,7 @@ def test_blocks_are_scored_once_in_tiles_or_runs(share, rng, monkeypatch):
     # A tile costs as much as two runs of blocks in it.
     monkeypatch.setattr(simd, "seconds", lambda part: 2.0 if part.map_shape == tile else 1.0)
     blocks = [block for block in tiles.split(shape, (BLOCK, BLOCK)) if rng.random() < share]
-    found = list(windows._merged(blocks, direct))
+    found = list(block_scores._merged(blocks, direct))
     count = covered(found, shape)
     assert count.max(initial=0) <= 1
     assert (count[covered(blocks, shape) > 0] == 1).all()

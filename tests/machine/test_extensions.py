@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 
 import patchsim
+from patchsim.errors import InputError
 from patchsim.machine import extensions
 from patchsim.planning import batching
 
 
+def forget():
+    extensions._load.cache_clear()
+    extensions._variants.cache_clear()
+
+
 @pytest.fixture
 def nothing_loaded():
-    extensions._load.cache_clear()
+    forget()
     yield
-    extensions._load.cache_clear()
+    forget()
     extensions._failed.clear()
 
 
@@ -49,7 +55,7 @@ def test_a_search_without_its_extensions_says_that_it_is_slow(monkeypatch, rng):
     image = rng.integers(0, 256, (30, 40), np.uint8)
     assert not patchsim.match(image, image[5:15, 8:20]).notices
     batching.forget()
-    extensions._load.cache_clear()
+    forget()
     monkeypatch.setattr(importlib, "import_module", missing)
     report = patchsim.match(image, image[5:15, 8:20])
     batching.forget()
@@ -73,3 +79,15 @@ def test_missing_exact_scores_are_told_too(monkeypatch, rng):
     report = patchsim.match(image, image[5:15, 8:20], metric="zncc")
     assert (report.best.x, report.best.y, report.best.score) == (8, 5, 1.0)
     assert report.notices[0].startswith("searches are slow here: a C extension was not built")
+
+
+def test_an_extension_with_few_variants_takes_its_last_one_for_others(monkeypatch):
+    here = extensions.extension("_pruned").variants()
+    assert here[-1] == "portable"
+    assert extensions.variant("_pruned", has_few=True) == here[0]
+    monkeypatch.setenv(extensions.VARIANT_SETTING, here[-2])
+    assert extensions.variant("_pruned", has_few=True) == here[-2]
+    monkeypatch.setenv(extensions.VARIANT_SETTING, "neon")
+    assert extensions.variant("_pruned", has_few=True) == "portable"
+    with pytest.raises(InputError, match="neon is not here"):
+        extensions.variant("_pruned")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from patchsim.machine.threads import in_order
+import patchsim
+from patchsim.machine import devices
+from patchsim.machine.threads import clamp, in_order
+from patchsim.options import Options
 
 PATIENCE = 20  # seconds, for a machine that is busy
 
@@ -33,6 +37,62 @@ def test_as_many_as_asked_for_work_at_the_same_time(parallel):
     names = set(in_order(work, range(parallel), parallel))
     assert len(names) == parallel
     assert threading.current_thread().name in names
+
+
+def refusing(monkeypatch, given):
+    """Let the system give so many threads, and no more."""
+    start, started = threading.Thread.start, []
+
+    def refuse(thread):
+        if len(started) == given:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+@pytest.mark.parametrize("count", [2, 40])
+def test_where_threads_cannot_start_those_that_are_there_do_the_work(monkeypatch, given, count):
+    refusing(monkeypatch, given)
+    names = set()
+
+    def work(item):
+        names.add(threading.current_thread().name)
+        time.sleep(0.002)
+        return item * item
+
+    assert list(in_order(work, range(count), 8)) == [i * i for i in range(count)]
+    assert len(names) <= 1 + given
+    assert threading.active_count() == 1
+
+
+def test_an_error_comes_out_where_no_thread_can_start(monkeypatch):
+    refusing(monkeypatch, 0)
+
+    def work(item):
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"):
+        list(in_order(work, range(9), 4))
+
+
+def test_a_search_goes_on_where_threads_cannot_start(monkeypatch, astronaut):
+    kernel = astronaut[100:131, 200:241]
+    expected = patchsim.match(astronaut, kernel, threads=1, map=True)
+    refusing(monkeypatch, 1)
+    found = patchsim.match(astronaut, kernel, threads=64, map=True)
+    assert list(found) == list(expected)
+    np.testing.assert_array_equal(found.kernels[0].map, expected.kernels[0].map)
+
+
+def test_threads_beyond_use_are_not_planned_for(monkeypatch):
+    monkeypatch.setattr(devices, "cpu_count", lambda: 4)
+    assert [clamp(asked) for asked in (1, 7, 256, 257, 10**9)] == [1, 7, 256, 256, 256]
+    monkeypatch.setattr(devices, "cpu_count", lambda: 300)
+    assert clamp(10**9) == 300
+    assert Options.checked(1, threads=10**9).threads == 300
 
 
 def test_no_more_than_asked_for_work_at_the_same_time_or_wait_to_be_read():

@@ -375,7 +375,15 @@ def test_bad_options_are_named(options, says):
     ("option", "value"),
     [
         (option, value)
-        for option in ("margin", "ignore_alpha", "per_kernel", "subpixel", "exhaustive")
+        for option in (
+            "margin",
+            "ignore_profile",
+            "ignore_alpha",
+            "trim",
+            "per_kernel",
+            "subpixel",
+            "exhaustive",
+        )
         for value in ("no", "", 0, 1, None)
         if (option, value) != ("margin", None)  # its default
     ],

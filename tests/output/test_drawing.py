@@ -106,3 +106,13 @@ def test_labels_stay_in_the_picture(place):
 def test_overlay_shows_the_data_range_from_black_to_white(pixels, span, low):
     picture, _ = drawn(overlay.draw, pixels, span, low, [])
     assert np.asarray(picture)[0].tolist() == [[0, 0, 0], [255, 255, 255]]
+
+
+def test_the_label_of_a_turned_frame_is_above_its_highest_corner():
+    corners = ((40.0, 90.0), (90.0, 40.0), (100.0, 50.0), (50.0, 100.0))
+    match = Match(40, 40, 60, 60, 0.9, "k", angle=45.0, corners=corners)
+    picture, _ = drawn(overlay.draw, np.zeros((150, 160, 1), np.uint8), 255, 0, [match])
+    yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
+    _, columns = np.nonzero(yellow[:36])
+    assert len(columns)
+    assert 80 < columns.min() < 90 < columns.max() < 100

@@ -12,9 +12,11 @@ import zlib
 
 import imagecodecs
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
-from helpers import ENVIRONMENT, patchsim
+from astropy.io import fits
+from helpers import ENVIRONMENT, dicoms, icc, patchsim
 from PIL import Image
 
 from patchsim.pictures import decoder_lines
@@ -156,6 +158,27 @@ def interlaced(values):
     )
 
 
+def _write_science(folder, deep, small):
+    """Pictures of DICOM, FITS and OpenEXR, plain and compressed."""
+    floats = np.float32(deep) / 65535
+    for name in ("NO", "ZIP", "PIZ", "DWAA"):
+        header = {"compression": getattr(OpenEXR, f"{name}_COMPRESSION"),
+                  "type": OpenEXR.scanlineimage}  # fmt: skip
+        OpenEXR.File(header, {"RGB": floats}).write(str(folder / f"{name}.exr"))
+    fits.PrimaryHDU(deep[..., 0]).writeto(folder / "plain.fits")
+    for packing in ("RICE_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1"):
+        packed = fits.CompImageHDU((deep[..., 0] >> 8).astype(np.int16), compression_type=packing)
+        fits.HDUList([fits.PrimaryHDU(), packed]).writeto(folder / f"{packing}.fits")
+    dicoms.write(folder / "plain.dcm", small, color="RGB")
+    dicoms.write(folder / "ct.dcm", deep[..., 0] >> 4, bits=12, RescaleIntercept=-1024)
+    for syntax, codec in ((70, "ljpeg"), (80, "jpegls"), (90, "jpeg2k")):
+        frame = getattr(imagecodecs, f"{codec}_encode")(deep[..., 0])
+        dicoms.write(
+            folder / f"{codec}.dcm", deep[..., 0], syntax=f"1.2.840.10008.1.2.4.{syntax}",
+            frame=frame + b"\0" * (len(frame) % 2),
+        )  # fmt: skip
+
+
 def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
     """Over damaged files of every kind, which a seeded mutator makes."""
     deep = rng.integers(0, 65536, (24, 32, 3), dtype=np.uint16)
@@ -174,13 +197,19 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
     for codec in ("lzw", "zlib", "webp"):
         given = small if codec == "webp" else deep
         tifffile.imwrite(tmp_path / f"deep-{codec}.tif", given, compression=codec, tile=(16, 16))
+    picture.save(tmp_path / "profile.png", icc_profile=icc.P3)
+    for suffix in ("jpg", "webp", "tif"):
+        picture.save(tmp_path / f"profile.{suffix}", icc_profile=icc.ADOBE)
+    _write_science(tmp_path, deep, small)
     files = sorted(tmp_path.iterdir())
     names = []
     for file in files:
         whole = file.read_bytes()
         for copy in range(15):
             content = bytearray(whole)
-            for place in rng.integers(0, len(content), 3):
+            # A third of the copies are damaged near their beginning.
+            end = len(content) if copy % 3 else min(600, len(content))
+            for place in rng.integers(0, end, 3):
                 content[place] = rng.integers(256)
             names.append(tmp_path / f"damaged-{copy}-{file.name}")
             names[-1].write_bytes(content)
@@ -200,6 +229,8 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
         capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    header = "x\ty\twidth\theight\tscore\tkernel\tmargin"
+    assert all(line == header or line[0].isdigit() for line in done.stdout.splitlines())
     lines = done.stderr.splitlines()
     beginnings = ("patchsim: ", "use ", "give ", "name ", "save ", "convert ", "if you", "allow ")
     assert [line for line in lines if not line.startswith(beginnings)] == []

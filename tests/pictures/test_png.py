@@ -9,20 +9,17 @@ import zlib
 import numpy as np
 import pytest
 from helpers import load
+from helpers.chunks import chunk
 from PIL import Image, PngImagePlugin
 
 from patchsim import InputError
 from patchsim.pictures import pillow_reader
+from patchsim.pictures.limits import Limits
 from patchsim.pictures.reader import open_picture
 
 
 def opened(source, **options):
     return open_picture(source, name="image", **options)
-
-
-def chunk(name, data=b"", crc=None):
-    checked = zlib.crc32(name + data) if crc is None else crc
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checked)
 
 
 def grey(values, bits, *chunks):
@@ -169,7 +166,7 @@ def test_a_pillow_without_a_reader_reads_the_others(save, astronaut, monkeypatch
 def test_each_format_is_opened_by_its_own_reader(save, astronaut):
     for suffix in ("png", "jpg", "tif", "webp", "bmp", "gif", "ppm"):
         with save(f"a.{suffix}", astronaut[:20, :30]).open("rb") as file:
-            image = pillow_reader.open_image(file)
+            image, _ = pillow_reader.open_image(file, Limits("a", 10**9, None))
             assert image.format in pillow_reader.READERS
             assert image.size == (30, 20)
     assert PngImagePlugin.PngImageFile.format in pillow_reader.READERS

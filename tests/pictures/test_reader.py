@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from helpers import load, png
+from helpers.locked import locked
 from PIL import ExifTags, Image
 
 from patchsim import InputError
@@ -20,6 +21,26 @@ from patchsim.pictures.reader import open_picture
 
 def opened(source, **options):
     return open_picture(source, name="image", **options)
+
+
+def test_inputs_that_cannot_be_looked_at_say_why(tmp_path, save, color):
+    def check(path, reason):
+        with pytest.raises(InputError) as refused:
+            opened(path)
+        assert str(refused.value) == f"{path} {reason}".replace("\0", "\\x00")
+
+    with locked(tmp_path / "locked") as folder:
+        check(folder / "a.png", "may not be read (permission denied)")
+    check(tmp_path / ("a" * 300), "cannot be read: File name too long")
+    check(save("a.png", color) / "b.png", "cannot be read: Not a directory")
+    check("a\0.png", "cannot be read: no name has a null character")
+
+
+def test_an_array_of_pil_whose_file_cannot_be_looked_at_is_read(tmp_path, color):
+    image = Image.fromarray(color)
+    with locked(tmp_path / "locked") as folder:
+        image.filename = str(folder / "a.png")
+        np.testing.assert_array_equal(opened(image).pixels, color)
 
 
 @pytest.fixture

@@ -14,12 +14,9 @@ from patchsim.pictures.reader import open_picture
 
 FILES = {
     "a.cr3": (b"\0\0\0\x18ftypcrx \0\0\0\1", r"a raw photograph \(CR3\); convert it"),
-    "a.exr": (b"v/1\x01\2\0\0\0", "an OpenEXR picture; save it as"),
     "a.psd": (b"8BPS\0\1", r"a Photoshop document \(PSD\)"),
     "a.svg": (b'<?xml version="1.0"?>\n<svg xmlns="x">', "an SVG drawing; draw it"),
     "a.pdf": (b"%PDF-1.7\n", "a PDF document"),
-    "a.dcm": (bytes(128) + b"DICM\2\0", "a DICOM file"),
-    "a.fits": (b"SIMPLE  =                    T", "a FITS file"),
     "a.dds": (b"DDS |\0\0\0", "a DDS texture"),
     "a.mrc": (bytes(208) + b"MAP DD", "an MRC file"),
     "a.h5": (b"\x89HDF\r\n\x1a\n", "an HDF5 or NetCDF file"),

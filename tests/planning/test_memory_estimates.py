@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -30,7 +31,8 @@ from patchsim.matches import nms
 from patchsim.metrics import Kernel
 from patchsim.planning import batching, planner
 from patchsim.ranking import score_memory
-from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.ranking.block_cache import BlockCache
+from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import windows
 
@@ -297,6 +299,12 @@ def test_tiles_with_what_c_and_torch_allocate(search, resident_memory):
     assert_close(*resident_memory[search])
 
 
+def without_time_for_bounds(plan):
+    """A plan whose direct search takes over at once."""
+    chosen = replace(plan.direct_plan.chosen, start_up=0.0, work=0.0)
+    return replace(plan, direct_plan=replace(plan.direct_plan, chosen=chosen))
+
+
 @pytest.mark.parametrize("content", ["noise", "smooth", "repeated"])
 @pytest.mark.parametrize("side", [8, 32, 64])
 @pytest.mark.parametrize(("metric", "engine"), [("sad", "simd"), ("ssd", "fft")])
@@ -311,18 +319,49 @@ def test_a_search_without_a_map_that_a_direct_one_takes_over(metric, engine, sid
     assert plan.exact_plan.engine == plan.direct_plan.engine == engine
     if content == "repeated":  # many windows are the best, and none is equal to the kernel
         kernel = Kernel(kernel.pixels // 2 + 40)
-    # As if the time for bounds were over at once.
-    chosen = replace(plan.direct_plan.chosen, start_up=0.0, work=0.0)
-    plan = replace(plan, direct_plan=replace(plan.direct_plan, chosen=chosen))
+    plan = without_time_for_bounds(plan)
     search(plan, image, kernel)
     with numpy_peak() as peak:
         windows_left = search(plan, image, kernel)
     assert windows_left.blocks_evaluated == windows_left.block_count
     # Scores of `ssd` have errors, and only where many could be the best are they made exact, too,
-    # in float64; for the smallest kernel the estimate is a third above what that takes.
-    if metric == "sad" or (content == "repeated" and side > 8):
+    # in float64.
+    if metric == "sad" or content == "repeated" or side == 8:
         assert_close(plan.peak, peak.bytes)
     assert peak.bytes <= plan.peak
+
+
+@pytest.mark.parametrize("most", [2, 32])
+@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.usefixtures("without_c")
+def test_several_kernels_that_stay_prepared_for_exact_scores(side, most, rng, monkeypatch):
+    monkeypatch.setattr(planner, "MOST_PREPARED", most)
+    image = np.tile(values(rng, "uint8", 2, 2, 3), (200, 190, 1))  # many windows are the best
+    kernels = [image[:side, :side] // 2 + 40 + number for number in range(6)]
+    problems = [problem(image, one, "ssd", map_wanted=False) for one in kernels]
+    budget = score_memory.budget_of(problems, MEMORY, kept=False)
+    (group,) = batching.make(
+        problems, engine="pruned", device="cpu", memory=MEMORY,
+        resident=budget.resident, resident_without_map=budget.resident_without_map,
+    )  # fmt: skip
+    plans = [without_time_for_bounds(plan) for plan in group.plans]
+    assert plans[0].exact_plan.engine == "fft"
+
+    def search_all():
+        scored = windows.windows(
+            plans, image, [Kernel(one) for one in kernels], keeps_map=False, advance=lambda _: None
+        )
+        nms.resolve(scored, [(i, 0) for i in range(6)], top=18, threshold=None, overlap=0.3)
+        for one in scored:
+            one.best(-1.0)
+        return scored
+
+    search_all()
+    with numpy_peak() as peak:
+        scored = search_all()
+    assert all(one.blocks_evaluated for one in scored)
+    assert_close(group.common.peak, peak.bytes)
+    assert peak.bytes <= group.common.peak
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
@@ -334,9 +373,7 @@ def test_a_search_without_a_map_by_bounds_alone(side, metric, rng):
     search(plan, image, kernel)
     with numpy_peak() as peak:
         search(plan, image, kernel)
-    # No block is scored as a whole, so that these scores take nothing.
-    scores = ScoreMap.estimate_bytes(plan.problem.map_shape)
-    assert_close(plan.peak - scores, peak.bytes)
+    assert_close(plan.peak - of_direct_search(plan), peak.bytes)
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
@@ -352,7 +389,13 @@ def test_a_search_without_a_map_in_a_copy_of_8_bits(is_view, dtype, metric, rng)
     search(plan, image, kernel)
     with numpy_peak() as peak:
         search(plan, image, kernel)
-    assert_close(plan.peak - ScoreMap.estimate_bytes(plan.problem.map_shape), peak.bytes)
+    assert_close(plan.peak - of_direct_search(plan), peak.bytes)
+
+
+def of_direct_search(plan):
+    """The bytes by which scores of all windows take more than bounds, which are of 16 bits."""
+    shape = plan.problem.map_shape
+    return ScoreMap.estimate_bytes(shape) - 2 * math.prod(shape)
 
 
 def smooth(image):

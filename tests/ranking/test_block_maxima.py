@@ -11,7 +11,8 @@ from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.tiles import Tile
 from patchsim.matches import nms
 from patchsim.ranking import block_maxima
-from patchsim.ranking.block_maxima import BlockCache, BlockMaxima
+from patchsim.ranking.block_cache import BlockCache
+from patchsim.ranking.block_maxima import BlockMaxima
 
 
 def maxima(scores, kernel, rescored):

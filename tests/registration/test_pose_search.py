@@ -11,8 +11,10 @@ from scipy import ndimage
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Frame, Pose
-from patchsim.registration import Fitted, PoseSearch, Range, native, score
+from patchsim.registration import Fitted, PoseSearch, Range, descent, native, score
 from patchsim.registration.fitted import corners
+from patchsim.registration.levels import KernelLevels, octave
+from patchsim.registration.planes import KernelPlanes, Unit
 
 ONCE = Range(1.0, 1.0)
 ANY = Range(0.0, 360.0)
@@ -314,3 +316,47 @@ def test_corners_are_those_of_frames(flip, angle):
     middle = frame.size[1] / 2, frame.size[0] / 2
     found = corners((20, 31), *middle, pose)
     assert np.array(found) == pytest.approx(np.array(frame.corners))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_pose_in_noise_scores_no_less_than_the_true_one(astronaut, coffee, seed):
+    # sad has several maxima a few percent of the scale apart there.
+    rng = np.random.default_rng(seed)
+    kernel = astronaut[100:148, 200:248]
+    place = (120.4, 90.7, rng.uniform(0, 360), rng.uniform(0.55, 0.8))
+    image = planted(coffee[:200, :260], kernel, place) + rng.normal(0, 40, (200, 260, 3))
+    search = PoseSearch(np.uint8(np.clip(np.rint(image), 0, 255)), "sad", 255.0)
+    scales = Range(0.5, 2.0)
+    best = search.find(Kernel(kernel), scales, ANY, most=1)[0]
+    true = Fitted(*place[:2], Pose(place[3], place[2]), 0.0, (48, 48))
+    there = search.refine(Kernel(kernel), true, scales=scales, angles=ANY)
+    assert best.score >= there.score - 1e-4
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.5, 2.0), (1.0, 1.0), (0.7071, 0.7072), (2**-0.5, 2**0.5), (1.41421, 1.5), (0.3, 5.0)],
+)
+def test_octaves_lie_within_the_range_and_hold_their_scales_when_rounded(low, high):
+    levels_ = KernelLevels(Kernel(np.zeros((512, 512, 1), np.uint8)))
+    kernels = KernelPlanes(levels_, Unit(0.0, 1.0))
+    limits = PoseSearch(np.zeros((9, 9, 1), np.uint8), "sad", 255.0)._limits(
+        Range(low, high), ONCE, None, 1, 0.5, 0
+    )
+    ends = []
+    for halvings, least, most in descent.octaves(kernels, limits):
+        assert low - 1e-12 <= math.exp(least) <= math.exp(most) <= high + 1e-12
+        for edge in (least, most):
+            if edge not in limits.scales:
+                assert octave(round(math.exp(edge), 4), levels_.deepest) == halvings
+        ends += [least, most]
+    assert ends == sorted(ends)
+    assert (ends[0], ends[-1]) == pytest.approx(limits.scales[:2])
+
+
+def test_the_best_of_noise_is_found_however_low_it_scores(astronaut):
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    kernel = Kernel(astronaut[:200, 150:330].copy())
+    found = PoseSearch(image, "zncc", 255.0).find(kernel, Range(0.5, 1.0), ANY, most=3)
+    assert len(found) >= 3
+    assert found[0].score < 0.1

@@ -22,7 +22,7 @@ from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
 from patchsim.pictures import reader
-from patchsim.ranking import block_maxima, pruned_windows, score_map, score_memory
+from patchsim.ranking import block_cache, block_maxima, pruned_windows, score_map, score_memory
 from patchsim.scene import masks
 from patchsim.search import exhaustive
 
@@ -33,7 +33,7 @@ MIN_VISIBLE = 0.6
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
-    for module in (blocks, score_map, block_maxima, pruned_windows):
+    for module in (blocks, score_map, block_cache, block_maxima, pruned_windows):
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 

@@ -426,7 +426,8 @@ def test_fewer_matches_than_asked_for_are_explained(astronaut, coffee):
         "of the 6 asked for: all other poses that were found overlap these"
     )
     none = patchsim.match(scene, kernel, angles="any", top=6, threshold=0.999)
-    assert none.notices == ("no match: nothing reached the threshold of 0.999",)
+    (told,) = none.notices
+    assert told.startswith("no match: nothing reached the threshold of 0.999; the best pose")
 
 
 def test_auto_finds_the_copies_and_says_how(astronaut, coffee):
@@ -570,3 +571,15 @@ def test_the_command_takes_the_flags_of_poses(run, save):
     code, out, err = run("match", "screen.png", "button.png", "--angles", "0:359:0.01")
     assert (code, out) == (2, "")
     assert "--max-poses" in err
+
+
+@pytest.mark.parametrize("metric", ["zncc", "sad"])
+def test_the_last_match_above_a_threshold_has_a_margin(astronaut, coffee, metric):
+    kernel = astronaut[90:154, 200:270]
+    scene = planted(coffee[:260, :360], kernel, 1.1, 40, (90, 100))
+    how = {"scales": "0.8:1.4", "angles": "any", "metric": metric}
+    two = patchsim.match(scene, kernel, top=2, **how)
+    one = patchsim.match(scene, kernel, threshold=0.95, **how)
+    assert len(one) == 1
+    assert one.best.margin == pytest.approx(two[0].score - two[1].score, abs=0.03)
+    assert patchsim.match(scene, kernel, threshold=0.95, margin=False, **how).best.margin is None

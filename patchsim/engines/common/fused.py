@@ -22,9 +22,6 @@ from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 
-# The largest error of a score in a map, unless the tolerance is larger.
-MAP_ERROR = 1e-5
-
 # No score of `ssd` from transforms in float32 is off by so much.
 _SSD_ERROR = 1e-3
 
@@ -47,10 +44,10 @@ DOUBLES = {"avx512": 4.5e-11, "avx2": 7.5e-11, "sse2": 1.9e-10}
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
-# How much longer transforms take of `zncc` that must be within MAP_ERROR, and by how much more
-# over the kernel's side: windows of little contrast are made again, and a small one has less.
-# Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC; others differ.
-_AGAIN, _AGAIN_OF_SMALL = 1.3, 16
+# How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
+# how much more over the kernel's side: dark windows, and those of little contrast, are made again;
+# a small one has less contrast. Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC.
+_AGAIN = {"ncc": (1.6, 0), "zncc": (1.3, 16)}
 # How much longer transforms take of bytes that are looked up, and the share of the rest that is
 # left where no pixels are summed over windows.
 _LOOK_UPS, _ALONE = 2.2, 0.5
@@ -167,7 +164,7 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
         "taps": taps,
         "metric": problem.metric,
         "gain": gain,
-        "limit": max(MAP_ERROR, problem.tolerance),
+        "limit": kernel_parts.error_limit(problem),
         "stride_y": problem.stride[0],
         "stride_x": problem.stride[1],
         "block": blocks.BLOCK,
@@ -262,8 +259,9 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
         work, sums = work * _LOOK_UPS, sums * _ALONE
     if problem.dtype not in INTEGER_RANGE:
         sums *= _FLOATS
-    if problem.metric == "zncc" and problem.tolerance < MAP_ERROR:
-        again = _AGAIN + _AGAIN_OF_SMALL / math.sqrt(height * width)
+    if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
+        least, of_small = _AGAIN[problem.metric]
+        again = least + of_small / math.sqrt(height * width)
         work, sums = work * again, sums * again
     return (work + sums) / problem.threads
 
@@ -330,7 +328,7 @@ def _can_repeat(problem: Problem) -> bool:
     """
     if problem.metric == "sad":
         return False
-    return problem.metric != "ssd" or problem.tolerance < _SSD_ERROR
+    return problem.metric != "ssd" or kernel_parts.error_limit(problem) < _SSD_ERROR
 
 
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:

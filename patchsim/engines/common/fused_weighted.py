@@ -21,9 +21,6 @@ from patchsim.geometry import blocks
 from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
 
-# The largest error of a score in a map, unless the tolerance is larger.
-MAP_ERROR = 1e-5
-
 _METRICS = ("ssd", "ncc", "zncc")
 _FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
@@ -122,7 +119,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         "planes": planes,
         "metric": problem.metric,
         "total": problem.data_range**2 * (1 if has_levels else problem.total_weight),
-        "limit": max(MAP_ERROR, problem.tolerance),
+        "limit": kernel_parts.error_limit(problem),
         "least": float(problem.min_visible_weight),
         "stride_y": problem.stride[0],
         "stride_x": problem.stride[1],

@@ -1,4 +1,4 @@
-"""How kernels are cut into parts for the transforms in C, which have one size."""
+"""How kernels are cut for the transforms in C, which have one size, and how exact scores are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,27 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.engines.contract import Problem
 from patchsim.machine import extensions
 
 _Value = TypeVar("_Value", np.float32, np.float64)
 
+# The largest error of a score in a map; and where no map is wanted and scores only tell which
+# windows are scored exactly. Those of little contrast have larger errors, and are rarely the best.
+_MAP_ERROR, _ERROR_WITHOUT_MAP = 1e-5, 0.02
+
 extension = partial(extensions.extension, "_correlation")
 variant = partial(extensions.variant, "_correlation")
+
+
+def error_limit(problem: Problem) -> float:
+    """Return how far a score may be off; scores that could be more are made again."""
+    return max(_MAP_ERROR if problem.map_wanted else _ERROR_WITHOUT_MAP, problem.tolerance)
+
+
+def is_made_again(problem: Problem) -> bool:
+    """Return whether correlations of windows of little contrast are off by more than they may."""
+    return error_limit(problem) <= _MAP_ERROR
 
 
 @lru_cache(maxsize=256)

@@ -51,6 +51,11 @@ _CALL_SECONDS = 4e-4
 # And of a window that is to be found, where many are: bounds cannot exclude its block. From where
 # on a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs.
 _FOUND_SECONDS = 1.5e-6
+# A kernel that is not in the picture, or a hard one, takes up to 1.7 times the direct search more
+# than one that bounds find soon, and nothing tells them apart beforehand. With this factor on the
+# time for the latter neither choice takes much more than so many times the better one:
+# x = d / p with d the direct search and p this one is then as large as (p + 1.7 d) / d.
+_HEDGE = 2.2
 # And in one thread for each value that is copied as a byte, and for more calls.
 _COPY_SECONDS = 1e-9
 _COPY_CALL_SECONDS = 1e-3
@@ -59,8 +64,8 @@ _COPY_CALL_SECONDS = 1e-3
 def refuse(problem: Problem) -> str | None:
     if problem.map_wanted or problem.exact:
         return (
-            "it draws no map; give --no-heatmap and no --map, and with --threshold auto"
-            " --engine pruned"
+            "it draws no map; leave out --map and --heatmap, and add --no-heatmap;"
+            " --threshold auto asks for a map unless --engine pruned is given"
         )
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
@@ -94,7 +99,7 @@ def seconds(problem: Problem) -> float:
     copy = 0.0
     if problem.dtype != "uint8":
         copy = math.prod(problem.image) * _COPY_SECONDS + _COPY_CALL_SECONDS
-    return _CALL_SECONDS + copy + (bounds + left) / problem.threads
+    return _HEDGE * (_CALL_SECONDS + copy + bounds / problem.threads) + left / problem.threads
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:

@@ -126,7 +126,7 @@ def _quantise(picture: Pixels, low: float, step: float) -> tuple[NDArray[np.uint
     """Return the bytes of a picture and their largest rounding, in steps."""
     extension = compiled.extension()
     assert extension is not None, "refuse says so"
-    variant, rounding = compiled.variant(extension), 0.0
+    variant, rounding = compiled.variant(), 0.0
     pixels = np.empty(picture.shape, np.uint8)
     rows = len(picture)
     if not picture.flags.c_contiguous:

@@ -60,7 +60,7 @@ class Search:
     ) -> None:
         extension = compiled.extension()
         assert extension is not None, "refuse says so"
-        self._extension, self._variant = extension, compiled.variant(extension)
+        self._extension, self._variant = extension, compiled.variant()
         self.problem = problem
         self._image = image
         assert beside is None or isinstance(beside, Search)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,12 @@ from patchsim.engines.contract import Problem
 from patchsim.machine import extensions
 from patchsim.types import Pixels, Weights
 
-_VARIANTS = ("avx512", "avx2", "sse2", "portable")  # best first; the last runs everywhere
-
 extension = partial(extensions.extension, "_pruned")
-
-
-def variant(extension: ModuleType) -> str:
-    """Return the best variant that runs here, or the forced one if this engine has it."""
-    return extensions.best_variant(extension, _VARIANTS)
+variant = partial(extensions.variant, "_pruned", has_few=True)
 
 
 def of_windows(kernel: Pixels, problem: Problem, weights: Weights | None) -> dict[str, Any]:
     """Return the arguments that the extension's comparisons of windows have in common."""
-    built = extension()
-    assert built is not None, "refuse says so"
     return {
         "kernel": kernel,
         "weights": of_every_value(weights, kernel.shape),
@@ -33,7 +24,7 @@ def of_windows(kernel: Pixels, problem: Problem, weights: Weights | None) -> dic
         "height": problem.kernel[0],
         "stride_y": problem.stride[0],
         "squared": problem.metric == "ssd",
-        "variant": variant(built),
+        "variant": variant(),
     }
 
 

@@ -110,14 +110,21 @@ def _draw_label(
     line: int,
     size: tuple[int, int],
 ) -> None:
-    """Draw a match's number on a dark plate: above the box if there is room, else below."""
+    """Draw a match's number on a dark plate: above the box if there is room, else below.
+
+    That of a turned frame is above or below its highest or lowest corner.
+    """
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     pad = 2 * line
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
     frame = 3 * line
-    x = min(max(0, match.x - frame), max(0, size[0] - width))
     above = match.y - frame - height
     below = match.y + match.height + frame
     y = above if above >= 0 else min(below, max(0, size[1] - height))
+    x: float = match.x - frame
+    if match.corners is not None and not _is_upright(match):
+        by_height = sorted(match.corners, key=lambda corner: corner[1])
+        x = round(by_height[0 if above >= 0 else -1][0] - width / 2)
+    x = min(max(0, x), max(0, size[0] - width))
     canvas.rectangle((x, y, x + width - 1, y + height - 1), fill="black", outline="yellow")
     canvas.text((x + pad - left, y + pad - top), text, font=font, fill="yellow")

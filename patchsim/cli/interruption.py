@@ -1,0 +1,70 @@
+"""How signals end the command: quietly, with their own exit codes, and with nothing left behind.
+
+SIGINT (Ctrl-C), SIGTERM and SIGHUP (a terminal that closes) end it with 128 and their number. A
+signal that the caller ignores, as `nohup` does, stays ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False  # loading `typing` would delay the answers to signals
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last one
+
+
+class Ended(BaseException):
+    """Raised by a signal, so that the command cleans up before it ends with `code`.
+
+    It is no KeyboardInterrupt: Typer would answer that with an empty line.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def end_at_once() -> None:
+    """Let signals end the process without an exception, while there is nothing to clean up."""
+    _handle_by(_end)
+
+
+def raise_from_now_on() -> None:
+    """Let the first signal raise `Ended`, and a further one end the process at once."""
+    _handle_by(_raise)
+    sys.unraisablehook = _end_if_lost
+
+
+def _handle_by(handler: Callable[[int, object], None]) -> None:
+    for name in _NAMES:
+        number = getattr(signal, name, None)
+        # None stands for a handler that is not Python's.
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, handler)
+
+
+def _raise(number: int, _frame: object) -> None:
+    end_at_once()
+    raise Ended(128 + number)
+
+
+def _end(number: int, _frame: object) -> None:
+    _end_with(128 + number)
+
+
+def _end_if_lost(lost: sys.UnraisableHookArgs) -> None:
+    """End the process if a signal's exception was raised where Python drops exceptions."""
+    if isinstance(lost.exc_value, Ended):
+        _end_with(lost.exc_value.code)
+    sys.__unraisablehook__(lost)
+
+
+def _end_with(code: int) -> None:
+    replacement = sys.modules.get("patchsim.files.replacement")
+    if replacement is not None:  # else no file was begun
+        replacement.discard_unfinished()
+    os._exit(code)

@@ -1,0 +1,118 @@
+"""How FITS pictures are read, by astropy: the first image, BSCALE and BZERO applied."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError
+from patchsim.pictures import arrays, rescaling
+from patchsim.pictures.limits import Decoded, Limits, silence_logger
+
+PACKAGE = "astropy"  # the extra `fits`
+
+_VALUE_BYTES = 8 + 8 + 8  # peak bytes a value: as stored, scaled, and as pixels
+_DEFLATED = 1032  # the most bytes that one byte of deflate stands for
+_MOST_HDUS = 1000  # that are looked at for an image
+
+
+def read(stream: BinaryIO, limits: Limits) -> Decoded:
+    """Read the first image of a FITS file, of a cube its first plane.
+
+    The first row of the file is at the bottom, as viewers of FITS draw it. Values are
+    ``BZERO + BSCALE * stored`` (FITS Standard 4.0, 4.4.2.5), unsigned integers where these are
+    meant, and NaN where integers are BLANK.
+
+    Raises
+    ------
+    InputError
+        If there is no image, it is too large, or the package is not installed.
+    Exception
+        If the file is damaged.
+    """
+    try:
+        from astropy.io import fits
+    except ImportError:
+        raise InputError(
+            f"{limits.name} is a FITS file; the package that reads it is not installed:\n"
+            f"pip install {PACKAGE}, or save its data as .npy"
+        ) from None
+    silence_logger("astropy")
+    size = stream.seek(0, os.SEEK_END)
+    limits.check_memory(size)
+    stream.seek(0)
+    with warnings.catch_warnings(action="ignore"):
+        file = fits.open(stream, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True)
+        try:
+            number, hdu = _first_image(file, limits.name)
+            *planes, height, width = hdu.shape
+            limits.check_pixels(width, height)
+            needed = math.prod(hdu.shape) * _VALUE_BYTES
+            if _is_deflated(hdu):
+                needed += _DEFLATED * size
+            limits.check_memory(needed + size)
+            data, header = np.asarray(hdu.data), hdu.header
+            notices = _notices(limits.name, number, planes, _has(file, number + 1))
+        finally:
+            file.close(closed=False)  # the stream is the caller's
+    for _ in planes:
+        data = data[0]
+    values = _scaled(data, header)
+    pixels = arrays.to_pixels(values[::-1], limits.name, copy=True)
+    return Decoded(pixels, notices=notices, shift=arrays.shift_of(values.dtype), profile=None)
+
+
+def _scaled(stored: NDArray[Any], header: Any) -> NDArray[Any]:
+    """Apply BSCALE, BZERO and BLANK to the stored values [H, W]."""
+    scale, zero, blank = (header.get(name) for name in ("BSCALE", "BZERO", "BLANK"))
+    scale, zero = (1.0 if scale is None else float(scale)), float(zero or 0)
+    is_integer = stored.dtype.kind in "iu"
+    values = stored
+    if (scale, zero) != (1, 0):
+        limits = np.iinfo(stored.dtype) if is_integer else None
+        span = (limits.min, limits.max) if limits else (0, 0)
+        values = rescaling.rescaled(stored, scale, zero, span)
+    is_blank = stored == blank if is_integer and isinstance(blank, int) else None
+    if is_blank is None or not is_blank.any():
+        return values
+    blanked = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+    blanked[is_blank] = np.nan
+    return blanked
+
+
+def _is_deflated(hdu: Any) -> bool:
+    return str(getattr(hdu, "compression_type", "")).startswith("GZIP")
+
+
+def _first_image(file: Any, name: str) -> tuple[int, Any]:
+    """Return the number and the HDU of the first image of two axes or more."""
+    number = 0
+    while number < _MOST_HDUS and _has(file, number):
+        hdu = file[number]
+        if getattr(hdu, "is_image", False) and len(hdu.shape) >= 2 and math.prod(hdu.shape):
+            return number, hdu
+        number += 1
+    raise InputError(f"{name} is a FITS file without a picture; give one with an image of two axes")
+
+
+def _has(file: Any, number: int) -> bool:
+    try:
+        file[number]
+    except IndexError:
+        return False
+    return True
+
+
+def _notices(name: str, number: int, planes: list[int], has_more: bool) -> tuple[str, ...]:
+    count = math.prod(planes)
+    notices: tuple[str, ...] = ()
+    if count > 1:
+        notices += (f"{name} has {count} planes; the first is used",)
+    if number and has_more:
+        notices += (f"{name} has several parts; the image in extension {number} is used",)
+    return notices

@@ -1,0 +1,50 @@
+"""The blocks of windows that are open, of all kernels of a search."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from patchsim.geometry.blocks import BLOCK
+from patchsim.ranking.score_map import ScoreMap
+
+_OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
+
+
+@dataclass
+class OpenBlock:
+    """The scores of a block, and how many of the suppressed boxes were applied to them."""
+
+    scores: ScoreMap
+    applied_boxes: int = 0
+
+
+class BlockCache:
+    """The scores of blocks that are open, of all kernels; the least recently used go first.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes for the blocks; two fit at least.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self.capacity = max(2, memory // self.estimate_bytes(1))
+        self._blocks: OrderedDict[tuple[Hashable, int], OpenBlock] = OrderedDict()
+
+    @staticmethod
+    def estimate_bytes(blocks: int) -> int:
+        """Return the bytes that so many open blocks take."""
+        return blocks * (ScoreMap.estimate_bytes((BLOCK, BLOCK)) + _OPEN_OVERHEAD)
+
+    def get(self, maxima: Hashable, block: int) -> OpenBlock | None:
+        opened = self._blocks.get((maxima, block))
+        if opened is not None:
+            self._blocks.move_to_end((maxima, block))
+        return opened
+
+    def put(self, maxima: Hashable, block: int, opened: OpenBlock) -> None:
+        self._blocks[maxima, block] = opened
+        while len(self._blocks) > self.capacity:
+            self._blocks.popitem(last=False)

@@ -1,0 +1,179 @@
+"""Which candidates are followed: the limits of a search, bars on the way, each optimum once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.geometry import polygons
+from patchsim.poses.warp import Pose
+from patchsim.registration import loops
+from patchsim.registration.fitted import Corner, corners
+from patchsim.registration.planes import KernelPlane
+
+Floats = NDArray[np.float64]
+
+# A candidate may score this share of what it must at full size for each level above, and on the
+# grid so much less. Of 175 plantings (the threshold being each one's own score) zncc fell to 0.918,
+# 0.831 and 0.859 one, two and three levels up at the lowest, and on the grid to this bar or more
+# but for one in a hundred; of 51, ncc fell to 0.991, sad to 0.987, 0.977 and 0.964, ssd to 0.996.
+_FALL = {"zncc": 0.9, "ncc": 0.97, "sad": 0.97, "ssd": 0.97}
+# Fine textures, of which smaller levels have less than this share of the contrast, fall lower: of
+# 2596 plantings 12 of them were lost, and none by this share.
+_FINE, _FINE_FALL = 0.55, 0.85
+_GRID_LOSS = {"zncc": 0.25, "ncc": 0.1, "sad": 0.1, "ssd": 0.1}
+_HIDDEN_LOSS = 0.3  # in pictures with hidden pixels, which the grid compares as if they were seen
+_LEAST_BAR = 0.25
+# For each pose below the threshold that is wanted so many maxima of the first look are followed,
+# which may score so much less than others must. One in the end is enough to tell a margin.
+FOR_A_RIVAL, RIVALS_LOSS = 4, 0.2
+# Most maxima lie beside those that reach the bar, so so many are asked for each rival.
+BESIDE = 30
+# Candidates at most: of a first look, and the poses of one place, there and below.
+_MOST, OF_A_PLACE = 4096, (6, 3)
+# Where a number of matches is asked for: candidates for each at the first look, and at least.
+_FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What poses a search allows, and how many candidates it follows.
+
+    Attributes
+    ----------
+    angles, scales : (low, high, spacing at most or None)
+        In radians, and logs.
+    listed : tuple of float
+        The only angles, in degrees, where there are several; empty for all between the ends.
+    fixed_angle, fixed_scale : float, optional
+        In degrees, and the scale, if there is one of it.
+    is_cyclic : bool
+        Whether the angles are a whole turn.
+    metric : str
+    bounds : (top, left, bottom, right)
+        The pixels that a posed kernel may cover.
+    threshold : float, optional
+        The least score that is wanted.
+    most : int, optional
+        How many matches are wanted.
+    overlap : float
+        The largest overlap of two matches.
+    rivals : int
+        How many poses that score less than the threshold are followed, too.
+    band_bytes : int
+        The memory of the first look, for each thread.
+    """
+
+    angles: tuple[float, float, float | None]
+    scales: tuple[float, float, float | None]
+    listed: tuple[float, ...]
+    fixed_angle: float | None
+    fixed_scale: float | None
+    is_cyclic: bool
+    metric: str
+    bounds: tuple[float, float, float, float]
+    threshold: float | None
+    most: int | None
+    overlap: float
+    rivals: int
+    band_bytes: int
+
+    @property
+    def angle_is_free(self) -> bool:
+        """Whether the angle may take any value between the ends."""
+        return self.angles[0] < self.angles[1] and not self.listed
+
+    def candidates(self, halvings: int) -> int:
+        """Return how many candidates are followed so many levels below the first look."""
+        if self.most is None:
+            return _MOST
+        first = max(_AT_LEAST, _FOR_EACH * self.most)
+        return min(_MOST, max(_FOLLOWED, 4 * self.most, first >> halvings))
+
+    def bar(self, level: int, contrast: float) -> float:
+        """Return the score that a candidate needs at a level, which has this share of contrast."""
+        if self.threshold is None:
+            return -math.inf
+        bar = self.threshold * _FALL[self.metric] ** level
+        is_fine = level > 0 and contrast < _FINE and self.metric == "zncc"
+        return bar * _FINE_FALL if is_fine else bar
+
+    def first_bar(self, level: int, contrast: float, *, sees_all: bool) -> float:
+        """Return the score that a maximum of the grid needs."""
+        loss = _GRID_LOSS[self.metric] if sees_all else _HIDDEN_LOSS
+        return max(_LEAST_BAR, self.bar(level, contrast) - loss)
+
+
+def thinned(
+    poses: Floats, scores: Floats, kernel: KernelPlane, overlap: float, of_a_place: int
+) -> NDArray[np.intp]:
+    """Return the indices of the best poses: each optimum once, and only so many of a place.
+
+    Of one place are poses that would, at one angle, overlap more than allowed.
+    """
+    order = np.argsort(-scores, kind="stable")
+    allowed = max(overlap, 0.5)
+    near = 2 * allowed / (1 + allowed)
+    return order[loops.thinned(poses[order], kernel, near, of_a_place)]
+
+
+def followed(
+    poses: Floats,
+    scores: Floats,
+    kernel: KernelPlane,
+    limits: Limits,
+    bar: float,
+    below_the_first: int,
+    rivals: int,
+) -> NDArray[np.intp]:
+    """Return the indices of the poses that reach a bar, the best first, and of a few rivals.
+
+    Of several rivals some may overlap the others by more than matches may, one alone does not.
+
+    Parameters
+    ----------
+    poses : array [n, 4]
+    scores : array [n]
+    kernel : KernelPlane
+    limits : Limits
+    bar : float
+    below_the_first : int
+        How many levels below the first look.
+    rivals : int
+        How many of them at most.
+    """
+    order = np.argsort(-scores, kind="stable")
+    count = min(int((scores >= bar).sum()), limits.candidates(below_the_first))
+    if not rivals:
+        return order[:count]
+    near = order[: count + BESIDE * rivals]
+    apart = near[thinned(poses[near], scores[near], kernel, limits.overlap, 1)]
+    below = apart[scores[apart] < bar]
+    if rivals == 1:
+        above = poses[order[:count]]
+        beside = (i for i in below if not _overlaps(poses[i], above, kernel, limits))
+        below = np.array(list(islice(beside, 1)), np.intp)
+    return np.concatenate([order[:count], below[:rivals]])
+
+
+def _overlaps(pose: Floats, others: Floats, kernel: KernelPlane, limits: Limits) -> bool:
+    """Return whether a pose overlaps one of others by more than matches may, as they would."""
+    reach = kernel.reach * (math.exp(pose[3]) + np.exp(others[:, 3]))
+    near = np.hypot(others[:, 0] - pose[0], others[:, 1] - pose[1]) < reach
+    frame = _frame(pose, kernel)
+    for other in others[near]:
+        shared = polygons.intersection_area(frame, _frame(other, kernel))
+        smaller = 4 * math.prod(kernel.half) * math.exp(2 * min(pose[3], other[3]))
+        if shared > limits.overlap * (2 * smaller - shared):
+            return True
+    return False
+
+
+def _frame(pose: Floats, kernel: KernelPlane) -> tuple[Corner, ...]:
+    x, y, angle, log_scale = pose.tolist()
+    size = 2 * kernel.half[0], 2 * kernel.half[1]
+    return corners(size, x, y, Pose(math.exp(log_scale), math.degrees(angle)))

@@ -1,0 +1,152 @@
+"""Signals end the command with their own code, from its first step to its last, without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from helpers import ENVIRONMENT
+
+from patchsim.cli import interruption
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+SIGNALS = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}
+
+
+def run(code, *words):
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env=ENVIRONMENT
+    )
+
+
+def ended(done):
+    return done.returncode, done.stdout, done.stderr
+
+
+# In each of these, {0} is a statement that sends the process a signal.
+MOMENTS = {
+    "at the first import": """
+import builtins, signal, patchsim.cli
+true_import = builtins.__import__
+def send(*words):
+    builtins.__import__ = true_import
+    {0}
+    return true_import(*words)
+builtins.__import__ = send
+patchsim.cli.main()
+""",
+    "between imports and the run": """
+import contextlib, signal, patchsim.cli
+from patchsim.cli import console
+def guarded():
+    {0}
+console.guarded_streams = guarded
+patchsim.cli.main()
+""",
+    "in the run": """
+import signal, patchsim.cli
+from patchsim.cli import console
+def say(app):
+    try:
+        {0}
+    except Exception:
+        print("a handler of errors took it")
+console.run = say
+patchsim.cli.main()
+""",
+    "where Python drops exceptions": """
+import signal, patchsim.cli
+from patchsim.cli import console
+class Finalized:
+    def __del__(self):
+        {0}
+def say(app):
+    Finalized()
+    print("the signal was lost")
+console.run = say
+patchsim.cli.main()
+""",
+    "behind the run": """
+import os, signal, patchsim.cli
+true_exit = os._exit
+def exit(code):
+    os._exit = true_exit
+    {0}
+    true_exit(code)
+os._exit = exit
+patchsim.cli.main()
+""",
+    "a second time, while it cleans up": """
+import signal, patchsim.cli
+from patchsim.cli import console
+def say(app):
+    try:
+        {0}
+    finally:
+        {0}
+        print("the second signal waited")
+console.run = say
+patchsim.cli.main()
+""",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_ends_the_command_quietly(name, moment):
+    sent = MOMENTS[moment].format(f"signal.raise_signal(signal.{name})")
+    out = "" if moment != "behind the run" else "patchsim 0.1.0\n"
+    assert ended(run(sent, "--version")) == (SIGNALS[name], out, "")
+
+
+def test_the_end_at_once_leaves_no_temporary_file(tmp_path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from patchsim.cli import interruption
+from patchsim.files import atomic, replacement
+replacement._WITHOUT_NAME = None  # as on a system that has no files without a name
+folder = Path({str(tmp_path)!r})
+interruption.end_at_once()
+with atomic.writing(folder / "a") as file:
+    assert len(list(folder.iterdir())) == 1
+    signal.raise_signal(signal.SIGTERM)
+"""
+    assert ended(run(code)) == (143, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_lost_exception_is_told_as_ever():
+    code = """
+import sys
+from patchsim.cli import interruption
+interruption.raise_from_now_on()
+class Finalized:
+    def __del__(self):
+        raise ValueError("lost")
+Finalized()
+"""
+    done = run(code)
+    assert done.returncode == 0
+    assert "ValueError: lost" in done.stderr
+
+
+def test_ignored_signals_stay_ignored(monkeypatch):
+    before = signal.getsignal(signal.SIGHUP)
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interruption.raise_from_now_on()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(interruption.Ended) as raised:
+            signal.raise_signal(signal.SIGTERM)
+        assert raised.value.code == 143
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        for number, handler in kept.items():
+            signal.signal(number, handler)

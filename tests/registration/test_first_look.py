@@ -1,0 +1,67 @@
+"""The first look by bands of rows: the same maxima in any, in the memory that is named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import peak_memory
+from scipy import ndimage
+
+from patchsim.metrics import Kernel
+from patchsim.registration import BAND_BYTES, first_look, least_band_bytes, levels, native, planes
+
+TURNED = 24 * 3 * 25**2 * 13  # bytes of turned kernels and their masks
+LEAST = least_band_bytes(1500, 3, 24)
+# The peak of a first look of a thread, in bytes, beyond turned kernels and pictures.
+PEAK = """
+import sys
+import numpy as np
+from helpers.peak_memory import resident_peak
+from patchsim.metrics import Kernel
+from patchsim.registration import first_look, levels, planes
+
+rng = np.random.default_rng(3)
+image = rng.integers(0, 256, (900, 1500, 3), dtype=np.uint8)
+plane = planes.Planes(image, None)[0]
+kernel = levels.KernelLevels(Kernel(image[:12, :12].copy()))
+kernels = planes.KernelPlanes(kernel, planes.Unit(0, 1))
+grid = first_look.Grid(np.linspace(0, 6, 24), np.linspace(-0.3, 0.3, 3), True)
+first_look.turned(kernels[0], grid.poses)
+with resident_peak() as peak:
+    first_look.look(plane, kernels[0], grid, "zncc", 255.0, 0.5, 1, band_bytes=int(sys.argv[1]))
+print(peak.bytes)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("metric", ["zncc", "sad"])
+def test_bands_of_any_size_have_the_same_maxima(rng, metric, threads):
+    image = ndimage.gaussian_filter(rng.random((120, 130, 3)), (2, 2, 0))
+    image = np.uint8(np.clip(image * 1500 - 620, 0, 255))
+    plane = planes.Planes(image, None)[0]
+    kernel = planes.KernelPlane(
+        levels.KernelLevels(Kernel(image[50:61, 70:82].copy())), 0, planes.Unit(0, 1)
+    )
+    grid = first_look.Grid(np.linspace(0, 6, 24), np.linspace(-0.3, 0.3, 3), True)
+    wanted = first_look.look(plane, kernel, grid, metric, 255.0, 0.3, 1)
+    found = first_look.look(plane, kernel, grid, metric, 255.0, 0.3, threads, band_bytes=1 << 19)
+    assert len(wanted[0]) > 100
+    # Rows and scales come in another order.
+    order, other = np.lexsort(wanted[0].T), np.lexsort(found[0].T)
+    assert np.array_equal(wanted[0][order], found[0][other])
+    assert np.array_equal(wanted[1][order], found[1][other])
+
+
+@pytest.mark.skipif(not peak_memory.is_measurable(), reason="the peak cannot be measured here")
+@pytest.mark.skipif(native.extension() is None, reason="the C extension was not built")
+@pytest.mark.parametrize("band_bytes", [LEAST, 8 << 20, BAND_BYTES])
+def test_a_band_takes_the_memory_that_is_named(band_bytes):
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(band_bytes)],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert 0.4 * band_bytes < int(done.stdout) - TURNED < 1.25 * band_bytes
