@@ -1,8 +1,9 @@
-"""How often `threshold="auto"` is right, on photographs.
+"""How often `threshold="auto"` is right, and what kernels that are not there score, on photographs.
 
 Kernels are patches of one photograph, of 16 to 64 pixels. In another nothing should be
 found; where they are planted in it, once or several times, with noise or as a JPEG, all places and
-no others; and in their own photograph, with noise or as a JPEG, the one place.
+no others; and in their own photograph, with noise or as a JPEG, the one place. The last lines
+say what the best place in another photograph scores by each metric, and what an empty area does.
 
     python benchmarks/threshold.py [PAIRS]
 """
@@ -85,11 +86,18 @@ def outcome(image: Pixels, kernel: Pixels, metric: str, places: Places) -> str:
     return "right" if found == places else "some missed" if found else "nothing"
 
 
+def absent_scores(image: Pixels, kernel: Pixels, metric: str) -> tuple[float, float]:
+    """Return what the best place scores, and what an area of the kernel's mean does."""
+    report = match(image, kernel, metric=metric, top=1, margin=False)
+    return report[0].score, report.kernels[0].empty_score
+
+
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     random = np.random.default_rng(0)
     pictures = {name: photograph(name) for name in NAMES}
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    absent: dict[str, list[tuple[float, float]]] = defaultdict(list)
     done = 0
     while done < pairs:
         own, other = (pictures[name] for name in random.choice(NAMES, 2, replace=False))
@@ -105,12 +113,19 @@ def main() -> None:
             "in its own photograph": (worn(own, random), {(x, y)}),
         }
         for metric in choices.METRICS:
+            absent[metric].append(absent_scores(other, kernel, metric))
             for case, (searched, truth) in cases.items():
                 counts[case, metric][outcome(searched, kernel, metric, truth)] += 1
     print(f"{pairs} kernels each")
     for (case, metric), found in sorted(counts.items()):
         shares = ", ".join(f"{name} {found[name] / pairs:.1%}" for name in sorted(found))
         print(f"{case:22} {metric:5} {shares}")
+    print("of kernels that are not there, the scores of the lowest 10%, half and 90%")
+    for metric, scores in absent.items():
+        for column, name in enumerate(("best place", "empty area")):
+            ranks = np.quantile([pair[column] for pair in scores], [0.1, 0.5, 0.9])
+            shown = ", ".join(f"{score:.3f}" for score in ranks)
+            print(f"{name:22} {metric:5} {shown}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Given(TypedDict, total=False):
     top: int | None
     threshold: float | str | None
     overlap: float
-    margin: bool
+    margin: bool | None
     alpha: bool
     ignore_alpha: bool
     trim: bool
@@ -86,7 +86,9 @@ class Options:
         The lowest score of a match.
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
-    margin, alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
+    margin : bool or None
+        None for where it costs little; `wants_margin` decides.
+    alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
     same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
@@ -114,7 +116,7 @@ class Options:
     top: int | None
     threshold: float | str | None
     overlap: float
-    margin: bool
+    margin: bool | None
     alpha: bool
     ignore_alpha: bool
     trim: bool
@@ -137,6 +139,20 @@ class Options:
     def numeric_threshold(self) -> float | None:
         """The threshold if it is a number."""
         return None if isinstance(self.threshold, str) else self.threshold
+
+    def wants_margin(self, *, keeps_map: bool) -> bool:
+        """Return whether the margins are to be found; a search that `keeps_map` has all scores.
+
+        They are found by default where that takes about a tenth of the search at most: if there are
+        scores of all windows, as of metrics that correlate, if the threshold ``auto`` compares the
+        next places anyway, or if poses were followed. A search for the best windows alone would
+        take several times as long.
+        """
+        if self.margin is not None:
+            return self.margin
+        are_fitted = self.poses is not None and not self.poses.are_whole
+        has_scores = keeps_map or metrics.formula_of(self.metric).correlates
+        return has_scores or are_fitted or self.threshold == AUTO
 
     def changed(self, *, with_memory: bool) -> str:
         """Return the options that differ from their defaults, as keywords.
@@ -174,7 +190,7 @@ class Options:
         top: int | None = None,
         threshold: float | str | None = None,
         overlap: float = DEFAULT_OVERLAP,
-        margin: bool = True,
+        margin: bool | None = None,
         alpha: bool = True,
         ignore_alpha: bool = False,
         trim: bool = True,
@@ -216,7 +232,7 @@ class Options:
             top=DEFAULT_TOP if most is None and threshold is None else most,
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
-            margin=true_or_false(margin, "margin"),
+            margin=None if margin is None else true_or_false(margin, "margin"),
             alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             trim=true_or_false(trim, "trim"),

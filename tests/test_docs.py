@@ -83,7 +83,7 @@ def test_coins(examples):
     told, *lines = output([sys.executable, "coins.py"], examples).splitlines()
     assert told.startswith("threshold auto: 0.46, between match 24 at 0.64")
     assert len(lines) == 24
-    assert lines[0] == "coin at 154,128 like small.png: 1.000, margin 0.000"
+    assert lines[0] == "coin at 154,128 like small.png: 1.000, margin 0.718"
     drawn = np.asarray(load(examples / "found.png"))
     assert drawn.shape == (303, 384, 3)
     assert (drawn != drawn[..., :1]).any()  # boxes have a colour, the photograph has none

@@ -31,7 +31,9 @@ class _Command(typed.Command):
                 raise InputError(
                     f"there is no option {name}; did you mean --{known}?\nsee patchsim match --help"
                 ) from error
-            options: list[Any] = [one for one in self.get_params(ctx) if name in one.opts]
+            options: list[Any] = [
+                one for one in self.get_params(ctx) if name in (*one.opts, *one.secondary_opts)
+            ]
             for option in options:
                 wrong = f"{name} lacks its value; give {name} {option.metavar}"
                 if option.is_flag:

@@ -161,7 +161,7 @@ def _of_command(command: Any, context: Any, before: list[str], begun: str) -> li
         name: parameter
         for parameter in command.get_params(context)
         if parameter.param_type_name == "option"
-        for name in parameter.opts
+        for name in (*parameter.opts, *parameter.secondary_opts)
     }
     last = options.get(before[-1]) if before else None
     if last is not None and not last.is_flag:

@@ -157,13 +157,18 @@ def say(text: str) -> None:
             print(f"patchsim: {text}", file=sys.stderr, flush=True)
 
 
+def is_watched(*, quiet: bool) -> bool:
+    """Return whether a person may read stderr as it comes: it is a terminal, and not silenced."""
+    return not quiet and sys.stderr is not None and sys.stderr.isatty()
+
+
 class Watcher(Observer):
     """Shows a search on stderr; as a context manager it leaves no progress bar behind."""
 
     def __init__(self, *, quiet: bool, explain: bool) -> None:
         self._quiet = quiet
         self._explain = explain
-        self._terminal = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._terminal = is_watched(quiet=quiet)
         self._started: float | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None

@@ -176,12 +176,14 @@ Overlap = Annotated[
         " only the better one is a match.",
     ),
 ]
-NoMargin = Annotated[
-    bool,
+Margin = Annotated[
+    bool | None,
     typer.Option(
-        "--no-margin",
-        help="Do not compute the margin, a match's score minus that of its best rival. Without a"
-        " heatmap the margin can take longer than the search itself.",
+        "--margin/--no-margin",
+        help="Whether to print the margin, a match's score minus that of the best place that is no"
+        " match. By default it is left out where it can take longer than the search: by sad and"
+        " ssd with neither heatmap nor map.",
+        show_default=False,
     ),
 ]
 PerKernel = Annotated[
@@ -448,7 +450,7 @@ class MatchFlags:
     top: Top = None
     threshold: Threshold = None
     overlap: Overlap = "0.3"
-    no_margin: NoMargin = False
+    margin: Margin = None
     per_kernel: PerKernel = False
     strict: Strict = False
     sort: Sort = "score"

@@ -77,6 +77,8 @@ def command(flags: MatchFlags) -> int:
                 form.print(error.report)
             raise
     form.print(report)
+    if flags.threshold is None and console.is_watched(quiet=flags.quiet):
+        _hint(report)
     return FOUND if report else NOT_FOUND
 
 
@@ -112,7 +114,7 @@ def _options(flags: MatchFlags) -> Given:
         "top": values.number(flags.top),
         "threshold": values.number(flags.threshold),
         "overlap": values.number(flags.overlap),
-        "margin": not flags.no_margin,
+        "margin": flags.margin,
         "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
         "trim": not flags.no_trim,
@@ -155,6 +157,15 @@ def _tolerance(flags: MatchFlags) -> Any:
     if flags.tolerance is not None:
         return values.number(flags.tolerance)
     return DRAWN_TOLERANCE if flags.map is None else 0.0
+
+
+def _hint(report: Report) -> None:
+    """Tell a person if the best places may be no matches; without a threshold there are some."""
+    from patchsim.output.doubts import doubt
+
+    text = doubt(report)
+    if text is not None:
+        console.say(text)
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,8 @@ class PoseSelection:
     matches : list of Candidate
         Best first.
     margins : list of float or None
-        For each match, its score less that of the best pose that overlaps neither it nor a better
-        match; None if there is none or none was asked for.
+        For each match, its score less that of the best pose that is no match and overlaps none;
+        None if there is none or none was asked for.
     threshold : float or None
         The lowest score of a match: given, or found; None without one, and where no place stands
         out.
@@ -174,12 +174,8 @@ def select(
     matches = places[:count][:top]
     rest = places[len(matches)].score if len(places) > len(matches) else None
     margins: list[float | None] = [None] * len(matches)
-    if margin:
-        behind = [*(place.score for place in places[1 : len(matches) + 1]), None][: len(matches)]
-        margins = [
-            None if rival is None else match.score - rival
-            for match, rival in zip(matches, behind, strict=True)
-        ]
+    if margin and rest is not None:
+        margins = [match.score - rest for match in matches]
     return PoseSelection(matches, margins, lowest, message, rest)
 
 

@@ -1,4 +1,4 @@
-"""Which windows are matches, from what score on, and how far each is ahead of its rival."""
+"""Which windows are matches, from what score on, and how far each is ahead of other places."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ class Selection:
     peaks : list of Peak
         Best first.
     margins : list of float or None
-        For each match, its score minus that of the best window, of all these kernels, that overlaps
-        neither it nor a better match; None if there is no such window or none was asked for.
+        For each match, its score minus that of the best window, of all these kernels, that is no
+        match and overlaps none; None if there is no such window or none was asked for.
     threshold : float or None
         The lowest score of a match: given, or found; None without one, and where no place stands
         out.
     message : str or None
         How the threshold was found.
+    best_below : Peak or None
+        The best window, where ``auto`` found no match.
     """
 
     peaks: list[Peak]
     margins: list[float | None]
     threshold: float | None
     message: str | None
+    best_below: Peak | None = None
 
 
 def select(
@@ -88,22 +91,23 @@ def select(
         margins: list[float | None] = [None] * len(matches)
         if margin and matches:
             margins = _margins(matches, peaks, best_first)
-        matches = [Peak(peak.y, peak.x, peak.score, group[peak.index]) for peak in matches]
-        selected.append(Selection(matches, margins, lowest, message))
+        below = _numbered(peaks[:1], group)[0] if peaks and not matches else None
+        matches = _numbered(matches, group)
+        selected.append(Selection(matches, margins, lowest, message, below))
     return selected
+
+
+def _numbered(peaks: Sequence[Peak], group: Sequence[int]) -> list[Peak]:
+    """Number the windows of peaks as in all groups."""
+    return [Peak(peak.y, peak.x, peak.score, group[peak.index]) for peak in peaks]
 
 
 def _margins(
     matches: Sequence[Peak], peaks: Sequence[Peak], best_first: BestFirst
 ) -> list[float | None]:
-    """Return how far each match is ahead of the next peak, which no match before it overlaps."""
-    rivals = list(peaks[1 : len(matches) + 1])
-    if len(rivals) < len(matches):
-        rivals += best_first.best(1, None)  # whatever it scores
-    margins: list[float | None] = [None] * len(matches)
-    for number, rival in enumerate(rivals):
-        margins[number] = matches[number].score - rival.score
-    return margins
+    """Return how far each match is ahead of the next peak behind all of them."""
+    behind = list(peaks[len(matches) :]) or best_first.best(1, None)  # whatever it scores
+    return [match.score - behind[0].score if behind else None for match in matches]
 
 
 def _places(best_first: BestFirst) -> list[Peak]:

@@ -21,7 +21,14 @@ from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
-from patchsim.output.report import KernelReport, Match, PosesReport, Report, SkippedKernel
+from patchsim.output.report import (
+    BestBelow,
+    KernelReport,
+    Match,
+    PosesReport,
+    Report,
+    SkippedKernel,
+)
 from patchsim.poses.warp import Frame
 from patchsim.scene import advice
 from patchsim.scene.advice import Mixed
@@ -38,8 +45,12 @@ _DECIMALS = 4  # of positions in pixels
 _POSES = "poses"  # stands for the engine where poses were fitted without scores of windows
 
 
-def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection | PoseSelection]:
+def select(
+    found: Found, options: Options, scene: Scene, *, margin: bool
+) -> Sequence[Selection | PoseSelection]:
     """Select the matches of all kernels, or with `per_kernel` of each; the windows are used up.
+
+    Their margins are found, too, if `margin` is true.
 
     Raises
     ------
@@ -47,7 +58,7 @@ def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection |
         If the threshold ``auto`` has too few scores to tell.
     """
     if found.candidates is not None:
-        return _select_poses(found.candidates, options, scene)
+        return _select_poses(found.candidates, options, scene, margin=margin)
     jobs = [one.job for one in found.scored]
     groups: list[Sequence[int]] = [range(len(jobs))]
     if options.per_kernel:
@@ -62,13 +73,13 @@ def select(found: Found, options: Options, scene: Scene) -> Sequence[Selection |
         top=options.top,
         threshold=options.threshold,
         overlap=options.overlap,
-        margin=options.margin,
-        plain=lambda i: metrics.uniform_score(jobs[i].kernel, options.metric, scene.span),
+        margin=margin,
+        plain=lambda i: metrics.empty_score(jobs[i].kernel, options.metric, scene.span),
     )
 
 
 def _select_poses(
-    candidates: Sequence[Candidate], options: Options, scene: Scene
+    candidates: Sequence[Candidate], options: Options, scene: Scene, *, margin: bool
 ) -> list[PoseSelection]:
     groups = [list(candidates)]
     if options.per_kernel:
@@ -82,7 +93,7 @@ def _select_poses(
             top=options.top,
             threshold=options.threshold,
             overlap=options.overlap,
-            margin=options.margin,
+            margin=margin,
         )
         for group in groups
     ]
@@ -168,6 +179,8 @@ def report(
     notices: tuple[str, ...],
     *,
     skipped: tuple[SkippedKernel, ...],
+    best_below: BestBelow | None,
+    margin: bool,
     has_maps: bool,
     started: float,
 ) -> Report:
@@ -179,6 +192,10 @@ def report(
         The image's, as displayed.
     skipped : tuple of SkippedKernel
         The kernels that could not be used.
+    best_below : BestBelow or None
+        The best place, if nothing reached the threshold.
+    margin : bool
+        Whether margins were looked for.
     has_maps : bool
         Put the maps into the report, too.
     started : float
@@ -203,12 +220,13 @@ def report(
         subpixel=options.subpixel,
         region=scene.area.region,
         padding=scene.area.padding,
-        margin=options.margin,
+        margin=margin,
         threshold=selections[0].threshold if one_group else options.numeric_threshold,
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
         poses=_poses_report(options, scene, is_exhaustive=bool(found.scored)),
         skipped=skipped,
+        best_below=best_below,
     )
 
 
@@ -234,7 +252,7 @@ def _matches(
             peaks += selection.peaks
     if fitted:
         matches = [
-            _fitted_match(one, margin, scene) for one, margin in zip(fitted, margins, strict=True)
+            fitted_match(one, margin, scene) for one, margin in zip(fitted, margins, strict=True)
         ]
     else:
         jobs = [one.job for one in scored]
@@ -249,7 +267,7 @@ def _matches(
     return tuple(matches)
 
 
-def _fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Match:
+def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Match:
     """Make the match of a fitted pose; its box has the edges of the frame in whole pixels."""
     corners = tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in candidate.corners)
     edges = polygons.bounds(corners)
@@ -380,6 +398,7 @@ def _kernel_reports(
                 map=outputs.path("map", number),
                 origin=origin[::-1],
                 threshold=thresholds[number],
+                empty_score=scene.empty_scores[number],
             )
         )
     return tuple(reports)

@@ -17,7 +17,7 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.scene import advice, flatness, profiles
+from patchsim.scene import advice, empty_area, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
 from patchsim.search import jobs
@@ -127,10 +127,12 @@ def match(
         lower score is dropped if it overlaps a match by more. Frames of poses count as large as at
         the smaller of their scales, so that a small pose inside a large one overlaps it entirely
         (`patchsim.matches.pose_selection`).
-    margin : bool
-        Also find how much more each match scores than its best rival: the best window, of any
-        kernel, that overlaps neither it nor a better match (by more than `overlap`), whether it
-        reaches the threshold or not. Without a map that can take longer than to find the matches.
+    margin : bool, optional
+        Also find how much more each match scores than the best place that is no match: the best
+        window, of any kernel, that overlaps none of the matches (by more than `overlap`), whether
+        it reaches the threshold or not. That can take several times as long as to find the matches
+        by `sad` and `ssd` without a map. So it is not found there by default, unless the threshold
+        is ``auto`` or poses are fitted, and is found otherwise.
     alpha : bool
         Take the fourth channel of arrays of uint8 with four, and of such .npy files, as alpha, as
         that of other files is; where it is 0 throughout, it is left out as unused. With False it is
@@ -388,12 +390,18 @@ class Matcher:
         )
         notices += _tell(observer, flat)
         notices += _tell(observer, small)
+        empty = empty_area.threshold_notices(
+            options.numeric_threshold, scene.empty_scores, scene.flat_kernels, scene.names[1:]
+        )
+        notices += _tell(observer, empty)
         found = search.run(observer)
-        selections = assemble.select(found, options, scene)
+        margin = options.wants_margin(keeps_map=outputs.keeps_map)
+        selections = assemble.select(found, options, scene, margin=margin)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
         notices += _tell(observer, assemble.grey_notices(mixed, selections, found, scene))
-        notices += _tell(observer, nothing_found.reason(found, selections, scene, options))
+        below = nothing_found.best_below(found, selections, scene, options)
+        notices += _tell(observer, nothing_found.reason(found, selections, scene, options, below))
         assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
             found,
@@ -404,6 +412,8 @@ class Matcher:
             opened.size,
             notices,
             skipped=self._kernels.skipped(scene.unusable),
+            best_below=below,
+            margin=margin,
             has_maps=map is not None and map is not False,
             started=started,
         )

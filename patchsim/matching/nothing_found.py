@@ -1,25 +1,59 @@
-"""Why a search found no match, in a sentence."""
+"""Why a search found no match, and how close the best place came, in a sentence."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from patchsim.errors import titled
+from patchsim.errors import printable, titled
+from patchsim.matches.closest import Closest, closest
 from patchsim.matches.pose_selection import PoseSelection
 from patchsim.matches.selection import Selection
+from patchsim.matching import assemble
 from patchsim.options import AUTO, Options
+from patchsim.output.report import BestBelow
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found, Job
 
 _MOST_JOBS = 16  # poses and kernels whose visible share is looked at
+_ALIKE = 1e-4  # scores that differ by less are not told apart in a sentence
 _BAND = 256  # rows of windows that are looked at together
 
 
-def reason(
+def best_below(
     found: Found, selections: Sequence[Selection | PoseSelection], scene: Scene, options: Options
+) -> BestBelow | None:
+    """Return the best place if nothing reached the threshold, as far as little work tells it."""
+    if options.threshold is None or any(_count(selection) for selection in selections):
+        return None
+    if found.candidates is not None:
+        if not found.candidates:
+            return None
+        pose = assemble.fitted_match(max(found.candidates, key=lambda c: c.score), None, scene)
+        return BestBelow(pose.kernel, pose.x, pose.y, pose.score, None)
+    jobs = [one.job for one in found.scored]
+    if options.threshold == AUTO:
+        peaks = [one.best_below for one in selections if isinstance(one, Selection)]
+        best = max((peak for peak in peaks if peak), key=lambda peak: peak.score, default=None)
+        known = None if best is None else Closest(best.index, best, best.score)
+    else:
+        known = closest([one.windows for one in found.scored], [job.origin for job in jobs])
+    if known is None:
+        return None
+    name, peak = scene.names[1 + jobs[known.index].number], known.peak
+    if peak is None:
+        return BestBelow(name, None, None, None, known.at_most)
+    return BestBelow(name, peak.x, peak.y, peak.score, known.at_most)
+
+
+def reason(
+    found: Found,
+    selections: Sequence[Selection | PoseSelection],
+    scene: Scene,
+    options: Options,
+    below: BestBelow | None,
 ) -> tuple[str, ...]:
     """Return why there is no match; nothing if there is one, or the threshold ``auto`` told it."""
     if any(_count(selection) for selection in selections):
@@ -38,12 +72,41 @@ def reason(
         )
     if options.threshold == AUTO:
         return ()
-    also = "" if scene.visible is None else " where enough is visible"
     asked = options.numeric_threshold
-    if asked is None and found.candidates is not None:
-        return ("no match: no pose was found",)
-    threshold = "the threshold" if asked is None else f"the threshold of {asked:.10g}"
-    return (f"no match: nothing reached {threshold}{also}",)
+    also = "" if scene.visible is None else " where enough is visible"
+    if asked is None:
+        if found.candidates is not None:
+            return ("no match: no pose was found",)
+        return (f"no match: nothing reached the threshold{also}",)
+    how_close = "" if below is None else _how_close(below, asked, several=len(scene.kernels) > 1)
+    return (f"no match: nothing reached the threshold of {asked:.10g}{also}{how_close}",)
+
+
+def _how_close(below: BestBelow, threshold: float, *, several: bool) -> str:
+    """Say how close the best place came to the threshold, as the rest of a sentence."""
+    of_kernel = f", of {printable(below.kernel)}," if several else ""
+    bound = ""
+    if below.at_most is not None and below.at_most < threshold - _ALIKE:
+        bound = f"none scores more than {_digits(below.at_most, threshold, math.ceil)}"
+    if below.score is None:
+        return f"; {bound}" if bound else ""
+    score = _digits(below.score, threshold, math.floor)
+    place = f"scores {score} at {below.x},{below.y}"
+    if below.at_most is None:
+        return f"; the best pose that was followed{of_kernel} {place}"
+    if below.at_most - below.score <= _ALIKE:
+        return f"; the best{of_kernel} {place}"
+    return f"; the best of a quick look{of_kernel} {place}" + (f", and {bound}" if bound else "")
+
+
+def _digits(score: float, threshold: float, rounded: Callable[[float], int]) -> str:
+    """Return a score below the threshold with 4 decimals, or as many as tell it from that."""
+    for decimals in range(4, 16):
+        scale = 10**decimals
+        text = f"{rounded(score * scale) / scale:.{decimals}f}".rstrip("0").rstrip(".")
+        if float(text) < threshold:
+            return text
+    return repr(score)
 
 
 def _count(selection: Selection | PoseSelection) -> int:

@@ -2,9 +2,11 @@
 
 It may use `numerics` and what lies below. Others use the names here: `formulas` has the metrics,
 `weights` how much each pixel counts, `window_sums` the exact sums over windows, in C or by
-`plain_sums`, `moments` what correlations take of them, and `window_scores` the scores.
+`plain_sums`, `moments` what correlations take of them, `window_scores` the
+scores, and `empty_area` what a window without the kernel scores.
 """
 
+from patchsim.metrics.empty_area import empty_score
 from patchsim.metrics.formulas import (
     DEFAULT,
     FLAT,
@@ -23,7 +25,6 @@ from patchsim.metrics.window_scores import (
     check_kernel,
     exact,
     has_scores,
-    uniform_score,
 )
 
 __all__ = [
@@ -39,11 +40,11 @@ __all__ = [
     "check_range",
     "correlation",
     "divided_by_gcd",
+    "empty_score",
     "exact",
     "formula_of",
     "has_scores",
     "similarity",
     "total_weight",
     "type_name",
-    "uniform_score",
 ]

@@ -162,17 +162,3 @@ class ExactScore:
             return np.zeros(len(places))
         sums = pair.differences(places, squares=self._formula.squares)
         return similarity(sums, weight_sum, self._full_difference)
-
-
-def uniform_score(kernel: Kernel, metric: str, span: float) -> float:
-    """Return the score of a uniform window whose value in each channel is the kernel's mean."""
-    pixels, weights = kernel.pixels, kernel.weights
-    if weights is not None:
-        weights = np.broadcast_to(np.atleast_3d(weights), pixels.shape)
-        # The mean of a channel with weight 0 does not matter, but must not divide by 0.
-        weights = np.where(weights.any((0, 1)), weights, np.uint8(1))
-    means = np.average(pixels, (0, 1), weights)
-    if pixels.dtype.kind == "u":
-        means = np.rint(means)
-    window = np.broadcast_to(means.astype(pixels.dtype), pixels.shape)
-    return exact(window, pixels, metric, span, kernel.weights)(0, 0)

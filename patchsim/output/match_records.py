@@ -97,6 +97,8 @@ class MatchRecords:
             document["poses"] = asdict(report.poses)
         if report.skipped:
             document["skipped"] = [asdict(one) for one in report.skipped]
+        if report.best_below is not None:
+            document["best_below"] = asdict(report.best_below)
         return document
 
     def table(self) -> Table:

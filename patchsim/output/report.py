@@ -45,7 +45,8 @@ class Match:
         around its `corners`. Scaled and turned poses always have it. Otherwise it is None without
         ``subpixel``, or where the pixels do not determine it.
     margin : float or None
-        Its score less that of its best rival. None without ``margin``, or where it has no rival.
+        Its score less that of the best place that is no match and overlaps none. None without
+        ``margin``, or where no such place is left.
     scale, angle : float
         The size and the rotation of the kernel in this match. Angles are degrees counter-clockwise
         as seen: as given in a range, from 0 to 360 in a list.
@@ -105,6 +106,9 @@ class KernelReport:
         The position of the map's first window, as that of a match: of the whole kernel.
     threshold : float or None
         The lowest score of its matches, as given or as found.
+    empty_score : float
+        The score of the kernel in an empty area, which has the kernel's mean colour. A lower
+        threshold is reached by places without the kernel.
     """
 
     name: str
@@ -116,6 +120,31 @@ class KernelReport:
     map: str | None
     origin: tuple[int, int]
     threshold: float | None
+    empty_score: float
+
+
+@dataclass(frozen=True)
+class BestBelow:
+    """The best place of a search without a match, as far as little work tells it.
+
+    Attributes
+    ----------
+    kernel : str
+        The name of the kernel.
+    x, y : int or None
+        The top-left pixel of the best window, or of the box of the best pose, that was looked at.
+    score : float or None
+        Its exact score. Without a look all three are None.
+    at_most : float or None
+        The score that no window exceeds; that of `score` if it is the best of all. None for poses
+        that are searched coarse to fine, of which others may score more.
+    """
+
+    kernel: str
+    x: int | None
+    y: int | None
+    score: float | None
+    at_most: float | None
 
 
 @dataclass(frozen=True)
@@ -209,7 +238,7 @@ class Report:
     padding : str
         How the image or region was continued beyond its border.
     margin : bool
-        Whether margins were asked for.
+        Whether margins were looked for.
     threshold : float or None
         The lowest score of a match, as given or as found by ``auto``. None without a threshold,
         where no match stands out, and where each kernel has its own, which is in `kernels`.
@@ -221,6 +250,8 @@ class Report:
         The poses that were searched, if any were asked for.
     skipped : tuple of SkippedKernel
         Kernels that could not be used.
+    best_below : BestBelow or None
+        How close the best place came, if nothing reached the threshold.
     """
 
     __module__ = "patchsim"
@@ -247,6 +278,7 @@ class Report:
     channel_weights: tuple[float, ...] | None = None
     poses: PosesReport | None = None
     skipped: tuple[SkippedKernel, ...] = ()
+    best_below: BestBelow | None = None
 
     def __bool__(self) -> bool:
         return bool(self.matches)

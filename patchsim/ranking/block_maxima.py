@@ -25,9 +25,12 @@ from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
 from patchsim.ranking.block_cache import BlockCache, OpenBlock
+from patchsim.ranking.contract import Closest
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
+# Of so many blocks of all kernels one more may be scored again to tell the closest window.
+_WORTH_OPENING = 200
 _ENTRY_BYTES = 168  # bytes of a block's upper bound and its entry in the heap
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
@@ -307,6 +310,36 @@ class BlockMaxima:
         if self._scores is not None:
             self._scores[row, col] = score
         return row, col, score
+
+    def closest(self, among: int) -> Closest | None:
+        """Look at the block with the highest bound alone; as for `contract.Windows`."""
+        heap = self._filled_heap()
+        if not heap:
+            return None
+        bound, block = -heap[0][0], heap[0][4]
+        others = max((-entry[0] for entry in heap[1:3]), default=_SUPPRESSED)
+        opened = self._cache.get(self, block)
+        if opened is None and self._errors is None and self.block_count * among >= _WORTH_OPENING:
+            self._open([block])
+            opened = self._cache.get(self, block)
+        tile = self._tile(block)
+        top, left = self._corner(tile)
+        if opened is not None:
+            inside = opened.scores.closest()
+            if inside is None or inside.place is None:
+                return Closest(None, bound)
+            y, x, score = inside.place
+            return Closest((top + y, left + x, score), max(others, min(bound, inside.at_most)))
+        if self._errors is None or self._scores is None:
+            return Closest(None, bound)
+        scores = self._scores[tile.index]
+        if self._hidden is not None:
+            scores = np.where(self._hidden[tile.index], _SUPPRESSED, scores)
+        row, col = divmod(int(scores.argmax()), tile.cols)
+        y, x = top + row * self._stride[0], left + col * self._stride[1]
+        score = float(self._exact(np.array([y]), np.array([x]))[0])
+        self.windows_evaluated += 1
+        return Closest((y, x, score), max(score, bound))
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.geometry.overlaps import Box
+
+
+class Closest(NamedTuple):
+    """The best window that is left, as far as it is known at little cost.
+
+    Attributes
+    ----------
+    place : (y, x, score) or None
+        A window that is left, with its exact score: the best one that was looked at.
+    at_most : float
+        The score that no window left exceeds; that of `place` if it is the best window.
+    """
+
+    place: tuple[int, int, float] | None
+    at_most: float
 
 
 class Windows(Protocol):
@@ -40,6 +55,12 @@ class Windows(Protocol):
         """Return y, x and the exact score of the best window left, or None below the floor.
 
         Equal scores rank by smaller y, then smaller x.
+        """
+
+    def closest(self, among: int) -> Closest | None:
+        """Return what little work tells of the best window left, or None if no window is left.
+
+        `among` is the number of kernels that were searched for, which says how little work is.
         """
 
     def suppress(self, y: int, x: int) -> None:

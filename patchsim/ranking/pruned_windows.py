@@ -26,7 +26,7 @@ from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Exact
-from patchsim.ranking.contract import Windows
+from patchsim.ranking.contract import Closest, Windows
 from patchsim.ranking.direct_blocks import DirectBlocks, EvaluateBlocks
 from patchsim.ranking.finer_bounds import FinerBounds, Piece
 from patchsim.ranking.score_map import ScoreMap
@@ -55,6 +55,8 @@ _SAMPLE = 16  # blocks, or fewer, at least so few, if looks at them would take a
 _FEWEST = 2  # the time of the direct search; a look takes as many seconds
 _SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
 _AT_ONCE = 32  # blocks that a thread takes, best first
+# What `closest` looks at: blocks, and values of the windows in each of them.
+_CLOSEST_BLOCKS, _CLOSEST_VALUES = 4, 1 << 17
 _BLOCK_BYTES = 400  # of a block beside its windows' bounds and scores: its tile, best and bound
 
 
@@ -113,7 +115,7 @@ class PrunedWindows:
             if evaluate_blocks
             else None
         )
-        self._search_all = search_all
+        self._search_all, self._exact = search_all, exact
         self._seconds_left = seconds
         self._direct: Windows | None = None  # once `search_all` has taken over
         self._seconds, self._block_seconds = seconds, block_seconds
@@ -224,6 +226,40 @@ class PrunedWindows:
             return None
         row, col = min(self._best_cells[self._best_scores == score].tolist())
         return row * self._stride[0], col * self._stride[1], score
+
+    def closest(self, among: int) -> Closest | None:
+        """Compare a few windows of the blocks with the highest bounds; as for `contract.Windows`.
+
+        To find the best window below a threshold can take many times as long as to find that none
+        reaches it, so the search is not gone on with.
+        """
+        if self._direct is not None:
+            return self._direct.closest(among)
+        # Blocks in which nothing reached the threshold have that as their bound; their least
+        # bounds tell more of them.
+        order = np.lexsort((self._least_bounds.ravel(), -self._upper_bounds))
+        at_most = float(self._upper_bounds.max())
+        if at_most == -math.inf:
+            return None
+        if self._exact is None:
+            return Closest(None, at_most)
+        cells = np.concatenate([self._closest_in(block) for block in order[:_CLOSEST_BLOCKS]])
+        y, x = (cells * self._stride).T
+        scores = self._exact(y, x)
+        best = int(scores.argmax())
+        score = float(scores[best])
+        return Closest((int(y[best]), int(x[best]), score), max(score, at_most))
+
+    def _closest_in(self, block: int) -> NDArray[np.int64]:
+        """Return row and column [n, 2] of the windows of a block with the least bounds."""
+        (bounds, place), tile = self._bounds.of_block(block), self._blocks[block]
+        values = bounds[place.index].ravel()
+        count = max(1, _CLOSEST_VALUES // math.prod(self._search.problem.kernel))
+        first = np.arange(len(values))
+        if count < len(values):
+            first = np.argpartition(values, count)[:count]
+        first = first[values[first] != REMOVED]
+        return np.column_stack([tile.top + first // tile.cols, tile.left + first % tile.cols])
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""

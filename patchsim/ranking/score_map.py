@@ -22,6 +22,7 @@ from patchsim.geometry.blocks import BLOCK, grid_shape
 from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
+from patchsim.ranking.contract import Closest
 
 # Windows of a block that are evaluated by themselves. With a kernel of 64x64 one takes 1 to 10
 # microseconds, and all 4096 of the block together take about a millisecond.
@@ -31,6 +32,8 @@ _TOGETHER = 32
 # Windows that are evaluated before all blocks are checked for contenders, which takes as long as
 # some hundred windows.
 _MANY = 512
+# Windows that `closest` evaluates, one by one.
+_LOOKS = 8
 ROUNDING = 2.0**-51  # more than the rounding error of a sum of two values within +-2
 _SUPPRESSED = -np.inf  # a match, or a window that overlaps one
 
@@ -241,6 +244,28 @@ class ScoreMap:
             heapq.heappop(heap)
             self._push(*corner)
         return None
+
+    def closest(self, among: int = 1) -> Closest | None:  # noqa: ARG002 - all scores are there
+        """Evaluate the first few windows one by one; as for `contract.Windows`."""
+        heap = self._filled_heap()
+        found: tuple[int, int, float] | None = None
+        for _ in range(_LOOKS):
+            if not heap:
+                break
+            minus_score, is_exact, row, col, corner = heap[0]
+            if self.upper_bounds[row, col] == -minus_score:
+                if not is_exact:
+                    self._evaluate_windows(np.array([row]), np.array([col]))
+                score = float(self.upper_bounds[row, col])
+                if found is None or score > found[2]:
+                    found = row * self.stride[0], col * self.stride[1], score
+                if is_exact:
+                    break
+            heapq.heappop(heap)
+            self._push(*corner)
+        if found is None:
+            return None
+        return Closest(found, max(found[2], self.upper_bound))
 
     def _push(self, top: int, left: int) -> None:
         """Put the first cell of a block into the heap."""

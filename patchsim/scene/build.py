@@ -47,6 +47,8 @@ class Scene:
         The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
         The visibility of the area, where it varies.
+    empty_scores : list of float
+        The score of each kernel in an area of its mean colour.
     numbers : list of int
         The number of each kernel among those that were opened; others are not searched for.
     unusable : tuple of Unusable
@@ -63,6 +65,7 @@ class Scene:
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
+    empty_scores: list[float]
     numbers: list[int]
     unusable: tuple[Unusable, ...] = ()
 
@@ -145,6 +148,7 @@ class Scene:
             span=compared.span,
             drawn=drawn,
             visible=visible,
+            empty_scores=compared.empty_scores,
             numbers=compared.numbers,
             unusable=unusable.of(compared.faults, range(len(given)), given),
         )
@@ -167,6 +171,7 @@ class Scene:
             kernels=[self.kernels[place] for place in kept],
             trimmed=[self.trimmed[place] for place in kept],
             flat_kernels=[self.flat_kernels[place] for place in kept],
+            empty_scores=[self.empty_scores[place] for place in kept],
             numbers=[self.numbers[place] for place in kept],
             unusable=self.unusable + unusable.of(faults, self.numbers, self.names[1:]),
         )

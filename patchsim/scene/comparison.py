@@ -178,6 +178,12 @@ class Comparison:
         """Whether each kernel has a single colour."""
         return [flatness.is_flat(kernel.pixels) for kernel in self._kernels]
 
+    @cached_property
+    def empty_scores(self) -> list[float]:
+        """The score of each kernel in an area of its mean colour."""
+        metric = self._options.metric
+        return [metrics.empty_score(kernel, metric, self.span) for kernel in self._kernels]
+
 
 def _common_channels(pictures: Sequence[Picture], color: str) -> int:
     counts = [picture.pixels.shape[2] for picture in pictures]

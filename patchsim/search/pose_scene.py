@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchsim import metrics
 from patchsim.errors import InputError
 from patchsim.geometry import polygons
 from patchsim.machine.memory import format_size
@@ -145,7 +144,8 @@ class PoseScene:
         x, y = float(fitted.x) + self._left - right, float(fitted.y) + self._top - down
         size, value = self.kernel.whole_size, float(fitted.score)
         placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=size)
-        return Candidate(self._number, placed, self._counted, self._plain)
+        plain = self._scene.empty_scores[self._number]
+        return Candidate(self._number, placed, self._counted, plain)
 
     def start(self, y: int, x: int, box: tuple[int, int], pose: Pose) -> Fitted:
         """Return a pose that was found in a window (y, x) of the image, of (height, width).
@@ -175,12 +175,6 @@ class PoseScene:
             return float(math.prod(self.size))
         most = weights.reshape(*self.size, -1).max(2)
         return float(most.sum() / most.max())
-
-    @cached_property
-    def _plain(self) -> float:
-        if metrics.formula_of(self._options.metric).subtracts_means:
-            return 0.0  # a uniform window is flat
-        return metrics.uniform_score(self.kernel, self._options.metric, self._scene.span)
 
 
 def pose_scenes(

@@ -68,7 +68,7 @@ class Posed:
     ) -> list[Candidate]:
         """Search at all scales, or at one."""
         is_last = scale is not None or not self._options.same_scale
-        rivals = _RIVALS if is_last and self._options.margin else 0
+        rivals = _RIVALS if is_last and self._options.wants_margin(keeps_map=False) else 0
         candidates: list[Candidate] = []
         kernels = len(self._scene.kernels)
         for done, posed in enumerate(pose_scenes(self._scene, self._options, self._band_bytes)):

@@ -89,8 +89,9 @@ def test_json_has_the_documented_keys(run):
     assert found["kernels"] == [
         {"name": "face.png", "width": 41, "height": 31, "engine": found["engine"],
          "tolerance": 0.0, "heatmap": "big.heatmap.png", "map": "m.npy", "origin": [0, 0],
-         "threshold": None}
+         "threshold": None, "empty_score": found["kernels"][0]["empty_score"]}
     ]  # fmt: skip
+    assert 0 < found["kernels"][0]["empty_score"] < 1
     best = found["matches"][0]
     assert list(best) == [
         "x", "y", "width", "height", "center_x", "center_y", "score", "kernel",

@@ -240,7 +240,7 @@ def test_sad_within_a_tolerance(picture, tolerance, rng):
     assert hits(found, truth).all()
     assert np.max(found.error) <= tolerance * 1.001
     report = match(image, kernel, engine="fft", tolerance=tolerance, top=4, map=True)
-    assert report.matches == match(image, kernel, engine="simd", top=4).matches
+    assert report.matches == match(image, kernel, engine="simd", top=4, margin=True).matches
     # What was scored exactly stands in the map, the matches at the least.
     for found_match in report.matches:
         assert report.map[found_match.y, found_match.x] == np.float32(found_match.score)

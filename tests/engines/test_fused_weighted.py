@@ -393,7 +393,14 @@ def test_matches_in_what_is_visible(metric, kind, rng):
     levels = np.full((90, 230), 255, np.uint8)
     levels[:, 120:210] = 0
     levels[8:11, 22:25] = 100
-    options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0, "min_visible": 0.3}
+    options = {
+        "metric": metric,
+        "top": 12,
+        "overlap": 0.2,
+        "threshold": -1.0,
+        "min_visible": 0.3,
+        "margin": True,
+    }
     weights = None
     if kind == "mask":
         weights = np.zeros((12, 11), np.uint8)
@@ -419,8 +426,15 @@ def test_matches_are_those_of_the_specification(dtype, metric, rng):
     kernel = image[5:17, 20:31].copy()
     mask = np.zeros((12, 11), np.uint8)
     mask[2:, 1:9] = 255
-    options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0, "mask": mask}
-    options["trim"] = False
+    options = {
+        "metric": metric,
+        "top": 12,
+        "overlap": 0.2,
+        "threshold": -1.0,
+        "mask": mask,
+        "margin": True,
+        "trim": False,
+    }
     wanted = match(image, kernel, engine="fft", memory="60MB", **options)
     report = match(image, kernel, engine="fft", map=True, **options)
     score = metrics.exact(image, kernel, metric, SPAN[dtype], (mask > 0).astype(np.uint8))

@@ -888,7 +888,7 @@ def test_a_map_smaller_than_a_block_is_planned_within_little_memory(shape, memor
 def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options, rng, monkeypatch):
     image = pictures(rng, "photo", 200, 220, 3)
     kernels = [image[50:62, 60:74].copy(), image[100:112, 20:40].copy()]
-    drawn = match(image, kernels, metric=metric, map=True, **options)
+    drawn = match(image, kernels, metric=metric, map=True, margin=True, **options)
     taken = []
     original = pruned_windows.PrunedWindows.__init__
 
@@ -900,6 +900,6 @@ def test_the_whole_search_takes_over_where_looking_takes_longer(metric, options,
         original(self, *args, search_all=noted, seconds=0.0, **kept)
 
     monkeypatch.setattr(pruned_windows.PrunedWindows, "__init__", impatient)
-    found = match(image, kernels, metric=metric, engine="pruned", **options)
+    found = match(image, kernels, metric=metric, engine="pruned", margin=True, **options)
     assert len(taken) == 2
     assert found.matches == drawn.matches

@@ -104,16 +104,16 @@ def test_no_pose_below_the_threshold_takes_the_place_of_one_above():
     assert kept.matches == [large]
 
 
-def test_margins_are_the_lead_on_the_next_pose_that_overlaps_no_match():
+def test_margins_are_the_lead_on_the_best_pose_that_is_no_match_and_overlaps_none():
     candidates = [at(5, 5, 0.9), at(7, 5, 0.89), at(30, 5, 0.8), at(60, 5, 0.6)]
     found = select(candidates, top=2, threshold=None, overlap=0.3, margin=True)
     assert [c.score for c in found.matches] == [0.9, 0.8]
-    assert found.margins == pytest.approx([0.1, 0.2])
+    assert found.margins == pytest.approx([0.3, 0.2])
     assert found.rest == 0.6
     found = select(candidates, top=None, threshold=0.7, overlap=0.3, margin=True)
-    assert found.margins == pytest.approx([0.1, 0.2])
+    assert found.margins == pytest.approx([0.3, 0.2])
     found = select(candidates[:3], top=None, threshold=0.7, overlap=0.3, margin=True)
-    assert found.margins == [pytest.approx(0.1), None]
+    assert found.margins == [None, None]
     assert found.rest is None
     assert select(candidates, top=2, threshold=None, overlap=0.3, margin=False).margins == [
         None, None,

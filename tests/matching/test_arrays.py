@@ -69,8 +69,8 @@ def test_a_layout_changes_no_match(layout, dtype, rng):
     image = (rng.random(SHAPE) * (1 if dtype[0] == "f" else 255)).astype(dtype)
     kernel, mask = image[5:14, 7:19].copy(), rng.integers(0, 2, (9, 12), dtype=np.uint8) * 255
     for metric in ("sad", "zncc"):
-        plain = patchsim.match(image, kernel, mask=mask, metric=metric, map=True)
-        options = {"metric": metric, "mask": layout(mask[..., None])[..., 0]}
+        plain = patchsim.match(image, kernel, mask=mask, metric=metric, map=True, margin=True)
+        options = {"metric": metric, "margin": True, "mask": layout(mask[..., None])[..., 0]}
         report = patchsim.match(layout(image), layout(kernel), map=True, **options)
         assert report.matches == plain.matches
         np.testing.assert_array_equal(report.map, plain.map)

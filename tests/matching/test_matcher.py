@@ -142,7 +142,7 @@ def test_options_of_a_matcher_are_read_only(kernels):
     ("options", "expected"),
     [
         ({}, "kernel-1 30x20, kernel-2 20x32"),
-        ({"top": 5, "margin": True, "stride": 1}, "kernel-1 30x20, kernel-2 20x32"),
+        ({"top": 5, "margin": None, "stride": 1}, "kernel-1 30x20, kernel-2 20x32"),
         (
             {"margin": False, "threshold": 0.9, "memory": "1GB", "metric": "ssd"},
             "kernel-1 30x20, kernel-2 20x32; metric='ssd', margin=False, threshold=0.9,"

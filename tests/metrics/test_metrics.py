@@ -93,7 +93,7 @@ def test_a_metric_without_a_formula_is_scored_by_no_other(engine, monkeypatch, r
     for ask in (
         lambda: metrics.exact(image, kernel.pixels, "new", 255),
         lambda: metrics.has_scores(kernel, "new"),
-        lambda: metrics.uniform_score(kernel, "new", 255),
+        lambda: metrics.empty_score(kernel, "new", 255),
         lambda: registration.locate(image, kernel.pixels, (3, 2), "new"),
         lambda: patchsim.similarity_map(torch.rand(1, 5, 5), torch.rand(1, 2, 2), metric="new"),
     ):

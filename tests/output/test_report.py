@@ -59,8 +59,9 @@ def test_a_pickled_report_is_read_by_a_fresh_process(report):
 def test_a_data_frame_has_the_keys_of_json(report):
     frame = report.to_pandas()
     assert list(frame.columns) == [
-        "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
-        "x_subpixel", "y_subpixel", "click_x", "click_y",
+        "x", "y", "width", "height", "center_x", "center_y", "score", "kernel",
+        "x_subpixel", "y_subpixel",
+        "click_x", "click_y",
     ]  # fmt: skip
     assert frame["x"].tolist() == [m.x for m in report.matches]
     assert frame["center_y"].tolist() == [m.y + m.height / 2 for m in report.matches]

@@ -203,6 +203,7 @@ def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
         image = np.dstack([image, opacity])
     image = Image.fromarray(image)
     options = {key: value for key, value in options.items() if key != "transparent"}
+    options["margin"] = True
     alone = [match(image, kernel, metric=metric, threads=2, **options) for kernel in kernels]
     if kept == "two blocks":
         monkeypatch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
@@ -248,10 +249,10 @@ def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, mo
     image = astronaut[:120, 200:300]
     kernels = [image[y : y + 12, 2 * y : 2 * y + 12] + np.uint8(1) for y in range(0, 40, 4)]
     for metric in ("sad", "zncc"):
-        whole = match(image, kernels, metric=metric, **options)
+        whole = match(image, kernels, metric=metric, margin=True, **options)
         with monkeypatch.context() as patch:
             patch.setattr(exhaustive, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
-            little = match(image, kernels, metric=metric, **options)
+            little = match(image, kernels, metric=metric, margin=True, **options)
         assert little.matches == whole.matches
         assert little.threshold == whole.threshold
         assert whole.matches or options == {"threshold": "auto"}
