@@ -298,6 +298,14 @@ Format = Annotated[
         "The format of the printed matches; auto is a table on a terminal, tsv in a pipe.",
     ),
 ]
+CsvSafe = Annotated[
+    bool,
+    typer.Option(
+        "--csv-safe",
+        help="With --format csv put an apostrophe before names that a spreadsheet would compute:"
+        " those that begin with = + - @.",
+    ),
+]
 Heatmap = Annotated[
     str | None,
     typer.Option(
@@ -413,6 +421,7 @@ class MatchFlags:
     channel_weights: ChannelWeights = None
     data_range: DataRange = None
     format: Format = "auto"
+    csv_safe: CsvSafe = False
     heatmap: Heatmap = None
     no_heatmap: NoHeatmap = False
     map: Map = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim import choices
 from patchsim.cli import console, imports, values
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
@@ -61,15 +60,15 @@ def command(flags: MatchFlags) -> int:
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
-                _print(error.report, flags.format)
+                _print(error.report, flags)
             raise
-    _print(report, flags.format)
+    _print(report, flags)
     return FOUND if report else NOT_FOUND
 
 
 def _check(flags: MatchFlags) -> None:
     """Refuse flags that the search itself does not see."""
-    choices.check("format", flags.format, choices.FORMATS)
+    console.check_format(flags.format, csv_safe=flags.csv_safe)
     about_poses = {
         "--same-scale": flags.same_scale,
         "--exhaustive": flags.exhaustive,
@@ -143,9 +142,9 @@ def _tolerance(flags: MatchFlags) -> Any:
     return DRAWN_TOLERANCE if flags.map is None else 0.0
 
 
-def _print(report: Report, form: str) -> None:
+def _print(report: Report, flags: MatchFlags) -> None:
     from patchsim.output.match_records import MatchRecords
 
-    form = console.resolved_format(form)
+    form = console.resolved_format(flags.format)
     if form != "table" or report:  # a notice said why there is no match
-        console.print_records(form, MatchRecords(report))
+        console.print_records(form, MatchRecords(report), csv_safe=flags.csv_safe)
