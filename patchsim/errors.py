@@ -15,12 +15,29 @@ FAULT = 3
 INTERRUPTED = 130
 
 
-def printable(name: object) -> str:
-    """Return a name for messages and tables: on one line, with control characters escaped."""
+# Characters of one name or text of others in a message.
+_LONGEST = 200
+
+
+def escaped(name: object) -> str:
+    """Return a name on one line, with control characters escaped, for tables."""
     return "".join(
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
         for char in str(name)
     )
+
+
+def printable(name: object) -> str:
+    """Return a name or a text of others for messages: `escaped`, and at most 200 characters.
+
+    The middle of a longer one is left out: the end of a path says more than its folders.
+    """
+    text = str(name)
+    if len(text) > _LONGEST:  # before each of its characters is looked at
+        text = text[:_LONGEST] + text[-_LONGEST:]
+    shown = escaped(text)
+    half = (_LONGEST - 3) // 2
+    return shown if len(shown) <= _LONGEST else f"{shown[:half]}...{shown[-half:]}"
 
 
 def titled(kind: str, name: object) -> str:

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from patchsim import choices
 from patchsim.cli import interruption
 from patchsim.errors import (
     FAULT,
     FOUND,
     INPUT_ERROR,
     INTERRUPTED,
+    InputError,
     MachineError,
     PatchsimError,
+    escaped,
     printable,
 )
 from patchsim.events import Observer
@@ -154,7 +157,9 @@ def say(text: str) -> None:
     # A closed stderr must not change how the search ends.
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
-            print(f"patchsim: {text}", file=sys.stderr, flush=True)
+            # Nothing drives the terminal, whoever wrote the text.
+            lines = "\n".join(map(escaped, text.split("\n")))
+            print(f"patchsim: {lines}", file=sys.stderr, flush=True)
 
 
 def is_watched(*, quiet: bool) -> bool:
@@ -243,9 +248,14 @@ class Watcher(Observer):
             self._bar = None
 
 
-def print_records(form: str, records: Records, *, is_first: bool = True) -> None:
+def print_records(
+    form: str, records: Records, *, is_first: bool = True, csv_safe: bool = False
+) -> None:
     """Print results on stdout; those that are not the first go without a header."""
-    from patchsim.output import text
+    from patchsim.output import names, text
+
+    if csv_safe:
+        records = names.WithoutFormulas(records)
 
     if sys.stdout is None:
         raise MachineError("standard output is closed; the results could not be printed")
@@ -260,6 +270,14 @@ def print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         print(line)
     sys.stdout.flush()
+
+
+def check_format(form: str, *, csv_safe: bool) -> str:
+    """Check the flags that say how results are printed, and return the name of the format."""
+    form = choices.check("format", form, choices.FORMATS)
+    if csv_safe and form != "csv":
+        raise InputError(f"--csv-safe says nothing to --format {form}; give --format csv with it")
+    return form
 
 
 def resolved_format(form: str) -> str:

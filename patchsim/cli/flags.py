@@ -353,6 +353,14 @@ Print = Annotated[
         show_default=False,
     ),
 ]
+CsvSafe = Annotated[
+    bool,
+    typer.Option(
+        "--csv-safe",
+        help="With --format csv put an apostrophe before names that a spreadsheet would compute:"
+        " those that begin with = + - @.",
+    ),
+]
 Heatmap = Annotated[
     str | None,
     typer.Option(
@@ -473,6 +481,7 @@ class MatchFlags:
     columns: Columns = None
     no_header: NoHeader = False
     print: Print = None
+    csv_safe: CsvSafe = False
     heatmap: Heatmap = None
     no_heatmap: NoHeatmap = False
     map: Map = None

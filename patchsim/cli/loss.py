@@ -41,11 +41,11 @@ def command(flags: LossFlags) -> int:
       patchsim loss feats.pt --loss contrastive --temperature 0.1
       patchsim loss feats.npz --matches matches.png --image 0
     """
-    form = choices.check("format", flags.format, choices.FORMATS)
+    form = console.check_format(flags.format, csv_safe=flags.csv_safe)
     groups = _groups(flags)
     request = _request(flags)
     _check_drawing(flags, groups)
-    printer = _Printer(console.resolved_format(form), request, is_list=len(groups) > 1)
+    printer = _Printer(form, flags, request, is_list=len(groups) > 1)
     try:
         return _score_all(groups, request, printer, flags)
     finally:
@@ -157,8 +157,9 @@ def _score_all(
 class _Printer:
     """Prints losses: each as it comes if the format allows it, otherwise all at the end."""
 
-    def __init__(self, form: str, request: Request, *, is_list: bool) -> None:
-        self._form = form
+    def __init__(self, form: str, flags: LossFlags, request: Request, *, is_list: bool) -> None:
+        self._form = console.resolved_format(form)
+        self._is_safe = flags.csv_safe
         self._request = request
         self._is_list = is_list
         self._waiting: list[Scored] = []
@@ -175,5 +176,7 @@ class _Printer:
         if self._waiting:
             records = LossRecords(self._waiting, self._request, is_list=self._is_list)
             self._waiting = []
-            console.print_records(self._form, records, is_first=self._is_first)
+            console.print_records(
+                self._form, records, is_first=self._is_first, csv_safe=self._is_safe
+            )
             self._is_first = False

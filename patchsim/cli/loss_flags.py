@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from patchsim import choices
-from patchsim.cli.flags import device, one_of
+from patchsim.cli.flags import CsvSafe, device, one_of
 
 Features = Annotated[
     list[str] | None,
@@ -114,6 +114,7 @@ class LossFlags:
     reduction: Reduction = "mean"
     temperature: Temperature = None
     format: Format = "auto"
+    csv_safe: CsvSafe = False
     matches: Matches = None
     image: Image = None
     force: Force = False

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim import choices
 from patchsim.cli import console, imports, values
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
@@ -176,6 +175,7 @@ class _Form:
     columns: tuple[str, ...] | None
     has_header: bool
     template: str | None
+    csv_safe: bool
 
     @classmethod
     def of(cls, flags: MatchFlags) -> _Form:
@@ -188,10 +188,11 @@ class _Form:
         if flags.print is not None and given:
             raise InputError(f"--print and {given[0]} both say what is printed; give one of them")
         return cls(
-            choices.check("format", flags.format, choices.FORMATS),
+            console.check_format(flags.format, csv_safe=flags.csv_safe),
             values.columns(flags.columns),
             not flags.no_header,
             values.print_template(flags.print),
+            flags.csv_safe,
         )
 
     def print(self, report: Report) -> None:
@@ -203,4 +204,4 @@ class _Form:
             return
         form = console.resolved_format(self.format)
         if form != "table" or report:  # a notice said why there is no match
-            console.print_records(form, records, is_first=self.has_header)
+            console.print_records(form, records, is_first=self.has_header, csv_safe=self.csv_safe)

@@ -50,12 +50,14 @@ def read_header(file: IO[bytes]) -> Header:
     Raises
     ------
     DamageError
-        If the stream does not begin with a header of version 1 or 2, or the header is too long.
+        If the stream does not begin with a header of version 1 to 3, or the header is too long.
     """
     start = file.read(len(MAGIC) + 2)
     length_bytes, parse = {
         MAGIC + b"\x01\x00": (2, np.lib.format.read_array_header_1_0),
         MAGIC + b"\x02\x00": (4, np.lib.format.read_array_header_2_0),
+        # It differs in the encoding of the names of fields, which no array of numbers has.
+        MAGIC + b"\x03\x00": (4, np.lib.format.read_array_header_2_0),
     }.get(start, (0, None))
     if parse is None:
         raise DamageError("it does not begin like a .npy")

@@ -7,7 +7,7 @@ import os
 from functools import cache
 from types import ModuleType
 
-from patchsim.errors import InputError
+from patchsim.errors import InputError, printable
 
 # Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
@@ -29,7 +29,7 @@ def _reason(name: str, room: str) -> str:
     error = _load(name, room)[1]
     if error is None or isinstance(error, ModuleNotFoundError):
         return "C extension was not built (install again where there is a C compiler)"
-    reason = str(error).partition("\n")[0]
+    reason = printable(str(error).partition("\n")[0])
     return f"C extension cannot be loaded: {reason} (install again)"
 
 
@@ -66,7 +66,9 @@ def variant(name: str, room: str = "engines", *, has_few: bool = False) -> str:
         return forced
     if forced == "portable" or has_few:
         return here[-1]
-    raise InputError(f"{VARIANT_SETTING}={forced} is not here; there are {', '.join(here)}")
+    raise InputError(
+        f"{VARIANT_SETTING}={printable(forced)} is not here; there are {', '.join(here)}"
+    )
 
 
 @cache

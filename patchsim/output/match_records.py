@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from patchsim.errors import printable
+from patchsim.errors import escaped
 from patchsim.output import report as reports
 from patchsim.output.contract import Table
 from patchsim.output.report import Match, Report
@@ -50,7 +50,7 @@ class MatchRecords:
         names = tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", template)))
         for row in MatchRecords(self.report, names).rows():
             texts = {
-                name: "" if value is None else printable(value)
+                name: "" if value is None else escaped(value)
                 for name, value in zip(names, row, strict=True)
             }
             parts = re.split(r"\{(\w+)\}", template)  # text and names in turn

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
 from patchsim.files import atomic
 from patchsim.output import exporters
@@ -96,7 +96,7 @@ class Outputs:
             for kernel, path in enumerate(target.paths):
                 with atomic.writing(path) as file:
                     description = target.exporter.write(file, search, kernel)
-                observer.wrote(f"{target.kind} {printable(path)}{description}")
+                observer.wrote(f"{target.kind} {escaped(path)}{description}")
 
 
 def check(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from patchsim.errors import DamageError, InputError
+from patchsim.errors import DamageError, InputError, printable
 from patchsim.files import npy
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
@@ -101,7 +101,7 @@ def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     if kind in "iu" and size <= 4:
         return np.dtype(np.float64)  # an integer type without a default range
     # Rows of different lengths, for example, are objects.
-    values = "Python objects" if kind == "O" else str(dtype)
+    values = "Python objects" if kind == "O" else printable(dtype)
     raise InputError(
         f"{name} is an array of {values}; convert it to uint8, uint16 or floating point"
     )
@@ -150,11 +150,13 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     dtype = pixel_type(header.dtype, limits.name)
     _check_shape(header.shape, limits.name)
     limits.check_pixels(header.shape[1], header.shape[0])
-    limits.check_memory(math.prod(header.shape) * dtype.itemsize)
+    is_kept = header.dtype == dtype and header.dtype.isnative and not header.columns_first
+    pixel_bytes = math.prod(header.shape) * dtype.itemsize
+    limits.check_memory(pixel_bytes if is_kept else pixel_bytes + header.nbytes)
     value_bytes = stream.seek(0, os.SEEK_END) - header.length
     if header.nbytes != value_bytes:
         raise DamageError(
-            f"it says {list(header.shape)} of {header.dtype}, {header.nbytes:,} bytes,"
+            f"it says {printable(list(header.shape))} of {header.dtype}, {header.nbytes:,} bytes,"
             f" but holds {value_bytes:,}"
         )
     order: Any = "F" if header.columns_first else "C"
@@ -164,10 +166,13 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             header.shape, header.dtype, stream.getbuffer(), header.length, order=order
         )
     else:
-        # A memory map: only the converted copy takes memory.
-        stored = np.memmap(stream, header.dtype, "r", header.length, header.shape, order)
-    # A copy, so that a change of the file does not change the pixels during a search.
-    pixels = to_pixels(stored, limits.name, copy=True)
+        # Read, not mapped: where a mapped file becomes shorter, the system ends the process.
+        stored = np.empty(header.shape, header.dtype, order)
+        stream.seek(header.length)
+        content = stored.reshape(-1, order="A").view(np.uint8)
+        if stream.readinto(content) != header.nbytes:  # type: ignore[attr-defined]
+            raise DamageError("it ends too early")
+    pixels = to_pixels(stored, limits.name, copy=not is_kept or isinstance(stream, BytesIO))
     notice = layout_notice(header.shape, limits.name)
     notices = () if notice is None else (notice,)
     return Decoded(
@@ -178,7 +183,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) in (2, 3) and min(shape) < 1:
         raise InputError(
-            f"{name} is empty: it has the shape {list(shape)}; give one with a pixel at least"
+            f"{name} is empty: it has the shape {printable(list(shape))};"
+            " give one with a pixel at least"
         )
     if len(shape) not in (2, 3):
-        raise InputError(f"{name} has the shape {list(shape)}; give [H, W] or [H, W, C]")
+        raise InputError(f"{name} has the shape {printable(list(shape))}; give [H, W] or [H, W, C]")

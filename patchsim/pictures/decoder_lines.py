@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from patchsim.errors import printable
+
 _STDERR = 2
 _MOST_BYTES = 1 << 20  # that are kept of what decoders write about one file
 # Words that tell nothing of the picture.
@@ -68,7 +70,7 @@ def collected(lines: list[str]) -> Iterator[None]:
 def _words(line: str) -> str:
     """Return what a line says, without a final stop and a made-up name of the file."""
     shown = "".join(char for char in line if char.isprintable())
-    return "" if _HARMLESS.search(shown) else _NO_FILE.sub("", shown).strip().rstrip(".")
+    return "" if _HARMLESS.search(shown) else printable(_NO_FILE.sub("", shown).strip().rstrip("."))
 
 
 def notices(name: str, lines: list[str]) -> tuple[str, ...]:

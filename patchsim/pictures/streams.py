@@ -66,7 +66,7 @@ def naming_errors(label: str) -> Iterator[list[str]]:
     except InputError:
         raise
     except DamageError as error:
-        raise InputError(f"{where} is damaged or cut short: {error}") from error
+        raise InputError(f"{where} is damaged or cut short: {printable(error)}") from error
     except Image.DecompressionBombError:
         raise InputError(
             f"{where} has more pixels than Pillow decodes of its format; convert it to PNG"

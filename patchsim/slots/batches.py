@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError, printable
 from patchsim.machine.memory import format_size
-from patchsim.slots.feature_files import Stored, open_features, pick, read_rows
+from patchsim.slots.feature_files import open_features, pick, read_rows
 from patchsim.slots.losses import stack_views
+from patchsim.slots.stored_tensors import Stored
 from patchsim.slots.tensor_checks import first_not_finite
 
 if TYPE_CHECKING:

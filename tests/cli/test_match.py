@@ -51,7 +51,7 @@ def test_a_mask_a_kernel_and_an_image_that_cannot_be_looked_at_exit_2(run):
     for words in (["big.png", long], [long, "face.png"], ["big.png", "face.png", "--mask", long]):
         code, out, err = run("match", *words)
         assert (code, out) == (2, "")
-        assert err == f"patchsim: {long} cannot be read: File name too long\n"
+        assert err == f"patchsim: {'a' * 98}...{'a' * 98} cannot be read: File name too long\n"
 
 
 @pytest.mark.parametrize(
@@ -564,3 +564,25 @@ def test_faults_exit_3(raised, says, run, monkeypatch):
     assert (code, out) == (3, "")
     assert says in err
     assert not Path("big.heatmap.png").exists()
+
+
+@pytest.mark.usefixtures("pictures")
+def test_csv_for_spreadsheets_is_asked_for(run):
+    os.link("face.png", "=1+1.png")
+    words = ("match", "big.png", "=1+1.png", "--no-heatmap", "--top", "1", "--format")
+    plain, safe = run(*words, "csv")[1], run(*words, "csv", "--csv-safe")[1]
+    assert ",=1+1.png," in plain
+    assert safe == plain.replace("=1+1", "'=1+1")
+    code, _, err = run(*words, "tsv", "--csv-safe")
+    assert code == 2
+    assert "--csv-safe says nothing to --format tsv" in err
+
+
+def test_no_text_of_an_error_drives_the_terminal(run, monkeypatch):
+    monkeypatch.setenv("PATCHSIM_SIMD", "\x1b[31m" + "x" * 1_000)
+    np.save("a.npy", np.zeros((8, 8), np.uint8))
+    code, _, err = run("match", "a.npy", "a.npy", "--no-heatmap", "--engine", "simd")
+    assert code == 2
+    assert "\\x1b[31mx" in err
+    assert err.rstrip("\n").isprintable()
+    assert len(err) < 400

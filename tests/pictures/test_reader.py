@@ -16,6 +16,7 @@ from helpers.locked import locked
 from PIL import ExifTags, Image
 
 from patchsim import InputError
+from patchsim.errors import printable
 from patchsim.pictures.reader import open_picture
 
 
@@ -27,11 +28,11 @@ def test_inputs_that_cannot_be_looked_at_say_why(tmp_path, save, color):
     def check(path, reason):
         with pytest.raises(InputError) as refused:
             opened(path)
-        assert str(refused.value) == f"{path} {reason}".replace("\0", "\\x00")
+        assert str(refused.value) == f"{printable(path)} {reason}"
 
     with locked(tmp_path / "locked") as folder:
         check(folder / "a.png", "may not be read (permission denied)")
-    check(tmp_path / ("a" * 300), "cannot be read: File name too long")
+    check("a" * 300, "cannot be read: File name too long")
     check(save("a.png", color) / "b.png", "cannot be read: Not a directory")
     check("a\0.png", "cannot be read: no name has a null character")
 

@@ -61,13 +61,42 @@ def test_compressed_npz_and_other_byte_orders(values, tmp_path):
     assert torch.equal(rows(tmp_path / "a.npy", ""), values.double())
 
 
-def test_parameters_and_the_format_before_torch_1_6(values, tmp_path):
+def test_parameters(values, tmp_path):
     torch.save({"f": torch.nn.Parameter(values)}, tmp_path / "a.pt")
     assert torch.equal(rows(tmp_path / "a.pt", "f"), values)
-    torch.save({"f": values}, tmp_path / "b.pt", _use_new_zipfile_serialization=False)
-    assert torch.equal(rows(tmp_path / "b.pt", "f"), values)
-    with pytest.raises(InputError, match=r"before torch 1\.6, which is read whole"):
-        rows(tmp_path / "b.pt", "f", memory=100)
+
+
+def test_the_format_before_torch_1_6_is_refused(values, tmp_path):
+    torch.save({"f": values}, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match=r"as torch writes them since 1\.6; save it anew"):
+        rows(tmp_path / "a.pt", "f")
+
+
+@pytest.mark.parametrize("view", ["transposed", "cut", "part", "one", "empty", "shared"])
+@pytest.mark.parametrize("suffix", [".pt", ".npy"])
+def test_views_are_read_as_they_look(view, suffix, values, tmp_path):
+    given = {
+        "transposed": values.permute(2, 0, 1),
+        "cut": values[:, 1:, :1],
+        "part": values[1:3],
+        "one": values[:1].transpose(0, 1)[1:],
+        "empty": values[:, :0],
+        "shared": values.new_zeros(9)[:8].view(4, 2),
+    }[view]
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".pt":
+        torch.save({"": given, "all": values}, path)
+    else:
+        np.save(path, np.asfortranarray(given.numpy()))
+    assert torch.equal(rows(path, ""), given)
+    assert torch.equal(rows(path, "", 1, 2), given[1:2])
+
+
+def test_a_view_that_is_read_whole_and_does_not_fit_is_refused(values, tmp_path):
+    torch.save({"f": values.permute(2, 0, 1)}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="takes 96 B read whole, but memory is 95 B"):
+        rows(tmp_path / "a.pt", "f", memory=95)
+    assert torch.equal(rows(tmp_path / "a.pt", "f", memory=96), values.permute(2, 0, 1))
 
 
 class Attack:
@@ -84,7 +113,7 @@ class Attack:
 def test_a_pickle_that_would_run_code_does_not_run(zipped, tmp_path):
     path, harm = tmp_path / "a.pt", tmp_path / "harm"
     torch.save({"f": Attack(harm)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(InputError, match="is refused: it holds more than plain tensors") as caught:
+    with pytest.raises(InputError, match="is refused: it ") as caught:
         rows(path, "f")
     assert "\n" not in str(caught.value)
     assert not harm.exists()
@@ -98,7 +127,7 @@ def test_npz_with_objects_does_not_run(tmp_path):
     with pytest.raises(InputError, match="holds Python objects"):
         rows(tmp_path / "a.npz", "f")
     np.save(tmp_path / "a.npy", np.array([Attack(harm)], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="holds Python objects"):
         rows(tmp_path / "a.npy", "")
     assert not harm.exists()
 
@@ -123,11 +152,10 @@ class Huge:
         return self.call
 
 
-@pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("huge", [Huge(bytearray, 10**9), Huge(torch.Tensor, 10**5, 10, 100)])
-def test_a_pickle_that_makes_what_is_not_in_the_file_is_refused(zipped, huge, tmp_path):
+def test_a_pickle_that_makes_what_is_not_in_the_file_is_refused(huge, tmp_path):
     path = tmp_path / "a.pt"
-    torch.save({"f": huge}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({"f": huge}, path)
     with pytest.raises(InputError, match="is refused: it holds more than plain tensors"):
         rows(path, "f")
 

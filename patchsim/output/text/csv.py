@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from patchsim.output import names
 from patchsim.output.contract import Records
 
 CAN_APPEND = True
@@ -23,5 +24,9 @@ def _line(row: Sequence[Any]) -> str:
     """Return a row as a line without its end; None is empty."""
     line = io.StringIO()
     # The csv module quotes values that contain a character of the line end: here \r and \n.
-    csv.writer(line, lineterminator="\r\n").writerow(row)
+    csv.writer(line, lineterminator="\r\n").writerow(map(_cell, row))
     return line.getvalue().removesuffix("\r\n")
+
+
+def _cell(value: Any) -> Any:
+    return names.in_quotes(value) if isinstance(value, str) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
+from patchsim.output import names
 from patchsim.output.contract import Records
 
 CAN_APPEND = True
@@ -12,4 +13,4 @@ CAN_APPEND = True
 
 def write(records: Records, file: TextIO, *, is_first: bool) -> None:  # noqa: ARG001
     for one in records.objects():
-        print(json.dumps(one), file=file)
+        print(json.dumps(names.in_unicode(one)), file=file)

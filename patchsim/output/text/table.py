@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchsim.errors import printable
+from patchsim.errors import escaped
 from patchsim.output.contract import Records
 
 CAN_APPEND = False
@@ -18,7 +18,7 @@ _ENDLESS = 10_000  # characters in a line
 
 def write(records: Records, file: TextIO, *, is_first: bool) -> None:
     columns, lines, text, dropped = records.table()
-    rows = [tuple(map(printable, row)) for row in lines]
+    rows = [tuple(map(escaped, row)) for row in lines]
     # No cell is cut: a line is as long as it must be, and a narrow terminal wraps it.
     console = Console(file=file, width=_ENDLESS)
     shown, gone = list(range(len(columns))), []

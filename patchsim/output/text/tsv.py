@@ -1,9 +1,10 @@
-"""Tab-separated lines; tab, line end and backslash in values are escaped."""
+"""Tab-separated lines; control characters and backslashes in names are escaped."""
 
 from __future__ import annotations
 
 from typing import Any, TextIO
 
+from patchsim.output import names
 from patchsim.output.contract import Records
 
 CAN_APPEND = True
@@ -18,5 +19,6 @@ def write(records: Records, file: TextIO, *, is_first: bool) -> None:
 
 def _escaped(value: Any) -> str:
     """Return a value as the field of a line; None is empty."""
-    text = "" if value is None else str(value).replace("\\", "\\\\")
-    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    if not isinstance(value, str):
+        return "" if value is None else str(value)
+    return names.on_one_line(value.replace("\\", "\\\\"))
