@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+
+# A shell that starts the tests in the background has SIGINT ignored, which their processes inherit.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests run beside each other. Idle OpenMP threads that spin would take the others' time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

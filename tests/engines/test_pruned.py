@@ -85,14 +85,14 @@ def shades(rng, shape, height, width, levels):
 
 def same_matches(image, kernels, metric="sad", **options):
     """The matches, after a comparison with those from a map."""
-    found = match(image, kernels, metric=metric, engine="pruned", **options)
+    found = match(image, kernels, metric=metric, engine="pruned", alpha=False, **options)
     assert found.matches == matches_from_a_map(image, kernels, metric, **options)
     return found.matches
 
 
 def matches_from_a_map(image, kernels, metric, **options):
     engine = "simd" if metric == "sad" else "fft"
-    return match(image, kernels, metric=metric, engine=engine, **options).matches
+    return match(image, kernels, metric=metric, engine=engine, alpha=False, **options).matches
 
 
 def refine(search, tile, bounds, floor=-np.inf):

@@ -190,7 +190,8 @@ def test_columns_and_keys(run, save, astronaut):
     tsv = [line.split("\t") for line in run(*words, "tsv")[1].splitlines()]
     assert tsv[0][5:] == ["kernel", "margin", "x_subpixel", "y_subpixel"]
     objects = json.loads(run(*words, "json")[1])["matches"]
-    assert [str(found["margin"]) for found in objects] == [line[6] for line in tsv[1:]]
+    margins = [found["margin"] for found in objects]
+    assert [float(line[6]) for line in tsv[1:]] == pytest.approx(margins, rel=0, abs=1e-6)
     table = [line.split() for line in run(*words, "table")[1].splitlines()]
     assert [line[7] for line in table[1:]] == [f"{found['margin']:.4f}" for found in objects]
     assert without == [line[:6] + line[7:] for line in tsv]

@@ -229,10 +229,10 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
         capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    header = "x\ty\twidth\theight\tscore\tkernel\tmargin"
+    header = "x\ty\twidth\theight\tscore\tkernel"
     assert all(line == header or line[0].isdigit() for line in done.stdout.splitlines())
     lines = done.stderr.splitlines()
-    beginnings = ("patchsim: ", "use ", "give ", "name ", "save ", "convert ", "if you", "allow ")
+    beginnings = ("patchsim: ", "--color gray ", "use ", "give ", "name ", "save ", "convert ", "if you", "allow ")
     assert [line for line in lines if not line.startswith(beginnings)] == []
     assert any("is damaged: Fax" in line for line in lines)
     assert not any("deep.png" in line and "damaged-" not in line for line in lines)

@@ -225,9 +225,9 @@ def test_columns_come_behind_and_are_empty_where_unknown(run):
     assert list(csv.reader(io.StringIO(run(*words, "csv")[1]))) == tsv
     table = [line.split() for line in run(*words, "table")[1].splitlines()]
     assert table[1][6:] == ["flat.png"]
-    assert table[2][6:] == ["small.png", *(f"{float(value):.4f}" for value in tsv[2][6:])]
+    assert table[2][6:] == ["small.png", *(f"{float(value):.2f}" for value in tsv[2][6:])]
     found = json.loads(run(*words, "json")[1])["matches"]
-    assert list(found[1])[-3:] == ["kernel", "x_subpixel", "y_subpixel"]
+    assert list(found[1])[-5:] == ["kernel", "x_subpixel", "y_subpixel", "click_x", "click_y"]
     assert found[1]["x_subpixel"] == float(tsv[2][6])
     assert found[0]["x_subpixel"] is found[0]["y_subpixel"] is None
     lines = run(*words, "jsonl")[1].splitlines()
