@@ -170,6 +170,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         stored = np.empty(header.shape, header.dtype, order)
         stream.seek(header.length)
         content = stored.reshape(-1, order="A").view(np.uint8)
+        # Buffered files and BytesIO have it, which typeshed's BinaryIO does not say.
         if stream.readinto(content) != header.nbytes:  # type: ignore[attr-defined]
             raise DamageError("it ends too early")
     pixels = to_pixels(stored, limits.name, copy=not is_kept or isinstance(stream, BytesIO))

@@ -130,10 +130,8 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     }
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
-        image = shared.under(windows, problem.kernel[:2], problem.stride)
-        steps = image.shape[2] * image.itemsize, image.itemsize
-        if image.strides[1:] != steps or image.strides[0] < 0:
-            image = np.ascontiguousarray(image)
+        pixels = shared.under(windows, problem.kernel[:2], problem.stride)
+        image = kernel_parts.rows_without_gaps(pixels)
         found = np.empty(windows, np.float32)
         grid = blocks.grid_shape(windows)
         maxima, errors = np.empty(grid, np.float32), np.empty(grid, np.float32)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines.contract import Problem
 from patchsim.machine import extensions
+from patchsim.types import Pixels
 
 _Value = TypeVar("_Value", np.float32, np.float64)
 
@@ -31,6 +32,14 @@ def error_limit(problem: Problem) -> float:
 def is_made_again(problem: Problem) -> bool:
     """Return whether correlations of windows of little contrast are off by more than they may."""
     return error_limit(problem) <= _MAP_ERROR
+
+
+def rows_without_gaps(pixels: Pixels) -> Pixels:
+    """Return pixels [H, W, C] as the C takes them, which allows gaps between rows alone."""
+    steps = pixels.shape[2] * pixels.itemsize, pixels.itemsize
+    if pixels.strides[1:] == steps and pixels.strides[0] >= 0:
+        return pixels
+    return np.ascontiguousarray(pixels)
 
 
 @lru_cache(maxsize=256)
