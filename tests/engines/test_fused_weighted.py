@@ -377,9 +377,12 @@ def test_holes_of_any_image(data, seed):
     windows = sliding_window_view(levels, kernel[:2])
     hidden = windows.mean((2, 3)) < 0.2
     np.testing.assert_array_equal(bounds.hidden, hidden)
+    # Two pixels of 16 bits that differ by 1 have a spread of 0.5, which is the difference of sums
+    # of squares near 2e9: float64 rounds it by 4e-7 of itself and more.
+    most = LARGEST["float32"] if dtype == "uint16" and metric == "zncc" else LARGEST[dtype]
     for y, x in zip(*np.nonzero(~hidden), strict=True):
         if rng.random() < 0.01:
-            assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= LARGEST[dtype] * 1.1
+            assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= most * 1.1
 
 
 @pytest.mark.parametrize("kind", ["none", "mask"])
