@@ -21,6 +21,7 @@ from types import ModuleType
 
 from comparison import (
     best_match_wide,
+    drop_ins,
     float32,
     many_kernels,
     other_metrics,
@@ -42,6 +43,7 @@ QUESTIONS = {
     "best match wide": best_match_wide,
     "process": process,
     "many kernels": many_kernels,
+    "drop-ins": drop_ins,
 }
 
 
