@@ -74,6 +74,7 @@ class BestFirst:
         lowest = -math.inf if lowest is None else lowest
         first, heap = len(self._peaks), self._heap
         floor = lowest  # some window left has at least this score
+        wanted = math.inf if most is not None else lowest
         while heap and -heap[0][0] >= lowest and (most is None or len(self._peaks) - first < most):
             minus_score, is_exact, y, x, index = heap[0]
             top, left = self._origins[index]
@@ -83,7 +84,7 @@ class BestFirst:
                 floor = lowest
                 continue
             self._apply_peaks(index)
-            best = self._windows[index].best(floor)
+            best = self._windows[index].best(floor, wanted)
             if best is not None:
                 y, x, score = best
                 floor = max(floor, score)

@@ -27,10 +27,13 @@ class BlockCache:
     ----------
     memory : int
         Bytes for the blocks; two fit at least.
+    users : int
+        The number of kernels whose blocks it holds.
     """
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, users: int = 1) -> None:
         self.capacity = max(2, memory // self.estimate_bytes(1))
+        self.share = max(1, self.capacity // users)  # so many of each do not evict each other
         self._blocks: OrderedDict[tuple[Hashable, int], OpenBlock] = OrderedDict()
 
     @staticmethod
@@ -43,6 +46,11 @@ class BlockCache:
         if opened is not None:
             self._blocks.move_to_end((maxima, block))
         return opened
+
+    def release(self, maxima: Hashable, block: int) -> None:
+        """Let a block be the next to go: none of its windows is wanted soon."""
+        if (maxima, block) in self._blocks:
+            self._blocks.move_to_end((maxima, block), last=False)
 
     def put(self, maxima: Hashable, block: int, opened: OpenBlock) -> None:
         self._blocks[maxima, block] = opened

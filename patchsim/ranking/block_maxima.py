@@ -9,11 +9,10 @@ matches do not depend on how many blocks fit the cache.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from itertools import islice, takewhile
+from itertools import islice
 from threading import Lock
 
 import numpy as np
@@ -25,18 +24,15 @@ from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
 from patchsim.ranking.block_cache import BlockCache, OpenBlock
+from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
 # Of so many blocks of all kernels one more may be scored again to tell the closest window.
 _WORTH_OPENING = 200
-_ENTRY_BYTES = 168  # bytes of a block's upper bound and its entry in the heap
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
-# A block in the heap: minus its upper bound, or minus the exact score of its best window as it was
-# at that number of suppressions; is exact; row, col; block; suppressions.
-_Entry = tuple[float, bool, int, int, int, int]
 
 
 class BlockMaxima:
@@ -98,7 +94,7 @@ class BlockMaxima:
         self._boxes_of: dict[int, list[int]] = {}
         self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
         self._suppressions = 0
-        self._heap: list[_Entry] | None = None
+        self._queue: BlockQueue | None = None
 
     @staticmethod
     def count_blocks(shape: tuple[int, int]) -> int:
@@ -109,7 +105,7 @@ class BlockMaxima:
     def estimate_bytes(cls, shape: tuple[int, int], *, keeps_map: bool = False) -> int:
         """Return the bytes that the maxima of a map of this shape take, beside the cache."""
         score_map = 4 * math.prod(shape) if keeps_map else 0
-        return score_map + cls.count_blocks(shape) * _ENTRY_BYTES
+        return score_map + BlockQueue.estimate_bytes(cls.count_blocks(shape))
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""
@@ -190,56 +186,61 @@ class BlockMaxima:
     @property
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
-        heap = self._filled_heap()
-        return -heap[0][0] if heap else _SUPPRESSED
+        first = self._filled_queue().first
+        return -first[0] if first is not None else _SUPPRESSED
 
-    def _filled_heap(self) -> list[_Entry]:
-        if self._heap is None:
+    def _filled_queue(self) -> BlockQueue:
+        if self._queue is None:
             if np.isnan(self._upper_bounds).any():
                 raise ValueError("there are blocks without a score")
-            values = self._upper_bounds.ravel().tolist()
-            self._heap = [
-                (-value, False, 0, 0, block, 0)
-                for block, value in enumerate(values)
-                if value > _SUPPRESSED
-            ]
-            heapq.heapify(self._heap)
-        return self._heap
+            self._queue = BlockQueue(self._upper_bounds)
+        return self._queue
 
-    def best(self, floor: float) -> tuple[int, int, float] | None:
-        """Return y, x and the exact score of the best window left, or None below the floor."""
-        heap = self._filled_heap()
+    def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
+        """Return y, x and the exact score of the best window left; as for `contract.Windows`."""
+        queue = self._filled_queue()
         at_once = 1
-        while heap and -heap[0][0] >= floor:
-            minus_score, is_exact, row, col, block, suppressions = heap[0]
+        while (first := queue.first) is not None and -first[0] >= floor:
+            minus_score, is_exact, row, col, block, suppressions = first
             if is_exact and suppressions == self._suppressions:
                 return row * self._stride[0], col * self._stride[1], -minus_score
             opened = self._cache.get(self, block)
             if opened is None:
-                # Doubled each time: one block if the first is good, many together if it takes many.
-                self._open(self._closed_contenders(floor, min(at_once, self._cache.capacity)))
-                at_once *= 2
+                # Blocks that will be asked for are scored together. Otherwise their number doubles:
+                # one block if the first is good, many together if it takes many.
+                is_wanted = self._errors is None and -minus_score >= wanted
+                many = self._cache.share if is_wanted else at_once
+                self._open(self._closed_contenders(floor, wanted, many))
+                at_once = min(2 * at_once, self._cache.capacity)
                 continue
             best = self._best_in(block, opened, floor)
             if best is not None:
                 row, col, score = best
-                heapq.heapreplace(heap, (-score, True, row, col, block, self._suppressions))
+                queue.replace_first((-score, True, row, col, block, self._suppressions))
                 continue
+            if floor <= wanted < math.inf:
+                self._cache.release(self, block)
             # No window reaches the floor, but a later floor may be lower.
             bound = math.nextafter(min(-minus_score, floor), _SUPPRESSED)
             if bound > _SUPPRESSED:
-                heapq.heapreplace(heap, (-bound, False, 0, 0, block, 0))
+                queue.replace_first((-bound, False, 0, 0, block, 0))
             else:
-                heapq.heappop(heap)  # every window of the block was removed
+                queue.drop_first()  # every window of the block was removed
         return None
 
-    def _closed_contenders(self, floor: float, most: int) -> list[int]:
-        """Return the best blocks that are not open, reach the floor, and could hold the best."""
-        assert self._heap is not None
-        first = self._heap[0]
-        entries = takewhile(lambda entry: -entry[0] >= floor, islice(_sorted(self._heap), most))
-        contenders = takewhile(lambda entry: not entry[1] or entry is first, entries)
-        return [entry[4] for entry in contenders if self._cache.get(self, entry[4]) is None]
+    def _closed_contenders(self, floor: float, wanted: float, most: int) -> list[int]:
+        """Return the best blocks that are not open and could hold the best, or a wanted window."""
+        assert self._queue is not None
+        entries = self._queue.in_order()
+        first = next(entries)
+        contenders = [first[4]]
+        for entry in islice(entries, most - 1):
+            is_wanted = -entry[0] >= wanted
+            if not is_wanted and (entry[1] or -entry[0] < floor):
+                break
+            if not entry[1]:
+                contenders.append(entry[4])
+        return [block for block in contenders if self._cache.get(self, block) is None]
 
     def _open(self, blocks: Iterable[int]) -> None:
         """Score blocks again and put them into the cache."""
@@ -313,11 +314,11 @@ class BlockMaxima:
 
     def closest(self, among: int) -> Closest | None:
         """Look at the block with the highest bound alone; as for `contract.Windows`."""
-        heap = self._filled_heap()
-        if not heap:
+        queue = self._filled_queue()
+        first = queue.first
+        if first is None:
             return None
-        bound, block = -heap[0][0], heap[0][4]
-        others = max((-entry[0] for entry in heap[1:3]), default=_SUPPRESSED)
+        bound, block, others = -first[0], first[4], queue.second_bound
         opened = self._cache.get(self, block)
         if opened is None and self._errors is None and self.block_count * among >= _WORTH_OPENING:
             self._open([block])
@@ -380,17 +381,6 @@ class BlockMaxima:
         block_row, block_col = divmod(block, self._upper_bounds.shape[1])
         top, left = block_row * BLOCK, block_col * BLOCK
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
-
-
-def _sorted(heap: list[_Entry]) -> Iterator[_Entry]:
-    """Yield the entries of a heap in order; the first few take little time, however many it has."""
-    nearest = [(entry, 0) for entry in heap[:1]]
-    while nearest:
-        entry, place = heapq.heappop(nearest)
-        yield entry
-        for below in (2 * place + 1, 2 * place + 2):
-            if below < len(heap):
-                heapq.heappush(nearest, (heap[below], below))
 
 
 def _is_inside(block: Tile, tile: Tile) -> bool:

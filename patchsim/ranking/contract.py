@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,10 +52,11 @@ class Windows(Protocol):
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
 
-    def best(self, floor: float) -> tuple[int, int, float] | None:
+    def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor.
 
-        Equal scores rank by smaller y, then smaller x.
+        Equal scores rank by smaller y, then smaller x. All windows that score `wanted` or more will
+        be asked for, unless they are suppressed: they may be scored together.
         """
 
     def closest(self, among: int) -> Closest | None:

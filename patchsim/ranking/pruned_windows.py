@@ -186,7 +186,7 @@ class PrunedWindows:
             return self._direct.upper_bound
         return float(self._upper_bounds.max())
 
-    def best(self, floor: float) -> tuple[int, int, float] | None:
+    def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
         if self._direct is None and self._seconds_left < 0:
             self._take_over()
@@ -194,7 +194,9 @@ class PrunedWindows:
             started = time.thread_time()
             self._search_all_blocks(floor)
             self._seconds_left -= time.thread_time() - started
-        return self._best_of_blocks(floor) if self._direct is None else self._direct.best(floor)
+        if self._direct is not None:
+            return self._direct.best(floor, wanted)
+        return self._best_of_blocks(floor)
 
     def _take_over(self) -> None:
         """Free the bounds and scores of blocks, and search all windows directly, if that can be."""

@@ -231,7 +231,11 @@ class ScoreMap:
                     self._push(top, left)
         return self._heap
 
-    def best(self, floor: float) -> tuple[int, int, float] | None:
+    def best(
+        self,
+        floor: float,
+        wanted: float = math.inf,  # noqa: ARG002 - all scores are there
+    ) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
         heap = self._filled_heap()
         while heap and -heap[0][0] >= floor:

@@ -188,7 +188,8 @@ def _grouped(
         made = make(
             resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
         )
-    return made, None if scores.cache is None else BlockCache(scores.cache)
+    cache = None if scores.cache is None else BlockCache(scores.cache, users=len(problems))
+    return made, cache
 
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:

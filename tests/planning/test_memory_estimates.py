@@ -33,6 +33,7 @@ from patchsim.planning import batching, planner
 from patchsim.ranking import score_memory
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
+from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import windows
 
@@ -418,6 +419,14 @@ def test_maxima_of_blocks_and_the_cache(capacity, rng):
     assert maxima.blocks_evaluated > capacity
     estimate = BlockMaxima.estimate_bytes(shape) + BlockCache.estimate_bytes(capacity)
     assert_close(estimate, peak.bytes)
+
+
+def test_the_queue_of_many_blocks(rng):
+    bounds = rng.random((1000, 1500))
+    with numpy_peak() as peak:
+        queue = BlockQueue(bounds.copy())
+        assert queue.first is not None
+    assert_close(BlockQueue.estimate_bytes(bounds.size), peak.bytes)
 
 
 @pytest.mark.parametrize("side", [4, 16])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-
 import numpy as np
 import pytest
 
 from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.tiles import Tile
 from patchsim.matches import nms
-from patchsim.ranking import block_maxima
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
 
@@ -41,13 +38,51 @@ def test_all_matches_are_found_and_blocks_without_windows_are_not_scored_again(r
     assert len(rescored) <= windows.block_count + 1
 
 
-def test_entries_of_a_heap_are_sorted(rng):
-    heap = [(float(value), False, 0, 0, block, 0) for block, value in enumerate(rng.random(100))]
-    heapq.heapify(heap)
-    kept = list(heap)
-    assert list(block_maxima._sorted(heap)) == sorted(kept)
-    assert heap == kept
-    assert list(block_maxima._sorted([])) == []
+@pytest.mark.parametrize("capacity", [0, 1, 40])
+def test_wanted_blocks_are_scored_together(capacity, rng):
+    """All windows above a threshold will be matches, so that their blocks are not opened singly."""
+    scores = rng.random((640, 640)) / 2
+    scores[5::64, 7::64] += 2  # in each of 100 blocks
+    scores[200:] /= 4
+    calls = []
+
+    def rescore(blocks):
+        calls.append(len(blocks))
+        for block in blocks:
+            yield block, Bounds(scores[block.index])
+
+    memory = BlockCache.estimate_bytes(capacity)
+    windows = BlockMaxima(
+        scores.shape, (3, 3), (1, 1), lambda y, x: scores[y, x], rescore, BlockCache(memory)
+    )
+    windows.put(Tile(0, 0, *scores.shape), Bounds(scores))
+    peaks = nms.resolve([windows], [(0, 0)], top=None, threshold=1.0, overlap=0.0)
+    assert {(peak.y, peak.x) for peak in peaks} == {
+        (y, x) for y in range(5, 200, 64) for x in range(7, 640, 64)
+    }
+    assert sum(calls) == windows.blocks_evaluated == 40
+    assert calls == [max(2, capacity)] * (40 // max(2, capacity))
+
+
+def test_the_blocks_of_several_kernels_share_the_cache(rng):
+    scores = rng.random((640, 640)) / 2
+    scores[5::64, 7::64] += 2
+    calls, cache = [], BlockCache(BlockCache.estimate_bytes(20), users=2)
+
+    def rescore(blocks):
+        calls.append(len(blocks))
+        for block in blocks:
+            yield block, Bounds(scores[block.index])
+
+    several = []
+    for _ in range(2):
+        several.append(
+            BlockMaxima(scores.shape, (3, 3), (1, 1), lambda y, x: scores[y, x], rescore, cache)
+        )
+        several[-1].put(Tile(0, 0, *scores.shape), Bounds(scores))
+    peaks = nms.resolve(several, [(0, 0)] * 2, top=None, threshold=1.0, overlap=1.0)
+    assert len(peaks) == 200
+    assert calls == [10] * 20
 
 
 @pytest.mark.parametrize("is_last_first", [False, True])
