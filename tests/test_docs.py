@@ -58,7 +58,7 @@ def test_the_readme_has_sessions_and_snippets():
 
 def test_every_option_is_in_the_readme(run):
     options = set()
-    for command in ("match", "loss"):
+    for command in ("match", "loss", "doctor"):
         _, out, _ = run(command, "--help")
         options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
     assert len(options) > 25

@@ -52,8 +52,9 @@ class _Command(typed.Command):
             name, text = parameter.get_help_record(ctx) or ("", "")
             records[kind].append((_shown(parameter) if kind == "argument" else name, text))
         for kind, title in (("argument", "Arguments"), ("option", "Options")):
-            with formatter.section(title):
-                formatter.write_dl(records[kind])
+            if records[kind]:
+                with formatter.section(title):
+                    formatter.write_dl(records[kind])
 
 
 def _shown(argument: Any) -> str:
@@ -65,7 +66,7 @@ def _shown(argument: Any) -> str:
 class _Commands(typed.Group):
     """The commands; words that no command would see are refused."""
 
-    names = ("match", "loss")
+    names = ("match", "loss", "doctor")
     command_class = _Command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -20,9 +20,9 @@ def extension(name: str, room: str = "engines") -> ModuleType | None:
     return _load(name, room)[0]
 
 
-def refusal(name: str) -> str:
+def refusal(name: str, room: str = "engines") -> str:
     """Return why an engine without its C extension refuses: it was not built, or is broken."""
-    return f"its {_reason(name, 'engines')}"
+    return f"its {_reason(name, room)}"
 
 
 def _reason(name: str, room: str) -> str:

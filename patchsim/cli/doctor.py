@@ -1,0 +1,89 @@
+"""`patchsim doctor`: print what this installation can do, return the exit code."""
+
+from __future__ import annotations
+
+import json as json_module
+import textwrap
+from typing import Annotated, Any
+
+import typer
+
+from patchsim.cli import console
+from patchsim.diagnosis import diagnosis
+from patchsim.errors import FAULT, FOUND
+from patchsim.machine.memory import format_size
+
+_WIDTH, _LABEL = 80, 13
+_EXTENSION_OF = {
+    "simd": "engines._sad",
+    "fft": "engines._correlation",
+    "pruned": "engines._pruned",
+}
+
+
+def command(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Say what works here: engines, devices, formats, and what missing packages would add.
+
+    \b
+    Exit codes:
+      0    nothing is broken; what is not installed is no fault
+      3    torch or a C extension cannot be loaded
+
+    \b
+    Examples:
+      patchsim doctor
+      patchsim doctor --json | jq -r '.engines[] | select(.reason == null).name'
+    """
+    found = diagnosis()
+    console.print_lines([json_module.dumps(found)] if json else _lines(found))
+    for problem in found["problems"]:
+        console.say(problem)
+    return FAULT if found["problems"] else FOUND
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    packages = [f"{one['name']} {one['version'] or 'absent'}" for one in found["packages"]]
+    read = [one["name"] for one in found["formats"] if one["read"]]
+    unread = [one["name"] for one in found["formats"] if not one["read"]]
+    rows = [
+        ("patchsim", f"{found['patchsim']}, Python {found['python']}, {found['platform']}"),
+        ("packages", ", ".join(packages)),
+        ("machine", f"{found['cpus']} CPUs, {found['processor']}"),
+        (
+            "memory",
+            f"{format_size(found['memory_available'])} are free; a search takes up to"
+            f" {format_size(found['memory_limit'])} (--memory)",
+        ),
+        ("devices", ", ".join(found["devices"])),
+        ("", ""),
+        *((f"engine {one['name']}", _engine(one, found)) for one in found["engines"]),
+        ("", ""),
+        ("formats", ", ".join(read)),
+        *([("", f"not in this build of Pillow: {', '.join(unread)}")] if unread else []),
+        *(
+            (f"extra {one['name']}", f"{one['brings']}: {one['install'] or 'read'}")
+            for one in found["extras"]
+        ),
+    ]
+    return [line for label, text in rows for line in _wrapped(label, text)]
+
+
+def _engine(engine: dict[str, Any], found: dict[str, Any]) -> str:
+    if not engine["metrics"]:
+        return f"not here: {engine['reason']}"
+    extension = _EXTENSION_OF.get(engine["name"])
+    vectors = [one["instructions"] for one in found["extensions"] if one["name"] == extension]
+    return "; ".join([", ".join(engine["metrics"]), *(one for one in vectors if one)])
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    indent = " " * (_LABEL + 2)
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=f"{label:{_LABEL}}  ",
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    ) or [""]
