@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from patchsim.errors import InputError
 
+COMMANDS = ("match", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab")
 PADDINGS = ("valid", "edge", "reflect", "zero")

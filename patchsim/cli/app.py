@@ -66,7 +66,7 @@ def _shown(argument: Any) -> str:
 class _Commands(typed.Group):
     """The commands; words that no command would see are refused."""
 
-    names = ("match", "loss", "doctor")
+    names = choices.COMMANDS
     command_class = _Command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

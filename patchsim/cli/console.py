@@ -137,7 +137,7 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
 
 
 def _command(words: Sequence[str]) -> str:
-    return f"{words[0]} " if words and words[0] in ("match", "loss") else ""
+    return f"{words[0]} " if words and words[0] in choices.COMMANDS else ""
 
 
 def _drop_unwritten() -> None:

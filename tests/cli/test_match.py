@@ -461,12 +461,12 @@ def test_a_forgotten_command_is_named(words, meant, run):
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert err == (
-        f"patchsim: {words[0]!r} is no command; there is match, loss\n"
+        f"patchsim: {words[0]!r} is no command; there is match, loss, doctor\n"
         f"did you mean: patchsim {meant}\n"
     )
 
 
-@pytest.mark.parametrize("words", [[], ["match"], ["loss"]])
+@pytest.mark.parametrize("words", [[], ["match"], ["loss"], ["doctor"]])
 def test_help_fits_a_terminal_and_tells_all_exit_codes(words, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = run(*words, "--help")
