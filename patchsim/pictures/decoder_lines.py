@@ -2,6 +2,8 @@
 
 libtiff, libpng and others write to file descriptor 2, past Python's `sys.stderr`. The descriptor
 belongs to the whole process, so that only the command, which owns its process, collects from it.
+Others write to it, too: another thread, the interpreter (``python -X importtime``), the loader of
+libraries. Lines without the beginning that a decoder gives its lines are written on as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from patchsim.errors import printable
 
@@ -23,6 +26,13 @@ _MOST_BYTES = 1 << 20  # that are kept of what decoders write about one file
 _HARMLESS = re.compile(r"Interlace handling should be turned on|Unknown field with tag")
 _WARNING = re.compile("warning", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
+# libtiff's lines begin with its function, or the name of the file; libpng's, and those of
+# imagecodecs about PNG, with the library; OpenEXR's with the name of the stream.
+_DECODER = re.compile(
+    rb"(_?TIFF\w+|(Fax[34]|LZW|ZIP|PackBits|O?JPEG|LZMA|ZSTD|LERC|WebP|LogL|SGILog|PixarLog|NeXT"
+    rb"|Thunder|DumpMode|Predictor|HorizontalPositioning|CCITT)\w*|tempfile\.tif|<python_buffer>"
+    rb"|(lib)?(png|PNG) (warning|error)): "
+)
 # The names that Pillow gives to libtiff, and OpenEXR to a stream.
 _NO_FILE = re.compile(r"^(tempfile\.tif|<python_buffer>): (\(EXR_\w+\) )?")
 
@@ -40,16 +50,15 @@ def turn_on() -> None:
 
 @contextmanager
 def collected(lines: list[str]) -> Iterator[None]:
-    """Append to a list what is written to file descriptor 2 meanwhile; nothing unless turned on.
+    """Append what decoders write to file descriptor 2 meanwhile; nothing unless turned on.
 
     One thread at a time collects. A crash is told on the true stderr.
     """
-    if not _is_on:
+    sink = _sink() if _is_on else None
+    if sink is None:
         yield
         return
-    import tempfile  # here, because it takes some milliseconds
-
-    with _lock, tempfile.TemporaryFile() as sink:
+    with _lock, sink:
         stderr = os.dup(_STDERR)
         had_handler = faulthandler.is_enabled()
         faulthandler.enable(stderr, all_threads=False)
@@ -62,9 +71,33 @@ def collected(lines: list[str]) -> Iterator[None]:
             if had_handler:
                 faulthandler.enable(_STDERR)
             os.close(stderr)
-            sink.seek(0)
-            text = sink.read(_MOST_BYTES).decode(errors="replace")
-            lines += [line for line in map(_words, text.splitlines()) if line]
+            _sort(sink, lines)
+
+
+def _sink() -> BinaryIO | None:
+    """Return a file without a name, in memory where the system can; None if it cannot be made."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "memfd_create"):
+            return os.fdopen(os.memfd_create("patchsim"), "w+b")
+        import tempfile  # here, because it takes some milliseconds
+
+        return tempfile.TemporaryFile()
+    return None
+
+
+def _sort(sink: BinaryIO, lines: list[str]) -> None:
+    """Append the lines of decoders to a list, and write the others to stderr."""
+    sink.seek(0)
+    left = _MOST_BYTES
+    while line := sink.readline(_MOST_BYTES):
+        if not _DECODER.match(line):
+            # A closed stderr must not change how the search ends.
+            with contextlib.suppress(OSError), open(_STDERR, "wb", closefd=False) as stderr:
+                stderr.write(line)
+        elif left > 0:
+            left -= len(line)
+            words = _words(line.decode(errors="replace"))
+            lines += [words] if words else []
 
 
 def _words(line: str) -> str:

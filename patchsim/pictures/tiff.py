@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import DamageError, InputError
+from patchsim.errors import DamageError, InputError, printable
 from patchsim.pictures import (
     arrays,
     coded_size,
@@ -230,16 +230,16 @@ def _check_page(page: Any, name: str) -> np.dtype[Any]:
         )
     if not _has_known_colors(page):
         raise InputError(
-            f"{name} has the colours {_named(page.photometric)} in {page.bitspersample} bits, which"
-            " cannot be read;\nconvert it to grey or RGB"
+            f"{name} has the colours {_named(page.photometric)} in {_named(page.bitspersample)}"
+            " bits, which cannot be read;\nconvert it to grey or RGB"
         )
     if page.imagedepth > 1:
         raise InputError(
-            f"{name} is a volume of {page.imagedepth} slices; save one slice as a picture"
+            f"{name} is a volume of {_named(page.imagedepth)} slices; save one slice as a picture"
         )
     if page.dtype is None or not isinstance(page.bitspersample, int):
         raise InputError(
-            f"{name} has values of {page.bitspersample} bits, which cannot be read;"
+            f"{name} has values of {_named(page.bitspersample)} bits, which cannot be read;"
             " pass a NumPy array from Python"
         )
     if page.photometric == _WHITE_IS_ZERO and page.dtype.kind not in "bu":
@@ -268,8 +268,8 @@ def _has_known_colors(page: Any) -> bool:
 
 
 def _named(value: Any) -> str:
-    """Return the specification's name of a tag's value, or its number."""
-    return str(getattr(value, "name", value))
+    """Return the specification's name of a tag's value, or its number; a file may give any text."""
+    return printable(getattr(value, "name", value))
 
 
 def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:

@@ -102,14 +102,14 @@ def test_threads_collect_in_turn_and_errors_leave_stderr_as_it_was(capfd):
         lines = found[name] = []
         with decoder_lines.collected(lines):
             for number in range(50):
-                os.write(2, b"%s %d\n" % (name.encode(), number))
+                os.write(2, b"TIFF%s: %d\n" % (name.encode(), number))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {name: [f"{name} {number}" for number in range(50)] for name in "abcd"}
+    assert found == {name: [f"TIFF{name}: {number}" for number in range(50)] for name in "abcd"}
     lines = []
 
     def interrupted():
@@ -123,6 +123,36 @@ def test_threads_collect_in_turn_and_errors_leave_stderr_as_it_was(capfd):
     assert lines == ["words[1m"]
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+@pytest.mark.usefixtures("on")
+def test_lines_of_others_are_written_on_and_say_nothing_of_the_picture(capfdbinary):
+    others = [
+        b"import time:       122 |        122 |   PIL.TiffImagePlugin\n", b"patchsim: a notice\n",
+        b"Traceback: TIFFReadDirectory\n", b"\xff\x1b[1m\n", b"\n", b"no end of a line",
+    ]  # fmt: skip
+    lines = []
+    with decoder_lines.collected(lines):
+        os.write(2, b"libpng warning: IDAT: bad\n")
+        for line in others[:3]:
+            os.write(2, line)
+        os.write(2, b"Fax4Decode: Bad code word.\n")
+        for line in others[3:]:
+            os.write(2, line)
+    assert lines == ["libpng warning: IDAT: bad", "Fax4Decode: Bad code word"]
+    assert capfdbinary.readouterr().err == b"".join(others)
+
+
+def test_a_trace_of_imports_is_no_damage_of_the_picture(tmp_path, save, rng):
+    path = save("a.tif", rng.integers(0, 256, (9, 9), dtype=np.uint8), compression="tiff_lzw")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "patchsim", "match", path, path,
+         "--no-heatmap"], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not line.startswith("import time: ")] == []
+    assert any("PIL.TiffImagePlugin" in line for line in lines)
 
 
 def test_a_crash_is_told():

@@ -222,3 +222,24 @@ def test_a_pnm_of_text_has_few_comments(color, write):
     np.testing.assert_array_equal(few.pixels, color)
     with pytest.raises(InputError, match=r"has 11,000 comments, more than 10,000; save it without"):
         opened(write(ppm(color, kind=b"P3", header=b"# 1\n" * 11000)))
+
+
+@pytest.mark.parametrize(("tag", "told"), [(259, "is compressed by "), (262, "has the colours ")])
+def test_texts_in_tags_of_numbers_are_escaped_and_cut(tmp_path, tag, told):
+    """A TIFF's compression or colours may be stated as a text, which its message then tells."""
+    text = b"\x1b]0;owned\x07" + b"A" * 5000 + b"\0"
+    width, height, bits, one = (4, 1, 4), (4, 1, 4), (3, 1, 16), (3, 1, 1)
+    tags = {256: width, 257: height, 258: bits, 259: one, 262: one, 273: (4, 1, 8), 277: one,
+            278: height, 279: (4, 1, 32)}  # fmt: skip
+    tags[tag] = (2, len(text), 8 + 32)
+    entries = b"".join(struct.pack("<HHII", key, *tags[key]) for key in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    content = bytes(range(32)) + text
+    path = tmp_path / "a.tif"
+    path.write_bytes(struct.pack("<4sI", b"II*\0", 8 + len(content)) + content + directory)
+    with pytest.raises(InputError) as raised:
+        open_picture(path, name="image")
+    message = str(raised.value)
+    assert f"{path} {told}\\x1b]0;owned\\x07AAA" in message
+    assert "\x1b" not in message
+    assert message.count("A") < 200
