@@ -30,7 +30,7 @@ def command(
     Exit codes:
       0    nothing is broken; what is not installed is no fault
       2    wrong usage
-      3    torch or a C extension cannot be loaded, or another fault of the machine
+      3    torch or a C extension cannot be loaded, or another fault
       129  the terminal was closed (SIGHUP)
       130  interrupted (Ctrl-C)
       143  terminated (SIGTERM)
