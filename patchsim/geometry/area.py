@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -106,21 +106,35 @@ class Area:
         padding : str
             One of `choices.PADDINGS`.
 
+        What hangs over the border is cut off.
+
         Raises
         ------
         InputError
-            If the region does not lie inside the image.
+            If no pixel of the region lies inside the image.
         """
         if region is None:
             return cls(image, None, size, padding)
         x, y, width, height = region
-        if x < 0 or y < 0 or x + width > size[1] or y + height > size[0]:
+        left, top = max(0, x), max(0, y)
+        right, bottom = min(size[1], x + width), min(size[0], y + height)
+        if left >= right or top >= bottom:
             raise InputError(
                 f"region {_text(region)} spans x {x} to {x + width - 1} and y {y} to"
-                f" {y + height - 1}, not all of it in the {titled('image', image)} with"
+                f" {y + height - 1}, none of it in the {titled('image', image)} with"
                 f" {size[1]}x{size[0]} pixels;\ngive one inside 0,0,{size[1]},{size[0]}"
             )
-        return cls(image, region, (height, width), padding)
+        inside = left, top, right - left, bottom - top
+        return cls(image, inside, (bottom - top, right - left), padding)
+
+    def notices(self, region: Region | None) -> Iterator[str]:
+        """Yield a notice if a part of the region that was given is cut off."""
+        if region is not None and self.region is not None and region != self.region:
+            image = titled("image", self.image)
+            yield (
+                f"region {_text(region)} hangs over the border of the {image};"
+                f" {_text(self.region)} of it is searched"
+            )
 
     @property
     def name(self) -> str:

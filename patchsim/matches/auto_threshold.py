@@ -16,8 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
-
 # The probability of finding a gap among unrelated places.
 LEVEL = 0.01
 # Smaller differences count as identical; otherwise one pixel could make the largest gap of all.
@@ -25,6 +23,8 @@ IDENTICAL = 1e-4
 # The number of gaps behind one that it is compared with: fewer tell little, more reach places whose
 # differences are distributed otherwise.
 FEWEST, MOST = 8, 24
+# The fewest distinct scores that tell anything: one gap, and those behind it.
+NEEDED = FEWEST + 2
 # The distinct scores that are compared, and the places that may be taken until there are as many.
 DISTINCT, PLACES = 96, 1024
 # How far a match must be on the way from a window of the kernel's mean alone, at 0, to an identical
@@ -73,24 +73,22 @@ def find_gap(scores: Sequence[float], plain: Sequence[float]) -> Gap | None:
     scores : sequence of float
         The scores of places that do not overlap, best first, at most 1.
     plain : sequence of float
-        For each place, the score of a window with the kernel's mean in every pixel.
+        For each place, the score of a window with the kernel's mean in every pixel. Where it is
+        that of an identical window, as of glyphs and stamps of one colour, no place is on the way
+        between the two, and the gap alone is judged.
 
-    Raises
-    ------
-    InputError
-        If there are too few distinct scores.
+    Returns
+    -------
+    Gap or None
+        None, too, if there are fewer than `NEEDED` distinct scores.
     """
     logs = _minus_log_differences(scores)
     ends = _ends_of_runs(logs)
-    needed = FEWEST + 2
-    if len(ends) < needed:
-        raise InputError(
-            f"threshold auto compares places that do not overlap and score differently; it needs"
-            f" {needed}, and this search has {len(ends)}\n"
-            "give a number, like --threshold 0.9 (threshold=0.9)"
-        )
+    if len(ends) < NEEDED:
+        return None
     gaps = -np.diff(logs[ends]) * np.arange(1, len(ends))
-    lowest = np.asarray(plain) + SKILL * (1 - np.asarray(plain))
+    way = 1 - np.asarray(plain)
+    lowest = np.where(way > IDENTICAL, 1 - (1 - SKILL) * way, -np.inf)
     skilled = int(np.argmin(np.append(np.asarray(scores) >= lowest, False)))
     best, least_chance = None, math.log(LEVEL)
     for rank, gap in enumerate(gaps[:-FEWEST].tolist(), 1):
@@ -132,11 +130,23 @@ def shortest_between(low: float, high: float) -> float:
     return next((value for value in rounded if low < value <= high), high)
 
 
-def describe(gap: Gap | None, best: float) -> str:
-    """Return a message about the threshold that was found."""
+def describe(gap: Gap | None, scores: Sequence[float]) -> str:
+    """Return a message about the threshold that was found among scores, best first."""
     if gap is None:
-        return f"threshold auto: no place stands out; the best scores {best:.6g}"
+        count = count_distinct(scores)
+        if count < NEEDED:
+            return too_few(f"has {count}")
+        return f"threshold auto: no place stands out; the best scores {scores[0]:.6g}"
     return (
         f"threshold auto: {gap.threshold}, between match {gap.count} at {gap.above:.6g} and the"
         f" next place at {gap.below:.6g} ({gap.times:.0f} times the usual gap)"
+    )
+
+
+def too_few(found: str) -> str:
+    """Return the message for a search with too few places; `found` says how many, with a verb."""
+    return (
+        "threshold auto compares places that do not overlap and score differently; it needs"
+        f" {NEEDED}, and this search {found};\n"
+        "give a number, like --threshold 0.9 (threshold=0.9)"
     )

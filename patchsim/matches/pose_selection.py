@@ -155,16 +155,12 @@ def select(
         Two matches overlap by at most so much.
     margin : bool
         Find the margins, too.
-
-    Raises
-    ------
-    InputError
-        If ``auto`` has too few scores.
     """
     if isinstance(threshold, str):
         places = apart(candidates, overlap, most=auto_threshold.DISTINCT)
-        gap = auto_threshold.find_gap([p.score for p in places], [p.plain for p in places])
-        message = auto_threshold.describe(gap, places[0].score)
+        scores = [place.score for place in places]
+        gap = auto_threshold.find_gap(scores, [place.plain for place in places])
+        message = auto_threshold.describe(gap, scores)
         lowest, count = (gap.threshold, gap.count) if gap else (None, 0)
     else:
         message, lowest = None, threshold

@@ -66,11 +66,6 @@ def select(
         Find the margins, too.
     plain : int -> float
         The score of a window with the kernel's mean in every pixel; called for ``auto``.
-
-    Raises
-    ------
-    InputError
-        If ``auto`` has too few scores.
     """
     selected = []
     for group in groups:
@@ -82,7 +77,7 @@ def select(
             scores = [peak.score for peak in peaks]
             plain_scores = [plain(i) for i in group]
             gap = auto_threshold.find_gap(scores, [plain_scores[peak.index] for peak in peaks])
-            message = auto_threshold.describe(gap, scores[0])
+            message = auto_threshold.describe(gap, scores)
             lowest = gap.threshold if gap else None
             matches = peaks[: gap.count if gap else 0][:top]
         else:

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 _ALIKE = 0.99  # the score of a match that has the kernel's colours
 _DECIMALS = 4  # of positions in pixels
-_POSES = "poses"  # stands for the engine where poses were fitted without scores of windows
+# What stands for the engine where poses were fitted without scores of windows, and where it was
+# known before the search that there can be no match.
+_POSES, _NONE = "poses", "none"
 
 
 def select(
@@ -51,14 +53,12 @@ def select(
     """Select the matches of all kernels, or with `per_kernel` of each; the windows are used up.
 
     Their margins are found, too, if `margin` is true.
-
-    Raises
-    ------
-    InputError
-        If the threshold ``auto`` has too few scores to tell.
     """
     if found.candidates is not None:
         return _select_poses(found.candidates, options, scene, margin=margin)
+    if not found.scored:
+        count = len(scene.kernels) if options.per_kernel else 1
+        return [Selection([], [], None, None) for _ in range(count)]
     jobs = [one.job for one in found.scored]
     groups: list[Sequence[int]] = [range(len(jobs))]
     if options.per_kernel:
@@ -210,7 +210,7 @@ def report(
         metric=options.metric,
         stride=options.stride,
         device=found.scored[0].job.plan.problem.device if found.scored else "cpu",
-        kernels=_kernel_reports(found.scored, selections, scene, options, outputs),
+        kernels=_kernel_reports(found, selections, scene, options, outputs),
         matches=_matches(selections, found.scored, scene, options),
         maps=tuple(maps(found.scored)) if has_maps else (),
         plans=tuple(one.job.plan for one in found.scored),
@@ -224,7 +224,9 @@ def report(
         threshold=selections[0].threshold if one_group else options.numeric_threshold,
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
-        poses=_poses_report(options, scene, is_exhaustive=bool(found.scored)),
+        poses=_poses_report(
+            options, scene, is_exhaustive=found.candidates is None or bool(found.scored)
+        ),
         skipped=skipped,
         best_below=best_below,
     )
@@ -367,7 +369,7 @@ def _poses_report(options: Options, scene: Scene, *, is_exhaustive: bool) -> Pos
 
 
 def _kernel_reports(
-    scored: Sequence[Scored],
+    found: Found,
     selections: Sequence[Selection | PoseSelection],
     scene: Scene,
     options: Options,
@@ -379,8 +381,9 @@ def _kernel_reports(
     if len(selections) < len(names):
         thresholds *= len(names)
     scored_by_kernel: list[list[Scored]] = [[] for _ in names]
-    for one in scored:
+    for one in found.scored:
         scored_by_kernel[one.job.number].append(one)
+    instead = _NONE if not found.scored and found.candidates is None else _POSES
     reports = []
     for number, (name, size, own) in enumerate(
         zip(names, scene.sizes, scored_by_kernel, strict=True)
@@ -392,7 +395,7 @@ def _kernel_reports(
                 name=name,
                 width=size[1],
                 height=size[0],
-                engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)) or _POSES,
+                engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)) or instead,
                 tolerance=max((one.windows.error for one in own), default=0.0),
                 heatmap=outputs.path("heatmap", number),
                 map=outputs.path("map", number),

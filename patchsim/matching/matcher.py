@@ -20,10 +20,10 @@ from patchsim.output.targets import Outputs
 from patchsim.scene import advice, empty_area, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
-from patchsim.search import jobs
+from patchsim.search import jobs, place_count
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.fitted_windows import FittedWindows
-from patchsim.search.jobs import Scored
+from patchsim.search.jobs import Found, Scored
 from patchsim.search.posed import Posed
 
 if TYPE_CHECKING:
@@ -384,6 +384,7 @@ class Matcher:
         outputs = outputs.of_kernels(scene.numbers)
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
+        notices += _tell(observer, scene.area.notices(options.region))
         notices += _tell(observer, self._kernels.left_out(scene.unusable))
         flat = flatness.flat_notices(
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric
@@ -394,7 +395,11 @@ class Matcher:
             options.numeric_threshold, scene.empty_scores, scene.flat_kernels, scene.names[1:]
         )
         notices += _tell(observer, empty)
-        found = search.run(observer)
+        too_few: tuple[str, ...] = ()
+        if isinstance(search, Exhaustive) and not outputs.keeps_map:
+            too_few = tuple(place_count.notices(search.jobs, scene, options))
+        notices += _tell(observer, too_few)
+        found = Found([]) if too_few else search.run(observer)
         margin = options.wants_margin(keeps_map=outputs.keeps_map)
         selections = assemble.select(found, options, scene, margin=margin)
         notices += _tell(observer, assemble.explanations(selections, options, scene))

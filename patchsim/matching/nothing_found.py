@@ -60,12 +60,10 @@ def reason(
         return ()
     shares = [(_largest_visible_share(one.job), one.job) for one in found.scored[:_MOST_JOBS]]
     is_hidden = found.candidates is None and all(share < options.min_visible for share, _ in shares)
-    if scene.visible is not None and is_hidden:
-        most = ""
-        if shares:
-            share, job = max(shares, key=lambda one: one[0])
-            percent = math.floor(share * 1000) / 10
-            most = f"; the best shows {percent:g}% of {titled('kernel', job.label(scene.names))}"
+    if scene.visible is not None and is_hidden and shares:
+        share, job = max(shares, key=lambda one: one[0])
+        percent = math.floor(share * 1000) / 10
+        most = f"; the best shows {percent:g}% of {titled('kernel', job.label(scene.names))}"
         return (
             f"no match: no window shows {options.min_visible:.6g} of the kernel's pixels{most};\n"
             "lower --min-visible (min_visible=), or use --ignore-alpha (ignore_alpha=True)",

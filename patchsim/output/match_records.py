@@ -37,7 +37,10 @@ class MatchRecords:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return reports.columns(self.report) if self.chosen is None else self.chosen
+        """The columns of TSV and CSV: those of a table, then the centres."""
+        if self.chosen is not None:
+            return self.chosen
+        return reports.columns(self.report) + reports.CENTER_COLUMNS
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """List the matches as rows; scores have the digits that distinguish them."""
@@ -103,7 +106,7 @@ class MatchRecords:
 
     def table(self) -> Table:
         """Return numbered rows; scores are rounded down, so that only what is 1 reads as 1."""
-        names = self.columns
+        names = reports.columns(self.report) if self.chosen is None else self.chosen
         rows = (
             (str(number), *(_cell(match, name) for name in names))
             for number, match in enumerate(self.report.matches, 1)

@@ -22,6 +22,7 @@ COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 POSE_COLUMNS = ("scale", "angle", "flip", "corners")
+CENTER_COLUMNS = ("center_x", "center_y")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ class KernelReport:
         The size of the kernel in pixels.
     engine : str
         The engines that computed its scores, with commas between them; ``poses`` where poses were
-        fitted without scores of windows.
+        fitted without scores of windows; ``none`` where nothing was searched, because the threshold
+        ``auto`` has too few places in such a picture.
     tolerance : float
         The largest error of the scores in its map.
     heatmap, map : str or None

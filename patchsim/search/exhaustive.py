@@ -58,6 +58,11 @@ class Exhaustive:
         )
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
 
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The jobs, one for each kernel in each pose."""
+        return self._jobs
+
     def run(self, observer: Observer) -> Found:
         """Score all windows of all jobs."""
         seconds = sum(job.plan.chosen.seconds for job in self._jobs)

@@ -88,7 +88,7 @@ class Found(NamedTuple):
     Attributes
     ----------
     scored : list of Scored
-        The windows of each job; empty where poses were fitted without any.
+        The windows of each job; empty where poses were fitted without any, or nothing was searched.
     candidates : list of Candidate or None
         The fitted poses, if the matches are among these.
     """

@@ -18,7 +18,7 @@ from PIL import Image
 
 from patchsim.matching import matcher
 
-HEADER = "x\ty\twidth\theight\tscore\tkernel\tmargin"
+HEADER = "x\ty\twidth\theight\tscore\tkernel\tmargin\tcenter_x\tcenter_y"
 
 
 @pytest.fixture
@@ -571,7 +571,7 @@ def test_csv_for_spreadsheets_is_asked_for(run):
     os.link("face.png", "=1+1.png")
     words = ("match", "big.png", "=1+1.png", "--no-heatmap", "--top", "1", "--format")
     plain, safe = run(*words, "csv")[1], run(*words, "csv", "--csv-safe")[1]
-    assert ",=1+1.png\n" in plain
+    assert ",=1+1.png,120.5,115.5\n" in plain
     assert safe == plain.replace("=1+1", "'=1+1")
     code, _, err = run(*words, "tsv", "--csv-safe")
     assert code == 2

@@ -231,10 +231,10 @@ def test_a_region_takes_memory_of_its_own_size(engine, rng):
 @pytest.mark.parametrize(
     ("region", "says"),
     [
-        ((0, 0, 21, 5), r"region 0,0,21,5 spans x 0 to 20 and y 0 to 4, .* with 20x10 pixels"),
-        ((15, 8, 3, 3), r"spans x 15 to 17 and y 8 to 10, .* with 20x10 pixels"),
-        ((-1, 0, 5, 5), r"spans x -1 to 3 .* with 20x10 pixels;\ngive one inside 0,0,20,10"),
+        ((20, 0, 5, 5), r"region 20,0,5,5 spans x 20 to 24 and y 0 to 4, .* with 20x10 pixels"),
+        ((-5, 0, 5, 5), r"spans x -5 to -1 .* with 20x10 pixels;\ngive one inside 0,0,20,10"),
         ((100, 100, 5, 5), "spans x 100 to 104 and y 100 to 104"),
+        ((15, 8, 3, 3), r"^kernel is 3x3 pixels, larger than the region 15,8,3,2 of the image"),
         ((0, 0, 0, 5), "region 0,0,0,5 is empty: 0x5 pixels"),
         ((0, 0, 5, -2), "empty: 5x-2 pixels"),
         ((2, 3, 4, 2), r"^kernel is 3x3 pixels, larger than the region 2,3,4,2 of the image"),
@@ -248,6 +248,27 @@ def test_a_region_that_does_not_fit_is_refused(region, says):
     image = np.arange(200, dtype=np.uint8).reshape(10, 20)
     with pytest.raises(InputError, match=says):
         match(image, image[:3, :3], region=region)
+
+
+@pytest.mark.parametrize("padding", ["valid", "edge"])
+@pytest.mark.parametrize(
+    ("region", "inside"),
+    [((-4, 3, 12, 6), (0, 3, 8, 6)), ((9, -9, 99, 99), (9, 0, 11, 10)), ((3, 3, 9, 7), None)],
+)
+def test_a_region_over_the_border_is_cut_with_a_notice(region, inside, padding, rng):
+    image = rng.integers(0, 256, (10, 20), dtype=np.uint8)
+    options = {"padding": padding, "map": True, "top": 3}
+    report = match(image, image[4:7, 5:8], region=region, **options)
+    same = match(image, image[4:7, 5:8], region=inside or region, **options)
+    assert (report.matches, report.region) == (same.matches, inside or region)
+    np.testing.assert_array_equal(report.map, same.map)
+    told = [text for text in report.notices if "hangs over the border" in text]
+    assert bool(told) == (inside is not None)
+    if inside:
+        parts = [",".join(map(str, box)) for box in (region, inside)]
+        assert told == [
+            f"region {parts[0]} hangs over the border of the image; {parts[1]} of it is searched"
+        ]
 
 
 def test_the_command_searches_a_region(run, save, astronaut):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import skimage.data
 from PIL import Image
 from scipy import stats
 
-from patchsim import InputError, Match, match
+from patchsim import Match, match
 from patchsim.matches import auto_threshold
+from patchsim.search.exhaustive import Exhaustive
 
 # Middle of each coin of skimage.data.coins, x and y.
 COINS = [
@@ -86,11 +88,11 @@ def test_what_is_told():
     assert found.threshold == 0.83
     behind = [(3 + k) * 0.2 * math.log((k + 1) / k) for k in range(1, 25)]
     assert found.times == pytest.approx(3 * math.log(0.3 / 0.03) / (sum(behind) / 24))
-    assert auto_threshold.describe(found, 0.99) == (
+    assert auto_threshold.describe(found, ladder(0.99, 0.98, 0.97)) == (
         "threshold auto: 0.83, between match 3 at 0.97 and the next place at 0.7 (26 times the"
         " usual gap)"
     )
-    assert auto_threshold.describe(auto_threshold.find_gap(ladder(), [0.0] * 40), 0.7) == (
+    assert auto_threshold.describe(auto_threshold.find_gap(ladder(), [0.0] * 40), ladder()) == (
         "threshold auto: no place stands out; the best scores 0.7"
     )
 
@@ -112,8 +114,10 @@ def test_equal_scores_count_once_and_one_pixel_is_no_gap():
 
 @pytest.mark.parametrize("scores", [[], [1.0], [1.0, *np.linspace(0.5, 0.6, 8)[::-1]], [0.5] * 99])
 def test_too_few_scores_to_tell(scores):
-    with pytest.raises(InputError, match=r"(?s)it needs 10, and this search has .*give a number"):
-        auto_threshold.find_gap(list(scores), [0.0] * len(scores))
+    assert auto_threshold.find_gap(list(scores), [0.0] * len(scores)) is None
+    count = len(set(scores))
+    told = auto_threshold.describe(None, list(scores))
+    assert f"it needs 10, and this search has {count};\ngive a number" in told
 
 
 @pytest.mark.parametrize(
@@ -238,13 +242,75 @@ def test_a_kernel_of_another_photograph_exits_1(metric, run, save, astronaut):
     assert json.loads(out)["threshold"] == 0.5
 
 
+@pytest.mark.parametrize("words", [[], ["--no-heatmap"], ["--angles", "0,90", "--no-heatmap"]])
+def test_too_few_places_are_no_match(words, run, save, astronaut):
+    """Of 6x6 windows no ten lie apart; on a blank screen all score the same."""
+    save("a.png", astronaut[:20, :20])
+    save("k.png", astronaut[:15, :15])
+    save("blank.png", np.full((300, 400, 3), 30, np.uint8))
+    for name, most in (("a.png", 8), ("k.png", 2), ("blank.png", 2)):
+        code, out, err = run("match", name, "k.png", "--threshold", "auto", *words)
+        assert (code, out.count("\n")) == (1, 1)
+        assert "threshold auto compares places" in err
+        assert "it needs 10, and this search has " in err
+        assert int(err.split("this search has ")[1].split(";")[0].split()[0]) <= most
+        assert "like --threshold 0.9" in err
+        assert ("at most;" in err) == (bool(words))
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.3, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("stride", [1, (3, 2)])
+def test_the_most_places_hold_for_any_scores(overlap, stride, rng):
+    for _ in range(20):
+        height, width = rng.integers(1, 9, 2)
+        rows, cols = rng.integers(1, 12, 2)
+        image = rng.random((height + rows - 1, width + cols - 1)).astype(np.float32)
+        options = {"overlap": overlap, "stride": stride}
+        kernel = rng.random((height, width)).astype(np.float32)
+        found = match(image, kernel, top=10_000, **options)
+        told = match(image, kernel, threshold="auto", **options).notices[-1]
+        if "at most;" in told:
+            assert len(found) <= int(re.search(r"has (\d+) at most", told)[1]) < 10
+
+
+def test_a_search_that_could_tell_nothing_is_not_run(monkeypatch, astronaut):
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(Exhaustive, "run", fail)
+    blank = np.full((400, 400, 3), 9, np.uint8)
+    for image in (blank, astronaut[:70, :70]):
+        report = match(image, astronaut[:50, :50], threshold="auto")
+        assert (len(report), report.threshold, report.best_below) == (0, None, None)
+        assert [kernel.engine for kernel in report.kernels] == ["none"]
+    with pytest.raises(AssertionError):  # zeros beyond the border differ from a blank screen
+        match(blank, astronaut[:50, :50], threshold="auto", padding="zero")
+    with pytest.raises(AssertionError):
+        match(astronaut, astronaut[:50, :50], threshold="auto")
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd", "ncc"])
+def test_glyphs_of_one_colour_with_alpha(metric, astronaut):
+    """An empty area of the kernel's colour is as good as the kernel."""
+    glyph = np.zeros((24, 18, 4), np.uint8)
+    glyph[..., :3] = 20, 230, 40
+    glyph[2:22, 3:7, 3] = glyph[18:22, 3:15, 3] = 255
+    image = astronaut[:, :, ::-1].copy()
+    places = [(40, 60), (300, 200), (410, 380)]
+    for x, y in places:
+        part = image[y : y + 24, x : x + 18]
+        part[glyph[..., 3] > 0] = glyph[0, 0, :3]
+    image = jpeg(image, 80)
+    report = match(image, glyph, metric=metric, threshold="auto")
+    assert sorted((m.x, m.y) for m in report) == sorted(places)
+    assert all(m.score < 1 for m in report)
+    without = match(astronaut, glyph, metric=metric, threshold="auto")
+    assert len(without) == 0
+
+
 def test_what_is_refused(run, save, astronaut):
     save("a.png", astronaut[:20, :20])
     save("k.png", astronaut[:15, :15])
-    code, out, err = run("match", "a.png", "k.png", "--threshold", "auto")
-    assert (code, out) == (2, "")
-    assert "threshold auto compares places" in err
-    assert "like --threshold 0.9" in err
     code, _, err = run("match", "a.png", "k.png", "--threshold", "much")
     assert code == 2
     assert "threshold 'much' is not a number; give one from -1 to 1, or auto" in err

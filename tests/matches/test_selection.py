@@ -188,7 +188,9 @@ def test_columns_and_keys(run, save, astronaut):
     without = [line.split("\t") for line in out.splitlines()]
     words = (*words[:3], "--margin", *words[3:])
     tsv = [line.split("\t") for line in run(*words, "tsv")[1].splitlines()]
-    assert tsv[0][5:] == ["kernel", "margin", "x_subpixel", "y_subpixel"]
+    assert tsv[0][5:] == [
+        "kernel", "margin", "x_subpixel", "y_subpixel", "center_x", "center_y",
+    ]  # fmt: skip
     objects = json.loads(run(*words, "json")[1])["matches"]
     margins = [found["margin"] for found in objects]
     assert [float(line[6]) for line in tsv[1:]] == pytest.approx(margins, rel=0, abs=1e-6)
@@ -197,4 +199,4 @@ def test_columns_and_keys(run, save, astronaut):
     assert without == [line[:6] + line[7:] for line in tsv]
     assert "margin" not in json.loads(run(*words, "json", "--no-margin")[1])["matches"][0]
     code, out, _ = run("match", "k.png", "k.png")
-    assert (code, out.splitlines()[1]) == (0, "0\t0\t50\t50\t1.0\tk.png\t")
+    assert (code, out.splitlines()[1]) == (0, "0\t0\t50\t50\t1.0\tk.png\t\t25.0\t25.0")

@@ -475,8 +475,8 @@ def test_a_picture_without_a_file_is_named_once():
     image, kernel = ARGUMENTS["image"], ARGUMENTS["kernel"]
     with pytest.raises(InputError, match=r"^kernel-2 is 20x20 pixels, larger than the image with"):
         match(image[:9], [kernel, image], strict=True)
-    with pytest.raises(InputError, match=r"^region 0,0,99,9 .* in the image with 20x20 pixels"):
-        match(image, kernel, region=(0, 0, 99, 9))
+    with pytest.raises(InputError, match=r"^region 20,0,99,9 .* in the image with 20x20 pixels"):
+        match(image, kernel, region=(20, 0, 99, 9))
     assert match(image, kernel).notices[0].startswith("image is flat")
 
 

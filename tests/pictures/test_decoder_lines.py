@@ -259,7 +259,7 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
         capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    header = "x\ty\twidth\theight\tscore\tkernel"
+    header = "x\ty\twidth\theight\tscore\tkernel\tcenter_x\tcenter_y"
     assert all(line == header or line[0].isdigit() for line in done.stdout.splitlines())
     lines = done.stderr.splitlines()
     verbs = ("use ", "give ", "name ", "save ", "convert ", "if you", "allow ", "--color gray ")

@@ -239,7 +239,7 @@ def test_columns_are_there_where_nothing_was_found(run):
     words = ("match", "big.png", "small.png", "--threshold", "1", "--no-heatmap", "--subpixel")
     code, out, _ = run(*words)
     assert code == 1
-    assert out == "x\ty\twidth\theight\tscore\tkernel\tx_subpixel\ty_subpixel\n"
+    assert out == "x\ty\twidth\theight\tscore\tkernel\tx_subpixel\ty_subpixel\tcenter_x\tcenter_y\n"
 
 
 @pytest.mark.usefixtures("drawn")
