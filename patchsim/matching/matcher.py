@@ -17,6 +17,7 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
+from patchsim.pictures.reader import is_stdin
 from patchsim.scene import advice, empty_area, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
@@ -420,6 +421,7 @@ class Matcher:
             best_below=below,
             margin=margin,
             has_maps=map is not None and map is not False,
+            source=None if is_stdin(image) else image,
             started=started,
         )
         return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report

@@ -5,7 +5,7 @@ their own. Annotations are therefore evaluated here, where their names are known
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -16,7 +16,10 @@ from patchsim.geometry.area import Region
 from patchsim.planning.planner import Plan
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from pandas import DataFrame
+
+    from patchsim.pictures.reader import Source
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 MARGIN_COLUMNS = ("margin",)
@@ -75,6 +78,10 @@ class Match:
     angle: float = 0.0
     flip: str = "none"
     corners: tuple[tuple[float, float], ...] | None = None
+
+    def __repr__(self) -> str:
+        shown = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
+        return f"Match({', '.join(f'{k}={v!r}' for k, v, usual in shown if v != usual)})"
 
     @property
     def center(self) -> tuple[float, float]:
@@ -254,6 +261,9 @@ class Report:
         Kernels that could not be used.
     best_below : BestBelow or None
         How close the best place came, if nothing reached the threshold.
+    source : path, PIL image, array or None
+        The image as it was given, which `show`, `plot` and notebooks open again. None if it came
+        from standard input, and in a report that was pickled.
     """
 
     __module__ = "patchsim"
@@ -281,6 +291,54 @@ class Report:
     poses: PosesReport | None = None
     skipped: tuple[SkippedKernel, ...] = ()
     best_below: BestBelow | None = None
+    source: "Source | None" = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        from patchsim.output import notebook
+
+        return f"<patchsim.Report: {notebook.summary(self)}>"
+
+    def _repr_html_(self) -> str:
+        from patchsim.output import notebook
+
+        return notebook.as_html(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "source": None}
+
+    def show(self) -> None:
+        """Open the image with boxes around the matches in the system's viewer of pictures.
+
+        Raises
+        ------
+        InputError
+            The image is not there any more.
+        """
+        from patchsim.output import notebook
+
+        notebook.preview(self).show(self.image)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the image and the outlines of the matches with Matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default the axes of a new figure. Coordinates are those of the
+            matches: a pixel spans from x to x + 1.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        InputError
+            Matplotlib is not installed, or the image is not there any more.
+        """
+        from patchsim.output import notebook
+
+        return notebook.plot(self, ax)
 
     def __bool__(self) -> bool:
         return bool(self.matches)
@@ -399,7 +457,7 @@ class Report:
             from the top-left one. With poses they start at the kernel's own top-left corner, and go
             counter-clockwise where the kernel is mirrored.
         """
-        corners = [m.corners or _box(m) for m in self.matches]
+        corners = [m.corners or box(m) for m in self.matches]
         edges: NDArray[np.float64] = np.array(corners, np.float64).reshape(-1, 4, 2)
         # Each corner moves half a pixel inwards along both sides. Then all move by half a pixel,
         # because napari has the centres of pixels at whole numbers.
@@ -409,7 +467,7 @@ class Report:
         return edges[..., ::-1] - 0.5
 
 
-def _box(match: Match) -> list[tuple[int, int]]:
+def box(match: Match) -> list[tuple[int, int]]:
     """List a match's corners (x, y), clockwise from the top-left one."""
     right, bottom = match.x + match.width, match.y + match.height
     return [(match.x, match.y), (right, match.y), (right, bottom), (match.x, bottom)]
@@ -435,7 +493,7 @@ def value(match: Match, key: str) -> Any:
     if key in ("click_x", "click_y"):
         return match.click[key == "click_y"]
     if key[1:].isdecimal():  # x1, y1 and so on
-        return (match.corners or _box(match))[int(key[1:]) - 1][key[0] == "y"]
+        return (match.corners or box(match))[int(key[1:]) - 1][key[0] == "y"]
     return getattr(match, key)
 
 

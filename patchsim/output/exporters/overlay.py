@@ -44,7 +44,7 @@ def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file
         The matches in the order of their numbers, which begin at 1.
     file : binary file
     """
-    picture = _displayable(pixels, span, low)
+    picture = displayable(pixels, span, low)
     canvas = ImageDraw.Draw(picture)
     side = min(picture.size)
     line = max(1, round(side / 400))
@@ -59,7 +59,7 @@ def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file
     picture.save(file, "PNG")
 
 
-def _displayable(pixels: Pixels, span: float, low: float) -> Image.Image:
+def displayable(pixels: Pixels, span: float, low: float) -> Image.Image:
     """Convert pixels to an RGB picture whose values 0 to 255 are the data range."""
     channels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
     display = np.empty(channels.shape, dtype=np.uint8)

@@ -1,0 +1,144 @@
+"""How a report shows itself: in a line, as HTML, as a picture and in axes of Matplotlib."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import io
+import pickle
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import patchsim
+from patchsim.output import notebook
+
+
+class Tags(html.parser.HTMLParser):
+    """All tags with their attributes, and whether each that was opened was closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self.open += [tag] if tag != "img" else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def searched(rng):
+    image = rng.integers(0, 256, (120, 160, 3), np.uint8)
+    return image, patchsim.match(image, image[30:50, 70:100], top=3)
+
+
+def shown(report):
+    tags = Tags(report._repr_html_())
+    assert tags.open == []
+    (source,) = [attributes["src"] for tag, attributes in tags.found if tag == "img"]
+    assert source.startswith("data:image/png;base64,")
+    return Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+
+
+def test_a_line(searched):
+    _, report = searched
+    assert repr(report) == (
+        "<patchsim.Report: 3 matches of kernel in image, the best 1 at x 70, y 30>"
+    )
+    assert repr(report[0]) == "Match(x=70, y=30, width=30, height=20, score=1.0, kernel='kernel')"
+    nothing = patchsim.match(np.zeros((9, 9)), np.ones((2, 2)), threshold=0.9)
+    assert repr(nothing) == "<patchsim.Report: 0 matches of kernel in image>"
+
+
+def test_the_preview_has_a_box_around_the_match(searched):
+    image, report = searched
+    picture = np.asarray(shown(report))
+    assert picture.shape == image.shape
+    yellow = (picture == (255, 255, 0)).all(2)
+    assert yellow[28, 70:100].all() or yellow[28:30, 70:100].any(0).all()
+    inside = np.asarray(picture)[35:45, 75:95]
+    np.testing.assert_array_equal(inside, image[35:45, 75:95])
+
+
+def test_a_large_picture_is_reduced(save, tmp_path, rng):
+    save("big.png", rng.integers(0, 256, (400, 2000), np.uint8))
+    report = patchsim.match(tmp_path / "big.png", np.eye(9, dtype=np.uint8) * 200)
+    assert shown(report).size == (900, 180)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_other_types_are_shown_from_their_lowest_to_their_highest_value(dtype, rng):
+    image = (rng.random((60, 70)) * (4000 if dtype == "uint16" else 0.1)).astype(dtype)
+    picture = np.asarray(shown(patchsim.match(image, image[5:9, 5:9], top=1)))[20:, 20:, 0]
+    assert (picture.min(), picture.max()) >= (0, 250)
+
+
+def test_more_matches_than_the_table_shows(rng):
+    image = rng.integers(0, 256, (90, 90), np.uint8)
+    report = patchsim.match(image, image[:4, :4], top=25)
+    text = report._repr_html_()
+    assert len(re.findall("<tr>", text)) == 11
+    assert "and 15 more" in text
+
+
+def test_hostile_names_are_escaped(save, tmp_path, rng):
+    name = "<img src=x onerror=alert(1)>&\x1b[31m.png"
+    image = rng.integers(0, 256, (20, 30), np.uint8)
+    (tmp_path / "k.png").write_bytes(save("k.png", image[:5, :6]).read_bytes())
+    (tmp_path / "k.png").rename(tmp_path / name.replace("/", "_"))
+    text = patchsim.match(image, tmp_path / name)._repr_html_()
+    assert [tag for tag, _ in Tags(text).found if tag == "img"] == ["img"]
+    assert "onerror" in text
+    assert "\x1b" not in text
+
+
+def test_an_image_that_is_gone(searched, save):
+    image, report = searched
+    again = pickle.loads(pickle.dumps(report))
+    assert again == report
+    assert again.source is None
+    assert "is not there any more" in again._repr_html_()
+    assert "<table>" in again._repr_html_()
+    with pytest.raises(patchsim.InputError, match="image is not there any more"):
+        notebook.preview(again)
+    path = save("gone.png", image)
+    report = patchsim.match(path, image[:9, :9])
+    path.unlink()
+    assert "gone.png" in report._repr_html_()
+    assert "<img" not in report._repr_html_()
+
+
+def test_show_opens_the_preview(searched, monkeypatch):
+    _, report = searched
+    opened = []
+    monkeypatch.setattr(Image.Image, "show", lambda self, title: opened.append((self.size, title)))
+    report.show()
+    assert opened == [((160, 120), "image")]
+
+
+def test_plot():
+    matplotlib = pytest.importorskip("matplotlib", reason="Matplotlib is not required")
+    matplotlib.use("Agg")
+    image = np.zeros((60, 80), np.uint8)
+    image[20:30, 40:45] = 200
+    report = patchsim.match(image, image[18:33, 38:48], top=1, scales=[1, 2])
+    axes = report.plot()
+    (outline,) = axes.patches
+    np.testing.assert_allclose(outline.get_xy()[:4], report[0].corners)
+    assert axes.get_images()[0].get_extent() == [0, 80, 60, 0]
+    assert report.plot(axes) is axes
+    axes.figure.savefig(io.BytesIO())
+
+
+def test_plot_without_matplotlib(searched, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(patchsim.InputError, match="pip install matplotlib"):
+        searched[1].plot()
