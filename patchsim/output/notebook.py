@@ -83,14 +83,14 @@ def summary(report: Report) -> str:
     sought = kernels[0] if len(kernels) == 1 else f"{len(kernels)} kernels"
     text = f"{count} match{'es' * (count != 1)} of {printable(sought)} in {printable(report.image)}"
     if (best := report.best) is not None:
-        text += f", the best {best.score:.6g} at x {best.x}, y {best.y}"
+        text += f", best score {best.score:.6g} at x {best.x}, y {best.y}"
     return text
 
 
 def plot(report: Report, ax: Axes | None) -> Axes:
     """Draw the image and the outlines of the matches into axes of Matplotlib; see `Report.plot`."""
     try:
-        from matplotlib import patches
+        from matplotlib import patches, patheffects
     except ImportError:
         raise InputError(
             "plot needs Matplotlib, which is not installed; pip install matplotlib"
@@ -103,11 +103,13 @@ def plot(report: Report, ax: Axes | None) -> Axes:
     height, width = pixels.shape[:2]
     # A pixel spans from x to x + 1, as in the matches.
     ax.imshow(overlay.displayable(pixels, span, low), extent=(0, width, height, 0))
+    # Yellow between black, which shows on any picture.
+    halo = {"color": "yellow", "path_effects": [patheffects.withStroke(linewidth=3)]}
     for number, match in enumerate(report, 1):
         corners = match.corners or reports.box(match)
-        ax.add_patch(patches.Polygon(np.array(corners), fill=False, edgecolor="yellow"))
-        ax.annotate(str(number), corners[0], color="yellow", va="bottom")
-    ax.set_title(summary(report))
+        ax.add_patch(patches.Polygon(np.array(corners), fill=False, **halo))
+        ax.annotate(str(number), corners[0], va="bottom", **halo)
+    ax.set_title(summary(report), wrap=True)
     return ax
 
 

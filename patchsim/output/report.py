@@ -330,6 +330,7 @@ class Report:
         Returns
         -------
         matplotlib.axes.Axes
+            The axes that were given or made.
 
         Raises
         ------

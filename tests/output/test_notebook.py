@@ -49,7 +49,7 @@ def shown(report):
 def test_a_line(searched):
     _, report = searched
     assert repr(report) == (
-        "<patchsim.Report: 3 matches of kernel in image, the best 1 at x 70, y 30>"
+        "<patchsim.Report: 3 matches of kernel in image, best score 1 at x 70, y 30>"
     )
     assert repr(report[0]) == "Match(x=70, y=30, width=30, height=20, score=1.0, kernel='kernel')"
     nothing = patchsim.match(np.zeros((9, 9)), np.ones((2, 2)), threshold=0.9)
