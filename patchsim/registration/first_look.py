@@ -106,19 +106,35 @@ def look(
     """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
 
     A maximum is no worse than its neighbours in place and angle. Of more than `most` the best are
-    returned. Poses are as `plain.refine` takes them. A thread holds about so many bytes of a band.
+    returned, of equals the first by scale, angle and place; so neither threads nor memory change
+    them. Poses are as `plain.refine` takes them. A thread holds about so many bytes of a band.
     """
     together, rows = _band_of(plane, kernel, grid, band_bytes)
-    poses, values = np.empty((0, 4)), np.empty(0)
+    # Boxes of one size, because float pictures are rounded as fits the size.
+    radius = _radius(kernel, grid.scales)
+    places, values = np.empty((0, 3), np.int64), np.empty(0)
     for first in range(0, len(grid.scales), together):
         part = replace(grid, scales=grid.scales[first : first + together])
-        found = _look_in_bands(plane, kernel, part, metric, full, bar, threads, most, rows)
-        for more, scores in found:
-            poses, values = np.concatenate([poses, more]), np.concatenate([values, scores])
+        before = np.array([first * len(grid.angles), 0, 0])
+        for more, scores in _look_in_bands(
+            plane, kernel, part, metric, full, bar, threads, most, rows, radius
+        ):
+            places = np.concatenate([places, more + before])
+            values = np.concatenate([values, scores])
             if len(values) > 2 * most:
-                best = np.sort(np.argsort(-values, kind="stable")[:most])
-                poses, values = poses[best], values[best]
+                places, values = _best(places, values, most)
+    places, values = _best(places, values, most)
+    poses = np.empty((len(places), 4))
+    poses[:, 0], poses[:, 1] = places[:, 2], places[:, 1]
+    poses[:, 2:] = grid.poses[places[:, 0]]
+    _move_to_centre(poses, kernel)
     return poses, values
+
+
+def _best(places: NDArray[np.int64], values: Floats, most: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return the best `most` of places [n, 3] of pose, row and column, of equals the first."""
+    order = np.lexsort((*places.T[::-1], -values))[:most]
+    return places[order], values[order]
 
 
 def _look_in_bands(
@@ -131,16 +147,17 @@ def _look_in_bands(
     threads: int,
     most: int,
     rows: int,
-) -> Iterator[tuple[Floats, Floats]]:
-    """Yield the maxima of each band of so many rows."""
-    shapes = turned(kernel, grid.poses)
+    radius: int,
+) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """Yield the maxima of each band of so many rows: pose, row and column, and their scores."""
+    shapes = turned(kernel, grid.poses, radius)
     bounds = _bounds(shapes, plane)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
         return
     rows = min(rows, max(_FEWEST_ROWS, math.ceil((last + 1 - first) / threads)))
 
-    def maxima(top: int) -> tuple[Floats, Floats]:
+    def maxima(top: int) -> tuple[NDArray[np.int64], Floats]:
         bottom = min(top + rows, last + 1)
         wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
         scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
@@ -149,11 +166,7 @@ def _look_in_bands(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
             plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
-        poses = np.empty((len(found), 4))
-        poses[:, 0], poses[:, 1] = found[:, 2], found[:, 1] + (top - above)
-        poses[:, 2:] = shapes.poses[found[:, 0]]
-        _move_to_centre(poses, kernel)
-        return poses, value
+        return found + np.array([0, top - above, 0], np.int64), value
 
     yield from in_order(maxima, range(first, last + 1, rows), threads)
 
@@ -240,11 +253,14 @@ def _radius(kernel: KernelPlane, log_scales: Floats) -> int:
     return math.ceil(reach * math.exp(float(log_scales.max())) + 0.5)
 
 
-def turned(kernel: KernelPlane, poses: NDArray[np.float64]) -> Turned:
-    """Return a kernel in poses [P, 2] of angle and log scale."""
+def turned(kernel: KernelPlane, poses: NDArray[np.float64], radius: int | None = None) -> Turned:
+    """Return a kernel in poses [P, 2] of angle and log scale, in boxes of a radius that suffices.
+
+    Without one it is the least.
+    """
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
-    radius = _radius(kernel, poses[:, 1])
+    radius = _radius(kernel, poses[:, 1]) if radius is None else radius
     parts = []
     # Poses of one scale lie together; where it is small they are of a smoother kernel.
     for of_scale in np.split(poses, 1 + np.flatnonzero(np.diff(poses[:, 1]))):

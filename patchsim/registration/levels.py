@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.types import Pixels
+
+_Level = TypeVar("_Level")
+
+
+class Levels(Generic[_Level]):
+    """Levels, each made from the one before when it is first asked for, by any of several threads.
+
+    Parameters
+    ----------
+    first : level
+    smaller : function of a level
+        Makes the next one.
+    """
+
+    def __init__(self, first: _Level, smaller: Callable[[_Level], _Level]) -> None:
+        self._made = [first]
+        self._smaller = smaller
+        # Two threads that both missed a level would make it twice, and the second copy would pass
+        # for the next one.
+        self._lock = Lock()
+
+    def __getitem__(self, level: int) -> _Level:
+        with self._lock:
+            while len(self._made) <= level:
+                self._made.append(self._smaller(self._made[-1]))
+            return self._made[level]
 
 
 def octave(scale: float, deepest: int) -> int:
@@ -139,25 +167,24 @@ class Pyramid:
     """
 
     def __init__(self, pixels: Pixels, visible: Visibility | None) -> None:
-        self._pixels = [filled(pixels, visible)]
         self.full_level = 1 if visible is None else visible.full_level
-        self._visible = [None if visible is None else visible.levels]
-
-    def _reach(self, level: int) -> None:
-        while len(self._pixels) <= level:
-            self._pixels.append(halved(self._pixels[-1]))
-            seen = self._visible[-1]
-            self._visible.append(None if seen is None else halved(seen[..., None])[..., 0])
+        levels = None if visible is None else visible.levels
+        self._levels = Levels((filled(pixels, visible), levels), _halved_with_visibility)
 
     def pixels(self, level: int) -> Pixels:
         """Return the pixels [H, W, C] of a level."""
-        self._reach(level)
-        return self._pixels[level]
+        return self._levels[level][0]
 
     def visible(self, level: int) -> NDArray[np.uint8] | None:
         """Return the visibility [H, W] of a level, of which `full_level` is all."""
-        self._reach(level)
-        return self._visible[level]
+        return self._levels[level][1]
+
+
+def _halved_with_visibility(
+    level: tuple[Pixels, NDArray[np.uint8] | None],
+) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    pixels, seen = level
+    return halved(pixels), None if seen is None else halved(seen[..., None])[..., 0]
 
 
 class KernelLevels:
@@ -170,11 +197,9 @@ class KernelLevels:
     """
 
     def __init__(self, kernel: Kernel, flip: str = "none") -> None:
-        self._levels = [flipped(kernel, flip)]
+        self._levels = Levels(flipped(kernel, flip), halved_kernel)
         self.size: tuple[int, int] = kernel.pixels.shape[:2]
         self.deepest = deepest(self.size)
 
     def __getitem__(self, level: int) -> Kernel:
-        while len(self._levels) <= level:
-            self._levels.append(halved_kernel(self._levels[-1]))
         return self._levels[level]

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import native
-from patchsim.registration.levels import KernelLevels, filled, halved, neighbours_mean, softness
+from patchsim.registration.levels import (
+    KernelLevels,
+    Levels,
+    filled,
+    halved,
+    neighbours_mean,
+    softness,
+)
 from patchsim.types import Pixels
 
 # Pixels of the border around a plane, repeated, so that a sampler need not look where it is.
@@ -96,11 +103,10 @@ class Planes:
             seen = _padded(np.rint(levels).astype(np.uint8)[None])
         height, width, _ = picture.shape
         first = _padded(values.transpose(2, 0, 1))
-        self._levels = [Plane(first, None if seen is None else seen[0], height, width)]
+        whole = Plane(first, None if seen is None else seen[0], height, width)
+        self._levels = Levels(whole, _halved)
 
     def __getitem__(self, level: int) -> Plane:
-        while len(self._levels) <= level:
-            self._levels.append(_halved(self._levels[-1]))
         return self._levels[level]
 
 
