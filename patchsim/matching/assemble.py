@@ -23,6 +23,7 @@ from patchsim.matches.selection import select as select_matches
 from patchsim.options import Options
 from patchsim.output.report import (
     BestBelow,
+    Display,
     KernelReport,
     Match,
     PosesReport,
@@ -39,7 +40,6 @@ from patchsim.search.jobs import Found, Job, Scored, by_plan
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
-    from patchsim.pictures.reader import Source
 
 _ALIKE = 0.99  # the score of a match that has the kernel's colours
 _DECIMALS = 4  # of positions in pixels
@@ -183,7 +183,7 @@ def report(
     best_below: BestBelow | None,
     margin: bool,
     has_maps: bool,
-    source: Source | None,
+    display: Display,
     started: float,
 ) -> Report:
     """Make the report of a search.
@@ -200,8 +200,8 @@ def report(
         Whether margins were looked for.
     has_maps : bool
         Put the maps into the report, too.
-    source : path, PIL image or array, or None
-        The image, if it can be opened again.
+    display : Display
+        Shows the report.
     started : float
         When the search began, in seconds of `time.perf_counter`.
     """
@@ -233,7 +233,7 @@ def report(
         ),
         skipped=skipped,
         best_below=best_below,
-        source=source,
+        display=display,
     )
 
 

@@ -15,6 +15,7 @@ from patchsim.matching import assemble, inputs, nothing_found
 from patchsim.options import Given, Options, check_keywords, with_signature_of_options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
+from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
 from patchsim.pictures.reader import is_stdin
@@ -421,7 +422,7 @@ class Matcher:
             best_below=below,
             margin=margin,
             has_maps=map is not None and map is not False,
-            source=None if is_stdin(image) else image,
+            display=ImageDisplay(None if is_stdin(image) else image),
             started=started,
         )
         return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report

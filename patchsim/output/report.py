@@ -6,20 +6,18 @@ their own. Annotations are therefore evaluated here, where their names are known
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
+from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region
 from patchsim.planning.planner import Plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
-
-    from patchsim.pictures.reader import Source
 
 COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 MARGIN_COLUMNS = ("margin",)
@@ -204,6 +202,19 @@ class PosesReport:
     count: int | None
 
 
+class Display(Protocol):
+    """What shows reports of one image: `patchsim.output.notebook.ImageDisplay`."""
+
+    def as_html(self, report: "Report") -> str:
+        """Return HTML for a notebook."""
+
+    def show(self, report: "Report") -> None:
+        """Open a picture in the system's viewer."""
+
+    def plot(self, report: "Report", ax: "Axes | None") -> "Axes":
+        """Draw into axes of Matplotlib."""
+
+
 @dataclass(frozen=True)
 class Report:
     """The result of `match`.
@@ -261,9 +272,9 @@ class Report:
         Kernels that could not be used.
     best_below : BestBelow or None
         How close the best place came, if nothing reached the threshold.
-    source : path, PIL image, array or None
-        The image as it was given, which `show`, `plot` and notebooks open again. None if it came
-        from standard input, and in a report that was pickled.
+    display : Display or None
+        Shows the report in notebooks and figures. It keeps the path or the array of the image,
+        and opens it again; not after pickling.
     """
 
     __module__ = "patchsim"
@@ -291,20 +302,23 @@ class Report:
     poses: PosesReport | None = None
     skipped: tuple[SkippedKernel, ...] = ()
     best_below: BestBelow | None = None
-    source: "Source | None" = field(default=None, repr=False, compare=False)
+    display: Display | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        from patchsim.output import notebook
+        return f"<patchsim.Report: {self.summary}>"
 
-        return f"<patchsim.Report: {notebook.summary(self)}>"
+    def _repr_html_(self) -> str | None:
+        return None if self.display is None else self.display.as_html(self)
 
-    def _repr_html_(self) -> str:
-        from patchsim.output import notebook
-
-        return notebook.as_html(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "source": None}
+    @property
+    def summary(self) -> str:
+        """What was found, in one line."""
+        count, names = len(self.matches), [kernel.name for kernel in self.kernels]
+        sought = names[0] if len(names) == 1 else f"{len(names)} kernels"
+        text = f"{count} match{'es' * (count != 1)} of {sought} in {self.image}"
+        if (best := self.best) is not None:
+            text += f", best score {best.score:.6g} at x {best.x}, y {best.y}"
+        return printable(text)
 
     def show(self) -> None:
         """Open the image with boxes around the matches in the system's viewer of pictures.
@@ -314,9 +328,7 @@ class Report:
         InputError
             The image is not there any more.
         """
-        from patchsim.output import notebook
-
-        notebook.preview(self).show(self.image)
+        self._display().show(self)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the image and the outlines of the matches with Matplotlib.
@@ -337,9 +349,12 @@ class Report:
         InputError
             Matplotlib is not installed, or the image is not there any more.
         """
-        from patchsim.output import notebook
+        return self._display().plot(self, ax)
 
-        return notebook.plot(self, ax)
+    def _display(self) -> Display:
+        if self.display is None:
+            raise InputError("this report was not made by a search, so that it has no image")
+        return self.display
 
     def __bool__(self) -> bool:
         return bool(self.matches)

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import patchsim
-from patchsim.output import notebook
 
 
 class Tags(html.parser.HTMLParser):
@@ -102,11 +101,11 @@ def test_an_image_that_is_gone(searched, save):
     image, report = searched
     again = pickle.loads(pickle.dumps(report))
     assert again == report
-    assert again.source is None
+    assert again.display.source is None
     assert "is not there any more" in again._repr_html_()
     assert "<table>" in again._repr_html_()
     with pytest.raises(patchsim.InputError, match="image is not there any more"):
-        notebook.preview(again)
+        again.show()
     path = save("gone.png", image)
     report = patchsim.match(path, image[:9, :9])
     path.unlink()
