@@ -166,7 +166,9 @@ def _look_in_bands(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
             plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
-        return found + np.array([0, top - above, 0], np.int64), value
+        places: NDArray[np.int64] = found.astype(np.int64)
+        places[:, 1] += top - above
+        return places, value
 
     yield from in_order(maxima, range(first, last + 1, rows), threads)
 
