@@ -10,7 +10,7 @@ from patchsim.errors import InputError
 COMMANDS = ("match", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab")
-PADDINGS = ("valid", "edge", "reflect", "zero")
+PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")

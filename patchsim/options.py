@@ -16,10 +16,11 @@ from patchsim import choices, metrics
 from patchsim.checks import is_number, number, positive_integer, true_or_false
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
-from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
+from patchsim.geometry.area import DEFAULT_PADDING, TRANSPARENT, Region, check_region
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
 from patchsim.machine.threads import clamp
+from patchsim.pictures.key_color import KeyColor
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
@@ -48,6 +49,7 @@ class Given(TypedDict, total=False):
     threshold: float | str | None
     overlap: float
     margin: bool | None
+    transparent: str | None
     alpha: bool
     ignore_alpha: bool
     trim: bool
@@ -88,6 +90,8 @@ class Options:
         The largest intersection over union of two matches, 0 to 1.
     margin : bool or None
         None for where it costs little; `wants_margin` decides.
+    transparent : KeyColor or None
+        The colour of kernels that does not count.
     alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
     same_scale, exhaustive : bool
     min_visible : float
@@ -117,6 +121,7 @@ class Options:
     threshold: float | str | None
     overlap: float
     margin: bool | None
+    transparent: KeyColor | None
     alpha: bool
     ignore_alpha: bool
     trim: bool
@@ -191,6 +196,7 @@ class Options:
         threshold: float | str | None = None,
         overlap: float = DEFAULT_OVERLAP,
         margin: bool | None = None,
+        transparent: str | None = None,
         alpha: bool = True,
         ignore_alpha: bool = False,
         trim: bool = True,
@@ -233,10 +239,13 @@ class Options:
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=None if margin is None else true_or_false(margin, "margin"),
+            transparent=KeyColor.parsed(transparent, "transparent"),
             alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             trim=true_or_false(trim, "trim"),
-            min_visible=_min_visible(min_visible, ignore_alpha=bool(ignore_alpha)),
+            min_visible=_min_visible(
+                min_visible, is_all_visible=bool(ignore_alpha) and padding != TRANSPARENT
+            ),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
             strict=true_or_false(strict, "strict"),
@@ -348,13 +357,13 @@ def _threshold(given: object) -> float | str | None:
     return threshold
 
 
-def _min_visible(given: object, *, ignore_alpha: bool) -> float:
+def _min_visible(given: object, *, is_all_visible: bool) -> float:
     if given is None:
         return DEFAULT_MIN_VISIBLE
     share = number(given, "min-visible", "give a share above 0, up to 1")
     if not 0 < share <= 1:
         raise InputError(f"min-visible {given} is not possible; give a share above 0, up to 1")
-    if ignore_alpha:
+    if is_all_visible:
         raise InputError(
             f"min-visible {given} has no meaning where alpha is ignored: all of the image counts;"
             "\ngive --min-visible or --ignore-alpha (min_visible, ignore_alpha), not both"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from patchsim import choices
+from patchsim.cli.picture_flags import Transparent
 
 # Device numbers that Tab offers: counting the cards would import torch.
 _NUMBERS = 8
@@ -122,8 +123,8 @@ Padding = Annotated[
     one_of(
         choices.PADDINGS,
         "How the image continues beyond its border, so that kernels may hang over it: edge"
-        " repeats the outermost pixels, reflect mirrors at them, zero adds 0. With valid kernels"
-        " stay inside.",
+        " repeats the outermost pixels, reflect mirrors at them, zero adds 0; with transparent what"
+        " hangs over does not count. With valid kernels stay inside.",
     ),
 ]
 Metric = Annotated[
@@ -471,6 +472,7 @@ class MatchFlags:
     max_poses: MaxPoses = None
     tolerance: Tolerance = None
     mask: Mask = None
+    transparent: Transparent = None
     no_alpha: NoAlpha = False
     ignore_alpha: IgnoreAlpha = False
     no_trim: NoTrim = False

@@ -30,7 +30,7 @@ def command(flags: MatchFlags) -> int:
       other colours                  --color gray, with --metric zncc
       JPEG, noise                    the default; a lower --threshold, or auto
       parts are covered              the default, sad
-      parts of KERNEL do not count   --mask, or its alpha
+      parts of KERNEL do not count   --mask, --transparent FF00FF, or its alpha
       another size                   --scales 0.5:2; --same-scale on a screenshot
       turned or mirrored             --angles any, --flips h
       values of 12 bits, or floats   --data-range 0:4095
@@ -114,6 +114,7 @@ def _options(flags: MatchFlags) -> Given:
         "threshold": values.number(flags.threshold),
         "overlap": values.number(flags.overlap),
         "margin": flags.margin,
+        "transparent": flags.transparent,
         "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
         "trim": not flags.no_trim,

@@ -21,7 +21,9 @@ _MODES: dict[str, Literal["edge", "reflect", "constant"] | None] = {
     "edge": "edge",
     "reflect": "reflect",
     "zero": "constant",
+    "transparent": "edge",  # of pixels that do not count
 }
+TRANSPARENT = "transparent"
 DEFAULT_PADDING = "valid"
 
 
@@ -76,8 +78,8 @@ class Area:
         The size of the region, or of the whole image.
     padding : str
         One of `choices.PADDINGS`. With any but ``valid``, every window that shares at least one
-        pixel with the area counts. ``reflect`` repeats the pixels of an area that is one row high
-        or one column wide.
+        pixel with the area counts; with ``transparent`` none of its other pixels does. ``reflect``
+        repeats the pixels of an area that is one row high or one column wide.
     """
 
     image: str
@@ -141,6 +143,11 @@ class Area:
         """The area's name in messages."""
         prefix = f"region {_text(self.region)} of the " if self.region is not None else ""
         return f"{prefix}{titled('image', self.image)}"
+
+    @property
+    def hides_border(self) -> bool:
+        """Whether what lies beyond the border does not count."""
+        return self.padding == TRANSPARENT
 
     @property
     def corner(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from patchsim.options import Options
 from patchsim.output.report import SkippedKernel
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, profiles, unusable
+from patchsim.scene import masks, profiles, transparent_color, unusable
 from patchsim.scene.unusable import Unusable
 from patchsim.types import Weights
 
@@ -83,6 +83,7 @@ class Kernels:
             try:
                 picture = _open(source, name, options, left)
                 weights = masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
+                picture, weights = transparent_color.left_out(picture, weights, options)
             except InputError as error:
                 faults[number] = error
                 if options.strict:

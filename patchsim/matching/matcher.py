@@ -89,9 +89,10 @@ def match(
         ``valid``: windows lie inside the image. With the others they may hang over its border as
         long as a pixel of it is under them, and it goes on there with the nearest pixel (``edge``),
         with its mirror image that does not repeat the outermost pixels (``reflect``), or with 0
-        (``zero``), as in `numpy.pad`. The first window, and so the map's first cell, then is at
-        x = 1 - width, y = 1 - height of the kernel, which may be larger than the image. A region
-        is padded like a picture of its own: what lies around it is not used.
+        (``zero``), as in `numpy.pad`; or what hangs over does not count (``transparent``), like the
+        transparent pixels of an image (see `min_visible`). The first window, and so the map's first
+        cell, then is at x = 1 - width, y = 1 - height of the kernel, which may be larger than the
+        image. A region is padded like a picture of its own: what lies around it is not used.
     metric : str
         ``sad``, the formula above; ``ssd``, ``1 - mean((window - kernel)**2) / R**2``; ``ncc``,
         the cosine between window and kernel; ``zncc``, their correlation: the cosine after each
@@ -139,6 +140,10 @@ def match(
         Take the fourth channel of arrays of uint8 with four, and of such .npy files, as alpha, as
         that of other files is; where it is 0 throughout, it is left out as unused. With False it is
         a channel like the others, as it always is in arrays of other types.
+    transparent : str, optional
+        A colour of the kernels that does not count, whatever mask or alpha they have: ``"RRGGBB"``
+        in hexadecimal digits, of 8 bits; with ``"~N"`` behind it also colours whose channels differ
+        from it by up to N of 255. Values of other types are scaled by their `data_range`.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     trim : bool
@@ -150,11 +155,11 @@ def match(
         whole kernel lies inside.
     min_visible : float, optional
         The smallest visible share of a match, above 0 and up to 1, in an image with transparent
-        pixels. A window of such an image is scored over its visible part: the opacity of its pixels
-        is a factor of the kernel's mask in all sums and means. A window with a smaller visible
-        share is no match, and has the score 0 in a map. The share is that of the kernel's weights
-        which opacity leaves, relative to the most opaque pixel of the image. The default is 0.5.
-        The parameter is refused with `ignore_alpha`, where it has no meaning.
+        pixels or with `padding` ``transparent``. A window there is scored over its visible part:
+        the opacity of its pixels is a factor of the kernel's mask in all sums and means. A window
+        with a smaller visible share is no match, and has the score 0 in a map. The share is that of
+        the kernel's weights which opacity leaves, relative to the most opaque pixel of the image.
+        The default is 0.5. The parameter is refused with `ignore_alpha`, where it has no meaning.
     channel_weights : sequence of float, optional
         How much each channel counts, of those that `color` compares: not negative, one above 0.
         They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios

@@ -80,7 +80,8 @@ class Scene:
         if visible is None:
             return [None] * len(sizes)
         # Zeros around an image that is transparent in part are as invisible as these parts.
-        around = self.area.padded_views(visible.levels[..., None], sizes, np.zeros(1, np.uint8))
+        area = replace(self.area, padding="zero") if self.area.hides_border else self.area
+        around = area.padded_views(visible.levels[..., None], sizes, np.zeros(1, np.uint8))
         return [Visibility(levels[..., 0], visible.full_level) for levels in around]
 
     @classmethod

@@ -72,15 +72,17 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None
     Returns
     -------
     Visibility or None
-        Its levels are reduced like those of `kernel_weights`; None if all is fully visible.
+        Its levels are reduced like those of `kernel_weights`; None if all is fully visible, and
+        what lies beyond the border counts.
 
     Raises
     ------
     InputError
         If nothing is visible.
     """
+    all_visible = Visibility(np.ones(area.size, np.uint8), 1) if area.hides_border else None
     if alpha is None:
-        return None
+        return all_visible
     if not area.crop(alpha).any():
         raise InputError(
             f"{area.name} is transparent everywhere, so nothing of it is visible;"
@@ -89,9 +91,9 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None
     # The full level is the whole image's, so that it does not depend on the region.
     levels = _to_weights(alpha)
     if levels is None:
-        return None
+        return all_visible
     visible = Visibility(area.crop(levels), int(levels.max()))
-    return None if (visible.levels == visible.full_level).all() else visible
+    return all_visible if (visible.levels == visible.full_level).all() else visible
 
 
 def fill_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:

@@ -214,6 +214,32 @@ def test_padding_goes_on_with_pixels_and_their_visibility(metric, padding, rng):
     np.testing.assert_allclose(found.map, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("is_opaque", [True, False])
+@pytest.mark.parametrize(
+    ("metric", "engine"),
+    [*((metric, "auto") for metric in METRICS), ("sad", "simd"), ("sad", "unfold"), ("ssd", "fft"),
+     ("ncc", "fft"), ("zncc", "simd")],
+)  # fmt: skip
+def test_with_transparent_padding_what_hangs_over_does_not_count(metric, engine, is_opaque, rng):
+    image, kernel = values(rng, "uint8", 12, 13, 3), values(rng, "uint8", 4, 5, 3)
+    image[-3:, -3:] = kernel[:3, :3]
+    levels = np.full((12, 13), 5) if is_opaque else levels_of(rng, "levels", 12, 13)
+    wide = oracle.padded(image.tolist(), 3, 4, "edge")
+    around = np.array(oracle.padded(levels[..., None].tolist(), 3, 4, "zero"))[..., 0]
+    expected = score_map(metric, wide, kernel.tolist(), (1, 1), 255, None, around.tolist(), 0.4)
+    options = {"metric": metric, "padding": "transparent", "min_visible": 0.4}
+    pixels = image if is_opaque else transparent(image, levels * 51)
+    report = match(pixels, kernel, map=True, engine=engine, **options)
+    np.testing.assert_allclose(report.map, expected, rtol=0, atol=1e-6)
+    assert report.min_visible == 0.4
+    best = match(pixels, kernel, top=1, **options).best
+    assert best.score == pytest.approx(np.max(expected), abs=1e-9)
+    if is_opaque:
+        assert (best.x, best.y, best.score) == (10, 9, 1.0)
+        part = match(image, kernel, map=True, region=(0, 0, 13, 12), ignore_alpha=True, **options)
+        np.testing.assert_array_equal(part.map, report.map)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_region_has_the_scores_of_the_whole(metric, rng):
     image, kernel = values(rng, "uint8", 30, 40, 3), values(rng, "uint8", 5, 6, 3)

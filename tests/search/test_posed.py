@@ -203,7 +203,7 @@ def test_kernels_with_rotational_symmetry_are_reported_once(sides):
     )
 
 
-@pytest.mark.parametrize("padding", ["edge", "reflect", "zero"])
+@pytest.mark.parametrize("padding", ["edge", "reflect", "zero", "transparent"])
 def test_with_padding_a_turned_kernel_hangs_over_the_border(astronaut, coffee, padding):
     kernel = astronaut[90:154, 200:270]
     scene = planted(coffee[:300, :400], kernel, 1.0, 30, (390, 200))

@@ -1,0 +1,17 @@
+"""Flags of `patchsim match` that say what of the pictures counts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Transparent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RRGGBB[~N]",
+        help="A colour of the kernel that does not count, as FF00FF; FF00FF~8 also takes colours"
+        " whose channels differ from it by up to 8 of 255.",
+        show_default=False,
+    ),
+]
