@@ -15,6 +15,8 @@ FAULT = 3
 INTERRUPTED = 130
 
 
+AGAIN = "download or save it again"  # what to do with a damaged file
+
 # Characters of one name or text of others in a message.
 _LONGEST = 200
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from patchsim.errors import InputError, OutputError, printable
+from patchsim.errors import AGAIN, InputError, OutputError, printable
 from patchsim.files import direct, replacement
 
 _FOLDERS = ("", os.curdir, os.pardir)  # last parts of a path that name a folder
@@ -159,11 +159,12 @@ def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputErro
     elif is_folder(path):  # before PermissionError, which Windows raises for folders
         problem = f"is a folder; give {wanted}"
     elif isinstance(error, PermissionError):
-        problem = "may not be read (permission denied)"
+        problem = "may not be read (permission denied); change its permissions"
     elif error.errno is not None:
-        problem = f"cannot be read: {error.strerror or errno.errorcode.get(error.errno)}"
+        reason = error.strerror or errno.errorcode.get(error.errno)
+        problem = f"cannot be read: {reason}; give another path"
     else:  # from a decoder, not from the system
-        problem = "is damaged or cut short"
+        problem = f"is damaged or cut short; {AGAIN}"
     return InputError(f"{where} {problem}")
 
 

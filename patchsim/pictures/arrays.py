@@ -149,7 +149,9 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     header = npy.read_header(stream)
     dtype = pixel_type(header.dtype, limits.name)
     _check_shape(header.shape, limits.name)
-    limits.check_pixels(header.shape[1], header.shape[0])
+    height, width = header.shape[:2]
+    limits.check_held(width, height, header.length + header.nbytes)
+    limits.check_pixels(width, height)
     is_kept = header.dtype == dtype and header.dtype.isnative and not header.columns_first
     pixel_bytes = math.prod(header.shape) * dtype.itemsize
     limits.check_memory(pixel_bytes if is_kept else pixel_bytes + header.nbytes)

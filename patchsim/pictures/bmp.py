@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
-from patchsim.pictures import pillow_reader
+from patchsim.pictures import least_bytes, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 from patchsim.types import Pixels
 
@@ -20,6 +20,8 @@ SIGNATURE = b"BM"
 _FILE_HEADER = 14  # bytes
 _OS2_V1, _OS2_V2, _WITH_ALPHA_MASK = 12, 64, 56  # bytes of the header that follows
 _RGB, _RLE8, _RLE4, _BITFIELDS, _JPEG, _PNG, _ALPHA_BITFIELDS = range(7)  # compressions
+_V5, _EMBEDDED = 124, b"DEBM"  # bytes of the header; the colour space "MBED", an ICC profile
+_MOST_PROFILE = 1 << 24  # bytes
 _STRIP = 64  # rows that are converted at a time
 
 
@@ -69,7 +71,29 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     """
     header = _header(stream)
     if header is None or _is_pillows(header):
-        return pillow_reader.read(stream, limits)
+        decoded = pillow_reader.read(stream, limits)
+        return decoded if header is None else replace(decoded, profile=_profile(stream))
+    return replace(_read_other(stream, header, limits), profile=_profile(stream))
+
+
+def _profile(stream: BinaryIO) -> bytes:
+    """Return the ICC profile in a BMP of version 5 (BITMAPV5HEADER); empty without one."""
+    stream.seek(_FILE_HEADER)
+    start = stream.read(_V5)
+    if len(start) < _V5 or int.from_bytes(start[:4], "little") != _V5:
+        return b""
+    kind, place, size = start[56:60], *struct.unpack_from("<II", start, 112)
+    if kind != _EMBEDDED or size > _MOST_PROFILE:
+        return b""
+    stream.seek(_FILE_HEADER + place)
+    return stream.read(size)
+
+
+def _read_other(stream: BinaryIO, header: _Header, limits: Limits) -> Decoded:
+    """Read a BMP of a kind that Pillow has not."""
+    if header.compression not in (_RLE8, _RLE4):
+        least = least_bytes.rows(header.width, header.height, header.bits)
+        limits.check_held(header.width, header.height, least)
     limits.check_pixels(header.width, header.height)
     kind = (header.compression, header.bits)
     if header.compression in (_BITFIELDS, _ALPHA_BITFIELDS) and header.bits in (16, 32):

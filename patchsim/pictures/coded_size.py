@@ -6,7 +6,7 @@ import struct
 
 from patchsim.errors import DamageError
 
-_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # of JPEG-LS
+STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # of JPEG-LS
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xDA)) | {0x01}
 _FOURTEEN_BITS = (1 << 14) - 1
 
@@ -27,7 +27,7 @@ def of_jpeg(data: bytes) -> tuple[int, int]:
         if marker == 0xFF or marker in _WITHOUT_LENGTH:
             at += 1 if marker == 0xFF else 2
             continue
-        if marker in _STARTS_OF_FRAME and at + 9 <= len(data):
+        if marker in STARTS_OF_FRAME and at + 9 <= len(data):
             height, width = struct.unpack_from(">HH", data, at + 5)
             return height, width
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
@@ -55,6 +55,22 @@ def of_webp(data: bytes) -> tuple[int, int]:
     raise DamageError("a strip or tile is no WebP")
 
 
+def of_gif_frame(data: bytes) -> tuple[int, int]:
+    """Return height and width of the first frame of a GIF (GIF89a, 20); 0 if it is further on."""
+    if len(data) < 13:
+        return 0, 0
+    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    while at + 10 <= len(data) and data[at] == 0x21:  # an extension
+        at += 2
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+    if at + 10 > len(data) or data[at] != 0x2C:
+        return 0, 0
+    width, height = struct.unpack_from("<HH", data, at + 5)
+    return height, width
+
+
 def of_jpeg2000(data: bytes) -> tuple[int, int]:
     """Return height and width that the codestream of a JPEG 2000 states (ISO/IEC 15444-1, A.5.1).
 
@@ -68,55 +84,3 @@ def of_jpeg2000(data: bytes) -> tuple[int, int]:
         raise DamageError("it has no header of a JPEG 2000")
     width, height, left, top = struct.unpack_from(">IIII", data, at + 8)
     return height - top, width - left
-
-
-def of_jpegxl(data: bytes) -> tuple[int, int]:
-    """Return height and width that the header of a JPEG XL states (ISO/IEC 18181-1, D.2).
-
-    Raises
-    ------
-    DamageError
-        If there is none.
-    """
-    at = _jxl_codestream(data)
-    if data[at : at + 2] != b"\xff\x0a" or len(data) < at + 12:
-        raise DamageError("it has no header of a JPEG XL")
-    bits = int.from_bytes(data[at + 2 : at + 12], "little")
-
-    def take(count: int) -> int:
-        nonlocal bits
-        value, bits = bits & (1 << count) - 1, bits >> count
-        return value
-
-    is_small = take(1)
-
-    def side() -> int:
-        if is_small:
-            return 8 * (take(5) + 1)
-        return take((9, 13, 18, 30)[take(2)]) + 1
-
-    height = side()
-    ratio = take(3)
-    if ratio == 0:
-        return height, side()
-    across, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
-    return height, height * across // down
-
-
-def _jxl_codestream(data: bytes) -> int:
-    """Return where the codestream begins: at once, or in a box ``jxlc`` or the first ``jxlp``."""
-    if data[:2] == b"\xff\x0a":
-        return 0
-    at = 0
-    while at + 16 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        head = 16 if length == 1 else 8
-        if kind in (b"jxlc", b"jxlp"):
-            start: int = at + head + 4 * (kind == b"jxlp")
-            return start
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", data, at + 8)
-        if length < head:
-            break
-        at += length
-    raise DamageError("it has no header of a JPEG XL")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError, printable
-from patchsim.pictures import arrays, coded_size, rescaling, signatures
-from patchsim.pictures.limits import Decoded, Limits, silence_logger
+from patchsim.pictures import arrays, coded_size, least_bytes, rescaling, signatures
+from patchsim.pictures.limits import Decoded, Limits, silence_logger, unapplied
 
 PACKAGES = "pydicom imagecodecs"  # the extra `dicom`
 _META = signatures.DICOM_PREAMBLE + 4  # where the file meta information begins
@@ -68,13 +68,18 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         stream.seek(0)
         dataset = pydicom.dcmread(stream)
         about = _About.of(dataset, limits.name)
+        limits.check_held(about.width, about.height, about.least_bytes(syntax))
         limits.check_pixels(about.width, about.height)
         limits.check_memory(2 * size + about.width * about.height * about.samples * _VALUE_BYTES)
         stored = _stored(dataset, syntax, about, limits)
         values = _with_meaning(dataset, stored, about)
     pixels = arrays.to_pixels(values, limits.name, copy=True)
     notices = about.notices(limits.name, values.dtype)
-    return Decoded(pixels, notices=notices, shift=arrays.shift_of(values.dtype), profile=None)
+    decoded = Decoded(pixels, notices=notices, shift=arrays.shift_of(values.dtype), profile=None)
+    profile = bytes(dataset.get("ICCProfile") or b"")
+    if profile and values.dtype.kind == "u" and about.bits == 8 * values.dtype.itemsize:
+        return replace(decoded, profile=profile)
+    return replace(decoded, unapplied=unapplied(profile, about.bits))
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,14 @@ class _About:
         """The lowest and highest value that is stored."""
         half = 1 << (self.bits - 1)
         return (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
+
+    def least_bytes(self, syntax: str) -> int:
+        """Return how many bytes a file with the first frame has at least, or 0 if compressed."""
+        if syntax not in (*_PLAIN, _RLE):
+            return 0
+        samples = 1 if self.color.startswith("YBR") else self.samples  # perhaps subsampled
+        least = self.width * self.height * samples * self.bits // 8
+        return least // least_bytes.PACKBITS if syntax == _RLE else least
 
     def notices(self, name: str, dtype: np.dtype[Any]) -> tuple[str, ...]:
         found: tuple[str, ...] = ()

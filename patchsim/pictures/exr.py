@@ -8,13 +8,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
-from patchsim.pictures import arrays
+from patchsim.pictures import arrays, least_bytes, modern
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
 PACKAGE = "OpenEXR"  # the extra `exr`
@@ -26,6 +27,9 @@ _CHROMA = ("RY", "BY")
 _VALUE_BYTES = 4 + 4 + 4
 _BLOCK_ROWS = 1024
 _ALPHA_BYTES = 17  # a pixel
+_DEFLATED = ("RLE", "ZIP", "ZIPS", "PXR24")  # compressions, or with a smaller ratio
+_LEAST_VALUE = 2  # bytes of a value
+_ENTRY, _MOST_ROWS = 8, 256  # bytes in the list of blocks, and rows of a block
 _MOST_CHANNELS = 1024
 
 _lock = threading.Lock()
@@ -63,8 +67,10 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     if not parts:
         raise DamageError("its pixels cannot be decoded")
     channels = parts[0].channels
+    points = parts[0].header.get("chromaticities", ())
     planes = {name: channel.pixels for name, channel in channels.items()}
-    return _decoded(planes, limits, notices)
+    decoded = _decoded(planes, limits, notices)
+    return replace(decoded, unapplied=modern.of_primaries([float(value) for value in points]))
 
 
 @contextmanager
@@ -99,6 +105,7 @@ def _check(parts: list[Any], limits: Limits) -> tuple[str, ...]:
     for number, part in enumerate(parts):
         width, height, channels = _layout(part)
         if number == 0:
+            limits.check_held(width, height, _least_bytes(part, width, height))
             limits.check_pixels(width, height)
             _check_kind(part, channels, limits.name)
         # The package decodes every part.
@@ -126,6 +133,18 @@ def _layout(part: Any) -> tuple[int, int, list[str]]:
     (left, top), (right, bottom) = (corner.tolist() for corner in part.header["dataWindow"])
     names = [channel.name for channel in part.header["channels"]]
     return max(0, right - left + 1), max(0, bottom - top + 1), names
+
+
+def _least_bytes(part: Any, width: int, height: int) -> int:
+    """Return how many bytes a file with the pixels of a part has at least."""
+    kind = str(part.header.get("compression")).rpartition(".")[2].partition("_")[0]
+    ratio = {"NO": 1, **dict.fromkeys(("RLE", "ZIP", "ZIPS", "PXR24"), least_bytes.DEFLATE)}.get(
+        kind
+    )
+    listed = _ENTRY * (height // _MOST_ROWS)
+    if ratio is None:
+        return listed
+    return max(listed, _LEAST_VALUE * len(part.header["channels"]) * width * height // ratio)
 
 
 def _check_kind(part: Any, channels: list[str], name: str) -> None:

@@ -18,6 +18,7 @@ PACKAGE = "astropy"  # the extra `fits`
 
 _VALUE_BYTES = 8 + 8 + 8  # peak bytes a value: as stored, scaled, and as pixels
 _DEFLATED = 1032  # the most bytes that one byte of deflate stands for
+_DESCRIPTOR = 8  # bytes of the row of a table that a compressed tile has
 _MOST_HDUS = 1000  # that are looked at for an image
 
 
@@ -51,6 +52,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         try:
             number, hdu = _first_image(file, limits.name)
             *planes, height, width = hdu.shape
+            limits.check_held(width, height, _least_bytes(hdu))
             limits.check_pixels(width, height)
             needed = math.prod(hdu.shape) * _VALUE_BYTES
             if _is_deflated(hdu):
@@ -83,6 +85,14 @@ def _scaled(stored: NDArray[Any], header: Any) -> NDArray[Any]:
     blanked = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     blanked[is_blank] = np.nan
     return blanked
+
+
+def _least_bytes(hdu: Any) -> int:
+    """Return how many bytes a file with this image has at least."""
+    if not hasattr(hdu, "compression_type"):
+        return int(math.prod(hdu.shape)) * abs(int(hdu.header["BITPIX"])) // 8
+    sides = zip(hdu.shape, getattr(hdu, "tile_shape", hdu.shape), strict=True)
+    return _DESCRIPTOR * int(math.prod(-(-side // max(1, tile)) for side, tile in sides))
 
 
 def _is_deflated(hdu: Any) -> bool:

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
-from patchsim.pictures import pillow_reader, png
+from patchsim.pictures import least_bytes, pillow_reader, png
 from patchsim.pictures.limits import Decoded, Limits
 
 SIGNATURE = b"\0\0\1\0"
@@ -67,10 +67,13 @@ def _entries(stream: BinaryIO, limits: Limits) -> list[_Entry]:
         is_png = start.startswith(png.SIGNATURE)
         if is_png:
             width, height = struct.unpack(">II", start[16:24])
+            least = width * height // 8 // least_bytes.DEFLATE
         else:  # the height counts the mask, too
             width, height = struct.unpack("<ii", start[4:12])
             height = abs(height) // 2
+            least = least_bytes.rows(width, height, struct.unpack_from("<H", start, 14)[0])
         if width > 0 and height > 0:
+            limits.check_held(width, height, least)
             limits.check_pixels(width, height)
             entries.append(_Entry(width * height, bits, place, length, is_png))
     if not entries:

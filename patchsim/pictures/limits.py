@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.machine.memory import format_size
 from patchsim.types import Pixels
 
@@ -28,12 +28,32 @@ class Limits:
         The bytes that decoding may take.
     total : int or None
         The bytes of which `memory` is left; None if it is all.
+    file_bytes : int or None
+        The size of the file, if there is one.
     """
 
     name: str
     max_pixels: int
     memory: int | None
     total: int | None = None
+    file_bytes: int | None = None
+
+    def check_held(self, width: int, height: int, least: int) -> None:
+        """Check that the file can hold the pixels that its header states.
+
+        Parameters
+        ----------
+        width, height : int
+        least : int
+            The fewest bytes that a sound file of this size has, from `least_bytes`.
+
+        Raises
+        ------
+        DamageError
+            If the file has fewer.
+        """
+        if self.file_bytes is not None and least > self.file_bytes:
+            raise DamageError(f"its {self.file_bytes:,} bytes cannot hold {width}x{height} pixels")
 
     def check_pixels(self, width: int, height: int) -> None:
         """Check a picture's number of pixels.
@@ -71,6 +91,28 @@ class Limits:
             )
 
 
+class Unapplied(NamedTuple):
+    """A colour profile that is not applied.
+
+    Attributes
+    ----------
+    key : bytes
+        The profile, or what tells it from others.
+    what : str
+        What it is and why it is not applied, as the end of a sentence.
+    """
+
+    key: bytes
+    what: str
+
+
+def unapplied(profile: bytes, bits: int) -> Unapplied | None:
+    """Return that a profile, if there is one, is not applied to values of so many bits."""
+    if not profile:
+        return None
+    return Unapplied(profile, f"a colour profile, which is not applied to values of {bits} bits")
+
+
 @dataclass(frozen=True)
 class Decoded:
     """The picture that a reader decoded from a file, or took from an array.
@@ -92,6 +134,8 @@ class Decoded:
         nothing is known of colours, as of numbers in a .npy.
     array_type : dtype or None
         The type of the values in an array, which does not say what its channels are.
+    unapplied : Unapplied or None
+        A profile of the file that is not applied; `profile` is None then.
     """
 
     pixels: Pixels
@@ -101,6 +145,7 @@ class Decoded:
     shift: int = 0
     profile: bytes | None = b""
     array_type: np.dtype[Any] | None = None
+    unapplied: Unapplied | None = None
 
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:

@@ -14,13 +14,14 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from patchsim.errors import InputError
 from patchsim.pictures import (
     arrays,
+    least_bytes,
     metadata,
     orientation,
     pillow_depth,
     pnm,
     tiff_directory,
 )
-from patchsim.pictures.limits import Decoded, Limits, silence_logger
+from patchsim.pictures.limits import Decoded, Limits, Unapplied, silence_logger
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ READERS = {
     "QOI": "QoiImagePlugin", "PCX": "PcxImagePlugin", "ICO": "IcoImagePlugin",
 }  # fmt: skip
 _WITHOUT_SIGNATURE = {"TGA": "TgaImagePlugin"}
+_HEAD = 128  # bytes, of the header of a format
 _START = 16  # bytes by which Pillow knows a format
 
 # Bytes a pixel: of Pillow's picture; of the copies of whole frames that some decoders make; and of
@@ -41,6 +43,9 @@ _START = 16  # bytes by which Pillow knows a format
 _PILLOW_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _DECODER_BYTES = {"WEBP": 16, "GIF": 8, "AVIF": 16, "JPEG2000": 24, "QOI": 16, "ICO": 8}
 _KEPT_BYTES = {"1": 1, "L": 1, "LA": 1, "La": 1, "I": 8, "F": 4}
+_OF_GIF = Unapplied(
+    b"GIF", "a colour profile, which is not read from a GIF; if colours matter, convert it to PNG"
+)
 _STRIP = 64  # rows that are converted at a time
 _STRIP_BYTES = 32  # bytes a pixel of the copies that the conversion of a strip makes
 
@@ -110,12 +115,17 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
         If the file is damaged; the type depends on the decoder.
     """
     image, counted = open_image(stream, limits, only)
+    stream.seek(0)
+    least = least_bytes.of_pillow(image, stream.read(_HEAD))
     with image:
+        limits.check_held(*image.size, least)
         limits.check_pixels(*image.size)
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is None:
             box = image.tile[0].extents if image.format == "GIF" and image.tile else None
             decoded = decode(image, limits, counted)
+            if _has_gif_profile(image):
+                decoded = replace(decoded, profile=None, unapplied=_OF_GIF)
             if box is not None and box != (0, 0, *image.size):
                 decoded = replace(decoded, alpha=_only_in(box, decoded))
             if _has_more_frames(image):
@@ -128,6 +138,12 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
         offset, white = tile.offset, tile.args[-1]
         shape = (image.height, image.width, 3)
         return Decoded(pnm.scaled(stream, shape, offset, white, limits))
+
+
+def _has_gif_profile(image: ImageFile.ImageFile) -> bool:
+    """Return whether a GIF has an ICC profile, which Pillow does not read."""
+    extension = image.info.get("extension")
+    return isinstance(extension, tuple) and extension[:1] == (b"ICCRGBG1012",)
 
 
 def _has_more_frames(image: ImageFile.ImageFile) -> bool:

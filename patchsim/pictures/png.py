@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from PIL import UnidentifiedImageError
-
-from patchsim.pictures import metadata, orientation, pillow_reader, png16
+from patchsim.errors import DamageError
+from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3  # colour types
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # by the colour type
 _DEEP = 16
 _REST = b"REST"  # what follows the chunks that are looked at
 _MOST_CHUNKS = 100_000  # that are looked at
@@ -50,15 +50,18 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     ------
     InputError
         If the picture is too large, or packages that read its depth are not installed.
-    UnidentifiedImageError
-        If the file does not begin as a PNG.
     Exception
         If the file is damaged; the type depends on the decoder.
     """
+    stream.seek(0)
+    if stream.read(len(SIGNATURE)) != SIGNATURE:
+        raise DamageError("its first bytes were changed, perhaps as ends of lines")
     chunks = list(_chunks(stream))
     if not chunks or chunks[0].name != b"IHDR" or len(chunks[0].data) < 13:
-        raise UnidentifiedImageError("it does not begin with a header")
+        raise DamageError("it does not begin with a header")
     width, height, bits, color = struct.unpack_from(">IIBB", chunks[0].data)
+    bits_each = bits * _CHANNELS.get(color, 1)
+    limits.check_held(width, height, width * height * bits_each // 8 // least_bytes.DEFLATE)
     limits.check_pixels(width, height)
     transparent = None
     kept = [chunk for chunk in chunks if _counts(chunk)]

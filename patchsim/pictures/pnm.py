@@ -83,6 +83,8 @@ def pam(stream: BinaryIO, limits: Limits) -> Decoded:
         raise DamageError("its header lacks width, height, depth or the largest value") from None
     if min(width, height, channels) < 1 or not 1 <= white <= 65535:
         raise DamageError(f"it has {width}x{height} pixels of {channels} values up to {white}")
+    least = width * height * channels * (2 if white > 255 else 1)
+    limits.check_held(width, height, least)
     limits.check_pixels(width, height)
     values = scaled(stream, (height, width, channels), end + len(b"\nENDHDR\n"), white, limits)
     if fields.get(b"TUPLTYPE", b"").decode("ascii", "replace").endswith(_ALPHA) and channels > 1:
@@ -112,6 +114,7 @@ def pfm(stream: BinaryIO, limits: Limits) -> Decoded:
     width, height, channels = int(header[2]), int(header[3]), 3 if header[1] == b"F" else 1
     if min(width, height) < 1:
         raise DamageError(f"it has {width}x{height} pixels")
+    limits.check_held(width, height, 4 * width * height * channels)
     limits.check_pixels(width, height)
     limits.check_memory(2 * 4 * width * height * channels)
     content = _exactly(stream, header.end(), 4 * width * height * channels)

@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.pictures import (
     arrays,
-    bmp,
     decoder_lines,
+    formats,
     fourth_channel,
-    ico,
-    jpeg,
-    modern,
-    pcx,
     pillow_depth,
     pillow_reader,
-    png,
-    pnm,
-    sgi,
-    signatures,
     streams,
-    tiff,
-    tiff_directory,
-    tiff_tags,
 )
-from patchsim.pictures.limits import Decoded, Limits
+from patchsim.pictures.limits import Decoded, Limits, Unapplied
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Source = str | os.PathLike[str] | Image.Image | NDArray[Any]
-
-Reader = Callable[[BinaryIO, Limits], Decoded]
-
-_START = 1024  # the first bytes of a file, which tell its kind
 
 # Pillow's own limit, against files that are small on disk and huge in memory.
 DEFAULT_MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS or 89_478_485
@@ -76,6 +60,8 @@ class Picture:
     profile : bytes or None
         The ICC profile that the values belong to; empty for sRGB, None if nothing is known, as of
         an array.
+    unapplied : Unapplied or None
+        A profile of the file that is not applied to the values.
     """
 
     name: str
@@ -85,6 +71,7 @@ class Picture:
     alpha: NDArray[np.uint8] | None = None
     shift: int = 0
     profile: bytes | None = None
+    unapplied: Unapplied | None = None
 
     @property
     def stem(self) -> str:
@@ -167,14 +154,18 @@ def open_picture(
     # Standard input counts as a file, so that no output overwrites the file behind it.
     file = Path("/dev/stdin") if is_stdin(source) else Path(label)
     limits = Limits(printable(label), max_pixels, memory, total)
-    with streams.naming_errors(label) as said, streams.open_seekable(label, memory) as stream:
-        with decoder_lines.collected(said):
-            decoded = _read(stream, limits)
-        if not said:
-            said += _fax_complaints(stream, limits)
+    with streams.naming_errors(label) as told, streams.open_seekable(label, memory) as stream:
+        found = formats.find(stream)
+        limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
+        stream.seek(0)
+        told.kind = found.name
+        with decoder_lines.collected(told.lines):
+            decoded = found.read(stream, limits)
+        if not told.lines:
+            told.lines += formats.complaints(stream, limits)
         if alpha and decoded.array_type is not None:
             decoded = fourth_channel.split(decoded)
-        return _upright(decoded, label, file, decoder_lines.notices(limits.name, said))
+        return _upright(decoded, label, file, decoder_lines.notices(limits.name, told.lines))
 
 
 def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
@@ -220,120 +211,6 @@ def _is_closed(image: Image.Image) -> bool:
     return is_pending and (file is None or getattr(file, "closed", False))
 
 
-def _begins(*starts: bytes) -> Callable[[bytes], bool]:
-    return lambda start: start.startswith(starts)
-
-
-def _read(stream: BinaryIO, limits: Limits) -> Decoded:
-    """Read the first frame of a file by the reader that preserves its values."""
-    start = stream.read(_START)
-    stream.seek(0)
-    try:
-        for begins, read in _READERS:
-            if begins(start):
-                return read(stream, limits)
-        return pillow_reader.read(stream, limits)
-    except UnidentifiedImageError:
-        raise InputError(f"{limits.name} {signatures.refusal(start)}") from None
-
-
-def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
-    pnm.check(stream, limits)
-    return pillow_reader.read(stream, limits)
-
-
-def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
-    return pillow_reader.read(stream, limits, "TGA")
-
-
-def _read_exr(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import exr  # these three are imported where a file needs them
-
-    return exr.read(stream, limits)
-
-
-def _read_fits(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import fits
-
-    return fits.read(stream, limits)
-
-
-def _read_dicom(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import dicom
-
-    return dicom.read(stream, limits)
-
-
-def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
-    """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
-    tiff_tags.check(stream, limits)
-    page = tiff_directory.find_page(stream)
-    if page is None:
-        return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
-    reason = tiff_directory.unsupported(page.tags) or _pillows_limit(page)
-    if reason is not None:
-        return tiff.read(stream, limits, reason)
-    try:
-        image, counted = pillow_reader.open_image(stream, limits)
-    except UnidentifiedImageError:
-        return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
-    with image:
-        if page.number:
-            image.seek(page.number)
-        limits.check_pixels(*image.size)
-        reason = pillow_depth.unsupported_depth(image, None)
-        if reason is not None:
-            return tiff.read(stream, limits, reason)
-        decoded = pillow_reader.decode(image, limits, counted)
-    if page.is_alone:
-        return decoded
-    return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
-
-
-def _fax_complaints(stream: BinaryIO, limits: Limits) -> list[str]:
-    """Return what is wrong with the rows of a fax that Pillow read: it mutes libtiff's warnings."""
-    stream.seek(0)
-    if not stream.read(_START).startswith(tiff_directory.MAGIC):
-        return []
-    page = tiff_directory.find_page(stream)
-    if page is None or not tiff_directory.is_fax(page.tags):
-        return []
-    return tiff.fax_complaints(stream, limits, page)
-
-
-# How files begin, and who reads those; Pillow reads the others. TGA has no signature and is last.
-_READERS: tuple[tuple[Callable[[bytes], bool], Reader], ...] = (
-    (_begins(arrays.MAGIC), arrays.read),
-    (_begins(*tiff_directory.MAGIC), _read_tiff),
-    (_begins(png.SIGNATURE), png.read),
-    (_begins(jpeg.SIGNATURE), jpeg.read),
-    (_begins(bmp.SIGNATURE), bmp.read),
-    (_begins(ico.SIGNATURE), ico.read),
-    (_begins(sgi.SIGNATURE), sgi.read),
-    (_begins(pnm.PAM), pnm.pam),
-    (_begins(*pnm.PFM), pnm.pfm),
-    (pcx.is_pcx, pcx.read),
-    (_begins(signatures.OPENEXR), _read_exr),
-    (_begins(signatures.FITS), _read_fits),
-    (signatures.is_dicom, _read_dicom),
-    (_begins(*pnm.PNM), _read_pnm),
-    (modern.is_avif, modern.avif),
-    (modern.is_heic, modern.heic),
-    (_begins(*modern.JPEG_2000), modern.jpeg2000),
-    (_begins(*modern.JPEG_XL), modern.jpegxl),
-    (_begins(*modern.RADIANCE), modern.radiance),
-    (signatures.is_tga, _read_tga),
-)
-
-
-def _pillows_limit(page: tiff_directory.Page) -> str | None:
-    """Return that a page has more pixels than Pillow decodes, if it has; it checks TIFFs twice."""
-    most = Image.MAX_IMAGE_PIXELS
-    if most is None or tiff_directory.pixel_count(page.tags) <= 2 * most:
-        return None
-    return f"a TIFF of more than {2 * most:,} pixels, which Pillow refuses"
-
-
 def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str, ...]) -> Picture:
     """Return the decoded picture turned upright, with more notices."""
     is_mirrored, turns = _TURNS.get(decoded.orientation, (False, 0))
@@ -350,4 +227,5 @@ def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str,
         alpha,
         decoded.shift,
         decoded.profile,
+        decoded.unapplied,
     )

@@ -4,73 +4,96 @@ from __future__ import annotations
 
 import re
 
-READABLE = "PNG, JPEG, TIFF, WebP, BMP, GIF, PNM, AVIF, JPEG XL, JPEG 2000, .npy and others"
+from patchsim.errors import AGAIN
 
 OPENEXR, FITS = b"v/1\x01", b"SIMPLE  ="
 DICOM_PREAMBLE, _DICOM = 128, b"DICM"
 
 _PNG = "convert it to PNG"
+_FRAME = "save a frame of it as PNG"
+_ARRAY = "save the picture in it as .npy"
+_UNPACK = "unpack it first"
+_GIVE = "give a picture"
 # What files begin with, what they are, and what to do.
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x89PNG", "a PNG of a kind that cannot be read, or damaged", ""),
-    (b"\xff\xd8\xff", "a JPEG of a kind that cannot be read, or damaged", ""),
-    (b"BM", "a BMP of a kind that cannot be read, or damaged", ""),
-    (b"GIF8", "a GIF that is damaged or cut short", ""),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 of a kind that cannot be read, or damaged", ""),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 of a kind that cannot be read, or damaged", ""),
     (b"8BPS", "a Photoshop document (PSD)", _PNG),
     (b"%PDF", "a PDF document", "save the page as PNG, for example with pdftoppm -png"),
     (b"%!PS", "a PostScript file", "save the page as PNG"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript file", "save the page as PNG"),
-    (b"\0\0\1\0", "an icon file (ICO) of a kind that cannot be read, or damaged", ""),
     (b"\0\0\2\0", "a cursor file (CUR)", _PNG),
     (b"icns", "an icon file (ICNS)", _PNG),
     (b"DDS ", "a DDS texture", _PNG),
-    (b"qoif", "a QOI that is damaged or cut short", ""),
-    (b"\x01\xda", "an SGI of a kind that cannot be read, or damaged", ""),
     (b"farbfeld", "a farbfeld picture", _PNG),
     (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 or NetCDF file", "save the picture in it as .npy"),
-    (b"CDF\1", "a NetCDF file", "save the picture in it as .npy"),
-    (b"CDF\2", "a NetCDF file", "save the picture in it as .npy"),
-    (b"PK\3\4", "a zip archive, or a .npz", "unpack it first; save an array of it as .npy"),
-    (b"PK\5\6", "a zip archive that is empty", "give a picture"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 or NetCDF file", _ARRAY),
+    (b"CDF\1", "a NetCDF file", _ARRAY),
+    (b"CDF\2", "a NetCDF file", _ARRAY),
+    (b"PK\5\6", "a zip archive that is empty", _GIVE),
     (b"\x1f\x8b", "compressed by gzip", "unpack it first (gunzip)"),
     (b"BZh", "compressed by bzip2", "unpack it first (bunzip2)"),
     (b"\xfd7zXZ\0", "compressed by xz", "unpack it first (unxz)"),
     (b"\x28\xb5\x2f\xfd", "compressed by Zstandard", "unpack it first (unzstd)"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
-    (b"Rar!\x1a\7", "a RAR archive", "unpack it first"),
-    (b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM)", "save a frame of it as PNG"),
-    (b"OggS", "an Ogg video or sound", "save a frame of it as PNG"),
-    (b"\0\0\1\xba", "a video (MPEG)", "save a frame of it as PNG"),
-    (b"FLV\1", "a video (Flash)", "save a frame of it as PNG"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (b"Rar!\x1a\7", "a RAR archive", _UNPACK),
+    (b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM)", _FRAME),
+    (b"OggS", "an Ogg video or sound", _FRAME),
+    (b"\0\0\1\xba", "a video (MPEG)", _FRAME),
+    (b"FLV\1", "a video (Flash)", _FRAME),
+    (b"id=ImageMagick", "a MIFF of ImageMagick", _PNG),
+    (b"/* XPM */", "an X pixmap (XPM)", _PNG),
+    (b"II\xbc\1", "a JPEG XR", _PNG),
+    (b"FLIF", "a FLIF", _PNG),
+    (b"BPG\xfb", "a BPG", _PNG),
+    (b"SDPX", "a DPX", _PNG),
+    (b"XPDS", "a DPX", _PNG),
+    (b"\x59\xa6\x6a\x95", "a Sun raster", _PNG),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF)", _PNG),
+    (b"\xabKTX ", "a KTX texture", _PNG),
+    (b"\x80\2", "a pickle of Python", _ARRAY),
+    (b"\x80\3", "a pickle of Python", _ARRAY),
+    (b"\x80\4", "a pickle of Python", _ARRAY),
+    (b"\x80\5", "a pickle of Python", _ARRAY),
+    (b"MATLAB 5.0", "a MATLAB file", _ARRAY),
+    (b"PAR1", "a Parquet file", _ARRAY),
+    (b"SQLite format 3", "an SQLite database", _GIVE),
+    (b"\x7fELF", "a program", _GIVE),
+    (b"MZ", "a program for Windows", _GIVE),
+    (b"\xd0\xcf\x11\xe0", "an Office document", "save the picture in it as PNG"),
+    (b"{\\rtf", "an RTF document", "save the picture in it as PNG"),
+    (b"ID3", "a sound (MP3)", _GIVE),
+    (b"fLaC", "a sound (FLAC)", _GIVE),
     (b"AT&TFORM", "a DjVu document", "save the page as PNG"),
-    (b"\x93NUMPY", "a .npy of a kind that cannot be read, or damaged", ""),
 )
-_FRAME = "save a frame of it as PNG"
 # The brands of ISO media files, at byte 8 behind `ftyp`.
 _BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
-    ((b"avif", b"avis"), "an AVIF of a kind that cannot be read, or damaged", ""),
-    (
-        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-        "a HEIC of a kind that cannot be read, or damaged",
-        "",
-    ),
     ((b"crx ",), "a raw photograph (CR3)", _PNG),
 )
 # What files hold further on: where, what, and what they are.
 _WITHIN: tuple[tuple[int, bytes, str, str], ...] = (
     (8, b"AVI ", "a video (AVI)", _FRAME),
-    (8, b"WEBP", "a WebP that is damaged or cut short", ""),
+    (8, b"WAVE", "a sound (WAV)", _GIVE),
+    (8, b"ILBM", "an ILBM picture", _PNG),
+    (40, b" EMF", "an enhanced metafile (EMF)", _PNG),
     (208, b"MAP ", "an MRC file", "save its data as .npy, for example with mrcfile"),
-    (257, b"ustar", "a tar archive", "unpack it first"),
+    (257, b"ustar", "a tar archive", _UNPACK),
 )
 _TEXTS: tuple[tuple[bytes, str, str], ...] = (
-    (rb"<svg[\s>]", "an SVG drawing", "draw it as PNG, for example with rsvg-convert"),
-    (rb"<!doctype html|<html[\s>]", "a web page (HTML)", "save the picture itself"),
+    (rb"^<(.*<)?(!doctype html|html[\s>])", "a web page (HTML)", "save the picture itself"),
+    (rb"^<(.*<)?svg[\s>]", "an SVG drawing", "draw it as PNG, for example with rsvg-convert"),
     (rb"^version https://git-lfs", "a pointer of Git LFS", "fetch the file (git lfs pull)"),
+    (rb"^\s*#define \w+_width", "an X bitmap (XBM)", _PNG),
+    (rb"^[\[{]\s*([\"\[{\]}\d-]|null|true|false)", "text in JSON", "give the picture itself"),
+    (rb"^<\?xml", "an XML document", "give the picture itself"),
 )
+# What the first file in a zip archive is called, and what the archive is then.
+_IN_ZIPS: tuple[tuple[bytes, str, str], ...] = (
+    (rb"\.npy$", "an archive of arrays (.npz)", "save one of them as .npy"),
+    (rb"^(\[Content_Types\]|_rels/|word/)", "an Office document", "save the picture in it as PNG"),
+    (rb"^mimetype$", "a document in a zip archive", "save the picture in it as PNG"),
+    (rb"", "a zip archive", "unpack it and give a picture of it"),
+)
+_ZIP_NAME = 30  # where the name of the first file begins; its length stands 4 bytes before
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _RASTER_SIZES = range(1, 1 << 14)
 
 
@@ -83,7 +106,7 @@ def refusal(start: bytes) -> str:
         The first bytes of the file, up to 1024.
     """
     what, advice = _kind(start)
-    return f"is {what}; {advice}" if advice else f"is {what}"
+    return f"is {what}; {advice}"
 
 
 def _kind(start: bytes) -> tuple[str, str]:
@@ -99,14 +122,39 @@ def _kind(start: bytes) -> tuple[str, str]:
     for place, held, what, advice in _WITHIN:
         if start[place : place + len(held)] == held:
             return what, advice
+    if start.startswith(b"PK\3\4"):
+        return _in_zip(start)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith((b"<", b"version")):
+    if _is_text(start):
         for pattern, what, advice in _TEXTS:
-            if re.search(pattern, text, re.IGNORECASE):
+            if re.search(pattern, text, re.IGNORECASE | re.DOTALL):
                 return what, advice
-    if is_tga(start):
-        return "a TGA of a kind that cannot be read, or damaged", ""
-    return f"not a picture that can be read ({READABLE})", ""
+        return "plain text", "give the picture itself"
+    if not any(start):
+        return "no picture: it begins with zeros alone", AGAIN
+    return (
+        "not a picture of a kind that can be read",
+        "convert it to PNG, JPEG or TIFF, or save it as .npy",
+    )
+
+
+def _in_zip(start: bytes) -> tuple[str, str]:
+    """Return what a zip archive is, by the name of its first file."""
+    length = int.from_bytes(start[_ZIP_NAME - 4 : _ZIP_NAME - 2], "little")
+    name = start[_ZIP_NAME : _ZIP_NAME + length]
+    kinds = ((what, advice) for pattern, what, advice in _IN_ZIPS if re.search(pattern, name))
+    return next(kinds)
+
+
+def _is_text(start: bytes) -> bool:
+    """Return whether a file begins as text in UTF-8 or ASCII; a letter may be cut at the end."""
+    if _NO_TEXT.search(start):
+        return False
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        return error.start > 0 and error.reason == "unexpected end of data"
+    return True
 
 
 def is_dicom(start: bytes) -> bool:

@@ -7,13 +7,14 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from patchsim.errors import DamageError, InputError, printable
+from patchsim.errors import AGAIN, DamageError, InputError, printable
 from patchsim.files import atomic
 from patchsim.machine.memory import format_size
 
@@ -30,18 +31,19 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             if status.st_size == 0:
-                raise InputError(f"{printable(label)} is empty (0 bytes)")
+                raise InputError(f"{printable(label)} is empty (0 bytes); {AGAIN}")
             yield file
         elif stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
             yield _read_pipe(file, label, memory)
         else:
-            raise InputError(f"{printable(label)} is neither a file nor a pipe")
+            raise InputError(f"{printable(label)} is neither a file nor a pipe; give a picture")
 
 
 def _read_pipe(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
     content = pipe.read() if memory is None else pipe.read(memory + 1)
     if not content:
-        raise InputError(f"{_where(label)} is empty (0 bytes)")
+        advice = "pipe a picture in" if label == "-" else AGAIN
+        raise InputError(f"{_where(label)} is empty (0 bytes); {advice}")
     if memory is not None and len(content) > memory:
         raise InputError(
             f"{_where(label)} goes on after {format_size(memory)}; allow more with --memory"
@@ -53,28 +55,51 @@ def _where(label: str) -> str:
     return "standard input" if label == "-" else printable(label)
 
 
+@dataclass
+class Told:
+    """What is known of a file that is being read, for messages.
+
+    Attributes
+    ----------
+    kind : str
+        The name of its format, such as ``a PNG``, or nothing.
+    lines : list of str
+        What decoders wrote.
+    """
+
+    kind: str = ""
+    lines: list[str] = field(default_factory=list)
+
+
 @contextmanager
-def naming_errors(label: str) -> Iterator[list[str]]:
+def naming_errors(label: str) -> Iterator[Told]:
     """Convert errors of opening and decoding to an `InputError` that names the picture.
 
-    It gives a list for the lines that decoders write; if they fail, the first says why.
+    It gives a note of what is known; if decoders fail, the first line that they wrote says why.
     """
     where = _where(label)
-    said: list[str] = []
+    told = Told()
     try:
-        yield said
+        yield told
     except InputError:
         raise
     except DamageError as error:
-        raise InputError(f"{where} is damaged or cut short: {printable(error)}") from error
+        raise _damaged(where, told.kind, printable(error)) from error
     except Image.DecompressionBombError:
         raise InputError(
             f"{where} has more pixels than Pillow decodes of its format; convert it to PNG"
         ) from None
     except MemoryError:
-        raise InputError(f"{where} does not fit into memory when decoded") from None
+        raise InputError(
+            f"{where} does not fit into memory when decoded; close other programs"
+        ) from None
     except Exception as error:  # decoders raise many types for damaged files, in their own words
         if isinstance(error, OSError) and error.errno is not None:
             raise atomic.read_error(error, where, Path(label), "a picture") from error
-        why = f": {said[0]}" if said else ""
-        raise InputError(f"{where} is damaged or cut short{why}") from error
+        raise _damaged(where, told.kind, told.lines[0] if told.lines else "") from error
+
+
+def _damaged(where: str, kind: str, why: str) -> InputError:
+    what = f"{kind} that is damaged or cut short" if kind else "damaged or cut short"
+    reason = f": {why};\n" if why else "; "
+    return InputError(f"{where} is {what}{reason}{AGAIN}")

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import threading
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +22,7 @@ from patchsim.pictures import (
     tiff_colors,
     tiff_directory,
 )
-from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha
+from patchsim.pictures.limits import Decoded, Limits, silence_logger, to_8_bit_alpha, unapplied
 
 PACKAGES = "tifffile imagecodecs"  # the extra `tiff`
 
@@ -74,9 +75,9 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
         page, notices = _first_full_page(file, limits.name)
         dtype = _check_page(page, limits.name)
         _, _, height, width, _ = page.shaped
+        _check_complete(page, size)
         limits.check_pixels(width, height)
         limits.check_memory(_needed_bytes(page, dtype))
-        _check_complete(page, size)
         _check_coded_sizes(page, stream, limits)
         samples = _samples(page)
     alpha_sample, is_associated = _alpha_sample(page)
@@ -91,7 +92,8 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     samples = _in_grey_or_rgb(page, samples)
     copy = None if samples.flags.c_contiguous else True
     pixels = arrays.to_pixels(samples, limits.name, copy=copy)
-    if pixels.dtype.kind == "u" and page.bitspersample not in (1, 8, 16):
+    has_own_range = pixels.dtype.kind == "u" and page.bitspersample not in (1, 8, 16)
+    if has_own_range:
         notices += (
             f"{limits.name} has values of {page.bitspersample} bits;"
             f" --data-range 0:{_largest(page)} compares them within their range",
@@ -101,7 +103,10 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     )
     profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
     profile = profile if isinstance(profile, bytes) else b""
-    return Decoded(pixels, alpha, turned, notices, arrays.shift_of(samples.dtype), profile)
+    decoded = Decoded(pixels, alpha, turned, notices, arrays.shift_of(samples.dtype), profile)
+    if not has_own_range:
+        return decoded
+    return replace(decoded, profile=None, unapplied=unapplied(profile, page.bitspersample))
 
 
 def fax_complaints(stream: BinaryIO, limits: Limits, page: tiff_directory.Page) -> list[str]:

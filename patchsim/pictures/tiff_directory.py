@@ -19,9 +19,12 @@ IMAGE_WIDTH, IMAGE_LENGTH = 256, 257
 BITS_PER_SAMPLE = 258
 COMPRESSION = 259
 PHOTOMETRIC = 262
+STRIP_OFFSETS = 273
 ORIENTATION = 274
 SAMPLES_PER_PIXEL = 277
+ROWS_PER_STRIP = 278
 PLANAR_CONFIGURATION = 284
+TILE_OFFSETS = 324
 INK_SET = 332
 EXTRA_SAMPLES = 338
 SAMPLE_FORMAT = 339
@@ -121,7 +124,13 @@ def is_fax(tags: ImageFileDirectory_v2) -> bool:
 
 def pixel_count(tags: ImageFileDirectory_v2) -> int:
     """Return width times height."""
-    return whole_number(tags, IMAGE_WIDTH, 0) * whole_number(tags, IMAGE_LENGTH, 0)
+    width, height = size(tags)
+    return width * height
+
+
+def size(tags: ImageFileDirectory_v2) -> tuple[int, int]:
+    """Return width and height."""
+    return whole_number(tags, IMAGE_WIDTH, 0), whole_number(tags, IMAGE_LENGTH, 0)
 
 
 def unsupported(tags: ImageFileDirectory_v2) -> str | None:

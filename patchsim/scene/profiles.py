@@ -88,9 +88,9 @@ def notices(pictures: Sequence[Picture], *, is_converted: bool) -> tuple[str, ..
     is_converted : bool
         Values are brought to sRGB where profiles differ, as without a data range.
     """
+    told, named = _unapplied(pictures), []
     if not _have_several(pictures):
-        return ()
-    told, named = [], []
+        return tuple(told)
     are_different = differ(pictures)
     for picture in {id(picture): picture for picture in pictures}.values():
         if not picture.profile:
@@ -113,6 +113,16 @@ def notices(pictures: Sequence[Picture], *, is_converted: bool) -> tuple[str, ..
         )
         told.append(f"the colour profiles differ: {names} {what}")
     return tuple(dict.fromkeys(told))
+
+
+def _unapplied(pictures: Sequence[Picture]) -> list[str]:
+    """Return which pictures have colours that are not applied, unless all state the same."""
+    keys = [picture.profile if picture.unapplied is None else picture.unapplied.key
+            for picture in pictures]  # fmt: skip
+    if len(set(keys) - {None}) < 2:
+        return []
+    found = {picture.name: picture.unapplied.what for picture in pictures if picture.unapplied}
+    return [f"{printable(name)} has {what}" for name, what in found.items()]
 
 
 def _problem(picture: Picture) -> str | None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from patchsim.errors import DamageError, InputError, printable
+from patchsim.errors import AGAIN, DamageError, InputError, printable
 from patchsim.files import atomic, npy
 from patchsim.slots import archives, pickle_guard, stored_tensors
 from patchsim.slots.stored_tensors import Stored
@@ -112,7 +112,7 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
                 raise InputError(f"{where} is not a regular file; give a file of features")
             file = stack.enter_context(path.open("rb"))
             if not file.read(1):
-                raise InputError(f"{where} is empty (0 bytes)")
+                raise InputError(f"{where} is empty (0 bytes); {AGAIN}")
             tensors = reader(file, memory)
         yield tensors
 
@@ -133,7 +133,7 @@ def _reading(path: Path) -> Iterator[None]:
         # The words of Python's own exceptions are for programmers.
         is_told = isinstance(error, (DamageError, zipfile.BadZipFile, zlib.error))
         said = f": {printable(error)}" if is_told else ""
-        raise InputError(f"{where} is damaged or cut short{said}") from error
+        raise InputError(f"{where} is damaged or cut short{said}; {AGAIN}") from error
 
 
 def read_rows(stored: Stored, start: int, stop: int, path: Path) -> Tensor:

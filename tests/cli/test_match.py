@@ -51,7 +51,8 @@ def test_a_mask_a_kernel_and_an_image_that_cannot_be_looked_at_exit_2(run):
     for words in (["big.png", long], [long, "face.png"], ["big.png", "face.png", "--mask", long]):
         code, out, err = run("match", *words)
         assert (code, out) == (2, "")
-        assert err == f"patchsim: {'a' * 98}...{'a' * 98} cannot be read: File name too long\n"
+        says = "cannot be read: File name too long; give another path"
+        assert err == f"patchsim: {'a' * 98}...{'a' * 98} {says}\n"
 
 
 @pytest.mark.parametrize(
@@ -309,9 +310,9 @@ BAD = [
     (["match", "no.png", "face.png"], "no.png does not exist"),
     (["match", "big.png", "no.png"], "no.png does not exist"),
     (["match", ".", "face.png"], ". is a folder"),
-    (["match", "text.png", "face.png"], "text.png is not a picture that can be read"),
+    (["match", "text.png", "face.png"], "text.png is plain text; give the picture itself"),
     (["match", "empty.png", "face.png"], r"empty.png is empty (0 bytes)"),
-    (["match", "cut.png", "face.png"], "cut.png is damaged or cut short"),
+    (["match", "cut.png", "face.png"], "cut.png is a PNG that is damaged or cut short"),
     (["match", "face.png", "big.png"], "kernel big.png is 200x160 pixels, larger than the image"),
     (["match", "big.png", "face.png", "--stride", "0"], "stride '0' is no stride"),
     (["match", "big.png", "face.png", "--stride", "-2"], "stride '-2' is no stride"),

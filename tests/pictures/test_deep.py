@@ -301,7 +301,7 @@ def test_a_broken_header_of_npy_has_no_words_of_numpy(content, tmp_path):
     content = content.ljust(20_000)
     head = b"\x93NUMPY\x02\0" + struct.pack("<I", len(content))
     (tmp_path / "a.npy").write_bytes(head + content)
-    with pytest.raises(InputError, match=r"a.npy is damaged or cut short: (its|a) header"):
+    with pytest.raises(InputError, match=r"is a .npy that is damaged or cut short: (its|a) header"):
         opened(tmp_path / "a.npy")
 
 
@@ -313,11 +313,11 @@ def test_damaged_npy(tmp_path):
     odd = whole.replace(b"(6, 9)", b"(6, -)")
     for content in (whole[:-1], whole + b"x", whole[:40], whole[:7], odd, b"\x93NUMPY\x07\0"):
         (tmp_path / "a.npy").write_bytes(content)
-        with pytest.raises(InputError, match="is damaged or cut short: ") as raised:
+        with pytest.raises(InputError, match=r"is a .npy that is damaged or cut short: ") as raised:
             opened(tmp_path / "a.npy")
-        assert "\n" not in str(raised.value)
+        assert str(raised.value).count("\n") == 1
     (tmp_path / "a.npy").write_bytes(lies)
-    with pytest.raises(InputError, match="--max-pixels"):
+    with pytest.raises(InputError, match="bytes cannot hold 99999x999999999 pixels;\ndownload"):
         opened(tmp_path / "a.npy")
 
 
@@ -368,7 +368,7 @@ def test_huge_headers_of_tiffs(tiff):
         path.write_bytes(whole[: at + 8] + packed + whole[at + 12 :])
         return path
 
-    with pytest.raises(InputError, match="--max-pixels"):
+    with pytest.raises(InputError, match="bytes cannot hold 60000x4 pixels"):
         opened(changed(256, 60_000), max_pixels=100_000)
     with pytest.raises(InputError, match="to decode, but the memory is"):
         opened(changed(322, 65_520), memory=1_000_000)  # a tile's width

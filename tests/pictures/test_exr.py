@@ -108,7 +108,7 @@ def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, rng):
         opened(path, max_pixels=4000)
     content = path.read_bytes()
     window = struct.pack("<4i", 0, 0, 79, 59)
-    for side, says in ((30_000, "more than"), (9_000, r"takes .* to decode")):
+    for side, says in ((30_000, "cannot hold"), (3_000, r"takes .* to decode")):
         huge = content.replace(window, struct.pack("<4i", 0, 0, side - 1, side - 1))
         (tmp_path / "huge.exr").write_bytes(huge)
         with pytest.raises(InputError, match=says):

@@ -13,7 +13,7 @@ from helpers import load
 from PIL import Image
 
 from patchsim import InputError
-from patchsim.pictures import coded_size
+from patchsim.pictures import jpegxl_header
 from patchsim.pictures.reader import open_picture
 
 
@@ -92,7 +92,9 @@ def test_sgi_of_8_and_16_bits(channels, dtype, coded, tmp_path, rng):
     if dtype == "u1" and channels != 2 and not coded:
         expected = np.asarray(load(path)).reshape(40, 150, channels)
         np.testing.assert_array_equal(picture.pixels, expected[..., :colors])
-    with pytest.raises(InputError, match=r"damaged or cut short: (a row|it has)"):
+    with pytest.raises(
+        InputError, match=r"damaged or cut short: (a row|its [\d,]+ bytes cannot hold)"
+    ):
         opened(written(tmp_path, "a.sgi", path.read_bytes()[:-3]))
 
 
@@ -173,9 +175,9 @@ def test_jpeg_xl_gives_the_values(dtype, channels, container, tmp_path, rng):
 @pytest.mark.parametrize("size", [(8, 8), (256, 64), (40, 50), (300, 400), (9, 12), (513, 4097)])
 def test_the_size_that_a_jpeg_xl_states(size):
     content = imagecodecs.jpegxl_encode(np.zeros(size, np.uint8), lossless=True)
-    assert coded_size.of_jpegxl(content) == size
+    assert jpegxl_header.read(content)[:2] == size
     boxed = imagecodecs.jpegxl_encode(np.zeros(size, np.uint8), lossless=True, usecontainer=True)
-    assert coded_size.of_jpegxl(boxed) == size
+    assert jpegxl_header.read(boxed)[:2] == size
 
 
 def test_radiance_gives_floats(tmp_path, rng):

@@ -31,9 +31,9 @@ def test_inputs_that_cannot_be_looked_at_say_why(tmp_path, save, color):
         assert str(refused.value) == f"{printable(path)} {reason}"
 
     with locked(tmp_path / "locked") as folder:
-        check(folder / "a.png", "may not be read (permission denied)")
-    check("a" * 300, "cannot be read: File name too long")
-    check(save("a.png", color) / "b.png", "cannot be read: Not a directory")
+        check(folder / "a.png", "may not be read (permission denied); change its permissions")
+    check("a" * 300, "cannot be read: File name too long; give another path")
+    check(save("a.png", color) / "b.png", "cannot be read: Not a directory; give another path")
     check("a\0.png", "cannot be read: no name has a null character")
 
 
@@ -225,8 +225,8 @@ def test_missing_folder_empty_and_no_picture(tmp_path):
     for name, says in (
         ("missing.png", "does not exist"),
         ("", "is a folder"),
-        ("empty.png", r"is empty \(0 bytes\)"),
-        ("text.png", "is not a picture that can be read"),
+        ("empty.png", r"is empty \(0 bytes\); download or save it again"),
+        ("text.png", "is plain text; give the picture itself"),
     ):
         with pytest.raises(InputError, match=says):
             opened(tmp_path / name)
@@ -268,6 +268,9 @@ def test_a_picture_past_pillows_limit_is_refused_by_its_header(tmp_path):
     body = b"IHDR" + header
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
     (tmp_path / "bomb.png").write_bytes(png + struct.pack(">I", 0) + b"IDAT" + b"5\xaf\x06\x1e")
+    with pytest.raises(InputError, match="its 45 bytes cannot hold 20000x20000 pixels"):
+        opened(tmp_path / "bomb.png")
+    os.truncate(tmp_path / "bomb.png", 1_200_000)  # more than 3 * 20000**2 / 1032
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(InputError, match=r"400,000,000 pixels.*\n.*--max-pixels"):
         opened(tmp_path / "bomb.png")
