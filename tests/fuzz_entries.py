@@ -38,7 +38,7 @@ ALONE = {
     "_sad.roundings": ("portable",),
     "_sad.peak": ("portable", 1),
     "_sad.variants": (),
-    "_correlation.scratch": ("B", (9, 9), (3, 3, 1), (1, 1), 8, False, 1, 1, 1, "*"),
+    "_correlation.scratch": ("B", (9, 9), (3, 3, 1), (1, 1), 8, False, 1, 1, 1, "*", 2),
     "_correlation.weighted_scratch": ("d", (9, 9), (3, 3, 1), True, "zncc", (1, 1), 8, 1, 1, 1),
     "_correlation.taps": ("*", "B"),
     "_correlation.variants": (),
@@ -146,6 +146,9 @@ def search(chance):
             for options in ({}, {"mask": mask}, {"stride": 2}, {"threshold": 0.9}):
                 patchsim.match(picture, kernel, metric=metric, engine="pruned", margin=False,
                                top=3, threads=1, **options)  # fmt: skip
+    several = [np.ascontiguousarray(image[y : y + 9, 5:13]) for y in (3, 11, 20)]
+    for metric in ("ssd", "zncc"):
+        patchsim.match(image, several, metric=metric, engine="fft", map=True, threads=1)
     kernel = np.ascontiguousarray(smooth[6:26, 9:33].astype(np.uint8))
     for metric in ("sad", "zncc"):
         patchsim.match(smooth.astype(np.uint8), kernel, metric=metric, scales="0.8:1.25",

@@ -26,19 +26,21 @@ const Variant *correlation_variant(const char *name)
     return NULL;
 }
 
-const char *correlation_set_kernel(Task *t, const Py_buffer *taps, ptrdiff_t terms)
+const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptrdiff_t terms)
 {
-    if (taps->ndim != 3 || !has_format(taps, "d"))
-        return "taps are float64 [channels, height, width]";
+    if (taps->ndim != ndim || !has_format(taps, "d"))
+        return ndim == 4 ? "taps are float64 [kernels, channels, height, width]"
+                         : "taps are float64 [channels, height, width]";
     const char *wrong = entry_misfit(taps);
     if (wrong)
         return wrong;
+    const Py_ssize_t *shape = taps->shape + ndim - 3;
     if (t->parts_y < 1 || t->parts_y > MOST_PARTS || t->parts_x < 1 || t->parts_x > MOST_PARTS)
         return "the number of parts is out of range";
-    if (terms < 1 || terms > MOST_TERMS || taps->shape[0] % terms)
+    if (terms < 1 || terms > MOST_TERMS || shape[0] % terms)
         return "the number of terms is out of range";
     t->terms = terms;
-    t->channels = taps->shape[0] / terms, t->height = taps->shape[1], t->width = taps->shape[2];
+    t->channels = shape[0] / terms, t->height = shape[1], t->width = shape[2];
     t->taps = taps->buf;
     if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < t->parts_y ||
         t->height > SIDE * t->parts_y || t->width < t->parts_x || t->width > SIDE * t->parts_x)
@@ -51,10 +53,16 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, ptrdiff_t ter
     return NULL;
 }
 
-const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra)
+/* The values of a kernel's spectra. */
+static Py_ssize_t spectra_of(const Task *t)
+{
+    return t->parts_y * t->parts_x * t->terms * t->channels * TILE_VALUES;
+}
+
+const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra, ptrdiff_t kernels)
 {
     const Py_ssize_t item = has_format(spectra, "d") ? sizeof(double) : sizeof(float);
-    if (spectra->len != t->parts_y * t->parts_x * t->terms * t->channels * TILE_VALUES * item)
+    if (spectra->len != kernels * spectra_of(t) * item)
         return "the spectra's size is not that of the kernel's parts, terms and channels";
     if (!entry_is_aligned(spectra->buf, 64))
         return "the spectra are not aligned to 64 bytes";
@@ -82,11 +90,11 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         return NULL;
     }
     const int is_double = has_format(&out, "d");
-    wrong = correlation_set_kernel(&t, &taps, t.terms);
+    wrong = correlation_set_kernel(&t, &taps, 3, t.terms);
     if (!wrong && !is_double && !has_format(&out, "f"))
         wrong = "spectra are float32 or float64";
     if (!wrong)
-        wrong = correlation_misfit_of_spectra(&t, &out);
+        wrong = correlation_misfit_of_spectra(&t, &out, 1);
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
         for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms * t.channels; i++) {
@@ -107,61 +115,84 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-enum { IMAGE, SPECTRA, TAPS, MEANS, MAP, MAXIMA, ERRORS, BUFFERS };
+enum { IMAGE, SPECTRA, TAPS, MEANS, NUMBERS, MAP, MAXIMA, ERRORS, BUFFERS };
+enum { GAIN, OWN, TOTAL, OFFSET, RESIDUAL, NUMBER_COUNT }; /* of a kernel, in NUMBERS */
 
-static const char *misfit(const Py_buffer *b, const Task *t)
+/* Whether an array of maps, or of blocks' values, has one of this size for each kernel. */
+static int has_shape(const Py_buffer *b, Py_ssize_t kernels, Py_ssize_t rows, Py_ssize_t cols)
+{
+    return b->ndim == 3 && has_format(b, "f") && b->shape[0] == kernels && b->shape[1] == rows &&
+           b->shape[2] == cols;
+}
+
+static const char *misfit_of_image(const Py_buffer *image, const Task *t)
+{
+    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
+                              has_format(image, "f")))
+        return "the image is not uint8, uint16 or float32 [height, width, channels]";
+    if (image->shape[2] != t->channels || image->shape[0] < t->height ||
+        image->shape[1] < t->width)
+        return "the kernel's size does not fit the image's";
+    if (image->strides[2] != image->itemsize ||
+        image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
+        image->strides[0] % image->itemsize)
+        return "the pixels of an image's row have gaps";
+    /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
+    const double pixels = (double)(t->height * t->width), planes = (double)(t->channels * t->terms);
+    const double squares = pixels * pixels * planes;
+    if ((t->type == BYTES &&
+         (squares * 65025 >= 0x1p53 || (double)t->height * planes * 65025.0 >= 0x1p31)) ||
+        (t->type == WORDS && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
+        return "the sums over so many pixels do not fit";
+    if (t->products && (t->stride_y > 1 || t->stride_x > 1))
+        return "direct sums are at a stride of 1";
+    if (t->products && t->type == BYTES && pixels * planes * (255 * 128) >= 0x1p31)
+        return "direct sums of bytes are of as many as 32 bits hold";
+    if (t->metric == SAD ? t->type != BYTES || t->products != NULL : t->terms != 1)
+        return "terms are of sad, of bytes, by transforms";
+    return NULL;
+}
+
+/* What does not fit the first task, which all kernels share but for their own arrays and numbers. */
+static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
 {
     for (int i = 0; i < BUFFERS; i++) {
         const char *wrong = i == SPECTRA ? NULL : entry_misfit(&b[i]);
         if (wrong)
             return wrong;
     }
-    const Py_buffer *image = &b[IMAGE], *taps = &b[TAPS];
-    if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
-                              has_format(image, "f")))
-        return "the image is not uint8, uint16 or float32 [height, width, channels]";
-    if (image->shape[2] != t->channels || image->shape[0] < taps->shape[1] ||
-        image->shape[1] < taps->shape[2])
-        return "the kernel's size does not fit the image's";
-    if (image->strides[2] != image->itemsize ||
-        image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
-        image->strides[0] % image->itemsize)
-        return "the pixels of an image's row have gaps";
-    if (!has_format(&b[MEANS], "d") || b[MEANS].len != image->shape[2] * 8)
-        return "the means are not a float64 for each channel";
     if (t->stride_y < 1 || t->stride_x < 1)
         return "the stride is not positive";
     if (t->block < 1 || t->block > BLOCK)
         return "the block's side is out of range";
-    const Py_buffer *map = &b[MAP];
-    if (map->ndim != 2 || !has_format(map, "f") || !has_format(&b[MAXIMA], "f") ||
-        !has_format(&b[ERRORS], "f"))
-        return "map, maxima and errors are not float32 of two dimensions";
-    if (map->shape[0] != (image->shape[0] - taps->shape[1]) / t->stride_y + 1 ||
-        map->shape[1] != (image->shape[1] - taps->shape[2]) / t->stride_x + 1)
-        return "the map's size is not the number of windows";
+    const char *wrong = misfit_of_image(&b[IMAGE], t);
+    if (wrong)
+        return wrong;
+    if (kernels > 1 && t->products)
+        return "direct sums are of one kernel";
+    if (b[MEANS].ndim != 2 || !has_format(&b[MEANS], "d") || b[MEANS].shape[0] != kernels ||
+        b[MEANS].shape[1] != t->channels)
+        return "the means are not a float64 for each kernel and channel";
+    if (b[NUMBERS].ndim != 2 || !has_format(&b[NUMBERS], "d") || b[NUMBERS].shape[0] != kernels ||
+        b[NUMBERS].shape[1] != NUMBER_COUNT)
+        return "the numbers are not five of float64 for each kernel";
+    const Py_ssize_t rows = (b[IMAGE].shape[0] - t->height) / t->stride_y + 1;
+    const Py_ssize_t cols = (b[IMAGE].shape[1] - t->width) / t->stride_x + 1;
+    if (!has_shape(&b[MAP], kernels, rows, cols))
+        return "the map is not float32, one for each kernel and window";
     for (int i = MAXIMA; i <= ERRORS; i++)
-        if (b[i].ndim != 2 || b[i].shape[0] != (map->shape[0] + t->block - 1) / t->block ||
-            b[i].shape[1] != (map->shape[1] + t->block - 1) / t->block)
-            return "maxima and errors do not have one value for each block";
-    /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
-    const double pixels = (double)(taps->shape[1] * taps->shape[2]);
-    const double squares = pixels * pixels * (double)taps->shape[0];
-    if ((has_format(image, "B") && (squares * 65025 >= 0x1p53 ||
-                                    taps->shape[1] * taps->shape[0] * 65025.0 >= 0x1p31)) ||
-        (has_format(image, "H") && squares * (65535.0 * 65535.0) / 4 >= 0x1p62))
-        return "the sums over so many pixels do not fit";
-    if (t->products && (t->stride_y > 1 || t->stride_x > 1))
-        return "direct sums are at a stride of 1";
-    if (t->products && t->type == BYTES &&
-        pixels * (double)taps->shape[0] * (255 * 128) >= 0x1p31)
-        return "direct sums of bytes are of as many as 32 bits hold";
-    if (t->metric == SAD ? !has_format(image, "B") || t->products != NULL : t->terms != 1)
-        return "terms are of sad, of bytes, by transforms";
-    if (!(t->offset == t->offset) || !(t->residual >= 0))
-        return "offset and residual are not numbers";
-    if (!(t->gain > 0) || !(t->metric == SSD || t->metric == SAD ? t->own >= 0 : t->own > 0) || !(t->total > 0) || !(t->limit > 0))
-        return "own, total and limit are not positive";
+        if (!has_shape(&b[i], kernels, (rows + t->block - 1) / t->block,
+                       (cols + t->block - 1) / t->block))
+            return "maxima and errors are not a float32 for each kernel and block";
+    const double *numbers = b[NUMBERS].buf;
+    for (Py_ssize_t k = 0; k < kernels; k++, numbers += NUMBER_COUNT) {
+        if (!(numbers[OFFSET] == numbers[OFFSET]) || !(numbers[RESIDUAL] >= 0))
+            return "offset and residual are not numbers";
+        const int has_own =
+            t->metric == SSD || t->metric == SAD ? numbers[OWN] >= 0 : numbers[OWN] > 0;
+        if (!(numbers[GAIN] > 0) || !has_own || !(numbers[TOTAL] > 0) || !(t->limit > 0))
+            return "gain, own, total and limit are not positive";
+    }
     return NULL;
 }
 
@@ -180,24 +211,58 @@ static double error_of_waves(const Task *t)
     return t->gain * error;
 }
 
+/* The task of kernel k, whose image and sizes are those of the first one. */
+static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
+{
+    const double *numbers = (const double *)b[NUMBERS].buf + k * NUMBER_COUNT;
+    const ptrdiff_t blocks = b[MAXIMA].shape[1] * b[MAXIMA].shape[2];
+    const ptrdiff_t taps = t->terms * t->channels * t->height * t->width;
+    t->gain = numbers[GAIN], t->own = numbers[OWN], t->total = numbers[TOTAL];
+    t->offset = numbers[OFFSET], t->residual = numbers[RESIDUAL];
+    t->taps = (const double *)b[TAPS].buf + k * taps;
+    t->means = (const double *)b[MEANS].buf + k * t->channels;
+    t->spectra = t->products ? NULL : (const float *)b[SPECTRA].buf + k * spectra_of(t);
+    t->map = (float *)b[MAP].buf + k * t->rows * t->cols;
+    t->maxima = (float *)b[MAXIMA].buf + k * blocks;
+    t->errors = (float *)b[ERRORS].buf + k * blocks;
+    t->norm = 0;
+    for (ptrdiff_t i = 0; i < taps; i++)
+        t->norm += t->taps[i] * t->taps[i];
+    t->norm = sqrt(t->norm);
+    t->residual += error_of_waves(t);
+    for (ptrdiff_t i = 0; i < t->parts_y * t->parts_x * t->terms; i++) {
+        double squares = 0;
+        for (ptrdiff_t c = 0; c < t->channels; c++) {
+            const Part part = correlation_part(t, i, c);
+            for (ptrdiff_t y = 0; y < part.height; y++)
+                for (ptrdiff_t x = 0; x < part.width; x++)
+                    squares += part.taps[y * t->width + x] * part.taps[y * t->width + x];
+        }
+        t->norms[i] = sqrt(squares);
+    }
+    for (ptrdiff_t i = 0; i < blocks; i++)
+        t->maxima[i] = -INFINITY, t->errors[i] = 0;
+}
+
 static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"image",    "spectra",  "taps",     "means",    "map",      "maxima",
-                            "errors",   "metric",    "gain",     "own",      "total",    "limit",
-                            "offset",   "residual",  "stride_y", "stride_x", "block",    "is_direct",
-                            "parts_y",  "parts_x",   "terms",    "variant",  NULL};
+    static char *names[] = {"image",    "spectra",  "taps",    "means",     "numbers", "map",
+                            "maxima",   "errors",   "metric",  "limit",     "stride_y", "stride_x",
+                            "block",    "is_direct", "parts_y", "parts_x",  "terms",   "variant",
+                            NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
-    Task t = {0};
+    Task tasks[MOST_KERNELS] = {{0}}, *t = tasks;
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
     int failed = 1, is_direct;
+    Py_ssize_t kernels = 0, direct = 0, repeated = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOsddddddnnnpnnns", names, &objects[IMAGE], &objects[SPECTRA],
-            &objects[TAPS], &objects[MEANS], &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric, &t.gain, &t.own, &t.total, &t.limit, &t.offset,
-            &t.residual, &t.stride_y, &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
-            &t.terms, &name) ||
+            args, keywords, "OOOOOOOOsdnnnpnnns", names, &objects[IMAGE], &objects[SPECTRA],
+            &objects[TAPS], &objects[MEANS], &objects[NUMBERS], &objects[MAP], &objects[MAXIMA],
+            &objects[ERRORS], &metric, &t->limit, &t->stride_y, &t->stride_x, &t->block, &is_direct,
+            &t->parts_y, &t->parts_x, &t->terms, &name) ||
         !(variant = correlation_variant(name)))
         return NULL;
     static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
@@ -206,7 +271,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         found++;
     if (found == 4)
         return PyErr_Format(PyExc_ValueError, "the metric is not zncc, ncc, ssd or sad");
-    t.metric = (Metric)found;
+    t->metric = (Metric)found;
     memset(b, 0, sizeof b);
     for (int i = 0; i < BUFFERS; i++) {
         int flags = i == IMAGE ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
@@ -214,71 +279,60 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         if (PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
-    t.type = has_format(&b[IMAGE], "B")   ? BYTES
-             : has_format(&b[IMAGE], "H") ? WORDS
-                                                      : FLOATS;
-    t.products = is_direct ? variant->products[t.type] : NULL;
-    wrong = correlation_set_kernel(&t, &b[TAPS], t.terms);
+    t->type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
+    t->products = is_direct ? variant->products[t->type] : NULL;
+    wrong = correlation_set_kernel(t, &b[TAPS], 4, t->terms);
+    if (!wrong) {
+        kernels = b[TAPS].shape[0];
+        if (kernels < 1 || kernels > MOST_KERNELS)
+            wrong = "the number of kernels is out of range";
+    }
     if (!wrong && !is_direct && !has_format(&b[SPECTRA], "f"))
         wrong = "the spectra are not float32";
     if (!wrong && !is_direct)
-        wrong = correlation_misfit_of_spectra(&t, &b[SPECTRA]);
+        wrong = correlation_misfit_of_spectra(t, &b[SPECTRA], kernels);
     if (!wrong)
-        wrong = misfit(b, &t);
-    if (!wrong && is_direct && !t.products)
+        wrong = misfit(b, t, kernels);
+    if (!wrong && is_direct && !t->products)
         wrong = "this variant has no direct sums";
     if (wrong) {
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
-    t.image = b[IMAGE].buf, t.pitch = b[IMAGE].strides[0];
-    t.rows = b[MAP].shape[0], t.cols = b[MAP].shape[1];
-    t.stride_y = entry_stride(t.stride_y, b[IMAGE].shape[0]);
-    t.stride_x = entry_stride(t.stride_x, b[IMAGE].shape[1]);
-    t.spectra = b[SPECTRA].buf, t.means = b[MEANS].buf;
-    t.map = b[MAP].buf, t.maxima = b[MAXIMA].buf, t.errors = b[ERRORS].buf;
+    t->image = b[IMAGE].buf, t->pitch = b[IMAGE].strides[0];
+    t->rows = b[MAP].shape[1], t->cols = b[MAP].shape[2];
+    t->stride_y = entry_stride(t->stride_y, b[IMAGE].shape[0]);
+    t->stride_x = entry_stride(t->stride_x, b[IMAGE].shape[1]);
     Py_BEGIN_ALLOW_THREADS
-    for (ptrdiff_t i = 0; i < t.terms * t.channels * t.height * t.width; i++)
-        t.norm += t.taps[i] * t.taps[i];
-    t.norm = sqrt(t.norm);
-    t.residual += error_of_waves(&t);
-    for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms; i++) {
-        double squares = 0;
-        for (ptrdiff_t c = 0; c < t.channels; c++) {
-            const Part part = correlation_part(&t, i, c);
-            for (ptrdiff_t y = 0; y < part.height; y++)
-                for (ptrdiff_t x = 0; x < part.width; x++)
-                    squares += part.taps[y * t.width + x] * part.taps[y * t.width + x];
-        }
-        t.norms[i] = sqrt(squares);
-    }
-    const ptrdiff_t blocks = b[MAXIMA].shape[0] * b[MAXIMA].shape[1];
-    for (ptrdiff_t i = 0; i < blocks; i++)
-        t.maxima[i] = -INFINITY, t.errors[i] = 0;
-    failed = variant->scores(&t);
+    for (Py_ssize_t k = 1; k < kernels; k++)
+        tasks[k] = *t;
+    for (Py_ssize_t k = 0; k < kernels; k++)
+        set_own(&tasks[k], k, b);
+    failed = variant->scores(tasks, kernels);
     Py_END_ALLOW_THREADS
+    for (Py_ssize_t k = 0; k < kernels; k++)
+        direct += tasks[k].direct, repeated += tasks[k].repeated;
     if (failed)
         PyErr_NoMemory();
 release:
     entry_release(b, BUFFERS);
-    if (failed)
-        return NULL;
-    return Py_BuildValue("nn", (Py_ssize_t)t.direct, (Py_ssize_t)t.repeated);
+    return failed ? NULL : Py_BuildValue("nn", direct, repeated);
 }
 
 static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
-                            "is_direct", "parts_y", "parts_x", "terms", "variant", NULL};
+                            "is_direct", "parts_y", "parts_x", "terms", "variant", "kernels", NULL};
     const char *format, *name;
+    Py_ssize_t kernels;
     Task t = {0};
     int is_direct;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnns", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsn", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
-                                     &t.terms, &name) ||
+                                     &t.terms, &name, &kernels) ||
         !(variant = correlation_variant(name)))
         return NULL;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
@@ -287,7 +341,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
         t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS || t.height < 1 || t.height > SIDE * t.parts_y || t.width < 1 || t.width > SIDE * t.parts_x ||
         t.channels < 1 || t.channels > MOST_CHANNELS || t.stride_y < 1 || t.stride_x < 1 ||
-        t.block < 1 || t.block > BLOCK) {
+        t.block < 1 || t.block > BLOCK || kernels < 1 || kernels > MOST_KERNELS) {
         PyErr_SetString(PyExc_ValueError, "a size or the type of the pixels is out of range");
         return NULL;
     }
@@ -297,7 +351,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     Layout layout = correlation_layout(&t);
-    return PyLong_FromSize_t(correlation_scratch(&t, &layout));
+    return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels));
 }
 
 static PyObject *taps(PyObject *self, PyObject *args)
@@ -316,23 +370,25 @@ static PyObject *taps(PyObject *self, PyObject *args)
 
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
-     "scores(image, spectra, taps, means, map, maxima, errors, metric, gain, own, total,"
-     " limit, offset, residual, stride_y, stride_x, block, is_direct, parts_y, parts_x, terms,"
-     " variant)\n\n"
+     "scores(image, spectra, taps, means, numbers, map, maxima, errors, metric, limit, stride_y,"
+     " stride_x, block, is_direct, parts_y, parts_x, terms, variant)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
-     "how far scores may be off. Returns how many windows were summed directly, and how many\n"
-     "tiles were transformed in double precision. The formulas are in _correlation.h.\n\n"
+     "how far scores may be off, for kernels of one size. Returns how many windows were summed\n"
+     "directly, and how many tiles were transformed in double precision. The formulas are in\n"
+     "_correlation.h.\n\n"
      "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from\n"
-     "spectrum; taps: float64 [terms x channels, height, width], the kernel less its means or its\n"
-     "terms of sad, over gain; means: float64 of the channels; map: float32 [rows, cols]; maxima,\n"
-     "errors: float32 of the blocks."},
+     "spectrum, of each kernel; taps: float64 [kernels, terms x channels, height, width], each\n"
+     "kernel less its means or its terms of sad, over gain; means: float64 [kernels, channels];\n"
+     "numbers: float64 [kernels, 5], gain, own, total, offset and residual; map: float32 [kernels,\n"
+     "rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one\n"
+     "kernel."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, parts_y, parts_x, terms, variant)\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"
      "aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
-     " variant)\n\n"
+     " variant, kernels)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
@@ -358,6 +414,7 @@ PyMODINIT_FUNC PyInit__correlation(void)
                                            MOST_WEIGHTED_CHANNELS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_PARTS", MOST_PARTS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_TERMS", MOST_TERMS) < 0 ||
+                   PyModule_AddIntConstant(module, "MOST_KERNELS", MOST_KERNELS) < 0 ||
                    PyModule_AddIntConstant(module, "TILE_VALUES", TILE_VALUES) < 0))
         Py_CLEAR(module);
     correlation_tables();

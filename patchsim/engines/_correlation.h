@@ -36,6 +36,10 @@
  * double precision, off by at most `taps` roundings (Higham, Accuracy and Stability of Numerical
  * Algorithms, 2nd ed., section 3.1).
  *
+ * Several kernels of one size are scored together: the pixels are transformed and summed once, and
+ * each kernel takes its product with them, the way back and its scores. They are to the last bit
+ * those of each kernel alone.
+ *
  * Nothing here knows Python; _correlation.c does.
  */
 #ifndef PATCHSIM_CORRELATION_H
@@ -49,6 +53,7 @@
 #define MOST_CHANNELS 64
 #define MOST_PARTS 4 /* of a kernel, along an axis */
 #define MOST_TERMS 16
+#define MOST_KERNELS 8 /* of one call */
 #define MOST_WEIGHTED_CHANNELS 16
 #define MOST_PLANES (2 * MOST_WEIGHTED_CHANNELS + 1) /* of a kernel with weights */
 #define MOST_OUTPUTS (3 * MOST_WEIGHTED_CHANNELS + 3)
@@ -103,6 +108,7 @@ typedef struct Products {
                  ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out_pitch);
 } Products;
 
+/* One kernel and the image. Kernels that are scored together have a task each. */
 typedef struct {
     Type type;
     Metric metric;
@@ -114,19 +120,20 @@ typedef struct {
     ptrdiff_t rows, cols; /* windows */
     /* A kernel too large for a tile is cut into parts, the last of a row or column smaller. */
     ptrdiff_t parts_y, parts_x, part_height, part_width;
-    ptrdiff_t terms;      /* of sad: products whose sum is about |I - K|; 1 of other metrics */
+    ptrdiff_t terms; /* of sad: products whose sum is about |I - K|; 1 of other metrics */
+    double limit;
+    const struct Products *products; /* X is summed directly, at a stride of 1; or NULL */
+    ptrdiff_t block;                 /* windows along each axis of a block */
+    /* What follows is the kernel's own. */
     const float *spectra; /* [parts][terms][channels][TILE_VALUES], aligned to 64 bytes */
     const double *taps;   /* b / gain, [terms, channels, height, width] */
     double gain;
-    const double *means;  /* k, [channels] */
+    const double *means; /* k, [channels] */
     double own, total;
     double norm; /* of taps */
     double norms[MOST_PARTS * MOST_PARTS * MOST_TERMS]; /* of the taps of a part and term */
     double offset, residual; /* of sad: what is added to X, and what its terms leave over */
-    double limit;
-    const struct Products *products; /* X is summed directly, at a stride of 1; or NULL */
-    float *map;      /* [rows, cols] */
-    ptrdiff_t block; /* windows along each axis of a block */
+    float *map;              /* [rows, cols] */
     /* For each block: the largest score, and what scores may be off by. */
     float *maxima, *errors;
     ptrdiff_t direct, repeated; /* out: windows summed directly, tiles transformed again */
@@ -149,7 +156,8 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*runs_here)(void);
-    int (*scores)(Task *task); /* 0, or -1 without memory */
+    /* Scores of kernels of one image and size, of each a task. 0, or -1 without memory. */
+    int (*scores)(Task *tasks, ptrdiff_t count);
     int (*weighted)(Weighted *weighted);
     void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
                      float *out);
@@ -188,7 +196,9 @@ void *correlation_take(Arena *arena, size_t bytes);
 void correlation_close(Arena *arena);
 
 Layout correlation_layout(const Task *task);
-size_t correlation_scratch(const Task *task, const Layout *layout);
+size_t correlation_scratch(const Task *task, const Layout *layout, ptrdiff_t kernels);
+/* Products of a tile with so many kernels, where they do not lie over the tile's transform. */
+size_t correlation_total_bytes(const Task *task, ptrdiff_t kernels);
 
 ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 size_t correlation_product_bytes(const Task *task); /* bytes of a window's X */

@@ -185,28 +185,35 @@ FILL(fill_doubles, double)
             VARIANT(NAME##_along)(sums + c * columns, 0, width, stride, cols, s + c * pitch);  \
         VARIANT(NAME##_along)(squares, 1, width, stride, cols, e);                             \
     }                                                                                          \
-    /* What is under the root, of some windows: n E - sum S^2, or E; and sum k S. */           \
-    static INLINE void VARIANT(NAME##_spread)(const Task *t, const double *means, const WIDE *s,\
-                                              const WIDE *e, ptrdiff_t pitch, ptrdiff_t at,    \
-                                              ptrdiff_t count, double *spread, double *shift)  \
+    /* What is under the root, of some windows: n E - sum S^2, or E. */                        \
+    static INLINE void VARIANT(NAME##_spread)(const Task *t, const WIDE *s, const WIDE *e,     \
+                                              ptrdiff_t pitch, ptrdiff_t at, ptrdiff_t count,  \
+                                              double *spread)                                  \
     {                                                                                          \
         MODULO under[BLOCK];                                                                   \
         const MODULO n = (MODULO)(t->height * t->width);                                       \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
             under[i] = (MODULO)e[at + i] * (t->metric == ZNCC ? n : 1);                        \
-        for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            shift[i] = 0;                                                                      \
-        for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
+        for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++) {                     \
             const WIDE *sum = s + c * pitch + at;                                              \
-            if (t->metric == ZNCC)                                                             \
-                for (ptrdiff_t i = 0; i < count; i++)                                          \
-                    under[i] -= (MODULO)sum[i] * (MODULO)sum[i];                               \
-            else                                                                               \
-                for (ptrdiff_t i = 0; i < count; i++)                                          \
-                    shift[i] += means[c] * (double)sum[i];                                     \
+            for (ptrdiff_t i = 0; i < count; i++)                                              \
+                under[i] -= (MODULO)sum[i] * (MODULO)sum[i];                                   \
         }                                                                                      \
         for (ptrdiff_t i = 0; i < count; i++)                                                  \
             spread[i] = (double)(WIDE)under[i];                                                \
+    }                                                                                          \
+    /* And sum k S of a kernel, 0 of zncc. */                                                  \
+    static INLINE void VARIANT(NAME##_shift)(const Task *t, const double *means, const WIDE *s,\
+                                             ptrdiff_t pitch, ptrdiff_t at, ptrdiff_t count,   \
+                                             double *shift)                                    \
+    {                                                                                          \
+        for (ptrdiff_t i = 0; i < count; i++)                                                  \
+            shift[i] = 0;                                                                      \
+        for (ptrdiff_t c = 0; c < t->channels && t->metric != ZNCC; c++) {                     \
+            const WIDE *sum = s + c * pitch + at;                                              \
+            for (ptrdiff_t i = 0; i < count; i++)                                              \
+                shift[i] += means[c] * (double)sum[i];                                         \
+        }                                                                                      \
     }                                                                                          \
     /* X of one window, in double precision; `mean` of its channels, about. */                 \
     static double VARIANT(NAME##_direct)(const Task *t, const PIXEL *pixels, ptrdiff_t plane,  \
@@ -355,31 +362,39 @@ typedef struct {
     ptrdiff_t top, left;   /* windows, in the band */
     ptrdiff_t rows, cols;
     double energy;         /* of its pixels less their means, about: similar tiles become a pair */
-    double off;            /* X is off by at most this */
     double drift;          /* of floats, n E - sum S^2 (or E) is off by at most this */
-    ptrdiff_t open;        /* windows whose score would be off by more than the limit */
-    int is_repeated;       /* X was made in double precision */
 } VARIANT(Region);
 
+/* What is known of a tile's products with one kernel. */
 typedef struct {
-    Task *task;
+    double off;            /* X is off by at most this */
+    ptrdiff_t open;        /* windows whose score would be off by more than the limit */
+} VARIANT(Known);
+
+typedef struct {
+    Task *task; /* of the first kernel; the others' follow */
+    ptrdiff_t count; /* of kernels */
     const Layout *layout;
     ptrdiff_t top, rows; /* windows */
     VARIANT(Region) *regions;
-    ptrdiff_t region_count;
+    ptrdiff_t region_count, most; /* tiles, and the most of a band */
+    VARIANT(Known) *known;     /* [count][most] */
     double (*less)[2]; /* [channels]: the constants of the pair that is transformed */
     double *means;     /* [region_count][channels] */
     uint8_t *planes;
-    float *products; /* [rows, x_pitch]; of direct sums int32_t, or double */
+    float *products; /* [count][rows, x_pitch]; of direct sums int32_t, or double */
+    ptrdiff_t step;  /* values of a kernel's products */
     float *work;     /* [channels][TILE_VALUES] */
     void *taps;      /* of direct sums, as they take them */
     int16_t *wide;   /* the planes of these, where they take 16 bits */
-    float *total;    /* [TILE_VALUES], of a kernel in parts */
+    float *total;    /* [count][TILE_VALUES], of several kernels or of one in parts */
     double *double_work, *double_total, *double_spectra; /* the same, where needed */
+    const Task *doubled; /* whose spectra these are */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
-    void *segment_memory; /* of a row */
-    float *saved; /* maxima and errors of the band's blocks */
+    void *segment_memory; /* [count][segments], of a row */
+    ptrdiff_t segments;
+    float *saved; /* [count]: maxima and errors of the band's blocks */
     /* Of floats alone. */
     double unit;         /* a power of two that brings pixels near 1 */
     double *shift;       /* [channels], what sums are taken less */
@@ -473,36 +488,46 @@ static void VARIANT(find_drift)(const VARIANT(Band) *b, VARIANT(Region) *r)
     r->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(cells * n)) : around;
 }
 
-/* Transforms two tiles, or one if `other` is NULL. */
+/* Transforms two tiles, or one if `other` is NULL, and back for all kernels; or, in double
+ * precision, for the one whose spectra are at hand. */
 static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(Region) *other,
                                int is_double)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
     const ptrdiff_t item = correlation_item(t);
+    const ptrdiff_t first = is_double ? b->doubled - t : 0, count = is_double ? 1 : b->count;
     Place places[2];
     const uint8_t *pixels[2];
     VARIANT(Region) *both[2] = {one, other ? other : one};
     for (int i = 0; i < 2; i++) {
         const VARIANT(Region) *r = both[i];
         pixels[i] = b->planes + (r->top * t->stride_y * l->pitch + r->left * t->stride_x) * item;
-        places[i] = (Place){b->products + r->top * l->x_pitch + r->left, 0, r->rows, r->cols};
+        places[i] = (Place){b->products + first * b->step + r->top * l->x_pitch + r->left, 0,
+                            r->rows, r->cols};
         for (ptrdiff_t c = 0; c < t->channels; c++)
             b->less[c][i] = b->means[(r - b->regions) * t->channels + c];
     }
     const ptrdiff_t plane = l->lines * l->pitch * item;
-    double rounding, unit = is_double ? DOUBLE_UNIT : SINGLE_UNIT;
+    double rounding[MOST_KERNELS];
     const double(*less)[2] = (const double(*)[2])b->less;
-    if (is_double)
-        rounding = VARIANT(pair_double)(t, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
-                                        b->double_spectra, b->double_work, b->double_total,
-                                        places, other ? 2 : 1, l->x_pitch);
-    else
-        rounding = VARIANT(pair_single)(t, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
-                                        t->spectra, b->work, b->total, places, other ? 2 : 1,
-                                        l->x_pitch);
-    for (int i = 0; i < 2; i++)
-        both[i]->off = unit * rounding, both[i]->is_repeated = is_double;
+    if (is_double) {
+        const double *spectra = b->double_spectra;
+        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
+                             &spectra, b->double_work, b->double_total, places, other ? 2 : 1, 0,
+                             l->x_pitch, rounding);
+    } else {
+        const float *spectra[MOST_KERNELS];
+        for (ptrdiff_t k = 0; k < count; k++)
+            spectra[k] = t[k].spectra;
+        VARIANT(pair_single)(t, count, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
+                             spectra, b->work, b->total, places, other ? 2 : 1, b->step,
+                             l->x_pitch, rounding);
+    }
+    for (ptrdiff_t k = 0; k < count; k++)
+        for (int i = 0; i < 2; i++)
+            b->known[(first + k) * b->most + (both[i] - b->regions)].off =
+                (is_double ? DOUBLE_UNIT : SINGLE_UNIT) * rounding[k];
 }
 
 typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
@@ -521,33 +546,39 @@ typedef struct {
     double lowest; /* spreads below this one leave a score open */
 } VARIANT(Rule);
 
+/* What scores of some windows of a row are made of, whatever the kernel. */
+typedef struct {
+    double spread[BLOCK];
+    float under[BLOCK] __attribute__((aligned(64))); /* the same, and its root */
+    float root[BLOCK] __attribute__((aligned(64)));
+} VARIANT(Spreads);
+
 /* Makes scores of a row again whose spread is open, from direct sums. Returns 1 where the tile has
  * too many. */
-static int VARIANT(make_again)(VARIANT(Band) *b, VARIANT(Region) *r, const VARIANT(Rule) *rule,
-                               ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
-                               ptrdiff_t budget, VARIANT(Segment) *segment, const float *under,
-                               double *spread, double *shift, float *out)
+static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
+                               const VARIANT(Rule) *rule, ptrdiff_t row, ptrdiff_t left,
+                               ptrdiff_t count, int may_repeat, ptrdiff_t budget,
+                               VARIANT(Segment) *segment, const VARIANT(Spreads) *spreads,
+                               double *shift, float *out)
 {
-    Task *t = b->task;
     const Layout *l = b->layout;
-    const float lowest = (float)rule->lowest;
+    const float lowest = (float)rule->lowest, *under = spreads->under;
     const double n = (double)(t->height * t->width), square = b->unit * b->unit;
     const ptrdiff_t plane = l->lines * l->pitch;
     segment->has_made = 1;
     for (ptrdiff_t i = 0; i < count; i++) {
         if (!(under[i] > 0 && under[i] < lowest))
             continue;
-        r->open++;
-        if (may_repeat && r->open > budget)
+        known->open++;
+        if (may_repeat && known->open > budget)
             return 1;
         t->direct++;
         ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
-        double mean[MOST_CHANNELS], direct;
+        double mean[MOST_CHANNELS], direct, spread = spreads->spread[i];
         int is_doubtful = 0;
         if (t->type == FLOATS) {
             const float *p = (const float *)(const void *)b->planes + at;
-            spread[i] =
-                square * VARIANT(float_spread)(t, p, plane, l->pitch, mean, &is_doubtful);
+            spread = square * VARIANT(float_spread)(t, p, plane, l->pitch, mean, &is_doubtful);
             direct = b->unit * VARIANT(floats_direct)(t, p, plane, l->pitch, mean);
             for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
                 shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
@@ -561,8 +592,8 @@ static int VARIANT(make_again)(VARIANT(Band) *b, VARIANT(Region) *r, const VARIA
             direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)b->planes + at,
                                            plane, l->pitch, mean);
         }
-        double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread[i]);
-        score = spread[i] > 0 ? score : 0;
+        double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread);
+        score = spread > 0 ? score : 0;
         score = score < 1 ? score : 1;
         out[i] = (float)(score > -1 ? score : -1);
         segment->is_doubtful |= is_doubtful;
@@ -570,67 +601,26 @@ static int VARIANT(make_again)(VARIANT(Band) *b, VARIANT(Region) *r, const VARIA
     return 0;
 }
 
-static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VARIANT(Rule) *rule,
-                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
-                                 ptrdiff_t budget, VARIANT(Segment) *segment)
+/* The spreads of some windows of a row. */
+static INLINE void VARIANT(measure_spreads)(const VARIANT(Band) *b, ptrdiff_t row, ptrdiff_t left,
+                                            ptrdiff_t count, VARIANT(Spreads) *out)
 {
-    Task *t = b->task;
+    const Task *t = b->task;
     const Layout *l = b->layout;
-    double spread[BLOCK], shift[BLOCK];
-    const float *x = b->products + row * l->x_pitch + left;
-    float *out = t->map + (b->top + row) * t->cols + left;
-    float centred[BLOCK], under[BLOCK] __attribute__((aligned(64)));
-    float made[BLOCK] __attribute__((aligned(64)));
-    double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
-    double own = t->own;
-    const double gain = t->gain / b->unit, square = b->unit * b->unit;
-    for (ptrdiff_t c = 0; c < t->channels; c++)
-        means[c] = t->means[c];
-    if (t->metric == SAD)
-        ;
-    else if (t->type == BYTES)
-        VARIANT(bytes_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
-    if (t->products && t->type != BYTES) {
-        const double *found = (const double *)(const void *)b->products + row * l->x_pitch + left;
-        for (ptrdiff_t i = 0; i < count; i++)
-            centred[i] = (float)(found[i] * b->unit);
-        x = centred;
-    } else if (t->products) {
-        /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
-        double sums[BLOCK];
-        const double less = 1 / t->gain;
-        const int32_t *found = (const int32_t *)(const void *)x;
-        for (ptrdiff_t i = 0; i < count; i++)
-            sums[i] = found[i];
-        for (ptrdiff_t c = 0; c < t->channels; c++) {
-            const double *s = (const double *)b->s + c * l->x_pitch + left;
-            for (ptrdiff_t i = 0; i < count; i++)
-                sums[i] += (128 - t->means[c]) * s[i];
-        }
-        for (ptrdiff_t i = 0; i < count; i++)
-            centred[i] = (float)(sums[i] * less);
-        x = centred;
-    }
-    if (t->type == BYTES || t->metric == SAD)
-        ;
+    double *spread = out->spread;
+    if (t->type == BYTES)
+        VARIANT(bytes_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
     else if (t->type == WORDS)
-        VARIANT(words_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
+        VARIANT(words_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
     else {
-        if (t->metric == SSD) {
-            own = t->norm * t->norm * t->gain * t->gain;
-            for (ptrdiff_t c = 0; c < t->channels; c++) {
-                means[c] -= b->shift[c];
-                own += (double)(t->height * t->width) * means[c] * means[c];
-            }
-        }
-        VARIANT(floats_spread)(t, means, b->s, b->e, l->x_pitch, left, count, spread, shift);
+        const double square = b->unit * b->unit;
+        VARIANT(floats_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
         /* Rounding may leave nothing of a small spread, and single precision is too coarse for it:
          * only windows of one value are flat for sure. */
         if (t->metric != SSD)
             for (ptrdiff_t i = 0; i < count; i++) {
                 const double scaled = spread[i] * square, least = LEAST_SPREAD / 2;
                 spread[i] = scaled > least ? scaled : least;
-                shift[i] *= b->unit;
             }
         for (ptrdiff_t i = 0; i < count && b->has_uniform; i++)
             if (b->is_uniform[left + i]) {
@@ -643,24 +633,108 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
                     spread[i] = 0;
             }
     }
+    if (t->metric == SSD)
+        return;
+    for (ptrdiff_t i = 0; i < count; i++)
+        out->under[i] = (float)spread[i];
+    for (ptrdiff_t i = count; i % LANES; i++)
+        out->under[i] = out->under[count - 1];
+    for (ptrdiff_t i = 0; i < count; i++)
+        out->root[i] = sqrtf(out->under[i]);
+}
+
+/* X of some windows as single precision, which direct sums have in other types. */
+static INLINE const float *VARIANT(in_single)(const VARIANT(Band) *b, const Task *t,
+                                              const float *x, ptrdiff_t row, ptrdiff_t left,
+                                              ptrdiff_t count, float *out)
+{
+    const Layout *l = b->layout;
+    if (!t->products)
+        return x;
+    if (t->type != BYTES) {
+        const double *found = (const double *)(const void *)b->products + row * l->x_pitch + left;
+        for (ptrdiff_t i = 0; i < count; i++)
+            out[i] = (float)(found[i] * b->unit);
+        return out;
+    }
+    /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
+    double sums[BLOCK];
+    const double less = 1 / t->gain;
+    const int32_t *found = (const int32_t *)(const void *)x;
+    for (ptrdiff_t i = 0; i < count; i++)
+        sums[i] = found[i];
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const double *s = (const double *)b->s + c * l->x_pitch + left;
+        for (ptrdiff_t i = 0; i < count; i++)
+            sums[i] += (128 - t->means[c]) * s[i];
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        out[i] = (float)(sums[i] * less);
+    return out;
+}
+
+/* sum k S of some windows and a kernel, and what the kernel adds to ssd, in `own`. */
+static INLINE void VARIANT(measure_shift)(const VARIANT(Band) *b, const Task *t, ptrdiff_t left,
+                                          ptrdiff_t count, double *shift, double *own)
+{
+    const Layout *l = b->layout;
+    double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        means[c] = t->means[c];
+    if (t->type == BYTES)
+        VARIANT(bytes_shift)(t, means, b->s, l->x_pitch, left, count, shift);
+    else if (t->type == WORDS)
+        VARIANT(words_shift)(t, means, b->s, l->x_pitch, left, count, shift);
+    else {
+        if (t->metric == SSD) {
+            *own = t->norm * t->norm * t->gain * t->gain;
+            for (ptrdiff_t c = 0; c < t->channels; c++) {
+                means[c] -= b->shift[c];
+                *own += (double)(t->height * t->width) * means[c] * means[c];
+            }
+        }
+        VARIANT(floats_shift)(t, means, b->s, l->x_pitch, left, count, shift);
+        if (t->metric != SSD)
+            for (ptrdiff_t i = 0; i < count; i++)
+                shift[i] *= b->unit;
+    }
+}
+
+/* Scores of some windows of a row, for one kernel, whose task is `t`. */
+static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
+                                 const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule,
+                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
+                                 ptrdiff_t budget, VARIANT(Segment) *segment)
+{
+    const Layout *l = b->layout;
+    double shift[BLOCK];
+    float *out = t->map + (b->top + row) * t->cols + left;
+    float centred[BLOCK], made[BLOCK] __attribute__((aligned(64)));
+    const float *under = spreads->under;
+    const float *x = VARIANT(in_single)(
+        b, t, b->products + (t - b->task) * b->step + row * l->x_pitch + left, row, left, count,
+        centred);
+    double own = t->own;
+    const double gain = t->gain / b->unit;
+    if (t->metric != SAD)
+        VARIANT(measure_shift)(b, t, left, count, shift, &own);
     if (t->metric == SAD) {
         const double less = 1 / t->total;
         for (ptrdiff_t i = 0; i < count; i++) {
             float score = (float)(1 - (t->gain * x[i] + t->offset) * less);
             made[i] = score < 1 ? score : 1;
         }
-    } else if (t->metric == SSD)
+    } else if (t->metric == SSD) {
+        const double *spread = spreads->spread;
         for (ptrdiff_t i = 0; i < count; i++) {
             float score = (float)(1 - (spread[i] - 2 * (gain * x[i] + shift[i]) + own) / t->total);
             made[i] = score < 1 ? score : 1;
         }
-    else {
+    } else {
         const float scale = (float)(rule->scale * t->gain);
         const double less = 1 / t->gain;
         for (ptrdiff_t i = 0; i < count; i++)
-            under[i] = (float)spread[i];
-        for (ptrdiff_t i = 0; i < count; i++)
-            made[i] = under[i] > 0 ? scale / sqrtf(under[i]) : 0;
+            made[i] = under[i] > 0 ? scale / spreads->root[i] : 0;
         if (t->metric == NCC)
             for (ptrdiff_t i = 0; i < count; i++)
                 made[i] *= (float)(x[i] + shift[i] * less);
@@ -674,7 +748,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
     }
     memcpy(out, made, (size_t)count * sizeof *out);
     for (ptrdiff_t i = count; i % LANES; i++)
-        made[i] = made[count - 1], under[i] = under[count - 1];
+        made[i] = made[count - 1];
     typedef VARIANT(Singles) Floats;
     typedef VARIANT(Masks) Masks;
     const float lowest = (float)rule->lowest;
@@ -686,7 +760,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
         best = (Floats)((is_better & (Masks)score) | (~is_better & (Masks)best));
         if (t->metric == SSD || t->metric == SAD)
             continue;
-        const Floats low = *(Floats *)(under + i);
+        const Floats low = *(const Floats *)(under + i);
         const Masks is_flat = low <= 0, is_open = (low < lowest) & ~is_flat;
         const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
         opens |= is_open;
@@ -697,7 +771,8 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
     for (int i = 0; i < LANES / 2; i++)
         is_any |= words[i];
     if (is_any) {
-        if (VARIANT(make_again)(b, r, rule, row, left, count, may_repeat, budget, segment, under, spread, shift, out))
+        if (VARIANT(make_again)(b, t, known, rule, row, left, count, may_repeat, budget, segment,
+                                spreads, shift, out))
             return 1;
         best = segment->best;
         for (ptrdiff_t i = 0; i < count; i++)
@@ -708,22 +783,22 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, VARIANT(Region) *r, const VAR
 }
 
 /* Writes what is known of a block's windows in a tile. */
-static void VARIANT(settle)(const VARIANT(Band) *b, const VARIANT(Region) *r,
-                            const VARIANT(Rule) *rule, const VARIANT(Segment) *segment,
-                            float *maximum, float *error)
+static void VARIANT(settle)(const VARIANT(Band) *b, const Task *t, const VARIANT(Region) *r,
+                            const VARIANT(Known) *known, const VARIANT(Rule) *rule,
+                            const VARIANT(Segment) *segment, float *maximum, float *error)
 {
-    const Task *t = b->task;
     float largest = segment->best[0], least = segment->lows[0], off = 0;
     for (int i = 1; i < LANES; i++) {
         largest = largest > segment->best[i] ? largest : segment->best[i];
         least = least < segment->lows[i] ? least : segment->lows[i];
     }
     if (t->metric == SAD)
-        off = (float)((t->residual + t->gain * r->off) / t->total + SCORE_ROUNDING);
+        off = (float)((t->residual + t->gain * known->off) / t->total + SCORE_ROUNDING);
     else if (t->metric == SSD)
-        off = (float)((2 * t->gain / b->unit * r->off + r->drift * 4) / t->total + SCORE_ROUNDING);
+        off = (float)((2 * t->gain / b->unit * known->off + r->drift * 4) / t->total +
+                      SCORE_ROUNDING);
     else if (least < FLT_MAX)
-        off = (float)((t->gain * r->off * rule->scale / sqrt((double)least) +
+        off = (float)((t->gain * known->off * rule->scale / sqrt((double)least) +
                        b->unit * b->unit * r->drift / least) *
                           (1 + 0x1p-20) +
                       SCORE_ROUNDING);
@@ -791,53 +866,79 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
     }
 }
 
-/* Scores of a band's windows. Returns whether tiles have to be made again. */
-static int VARIANT(finish)(VARIANT(Band) *b, int may_repeat)
+/* What a kernel's scores of a tile take. `flat`: a window of floats of no larger spread, in pixels'
+ * own units, may count as flat. */
+static INLINE VARIANT(Rule) VARIANT(rule_of)(const VARIANT(Band) *b, const Task *t,
+                                             const VARIANT(Region) *r,
+                                             const VARIANT(Known) *known, double flat)
 {
-    Task *t = b->task;
-    const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
-    const ptrdiff_t budget = correlation_budget(t);
     const double scale = (t->metric == ZNCC ? (double)(t->height * t->width) : 1) /
                          sqrt(t->own > 0 ? t->own : 1);
     const double square = b->unit * b->unit;
+    /* Below this spread X, or the spread itself, leave the score off by half the limit; below the
+     * last one a window of floats may count as flat. */
+    const double open = t->gain * known->off * scale / t->limit;
+    double lowest = open * open;
+    if (t->type == FLOATS) {
+        const double drifted = 2 * square * r->drift / t->limit;
+        lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
+        lowest = lowest > flat * square ? lowest : flat * square;
+        lowest = lowest > LEAST_SPREAD ? lowest : LEAST_SPREAD;
+    }
+    return (VARIANT(Rule)){scale, lowest};
+}
+
+/* Scores of a band's windows, for the kernels whose bits are set. Returns those of which tiles have
+ * to be made again. */
+static unsigned VARIANT(finish)(VARIANT(Band) *b, int may_repeat, unsigned kernels)
+{
+    const Task *t = b->task;
+    const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
+    const ptrdiff_t budget = correlation_budget(t);
     double flat = 0;
     for (ptrdiff_t c = 0; c < t->channels && t->type == FLOATS && t->metric == ZNCC; c++) {
         const double n = (double)(t->height * t->width);
         flat += 4 * FLAT * n * (n * b->shift[c] * b->shift[c] + b->largest);
     }
-    int again = 0;
+    unsigned again = 0;
+    VARIANT(Spreads) spreads;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         if (t->metric != SAD)
             VARIANT(sum_row)(b, row);
-        VARIANT(Segment) *segment = b->segment_memory;
+        ptrdiff_t number = 0; /* of the segment in the row */
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
-            VARIANT(Region) *r = &b->regions[i];
+            const VARIANT(Region) *r = &b->regions[i];
             if (row < r->top || row >= r->top + r->rows)
                 continue;
-            /* Below this spread X, or the spread itself, leave the score off by half the limit;
-             * below the last one a window of floats may count as flat. */
-            double open = t->gain * r->off * scale / t->limit, lowest = open * open;
-            if (t->type == FLOATS) {
-                const double drifted = 2 * square * r->drift / t->limit;
-                lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
-                lowest = lowest > flat * square ? lowest : flat * square;
-                lowest = lowest > LEAST_SPREAD ? lowest : LEAST_SPREAD;
-            }
-            const VARIANT(Rule) rule = {scale, lowest};
+            VARIANT(Rule) rules[MOST_KERNELS];
+            for (ptrdiff_t k = 0; k < b->count; k++)
+                rules[k] = VARIANT(rule_of)(b, t + k, r, &b->known[k * b->most + i], flat);
             const int is_first = row == r->top || (b->top + row) % t->block == 0;
             const int is_last =
                 row == r->top + r->rows - 1 || (b->top + row + 1) % t->block == 0;
-            for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end, segment++) {
+            for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end, number++) {
                 end = (left / t->block + 1) * t->block;
                 end = end < r->left + r->cols ? end : r->left + r->cols;
-                ptrdiff_t block = (b->top + row) / t->block * blocks + left / t->block;
-                if (is_first)
-                    *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
-                                                  (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
-                again |= VARIANT(score)(b, r, &rule, row, left, end - left, may_repeat, budget,
-                                        segment);
-                if (is_last)
-                    VARIANT(settle)(b, r, &rule, segment, &t->maxima[block], &t->errors[block]);
+                const ptrdiff_t block = (b->top + row) / t->block * blocks + left / t->block;
+                if (t->metric != SAD)
+                    VARIANT(measure_spreads)(b, row, left, end - left, &spreads);
+                for (ptrdiff_t k = 0; k < b->count; k++) {
+                    if (!(kernels >> k & 1))
+                        continue;
+                    Task *own = b->task + k;
+                    VARIANT(Known) *known = &b->known[k * b->most + i];
+                    VARIANT(Segment) *segment =
+                        (VARIANT(Segment) *)b->segment_memory + k * b->segments + number;
+                    if (is_first)
+                        *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
+                                                      (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
+                    if (VARIANT(score)(b, own, known, &spreads, &rules[k], row, left, end - left,
+                                       may_repeat, budget, segment))
+                        again |= 1u << k;
+                    if (is_last)
+                        VARIANT(settle)(b, own, r, known, &rules[k], segment, &own->maxima[block],
+                                        &own->errors[block]);
+                }
             }
         }
     }
@@ -852,10 +953,10 @@ static int VARIANT(by_energy)(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* Makes the tiles again, in double precision, whose scores are not all within the limit. */
-static int VARIANT(repeat)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
+/* Makes the tiles again, in double precision, whose scores for a kernel are not all within the
+ * limit. */
+static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *doubles)
 {
-    Task *t = b->task;
     const ptrdiff_t parts = t->parts_y * t->parts_x;
     const size_t tile = TILE_VALUES * sizeof(double), work = (size_t)t->channels * tile;
     if (!b->double_spectra) {
@@ -864,16 +965,18 @@ static int VARIANT(repeat)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
         b->double_work = correlation_take(doubles, work);
         b->double_total = correlation_take(doubles, tile);
         b->double_spectra = correlation_take(doubles, (size_t)parts * work);
+    }
+    if (b->doubled != t)
         for (ptrdiff_t i = 0; i < parts * t->channels; i++) { /* of one term: sad is not made again */
             const Part part = correlation_part(t, i / t->channels, i % t->channels);
             VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width,
                                      b->double_spectra + i * TILE_VALUES);
         }
-    }
+    b->doubled = t;
     VARIANT(Region) *waiting = NULL;
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
         VARIANT(Region) *r = &b->regions[i];
-        if (r->open <= budget)
+        if (b->known[(t - b->task) * b->most + i].open <= budget)
             continue;
         t->repeated++;
         if (waiting) {
@@ -917,14 +1020,88 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
     for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
         VARIANT(Region) *r = &b->regions[b->region_count++];
         const ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
-        *r = (VARIANT(Region)){0, left, b->rows, cols, 0, 0, 0, 0, 0};
-        r->off = off;
+        *r = (VARIANT(Region)){0, left, b->rows, cols, 0, 0};
+        b->known[r - b->regions] = (VARIANT(Known)){off, 0};
         if (t->type == FLOATS)
             VARIANT(find_drift)(b, r);
     }
 }
 
-static int VARIANT(scores)(Task *t)
+/* The tiles of a band, by energy in `order`. */
+static void VARIANT(divide)(VARIANT(Band) *b, VARIANT(Region) **order)
+{
+    const Task *t = b->task;
+    const Layout *l = b->layout;
+    b->region_count = 0;
+    for (ptrdiff_t top = 0; top < b->rows; top += l->tall)
+        for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
+            ptrdiff_t rows = b->rows - top < l->tall ? b->rows - top : l->tall;
+            ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
+            VARIANT(Region) *r = order[b->region_count] = &b->regions[b->region_count];
+            *r = (VARIANT(Region)){top, left, rows, cols, 0, 0};
+            (t->type == BYTES   ? VARIANT(survey_bytes)
+             : t->type == WORDS ? VARIANT(survey_words)
+                                : VARIANT(survey_floats))(
+                b, r, b->means + b->region_count * t->channels);
+            if (t->type == FLOATS)
+                VARIANT(find_drift)(b, r);
+            b->region_count++;
+        }
+    memset(b->known, 0, (size_t)(b->count * b->most) * sizeof *b->known);
+    qsort(order, (size_t)b->region_count, sizeof *order, VARIANT(by_energy));
+}
+
+/* Maxima and errors of a band's blocks are kept, or those of some kernels are put back. */
+static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
+{
+    const Task *t = b->task;
+    const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
+    const ptrdiff_t begin = b->top / t->block * blocks;
+    const ptrdiff_t count = ((b->top + b->rows - 1) / t->block - b->top / t->block + 1) * blocks;
+    const size_t bytes = (size_t)count * sizeof(float);
+    for (ptrdiff_t k = 0; k < b->count; k++) {
+        float *maxima = t[k].maxima + begin, *errors = t[k].errors + begin;
+        float *saved = b->saved + 2 * k * count;
+        if (put_back >> k & 1)
+            memcpy(maxima, saved, bytes), memcpy(errors, saved + count, bytes);
+        else if (!put_back)
+            memcpy(saved, maxima, bytes), memcpy(saved + count, errors, bytes);
+    }
+}
+
+/* Products and scores of a band, by transforms. */
+static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Arena *doubles)
+{
+    Task *t = b->task;
+    const unsigned every = (1u << b->count) - 1;
+    const ptrdiff_t budget = t->metric == SSD || t->metric == SAD ? 0 : correlation_budget(t);
+    VARIANT(divide)(b, order);
+    for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= 2)
+        VARIANT(transform)(b, order[i], i > 0 ? order[i - 1] : NULL, 0);
+    VARIANT(save)(b, 0);
+    unsigned again = 0;
+    if (t->metric == SSD) { /* where every score of a tile may be off by as much */
+        for (ptrdiff_t k = 0; k < b->count; k++)
+            for (ptrdiff_t i = 0; i < b->region_count; i++) {
+                VARIANT(Known) *known = &b->known[k * b->most + i];
+                known->open = 2 * t[k].gain / b->unit * known->off / t[k].total > t[k].limit;
+                again |= (unsigned)known->open << k;
+            }
+    } else
+        again = VARIANT(finish)(b, 1, every);
+    for (ptrdiff_t k = 0; k < b->count; k++)
+        if (again >> k & 1 && VARIANT(repeat)(b, t + k, budget, doubles))
+            return -1;
+    if (t->metric == SSD)
+        again = every;
+    else if (again)
+        VARIANT(save)(b, again);
+    if (again)
+        VARIANT(finish)(b, 0, again);
+    return 0;
+}
+
+static int VARIANT(scores)(Task *t, ptrdiff_t count)
 {
     const Layout l = correlation_layout(t);
     Arena arena = {0}, doubles = {0};
@@ -932,94 +1109,56 @@ static int VARIANT(scores)(Task *t)
     const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
     const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
     const ptrdiff_t block_rows = (l.bands * l.tall) / t->block + 2;
-    if (!correlation_open(&arena, correlation_scratch(t, &l)))
+    if (!correlation_open(&arena, correlation_scratch(t, &l, count)))
         return -1;
-    VARIANT(Band) b = {.task = t, .layout = &l};
+    VARIANT(Band) b = {.task = t, .count = count, .layout = &l, .most = most, .unit = 1};
+    b.step = l.bands * l.tall * l.x_pitch, b.segments = (ptrdiff_t)correlation_segments(t, &l);
     b.regions = correlation_take(&arena, (size_t)most * sizeof *b.regions);
     VARIANT(Region) **order = correlation_take(&arena, (size_t)most * sizeof *order);
+    b.known = correlation_take(&arena, (size_t)(count * most) * sizeof *b.known);
     b.less = correlation_take(&arena, (size_t)t->channels * sizeof *b.less);
     b.means = correlation_take(&arena, (size_t)(most * t->channels) * sizeof *b.means);
     b.planes = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch * item));
-    b.products = correlation_take(&arena, (size_t)(l.bands * l.tall * l.x_pitch) *
-                                              correlation_product_bytes(t));
+    b.products =
+        correlation_take(&arena, (size_t)(count * b.step) * correlation_product_bytes(t));
     if (t->products) {
         b.wide = correlation_take(&arena, correlation_wide_bytes(t, &l));
         b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));
         correlation_fill_taps(t, b.taps);
     } else {
         b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
-        if (t->parts_y * t->parts_x * t->terms > 1)
-            b.total = correlation_take(&arena, TILE_VALUES * sizeof(float));
+        b.total = correlation_take(&arena, correlation_total_bytes(t, count));
     }
     b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);
     b.s = correlation_take(&arena, (size_t)(t->channels * l.x_pitch) * 8);
     b.e = correlation_take(&arena, (size_t)l.x_pitch * 8);
-    b.segment_memory = correlation_take(&arena, correlation_segments(t, &l) * sizeof(VARIANT(Segment)));
-    b.saved = correlation_take(&arena, (size_t)(2 * block_rows * blocks) * sizeof(float));
+    b.segment_memory =
+        correlation_take(&arena, (size_t)(count * b.segments) * sizeof(VARIANT(Segment)));
+    b.saved = correlation_take(&arena, (size_t)(count * 2 * block_rows * blocks) * sizeof(float));
     b.shift = correlation_take(&arena, (size_t)t->channels * sizeof *b.shift);
     b.energies = correlation_take(&arena, (size_t)columns * sizeof *b.energies);
     b.above = correlation_take(&arena, (size_t)l.columns * sizeof *b.above);
     b.is_uniform = correlation_take(&arena, (size_t)t->cols);
-    b.unit = 1;
     int failed = 0;
-    const ptrdiff_t budget =
-        t->metric == SSD || t->metric == SAD ? 0 : correlation_budget(t);
     for (b.top = 0; b.top < t->rows && !failed; b.top += b.rows) {
         b.rows = l.bands * l.tall < t->rows - b.top ? l.bands * l.tall : t->rows - b.top;
         ptrdiff_t first = b.top * t->stride_y;
         ptrdiff_t lines = (t->rows - 1) * t->stride_y + t->height - first; /* that the image has */
+        lines = lines < l.lines ? lines : l.lines;
         if (t->type == BYTES)
-            VARIANT(fill_bytes)(t, &l, first, lines < l.lines ? lines : l.lines, columns, b.planes);
+            VARIANT(fill_bytes)(t, &l, first, lines, columns, b.planes);
         else if (t->type == WORDS)
-            VARIANT(fill_words)(t, &l, first, lines < l.lines ? lines : l.lines, columns,
-                                (uint16_t *)(void *)b.planes);
+            VARIANT(fill_words)(t, &l, first, lines, columns, (uint16_t *)(void *)b.planes);
         else {
-            VARIANT(fill_floats)(t, &l, first, lines < l.lines ? lines : l.lines, columns,
-                                 (float *)(void *)b.planes);
-            VARIANT(measure)(&b, lines < l.lines ? lines : l.lines, columns);
+            VARIANT(fill_floats)(t, &l, first, lines, columns, (float *)(void *)b.planes);
+            VARIANT(measure)(&b, lines, columns);
         }
         if (t->products) {
             VARIANT(sum_directly)(&b);
-            VARIANT(finish)(&b, 0);
-            continue;
-        }
-        b.region_count = 0;
-        for (ptrdiff_t top = 0; top < b.rows; top += l.tall)
-            for (ptrdiff_t left = 0; left < t->cols; left += l.wide) {
-                ptrdiff_t rows = b.rows - top < l.tall ? b.rows - top : l.tall;
-                ptrdiff_t cols = t->cols - left < l.wide ? t->cols - left : l.wide;
-                order[b.region_count] = &b.regions[b.region_count];
-                b.regions[b.region_count] = (VARIANT(Region)){top, left, rows, cols, 0, 0, 0, 0, 0};
-                (t->type == BYTES   ? VARIANT(survey_bytes)
-                 : t->type == WORDS ? VARIANT(survey_words)
-                                    : VARIANT(survey_floats))(
-                    &b, order[b.region_count], b.means + b.region_count * t->channels);
-                if (t->type == FLOATS)
-                    VARIANT(find_drift)(&b, order[b.region_count]);
-                b.region_count++;
-            }
-        qsort(order, (size_t)b.region_count, sizeof *order, VARIANT(by_energy));
-        for (ptrdiff_t i = b.region_count - 1; i >= 0; i -= 2)
-            VARIANT(transform)(&b, order[i], i > 0 ? order[i - 1] : NULL, 0);
-        ptrdiff_t begin = b.top / t->block * blocks;
-        size_t saved = (size_t)(((b.top + b.rows - 1) / t->block - b.top / t->block + 1) * blocks);
-        memcpy(b.saved, t->maxima + begin, saved * sizeof(float));
-        memcpy(b.saved + saved, t->errors + begin, saved * sizeof(float));
-        int again = 0;
-        if (t->metric == SSD) /* where every score of a tile may be off by as much */
-            for (ptrdiff_t i = 0; i < b.region_count; i++)
-                again |= b.regions[i].open =
-                    2 * t->gain / b.unit * b.regions[i].off / t->total > t->limit;
-        else
-            again = VARIANT(finish)(&b, 1);
-        if (again && (failed = VARIANT(repeat)(&b, budget, &doubles)))
-            break;
-        if (again || t->metric == SSD) {
-            memcpy(t->maxima + begin, b.saved, saved * sizeof(float));
-            memcpy(t->errors + begin, b.saved + saved, saved * sizeof(float));
-            VARIANT(finish)(&b, 0);
-        }
+            VARIANT(finish)(&b, 0, 1);
+        } else
+            failed = VARIANT(correlate_band)(&b, order, &doubles);
     }
     correlation_close(&doubles);
     correlation_close(&arena);

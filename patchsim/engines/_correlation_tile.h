@@ -364,36 +364,71 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
         NAME(forward)(tile + 16 * k);
 }
 
-/* The products of a kernel with two tiles, summed over the channels, and over the parts of a kernel
- * that is larger than a tile and the terms of sad.
+/* Products of two tiles with a kernel, of a channel and one k1 of y: they are put or added to `sum`,
+ * which may be `own`. Their powers, where they are the last ones, and the largest powers of the
+ * frequencies of the pixels and of the kernel are added to what is known of these. */
+static INLINE void NAME(multiply)(const REAL *own, const REAL *kernel, REAL *sum, int is_first,
+                                  int is_last, V *powers, V *peak, V *kernel_peak)
+{
+    V power = *powers, most = *peak, kernel_most = *kernel_peak;
+    for (int j = 0; j < 16; j++)
+        for (int i = 0; i < 256; i += L) {
+            const int v = 512 * j + i;
+            const V re = AT((REAL *)own + v), im = AT((REAL *)own + v + 256);
+            const V kre = AT((REAL *)kernel + v), kim = AT((REAL *)kernel + v + 256);
+            V products = re * kre + im * kim, crossed = im * kre - re * kim;
+            if (!is_first)
+                products += AT(sum + v), crossed += AT(sum + v + 256);
+            AT(sum + v) = products, AT(sum + v + 256) = crossed;
+            if (is_last)
+                power += products * products + crossed * crossed;
+            most = NAME(larger)(most, re * re + im * im);
+            kernel_most = NAME(larger)(kernel_most, kre * kre + kim * kim);
+        }
+    *powers = power, *peak = most, *kernel_peak = kernel_most;
+}
+
+/* The products of kernels of one size with two tiles, summed over the channels, and over the parts
+ * of a kernel that is larger than a tile and the terms of sad. The tiles are transformed once.
  *
+ * tasks       [count], of each kernel one
  * one, other  [channels] planes, from the first pixel of each tile on, `plane` bytes from a channel
  *             to the next and `pitch` values from a row to the next
  * less        [channels][2]: the constants of both tiles
- * spectra     [parts][terms][channels][TILE_VALUES]
+ * spectra     of each kernel: [parts][terms][channels][TILE_VALUES]
  * work        [channels][TILE_VALUES]
- * total       [TILE_VALUES], with more than one part or term
- * Returns what stands for the rounding of a product. That of the transforms of pixels and kernel is
- * about their norms' product over SIDE, as far as it is spread over all frequencies, and that of
- * the way back is about the root mean square of the products. But the roundings of one frequency
- * that stands out, as in stripes, may gather in another one, and those of one product in another.
+ * totals      [count][TILE_VALUES], of several kernels, parts or terms
+ * places      [tiles] of the first kernel; those of the next one lie `step` values further
+ * rounding    out: what stands for the rounding of a product of each kernel
+ *
+ * That of the transforms of pixels and kernel is about their norms' product over SIDE, as far as it
+ * is spread over all frequencies, and that of the way back is about the root mean square of the
+ * products. But the roundings of one frequency that stands out, as in stripes, may gather in
+ * another one, and those of one product in another.
  */
-static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other, ptrdiff_t plane,
-                         ptrdiff_t pitch, const double (*less)[2], double unit,
-                         const REAL *spectra, REAL *work, REAL *total, const Place *places,
-                         int count, ptrdiff_t x_pitch)
+static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
+                       const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
+                       const double (*less)[2], double unit, const REAL *const *spectra,
+                       REAL *work, REAL *totals, const Place *places, int tiles, ptrdiff_t step,
+                       ptrdiff_t x_pitch, double *rounding)
 {
+    const Task *t = tasks;
     const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = TILE_VALUES / 16;
     const ptrdiff_t item = correlation_item(t);
-    double rounding = 0, power = 0, peaked = 0;
-    for (ptrdiff_t pass = 0; pass < passes; pass++, spectra += t->channels * TILE_VALUES) {
+    const int is_in_place = passes == 1 && count == 1; /* over the pixels of the first channel */
+    double power[MOST_KERNELS] = {0}, peaked[MOST_KERNELS] = {0};
+    memset(rounding, 0, (size_t)count * sizeof *rounding);
+    for (ptrdiff_t pass = 0; pass < passes; pass++) {
         const ptrdiff_t part = pass / t->terms;
         const ptrdiff_t y = part / t->parts_x * t->part_height;
         const ptrdiff_t x = part % t->parts_x * t->part_width;
         const ptrdiff_t at = (y * pitch + x) * item;
         double squares = 0;
-        V peaks[2][MOST_CHANNELS]; /* largest powers of frequencies: of pixels, of the kernel */
-        memset(peaks, 0, sizeof peaks);
+        /* Largest powers of frequencies: of the pixels, and of each kernel. */
+        V peaks[MOST_CHANNELS], kernel_peaks[MOST_KERNELS][MOST_CHANNELS];
+        memset(peaks, 0, (size_t)t->channels * sizeof *peaks);
+        for (ptrdiff_t k = 0; k < count; k++)
+            memset(kernel_peaks[k], 0, (size_t)t->channels * sizeof *peaks);
         for (ptrdiff_t c = 0; c < t->channels; c++)
             squares += (t->metric == SAD   ? NAME(down_waves)
                         : t->type == BYTES ? NAME(down_bytes)
@@ -401,50 +436,50 @@ static double NAME(pair)(const Task *t, const uint8_t *one, const uint8_t *other
                                            : NAME(down_floats))(
                 one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
                 pass % t->terms, (NAME(Tile))(void *)(work + c * TILE_VALUES));
-        rounding += sqrt(squares) * t->norms[pass] / SIDE;
-        for (int k = 0; k < 16; k++) {
-            REAL *sum = (passes > 1 ? total : work) + k * group;
-            V powers = {0};
-            for (ptrdiff_t c = 0; c < t->channels; c++) {
-                REAL *own = work + c * TILE_VALUES + k * group;
-                const int is_first = pass == 0 && c == 0;
-                const int is_last = pass == passes - 1 && c == t->channels - 1;
-                const REAL *kernel = spectra + c * TILE_VALUES + k * group;
-                NAME(forward)((NAME(Tile))(void *)own);
-                V peak = peaks[0][c], kernel_peak = peaks[1][c];
-                for (int j = 0; j < 16; j++)
-                    for (int i = 0; i < 256; i += L) {
-                        int v = 512 * j + i;
-                        V re = AT(own + v), im = AT(own + v + 256);
-                        V kre = AT((REAL *)kernel + v), kim = AT((REAL *)kernel + v + 256);
-                        V products = re * kre + im * kim, crossed = im * kre - re * kim;
-                        if (!is_first)
-                            products += AT(sum + v), crossed += AT(sum + v + 256);
-                        AT(sum + v) = products, AT(sum + v + 256) = crossed;
-                        if (is_last)
-                            powers += products * products + crossed * crossed;
-                        peak = NAME(larger)(peak, re * re + im * im);
-                        kernel_peak = NAME(larger)(kernel_peak, kre * kre + kim * kim);
-                    }
-                peaks[0][c] = peak, peaks[1][c] = kernel_peak;
-            }
-            for (int lane = 0; lane < L; lane++)
-                power += (double)powers[lane];
-            if (pass == passes - 1)
-                NAME(backward)((NAME(Tile))(void *)sum);
-        }
-        for (ptrdiff_t c = 0; c < t->channels; c++) {
-            double most[2] = {0};
-            for (int i = 0; i < 2; i++)
+        for (ptrdiff_t k = 0; k < count; k++)
+            rounding[k] += sqrt(squares) * tasks[k].norms[pass] / SIDE;
+        for (int j = 0; j < 16; j++) {
+            for (ptrdiff_t c = 0; c < t->channels; c++)
+                NAME(forward)((NAME(Tile))(void *)(work + c * TILE_VALUES + j * group));
+            for (ptrdiff_t k = 0; k < count; k++) {
+                REAL *sum = (is_in_place ? work : totals + k * TILE_VALUES) + j * group;
+                V powers = {0};
+                for (ptrdiff_t c = 0; c < t->channels; c++)
+                    NAME(multiply)(work + c * TILE_VALUES + j * group,
+                                   spectra[k] + (pass * t->channels + c) * TILE_VALUES + j * group,
+                                   sum, pass == 0 && c == 0,
+                                   pass == passes - 1 && c == t->channels - 1, &powers, &peaks[c],
+                                   &kernel_peaks[k][c]);
                 for (int lane = 0; lane < L; lane++)
-                    most[i] = most[i] > peaks[i][c][lane] ? most[i] : (double)peaks[i][c][lane];
-            peaked += sqrt(most[0]) * sqrt(most[1]);
+                    power[k] += (double)powers[lane];
+                if (pass == passes - 1)
+                    NAME(backward)((NAME(Tile))(void *)sum);
+            }
         }
+        for (ptrdiff_t k = 0; k < count; k++)
+            for (ptrdiff_t c = 0; c < t->channels; c++) {
+                double most = 0, kernel_most = 0;
+                for (int lane = 0; lane < L; lane++) {
+                    most = most > peaks[c][lane] ? most : (double)peaks[c][lane];
+                    kernel_most = kernel_most > kernel_peaks[k][c][lane]
+                                      ? kernel_most
+                                      : (double)kernel_peaks[k][c][lane];
+                }
+                peaked[k] += sqrt(most) * sqrt(kernel_most);
+            }
     }
-    const double largest = NAME(up)((NAME(Tile))(void *)(passes > 1 ? total : work), places, count,
-                                    x_pitch, t->stride_y, t->stride_x);
-    /* The root mean square by Parseval's theorem. */
-    return rounding + sqrt(power) + (peaked + largest) / 2;
+    for (ptrdiff_t k = 0; k < count; k++) {
+        Place own[2];
+        for (int i = 0; i < tiles; i++) {
+            own[i] = places[i];
+            own[i].out = (float *)places[i].out + k * step;
+        }
+        const double largest =
+            NAME(up)((NAME(Tile))(void *)(is_in_place ? work : totals + k * TILE_VALUES), own, tiles,
+                     x_pitch, t->stride_y, t->stride_x);
+        /* The root mean square by Parseval's theorem. */
+        rounding[k] = rounding[k] + sqrt(power[k]) + (peaked[k] + largest) / 2;
+    }
 }
 #undef V
 #undef AT

@@ -116,8 +116,15 @@ Layout correlation_layout(const Task *t)
     return l;
 }
 
-size_t correlation_scratch(const Task *t, const Layout *l)
+size_t correlation_total_bytes(const Task *t, ptrdiff_t count)
 {
+    const int is_in_place = t->parts_y * t->parts_x * t->terms == 1 && count == 1;
+    return is_in_place ? 0 : (size_t)(count * TILE_VALUES) * sizeof(float);
+}
+
+size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
+{
+    const size_t count = (size_t)kernels;
     const size_t channels = (size_t)t->channels, most = (size_t)(l->bands * l->across);
     const size_t columns = (size_t)l->columns;
     const size_t blocks = (size_t)((t->cols + t->block - 1) / t->block);
@@ -126,15 +133,14 @@ size_t correlation_scratch(const Task *t, const Layout *l)
     const size_t work = t->products ? piece(correlation_wide_bytes(t, l)) +
                                           piece(correlation_taps_bytes(t, t->products))
                                     : piece(channels * TILE_VALUES * sizeof(float)) +
-                                          (t->parts_y * t->parts_x * t->terms > 1
-                                               ? piece(TILE_VALUES * sizeof(float))
-                                               : 0);
-    return work + piece(correlation_segments(t, l) * 192) + piece(most * 96) + piece(most * sizeof(void *)) + piece(channels * 16) +
+                                          piece(correlation_total_bytes(t, kernels));
+    return work + piece(count * correlation_segments(t, l) * 192) + piece(most * 96) +
+           piece(most * sizeof(void *)) + piece(count * most * 16) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
-           piece((size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
+           piece(count * (size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
            piece(channels * columns * 8) +
            piece(columns * 8) + piece(channels * x_pitch * 8) + piece(x_pitch * 8) +
-           piece(2 * block_rows * blocks * sizeof(float)) + piece(channels * 8) +
+           piece(count * 2 * block_rows * blocks * sizeof(float)) + piece(channels * 8) +
            piece(columns * 8) + piece(columns * 4) + piece((size_t)t->cols);
 }
 

@@ -48,12 +48,12 @@ static int metric_of(const char *name)
 static const char *misfit_of_planes(Weighted *w, const Py_buffer *b)
 {
     Task *t = &w->task;
-    const char *wrong = correlation_set_kernel(t, &b[PLANES], 1);
+    const char *wrong = correlation_set_kernel(t, &b[PLANES], 3, 1);
     if (wrong)
         return wrong;
     if (!has_format(&b[SPECTRA], "d"))
         return "the spectra are not float64";
-    wrong = correlation_misfit_of_spectra(t, &b[SPECTRA]);
+    wrong = correlation_misfit_of_spectra(t, &b[SPECTRA], 1);
     if (wrong)
         return wrong;
     w->plane_count = t->channels;

@@ -139,6 +139,8 @@ class Problem:
         Windows whose weights times visibility sum to less are not scored.
     kernel_count : int
         Kernels of about this size that are compared with the same pixels in turn.
+    same_size : int
+        How many of these have the very same size, about.
     whole_kernel : (height, width) or None
         The size of the kernel before it was trimmed, if it was. Engines do not need it: it is that
         of the matches, which tells how much they overlap.
@@ -166,6 +168,7 @@ class Problem:
     opaque_level: int | None = None
     min_visible_weight: int = 0
     kernel_count: int = 1
+    same_size: int = 1
     whole_kernel: tuple[int, int] | None = None
     skipped: tuple[int, int] = (0, 0)
 

@@ -171,6 +171,8 @@ def _envelope(problems: list[Problem]) -> Problem:
     height, width, _ = problems[0].image
     more = max(heights) - min(heights), max(widths) - min(widths)
     groups = -(-len(problems) // MOST)
+    together = -(-len(problems) // groups)
+    sizes = len({problem.kernel for problem in problems})
     return replace(
         problems[0],
         image=(height + more[0], width + more[1], channels[0]),
@@ -179,7 +181,8 @@ def _envelope(problems: list[Problem]) -> Problem:
         full_cells=_most([p.full_cells for p in problems]),
         min_visible_weight=max(p.min_visible_weight for p in problems),
         share_wanted=sum(p.share_wanted for p in problems) / len(problems),
-        kernel_count=-(-len(problems) // groups),
+        kernel_count=together,
+        same_size=max(1, min(together, len(problems) // sizes)),
     )
 
 

@@ -24,9 +24,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from patchsim import match, metrics
 from patchsim.engines import fft, simd
-from patchsim.engines.common import fused, kernel_parts
+from patchsim.engines.common import fused, fused_costs, kernel_parts
 from patchsim.engines.common.lowrank import terms_of
+from patchsim.engines.tile_cache import Shared
 from patchsim.machine import extensions
+from patchsim.metrics import Kernel
 from patchsim.planning import batching
 
 if shutil.which("cc"):
@@ -112,6 +114,63 @@ def test_sad_within_a_tolerance(masked, tolerance, stride):
     bounds = fft.prepare(kernel, work, weights)(image)
     check(bounds, truth[:: stride[0], :: stride[1]], error=tolerance)
     assert bounds.error <= tolerance + 1e-6
+
+
+# The metric and type of the pixels, the kernels' size, the stride, and whether a map is wanted.
+TOGETHER = [
+    ("zncc", "uint8", (16, 16), (1, 1), True),
+    ("zncc", "float32", (45, 31), (2, 3), True),
+    ("zncc", "uint16", (140, 70), (1, 1), False),
+    ("ncc", "uint8", (140, 70), (1, 1), True),
+    ("ncc", "float32", (16, 16), (1, 1), True),
+    ("ssd", "uint8", (45, 31), (1, 1), True),
+    ("ssd", "float32", (16, 16), (3, 1), True),
+    ("sad", "uint8", (45, 31), (1, 1), True),
+]
+
+
+@pytest.mark.parametrize(("metric", "dtype", "size", "stride", "map_wanted"), TOGETHER)
+@pytest.mark.parametrize("most", [1 << 30, 1], ids=["at once", "one by one"])
+@pytest.mark.usefixtures("variant")
+def test_kernels_of_one_size_score_as_each_alone(
+    metric, dtype, size, stride, map_wanted, most, monkeypatch
+):
+    """To the last bit, from one transform of each tile; part of the picture is made again."""
+    image = photograph("astronaut")[:300, :400].copy()
+    image[:, 170:] = image[:, 170:] // 16 + 100
+    image[90:220, 200:330] = 77
+    if dtype != "uint8":
+        image = (image * (SPAN[dtype] / 255)).astype(dtype)
+    height, width = size
+    corners = [(20 + 9 * i, 30 + 6 * i) for i in range(11)]
+    every = [image[y : y + height, x : x + width].copy() for y, x in corners]
+    every[4] = every[4][:, :-2].copy()  # of another size, between the others
+    tolerance = 0.02 if metric == "sad" else 0.0
+    works = [
+        problem(image, one, metric, stride, map_wanted=map_wanted, tolerance=tolerance)
+        for one in every
+    ]
+    alone = [fft.prepare(*pair)(image) for pair in zip(every, works, strict=True)]
+    calls = []
+
+    def watched(**arguments):
+        calls.append(len(arguments["taps"]))
+        return scores(**arguments)
+
+    scores = _correlation.scores
+    monkeypatch.setattr(_correlation, "scores", watched)
+    monkeypatch.setattr(fused_costs, "_AT_ONCE_BYTES", most)
+    together = [replace(work, kernel_count=11, same_size=9) for work in works]
+    prepared = fft.prepare_together([Kernel(one) for one in every], together)
+    shared = Shared(image, image.shape[:2])
+    found = [one(shared, work.map_shape) for one, work in zip(prepared, works, strict=True)]
+    for i, one in enumerate(alone):
+        np.testing.assert_array_equal(found[i].map, one.map)
+        np.testing.assert_array_equal(found[i].blocks.maxima, one.blocks.maxima)
+        np.testing.assert_array_equal(found[i].blocks.errors, one.blocks.errors)
+        assert found[i].error == one.error
+    # Eight of one size, the one of another, and two that are left of the first.
+    assert calls == ([8, 1, 2] if most > 1 else [1] * 11)
 
 
 def engine_of(is_direct):
@@ -498,6 +557,11 @@ def test_unusual_steps_are_copied(rng):
         check(found(view, kernel, "zncc"), truth)
 
 
+def numbers(gain=1.0, own=1.0, total=1.0, offset=0.0, residual=0.0):
+    """The numbers of a kernel, as `scores` takes them."""
+    return np.array([[gain, own, total, offset, residual]])
+
+
 def arguments(**changed):
     """Arguments of `scores` that fit, but for what is changed."""
     spectra = kernel_parts.aligned(2 * _correlation.TILE_VALUES, np.float32)
@@ -505,18 +569,14 @@ def arguments(**changed):
     given = {
         "image": np.zeros((20, 20, 2), np.uint8),
         "spectra": spectra,
-        "taps": np.zeros((2, 5, 5)),
-        "means": np.zeros(2),
-        "map": np.full((16, 16), np.nan, np.float32),
-        "maxima": np.zeros((1, 1), np.float32),
-        "errors": np.zeros((1, 1), np.float32),
+        "taps": np.zeros((1, 2, 5, 5)),
+        "means": np.zeros((1, 2)),
+        "numbers": numbers(),
+        "map": np.full((1, 16, 16), np.nan, np.float32),
+        "maxima": np.zeros((1, 1, 1), np.float32),
+        "errors": np.zeros((1, 1, 1), np.float32),
         "metric": "zncc",
-        "gain": 1.0,
-        "own": 1.0,
-        "total": 1.0,
         "limit": 1e-5,
-        "offset": 0.0,
-        "residual": 0.0,
         "stride_y": 1,
         "stride_x": 1,
         "block": 64,
@@ -544,20 +604,32 @@ def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
     taps = np.zeros((16, 1, 1))
     taps[term] = 1
     given = arguments(
-        image=image, taps=taps, means=np.zeros(1), metric="sad", terms=16, variant=variant,
-        offset=2.0, total=4.0,  # scores from 0.25 to 0.75
+        image=image, taps=taps[None], means=np.zeros((1, 1)), metric="sad", terms=16,
+        variant=variant, numbers=numbers(offset=2.0, total=4.0),  # scores from 0.25 to 0.75
         spectra=kernel_parts.aligned(16 * _correlation.TILE_VALUES, np.float32),
     )  # fmt: skip
-    cut = {name: given[name] for name in ("taps", "parts_y", "parts_x", "terms", "variant")}
-    _correlation.spectrum(out=given["spectra"], **cut)
+    cut = {name: given[name] for name in ("parts_y", "parts_x", "terms", "variant")}
+    _correlation.spectrum(taps=taps, out=given["spectra"], **cut)
     _correlation.scores(**given)
     wave = np.cos if term % 2 else np.sin
     odd = term - term % 2 + 1
     exact = wave(odd * np.pi * (image[..., 0] - 127.5) / 256)
     error = 4 * given["errors"].max()
-    assert np.abs(2 - 4 * given["map"].astype(np.float64) - exact).max() <= error
+    assert np.abs(2 - 4 * given["map"][0].astype(np.float64) - exact).max() <= error
     assert error < 1e-5 + odd**2 * 3e-7
     np.testing.assert_allclose(terms_of(16).image[term], exact.ravel(), rtol=0, atol=1e-12)
+
+
+# Arguments that have a row for each kernel: their shapes, of one, and types.
+OF_KERNEL = (
+    ("spectra", (2 * _correlation.TILE_VALUES,), np.float32),
+    ("taps", (2, 5, 5), np.float64),
+    ("means", (2,), np.float64),
+    ("numbers", (5,), np.float64),
+    ("map", (16, 16), np.float32),
+    ("maxima", (1, 1), np.float32),
+    ("errors", (1, 1), np.float32),
+)
 
 
 @pytest.mark.parametrize(
@@ -571,29 +643,40 @@ def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
         {"image": np.zeros((20, 20, 2), np.uint8)[::-1]},
         {"spectra": np.zeros(100, np.float32)},
         {"spectra": np.zeros(2 * _correlation.TILE_VALUES)},
-        {"taps": np.zeros((2, 300, 5))},
-        {"taps": np.zeros((2, 5, 5), np.float32)},
-        {"taps": np.zeros((0, 5, 5))},
-        {"taps": np.zeros((2, 0, 5))},
-        {"means": np.zeros(3)},
-        {"means": np.zeros(2, np.float32)},
-        {"map": np.zeros((16, 15), np.float32)},
-        {"map": np.zeros((16, 16))},
-        {"map": np.zeros(256, np.float32)},
-        {"maxima": np.zeros((2, 1), np.float32)},
-        {"errors": np.zeros((1, 2), np.float32)},
-        {"errors": np.zeros((1, 1))},
+        {"taps": np.zeros((1, 2, 300, 5))},
+        {"taps": np.zeros((1, 2, 5, 5), np.float32)},
+        {"taps": np.zeros((1, 0, 5, 5))},
+        {"taps": np.zeros((1, 2, 0, 5))},
+        {"taps": np.zeros((2, 5, 5))},
+        {"taps": np.zeros((0, 2, 5, 5))},  # of no kernel
+        {"taps": np.zeros((2, 2, 5, 5))},  # of two, where all else is of one
+        {name: np.zeros((9, *shape), dtype) for name, shape, dtype in OF_KERNEL},
+        {"means": np.zeros((1, 3))},
+        {"means": np.zeros((2, 2))},
+        {"means": np.zeros((1, 2), np.float32)},
+        {"numbers": np.ones((1, 4))},
+        {"numbers": np.ones((2, 5))},
+        {"numbers": np.ones(5)},
+        {"numbers": np.ones((1, 5), np.float32)},
+        {"map": np.zeros((1, 16, 15), np.float32)},
+        {"map": np.zeros((2, 16, 16), np.float32)},
+        {"map": np.zeros((1, 16, 16))},
+        {"map": np.zeros((1, 256), np.float32)},
+        {"maxima": np.zeros((1, 2, 1), np.float32)},
+        {"maxima": np.zeros((2, 1, 1), np.float32)},
+        {"errors": np.zeros((1, 1, 2), np.float32)},
+        {"errors": np.zeros((1, 1, 1))},
         {"metric": "sad", "image": np.zeros((20, 20, 2), np.uint16)},
         {"metric": "hue"},
         {"terms": 0},
         {"terms": 2},
         {"terms": 17},
-        {"offset": math.nan},
-        {"residual": -1.0},
-        {"gain": 0.0},
-        {"own": 0.0},
-        {"own": math.nan},
-        {"total": -1.0},
+        {"numbers": numbers(offset=math.nan)},
+        {"numbers": numbers(residual=-1.0)},
+        {"numbers": numbers(gain=0.0)},
+        {"numbers": numbers(own=0.0)},
+        {"numbers": numbers(own=math.nan)},
+        {"numbers": numbers(total=-1.0)},
         {"limit": 0.0},
         {"stride_y": 0},
         {"stride_x": -1},
@@ -604,7 +687,8 @@ def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
         {"parts_y": 4},  # of five rows
         {"parts_x": 2},  # with spectra of one part
         {"variant": "altivec"},
-        {"is_direct": True, "stride_x": 2, "map": np.zeros((16, 8), np.float32)},
+        {"is_direct": True, "stride_x": 2, "map": np.zeros((1, 16, 8), np.float32)},
+        {"is_direct": True, **{name: np.ones((2, *shape), d) for name, shape, d in OF_KERNEL}},
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(changed):
@@ -613,7 +697,7 @@ def test_arguments_that_do_not_fit_are_refused(changed):
 
 
 def test_a_map_that_cannot_be_written_is_refused():
-    readonly = np.zeros((16, 16), np.float32)
+    readonly = np.zeros((1, 16, 16), np.float32)
     readonly.flags.writeable = False
     with pytest.raises((ValueError, BufferError, TypeError), match=r"."):
         _correlation.scores(**arguments(map=readonly))
@@ -624,13 +708,13 @@ def test_a_map_that_cannot_be_written_is_refused():
     [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
      {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
      {"kernel_shape": (5, 5, 65)}, {"format": "d"}, {"is_direct": True, "format": "d"},
-     {"parts_y": 0}, {"terms": 17}],
+     {"parts_y": 0}, {"terms": 17}, {"kernels": 0}, {"kernels": 9}],
 )  # fmt: skip
 def test_sizes_that_scratch_refuses(changed):
     given = {
         "format": "B", "windows": (16, 16), "kernel_shape": (5, 5, 2), "stride": (1, 1),
         "block": 64, "is_direct": False, "parts_y": 1, "parts_x": 1, "terms": 1,
-        "variant": VARIANTS[-1],
+        "variant": VARIANTS[-1], "kernels": 1,
     }  # fmt: skip
     assert _correlation.scratch(**given) > 0
     with pytest.raises(ValueError, match="out of range"):
@@ -639,18 +723,22 @@ def test_sizes_that_scratch_refuses(changed):
 
 def test_sums_that_do_not_fit_are_refused():
     """The largest kernels: squares times pixels must be exact."""
-    wide = {"map": np.zeros((1, 1), np.float32), "maxima": np.zeros((1, 1), np.float32)}
-    image, taps = np.zeros((256, 256, 64), np.uint8), np.zeros((64, 256, 256))
+    wide = {"map": np.zeros((1, 1, 1), np.float32), "maxima": np.zeros((1, 1, 1), np.float32)}
+    image, taps = np.zeros((256, 256, 64), np.uint8), np.zeros((1, 64, 256, 256))
     spectra = kernel_parts.aligned(64 * _correlation.TILE_VALUES, np.float32)
     with pytest.raises(ValueError, match="sums over so many pixels"):
         _correlation.scores(
-            **arguments(image=image, taps=taps, spectra=spectra, means=np.zeros(64), **wide)
+            **arguments(image=image, taps=taps, spectra=spectra, means=np.zeros((1, 64)), **wide)
         )
     if DIRECT:
         with pytest.raises(ValueError, match="as many as 32 bits hold"):
             _correlation.scores(
                 **arguments(
-                    image=image[..., :2], taps=taps[:2], is_direct=True, variant=DIRECT[0], **wide
+                    image=image[..., :2],
+                    taps=taps[:, :2].copy(),
+                    is_direct=True,
+                    variant=DIRECT[0],
+                    **wide,
                 )
                 | {"image": np.zeros((256, 256, 2), np.uint8)}
             )

@@ -100,6 +100,7 @@ class Search:
 
     def _asked(self, image, kernels):
         options = {"exact": self.exact, "tolerance": self.tolerance, "kernel_count": self.count}
+        options["same_size"] = self.count
         weights = kernels[0].weights
         if weights is not None:
             options["weight_sum"] = int(weights.sum())

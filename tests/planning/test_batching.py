@@ -41,6 +41,21 @@ def test_the_plans_used_last_are_kept_as_far_as_they_are_few(made, monkeypatch):
     assert made == [first, second, third, second]
 
 
+def test_plans_tell_how_many_kernels_have_the_very_same_size():
+    """As many of those of one plan, on average, can share a tile's transforms."""
+    image = np.zeros((64, 64, 1), np.uint8)
+    for sides, groups, expected in (
+        ([30] * 10, 1, 10),
+        ([30] * 5 + [31, 32, 33], 2, 3),  # 32 and 33 begin a step of sizes
+        ([30] * 80, 3, 27),
+    ):
+        problems = [problem(image, image[:side, :side], "ssd") for side in sides]
+        made = batching.make(problems, engine="fft", device="cpu", memory=1 << 30, resident=0)
+        assert len(made) == groups
+        assert made[0].common.problem.same_size == expected
+        assert {plan.problem.same_size for plan in made[0].plans} == {expected}
+
+
 def test_the_last_plans_are_kept_however_many_they_are(made, monkeypatch):
     monkeypatch.setattr(batching, "_MOST_PLANS", 2)
     for _ in range(3):

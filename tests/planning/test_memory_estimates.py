@@ -249,6 +249,12 @@ IN_C = [
         for count in (1, 3)
     ),
     *(Search("fft", "ssd", dtype, side, tolerance=0.02) for dtype in DTYPES for side in (8, 32)),
+    # As many kernels as one call takes, and more.
+    *(
+        Search("fft", metric, "uint8", side, tolerance=0.02, count=count)
+        for metric in ("ssd", "sad")
+        for side, count in ((32, 8), (160, 9))
+    ),
     *(
         Search("fft", metric, dtype, side, mask=mask, count=count, extent=(900, 880))
         for metric in CORRELATED

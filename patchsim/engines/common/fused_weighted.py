@@ -7,6 +7,7 @@ transforms in float64. The scores are float32; their errors are stated for each 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +104,11 @@ def _cut(problem: Problem) -> tuple[tuple[int, int], float]:
     height, width, _ = problem.kernel
     forward, backward = _transforms(problem)
     return cut((height, width, forward), backward)
+
+
+def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
+    """Prepare kernels, each for itself."""
+    return [prepare(*pair) for pair in zip(kernels, problems, strict=True)]
 
 
 def prepare(kernel: Kernel, problem: Problem) -> SharedScore:

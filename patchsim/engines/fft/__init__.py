@@ -77,8 +77,10 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
     """As `prepare`, for kernels that are compared with the same pixels in turn."""
     in_c = [taker for problem in problems if (taker := passes.of(problem))]
     if len(in_c) == len(problems):
+        if len(set(in_c)) == 1:
+            return in_c[0].prepare_together(kernels, problems)
         every = zip(in_c, kernels, problems, strict=True)
-        return [one.prepare(kernel, problem) for one, kernel, problem in every]
+        return [one.prepare_together([kernel], [problem])[0] for one, kernel, problem in every]
     if problems[0].metric == "sad":
         return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from patchsim.engines.common import fused, fused_weighted
@@ -15,7 +16,9 @@ class Pass(Protocol):
     def takes(self, problem: Problem) -> bool:
         """Return whether the C extension was built and scores this problem as it is asked for."""
 
-    def prepare(self, kernel: Kernel, problem: Problem) -> SharedScore: ...
+    def prepare_together(
+        self, kernels: Sequence[Kernel], problems: Sequence[Problem]
+    ) -> list[SharedScore]: ...
 
     def seconds(self, problem: Problem) -> float: ...
 

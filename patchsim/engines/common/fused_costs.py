@@ -1,0 +1,211 @@
+"""Time and memory of the scores of `fused`, and the tiles that take least of both."""
+
+from __future__ import annotations
+
+import math
+
+from patchsim.engines.common import kernel_parts, lowrank
+from patchsim.engines.common.kernel_parts import cut, windows_of_transform
+from patchsim.engines.contract import Bounds, Problem
+from patchsim.geometry import blocks
+from patchsim.metrics import INTEGER_RANGE
+
+FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
+
+# No score of `ssd` from transforms in float32 is off by so much.
+_SSD_ERROR = 1e-3
+
+# Seconds, by variant: of a transform of two tiles of a channel, there or back; of a product in a
+# direct sum; of a pixel of a channel, copied and summed; of a window's score. Linux, one core of an
+# AMD EPYC (Zen 4), gcc 12.
+COSTS = {
+    "avx512": (9e-5, 4.5e-12, 1.2e-9, 2.8e-9),
+    "avx2": (1e-4, 1.2e-11, 1.3e-9, 2.8e-9),
+    "sse2": (1.8e-4, 2.7e-11, 2e-9, 5e-9),
+}
+# Seconds of a product in a direct sum of 16 bits or floats, in double precision, on that machine.
+DOUBLES = {"avx512": 4.5e-11, "avx2": 7.5e-11, "sse2": 1.9e-10}
+# Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
+COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
+DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
+# How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
+# how much more over the kernel's side: dark windows, and those of little contrast, are made again;
+# a small one has less contrast. Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC.
+_AGAIN = {"ncc": (1.6, 0), "zncc": (1.3, 16)}
+# How much longer transforms take of bytes that are looked up, and the share of the rest that is
+# left where no pixels are summed over windows.
+_LOOK_UPS, _ALONE = 2.2, 0.5
+# How much longer pixels and scores of floats take, which are summed in float64.
+_FLOATS = 2.0
+
+# The time of a product with a kernel, over that of a transform: what kernels do not share of it.
+_PRODUCT_SHARE = 0.3
+# The most bytes of maps and products of kernels that are scored at once: half of the kernels share
+# almost as much.
+_AT_ONCE_BYTES = 64 << 20
+
+# The time of a tile: short enough that progress moves and an interrupt is answered.
+_TILE_SECONDS = 0.1
+_WIDEST = 4096  # windows of a tile, whole blocks
+
+
+def planes_of(problem: Problem) -> tuple[int, int, int]:
+    """Return the kernel's size, with a plane for each term of each channel."""
+    height, width, channels = problem.kernel
+    return height, width, channels * term_count(problem)
+
+
+def term_count(problem: Problem) -> int:
+    return (lowrank.products_needed(problem) or 1) if problem.metric == "sad" else 1
+
+
+def seconds(problem: Problem, *, is_direct: bool = False) -> float:
+    """Estimate the seconds of the work."""
+    if is_direct:
+        return _seconds_of_direct_sums(problem)
+    return _seconds_of_transforms(problem, at_once(problem, *best_tile(problem)))
+
+
+def _seconds_of_direct_sums(problem: Problem) -> float:
+    _, product, pixel, window = COSTS[kernel_parts.variant()]
+    rows, cols = problem.map_shape
+    height, width, channels = problem.kernel
+    at_once = taps_at_once(problem)
+    products = rows * cols * channels * (height + 2) * (-(-width // at_once) * at_once)
+    product = product if problem.dtype == "uint8" else DOUBLES[kernel_parts.variant()]
+    # Rows of pixels under two bands of 96 windows are copied for both.
+    pixels = problem.image[1] * channels * (rows + -(-rows // 96) * height)
+    sums = pixels * pixel + rows * cols * window
+    sums *= 1 if problem.dtype in INTEGER_RANGE else _FLOATS
+    return (products * product + sums) / problem.threads
+
+
+def _seconds_of_transforms(problem: Problem, together: int) -> float:
+    """Estimate the seconds for a kernel, if so many share the transforms of a tile."""
+    transform, _, pixel, window = COSTS[kernel_parts.variant()]
+    rows, cols = problem.map_shape
+    height, width, channels = problem.kernel
+    tall, wide = _windows_of_transform(problem)
+    bands = -(-rows // tall)
+    pairs = -(-bands * -(-cols // wide) // 2)
+    scoring = rows * cols * window
+    summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
+    planes = planes_of(problem)
+    forward = pairs * transform * math.prod(cut(planes)[0]) * planes[2]
+    backward = pairs * transform
+    if problem.metric == "sad":  # which looks pixels up, and sums none over windows
+        forward, backward = forward * _LOOK_UPS, backward * _LOOK_UPS
+        scoring, summing = scoring * _ALONE, summing * _ALONE
+    if problem.dtype not in INTEGER_RANGE:
+        scoring, summing = scoring * _FLOATS, summing * _FLOATS
+    shared, own = forward + summing, backward + scoring
+    again = 0.0
+    if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
+        least, of_small = _AGAIN[problem.metric]
+        again = (least - 1 + of_small / math.sqrt(height * width)) * (shared + own)
+    if together > 1:
+        own += forward * _PRODUCT_SHARE
+    return (shared / together + own + again) / problem.threads
+
+
+def taps_at_once(problem: Problem) -> int:
+    """Return how many taps an instruction multiplies in direct sums, 0 if there is none."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    taps: int = extension.taps(kernel_parts.variant(), FORMATS[problem.dtype])
+    return taps
+
+
+def _windows_of_transform(problem: Problem) -> tuple[int, int]:
+    parts = cut(planes_of(problem))[0]
+    return windows_of_transform(problem.kernel[:2], parts, problem.stride)
+
+
+def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
+    """Return a tile of whole blocks, for each thread one or some of `_TILE_SECONDS`."""
+    rows, cols = problem.map_shape
+    # Those of one kernel, so that its tiles, and their rounding, are the same beside others.
+    alone = _seconds_of_direct_sums(problem) if is_direct else _seconds_of_transforms(problem, 1)
+    work = alone * problem.threads
+    count = max(problem.threads, work / _TILE_SECONDS)
+    wide = min(cols, _WIDEST)
+    share = max(1, int(rows * cols / (count * wide)))
+    block = blocks.BLOCK
+    tall = -(-share // block) * block
+    if not is_direct:  # whole transforms, in as many blocks as they fill
+        height = _windows_of_transform(problem)[0]
+        filled = -(-share // height) * height // block * block
+        tall = filled if filled >= share else tall
+    return min(rows, tall), wide
+
+
+def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = False) -> int:
+    """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    together = 1 if is_direct else at_once(problem, rows, cols)
+    scratch = _scratch(problem, rows, cols, kernels=together, is_direct=is_direct)
+    scores = 4 * together * rows * cols
+    kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
+    if not is_direct and _can_repeat(problem):
+        values: int = extension.TILE_VALUES
+        parts = cut(planes_of(problem))[0]
+        scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
+    # Before, while a kernel is prepared, its values and what they are made of.
+    preparing = 2 * 8 * term_count(problem) * problem.taps
+    return max(scratch + scores, preparing) + kernel - Bounds.estimate_bytes(rows, cols)
+
+
+def _scratch(
+    problem: Problem, rows: int, cols: int, *, kernels: int = 1, is_direct: bool = False
+) -> int:
+    """Return the bytes that the extension allocates for a tile and so many kernels."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    parts = (1, 1) if is_direct else cut(planes_of(problem))[0]
+    scratch: int = extension.scratch(
+        format=FORMATS[problem.dtype],
+        windows=(rows, cols),
+        kernel_shape=problem.kernel,
+        stride=problem.stride,
+        block=blocks.BLOCK,
+        is_direct=is_direct,
+        parts_y=parts[0],
+        parts_x=parts[1],
+        terms=term_count(problem),
+        variant=kernel_parts.variant(),
+        kernels=kernels,
+    )
+    return scratch
+
+
+def at_once(problem: Problem, rows: int, cols: int) -> int:
+    """Return how many kernels of one size are scored at once in a tile, as memory allows."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    most = min(problem.kernel_count, problem.same_size, extension.MOST_KERNELS)
+    if most < 2:
+        return 1
+    first, second = (_scratch(problem, rows, cols, kernels=count) for count in (1, 2))
+    each = second - first + 4 * rows * cols
+    return int(max(1, min(most, _AT_ONCE_BYTES // each)))
+
+
+def _can_repeat(problem: Problem) -> bool:
+    """Return whether tiles whose scores could be off by too much are transformed in float64.
+
+    Correlations of windows of little contrast may be. A score of `ssd` is off by no more than
+    4e-4: R / 2 bounds the norms of a tile and of the kernel. Those of `sad` have a tolerance.
+    """
+    if problem.metric == "sad":
+        return False
+    return problem.metric != "ssd" or kernel_parts.error_limit(problem) < _SSD_ERROR
+
+
+def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
+    """Return the bytes of a prepared kernel: its transforms and its values as float64."""
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    values: int = extension.TILE_VALUES
+    values *= 0 if is_direct else math.prod(cut(planes_of(problem))[0])
+    return term_count(problem) * (4 * problem.kernel[2] * values + 8 * problem.taps)
