@@ -435,7 +435,7 @@ MaxPixels = Annotated[
     str | None,
     typer.Option(
         metavar="N",
-        help="The largest number of pixels of a picture, 89,478,485 by default.",
+        help="The largest number of pixels of a picture that is read whole, 89,478,485 by default.",
     ),
 ]
 Debug = Annotated[

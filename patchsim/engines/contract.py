@@ -100,6 +100,21 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How an image is read whose pixels are not all in memory.
+
+    Attributes
+    ----------
+    description : str
+    pixel_bytes : int
+        The bytes that each pixel of a tile takes while it is read and scored.
+    """
+
+    description: str
+    pixel_bytes: int
+
+
+@dataclass(frozen=True)
 class Problem:
     """One kernel against one image: all that an engine needs to know to judge the work.
 
@@ -147,6 +162,8 @@ class Problem:
     skipped : (rows, cols)
         The rows and columns of pixels before the first window (`Area.skipped`), which `image` does
         not count. Problems that differ in it do not have the same pixels.
+    reading : Reading or None
+        How the pixels of each tile are read; None where all are in memory.
     """
 
     image: tuple[int, int, int]
@@ -171,6 +188,7 @@ class Problem:
     same_size: int = 1
     whole_kernel: tuple[int, int] | None = None
     skipped: tuple[int, int] = (0, 0)
+    reading: Reading | None = None
 
     @property
     def match_size(self) -> tuple[int, int]:

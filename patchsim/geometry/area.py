@@ -154,6 +154,11 @@ class Area:
         """Row and column, in the image, of the area's top-left pixel."""
         return (0, 0) if self.region is None else (self.region[1], self.region[0])
 
+    @property
+    def padding_mode(self) -> Literal["edge", "reflect", "constant"] | None:
+        """The mode of `numpy.pad` that continues the area; None if nothing does."""
+        return _MODES[self.padding]
+
     def crop(self, pixels: Pixels) -> Pixels:
         """Return the area's pixels.
 

@@ -239,7 +239,7 @@ def report(
 
 def maps(scored: Sequence[Scored]) -> list[NDArray[np.float32]]:
     """List the maps that were kept, one a kernel."""
-    return [one.windows.map for one in scored if one.windows.map is not None]
+    return [scores for one in scored if (scores := one.map) is not None]
 
 
 def _matches(

@@ -11,7 +11,8 @@ import numpy as np
 from patchsim.errors import InputError, printable, titled
 from patchsim.options import Options
 from patchsim.output.report import SkippedKernel
-from patchsim.pictures import reader
+from patchsim.pictures import large, reader
+from patchsim.pictures.limits import TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, profiles, transparent_color, unusable
 from patchsim.scene.unusable import Unusable
@@ -183,13 +184,23 @@ class Opened:
     def of(cls, image: Source, kernels: Kernels, options: Options) -> Opened:
         """Open an image beside kernels that are already in memory.
 
+        One that is too large for that is read by windows, where there is a reader for it.
+
         Raises
         ------
         InputError
             If it cannot be read.
         """
         count_streams([image], kernels.streams)
-        picture = _open(image, "image", options, options.memory - kernels.nbytes)
+        try:
+            picture = _open(image, "image", options, options.memory - kernels.nbytes)
+        except TooLargeError:
+            by_windows = large.open_by_windows(
+                image, alpha=options.alpha, ignore_alpha=options.ignore_alpha
+            )
+            if by_windows is None:
+                raise
+            picture = by_windows
         about = replace(picture, pixels=_NO_PIXELS)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 

@@ -11,7 +11,7 @@ from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
 from patchsim.machine import extensions
 from patchsim.machine.memory import default_limit
-from patchsim.matching import assemble, inputs, nothing_found
+from patchsim.matching import assemble, inputs, nothing_found, unsupported
 from patchsim.options import Given, Options, check_keywords, with_signature_of_options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
@@ -210,7 +210,9 @@ def match(
         uint16 and 1 for floats. With it all values are taken as they are. The scores of `ncc` and
         `zncc` do not depend on it, so that they need none, but in the colours `hsv` and `lab`.
     max_pixels : int
-        The largest picture to decode, in pixels; a larger one is refused.
+        The largest picture to read whole, in pixels. A larger image, or one that does not fit the
+        memory, is read by windows if it is a .npy file in C order, and refused otherwise; maps,
+        overlays and poses beside quarter turns are refused of it, and its heatmap is reduced.
     memory : int or str, optional
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.
@@ -379,6 +381,8 @@ class Matcher:
             force=force,
         )
         _check_maps(options, outputs)
+        has_maps = map is not None and map is not False
+        unsupported.check_image(opened.picture, outputs)
         small = advice.small_values(opened.picture, self._kernels.pictures, options)
         mixed = advice.grey_beside_color(opened.picture, self._kernels.pictures, options)
         scene = Scene.of(
@@ -388,6 +392,7 @@ class Matcher:
             overlay=outputs.needs_image,
         )
         scene = jobs.with_room(scene, options)
+        unsupported.check_search(scene, options, has_maps=has_maps)
         outputs = outputs.of_kernels(scene.numbers)
         search = _search(scene, options, outputs)
         # Only once the search is sure to run: an error stands alone.
@@ -426,7 +431,7 @@ class Matcher:
             skipped=self._kernels.skipped(scene.unusable),
             best_below=below,
             margin=margin,
-            has_maps=map is not None and map is not False,
+            has_maps=has_maps,
             display=ImageDisplay(None if is_stdin(image) else image),
             started=started,
         )
@@ -491,7 +496,9 @@ def _written(
     """Write the files of a finished search and add their time; an error keeps the report."""
     started = time.perf_counter()
     try:
-        outputs.write(Finished(report, assemble.maps(scored), *scene.drawn), observer)
+        factors = [one.reduced.factor for one in scored if one.reduced is not None]
+        finished = Finished(report, assemble.maps(scored), *scene.drawn, factors=factors)
+        outputs.write(finished, observer)
     except OutputError as error:
         error.report = report
         raise

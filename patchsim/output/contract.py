@@ -32,6 +32,8 @@ class Finished:
         The image as it is shown.
     span, low : float
         The data range R of `pixels`, and its lower end.
+    factors : sequence of int
+        One for each map: the best of so many rows and columns of windows is a cell of it.
     """
 
     report: Report
@@ -39,6 +41,7 @@ class Finished:
     pixels: Pixels
     span: float
     low: float
+    factors: Sequence[int] = ()
 
     @property
     def kernels(self) -> tuple[KernelReport, ...]:

@@ -146,21 +146,14 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     DamageError
         If the stream is damaged.
     """
-    header = npy.read_header(stream)
-    dtype = pixel_type(header.dtype, limits.name)
-    _check_shape(header.shape, limits.name)
+    header, dtype = read_header(stream, limits.name)
     height, width = header.shape[:2]
     limits.check_held(width, height, header.length + header.nbytes)
     limits.check_pixels(width, height)
     is_kept = header.dtype == dtype and header.dtype.isnative and not header.columns_first
     pixel_bytes = math.prod(header.shape) * dtype.itemsize
     limits.check_memory(pixel_bytes if is_kept else pixel_bytes + header.nbytes)
-    value_bytes = stream.seek(0, os.SEEK_END) - header.length
-    if header.nbytes != value_bytes:
-        raise DamageError(
-            f"it says {printable(list(header.shape))} of {header.dtype}, {header.nbytes:,} bytes,"
-            f" but holds {value_bytes:,}"
-        )
+    check_complete(header, stream)
     order: Any = "F" if header.columns_first else "C"
     stored: NDArray[Any]
     if isinstance(stream, BytesIO):
@@ -181,6 +174,32 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     return Decoded(
         pixels, notices=notices, shift=shift_of(header.dtype), array_type=header.dtype, profile=None
     )
+
+
+def read_header(stream: BinaryIO, name: str) -> tuple[npy.Header, np.dtype[Any]]:
+    """Read the header of a .npy stream; return it and the type of its pixels.
+
+    Raises
+    ------
+    InputError
+        If the array is no picture.
+    DamageError
+        If the header is damaged.
+    """
+    header = npy.read_header(stream)
+    dtype = pixel_type(header.dtype, name)
+    _check_shape(header.shape, name)
+    return header, dtype
+
+
+def check_complete(header: npy.Header, stream: BinaryIO) -> None:
+    """Check that a .npy stream holds as many bytes as its header says."""
+    value_bytes = stream.seek(0, os.SEEK_END) - header.length
+    if header.nbytes != value_bytes:
+        raise DamageError(
+            f"it says {printable(list(header.shape))} of {header.dtype}, {header.nbytes:,} bytes,"
+            f" but holds {value_bytes:,}"
+        )
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

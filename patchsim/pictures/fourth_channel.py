@@ -8,10 +8,12 @@ bands, and alpha is kept in 8 bits, so that theirs would lose depth; these stay 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from patchsim.pictures.limits import Decoded
+from patchsim.pictures.windowed import Windowed
 
 _ALPHA = (
     "an array of uint8 with 4 channels is taken as colours and alpha, like a file;"
@@ -25,6 +27,32 @@ _CHANNELS = (
     "an array of {} with 4 channels is compared in all 4; if the fourth is alpha, give the first 3,"
     " or uint8,\nand if it is none, say so with alpha=False (--no-alpha)"
 )
+
+
+def split_windowed(
+    pixels: Windowed, array_type: np.dtype[Any], *, ignore_alpha: bool
+) -> tuple[Windowed, bool, tuple[str, ...]]:
+    """Do as `split` does for an array that is read by windows.
+
+    Returns
+    -------
+    pixels : Windowed
+    is_transparent : bool
+        The fourth channel is alpha, and not opaque throughout. It is read once to tell, unless
+        alpha is ignored anyway.
+    notices : tuple of str
+    """
+    if pixels.shape[2] != 4:
+        return pixels, False, ()
+    if array_type != np.uint8:
+        return pixels, False, (_CHANNELS.format(array_type.name),)
+    colors = pixels.converted(lambda window: window[..., :3])
+    if ignore_alpha:
+        return colors, False, (_ALPHA,)
+    least, most = pixels.extremes[:, 0, 3].tolist()
+    if most == 0:
+        return colors, False, (_UNUSED,)
+    return colors, least < 255, (_ALPHA,)
 
 
 def split(array: Decoded) -> Decoded:

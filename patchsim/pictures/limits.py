@@ -14,6 +14,10 @@ from patchsim.machine.memory import format_size
 from patchsim.types import Pixels
 
 
+class TooLargeError(InputError):
+    """A picture is larger than may be decoded whole."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """The largest picture that may be decoded; readers check a picture's header against it.
@@ -60,11 +64,11 @@ class Limits:
 
         Raises
         ------
-        InputError
+        TooLargeError
             If width x height exceeds `max_pixels`.
         """
         if width * height > self.max_pixels:
-            raise InputError(
+            raise TooLargeError(
                 f"{self.name} has {width}x{height} = {width * height:,} pixels, more than"
                 f" {self.max_pixels:,};\nif you trust it, allow them with"
                 f" --max-pixels {width * height} (max_pixels=)"
@@ -75,7 +79,7 @@ class Limits:
 
         Raises
         ------
-        InputError
+        TooLargeError
             If `needed` exceeds `memory`.
         """
         if self.memory is not None and needed > self.memory:
@@ -85,7 +89,7 @@ class Limits:
             if self.memory < total:
                 free = format_size(self.memory)
                 left = f"only {free} of the memory of {format_size(total)} are left"
-            raise InputError(
+            raise TooLargeError(
                 f"{self.name} takes {format_size(needed)} to decode, but {left};\n"
                 f"allow at least {format_size(least)} with --memory (memory=)"
             )

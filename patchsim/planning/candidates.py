@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from patchsim import engines
 from patchsim.engines import Bounds, Problem
+from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices, threads
 from patchsim.machine.memory import format_size
@@ -111,7 +112,7 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
 def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
     """Return the bytes of tiles in flight and of their scores, until `runner` yields them."""
     engine, problem = engines.load(chosen.engine), chosen.problem
-    for_tiles = at_once * engine.working_bytes(problem, *tile)
+    for_tiles = at_once * (engine.working_bytes(problem, *tile) + _read_bytes(problem, tile))
     bounds = Bounds.estimate_bytes(*tile) if engine.HAS_MAP else 0
     if problem.kernel_count > 1 and engines.can_share(engine):
         # The scores of a tile are taken for one kernel after another, by the thread that made them.
@@ -120,6 +121,14 @@ def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int
             for_kernels *= at_once
         return for_tiles + at_once * bounds + for_kernels
     return for_tiles + threads.results_held(at_once) * bounds
+
+
+def _read_bytes(problem: Problem, tile: tuple[int, int]) -> int:
+    """Return the bytes of a tile's pixels where these are read for it."""
+    if problem.reading is None:
+        return 0
+    height, width = tiles.extent(tile, problem.kernel[:2], problem.stride)
+    return height * width * problem.reading.pixel_bytes
 
 
 def kernel_bytes(chosen: Candidate, tile: tuple[int, int]) -> int:

@@ -25,6 +25,9 @@ _WORTH_SHARING_SECONDS = 0.002
 # With more kernels than this together, memory goes to more threads rather than to more kernels.
 _WORTH_THREADS = 8
 
+# A tile of an image that is not held in memory is so many kernels tall, where memory allows.
+_KERNELS_TALL = 2
+
 # The most kernels of a search that stay prepared for exact plans; of direct plans it is one.
 MOST_PREPARED = 32
 
@@ -119,6 +122,7 @@ class Plan:
             f"memory: {format_size(self.resident)} for pictures, maps and outputs,"
             f" {format_size(self.peak - self.resident)} for tiles, of {format_size(self.memory)}"
             + (f"; {format_size(free)} on the device" if (free := self.chosen.free_bytes) else ""),
+            *([f"the image is read {problem.reading.description}"] if problem.reading else []),
             *(f"considered {candidate}" for candidate in self.candidates),
         ]
         if self.accelerators:
@@ -371,4 +375,7 @@ def _band_tile(chosen: Candidate, parallel: int) -> tuple[int, int]:
     if count > 1:  # each thread gets as many tiles of about one height
         count = math.ceil(count / parallel) * parallel
     bands = min(rows, math.ceil(count))
-    return -(-rows // bands), min(cols, cells)
+    tall = -(-rows // bands)
+    if problem.reading is not None:  # each row of pixels is read once or twice, not many times
+        tall = max(tall, min(rows, -(-_KERNELS_TALL * problem.kernel[0] // problem.stride[0])))
+    return tall, min(cols, cells)

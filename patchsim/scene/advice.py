@@ -9,6 +9,7 @@ from typing import NamedTuple
 from patchsim import metrics
 from patchsim.errors import printable, titled
 from patchsim.options import Options
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.types import Pixels
@@ -35,7 +36,7 @@ class Mixed(NamedTuple):
 
 
 def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -> list[str]:
-    """Return a notice if values are small beside the data range: every score is high, or low.
+    """Return a notice if values are so small beside the data range that every score is high.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     options : Options
     """
     depends = not metrics.formula_of(options.metric).correlates
-    if options.data_range is not None or not depends or image.shift:
+    is_unread = windowed.of(image.pixels) is not None  # all of it would be read for a hint
+    if options.data_range is not None or not depends or image.shift or is_unread:
         return []
     largest = _largest_if_small(image.pixels)
     if largest is None:
@@ -60,13 +62,9 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
         if len(known) > len(kernels):
             end = _end(max(known), kind)
             remedy = f"give --data-range 0:{end} (data_range=(0, {end}))"
-    effect = "differences are small beside it, and every score is high"
-    bright = next((one for one, small in zip(kernels, own, strict=True) if small is None), None)
-    if bright is not None and bright.pixels.any():
-        effect = f"it counts as far darker than {titled('kernel', bright.name)}"
     return [
         f"{titled('image', image.name)} has values up to {largest:g}, but the range is 0 to {full}:"
-        f" {effect};\n{remedy}"
+        f" differences are small beside it, and every score is high;\n{remedy}"
     ]
 
 
@@ -76,7 +74,7 @@ def grey_beside_color(image: Picture, kernels: Sequence[Picture], options: Optio
     They become RGB, in which grey differs from all colours.
     """
     is_grey = image.pixels.shape[2] == 1
-    if options.color != colors.DEFAULT:
+    if options.color != colors.DEFAULT or windowed.of(image.pixels) is not None:
         return Mixed([], is_grey)
     other = 3 if is_grey else 1
     numbers = [n for n, kernel in enumerate(kernels) if kernel.pixels.shape[2] == other]

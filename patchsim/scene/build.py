@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
+from patchsim.scene import by_windows, masks, unusable, value_range
 from patchsim.scene import color as colors
-from patchsim.scene import masks, unusable, value_range
 from patchsim.scene.comparison import Comparisons
 from patchsim.scene.unusable import Unusable
 from patchsim.types import Pixels
@@ -30,7 +32,7 @@ class Scene:
     names : list of str
         The image's name, then the kernels'.
     image : array [H, W, C]
-        The pixels of the area.
+        The pixels of the area. Those of a picture that is read by windows are a `Windowed`.
     kernels : list of Kernel
     trimmed : list of Kernel
         The kernels as they are searched for, without margins of weight 0 unless `Options.trim` is
@@ -116,25 +118,25 @@ class Scene:
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         visible = masks.visibility(None if options.ignore_alpha else image.alpha, area)
         whole, shift = image, image.shift
-        pixels = masks.fill_hidden(area.crop(image.pixels), visible)
+        pixels = by_windows.without_hidden(image.pixels, area, visible, options.memory)
         image = Picture(image.name, pixels, shift=shift)
-        ends = value_range.extent(image)
+        ends = by_windows.extent(image, is_needed=comparisons.are_free_of_range)
         data_range = comparisons.data_range(image, ends)
         drawn = None
         if overlay and (data_range != options.data_range or _differs(area, visible, options)):
             drawn = _drawn(whole, options.data_range, is_free=comparisons.are_free_of_range)
         del whole
-        value_range.check_values(image, data_range, ends)
+        pixels = by_windows.checked(image, data_range, ends)
         area.check_values(data_range)
         compared = comparisons.of(image, data_range)
         compared.check_memory(image, options.memory)
         names = [image.name, *compared.names]
         del image
-        pixels = compared.in_range(pixels, shift)
-        pixels = compared.in_colors(pixels)
+        pixels = windowed.each(pixels, partial(compared.in_range, shift=shift))
+        pixels = windowed.each(pixels, compared.in_colors)
         shown, zero, offset = pixels, compared.zero, compared.offset(pixels)
         if offset is not None:
-            pixels, zero = pixels - offset, zero - offset
+            pixels, zero = windowed.each(pixels, partial(np.add, -offset)), zero - offset
         drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
         kernels, faults = compared.kernels(offset)
         given = [kernel.name for kernel in comparisons.pictures]
@@ -154,6 +156,10 @@ class Scene:
             unusable=unusable.of(compared.faults, range(len(given)), given),
         )
         return scene.without(faults, strict=options.strict)
+
+    def padded(self, sizes: Sequence[tuple[int, int]]) -> list[Pixels]:
+        """Return the pixels that windows of each size cover, as `Area.padded_views`."""
+        return by_windows.padded(self.image, self.area, sizes, self.zero)
 
     def without(self, faults: Mapping[int, InputError], *, strict: bool) -> Scene:
         """Return the scene without the kernels that have faults.

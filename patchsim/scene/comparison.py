@@ -15,7 +15,7 @@ from patchsim import metrics
 from patchsim.errors import InputError, printable
 from patchsim.metrics import Kernel
 from patchsim.options import Options
-from patchsim.pictures import arrays
+from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import flatness, masks, unusable, value_range
@@ -111,7 +111,7 @@ class Comparison:
         InputError
             If it does not.
         """
-        if self._options.color == colors.DEFAULT:
+        if self._options.color == colors.DEFAULT or windowed.of(image.pixels) is not None:
             return  # its conversions are not counted
         pictures = [image, *self._pictures]
         colors.check_memory(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from patchsim.errors import titled
 from patchsim.geometry.area import Area
+from patchsim.pictures import windowed
 from patchsim.types import Pixels
 
 _ROWS = 16  # rows that are compared at a time; most pictures differ within the first
@@ -39,7 +40,12 @@ def flat_notices(
 
 
 def is_flat(pixels: Pixels) -> bool:
-    """Return whether each channel of a picture [H, W, C] has a single value."""
+    """Return whether each channel of a picture [H, W, C] has a single value.
+
+    One that is read by windows is not read for it, and counts as not flat.
+    """
+    if windowed.of(pixels) is not None:
+        return False
     if pixels[0, 0].tolist() != pixels[-1, -1].tolist():  # as in most pictures
         return False
     row = pixels[0]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchsim.errors import printable
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 
@@ -68,9 +69,14 @@ def in_srgb(picture: Picture, *, in_place: bool = False) -> Picture:
     """
     if picture.profile is None or _is_srgb(picture) or _obstacle(picture):
         return picture
-    if picture.pixels.dtype.kind == "f" and not _lies_within_one(picture.pixels):
+    if picture.pixels.dtype.kind == "f" and not _lies_within_one(
+        windowed.with_extremes(picture.pixels)
+    ):
         return picture  # it will be refused, or has no colours
     pixels = picture.pixels
+    if windowed.of(pixels) is not None:
+        of_window = _converter(_usable(picture), _channels(picture), pixels.dtype)
+        return replace(picture, pixels=windowed.each(pixels, of_window), profile=_UNTAGGED)
     converted = pixels if in_place and pixels.flags.writeable else np.empty_like(pixels)
     convert = _converter(_usable(picture), _channels(picture), pixels.dtype)
     for top in range(0, len(pixels), _STRIP):

@@ -11,7 +11,7 @@ import numpy as np
 
 from patchsim.errors import InputError, printable
 from patchsim.metrics import INTEGER_RANGE, check_range, type_name
-from patchsim.pictures import arrays
+from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 
@@ -120,7 +120,7 @@ def exact_offset(image: Pixels, kernels: Sequence[Pixels]) -> Pixels | None:
     for channel, offset in enumerate(offsets):
         # Kernels first, because they are small and most have the contrast of their image.
         for pixels in (*kernels, image):
-            plane = pixels[..., channel]
+            plane = windowed.with_extremes(pixels)[..., channel]
             if max(abs(plane.min() - offset), abs(plane.max() - offset)) > abs(offset) / 8:
                 offsets[channel] = 0
                 break
@@ -135,6 +135,7 @@ def extent(picture: Picture) -> tuple[float, float]:
     values = picture.pixels
     if values.dtype.kind == "u" and not picture.shift:
         return 0.0, float(INTEGER_RANGE[type_name(values.dtype)])
+    values = windowed.with_extremes(values)
     return float(values.min()) - picture.shift, float(values.max()) - picture.shift
 
 
@@ -177,6 +178,7 @@ def check_values(
     picture: Picture,
     data_range: tuple[float, float] | None,
     ends: tuple[float, float] | None = None,
+    corner: tuple[int, int] = (0, 0),
 ) -> None:
     """Check that the values of a picture are finite and lie in the data range.
 
@@ -186,6 +188,8 @@ def check_values(
     data_range : (low, high), optional
     ends : (lowest, highest), optional
         The picture's `extent`, where it is known.
+    corner : (y, x)
+        Where the pixels lie in the picture that messages tell of.
 
     Raises
     ------
@@ -202,8 +206,8 @@ def check_values(
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         first = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
-            f"{printable(picture.name)} has a value {values[tuple(first)]} at x={first[1]},"
-            f" y={first[0]};"
+            f"{printable(picture.name)} has a value {values[tuple(first)]}"
+            f" at x={corner[1] + first[1]}, y={corner[0] + first[0]};"
             " similarity needs finite values; replace it (and name their range with --data-range)"
         )
     if smallest < low or largest > high:

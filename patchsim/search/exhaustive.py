@@ -14,11 +14,13 @@ from patchsim.errors import InputError
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
+from patchsim.pictures import windowed
 from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_cache import BlockCache
+from patchsim.ranking.reduced_map import ReducedMap
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.geometry.tiles import Tile
     from patchsim.output.targets import Outputs
+
+_SHARE_OF_REDUCED = 4  # the part of the memory that reduced maps of all kernels take at most
 
 
 class Exhaustive:
@@ -47,15 +51,24 @@ class Exhaustive:
     """
 
     def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
-        self._names, self._keeps_map = scene.names, outputs.keeps_map
+        # The map of an image that is not held in memory is not either.
+        is_reduced = outputs.keeps_map and windowed.of(scene.image) is not None
+        keeps_map = outputs.keeps_map and not is_reduced
+        self._names, self._keeps_map = scene.names, keeps_map
         posed = list(_posed(scene, options) if options.poses else _as_they_are(scene))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
         problems = _problems(scene, kernels, options, outputs)
         held = _held(scene, kernels, problems, options, outputs)
-        self._groups, self._block_cache = _grouped(
-            problems, options, held, keeps_map=outputs.keeps_map
-        )
+        self._factors: list[int] = []
+        if is_reduced:
+            share = options.memory // (_SHARE_OF_REDUCED * len(problems))
+            self._factors = [ReducedMap.factor_of(p.map_shape, share) for p in problems]
+            held += sum(
+                ReducedMap.estimate_bytes(problem.map_shape, factor)
+                for problem, factor in zip(problems, self._factors, strict=True)
+            )
+        self._groups, self._block_cache = _grouped(problems, options, held, keeps_map=keeps_map)
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
 
     @property
@@ -84,6 +97,7 @@ class Exhaustive:
         prepared = PreparedKernels()
         for group in self._groups:
             members = [self._jobs[i] for i in group.members]
+            reduced = self._reduced(group)
             scores = windows.windows(
                 group.plans,
                 members[0].pixels,
@@ -93,10 +107,20 @@ class Exhaustive:
                 advance=advance,
                 block_cache=self._block_cache,
                 prepared=prepared,
+                reduced=reduced,
             )
-            for i, job, one in zip(group.members, members, scores, strict=True):
-                scored[i] = Scored(job, one)
+            for place, (i, job, one) in enumerate(zip(group.members, members, scores, strict=True)):
+                scored[i] = Scored(job, one, reduced[place] if reduced else None)
         return [scored[i] for i in range(len(self._jobs))]
+
+    def _reduced(self, group: Group) -> list[ReducedMap]:
+        """Make the reduced maps of a group, if the whole ones are not kept."""
+        if not self._factors:
+            return []
+        return [
+            ReducedMap(self._jobs[i].plan.problem.map_shape, self._factors[i])
+            for i in group.members
+        ]
 
 
 class _Posed(NamedTuple):
@@ -150,7 +174,7 @@ def _jobs(
     groups: Sequence[Group],
 ) -> list[Job]:
     common = {number: group.common for group in groups for number in group.members}
-    areas = scene.area.padded_views(scene.image, sizes, scene.zero)
+    areas = scene.padded(sizes)
     plans, seen = batching.plans(groups), scene.seen(sizes)
     made = []
     for i, one in enumerate(posed):
@@ -161,7 +185,7 @@ def _jobs(
                 number=one.number,
                 pose=one.pose,
                 kernel=one.kernel,
-                pixels=areas[i][down:, across:],
+                pixels=windowed.without_first(areas[i], down, across),
                 origin=jobs.origin(scene, one.kernel, options),
                 plan=plans[i],
                 visible=visible and visible.crop(np.s_[down:, across:]),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines import Problem
+from patchsim.engines import Problem, Reading
 from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
@@ -18,10 +19,12 @@ from patchsim.geometry.area import NO_MARGINS, Area
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
+from patchsim.pictures import windowed
 from patchsim.planning.planner import Plan
 from patchsim.poses.grid import Poses, spacing
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.contract import Windows
+from patchsim.ranking.reduced_map import ReducedMap
 from patchsim.scene.build import Scene
 from patchsim.types import Pixels
 
@@ -76,10 +79,16 @@ class Job:
 
 
 class Scored(NamedTuple):
-    """A job and the scores of its windows."""
+    """A job and the scores of its windows; their reduced map, if the whole one is not kept."""
 
     job: Job
     windows: Windows
+    reduced: ReducedMap | None = None
+
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """The scores of all windows, or of all squares of windows, if they were asked for."""
+        return self.windows.map if self.reduced is None else self.reduced.scores
 
 
 class Found(NamedTuple):
@@ -129,10 +138,17 @@ def problem(
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
         whole_kernel=None if kernel.margins == NO_MARGINS else kernel.whole_size,
         skipped=skipped,
+        reading=_reading(scene.image),
     )
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)
+
+
+def _reading(image: Pixels) -> Reading | None:
+    """Describe how the pixels are read, if not all are in memory."""
+    picture = windowed.of(image)
+    return None if picture is None else Reading(picture.description, picture.pixel_bytes)
 
 
 def origin(scene: Scene, kernel: Kernel, options: Options) -> tuple[int, int]:
@@ -162,7 +178,8 @@ def holding(
     if scene.visible is not None:
         held += scene.visible.levels.nbytes
         pixel_bytes += scene.visible.levels.itemsize
-    held += math.prod(scene.area.padded_size(sizes)) * pixel_bytes
+    if windowed.of(image) is None:
+        held += math.prod(scene.area.padded_size(sizes)) * pixel_bytes
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
 
 

@@ -30,8 +30,9 @@ def notices(jobs: Sequence[Job], scene: Scene, options: Options) -> Iterator[str
 
 def _is_flat(scene: Scene) -> bool:
     """Return whether all windows of a kernel score the same, because they have the same pixels."""
-    has_zeros = scene.area.padding == "zero" and bool((scene.image[0, 0] != scene.zero).any())
-    return scene.visible is None and not has_zeros and flatness.is_flat(scene.image)
+    if scene.visible is not None or not flatness.is_flat(scene.image):
+        return False
+    return scene.area.padding != "zero" or not (scene.image[0, 0] != scene.zero).any()
 
 
 def _most_apart(job: Job, overlap: float) -> int:

@@ -19,6 +19,7 @@ from patchsim.ranking import equal_windows, pruned_windows
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import Windows
+from patchsim.ranking.reduced_map import ReducedMap
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import block_scores, stores
 from patchsim.search.prepared import PreparedKernel, PreparedKernels
@@ -35,6 +36,7 @@ def windows(
     advance: Callable[[Tile], None],
     block_cache: BlockCache | None = None,
     prepared: PreparedKernels | None = None,
+    reduced: Sequence[ReducedMap] = (),
 ) -> list[Windows]:
     """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
@@ -54,6 +56,8 @@ def windows(
         Given where the scores of all windows take too much memory: the cache of open blocks.
     prepared : PreparedKernels, optional
         The kernels that the whole search keeps prepared, if this is only a part of it.
+    reduced : sequence of ReducedMap
+        One for each kernel, if the map is wanted but not kept; they take the scores.
     """
     prepared = prepared or PreparedKernels()
     pairs = list(zip(plans, kernels, strict=True))
@@ -69,7 +73,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, kept, advance)
+        _score_all(plans, image, kernels, visible, kept, advance, reduced)
         return [*kept]
     if block_cache is None:
         score_maps = [
@@ -78,7 +82,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, score_maps, advance)
+        _score_all(plans, image, kernels, visible, score_maps, advance, reduced)
         for score_map in score_maps:
             score_map.evaluate_contenders()
         return [*score_maps]
@@ -86,7 +90,7 @@ def windows(
         stores.block_maxima(plan, image, kernel, visible, keeps_map, block_cache)
         for plan, kernel in pairs
     ]
-    _score_all(plans, image, kernels, visible, maxima, advance)
+    _score_all(plans, image, kernels, visible, maxima, advance, reduced)
     return [*maxima]
 
 
@@ -97,8 +101,11 @@ def _score_all(
     visible: Visibility | None,
     kept: Sequence[ScoreMap | BlockMaxima],
     advance: Callable[[Tile], None],
+    reduced: Sequence[ReducedMap] = (),
 ) -> None:
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
+        if reduced:
+            reduced[number].put(tile, bounds)
         kept[number].put(tile, bounds)
 
     # Closed at once where an observer raises, so that no thread is left working.

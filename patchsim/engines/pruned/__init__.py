@@ -67,6 +67,8 @@ def refuse(problem: Problem) -> str | None:
             "it draws no map; leave out --map and --heatmap, and add --no-heatmap;"
             " --threshold auto asks for a map unless --engine pruned is given"
         )
+    if problem.reading is not None:
+        return "it looks at windows all over the image, and this image is not held in memory"
     if problem.metric not in ("sad", "ssd"):
         return f"it computes sad and ssd, not {problem.metric}"
     if problem.opaque_level is not None:

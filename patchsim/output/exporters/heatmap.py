@@ -27,12 +27,15 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
 
 
 def write(file: BinaryIO, search: Finished, kernel: int) -> str:
-    low, high = draw(search.maps[kernel], file)
+    factor = search.factors[kernel] if search.factors else 1
+    low, high = draw(search.maps[kernel], file, factor)
     of_kernel = f" of {printable(search.kernels[kernel].name)}" if len(search.kernels) > 1 else ""
-    return f"{of_kernel}: scores {low:.6f} (dark) to {high:.6f} (bright)"
+    scores = f"scores {low:.6f} (dark) to {high:.6f} (bright)"
+    reduced = f", each pixel the best of {factor}x{factor} windows" if factor > 1 else ""
+    return f"{of_kernel}: {scores}{reduced}"
 
 
-def draw(scores: NDArray[np.float32], file: BinaryIO) -> tuple[float, float]:
+def draw(scores: NDArray[np.float32], file: BinaryIO, factor: int = 1) -> tuple[float, float]:
     """Draw a map as a PNG of its size, dark at the lowest and bright at the highest score.
 
     The range is written into the PNG's text as `score_min` and `score_max`. A map of one value
@@ -42,6 +45,9 @@ def draw(scores: NDArray[np.float32], file: BinaryIO) -> tuple[float, float]:
     ----------
     scores : float32 array [rows, cols]
     file : binary file
+    factor : int
+        The scores are the best of so many rows and columns each, which the PNG's text says as
+        `score_reduced`.
 
     Returns
     -------
@@ -54,6 +60,8 @@ def draw(scores: NDArray[np.float32], file: BinaryIO) -> tuple[float, float]:
         "score_min": repr(low),
         "score_max": repr(high),
     }
+    if factor > 1:
+        text["score_reduced"] = str(factor)
     rows, cols = scores.shape
     bands = _indices(scores, low, high)
     palette_png.write(file, (cols, rows), palette.colors(COLOR_MAP), text, bands)

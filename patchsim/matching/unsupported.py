@@ -1,0 +1,66 @@
+"""What a search cannot do in an image that is read by windows, refused before it begins."""
+
+from __future__ import annotations
+
+from patchsim.errors import InputError, printable
+from patchsim.machine.memory import format_size
+from patchsim.options import Options
+from patchsim.output.targets import Outputs
+from patchsim.pictures import windowed
+from patchsim.pictures.reader import Picture
+from patchsim.scene.build import Scene
+
+_SCORE_BYTES = 4
+
+
+def check_image(image: Picture, outputs: Outputs) -> None:
+    """Check that no output shows an image that is too large to be read whole.
+
+    Raises
+    ------
+    InputError
+        If one does.
+    """
+    if windowed.of(image.pixels) is not None and outputs.needs_image:
+        reason = "an overlay shows all of it; leave out --overlay (overlay=)"
+        raise _refusal(image.name, reason)
+
+
+def check_search(scene: Scene, options: Options, *, has_maps: bool) -> None:
+    """Check what is asked for where the searched area is too large to be read whole.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : Options
+    has_maps : bool
+        Maps of all scores are asked for, in the report or a file.
+
+    Raises
+    ------
+    InputError
+        If it needs the whole area, or a map of all windows.
+    """
+    if windowed.of(scene.image) is None:
+        return
+    if has_maps:
+        height, width = scene.image.shape[:2]
+        down, across = options.stride
+        size = format_size(_SCORE_BYTES * -(-height // down) * -(-width // across))
+        raise _refusal(
+            scene.names[0],
+            f"its map of up to {size} is kept whole; give a --heatmap, which is reduced, or a"
+            " --region",
+        )
+    if options.poses is not None and not options.poses.are_whole:
+        raise _refusal(
+            scene.names[0],
+            "scales and angles other than quarter turns are searched for in the whole of it",
+        )
+
+
+def _refusal(name: str, reason: str) -> InputError:
+    return InputError(
+        f"{printable(name)} is read by windows, because it is too large to be read whole,"
+        f" and {reason};\nor allow more with --max-pixels and --memory"
+    )

@@ -1,0 +1,83 @@
+"""Pictures that are not read whole: which files have a reader by windows, and what it gives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from patchsim.errors import InputError, printable
+from patchsim.pictures import arrays, fourth_channel, reader, streams
+from patchsim.pictures.npy_source import NpySource
+from patchsim.pictures.reader import Picture
+from patchsim.pictures.windowed import Windowed
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+
+_START = 16  # the first bytes of a file, which tell its kind
+
+
+def open_by_windows(source: Source, *, alpha: bool, ignore_alpha: bool) -> Picture | None:
+    """Open a picture that is too large to be decoded whole, if it is a file of a suitable kind.
+
+    Parameters
+    ----------
+    source : path, PIL image or array
+    alpha : bool
+        Whether the fourth channel of an array of uint8 is alpha.
+    ignore_alpha : bool
+        Transparent pixels count like the others.
+
+    Returns
+    -------
+    Picture or None
+        Its pixels are a `Windowed`; None if nothing reads such a picture by windows.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or what is asked for cannot be done by windows.
+    """
+    if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
+        return None
+    label = os.fspath(source)
+    if not Path(label).is_file():  # a pipe cannot go back
+        return None
+    with streams.naming_errors(label), Path(label).open("rb") as stream:
+        start = stream.read(_START)
+        stream.seek(0)
+        if start.startswith(arrays.MAGIC):
+            return _npy(stream, label, alpha=alpha, ignore_alpha=ignore_alpha)
+    return None
+
+
+def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Picture:
+    source = NpySource.open(stream, label)
+    pixels, notices = Windowed.from_source(source), []
+    layout = arrays.layout_notice(source.shape, printable(label))
+    if layout is not None:
+        notices.append(layout)
+    if alpha:
+        pixels, is_transparent, texts = fourth_channel.split_windowed(
+            pixels, source.stored, ignore_alpha=ignore_alpha
+        )
+        notices += texts
+        if is_transparent:
+            raise transparent(label)
+    return Picture(
+        label,
+        pixels.as_pixels(),
+        Path(label),
+        tuple(notices),
+        shift=arrays.shift_of(source.stored),
+    )
+
+
+def transparent(label: str) -> InputError:
+    """Return the error for a picture with transparent pixels."""
+    return InputError(
+        f"{printable(label)} is read by windows, because it is too large to be read whole, and has"
+        " transparent pixels, which need it whole;\ncount them like the others with --ignore-alpha"
+        " (ignore_alpha=True), or allow more with --max-pixels and --memory"
+    )

@@ -1,0 +1,101 @@
+"""What a reader of pictures larger than memory offers: any window of the pixels, when asked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from patchsim.errors import InputError, printable
+from patchsim.types import Pixels
+
+
+class Identity(NamedTuple):
+    """What tells that a file is still the one that was opened.
+
+    Attributes
+    ----------
+    path : str
+    size : int
+        Bytes.
+    mtime_ns : int
+        The time of the last change, in nanoseconds.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: str, stream: BinaryIO) -> Identity:
+        """Return the identity of an open file."""
+        status = os.fstat(stream.fileno())
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+    def open(self) -> BinaryIO:
+        """Open the file again.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or has changed since it was opened first.
+        """
+        name = printable(self.path)
+        try:
+            stream = open(self.path, "rb", buffering=0)  # noqa: PTH123, SIM115 - the caller closes it
+        except OSError as error:
+            raise InputError(f"{name} cannot be read any more: {error.strerror}") from error
+        if Identity.of(self.path, stream) != self:
+            stream.close()
+            raise InputError(f"{name} changed while it was read; search it again")
+        return stream
+
+
+class PixelSource(Protocol):
+    """A picture whose pixels are read by windows; several threads may read at once.
+
+    Attributes
+    ----------
+    shape : (height, width, channels)
+    dtype : dtype
+        uint8, uint16, float32 or float64.
+    identity : Identity
+        The file; reading fails once it has changed.
+    chunk : (rows, columns)
+        What is decoded at once: a tile or strip of the file, or some rows.
+    order : "random" or "rows"
+        Whether any window is read at the same cost, or rows from top to bottom alone.
+    cache_bytes : int
+        The bytes of decoded chunks that are kept at most.
+    pixel_bytes : int
+        The bytes that each pixel of a window takes at most while it is read.
+    description : str
+        How the picture is read, for ``--explain``.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def chunk(self) -> tuple[int, int]: ...
+    @property
+    def order(self) -> Literal["random", "rows"]: ...
+    @property
+    def cache_bytes(self) -> int: ...
+    @property
+    def pixel_bytes(self) -> int: ...
+    @property
+    def description(self) -> str: ...
+
+    def read(self, rows: slice, cols: slice) -> Pixels:
+        """Return the pixels [h, w, C] of a window that lies inside the picture, side by side.
+
+        Raises
+        ------
+        InputError
+            If the file has changed or is damaged.
+        """

@@ -1,0 +1,91 @@
+"""What the scene does to whole pictures, done by window for those that are read by windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError
+from patchsim.geometry.area import Area
+from patchsim.metrics import Visibility
+from patchsim.pictures import windowed
+from patchsim.pictures.reader import Picture
+from patchsim.scene import masks, value_range
+from patchsim.types import Pixels
+
+_SMALL = 8  # a region of so many times less than the memory is read whole
+
+
+def crop(pixels: Pixels, area: Area, memory: int) -> Pixels:
+    """Return the area's pixels, as `Area.crop`; a small region of a large picture in memory."""
+    picture = windowed.of(pixels)
+    if picture is None or area.region is None:
+        return area.crop(pixels)
+    part = picture.part(*area.corner, *area.size)
+    if math.prod(part.shape) * part.itemsize * _SMALL <= memory:
+        height, width, _ = part.shape
+        return part[:height, :width]
+    return part.as_pixels()
+
+
+def without_hidden(pixels: Pixels, area: Area, visible: Visibility | None, memory: int) -> Pixels:
+    """Return the area's pixels with the invisible ones filled, as `masks.fill_hidden`.
+
+    Raises
+    ------
+    InputError
+        If not all is visible of an area that is read by windows.
+    """
+    cropped = crop(pixels, area, memory)
+    if windowed.of(cropped) is not None and visible is not None:
+        raise InputError(
+            f"{area.name} is read by windows, because it is too large to be read whole, and pixels"
+            " that do not count need it whole;\nallow more with --max-pixels and --memory"
+        )
+    return masks.fill_hidden(cropped, visible)
+
+
+def extent(image: Picture, *, is_needed: bool) -> tuple[float, float]:
+    """Return `value_range.extent`; NaN of an image by windows where that is not needed.
+
+    Then the values are checked when they are read.
+    """
+    if windowed.of(image.pixels) is not None and not is_needed:
+        return math.nan, math.nan
+    return value_range.extent(image)
+
+
+def checked(
+    image: Picture, data_range: tuple[float, float] | None, ends: tuple[float, float]
+) -> Pixels:
+    """Return an image's pixels once `value_range.check_values` has passed them, or will.
+
+    Each window of a picture that is read by windows is checked when it is read; what no window
+    covers is not.
+    """
+    picture = windowed.of(image.pixels)
+    if picture is None:
+        value_range.check_values(image, data_range, ends)
+        return image.pixels
+    about = replace(image, pixels=np.zeros((0, 0, 1), np.uint8))
+
+    def check(window: Pixels, corner: tuple[int, int]) -> None:
+        value_range.check_values(replace(about, pixels=window), data_range, corner=corner)
+
+    return picture.checked(check).as_pixels()
+
+
+def padded(
+    pixels: Pixels, area: Area, sizes: Sequence[tuple[int, int]], zero: NDArray[Any]
+) -> list[Pixels]:
+    """Return the pixels that windows of each size cover, as `Area.padded_views`."""
+    picture = windowed.of(pixels)
+    mode = area.padding_mode
+    if picture is None or mode is None:
+        return area.padded_views(pixels, sizes, zero)
+    return [picture.padded(*area.overhang(size), mode, zero).as_pixels() for size in sizes]
