@@ -78,8 +78,7 @@ class Exhaustive:
 
     def run(self, observer: Observer) -> Found:
         """Score all windows of all jobs."""
-        seconds = sum(job.plan.chosen.seconds for job in self._jobs)
-        jobs.warn(len(self._jobs), seconds, observer)
+        jobs.warn(self._jobs, observer)
         for plan, numbers in jobs.by_plan(self._jobs):
             observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
         return Found(self._score(observer))

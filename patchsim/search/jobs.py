@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.output.targets import Outputs
 
-MANY = 1000  # the cost of more poses is announced
+MANY = 1000  # the cost of more kernels or poses is announced
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
@@ -272,8 +272,11 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     )
 
 
-def warn(count: int, seconds: float, observer: Observer) -> None:
-    """Announce the cost of many poses."""
-    if count > MANY:
+def warn(jobs: Sequence[Job], observer: Observer) -> None:
+    """Announce the cost of many kernels, or of many poses of one or more."""
+    if len(jobs) > MANY:
+        seconds = sum(job.plan.chosen.seconds for job in jobs)
         about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-        observer.notice(f"{count:,} poses are searched, which takes about {about}")
+        is_posed = any(job.pose != UNCHANGED for job in jobs)
+        what = "poses" if is_posed else "kernels"
+        observer.notice(f"{len(jobs):,} {what} are searched, which takes about {about}")

@@ -351,6 +351,38 @@ def test_a_flat_tile_beside_one_of_contrast(metric, variant):
         check_direct(variant, image, kernel, metric, truth)
 
 
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize(("rare", "is_off_by_little"), [(2, True), (40, False)])
+def test_scores_are_made_again_if_they_are_off_by_more_than_their_use_allows(
+    rare, is_off_by_little
+):
+    """A score may be off by 1e-5 in a map, by 0.02 without one, or by the tolerance if it is more.
+
+    Two neighbouring values beside black and white have little contrast, less where one is rare.
+    """
+    image, kernel, _ = flat_beside_contrast("zncc", "uint16")
+    image = image.copy()
+    image[:, :240] = np.random.default_rng(20).integers(0, rare, (200, 240, 1)) < 1
+    truth = plain_map(image, kernel, "zncc")
+    first = found(image, kernel, "zncc", tolerance=1.0)
+    assert 0.001 < first.error < 0.02 if is_off_by_little else 0.02 < first.error < 0.2
+    for options, limit in (
+        ({}, 1e-5),
+        ({"tolerance": 0.9 * first.error}, 0.9 * first.error),
+        ({"tolerance": 1.1 * first.error}, 1.1 * first.error),
+        ({"map_wanted": False}, 0.02),
+        ({"map_wanted": False, "tolerance": 1e-6}, 0.02),
+        ({"map_wanted": False, "tolerance": 1.1 * first.error}, max(0.02, 1.1 * first.error)),
+    ):
+        assert kernel_parts.error_limit(problem(image, kernel, "zncc", **options)) == limit
+        bounds = found(image, kernel, "zncc", **options)
+        assert (np.abs(bounds.map - truth) <= bounds.error).all()
+        if limit < first.error:
+            assert bounds.error <= limit
+        else:
+            assert bounds.error == first.error
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(KINDS),

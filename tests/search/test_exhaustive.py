@@ -50,3 +50,15 @@ def test_a_full_search_of_thousands_of_poses_tells_what_it_costs(run, save, rng)
     code, _, err = run(*words, "--scales", "0.9,1,1.1", "--exhaustive", "--top", "1")
     assert code == 0
     assert "1,080 poses are searched, which takes about" in err
+
+
+def test_thousands_of_kernels_are_no_poses(run, save, rng):
+    save("scene.png", rng.integers(0, 256, (24, 24), np.uint8))
+    save("part.png", rng.integers(0, 256, (6, 6), np.uint8))
+    words = ("match", "scene.png", *["part.png"] * 1001, "--top", "1", "--no-heatmap")
+    code, _, err = run(*words)
+    assert code == 0
+    assert "1,001 kernels are searched, which takes about" in err
+    code, _, err = run(*words, "--flips", "none,h", "--exhaustive")
+    assert code == 0
+    assert "2,002 poses are searched, which takes about" in err
