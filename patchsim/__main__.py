@@ -1,6 +1,6 @@
 """Run the command as ``python -m patchsim``."""
 
-from patchsim.cli import main
+from patchsim.cli import run_as_process
 
 if __name__ == "__main__":
-    main()
+    run_as_process()

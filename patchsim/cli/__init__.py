@@ -1,12 +1,13 @@
 """The command line: one file for each command, `console` for stdout and stderr.
 
 It may use `matching`, `slots` and what lies below, and has no arithmetic of its own. Nothing else
-imports it; the installed command calls `main`.
+imports it, but for `__main__`. The installed command calls `run_as_process`, Python code `main`.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 from patchsim.cli import interruption
 
@@ -16,21 +17,61 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """Run the command with the process's arguments and streams, and end the process."""
+    """Run the command within a process of the caller's, whose streams and signals stay as they are.
+
+    The words of the command are those of `sys.argv`, behind the first.
+
+    Raises
+    ------
+    SystemExit
+        With the exit code.
+    """
+    sys.exit(_run())
+
+
+def run_as_process() -> NoReturn:
+    """Run the command as the whole of a process, and end the process."""
     interruption.end_at_once()
     try:
-        from patchsim.cli import imports
-
-        with imports.quickly():
-            from patchsim.cli import completion, console
-            from patchsim.cli.app import app
-
-        interruption.raise_from_now_on()
-        with console.guarded_streams():
-            code = completion.answer(app) if completion.is_asked() else console.run(app)
+        code = _run(owns_process=True)
         interruption.end_at_once()
     except interruption.Ended as ended:  # beside the run, which answers it, too
         code = ended.code
     # All files are written and closed here. With torch an orderly exit takes 0.4 s more, on each
     # run and after each interrupt.
     os._exit(code)
+
+
+def _run(*, owns_process: bool = False) -> int:
+    """Run the command and return its exit code."""
+    try:
+        from patchsim.cli import imports
+
+        with imports.quickly():
+            from patchsim.cli import completion, console
+            from patchsim.cli.app import app
+    except Exception as error:
+        return _told(error)
+    if owns_process:
+        from patchsim.pictures import decoder_lines
+
+        decoder_lines.turn_on()
+        interruption.raise_from_now_on()
+    with console.guarded_streams():
+        return completion.answer(app) if completion.is_asked() else console.run(app)
+
+
+def _told(error: Exception) -> int:
+    """Tell of a package that the command cannot begin without; return the exit code."""
+    from patchsim.errors import FAULT
+    from patchsim.machine import packages
+
+    message = packages.failure(error)
+    if message is None or "--debug" in sys.argv:
+        import traceback
+
+        traceback.print_exception(error)
+    # A shell that asks for completions shows stderr in its prompt.
+    if message is not None and sys.stderr is not None and "_PATCHSIM_COMPLETE" not in os.environ:
+        print(f"patchsim: {message}", file=sys.stderr, flush=True)
+    return FAULT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
-import os
 import sys
 import time
 import traceback
@@ -31,7 +30,7 @@ from patchsim.errors import (
 )
 from patchsim.events import Observer
 from patchsim.files import atomic
-from patchsim.pictures import decoder_lines
+from patchsim.machine import packages
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -47,32 +46,58 @@ _NAMED = 2  # names that a long list of kernels shows
 class _PipeOutput(io.FileIO):
     """Standard output that ignores what it is given once its reader has closed the pipe."""
 
+    is_given_up = False  # what is left in buffers is dropped
+
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            return memoryview(data).nbytes if self.is_given_up else super().write(data)
         except BrokenPipeError:
             return memoryview(data).nbytes
 
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Let a closed pipe be no error and any name be printed.
-
-    Lines that decoders write to stderr become notices.
-    """
+    """Let a closed pipe be no error and any name be printed; leave the streams as they were."""
     codecs.register_error(_ERROR_HANDLER, _encode_any_name)
-    if sys.stdout is not None:
-        if sys.stdout.isatty():
-            # The interpreter's own streams are text wrappers, which the type does not say.
-            sys.stdout.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
-        else:
-            raw = _PipeOutput(sys.stdout.fileno(), "wb", closefd=False)
-            buffer = io.BufferedWriter(raw)
-            sys.stdout = io.TextIOWrapper(buffer, sys.stdout.encoding, errors=_ERROR_HANDLER)
-    if sys.stderr is not None:
-        sys.stderr.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr]
-    decoder_lines.turn_on()
-    yield
+    with _printing_any_name(sys.stdout), _printing_any_name(sys.stderr), _guarded_stdout():
+        yield
+
+
+@contextmanager
+def _printing_any_name(stream: Any) -> Iterator[None]:
+    """Let a stream print any name; a stream of the caller's own kind is left as it is."""
+    if not isinstance(stream, io.TextIOWrapper):
+        yield
+        return
+    before = stream.errors
+    stream.reconfigure(errors=_ERROR_HANDLER)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, or closed meanwhile
+            stream.reconfigure(errors=before)
+
+
+@contextmanager
+def _guarded_stdout() -> Iterator[None]:
+    """Let a closed pipe be no error on standard output, if that is no terminal."""
+    stdout = sys.stdout
+    descriptor = None
+    if isinstance(stdout, io.TextIOWrapper) and not stdout.isatty():
+        with contextlib.suppress(OSError):  # a stream in memory has none
+            descriptor = stdout.fileno()
+    if descriptor is None or stdout is None:
+        yield
+        return
+    stdout.flush()
+    raw = _PipeOutput(descriptor, "wb", closefd=False)
+    buffer = io.BufferedWriter(raw)
+    sys.stdout = io.TextIOWrapper(buffer, stdout.encoding, errors=_ERROR_HANDLER)
+    try:
+        yield
+    finally:
+        raw.is_given_up = True  # what a signal cut off; all else was flushed
+        sys.stdout = stdout
 
 
 _ERROR_HANDLER = "patchsim"  # the name under which Python knows `_encode_any_name`
@@ -91,10 +116,11 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words:
         words = ["--help"]
-    # Pillow warns of broken metadata, which do not matter for a search.
-    warnings.filterwarnings("ignore", module="PIL")
     try:
-        code = app(words, standalone_mode=False, prog_name="patchsim")
+        with warnings.catch_warnings():
+            # Pillow warns of broken metadata, which do not matter for a search.
+            warnings.filterwarnings("ignore", module="PIL")
+            code = app(words, standalone_mode=False, prog_name="patchsim")
         if sys.stdout is not None:
             sys.stdout.flush()
         return int(code or 0)
@@ -122,6 +148,9 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, typer.TyperException):
         return f"{error.format_message()}\nsee patchsim {_command(words)}--help", INPUT_ERROR
+    unloaded = packages.failure(error)
+    if unloaded is not None:  # a library that is missing is an OSError, too
+        return unloaded, FAULT
     if isinstance(error, OSError):
         # An error of standard output names no file.
         what = "write the results" if error.filename is None else f"use {printable(error.filename)}"
@@ -141,15 +170,16 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _drop_unwritten() -> None:
-    """Drop results that a full disk refused, which the interpreter would write again at its end."""
+    """Drop results that a full disk refused, which would be written again at the stream's end."""
     if sys.stdout is None:
         return
     try:
         sys.stdout.flush()
     except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+        if isinstance(raw, _PipeOutput):
+            raw.is_given_up = True
+            sys.stdout.flush()
 
 
 def say(text: str) -> None:

@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from patchsim.errors import AGAIN, DamageError, InputError, printable
+from patchsim.errors import AGAIN, DamageError, InputError, MachineError, printable
 from patchsim.files import atomic
+from patchsim.machine import packages
 from patchsim.machine.memory import format_size
 
 
@@ -94,6 +95,9 @@ def naming_errors(label: str) -> Iterator[Told]:
             f"{where} does not fit into memory when decoded; close other programs"
         ) from None
     except Exception as error:  # decoders raise many types for damaged files, in their own words
+        unloaded = packages.failure(error)
+        if unloaded is not None:
+            raise MachineError(unloaded) from error
         if isinstance(error, OSError) and error.errno is not None:
             raise atomic.read_error(error, where, Path(label), "a picture") from error
         raise _damaged(where, told.kind, told.lines[0] if told.lines else "") from error

@@ -36,7 +36,7 @@ def send(*words):
     {0}
     return true_import(*words)
 builtins.__import__ = send
-patchsim.cli.main()
+patchsim.cli.run_as_process()
 """,
     "between imports and the run": """
 import contextlib, signal, patchsim.cli
@@ -44,7 +44,7 @@ from patchsim.cli import console
 def guarded():
     {0}
 console.guarded_streams = guarded
-patchsim.cli.main()
+patchsim.cli.run_as_process()
 """,
     "in the run": """
 import signal, patchsim.cli
@@ -55,7 +55,7 @@ def say(app):
     except Exception:
         print("a handler of errors took it")
 console.run = say
-patchsim.cli.main()
+patchsim.cli.run_as_process()
 """,
     "where Python drops exceptions": """
 import signal, patchsim.cli
@@ -67,7 +67,7 @@ def say(app):
     Finalized()
     print("the signal was lost")
 console.run = say
-patchsim.cli.main()
+patchsim.cli.run_as_process()
 """,
     "behind the run": """
 import os, signal, patchsim.cli
@@ -77,7 +77,7 @@ def exit(code):
     {0}
     true_exit(code)
 os._exit = exit
-patchsim.cli.main()
+patchsim.cli.run_as_process()
 """,
     "a second time, while it cleans up": """
 import signal, patchsim.cli
@@ -89,7 +89,7 @@ def say(app):
         {0}
         print("the second signal waited")
 console.run = say
-patchsim.cli.main()
+patchsim.cli.run_as_process()
 """,
 }
 

@@ -249,6 +249,8 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
         "import sys\n"
         "from patchsim.cli import console\n"
         "from patchsim.cli.app import app\n"
+        "from patchsim.pictures import decoder_lines\n"
+        "decoder_lines.turn_on()\n"
         "with console.guarded_streams():\n"
         "    for name in sys.argv[1:]:\n"
         "        code = console.run(app, ['match', name, 'kernel.png', '--no-heatmap'])\n"
