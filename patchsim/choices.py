@@ -5,8 +5,11 @@ The module imports nothing heavy, so that `patchsim --help` and a press of Tab l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from patchsim.errors import InputError
 
+_MOST_LISTED, _LISTED = 10, 5  # words in a message: of a short list, and of a long one
 COMMANDS = ("match", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab")
@@ -60,6 +63,24 @@ LAYOUTS = ("2BSC", "B2SC")
 REDUCTIONS = ("mean", "sum", "none")
 
 
+def known(value: object, choices: Sequence[str]) -> str:
+    """Return which words there are, for a message on one that is not; of many, the nearest."""
+    if len(choices) <= _MOST_LISTED:
+        return f"there is {', '.join(choices)}"
+    near = nearest(str(value), choices)
+    if near is not None:
+        return f"did you mean {near}?"
+    return f"there is {', '.join(choices[:_LISTED])} and more;\nREADME lists them"
+
+
+def nearest(word: str, choices: Sequence[str]) -> str | None:
+    """Return the choice that is spelt almost like a word; None without one."""
+    import difflib  # here, because most commands need none
+
+    near = difflib.get_close_matches(word.lower(), choices, 1)
+    return near[0] if near else None
+
+
 def check(option: str, value: object, choices: tuple[str, ...]) -> str:
     """Return the choice that `value` is, in upper or lower case.
 
@@ -70,5 +91,5 @@ def check(option: str, value: object, choices: tuple[str, ...]) -> str:
     """
     same = [one for one in choices if isinstance(value, str) and one.lower() == value.lower()]
     if not same:
-        raise InputError(f"{option} {value!r} is unknown; there is {', '.join(choices)}")
+        raise InputError(f"{option} {value!r} is unknown; {known(value, choices)}")
     return same[0]

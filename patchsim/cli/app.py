@@ -9,13 +9,10 @@ import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import completion, typed
+from patchsim.cli import completion, typed, usage
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
-# Files that `patchsim loss` reads and `patchsim match` does not.
-_FEATURES = (".safetensors", ".pt", ".pth", ".npz")
-_SHOWN = 3  # words of a long command that a message repeats
 
 
 class _Command(typed.Command):
@@ -25,21 +22,10 @@ class _Command(typed.Command):
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
-            name: Any = getattr(error, "option_name", None)
-            known = choices.OTHER_NAMES.get(str(name).lstrip("-").replace("-", "_"))
-            if self.name == "match" and known is not None:
-                raise InputError(
-                    f"there is no option {name}; did you mean --{known}?\nsee patchsim match --help"
-                ) from error
-            options: list[Any] = [
-                one for one in self.get_params(ctx) if name in (*one.opts, *one.secondary_opts)
-            ]
-            for option in options:
-                wrong = f"{name} lacks its value; give {name} {option.metavar}"
-                if option.is_flag:
-                    wrong = f"{name} takes no value; give {name} alone"
-                raise InputError(wrong) from error
-            raise
+            known = usage.explained(error, self, ctx)
+            if known is None:
+                raise
+            raise known from error
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
@@ -72,17 +58,18 @@ class _Commands(typed.Group):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not ctx.resilient_parsing:
             args = _alone(*args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            known = usage.explained(error, self, ctx)
+            if known is None:
+                raise
+            raise known from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
-        if word not in self.commands and (len(args) > 1 or "." in word or "/" in word):
-            command = "loss" if word.endswith(_FEATURES) else "match"
-            more = " ..." if len(args) > _SHOWN else ""
-            raise InputError(
-                f"{word!r} is no command; there is {', '.join(self.commands)}\n"
-                f"did you mean: patchsim {command} {shlex.join(args[:_SHOWN])}{more}"
-            )
+        if word not in self.commands:
+            raise usage.unknown_command(args, tuple(self.commands))
         return super().resolve_command(ctx, args)
 
 

@@ -46,7 +46,8 @@ def template(text: str | None, option: str, *placeholders: str) -> str | None:
     """Check that a path has no other placeholders in braces than these."""
     for word in re.findall(r"\{([^{}]*)\}", text or ""):
         if word not in placeholders:
-            known = "; there is " + ", ".join(f"{{{name}}}" for name in placeholders)
+            names = [f"{{{name}}}" for name in placeholders]
+            known = f"; {choices.known(f'{{{word}}}', names)}"
             raise InputError(
                 f"{option} {printable(text)} has the unknown placeholder {{{printable(word)}}}"
                 + (known if placeholders else "; take it out, this path has none")

@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 PIXELS, _ROUGH_PIXELS = 16_384, 4_096
 # The first look is where about so many pixels count.
 _FIRST_PIXELS = 100
+# Where detail is so fine that more must be shown, so many of its pixels at most are compared.
+_MOST_FIRST_PIXELS = 512
 # A kernel's least side and contrast there, as a share of the contrast at full size.
 _LEAST_SIDE, _LEAST_CONTRAST = 3, 0.2
 # Fine textures are lost there: with less contrast than this the first look is a level larger, if
@@ -128,7 +130,8 @@ def _first_poses(
     top = max(first_level(kernels), -halvings)
     if top > max(0, -halvings) and kernels.contrast(top) < _FINE_CONTRAST:
         larger = planes[top - 1 + halvings]
-        poses_there = len(grid_at(top - 1).poses) * kernels[top - 1].counted
+        pixels = min(kernels[top - 1].counted, _MOST_FIRST_PIXELS)
+        poses_there = len(grid_at(top - 1).poses) * pixels
         if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
             top -= 1
     kernel, plane, rivals = kernels[top], planes[top + halvings], FOR_A_RIVAL * limits.rivals
@@ -136,7 +139,7 @@ def _first_poses(
     look = partial(
         first_look.look,
         plane,
-        kernel,
+        kernel.sampled(_MOST_FIRST_PIXELS),
         grid_at(top),
         metric,
         full,
@@ -144,11 +147,10 @@ def _first_poses(
         most=most,
         band_bytes=limits.band_bytes,
     )
-    bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
+    bar = -math.inf
+    if limits.threshold is not None:
+        bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
     poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
-    if limits.threshold is None and len(poses) < limits.candidates(0):
-        bar = -math.inf
-        poses, scores = look(bar=bar)
     if (scores < bar).sum() < limits.rivals:
         poses, scores = look(bar=0.0)
     return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]

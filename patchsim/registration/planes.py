@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,7 @@ PIECE = 16  # pixels of a kernel's row that are taken or left out together
 # What a place is scored that is not looked at: less than any score.
 OUTSIDE = -9.0
 _UNITS = 255.0
+_BLOCK = 8  # pixels of a side of a block of a kernel that is taken or left out
 
 
 @dataclass(frozen=True)
@@ -209,9 +211,41 @@ class KernelPlane:
         """The distance of a corner from the centre, in pixels of the level."""
         return math.hypot(*self.half)
 
+    def sampled(self, most: int) -> KernelPlane:
+        """Return the kernel with little more than `most` of its pixels, in blocks from all over it.
+
+        If no more count, it is the kernel itself.
+        """
+        share, part = most / max(self.counted, 1), self
+        while share < 1:
+            part = copy(self)
+            part.__dict__.pop("counted", None)
+            part.weights = np.zeros_like(self.weights)
+            part.is_masked = True
+            # The shorter side first: of a long thin kernel all of it is taken.
+            short = _blocks(min(self.height, self.width), share ** (1 / 2))
+            of_it = len(short) / min(self.height, self.width)
+            long = _blocks(max(self.height, self.width), share / of_it)
+            rows, columns = (short, long) if self.height <= self.width else (long, short)
+            index = np.ix_(np.arange(len(self.weights)), rows, columns)
+            part.weights[index] = self.weights[index]
+            if part.counted >= most:
+                break
+            share *= 1.2  # where little of the blocks counts
+        return part if share < 1 else self
+
     def every(self, most: int) -> int:
         """Return which share of the pieces to take for about `most` pixels: one of so many."""
         return max(1, self.counted // most)
+
+
+def _blocks(side: int, share: float) -> NDArray[np.intp]:
+    """Return which pixels of a side lie in blocks that are so much of it, from end to end."""
+    if side <= 2 * _BLOCK:
+        return np.arange(side)
+    count = max(2, math.ceil(side * share / _BLOCK))
+    starts = np.rint(np.linspace(0, side - _BLOCK, count)).astype(np.intp)
+    return np.unique(starts[:, None] + np.arange(_BLOCK))
 
 
 class KernelPlanes:

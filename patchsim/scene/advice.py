@@ -36,7 +36,7 @@ class Mixed(NamedTuple):
 
 
 def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -> list[str]:
-    """Return a notice if values are so small beside the data range that every score is high.
+    """Return a notice if values are small beside the data range: every score is high, or low.
 
     Parameters
     ----------
@@ -62,9 +62,13 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
         if len(known) > len(kernels):
             end = _end(max(known), kind)
             remedy = f"give --data-range 0:{end} (data_range=(0, {end}))"
+    effect = "differences are small beside it, and every score is high"
+    bright = next((one for one, small in zip(kernels, own, strict=True) if small is None), None)
+    if bright is not None and bright.pixels.any():
+        effect = f"it counts as far darker than {titled('kernel', bright.name)}"
     return [
         f"{titled('image', image.name)} has values up to {largest:g}, but the range is 0 to {full}:"
-        f" differences are small beside it, and every score is high;\n{remedy}"
+        f" {effect};\n{remedy}"
     ]
 
 

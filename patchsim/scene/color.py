@@ -187,7 +187,7 @@ def _check_equal_channels(counts: Sequence[int], names: Sequence[str]) -> None:
         if any(count in (2, 4) for _, count in named):
             hint = " (the alpha of an array is its fourth channel, in uint8 alone)"
         raise InputError(
-            f"the pictures differ in channels: {listed}; give all the same number{hint}"
+            f"the pictures differ in channels: {listed}; give pictures with equally many{hint}"
         )
 
 

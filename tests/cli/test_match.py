@@ -293,7 +293,8 @@ def test_without_arguments_the_help_comes(run):
     assert "match" in out
     code, out, err = run("match")
     assert code == 2
-    assert err == "patchsim: Missing argument 'IMAGE'.\nsee patchsim match --help\n"
+    says = "IMAGE is missing; give patchsim match IMAGE KERNEL\nsee patchsim match --help"
+    assert err == f"patchsim: {says}\n"
 
 
 def test_version_and_help(run):
@@ -404,15 +405,28 @@ BAD = [
     (["match", "int.tif", "int.tif", "--data-range", "0:9", "--engine", "simd"], "not float64"),
     (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
     (["match", "range.tif", "face.png"], "--data-range LO:HI"),
-    (["match", "big.png"], "Missing argument"),
+    (
+        ["match", "big.png"],
+        "KERNEL is missing; give patchsim match IMAGE KERNEL\nsee",
+    ),
     (["match", "big.png", "face.png", "--top"], "--top lacks its value; give --top N"),
     (
         ["match", "big.png", "face.png", "--quiet", "--map"],
         "--map lacks its value; give --map PATH",
     ),
     (["match", "big.png", "face.png", "--quiet=1"], "--quiet takes no value; give --quiet alone"),
-    (["match", "big.png", "face.png", "--strid", "2"], "No such option"),
-    (["mach"], "No such command"),
+    (
+        ["match", "big.png", "face.png", "--strid", "2"],
+        "there is no option --strid; did you mean --stride?\nsee",
+    ),
+    (["match", "big.png", "face.png", "-z"], "there is no option -z; leave it out\nsee"),
+    (["match", "big.png", "face.png", "--columns", "scor"], "is unknown; did you mean score?"),
+    (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
+    (["match", "big.png", "face.png", "--columns", "foo"], "and more;\nREADME lists them"),
+    (["doctor", "x"], "patchsim doctor takes no further words, but 'x' follows; leave that out"),
+    (["foo"], "'foo' is no command; there is match, loss, doctor\nsee patchsim --help"),
+    (["--foo"], "there is no option --foo; leave it out\nsee patchsim --help"),
+    (["mach"], "'mach' is no command; there is match, loss, doctor\ndid you mean: patchsim match"),
     (["match", "face.png/x.png", "face.png"], "cannot be read: Not a directory"),
     (["match", "", "face.png"], "name of a picture is empty"),
     (["match", "big.png", "face.png", "--overlay", "o.{kernel}.png"], "shows all kernels"),
@@ -455,6 +469,7 @@ def test_braces_in_the_name_of_the_image_are_no_placeholder(run):
         (["big.png", "face.png"], "match big.png face.png"),
         (["a b.png"], "match 'a b.png'"),
         (["big", "face", "flag", "other", "--top", "1"], "match big face flag ..."),
+        (["matc", "big.png", "face.png"], "match big.png face.png"),
         (["run/step.safetensors", "other.pt"], "loss run/step.safetensors other.pt"),
     ],
 )

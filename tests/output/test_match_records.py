@@ -69,7 +69,7 @@ def test_a_template_is_filled_for_each_match(pictures, run):
     assert run(*words, "{x}", "--threshold", "1")[1] == "30\n"
     code, out, err = run(*words, "{z}")
     assert (code, out) == (2, "")
-    assert "print {z} has the unknown placeholder {z}; there is {x}, {y}" in err
+    assert "print {z} has the unknown placeholder {z}; did you mean {y}?" in err
     for other in (["--columns", "x"], ["--no-header"], ["--format", "tsv"]):
         code, _, err = run(*words, "{x}", *other)
         assert code == 2

@@ -90,4 +90,4 @@ def test_the_command_reads_npy_so(screen, icon, run, save, tmp_path, monkeypatch
     assert "taken as colours and alpha" in err
     code, _, err = run(*words, "--no-alpha")
     assert code == 2
-    assert "icon.npy has 4; give all the same number" in err
+    assert "icon.npy has 4; give pictures with equally many" in err

@@ -67,3 +67,29 @@ def test_a_band_takes_the_memory_that_is_named(band_bytes):
         cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert 0.4 * band_bytes < int(done.stdout) - TURNED < 1.25 * band_bytes
+
+
+@pytest.mark.parametrize("size", [(12, 400), (100, 90), (41, 57), (300, 17)])
+@pytest.mark.parametrize("mask", ["none", "ring"])
+def test_a_sampled_kernel_has_pixels_from_all_over_it(rng, size, mask):
+    down, across = np.mgrid[: size[0], : size[1]] - np.reshape(size, (2, 1, 1)) / 2 + 0.5
+    far = np.hypot(down / size[0], across / size[1])
+    weights = None if mask == "none" else np.uint8(255 * ((far > 0.35) & (far < 0.5)))
+    pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    kernel = planes.KernelPlane(levels.KernelLevels(Kernel(pixels, weights)), 0, planes.Unit(0, 1))
+    sampled = kernel.sampled(512)
+    assert 512 <= sampled.counted < 1.7 * 512
+    is_taken = sampled.weights > 0
+    assert np.array_equal(sampled.weights[is_taken], kernel.weights[is_taken])
+    counts = np.argwhere(kernel.weights[0] > 0)
+    # About a block lies between what is taken and an end at most.
+    for axis in (0, 1):
+        taken = np.argwhere(is_taken[0])[:, axis]
+        assert taken.min() - counts[:, axis].min() <= 8
+        assert counts[:, axis].max() - taken.max() <= 8
+
+
+def test_a_kernel_of_few_pixels_is_not_sampled(rng):
+    pixels = rng.integers(0, 256, (20, 25, 1), dtype=np.uint8)
+    kernel = planes.KernelPlane(levels.KernelLevels(Kernel(pixels)), 0, planes.Unit(0, 1))
+    assert kernel.sampled(512) is kernel

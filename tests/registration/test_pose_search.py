@@ -360,3 +360,17 @@ def test_the_best_of_noise_is_found_however_low_it_scores(astronaut):
     found = PoseSearch(image, "zncc", 255.0).find(kernel, Range(0.5, 1.0), ANY, most=3)
     assert len(found) >= 3
     assert found[0].score < 0.1
+
+
+@pytest.mark.parametrize("size", [(12, 200), (90, 80)])
+def test_detail_as_fine_as_pixels_is_found_by_some_of_them(rng, size):
+    """Larger than a first look compares, and no smaller level shows it."""
+    image = rng.integers(0, 256, (260, 300, 1), dtype=np.uint8)
+    kernel = rng.integers(0, 256, (*size, 1), dtype=np.uint8)
+    kernels = KernelPlanes(KernelLevels(Kernel(kernel)), Unit(0, 1))
+    assert kernels[descent.first_level(kernels)].counted > 512
+    place = (151.3, 127.9, 67.0, 1.0)
+    found = PoseSearch(planted(image, kernel, place), "zncc", 255.0).find(
+        Kernel(kernel), ONCE, ANY, most=1
+    )
+    check(found[0], place, pixels=0.1, degrees=0.1, share=1e-9)

@@ -517,7 +517,8 @@ def test_the_command_prints_fitted_poses_and_draws_their_frames(
     )  # fmt: skip
     assert code == 0
     header, line = (text.split("\t") for text in out.splitlines())
-    assert header[-6:] == ["x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners"]
+    added = ["x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners"]
+    assert header[-8:] == [*added, "center_x", "center_y"]
     fields = dict(zip(header, line, strict=True))
     corners = [tuple(map(float, corner.split(","))) for corner in fields["corners"].split()]
     assert np.hypot(*np.subtract(np.mean(corners, 0), (150.4, 90.3))) < 0.2
@@ -537,7 +538,7 @@ def test_the_command_prints_quarter_turns_as_windows(run, save, astronaut, tmp_p
     code, out, err = run("match", "scene.png", "part.png", "--angles", "0,90,180,270", "--top", "1")
     header, line = out.splitlines()
     assert code == 0
-    assert header.split("\t")[-4:] == ["scale", "angle", "flip", "corners"]
+    assert header.split("\t")[-6:-2] == ["scale", "angle", "flip", "corners"]
     fields = dict(zip(header.split("\t"), line.split("\t"), strict=True))
     assert (fields["scale"], fields["angle"], fields["flip"]) == ("1.0", "90.0", "none")
     x, y = int(fields["x"]), int(fields["y"])

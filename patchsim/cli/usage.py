@@ -1,0 +1,84 @@
+"""What is wrong with the words of a command line, in place of the parser's own texts."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from patchsim import choices
+from patchsim.errors import InputError, printable
+
+# Files that `patchsim loss` reads and `patchsim match` does not.
+_FEATURES = (".safetensors", ".pt", ".pth", ".npz")
+_SHOWN = 3  # words of a long command that a message repeats
+_LONG = 5  # characters of an option that a misspelt one may mean
+_SURPLUS = re.compile(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", re.DOTALL)
+
+
+def explained(error: Any, command: Any, context: Any) -> InputError | None:
+    """Return what was asked, found and is to do for an error of the parser; None if it is new.
+
+    Parameters
+    ----------
+    error : typer.TyperException
+    command : typed.Command or typed.Group
+    context : typer.Context
+    """
+    where = f"see {context.command_path} --help"
+    kind, text = type(error).__name__, error.format_message()
+    option = str(getattr(error, "option_name", ""))
+    found = [one for one in command.get_params(context) if option in _names(one)]
+    if found:
+        if found[0].is_flag:
+            return InputError(f"{option} takes no value; give {option} alone")
+        return InputError(f"{option} lacks its value; give {option} {found[0].metavar}")
+    if kind == "NoSuchOption":
+        near = _near_option(option, command, context)
+        advice = f"did you mean {near}?" if near else "leave it out"
+        return InputError(f"there is no option {printable(option)}; {advice}\n{where}")
+    if kind == "MissingParameter":
+        missing = getattr(error, "param", None)
+        needed = [one for one in command.get_params(context) if one.param_type_name == "argument"]
+        form = " ".join([context.command_path, *(str(one.metavar) for one in needed)])
+        return InputError(
+            f"{getattr(missing, 'metavar', 'a word')} is missing; give {form}\n{where}"
+        )
+    surplus = _SURPLUS.search(text)
+    if surplus:
+        return InputError(
+            f"{context.command_path} takes no further words, but {printable(surplus[1])!r} follows;"
+            f" leave that out\n{where}"
+        )
+    return None
+
+
+def unknown_command(words: Sequence[str], known: Sequence[str]) -> InputError:
+    """Return the error for words of which the first is no command: it is misspelt, or forgotten."""
+    first, *rest = words
+    near = choices.nearest(first, known)
+    advice = "see patchsim --help"
+    if near is not None:
+        advice = f"did you mean: patchsim {_shortened([near, *rest])}"
+    elif rest or "." in first or "/" in first:
+        command = "loss" if first.endswith(_FEATURES) else "match"
+        advice = f"did you mean: patchsim {_shortened([command, *words])}"
+    return InputError(f"{printable(first)!r} is no command; there is {', '.join(known)}\n{advice}")
+
+
+def _shortened(words: Sequence[str]) -> str:
+    return shlex.join(words[: _SHOWN + 1]) + (" ..." if len(words) > _SHOWN + 1 else "")
+
+
+def _names(option: Any) -> tuple[str, ...]:
+    return (*option.opts, *option.secondary_opts)
+
+
+def _near_option(name: str, command: Any, context: Any) -> str | None:
+    """Return the option that a name may mean: by what other programs call it, or by its letters."""
+    other = choices.OTHER_NAMES.get(name.lstrip("-").replace("-", "_"))
+    known = [each for one in command.get_params(context) for each in _names(one)]
+    if other is not None and f"--{other}" in known:
+        return f"--{other}"
+    return choices.nearest(name, [one for one in known if len(one) >= _LONG])
