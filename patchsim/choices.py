@@ -17,10 +17,10 @@ PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
-# What can be printed of a match; the last ten only where it is asked for by name.
+# What can be printed of a match; all behind the frame only where it is asked for by name.
 COLUMNS = (
     "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
-    "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners",
+    "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "frame",
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
 )  # fmt: skip
 SORTS = ("score", "reading")

@@ -20,6 +20,7 @@ from patchsim.geometry.area import DEFAULT_PADDING, TRANSPARENT, Region, check_r
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
 from patchsim.machine.threads import clamp
+from patchsim.pictures.frames import check_frame
 from patchsim.pictures.key_color import KeyColor
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
@@ -39,6 +40,7 @@ class Given(TypedDict, total=False):
 
     stride: int | tuple[int, int]
     region: Region | None
+    frame: int | str | None
     padding: str
     metric: str
     color: str
@@ -49,8 +51,8 @@ class Given(TypedDict, total=False):
     threshold: float | str | None
     overlap: float
     margin: bool | None
-    transparent: str | None
     alpha: bool
+    transparent: str | None
     ignore_alpha: bool
     trim: bool
     min_visible: float | None
@@ -90,6 +92,8 @@ class Options:
         The largest intersection over union of two matches, 0 to 1.
     margin : bool or None
         None for where it costs little; `wants_margin` decides.
+    frame : int, ``all`` or None
+        The frame of the image that is searched.
     transparent : KeyColor or None
         The colour of kernels that does not count.
     alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
@@ -111,6 +115,7 @@ class Options:
 
     stride: tuple[int, int]
     region: Region | None
+    frame: int | str | None
     padding: str
     metric: str
     color: str
@@ -121,8 +126,8 @@ class Options:
     threshold: float | str | None
     overlap: float
     margin: bool | None
-    transparent: KeyColor | None
     alpha: bool
+    transparent: KeyColor | None
     ignore_alpha: bool
     trim: bool
     min_visible: float
@@ -186,6 +191,7 @@ class Options:
         *,
         stride: int | tuple[int, int] = 1,
         region: Region | None = None,
+        frame: int | str | None = None,
         padding: str = DEFAULT_PADDING,
         metric: str = metrics.DEFAULT,
         color: str = "auto",
@@ -196,8 +202,8 @@ class Options:
         threshold: float | str | None = None,
         overlap: float = DEFAULT_OVERLAP,
         margin: bool | None = None,
-        transparent: str | None = None,
         alpha: bool = True,
+        transparent: str | None = None,
         ignore_alpha: bool = False,
         trim: bool = True,
         min_visible: float | None = None,
@@ -239,6 +245,7 @@ class Options:
             threshold=_threshold(threshold),
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=None if margin is None else true_or_false(margin, "margin"),
+            frame=check_frame(frame),
             transparent=KeyColor.parsed(transparent, "transparent"),
             alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from patchsim import choices
-from patchsim.cli.picture_flags import Transparent
+from patchsim.cli.picture_flags import Frame, Transparent
 
 # Device numbers that Tab offers: counting the cards would import torch.
 _NUMBERS = 8
@@ -452,6 +452,7 @@ class MatchFlags:
     kernel: Kernel
     stride: Stride = "1"
     region: Region = None
+    frame: Frame = None
     padding: Padding = "valid"
     metric: Metric = "sad"
     color: Color = "auto"

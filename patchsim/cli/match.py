@@ -114,6 +114,7 @@ def _options(flags: MatchFlags) -> Given:
         "threshold": values.number(flags.threshold),
         "overlap": values.number(flags.overlap),
         "margin": flags.margin,
+        "frame": values.number(flags.frame),
         "transparent": flags.transparent,
         "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
@@ -145,8 +146,9 @@ def _has_poses(flags: MatchFlags) -> bool:
 
 
 def _heatmap(flags: MatchFlags) -> str | None:
-    """Choose where the map is drawn, by default in this folder; a map is of one pose."""
-    if flags.heatmap is not None or flags.no_heatmap or _has_poses(flags):
+    """Choose where the map is drawn, by default in this folder; a map is of one pose and frame."""
+    is_several = _has_poses(flags) or flags.frame == "all"
+    if flags.heatmap is not None or flags.no_heatmap or is_several:
         return flags.heatmap
     stem = "stdin" if flags.image == "-" else Path(flags.image).stem
     return f"{stem}.{{kernel}}.heatmap.png" if len(flags.kernel) > 1 else f"{stem}.heatmap.png"

@@ -6,6 +6,15 @@ from typing import Annotated
 
 import typer
 
+Frame = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|all",
+        help="The frame of an animated GIF, PNG or WebP, or the page of a TIFF, to search, from 0;"
+        " all searches each of them, with --top matches in each. By default the first is searched.",
+        show_default=False,
+    ),
+]
 Transparent = Annotated[
     str | None,
     typer.Option(

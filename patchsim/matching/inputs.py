@@ -201,6 +201,11 @@ class Opened:
             if by_windows is None:
                 raise
             picture = by_windows
+        return cls.holding(picture)
+
+    @classmethod
+    def holding(cls, picture: Picture) -> Opened:
+        """Return an image that is decoded; its only owner should be the result."""
         about = replace(picture, pixels=_NO_PIXELS)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 

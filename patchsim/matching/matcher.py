@@ -11,7 +11,7 @@ from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
 from patchsim.machine import extensions
 from patchsim.machine.memory import default_limit
-from patchsim.matching import assemble, inputs, nothing_found, unsupported
+from patchsim.matching import assemble, each_frame, inputs, nothing_found, unsupported
 from patchsim.options import Given, Options, check_keywords, with_signature_of_options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
@@ -85,6 +85,11 @@ def match(
         first, as in the results. The first window, from which strides count, is in its top-left
         corner, and so is the first cell of map and heatmap. Positions are those in the whole image
         all the same.
+    frame : int or "all", optional
+        The frame of an animated GIF, PNG or WebP as displayed, or the page of a TIFF that is no
+        small copy of another, to search in, from 0. With ``"all"`` each is searched by itself: the
+        matches come frame by frame, `top` counts in each, and the report's `frames` tell of each.
+        Matches have their `frame`. Without it the first frame is searched.
     padding : str
         ``valid``: windows lie inside the image. With the others they may hang over its border as
         long as a pixel of it is under them, and it goes on there with the nearest pixel (``edge``),
@@ -369,7 +374,46 @@ class Matcher:
         started = time.perf_counter()
         observer = check_observer(observer)
         options = self._options_now()
-        opened = inputs.Opened.of(image, self._kernels, options)
+
+        def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
+            shown = None if is_stdin(image) or options.frame is not None else image
+            outputs = map, heatmap, overlay, force
+            return self._match(opened, options, outputs, told, shown, started, says_why=says_why)
+
+        if options.frame is None:
+            return in_picture(inputs.Opened.of(image, self._kernels, options), observer, True)
+        is_drawn = map not in (None, False) or heatmap is not None or overlay is not None
+        return each_frame.search(
+            image, self._kernels, options, observer, in_picture, is_drawn=is_drawn
+        )
+
+    def _match(
+        self,
+        opened: inputs.Opened,
+        options: Options,
+        asked: tuple[bool | PathLike | None, PathLike | None, PathLike | None, bool],
+        observer: Observer,
+        shown: Source | None,
+        started: float,
+        *,
+        says_why: bool,
+    ) -> Report:
+        """Find the kernels in an opened image.
+
+        Parameters
+        ----------
+        opened : Opened
+        options : Options
+        asked : (map, heatmap, overlay, force)
+        observer : Observer
+        shown : path, PIL image or array, or None
+            What the report shows of itself.
+        started : float
+            When the search began.
+        says_why : bool
+            Tell why nothing was found.
+        """
+        map, heatmap, overlay, force = asked
         notices = _tell(observer, self._kernels.notices(opened.about, options))
         comparisons, texts = self._comparisons_with(opened.picture, options)
         notices += _tell(observer, texts)
@@ -418,7 +462,9 @@ class Matcher:
         notices += _tell(observer, extensions.notices())
         notices += _tell(observer, assemble.grey_notices(mixed, selections, found, scene))
         below = nothing_found.best_below(found, selections, scene, options)
-        notices += _tell(observer, nothing_found.reason(found, selections, scene, options, below))
+        if says_why:
+            why = nothing_found.reason(found, selections, scene, options, below)
+            notices += _tell(observer, why)
         assemble.tell_resolved(found.scored, scene, observer)
         report = assemble.report(
             found,
@@ -432,7 +478,7 @@ class Matcher:
             best_below=below,
             margin=margin,
             has_maps=has_maps,
-            display=ImageDisplay(None if is_stdin(image) else image),
+            display=ImageDisplay(shown),
             started=started,
         )
         return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report

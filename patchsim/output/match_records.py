@@ -100,6 +100,8 @@ class MatchRecords:
             document["poses"] = asdict(report.poses)
         if report.skipped:
             document["skipped"] = [asdict(one) for one in report.skipped]
+        if report.frames:
+            document["frames"] = [asdict(one) for one in report.frames]
         if report.best_below is not None:
             document["best_below"] = asdict(report.best_below)
         return document

@@ -23,6 +23,7 @@ COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 POSE_COLUMNS = ("scale", "angle", "flip", "corners")
+FRAME_COLUMNS = ("frame",)
 CENTER_COLUMNS = ("center_x", "center_y")
 
 
@@ -59,6 +60,8 @@ class Match:
         The positions of the kernel's top-left, top-right, bottom-right and bottom-left corner in
         the image, to a fraction of a pixel; a pixel spans from x to x + 1. The match is the upright
         box around them, its edges rounded to whole pixels. None without poses.
+    frame : int or None
+        The frame or page of the image in which it was found, from 0; None if none was asked for.
     """
 
     __module__ = "patchsim"
@@ -76,6 +79,7 @@ class Match:
     angle: float = 0.0
     flip: str = "none"
     corners: tuple[tuple[float, float], ...] | None = None
+    frame: int | None = None
 
     def __repr__(self) -> str:
         shown = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
@@ -152,6 +156,26 @@ class BestBelow:
     y: int | None
     score: float | None
     at_most: float | None
+
+
+@dataclass(frozen=True)
+class FrameReport:
+    """One frame of a search in frames or pages of an image.
+
+    Attributes
+    ----------
+    frame : int
+        Its number, from 0.
+    width, height : int
+        Its size in pixels.
+    threshold : float or None
+        The lowest score of its matches, as given or as found.
+    """
+
+    frame: int
+    width: int
+    height: int
+    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -272,6 +296,9 @@ class Report:
         Kernels that could not be used.
     best_below : BestBelow or None
         How close the best place came, if nothing reached the threshold.
+    frames : tuple of FrameReport
+        The frames or pages that were searched, if one was asked for or all. What else is of one
+        image is that of the first. Without ``frame`` it is empty.
     display : Display or None
         Shows the report in notebooks and figures. It keeps the path or the array of the image,
         and opens it again; not after pickling.
@@ -302,6 +329,7 @@ class Report:
     poses: PosesReport | None = None
     skipped: tuple[SkippedKernel, ...] = ()
     best_below: BestBelow | None = None
+    frames: tuple[FrameReport, ...] = ()
     display: Display | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -493,7 +521,8 @@ def columns(report: Report) -> tuple[str, ...]:
     """List the names of what is printed of each match: `COLUMNS`, then what was asked for."""
     margin = MARGIN_COLUMNS if report.margin else ()
     subpixel = SUBPIXEL_COLUMNS if report.subpixel else ()
-    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ())
+    frame = FRAME_COLUMNS if report.frames else ()
+    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ()) + frame
 
 
 def objects(report: Report) -> list[dict[str, Any]]:

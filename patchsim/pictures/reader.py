@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,7 @@ from patchsim.pictures import (
     streams,
 )
 from patchsim.pictures.limits import Decoded, Limits, Unapplied
+from patchsim.pictures.streams import Told
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:
@@ -146,26 +147,43 @@ def open_picture(
     other: Any = source
     if not isinstance(other, str | os.PathLike):
         return open_picture(arrays.from_object(other, name), name=name, alpha=alpha)
+    label, file = checked_path(other)
+    limits = Limits(printable(label), max_pixels, memory, total)
+    with streams.naming_errors(label) as told, streams.open_seekable(label, memory) as stream:
+        limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
+        return from_stream(stream, limits, told, label, file, alpha=alpha)
+
+
+def checked_path(source: str | os.PathLike[str]) -> tuple[str, Path]:
+    """Return the path of a picture as it is named, and its file.
+
+    Raises
+    ------
+    InputError
+        If no file has such a name.
+    """
     label = os.fspath(source)
     if not label:
         raise InputError("the name of a picture is empty; give a path")
     if "\0" in label:
         raise InputError(f"{printable(label)} cannot be read: no name has a null character")
     # Standard input counts as a file, so that no output overwrites the file behind it.
-    file = Path("/dev/stdin") if is_stdin(source) else Path(label)
-    limits = Limits(printable(label), max_pixels, memory, total)
-    with streams.naming_errors(label) as told, streams.open_seekable(label, memory) as stream:
-        found = formats.find(stream)
-        limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
-        stream.seek(0)
-        told.kind = found.name
-        with decoder_lines.collected(told.lines):
-            decoded = found.read(stream, limits)
-        if not told.lines:
-            told.lines += formats.complaints(stream, limits)
-        if alpha and decoded.array_type is not None:
-            decoded = fourth_channel.split(decoded)
-        return _upright(decoded, label, file, decoder_lines.notices(limits.name, told.lines))
+    return label, Path("/dev/stdin") if is_stdin(source) else Path(label)
+
+
+def from_stream(
+    stream: BinaryIO, limits: Limits, told: Told, label: str, file: Path, *, alpha: bool
+) -> Picture:
+    """Decode the first picture of a file that is open; `told` gets what is known of it."""
+    found = formats.find(stream)
+    told.kind = found.name
+    with decoder_lines.collected(told.lines):
+        decoded = found.read(stream, limits)
+    if not told.lines:
+        told.lines += formats.complaints(stream, limits)
+    if alpha and decoded.array_type is not None:
+        decoded = fourth_channel.split(decoded)
+    return upright(decoded, label, file, decoder_lines.notices(limits.name, told.lines))
 
 
 def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
@@ -196,7 +214,7 @@ def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | No
                 f"{limits.name} is {reason}: a PIL image has other values than the file;"
                 "\ngive the path, or a NumPy array"
             )
-        return _upright(pillow_reader.decode(image, limits), label, file, ())
+        return upright(pillow_reader.decode(image, limits), label, file, ())
 
 
 def _is_closed(image: Image.Image) -> bool:
@@ -211,7 +229,7 @@ def _is_closed(image: Image.Image) -> bool:
     return is_pending and (file is None or getattr(file, "closed", False))
 
 
-def _upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str, ...]) -> Picture:
+def upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str, ...]) -> Picture:
     """Return the decoded picture turned upright, with more notices."""
     is_mirrored, turns = _TURNS.get(decoded.orientation, (False, 0))
 

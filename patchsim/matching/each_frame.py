@@ -1,0 +1,126 @@
+"""A search in one frame of a picture, or in all of them: the reports become one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from patchsim.errors import InputError
+from patchsim.events import Observer
+from patchsim.matching.inputs import Kernels, Opened, count_streams
+from patchsim.options import Options
+from patchsim.output.report import FrameReport, Report
+from patchsim.pictures import frames
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+
+# Searches an opened frame and tells an observer; the last argument: say why nothing was found.
+Search = Callable[[Opened, Observer, bool], Report]
+
+
+def search(
+    image: Source,
+    kernels: Kernels,
+    options: Options,
+    observer: Observer,
+    in_frame: Search,
+    *,
+    is_drawn: bool,
+) -> Report:
+    """Search the frames that are asked for, each by itself, and join the reports.
+
+    Parameters
+    ----------
+    image : path, PIL image or array
+    kernels : Kernels
+    options : Options
+        With a frame.
+    observer : Observer
+    in_frame : Search
+    is_drawn : bool
+        A map or drawing is asked for, which is of one frame.
+    """
+    assert options.frame is not None
+    started = time.perf_counter()
+    is_one = options.frame != frames.ALL
+    if is_drawn and not is_one:
+        raise InputError(
+            "heatmap, map and overlay are of one frame, and all are asked for; leave them out, or"
+            " give the number of a frame"
+        )
+    count_streams([image], kernels.streams)
+    reports = []
+    told: set[str] = set()
+    for number, picture in frames.open_frames(
+        image,
+        options.frame,
+        name="image",
+        max_pixels=options.max_pixels,
+        memory=max(0, options.memory - kernels.nbytes),
+        total=options.memory,
+        alpha=options.alpha,
+    ):
+        watcher = observer if is_one else _Once(observer, number, told)
+        report = in_frame(Opened.holding(picture), watcher, is_one)
+        reports.append(_of_frame(report, number))
+    joined = reports[0] if is_one else _joined(reports)
+    if not is_one and options.threshold is not None and not joined:
+        text = _nothing(joined)
+        observer.notice(text)
+        joined = replace(joined, notices=(*joined.notices, text))
+    return replace(joined, seconds=time.perf_counter() - started)
+
+
+class _Once(Observer):
+    """Passes on what is told of a frame, but notices once, with the frame of later ones."""
+
+    def __init__(self, observer: Observer, number: int, told: set[str]) -> None:
+        self._observer, self._number, self._told = observer, number, told
+
+    def notice(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._observer.notice(f"frame {self._number}: {text}" if self._number else text)
+
+    def __getattribute__(self, name: str) -> Any:
+        own = name.startswith("_") or name == "notice"
+        return object.__getattribute__(self, name) if own else getattr(self._observer, name)
+
+
+def _of_frame(report: Report, number: int) -> Report:
+    """Return the report of a frame; its matches have the number."""
+    of = FrameReport(number, report.width, report.height, report.threshold)
+    matches = tuple(replace(match, frame=number) for match in report.matches)
+    return replace(report, matches=matches, frames=(of,))
+
+
+def _joined(reports: Sequence[Report]) -> Report:
+    """Return one report of all frames: what is of a single image is that of the first."""
+    first = reports[0]
+    below = [one.best_below for one in reports if one.best_below is not None]
+    matches = tuple(match for one in reports for match in one.matches)
+    best = max(below, key=lambda one: -math.inf if one.score is None else one.score, default=None)
+    thresholds = {one.threshold for one in reports}
+    return replace(
+        first,
+        matches=matches,
+        plans=tuple(plan for one in reports for plan in one.plans),
+        notices=tuple(dict.fromkeys(text for one in reports for text in one.notices)),
+        threshold=first.threshold if len(thresholds) == 1 else None,
+        skipped=tuple(dict.fromkeys(one for report in reports for one in report.skipped)),
+        best_below=None if matches else best,
+        frames=tuple(one for report in reports for one in report.frames),
+    )
+
+
+def _nothing(report: Report) -> str:
+    """Return that no frame has a match, and how close the best place came."""
+    text = f"no match: nothing reached the threshold in any of {len(report.frames)} frames"
+    below = report.best_below
+    if below is None or below.score is None:
+        return text
+    return f"{text}; the best that was looked at scores {below.score:.4g} at {below.x},{below.y}"
