@@ -27,6 +27,7 @@ from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.fitted_windows import FittedWindows
 from patchsim.search.jobs import Found, Scored
 from patchsim.search.posed import Posed
+from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
     from patchsim.output.targets import PathLike
@@ -263,10 +264,11 @@ class Matcher:
     """Find the same kernel images in one image after another.
 
     What depends on the kernels and the options alone is done once: options are checked, kernels and
-    mask are opened. Kernels are converted once for images of one type and number of channels, and
-    plans are kept for images of one shape, too. A matcher does not change, so that several threads
-    may use it at once, and it can be pickled. It does not copy arrays: they must not change while
-    it is used.
+    mask are opened. Kernels are converted once for images of one type and number of channels; plans
+    are kept for images of one shape, too, and so are the transforms of small kernels (up to 16 MiB,
+    and up to 1/64 of `memory`). A matcher gives the same answers at any time, so that several
+    threads may use it at once, and it can be pickled. It does not copy arrays: they must not change
+    while it is used.
 
     Parameters
     ----------
@@ -322,6 +324,7 @@ class Matcher:
         self._has_own_memory = options.get("memory") is not None
         self._kernels = inputs.Kernels.opened(sources, mask, self.options)
         self._comparisons = Comparisons(self._kernels.pictures, self._kernels.weights, self.options)
+        self._kept = KeptKernels()
         self._in_srgb: Comparisons | None = None  # once an image has another colour profile
 
     @property
@@ -438,7 +441,7 @@ class Matcher:
         scene = jobs.with_room(scene, options)
         unsupported.check_search(scene, options, has_maps=has_maps)
         outputs = outputs.of_kernels(scene.numbers)
-        search = _search(scene, options, outputs)
+        search = _search(scene, options, outputs, self._kept)
         # Only once the search is sure to run: an error stands alone.
         notices += _tell(observer, scene.area.notices(options.region))
         notices += _tell(observer, self._kernels.left_out(scene.unusable))
@@ -507,11 +510,14 @@ class Matcher:
         return self._latest
 
 
-def _search(scene: Scene, options: Options, outputs: Outputs) -> Exhaustive | FittedWindows | Posed:
+def _search(
+    scene: Scene, options: Options, outputs: Outputs, kept: KeptKernels
+) -> Exhaustive | FittedWindows | Posed:
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
     if poses is None or poses.are_whole:
-        return Exhaustive(scene, options, outputs)
+        # Kernels that are turned or mirrored are made anew for each image.
+        return Exhaustive(scene, options, outputs, kept if poses is None else None)
     if options.exhaustive or outputs.keeps_map:
         return FittedWindows(scene, options, outputs)
     return Posed(scene, options, outputs)

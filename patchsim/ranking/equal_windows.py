@@ -9,6 +9,7 @@ Sciences 18, 1979). Different windows have equal fingerprints with a probability
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +47,14 @@ def scores(
     visible : Visibility, optional
         The visibility of the image's pixels; windows are equal only where it is equal, too.
     """
-    random = np.random.default_rng()
-    factors = [
-        random.integers(0, 1 << 64, count, np.uint64) | np.uint64(1)
-        for count in (image.shape[2] + (visible is not None), *size)
-    ]
+
+    @cache
+    def factors() -> list[_Words]:  # when they are needed, which they rarely are
+        random = np.random.default_rng()
+        return [
+            random.integers(0, 1 << 64, count, np.uint64) | np.uint64(1)
+            for count in (image.shape[2] + (visible is not None), *size)
+        ]
 
     def score_block(tile: Tile) -> Bounds:
         shape = (tile.rows, tile.cols)
@@ -58,7 +62,7 @@ def scores(
         pixels = np.ascontiguousarray(image[source])
         if visible is not None:
             pixels = np.dstack([pixels, visible.levels[source].astype(pixels.dtype)])
-        fingerprints = _fingerprints(pixels, factors, stride).reshape(-1)
+        fingerprints = _fingerprints(pixels, factors(), stride).reshape(-1)
         _, firsts, inverse, counts = np.unique(
             fingerprints, return_index=True, return_inverse=True, return_counts=True
         )

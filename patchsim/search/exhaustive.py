@@ -25,7 +25,7 @@ from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows
 from patchsim.search.jobs import Found, Job, Scored
-from patchsim.search.prepared import PreparedKernels
+from patchsim.search.prepared import KeptKernels, PreparedKernels
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -43,6 +43,8 @@ class Exhaustive:
     scene : Scene
     options : Options
     outputs : Outputs
+    kept : KeptKernels, optional
+        What other images of the kernels left prepared.
 
     Raises
     ------
@@ -50,7 +52,10 @@ class Exhaustive:
         If a kernel fits in no pose, or memory does not suffice.
     """
 
-    def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
+    def __init__(
+        self, scene: Scene, options: Options, outputs: Outputs, kept: KeptKernels | None = None
+    ) -> None:
+        self._kept = kept
         # The map of an image that is not held in memory is not either.
         is_reduced = outputs.keeps_map and windowed.of(scene.image) is not None
         keeps_map = outputs.keeps_map and not is_reduced
@@ -93,7 +98,7 @@ class Exhaustive:
             observer.progress(done, total)
 
         scored: dict[int, Scored] = {}
-        prepared = PreparedKernels()
+        prepared = PreparedKernels(self._kept)
         for group in self._groups:
             members = [self._jobs[i] for i in group.members]
             reduced = self._reduced(group)

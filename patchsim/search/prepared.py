@@ -1,26 +1,105 @@
-"""Kernels that stay prepared for the plans by which blocks of windows are scored."""
+"""Kernels that stay prepared: during a search, and from one image to the next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from patchsim.engines import TileScore
+from patchsim.engines import SharedTileScore, TileScore
 from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.metrics import Kernel
-from patchsim.planning import planner
+from patchsim.planning import candidates, planner
 from patchsim.planning.planner import Plan
+
+_Value = TypeVar("_Value")
+
+# The bytes that kernels may take which stay prepared for the next image, and the share of the
+# memory that a search may take. Those of small pictures are small, and of others preparing a kernel
+# takes a small part of the time.
+_KEPT_BYTES, _KEPT_SHARE = 16 << 20, 1 / 64
+
+
+class KeptKernels:
+    """What was prepared of kernels for images of one shape and type, for the next such image.
+
+    The kernel that was used least recently is forgotten first. Several threads may use it at once.
+    A pickle or copy of it is empty.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # The least recently used come first: bytes, a value, and the kernels, whose ids are in the
+        # key and stay theirs.
+        self._kept: dict[Hashable, tuple[int, Any, Sequence[Kernel]]] = {}
+
+    def __reduce__(self) -> tuple[type[KeptKernels], tuple[()]]:
+        return KeptKernels, ()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of what is kept."""
+        with self._lock:
+            return sum(size for size, _, _ in self._kept.values())
+
+    def get(
+        self,
+        make: Callable[[], _Value],
+        kernels: Sequence[Kernel],
+        key: Hashable,
+        *,
+        size: int,
+        memory: int,
+    ) -> _Value:
+        """Return what was made of these kernels for this key, or make it.
+
+        Parameters
+        ----------
+        make : () -> value
+        kernels : sequence of Kernel
+        key : hashable
+            What the value depends on beside the kernels.
+        size : int
+            The bytes that the value takes.
+        memory : int
+            The bytes that the search may take.
+        """
+        most = min(_KEPT_BYTES, int(memory * _KEPT_SHARE))
+        if size > most:
+            return make()
+        full_key = key, tuple(map(id, kernels))
+        with self._lock:
+            entry = self._kept.pop(full_key, None)
+            if entry is not None:
+                self._kept[full_key] = entry
+                return cast(_Value, entry[1])
+        value = make()
+        with self._lock:
+            self._kept[full_key] = size, value, kernels
+            total = sum(size for size, _, _ in self._kept.values())
+            for oldest, (of_oldest, _, _) in list(self._kept.items()):
+                if total <= most:
+                    break
+                del self._kept[oldest]
+                total -= of_oldest
+        return value
 
 
 class PreparedKernels:
     """The prepared kernels of one search, whose number is limited.
+
+    Those of a search on the CPU come from `kept`, if it is given, where searches of other images
+    left them.
 
     For exact plans, which score a block at a time, `planner.MOST_PREPARED` are kept; for others,
     which score many blocks at a time, the last one. The kernel that was used least recently is
     freed first, and prepared again when it is needed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: KeptKernels | None = None) -> None:
+        self._from_before = kept
         # The least recently used come first: of plans that do not score exactly, and that do.
         self._kept: tuple[WeakKeyDictionary[PreparedKernel, None], ...] = (
             WeakKeyDictionary(),
@@ -34,6 +113,30 @@ class PreparedKernels:
     def exactly(self, plan: Plan, kernel: Kernel) -> PreparedKernel | None:
         """Return a kernel that is prepared for the plan's exact plan, if it has one."""
         return self.add(plan.exact_plan, kernel) if plan.exact_plan else None
+
+    def alone(self, plan: Plan, kernel: Kernel) -> TileScore:
+        """Return a kernel, prepared by `runner.prepare`."""
+        return self._kept_or(lambda: runner.prepare(plan, kernel), [plan], [kernel])
+
+    def together(self, plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScore]:
+        """Return kernels, prepared by `runner.prepare_together`."""
+        if len(plans) == 1:
+            score = self.alone(plans[0], kernels[0])
+            return [lambda shared, _windows: score(shared.pixels, shared.levels)]
+        return self._kept_or(lambda: runner.prepare_together(plans, kernels), plans, kernels)
+
+    def _kept_or(
+        self, make: Callable[[], _Value], plans: Sequence[Plan], kernels: Sequence[Kernel]
+    ) -> _Value:
+        if self._from_before is None or plans[0].problem.device != "cpu":
+            return make()
+        return self._from_before.get(
+            make,
+            kernels,
+            (plans[0].engine, tuple(plan.problem for plan in plans)),
+            size=sum(candidates.kernel_bytes(plan.chosen, plan.tile) for plan in plans),
+            memory=plans[0].memory,
+        )
 
     def keep(self, used: PreparedKernel) -> None:
         """Keep a kernel as the one used last; free another if there are too many."""
@@ -55,7 +158,7 @@ class PreparedKernel:
         self._score: Cached[TileScore] = Cached()
 
     def __call__(self) -> TileScore:
-        score = self._score.get(lambda: runner.prepare(self.plan, self._kernel))
+        score = self._score.get(lambda: self._others.alone(self.plan, self._kernel))
         self._others.keep(self)
         return score
 

@@ -73,7 +73,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, kept, advance, reduced)
+        _score_all(plans, image, kernels, visible, kept, advance, prepared, reduced)
         return [*kept]
     if block_cache is None:
         score_maps = [
@@ -82,7 +82,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, score_maps, advance, reduced)
+        _score_all(plans, image, kernels, visible, score_maps, advance, prepared, reduced)
         for score_map in score_maps:
             score_map.evaluate_contenders()
         return [*score_maps]
@@ -90,7 +90,7 @@ def windows(
         stores.block_maxima(plan, image, kernel, visible, keeps_map, block_cache)
         for plan, kernel in pairs
     ]
-    _score_all(plans, image, kernels, visible, maxima, advance, reduced)
+    _score_all(plans, image, kernels, visible, maxima, advance, prepared, reduced)
     return [*maxima]
 
 
@@ -101,6 +101,7 @@ def _score_all(
     visible: Visibility | None,
     kept: Sequence[ScoreMap | BlockMaxima],
     advance: Callable[[Tile], None],
+    prepared: PreparedKernels,
     reduced: Sequence[ReducedMap] = (),
 ) -> None:
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
@@ -109,7 +110,7 @@ def _score_all(
         kept[number].put(tile, bounds)
 
     # Closed at once where an observer raises, so that no thread is left working.
-    scores = runner.prepare_together(plans, kernels)
+    scores = prepared.together(plans, kernels)
     with closing(runner.run_together(plans, image, scores, take, visible)) as done:
         for tile in done:
             advance(tile)
@@ -143,7 +144,7 @@ def _pruned_windows(
             evaluate_blocks = partial(
                 block_scores.score_blocks, plan.direct_plan, image, None, directly
             )
-            search_all = partial(_search_all, plan.direct_plan, image, kernel, exactly)
+            search_all = partial(_search_all, plan.direct_plan, image, kernel, exactly, prepared)
             seconds = plan.direct_plan.chosen.seconds
             block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
         pruned.append(
@@ -176,7 +177,11 @@ def _pruned_windows(
 
 
 def _search_all(
-    plan: Plan, image: Pixels, kernel: Kernel, exactly: PreparedKernel | None
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    exactly: PreparedKernel | None,
+    prepared: PreparedKernels,
 ) -> Windows:
     """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
     engine = engines.load(plan.engine)
@@ -188,7 +193,7 @@ def _search_all(
         )
     else:
         store = stores.score_map(plan, image, kernel, None, keeps_map=False, exactly=exactly)
-    _score_all([plan], image, [kernel], None, [store], lambda _tile: None)
+    _score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
     if isinstance(store, ScoreMap):
         store.evaluate_contenders()
     return store

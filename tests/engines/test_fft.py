@@ -19,7 +19,7 @@ from oracle import best_matches
 
 from patchsim import InputError, match, metrics
 from patchsim.engines import Bounds, fft
-from patchsim.engines.common import fused, lowrank
+from patchsim.engines.common import fused_costs, lowrank
 from patchsim.engines.fft import sums as fft_sums
 from patchsim.geometry import tiles
 from patchsim.numerics import box_sums, overlap_save
@@ -141,8 +141,8 @@ def test_tiles_and_bands_give_the_same_matches(metric, dtype, rng, monkeypatch):
     kernel = image[10:25, 30:50].copy()
     whole = match(image, kernel, metric=metric, engine="fft", top=9, map=True)
     batching.forget()
-    monkeypatch.setattr(fused, "_WIDEST", 128)
-    monkeypatch.setattr(fused, "_TILE_SECONDS", 1e-4)
+    monkeypatch.setattr(fused_costs, "_WIDEST", 128)
+    monkeypatch.setattr(fused_costs, "_TILE_SECONDS", 1e-4)
     small = match(image, kernel, metric=metric, engine="fft", top=9, map=True)
     assert whole.plans[0].tile != small.plans[0].tile
     assert whole.matches == small.matches
