@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from patchsim.errors import InputError, printable, titled
+from patchsim.machine.memory import format_size
 from patchsim.options import Options
 from patchsim.output.report import SkippedKernel
 from patchsim.pictures import large, reader
-from patchsim.pictures.limits import TooLargeError
+from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, profiles, transparent_color, unusable
 from patchsim.scene.unusable import Unusable
@@ -242,6 +243,16 @@ def count_streams(sources: Sequence[Source], others: int = 0) -> int:
             " give paths for the others"
         )
     return streams
+
+
+def whole_need(error: MemoryNeed, sources: Sequence[Source | None], max_pixels: int) -> InputError:
+    """Return the error of a kernel or mask that does not fit into memory, with the need of all."""
+    needed = sum(reader.needed_bytes(one, max_pixels) for one in sources if one is not None)
+    if needed <= error.needed:
+        return error
+    return InputError(
+        f"{error.finding};\nallow {format_size(needed)} with --memory (memory=) for all pictures"
+    )
 
 
 def _open(source: Source, name: str, options: Options, memory: int) -> Picture:

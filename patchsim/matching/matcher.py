@@ -18,7 +18,8 @@ from patchsim.output.contract import Finished
 from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.pictures.reader import is_stdin
+from patchsim.pictures.limits import MemoryNeed
+from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, is_stdin
 from patchsim.scene import advice, empty_area, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
@@ -254,7 +255,11 @@ def match(
     kernels = inputs.as_list(kernel)
     # Before any is read: standard input can be read once.
     inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
-    matcher = Matcher(kernels, mask=mask, **options)
+    try:
+        matcher = Matcher(kernels, mask=mask, **options)
+    except MemoryNeed as error:
+        most = options.get("max_pixels", DEFAULT_MAX_PIXELS)
+        raise inputs.whole_need(error, [image, *kernels, mask], most) from error
     return matcher.match(
         image, map=map, heatmap=heatmap, overlay=overlay, force=force, observer=observer
     )

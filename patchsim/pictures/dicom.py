@@ -60,7 +60,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         ) from None
     silence_logger("pydicom")
     size = stream.seek(0, os.SEEK_END)
-    limits.check_memory(2 * size)
+    limits.check_memory(2 * size, is_all=False)
     syntax = _transfer_syntax(stream)
     if syntax == _DEFLATED:
         raise InputError(f"{limits.name} is a deflated DICOM; save it uncompressed (dcmconv +te)")

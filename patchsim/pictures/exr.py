@@ -55,7 +55,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             f"{limits.name} is an OpenEXR picture; the package that reads it is not installed:\n"
             f"pip install {PACKAGE}, or save it as a TIFF of floats"
         ) from None
-    limits.check_memory(stream.seek(0, os.SEEK_END))
+    limits.check_memory(stream.seek(0, os.SEEK_END), is_all=False)
     stream.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about colour metadata

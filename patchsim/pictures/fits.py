@@ -45,7 +45,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         ) from None
     silence_logger("astropy")
     size = stream.seek(0, os.SEEK_END)
-    limits.check_memory(size)
+    limits.check_memory(size, is_all=False)
     stream.seek(0)
     with warnings.catch_warnings(action="ignore"):
         file = fits.open(stream, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True)

@@ -40,7 +40,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     entries = _entries(stream, limits)
     largest = max(entries)
     if largest.is_png:
-        limits.check_memory(largest.length)
+        limits.check_memory(largest.length, is_all=False)
         stream.seek(largest.place)
         decoded = png.read(BytesIO(stream.read(largest.length)), limits)
     else:

@@ -13,9 +13,30 @@ from patchsim.errors import DamageError, InputError
 from patchsim.machine.memory import format_size
 from patchsim.types import Pixels
 
+_MOST_MEASURED = 64_000_000  # bytes that are read to learn what a picture needs
+
 
 class TooLargeError(InputError):
     """A picture is larger than may be decoded whole."""
+
+
+class MemoryNeed(TooLargeError):
+    """Decoding takes more memory than is left.
+
+    Attributes
+    ----------
+    finding : str
+        What is needed and what there is.
+    needed : int
+        The bytes of decoding the picture.
+    """
+
+    def __init__(self, finding: str, needed: int, least: int) -> None:
+        super().__init__(f"{finding};\nallow at least {format_size(least)} with --memory (memory=)")
+        self.finding, self.needed = finding, needed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return InputError, (str(self),)
 
 
 @dataclass(frozen=True)
@@ -34,6 +55,8 @@ class Limits:
         The bytes of which `memory` is left; None if it is all.
     file_bytes : int or None
         The size of the file, if there is one.
+    measures : bool
+        Do not decode: raise `MemoryNeed` once the header tells what that takes.
     """
 
     name: str
@@ -41,6 +64,7 @@ class Limits:
     memory: int | None
     total: int | None = None
     file_bytes: int | None = None
+    measures: bool = False
 
     def check_held(self, width: int, height: int, least: int) -> None:
         """Check that the file can hold the pixels that its header states.
@@ -74,25 +98,31 @@ class Limits:
                 f" --max-pixels {width * height} (max_pixels=)"
             )
 
-    def check_memory(self, needed: int) -> None:
+    def check_memory(self, needed: int, *, is_all: bool = True) -> None:
         """Check the bytes that decoding needs.
+
+        Parameters
+        ----------
+        needed : int
+        is_all : bool
+            This is the peak, not only what is read before the size of the picture is known.
 
         Raises
         ------
-        TooLargeError
-            If `needed` exceeds `memory`.
+        MemoryNeed
+            If `needed` exceeds `memory`, or is measured.
         """
-        if self.memory is not None and needed > self.memory:
-            total = self.memory if self.total is None else self.total
-            least = total - self.memory + needed
+        if self.measures and not (is_all or needed > _MOST_MEASURED):
+            return
+        if self.measures or (self.memory is not None and needed > self.memory):
+            memory = self.memory or 0
+            total = memory if self.total is None else self.total
             left = f"the memory is {format_size(total)}"
-            if self.memory < total:
-                free = format_size(self.memory)
+            if memory < total:
+                free = format_size(memory)
                 left = f"only {free} of the memory of {format_size(total)} are left"
-            raise TooLargeError(
-                f"{self.name} takes {format_size(needed)} to decode, but {left};\n"
-                f"allow at least {format_size(least)} with --memory (memory=)"
-            )
+            finding = f"{self.name} takes {format_size(needed)} to decode, but {left}"
+            raise MemoryNeed(finding, needed, total - memory + needed)
 
 
 class Unapplied(NamedTuple):

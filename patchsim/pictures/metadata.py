@@ -46,7 +46,7 @@ def check(limits: Limits, size: int, copies: int = _COPIES) -> None:
             f" {format_size(MOST)};\nsave it without them"
         )
     if size > _NOT_WORTH_CHECKING:
-        limits.check_memory(copies * size)
+        limits.check_memory(copies * size, is_all=False)
 
 
 class Counted:
@@ -78,7 +78,7 @@ class Counted:
             self.held = self._stream.seek(0, os.SEEK_END) - place
             self._stream.seek(place)
             if self.held > _NOT_WORTH_CHECKING:
-                self._limits.check_memory(_COPIES * self.held)
+                self._limits.check_memory(_COPIES * self.held, is_all=False)
             return self._stream.read()
         content = self._stream.read(min(size, MOST + 1))
         self._size += len(content)

@@ -108,7 +108,7 @@ def heic(stream: BinaryIO, limits: Limits) -> Decoded:
             f"{limits.name} is a HEIC picture; the package that reads it is not installed:\n"
             f"pip install {_HEIC_PACKAGE}, or convert it to PNG"
         ) from None
-    limits.check_memory(stream.seek(0, os.SEEK_END))
+    limits.check_memory(stream.seek(0, os.SEEK_END), is_all=False)
     stream.seek(0)
     try:
         pictures = pi_heif.open_heif(stream, convert_hdr_to_8bit=False, hdr_to_16bit=False)

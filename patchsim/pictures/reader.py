@@ -21,7 +21,7 @@ from patchsim.pictures import (
     pillow_reader,
     streams,
 )
-from patchsim.pictures.limits import Decoded, Limits, Unapplied
+from patchsim.pictures.limits import Decoded, Limits, MemoryNeed, Unapplied
 from patchsim.pictures.streams import Told
 from patchsim.types import Pixels
 
@@ -152,6 +152,32 @@ def open_picture(
     with streams.naming_errors(label) as told, streams.open_seekable(label, memory) as stream:
         limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
         return from_stream(stream, limits, told, label, file, alpha=alpha)
+
+
+def needed_bytes(source: Source, max_pixels: int) -> int:
+    """Return the bytes that decoding a file takes at its peak; 0 if it cannot be told.
+
+    Parameters
+    ----------
+    source : path, PIL image or array
+    max_pixels : int
+        The largest number of pixels to decode.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return 0
+    label = os.fspath(source)
+    limits = Limits(printable(label), max_pixels, None, measures=True)
+    try:
+        if not Path(label).is_file():  # a pipe can be read once
+            return 0
+        with streams.naming_errors(label) as told, streams.open_seekable(label, None) as stream:
+            limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
+            from_stream(stream, limits, told, label, Path(label), alpha=True)
+    except MemoryNeed as error:
+        return error.needed
+    except (InputError, OSError):
+        pass
+    return 0
 
 
 def checked_path(source: str | os.PathLike[str]) -> tuple[str, Path]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from patchsim.errors import InputError
+from patchsim.pictures.limits import MemoryNeed
 
 
 class Unusable(NamedTuple):
@@ -47,6 +48,8 @@ def remaining(count: int, faults: Mapping[int, InputError], *, strict: bool) -> 
     if strict or count == 1:
         raise faults[first]
     if len(faults) == count:
+        if all(isinstance(fault, MemoryNeed) for fault in faults.values()):
+            raise faults[first]
         raise InputError(f"none of the {count} kernels can be used: {faults[first]}")
     return [number for number in range(count) if number not in faults]
 

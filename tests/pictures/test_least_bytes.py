@@ -14,8 +14,9 @@ from astropy.io import fits
 from helpers import dicoms
 from PIL import Image
 
-from patchsim import InputError
-from patchsim.pictures.reader import open_picture
+from patchsim import InputError, match
+from patchsim.machine.memory import format_size
+from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, needed_bytes, open_picture
 
 SIDE = 2000
 FLAT = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -235,3 +236,33 @@ def test_formats_without_a_greatest_ratio_ask_for_the_limit(kind, tmp_path):
     assert path.stat().st_size < SIDE * SIDE // 1032
     with pytest.raises(InputError, match=r"more than 1,000,000;\nif you trust it, allow them"):
         opened(path, max_pixels=1_000_000)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_the_memory_of_decoding_is_known_by_the_header(kind, tmp_path):
+    path = WRITERS[kind](tmp_path / "a", SMALL)
+    needed = needed_bytes(path, DEFAULT_MAX_PIXELS)
+    assert opened(path, memory=needed).pixels.shape[:2] == (40, 50)
+    with pytest.raises(InputError, match=r"takes .* to decode, but the memory is"):
+        opened(path, memory=needed - 1)
+
+
+def test_the_need_of_all_pictures_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(3).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("image.png")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(noise[10:30, 10:40]).save(name)
+    needed = [needed_bytes(name, DEFAULT_MAX_PIXELS) for name in ("image.png", "a.png", "b.png")]
+    for kernels in (["a.png"], ["a.png", "b.png"]):
+        whole = sum(needed[: 1 + len(kernels)])
+        with pytest.raises(InputError) as refused:
+            match("image.png", kernels, memory=1)
+        assert str(refused.value) == (
+            f"a.png takes {format_size(needed[1])} to decode, but the memory is 1 B;\n"
+            f"allow {format_size(whole)} with --memory (memory=) for all pictures"
+        )
+        assert match("image.png", kernels, memory=whole).best.score == 1
+    assert needed_bytes("missing.png", DEFAULT_MAX_PIXELS) == 0
+    assert needed_bytes("a" * 300, DEFAULT_MAX_PIXELS) == 0
+    assert needed_bytes(noise, DEFAULT_MAX_PIXELS) == 0
