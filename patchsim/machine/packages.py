@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import sysconfig
 import traceback
@@ -13,6 +15,12 @@ from patchsim.errors import printable
 _OURS = "patchsim"
 # Packages whose name differs from that of their distribution.
 _DISTRIBUTIONS = {"PIL": "pillow", _OURS: "patchsim-match"}
+# The machine's words where files or memory lack, and not the package.
+_SCARCE = (
+    os.strerror(errno.EMFILE), os.strerror(errno.ENFILE), os.strerror(errno.ENOMEM),
+    "failed to map segment",
+)  # fmt: skip
+_FREE = "close other programs, or raise the limits of the shell (ulimit)"
 _IMPORTING = "<frozen importlib._bootstrap"  # and its parts
 
 
@@ -33,10 +41,13 @@ def failure(error: BaseException) -> str | None:
     if name is None:
         return None
     reason = _reason(error)
+    hidden = _hidden(frames)
+    if hidden is not None:
+        module, file = hidden
+        return f"{printable(file)} stands in the way of Python's module {module}; rename it"
+    if any(text in reason for text in _SCARCE):
+        return f"package {printable(name)} {what}: {reason};\n{_FREE}"
     if name in sys.stdlib_module_names:
-        file = _file(name, frames)
-        if file is not None:
-            return f"{printable(file)} stands in the way of Python's module {name}; rename it"
         return f"Python's module {name} does not load: {reason}; reinstall Python"
     advice = f"pip install --force-reinstall {_DISTRIBUTIONS.get(name, name)}"
     return f"package {printable(name)} {what}: {reason}; reinstall it\n{printable(advice)}"
@@ -84,14 +95,14 @@ def _top_of_file(file: str) -> str | None:
     return None
 
 
-def _file(name: str, frames: list[FrameType]) -> str | None:
-    """Return a file that is loaded in the place of a module of Python's, if there is one."""
+def _hidden(frames: list[FrameType]) -> tuple[str, str] | None:
+    """Return a module of Python's and the file that is run in its place, if there is one."""
     library = sysconfig.get_path("stdlib")
     for frame in frames:
-        file = frame.f_code.co_filename
-        is_it = _top(frame.f_globals.get("__name__")) == name
-        if is_it and not file.startswith("<") and not Path(file).is_relative_to(library):
-            return file
+        name, file = _top(frame.f_globals.get("__name__")), frame.f_code.co_filename
+        is_run = frame.f_code.co_name == "<module>" and not file.startswith("<")
+        if is_run and name in sys.stdlib_module_names and not Path(file).is_relative_to(library):
+            return name, file
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +116,8 @@ def test_a_module_of_pythons_is_no_package(tmp_path, monkeypatch):
     assert (
         told == f"{tmp_path}/colorsys.py stands in the way of Python's module colorsys; rename it"
     )
+    (tmp_path / "other.py").write_text("import colorsys")
+    assert caught(lambda: __import__("other")) == told  # a package that needs it is blameless
     missing = packages.failure(ModuleNotFoundError("No module named '_bz2'", name="_bz2"))
     assert missing == (
         "Python's module _bz2 does not load: No module named '_bz2'; reinstall Python"
@@ -127,3 +131,15 @@ def test_the_cause_is_told_on_one_line_and_escaped():
         "package numpy does not load: libx\\x1b[31m.so: cannot open; reinstall it\n"
         "pip install --force-reinstall numpy"
     )
+
+
+def test_a_package_without_files_or_memory_to_load_it_is_not_to_blame():
+    for why in (
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), "numpy/__init__.py"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ):
+        error = ImportError("advice", name="numpy")
+        error.__cause__ = why
+        told = packages.failure(error)
+        assert told.startswith("package numpy does not load: ")
+        assert told.endswith(";\nclose other programs, or raise the limits of the shell (ulimit)")
