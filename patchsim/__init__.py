@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
     from patchsim.events import Observer
     from patchsim.matching.matcher import Matcher, match
+    from patchsim.matching.waiting import wait
     from patchsim.output.report import Match, Report
     from patchsim.similarity import similarity_map
     from patchsim.slots.losses import (
@@ -37,6 +38,7 @@ _HOMES = {
     "Report": "output.report",
     "Matcher": "matching.matcher",
     "match": "matching.matcher",
+    "wait": "matching.waiting",
     "similarity_map": "similarity",
     "collapsed": "slots.references",
     "match_slots": "slots.losses",
@@ -67,6 +69,7 @@ __all__ = [
     "orthogonal",
     "similarity_map",
     "stack_views",
+    "wait",
 ]
 
 

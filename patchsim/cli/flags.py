@@ -14,6 +14,7 @@ import typer
 
 from patchsim import choices
 from patchsim.cli.picture_flags import Frame, Transparent
+from patchsim.cli.wait_flags import Interval, Wait, WaitGone
 
 # Device numbers that Tab offers: counting the cards would import torch.
 _NUMBERS = 8
@@ -490,6 +491,9 @@ class MatchFlags:
     map: Map = None
     overlay: Overlay = None
     force: Force = False
+    wait: Wait = None
+    wait_gone: WaitGone = None
+    interval: Interval = None
     quiet: Quiet = False
     explain: Explain = False
     device: Device = "auto"

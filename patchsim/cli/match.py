@@ -53,23 +53,34 @@ def command(flags: MatchFlags) -> int:
     """
     form = _Form.of(flags)
     _check(flags)
+    waits = flags.wait is not None or flags.wait_gone is not None
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
-        from patchsim.matching.matcher import match
+        from patchsim.matching.matcher import Matcher, match
+        from patchsim.matching.waiting import look_until
 
     with console.Watcher(quiet=flags.quiet, explain=flags.explain) as observer:
         try:
-            report = match(
-                flags.image,
-                flags.kernel,
-                mask=flags.mask,
-                map=False if flags.map is None else flags.map,
-                heatmap=_heatmap(flags),
-                overlay=flags.overlay,
-                force=flags.force,
-                observer=observer,
-                **_options(flags),
-            )
+            outputs: dict[str, Any] = {
+                "map": False if flags.map is None else flags.map,
+                "heatmap": _heatmap(flags),
+                "overlay": flags.overlay,
+                "force": flags.force,
+                "observer": observer,
+            }
+            if waits:
+                report = look_until(
+                    Matcher(flags.kernel, mask=flags.mask, **_options(flags)),
+                    flags.image,
+                    values.number(flags.wait or flags.wait_gone),
+                    gone=flags.wait_gone is not None,
+                    interval=values.number(flags.interval or "0.1"),
+                    **outputs,
+                )
+            else:
+                report = match(
+                    flags.image, flags.kernel, mask=flags.mask, **outputs, **_options(flags)
+                )
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
@@ -78,7 +89,8 @@ def command(flags: MatchFlags) -> int:
     form.print(report)
     if flags.threshold is None and console.is_watched(quiet=flags.quiet):
         _hint(report)
-    return FOUND if report else NOT_FOUND
+    is_wanted = bool(report) != (flags.wait_gone is not None)
+    return FOUND if is_wanted else NOT_FOUND
 
 
 def _check(flags: MatchFlags) -> None:
@@ -93,6 +105,10 @@ def _check(flags: MatchFlags) -> None:
         raise InputError(f"{given[0]} is about poses; give --scales, --angles or --flips with it")
     if flags.heatmap is not None and flags.no_heatmap:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
+    if flags.wait is not None and flags.wait_gone is not None:
+        raise InputError("--wait and --wait-gone contradict each other; give one")
+    if flags.interval is not None and flags.wait is None and flags.wait_gone is None:
+        raise InputError("--interval is about waiting; give --wait or --wait-gone with it")
     values.template(flags.heatmap, "heatmap", "kernel")
     values.template(flags.map, "map", "kernel")
     if "{kernel}" not in (flags.overlay or ""):  # which the outputs refuse
@@ -147,7 +163,8 @@ def _has_poses(flags: MatchFlags) -> bool:
 
 def _heatmap(flags: MatchFlags) -> str | None:
     """Choose where the map is drawn, by default in this folder; a map is of one pose and frame."""
-    is_several = _has_poses(flags) or flags.frame == "all"
+    waits = flags.wait is not None or flags.wait_gone is not None
+    is_several = _has_poses(flags) or flags.frame == "all" or waits
     if flags.heatmap is not None or flags.no_heatmap or is_several:
         return flags.heatmap
     stem = "stdin" if flags.image == "-" else Path(flags.image).stem

@@ -180,9 +180,10 @@ class Opened:
     about: Picture
     size: tuple[int, int]
     _picture: Picture | None
+    _is_shared: bool = False  # others hold the picture, too, so that its values must stay
 
     @classmethod
-    def of(cls, image: Source, kernels: Kernels, options: Options) -> Opened:
+    def of(cls, image: Source | Picture, kernels: Kernels, options: Options) -> Opened:
         """Open an image beside kernels that are already in memory.
 
         One that is too large for that is read by windows, where there is a reader for it.
@@ -193,8 +194,10 @@ class Opened:
             If it cannot be read.
         """
         count_streams([image], kernels.streams)
+        if isinstance(image, Picture):
+            return replace(cls.holding(image), _is_shared=True)
         try:
-            picture = _open(image, "image", options, options.memory - kernels.nbytes)
+            picture = open_image(image, kernels, options)
         except TooLargeError:
             by_windows = large.open_by_windows(
                 image, alpha=options.alpha, ignore_alpha=options.ignore_alpha
@@ -225,10 +228,23 @@ class Opened:
             Bring its colours to sRGB.
         """
         picture, self._picture = self.picture, None
-        return profiles.in_srgb(picture, in_place=True) if in_srgb else picture
+        if not in_srgb:
+            return picture
+        return profiles.in_srgb(picture, in_place=not self._is_shared)
 
 
-def count_streams(sources: Sequence[Source], others: int = 0) -> int:
+def open_image(image: Source, kernels: Kernels, options: Options) -> Picture:
+    """Open an image beside kernels that are already in memory.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return _open(image, "image", options, options.memory - kernels.nbytes)
+
+
+def count_streams(sources: Sequence[Source | Picture], others: int = 0) -> int:
     """Count the sources that are standard input, with `others` before them.
 
     Raises
@@ -236,7 +252,9 @@ def count_streams(sources: Sequence[Source], others: int = 0) -> int:
     InputError
         If there are two: it can be read once.
     """
-    streams = others + sum(reader.is_stdin(source) for source in sources)
+    streams = others + sum(
+        not isinstance(source, Picture) and reader.is_stdin(source) for source in sources
+    )
     if streams > 1:
         raise InputError(
             f"standard input '-' is asked for {streams} pictures, but it can hold one;"

@@ -19,7 +19,7 @@ from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
 from patchsim.pictures.limits import MemoryNeed
-from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, is_stdin
+from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture, is_stdin
 from patchsim.scene import advice, empty_area, flatness, profiles
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
@@ -32,7 +32,7 @@ from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
     from patchsim.output.targets import PathLike
-    from patchsim.pictures.reader import Picture, Source
+    from patchsim.pictures.reader import Source
 
 
 # The keywords of `match` that `Matcher.match` takes.
@@ -384,7 +384,8 @@ class Matcher:
         options = self._options_now()
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
-            shown = None if is_stdin(image) or options.frame is not None else image
+            has_file = not isinstance(image, Picture) and not is_stdin(image)
+            shown = image if has_file and options.frame is None else None
             outputs = map, heatmap, overlay, force
             return self._match(opened, options, outputs, told, shown, started, says_why=says_why)
 
@@ -506,6 +507,10 @@ class Matcher:
             kernels = [profiles.in_srgb(picture) for picture in self._kernels.pictures]
             self._in_srgb = Comparisons(kernels, self._kernels.weights, self.options)
         return self._in_srgb, notices
+
+    def _opened(self, path: PathLike) -> Picture:
+        """Decode the picture of a file as `match` does, which takes the result, too."""
+        return inputs.open_image(path, self._kernels, self._options_now())
 
     def _options_now(self) -> Options:
         """Return the options; memory that was not given is what there is to spare now."""
