@@ -34,6 +34,7 @@ _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
 _MOST_META = 1 << 16  # bytes of the group of file meta information
 _PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_TAGS = (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")  # PixelData, in both orders of bytes
 _VALUE_BYTES = 40  # peak bytes a value: stored, unpacked, converted, rescaled
 
 
@@ -67,6 +68,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     with warnings.catch_warnings(action="ignore"):  # about values that the standard forbids
         stream.seek(0)
         dataset = pydicom.dcmread(stream)
+        _check_whole(dataset, stream)
         about = _About.of(dataset, limits.name)
         limits.check_held(about.width, about.height, about.least_bytes(syntax))
         limits.check_pixels(about.width, about.height)
@@ -80,6 +82,16 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     if profile and values.dtype.kind == "u" and about.bits == 8 * values.dtype.itemsize:
         return replace(decoded, profile=profile)
     return replace(decoded, unapplied=unapplied(profile, about.bits))
+
+
+def _check_whole(dataset: Any, stream: BinaryIO) -> None:
+    """Check that compressed pixels do not end too early: pydicom leaves these out."""
+    if any(key in dataset for key in _PIXEL_DATA):
+        return
+    stream.seek(0)
+    content = stream.read()
+    if any(tag in content for tag in _PIXEL_TAGS):
+        raise DamageError("its pixels end too early")
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,9 @@ class _About:
             uid = dataset.get("SOPClassUID")
             known = getattr(uid, "name", uid)  # the number itself if it is unknown
             kind = f" ({known})" if known != uid else ""
-            raise InputError(f"{name} is a DICOM file without a picture{kind}")
+            raise InputError(
+                f"{name} is a DICOM file without a picture{kind}; give one with pixels"
+            )
         return cls(
             width=int(dataset.Columns),
             height=int(dataset.Rows),

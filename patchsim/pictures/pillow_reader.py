@@ -260,7 +260,8 @@ def _convert(
                 strip = strip.convert(mode)
             except ValueError:
                 raise InputError(
-                    f"{label} has the mode {image.mode}, which cannot be turned into RGB"
+                    f"{label} has the mode {image.mode}, which cannot be turned into RGB;"
+                    " convert it to PNG"
                 ) from None
         values = np.asarray(strip)
         if mode in ("LA", "RGBA"):

@@ -192,7 +192,9 @@ def checked_path(source: str | os.PathLike[str]) -> tuple[str, Path]:
     if not label:
         raise InputError("the name of a picture is empty; give a path")
     if "\0" in label:
-        raise InputError(f"{printable(label)} cannot be read: no name has a null character")
+        raise InputError(
+            f"{printable(label)} cannot be read: no name has a null character; check it"
+        )
     # Standard input counts as a file, so that no output overwrites the file behind it.
     return label, Path("/dev/stdin") if is_stdin(source) else Path(label)
 

@@ -157,6 +157,12 @@ def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, rng):
     data.save_as(tmp_path / "g.dcm")
     with pytest.raises(InputError, match=r"without a picture \(Secondary Capture Image Storage\)"):
         opened(tmp_path / "g.dcm")
+    coded = imagecodecs.jpegls_encode(stored)
+    whole = write(tmp_path / "i.dcm", stored, syntax="1.2.840.10008.1.2.4.80",
+                  frame=coded + b"\0" * (len(coded) % 2))  # fmt: skip
+    (tmp_path / "j.dcm").write_bytes(whole.read_bytes()[:-300])
+    with pytest.raises(InputError, match=r"a DICOM file that is damaged .*: its pixels end too"):
+        opened(tmp_path / "j.dcm")
     (tmp_path / "h.dcm").write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="damaged or cut short"):
         opened(tmp_path / "h.dcm")

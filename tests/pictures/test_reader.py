@@ -34,7 +34,7 @@ def test_inputs_that_cannot_be_looked_at_say_why(tmp_path, save, color):
         check(folder / "a.png", "may not be read (permission denied); change its permissions")
     check("a" * 300, "cannot be read: File name too long; give another path")
     check(save("a.png", color) / "b.png", "cannot be read: Not a directory; give another path")
-    check("a\0.png", "cannot be read: no name has a null character")
+    check("a\0.png", "cannot be read: no name has a null character; check it")
 
 
 def test_an_array_of_pil_whose_file_cannot_be_looked_at_is_read(tmp_path, color):
