@@ -200,7 +200,10 @@ class Opened:
             picture = open_image(image, kernels, options)
         except TooLargeError:
             by_windows = large.open_by_windows(
-                image, alpha=options.alpha, ignore_alpha=options.ignore_alpha
+                image,
+                memory=options.memory - kernels.nbytes,
+                alpha=options.alpha,
+                ignore_alpha=options.ignore_alpha,
             )
             if by_windows is None:
                 raise

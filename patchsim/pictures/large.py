@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from patchsim.errors import InputError, printable
-from patchsim.pictures import arrays, fourth_channel, reader, streams
+from patchsim.pictures import (
+    arrays,
+    fourth_channel,
+    reader,
+    streams,
+    tiff_directory,
+    tiff_source,
+)
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.windowed import Windowed
@@ -18,12 +25,16 @@ if TYPE_CHECKING:
 _START = 16  # the first bytes of a file, which tell its kind
 
 
-def open_by_windows(source: Source, *, alpha: bool, ignore_alpha: bool) -> Picture | None:
+def open_by_windows(
+    source: Source, *, memory: int, alpha: bool, ignore_alpha: bool
+) -> Picture | None:
     """Open a picture that is too large to be decoded whole, if it is a file of a suitable kind.
 
     Parameters
     ----------
     source : path, PIL image or array
+    memory : int
+        Bytes of which a part may be kept from window to window.
     alpha : bool
         Whether the fourth channel of an array of uint8 is alpha.
     ignore_alpha : bool
@@ -49,6 +60,8 @@ def open_by_windows(source: Source, *, alpha: bool, ignore_alpha: bool) -> Pictu
         stream.seek(0)
         if start.startswith(arrays.MAGIC):
             return _npy(stream, label, alpha=alpha, ignore_alpha=ignore_alpha)
+        if start.startswith(tiff_directory.MAGIC):
+            return tiff_source.open_tiff(stream, label, memory=memory, ignore_alpha=ignore_alpha)
     return None
 
 

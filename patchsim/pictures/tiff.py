@@ -68,35 +68,35 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     Exception
         If the file is damaged; the type depends on the decoder.
     """
-    tifffile = _tifffile(limits.name, reason)
+    tifffile = library(limits.name, reason)
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
-        page, notices = _first_full_page(file, limits.name)
-        dtype = _check_page(page, limits.name)
+        page, notices = first_full_page(file, limits.name)
+        dtype = check_page(page, limits.name)
         _, _, height, width, _ = page.shaped
-        _check_complete(page, size)
+        check_complete(page, size)
         limits.check_pixels(width, height)
         limits.check_memory(_needed_bytes(page, dtype))
         _check_coded_sizes(page, stream, limits)
         samples = _samples(page)
-    alpha_sample, is_associated = _alpha_sample(page)
+    number, is_associated = alpha_sample(page)
     alpha = None
-    if alpha_sample is not None:
-        stored_alpha = samples[..., alpha_sample]
-        alpha = to_8_bit_alpha(stored_alpha, _largest(page))
-        samples = np.delete(samples, alpha_sample, axis=2)
+    if number is not None:
+        stored_alpha = samples[..., number]
+        alpha = to_8_bit_alpha(stored_alpha, largest(page))
+        samples = np.delete(samples, number, axis=2)
         if alpha is not None and is_associated:
             colors = samples[..., : _COLORS[page.photometric]]
-            colors[...] = tiff_colors.unassociated(colors, stored_alpha, _largest(page))
-    samples = _in_grey_or_rgb(page, samples)
+            colors[...] = tiff_colors.unassociated(colors, stored_alpha, largest(page))
+    samples = in_grey_or_rgb(page, samples)
     copy = None if samples.flags.c_contiguous else True
     pixels = arrays.to_pixels(samples, limits.name, copy=copy)
     has_own_range = pixels.dtype.kind == "u" and page.bitspersample not in (1, 8, 16)
     if has_own_range:
         notices += (
             f"{limits.name} has values of {page.bitspersample} bits;"
-            f" --data-range 0:{_largest(page)} compares them within their range",
+            f" --data-range 0:{largest(page)} compares them within their range",
         )
     turned = orientation.chosen(
         page.tags.valueof(tiff_directory.ORIENTATION), page.tags.valueof(tiff_directory.XMP)
@@ -144,7 +144,7 @@ class _Messages(logging.Handler):
             self.texts.append(record.getMessage())
 
 
-def _first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:
+def first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:
     """Return the first page that is no small copy of another, or else the first; and notices."""
     number = 0
     while _has(file, number) and file.pages[number].is_reduced:
@@ -179,10 +179,10 @@ def _samples(page: Any) -> NDArray[Any]:
     return np.moveaxis(stored[:, 0, :, :, 0], 0, -1) if len(stored) > 1 else stored[0, 0]
 
 
-def _in_grey_or_rgb(page: Any, samples: NDArray[Any]) -> NDArray[Any]:
+def in_grey_or_rgb(page: Any, samples: NDArray[Any]) -> NDArray[Any]:
     """Convert samples [H, W, S] without alpha to grey or RGB; further samples stay."""
     if page.photometric == _WHITE_IS_ZERO:
-        inverted: NDArray[Any] = np.bitwise_xor(samples, samples.dtype.type(_largest(page)))
+        inverted: NDArray[Any] = np.bitwise_xor(samples, samples.dtype.type(largest(page)))
         return inverted
     if page.photometric == _PALETTE:
         return tiff_colors.from_palette(samples, page.colormap)
@@ -209,7 +209,7 @@ def _ycbcr(page: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     )
 
 
-def _tifffile(name: str, reason: str) -> Any:
+def library(name: str, reason: str) -> Any:
     try:
         import imagecodecs  # noqa: F401 - tifffile takes its codecs from there
         import tifffile
@@ -222,7 +222,7 @@ def _tifffile(name: str, reason: str) -> Any:
     return tifffile
 
 
-def _check_page(page: Any, name: str) -> np.dtype[Any]:
+def check_page(page: Any, name: str) -> np.dtype[Any]:
     """Check that a page's values are channels of grey or RGB; return the type of the pixels."""
     if 0 in page.shaped or not page.dataoffsets:
         raise DamageError("its first page has no pixels")
@@ -258,7 +258,7 @@ def _check_page(page: Any, name: str) -> np.dtype[Any]:
 def _has_known_colors(page: Any) -> bool:
     """Return whether the colours of a page can be converted to grey or RGB."""
     color = page.photometric
-    count = page.samplesperpixel - (_alpha_sample(page)[0] is not None) if color in _COLORS else 0
+    count = page.samplesperpixel - (alpha_sample(page)[0] is not None) if color in _COLORS else 0
     if count < _COLORS.get(color, 1) or (page.is_subsampled and color != _YCBCR):
         return False
     if color == _PALETTE:
@@ -286,7 +286,7 @@ def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:
         coded_bytes = _READ_AHEAD + max(page.databytecounts)
     # The samples as stored, a copy without alpha or with the channels last, and the pixels; alpha
     # takes 17 bytes a pixel during conversion to 8 bits.
-    has_alpha = _alpha_sample(page)[0] is not None
+    has_alpha = alpha_sample(page)[0] is not None
     alpha_bytes = 17 * count // page.samplesperpixel if has_alpha else 0
     if has_alpha or page.photometric in _EIGHT_BITS:
         alpha_bytes += (
@@ -298,7 +298,7 @@ def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:
     return int(sample_bytes + alpha_bytes + segment_bytes + coded_bytes)
 
 
-def _check_complete(page: Any, size: int) -> None:
+def check_complete(page: Any, size: int) -> None:
     """Check that a file of `size` bytes holds all strips or tiles that its page names.
 
     A segment of 0 bytes is allowed: it is empty.
@@ -319,20 +319,25 @@ def _check_coded_sizes(page: Any, stream: BinaryIO, limits: Limits) -> None:
     if page.compression == tiff_directory.JPEG:
         for place, length in zip(page.dataoffsets, page.databytecounts, strict=False):
             jpeg.check_scans(stream, limits, place, length)
-    size_of = _SIZED.get(page.compression)
-    if size_of is None:
+    if page.compression not in _SIZED:
         return
-    rows, columns = tiff_colors.segment_size(page)
     for place, length in zip(page.dataoffsets, page.databytecounts, strict=False):
         stream.seek(place)
-        height, width = size_of(stream.read(min(length, _START))) if length else (0, 0)
-        if width > columns or height > rows:
-            raise DamageError(
-                f"a strip or tile of {columns}x{rows} says that it is {width}x{height}"
-            )
+        check_coded_size(page, stream.read(min(length, _START)))
 
 
-def _alpha_sample(page: Any) -> tuple[int | None, bool]:
+def check_coded_size(page: Any, start: bytes) -> None:
+    """Check that a strip or tile does not state a larger size than the page's, by its start."""
+    size_of = _SIZED.get(page.compression)
+    if size_of is None or not start:
+        return
+    rows, columns = tiff_colors.segment_size(page)
+    height, width = size_of(start)
+    if width > columns or height > rows:
+        raise DamageError(f"a strip or tile of {columns}x{rows} says that it is {width}x{height}")
+
+
+def alpha_sample(page: Any) -> tuple[int | None, bool]:
     """Return the index of the alpha sample, if any, and whether colours are multiplied by it.
 
     Alpha is the sample that the file declares as alpha, or an undeclared fourth sample of RGB.
@@ -345,7 +350,7 @@ def _alpha_sample(page: Any) -> tuple[int | None, bool]:
     return (colors if is_undeclared and (colors, page.samplesperpixel) == (3, 4) else None), False
 
 
-def _largest(page: Any) -> int:
+def largest(page: Any) -> int:
     """Return the largest value of a sample, which is white, or opaque."""
     if page.dtype.kind == "f":
         return 1

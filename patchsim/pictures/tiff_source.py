@@ -1,0 +1,247 @@
+"""Windows of a TIFF, BigTIFF or OME-TIFF: its tiles or strips, decoded when they are needed."""
+
+from __future__ import annotations
+
+import math
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from patchsim.errors import DamageError, InputError, printable
+from patchsim.machine.memory import format_size
+from patchsim.pictures import (
+    arrays,
+    jpeg,
+    orientation,
+    streams,
+    tiff,
+    tiff_colors,
+    tiff_directory,
+    tiff_tags,
+)
+from patchsim.pictures.chunk_cache import ChunkCache
+from patchsim.pictures.limits import Limits
+from patchsim.pictures.npy_source import NpySource
+from patchsim.pictures.reader import Picture
+from patchsim.pictures.source import Identity, PixelSource
+from patchsim.pictures.windowed import Windowed
+from patchsim.types import Pixels
+
+_PLAIN, _YCBCR = (1, 2), 6  # black-is-zero and RGB; colours that are converted while decoding
+_BITS = (8, 16, 32, 64)
+_ROWS_KEPT = 3  # rows of tiles or strips: those of the windows that are scored at the same time
+_SHARE = 2  # the part of the memory that they take at most
+_COPIES = 3  # of a tile while it is decoded
+
+
+class TiffSource:
+    """A page of a TIFF whose samples [H, W, S] are decoded by segments; a `PixelSource`.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+    identity : Identity
+    memory : int
+        Bytes of which a part may be kept.
+    """
+
+    order: Literal["random", "rows"] = "random"
+
+    def __init__(self, page: Any, identity: Identity, memory: int) -> None:
+        _, _, height, width, _ = page.shaped
+        self.shape = height, width, int(page.samplesperpixel)
+        self.dtype = page.dtype.newbyteorder("=")
+        self.identity = identity
+        self.chunk = tall, wide = tiff_colors.segment_size(page)
+        self._down, self._across = -(-height // tall), -(-width // wide)
+        self._planes = self.shape[2] if page.planarconfig != 1 else 1
+        self._decode_segment, self._tables = page.decode, page.jpegtables
+        self._page, self._limits = page, Limits(printable(identity.path), 0, None)
+        row = math.prod((*self.chunk, self.shape[2])) * self.dtype.itemsize * self._across
+        self.cache_bytes = min(memory // _SHARE, _ROWS_KEPT * row)
+        self.cache = ChunkCache(self.cache_bytes, self._decoded)
+        kind = "tiles" if page.is_tiled else "strips"
+        self.description = (
+            f"by windows from {kind} of {self.chunk[1]}x{self.chunk[0]} pixels, of which"
+            f" {format_size(self.cache_bytes)} are kept"
+        )
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel of a window while it is read."""
+        return self.shape[2] * int(self.dtype.itemsize)
+
+    def read(self, rows: slice, cols: slice) -> Pixels:
+        """Return the samples of a window; as for `PixelSource`."""
+        size = rows.stop - rows.start, cols.stop - cols.start
+        window = np.empty((*size, self.shape[2]), self.dtype)
+        if not window.size:
+            return window
+        tall, wide = self.chunk
+        for down in range(rows.start // tall, (rows.stop - 1) // tall + 1):
+            for across in range(cols.start // wide, (cols.stop - 1) // wide + 1):
+                chunk = self.cache.get(down * self._across + across)
+                top, left = down * tall, across * wide
+                first = max(top, rows.start), max(left, cols.start)
+                last = min(top + tall, rows.stop), min(left + wide, cols.stop)
+                window[
+                    first[0] - rows.start : last[0] - rows.start,
+                    first[1] - cols.start : last[1] - cols.start,
+                ] = chunk[first[0] - top : last[0] - top, first[1] - left : last[1] - left]
+        return window
+
+    def _decoded(self, number: int) -> Pixels:
+        """Decode a tile or strip, of all samples."""
+        down, across = divmod(number, self._across)
+        tall = min(self.chunk[0], self.shape[0] - down * self.chunk[0])
+        wide = min(self.chunk[1], self.shape[1] - across * self.chunk[1])
+        pixels = np.zeros((tall, wide, self.shape[2]), self.dtype)
+        path = self.identity.path
+        with streams.naming_errors(path), self.identity.open() as stream:
+            for plane in range(self._planes):
+                segment = plane * self._down * self._across + number
+                values = self._segment(stream, segment)
+                if values is None:  # a segment that is left out is 0
+                    continue
+                if self._planes > 1:
+                    pixels[..., plane] = values[:tall, :wide, 0]
+                else:
+                    pixels[...] = values[:tall, :wide]
+        return pixels
+
+    def _segment(self, stream: BinaryIO, number: int) -> Pixels | None:
+        """Return the samples [h, w, S] of a segment, or None if it is left out."""
+        place, length = self._page.dataoffsets[number], self._page.databytecounts[number]
+        if not length:
+            return None
+        stream.seek(place)
+        data = stream.read(length)
+        tall, wide = self.chunk
+        at = f"its tile or strip {number} at x={number % self._across * wide}"
+        at += f", y={number // self._across % self._down * tall}"
+        if len(data) < length:
+            raise DamageError(f"{at} ends too early")
+        if self._page.compression == tiff_directory.JPEG:
+            jpeg.check_scans(BytesIO(data), self._limits, 0, length)
+        tiff.check_coded_size(self._page, data)
+        try:
+            values, _, shape = self._decode_segment(data, number, jpegtables=self._tables)
+        except Exception as error:  # each codec has its own
+            raise DamageError(f"{at} cannot be decoded: {error}") from error
+        if values is None:
+            return None
+        samples: Pixels = values[0, : shape[1], : shape[2]]
+        return samples
+
+
+def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSource:
+    """Return the source of a page's samples."""
+    _, _, height, width, _ = page.shaped
+    stored = page.dtype.newbyteorder(page.parent.byteorder)
+    is_plain = page.photometric in _PLAIN and page.compression == tiff_directory.UNCOMPRESSED
+    if is_plain and page.is_contiguous and page.planarconfig == 1 and not page.is_tiled:
+        shape = height, width, int(page.samplesperpixel)
+        dtype = arrays.pixel_type(page.dtype, name)
+        start, text = page.dataoffsets[0], "by windows from the TIFF, which is not compressed"
+        return NpySource(shape, dtype, identity, stored, start, description=text)
+    tall, wide = tiff_colors.segment_size(page)
+    chunk_bytes = tall * wide * page.samplesperpixel * page.dtype.itemsize
+    if chunk_bytes * _COPIES > memory // _SHARE:
+        raise _read_whole(
+            name,
+            f"has tiles or strips of {wide}x{tall} pixels, each of which takes"
+            f" {format_size(chunk_bytes * _COPIES)} to decode; save it in smaller tiles",
+        )
+    return TiffSource(page, identity, memory)
+
+
+def _check_kind(page: Any, name: str, *, is_usual: bool) -> None:
+    """Check that a page is of a kind whose windows are those of the whole picture.
+
+    A usual one is read by Pillow where it is read whole.
+    """
+    if page.bitspersample not in _BITS:
+        raise _read_whole(name, f"has values of {page.bitspersample} bits")
+    is_ycbcr = page.photometric == _YCBCR
+    is_jpeg = page.compression == tiff_directory.JPEG and page.planarconfig == 1
+    if is_ycbcr and not (is_jpeg and is_usual):
+        raise _read_whole(name, "has colours YCbCr in a form that is only decoded whole")
+    turned = _orientation(page)
+    if turned != 1:
+        raise _read_whole(name, f"is stored turned or mirrored (orientation {turned})")
+
+
+def _orientation(page: Any) -> int:
+    tags = page.tags
+    stored = tags.valueof(tiff_directory.ORIENTATION), tags.valueof(tiff_directory.XMP)
+    return int(orientation.chosen(*stored))
+
+
+def _read_whole(name: str, reason: str) -> InputError:
+    return InputError(
+        f"{name} is too large to be read whole, and {reason};\nor allow more with --max-pixels and"
+        " --memory"
+    )
+
+
+def _colors(page: Any, samples: Pixels, alpha: int | None, *, is_associated: bool) -> Pixels:
+    """Return the pixels of samples [h, w, S], grey or RGB, without alpha."""
+    if alpha is not None:
+        opacity = samples[..., alpha]
+        samples = np.delete(samples, alpha, axis=2)
+        if is_associated:
+            samples = tiff_colors.unassociated(samples, opacity, tiff.largest(page))
+    if page.photometric != _YCBCR:  # JPEG's own conversion made RGB of it
+        samples = tiff.in_grey_or_rgb(page, samples)
+    return arrays.to_pixels(samples, "")
+
+
+def open_tiff(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) -> Picture:
+    """Open the first page of a TIFF that is no small copy of another, to be read by windows.
+
+    Raises
+    ------
+    InputError
+        If it is of a kind that is only read whole, or packages are not installed.
+    DamageError
+        If it is damaged.
+    """
+    name = printable(label)
+    limits = Limits(name, 0, None)
+    tiff_tags.check(stream, limits)
+    found = tiff_directory.find_page(stream)
+    tifffile = tiff.library(name, "a TIFF that is too large to be read whole")
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    with tifffile.TiffFile(stream) as file:
+        page, notices = tiff.first_full_page(file, name)
+        tiff.check_page(page, name)
+        tiff.check_complete(page, size)
+        is_usual = found is not None and tiff_directory.unsupported(found.tags) is None
+        _check_kind(page, name, is_usual=is_usual)
+        source = _source(page, Identity.of(label, stream), name, memory)
+    samples = Windowed.from_source(source)
+    alpha, is_associated = tiff.alpha_sample(page)
+    if alpha is not None and not ignore_alpha:
+        if samples.extremes[0, 0, alpha] < tiff.largest(page):
+            raise _read_whole(
+                name,
+                "has transparent pixels, which need it whole; count them like the others with"
+                " --ignore-alpha (ignore_alpha=True)",
+            )
+        is_associated = False
+    pixels = samples.converted(
+        lambda window: _colors(page, window, alpha, is_associated=is_associated)
+    )
+    profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
+    return Picture(
+        label,
+        pixels.as_pixels(),
+        Path(label),
+        notices,
+        shift=arrays.shift_of(page.dtype),
+        profile=profile if isinstance(profile, bytes) else b"",
+    )

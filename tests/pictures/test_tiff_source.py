@@ -1,0 +1,238 @@
+"""Windows of TIFFs have the pixels of the whole picture, and each tile is decoded about once."""
+
+from __future__ import annotations
+
+import threading
+from unittest import mock
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import patchsim
+from patchsim import InputError
+from patchsim.pictures import large, windowed
+from patchsim.pictures.chunk_cache import ChunkCache
+from patchsim.pictures.reader import open_picture
+
+LARGE = {"max_pixels": 1, "memory": "40MB"}  # too large to be read whole
+
+
+def opened(path, memory=40_000_000, ignore_alpha=False):
+    return large.open_by_windows(path, memory=memory, alpha=True, ignore_alpha=ignore_alpha)
+
+
+def agree(path, **options):
+    """The picture by windows, once it is the same as the whole one."""
+    picture, whole = opened(path, **options), open_picture(path, name="image")
+    assert windowed.of(picture.pixels) is not None
+    height, width, channels = picture.pixels.shape
+    assert (height, width, channels) == whole.pixels.shape
+    assert picture.pixels.dtype == whole.pixels.dtype
+    assert (picture.shift, picture.profile) == (whole.shift, whole.profile)
+    assert (picture.pixels[0:height, 0:width] == whole.pixels).all()
+    part = np.s_[height // 3 : height - 1, width // 4 : width - 3]
+    assert (picture.pixels[part] == whole.pixels[part]).all()
+    assert picture.pixels[part].flags.c_contiguous
+    return picture
+
+
+RGB = {"photometric": "rgb"}
+KINDS = {
+    "tiles": {**RGB, "tile": (32, 16), "compression": "zlib"},
+    "predicted": {**RGB, "tile": (32, 32), "compression": "zlib", "predictor": True},
+    "plain tiles": {**RGB, "tile": (16, 48)},
+    "strips": {**RGB, "rowsperstrip": 7, "compression": "lzw"},
+    "plain strips": {**RGB, "rowsperstrip": 5},
+    "zstd": {**RGB, "tile": (64, 64), "compression": "zstd", "bigtiff": True},
+    "packbits": {**RGB, "rowsperstrip": 9, "compression": "packbits"},
+    "big-endian": {**RGB, "tile": (16, 16), "compression": "zlib", "byteorder": ">"},
+    "plain big-endian": {**RGB, "byteorder": ">"},
+    "ome": {**RGB, "tile": (32, 32), "compression": "zlib", "metadata": {"axes": "YXS"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_are_those_of_the_whole(rng, tmp_path, kind, dtype):
+    pixels = rng.integers(0, 200, (83, 101, 3)).astype(dtype)
+    path = tmp_path / ("image.ome.tif" if kind == "ome" else "image.tif")
+    tifffile.imwrite(path, pixels, **KINDS[kind])
+    picture = agree(path)
+    assert (picture.pixels[0:83, 0:101] == pixels).all()
+
+
+@pytest.mark.parametrize("color", ["grey", "white", "planes", "signed", "palette", "cmyk", "int"])
+def test_other_colours(rng, tmp_path, color):
+    path, tiles = tmp_path / "image.tif", {"tile": (32, 32), "compression": "zlib"}
+    pixels = rng.integers(0, 256, (70, 90), dtype=np.uint8)
+    options = {"photometric": "minisblack", **tiles}
+    if color == "white":
+        options["photometric"] = "miniswhite"
+    elif color == "planes":
+        pixels = rng.integers(0, 256, (3, 70, 90), dtype=np.uint8)
+        options |= {"photometric": "rgb", "planarconfig": "separate"}
+    elif color == "signed":
+        pixels = rng.integers(-999, 999, (70, 90), dtype=np.int16)
+    elif color == "int":
+        pixels = rng.integers(0, 1 << 32, (70, 90), dtype=np.uint32)
+    elif color == "palette":
+        colormap = rng.integers(0, 1 << 16, (3, 256), dtype=np.uint16)
+        options |= {"photometric": "palette", "colormap": colormap}
+    elif color == "cmyk":
+        pixels = rng.integers(0, 256, (70, 90, 4), dtype=np.uint8)
+        options["photometric"] = "separated"
+    tifffile.imwrite(path, pixels, **options)
+    agree(path)
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
+def test_jpeg_tiles(rng, tmp_path, subsampling):
+    pixels = rng.integers(0, 256, (9, 11, 3), dtype=np.uint8).repeat(10, 0).repeat(9, 1)
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", tile=(32, 32), compression="jpeg", subsampling=subsampling
+    )
+    agree(path)
+
+
+def test_alpha(rng, tmp_path):
+    pixels = rng.integers(0, 256, (70, 90, 4), dtype=np.uint8)
+    path = tmp_path / "image.tif"
+    options = {"photometric": "rgb", "tile": (32, 32), "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(path, pixels, **options)
+    with pytest.raises(InputError, match=r"transparent pixels.*--ignore-alpha"):
+        opened(path)
+    agree(path, ignore_alpha=True)
+    pixels[..., 3] = 255
+    tifffile.imwrite(path, pixels, **options)
+    agree(path)
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_searches_agree(data, tmp_path_factory):
+    rng = np.random.default_rng(data.draw(st.integers(0, 1 << 20)))
+    height, width = data.draw(st.tuples(st.integers(30, 200), st.integers(30, 200)))
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    tall, wide = data.draw(st.tuples(st.integers(1, 30), st.integers(1, 30)))
+    kernel = image[-tall:, -wide:]
+    path = tmp_path_factory.mktemp("searches") / "image.tif"
+    tile = data.draw(st.sampled_from([(16, 16), (32, 64), (128, 16)]))
+    tifffile.imwrite(path, image, photometric="rgb", tile=tile, compression="zlib")
+    options = {
+        "metric": data.draw(st.sampled_from(["sad", "ssd", "zncc"])),
+        "padding": data.draw(st.sampled_from(["valid", "edge", "reflect", "zero"])),
+        "stride": data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4))),
+        "top": data.draw(st.integers(1, 20)),
+        "margin": data.draw(st.booleans()),
+    }
+    reports = [patchsim.match(source, kernel, **LARGE, **options) for source in (image, path)]
+    found = [[(m.x, m.y, m.score, m.margin) for m in report] for report in reports]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_are_decoded_about_once(rng, tmp_path, threads):
+    image = rng.integers(0, 256, (2000, 1500, 3), dtype=np.uint8)
+    kernel = image[1200:1264, 700:764].copy()
+    kernel[0, 0] ^= 1
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", tile=(128, 128), compression="zlib")
+    tiles = 16 * 12
+    caches = []
+
+    class Counted(ChunkCache):
+        def __init__(self, *args):
+            super().__init__(*args)
+            caches.append(self)
+
+    with mock.patch("patchsim.pictures.tiff_source.ChunkCache", Counted):
+        report = patchsim.match(
+            path, kernel, max_pixels=1, memory="20MB", threads=threads, top=5, engine="simd"
+        )
+    assert (report.best.x, report.best.y) == (700, 1200)
+    (cache,) = caches
+    assert tiles <= cache.decoded <= 1.05 * tiles + 4 * len(report)
+
+
+def test_a_chunk_is_decoded_by_one_thread():
+    begun, go = [], threading.Event()
+
+    def decode(number):
+        begun.append(number)
+        assert go.wait(10)
+        return np.full((4, 4, 1), number, np.uint8)
+
+    cache = ChunkCache(32, decode)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(cache.get(7))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert begun == [7]
+    assert len(found) == 5
+    for number in (1, 2, 1, 3, 2, 1):  # two fit
+        assert cache.get(number)[0, 0, 0] == number
+    assert begun == [7, 1, 2, 3, 2, 1]
+
+
+def test_a_chunk_that_fails_is_tried_again():
+    outcomes = [ValueError("broken"), np.zeros((1, 1, 1), np.uint8)]
+
+    def decode(_number):
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    cache = ChunkCache(10, decode)
+    with pytest.raises(ValueError, match="broken"):
+        cache.get(0)
+    assert cache.get(0).shape == (1, 1, 1)
+
+
+def test_what_is_only_read_whole_is_refused(rng, tmp_path):
+    path = tmp_path / "image.tif"
+    pixels = rng.integers(0, 256, (70, 90), dtype=np.uint8)
+    for options, says in (
+        ({"extratags": [(274, "H", 1, 6, True)]}, "stored turned or mirrored"),
+        ({"compression": "zlib", "rowsperstrip": 70}, "90x70 pixels, each of which takes"),
+    ):
+        tifffile.imwrite(path, pixels, photometric="minisblack", **options)
+        with pytest.raises(InputError, match=f"too large to be read whole, and .*{says}"):
+            opened(path, memory=20_000)
+    tifffile.imwrite(path, pixels > 99, photometric="minisblack")
+    with pytest.raises(InputError, match="has values of 1 bits"):
+        opened(path)
+
+
+def test_damaged_tiles_are_named(rng, tmp_path):
+    path = tmp_path / "image.tif"
+    pixels = rng.integers(0, 256, (70, 90), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, photometric="minisblack", tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].dataoffsets[4]
+    content = bytearray(path.read_bytes())
+    content[place : place + 20] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged.*tile or strip 4 at x=32, y=32"):
+        patchsim.match(path, pixels[:9, :9], **LARGE)
+    path.write_bytes(content[:-100])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        patchsim.match(path, pixels[:9, :9], **LARGE)
+
+
+def test_without_the_packages_a_line_names_them(rng, tmp_path):
+    path = tmp_path / "image.tif"
+    pixels = rng.integers(0, 256, (70, 90), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, photometric="minisblack", tile=(32, 32))
+    with (
+        mock.patch.dict("sys.modules", {"tifffile": None}),
+        pytest.raises(InputError, match=r"too large to be read whole.*\npip install tifffile"),
+    ):
+        patchsim.match(path, pixels[:9, :9], **LARGE)
