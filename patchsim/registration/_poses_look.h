@@ -247,6 +247,10 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
                         const ptrdiff_t from = x + j * LANES;
                         const F spread = l->metric == SAD ? SPLAT(0.f) : spreads[i - begin][j];
                         const F found = VARIANT(look_score)(l, batch, i, sums[i - begin][j], spread);
+                        if (from >= bounds[2] && from + LANES - 1 <= bounds[3]) {
+                            memcpy(out + from, &found, sizeof found);
+                            continue;
+                        }
                         for (int lane = 0; lane < LANES; lane++)
                             if (from + lane >= bounds[2] && from + lane <= bounds[3])
                                 out[from + lane] = found[lane];

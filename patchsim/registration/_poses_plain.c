@@ -123,45 +123,33 @@ static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
     return kept;
 }
 
-/* Which cells of a row reach the bar and the four cells beside them; few of them are left. */
-static void mark_likely(const Maxima *m, const float *row, ptrdiff_t y, float bar, uint8_t *marks)
+/* Whether the four cells beside one are no better; few are left of those that reach the bar. */
+static int is_likely(const Maxima *m, const float *row, ptrdiff_t y, ptrdiff_t x)
 {
-    const float *above = y > 0 ? row - m->pitch : row, *below = y + 1 < m->rows ? row + m->pitch : row;
-    marks[0] = row[0] >= bar;
-    marks[m->width - 1] = row[m->width - 1] >= bar;
-    for (ptrdiff_t x = 1; x < m->width - 1; x++)
-        marks[x] = (row[x] >= bar) & (row[x] >= row[x - 1]) & (row[x] >= row[x + 1]) & (row[x] >= above[x]) & (row[x] >= below[x]);
+    return !((x > 0 && row[x] < row[x - 1]) || (x + 1 < m->width && row[x] < row[x + 1]) ||
+             (y > 0 && row[x] < row[x - m->pitch]) || (y + 1 < m->rows && row[x] < row[x + m->pitch]));
 }
 
 ptrdiff_t poses_maxima(const Maxima *m)
 {
     ptrdiff_t n = 0;
     float bar = m->bar;
-    if (m->width == 0)
-        return 0;
-    uint8_t *marks = malloc((size_t)m->width);
-    if (!marks)
-        return -1;
     for (ptrdiff_t scale = 0; scale < m->scales; scale++)
         for (ptrdiff_t angle = 0; angle < m->angles; angle++)
             for (ptrdiff_t y = m->first; y < m->last; y++) {
                 const ptrdiff_t pose = scale * m->angles + angle;
                 const float *row = m->volume + (pose * m->rows + y) * m->pitch;
-                mark_likely(m, row, y, bar, marks);
                 for (ptrdiff_t x = 0; x < m->width; x++) {
-                    if (!marks[x] || !is_maximum(m, scale, angle, y, x))
+                    if (!(row[x] >= bar) || !is_likely(m, row, y, x) || !is_maximum(m, scale, angle, y, x))
                         continue;
-                    if (n == m->most && (n = halved(m, n, &bar)) < 0) {
-                        free(marks);
+                    if (n == m->most && (n = halved(m, n, &bar)) < 0)
                         return -1;
-                    }
                     if (!(row[x] >= bar))
                         continue;
                     m->found[3 * n] = (int32_t)pose, m->found[3 * n + 1] = (int32_t)y, m->found[3 * n + 2] = (int32_t)x;
                     m->scores[n++] = row[x];
                 }
             }
-    free(marks);
     return n;
 }
 
