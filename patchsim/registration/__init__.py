@@ -2,13 +2,13 @@
 
 It may use `poses`, `metrics`, `numerics`, `machine` and `geometry`. Others use the names here:
 `Fitted` (a place and pose with its score), `score` (what the score of a pose is), and `PoseSearch`
-with `Range` (which finds the best poses in a picture, in `least_band_bytes` to `BAND_BYTES` of
-memory a thread beside its pictures).
+with `Range` (which finds the best poses in a picture; `first_look_bytes` is the least memory that
+it takes beside its pictures, and with `BAND_BYTES` for each thread it is fast).
 """
 
-from patchsim.registration.first_look import BAND_BYTES, least_band_bytes
+from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
-from patchsim.registration.pose_search import PoseSearch, Range
+from patchsim.registration.pose_search import PoseSearch, Range, first_look_bytes
 from patchsim.registration.scores import score
 
-__all__ = ["BAND_BYTES", "Fitted", "PoseSearch", "Range", "least_band_bytes", "score"]
+__all__ = ["BAND_BYTES", "Fitted", "PoseSearch", "Range", "first_look_bytes", "score"]

@@ -85,7 +85,7 @@ def descend(
     """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
     halvings, low, high = octave
     scales = low - halvings * math.log(2), high - halvings * math.log(2)
-    top, poses = _first_poses(planes, kernels, halvings, scales, limits, metric, full, threads)
+    top, poses = _first_poses(planes, kernels, octave, limits, metric, full, threads)
     last = max(0, -halvings)
     for k in range(top, last - 1, -1):
         kernel = kernels[k]
@@ -106,17 +106,18 @@ def descend(
     return poses
 
 
-def _first_poses(
-    planes: Planes,
+def first_look_at(
     kernels: KernelPlanes,
-    halvings: int,
-    scales: tuple[float, float],
+    octave: tuple[int, float, float],
     limits: Limits,
-    metric: str,
-    full: float,
-    threads: int,
-) -> tuple[int, Floats]:
-    """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
+    picture: tuple[int, int],
+) -> tuple[int, first_look.Grid]:
+    """Return the kernel's level of the first look of an octave, and the poses looked at.
+
+    The picture has this (height, width).
+    """
+    halvings, low, high = octave
+    scales = low - halvings * math.log(2), high - halvings * math.log(2)
 
     def grid_at(level: int) -> first_look.Grid:
         return first_look.grid_of(
@@ -129,18 +130,52 @@ def _first_poses(
 
     top = max(first_level(kernels), -halvings)
     if top > max(0, -halvings) and kernels.contrast(top) < _FINE_CONTRAST:
-        larger = planes[top - 1 + halvings]
-        pixels = min(kernels[top - 1].counted, _MOST_FIRST_PIXELS)
-        poses_there = len(grid_at(top - 1).poses) * pixels
-        if larger.height * larger.width * poses_there * kernels[0].channels <= _MOST_PRODUCTS:
+        height, width = (math.ceil(side / 2 ** (top - 1 + halvings)) for side in picture)
+        pixels = min(kernels[top - 1].counted, _MOST_FIRST_PIXELS) * kernels[0].channels
+        if height * width * len(grid_at(top - 1).poses) * pixels <= _MOST_PRODUCTS:
             top -= 1
-    kernel, plane, rivals = kernels[top], planes[top + halvings], FOR_A_RIVAL * limits.rivals
+    return top, grid_at(top)
+
+
+def first_look_bytes(
+    kernels: KernelPlanes, limits: Limits, picture: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the least bytes of all first looks at a picture of (height, width).
+
+    Returns
+    -------
+    shared, of_a_thread : int
+    """
+    shared, of_a_thread = 0, 0
+    for octave in octaves(kernels, limits):
+        top, grid = first_look_at(kernels, octave, limits, picture)
+        kernel, angles = kernels[top], len(grid.angles)
+        side, width = first_look.side_of(kernel, grid), picture[1] / 2 ** (top + octave[0])
+        shared = max(shared, first_look.turned_bytes(side, kernel.channels, angles))
+        least = first_look.least_band_bytes(math.ceil(width), kernel.channels, angles, side)
+        of_a_thread = max(of_a_thread, least)
+    return shared, of_a_thread
+
+
+def _first_poses(
+    planes: Planes,
+    kernels: KernelPlanes,
+    octave: tuple[int, float, float],
+    limits: Limits,
+    metric: str,
+    full: float,
+    threads: int,
+) -> tuple[int, Floats]:
+    """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
+    whole = planes[0].height, planes[0].width
+    top, grid = first_look_at(kernels, octave, limits, whole)
+    kernel, plane, rivals = kernels[top], planes[top + octave[0]], FOR_A_RIVAL * limits.rivals
     most = limits.candidates(0) + BESIDE * rivals
     look = partial(
         first_look.look,
         plane,
         kernel.sampled(_MOST_FIRST_PIXELS),
-        grid_at(top),
+        grid,
         metric,
         full,
         threads=threads,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -28,8 +29,8 @@ SLACK = 1.5
 BAND_BYTES, _TURNED = 32 << 20, 16 << 20
 _ROWS, _FEWEST_ROWS = 16, 4
 _ROW_BORDER = 80  # columns of the loops in C beyond a row's end
-# Of a kernel that is turned there: its side, and the bytes of eight of them for each channel.
-_SIDE, _BATCH_BYTES = 32, 80 << 10
+# Bytes in C of eight turned kernels, for each channel and pixel of their boxes.
+_BATCH_BYTES = 136
 # Maxima that are kept of a band, and of all bands until the next one: the best ones.
 MOST = 4096
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
@@ -175,30 +176,46 @@ def _look_in_bands(
 
 def _band_of(plane: Plane, kernel: KernelPlane, grid: Grid, most_bytes: int) -> tuple[int, int]:
     """Return how many scales are looked at together, and in how many rows, for so many bytes."""
-    side = 2 * _radius(kernel, grid.scales) + 1
+    side = side_of(kernel, grid)
     row = plane.width + side + _ROW_BORDER
     # Scores, and in C the pixels with the prefix sums of them and of their squares, 4 bytes each.
     pixels, scores = 12 * kernel.channels * row, 4 * len(grid.angles) * row
     together = len(grid.scales)
-    rows = (most_bytes - side * pixels) // (pixels + together * scores) - 2
-    if rows < _ROWS or together * turned_bytes(side, kernel.channels, len(grid.angles)) > _TURNED:
+    free = most_bytes - side * pixels - _BATCH_BYTES * side**2 * kernel.channels
+    # Those of each scale are made before they are put together; of one scale they lie beside.
+    shapes = (together + 1) * turned_bytes(side, kernel.channels, len(grid.angles))
+    rows = (free - shapes) // (pixels + together * scores) - 2
+    if together == 1 or rows < _ROWS or shapes > _TURNED:
         together = 1
-        rows = (most_bytes - side * pixels) // (pixels + scores) - 2
+        rows = free // (pixels + scores) - 2
     return together, max(_FEWEST_ROWS, rows)
 
 
+def side_of(kernel: KernelPlane, grid: Grid) -> int:
+    """Return the side of the boxes that hold a kernel in all poses of a grid."""
+    return 2 * _radius(kernel, grid.scales) + 1
+
+
 def turned_bytes(side: int, channels: int, angles: int) -> int:
-    """Return the bytes of kernels turned by so many angles, with masks, in boxes of this side."""
+    """Return the bytes of kernels turned by so many angles, with masks, in boxes of this side.
+
+    All threads read the same ones.
+    """
     return angles * side**2 * 5 * channels
 
 
-def least_band_bytes(width: int, channels: int, angles: int) -> int:
-    """Return the memory of a thread for the fewest rows of a picture and so many angles.
+def least_band_bytes(width: int, channels: int, angles: int, side: int) -> int:
+    """Return the memory of a thread for the fewest rows of a picture and kernels turned there.
 
-    Kernels have the largest sides that first looks usually have. Turned kernels come beside.
+    Parameters
+    ----------
+    width, channels : int
+        Of the picture, at the level of the first look.
+    angles, side : int
+        How many turned kernels of a scale there are, and the side of their boxes, in pixels.
     """
-    scores, pixels = (_FEWEST_ROWS + 2) * 4 * angles, (_FEWEST_ROWS + 2 + _SIDE) * 12 * channels
-    return (width + _SIDE + _ROW_BORDER) * (scores + pixels) + _BATCH_BYTES * channels
+    scores, pixels = (_FEWEST_ROWS + 2) * 4 * angles, (_FEWEST_ROWS + 2 + side) * 12 * channels
+    return (width + side + _ROW_BORDER) * (scores + pixels) + _BATCH_BYTES * side**2 * channels
 
 
 def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:
@@ -263,16 +280,21 @@ def turned(kernel: KernelPlane, poses: NDArray[np.float64], radius: int | None =
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
     radius = _radius(kernel, poses[:, 1]) if radius is None else radius
-    parts = []
     # Poses of one scale lie together; where it is small they are of a smoother kernel.
-    for of_scale in np.split(poses, 1 + np.flatnonzero(np.diff(poses[:, 1]))):
-        taps = kernel.softened(math.exp(of_scale[0, 1]))
+    starts = [0, *(1 + np.flatnonzero(np.diff(poses[:, 1]))), len(poses)]
+
+    def of_scale(start: int, end: int) -> tuple[Array, NDArray[np.bool_]]:
+        taps = kernel.softened(math.exp(poses[start, 1]))
         about.taps = _padded(taps, kernel, about, "edge")
-        parts.append(loops.turn(about, of_scale, radius, _BORDER))
-    # Arrays of one scale, which may be large, are not copied.
-    values, mask = parts[0]
-    if len(parts) > 1:
-        values, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return loops.turn(about, poses[start:end], radius, _BORDER)
+
+    values, mask = of_scale(0, starts[1])
+    if len(starts) > 2:  # arrays of one scale, which may be large, are not copied
+        first = values, mask
+        values, mask = (np.empty((len(poses), *a.shape[1:]), a.dtype) for a in first)
+        values[: starts[1]], mask[: starts[1]] = first
+        for start, end in pairwise(starts[1:]):
+            values[start:end], mask[start:end] = of_scale(start, end)
     cos, sin = np.abs(np.cos(poses[:, 0])), np.abs(np.sin(poses[:, 0]))
     height, width = kernel.half
     half = np.stack([width * sin + height * cos, width * cos + height * sin], 1) * scales[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import descent
@@ -12,7 +12,7 @@ from patchsim.registration.candidates import Limits
 from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels
-from patchsim.registration.planes import KernelPlanes, Planes
+from patchsim.registration.planes import KernelPlanes, Planes, Unit
 from patchsim.registration.polish import Polish, distinct
 from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
@@ -55,7 +55,7 @@ class PoseSearch:
         outside.
     threads : int
     band_bytes : int
-        The memory of the first look, for each thread; `least_band_bytes` or more.
+        The memory of the first look, for each thread; what `first_look_bytes` tells, or more.
     """
 
     def __init__(
@@ -195,27 +195,66 @@ class PoseSearch:
         overlap: float,
         rivals: int,
     ) -> Limits:
-        return Limits(
-            angles=(
-                math.radians(angles.low),
-                math.radians(angles.high),
-                None if angles.step is None else math.radians(angles.step),
-            ),
-            scales=(
-                math.log(scales.low),
-                math.log(scales.high),
-                # Neighbours of the range lie farthest apart at its low end.
-                None if scales.step is None else scales.step / scales.low,
-            ),
-            listed=angles.values,
-            fixed_angle=angles.low if angles.low == angles.high else None,
-            fixed_scale=scales.low if scales.low == scales.high else None,
-            is_cyclic=angles.high - angles.low >= 360 and not angles.values,
-            metric=self._metric,
-            bounds=self._bounds,
-            threshold=threshold,
-            most=most,
-            overlap=overlap,
-            rivals=0 if threshold is None else rivals,
-            band_bytes=self._band_bytes,
-        )
+        limits = _limits_of(scales, angles, self._metric, self._bounds)
+        return replace(
+            limits, threshold=threshold, most=most, overlap=overlap,
+            rivals=0 if threshold is None else rivals, band_bytes=self._band_bytes,
+        )  # fmt: skip
+
+
+def _limits_of(
+    scales: Range, angles: Range, metric: str, bounds: tuple[float, float, float, float]
+) -> Limits:
+    """Return the limits of the poses of a search for all matches."""
+    return Limits(
+        angles=(
+            math.radians(angles.low),
+            math.radians(angles.high),
+            None if angles.step is None else math.radians(angles.step),
+        ),
+        scales=(
+            math.log(scales.low),
+            math.log(scales.high),
+            # Neighbours of the range lie farthest apart at its low end.
+            None if scales.step is None else scales.step / scales.low,
+        ),
+        listed=angles.values,
+        fixed_angle=angles.low if angles.low == angles.high else None,
+        fixed_scale=scales.low if scales.low == scales.high else None,
+        is_cyclic=angles.high - angles.low >= 360 and not angles.values,
+        metric=metric,
+        bounds=bounds,
+        threshold=None,
+        most=None,
+        overlap=1.0,
+        rivals=0,
+        band_bytes=BAND_BYTES,
+    )
+
+
+def first_look_bytes(
+    kernel: Kernel, scales: Sequence[Range], angles: Range, picture: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the least bytes that first looks for a kernel take, beside picture and kernel.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    scales : sequence of Range
+        Of each search.
+    angles : Range
+    picture : (height, width)
+
+    Returns
+    -------
+    shared, of_a_thread : int
+        What all threads share, the turned kernels, and what each of them takes.
+    """
+    kernels = KernelPlanes(KernelLevels(kernel), Unit(0.0, 1.0))
+    height, width = picture
+    bounds = (0.0, 0.0, float(height), float(width))
+    needed = [
+        descent.first_look_bytes(kernels, _limits_of(each, angles, "zncc", bounds), picture)
+        for each in scales
+    ]
+    return max((n[0] for n in needed), default=0), max((n[1] for n in needed), default=0)

@@ -23,7 +23,7 @@ from patchsim.registration import (
     Fitted,
     PoseSearch,
     Range,
-    least_band_bytes,
+    first_look_bytes,
     score,
 )
 from patchsim.registration.fitted import direction
@@ -35,8 +35,6 @@ from patchsim.search import jobs
 if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
-# Angles of a first look, which kernels of a few hundred pixels tell apart.
-_KERNEL_ANGLES = 100
 _LEAST_AREA = 1.0  # pixels of the area that a pose on a padded picture covers
 
 
@@ -93,23 +91,12 @@ class PoseScene:
 
         A kernel of fewer pixels is found everywhere.
         """
-        axis, pixels = self._poses.scales, math.prod(self.size)
-        least = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
-        if axis.is_range:
-            low, high = axis.span
-            return [Range(max(low, least), high, axis.step)] if high >= least else []
-        return [
-            Range(scale, scale, None)
-            for scale in axis.values
-            if round(pixels * scale**2) >= min(jobs.LEAST_PIXELS, pixels)
-        ]
+        return _scales(self._poses.scales, self.size)
 
     @property
     def angles(self) -> Range:
         """The range of angles in degrees, or the angles of a list."""
-        axis = self._poses.angles
-        several = () if axis.is_range or len(axis.values) == 1 else axis.values
-        return Range(*axis.span, axis.step, several)
+        return _angles(self._poses.angles)
 
     @property
     def flips(self) -> tuple[str, ...]:
@@ -177,6 +164,25 @@ class PoseScene:
         return float(most.sum() / most.max())
 
 
+def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
+    """Return the ranges of scales of a kernel of this (height, width), as `PoseScene` has them."""
+    pixels = math.prod(size)
+    least = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
+    if axis.is_range:
+        low, high = axis.span
+        return [Range(max(low, least), high, axis.step)] if high >= least else []
+    return [
+        Range(scale, scale, None)
+        for scale in axis.values
+        if round(pixels * scale**2) >= min(jobs.LEAST_PIXELS, pixels)
+    ]
+
+
+def _angles(axis: Axis) -> Range:
+    several = () if axis.is_range or len(axis.values) == 1 else axis.values
+    return Range(*axis.span, axis.step, several)
+
+
 def pose_scenes(
     scene: Scene, options: Options, band_bytes: int = BAND_BYTES
 ) -> Iterator[PoseScene]:
@@ -199,8 +205,15 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> int:
     largest = options.poses.scales.values[-1]
     arounds = [_around(kernel.size, largest) for kernel in scene.trimmed]
     held = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
-    width = scene.area.padded_size(arounds)[1]
-    least = least_band_bytes(width, scene.image.shape[2], _angles(options.poses.angles))
+    picture = scene.area.padded_size(arounds)
+    # Kernels are searched for one after the other.
+    scales, angles = options.poses.scales, _angles(options.poses.angles)
+    looks = [
+        first_look_bytes(kernel, _scales(scales, kernel.size), angles, picture)
+        for kernel in scene.trimmed
+    ]
+    held += max(shared for shared, _ in looks)
+    least = max(of_a_thread for _, of_a_thread in looks)
     needed = held + options.threads * least
     if needed > options.memory:
         raise InputError(
@@ -208,12 +221,6 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> int:
             f" {format_size(needed)} is the least for these pictures and poses"
         )
     return min(BAND_BYTES, (options.memory - held) // options.threads)
-
-
-def _angles(axis: Axis) -> int:
-    """Return how many angles are looked at together, at most: a list, a step's or a kernel's."""
-    count = (axis.span[1] - axis.span[0]) / axis.step if axis.step else 0
-    return max(_KERNEL_ANGLES, len(axis.values), math.ceil(count))
 
 
 def _levels_bytes(scene: Scene, arounds: Sequence[tuple[int, int]]) -> int:

@@ -12,10 +12,17 @@ from helpers import peak_memory
 from scipy import ndimage
 
 from patchsim.metrics import Kernel
-from patchsim.registration import BAND_BYTES, first_look, least_band_bytes, levels, native, planes
+from patchsim.registration import (
+    BAND_BYTES,
+    Range,
+    first_look,
+    first_look_bytes,
+    levels,
+    native,
+    planes,
+)
 
-TURNED = 24 * 3 * 25**2 * 13  # bytes of turned kernels and their masks
-LEAST = least_band_bytes(1500, 3, 24)
+LEAST = first_look.least_band_bytes(1500, 3, 24, 25)
 # The peak of a first look of a thread, in bytes, beyond turned kernels and pictures.
 PEAK = """
 import sys
@@ -66,7 +73,7 @@ def test_a_band_takes_the_memory_that_is_named(band_bytes):
         [sys.executable, "-c", PEAK, str(band_bytes)],
         cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert 0.4 * band_bytes < int(done.stdout) - TURNED < 1.25 * band_bytes
+    assert 0.4 * band_bytes < int(done.stdout) < 1.25 * band_bytes
 
 
 @pytest.mark.parametrize("size", [(12, 400), (100, 90), (41, 57), (300, 17)])
@@ -93,3 +100,49 @@ def test_a_kernel_of_few_pixels_is_not_sampled(rng):
     pixels = rng.integers(0, 256, (20, 25, 1), dtype=np.uint8)
     kernel = planes.KernelPlane(levels.KernelLevels(Kernel(pixels)), 0, planes.Unit(0, 1))
     assert kernel.sampled(512) is kernel
+
+
+# The peak of a search for a kernel of fine detail, in bytes, beyond pictures and levels.
+SEARCH = """
+import sys
+import numpy as np
+from helpers.peak_memory import resident_peak
+from patchsim.metrics import Kernel
+from patchsim.registration import PoseSearch, Range, first_look_bytes
+
+rng = np.random.default_rng(3)
+image = rng.integers(0, 256, (160, 500, 1), dtype=np.uint8)
+kernel = Kernel(rng.integers(0, 256, tuple(map(int, sys.argv[1:3])) + (1,), dtype=np.uint8))
+scales, angles = Range(0.95, 1.0), Range(0.0, 360.0)
+shared, of_a_thread = first_look_bytes(kernel, [scales], angles, image.shape[:2])
+search = PoseSearch(image, "zncc", 255.0, threads=1, band_bytes=of_a_thread)
+search.find(Kernel(image[:16, :16].copy()), scales, angles, most=1)  # levels, and imports
+with resident_peak() as peak:
+    search.find(kernel, scales, angles, most=1)
+print(peak.bytes, shared + of_a_thread)
+"""
+
+
+@pytest.mark.skipif(not peak_memory.is_measurable(), reason="the peak cannot be measured here")
+@pytest.mark.skipif(native.extension() is None, reason="the C extension was not built")
+@pytest.mark.parametrize("size", [(12, 400), (120, 130)])
+def test_turned_kernels_count_in_the_least_memory(size):
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, *map(str, size)],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    peak, told = map(int, done.stdout.split())
+    assert 0.6 * told < peak < 1.1 * told
+
+
+def test_the_least_memory_is_that_of_the_kernel(rng):
+    short, long = (
+        Kernel(rng.integers(0, 256, (12, side, 1), dtype=np.uint8)) for side in (40, 400)
+    )
+    needed = [
+        first_look_bytes(kernel, [Range(1.0, 1.0)], Range(0.0, 360.0), (300, 500))
+        for kernel in (short, long)
+    ]
+    # Boxes are larger by the square of a side, and angles are as many times as many.
+    assert needed[1][0] > 80 * needed[0][0]
+    assert first_look_bytes(long, [], Range(0.0, 360.0), (300, 500)) == (0, 0)
