@@ -28,12 +28,12 @@ from patchsim.output.report import (
     Match,
     PosesReport,
     Report,
-    SkippedKernel,
 )
 from patchsim.poses.warp import Frame
 from patchsim.scene import advice
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
+from patchsim.scene.unusable import SkippedKernel
 from patchsim.search import jobs as searched
 from patchsim.search.jobs import Found, Job, Scored, by_plan
 

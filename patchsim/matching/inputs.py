@@ -11,12 +11,11 @@ import numpy as np
 from patchsim.errors import InputError, printable, titled
 from patchsim.machine.memory import format_size
 from patchsim.options import Options
-from patchsim.output.report import SkippedKernel
 from patchsim.pictures import large, reader
 from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, profiles, transparent_color, unusable
-from patchsim.scene.unusable import Unusable
+from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Weights
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Kernels:
         How many of these pictures came from standard input.
     numbers : list of int
         The number of each picture among the kernels that were given.
-    unusable : tuple of Unusable
+    unusable : tuple of SkippedKernel
         Kernels that could not be opened.
     """
 
@@ -61,7 +60,7 @@ class Kernels:
     weights: list[Weights | None]
     streams: int
     numbers: list[int]
-    unusable: tuple[Unusable, ...]
+    unusable: tuple[SkippedKernel, ...]
 
     @classmethod
     def opened(cls, sources: Sequence[Source], mask: Source | None, options: Options) -> Kernels:
@@ -107,15 +106,15 @@ class Kernels:
             unusable.of(faults, range(len(sources)), labels),
         )
 
-    def skipped(self, others: Sequence[Unusable]) -> tuple[SkippedKernel, ...]:
+    def skipped(self, others: Sequence[SkippedKernel]) -> tuple[SkippedKernel, ...]:
         """Return all kernels that are left out: not opened, or, in `others`, not used further on.
 
         The numbers of `others` are those of the opened kernels.
         """
-        given = [one._replace(number=self.numbers[one.number]) for one in others]
-        return tuple(SkippedKernel(*one) for one in sorted([*self.unusable, *given]))
+        given = [replace(one, number=self.numbers[one.number]) for one in others]
+        return tuple(sorted([*self.unusable, *given], key=lambda one: one.number))
 
-    def left_out(self, others: Sequence[Unusable]) -> list[str]:
+    def left_out(self, others: Sequence[SkippedKernel]) -> list[str]:
         """Return a notice for each kernel that is left out."""
         return [f"left out: {one.reason}" for one in self.skipped(others)]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region
 from patchsim.planning.planner import Plan
+from patchsim.scene.unusable import SkippedKernel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,24 +177,6 @@ class FrameReport:
     width: int
     height: int
     threshold: float | None
-
-
-@dataclass(frozen=True)
-class SkippedKernel:
-    """One kernel of several that could not be used, so that the others were searched for alone.
-
-    Attributes
-    ----------
-    number : int
-        Its number among the kernels that were given, from 0.
-    name : str
-    reason : str
-        The error that the kernel alone would be.
-    """
-
-    number: int
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from patchsim.pictures.reader import Picture
 from patchsim.scene import by_windows, masks, unusable, value_range
 from patchsim.scene import color as colors
 from patchsim.scene.comparison import Comparisons
-from patchsim.scene.unusable import Unusable
+from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Pixels
 
 
@@ -53,7 +53,7 @@ class Scene:
         The score of each kernel in an area of its mean colour.
     numbers : list of int
         The number of each kernel among those that were opened; others are not searched for.
-    unusable : tuple of Unusable
+    unusable : tuple of SkippedKernel
         Those.
     """
 
@@ -69,7 +69,7 @@ class Scene:
     visible: Visibility | None
     empty_scores: list[float]
     numbers: list[int]
-    unusable: tuple[Unusable, ...] = ()
+    unusable: tuple[SkippedKernel, ...] = ()
 
     @property
     def sizes(self) -> list[tuple[int, int]]:

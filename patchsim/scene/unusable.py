@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from patchsim.errors import InputError
 from patchsim.pictures.limits import MemoryNeed
 
 
-class Unusable(NamedTuple):
-    """A kernel that is left out.
+@dataclass(frozen=True)
+class SkippedKernel:
+    """One kernel of several that could not be used, so that the others were searched for alone.
 
     Attributes
     ----------
@@ -56,8 +57,8 @@ def remaining(count: int, faults: Mapping[int, InputError], *, strict: bool) -> 
 
 def of(
     faults: Mapping[int, InputError], numbers: Sequence[int], names: Sequence[str]
-) -> tuple[Unusable, ...]:
+) -> tuple[SkippedKernel, ...]:
     """List the kernels with faults, by their numbers and names among those that were given."""
     return tuple(
-        Unusable(numbers[one], names[one], str(error)) for one, error in sorted(faults.items())
+        SkippedKernel(numbers[one], names[one], str(error)) for one, error in sorted(faults.items())
     )
