@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/pip install $(addprefix --extra-index-url=,$(TORCH_INDEX))
 .PHONY: demo test slow check asan neon clean
 
 demo: $(VENV)/.installed
-	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png
+	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png --report found.html
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -18,7 +18,14 @@ class Observer:
 
     A subclass overrides the methods for the events that it wants. An exception that a method raises
     ends the search.
+
+    Attributes
+    ----------
+    command : str or None
+        The command that asks for the search, quoted for a shell, which a report page shows.
     """
+
+    command: str | None = None
 
     def notice(self, text: str) -> None:
         """Tell something that the user should know about the pictures or the search.

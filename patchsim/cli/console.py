@@ -5,12 +5,14 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import shlex
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from patchsim.ranking.contract import Windows
 
 _PROGRESS_AFTER_SECONDS = 1.0
+# The words behind `patchsim` of the command that runs.
+_words: ContextVar[tuple[str, ...]] = ContextVar("_words", default=())
 _NAMED = 2  # names that a long list of kernels shows
 
 
@@ -116,6 +120,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words:
         words = ["--help"]
+    _words.set(tuple(words))
     try:
         with warnings.catch_warnings():
             # Pillow warns of broken metadata, which do not matter for a search.
@@ -203,6 +208,7 @@ class Watcher(Observer):
     def __init__(self, *, quiet: bool, explain: bool) -> None:
         self._quiet = quiet
         self._explain = explain
+        self.command = shlex.join(["patchsim", *_words.get()])
         self._terminal = is_watched(quiet=quiet)
         self._started: float | None = None
         self._bar: Progress | None = None

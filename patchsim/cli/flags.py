@@ -388,6 +388,15 @@ Overlay = Annotated[
         help="Write a .png of the image with a numbered box around each match.",
     ),
 ]
+ReportPage = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        help="Write a .html page to look at: the image with its matches, the map over it, a"
+        " threshold to move, kernels, plan.",
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Replace files that are read-only, too."),
@@ -490,6 +499,7 @@ class MatchFlags:
     no_heatmap: NoHeatmap = False
     map: Map = None
     overlay: Overlay = None
+    report: ReportPage = None
     force: Force = False
     wait: Wait = None
     wait_gone: WaitGone = None

@@ -65,6 +65,7 @@ def command(flags: MatchFlags) -> int:
                 "map": False if flags.map is None else flags.map,
                 "heatmap": _heatmap(flags),
                 "overlay": flags.overlay,
+                "report": flags.report,
                 "force": flags.force,
                 "observer": observer,
             }
@@ -111,8 +112,9 @@ def _check(flags: MatchFlags) -> None:
         raise InputError("--interval is about waiting; give --wait or --wait-gone with it")
     values.template(flags.heatmap, "heatmap", "kernel")
     values.template(flags.map, "map", "kernel")
-    if "{kernel}" not in (flags.overlay or ""):  # which the outputs refuse
-        values.template(flags.overlay, "overlay")
+    for name, path in (("overlay", flags.overlay), ("report", flags.report)):
+        if "{kernel}" not in (path or ""):  # which the outputs refuse
+            values.template(path, name)
 
 
 def _options(flags: MatchFlags) -> Given:

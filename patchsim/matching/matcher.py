@@ -17,7 +17,7 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
-from patchsim.output.targets import Outputs
+from patchsim.output.targets import Asked, Outputs
 from patchsim.pictures.limits import MemoryNeed
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture, is_stdin
 from patchsim.scene import advice, empty_area, flatness, profiles
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # The keywords of `match` that `Matcher.match` takes.
-OUTPUTS = ("map", "heatmap", "overlay", "force", "observer")
+OUTPUTS = ("map", "heatmap", "overlay", "report", "force", "observer")
 
 
 @with_signature_of_options
@@ -48,6 +48,7 @@ def match(
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
+    report: PathLike | None = None,
     force: bool = False,
     observer: Observer | None = None,
     **options: Unpack[Given],
@@ -76,6 +77,8 @@ def match(
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    report : path, optional
+        An HTML page to write: image, matches, kernels and plan, and the map where one is kept.
     force : bool
         Replace files that are read-only, too.
     observer : Observer, optional
@@ -261,7 +264,13 @@ def match(
         most = options.get("max_pixels", DEFAULT_MAX_PIXELS)
         raise inputs.whole_need(error, [image, *kernels, mask], most) from error
     return matcher.match(
-        image, map=map, heatmap=heatmap, overlay=overlay, force=force, observer=observer
+        image,
+        map=map,
+        heatmap=heatmap,
+        overlay=overlay,
+        report=report,
+        force=force,
+        observer=observer,
     )
 
 
@@ -283,7 +292,7 @@ class Matcher:
         As for `match`.
     **options
         The options of `match` that describe the search: all but `map`, `heatmap`, `overlay`,
-        `force` and `observer`, which `Matcher.match` takes.
+        `report`, `force` and `observer`, which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -349,6 +358,7 @@ class Matcher:
         map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
         overlay: PathLike | None = None,
+        report: PathLike | None = None,
         force: bool = False,
         observer: Observer | None = None,
     ) -> Report:
@@ -362,6 +372,8 @@ class Matcher:
             Keep the scores of all windows in the report; with a path also write them as .npy.
         heatmap, overlay : path, optional
             PNG files to write.
+        report : path, optional
+            An HTML page to write.
         force : bool
             Replace files that are read-only, too.
         observer : Observer, optional
@@ -382,25 +394,25 @@ class Matcher:
         started = time.perf_counter()
         observer = check_observer(observer)
         options = self._options_now()
+        files = {"heatmap": heatmap, "overlay": overlay, "report": report}
+        asked = Asked(False if map is None else map, files, force)
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
             shown = image if has_file and options.frame is None else None
-            outputs = map, heatmap, overlay, force
-            return self._match(opened, options, outputs, told, shown, started, says_why=says_why)
+            return self._match(opened, options, asked, told, shown, started, says_why=says_why)
 
         if options.frame is None:
             return in_picture(inputs.Opened.of(image, self._kernels, options), observer, True)
-        is_drawn = map not in (None, False) or heatmap is not None or overlay is not None
         return each_frame.search(
-            image, self._kernels, options, observer, in_picture, is_drawn=is_drawn
+            image, self._kernels, options, observer, in_picture, is_drawn=asked.is_drawn
         )
 
     def _match(
         self,
         opened: inputs.Opened,
         options: Options,
-        asked: tuple[bool | PathLike | None, PathLike | None, PathLike | None, bool],
+        asked: Asked,
         observer: Observer,
         shown: Source | None,
         started: float,
@@ -413,7 +425,7 @@ class Matcher:
         ----------
         opened : Opened
         options : Options
-        asked : (map, heatmap, overlay, force)
+        asked : Asked
         observer : Observer
         shown : path, PIL image or array, or None
             What the report shows of itself.
@@ -422,19 +434,17 @@ class Matcher:
         says_why : bool
             Tell why nothing was found.
         """
-        map, heatmap, overlay, force = asked
         notices = _tell(observer, self._kernels.notices(opened.about, options))
         comparisons, texts = self._comparisons_with(opened.picture, options)
         notices += _tell(observer, texts)
         outputs = targets.check(
             [opened.about, *self._kernels.pictures],
-            False if map is None else map,
-            {"heatmap": heatmap, "overlay": overlay},
+            asked.map,
+            asked.files,
             self._kernels.mask,
-            force=force,
+            force=asked.force,
         )
         _check_maps(options, outputs)
-        has_maps = map is not None and map is not False
         unsupported.check_image(opened.picture, outputs)
         small = advice.small_values(opened.picture, self._kernels.pictures, options)
         mixed = advice.grey_beside_color(opened.picture, self._kernels.pictures, options)
@@ -445,7 +455,7 @@ class Matcher:
             overlay=outputs.needs_image,
         )
         scene = jobs.with_room(scene, options)
-        unsupported.check_search(scene, options, has_maps=has_maps)
+        unsupported.check_search(scene, options, has_maps=asked.has_maps)
         outputs = outputs.of_kernels(scene.numbers)
         search = _search(scene, options, outputs, self._kept)
         # Only once the search is sure to run: an error stands alone.
@@ -475,7 +485,7 @@ class Matcher:
             why = nothing_found.reason(found, selections, scene, options, below)
             notices += _tell(observer, why)
         assemble.tell_resolved(found.scored, scene, observer)
-        report = assemble.report(
+        made = assemble.report(
             found,
             selections,
             scene,
@@ -486,11 +496,14 @@ class Matcher:
             skipped=self._kernels.skipped(scene.unusable),
             best_below=below,
             margin=margin,
-            has_maps=has_maps,
+            has_maps=asked.has_maps,
             display=ImageDisplay(shown),
             started=started,
         )
-        return _written(report, found.scored, scene, outputs, observer) if outputs.paths else report
+        if not outputs.paths:
+            return made
+        pictures = [self._kernels.pictures[number] for number in scene.numbers]
+        return _written(made, found.scored, scene, outputs, pictures, observer)
 
     def _comparisons_with(
         self, image: Picture, options: Options
@@ -553,13 +566,17 @@ def _written(
     scored: Sequence[Scored],
     scene: Scene,
     outputs: Outputs,
+    kernels: Sequence[Picture],
     observer: Observer,
 ) -> Report:
     """Write the files of a finished search and add their time; an error keeps the report."""
     started = time.perf_counter()
     try:
         factors = [one.reduced.factor for one in scored if one.reduced is not None]
-        finished = Finished(report, assemble.maps(scored), *scene.drawn, factors=factors)
+        maps = assemble.maps(scored)
+        finished = Finished(
+            report, maps, *scene.drawn, factors, pictures=kernels, command=observer.command
+        )
         outputs.write(finished, observer)
     except OutputError as error:
         error.report = report

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.output.report import KernelReport, Report
+from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 
 
@@ -34,6 +35,10 @@ class Finished:
         The data range R of `pixels`, and its lower end.
     factors : sequence of int
         One for each map: the best of so many rows and columns of windows is a cell of it.
+    pictures : sequence of Picture
+        The kernels as they were opened, in the order of the report's.
+    command : str or None
+        The command that asked for the search, quoted for a shell.
     """
 
     report: Report
@@ -42,6 +47,8 @@ class Finished:
     span: float
     low: float
     factors: Sequence[int] = ()
+    pictures: Sequence[Picture] = ()
+    command: str | None = None
 
     @property
     def kernels(self) -> tuple[KernelReport, ...]:

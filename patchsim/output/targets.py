@@ -17,6 +17,35 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked of a search beside its matches.
+
+    Attributes
+    ----------
+    map : bool or path
+        Keep the scores of all windows; a path also asks for the file.
+    files : mapping from names of exporters to paths
+        None stands for no file.
+    force : bool
+        Files that are read-only may be replaced.
+    """
+
+    map: bool | PathLike
+    files: Mapping[str, PathLike | None]
+    force: bool
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the report has the maps."""
+        return self.map is not False
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether maps are kept or files are written."""
+        return self.has_maps or any(path is not None for path in self.files.values())
+
+
+@dataclass(frozen=True)
 class Target:
     """The files of one kind.
 

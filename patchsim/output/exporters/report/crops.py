@@ -1,0 +1,85 @@
+"""Small pictures of a page: each kernel, each match, and where the two differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from patchsim.errors import printable
+from patchsim.output.contract import Finished
+from patchsim.output.exporters import overlay
+from patchsim.output.exporters.report.layers import url
+from patchsim.output.report import Match
+from patchsim.pictures.reader import Picture
+
+_SIDE = 96  # pixels of the longer side
+_MOST = 40  # matches with pictures of their own
+
+
+def kernels(search: Finished) -> list[dict[str, Any]]:
+    """Return each kernel with its picture, in which what does not count is transparent."""
+    found = []
+    for about, picture in zip(search.kernels, search.pictures, strict=False):
+        shown = _displayed(picture, search)
+        if picture.alpha is not None:
+            shown.putalpha(Image.fromarray(picture.alpha))
+        found.append({"about": about, "name": printable(about.name), "url": url(_small(shown))})
+    return found
+
+
+def of(search: Finished, image: Image.Image) -> list[dict[str, str] | None]:
+    """Return pictures of the first matches and of how they differ from their kernels."""
+    by_name = {
+        about.name: _displayed(picture, search)
+        for about, picture in zip(search.kernels, search.pictures, strict=False)
+    }
+    matches = search.report.matches
+    shown = [_pair(match, by_name.get(match.kernel), image) for match in matches[:_MOST]]
+    return [*shown, *([None] * (len(matches) - len(shown)))]
+
+
+def _pair(match: Match, kernel: Image.Image | None, image: Image.Image) -> dict[str, str] | None:
+    if kernel is None:
+        return None
+    if match.corners is None:
+        box = (match.x, match.y, match.x + match.width, match.y + match.height)
+        crop = image.crop(box)
+    else:
+        # Pillow takes the corners counter-clockwise from the top-left one.
+        one, two, three, four = match.corners
+        crop = image.transform(
+            kernel.size,
+            Image.Transform.QUAD,
+            (*one, *four, *three, *two),
+            Image.Resampling.BILINEAR,
+        )
+    found = {"match": url(_small(crop)), "kernel": url(_small(kernel))}
+    if crop.size == kernel.size:
+        found["difference"] = url(_small(ImageChops.difference(crop, kernel)))
+    return found
+
+
+def _displayed(picture: Picture, search: Finished) -> Image.Image:
+    """Return a kernel as an RGB picture, in the image's range if it has the image's type."""
+    pixels = picture.pixels
+    if pixels.dtype == search.pixels.dtype:
+        return overlay.displayable(pixels, search.span, search.low)
+    if pixels.dtype.kind == "u":
+        return overlay.displayable(pixels, float(np.iinfo(pixels.dtype).max), 0.0)
+    low, high = float(pixels.min()), float(pixels.max())
+    return overlay.displayable(pixels, (high - low) or 1.0, low)
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    """Return a picture whose longer side is 96 pixels: enlarged without smoothing, or reduced."""
+    longest = max(picture.size)
+    if longest * 2 <= _SIDE:
+        factor = _SIDE // longest
+        return picture.resize(
+            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+        )
+    small = picture.copy()
+    small.thumbnail((_SIDE, _SIDE))
+    return small

@@ -1,0 +1,133 @@
+"""The pictures of a page: the image, the maps over it, and how often each score occurs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchsim.errors import printable
+from patchsim.output import palette
+from patchsim.output.contract import Finished
+from patchsim.output.exporters import overlay
+from patchsim.types import Pixels
+
+SIDE = 1600  # pixels of the longer side of the image, as much as a screen shows
+_HEAT_SIDE = 600
+_MOST_MAPS = 6
+# Shares of all windows, and how bright they are: the best hundredth takes half of the colours.
+_SHARES = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
+_BRIGHTNESS = (0.0, 0.05, 0.25, 0.5, 0.8, 1.0)
+_BINS = 80
+
+
+class Heat(NamedTuple):
+    """A map as a layer over the image: its picture, and the part of the image that it covers."""
+
+    kernel: str
+    url: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Bar(NamedTuple):
+    """How many windows have a score, 0 to 1 of the most on a logarithmic scale."""
+
+    low: float
+    high: float
+    windows: int
+    share: float
+
+
+def displayed(pixels: Pixels, span: float, low: float) -> Image.Image:
+    """Return the image as an RGB picture of 8 bits."""
+    return overlay.displayable(pixels, span, low)
+
+
+def background(picture: Image.Image) -> str:
+    """Return the image as a data URL, reduced to what a screen shows."""
+    small = picture.copy()
+    small.thumbnail((SIDE, SIDE))
+    return url(small)
+
+
+def url(picture: Image.Image) -> str:
+    """Return a picture as a data URL: PNG, or JPEG where that is less than half as large."""
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    picture.save(png, "PNG", optimize=max(picture.size) <= 400)
+    kind, data = "png", png.getvalue()
+    if picture.mode == "RGB":
+        picture.save(jpeg, "JPEG", quality=85)
+        if 2 * len(jpeg.getvalue()) < len(data):
+            kind, data = "jpeg", jpeg.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def heat(search: Finished) -> list[Heat]:
+    """Return the maps of the first kernels as layers, the highest score of each part kept."""
+    found = []
+    factors = search.factors or [1] * len(search.maps)
+    shown = list(zip(search.maps, search.kernels, factors, strict=False))[:_MOST_MAPS]
+    for scores, kernel, cells in shown:
+        step_y, step_x = (cells * step for step in search.report.stride)
+        # The centre of the first window lies in the middle of the first window's part of a cell.
+        first_y, first_x = search.report.stride
+        top = kernel.origin[1] + (kernel.height - first_y) / 2
+        left = kernel.origin[0] + (kernel.width - first_x) / 2
+        small, factor = _reduced(scores)
+        found.append(
+            Heat(
+                printable(kernel.name),
+                _colored(small, scores),
+                left,
+                top,
+                small.shape[1] * factor * step_x,
+                small.shape[0] * factor * step_y,
+            )
+        )
+    return found
+
+
+def _reduced(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Return the highest score of each square of cells, and the squares' side."""
+    factor = max(1, -(-max(scores.shape) // _HEAT_SIDE))
+    starts = [np.arange(0, side, factor) for side in scores.shape]
+    rows = np.maximum.reduceat(scores, starts[0], axis=0)
+    return np.maximum.reduceat(rows, starts[1], axis=1), factor
+
+
+def _colored(small: NDArray[np.float32], scores: NDArray[np.float32]) -> str:
+    """Color by rank among all windows; low ranks let the image through."""
+    step = max(1, scores.size // 1_000_000)
+    levels = np.quantile(scores.ravel()[::step], _SHARES)
+    levels[-1] = float(scores.max())
+    levels = np.maximum.accumulate(levels) + np.arange(len(levels)) * 1e-9
+    indices = np.rint(255 * np.interp(small, levels, _BRIGHTNESS)).astype(np.uint8)
+    picture = Image.fromarray(indices).convert("P")
+    picture.putpalette(palette.colors("inferno"))
+    file = io.BytesIO()
+    picture.save(file, "PNG", transparency=bytes(min(255, 40 + 2 * i) for i in range(256)))
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def histogram(search: Finished) -> list[Bar]:
+    """Return how often scores occur in all maps; empty without maps."""
+    if not search.maps:
+        return []
+    low = min(float(scores.min()) for scores in search.maps)
+    high = max(float(scores.max()) for scores in search.maps)
+    edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
+    counts = np.zeros(_BINS, np.int64)
+    for scores in search.maps:
+        counts += np.histogram(scores, edges)[0]
+    shares = np.log1p(counts) / np.log1p(counts.max())
+    return [
+        Bar(float(a), float(b), int(count), float(share))
+        for a, b, count, share in zip(edges[:-1], edges[1:], counts, shares, strict=True)
+    ]
