@@ -451,7 +451,7 @@ def test_sixteen_bit_colour_from_the_command_to_the_overlay(kind, run, tmp_path,
         "h.png",
     )
     assert code == 0
-    assert out.splitlines()[1] == "30\t20\t12\t10\t1.0\tk.png"
+    assert out.splitlines()[1] == "30\t20\t12\t10\t1.0\tk.png\t36.0\t25.0"
     drawn = np.asarray(load(tmp_path / "o.png"))
     np.testing.assert_array_equal(drawn[50:, :20], astronaut[50:60, 180:200])
     assert load(tmp_path / "h.png").size == (70 - 12 + 1, 60 - 10 + 1)
@@ -495,7 +495,7 @@ def test_npy_from_standard_input(tmp_path, rng):
         )
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert out.splitlines()[1] == "8\t5\t12\t10\t1.0\tk.npy"
+    assert out.splitlines()[1] == "8\t5\t12\t10\t1.0\tk.npy\t14.0\t10.0"
 
 
 def test_deep_pictures_are_matched_exactly(tmp_path, rng):
