@@ -23,6 +23,7 @@ COLUMNS = (
     "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "frame",
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
 )  # fmt: skip
+NANS = ("refuse", "ignore")
 SORTS = ("score", "reading")
 FLIPS = ("h", "v", "h,v")
 # What other libraries and programs call an option.

@@ -53,6 +53,8 @@ class Given(TypedDict, total=False):
     margin: bool | None
     alpha: bool
     transparent: str | None
+    ignore: Region | Sequence[Region] | None
+    nan: str
     ignore_alpha: bool
     trim: bool
     min_visible: float | None
@@ -96,6 +98,10 @@ class Options:
         The frame of the image that is searched.
     transparent : KeyColor or None
         The colour of kernels that does not count.
+    ignore : tuple of (x, y, width, height)
+        Boxes of the image that do not count.
+    nan : str
+        One of `choices.NANS`; `ignores_nan` reads it.
     alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
     same_scale, exhaustive : bool
     min_visible : float
@@ -128,6 +134,8 @@ class Options:
     margin: bool | None
     alpha: bool
     transparent: KeyColor | None
+    ignore: tuple[Region, ...]
+    nan: str
     ignore_alpha: bool
     trim: bool
     min_visible: float
@@ -149,6 +157,11 @@ class Options:
     def numeric_threshold(self) -> float | None:
         """The threshold if it is a number."""
         return None if isinstance(self.threshold, str) else self.threshold
+
+    @property
+    def ignores_nan(self) -> bool:
+        """Whether pixels of image and kernels that are NaN do not count."""
+        return self.nan == "ignore"
 
     def wants_margin(self, *, keeps_map: bool) -> bool:
         """Return whether the margins are to be found; a search that `keeps_map` has all scores.
@@ -188,6 +201,7 @@ class Options:
     def checked(
         cls,
         kernel_count: int,
+        has_image_mask: bool = False,
         *,
         stride: int | tuple[int, int] = 1,
         region: Region | None = None,
@@ -204,6 +218,8 @@ class Options:
         margin: bool | None = None,
         alpha: bool = True,
         transparent: str | None = None,
+        ignore: Region | Sequence[Region] | None = None,
+        nan: str = "refuse",
         ignore_alpha: bool = False,
         trim: bool = True,
         min_visible: float | None = None,
@@ -247,11 +263,15 @@ class Options:
             margin=None if margin is None else true_or_false(margin, "margin"),
             frame=check_frame(frame),
             transparent=KeyColor.parsed(transparent, "transparent"),
+            ignore=_boxes(ignore),
+            nan=choices.check("nan", nan, choices.NANS),
             alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             trim=true_or_false(trim, "trim"),
             min_visible=_min_visible(
-                min_visible, is_all_visible=bool(ignore_alpha) and padding != TRANSPARENT
+                min_visible,
+                is_all_visible=bool(ignore_alpha)
+                and not (has_image_mask or ignore or nan == "ignore" or padding == TRANSPARENT),
             ),
             channel_weights=_channel_weights(channel_weights),
             per_kernel=true_or_false(per_kernel, "per_kernel"),
@@ -336,6 +356,14 @@ def _poses(
     if poses is None and about:
         raise InputError(f"{about[0]} is about poses; give scales, angles or flips with it")
     return poses
+
+
+def _boxes(given: object) -> tuple[Region, ...]:
+    """Return a list of boxes, of which one alone may be given."""
+    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    boxes = [given] if values and not isinstance(values[0], Sequence) else values
+    checked = (check_region(box, "ignore") for box in boxes)
+    return tuple(box for box in checked if box is not None)
 
 
 def _share(value: object, option: str, refusal: str) -> float:

@@ -6,63 +6,16 @@ Typer gets every value as text, so that messages about values are patchsim's own
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from patchsim import choices
-from patchsim.cli.picture_flags import Frame, Transparent
+from patchsim.cli.picture_flags import Frame, Ignore, ImageMask, Nan, Transparent
 from patchsim.cli.wait_flags import Interval, Wait, WaitGone
-
-# Device numbers that Tab offers: counting the cards would import torch.
-_NUMBERS = 8
-
-
-def one_of(words: Sequence[str], text: str) -> Any:
-    """Return an option whose help and tab completion list the words that it takes.
-
-    The option does not check its value, so that the command and Python give the same error.
-    """
-    return typer.Option(metavar="|".join(words), help=text, autocompletion=completing(words))
-
-
-def device(text: str) -> Any:
-    """Return an option for a device; behind ``cuda:`` Tab offers numbers."""
-
-    def completed(incomplete: str) -> list[str]:
-        kind, is_numbered, _ = incomplete.partition(":")
-        if not is_numbered:
-            return completing(choices.DEVICES)(incomplete)
-        return completing([f"{kind}:{number}" for number in range(_NUMBERS)])(incomplete)
-
-    return typer.Option(metavar="auto|cpu|cuda[:N]|mps|xpu", help=text, autocompletion=completed)
-
-
-def completing(words: Sequence[str]) -> Callable[[str], list[str]]:
-    """Return the tab completion of an option that takes these words."""
-
-    def completed(incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
-
-    return completed
-
-
-def completing_list(words: Sequence[str]) -> Callable[[str], list[str]]:
-    """Return the tab completion of an option that takes several of these words, with commas."""
-
-    def completed(incomplete: str) -> list[str]:
-        before, comma, begun = incomplete.rpartition(",")
-        taken = before.split(",")
-        return [
-            f"{before}{comma}{word}"
-            for word in words
-            if word.startswith(begun) and word not in taken
-        ]
-
-    return completed
-
+from patchsim.cli.words import completing, completing_list, device, one_of
 
 _Flags = TypeVar("_Flags")
 
@@ -484,6 +437,9 @@ class MatchFlags:
     tolerance: Tolerance = None
     mask: Mask = None
     transparent: Transparent = None
+    image_mask: ImageMask = None
+    ignore: Ignore = None
+    nan: Nan = "refuse"
     no_alpha: NoAlpha = False
     ignore_alpha: IgnoreAlpha = False
     no_trim: NoTrim = False

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from patchsim import choices
-from patchsim.cli.flags import CsvSafe, device, one_of
+from patchsim.cli.flags import CsvSafe
+from patchsim.cli.words import device, one_of
 
 Features = Annotated[
     list[str] | None,

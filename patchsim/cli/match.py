@@ -31,6 +31,7 @@ def command(flags: MatchFlags) -> int:
       JPEG, noise                    the default; a lower --threshold, or auto
       parts are covered              the default, sad
       parts of KERNEL do not count   --mask, --transparent FF00FF, or its alpha
+      parts of IMAGE do not count    --image-mask, --ignore X,Y,W,H, or its alpha
       another size                   --scales 0.5:2; --same-scale on a screenshot
       turned or mirrored             --angles any, --flips h
       values of 12 bits, or floats   --data-range 0:4095
@@ -61,6 +62,7 @@ def command(flags: MatchFlags) -> int:
 
     with console.Watcher(quiet=flags.quiet, explain=flags.explain) as observer:
         try:
+            masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
             outputs: dict[str, Any] = {
                 "map": False if flags.map is None else flags.map,
                 "heatmap": _heatmap(flags),
@@ -71,7 +73,7 @@ def command(flags: MatchFlags) -> int:
             }
             if waits:
                 report = look_until(
-                    Matcher(flags.kernel, mask=flags.mask, **_options(flags)),
+                    Matcher(flags.kernel, **masks, **_options(flags)),
                     flags.image,
                     values.number(flags.wait or flags.wait_gone),
                     gone=flags.wait_gone is not None,
@@ -79,9 +81,7 @@ def command(flags: MatchFlags) -> int:
                     **outputs,
                 )
             else:
-                report = match(
-                    flags.image, flags.kernel, mask=flags.mask, **outputs, **_options(flags)
-                )
+                report = match(flags.image, flags.kernel, **masks, **outputs, **_options(flags))
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
@@ -134,6 +134,8 @@ def _options(flags: MatchFlags) -> Given:
         "margin": flags.margin,
         "frame": values.number(flags.frame),
         "transparent": flags.transparent,
+        "ignore": values.boxes(flags.ignore),
+        "nan": flags.nan,
         "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
         "trim": not flags.no_trim,

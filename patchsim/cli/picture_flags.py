@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from patchsim import choices
+from patchsim.cli.words import one_of
+
 Frame = Annotated[
     str | None,
     typer.Option(
@@ -22,5 +25,30 @@ Transparent = Annotated[
         help="A colour of the kernel that does not count, as FF00FF; FF00FF~8 also takes colours"
         " whose channels differ from it by up to 8 of 255.",
         show_default=False,
+    ),
+]
+ImageMask = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="A picture that says how much each pixel of IMAGE counts: white counts, black does"
+        " not, like transparent pixels.",
+        show_default=False,
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="X,Y,W,H",
+        help="A box of IMAGE that does not count, such as a clock; may be given several times.",
+        show_default=False,
+    ),
+]
+Nan = Annotated[
+    str,
+    one_of(
+        choices.NANS,
+        "What to do with pictures that have NaN: refuse them, or ignore the pixels, which then"
+        " do not count.",
     ),
 ]

@@ -87,17 +87,23 @@ def stride(text: str) -> tuple[int, int]:
     return steps[-1], steps[0]
 
 
-def region(text: str | None) -> tuple[int, int, int, int] | None:
+def region(text: str | None, option: str = "region") -> tuple[int, int, int, int] | None:
     """Parse ``X,Y,W,H``."""
     if text is None:
         return None
     try:
         x, y, width, height = map(int, text.split(","))
     except ValueError:
+        what = "region" if option == "region" else "box"
         raise InputError(
-            f"region {text!r} is no region; give X,Y,W,H in pixels, like 90,110,36,36"
+            f"{option} {text!r} is no {what}; give X,Y,W,H in pixels, like 90,110,36,36"
         ) from None
     return x, y, width, height
+
+
+def boxes(texts: list[str] | None) -> list[tuple[int, int, int, int]]:
+    """Parse each ``X,Y,W,H``."""
+    return [box for text in texts or () if (box := region(text, "ignore")) is not None]
 
 
 def data_range(text: str | None) -> Any:

@@ -39,8 +39,8 @@ class Margins(NamedTuple):
 NO_MARGINS = Margins()
 
 
-def check_region(region: object) -> Region | None:
-    """Return a region as four integers, or None for the whole image.
+def check_region(region: object, option: str = "region") -> Region | None:
+    """Return a region as four integers, or None for the whole image; messages name the option.
 
     Raises
     ------
@@ -53,12 +53,12 @@ def check_region(region: object) -> Region | None:
     numbers = [number for value in values if (number := whole_number(value)) is not None]
     if len(values) != 4 or len(numbers) != 4:
         raise InputError(
-            f"region {region!r} is not four whole numbers; give x, y, width and height"
+            f"{option} {region!r} is not four whole numbers; give x, y, width and height"
         )
     x, y, width, height = numbers
     if min(width, height) < 1:
         raise InputError(
-            f"region {_text((x, y, width, height))} is empty: {width}x{height} pixels;"
+            f"{option} {_text((x, y, width, height))} is empty: {width}x{height} pixels;"
             " give a width and a height from 1"
         )
     return x, y, width, height

@@ -14,7 +14,7 @@ from patchsim.options import Options
 from patchsim.pictures import large, reader
 from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, profiles, transparent_color, unusable
+from patchsim.scene import masks, profiles, transparent_color, uncounted, unusable
 from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Weights
 
@@ -39,7 +39,7 @@ def as_list(kernel: Source | Sequence[Source]) -> list[Source]:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of a search and their mask.
+    """The kernels of a search, their mask and that of the image.
 
     Attributes
     ----------
@@ -53,6 +53,7 @@ class Kernels:
         The number of each picture among the kernels that were given.
     unusable : tuple of SkippedKernel
         Kernels that could not be opened.
+    image_mask : Picture or None
     """
 
     pictures: list[Picture]
@@ -61,23 +62,32 @@ class Kernels:
     streams: int
     numbers: list[int]
     unusable: tuple[SkippedKernel, ...]
+    image_mask: Picture | None = None
 
     @classmethod
-    def opened(cls, sources: Sequence[Source], mask: Source | None, options: Options) -> Kernels:
-        """Open kernels and mask.
+    def opened(
+        cls,
+        sources: Sequence[Source],
+        mask: Source | None,
+        options: Options,
+        image_mask: Source | None = None,
+    ) -> Kernels:
+        """Open kernels and masks.
 
         Raises
         ------
         InputError
-            If the mask cannot be read, or no kernel can be read and has the mask's size, or with
+            If a mask cannot be read, or no kernel can be read and has the mask's size, or with
             `strict` not every kernel.
         """
-        streams = count_streams([*sources, *([] if mask is None else [mask])])
+        streams = count_streams([*sources, *(one for one in (mask, image_mask) if one is not None)])
         several = len(sources) > 1
         names = [f"kernel-{i}" if several else "kernel" for i in range(1, len(sources) + 1)]
         left = options.memory
         shades = None if mask is None else _open(mask, "mask", options, left)
         left -= 0 if shades is None else shades.nbytes
+        counted = None if image_mask is None else _open(image_mask, "image mask", options, left)
+        left -= 0 if counted is None else counted.nbytes
         opened: dict[int, tuple[Picture, Weights | None]] = {}
         faults: dict[int, InputError] = {}
         for number, (name, source) in enumerate(zip(names, sources, strict=True)):
@@ -85,6 +95,7 @@ class Kernels:
                 picture = _open(source, name, options, left)
                 weights = masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
                 picture, weights = transparent_color.left_out(picture, weights, options)
+                picture, weights = uncounted.in_kernel(picture, weights, options)
             except InputError as error:
                 faults[number] = error
                 if options.strict:
@@ -104,6 +115,7 @@ class Kernels:
             streams,
             list(opened),
             unusable.of(faults, range(len(sources)), labels),
+            counted,
         )
 
     def skipped(self, others: Sequence[SkippedKernel]) -> tuple[SkippedKernel, ...]:
@@ -121,8 +133,12 @@ class Kernels:
     @property
     def nbytes(self) -> int:
         """Bytes of all pixels and their opacity."""
-        mask = 0 if self.mask is None else self.mask.nbytes
-        return mask + sum(picture.nbytes for picture in self.pictures)
+        return sum(picture.nbytes for picture in [*self.pictures, *self.masks])
+
+    @property
+    def masks(self) -> list[Picture]:
+        """The mask of the kernels and that of the image, those that there are."""
+        return [mask for mask in (self.mask, self.image_mask) if mask is not None]
 
     @property
     def description(self) -> str:
@@ -139,10 +155,11 @@ class Kernels:
         """Return what the user should know about the image and these pictures, each thing once."""
         read = [image, *self.pictures]
         notices = [text for picture in read for text in picture.notices]
-        if self.mask is not None and self.mask.alpha is not None:
-            notices.append(
-                f"{titled('mask', self.mask.name)} has transparent pixels; only its grey counts"
-            )
+        notices += [
+            f"{titled('mask', mask.name)} has transparent pixels; only its grey counts"
+            for mask in self.masks
+            if mask.alpha is not None
+        ]
         notices += [
             f"{printable(picture.name)} has transparent pixels; alpha is ignored"
             for picture in read

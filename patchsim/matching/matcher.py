@@ -20,7 +20,7 @@ from patchsim.output.report import Report
 from patchsim.output.targets import Asked, Outputs
 from patchsim.pictures.limits import MemoryNeed
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture, is_stdin
-from patchsim.scene import advice, empty_area, flatness, profiles
+from patchsim.scene import advice, empty_area, flatness, profiles, uncounted
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
 from patchsim.search import jobs, place_count
@@ -45,6 +45,7 @@ def match(
     kernel: Source | Sequence[Source],
     *,
     mask: Source | None = None,
+    image_mask: Source | None = None,
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
@@ -72,6 +73,9 @@ def match(
         How much each pixel of the kernel counts, in grey: white counts, black does not. With
         several kernels it is the mask of all. It replaces the kernel's alpha channel, which is its
         mask otherwise.
+    image_mask : path, PIL image or array [H, W], optional
+        How much each pixel of the image counts, in grey, as far as its alpha lets it: what is black
+        is like transparent pixels (see `min_visible`).
     map : bool or path, optional
         Keep the scores of all windows in the report; with a path also write them as .npy.
     heatmap, overlay : path, optional
@@ -154,6 +158,11 @@ def match(
         A colour of the kernels that does not count, whatever mask or alpha they have: ``"RRGGBB"``
         in hexadecimal digits, of 8 bits; with ``"~N"`` behind it also colours whose channels differ
         from it by up to N of 255. Values of other types are scaled by their `data_range`.
+    ignore : (x, y, width, height), or a list of them, optional
+        Boxes of the image that do not count, like transparent pixels: a clock, a cursor.
+    nan : str
+        ``refuse`` pictures with NaN, or ``ignore``: pixels with a NaN in any channel do not count,
+        in the image like transparent pixels, in a kernel like masked ones.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     trim : bool
@@ -164,12 +173,13 @@ def match(
         strides count as without them, and `report.kernels` tell where the first lies. False: the
         whole kernel lies inside.
     min_visible : float, optional
-        The smallest visible share of a match, above 0 and up to 1, in an image with transparent
-        pixels or with `padding` ``transparent``. A window there is scored over its visible part:
-        the opacity of its pixels is a factor of the kernel's mask in all sums and means. A window
-        with a smaller visible share is no match, and has the score 0 in a map. The share is that of
-        the kernel's weights which opacity leaves, relative to the most opaque pixel of the image.
-        The default is 0.5. The parameter is refused with `ignore_alpha`, where it has no meaning.
+        The smallest visible share of a match, above 0 and up to 1, in an image with pixels that are
+        transparent or do not count, or with `padding` ``transparent``. A window there is scored
+        over its visible part: the opacity of its pixels is a factor of the kernel's mask in all
+        sums and means. A window with a smaller visible share is no match, and has the score 0 in a
+        map. The share is that of the kernel's weights which opacity leaves, relative to the most
+        opaque pixel of the image. The default is 0.5. The parameter is refused where all of the
+        image counts because of `ignore_alpha`.
     channel_weights : sequence of float, optional
         How much each channel counts, of those that `color` compares: not negative, one above 0.
         They are a factor of the mask, too; a channel of weight 0 is left out. Only their ratios
@@ -254,15 +264,16 @@ def match(
     >>> best.x, best.y, best.score
     (5, 4, 1.0)
     """
-    check_keywords(options, "match", ("mask", *OUTPUTS))
+    check_keywords(options, "match", ("mask", "image_mask", *OUTPUTS))
     kernels = inputs.as_list(kernel)
     # Before any is read: standard input can be read once.
-    inputs.count_streams([image, *kernels, *([] if mask is None else [mask])])
+    others = [one for one in (mask, image_mask) if one is not None]
+    inputs.count_streams([image, *kernels, *others])
     try:
-        matcher = Matcher(kernels, mask=mask, **options)
+        matcher = Matcher(kernels, mask=mask, image_mask=image_mask, **options)
     except MemoryNeed as error:
         most = options.get("max_pixels", DEFAULT_MAX_PIXELS)
-        raise inputs.whole_need(error, [image, *kernels, mask], most) from error
+        raise inputs.whole_need(error, [image, *kernels, mask, image_mask], most) from error
     return matcher.match(
         image,
         map=map,
@@ -288,7 +299,7 @@ class Matcher:
     ----------
     kernel : path, PIL image or array, or a list of them
         As for `match`.
-    mask : path, PIL image or array [h, w], optional
+    mask, image_mask : path, PIL image or array [h, w], optional
         As for `match`.
     **options
         The options of `match` that describe the search: all but `map`, `heatmap`, `overlay`,
@@ -302,7 +313,7 @@ class Matcher:
     Raises
     ------
     InputError
-        If an option, a kernel or the mask cannot be used.
+        If an option, a kernel or a mask cannot be used.
     TypeError
         If a keyword is unknown.
 
@@ -324,6 +335,7 @@ class Matcher:
         kernel: Source | Sequence[Source],
         *,
         mask: Source | None = None,
+        image_mask: Source | None = None,
         **options: Unpack[Given],
     ) -> None:
         for name in OUTPUTS:
@@ -332,11 +344,13 @@ class Matcher:
                     f"Matcher() takes no {name!r}: it differs from image to image; give it to"
                     " Matcher.match()"
                 )
-        check_keywords(options, "Matcher", ("mask",))
+        check_keywords(options, "Matcher", ("mask", "image_mask"))
         sources = inputs.as_list(kernel)
-        self._options = self._latest = Options.checked(len(sources), **options)
+        self._options = self._latest = Options.checked(
+            len(sources), image_mask is not None, **options
+        )
         self._has_own_memory = options.get("memory") is not None
-        self._kernels = inputs.Kernels.opened(sources, mask, self.options)
+        self._kernels = inputs.Kernels.opened(sources, mask, self.options, image_mask)
         self._comparisons = Comparisons(self._kernels.pictures, self._kernels.weights, self.options)
         self._kept = KeptKernels()
         self._in_srgb: Comparisons | None = None  # once an image has another colour profile
@@ -441,7 +455,7 @@ class Matcher:
             [opened.about, *self._kernels.pictures],
             asked.map,
             asked.files,
-            self._kernels.mask,
+            self._kernels.masks,
             force=asked.force,
         )
         _check_maps(options, outputs)
@@ -453,6 +467,7 @@ class Matcher:
             comparisons,
             options,
             overlay=outputs.needs_image,
+            image_mask=self._kernels.image_mask,
         )
         scene = jobs.with_room(scene, options)
         unsupported.check_search(scene, options, has_maps=asked.has_maps)
@@ -460,6 +475,8 @@ class Matcher:
         search = _search(scene, options, outputs, self._kept)
         # Only once the search is sure to run: an error stands alone.
         notices += _tell(observer, scene.area.notices(options.region))
+        ignored = uncounted.notices(options.ignore, opened.size, opened.about.name)
+        notices += _tell(observer, ignored)
         notices += _tell(observer, self._kernels.left_out(scene.unusable))
         flat = flatness.flat_notices(
             scene.image, scene.area, scene.flat_kernels, scene.names[1:], options.metric

@@ -32,6 +32,7 @@ def wait(
     gone: bool = False,
     interval: float = INTERVAL,
     mask: Source | None = None,
+    image_mask: Source | None = None,
     observer: Observer | None = None,
     **options: Unpack[Given],
 ) -> Report:
@@ -52,7 +53,7 @@ def wait(
         Wait until nothing is found.
     interval : float
         Seconds between two looks.
-    mask : path, PIL image or array [h, w], optional
+    mask, image_mask : path, PIL image or array [h, w], optional
         As for `match`.
     observer : Observer, optional
         Told the notices of the last look.
@@ -79,8 +80,8 @@ def wait(
     >>> report.best.x, report.best.y
     (0, 0)
     """
-    check_keywords(options, "wait", ("gone", "interval", "mask", "observer"))
-    matcher = Matcher(kernel, mask=mask, **options)
+    check_keywords(options, "wait", ("gone", "interval", "mask", "image_mask", "observer"))
+    matcher = Matcher(kernel, mask=mask, image_mask=image_mask, **options)
     return look_until(matcher, grab, timeout, gone=gone, interval=interval, observer=observer)
 
 

@@ -132,7 +132,7 @@ def check(
     pictures: Sequence[Picture],
     map: bool | PathLike,
     files: Mapping[str, PathLike | None],
-    mask: Picture | None = None,
+    masks: Sequence[Picture] = (),
     *,
     force: bool = False,
 ) -> Outputs:
@@ -146,8 +146,8 @@ def check(
         Whether the search keeps maps for the report; a path also asks for the file.
     files : mapping from names of other exporters to paths
         None stands for no file.
-    mask : Picture, optional
-        A further picture that must not be overwritten.
+    masks : sequence of Picture
+        Further pictures that must not be overwritten.
     force : bool
         Whether files that are read-only may be replaced.
 
@@ -163,8 +163,7 @@ def check(
         return Outputs((), keeps_map=map is not False)
     stems = [picture.stem for picture in pictures[1:]]
     targets = tuple(_target(kind, asked[kind], stems) for kind in exporters.NAMES if kind in asked)
-    read = pictures if mask is None else [*pictures, mask]
-    inputs = [picture.file for picture in read if picture.file]
+    inputs = [picture.file for picture in [*pictures, *masks] if picture.file]
     for target in targets:
         for path in target.paths:
             atomic.check_target(path, target.exporter.SUFFIX, inputs, force=force)

@@ -17,6 +17,7 @@ from patchsim.pictures import (
     jpeg,
     least_bytes,
     modern,
+    nodata,
     pcx,
     pillow_depth,
     pillow_reader,
@@ -102,6 +103,11 @@ def _read_dicom(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
+    """Read a page of a TIFF; what its GDAL_NODATA names is transparent."""
+    return nodata.hidden(_tiff_page(stream, limits), stream, limits.name)
+
+
+def _tiff_page(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
     tiff_tags.check(stream, limits)
     page = tiff_directory.find_page(stream)

@@ -15,6 +15,7 @@ from patchsim.machine.memory import format_size
 from patchsim.pictures import (
     arrays,
     jpeg,
+    nodata,
     orientation,
     streams,
     tiff,
@@ -236,6 +237,12 @@ def open_tiff(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) 
     pixels = samples.converted(
         lambda window: _colors(page, window, alpha, is_associated=is_associated)
     )
+    value = page.tags.valueof(nodata.GDAL_NODATA)
+    if value is not None and not ignore_alpha:
+        notices += (
+            f"{name} has a value of no data, {printable(value)}, which counts like others because"
+            " the picture is read by windows",
+        )
     profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
     return Picture(
         label,

@@ -16,7 +16,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import by_windows, masks, unusable, value_range
+from patchsim.scene import by_windows, uncounted, unusable, value_range
 from patchsim.scene import color as colors
 from patchsim.scene.comparison import Comparisons
 from patchsim.scene.unusable import SkippedKernel
@@ -94,6 +94,7 @@ class Scene:
         options: Options,
         *,
         overlay: bool,
+        image_mask: Picture | None = None,
     ) -> Scene:
         """Bring the image and the kernels to one type, range and colour space.
 
@@ -108,6 +109,8 @@ class Scene:
         options : Options
         overlay : bool
             The whole image will be drawn.
+        image_mask : Picture, optional
+            How much each pixel of the image counts.
 
         Raises
         ------
@@ -116,7 +119,7 @@ class Scene:
             channels or the memory, or if nothing of the image is visible.
         """
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
-        visible = masks.visibility(None if options.ignore_alpha else image.alpha, area)
+        image, visible = uncounted.in_image(image, image_mask, area, options)
         whole, shift = image, image.shift
         pixels = by_windows.without_hidden(image.pixels, area, visible, options.memory)
         image = Picture(image.name, pixels, shift=shift)

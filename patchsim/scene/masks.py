@@ -44,7 +44,7 @@ def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool)
         If the mask has another size than the kernel, is in colour, or leaves no pixel.
     """
     if mask is not None:
-        levels, source = _mask_levels(mask, kernel), mask.name
+        levels, source = shades(mask, kernel, "kernel"), mask.name
     elif kernel.alpha is not None and not ignore_alpha:
         levels, source = kernel.alpha, kernel.name
     else:
@@ -57,7 +57,7 @@ def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool)
             " counts;"
             + (" give a mask with white pixels" if mask is not None else " use --ignore-alpha")
         )
-    return _to_weights(levels)
+    return to_weights(levels)
 
 
 def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None:
@@ -89,7 +89,7 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None
             " use --ignore-alpha"
         )
     # The full level is the whole image's, so that it does not depend on the region.
-    levels = _to_weights(alpha)
+    levels = to_weights(alpha)
     if levels is None:
         return all_visible
     visible = Visibility(area.crop(levels), int(levels.max()))
@@ -161,12 +161,12 @@ def value_weights(weights: Weights | None, shares: Sequence[int], size: tuple[in
     size : (h, w)
     """
     pixel_weights = np.ones(size, np.uint16) if weights is None else weights.astype(np.uint16)
-    products = _to_weights(pixel_weights[..., None] * np.asarray(shares, np.uint16))
+    products = to_weights(pixel_weights[..., None] * np.asarray(shares, np.uint16))
     assert products is not None, "equal shares need no weights"
     return products
 
 
-def _to_weights(levels: NDArray[Any]) -> Weights | None:
+def to_weights(levels: NDArray[Any]) -> Weights | None:
     """Scale levels to integers up to 255 without a common factor; None if all are equal."""
     if levels.dtype.kind == "u":
         levels = divided_by_gcd(levels)
@@ -177,13 +177,20 @@ def _to_weights(levels: NDArray[Any]) -> Weights | None:
     return None if is_uniform else np.ascontiguousarray(levels, np.uint8)
 
 
-def _mask_levels(mask: Picture, kernel: Picture) -> NDArray[Any]:
-    """Return the brightness [h, w] of a mask, after a check of its size, colour and values."""
+def shades(mask: Picture, masked: Picture, what: str) -> NDArray[Any]:
+    """Return the brightness [h, w] of the mask of a picture, the kernel or the image.
+
+    Raises
+    ------
+    InputError
+        If it has another size than the picture, is in colour, or has values beyond its type's
+        range.
+    """
     height, width, channels = mask.pixels.shape
-    if (height, width) != kernel.pixels.shape[:2]:
+    if (height, width) != masked.pixels.shape[:2]:
         raise InputError(
             f"{titled('mask', mask.name)} is {width}x{height} pixels,"
-            f" {titled('kernel', kernel.name)} {kernel.pixels.shape[1]}x{kernel.pixels.shape[0]};"
+            f" {titled(what, masked.name)} {masked.pixels.shape[1]}x{masked.pixels.shape[0]};"
             " give one of the same size"
         )
     if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
