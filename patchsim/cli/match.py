@@ -88,8 +88,8 @@ def command(flags: MatchFlags) -> int:
                 form.print(error.report)
             raise
     form.print(report)
-    if flags.threshold is None and console.is_watched(quiet=flags.quiet):
-        _hint(report)
+    if not waits and console.is_watched(quiet=flags.quiet):
+        _hint(flags, report)
     is_wanted = bool(report) != (flags.wait_gone is not None)
     return FOUND if is_wanted else NOT_FOUND
 
@@ -182,13 +182,20 @@ def _tolerance(flags: MatchFlags) -> Any:
     return DRAWN_TOLERANCE if flags.map is None else 0.0
 
 
-def _hint(report: Report) -> None:
-    """Tell a person if the best places may be no matches; without a threshold there are some."""
+def _hint(flags: MatchFlags, report: Report) -> None:
+    """Tell a person if the best places may be no matches, and if another scale has one."""
+    from patchsim.matching import other_scales
     from patchsim.output.doubts import doubt
 
-    text = doubt(report)
+    text = doubt(report) if flags.threshold is None else None
     if text is not None:
         console.say(text)
+    if text is None and report:
+        return
+    options = _options(flags)
+    other = other_scales.hint(flags.image, flags.kernel[0], flags.mask, options, report)
+    if other is not None:
+        console.say(other)
 
 
 @dataclass(frozen=True)

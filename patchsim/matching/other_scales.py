@@ -1,0 +1,110 @@
+"""Whether a kernel that was not found is there at another scale, by a look that costs little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import PatchsimError, printable
+from patchsim.matching.matcher import match
+from patchsim.options import Given
+from patchsim.output.report import Match, Report
+from patchsim.pictures import reader
+from patchsim.pictures.reader import Picture
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+
+SCALES = "0.5:2"
+# What options of a search the look has, too.
+_KEPT = (
+    "region", "metric", "color", "ignore_profile", "alpha", "transparent", "ignore_alpha",
+    "min_visible", "channel_weights", "data_range", "threads", "memory", "max_pixels",
+)  # fmt: skip
+_MOST_PIXELS = 2_500_000  # of the picture that is looked at, about a full-HD screen
+_LEAST_PIXELS = 150  # of a kernel; a smaller one is found everywhere
+# Kernels whose sides have so many pixels are looked at in smaller pictures, by these factors.
+_REDUCED = ((64, 4), (32, 2))
+# How far the pose must be on the way from an empty area to an identical window, and which share of
+# what the best place of the search lacks it must not lack.
+_SURE, _BETTER = 0.7, 0.5
+_SAME = 0.04  # scales that differ by less from 1 are no other scale
+
+
+def hint(
+    image: Source, kernel: Source, mask: Source | None, options: Given, report: Report
+) -> str | None:
+    """Return that a kernel seems to be there at another scale, as a hint of two lines, or None.
+
+    Nothing is looked for where poses or a frame were asked for, of many kernels, and in pictures
+    so large that it would take long.
+
+    Parameters
+    ----------
+    image, kernel : path, PIL image or array
+    mask : path, PIL image or array, optional
+    options : Given
+        The options of the search.
+    report : Report
+        That of the search, which found nothing or what is poor.
+    """
+    is_other_kind = report.posed or report.frames or len(report.kernels) != 1
+    if is_other_kind or reader.is_stdin(image) or reader.is_stdin(kernel):
+        return None
+    one = report.kernels[0]
+    if one.width * one.height < _LEAST_PIXELS:
+        return None
+    try:
+        whole = mask is not None or report.region is not None
+        image, kernel, factor = (image, kernel, 1) if whole else _reduced(image, kernel)
+        width, height = report.region[2:] if report.region else (report.width, report.height)
+        if width * height > _MOST_PIXELS * factor**2:
+            return None
+        kept: Any = {name: value for name, value in options.items() if name in _KEPT}
+        found = match(image, kernel, mask=mask, scales=SCALES, top=1, margin=False, **kept)
+    except PatchsimError:
+        return None  # what windows can be searched for may be impossible in poses
+    at = found.best
+    if at is None or not _is_other(at, found.kernels[0].empty_score, report):
+        return None
+    x, y = (round(edge * factor) for edge in (at.x_subpixel or 0, at.y_subpixel or 0))
+    return (
+        f"{printable(one.name)} seems to be there at about {at.scale:.2f} times its size, at"
+        f" {x},{y};\ntry --scales {SCALES}, or --scales {at.scale:.2f}"
+    )
+
+
+def _is_other(at: Match, empty: float, report: Report) -> bool:
+    """Return whether a pose is surely the kernel, and far more so than what was found."""
+    way = 1 - empty
+    if abs(at.scale - 1) < _SAME or way <= 0 or 1 - at.score > (1 - _SURE) * way:
+        return False
+    before = report.best or report.best_below
+    score = None if before is None else before.score
+    # Where a quick look found no better place, `at_most` bounds what there may be.
+    return score is None or 1 - at.score <= (1 - _BETTER) * (1 - score)
+
+
+def _reduced(image: Source, kernel: Source) -> tuple[Source, Source, int]:
+    """Return smaller pictures, and by which factor, of opaque ones of 8 bits."""
+    opened = [reader.open_picture(one, name="picture") for one in (image, kernel)]
+    side = min(opened[1].pixels.shape[:2])
+    factor = next((by for least, by in _REDUCED if side >= least), 1)
+    is_plain = all(one.alpha is None and one.pixels.dtype == np.uint8 for one in opened)
+    if factor == 1 or not is_plain:
+        return image, kernel, 1
+    small_image, small_kernel = (_means(one, factor) for one in opened)
+    return small_image, small_kernel, factor
+
+
+def _means(picture: Picture, factor: int) -> NDArray[np.uint8]:
+    """Return the means of squares of pixels; what is left at the right and below is cut off."""
+    height, width, channels = picture.pixels.shape
+    rows, cols = height // factor, width // factor
+    squares = picture.pixels[: rows * factor, : cols * factor].reshape(
+        rows, factor, cols, factor, channels
+    )
+    means: NDArray[np.uint8] = np.rint(squares.mean(axis=(1, 3))).astype(np.uint8)
+    return means
