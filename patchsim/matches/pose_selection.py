@@ -14,12 +14,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchsim.geometry import polygons
 from patchsim.matches import auto_threshold
-from patchsim.registration import Fitted
+
+if TYPE_CHECKING:
+    from patchsim.registration import Fitted
 
 # A pose of another size may take the place of one that scores more if it is so many times as large,
 # and if it goes so far towards an identical window as this share of the other's way. Scales that

@@ -25,14 +25,14 @@ from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
 from patchsim.search import jobs, place_count
 from patchsim.search.exhaustive import Exhaustive
-from patchsim.search.fitted_windows import FittedWindows
 from patchsim.search.jobs import Found, Scored
-from patchsim.search.posed import Posed
 from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
+    from patchsim.search.fitted_windows import FittedWindows
+    from patchsim.search.posed import Posed
 
 
 # The keywords of `match` that `Matcher.match` takes.
@@ -558,8 +558,13 @@ def _search(
     if poses is None or poses.are_whole:
         # Kernels that are turned or mirrored are made anew for each image.
         return Exhaustive(scene, options, outputs, kept if poses is None else None)
+    # The pose search takes as long to import as a search of small pictures.
     if options.exhaustive or outputs.keeps_map:
+        from patchsim.search.fitted_windows import FittedWindows
+
         return FittedWindows(scene, options, outputs)
+    from patchsim.search.posed import Posed
+
     return Posed(scene, options, outputs)
 
 
