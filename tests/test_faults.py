@@ -27,10 +27,10 @@ KILLS = 200
 # Before `end_at_once` Python itself would answer a signal, with a traceback for example.
 BEGIN = """
 import os
-from patchsim.cli import interruption, main
+from patchsim.cli import interruption, run_as_process
 interruption.end_at_once()
 os.write(1, b"!")
-main()
+run_as_process()
 """
 CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 OUTPUTS = ("h.png", "m.npy", "o.png")
