@@ -15,6 +15,7 @@ from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
 
 if TYPE_CHECKING:
+    from patchsim.geometry.area import Region
     from patchsim.pictures.reader import Source
 
 SCALES = "0.5:2"
@@ -30,7 +31,10 @@ _REDUCED = ((64, 4), (32, 2))
 # How far the pose must be on the way from an empty area to an identical window, and which share of
 # what the best place of the search lacks it must not lack.
 _SURE, _BETTER = 0.7, 0.5
+# A scale found in smaller pictures may be off by so much; the place by this part of its size.
+_NEAR, _ROOM = 0.1, 6
 _SAME = 0.04  # scales that differ by less from 1 are no other scale
+_FIRST: Any = {"top": 1, "margin": False}
 
 
 def hint(
@@ -58,22 +62,34 @@ def hint(
         return None
     try:
         whole = mask is not None or report.region is not None
-        image, kernel, factor = (image, kernel, 1) if whole else _reduced(image, kernel)
+        small, small_kernel, factor = (image, kernel, 1) if whole else _reduced(image, kernel)
         width, height = report.region[2:] if report.region else (report.width, report.height)
         if width * height > _MOST_PIXELS * factor**2:
             return None
         kept: Any = {name: value for name, value in options.items() if name in _KEPT}
-        found = match(image, kernel, mask=mask, scales=SCALES, top=1, margin=False, **kept)
+        found = match(small, small_kernel, mask=mask, scales=SCALES, **_FIRST, **kept)
+        if factor > 1 and found.best is not None:
+            near, scales = _around(found.best, factor)
+            found = match(image, kernel, **{**kept, "region": near}, scales=scales, **_FIRST)
     except PatchsimError:
         return None  # what windows can be searched for may be impossible in poses
     at = found.best
     if at is None or not _is_other(at, found.kernels[0].empty_score, report):
         return None
-    x, y = (round(edge * factor) for edge in (at.x_subpixel or 0, at.y_subpixel or 0))
+    x, y = round(at.x_subpixel or 0), round(at.y_subpixel or 0)
     return (
         f"{printable(one.name)} seems to be there at about {at.scale:.2f} times its size, at"
         f" {x},{y};\ntry --scales {SCALES}, or --scales {at.scale:.2f}"
     )
+
+
+def _around(at: Match, factor: int) -> tuple[Region, str]:
+    """Return the region and the scales near a place in smaller pictures."""
+    room = max(at.width, at.height) // _ROOM + 2
+    x, y = at.x - room, at.y - room
+    width, height = at.width + 2 * room, at.height + 2 * room
+    low, high = at.scale * (1 - _NEAR), at.scale * (1 + _NEAR)
+    return (x * factor, y * factor, width * factor, height * factor), f"{low:.4f}:{high:.4f}"
 
 
 def _is_other(at: Match, empty: float, report: Report) -> bool:

@@ -29,10 +29,10 @@ def test_the_scale_and_the_place_are_told(side, scale, metric, astronaut):
     text = told(image, kernel, metric=metric, threshold=0.999)
     assert text.startswith("kernel seems to be there at about ")
     words = text.split()
-    assert float(words[7]) == pytest.approx(scale, rel=0.04)
+    assert float(words[7]) == pytest.approx(scale, rel=0.02)
     x, y = map(int, text.split("size, at ")[1].split(";")[0].split(","))
-    assert abs(x - 200 * scale) <= 3
-    assert abs(y - 100 * scale) <= 3
+    assert abs(x - 200 * scale) <= 2
+    assert abs(y - 100 * scale) <= 2
     assert text.splitlines()[1].startswith("try --scales 0.5:2, or --scales ")
 
 
