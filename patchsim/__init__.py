@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from patchsim.matching.matcher import Matcher, match
     from patchsim.matching.waiting import wait
     from patchsim.output.report import Match, Report
+    from patchsim.scanning.records import ScanResult
+    from patchsim.scanning.scanner import scan
     from patchsim.similarity import similarity_map
     from patchsim.slots.losses import (
         match_slots,
@@ -36,9 +38,11 @@ _HOMES = {
     "OutputError": "errors",
     "PatchsimError": "errors",
     "Report": "output.report",
+    "ScanResult": "scanning.records",
     "Matcher": "matching.matcher",
     "match": "matching.matcher",
     "wait": "matching.waiting",
+    "scan": "scanning.scanner",
     "similarity_map": "similarity",
     "collapsed": "slots.references",
     "match_slots": "slots.losses",
@@ -59,6 +63,7 @@ __all__ = [
     "OutputError",
     "PatchsimError",
     "Report",
+    "ScanResult",
     "collapsed",
     "match",
     "match_slots",
@@ -67,6 +72,7 @@ __all__ = [
     "matching_similarity_loss_per_img",
     "matching_similarity_loss_small_to_large",
     "orthogonal",
+    "scan",
     "similarity_map",
     "stack_views",
     "wait",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from patchsim.errors import InputError
 
 _MOST_LISTED, _LISTED = 10, 5  # words in a message: of a short list, and of a long one
-COMMANDS = ("match", "loss", "doctor")
+COMMANDS = ("match", "scan", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab")
 PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
@@ -22,6 +22,7 @@ COLUMNS = (
     "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
     "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "frame",
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
+    "image",
 )  # fmt: skip
 NANS = ("refuse", "ignore")
 SORTS = ("score", "reading")

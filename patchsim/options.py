@@ -197,6 +197,16 @@ class Options:
         texts += [str(self.poses)] if self.poses is not None else []
         return ", ".join(texts)
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The options on which matches depend, by their names."""
+        machine = ("device", "engine", "memory", "threads", "tolerance")
+        return {
+            name: str(getattr(self, name))
+            for name in self.__dataclass_fields__
+            if name not in machine
+        }
+
     @classmethod
     def checked(
         cls,

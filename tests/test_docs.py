@@ -58,7 +58,7 @@ def test_the_readme_has_sessions_and_snippets():
 
 def test_every_option_is_in_the_readme(run):
     options = set()
-    for command in ("match", "loss", "doctor"):
+    for command in ("match", "scan", "loss", "doctor"):
         _, out, _ = run(command, "--help")
         options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
     assert len(options) > 25
@@ -95,6 +95,12 @@ def test_where_to_click(examples):
     assert len(lines) == 6
 
 
+def test_coprocesses(examples):
+    expected = "desktop.png: click 108 128\nretina.png: not there\ndesktop.png: click 108 128\n"
+    assert output(["bash", "coprocess.sh"], examples) == expected
+    assert output([sys.executable, "coprocess.py"], examples) == expected
+
+
 def test_learn_kernel(examples):
     lines = output([sys.executable, "learn_kernel.py"], examples).splitlines()
     first, last = (float(re.search(r"folder ([\d.]+)", lines[i])[1]) for i in (0, -1))
@@ -116,9 +122,10 @@ def test_docstring_examples():
 
     from patchsim import similarity
     from patchsim.matching import matcher
+    from patchsim.scanning import scanner
     from patchsim.slots import losses
 
-    for module in (matcher, similarity, losses):
+    for module in (matcher, scanner, similarity, losses):
         tried = doctest.testmod(module)
         assert tried.attempted >= 3
         assert tried.failed == 0

@@ -51,11 +51,13 @@ class _PipeOutput(io.FileIO):
     """Standard output that ignores what it is given once its reader has closed the pipe."""
 
     is_given_up = False  # what is left in buffers is dropped
+    is_reader_gone = False
 
     def write(self, data: Any, /) -> int:
         try:
             return memoryview(data).nbytes if self.is_given_up else super().write(data)
         except BrokenPipeError:
+            self.is_reader_gone = True
             return memoryview(data).nbytes
 
 
@@ -299,12 +301,18 @@ def print_records(
     sys.stdout.flush()  # an interrupt must not lose what is known by now
 
 
-def print_lines(lines: Iterable[str]) -> None:
+def is_reader_gone() -> bool:
+    """Return whether what was printed last met a pipe that its reader has closed."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _PipeOutput) and raw.is_reader_gone
+
+
+def print_lines(lines: Iterable[str], end: str = "\n") -> None:
     """Print lines on stdout."""
     if sys.stdout is None:
         raise MachineError("standard output is closed; the results could not be printed")
     for line in lines:
-        print(line)
+        print(line, end=end)
     sys.stdout.flush()
 
 

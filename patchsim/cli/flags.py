@@ -6,7 +6,7 @@ Typer gets every value as text, so that messages about values are patchsim's own
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -20,13 +20,17 @@ from patchsim.cli.words import completing, completing_list, device, one_of
 _Flags = TypeVar("_Flags")
 
 
-def takes(table: type[_Flags]) -> Callable[[Callable[[_Flags], int]], Callable[..., int]]:
+def takes(
+    table: type[_Flags], *, without: Sequence[str] = ()
+) -> Callable[[Callable[[_Flags], int]], Callable[..., int]]:
     """Make a command of Typer from a function that takes a table of flags.
 
     Parameters
     ----------
     table : dataclass
         A flag a field: its name, its Typer annotation and its default.
+    without : sequence of str
+        Fields that the command has no flag for; they keep their defaults.
     """
     hints = get_type_hints(table, include_extras=True)
     parameters = [
@@ -37,6 +41,7 @@ def takes(table: type[_Flags]) -> Callable[[Callable[[_Flags], int]], Callable[.
             annotation=hints[field.name],
         )
         for field in fields(table)  # type: ignore[arg-type] # a dataclass
+        if field.name not in without
     ]
 
     def decorate(function: Callable[[_Flags], int]) -> Callable[..., int]:

@@ -52,8 +52,8 @@ def command(flags: MatchFlags) -> int:
       patchsim match photo.jpg a.png b.png --top 3 --overlay found.png
       curl -s example.org/map.png | patchsim match - pin.png | cut -f1,2
     """
-    form = _Form.of(flags)
-    _check(flags)
+    form = Form.of(flags)
+    check(flags)
     waits = flags.wait is not None or flags.wait_gone is not None
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
@@ -73,7 +73,7 @@ def command(flags: MatchFlags) -> int:
             }
             if waits:
                 report = look_until(
-                    Matcher(flags.kernel, **masks, **_options(flags)),
+                    Matcher(flags.kernel, **masks, **options_of(flags)),
                     flags.image,
                     values.number(flags.wait or flags.wait_gone),
                     gone=flags.wait_gone is not None,
@@ -81,7 +81,7 @@ def command(flags: MatchFlags) -> int:
                     **outputs,
                 )
             else:
-                report = match(flags.image, flags.kernel, **masks, **outputs, **_options(flags))
+                report = match(flags.image, flags.kernel, **masks, **outputs, **options_of(flags))
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
@@ -94,7 +94,7 @@ def command(flags: MatchFlags) -> int:
     return FOUND if is_wanted else NOT_FOUND
 
 
-def _check(flags: MatchFlags) -> None:
+def check(flags: MatchFlags) -> None:
     """Refuse flags that the search itself does not see."""
     about_poses = {
         "--same-scale": flags.same_scale,
@@ -117,7 +117,7 @@ def _check(flags: MatchFlags) -> None:
             values.template(path, name)
 
 
-def _options(flags: MatchFlags) -> Given:
+def options_of(flags: MatchFlags) -> Given:
     """Turn flags into the keywords of Python; a flag without a value leaves its default there."""
     options: Given = {
         "stride": values.stride(flags.stride),
@@ -192,14 +192,14 @@ def _hint(flags: MatchFlags, report: Report) -> None:
         console.say(text)
     if text is None and report:
         return
-    options = _options(flags)
+    options = options_of(flags)
     other = other_scales.hint(flags.image, flags.kernel[0], flags.mask, options, report)
     if other is not None:
         console.say(other)
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """How matches are printed."""
 
     format: str
@@ -209,7 +209,7 @@ class _Form:
     csv_safe: bool
 
     @classmethod
-    def of(cls, flags: MatchFlags) -> _Form:
+    def of(cls, flags: MatchFlags) -> Form:
         others = {
             "--columns": flags.columns is not None,
             "--no-header": flags.no_header,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -131,6 +132,25 @@ class Kernels:
         return [f"left out: {one.reason}" for one in self.skipped(others)]
 
     @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each kernel with its weights, and of the image's mask, by their names.
+
+        What is left out keeps its number, so that the others keep theirs.
+        """
+        found = {}
+        for number, picture, weights in zip(self.numbers, self.pictures, self.weights, strict=True):
+            digest = hashlib.sha256(picture.profile or b"")
+            for values in (picture.pixels, picture.alpha, weights):
+                if values is not None:
+                    digest.update(f"{values.dtype.str} {values.shape} {picture.shift}".encode())
+                    digest.update(np.ascontiguousarray(values).data)
+            found[f"kernel {number + 1}"] = digest.hexdigest()
+        if self.image_mask is not None:
+            digest = hashlib.sha256(np.ascontiguousarray(self.image_mask.pixels).data)
+            found["image mask"] = digest.hexdigest()
+        return found
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all pixels and their opacity."""
         return sum(picture.nbytes for picture in [*self.pictures, *self.masks])
@@ -170,7 +190,7 @@ class Kernels:
             notices.append(
                 f"{first} is the image, and the other {len(self.numbers) + len(self.unusable)} are"
                 f" kernels, most of them larger than {last};\nto search many pictures for {last},"
-                " run patchsim match for each of them, as in a loop of the shell"
+                f" run patchsim scan PICTURES... --kernel {last}"
             )
         return tuple(dict.fromkeys(notices))
 

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from patchsim.checks import positive_integer
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer, check_observer
+from patchsim.geometry.area import Region, check_region
 from patchsim.machine import extensions
 from patchsim.machine.memory import default_limit
+from patchsim.machine.threads import clamp
 from patchsim.matching import assemble, each_frame, inputs, nothing_found, unsupported
 from patchsim.options import Given, Options, check_keywords, with_signature_of_options
 from patchsim.output import targets
@@ -360,6 +363,15 @@ class Matcher:
         """The checked options, which cannot be changed."""
         return self._options
 
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What the matches depend on beside the image, as texts: kernels, mask and options.
+
+        Pictures are told by the SHA-256 of their pixels, not by their names. Matchers with equal
+        fingerprints find the same matches.
+        """
+        return {**self._kernels.digests, **self.options.texts}
+
     def __repr__(self) -> str:
         changed = self._options.changed(with_memory=self._has_own_memory)
         parts = [self._kernels.description, *([changed] if changed else [])]
@@ -375,6 +387,8 @@ class Matcher:
         report: PathLike | None = None,
         force: bool = False,
         observer: Observer | None = None,
+        region: Region | None = None,
+        threads: int | None = None,
     ) -> Report:
         """Find the kernels in an image.
 
@@ -392,6 +406,10 @@ class Matcher:
             Replace files that are read-only, too.
         observer : Observer, optional
             Told of notices, plans, progress and files as they come.
+        region : (x, y, width, height), optional
+            In place of the option, for this image.
+        threads : int, optional
+            In place of the option, for this image.
 
         Returns
         -------
@@ -407,7 +425,7 @@ class Matcher:
         """
         started = time.perf_counter()
         observer = check_observer(observer)
-        options = self._options_now()
+        options = self._options_now(region, threads)
         files = {"heatmap": heatmap, "overlay": overlay, "report": report}
         asked = Asked(False if map is None else map, files, force)
 
@@ -542,12 +560,17 @@ class Matcher:
         """Decode the picture of a file as `match` does, which takes the result, too."""
         return inputs.open_image(path, self._kernels, self._options_now())
 
-    def _options_now(self) -> Options:
-        """Return the options; memory that was not given is what there is to spare now."""
+    def _options_now(self, region: Region | None = None, threads: int | None = None) -> Options:
+        """Return the options of an image; memory not given is what there is to spare now."""
         spare = self.options.memory if self._has_own_memory else default_limit()
         if spare != self._latest.memory:
             self._latest = replace(self.options, memory=spare)
-        return self._latest
+        options = self._latest
+        if region is not None:
+            options = replace(options, region=check_region(region))
+        if threads is not None:
+            options = replace(options, threads=clamp(positive_integer(threads, "threads")))
+        return options
 
 
 def _search(

@@ -97,7 +97,7 @@ class FileExporter(Protocol):
 
 
 class Table(NamedTuple):
-    """Results as a person reads them; the column `text` is text, the others are numbers.
+    """Results as a person reads them; the columns `texts` are text, the others numbers.
 
     A terminal that is too narrow leaves out the columns in `dropped`, as many as it must, the first
     first.
@@ -105,7 +105,7 @@ class Table(NamedTuple):
 
     columns: Sequence[str]
     rows: Iterable[Sequence[str]]
-    text: str
+    texts: Sequence[str]
     dropped: Sequence[str] = ()
 
 

@@ -46,7 +46,7 @@ class MatchRecords:
         """List the matches as rows; scores have the digits that distinguish them."""
         decimals = _distinguishing({match.score for match in self.report.matches})
         for match in self.report.matches:
-            yield tuple(_printed(match, name, decimals) for name in self.columns)
+            yield tuple(_printed(self._value(match, name), name, decimals) for name in self.columns)
 
     def lines(self, template: str) -> Iterator[str]:
         """Fill a template with names of columns in braces for each match; None is empty."""
@@ -64,9 +64,12 @@ class MatchRecords:
         if self.chosen is None:
             return reports.objects(self.report)
         return [
-            {name: reports.value(match, name) for name in self.chosen}
+            {name: self._value(match, name) for name in self.chosen}
             for match in self.report.matches
         ]
+
+    def _value(self, match: Match, name: str) -> Any:
+        return self.report.image if name == "image" else reports.value(match, name)
 
     def document(self) -> dict[str, Any]:
         """Return all of the report but its arrays as one JSON object."""
@@ -110,11 +113,11 @@ class MatchRecords:
         """Return numbered rows; scores are rounded down, so that only what is 1 reads as 1."""
         names = reports.columns(self.report) if self.chosen is None else self.chosen
         rows = (
-            (str(number), *(_cell(match, name) for name in names))
+            (str(number), *(_cell(self._value(match, name), name) for name in names))
             for number, match in enumerate(self.report.matches, 1)
         )
         dropped = _DROPPED if self.chosen is None else ()
-        return Table(("", *names), rows, text="kernel", dropped=dropped)
+        return Table(("", *names), rows, texts=("image", "kernel"), dropped=dropped)
 
 
 def _distinguishing(scores: Set[float]) -> int:
@@ -130,9 +133,8 @@ def _rounded_down(value: float, decimals: int) -> Decimal:
     return Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_FLOOR)
 
 
-def _printed(match: Match, name: str, decimals: int) -> Any:
-    """Return the value of a row."""
-    value = reports.value(match, name)
+def _printed(value: Any, name: str, decimals: int) -> Any:
+    """Return a value as it stands in a row."""
     if name == "score":
         return float(_rounded_down(value, decimals))
     if name == "margin" and value is not None:
@@ -142,9 +144,8 @@ def _printed(match: Match, name: str, decimals: int) -> Any:
     return value
 
 
-def _cell(match: Match, name: str) -> str:
+def _cell(value: Any, name: str) -> str:
     """Return the text of a table's cell."""
-    value = reports.value(match, name)
     if value is None:
         return ""
     if name == "score":

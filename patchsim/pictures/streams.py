@@ -18,15 +18,19 @@ from patchsim.errors import AGAIN, DamageError, InputError, MachineError, printa
 from patchsim.files import atomic
 from patchsim.machine import packages
 from patchsim.machine.memory import format_size
+from patchsim.pictures import remote
 
 
 @contextmanager
 def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
-    """Open a file as a seekable stream; a pipe is first read to its end."""
+    """Open a file as a seekable stream; a pipe and what is behind a URL are first read."""
     if label == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("the picture '-' is read from standard input; pipe one in")
         yield _read_pipe(sys.stdin.buffer, label, memory)
+        return
+    if remote.is_url(label) and not atomic.exists(Path(label)):
+        yield remote.read(label, memory)
         return
     with Path(label).open("rb") as file:
         status = os.fstat(file.fileno())

@@ -62,7 +62,7 @@ class LossRecords:
     def table(self) -> Table:
         """Return rows whose last column is the name of the file, the only text."""
         rows = ((*map(_cell, row[1:]), row[0]) for row in self.rows())
-        return Table((*self.columns[1:], "file"), rows, text="file")
+        return Table((*self.columns[1:], "file"), rows, texts=("file",))
 
 
 def _cell(value: Any) -> str:

@@ -35,7 +35,7 @@ class Names:
         return {"image": self._names[0], "kernels": [{"name": name} for name in self._names]}
 
     def table(self):
-        return Table(self.columns, [(name, "-0.5") for name in self._names], text="name")
+        return Table(self.columns, [(name, "-0.5") for name in self._names], texts=("name",))
 
 
 def written(form, *given, is_safe=False):

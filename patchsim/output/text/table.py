@@ -17,12 +17,12 @@ _ENDLESS = 10_000  # characters in a line
 
 
 def write(records: Records, file: TextIO, *, is_first: bool) -> None:
-    columns, lines, text, dropped = records.table()
+    columns, lines, texts, dropped = records.table()
     rows = [tuple(map(escaped, row)) for row in lines]
     # No cell is cut: a line is as long as it must be, and a narrow terminal wraps it.
     console = Console(file=file, width=_ENDLESS)
     shown, gone = list(range(len(columns))), []
-    table = _made(columns, rows, text, shown, has_header=is_first)
+    table = _made(columns, rows, texts, shown, has_header=is_first)
     if file.isatty():
         width = Console(file=file).width
         for name in dropped:
@@ -31,7 +31,7 @@ def write(records: Records, file: TextIO, *, is_first: bool) -> None:
             if name in columns:
                 gone.append(name)
                 shown.remove(columns.index(name))
-                table = _made(columns, rows, text, shown, has_header=is_first)
+                table = _made(columns, rows, texts, shown, has_header=is_first)
     console.print(table)
     if gone:
         console.print(Text(f"(no room for {', '.join(gone)}: see --format tsv)", "dim"))
@@ -40,7 +40,7 @@ def write(records: Records, file: TextIO, *, is_first: bool) -> None:
 def _made(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
-    text: str,
+    texts: Sequence[str],
     shown: Sequence[int],
     *,
     has_header: bool,
@@ -48,7 +48,7 @@ def _made(
     """Make a table of the columns with the numbers `shown`."""
     table = Table(*(columns[i] for i in shown), box=None, pad_edge=False, show_header=has_header)
     for column in table.columns:
-        column.justify = "left" if column.header == text else "right"
+        column.justify = "left" if column.header in texts else "right"
     for row in rows:
         # Names may contain brackets, which rich would read as markup, and control characters.
         table.add_row(*(Text(row[i]) for i in shown))

@@ -1,0 +1,301 @@
+"""`patchsim scan`: the matches of many pictures, printed as they are found."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from patchsim.cli import console, imports
+from patchsim.cli.flags import takes
+from patchsim.cli.match import Form, check, options_of
+from patchsim.cli.scan_flags import WITHOUT, ScanFlags
+from patchsim.cli.scan_progress import Progress
+from patchsim.errors import FOUND, INPUT_ERROR, NOT_FOUND, InputError, printable
+
+if TYPE_CHECKING:
+    from patchsim.scanning.journal import Journal
+    from patchsim.scanning.records import ScanResult
+    from patchsim.scanning.requests import Request
+    from patchsim.scanning.scanner import Scanner
+
+_TABLE_ROWS = 100  # pictures that a table on the terminal waits for
+
+
+@takes(ScanFlags, without=WITHOUT)
+def command(flags: ScanFlags) -> int:
+    """Find kernels in many pictures, and print the matches of each, in the order of the pictures.
+
+    The kernels are read once, and several pictures are searched at a time. Each match is a line
+    that begins with its picture; as JSON lines, each picture is an object with its matches. A
+    picture that cannot be searched is an object with an error there, and otherwise told on stderr.
+
+    \b
+    Exit codes:
+      0    a match was found
+      1    nothing was found
+      2    wrong usage, or no picture could be searched; with --strict, one could not
+      3    a fault of the program or the machine
+      129  the terminal was closed (SIGHUP)
+      130  interrupted (Ctrl-C)
+      143  terminated (SIGTERM)
+
+    \b
+    Examples:
+      patchsim scan screens/ --kernel icon.png --threshold 0.95
+      patchsim scan '2024/**/*.jpg' -k a.png -k b.png --resume found.jsonl
+      find . -name '*.tif' -print0 | patchsim scan -0 - -k mark.png --format jsonl
+    """
+    form = Form.of(flags)
+    _check(flags, form)
+    imports.hold_blas_to_one_thread()
+    with imports.quickly():  # after the flags: what a search needs takes a while
+        from patchsim.scanning.scanner import Scanner
+
+    with _opened_list(flags) as descriptor:
+        progress = Progress(lambda: _count(flags), is_shown=console.is_watched(quiet=flags.quiet))
+        watcher = _Watcher(progress, quiet=flags.quiet)
+        scanner = Scanner(
+            flags.kernel,
+            mask=flags.mask,
+            image_mask=flags.image_mask,
+            observer=watcher,
+            **options_of(flags),
+        )
+        todo = _requests(flags, descriptor)
+        if flags.resume is not None:
+            return _resumed(flags, form, scanner, todo, progress)
+        printer = _Printer(form, progress, is_of_unmatched=flags.unmatched)
+        try:
+            return _run(flags, scanner.results(todo), printer.add, progress)
+        finally:
+            progress.clear()
+            printer.finish()  # what was found before an interruption stays
+
+
+class _Watcher(console.Watcher):
+    """Tells notices without leaving half a line of progress."""
+
+    def __init__(self, progress: Progress, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet, explain=False)
+        self._line = progress
+
+    def notice(self, text: str) -> None:
+        self._line.clear()
+        super().notice(text)
+
+
+def _check(flags: ScanFlags, form: Form) -> None:
+    """Refuse flags that the search itself does not see."""
+    check(flags)
+    if not flags.kernel:
+        raise InputError("there is no kernel; give --kernel PATH, once for each")
+    lists = _lists(flags)
+    if not flags.pictures and not lists:
+        raise InputError("there are no pictures; give files, folders, patterns, or - for a list")
+    if flags.null and not lists:
+        raise InputError("--null is about a list; give - or --list with it")
+    if len(lists) > 1:
+        raise InputError("there are two lists; give one")
+    if lists == ["-"] and "-" in (*flags.kernel, flags.mask, flags.image_mask):
+        raise InputError("standard input '-' is the list; give paths for kernels and masks")
+    if flags.unmatched and flags.threshold is None:
+        raise InputError(
+            "--unmatched needs --threshold: without one, each picture has a best match"
+        )
+    if flags.unmatched and (flags.columns is not None or form.template is not None):
+        raise InputError("--unmatched prints names alone; leave out --columns and --print")
+    if flags.resume is not None and (
+        flags.unmatched
+        or form.template is not None
+        or form.format not in ("auto", "jsonl")
+        or not form.has_header
+    ):
+        raise InputError("--resume writes JSON lines into its file; leave out how to print")
+
+
+def _lists(flags: ScanFlags) -> list[str]:
+    found = ["-" for word in flags.pictures or () if word == "-"]
+    return found if flags.list is None else [*found, flags.list]
+
+
+@contextlib.contextmanager
+def _opened_list(flags: ScanFlags) -> Iterator[int | None]:
+    """Open the list, if there is one."""
+    (name,) = _lists(flags) or (None,)
+    if name is None:
+        yield None
+    elif name == "-":
+        if sys.stdin is None:
+            raise InputError("the list '-' is read from standard input, which is closed")
+        yield sys.stdin.fileno()
+    else:
+        from pathlib import Path
+
+        from patchsim.files import atomic
+
+        try:
+            # Without buffering, and not closed at the end: another thread may be reading.
+            descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                raise atomic.read_error(error, printable(name), Path(name), "a list") from error
+            raise InputError(f"{printable(name)} cannot be read: {error}") from error
+        yield descriptor
+
+
+def _requests(flags: ScanFlags, descriptor: int | None) -> Iterator[Request]:
+    from patchsim.scanning import lines, listing
+
+    for word in flags.pictures or ():
+        if word == "-" and descriptor is not None:
+            yield from lines.read(descriptor, by_null=flags.null)
+        else:
+            yield from listing.listed([word])
+    if flags.list is not None and descriptor is not None:
+        yield from lines.read(descriptor, by_null=flags.null)
+
+
+def _count(flags: ScanFlags) -> int:
+    """Count the pictures, as far as that is known before they are searched."""
+    from patchsim.scanning import listing
+
+    return 0 if _lists(flags) else sum(1 for _ in listing.listed(flags.pictures or ()))
+
+
+def _run(
+    flags: ScanFlags,
+    results: Iterator[ScanResult],
+    add: Any,
+    progress: Progress,
+    *,
+    found: int = 0,
+    failed: int = 0,
+    count: int = 0,
+) -> int:
+    """Hand over the results, and return the exit code; earlier results may be counted already."""
+    with contextlib.closing(results):  # type: ignore[type-var] # a generator
+        for result in results:
+            count += 1
+            found += bool(result)
+            failed += result.error is not None
+            add(result)
+            progress.advance()
+            if console.is_reader_gone():
+                break
+    progress.clear()
+    if not count and not flags.quiet:
+        console.say("the list has no picture")
+    if (failed and flags.strict) or (count and failed == count):
+        return INPUT_ERROR
+    return FOUND if found else NOT_FOUND
+
+
+def _resumed(
+    flags: ScanFlags, form: Form, scanner: Scanner, todo: Iterator[Request], progress: Progress
+) -> int:
+    """Append what is left to do to the file of an earlier run."""
+    from patchsim.scanning.journal import Journal
+
+    assert flags.resume is not None
+    shown = {"columns": "usual" if form.columns is None else ",".join(form.columns)}
+    with Journal(flags.resume, {**scanner.matcher.fingerprint, **shown}) as journal:
+
+        def add(result: ScanResult) -> None:
+            journal.add(result, form.columns)
+            if result.error is not None:
+                progress.clear()
+                console.say(str(result.error))
+
+        code = _run(
+            flags,
+            scanner.results(journal.left(todo)),
+            add,
+            progress,
+            found=journal.found,
+            failed=journal.failed,
+            count=journal.kept,
+        )
+        _tell_journal(flags, journal)
+    return code
+
+
+def _tell_journal(flags: ScanFlags, journal: Journal) -> None:
+    if not flags.quiet and flags.resume is not None:
+        console.say(
+            f"{printable(flags.resume)}: {journal.kept:,} results were there,"
+            f" {journal.added:,} were added"
+        )
+
+
+class _Printer:
+    """Prints results as they come; a table waits for some, and JSON is one list."""
+
+    def __init__(self, form: Form, progress: Progress, *, is_of_unmatched: bool) -> None:
+        self._form, self._progress = form, progress
+        self._format = console.resolved_format(form.format)
+        self._is_of_unmatched = is_of_unmatched
+        self._waiting: list[ScanResult] = []
+        self._is_first = True
+        self._is_printing = False
+
+    def add(self, result: ScanResult) -> None:
+        is_object = self._format in ("json", "jsonl") and self._form.template is None
+        if result.error is not None and not is_object:
+            self._progress.clear()
+            console.say(str(result.error))
+            return
+        if self._is_of_unmatched and result:
+            return
+        self._waiting.append(result)
+        if self._format != "table" or len(self._waiting) >= _TABLE_ROWS:
+            self._print()
+
+    def finish(self) -> None:
+        """Print what waits, and the end of a list."""
+        if self._is_printing:  # a signal came between: none knows how much of it is out
+            return
+        if self._waiting:
+            self._print()
+        if self._format == "json" and self._form.template is None:
+            console.print_lines(["[]" if self._is_first else "\n]"])
+            self._is_first = False
+
+    def _print(self) -> None:
+        self._is_printing = True
+        results, self._waiting = self._waiting, []
+        self._print_all(results)
+        self._is_printing = False
+
+    def _print_all(self, results: list[ScanResult]) -> None:
+        from patchsim.scanning.records import NameRecords, ScanRecords
+
+        records = ScanRecords(results, self._form.columns)
+        if sys.stdout is not None and sys.stdout.isatty():
+            self._progress.clear()
+        if self._form.template is not None:
+            console.print_lines(records.lines(self._form.template))
+            return
+        if self._format == "json":
+            self._print_objects(records)
+            return
+        if self._format == "table" and not any(results) and not self._is_of_unmatched:
+            return
+        console.print_records(
+            self._format,
+            NameRecords(results) if self._is_of_unmatched else records,
+            is_first=self._is_first and self._form.has_header,
+            csv_safe=self._form.csv_safe,
+        )
+        self._is_first = False
+
+    def _print_objects(self, records: Any) -> None:
+        from patchsim.output import names
+
+        for one in records.objects():
+            text = json.dumps(names.in_unicode(one), indent=2).replace("\n", "\n  ")
+            console.print_lines([f"{'[' if self._is_first else ','}\n  {text}"], end="")
+            self._is_first = False

@@ -1,0 +1,88 @@
+"""The flags of `patchsim scan`: those of `patchsim match`, and its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from patchsim.cli.flags import Image, MatchFlags
+
+# Flags of `match` that are about one picture and its files.
+WITHOUT = (
+    "image", "tolerance", "heatmap", "no_heatmap", "map", "overlay", "report", "force", "wait",
+    "wait_gone", "interval", "explain",
+)  # fmt: skip
+
+Pictures = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PICTURE",
+        help="Pictures, folders with all their folders, patterns such as 'scans/*.png', or URLs;"
+        " - reads a list from standard input.",
+        show_default=False,
+    ),
+]
+Kernels = Annotated[
+    list[str],
+    typer.Option(
+        "--kernel",
+        "-k",
+        metavar="PATH",
+        help="A small picture to find; give the option once for each.",
+        show_default=False,
+    ),
+]
+List = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="A file or pipe with a list: a path on each line, or an object"
+        ' {"image": "a.png", "region": [x,y,w,h]}; - is standard input. Each line is answered at'
+        " once.",
+        show_default=False,
+    ),
+]
+Null = Annotated[
+    bool,
+    typer.Option(
+        "--null",
+        "-0",
+        help="The list has paths that end with a null character, as find -print0 writes.",
+    ),
+]
+Unmatched = Annotated[
+    bool,
+    typer.Option("--unmatched", help="Print the names of the pictures without a match instead."),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write JSON lines into this file instead, and leave out the pictures that it has from"
+        " an earlier run with the same kernels and options, however that ended.",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="End with exit code 2 if any kernel cannot be used or any picture not be searched.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanFlags(MatchFlags):
+    """The flags of `patchsim scan` as they were typed."""
+
+    image: Image = ""
+    kernel: Kernels = ()  # type: ignore[assignment] # an empty list that nothing can change
+    strict: Strict = False
+    pictures: Pictures = None
+    list: List = None
+    null: Null = False
+    unmatched: Unmatched = False
+    resume: Resume = None

@@ -1,0 +1,63 @@
+"""One line on the terminal that says how far a scan is."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+_EVERY_SECONDS = 0.2
+
+
+class Progress:
+    """Shows the number of pictures that are done, their rate, and the time that is left.
+
+    Parameters
+    ----------
+    is_shown : bool
+        Standard error is a terminal that someone watches.
+    count : callable
+        Counts all pictures; 0 if that is not known. It is called once, in a thread.
+    """
+
+    def __init__(self, count: Callable[[], int], *, is_shown: bool) -> None:
+        self._is_shown = is_shown
+        self._started = self._shown_at = time.monotonic()
+        self._done = self._total = 0
+        if is_shown:
+            threading.Thread(target=self._count, args=(count,), daemon=True).start()
+
+    def _count(self, count: Callable[[], int]) -> None:
+        self._total = count()
+
+    def clear(self) -> None:
+        """Take the line away, before something else is printed."""
+        if self._is_shown:
+            self._write("")
+
+    def advance(self) -> None:
+        """Count one more picture, and show the line where it is time."""
+        self._done += 1
+        now = time.monotonic()
+        if self._is_shown and now - self._shown_at >= _EVERY_SECONDS:
+            self._shown_at = now
+            self._write(described(self._done, self._total, now - self._started))
+
+    def _write(self, text: str) -> None:
+        # A closed stderr must not change how the scan ends.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+
+def described(done: int, total: int, seconds: float) -> str:
+    """Say how far a scan is; a total of 0 is not known."""
+    rate = done / max(seconds, 1e-9)
+    text = f"{done:,}{f' of {total:,}' if total else ''} pictures, {rate:.3g} a second"
+    left = round((total - done) / max(rate, 1e-9))
+    if total <= done:
+        return text
+    clock = f"{left // 60}:{left % 60:02}" if left < 3600 else f"{left // 3600} h {left // 60 % 60}"
+    return f"{text}, {clock} left"

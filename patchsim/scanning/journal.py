@@ -1,0 +1,183 @@
+"""The file of a scan that can be killed at any time and goes on where it was.
+
+It has JSON lines. The first is an object with the key `scan`: the fingerprint of kernels and
+options. Each further line is the object of a picture, as `--format jsonl` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from patchsim.errors import InputError, OutputError, printable
+from patchsim.files import atomic
+from patchsim.geometry.area import Region
+from patchsim.output import names
+from patchsim.scanning.records import ScanRecords, ScanResult, is_of
+from patchsim.scanning.requests import Request
+
+_HEADER = "scan"
+
+
+class Journal:
+    """The results of a scan in a file, which this process alone writes.
+
+    Half a line at the end, as a kill in the middle of a write leaves it, is cut off.
+
+    Parameters
+    ----------
+    path : str
+        The file; it is made if it is not there.
+    fingerprint : dict of str
+        What the results depend on.
+
+    Attributes
+    ----------
+    kept : int
+        The number of results that were in the file.
+    found, failed : int
+        How many of them have a match, and how many an error.
+    added : int
+        The number of results that were added.
+
+    Raises
+    ------
+    InputError
+        If the file is none of a scan, is one with another fingerprint, or is in use.
+    OutputError
+        If it cannot be opened or written.
+    """
+
+    def __init__(self, path: str, fingerprint: dict[str, str]) -> None:
+        self._path = path
+        self.kept = self.found = self.failed = self.added = 0
+        self._done: Counter[tuple[bytes, Region | None]] = Counter()
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._file = os.open(path, flags, 0o666)
+        except (OSError, ValueError) as error:
+            raise self._refused(error) from error
+        try:
+            self._lock()
+            self._read(fingerprint)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def left(self, todo: Iterator[Request]) -> Iterator[Request]:
+        """Yield the requests that have no result in the file; equal ones have one each."""
+        for request in todo:
+            key = os.fsencode(request.name), request.region
+            if self._done[key] > 0:
+                self._done[key] -= 1
+            else:
+                yield request
+
+    def add(self, result: ScanResult, chosen: tuple[str, ...] | None) -> None:
+        """Append a result.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full, for example.
+        """
+        for line in ScanRecords([result], chosen).objects():
+            self._write(line)
+            self.added += 1
+
+    def _write(self, line: dict[str, Any]) -> None:
+        data = json.dumps(names.in_unicode(line)).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{printable(self._path)} is being written by another scan; wait for its end"
+            ) from None
+        except OSError:  # a file system without locks
+            return
+
+    def _read(self, fingerprint: dict[str, str]) -> None:
+        whole = 0
+        with os.fdopen(os.dup(self._file), "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                self._take(number, line, fingerprint)
+                whole += len(line)
+            size = file.seek(0, os.SEEK_END)
+        if whole == 0:
+            self._check_begun(size)
+        if whole < size:
+            os.ftruncate(self._file, whole)
+        if whole == 0:
+            self._write({_HEADER: fingerprint})
+
+    def _check_begun(self, size: int) -> None:
+        """Refuse a file without a whole line that is not the beginning of the first."""
+        expected = json.dumps({_HEADER: {}}).encode()[:-2]
+        if os.pread(self._file, len(expected), 0) != expected[:size]:
+            raise self._no_journal(1)
+
+    def _take(self, number: int, line: bytes, fingerprint: dict[str, str]) -> None:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            raise self._no_journal(number) from None
+        if number == 1:
+            if not isinstance(value, dict) or not isinstance(value.get(_HEADER), dict):
+                raise self._no_journal(number)
+            self._compare(value[_HEADER], fingerprint)
+            return
+        if not isinstance(value, dict) or not is_of(value):
+            raise self._no_journal(number)
+        self.kept += 1
+        self.found += bool(value.get("matches"))
+        self.failed += "error" in value
+        region = value.get("region")
+        own = value.get("image_bytes")  # of a name that is no UTF-8
+        name = os.fsencode(value["image"]) if own is None else bytes.fromhex(own)
+        self._done[name, None if region is None else tuple(region)] += 1
+
+    def _compare(self, old: dict[str, str], new: dict[str, str]) -> None:
+        for name in dict.fromkeys([*old, *new]):
+            before, now = old.get(name), new.get(name)
+            if before != now:
+                raise InputError(
+                    f"{printable(self._path)} is of a scan with another {name}:"
+                    f" {printable(before)} then, {printable(now)} now;"
+                    "\ngive the same kernels and options, or another file"
+                )
+
+    def _no_journal(self, number: int) -> InputError:
+        return InputError(
+            f"line {number} of {printable(self._path)} is none of a scan; --resume takes a file"
+            " that it has written, or a new one"
+        )
+
+    def _refused(self, error: OSError | ValueError) -> OutputError:
+        reason = atomic.failure_reason(error) if isinstance(error, OSError) else str(error)
+        return OutputError(f"cannot write {printable(Path(self._path))}: {reason}")

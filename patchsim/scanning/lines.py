@@ -1,0 +1,56 @@
+"""How a list of pictures is read from a stream, each line as soon as it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from patchsim.errors import printable
+from patchsim.scanning import requests
+from patchsim.scanning.requests import Request
+
+_CHUNK = 1 << 16
+_LONGEST = 1 << 20  # bytes of a line
+
+
+def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
+    """Yield what each line of a stream asks, without waiting for the next line.
+
+    Blank lines are passed over. The last line needs no end.
+
+    Parameters
+    ----------
+    descriptor : int
+        An open file; it is read to its end, and stays open.
+    by_null : bool
+        Lines are paths that end with a null character, as `find -print0` writes them, instead of
+        paths or JSON objects that end with a new line.
+    """
+    for line, is_whole in _split(descriptor, b"\0" if by_null else b"\n"):
+        text = os.fsdecode(line)
+        if not is_whole:
+            shown = printable(text)
+            yield Request(shown, fault=f"{shown} is no path: the line has more than a mebibyte")
+        elif by_null and text:
+            yield requests.of_path(text)
+        elif not by_null and text.strip():
+            yield requests.of_line(text.removesuffix("\r"))  # of a list from Windows
+
+
+def _split(descriptor: int, end: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield lines without their ends; of one that is too long its beginning, and False."""
+    begun = b""
+    is_cut = False
+    while chunk := os.read(descriptor, _CHUNK):
+        *whole, rest = chunk.split(end)
+        for line in whole:
+            if not is_cut:
+                yield begun + line, True
+            begun, is_cut = b"", False
+        if not is_cut:
+            begun += rest
+            if len(begun) > _LONGEST:
+                yield begun, False
+                begun, is_cut = b"", True
+    if begun:
+        yield begun, True

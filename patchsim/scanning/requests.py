@@ -1,0 +1,78 @@
+"""What is asked of one picture of a scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from patchsim.errors import InputError, printable
+from patchsim.geometry.area import Region, check_region
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+
+_KEYS = ("image", "region")
+_EXAMPLE = '{"image": "a.png", "region": [0, 0, 64, 48]}'
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A picture to search.
+
+    Attributes
+    ----------
+    name : str
+        The picture's name as it was given.
+    source : path, PIL image or array; None if there is a fault
+    region : (x, y, width, height) or None
+        The part of it to search, in place of the option of the scan.
+    fault : str or None
+        Why there is no picture to search; the request is answered with this error.
+    """
+
+    name: str
+    source: Source | None = None
+    region: Region | None = None
+    fault: str | None = None
+
+
+def of_line(line: str) -> Request:
+    """Return what a line of a list asks: a path, or a JSON object with `image` and `region`."""
+    if not line.lstrip().startswith("{"):
+        return of_path(line)
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        return Request(line, fault=f"{printable(line)} is no JSON ({error}); give {_EXAMPLE}")
+    try:
+        return of_object(value)
+    except InputError as error:
+        return Request(line, fault=str(error))
+
+
+def of_path(path: str) -> Request:
+    """Return the request for a path; standard input cannot be one of many pictures."""
+    if path == "-":
+        return Request(path, fault="'-' is no picture of a list; give the path of a file")
+    return Request(path, path)
+
+
+def of_object(value: Mapping[str, Any]) -> Request:
+    """Return the request of an object with the keys `image` and, where asked, `region`.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or lacks, or its value is of another kind.
+    """
+    unknown = [key for key in value if key not in _KEYS]
+    if unknown:
+        raise InputError(
+            f"{printable(unknown[0])} is no key of a request; there is {', '.join(_KEYS)}"
+        )
+    image = value.get("image")
+    if not isinstance(image, str):
+        raise InputError(f"a request has an image, the path of a picture; give {_EXAMPLE}")
+    return replace(of_path(image), region=check_region(value.get("region")))

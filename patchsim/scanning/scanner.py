@@ -1,0 +1,196 @@
+"""`scan`: kernels that are kept, pictures one after the other, several at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+from patchsim.checks import positive_integer
+from patchsim.errors import InputError, MachineError, PatchsimError
+from patchsim.events import Observer, check_observer
+from patchsim.machine import devices, extensions, pipeline
+from patchsim.machine.memory import default_limit, parse_size
+from patchsim.machine.threads import clamp
+from patchsim.matching.matcher import Matcher
+from patchsim.options import Given, check_keywords, with_signature_of_options
+from patchsim.pictures.reader import is_stdin
+from patchsim.scanning import listing, requests
+from patchsim.scanning.records import ScanResult
+from patchsim.scanning.requests import Request
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+
+_SHARE = 1 << 29  # bytes that a picture may take at least, if there are as many; fewer go at a time
+_MOST_TOLD = 1000  # notices that are remembered, so that none is told twice
+
+
+class Scanner:
+    """Kernels and options of a scan.
+
+    Parameters
+    ----------
+    kernel : path, PIL image or array, or a sequence of these
+    mask, image_mask : path, PIL image or array, optional
+    observer : Observer, optional
+        Told of each notice about kernels and pictures once, whatever the number of pictures.
+    **options
+        As for `match`; `threads` and `memory` are those of all pictures at a time.
+    """
+
+    def __init__(
+        self,
+        kernel: Source | Sequence[Source],
+        *,
+        mask: Source | None = None,
+        image_mask: Source | None = None,
+        observer: Observer | None = None,
+        **options: Unpack[Given],
+    ) -> None:
+        asked, threads = options.get("memory"), options.get("threads")
+        memory = default_limit() if asked is None else parse_size(asked)
+        if threads is None:
+            threads = devices.cpu_count()
+        self._threads = clamp(positive_integer(threads, "threads"))
+        self._parallel = max(1, min(self._threads, memory // _SHARE))
+        own: Given = {**options, "memory": memory // self._parallel}
+        self.matcher = Matcher(kernel, mask=mask, image_mask=image_mask, **own)
+        self._observer = check_observer(observer)
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+        self._waiting = 0
+
+    def results(self, todo: Iterable[Request]) -> Iterator[ScanResult]:
+        """Yield the result of each request, in their order, each as soon as it can be."""
+        for text in extensions.notices():
+            self._tell(text)
+        return pipeline.as_they_come(self._search, self._counted(todo), self._parallel)
+
+    def _counted(self, todo: Iterable[Request]) -> Iterator[Request]:
+        for request in todo:
+            with self._lock:
+                self._waiting += 1
+            yield request
+
+    def _search(self, request: Request) -> ScanResult:
+        """Search a picture; a picture that waits alone gets all threads."""
+        report, error = None, None
+        threads = max(1, self._threads // max(1, min(self._waiting, self._parallel)))
+        try:
+            if request.source is None:
+                raise InputError(request.fault or "there is no picture")
+            report = self.matcher.match(
+                request.source,
+                observer=_Notices(self._tell),
+                region=request.region,
+                threads=threads,
+            )
+        except PatchsimError as raised:
+            error = raised
+        except MemoryError:
+            error = MachineError("out of memory; give --memory a smaller size, or fewer --threads")
+        finally:
+            with self._lock:
+                self._waiting -= 1
+        return ScanResult(request.name, request.region, report, error)
+
+    def _tell(self, text: str) -> None:
+        with self._lock:
+            if text in self._told:
+                return
+            if len(self._told) < _MOST_TOLD:
+                self._told.add(text)
+            self._observer.notice(text)
+
+
+class _Notices(Observer):
+    """Passes on what is known of pictures before they are searched; the results say the rest."""
+
+    def __init__(self, tell: Any) -> None:
+        self._tell = tell
+        self._has_begun = False
+
+    def notice(self, text: str) -> None:
+        if not self._has_begun:
+            self._tell(text)
+
+    def planned(self, plan: object, kernels: object) -> None:  # noqa: ARG002
+        self._has_begun = True
+
+    def swept(self, text: str) -> None:  # noqa: ARG002
+        self._has_begun = True
+
+
+@with_signature_of_options
+def scan(
+    pictures: Source | Mapping[str, Any] | Iterable[Source | Mapping[str, Any]],
+    kernel: Source | Sequence[Source],
+    *,
+    mask: Source | None = None,
+    image_mask: Source | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[Given],
+) -> Iterator[ScanResult]:
+    """Find kernels in many pictures, several at a time; the kernels are prepared once.
+
+    Parameters
+    ----------
+    pictures : path, PIL image, array or mapping, or an iterable of these
+        A path may be a file, a folder, a pattern such as ``"scans/**/*.png"`` or a URL. A mapping
+        has the path ``image`` and a ``region`` (x, y, width, height), in place of the option. An
+        iterable may be endless: it is iterated in a thread of its own, at most two pictures for
+        each thread ahead of the results.
+    kernel : path, PIL image or array, or a sequence of these
+        As for `match`.
+    mask, image_mask : path, PIL image or array, optional
+        As for `match`; the mask of the image is that of all pictures, which have its size.
+    observer : Observer, optional
+        Told of notices about kernels and pictures, each once.
+    **options
+        The options of `match`. `threads` and `memory` are those of all pictures that are searched
+        at a time, which are as many as there are threads if each gets 512 MiB.
+
+    Yields
+    ------
+    ScanResult
+        What was found in each picture, in the order of the pictures, as soon as it is known. A
+        picture that cannot be read has an error, and the others are still searched.
+
+    Raises
+    ------
+    InputError
+        If an option or the kernels cannot be used; raised by the call itself.
+
+    Examples
+    --------
+    >>> import numpy as np, patchsim
+    >>> pictures = [np.arange(200, dtype=np.uint8).reshape(10, 20) + shift for shift in (0, 1)]
+    >>> kernel = pictures[0][4:7, 5:9]
+    >>> for result in patchsim.scan(pictures, kernel, threshold=0.999):
+    ...     print(result.image, [(match.x, match.y) for match in result.matches])
+    picture-1 [(5, 4)]
+    picture-2 [(4, 4)]
+    """
+    check_keywords(options, "scan", ("mask", "image_mask", "observer"))
+    scanner = Scanner(kernel, mask=mask, image_mask=image_mask, observer=observer, **options)
+    return scanner.results(_requests(pictures))
+
+
+def _requests(pictures: Any) -> Iterator[Request]:
+    """Yield the requests for what Python gives."""
+    is_one = hasattr(pictures, "__array__") or hasattr(pictures, "__dlpack__")
+    is_path = isinstance(pictures, str | os.PathLike | Mapping)
+    for number, picture in enumerate([pictures] if is_one or is_path else pictures, 1):
+        if isinstance(picture, Mapping):
+            try:
+                yield requests.of_object(picture)
+            except InputError as error:
+                yield Request(f"picture-{number}", fault=str(error))
+        elif is_stdin(picture):
+            yield requests.of_path("-")
+        elif isinstance(picture, str | os.PathLike):
+            yield from listing.listed([os.fspath(picture)])
+        else:
+            yield Request(f"picture-{number}", picture)

@@ -1,0 +1,362 @@
+"""patchsim scan: lists in, lines out, whatever the pictures are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import patchsim
+
+from patchsim.cli import scan_progress
+
+COUNT = 12
+
+
+@pytest.fixture
+def drawn(rng, save, tmp_path):
+    """A kernel and pictures in a folder; those with odd numbers hold the kernel at (number, 3)."""
+    (tmp_path / "in").mkdir()
+    kernel = rng.integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    save("k.png", kernel)
+    for number in range(COUNT):
+        picture = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        if number % 2:
+            picture[3:11, number : number + 9] = kernel
+        save(f"in/{number:02}.png", picture)
+    return tmp_path
+
+
+ASK = ("--kernel", "k.png", "--threshold", "0.99")
+FOUND = [f"in/{number:02}.png" for number in range(1, COUNT, 2)]
+
+
+def objects(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_rows_begin_with_the_picture(run):
+    code, out, err = run("scan", "in", *ASK)
+    assert (code, err) == (0, "")
+    head, *rows = [line.split("\t") for line in out.splitlines()]
+    assert head[:3] == ["image", "x", "y"]
+    assert [(row[0], int(row[1]), int(row[2])) for row in rows] == [
+        (name, 1 + 2 * number, 3) for number, name in enumerate(FOUND)
+    ]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_each_form_has_the_matches_of_match(run):
+    _, alone, _ = run("match", "in/03.png", "k.png", "--no-heatmap", "--format", "jsonl")
+    asked = ("scan", "in/03.png", "--kernel", "k.png")
+    _, out, _ = run(*asked, "--format", "jsonl")
+    assert [json.dumps(one) for one in objects(out)[0]["matches"]] == alone.splitlines()
+    _, out, _ = run(*asked, "--format", "json")
+    assert json.loads(out)[0]["matches"] == objects(alone)
+    _, out, _ = run(*asked, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (rows[0]["image"], rows[0]["x"]) == ("in/03.png", "3")
+    _, out, _ = run(*asked, "--print", "{image}:{click_x}", "--top", "1")
+    assert out == "in/03.png:7\n"
+    _, out, _ = run(*asked, "--columns", "y,image", "--no-header", "--top", "1")
+    assert out == "3\tin/03.png\n"
+    _, out, _ = run(*asked, "--format", "table", "--top", "1")
+    assert out.splitlines()[1].split()[:3] == ["in/03.png", "3", "3"]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_several_kernels_and_the_kernel_itself(run):
+    code, out, _ = run(
+        "scan", "k.png", "in/01.png", *ASK, "-k", "in/02.png", "--columns", "image,x"
+    )
+    assert code == 0
+    assert out == "image\tx\nk.png\t0\nin/01.png\t1\n"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_json_is_one_list_of_pictures(run):
+    code, out, _ = run("scan", "in", "nothing.png", *ASK, "--format", "json")
+    found = json.loads(out)
+    assert code == 0
+    assert len(found) == COUNT + 1
+    assert "does not exist" in found[-1]["error"]
+    _, out, _ = run("scan", "in/00.png", *ASK, "--format", "json", "--unmatched")
+    assert [one["image"] for one in json.loads(out)] == ["in/00.png"]
+    _, out, _ = run("scan", "in/01.png", *ASK, "--format", "json", "--unmatched")
+    assert json.loads(out) == []
+
+
+@pytest.mark.usefixtures("drawn")
+def test_unmatched(run):
+    code, out, _ = run("scan", "in", *ASK, "--unmatched")
+    assert code == 0
+    assert out.split() == ["image", *(f"in/{n:02}.png" for n in range(0, COUNT, 2))]
+    code, _, err = run("scan", "in", "--kernel", "k.png", "--unmatched")
+    assert code == 2
+    assert "needs --threshold" in err
+
+
+@pytest.mark.usefixtures("drawn")
+def test_exit_codes(run):
+    assert run("scan", "in/00.png", *ASK)[0] == 1
+    code, out, err = run("scan", "in/00.png", "no.png", *ASK)
+    assert code == 1
+    assert len(out.splitlines()) == 1  # the header
+    assert err == "patchsim: no.png does not exist; check the path\n"
+    assert run("scan", "in/01.png", "no.png", *ASK, "--strict")[0] == 2
+    code, out, _ = run("scan", "no.png", "k*.bmp", *ASK, "--format", "jsonl")
+    assert code == 2
+    assert [one["image"] for one in objects(out)] == ["no.png", "k*.bmp"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--kernel", "k.png"), "there are no pictures"),
+        (("-", "--list", "-", "--kernel", "k.png"), "two lists"),
+        (("-", "--kernel", "-"), "'-' is the list"),
+        (("in", "--kernel", "k.png", "-0"), "--null is about a list"),
+        (("--list", "no.txt", "--kernel", "k.png"), "no.txt does not exist"),
+        (("in", "--kernel", "no.png"), "no.png does not exist"),
+        (("in", "--kernel", "k.png", "--resume", "r", "--print", "{x}"), "--resume writes"),
+        (("in", "--kernel", "k.png", "--resume", "r", "--format", "csv"), "--resume writes"),
+        (("in", "--kernel", "k.png", "--resume", "k.png"), "line 1 of k.png is none of a scan"),
+    ],
+)
+@pytest.mark.usefixtures("drawn")
+def test_usage(words, says, run):
+    code, out, err = run("scan", *words)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_a_damaged_picture_is_one_line(drawn, run):
+    whole = (drawn / "in/01.png").read_bytes()
+    (drawn / "in/01.png").write_bytes(whole[: len(whole) // 2])
+    (drawn / "in/05.png").write_bytes(b"")
+    code, out, err = run("scan", "in", *ASK)
+    assert code == 0
+    assert len(out.splitlines()) == 1 + len(FOUND) - 2
+    assert [line.split()[1] for line in err.splitlines()] == ["in/01.png", "in/05.png"]
+
+
+def test_names_are_escaped(drawn, run):
+    odd = "in/a\tb\n\\.png"
+    (drawn / "in/01.png").rename(drawn / odd)
+    _, out, _ = run("scan", "in", *ASK)
+    assert "in/a\\tb\\n\\\\.png\t1\t3" in out
+    _, out, _ = run("scan", "in", *ASK, "--format", "jsonl")
+    assert odd in [one["image"] for one in objects(out)]
+
+
+def test_lists_of_files(drawn, run):
+    (drawn / "list").write_text(
+        'in/01.png\n\n{"image": "in/03.png", "region": [0, 0, 20, 20]}\n{\n'
+    )
+    code, out, _ = run("scan", "--list", "list", *ASK, "--format", "jsonl")
+    assert code == 0
+    one, two, three = objects(out)
+    assert list(two) == ["image", "region", "width", "height", "threshold", "matches"]
+    assert [len(one["matches"]), len(two["matches"])] == [1, 1]
+    assert "is no JSON" in three["error"]
+    (drawn / "null").write_bytes(b"in/01.png\0in/01.png\0")
+    _, out, _ = run("scan", "--list", "null", "-0", *ASK, "--columns", "image")
+    assert out.split() == ["image", "in/01.png", "in/01.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_with_a_name_as_list(drawn, run):
+    os.mkfifo(drawn / "pipe")
+    writer = threading.Thread(target=(drawn / "pipe").write_text, args=("in/01.png\n",))
+    writer.start()
+    code, out, _ = run("scan", "--list", "pipe", *ASK, "--columns", "image")
+    writer.join()
+    assert (code, out) == (0, "image\nin/01.png\n")
+
+
+def test_an_empty_list(drawn, run):
+    (drawn / "list").touch()
+    code, _, err = run("scan", "--list", "list", *ASK)
+    assert (code, err) == (1, "patchsim: the list has no picture\n")
+
+
+@pytest.mark.usefixtures("drawn")
+def test_notices_are_told_once(run, save):
+    save("flat.png", np.full((8, 9, 3), 7, np.uint8))
+    _, _, err = run("scan", "in", *ASK, "-k", "flat.png")
+    assert err.count("flat.png") == 1
+
+
+def test_a_coprocess_answers_each_line_before_the_next(drawn):
+    words = ("scan", "-", *ASK, "--format", "jsonl")
+    with patchsim(*words, cwd=drawn, stdin=subprocess.PIPE) as process:
+        for line, count in (
+            ("in/01.png", 1),
+            ("in/00.png", 0),
+            ('{"image": "in/03.png", "region": [4, 0, 30, 30]}', 0),
+            ("in/01.png", 1),
+        ):
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            assert len(json.loads(process.stdout.readline())["matches"]) == count
+        process.stdin.write("no.png\n")
+        process.stdin.flush()
+        assert "does not exist" in json.loads(process.stdout.readline())["error"]
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_an_interrupted_scan_keeps_what_was_printed(drawn):
+    words = ("scan", "-", *ASK, "--format", "json")
+    with patchsim(*words, cwd=drawn, stdin=subprocess.PIPE) as process:
+        process.stdin.write("in/01.png\n")
+        process.stdin.flush()
+        begun = "".join(process.stdout.readline() for _ in range(3))
+        time.sleep(0.3)  # until it waits for the next line
+        process.send_signal(signal.SIGINT)
+        out, err = process.stdout.read(), process.stderr.read()
+        assert (process.wait(), err) == (130, "")
+    assert [one["image"] for one in json.loads(begun + out)] == ["in/01.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other pipes")
+def test_a_closed_pipe_ends_the_scan(drawn):
+    words = ("scan", "-", *ASK)
+    with patchsim(*words, cwd=drawn, stdin=subprocess.PIPE) as process:
+        process.stdin.write("in/01.png\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write("in/01.png\n" * 3)
+        process.stdin.flush()  # and stays open: nothing else ends the list
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk(drawn):
+    with (
+        Path("/dev/full").open("w") as full,
+        patchsim("scan", "in", *ASK, cwd=drawn, stdout=full) as end,
+    ):
+        assert end.wait() == 3
+        assert "cannot write the results" in end.stderr.read()
+
+
+def resumed(run, **changes):
+    words = {"--kernel": "k.png", "--threshold": "0.99", "--resume": "out.jsonl", **changes}
+    return run("scan", "in", *(word for pair in words.items() for word in pair))
+
+
+def test_resume_leaves_out_what_is_there_and_cuts_half_a_line(drawn, run):
+    code, out, err = resumed(run)
+    assert (code, out) == (0, "")
+    assert f"0 results were there, {COUNT} were added" in err
+    path = drawn / "out.jsonl"
+    whole = path.read_bytes()
+    head, *lines = whole.splitlines(keepends=True)
+    assert "scan" in json.loads(head)
+    _, printed, _ = run("scan", "in", *ASK, "--format", "jsonl")
+    assert b"".join(lines).decode() == printed
+    for size in (0, 5, len(head) - 1, len(head), len(head) + 20, len(whole) - 1, len(whole)):
+        path.write_bytes(whole[:size])
+        assert resumed(run)[0] == 0
+        assert path.read_bytes() == whole
+    (drawn / "in/00.png").rename(drawn / "in/99.png")
+    _, _, err = resumed(run)
+    assert "were there, 1 were added" in err
+
+
+def test_resume_counts_equal_requests(drawn, run):
+    (drawn / "list").write_text("in/01.png\n" * 3)
+    words = ("scan", "--list", "list", *ASK, "--resume", "out.jsonl")
+    run(*words)
+    path = drawn / "out.jsonl"
+    whole = path.read_bytes()
+    assert whole.count(b"\n") == 4
+    path.write_bytes(whole[: -len(whole.splitlines()[-1]) - 1])
+    assert "2 results were there, 1 were added" in run(*words)[2]
+    assert path.read_bytes() == whole
+
+
+def test_resume_refuses_other_kernels_options_and_files(drawn, run):
+    resumed(run)
+    path = drawn / "out.jsonl"
+    whole = path.read_bytes()
+    code, _, err = resumed(run, **{"--threshold": "0.5"})
+    assert code == 2
+    assert "another threshold: 0.99 then, 0.5 now" in err
+    code, _, err = resumed(run, **{"--kernel": "in/00.png"})
+    assert code == 2
+    assert "another kernel 1" in err
+    code, _, err = resumed(run, **{"--columns": "x"})
+    assert code == 2
+    assert "another columns: usual then, x now" in err
+    assert resumed(run, **{"--threads": "1", "--engine": "simd"})[0] == 0
+    assert path.read_bytes() == whole
+    path.write_bytes(whole.replace(b'"matches"', b'"other"', 1))
+    code, _, err = resumed(run)
+    assert code == 2
+    assert "line 2 of out.jsonl is none of a scan" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_two_scans_do_not_share_a_file(drawn, run):
+    words = ("scan", "-", *ASK, "--resume", "out.jsonl")
+    with patchsim(*words, cwd=drawn, stdin=subprocess.PIPE) as first:
+        first.stdin.write("in/01.png\n")
+        first.stdin.flush()
+        path = drawn / "out.jsonl"
+        while not path.exists() or path.read_bytes().count(b"\n") < 2:
+            time.sleep(0.01)
+        code, _, err = resumed(run)
+        assert code == 2
+        assert "being written by another scan" in err
+        first.stdin.close()
+        assert first.wait() == 0
+
+
+def killed(drawn, seed, kills):
+    """Kill a resumed scan at random times, and return what its file has at the end."""
+    chance = random.Random(seed)
+    path = drawn / "out.jsonl"
+    words = ("scan", "in", *ASK, "--resume", "out.jsonl")
+    done = 0
+    while done < kills:
+        before = path.stat().st_size if path.exists() else 0
+        with patchsim(*words, cwd=drawn) as process:
+            while process.poll() is None and path.exists() and path.stat().st_size == before:
+                time.sleep(0.001)
+            time.sleep(chance.random() * 0.02)
+            process.kill()
+        done += process.returncode == -signal.SIGKILL
+        if process.returncode == 0:  # it was too fast: some results are lost again
+            whole = path.read_bytes()
+            path.write_bytes(whole[: chance.randrange(len(whole))])
+    with patchsim(*words, cwd=drawn) as process:
+        assert process.wait() == 0
+    return path.read_text().splitlines()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_nothing_is_lost_or_doubled_by_kills(kills, drawn, run):
+    _, printed, _ = run("scan", "in", *ASK, "--format", "jsonl")
+    assert killed(drawn, 7, kills)[1:] == printed.splitlines()
+
+
+def test_progress():
+    assert scan_progress.described(30, 120, 10) == "30 of 120 pictures, 3 a second, 0:30 left"
+    assert scan_progress.described(1500, 0, 100) == "1,500 pictures, 15 a second"
+    assert scan_progress.described(1, 8000, 1).endswith("2 h 13 left")

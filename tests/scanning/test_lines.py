@@ -1,0 +1,80 @@
+"""Lists of pictures, line by line, whatever they hold."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from patchsim.scanning import lines
+
+
+def read(data, **options):
+    source, sink = os.pipe()
+    threading.Thread(target=lambda: (os.write(sink, data), os.close(sink))).start()
+    try:
+        return list(lines.read(source, **options))
+    finally:
+        os.close(source)
+
+
+def test_blank_lines_ends_of_windows_and_no_end():
+    found = read(b"a.png\n\n  \n\r\nb c.png\r\n d.png ")
+    assert [one.name for one in found] == ["a.png", "b c.png", " d.png "]
+    assert all(one.fault is None for one in found)
+
+
+def test_null_characters_end_paths_that_hold_anything():
+    found = read(b'a\nb.png\0{"x.png\0\0c.png', by_null=True)
+    assert [one.source for one in found] == ["a\nb.png", '{"x.png', "c.png"]
+
+
+def test_names_that_are_no_utf8():
+    (found,) = read(b"\xff.png\n")
+    assert os.fsencode(found.source) == b"\xff.png"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"{bad", "is no JSON"),
+        (b"{}", "a request has an image"),
+        (b'{"image": 3}', "a request has an image"),
+        (b'{"image": "a.png", "regoin": 1}', "regoin is no key"),
+        (b'{"image": "a.png", "region": [1, 2]}', "not four whole numbers"),
+        (b'{"image": "a.png", "region": [1, 2, 0, 4]}', "is empty"),
+        (b"-", "no picture of a list"),
+        (b'{"image": "-"}', "no picture of a list"),
+    ],
+)
+def test_broken_lines_are_answered_with_an_error(line, says):
+    broken, sound = read(line + b"\nb.png\n")
+    assert says in broken.fault
+    assert sound.source == "b.png"
+
+
+def test_objects():
+    (found,) = read(b'{"image": "a.png", "region": [1, 2, 3, 4]}\n')
+    assert (found.source, found.region) == ("a.png", (1, 2, 3, 4))
+
+
+def test_a_line_without_end_takes_no_memory(monkeypatch):
+    monkeypatch.setattr(lines, "_LONGEST", 100)
+    monkeypatch.setattr(lines, "_CHUNK", 16)
+    cut, after = read(b"x" * 1000 + b"\nb.png\n")
+    assert "more than" in cut.fault
+    assert len(cut.name) < 200
+    assert after.source == "b.png"
+
+
+def test_a_line_does_not_wait_for_the_next():
+    source, sink = os.pipe()
+    found = lines.read(source)
+    os.write(sink, b"a.png\nb.p")
+    assert next(found).name == "a.png"
+    os.write(sink, b"ng\n")
+    assert next(found).name == "b.png"
+    os.close(sink)
+    assert list(found) == []
+    os.close(source)

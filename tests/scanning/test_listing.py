@@ -1,0 +1,94 @@
+"""Files, folders, patterns and URLs as requests."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from patchsim import InputError
+from patchsim.pictures import remote
+from patchsim.scanning import listing
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a/2.JPG", "a/10.jpg", "a/notes.txt", "a/.hidden.png", ".git/x.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def names(*words):
+    found = list(listing.listed(words))
+    assert [one.fault for one in found] == [None] * len(found)
+    return [one.name for one in found]
+
+
+@pytest.mark.usefixtures("tree")
+def test_folders_by_name_with_their_folders():
+    assert names(".") == ["./a/10.jpg", "./a/2.JPG", "./b.png"]
+    assert names("b.png", "a", "b.png") == ["b.png", "a/10.jpg", "a/2.JPG", "b.png"]
+
+
+def test_links_to_folders_are_not_followed(tree):
+    (tree / "a" / "loop").symlink_to(tree)
+    assert names("a") == ["a/10.jpg", "a/2.JPG"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_patterns():
+    assert names("*.png") == ["b.png"]
+    assert names("**/*.[jJ]*") == ["a/10.jpg", "a/2.JPG"]
+    assert names("a/*.txt") == ["a/notes.txt"]  # what is named counts, whatever it is
+
+
+def test_a_file_that_looks_like_a_pattern(tree):
+    (tree / "b[1].png").touch()
+    assert names("b[1].png") == ["b[1].png"]
+
+
+@pytest.mark.parametrize("word", ["empty", "*.bmp", "memory://nothing/"])
+@pytest.mark.usefixtures("tree")
+def test_words_without_pictures(word):
+    (found,) = listing.listed([word])
+    assert found.source is None
+    assert word in found.fault
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_folder_that_cannot_be_read(tree):
+    (tree / "a").chmod(0)
+    found = [(one.name, one.fault) for one in listing.listed(["."])]
+    (tree / "a").chmod(0o700)
+    assert found[0][0] == "./a"
+    assert "cannot be listed" in found[0][1]
+    assert found[1] == ("./b.png", None)
+
+
+@pytest.mark.usefixtures("tree")
+def test_urls():
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for name in ("/pics/b.png", "/pics/a.jpg", "/pics/readme.txt"):
+        memory.pipe(name, b"x")
+    assert names("memory://pics/") == ["memory:///pics/a.jpg", "memory:///pics/b.png"]
+    assert names("memory://pics/*.png") == ["memory:///pics/b.png"]
+    assert names("https://example.org/a.png?size=1") == ["https://example.org/a.png?size=1"]
+    assert remote.read("memory://pics/a.jpg", 10).read() == b"x"
+    with pytest.raises(InputError, match="goes on after"):
+        remote.read("memory://pics/a.jpg", 0)
+    with pytest.raises(InputError, match="there is no such file"):
+        remote.read("memory://pics/c.jpg", None)
+    with pytest.raises(InputError, match="cannot be read"):
+        remote.read("nothing-of-this://a.jpg", None)
+
+
+def test_urls_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(InputError, match=r"pip install 'patchsim-match\[remote\]'"):
+        remote.read("s3://bucket/a.png", None)
