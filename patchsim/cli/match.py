@@ -192,8 +192,8 @@ def _hint(flags: MatchFlags, report: Report) -> None:
         console.say(text)
     if text is None and report:
         return
-    options = options_of(flags)
-    other = other_scales.hint(flags.image, flags.kernel[0], flags.mask, options, report)
+    options, masks = options_of(flags), {"mask": flags.mask, "image_mask": flags.image_mask}
+    other = other_scales.hint(flags.image, flags.kernel[0], masks, options, report)
     if other is not None:
         console.say(other)
 

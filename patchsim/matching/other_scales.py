@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 SCALES = "0.5:2"
 # What options of a search the look has, too.
 _KEPT = (
-    "region", "metric", "color", "ignore_profile", "alpha", "transparent", "ignore_alpha",
+    "region", "metric", "color", "ignore_profile", "alpha", "transparent", "ignore", "nan",
+    "ignore_alpha",
     "min_visible", "channel_weights", "data_range", "threads", "memory", "max_pixels",
 )  # fmt: skip
 _MOST_PIXELS = 2_500_000  # of the picture that is looked at, about a full-HD screen
@@ -38,7 +40,11 @@ _FIRST: Any = {"top": 1, "margin": False}
 
 
 def hint(
-    image: Source, kernel: Source, mask: Source | None, options: Given, report: Report
+    image: Source,
+    kernel: Source,
+    masks: Mapping[str, Source | None],
+    options: Given,
+    report: Report,
 ) -> str | None:
     """Return that a kernel seems to be there at another scale, as a hint of two lines, or None.
 
@@ -48,26 +54,28 @@ def hint(
     Parameters
     ----------
     image, kernel : path, PIL image or array
-    mask : path, PIL image or array, optional
+    masks : mapping
+        ``mask`` and ``image_mask``, as of `match`.
     options : Given
         The options of the search.
     report : Report
         That of the search, which found nothing or what is poor.
     """
     is_other_kind = report.posed or report.frames or len(report.kernels) != 1
-    if is_other_kind or reader.is_stdin(image) or reader.is_stdin(kernel):
+    given: Any = {name: one for name, one in masks.items() if one is not None}
+    if is_other_kind or any(map(reader.is_stdin, [image, kernel, *given.values()])):
         return None
     one = report.kernels[0]
     if one.width * one.height < _LEAST_PIXELS:
         return None
     try:
-        whole = mask is not None or report.region is not None
+        whole = given or report.region is not None or options.get("ignore") is not None
         small, small_kernel, factor = (image, kernel, 1) if whole else _reduced(image, kernel)
         width, height = report.region[2:] if report.region else (report.width, report.height)
         if width * height > _MOST_PIXELS * factor**2:
             return None
         kept: Any = {name: value for name, value in options.items() if name in _KEPT}
-        found = match(small, small_kernel, mask=mask, scales=SCALES, **_FIRST, **kept)
+        found = match(small, small_kernel, scales=SCALES, **given, **_FIRST, **kept)
         if factor > 1 and found.best is not None:
             near, scales = _around(found.best, factor)
             found = match(image, kernel, **{**kept, "region": near}, scales=scales, **_FIRST)

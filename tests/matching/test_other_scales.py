@@ -16,8 +16,11 @@ def resized(pixels, scale):
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def told(image, kernel, **options):
-    return other_scales.hint(image, kernel, None, options, match(image, kernel, **options))
+def told(image, kernel, masks=None, **options):
+    masks = masks or {}
+    return other_scales.hint(
+        image, kernel, masks, options, match(image, kernel, **masks, **options)
+    )
 
 
 @pytest.mark.parametrize("side", [20, 40, 80])
@@ -56,6 +59,12 @@ def test_alpha_and_regions_count(astronaut):
     text = told(image, kernel, threshold=0.999, region=(250, 100, 200, 200))
     assert "about 1.50 times" in text
     assert told(image, kernel, threshold=0.999, region=(0, 0, 200, 200)) is None
+    part = {"ignore": (290, 140, 80, 80), "threshold": 0.999}
+    assert told(image, kernel[..., :3].copy(), **part) is None
+    seen = np.full(image.shape[:2], 255, np.uint8)
+    assert "about 1.50 times" in told(image, kernel, {"image_mask": seen}, threshold=0.999)
+    seen[140:220, 290:370] = 0
+    assert told(image, kernel, {"image_mask": seen}, threshold=0.999) is None
 
 
 @pytest.mark.parametrize("case", ["poses", "frame", "small", "two", "large", "stdin"])
@@ -77,7 +86,7 @@ def test_no_look_is_taken_where_it_makes_no_sense(case, astronaut, monkeypatch):
     monkeypatch.setattr(other_scales, "match", None)
     if case == "stdin":
         sources = "-", kernel
-    assert other_scales.hint(*sources, None, options, report) is None
+    assert other_scales.hint(*sources, {}, options, report) is None
 
 
 def test_the_command_tells_it_on_a_terminal(run, save, astronaut, monkeypatch):

@@ -60,6 +60,8 @@ def test_any_callable_is_asked_until_the_kernel_is_there(clock):
     screens = iter([SHOWN, SHOWN, BLANK, "never.png"])
     assert not wait(lambda: next(screens), GLYPH, 9, threshold=0.99, gone=True)
     assert clock.slept[3:] == [0.1, 0.1]
+    hidden = np.where(SHOWN[..., 0] == 70, 255, 0).astype(np.uint8)
+    assert not wait(lambda: SHOWN, GLYPH, 0, threshold=0.99, image_mask=hidden)
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -157,7 +157,7 @@ def test_the_command(run, tmp_path, monkeypatch):
     assert out.splitlines()[1].split("\t")[-3:] == ["3", "37.5", "22.0"]
     code, _, err = run("match", tmp_path / "a.gif", *words, "all", "--overlay", "o.png")
     assert code == 2
-    assert "are of one frame, and all are asked for" in err
+    assert "and report are of one frame, and all are asked for" in err
     code, _, err = run("match", tmp_path / "a.gif", *words, "9")
     assert code == 2
     assert "has frames from 0 to 3; there is no frame 9" in err
