@@ -21,6 +21,7 @@ FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
 COLUMNS = (
     "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
     "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "frame",
+    "worst", "differing", "max_difference",
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
     "image",
 )  # fmt: skip

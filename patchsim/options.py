@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
+import numpy as np
+
 from patchsim import choices, metrics
 from patchsim.checks import is_number, number, positive_integer, true_or_false
 from patchsim.errors import InputError
@@ -27,6 +29,7 @@ from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
 
 DEFAULT_TOP = 5
 DEFAULT_OVERLAP = 0.3
+_STEPS = 255  # of the data range, in which differences are given
 AUTO = "auto"  # the threshold that is found from the scores themselves
 # A match shows more of the kernel than it hides.
 DEFAULT_MIN_VISIBLE = 0.5
@@ -55,6 +58,9 @@ class Given(TypedDict, total=False):
     transparent: str | None
     ignore: Region | Sequence[Region] | None
     nan: str
+    worst: float | None
+    pixel_tolerance: float | None
+    max_differing: float | None
     ignore_alpha: bool
     trim: bool
     min_visible: float | None
@@ -102,6 +108,12 @@ class Options:
         Boxes of the image that do not count.
     nan : str
         One of `choices.NANS`; `ignores_nan` reads it.
+    worst : float or None
+        The lowest score of a block of a match.
+    pixel_tolerance : float or None
+        By how much pixels may differ, in 255ths of the data range.
+    max_differing : int, float or None
+        How many may differ by more, or their share.
     alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
     same_scale, exhaustive : bool
     min_visible : float
@@ -136,6 +148,9 @@ class Options:
     transparent: KeyColor | None
     ignore: tuple[Region, ...]
     nan: str
+    worst: float | None
+    pixel_tolerance: float | None
+    max_differing: float | None
     ignore_alpha: bool
     trim: bool
     min_visible: float
@@ -162,6 +177,17 @@ class Options:
     def ignores_nan(self) -> bool:
         """Whether pixels of image and kernels that are NaN do not count."""
         return self.nan == "ignore"
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """The options about single places of a match that are given."""
+        given = {"worst": self.worst, "pixel_tolerance": self.pixel_tolerance}
+        return tuple(name for name, value in given.items() if value is not None)
+
+    @property
+    def has_criteria(self) -> bool:
+        """Whether single places of a match count beside its score."""
+        return bool(self.criteria)
 
     def wants_margin(self, *, keeps_map: bool) -> bool:
         """Return whether the margins are to be found; a search that `keeps_map` has all scores.
@@ -230,6 +256,9 @@ class Options:
         transparent: str | None = None,
         ignore: Region | Sequence[Region] | None = None,
         nan: str = "refuse",
+        worst: float | None = None,
+        pixel_tolerance: float | None = None,
+        max_differing: float | None = None,
         ignore_alpha: bool = False,
         trim: bool = True,
         min_visible: float | None = None,
@@ -275,6 +304,9 @@ class Options:
             transparent=KeyColor.parsed(transparent, "transparent"),
             ignore=_boxes(ignore),
             nan=choices.check("nan", nan, choices.NANS),
+            worst=None if worst is None else _share(worst, "worst", "is no score of a block"),
+            pixel_tolerance=_pixel_tolerance(pixel_tolerance, max_differing),
+            max_differing=_max_differing(max_differing),
             alpha=true_or_false(alpha, "alpha"),
             ignore_alpha=true_or_false(ignore_alpha, "ignore_alpha"),
             trim=true_or_false(trim, "trim"),
@@ -374,6 +406,26 @@ def _boxes(given: object) -> tuple[Region, ...]:
     boxes = [given] if values and not isinstance(values[0], Sequence) else values
     checked = (check_region(box, "ignore") for box in boxes)
     return tuple(box for box in checked if box is not None)
+
+
+def _pixel_tolerance(given: object, max_differing: object) -> float | None:
+    if given is None:
+        return None if max_differing is None else 0.0
+    tolerance = number(given, "pixel-tolerance", "give one from 0 to 255")
+    if not 0 <= tolerance <= _STEPS:
+        raise InputError(f"pixel-tolerance {given} is not possible; give one from 0 to 255")
+    return tolerance
+
+
+def _max_differing(given: object) -> float | None:
+    """Return a number of pixels as an integer, and a share as a float."""
+    if given is None:
+        return None
+    if isinstance(given, int | np.integer) and not isinstance(given, bool):
+        if given < 0:
+            raise InputError(f"max-differing {given} is negative; give a number of pixels from 0")
+        return int(given)
+    return _share(given, "max-differing", "is no number of pixels, and no share")
 
 
 def _share(value: object, option: str, refusal: str) -> float:

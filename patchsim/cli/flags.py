@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from patchsim import choices
+from patchsim.cli.criteria_flags import MaxDiffering, PixelTolerance, Worst
 from patchsim.cli.picture_flags import Frame, Ignore, ImageMask, Nan, Transparent
 from patchsim.cli.wait_flags import Interval, Wait, WaitGone
 from patchsim.cli.words import completing, completing_list, device, one_of
@@ -445,6 +446,9 @@ class MatchFlags:
     image_mask: ImageMask = None
     ignore: Ignore = None
     nan: Nan = "refuse"
+    worst: Worst = None
+    pixel_tolerance: PixelTolerance = None
+    max_differing: MaxDiffering = None
     no_alpha: NoAlpha = False
     ignore_alpha: IgnoreAlpha = False
     no_trim: NoTrim = False

@@ -32,6 +32,7 @@ def command(flags: MatchFlags) -> int:
       parts are covered              the default, sad
       parts of KERNEL do not count   --mask, --transparent FF00FF, or its alpha
       parts of IMAGE do not count    --image-mask, --ignore X,Y,W,H, or its alpha
+      one digit or letter differs    --worst 0.9, or --max-differing
       another size                   --scales 0.5:2; --same-scale on a screenshot
       turned or mirrored             --angles any, --flips h
       values of 12 bits, or floats   --data-range 0:4095
@@ -136,6 +137,9 @@ def options_of(flags: MatchFlags) -> Given:
         "transparent": flags.transparent,
         "ignore": values.boxes(flags.ignore),
         "nan": flags.nan,
+        "worst": values.number(flags.worst),
+        "pixel_tolerance": values.number(flags.pixel_tolerance),
+        "max_differing": values.count_or_share(flags.max_differing),
         "alpha": not flags.no_alpha,
         "ignore_alpha": flags.ignore_alpha,
         "trim": not flags.no_trim,

@@ -101,6 +101,11 @@ def region(text: str | None, option: str = "region") -> tuple[int, int, int, int
     return x, y, width, height
 
 
+def count_or_share(text: str | None) -> Any:
+    """Parse a whole number, or a share such as ``0.01`` or ``1.0``, which has a point."""
+    return int(text) if text is not None and text.strip().isdecimal() else number(text)
+
+
 def boxes(texts: list[str] | None) -> list[tuple[int, int, int, int]]:
     """Parse each ``X,Y,W,H``."""
     return [box for text in texts or () if (box := region(text, "ignore")) is not None]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from patchsim.ranking.contract import Windows
+
+Accepts = Callable[[int, int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,20 @@ class BestFirst:
         Where in the image each kernel's first window lies.
     overlap : float
         Two matches have at most this intersection over union.
+    accepts : (index, y, x) -> bool, optional
+        Whether a window of one of the sequence, (y, x) from its first, may be a match. One that may
+        not is left out, and suppresses no other.
     """
 
     def __init__(
-        self, windows: Sequence[Windows], origins: Sequence[tuple[int, int]], *, overlap: float
+        self,
+        windows: Sequence[Windows],
+        origins: Sequence[tuple[int, int]],
+        *,
+        overlap: float,
+        accepts: Accepts | None = None,
     ) -> None:
+        self._accepts = accepts
         self._windows, self._origins, self._overlap = windows, origins, overlap
         self._peaks: list[Peak] = []
         self._applied = [0] * len(windows)  # how many peaks have suppressed windows of a kernel
@@ -61,7 +72,9 @@ class BestFirst:
         self._heap = [(-one.upper_bound, False, 0, 0, i) for i, one in enumerate(windows)]
         heapq.heapify(self._heap)
 
-    def best(self, most: int | None, lowest: float | None) -> list[Peak]:
+    def best(
+        self, most: int | None, lowest: float | None, *, accepts_all: bool = False
+    ) -> list[Peak]:
         """Return the next matches, best first, which overlap none that came before.
 
         Parameters
@@ -70,7 +83,10 @@ class BestFirst:
             The largest number of matches; None for all.
         lowest : float or None
             The lowest score of a match.
+        accepts_all : bool
+            Whether every window may be one.
         """
+        accepts = None if accepts_all else self._accepts
         lowest = -math.inf if lowest is None else lowest
         first, heap = len(self._peaks), self._heap
         floor = lowest  # some window left has at least this score
@@ -79,7 +95,10 @@ class BestFirst:
             minus_score, is_exact, y, x, index = heap[0]
             top, left = self._origins[index]
             if is_exact and self._applied[index] == len(self._peaks):
-                self._peaks.append(Peak(y, x, -minus_score, index))
+                if accepts is None or accepts(index, y - top, x - left):
+                    self._peaks.append(Peak(y, x, -minus_score, index))
+                else:  # its place in the heap is that of the windows that are left
+                    heapq.heapreplace(heap, (minus_score, False, 0, 0, index))
                 self._windows[index].suppress(y - top, x - left)
                 floor = lowest
                 continue

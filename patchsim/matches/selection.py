@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from patchsim.matches import auto_threshold
-from patchsim.matches.nms import BestFirst, Peak
+from patchsim.matches.nms import Accepts, BestFirst, Peak
 from patchsim.ranking.contract import Windows
 
 
@@ -47,6 +47,8 @@ def select(
     overlap: float,
     margin: bool,
     plain: Callable[[int], float],
+    accepts: Accepts | None = None,
+    floor: float | None = None,
 ) -> list[Selection]:
     """Return the matches of each group of kernels; only kernels of a group compete.
 
@@ -66,11 +68,19 @@ def select(
         Find the margins, too.
     plain : int -> float
         The score of a window with the kernel's mean in every pixel; called for ``auto``.
+    accepts : (index, y, x) -> bool, optional
+        As for `nms.BestFirst`; not with ``auto``. Margins do not ask it, because they would ask of
+        all windows: theirs is the best place that was not refused.
+    floor : float, optional
+        A score that all windows have which are accepted.
     """
     selected = []
     for group in groups:
         best_first = BestFirst(
-            [windows[i] for i in group], [origins[i] for i in group], overlap=overlap
+            [windows[i] for i in group],
+            [origins[i] for i in group],
+            overlap=overlap,
+            accepts=_of_group(accepts, group),
         )
         if isinstance(threshold, str):
             peaks = _places(best_first)
@@ -82,7 +92,8 @@ def select(
             matches = peaks[: gap.count if gap else 0][:top]
         else:
             message, lowest = None, threshold
-            matches = peaks = best_first.best(top, threshold)
+            bounds = [one for one in (threshold, floor) if one is not None]
+            matches = peaks = best_first.best(top, max(bounds, default=None))
         margins: list[float | None] = [None] * len(matches)
         if margin and matches:
             margins = _margins(matches, peaks, best_first)
@@ -90,6 +101,11 @@ def select(
         matches = _numbered(matches, group)
         selected.append(Selection(matches, margins, lowest, message, below))
     return selected
+
+
+def _of_group(accepts: Accepts | None, group: Sequence[int]) -> Accepts | None:
+    """Number the windows that are asked about as in all groups."""
+    return accepts and (lambda index, y, x: accepts(group[index], y, x))
 
 
 def _numbered(peaks: Sequence[Peak], group: Sequence[int]) -> list[Peak]:
@@ -101,7 +117,9 @@ def _margins(
     matches: Sequence[Peak], peaks: Sequence[Peak], best_first: BestFirst
 ) -> list[float | None]:
     """Return how far each match is ahead of the next peak behind all of them."""
-    behind = list(peaks[len(matches) :]) or best_first.best(1, None)  # whatever it scores
+    behind = list(peaks[len(matches) :]) or best_first.best(
+        1, None, accepts_all=True
+    )  # whatever it scores
     return [match.score - behind[0].score if behind else None for match in matches]
 
 

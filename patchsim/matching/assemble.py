@@ -35,6 +35,7 @@ from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.scene.unusable import SkippedKernel
 from patchsim.search import jobs as searched
+from patchsim.search.criteria import Criteria
 from patchsim.search.jobs import Found, Job, Scored, by_plan
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ _POSES, _NONE = "poses", "none"
 
 
 def select(
-    found: Found, options: Options, scene: Scene, *, margin: bool
+    found: Found,
+    options: Options,
+    scene: Scene,
+    *,
+    margin: bool,
+    criteria: Criteria | None = None,
 ) -> Sequence[Selection | PoseSelection]:
     """Select the matches of all kernels, or with `per_kernel` of each; the windows are used up.
 
@@ -76,6 +82,8 @@ def select(
         overlap=options.overlap,
         margin=margin,
         plain=lambda i: metrics.empty_score(jobs[i].kernel, options.metric, scene.span),
+        accepts=None if criteria is None else criteria.accepts,
+        floor=None if criteria is None else criteria.lowest,
     )
 
 
@@ -182,6 +190,7 @@ def report(
     skipped: tuple[SkippedKernel, ...],
     best_below: BestBelow | None,
     margin: bool,
+    criteria: Criteria | None,
     has_maps: bool,
     display: Display,
     started: float,
@@ -198,6 +207,8 @@ def report(
         The best place, if nothing reached the threshold.
     margin : bool
         Whether margins were looked for.
+    criteria : Criteria or None
+        Those of `select`.
     has_maps : bool
         Put the maps into the report, too.
     display : Display
@@ -215,7 +226,8 @@ def report(
         stride=options.stride,
         device=found.scored[0].job.plan.problem.device if found.scored else "cpu",
         kernels=_kernel_reports(found, selections, scene, options, outputs),
-        matches=_matches(selections, found.scored, scene, options),
+        matches=_matches(selections, found.scored, scene, options, criteria),
+        criteria=options.criteria,
         maps=tuple(maps(found.scored)) if has_maps else (),
         plans=tuple(one.job.plan for one in found.scored),
         notices=notices,
@@ -247,6 +259,7 @@ def _matches(
     scored: Sequence[Scored],
     scene: Scene,
     options: Options,
+    criteria: Criteria | None,
 ) -> tuple[Match, ...]:
     """List the matches in the order of the selections, or in that in which people read them."""
     margins = [margin for selection in selections for margin in selection.margins]
@@ -268,6 +281,10 @@ def _matches(
             _match(peak, margin, jobs[peak.index], scene, corner, posed=options.poses is not None)
             for peak, margin, corner in zip(peaks, margins, corners, strict=True)
         ]
+        if criteria is not None:
+            matches = [
+                _measured(match, peak, criteria) for match, peak in zip(matches, peaks, strict=True)
+            ]
     if options.sort == "reading":
         boxes = [(one.x, one.y, one.width, one.height) for one in matches]
         matches = [matches[number] for number in reading_order(boxes)]
@@ -329,6 +346,15 @@ def _match(
         flip=job.pose.flip,
         corners=corners,
     )
+
+
+def _measured(match: Match, peak: Peak, criteria: Criteria) -> Match:
+    """Add to a match what the criteria say of it."""
+    top, left = criteria.jobs[peak.index].origin
+    worst, differing = criteria.measure(peak.index, peak.y - top, peak.x - left)
+    if differing is None:
+        return replace(match, worst=worst)
+    return replace(match, worst=worst, differing=differing.pixels, max_difference=differing.largest)
 
 
 def _subpixel_positions(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[float, float] | None]:

@@ -26,7 +26,8 @@ from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture, is_stdin
 from patchsim.scene import advice, empty_area, flatness, profiles, uncounted
 from patchsim.scene.build import Scene
 from patchsim.scene.comparison import Comparisons
-from patchsim.search import jobs, place_count
+from patchsim.search import criteria, jobs, place_count
+from patchsim.search.criteria import Criteria
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Scored
 from patchsim.search.prepared import KeptKernels
@@ -166,6 +167,18 @@ def match(
     nan : str
         ``refuse`` pictures with NaN, or ``ignore``: pixels with a NaN in any channel do not count,
         in the image like transparent pixels, in a kernel like masked ones.
+    worst : float, optional
+        The lowest score that any block of a match may have, by `sad` or `ssd`, 0 to 1: a block is
+        about 8 pixels wide and high, as `patchsim.metrics.local_differences` describes. A digit
+        that differs hardly shows in the mean, but in its block. A window that fails is no match
+        and suppresses no other. With this or `max_differing` a place that was refused has no part
+        in a margin.
+    pixel_tolerance : float, optional
+        Count the pixels of each match of which a channel differs by more, in 255ths of the data
+        range: `differing` and `max_difference` of the match.
+    max_differing : int or float, optional
+        The largest number of such pixels in a match, or as a float their largest share by weight.
+        Without `pixel_tolerance` pixels that differ at all are counted.
     ignore_alpha : bool
         Count transparent pixels of kernels and image like the opaque ones.
     trim : bool
@@ -490,6 +503,7 @@ class Matcher:
         scene = jobs.with_room(scene, options)
         unsupported.check_search(scene, options, has_maps=asked.has_maps)
         outputs = outputs.of_kernels(scene.numbers)
+        criteria.check(options)
         search = _search(scene, options, outputs, self._kept)
         # Only once the search is sure to run: an error stands alone.
         notices += _tell(observer, scene.area.notices(options.region))
@@ -511,12 +525,17 @@ class Matcher:
         notices += _tell(observer, too_few)
         found = Found([]) if too_few else search.run(observer)
         margin = options.wants_margin(keeps_map=outputs.keeps_map)
-        selections = assemble.select(found, options, scene, margin=margin)
+        strict = Criteria.of([one.job for one in found.scored], options, scene.span)
+        selections = assemble.select(found, options, scene, margin=margin, criteria=strict)
         notices += _tell(observer, assemble.explanations(selections, options, scene))
         notices += _tell(observer, extensions.notices())
         notices += _tell(observer, assemble.grey_notices(mixed, selections, found, scene))
-        below = nothing_found.best_below(found, selections, scene, options)
-        if says_why:
+        below = None
+        if strict is None:
+            below = nothing_found.best_below(found, selections, scene, options)
+        else:
+            notices += _tell(observer, strict.notices(is_found=nothing_found.found_any(selections)))
+        if says_why and strict is None:
             why = nothing_found.reason(found, selections, scene, options, below)
             notices += _tell(observer, why)
         assemble.tell_resolved(found.scored, scene, observer)
@@ -531,6 +550,7 @@ class Matcher:
             skipped=self._kernels.skipped(scene.unusable),
             best_below=below,
             margin=margin,
+            criteria=strict,
             has_maps=asked.has_maps,
             display=ImageDisplay(shown),
             started=started,

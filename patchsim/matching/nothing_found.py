@@ -107,6 +107,11 @@ def _digits(score: float, threshold: float, rounded: Callable[[float], int]) -> 
     return repr(score)
 
 
+def found_any(selections: Sequence[Selection | PoseSelection]) -> bool:
+    """Return whether there is a match."""
+    return any(_count(selection) for selection in selections)
+
+
 def _count(selection: Selection | PoseSelection) -> int:
     if isinstance(selection, PoseSelection):
         return len(selection.matches)

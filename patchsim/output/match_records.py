@@ -18,7 +18,15 @@ _DROPPED = ("corners", "margin", "height", "width", "flip")
 _DECIMALS = 6  # of scores, and more where scores differ by less
 _MOST_DECIMALS = 17
 # Of other numbers in a table for people.
-_CELL_DECIMALS = {"margin": 4, "scale": 3, "angle": 2, "x_subpixel": 2, "y_subpixel": 2}
+_CELL_DECIMALS = {
+    "margin": 4,
+    "worst": 4,
+    "max_difference": 0,
+    "scale": 3,
+    "angle": 2,
+    "x_subpixel": 2,
+    "y_subpixel": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def _printed(value: Any, name: str, decimals: int) -> Any:
     """Return a value as it stands in a row."""
     if name == "score":
         return float(_rounded_down(value, decimals))
-    if name == "margin" and value is not None:
+    if name in ("margin", "worst", "max_difference") and value is not None:
         return round(value, decimals)
     if name == "corners" and value is not None:
         return " ".join(f"{x},{y}" for x, y in value)

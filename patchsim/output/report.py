@@ -25,6 +25,7 @@ MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 POSE_COLUMNS = ("scale", "angle", "flip", "corners")
 FRAME_COLUMNS = ("frame",)
+CRITERIA_COLUMNS = {"worst": ("worst",), "pixel_tolerance": ("differing", "max_difference")}
 CENTER_COLUMNS = ("center_x", "center_y")
 
 
@@ -63,6 +64,14 @@ class Match:
         box around them, its edges rounded to whole pixels. None without poses.
     frame : int or None
         The frame or page of the image in which it was found, from 0; None if none was asked for.
+    worst : float or None
+        The lowest score of a block of the kernel (`patchsim.metrics.local_differences`). None
+        without ``worst``.
+    differing : int or None
+        The number of pixels that differ by more than ``pixel_tolerance``. None without it.
+    max_difference : float or None
+        The largest difference of a channel of a pixel, in 255ths of the data range. None without
+        ``pixel_tolerance``.
     """
 
     __module__ = "patchsim"
@@ -81,6 +90,9 @@ class Match:
     flip: str = "none"
     corners: tuple[tuple[float, float], ...] | None = None
     frame: int | None = None
+    worst: float | None = None
+    differing: int | None = None
+    max_difference: float | None = None
 
     def __repr__(self) -> str:
         shown = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
@@ -282,6 +294,8 @@ class Report:
     frames : tuple of FrameReport
         The frames or pages that were searched, if one was asked for or all. What else is of one
         image is that of the first. Without ``frame`` it is empty.
+    criteria : tuple of str
+        The options about single places of a match that were given: ``worst``, ``pixel_tolerance``.
     display : Display or None
         Shows the report in notebooks and figures. It keeps the path or the array of the image,
         and opens it again; not after pickling.
@@ -313,6 +327,7 @@ class Report:
     skipped: tuple[SkippedKernel, ...] = ()
     best_below: BestBelow | None = None
     frames: tuple[FrameReport, ...] = ()
+    criteria: tuple[str, ...] = ()
     display: Display | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -505,7 +520,8 @@ def columns(report: Report) -> tuple[str, ...]:
     margin = MARGIN_COLUMNS if report.margin else ()
     subpixel = SUBPIXEL_COLUMNS if report.subpixel else ()
     frame = FRAME_COLUMNS if report.frames else ()
-    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ()) + frame
+    criteria = tuple(name for one in report.criteria for name in CRITERIA_COLUMNS[one])
+    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ()) + frame + criteria
 
 
 def objects(report: Report) -> list[dict[str, Any]]:

@@ -1,0 +1,189 @@
+"""Criteria stricter than a mean: the worst block, and how many pixels differ."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from oracle import best_matches, score_map
+from PIL import Image, ImageDraw, ImageFont
+
+from patchsim import InputError, match
+from patchsim.metrics import local_differences
+
+
+def dialog(text):
+    """A button of a dialog, uint8 [26, 150, 3]."""
+    picture = Image.new("RGB", (150, 26), (238, 238, 240))
+    ImageDraw.Draw(picture).text((8, 6), text, (20, 20, 30), ImageFont.load_default(12))
+    return np.asarray(picture)
+
+
+@pytest.fixture
+def screen():
+    """A screen with a wrong digit, twice, and the right one in a slightly other shade."""
+    picture = np.full((120, 200, 3), 250, np.uint8)
+    picture[10:36, 20:170] = picture[44:70, 30:180] = dialog("Invoice 10482 paid")
+    right = dialog("Invoice 10432 paid").astype(int)
+    picture[80:106, 10:160] = np.clip(right - 9, 0, 255)
+    return picture
+
+
+def halves(length):
+    count = max(1, round(length / 8))
+    if count == 1:
+        return [(0, length)]
+    edges = [round(i * length / (2 * count)) for i in range(2 * count + 1)]
+    return [(edges[i], edges[i + 2]) for i in range(2 * count - 1)]
+
+
+def slow_worst(window, kernel, weights, span, power):
+    """The lowest score of a block, by nested loops."""
+    height, width, channels = kernel.shape
+    lowest = 1.0
+    for top, bottom in halves(height):
+        for left, right in halves(width):
+            total = count = 0
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    for c in range(channels):
+                        difference = abs(float(window[y, x, c]) - float(kernel[y, x, c]))
+                        total += float(weights[y, x]) * difference**power
+                        count += float(weights[y, x])
+            if count:
+                lowest = min(lowest, 1 - total / (count * span**power))
+    return lowest
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("shape", [(26, 35, 3), (3, 5, 1), (12, 61, 1)])
+def test_blocks_are_those_of_nested_loops(shape, power, rng):
+    window, kernel = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
+    weights = rng.integers(0, 3, shape[:2]).astype(np.uint8)
+    found = local_differences.worst_block(window, kernel, weights, 255.0, squares=power == 2)
+    assert found == pytest.approx(slow_worst(window, kernel, weights, 255, power), abs=1e-12)
+    found = local_differences.worst_block(window, kernel, None, 255.0, squares=power == 2)
+    plain = slow_worst(window, kernel, np.ones(shape[:2]), 255, power)
+    assert found == pytest.approx(plain, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_pixels_that_differ_are_counted(dtype, rng):
+    window, kernel = (rng.integers(0, 256, (9, 14, 3), dtype=np.uint8) for _ in range(2))
+    weights = rng.integers(0, 3, (9, 14)).astype(np.uint8)
+    count, weight, largest = 0, 0, 0
+    for y, x in np.ndindex(9, 14):
+        steps = max(abs(int(window[y, x, c]) - int(kernel[y, x, c])) for c in range(3))
+        if weights[y, x]:
+            largest = max(largest, steps)
+            if steps > 100:
+                count, weight = count + 1, weight + int(weights[y, x])
+    scale = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[dtype]
+    span = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    one, two = ((a.astype(float) * scale).astype(dtype) for a in (window, kernel))
+    found = local_differences.differing(one, two, weights, span, 100)
+    assert found.pixels == count
+    assert found.share == pytest.approx(weight / weights.sum(), abs=1e-12)
+    assert found.largest == pytest.approx(largest, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("metric", "engine"),
+    [("sad", "pruned"), ("sad", "simd"), ("sad", "unfold"), ("ssd", "simd"), ("ssd", "fft")],
+)
+def test_a_wrong_digit_is_no_match(metric, engine, screen):
+    kernel = dialog("Invoice 10432 paid")
+    options = {"metric": metric, "engine": engine, "threshold": 0.9}
+    plain = match(screen, kernel, top=3, **options)
+    scores = {(one.x, one.y): one.score for one in plain}
+    assert min(scores[20, 10], scores[30, 44]) > 0.98
+    found = match(screen, kernel, worst=0.95 if metric == "sad" else 0.99, **options)
+    assert [(one.x, one.y) for one in found] == [(10, 80)]
+    window = screen[80:106, 10:160]
+    power = 2 if metric == "ssd" else 1
+    expected = slow_worst(window, kernel, np.ones((26, 150)), 255, power)
+    assert found.best.worst == pytest.approx(expected, abs=1e-12)
+    assert found.best.score == match(screen[80:], kernel, metric=metric).best.score
+    by_pixels = match(screen, kernel, pixel_tolerance=40, max_differing=0, **options)
+    assert [(one.x, one.y) for one in by_pixels] == [(10, 80)]
+    assert (by_pixels.best.differing, by_pixels.best.max_difference) == (0, 9)
+
+
+def test_a_refused_window_suppresses_no_neighbour(rng):
+    kernel = rng.integers(0, 256, (16, 16, 1), dtype=np.uint8)
+    image = np.full((40, 40, 1), 128, np.uint8)
+    image[10:26, 10:26] = kernel
+    image[12:20, 12:20] ^= 255
+    scores = score_map("sad", image.tolist(), kernel.tolist(), span=255)
+    refused = 0
+    for y, x in np.ndindex(25, 25):
+        window = image[y : y + 16, x : x + 16]
+        if slow_worst(window, kernel, np.ones((16, 16)), 255, 1) < 0.6:
+            scores[y][x] = -1.0
+            refused += 1
+    expected = best_matches([scores], [(16, 16)], (1, 1), None, 0.7, 0.3)
+    found = match(image[..., 0], kernel[..., 0], worst=0.6, threshold=0.7)
+    assert [(one.y, one.x) for one in found] == [(one[1], one[0]) for one in expected]
+    assert 1 <= refused < 300
+    assert len(found) > 1
+    # Without a threshold the bound that follows from the criterion ends the search.
+    first = match(image[..., 0], kernel[..., 0], worst=0.6, top=1)
+    assert (first.best.y, first.best.x) == (found[0].y, found[0].x)
+    assert len(match(image[..., 0], kernel[..., 0], worst=0.99)) == 0
+
+
+def test_correlation_counts_pixels_from_a_threshold_on(screen):
+    kernel = dialog("Invoice 10432 paid")
+    options = {"metric": "zncc", "pixel_tolerance": 40, "max_differing": 0.001}
+    found = match(screen, kernel, threshold=0.9, **options)
+    assert [(one.x, one.y) for one in found] == [(10, 80)]
+    with pytest.raises(InputError, match="give --threshold, too"):
+        match(screen, kernel, **options)
+    with pytest.raises(InputError, match="blocks of one colour have none by zncc"):
+        match(screen, kernel, metric="zncc", worst=0.9)
+
+
+def test_nothing_visible_counts_in_a_block(screen):
+    kernel = dialog("Invoice 10432 paid")
+    columns = np.flatnonzero((kernel != dialog("Invoice 10482 paid")).any((0, 2)))
+    box = 20 + int(columns[0]), 10, int(np.ptp(columns)) + 1, 26
+    found = match(screen, kernel, worst=0.95, ignore=box, threshold=0.9)
+    assert [(one.x, one.y) for one in found] == [(20, 10), (10, 80)]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"worst": 1.5}, "worst 1.5 is no score of a block"),
+        ({"pixel_tolerance": 256}, "give one from 0 to 255"),
+        ({"max_differing": -1}, "max-differing -1 is negative"),
+        ({"max_differing": 1.5}, "is no number of pixels, and no share"),
+        ({"worst": 0.5, "scales": "0.5:2"}, "which fitted poses do not have"),
+        ({"worst": 0.5, "threshold": "auto"}, "give a number"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(options, says, screen):
+    with pytest.raises(InputError, match=says):
+        match(screen, dialog("10432"), **options)
+
+
+def test_from_the_shell(run, save, screen):
+    save("screen.png", screen)
+    save("button.png", dialog("Invoice 10432 paid"))
+    plain = ["match", "screen.png", "button.png", "--no-heatmap", "--threshold", "0.9"]
+    asked = ["--worst", "0.95", "--pixel-tolerance", "8", "--max-differing", "1.0"]
+    code, out, _ = run(*plain, *asked, "--format", "json")
+    (one,) = json.loads(out)["matches"]
+    assert (code, one["x"], one["y"], one["max_difference"]) == (0, 10, 80, 9)
+    assert one["worst"] > 0.95
+    assert one["differing"] > 3000
+    header = run(*plain, *asked)[1].splitlines()[0].split("\t")
+    assert header[6:9] == ["worst", "differing", "max_difference"]
+    code, _, told = run(*plain, "--max-differing", "3")
+    assert code == 1
+    assert "no score is so high that --worst or --max-differing can be met" in told
+    code, _, told = run(*plain, "--worst", "0.98")
+    assert code == 1
+    assert "did not meet --worst or --max-differing" in told
+    assert "of the best, at 20,10, its worst block scores" in told
