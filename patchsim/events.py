@@ -108,7 +108,11 @@ def check_observer(observer: object) -> Observer:
         return observer
     if isinstance(observer, type):
         raise InputError(f"observer {observer!r} is a class; give an instance of it")
-    methods = [name for name in vars(Observer) if not name.startswith("_")]
+    methods = [
+        name
+        for name, value in vars(Observer).items()
+        if callable(value) and not name.startswith("_")
+    ]
     lacking = [name for name in methods if not callable(getattr(observer, name, None))]
     if lacking:
         raise InputError(

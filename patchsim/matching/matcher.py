@@ -639,9 +639,9 @@ def _written(
     try:
         factors = [one.reduced.factor for one in scored if one.reduced is not None]
         maps = assemble.maps(scored)
-        finished = Finished(
-            report, maps, *scene.drawn, factors, pictures=kernels, command=observer.command
-        )
+        # What is no subclass of Observer may lack it.
+        command = getattr(observer, "command", None)
+        finished = Finished(report, maps, *scene.drawn, factors, pictures=kernels, command=command)
         outputs.write(finished, observer)
     except OutputError as error:
         error.report = report

@@ -49,6 +49,9 @@ class Rough:
     def working_bytes(self, problem, rows, cols):
         return rows * cols * problem.taps * 16
 
+    def kernel_bytes(self, problem, _rows, _cols):
+        return problem.taps
+
     def prepare(self, kernel, problem, _weights):
         def score(pixels):
             self.threads.add(threading.current_thread().name)

@@ -19,8 +19,9 @@ FORMATS = [name for name in choices.FORMATS if name != "auto"]
 
 
 def modules(package):
-    names = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
-    return names - {"__init__"}
+    folder = Path(package.__file__).parent
+    names = {path.stem for path in folder.glob("*.py")}
+    return names - {"__init__"} | {path.parent.name for path in folder.glob("*/__init__.py")}
 
 
 @pytest.fixture
