@@ -234,7 +234,7 @@ class Opened:
             return replace(cls.holding(image), _is_shared=True)
         try:
             picture = open_image(image, kernels, options)
-        except TooLargeError:
+        except TooLargeError as error:
             by_windows = large.open_by_windows(
                 image,
                 memory=options.memory - kernels.nbytes,
@@ -242,7 +242,10 @@ class Opened:
                 ignore_alpha=options.ignore_alpha,
             )
             if by_windows is None:
-                raise
+                hint = large.missing(image)
+                if hint is None:
+                    raise
+                raise InputError(f"{error}, or {hint}") from None
             picture = by_windows
         return cls.holding(picture)
 

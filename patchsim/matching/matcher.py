@@ -247,8 +247,9 @@ def match(
         `zncc` do not depend on it, so that they need none, but in the colours `hsv` and `lab`.
     max_pixels : int
         The largest picture to read whole, in pixels. A larger image, or one that does not fit the
-        memory, is read by windows if it is a TIFF or a .npy file in C order, and refused otherwise;
-        maps, overlays and poses beside quarter turns are refused of it, and its heatmap is reduced.
+        memory, is read by windows if it is a PNG, JPEG, TIFF or a .npy file in C order, and refused
+        otherwise; maps, overlays and poses beside quarter turns are refused of it, and its heatmap
+        is reduced.
     memory : int or str, optional
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.

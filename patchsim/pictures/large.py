@@ -10,7 +10,10 @@ from patchsim.errors import InputError, printable
 from patchsim.pictures import (
     arrays,
     fourth_channel,
+    jpeg,
+    png,
     reader,
+    spool,
     streams,
     tiff_directory,
     tiff_source,
@@ -62,7 +65,20 @@ def open_by_windows(
             return _npy(stream, label, alpha=alpha, ignore_alpha=ignore_alpha)
         if start.startswith(tiff_directory.MAGIC):
             return tiff_source.open_tiff(stream, label, memory=memory, ignore_alpha=ignore_alpha)
+        if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+            return spool.open_rows(stream, label, memory=memory, ignore_alpha=ignore_alpha)
     return None
+
+
+def missing(source: Source) -> str | None:
+    """Return which packages would read a picture by windows that is too large, if any would."""
+    if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
+        return None
+    with Path(source).open("rb") as stream:
+        start = stream.read(_START)
+    if not start.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or spool.is_available():
+        return None
+    return f"pip install {spool.PACKAGES} to read it by windows"
 
 
 def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Picture:

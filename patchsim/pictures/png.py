@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
 from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader, png16
@@ -89,6 +89,37 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         notice = f"{limits.name} has several frames; the first is used"
         decoded = replace(decoded, notices=(notice,))
     return decoded
+
+
+class About(NamedTuple):
+    """What the chunks before the pixels tell, as far as readers by rows need it."""
+
+    bits: int
+    color: int
+    is_interlaced: bool
+    has_transparent_value: bool
+    orientation: int
+    profile: bytes
+
+
+def about(stream: BinaryIO, limits: Limits) -> About:
+    """Read what a PNG tells of itself; no pixel is decoded.
+
+    Raises
+    ------
+    DamageError
+        If it has no header.
+    """
+    chunks = list(_chunks(stream))
+    if not chunks or chunks[0].name != b"IHDR" or len(chunks[0].data) < 13:
+        raise DamageError("it does not begin with a header")
+    _, _, bits, color, _, _, interlace = struct.unpack_from(">IIBBBBB", chunks[0].data)
+    kept = [chunk for chunk in chunks if _counts(chunk)]
+    image, _ = pillow_reader.open_image(_parts(stream, kept), limits)
+    with image:
+        turned = orientation.of_image(image)
+    has_value = any(chunk.name == b"tRNS" for chunk in chunks)
+    return About(bits, color, interlace != 0, has_value, turned, _profile(stream, chunks))
 
 
 def _profile(stream: BinaryIO, chunks: list[_Chunk]) -> bytes:

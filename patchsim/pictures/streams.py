@@ -86,7 +86,7 @@ def naming_errors(label: str) -> Iterator[Told]:
     told = Told()
     try:
         yield told
-    except InputError:
+    except (InputError, MachineError):
         raise
     except DamageError as error:
         raise _damaged(where, told.kind, printable(error)) from error

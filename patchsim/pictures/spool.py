@@ -1,0 +1,200 @@
+"""Windows of a PNG or JPEG: its rows are decoded once, from top to bottom, into a temporary file.
+
+libvips decodes them in bounded memory. `fail_on` makes it tell of a file that is cut short, which
+otherwise ends in rows of zeros.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from patchsim.errors import DamageError, InputError, MachineError, printable
+from patchsim.machine.memory import format_size
+from patchsim.pictures import orientation, pillow_reader, png
+from patchsim.pictures.limits import Limits
+from patchsim.pictures.reader import Picture
+from patchsim.pictures.source import Identity
+from patchsim.pictures.windowed import Windowed
+from patchsim.types import Pixels
+
+PACKAGES = "'pyvips[binary]'"  # the extra `big`
+
+_BAND_BYTES = 1 << 24  # of rows that are decoded together
+_STRIP = 128  # libvips reads whole strips of rows ahead, and no row twice
+_CHANNELS = {0: 1, 2: 3, 6: 4}  # by the colour type of a PNG: grey, RGB, RGB with alpha
+_MODES = {"L": 1, "RGB": 3}
+
+
+class SpooledSource:
+    """Pixels [H, W, C] that lie in a temporary file without a name; a `PixelSource`.
+
+    The system frees the file with the source, or with the process, however that ends.
+    """
+
+    order: Literal["random", "rows"] = "random"
+    cache_bytes = 0
+
+    def __init__(
+        self, shape: tuple[int, int, int], dtype: np.dtype[Any], identity: Identity
+    ) -> None:
+        self.shape, self.dtype, self.identity = shape, dtype, identity
+        self.chunk = 1, shape[1]
+        self.description = "by windows from a temporary file of its decoded rows"
+        self._row_bytes = shape[1] * shape[2] * dtype.itemsize
+        self._lock = threading.Lock()
+        self._file: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
+        weakref.finalize(self, self._file.close)
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel of a window while it is read: whole rows, and the window."""
+        return 3 * self.shape[2] * int(self.dtype.itemsize)
+
+    def write(self, rows: bytes) -> None:
+        """Append decoded rows."""
+        rest = memoryview(rows)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def read(self, rows: slice, cols: slice) -> Pixels:
+        """Return the pixels of a window; as for `PixelSource`."""
+        height, width = rows.stop - rows.start, cols.stop - cols.start
+        _, whole, channels = self.shape
+        if 2 * width < whole:
+            window = np.empty((height, width, channels), self.dtype)
+            for number, row in enumerate(window):
+                self._fill(row, rows.start + number, cols.start)
+            return window
+        band = np.empty((height, whole, channels), self.dtype)
+        self._fill(band, rows.start, 0)
+        return np.ascontiguousarray(band[:, cols])
+
+    def _fill(self, values: Pixels, row: int, col: int) -> None:
+        content = values.reshape(-1).view(np.uint8)
+        with self._lock:
+            self._file.seek(row * self._row_bytes + col * self.shape[2] * self.dtype.itemsize)
+            while len(content):
+                count = self._file.readinto(content)
+                if not count:
+                    raise MachineError("a temporary file of decoded rows became shorter")
+                content = content[count:]
+
+
+def is_available() -> bool:
+    """Return whether libvips is installed."""
+    try:
+        import pyvips  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def open_rows(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) -> Picture | None:
+    """Decode a PNG or JPEG into a temporary file, to be read by windows.
+
+    Returns
+    -------
+    Picture or None
+        None if libvips is not installed.
+
+    Raises
+    ------
+    InputError
+        If it is of a kind that is only decoded whole, or the disk has no room.
+    DamageError
+        If it is damaged or cut short.
+    """
+    if not is_available():
+        return None
+    import pyvips
+
+    identity = Identity.of(label, stream)
+    channels, profile = _check_kind(stream, printable(label))
+    source = _spooled(pyvips, identity, channels, memory)
+    pixels = Windowed.from_source(source)
+    if channels == 4:
+        opaque = 255 if source.dtype == np.uint8 else 65535
+        if not ignore_alpha and pixels.extremes[0, 0, 3] < opaque:
+            raise _only_whole(
+                printable(label),
+                "has transparent pixels, which need it whole; count them like the others with"
+                " --ignore-alpha (ignore_alpha=True)",
+            )
+        pixels = pixels.converted(lambda window: window[..., :3])
+    return Picture(label, pixels.as_pixels(), Path(label), profile=profile)
+
+
+def _check_kind(stream: BinaryIO, name: str) -> tuple[int, bytes]:
+    """Check that rows can be decoded one after another; return the channels and the profile."""
+    limits = Limits(name, 0, None)
+    stream.seek(0)
+    if stream.read(len(png.SIGNATURE)) == png.SIGNATURE:
+        about = png.about(stream, limits)
+        turned, profile, is_woven = about.orientation, about.profile, about.is_interlaced
+        is_usual = about.bits >= 8 and not about.has_transparent_value
+        channels = _CHANNELS.get(about.color, 0) if is_usual else 0
+    else:
+        image, _ = pillow_reader.open_image(stream, limits)
+        with image:
+            turned, profile = orientation.of_image(image), image.info.get("icc_profile") or b""
+            is_woven = "progressive" in image.info or "progression" in image.info
+            channels = _MODES.get(image.mode, 0)
+    if is_woven:
+        raise _only_whole(name, "is interlaced or progressive, so that its rows come all at once")
+    if not channels:
+        raise _only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
+    if turned != 1:
+        raise _only_whole(name, f"is stored turned or mirrored (orientation {turned})")
+    return channels, profile
+
+
+def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> SpooledSource:
+    """Decode all rows into a temporary file."""
+    name = printable(identity.path)
+    try:
+        image = vips.Image.new_from_file(identity.path, access="sequential", fail_on="truncated")
+        dtype = np.dtype({"uchar": np.uint8, "ushort": np.uint16}.get(image.format, np.void))
+        if image.bands != channels or dtype == np.void:
+            raise _only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
+        shape = image.height, image.width, channels
+        row_bytes = image.width * channels * dtype.itemsize
+        _check_room(name, row_bytes * image.height)
+        source = SpooledSource(shape, dtype, identity)
+        step = max(1, min(_BAND_BYTES, memory // 8) // (row_bytes * _STRIP)) * _STRIP
+        for top in range(0, image.height, step):
+            band = image.crop(0, top, image.width, min(step, image.height - top))
+            source.write(band.write_to_memory())
+    except vips.Error as error:
+        raise DamageError(str(error).strip().splitlines()[-1]) from error
+    except OSError as error:
+        raise MachineError(
+            f"the decoded rows of {name} cannot be written to {tempfile.gettempdir()}:"
+            f" {error.strerror}"
+        ) from error
+    identity.open().close()  # the file is still what it was
+    return source
+
+
+def _check_room(name: str, needed: int) -> None:
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{name} is too large to be read whole, and its decoded rows take"
+            f" {format_size(needed)}, but {folder} has {format_size(free)};\nset TMPDIR to another"
+            " folder, or allow more with --max-pixels and --memory"
+        )
+
+
+def _only_whole(name: str, reason: str) -> InputError:
+    return InputError(
+        f"{name} is too large to be read whole, and {reason};\nor allow more with --max-pixels and"
+        " --memory"
+    )
