@@ -22,7 +22,7 @@ def check_image(image: Picture, outputs: Outputs) -> None:
         If one does.
     """
     if windowed.of(image.pixels) is not None and outputs.needs_image:
-        reason = "an overlay shows all of it; leave out --overlay (overlay=)"
+        reason = "overlays and pages show all of it; leave out --overlay and --report"
         raise _refusal(image.name, reason)
 
 

@@ -175,7 +175,8 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
     [
         ({"map": True}, "its map of up to 46.8 kB is kept whole"),
         ({"map": "map.npy"}, "its map of up to 46.8 kB is kept whole"),
-        ({"overlay": "o.png"}, "an overlay shows all of it"),
+        ({"overlay": "o.png"}, "overlays and pages show all of it"),
+        ({"report": "o.html"}, "leave out --overlay and --report"),
         ({"scales": "0.5:2"}, "scales and angles other than quarter turns"),
         ({"padding": "transparent"}, "pixels that do not count need it whole"),
         ({"engine": "pruned"}, "this image is not held in memory"),
