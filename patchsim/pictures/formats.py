@@ -38,11 +38,16 @@ _HEAD = 1 << 16  # bytes before the first frame of a GIF, most often
 
 
 class Format(NamedTuple):
-    """A format: its name with an article, how its files begin, and who reads them."""
+    """A format: its name with an article, how its files begin, and who reads them.
+
+    Nothing writes lines to stderr about a format that `is_quiet`, so that none are collected, and
+    several threads decode it at a time.
+    """
 
     name: str
     begins: Callable[[bytes], bool]
     read: Reader
+    is_quiet: bool = False
 
 
 def find(stream: BinaryIO) -> Format:
@@ -164,10 +169,10 @@ def _is_webp(start: bytes) -> bool:
 
 # Pillow reads further formats. TGA has no signature and is last.
 _FORMATS: tuple[Format, ...] = (
-    Format("a .npy", _begins(arrays.MAGIC), arrays.read),
+    Format("a .npy", _begins(arrays.MAGIC), arrays.read, is_quiet=True),
     Format("a TIFF", _begins(*tiff_directory.MAGIC), _read_tiff),
     Format("a PNG", _begins(png.SIGNATURE[:4]), png.read),
-    Format("a JPEG", _begins(jpeg.SIGNATURE), jpeg.read),
+    Format("a JPEG", _begins(jpeg.SIGNATURE), jpeg.read, is_quiet=True),
     Format("a GIF", _begins(b"GIF8"), _read_gif),
     Format("a WebP", _is_webp, _read_webp),
     Format("a BMP", _begins(bmp.SIGNATURE), bmp.read),

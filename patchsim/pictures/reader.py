@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -205,7 +206,7 @@ def from_stream(
     """Decode the first picture of a file that is open; `told` gets what is known of it."""
     found = formats.find(stream)
     told.kind = found.name
-    with decoder_lines.collected(told.lines):
+    with nullcontext() if found.is_quiet else decoder_lines.collected(told.lines):
         decoded = found.read(stream, limits)
     if not told.lines:
         told.lines += formats.complaints(stream, limits)
