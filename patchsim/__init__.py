@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
     from patchsim.events import Observer
-    from patchsim.matching.matcher import Matcher, match
+    from patchsim.matching.match import match
+    from patchsim.matching.matcher import Matcher
     from patchsim.matching.waiting import wait
     from patchsim.output.report import Match, Report
     from patchsim.scanning.records import ScanResult
@@ -40,7 +41,7 @@ _HOMES = {
     "Report": "output.report",
     "ScanResult": "scanning.records",
     "Matcher": "matching.matcher",
-    "match": "matching.matcher",
+    "match": "matching.match",
     "wait": "matching.waiting",
     "scan": "scanning.scanner",
     "similarity_map": "similarity",

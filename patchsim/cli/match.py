@@ -58,7 +58,8 @@ def command(flags: MatchFlags) -> int:
     waits = flags.wait is not None or flags.wait_gone is not None
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
-        from patchsim.matching.matcher import Matcher, match
+        from patchsim.matching.match import match
+        from patchsim.matching.matcher import Matcher
         from patchsim.matching.waiting import look_until
 
     with console.Watcher(quiet=flags.quiet, explain=flags.explain) as observer:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError
-from patchsim.matching.matcher import match
+from patchsim.matching.match import match
 
 Map = NDArray[np.float32]  # [rows, cols]
 

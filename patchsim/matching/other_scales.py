@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import PatchsimError, printable
-from patchsim.matching.matcher import match
+from patchsim.matching.match import match
 from patchsim.options import Given
 from patchsim.output.report import Match, Report
 from patchsim.pictures import reader

@@ -1,0 +1,229 @@
+"""The search of one opened image: what is compared, found, selected, told and written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from patchsim.errors import InputError, OutputError
+from patchsim.events import Observer
+from patchsim.machine import extensions
+from patchsim.matching import assemble, nothing_found, unsupported
+from patchsim.matching.inputs import Kernels, Opened
+from patchsim.options import Options
+from patchsim.output import targets
+from patchsim.output.contract import Finished
+from patchsim.output.notebook import ImageDisplay
+from patchsim.output.report import Report
+from patchsim.output.targets import Asked, Outputs
+from patchsim.pictures.reader import Picture
+from patchsim.scene import advice, empty_area, flatness, uncounted
+from patchsim.scene.build import Scene
+from patchsim.scene.by_profile import ByProfile
+from patchsim.search import criteria, jobs, place_count
+from patchsim.search.criteria import Criteria
+from patchsim.search.exhaustive import Exhaustive
+from patchsim.search.jobs import Found, Scored
+from patchsim.search.prepared import KeptKernels
+
+if TYPE_CHECKING:
+    from patchsim.matches.pose_selection import PoseSelection
+    from patchsim.matches.selection import Selection
+    from patchsim.output.report import BestBelow
+    from patchsim.pictures.reader import Source
+    from patchsim.search.fitted_windows import FittedWindows
+    from patchsim.search.posed import Posed
+
+
+@dataclass
+class ImageSearch:
+    """One search for the kernels of a matcher in one image.
+
+    Attributes
+    ----------
+    opened : Opened
+        The image.
+    kernels : Kernels
+    comparisons : ByProfile
+        How the kernels are compared with images, kept for the next one.
+    kept : KeptKernels
+        Small kernels that stay prepared for the next image.
+    options : Options
+    asked : Asked
+    observer : Observer
+    notices : list of str
+        What the observer was told.
+    """
+
+    opened: Opened
+    kernels: Kernels
+    comparisons: ByProfile
+    kept: KeptKernels
+    options: Options
+    asked: Asked
+    observer: Observer
+    notices: list[str] = field(default_factory=list)
+
+    def run(self, shown: Source | None, started: float, *, says_why: bool) -> Report:
+        """Find the kernels, and write the files that are asked for.
+
+        Parameters
+        ----------
+        shown : path, PIL image or array, or None
+            What the report shows of itself.
+        started : float
+            When the search began, in seconds of `time.perf_counter`.
+        says_why : bool
+            Tell why nothing was found.
+        """
+        options = self.options
+        self._tell(self.kernels.notices(self.opened.about, options))
+        small = advice.small_values(self.opened.picture, self.kernels.pictures, options)
+        mixed = advice.grey_beside_color(self.opened.picture, self.kernels.pictures, options)
+        scene, outputs = self._scene()
+        search = _search(scene, options, outputs, self.kept)
+        # Only once the search is sure to run: an error stands alone.
+        self._tell_of(scene, small)
+        found = self._found(search, scene, outputs)
+        margin = options.wants_margin(keeps_map=outputs.keeps_map)
+        strict = Criteria.of([one.job for one in found.scored], options, scene.span)
+        selections = assemble.select(found, options, scene, margin=margin, criteria=strict)
+        self._tell(assemble.explanations(selections, options, scene))
+        self._tell(extensions.notices())
+        self._tell(assemble.grey_notices(mixed, selections, found, scene))
+        below = self._best_below(found, selections, scene, strict, says_why=says_why)
+        assemble.tell_resolved(found.scored, scene, self.observer)
+        made = assemble.report(
+            found,
+            selections,
+            scene,
+            options,
+            outputs,
+            self.opened.size,
+            tuple(self.notices),
+            skipped=self.kernels.skipped(scene.unusable),
+            best_below=below,
+            margin=margin,
+            criteria=strict,
+            has_maps=self.asked.has_maps,
+            display=ImageDisplay(shown),
+            started=started,
+        )
+        return self._written(made, found.scored, scene, outputs) if outputs.paths else made
+
+    def _scene(self) -> tuple[Scene, Outputs]:
+        """Check what is asked for, and return what is compared, and the files."""
+        comparisons, is_srgb, texts = self.comparisons.beside(self.opened.picture, self.options)
+        self._tell(texts)
+        outputs = targets.check(
+            [self.opened.about, *self.kernels.pictures],
+            self.asked.map,
+            self.asked.files,
+            self.kernels.masks,
+            force=self.asked.force,
+        )
+        _check_maps(self.options, outputs)
+        unsupported.check_image(self.opened.picture, outputs)
+        scene = Scene.of(
+            self.opened.take(in_srgb=is_srgb),
+            comparisons,
+            self.options,
+            overlay=outputs.needs_image,
+            image_mask=self.kernels.image_mask,
+        )
+        scene = jobs.with_room(scene, self.options)
+        unsupported.check_search(scene, self.options, has_maps=self.asked.has_maps)
+        criteria.check(self.options)
+        return scene, outputs.of_kernels(scene.numbers)
+
+    def _tell(self, notices: Iterable[str]) -> None:
+        """Tell the observer of notices, and keep them."""
+        for text in notices:
+            self.notices.append(text)
+            self.observer.notice(text)
+
+    def _tell_of(self, scene: Scene, small: Iterable[str]) -> None:
+        """Tell what there is to know about the pictures before the search."""
+        options, opened = self.options, self.opened
+        self._tell(scene.area.notices(options.region))
+        self._tell(uncounted.notices(options.ignore, opened.size, opened.about.name))
+        self._tell(self.kernels.left_out(scene.unusable))
+        names, flat = scene.names[1:], scene.flat_kernels
+        self._tell(flatness.flat_notices(scene.image, scene.area, flat, names, options.metric))
+        self._tell(small)
+        lowest = options.numeric_threshold
+        self._tell(empty_area.threshold_notices(lowest, scene.empty_scores, flat, names))
+
+    def _found(
+        self, search: Exhaustive | FittedWindows | Posed, scene: Scene, outputs: Outputs
+    ) -> Found:
+        """Run the search, unless it is known to have too few places."""
+        too_few: tuple[str, ...] = ()
+        if isinstance(search, Exhaustive) and not outputs.keeps_map:
+            too_few = tuple(place_count.notices(search.jobs, scene, self.options))
+        self._tell(too_few)
+        return Found([]) if too_few else search.run(self.observer)
+
+    def _best_below(
+        self,
+        found: Found,
+        selections: Sequence[Selection | PoseSelection],
+        scene: Scene,
+        strict: Criteria | None,
+        *,
+        says_why: bool,
+    ) -> BestBelow | None:
+        """Return how close the best place came, and tell why nothing was found."""
+        if strict is not None:
+            self._tell(strict.notices(is_found=nothing_found.found_any(selections)))
+            return None
+        below = nothing_found.best_below(found, selections, scene, self.options)
+        if says_why:
+            self._tell(nothing_found.reason(found, selections, scene, self.options, below))
+        return below
+
+    def _written(
+        self, report: Report, scored: Sequence[Scored], scene: Scene, outputs: Outputs
+    ) -> Report:
+        """Write the files of a finished search and add their time; an error keeps the report."""
+        started = time.perf_counter()
+        factors = [one.reduced.factor for one in scored if one.reduced is not None]
+        pictures: list[Picture] = [self.kernels.pictures[number] for number in scene.numbers]
+        # What is no subclass of Observer may lack it.
+        command = getattr(self.observer, "command", None)
+        finished = Finished(
+            report, assemble.maps(scored), *scene.drawn, factors, pictures=pictures, command=command
+        )
+        try:
+            outputs.write(finished, self.observer)
+        except OutputError as error:
+            error.report = report
+            raise
+        return replace(report, seconds=report.seconds + time.perf_counter() - started)
+
+
+def _search(
+    scene: Scene, options: Options, outputs: Outputs, kept: KeptKernels
+) -> Exhaustive | FittedWindows | Posed:
+    """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
+    poses = options.poses
+    if poses is None or poses.are_whole:
+        # Kernels that are turned or mirrored are made anew for each image.
+        return Exhaustive(scene, options, outputs, kept if poses is None else None)
+    # The pose search takes as long to import as a search of small pictures.
+    if options.exhaustive or outputs.keeps_map:
+        from patchsim.search.fitted_windows import FittedWindows
+
+        return FittedWindows(scene, options, outputs)
+    from patchsim.search.posed import Posed
+
+    return Posed(scene, options, outputs)
+
+
+def _check_maps(options: Options, outputs: Outputs) -> None:
+    poses = options.poses
+    if poses and poses.count != 1 and outputs.keeps_map:
+        asked = "a range is" if poses.count is None else f"{poses.count:,} are"
+        raise InputError(f"a map is of one pose, and {asked} asked for; leave out heatmap and map")
