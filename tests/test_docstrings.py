@@ -46,7 +46,7 @@ DATACLASSES = [name for name in patchsim.__all__ if dataclasses.is_dataclass(loa
 
 def test_methods_and_properties_are_among_the_names():
     assert {"match", "Match.center", "Observer.progress", "Report.to_coco"} <= set(NAMES)
-    assert set(DATACLASSES) == {"Match", "Report"}
+    assert set(DATACLASSES) == {"Match", "Report", "ScanResult"}
 
 
 @pytest.mark.parametrize("name", NAMES)

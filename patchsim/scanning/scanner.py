@@ -14,7 +14,7 @@ from patchsim.machine import devices, extensions, pipeline
 from patchsim.machine.memory import default_limit, parse_size
 from patchsim.machine.threads import clamp
 from patchsim.matching.matcher import Matcher
-from patchsim.options import Given, check_keywords, with_signature_of_options
+from patchsim.options import Given, check_keywords
 from patchsim.pictures.reader import is_stdin
 from patchsim.scanning import listing, requests
 from patchsim.scanning.records import ScanResult
@@ -123,7 +123,6 @@ class _Notices(Observer):
         self._has_begun = True
 
 
-@with_signature_of_options
 def scan(
     pictures: Source | Mapping[str, Any] | Iterable[Source | Mapping[str, Any]],
     kernel: Source | Sequence[Source],
@@ -152,9 +151,9 @@ def scan(
         The options of `match`. `threads` and `memory` are those of all pictures that are searched
         at a time, which are as many as there are threads if each gets 512 MiB.
 
-    Yields
-    ------
-    ScanResult
+    Returns
+    -------
+    iterator of ScanResult
         What was found in each picture, in the order of the pictures, as soon as it is known. A
         picture that cannot be read has an error, and the others are still searched.
 
