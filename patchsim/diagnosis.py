@@ -32,6 +32,7 @@ EXTRAS = {
     "dicom": Extra(("pydicom", "imagecodecs"), "DICOM, the pictures of medicine"),
     "fits": Extra(("astropy",), "FITS, the pictures of astronomy"),
     "exr": Extra(("OpenEXR",), "OpenEXR, floats of computer graphics"),
+    "remote": Extra(("fsspec",), "pictures behind URLs"),
 }
 _ALWAYS = ("PNG", "JPEG", "GIF", "BMP", "ICO", "QOI", "TGA", "PCX", "PNM", "PFM", "SGI", ".npy")
 # Formats that a build of Pillow may lack, with the name of its feature.

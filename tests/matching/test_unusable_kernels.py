@@ -116,7 +116,7 @@ def test_pictures_in_the_place_of_kernels_are_told(image):
     scans, logo = [image, image[::-1], image[:, ::-1]], image[5:15, 5:15]
     told = patchsim.match(image, [*scans, logo]).notices[0]
     assert told.startswith("image is the image, and the other 4 are kernels, most of them larger")
-    assert "run patchsim match for each of them" in told
+    assert "run patchsim scan PICTURES... --kernel kernel-4" in told
     assert patchsim.match(image, [logo, scans[0]]).notices == ()
     assert patchsim.match(image, logo).notices == ()
     assert patchsim.match(image, scans).notices == ()
