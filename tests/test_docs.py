@@ -121,11 +121,11 @@ def test_docstring_examples():
     import doctest
 
     from patchsim import similarity
-    from patchsim.matching import matcher
+    from patchsim.matching import match
     from patchsim.scanning import scanner
     from patchsim.slots import losses
 
-    for module in (matcher, scanner, similarity, losses):
+    for module in (match, scanner, similarity, losses):
         tried = doctest.testmod(module)
         assert tried.attempted >= 3
         assert tried.failed == 0
