@@ -116,7 +116,7 @@ def test_the_image_comes_from_stdin():
 def test_empty_stdin_is_named():
     code, out, err = finished(patchsim("match", "-", "face.png"))
     assert (code, out) == (2, "")
-    assert err == "patchsim: standard input is empty (0 bytes)\n"
+    assert err == "patchsim: standard input is empty (0 bytes); pipe a picture in\n"
 
 
 @pytest.mark.usefixtures("folder")

@@ -217,15 +217,16 @@ def test_columns_come_behind_and_are_empty_where_unknown(run):
     words = ("match", "big.png", "small.png", "flat.png", "--overlap", "0", "--top", "2",
              "--no-margin", "--subpixel", "--no-heatmap", "--format")  # fmt: skip
     tsv = [line.split("\t") for line in run(*words, "tsv")[1].splitlines()]
-    assert tsv[0] == ["x", "y", "width", "height", "score", "kernel", "x_subpixel", "y_subpixel"]
-    assert tsv[1] == ["110", "10", "35", "30", "1.0", "flat.png", "", ""]
+    first = ["x", "y", "width", "height", "score", "kernel"]
+    assert tsv[0] == [*first, "x_subpixel", "y_subpixel", "center_x", "center_y"]
+    assert tsv[1] == ["110", "10", "35", "30", "1.0", "flat.png", "", "", "127.5", "25.0"]
     assert tsv[2][:2] == ["34", "20"]
-    assert [float(value) for value in tsv[2][6:]] == pytest.approx([33.6, 20.3], abs=0.01)
-    assert max(map(len, tsv[2][6:])) <= 7
+    assert [float(value) for value in tsv[2][6:8]] == pytest.approx([33.6, 20.3], abs=0.01)
+    assert max(map(len, tsv[2][6:8])) <= 7
     assert list(csv.reader(io.StringIO(run(*words, "csv")[1]))) == tsv
     table = [line.split() for line in run(*words, "table")[1].splitlines()]
     assert table[1][6:] == ["flat.png"]
-    assert table[2][6:] == ["small.png", *(f"{float(value):.2f}" for value in tsv[2][6:])]
+    assert table[2][6:] == ["small.png", *(f"{float(value):.2f}" for value in tsv[2][6:8])]
     found = json.loads(run(*words, "json")[1])["matches"]
     assert list(found[1])[-5:] == ["kernel", "x_subpixel", "y_subpixel", "click_x", "click_y"]
     assert found[1]["x_subpixel"] == float(tsv[2][6])
@@ -249,5 +250,6 @@ def test_the_other_columns_stay_what_they_are(run):
         plain, more = run(*words, form)[1], run(*words, form, "--subpixel")[1]
         separator = "\t" if form == "tsv" else ","
         assert plain.splitlines() == [
-            separator.join(line.split(separator)[:6]) for line in more.splitlines()
+            separator.join(line.split(separator)[:6] + line.split(separator)[8:])
+            for line in more.splitlines()
         ]
