@@ -20,7 +20,8 @@ FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
 # What can be printed of a match; all behind the frame only where it is asked for by name.
 COLUMNS = (
     "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
-    "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "frame",
+    "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "inverted",
+    "frame",
     "worst", "differing", "max_difference",
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
     "image",
@@ -52,6 +53,8 @@ OTHER_NAMES = {
     "rotation": "angles",
     "rotate": "angles",
     "flip": "flips",
+    "inverted": "invert",
+    "negative": "invert",
     "mode": "padding",
     "pad": "padding",
     "iou": "overlap",

@@ -72,6 +72,7 @@ class Given(TypedDict, total=False):
     scales: _Values | None
     angles: _Values | None
     flips: str | Sequence[str] | None
+    invert: bool
     max_poses: int | None
     same_scale: bool
     exhaustive: bool
@@ -115,7 +116,7 @@ class Options:
     max_differing : int, float or None
         How many may differ by more, or their share.
     alpha, ignore_profile, ignore_alpha, trim, per_kernel, strict, subpixel : bool
-    same_scale, exhaustive : bool
+    invert, same_scale, exhaustive : bool
     min_visible : float
         The smallest visible share of a match, above 0 and up to 1.
     channel_weights : tuple of float or None
@@ -160,6 +161,7 @@ class Options:
     sort: str
     subpixel: bool
     poses: Poses | None
+    invert: bool
     same_scale: bool
     exhaustive: bool
     tolerance: float
@@ -270,6 +272,7 @@ class Options:
         scales: _Values | None = None,
         angles: _Values | None = None,
         flips: str | Sequence[str] | None = None,
+        invert: bool = False,
         max_poses: int | None = None,
         same_scale: bool = False,
         exhaustive: bool = False,
@@ -321,6 +324,7 @@ class Options:
             sort=choices.check("sort", sort, choices.SORTS),
             subpixel=true_or_false(subpixel, "subpixel"),
             poses=_poses(scales, angles, flips, max_poses, same_scale, exhaustive, kernel_count),
+            invert=true_or_false(invert, "invert"),
             same_scale=bool(same_scale),
             exhaustive=bool(exhaustive),
             tolerance=_share(tolerance, "tolerance", "is not possible"),

@@ -203,6 +203,14 @@ Flips = Annotated[
         "Also search the kernel mirrored: h swaps left and right, v swaps top and bottom.",
     ),
 ]
+Invert = Annotated[
+    bool,
+    typer.Option(
+        "--invert",
+        help="Also search the kernel inverted, light on dark: a value v becomes low + high - v of"
+        " the data range. Adds the column inverted.",
+    ),
+]
 SameScale = Annotated[
     bool,
     typer.Option(
@@ -437,6 +445,7 @@ class MatchFlags:
     scales: Scales = None
     angles: Angles = None
     flips: Flips = None
+    invert: Invert = False
     same_scale: SameScale = False
     exhaustive: Exhaustive = False
     max_poses: MaxPoses = None

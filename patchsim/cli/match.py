@@ -35,6 +35,7 @@ def command(flags: MatchFlags) -> int:
       one digit or letter differs    --worst 0.9, or --max-differing
       another size                   --scales 0.5:2; --same-scale on a screenshot
       turned or mirrored             --angles any, --flips h
+      inverted, light on dark        --invert
       values of 12 bits, or floats   --data-range 0:4095
 
     \b
@@ -153,6 +154,7 @@ def options_of(flags: MatchFlags) -> Given:
         "scales": flags.scales,
         "angles": flags.angles,
         "flips": flags.flips,
+        "invert": flags.invert,
         "same_scale": flags.same_scale,
         "exhaustive": flags.exhaustive,
         "max_poses": values.number(flags.max_poses),
@@ -173,7 +175,7 @@ def _has_poses(flags: MatchFlags) -> bool:
 def _heatmap(flags: MatchFlags) -> str | None:
     """Choose where the map is drawn, by default in this folder; a map is of one pose and frame."""
     waits = flags.wait is not None or flags.wait_gone is not None
-    is_several = _has_poses(flags) or flags.frame == "all" or waits
+    is_several = _has_poses(flags) or flags.invert or flags.frame == "all" or waits
     if flags.heatmap is not None or flags.no_heatmap or is_several:
         return flags.heatmap
     stem = "stdin" if flags.image == "-" else Path(flags.image).stem

@@ -64,14 +64,14 @@ def select(
     if found.candidates is not None:
         return _select_poses(found.candidates, options, scene, margin=margin)
     if not found.scored:
-        count = len(scene.kernels) if options.per_kernel else 1
+        count = scene.given if options.per_kernel else 1
         return [Selection([], [], None, None) for _ in range(count)]
     jobs = [one.job for one in found.scored]
     groups: list[Sequence[int]] = [range(len(jobs))]
     if options.per_kernel:
         groups = [
-            [i for i, job in enumerate(jobs) if job.number == number]
-            for number in range(len(scene.kernels))
+            [i for i, job in enumerate(jobs) if job.number % scene.given == number]
+            for number in range(scene.given)
         ]
     return select_matches(
         [one.windows for one in found.scored],
@@ -93,8 +93,8 @@ def _select_poses(
     groups = [list(candidates)]
     if options.per_kernel:
         groups = [
-            [one for one in candidates if one.number == number]
-            for number in range(len(scene.kernels))
+            [one for one in candidates if one.number % scene.given == number]
+            for number in range(scene.given)
         ]
     return [
         pose_selection.select(
@@ -175,7 +175,7 @@ def tell_resolved(scored: Sequence[Scored], scene: Scene, observer: Observer) ->
     jobs = [one.job for one in scored]
     for plan, numbers in by_plan(jobs):
         windows = [scored[i].windows for i in numbers]
-        observer.resolved(windows, plan, [jobs[i].label(scene.names) for i in numbers])
+        observer.resolved(windows, plan, [jobs[i].label(scene.labels) for i in numbers])
 
 
 def report(
@@ -245,6 +245,7 @@ def report(
         ),
         skipped=skipped,
         best_below=best_below,
+        inverts=options.invert,
         display=display,
     )
 
@@ -311,6 +312,7 @@ def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Ma
         angle=pose.angle,
         flip=pose.flip,
         corners=corners,
+        inverted=candidate.number >= scene.given,
     )
 
 
@@ -345,6 +347,7 @@ def _match(
         angle=job.pose.angle,
         flip=job.pose.flip,
         corners=corners,
+        inverted=job.number >= scene.given,
     )
 
 
@@ -407,17 +410,17 @@ def _kernel_reports(
     outputs: Outputs,
 ) -> tuple[KernelReport, ...]:
     """Report for each kernel how it was searched, and the files of its map."""
-    names = scene.names[1:]
+    names = scene.names[1 : 1 + scene.given]
     thresholds = [selection.threshold for selection in selections]
     if len(selections) < len(names):
         thresholds *= len(names)
     scored_by_kernel: list[list[Scored]] = [[] for _ in names]
     for one in found.scored:
-        scored_by_kernel[one.job.number].append(one)
+        scored_by_kernel[one.job.number % scene.given].append(one)
     instead = _NONE if not found.scored and found.candidates is None else _POSES
     reports = []
     for number, (name, size, own) in enumerate(
-        zip(names, scene.sizes, scored_by_kernel, strict=True)
+        zip(names, scene.sizes[: scene.given], scored_by_kernel, strict=True)
     ):
         trimmed = scene.trimmed[number]
         origin = own[0].job.origin if own else searched.origin(scene, trimmed, options)

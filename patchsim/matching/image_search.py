@@ -136,7 +136,9 @@ class ImageSearch:
         scene = jobs.with_room(scene, self.options)
         unsupported.check_search(scene, self.options, has_maps=self.asked.has_maps)
         criteria.check(self.options)
-        return scene, outputs.of_kernels(scene.numbers)
+        if self.options.invert:
+            scene = scene.with_inverted(self.options)
+        return scene, outputs.of_kernels(scene.numbers[: scene.given])
 
     def _tell(self, notices: Iterable[str]) -> None:
         """Tell the observer of notices, and keep them."""
@@ -150,11 +152,13 @@ class ImageSearch:
         self._tell(scene.area.notices(options.region))
         self._tell(uncounted.notices(options.ignore, opened.size, opened.about.name))
         self._tell(self.kernels.left_out(scene.unusable))
-        names, flat = scene.names[1:], scene.flat_kernels
+        names = scene.names[1 : 1 + scene.given]
+        flat = scene.flat_kernels[: scene.given]
         self._tell(flatness.flat_notices(scene.image, scene.area, flat, names, options.metric))
         self._tell(small)
         lowest = options.numeric_threshold
-        self._tell(empty_area.threshold_notices(lowest, scene.empty_scores, flat, names))
+        empty = scene.empty_scores[: scene.given]
+        self._tell(empty_area.threshold_notices(lowest, empty, flat, names))
 
     def _found(
         self, search: Exhaustive | FittedWindows | Posed, scene: Scene, outputs: Outputs
@@ -190,7 +194,9 @@ class ImageSearch:
         """Write the files of a finished search and add their time; an error keeps the report."""
         started = time.perf_counter()
         factors = [one.reduced.factor for one in scored if one.reduced is not None]
-        pictures: list[Picture] = [self.kernels.pictures[number] for number in scene.numbers]
+        pictures: list[Picture] = [
+            self.kernels.pictures[number] for number in scene.numbers[: scene.given]
+        ]
         # What is no subclass of Observer may lack it.
         command = getattr(self.observer, "command", None)
         finished = Finished(
@@ -210,8 +216,9 @@ def _search(
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
     if poses is None or poses.are_whole:
-        # Kernels that are turned or mirrored are made anew for each image.
-        return Exhaustive(scene, options, outputs, kept if poses is None else None)
+        # Kernels that are turned, mirrored or inverted are made anew for each image.
+        is_kept = poses is None and not options.invert
+        return Exhaustive(scene, options, outputs, kept if is_kept else None)
     # The pose search takes as long to import as a search of small pictures.
     if options.exhaustive or outputs.keeps_map:
         from patchsim.search.fitted_windows import FittedWindows
@@ -224,6 +231,11 @@ def _search(
 
 def _check_maps(options: Options, outputs: Outputs) -> None:
     poses = options.poses
+    if options.invert and outputs.keeps_map:
+        raise InputError(
+            "a map is of one polarity, and --invert (invert=True) asks for both; leave out heatmap"
+            " and map"
+        )
     if poses and poses.count != 1 and outputs.keeps_map:
         asked = "a range is" if poses.count is None else f"{poses.count:,} are"
         raise InputError(f"a map is of one pose, and {asked} asked for; leave out heatmap and map")

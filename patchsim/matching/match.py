@@ -201,6 +201,12 @@ def match(
     flips : str or sequence of str, optional
         ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
         change sides; before it is scaled and turned.
+    invert : bool
+        Also search each kernel in the other polarity, light on dark, in all of its poses: a value v
+        becomes low + high - v of the data range, in each channel that is compared; floats under
+        `zncc` become -v, which scores the same. Both compete, and matches have `inverted`. It is
+        refused in the colours `hsv` and `lab`, with a map, and with `ncc` where values lie beyond
+        the default range and no `data_range` is given.
     max_poses : int, optional
         The largest number of poses of lists and steps, of all kernels together; more are refused.
         The default is 10000. This, `same_scale` and `exhaustive` are refused without poses.

@@ -63,7 +63,7 @@ def reason(
     if scene.visible is not None and is_hidden and shares:
         share, job = max(shares, key=lambda one: one[0])
         percent = math.floor(share * 1000) / 10
-        most = f"; the best shows {percent:g}% of {titled('kernel', job.label(scene.names))}"
+        most = f"; the best shows {percent:g}% of {titled('kernel', job.label(scene.labels))}"
         return (
             f"no match: no window shows {options.min_visible:.6g} of the kernel's pixels{most};\n"
             "lower --min-visible (min_visible=), or use --ignore-alpha (ignore_alpha=True)",
@@ -76,7 +76,7 @@ def reason(
         if found.candidates is not None:
             return ("no match: no pose was found",)
         return (f"no match: nothing reached the threshold{also}",)
-    how_close = "" if below is None else _how_close(below, asked, several=len(scene.kernels) > 1)
+    how_close = "" if below is None else _how_close(below, asked, several=scene.given > 1)
     return (f"no match: nothing reached the threshold of {asked:.10g}{also}{how_close}",)
 
 

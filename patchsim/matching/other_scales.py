@@ -23,7 +23,7 @@ SCALES = "0.5:2"
 # What options of a search the look has, too.
 _KEPT = (
     "region", "metric", "color", "ignore_profile", "alpha", "transparent", "ignore", "nan",
-    "ignore_alpha",
+    "ignore_alpha", "invert",
     "min_visible", "channel_weights", "data_range", "threads", "memory", "max_pixels",
 )  # fmt: skip
 _MOST_PIXELS = 2_500_000  # of the picture that is looked at, about a full-HD screen

@@ -147,6 +147,8 @@ def _printed(value: Any, name: str, decimals: int) -> Any:
         return float(_rounded_down(value, decimals))
     if name in ("margin", "worst", "max_difference") and value is not None:
         return round(value, decimals)
+    if name == "inverted":
+        return str(value).lower()  # as in JSON
     if name == "corners" and value is not None:
         return " ".join(f"{x},{y}" for x, y in value)
     return value
@@ -160,6 +162,8 @@ def _cell(value: Any, name: str) -> str:
         return str(_rounded_down(value, _DECIMALS))
     if name == "corners":
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in value)
+    if name == "inverted":
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.{_CELL_DECIMALS.get(name, 1)}f}"
     return str(value)

@@ -24,6 +24,7 @@ COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 POSE_COLUMNS = ("scale", "angle", "flip", "corners")
+INVERT_COLUMNS = ("inverted",)
 FRAME_COLUMNS = ("frame",)
 CRITERIA_COLUMNS = {"worst": ("worst",), "pixel_tolerance": ("differing", "max_difference")}
 CENTER_COLUMNS = ("center_x", "center_y")
@@ -62,6 +63,8 @@ class Match:
         The positions of the kernel's top-left, top-right, bottom-right and bottom-left corner in
         the image, to a fraction of a pixel; a pixel spans from x to x + 1. The match is the upright
         box around them, its edges rounded to whole pixels. None without poses.
+    inverted : bool
+        Whether the kernel was found in the other polarity, light on dark; see ``invert``.
     frame : int or None
         The frame or page of the image in which it was found, from 0; None if none was asked for.
     worst : float or None
@@ -89,6 +92,7 @@ class Match:
     angle: float = 0.0
     flip: str = "none"
     corners: tuple[tuple[float, float], ...] | None = None
+    inverted: bool = False
     frame: int | None = None
     worst: float | None = None
     differing: int | None = None
@@ -296,6 +300,8 @@ class Report:
         image is that of the first. Without ``frame`` it is empty.
     criteria : tuple of str
         The options about single places of a match that were given: ``worst``, ``pixel_tolerance``.
+    inverts : bool
+        Whether the kernels were also searched inverted.
     display : Display or None
         Shows the report in notebooks and figures. It keeps the path or the array of the image,
         and opens it again; not after pickling.
@@ -328,6 +334,7 @@ class Report:
     best_below: BestBelow | None = None
     frames: tuple[FrameReport, ...] = ()
     criteria: tuple[str, ...] = ()
+    inverts: bool = False
     display: Display | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -521,7 +528,9 @@ def columns(report: Report) -> tuple[str, ...]:
     subpixel = SUBPIXEL_COLUMNS if report.subpixel else ()
     frame = FRAME_COLUMNS if report.frames else ()
     criteria = tuple(name for one in report.criteria for name in CRITERIA_COLUMNS[one])
-    return COLUMNS + margin + subpixel + (POSE_COLUMNS if report.posed else ()) + frame + criteria
+    posed = POSE_COLUMNS if report.posed else ()
+    inverted = INVERT_COLUMNS if report.inverts else ()
+    return COLUMNS + margin + subpixel + posed + inverted + frame + criteria
 
 
 def objects(report: Report) -> list[dict[str, Any]]:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim import metrics
 from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import by_windows, uncounted, unusable, value_range
+from patchsim.scene import by_windows, inversion, uncounted, unusable, value_range
 from patchsim.scene import color as colors
 from patchsim.scene.comparison import Comparisons
 from patchsim.scene.unusable import SkippedKernel
@@ -43,8 +44,8 @@ class Scene:
     zero : array [C]
         The value that 0 has become in each channel. An offset may have been subtracted from it, as
         from the image and the kernels.
-    span : float
-        The data range R.
+    low, span : float
+        The lower end of the data range, and its width R.
     drawn : (pixels, R, low)
         The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
@@ -55,6 +56,8 @@ class Scene:
         The number of each kernel among those that were opened; others are not searched for.
     unusable : tuple of SkippedKernel
         Those.
+    has_inverted : bool
+        The second half of the kernels are the inverted copies of the first half, in its order.
     """
 
     names: list[str]
@@ -64,17 +67,30 @@ class Scene:
     flat_kernels: list[bool]
     area: Area
     zero: NDArray[Any]
+    low: float
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
     empty_scores: list[float]
     numbers: list[int]
     unusable: tuple[SkippedKernel, ...] = ()
+    has_inverted: bool = False
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of the whole kernels."""
         return [kernel.size for kernel in self.kernels]
+
+    @property
+    def given(self) -> int:
+        """The number of kernels, without their inverted copies."""
+        return len(self.kernels) // (2 if self.has_inverted else 1)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names, which tell inverted copies from the kernels."""
+        behind = self.given + 1
+        return [*self.names[:behind], *(f"{name} inverted" for name in self.names[behind:])]
 
     def seen(self, sizes: Sequence[tuple[int, int]]) -> list[Visibility | None]:
         """Return the visibility of the pixels under windows of each size (`Area.padded_views`)."""
@@ -131,6 +147,8 @@ class Scene:
         del whole
         pixels = by_windows.checked(image, data_range, ends)
         area.check_values(data_range)
+        if options.invert:
+            inversion.check(options, is_range_known=data_range == options.data_range)
         compared = comparisons.of(image, data_range)
         compared.check_memory(image, options.memory)
         names = [image.name, *compared.names]
@@ -151,6 +169,7 @@ class Scene:
             flat_kernels=compared.are_flat,
             area=area,
             zero=zero,
+            low=compared.low,
             span=compared.span,
             drawn=drawn,
             visible=visible,
@@ -163,6 +182,35 @@ class Scene:
     def padded(self, sizes: Sequence[tuple[int, int]]) -> list[Pixels]:
         """Return the pixels that windows of each size cover, as `Area.padded_views`."""
         return by_windows.padded(self.image, self.area, sizes, self.zero)
+
+    def with_inverted(self, options: Options) -> Scene:
+        """Return the scene with an inverted copy of each kernel behind all kernels.
+
+        Raises
+        ------
+        InputError
+            If no kernel can be inverted, or, with `strict`, if one cannot.
+        """
+        made: dict[int, Kernel] = {}
+        faults: dict[int, InputError] = {}
+        for number, (kernel, name) in enumerate(zip(self.kernels, self.names[1:], strict=True)):
+            try:
+                made[number] = inversion.inverted(kernel, self.low, self.span, options.metric, name)
+            except InputError as error:
+                faults[number] = error
+        kept, copies = self.without(faults, strict=options.strict), list(made.values())
+        empty = [metrics.empty_score(kernel, options.metric, self.span) for kernel in copies]
+        return replace(
+            kept,
+            names=[*kept.names, *kept.names[1:]],
+            kernels=kept.kernels + copies,
+            trimmed=kept.trimmed
+            + ([each.trimmed() for each in copies] if options.trim else copies),
+            flat_kernels=kept.flat_kernels * 2,
+            empty_scores=kept.empty_scores + empty,
+            numbers=kept.numbers * 2,
+            has_inverted=True,
+        )
 
     def without(self, faults: Mapping[int, InputError], *, strict: bool) -> Scene:
         """Return the scene without the kernels that have faults.

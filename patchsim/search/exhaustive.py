@@ -59,7 +59,7 @@ class Exhaustive:
         # The map of an image that is not held in memory is not either.
         is_reduced = outputs.keeps_map and windowed.of(scene.image) is not None
         keeps_map = outputs.keeps_map and not is_reduced
-        self._names, self._keeps_map = scene.names, keeps_map
+        self._names, self._keeps_map = scene.labels, keeps_map
         posed = list(_posed(scene, options) if options.poses else _as_they_are(scene))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]

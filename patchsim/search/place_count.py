@@ -19,10 +19,10 @@ def notices(jobs: Sequence[Job], scene: Scene, options: Options) -> Iterator[str
     """
     if options.threshold != AUTO:
         return
-    counts = [0] * len(scene.kernels)
+    counts = [0] * scene.given
     is_flat = _is_flat(scene)
     for job in jobs:
-        counts[job.number] += 1 if is_flat else _most_apart(job, options.overlap)
+        counts[job.number % scene.given] += 1 if is_flat else _most_apart(job, options.overlap)
     most = max(counts) if options.per_kernel else sum(counts)
     if most < NEEDED:
         yield too_few(f"has {most} at most")

@@ -1,0 +1,86 @@
+"""The other polarity of a kernel: light on dark for dark on light.
+
+A value v becomes low + high - v, low and high being the ends of the data range, in each of the
+channels that are compared. Floats under a metric that takes the means off become -v instead: their
+scores are the same, and no digit is lost to a range that is far wider than they vary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from patchsim import metrics
+from patchsim.errors import InputError, printable, titled
+from patchsim.metrics import Kernel
+from patchsim.options import Options
+
+_PLAIN_COLORS = ("auto", "gray", "rgb")
+
+
+def check(options: Options, *, is_range_known: bool) -> None:
+    """Check that kernels can be inverted in such a search.
+
+    Parameters
+    ----------
+    options : Options
+    is_range_known : bool
+        The data range is given, or that of the type; otherwise it only holds all values.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    if options.color not in _PLAIN_COLORS:
+        raise InputError(
+            f"--invert (invert=True) is of light and dark, which are no opposites in the colours"
+            f" {options.color};\ngive --color gray, rgb or auto"
+        )
+    if not is_range_known and not metrics.formula_of(options.metric).subtracts_means:
+        raise InputError(
+            f"--invert (invert=True) under {options.metric} depends on the data range, and values"
+            " lie beyond 0 to 1;\nname it with --data-range LO:HI (data_range=), or use --metric"
+            " zncc, which needs none"
+        )
+
+
+def inverted(kernel: Kernel, low: float, span: float, metric: str, name: str) -> Kernel:
+    """Return a kernel in the other polarity, with the same weights.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        As it is compared.
+    low, span : float
+        The lower end of the data range, and its width.
+    metric : str
+    name : str
+        The kernel's name in messages.
+
+    Raises
+    ------
+    InputError
+        If its type does not hold the inverted values, or the metric cannot score them.
+    """
+    pixels, total = kernel.pixels, 2 * low + span
+    if pixels.dtype.kind == "f":
+        subtracts = metrics.formula_of(metric).subtracts_means
+        opposite = -pixels if subtracts else pixels.dtype.type(total) - pixels
+    else:
+        # Rounded once, if the ends of the range are no integers.
+        exact = round(total) - pixels.astype(np.int64)
+        most = np.iinfo(pixels.dtype).max
+        if exact.min() < 0 or exact.max() > most:
+            raise InputError(
+                f"{titled('kernel', name)} inverted has values from {exact.min()} to {exact.max()},"
+                f" beyond the 0 to {most} of its type;\ngive a --data-range (data_range=) within"
+                " these, or leave out --invert (invert=True)"
+            )
+        opposite = exact.astype(pixels.dtype)
+    made = Kernel(opposite, kernel.weights, kernel.margins)
+    if not metrics.has_scores(made, metric):
+        raise InputError(
+            f"{printable(name)} inverted is zero everywhere, and {metric} has nothing to compare;"
+            "\nleave out --invert (invert=True), or use sad or ssd"
+        )
+    return made
