@@ -12,7 +12,7 @@ from patchsim.errors import InputError
 _MOST_LISTED, _LISTED = 10, 5  # words in a message: of a short list, and of a long one
 COMMANDS = ("match", "scan", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
-COLORS = ("auto", "gray", "rgb", "hsv", "lab")
+COLORS = ("auto", "gray", "rgb", "hsv", "lab", "edges")
 PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")

@@ -101,7 +101,8 @@ Color = Annotated[
     one_of(
         choices.COLORS,
         "The colour space: auto compares grey pictures as grey and others as RGB, hsv treats"
-        " hue as a circle, lab measures differences as people see them.",
+        " hue as a circle, lab measures differences as people see them, edges compares gradients,"
+        " for themes and hover states.",
     ),
 ]
 IgnoreProfile = Annotated[

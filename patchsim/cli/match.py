@@ -27,7 +27,7 @@ def command(flags: MatchFlags) -> int:
     \b
     What happened to the picture, and what helps:
       other brightness or contrast   --metric zncc
-      other colours                  --color gray, with --metric zncc
+      other colours, a theme         --color edges or gray, with --metric zncc
       JPEG, noise                    the default; a lower --threshold, or auto
       parts are covered              the default, sad
       parts of KERNEL do not count   --mask, --transparent FF00FF, or its alpha

@@ -99,7 +99,14 @@ def match(
         ``lab``: CIE L*a*b* of sRGB under D65, ``L / 255, (a + 128) / 255, (b + 128) / 255``, in
         which a difference of R is 255 units of Delta E. The last two are in units of R, from
         pixels scaled to [0, 1] by `data_range`; integers are rounded to their type, floats are
-        not. `zncc` leaves the offsets out, `ncc` does not.
+        not. `zncc` leaves the offsets out, `ncc` does not. ``edges``: the gradients of the luma,
+        for other colours of the same forms, in units of R like these: with the central differences
+        gx and gy, each half of the difference of the two neighbours, beyond the border with the
+        nearest pixel, their magnitude m and direction t, ``(128 + 127 sqrt(2) m cos 2t) / 255,
+        (128 + 127 sqrt(2) m sin 2t) / 255``; dark on light and light on dark are the same. The
+        outermost pixels of a kernel, and neighbours of what does not count in kernel or image,
+        then do not count. Poses, `invert`, padding other than ``transparent`` and images that are
+        read by windows are refused.
     ignore_profile : bool
         Compare the values as they are, whatever the colour profiles of the pictures. Otherwise, if
         the profiles of image and kernels differ, pictures whose ICC profile is not sRGB are
@@ -205,8 +212,8 @@ def match(
         Also search each kernel in the other polarity, light on dark, in all of its poses: a value v
         becomes low + high - v of the data range, in each channel that is compared; floats under
         `zncc` become -v, which scores the same. Both compete, and matches have `inverted`. It is
-        refused in the colours `hsv` and `lab`, with a map, and with `ncc` where values lie beyond
-        the default range and no `data_range` is given.
+        refused in the colours `hsv`, `lab` and `edges`, with a map, and with `ncc` where values lie
+        beyond the default range and no `data_range` is given.
     max_poses : int, optional
         The largest number of poses of lists and steps, of all kernels together; more are refused.
         The default is 10000. This, `same_scale` and `exhaustive` are refused without poses.
@@ -225,7 +232,8 @@ def match(
     data_range : (low, high), optional
         The range of the pixel values, R being its width: by default 0 to 255 for uint8, 65535 for
         uint16 and 1 for floats. With it all values are taken as they are. The scores of `ncc` and
-        `zncc` do not depend on it, so that they need none, but in the colours `hsv` and `lab`.
+        `zncc` do not depend on it, so that they need none, but in the colours `hsv`, `lab` and
+        `edges`.
     max_pixels : int
         The largest picture to read whole, in pixels. A larger image, or one that does not fit the
         memory, is read by windows if it is a PNG, JPEG, TIFF or a .npy file in C order, and refused

@@ -17,7 +17,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import by_windows, inversion, uncounted, unusable, value_range
+from patchsim.scene import by_windows, edges, inversion, uncounted, unusable, value_range
 from patchsim.scene import color as colors
 from patchsim.scene.comparison import Comparisons
 from patchsim.scene.unusable import SkippedKernel
@@ -147,6 +147,9 @@ class Scene:
         del whole
         pixels = by_windows.checked(image, data_range, ends)
         area.check_values(data_range)
+        if options.color == edges.NAME:
+            edges.check(pixels, image.name, options)
+            visible = edges.visibility(visible, options.padding)
         if options.invert:
             inversion.check(options, is_range_known=data_range == options.data_range)
         compared = comparisons.of(image, data_range)

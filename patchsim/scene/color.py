@@ -1,26 +1,28 @@
 """Which colours are compared: the number of channels and the colour space.
 
-========  ========================================================================================
-``auto``  The pictures' own colours; grey beside RGB becomes RGB.
-``gray``  One channel, the luma of ITU-R BT.601 with the 16-bit weights of Pillow's mode ``L``,
-          ``(19595 R + 38470 G + 7471 B) / 65536``, for all types. Integers are rounded to the
-          nearest, so 8-bit pictures get exactly Pillow's values.
-``rgb``   Three channels; grey is repeated.
-``hsv``   The HSV cone: value V and the vector (C cos H, C sin H) of chroma C = S V and hue H. On
-          the cone hue is a circle, and grey or dark colours differ little in hue. In units of R
-          the channels are ``V, (128 + 127 C cos H) / 255, (128 + 127 C sin H) / 255``.
-``lab``   CIE 1976 L*a*b* of sRGB (IEC 61966-2-1) with its white, D65. In units of R the channels
-          are ``L / 255, (a + 128) / 255, (b + 128) / 255``. All three have one scale, so the
-          squared difference of two pixels is the square of their Delta E (CIE 1976), and a
-          difference of R is 255 units. All of sRGB lies inside the range.
-========  ========================================================================================
+=========  =======================================================================================
+``auto``   The pictures' own colours; grey beside RGB becomes RGB.
+``gray``   One channel, the luma of ITU-R BT.601 with the 16-bit weights of Pillow's mode ``L``,
+           ``(19595 R + 38470 G + 7471 B) / 65536``, for all types. Integers are rounded to the
+           nearest, so 8-bit pictures get exactly Pillow's values.
+``rgb``    Three channels; grey is repeated.
+``hsv``    The HSV cone: value V and the vector (C cos H, C sin H) of chroma C = S V and hue H. On
+           the cone hue is a circle, and grey or dark colours differ little in hue. In units of R
+           the channels are ``V, (128 + 127 C cos H) / 255, (128 + 127 C sin H) / 255``.
+``lab``    CIE 1976 L*a*b* of sRGB (IEC 61966-2-1) with its white, D65. In units of R the channels
+           are ``L / 255, (a + 128) / 255, (b + 128) / 255``. All three have one scale, so the
+           squared difference of two pixels is the square of their Delta E (CIE 1976), and a
+           difference of R is 255 units. All of sRGB lies inside the range.
+``edges``  Two channels, the gradient of the luma with its direction doubled; `scene.edges` has
+           the formula. It is the only one that depends on the pixels around.
+=========  =======================================================================================
 
-`hsv` and `lab` first scale values to [0, 1] by the data range. Their results span the default range
-of the type, which stays the same. Integers are rounded to the nearest, so that sums over integers
-stay exact and fast, and identical pixels stay identical. Image and kernel may each be off by half a
-step, so a `sad` differs from that of floats by at most one step: 1/255 for 8 bits, 1/65535 for 16,
-apart from the rounding of float32. The zero of a signed channel, 128/255 of the range, is an
-integer in both types.
+`hsv`, `lab` and `edges` first scale values to [0, 1] by the data range. Their results span the
+default range of the type, which stays the same. Integers are rounded to the nearest, so that sums
+over integers stay exact and fast, and identical pixels stay identical. Image and kernel may each be
+off by half a step, so a `sad` differs from that of floats by at most one step: 1/255 for 8 bits,
+1/65535 for 16, apart from the rounding of float32. The zero of a signed channel, 128/255 of the
+range, is an integer in both types.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from patchsim.errors import InputError, printable
 from patchsim.geometry import tiles
 from patchsim.machine.memory import format_size
 from patchsim.metrics import INTEGER_RANGE, type_name
+from patchsim.scene import edges
 from patchsim.types import Pixels
 
 DEFAULT = "auto"
@@ -79,13 +82,13 @@ def common_channels(counts: Sequence[int], names: Sequence[str], color: str) -> 
         return max(counts)
     for count, name in zip(counts, names, strict=True):
         _check_channels(count, name, color)
-    return 1 if color == "gray" else 3
+    return _channels(color)
 
 
 def common_range(color: str, dtype: np.dtype[Any], low: float, span: float) -> tuple[float, float]:
     """Return the data range of converted pictures, as its lower end and its width.
 
-    For `hsv` and `lab` it begins at 0, with the width 255, 65535 or, for floats, 1.
+    For `hsv`, `lab` and `edges` it begins at 0, with the width 255, 65535 or, for floats, 1.
     """
     if color in (DEFAULT, "gray", "rgb"):
         return low, span
@@ -117,6 +120,9 @@ def convert(pixels: Pixels, channels: int, color: str, *, low: float, span: floa
         if color != "gray":
             return np.repeat(pixels, channels, axis=2)
         return _by_block(pixels, channels, _gray)
+    if color == edges.NAME:
+        largest = INTEGER_RANGE.get(type_name(pixels.dtype))
+        return edges.convert(pixels, _unit_luma(pixels.dtype, low, span), largest)
     return _by_block(pixels, channels, _space(color, pixels.dtype, low, span))
 
 
@@ -146,11 +152,15 @@ def check_memory(
     InputError
         If memory does not suffice.
     """
-    channels = 1 if color == "gray" else 3
+    channels = _channels(color)
     free = memory - dtype.itemsize * sum(math.prod(shape) for shape in shapes)
     for shape, name in zip(shapes, names, strict=True):
         if shape[2] != channels or color not in ("gray", "rgb"):
             free -= _check_fits(shape, channels, dtype, free, printable(name), color)
+
+
+def _channels(color: str) -> int:
+    return {"gray": 1, edges.NAME: edges.CHANNELS}.get(color, 3)
 
 
 def _check_channels(channels: int, name: str, color: str) -> None:
@@ -218,11 +228,7 @@ def _space(
     """Return the function (block, out) that converts a block to `hsv` or `lab`."""
     planes, transfer = (_hsv, _identity) if color == "hsv" else (_lab, _linear)
     largest = INTEGER_RANGE.get(type_name(dtype))
-    # Integers have few values, so a table serves; float32 is much finer than their steps.
-    table = transfer(_unit(np.arange((largest or 0) + 1.0), low, span)).astype(np.float32)
-
-    def decoded(values: Pixels) -> _Plane:
-        return table[values] if largest else transfer(_unit(values, low, span))
+    decoded = _decoder(dtype, low, span, transfer)
 
     def write(block: Pixels, out: Pixels) -> None:
         channels = [decoded(block[..., channel]) for channel in range(block.shape[2])]
@@ -231,6 +237,35 @@ def _space(
             out[..., channel] = np.rint(plane * plane.dtype.type(largest)) if largest else plane
 
     return write
+
+
+def _decoder(
+    dtype: np.dtype[Any], low: float, span: float, transfer: Callable[[_Plane], _Plane]
+) -> Callable[[Pixels], _Plane]:
+    """Return the function that brings values to [0, 1] and through a transfer function."""
+    largest = INTEGER_RANGE.get(type_name(dtype))
+    # Integers have few values, so a table serves; float32 is much finer than their steps.
+    table = transfer(_unit(np.arange((largest or 0) + 1.0), low, span)).astype(np.float32)
+
+    def decoded(values: Pixels) -> _Plane:
+        return table[values] if largest else transfer(_unit(values, low, span))
+
+    return decoded
+
+
+def _unit_luma(dtype: np.dtype[Any], low: float, span: float) -> Callable[[Pixels], _Plane]:
+    """Return the function that gives the luma of a block, in [0, 1] of the data range."""
+    decoded = _decoder(dtype, low, span, _identity)
+
+    def luma(block: Pixels) -> _Plane:
+        planes = [decoded(block[..., channel]) for channel in range(block.shape[2])]
+        if len(planes) == 1:
+            return planes[0]
+        red, green, blue = planes
+        # In this form a grey pixel keeps exactly its value, as in `_gray`.
+        return green + (red - green) * (_RED / 65536) + (blue - green) * (_BLUE / 65536)
+
+    return luma
 
 
 def _unit(values: Pixels, low: float, span: float) -> _Plane:

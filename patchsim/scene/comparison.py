@@ -18,7 +18,7 @@ from patchsim.options import Options
 from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
-from patchsim.scene import flatness, masks, unusable, value_range
+from patchsim.scene import edges, flatness, masks, unusable, value_range
 from patchsim.types import Pixels, Weights
 
 _PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
@@ -65,10 +65,14 @@ class Comparison:
     ) -> None:
         self._options = options
         self.faults: dict[int, InputError] = {}
+        weights = list(weights)
         for number, (kernel, ends) in enumerate(zip(kernels, extents, strict=True)):
             try:
                 value_range.check_values(kernel, options.data_range, ends)
                 _common_channels([image, kernel], options.color)
+                if options.color == edges.NAME:
+                    size = kernel.pixels.shape[:2]
+                    weights[number] = edges.kernel_weights(weights[number], size, kernel.name)
             except InputError as error:
                 self.faults[number] = error
         self.numbers = unusable.remaining(len(kernels), self.faults, strict=options.strict)

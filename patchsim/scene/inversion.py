@@ -31,6 +31,11 @@ def check(options: Options, *, is_range_known: bool) -> None:
     InputError
         If they cannot.
     """
+    if options.color == "edges":
+        raise InputError(
+            "--invert (invert=True) adds nothing to --color edges, in which light on dark and dark"
+            " on light are the same;\nleave it out"
+        )
     if options.color not in _PLAIN_COLORS:
         raise InputError(
             f"--invert (invert=True) is of light and dark, which are no opposites in the colours"

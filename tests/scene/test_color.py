@@ -339,7 +339,8 @@ def test_bad_colors_on_the_command_line(astronaut, save, run):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("metric", ["sad", "zncc"])
-@pytest.mark.parametrize("name", choices.COLORS)
+# `edges` refuses it, because gradients change at the border.
+@pytest.mark.parametrize("name", [name for name in choices.COLORS if name != "edges"])
 def test_padding_with_0_is_black_in_every_colour_space(name, metric, dtype):
     image = np.zeros((20, 20, 3))
     image[:3, :3] = 0.8, 0.1, 0.15
