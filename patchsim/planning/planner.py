@@ -100,10 +100,11 @@ class Plan:
         return self.resident + max(self.working + before, others + after)
 
     def seconds_of(self, rows: int, cols: int) -> float:
-        """Return the estimated seconds of the engine for so many windows."""
+        """Return the estimated seconds of the engine for so many windows, without their map."""
         problem = self.problem
-        pixels = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-        return considered.seconds(self.engine, replace(problem, image=(*pixels, problem.image[2])))
+        height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+        image = height, width, problem.image[2]
+        return considered.seconds(self.engine, replace(problem, image=image, map_wanted=False))
 
     def __str__(self) -> str:
         problem = self.problem

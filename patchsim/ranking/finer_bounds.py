@@ -7,6 +7,7 @@ pieces: runs of a row of blocks, or a whole band of such rows where its runs cov
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -25,7 +26,7 @@ from patchsim.ranking.window_bounds import WindowBounds
 _BESIDE = 3
 
 _PIECE_SECONDS = 1e-4  # of the calls for a piece, from Python
-_COUNTED = 64  # blocks whose open windows are counted
+_COUNTED = 16  # blocks whose open windows are counted
 
 # A window is compared row by row until it is too different, after about this share of its rows.
 _ROWS_COMPARED = 0.3
@@ -118,10 +119,21 @@ class FinerBounds:
         rows = _ROWS_COMPARED * self._search.problem.kernel[0]
         return windows * rows * self._search.row_seconds
 
-    def refine(self, level: int, pieces: Sequence[Piece], floor: float) -> dict[int, float]:
-        """Give pieces the finer bounds of a level, and return the upper bounds of their blocks."""
+    def refine(
+        self, level: int, pieces: Sequence[Piece], floor: float
+    ) -> tuple[dict[int, float], float]:
+        """Give pieces the finer bounds of a level.
 
-        def refined(piece: Piece) -> dict[int, float]:
+        Returns
+        -------
+        upper_bounds : dict of int to float
+            Of their blocks.
+        seconds : float
+            What it took, of all threads.
+        """
+
+        def refined(piece: Piece) -> tuple[dict[int, float], float]:
+            started = time.thread_time()
             bounds, place = self._bounds.of_tile(piece.tile)
             self._search.refine(level, piece.tile, bounds, place, floor)
             least = []
@@ -129,17 +141,18 @@ class FinerBounds:
                 self._bounds.keep(block, piece.tile, bounds)
                 kept, at = self._bounds.of_block(block)
                 least.append(kept[at.index].min())
-            return dict(
-                zip(piece.blocks, self._search.upper_bounds(np.array(least)).tolist(), strict=True)
-            )
+            upper_bounds = self._search.upper_bounds(np.array(least)).tolist()
+            return dict(zip(piece.blocks, upper_bounds, strict=True)), time.thread_time() - started
 
         found: dict[int, float] = {}
+        total = 0.0
         parallel = min(self._threads, max(1, len(pieces)))
         with closing(in_order(refined, pieces, parallel)) as results:
-            for upper_bounds in results:
+            for upper_bounds, seconds in results:
                 found |= upper_bounds
+                total += seconds
         self.levels[list(found)] = level + 1
-        return found
+        return found, total
 
 
 def _spans(run: Tile, tile: Tile) -> bool:

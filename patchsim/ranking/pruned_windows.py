@@ -3,8 +3,8 @@
 Each block has an upper bound of its windows' scores. Blocks are searched in the order of their
 bounds, and the best window found so far, the incumbent, excludes blocks with lower bounds. A block
 whose windows take too long gets finer bounds, then all its scores by a direct engine, so that
-no block costs much more than that, however loose the bounds are. When the search has taken longer
-than the direct search of all windows, that takes over.
+no block costs much more than that, however loose the bounds are. Where bounds leave too much open
+(`search_budget`), the direct search of all windows takes over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import lru_cache
 
@@ -30,6 +30,7 @@ from patchsim.ranking.contract import Closest, Windows
 from patchsim.ranking.direct_blocks import DirectBlocks, EvaluateBlocks
 from patchsim.ranking.finer_bounds import FinerBounds, Piece
 from patchsim.ranking.score_map import ScoreMap
+from patchsim.ranking.search_budget import SearchBudget
 from patchsim.ranking.window_bounds import WindowBounds
 
 # The share of the direct engine's time for a block that may go into comparing its windows one by
@@ -41,9 +42,9 @@ _ROWS_BEFORE = 1 / 128
 # The share of the time of the direct search of all windows that all finer bounds may take together,
 # and that of the time of comparing the windows that some could exclude.
 _REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 0.7
-# Blocks that would take more than this share of the direct search of all windows are left to that,
-# and so is all once more than this share of the blocks would be scored.
-_MOST_DIRECT = 0.7
+# All windows are left to the direct search once more than this share of the blocks would be scored:
+# their scores would take too much memory.
+_MOST_SCORED = 0.7
 # Finer bounds are made for windows up to so many times as different as the best one: those that
 # could be next best.
 _NEXT = 1.25
@@ -54,6 +55,8 @@ _PAYS_BEFORE, _PAYS_REFINED, _PAYS_AFTER = 0.4, 0.2, 0.3
 _SAMPLE = 16  # blocks, or fewer, at least so few, if looks at them would take a larger share of
 _FEWEST = 2  # the time of the direct search; a look takes as many seconds
 _SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
+_FEW = 0.25  # the share of all blocks up to which finer bounds are followed by looks at each
+_SHARE_SECONDS = 3e-4  # what it takes to estimate whether finer bounds pay
 _AT_ONCE = 32  # blocks that a thread takes, best first
 # What `closest` looks at: blocks, and values of the windows in each of them.
 _CLOSEST_BLOCKS, _CLOSEST_VALUES = 4, 1 << 17
@@ -116,9 +119,8 @@ class PrunedWindows:
             else None
         )
         self._search_all, self._exact = search_all, exact
-        self._seconds_left = seconds
+        self._budget = SearchBudget(seconds, block_seconds, threads)
         self._direct: Windows | None = None  # once `search_all` has taken over
-        self._seconds, self._block_seconds = seconds, block_seconds
         looks = _SAMPLING * min(seconds, 1.0) * threads / _LOOK_SECONDS
         self._sample = int(min(_SAMPLE, max(_FEWEST, looks)))
         self._refining_left = _REFINING_OF_DIRECT * seconds * threads
@@ -145,7 +147,7 @@ class PrunedWindows:
         """Return the bytes that the windows of a map of this shape take.
 
         That is the score map of `search_all`. Bounds, and the scores of blocks, are freed before,
-        and take less: `_MOST_DIRECT` limits the number of these blocks.
+        and take less: `_MOST_SCORED` limits the number of these blocks.
         """
         return ScoreMap.estimate_bytes(shape) + math.prod(grid_shape(shape)) * _BLOCK_BYTES
 
@@ -188,12 +190,10 @@ class PrunedWindows:
 
     def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
-        if self._direct is None and self._seconds_left < 0:
+        if self._direct is None and self._budget.is_spent:
             self._take_over()
         if self._direct is None:
-            started = time.thread_time()
             self._search_all_blocks(floor)
-            self._seconds_left -= time.thread_time() - started
         if self._direct is not None:
             return self._direct.best(floor, wanted)
         return self._best_of_blocks(floor)
@@ -289,18 +289,21 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
+        # What their scores tell is known first.
+        self._decide_all([block for block in blocks if block in self._block_scores])
+        blocks = self._still_open(block for block in blocks if block not in self._block_scores)
         rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)
         self._rows_most = min(rows, self._rows_worth(len(blocks), _BEFORE))
-        undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE)
+        undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE, _FEWEST)
         undecided = self._refine(undecided)
         self._rows_most = self._rows_worth(len(undecided), _AFTER)
-        undecided = self._decide_where_it_pays(undecided, _PAYS_AFTER)
-        undecided = [block for block in undecided if self._upper_bounds[block] >= self._incumbent]
+        # Bounds that left so few blocks mostly let the best window be found soon.
+        few = len(undecided) if len(undecided) <= _FEW * len(self._blocks) else 0
+        undecided = self._decide_where_it_pays(undecided, _PAYS_AFTER, few)
+        undecided = self._still_open(undecided)
         # Their scores stay in memory, beside those of blocks that were left before.
-        directly = len(undecided) + len(self._block_scores)
-        if self._block_seconds * len(
-            undecided
-        ) > _MOST_DIRECT * self._seconds or directly > _MOST_DIRECT * len(self._blocks):
+        kept = len(undecided) + len(self._block_scores)
+        if self._budget.leaves_all(len(undecided)) or kept > _MOST_SCORED * len(self._blocks):
             self._take_over()
         elif undecided and self._blocks_directly:
             numbers = {self._blocks[block]: block for block in undecided}
@@ -309,85 +312,121 @@ class PrunedWindows:
                 for tile, scores in scored:
                     self._block_scores[numbers[tile]] = scores
 
+    def _still_open(self, blocks: Iterable[int]) -> list[int]:
+        """Return the blocks that could hold the best window."""
+        return [block for block in blocks if self._upper_bounds[block] >= self._incumbent]
+
     def _refine(self, blocks: list[int]) -> list[int]:
         """Give blocks finer bounds, level by level as far as it pays; return those still open."""
         for level in range(self._search.levels):
             todo = [block for block in blocks if self._finer.levels[block] == level]
             if todo and not self._refine_to(level, todo):
                 break
-            blocks = [block for block in blocks if self._upper_bounds[block] >= self._incumbent]
+            blocks = self._still_open(blocks)
         self._search.clear()
         return sorted(blocks, key=lambda block: -self._upper_bounds[block])
 
     def _refine_to(self, level: int, blocks: list[int]) -> bool:
         """Give blocks the finer bounds of a level; return whether it paid."""
+        if self._budget.cheap_seconds < _SHARE_SECONDS:
+            return False
         floor = 1 - (1 - self._incumbent) * _NEXT
         pieces, share = self._finer.pieces(blocks), self._finer.open_share(blocks, floor)
         seconds = self._finer.seconds(level, pieces, share)
         most = _REFINING_OF_WINDOWS * self._finer.seconds_of_windows(blocks, share)
-        direct = min(self._refining_left, self._direct_seconds(len(blocks)))
+        direct = min(self._refining_left, self._budget.direct_seconds(len(blocks)))
         if seconds > min(most, direct):
             return False
         self._refining_left -= seconds
-        sample = self._finer.sample(blocks, _SAMPLE)
+        sample, spent = self._finer.sample(blocks, _SAMPLE), self._budget.spent
         left = self._refine_pieces(level, self._finer.pieces(sample), floor)
-        if left > (1 - _PAYS_REFINED) * len(sample):
-            return False
         others = set(blocks) - set(sample)
+        expected = (self._budget.spent - spent) / len(sample) * len(others)
+        if not self._pays(_PAYS_REFINED, expected, len(blocks), left / len(sample)):
+            return False
         self._refine_pieces(level, self._finer.pieces(others), floor)
         return True
+
+    def _pays(self, decided: float, seconds: float, blocks: int, left: float) -> bool:
+        """Return whether a step for blocks pays, of which it left this share of a sample open."""
+        return left <= 1 - decided and self._budget.invest(seconds, blocks, left * blocks)
 
     def _refine_pieces(self, level: int, pieces: list[Piece], floor: float) -> int:
         """Give pieces the finer bounds of a level; return how many blocks are still open."""
         left = 0
-        for block, bound in self._finer.refine(level, pieces, floor).items():
+        upper_bounds, seconds = self._finer.refine(level, pieces, floor)
+        self._budget.spent += seconds
+        for block, bound in upper_bounds.items():
             self._upper_bounds[block] = min(self._upper_bounds[block], bound)
             left += self._upper_bounds[block] >= self._incumbent
         return left
-
-    def _direct_seconds(self, blocks: int) -> float:
-        """Return the seconds of all threads that the direct search of so many blocks takes."""
-        # Blocks together cost less than each alone, where windows share transforms.
-        return min(self._block_seconds * blocks, self._seconds) * self._threads
 
     def _rows_worth(self, blocks: int, share: float) -> int:
         """Return the rows of a block that take a share of the direct search of so many blocks."""
         if self._blocks_directly is None:
             return sys.maxsize
-        each = self._direct_seconds(blocks) / max(1, blocks)
+        each = self._budget.direct_seconds(blocks) / max(1, blocks)
         return int(min(share * each / self._search.row_seconds, sys.maxsize))
 
-    def _decide_where_it_pays(self, blocks: list[int], share: float) -> list[int]:
-        """Return the blocks left undecided; the rest is left, too, if too few of a sample are."""
+    def _decide_where_it_pays(self, blocks: list[int], share: float, fewest: int) -> list[int]:
+        """Return the blocks left undecided; the rest is left, too, if a sample says so.
+
+        At least `fewest` are looked at, however little time is left.
+        """
         if self._blocks_directly is None:
             return self._decide_all(blocks)
-        # The best blocks give an incumbent, without which the sample would tell nothing.
-        best, others = blocks[: self._sample], blocks[self._sample :]
-        undecided = self._decide_all(best)
-        step = max(1, len(others) // self._sample)
-        sample = others[::step]
+        count = max(fewest, self._sample_count(self._look_seconds()))
+        if not count:
+            return blocks
+        # The best blocks give an incumbent, without which the sample would tell nothing. The first
+        # ones tell what a look takes.
+        spent = self._budget.spent
+        undecided = self._decide_all(blocks[:_FEWEST])
+        each = (self._budget.spent - spent) / _FEWEST
+        count = max(_FEWEST, fewest, min(count, self._sample_count(each)))
+        undecided += self._decide_all(blocks[_FEWEST:count])
+        others = self._still_open(blocks[count:])
+        step = max(1, len(others) // count)
+        sample, spent = others[::step], self._budget.spent
         undecided_sample = self._decide_all(sample)
         rest = [block for number, block in enumerate(others) if number % step]
-        if len(undecided_sample) <= (1 - share) * len(sample):
+        left = len(undecided_sample) / max(1, len(sample))
+        expected = (self._budget.spent - spent) / max(1, len(sample)) * len(rest)
+        if rest and self._pays(share, expected, len(rest), left):
             rest = self._decide_all(rest)
         return sorted(
             undecided + undecided_sample + rest, key=lambda block: -self._upper_bounds[block]
         )
 
+    def _look_seconds(self) -> float:
+        """Return the estimated seconds of a look at a block."""
+        return _LOOK_SECONDS + self._rows_most * self._search.row_seconds
+
+    def _sample_count(self, look_seconds: float) -> int:
+        """Return how many of the best blocks, and as many others, are looked at as a sample."""
+        if look_seconds <= 0:  # where the clock of threads is coarse
+            return self._sample
+        count = min(self._sample, self._budget.cheap_seconds / (2 * look_seconds))
+        return int(count) if count >= _FEWEST else 0
+
     def _decide_all(self, blocks: list[int]) -> list[int]:
         """Return the blocks that `_decide` leaves undecided."""
 
-        def undecided_of(chunk: list[int]) -> list[int]:
-            return [block for block in chunk if not self._decide(block)]
+        def undecided_of(chunk: list[int]) -> tuple[list[int], float]:
+            started = time.thread_time()
+            undecided = [block for block in chunk if not self._decide(block)]
+            return undecided, time.thread_time() - started
 
         # The first block alone: it gives an incumbent for the others.
-        undecided, others = undecided_of(blocks[:1]), blocks[1:]
+        (undecided, seconds), others = undecided_of(blocks[:1]), blocks[1:]
+        self._budget.spent += seconds
         size = max(1, min(_AT_ONCE, -(-len(others) // self._threads)))
         chunks = [others[i : i + size] for i in range(0, len(others), size)]
         parallel = min(self._threads, max(1, len(chunks)))
         with closing(in_order(undecided_of, chunks, parallel)) as results:
-            for result in results:
+            for result, seconds in results:
                 undecided += result
+                self._budget.spent += seconds
         return undecided
 
     def _decide(self, block: int) -> bool:

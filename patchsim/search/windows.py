@@ -145,7 +145,7 @@ def _pruned_windows(
                 block_scores.score_blocks, plan.direct_plan, image, None, directly
             )
             search_all = partial(_search_all, plan.direct_plan, image, kernel, exactly, prepared)
-            seconds = plan.direct_plan.chosen.seconds
+            seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
             block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
         pruned.append(
             pruned_windows.PrunedWindows(

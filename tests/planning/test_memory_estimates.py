@@ -306,17 +306,24 @@ def test_tiles_with_what_c_and_torch_allocate(search, resident_memory):
     assert_close(*resident_memory[search])
 
 
-def without_time_for_bounds(plan):
-    """A plan whose direct search takes over at once."""
-    chosen = replace(plan.direct_plan.chosen, start_up=0.0, work=0.0)
-    return replace(plan, direct_plan=replace(plan.direct_plan, chosen=chosen))
+def leave_no_time_for_bounds(monkeypatch):
+    """Let direct searches take over at once."""
+    of_blocks = planner.Plan.seconds_of
+
+    def seconds_of(plan, rows, cols):
+        is_whole = (rows, cols) == plan.problem.map_shape
+        return 0.0 if is_whole else of_blocks(plan, rows, cols)
+
+    monkeypatch.setattr(planner.Plan, "seconds_of", seconds_of)
 
 
 @pytest.mark.parametrize("content", ["noise", "smooth", "repeated"])
 @pytest.mark.parametrize("side", [8, 32, 64])
 @pytest.mark.parametrize(("metric", "engine"), [("sad", "simd"), ("ssd", "fft")])
 @pytest.mark.usefixtures("without_c")
-def test_a_search_without_a_map_that_a_direct_one_takes_over(metric, engine, side, content, rng):
+def test_a_search_without_a_map_that_a_direct_one_takes_over(
+    metric, engine, side, content, rng, monkeypatch
+):
     image = values(rng, "uint8", 700, 680, 3)
     if content == "smooth":
         image = smooth(image)
@@ -326,7 +333,7 @@ def test_a_search_without_a_map_that_a_direct_one_takes_over(metric, engine, sid
     assert plan.exact_plan.engine == plan.direct_plan.engine == engine
     if content == "repeated":  # many windows are the best, and none is equal to the kernel
         kernel = Kernel(kernel.pixels // 2 + 40)
-    plan = without_time_for_bounds(plan)
+    leave_no_time_for_bounds(monkeypatch)
     search(plan, image, kernel)
     with numpy_peak() as peak:
         windows_left = search(plan, image, kernel)
@@ -351,7 +358,8 @@ def test_several_kernels_that_stay_prepared_for_exact_scores(side, most, rng, mo
         problems, engine="pruned", device="cpu", memory=MEMORY,
         resident=budget.resident, resident_without_map=budget.resident_without_map,
     )  # fmt: skip
-    plans = [without_time_for_bounds(plan) for plan in group.plans]
+    plans = group.plans
+    leave_no_time_for_bounds(monkeypatch)
     assert plans[0].exact_plan.engine == "fft"
 
     def search_all():

@@ -77,7 +77,7 @@ def best_match_problem(dtype, metric, kernel=(64, 64, 3), **changes):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 def test_the_best_match_alone_is_searched_by_bounds_whatever_the_type(metric, dtype):
-    problem = best_match_problem(dtype, metric, (160, 160, 3))
+    problem = best_match_problem(dtype, metric)
     plan = planner.make(problem, engine="auto", device="cpu", memory=8 << 30, resident=0)
     assert plan.engine == "pruned"
     # No engine sums floats exactly, so the blocks left open get scores with errors.

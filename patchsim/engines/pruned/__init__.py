@@ -42,20 +42,20 @@ _DISTINCT = 2.0**50
 
 # Seconds of a thread for each pixel's boxes, each cell of a window's bound, the rest of a window
 # and, for what bounds leave, each difference; and for the calls from Python. Linux, one core of an
-# AMD EPYC (Zen 4), gcc 12, photographs of 1080x1920 and 2160x3840 RGB with kernels cut from them.
-_BOX_SECONDS = 1e-9
+# AMD EPYC (Zen 4), gcc 12, photographs of 256x256 to 1920x1080, grey and RGB, with kernels of 8 to
+# 64 that are in them.
+_BOX_SECONDS = 8e-10
 _CELL_SECONDS = 3e-11
-_WINDOW_SECONDS = 2.5e-9
+_WINDOW_SECONDS = 5e-10
 _DIFFERENCE_SECONDS = 1e-13
-_CALL_SECONDS = 4e-4
+_CALL_SECONDS = 6e-4
 # And of a window that is to be found, where many are: bounds cannot exclude its block. From where
 # on a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs.
 _FOUND_SECONDS = 1.5e-6
-# A kernel that is not in the picture, or a hard one, takes up to 1.7 times the direct search more
-# than one that bounds find soon, and nothing tells them apart beforehand. With this factor on the
-# time for the latter neither choice takes much more than so many times the better one:
-# x = d / p with d the direct search and p this one is then as large as (p + 1.7 d) / d.
-_HEDGE = 2.2
+# A kernel that is not in the picture, or a hard one, takes this time and then, at worst, the direct
+# search; nothing tells them apart beforehand. So this engine is chosen where a kernel that is there
+# takes so many times as long directly.
+_HEDGE = 1.6
 # And in one thread for each value that is copied as a byte, and for more calls.
 _COPY_SECONDS = 1e-9
 _COPY_CALL_SECONDS = 1e-3

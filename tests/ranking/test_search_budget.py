@@ -1,0 +1,60 @@
+"""What a search by bounds may take before the direct search takes over."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from patchsim.ranking.search_budget import SearchBudget
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_step_is_taken_if_it_is_cheap_beside_the_direct_search(threads):
+    budget = SearchBudget(1.0, 0.01, threads)
+    cheap = budget.cheap_seconds
+    assert 0 < cheap < 0.5 * threads
+    assert budget.invest(cheap, 100, 100)
+    assert not budget.invest(1.01 * cheap, 100, 100)  # it saves nothing
+
+
+def test_steps_that_bring_nothing_use_up_what_is_cheap():
+    budget = SearchBudget(1.0, 0.01, 1)
+    budget.spent = budget.cheap_seconds
+    assert budget.cheap_seconds == 0
+    assert not budget.invest(1e-6, 100, 100)
+
+
+def test_a_longer_step_is_taken_if_it_saves_more_and_leaves_what_is_cheap():
+    budget = SearchBudget(1.0, 0.01, 1)
+    cheap = budget.cheap_seconds
+    saved = budget.direct_seconds(60) - budget.direct_seconds(10)
+    assert not budget.invest(1.01 * saved, 60, 10)
+    assert budget.invest(0.5 * saved, 60, 10)
+    budget.spent = 0.5 * saved
+    assert budget.cheap_seconds == pytest.approx(cheap)
+
+
+def test_blocks_take_no_longer_than_all_windows():
+    budget = SearchBudget(1.0, 0.1, 2)
+    assert budget.direct_seconds(0) == 0
+    assert 0.2 <= budget.direct_seconds(1) < budget.direct_seconds(2)
+    assert budget.direct_seconds(1000) == 2.0
+    assert budget.leaves_all(1000)
+    assert not budget.leaves_all(1)
+
+
+def test_a_search_that_took_as_long_as_the_direct_one_is_over():
+    budget = SearchBudget(1.0, 0.01, 2)
+    budget.spent = 1.9
+    assert not budget.is_spent
+    budget.spent = 2.1
+    assert budget.is_spent
+
+
+def test_without_a_direct_search_every_step_is_taken():
+    budget = SearchBudget(math.inf, math.inf, 1)
+    budget.spent = 1e9
+    assert budget.invest(1e9, 100, 100)
+    assert not budget.is_spent
+    assert not budget.leaves_all(100)
