@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 
 import numpy as np
 import oracle
@@ -183,3 +186,12 @@ def test_the_command_prints_the_polarity_where_it_is_asked_for(run, dark, light)
     _, out, _ = run("match", "dark.png", "light.png", "--no-heatmap", "--format", "json")
     assert "inverted" not in out
     assert run("match", "dark.png", "light.png", "--invert", "--heatmap", "h.png")[0] == 2
+
+
+def test_the_page_compares_a_match_with_the_inverted_kernel(tmp_path, dark, light):
+    match(dark, light, invert=True, top=1, report=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    data = re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page)
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in data]
+    # The difference of the two, which are identical.
+    assert any(one.size and not one.any() for one in pictures)

@@ -43,6 +43,8 @@ def of(search: Finished, image: Image.Image) -> list[dict[str, str] | None]:
 def _pair(match: Match, kernel: Image.Image | None, image: Image.Image) -> dict[str, str] | None:
     if kernel is None:
         return None
+    if match.inverted:
+        kernel = ImageChops.invert(kernel)
     if match.corners is None:
         box = (match.x, match.y, match.x + match.width, match.y + match.height)
         crop = image.crop(box)
