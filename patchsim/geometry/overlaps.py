@@ -105,7 +105,8 @@ def _exceeds(
 ) -> NDArray[np.bool_]:
     intersection = shared_heights[:, None] * shared_widths
     union = math.prod(size) + math.prod(kernel) - intersection
-    found: NDArray[np.bool_] = intersection > overlap * union
+    # A quotient is rounded once, as a limit such as 0.7 is, so that equal ones compare as equal.
+    found: NDArray[np.bool_] = intersection / union > overlap
     return found
 
 

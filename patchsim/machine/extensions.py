@@ -60,14 +60,15 @@ def variant(name: str, room: str = "engines", *, has_few: bool = False) -> str:
     """
     here = _variants(name, room)
     forced = os.environ.get(VARIANT_SETTING)
-    if forced is None:
+    if not forced:
         return here[0]
     if forced in here:
         return forced
     if forced == "portable" or has_few:
         return here[-1]
     raise InputError(
-        f"{VARIANT_SETTING}={printable(forced)} is not here; there are {', '.join(here)}"
+        f"{VARIANT_SETTING}={printable(forced)} is not here; unset it, or give one of"
+        f" {', '.join(dict.fromkeys([*here, 'portable']))}"
     )
 
 

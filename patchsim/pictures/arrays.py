@@ -22,6 +22,14 @@ SHIFT = 1 << 15
 _MANY = 8  # channels, and columns, that together are taken for the sides of a picture
 
 
+def depth_notice(name: str, bits: int) -> str:
+    """Return the notice for values of less bits than their type has, such as 12 of 16."""
+    return (
+        f"{name} has values of {bits} bits; --data-range 0:{(1 << bits) - 1} compares them with"
+        " others of such a range, --metric zncc with any"
+    )
+
+
 def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pixels:
     """Return an array as pixels [H, W, C], signed integers of up to 16 bits plus `shift_of`.
 

@@ -27,11 +27,12 @@ _HARMLESS = re.compile(r"Interlace handling should be turned on|Unknown field wi
 _WARNING = re.compile("warning", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 # libtiff's lines begin with its function, or the name of the file; libpng's, and those of
-# imagecodecs about PNG, with the library; OpenEXR's with the name of the stream.
+# imagecodecs about PNG, with the library; OpenEXR's with the name of the stream. One of libtiff's
+# warnings has a second line.
 _DECODER = re.compile(
     rb"(_?TIFF\w+|(Fax[34]|LZW|ZIP|PackBits|O?JPEG|LZMA|ZSTD|LERC|WebP|LogL|SGILog|PixarLog|NeXT"
     rb"|Thunder|DumpMode|Predictor|HorizontalPositioning|CCITT)\w*|tempfile\.tif|<python_buffer>"
-    rb"|(lib)?(png|PNG) (warning|error)): "
+    rb"|(lib)?(png|PNG) (warning|error)): |Apparently should be "
 )
 # The names that Pillow gives to libtiff, and OpenEXR to a stream.
 _NO_FILE = re.compile(r"^(tempfile\.tif|<python_buffer>): (\(EXR_\w+\) )?")

@@ -153,10 +153,7 @@ class _About:
             found += (f"{name} has {self.frames} frames; the first is used",)
         is_deep = dtype.kind == "u" and dtype.itemsize == 2
         if is_deep and self.bits < 16 and not self.is_rescaled:
-            found += (
-                f"{name} has values of {self.bits} bits;"
-                f" --data-range 0:{(1 << self.bits) - 1} compares them within their range",
-            )
+            found += (arrays.depth_notice(name, self.bits),)
         return found
 
 

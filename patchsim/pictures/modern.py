@@ -292,10 +292,7 @@ def _with_alpha(
     notices: tuple[str, ...] = ()
     has_own_range = bits in (10, 12, 14) or (values.dtype == np.uint16 and bits < 16)
     if has_own_range:
-        notices = (
-            f"{name} has values of {bits} bits;"
-            f" --data-range 0:{largest} compares them within their range",
-        )
+        notices = (arrays.depth_notice(name, bits),)
     pixels = arrays.to_pixels(values, name, copy=True)
     profile = profile if isinstance(profile, bytes) else b""
     if is_float or has_own_range:  # the colours of these are not known

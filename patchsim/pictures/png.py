@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 from patchsim.errors import DamageError
 from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
+from patchsim.types import Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3  # colour types
@@ -78,6 +79,11 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             profile = _profile(stream, chunks)
             return replace(decoded, orientation=orientation.of_image(image), profile=profile)
         decoded = pillow_reader.decode(image, limits, counted)
+        is_interlaced = chunks[0].data[12] == 1
+        is_whole = chunks[-1].name != _REST
+        if is_whole and _may_lack_rows(decoded.pixels, is_interlaced, color == _PALETTE):
+            expected = _inflated_bytes(width, height, bits_each, is_interlaced=is_interlaced)
+            _check_inflated(stream, kept, expected)
         decoded = replace(decoded, profile=_profile(stream, chunks))
     if transparent is not None:
         if bits < 8:
@@ -89,6 +95,46 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         notice = f"{limits.name} has several frames; the first is used"
         decoded = replace(decoded, notices=(notice,))
     return decoded
+
+
+def _may_lack_rows(pixels: Pixels, is_interlaced: bool, is_palette: bool) -> bool:
+    """Return whether the last rows look like those that Pillow leaves empty, as 0, without a word.
+
+    It does so where the compressed data end properly, but too early.
+    """
+    ends = [*pixels[-2:], *([pixels[-1, 1::2]] if is_interlaced else [])]
+    return any(not row.any() or (is_palette and (row == row[:1]).all()) for row in ends)
+
+
+def _inflated_bytes(width: int, height: int, bits: int, *, is_interlaced: bool) -> int:
+    """Return the bytes of all rows with their filters' bytes (PNG specification, section 7)."""
+    passes = [(0, 0, 1, 1)]
+    if is_interlaced:  # x, y of the first pixel, steps (section 8.2)
+        passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
+                  (1, 0, 2, 2), (0, 1, 1, 2)]  # fmt: skip
+    total = 0
+    for x, y, step_x, step_y in passes:
+        cols, rows = -(-(width - x) // step_x), -(-(height - y) // step_y)
+        total += max(rows, 0) * (1 + -(-cols * bits // 8)) if cols > 0 else 0
+    return total
+
+
+def _check_inflated(stream: BinaryIO, chunks: list[_Chunk], expected: int) -> None:
+    """Refuse data that inflate to less than the rows take."""
+    inflating, found = zlib.decompressobj(), 0
+    for chunk in chunks:
+        if chunk.name != b"IDAT":
+            continue
+        stream.seek(chunk.place + _HEAD)
+        left = chunk.length - _HEAD - _CRC
+        while left > 0 and found < expected and not inflating.eof:
+            data = stream.read(min(left, _BUFFER))
+            if not data:
+                break
+            left -= len(data)
+            found += len(inflating.decompress(data))
+    if found < expected:
+        raise DamageError(f"its pixels end after {found:,} of {expected:,} bytes")
 
 
 class About(NamedTuple):

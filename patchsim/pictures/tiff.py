@@ -94,10 +94,7 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     pixels = arrays.to_pixels(samples, limits.name, copy=copy)
     has_own_range = pixels.dtype.kind == "u" and page.bitspersample not in (1, 8, 16)
     if has_own_range:
-        notices += (
-            f"{limits.name} has values of {page.bitspersample} bits;"
-            f" --data-range 0:{largest(page)} compares them within their range",
-        )
+        notices += (arrays.depth_notice(limits.name, page.bitspersample),)
     turned = orientation.chosen(
         page.tags.valueof(tiff_directory.ORIENTATION), page.tags.valueof(tiff_directory.XMP)
     )

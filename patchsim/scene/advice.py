@@ -18,6 +18,7 @@ from patchsim.types import Pixels
 # labels from 0 to 1 are meant otherwise.
 _SMALL = {"uint8": 1 / 16, "uint16": 1 / 4}
 _SMALL_FLOATS = 1 / 4
+_WIDE = 2  # times the range of 8 bits
 _DEPTHS = (8, 10, 12, 14)  # bits of which 16 often hold values
 _ROWS = 16  # most pictures show in every 16th row that they are not small, or in colour
 
@@ -46,8 +47,10 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     """
     depends = not metrics.formula_of(options.metric).correlates
     is_unread = windowed.of(image.pixels) is not None  # all of it would be read for a hint
-    if options.data_range is not None or not depends or image.shift or is_unread:
+    if not depends or image.shift or is_unread:
         return []
+    if options.data_range is not None:
+        return _beside_wide_range([image, *kernels], options.data_range)
     largest = _largest_if_small(image.pixels)
     if largest is None:
         return []
@@ -69,6 +72,20 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     return [
         f"{titled('image', image.name)} has values up to {largest:g}, but the range is 0 to {full}:"
         f" {effect};\n{remedy}"
+    ]
+
+
+def _beside_wide_range(pictures: Sequence[Picture], data_range: tuple[float, float]) -> list[str]:
+    """Return a notice if 8 bits are taken as they are in a range of others: far darker ones."""
+    kinds = [metrics.type_name(picture.pixels.dtype) for picture in pictures]
+    low, high = data_range
+    if not {"uint8", "uint16"} <= {*kinds} or high - low < _WIDE * metrics.INTEGER_RANGE["uint8"]:
+        return []
+    number = kinds.index("uint8")
+    name = titled("kernel" if number else "image", pictures[number].name)
+    return [
+        f"{name} has 8 bits, which --data-range takes as values up to 255 of {low:g} to {high:g}:"
+        " it counts as far darker;\nuse --metric zncc (metric='zncc'), which needs no range"
     ]
 
 

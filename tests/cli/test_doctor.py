@@ -98,3 +98,11 @@ def test_torch_that_cannot_be_loaded(run, monkeypatch):
     assert code == 3
     assert "devices        cpu" in out
     assert err == "patchsim: torch cannot be loaded: libtorch.so: cannot open shared object file\n"
+
+
+def test_vector_instructions_that_are_not_here(run, monkeypatch):
+    monkeypatch.setenv(extensions.VARIANT_SETTING, "altivec")
+    code, out, _ = run("doctor")
+    assert code == 0
+    told = " ".join(out.split())
+    assert "engine simd not here: PATCHSIM_SIMD=altivec is not here; unset it" in told

@@ -16,7 +16,7 @@ import pytest
 from helpers import load
 from PIL import Image
 
-from patchsim.matching import matcher
+from patchsim.matching import match as match_module
 
 HEADER = "x\ty\twidth\theight\tscore\tkernel\tmargin\tcenter_x\tcenter_y"
 
@@ -66,7 +66,7 @@ def test_a_fault_of_a_file_is_not_told_as_one_of_the_results(run, monkeypatch, f
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", file)
 
-    monkeypatch.setattr(matcher, "match", full)
+    monkeypatch.setattr(match_module, "match", full)
     code, out, err = run("match", "big.png", "face.png")
     assert (code, out) == (3, "")
     assert err.startswith(f"patchsim: {says}")
@@ -424,9 +424,9 @@ BAD = [
     (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
     (["match", "big.png", "face.png", "--columns", "foo"], "and more;\nREADME lists them"),
     (["doctor", "x"], "patchsim doctor takes no further words, but 'x' follows; leave that out"),
-    (["foo"], "'foo' is no command; there is match, loss, doctor\nsee patchsim --help"),
+    (["foo"], "'foo' is no command; there is match, scan, loss, doctor\nsee patchsim --help"),
     (["--foo"], "there is no option --foo; leave it out\nsee patchsim --help"),
-    (["mach"], "'mach' is no command; there is match, loss, doctor\ndid you mean: patchsim match"),
+    (["mach"], "there is match, scan, loss, doctor\ndid you mean: patchsim match"),
     (["match", "face.png/x.png", "face.png"], "cannot be read: Not a directory"),
     (["match", "", "face.png"], "name of a picture is empty"),
     (["match", "big.png", "face.png", "--overlay", "o.{kernel}.png"], "shows all kernels"),
@@ -478,7 +478,7 @@ def test_a_forgotten_command_is_named(words, meant, run):
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert err == (
-        f"patchsim: {words[0]!r} is no command; there is match, loss, doctor\n"
+        f"patchsim: {words[0]!r} is no command; there is match, scan, loss, doctor\n"
         f"did you mean: patchsim {meant}\n"
     )
 

@@ -27,3 +27,12 @@ def test_windows_that_overlap_a_box_by_more_are_marked_once(box, stride, overlap
         for row in range(shape[0])
     ]
     np.testing.assert_array_equal(marked, wanted)
+
+
+@pytest.mark.parametrize("size", [(66, 68), (66, 17), (66, 34), (3, 51), (1, 17)])
+def test_an_overlap_of_exactly_the_limit_is_allowed(size):
+    """Windows that share 14 of 17 columns overlap by 14 of 20, which is 0.7 as it is written."""
+    marked = np.zeros((1, 60), bool)
+    for part, over in overlapping((1, 60), size, (1, 1), (0, 0, *size), 0.7):
+        marked[part] |= over
+    assert marked[0].tolist() == [shift < 3 * size[1] // 17 for shift in range(60)]

@@ -94,3 +94,18 @@ def test_larger_values_need_no_notice(largest, dtype, rng):
     image[7, 9] = largest  # no sampled row has it
     image[20:, 20:] = rng.integers(0, 2, (20, 30)) * (0.1 if dtype is float else 1)
     assert patchsim.match(image, image[18:30, 18:30]).notices == ()
+
+
+@pytest.mark.parametrize("is_image_deep", [True, False])
+def test_eight_bits_in_the_range_of_others_are_told(is_image_deep, rng):
+    deep = rng.integers(0, 4096, (40, 50), np.uint16)
+    plain = (deep >> 4).astype(np.uint8)
+    image, kernel = (deep, plain) if is_image_deep else (plain, deep)
+    options = {"data_range": (0, 4095)}
+    (notice,) = patchsim.match(image, kernel[5:15, 6:18], **options).notices
+    name = "kernel" if is_image_deep else "image"
+    assert notice.startswith(f"{name} has 8 bits, which --data-range takes as values up to 255 of")
+    assert "--metric zncc" in notice
+    best = patchsim.match(image, kernel[5:15, 6:18], metric="zncc", **options)
+    assert (best.notices, best[0].x, best[0].y) == ((), 6, 5)
+    assert patchsim.match(deep, deep[5:15, 6:18], **options).notices == ()

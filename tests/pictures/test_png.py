@@ -170,3 +170,46 @@ def test_each_format_is_opened_by_its_own_reader(save, astronaut):
             assert image.format in pillow_reader.READERS
             assert image.size == (30, 20)
     assert PngImagePlugin.PngImageFile.format in pillow_reader.READERS
+
+
+def png(width, height, color, interlace, data, *chunks):
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, interlace))
+    return b"".join([b"\x89PNG\r\n\x1a\n", head, *chunks, chunk(b"IDAT", data), chunk(b"IEND")])
+
+
+def passes(width, height):
+    """The columns and rows of the seven passes of Adam7."""
+    for number in range(7):
+        x, y = [(0, 0), (4, 0), (0, 4), (2, 0), (0, 2), (1, 0), (0, 1)][number]
+        step_x, step_y = [(8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2)][number]
+        yield -(-(width - x) // step_x), -(-(height - y) // step_y)
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize(("color", "channels"), [(0, 1), (2, 3), (3, 1), (4, 2), (6, 4)])
+def test_pixels_that_end_early_in_sound_data_are_damage(interlace, color, channels, tmp_path, rng):
+    """Pillow leaves these rows empty without a word."""
+    width, height = 37, 29
+    sizes = list(passes(width, height)) if interlace else [(width, height)]
+    raw = b"".join(
+        b"\0" + rng.integers(1, 3, cols * channels, np.uint8).tobytes()
+        for cols, rows in sizes
+        for _ in range(rows)
+        if cols
+    )
+    palette = [chunk(b"PLTE", bytes(range(12)))] if color == 3 else []
+    path = tmp_path / "picture.png"
+    path.write_bytes(png(width, height, color, interlace, zlib.compress(raw), *palette))
+    assert open_picture(path, name="picture").pixels.shape[:2] == (height, width)
+    for part in (len(raw) // 2, len(raw) - (1 + width * channels), len(raw) - 2 * width * channels):
+        data = zlib.compress(raw[:part])
+        path.write_bytes(png(width, height, color, interlace, data, *palette))
+        with pytest.raises(InputError, match="damaged or cut short"):
+            open_picture(path, name="picture")
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "1"])
+def test_pictures_with_empty_last_rows_are_sound(mode, save):
+    for size in ((1, 1), (9, 1), (1, 9), (40, 30)):
+        path = save("picture.png", Image.new(mode, size))
+        assert not open_picture(path, name="picture").pixels.any()
