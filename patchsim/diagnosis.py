@@ -62,6 +62,11 @@ def diagnosis() -> dict[str, Any]:
     found, broken = _devices()
     compiled = [_extension(name, room) for name, room in _EXTENSIONS]
     problems = [f"{one['name']}: {one['reason']}" for one in compiled if one["reason"]]
+    if compiled[0]["loaded"]:
+        try:
+            extensions.variant(_EXTENSIONS[0][0])
+        except InputError as error:  # a variant of the vector instructions that is not here
+            problems.append(str(error))
     return {
         "patchsim": patchsim.__version__,
         "python": platform.python_version(),
@@ -121,7 +126,7 @@ def _engine(name: str, found: list[str]) -> dict[str, Any]:
         )
         try:
             refused = engine.refuse(problem)
-        except InputError as error:  # a variant of the vector instructions that is not here
+        except InputError as error:
             refused = str(error)
         if refused is None:
             scored.append(metric)
