@@ -76,7 +76,7 @@ def known(value: object, choices: Sequence[str]) -> str:
     near = nearest(str(value), choices)
     if near is not None:
         return f"did you mean {near}?"
-    return f"there is {', '.join(choices[:_LISTED])} and more;\nREADME lists them"
+    return f"there is {', '.join(choices[:_LISTED])} and more;\ndocs/match.md lists them"
 
 
 def nearest(word: str, choices: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""README and examples do what they say."""
+"""README, docs and examples do what they say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 from helpers import ENVIRONMENT, load
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
 SHELL = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"}
 
 
@@ -32,37 +34,66 @@ def output(words, folder):
 
 
 def sessions():
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
-        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-            yield pytest.param(command, expected, id=command[:60])
+    for text in TEXTS.values():
+        for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+            lines = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+            for command, expected in lines:
+                yield pytest.param(command, expected, id=command[:60])
 
 
 @pytest.mark.parametrize(("command", "expected"), list(sessions()))
-def test_shell_sessions_of_the_readme(command, expected, examples):
+def test_shell_sessions(command, expected, examples):
     assert output(["bash", "-c", command], examples) == expected
 
 
 def snippets():
-    return re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    pattern = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+    return [found for text in TEXTS.values() for found in pattern.findall(text)]
 
 
 @pytest.mark.parametrize(("code", "expected"), snippets())
-def test_python_snippets_of_the_readme(code, expected, examples):
+def test_python_snippets(code, expected, examples):
     assert output([sys.executable, "-c", code], examples) == expected
 
 
-def test_the_readme_has_sessions_and_snippets():
+def test_pages_have_sessions_and_snippets():
     assert len(list(sessions())) >= 4
-    assert len(snippets()) == README.count("```python")
+    assert len(snippets()) == sum(text.count("```python") for text in TEXTS.values())
 
 
-def test_every_option_is_in_the_readme(run):
+def test_the_readme_is_short():
+    assert README.count("\n") <= 120
+
+
+def anchors(text):
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=list(TEXTS))
+def test_links_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if link.startswith(("http:", "https:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_the_picture_of_the_readme_is_what_the_command_draws(examples):
+    (command, _) = next(one.values for one in sessions() if "found.png" in one.values[0])
+    output(["bash", "-c", command], examples)
+    np.testing.assert_array_equal(load(examples / "found.png"), load(ROOT / "docs" / "found.png"))
+
+
+def test_every_option_is_in_the_docs(run):
     options = set()
     for command in ("match", "scan", "loss", "doctor"):
         _, out, _ = run(command, "--help")
         options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
     assert len(options) > 25
-    assert {option for option in options if f"`{option}" not in README} == set()
+    assert {option for option in options if f"`{option}" not in "".join(TEXTS.values())} == set()
 
 
 def test_pictures_are_what_draw_draws(examples):

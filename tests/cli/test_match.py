@@ -422,7 +422,7 @@ BAD = [
     (["match", "big.png", "face.png", "-z"], "there is no option -z; leave it out\nsee"),
     (["match", "big.png", "face.png", "--columns", "scor"], "is unknown; did you mean score?"),
     (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
-    (["match", "big.png", "face.png", "--columns", "foo"], "and more;\nREADME lists them"),
+    (["match", "big.png", "face.png", "--columns", "foo"], "and more;\ndocs/match.md lists them"),
     (["doctor", "x"], "patchsim doctor takes no further words, but 'x' follows; leave that out"),
     (["foo"], "'foo' is no command; there is match, scan, loss, doctor\nsee patchsim --help"),
     (["--foo"], "there is no option --foo; leave it out\nsee patchsim --help"),
