@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from patchsim.errors import DamageError
+from patchsim.errors import DamageError, printable
 
 # Bytes of an archive's directory: about 30,000 members.
 _LARGEST_DIRECTORY = 2_000_000
+_BLOCK = 1 << 20  # bytes of a member that are read at a time
 
 # The records at the end of an archive, from the format's description by PKWARE (APPNOTE.TXT).
 _END = struct.Struct("<4s4HIIH")
@@ -90,3 +92,24 @@ def start_of(member: ZipInfo, file: BinaryIO) -> int:
     if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
         raise DamageError("it is compressed inside, which torch.save never does")
     return int(member.header_offset + _LOCAL.size + name_length + extra_length)
+
+
+def check_sum(member: ZipInfo, file: BinaryIO) -> None:
+    """Compare a member that is stored as it is with its checksum, if the archive has one.
+
+    torch writes 0 after `torch.serialization.set_crc32_options(False)`.
+
+    Raises
+    ------
+    DamageError
+        If they differ.
+    """
+    if not member.CRC:
+        return
+    file.seek(start_of(member, file))
+    left, found = member.file_size, 0
+    while left > 0 and (content := file.read(min(left, _BLOCK))):
+        found = zlib.crc32(content, found)
+        left -= len(content)
+    if found != member.CRC:
+        raise DamageError(f"the checksum of {printable(member.filename)} does not match")

@@ -220,10 +220,12 @@ def _torch(file: BinaryIO, memory: int) -> Mapping[str, Stored]:
             "is refused: it is not laid out as by torch.save; save a dict of tensors"
         )
 
+    @cache
     def content(name: str) -> tuple[int, int]:
         member = member_by_name.get(f"{root}{name}")
         if member is None:
             raise DamageError(f"it lacks the member {printable(repr(name))}")
+        archives.check_sum(member, file)
         return archives.start_of(member, file), member.file_size
 
     if f"{root}byteorder" in member_by_name:

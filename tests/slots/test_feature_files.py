@@ -221,6 +221,28 @@ def test_a_tensor_larger_than_its_storage_is_refused(tmp_path):
         rows(tmp_path / "a.pt", "f")
 
 
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_values_that_were_changed_are_damage_where_there_are_checksums(
+    has_checksums, values, tmp_path
+):
+    kept = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(has_checksums)
+    try:
+        torch.save({"f": values, "other": values + 1}, tmp_path / "a.pt")
+    finally:
+        torch.serialization.set_crc32_options(kept)
+    assert torch.equal(rows(tmp_path / "a.pt", "f"), values)
+    content = (tmp_path / "a.pt").read_bytes()
+    place = content.index(values.numpy().tobytes())
+    (tmp_path / "a.pt").write_bytes(content[:place] + b"\x01" + content[place + 1 :])
+    assert torch.equal(rows(tmp_path / "a.pt", "other"), values + 1)
+    if has_checksums:
+        with pytest.raises(InputError, match="damaged or cut short: the checksum of a/data/0 does"):
+            rows(tmp_path / "a.pt", "f")
+    else:
+        assert not torch.equal(rows(tmp_path / "a.pt", "f"), values)
+
+
 def test_a_compressed_pt_is_refused(values, tmp_path):
     torch.save({"f": values}, tmp_path / "a.pt")
     with (
