@@ -69,6 +69,10 @@ def print_template(text: str | None) -> str | None:
     if text is None:
         return None
     template(text, "print", *choices.COLUMNS)
+    if text.count("{") != text.count("}"):
+        raise InputError(
+            f"print {printable(text)} has a brace without its other half; write {{x}} for a column"
+        )
     characters = {"t": "\t", "n": "\n", "\\": "\\"}
     return re.sub(r"\\([tn\\])", lambda found: characters[found[1]], text)
 

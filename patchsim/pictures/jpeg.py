@@ -45,9 +45,11 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     except (OSError, SyntaxError, ValueError):
         if frame is None or (frame.kind in _READ and frame.bits == 8):
             raise
-        kind = "lossless or hierarchical" if frame.bits == 8 else f"{frame.bits} bits a channel"
+        kind = "lossless or hierarchical JPEG"
+        if frame.bits != 8:
+            kind = f"JPEG of {frame.bits} bits a channel"
         raise InputError(
-            f"{limits.name} is a JPEG of {kind}, which cannot be read; convert it to PNG"
+            f"{limits.name} is a {kind}, which cannot be read; convert it to PNG"
         ) from None
 
 

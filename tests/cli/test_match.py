@@ -422,6 +422,8 @@ BAD = [
     (["match", "big.png", "face.png", "-z"], "there is no option -z; leave it out\nsee"),
     (["match", "big.png", "face.png", "--columns", "scor"], "is unknown; did you mean score?"),
     (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
+    (["match", "big.png", "face.png", "--print", "{x"], "print {x has a brace without its other"),
+    (["match", "nan.tif", "face.png"], "needs finite values; give --nan ignore (nan='ignore'), or"),
     (["match", "big.png", "face.png", "--columns", "foo"], "and more;\ndocs/match.md lists them"),
     (["doctor", "x"], "patchsim doctor takes no further words, but 'x' follows; leave that out"),
     (["foo"], "'foo' is no command; there is match, scan, loss, doctor\nsee patchsim --help"),
