@@ -31,7 +31,10 @@ def main() -> NoReturn:
 
 def run_as_process() -> NoReturn:
     """Run the command as the whole of a process, and end the process."""
-    interruption.end_at_once()
+    try:
+        interruption.end_at_once()
+    except KeyboardInterrupt:  # a Ctrl-C that came before
+        os._exit(130)
     try:
         code = _run(owns_process=True)
         interruption.end_at_once()

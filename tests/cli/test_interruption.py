@@ -10,6 +10,7 @@ import sys
 import pytest
 from helpers import ENVIRONMENT
 
+from patchsim import cli
 from patchsim.cli import interruption
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
@@ -106,6 +107,7 @@ def test_the_end_at_once_leaves_no_temporary_file(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
+from patchsim import cli
 from patchsim.cli import interruption
 from patchsim.files import atomic, replacement
 replacement._WITHOUT_NAME = None  # as on a system that has no files without a name
@@ -122,6 +124,7 @@ with atomic.writing(folder / "a") as file:
 def test_another_lost_exception_is_told_as_ever():
     code = """
 import sys
+from patchsim import cli
 from patchsim.cli import interruption
 interruption.raise_from_now_on()
 class Finalized:
@@ -150,3 +153,22 @@ def test_ignored_signals_stay_ignored(monkeypatch):
         signal.signal(signal.SIGHUP, before)
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def test_a_signal_from_before_the_handlers_is_quiet(monkeypatch):
+    """It is answered by Python's own handler, as soon as the first line of the command runs."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    codes = []
+
+    def ended(code):
+        codes.append(code)
+        raise SystemExit(code)  # as os._exit, nothing runs behind it
+
+    monkeypatch.setattr(interruption, "end_at_once", interrupted)
+    monkeypatch.setattr(os, "_exit", ended)
+    with pytest.raises(SystemExit):
+        cli.run_as_process()
+    assert codes == [130]
