@@ -104,7 +104,7 @@ class ImageDisplay:
 
         try:
             from matplotlib import patches, patheffects
-        except ImportError:
+        except ModuleNotFoundError:
             raise InputError(
                 "plot needs Matplotlib, which is not installed; pip install matplotlib"
             ) from None

@@ -446,7 +446,7 @@ class Report:
         """
         try:
             import pandas
-        except ImportError:
+        except ModuleNotFoundError:
             raise InputError(
                 "to_pandas needs pandas, which is not installed; pip install pandas"
             ) from None

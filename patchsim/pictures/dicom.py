@@ -54,7 +54,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     """
     try:
         import pydicom
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{limits.name} is a DICOM file; packages that read it are not installed:\n"
             f"pip install {PACKAGES}, or save its pixels as .npy"
@@ -189,7 +189,7 @@ def _stored(dataset: Any, syntax: str, about: _About, limits: Limits) -> NDArray
         )
     try:
         import imagecodecs
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{limits.name} is a compressed DICOM; a package that reads it is not installed:\n"
             f"pip install {PACKAGES}"

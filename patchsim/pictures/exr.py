@@ -50,7 +50,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     """
     try:
         import OpenEXR
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{limits.name} is an OpenEXR picture; the package that reads it is not installed:\n"
             f"pip install {PACKAGE}, or save it as a TIFF of floats"

@@ -38,7 +38,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     """
     try:
         from astropy.io import fits
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{limits.name} is a FITS file; the package that reads it is not installed:\n"
             f"pip install {PACKAGE}, or save its data as .npy"

@@ -103,7 +103,7 @@ def heic(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read the primary picture of a HEIC of 8 to 12 bits, upright, by libheif in pi-heif."""
     try:
         import pi_heif
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{limits.name} is a HEIC picture; the package that reads it is not installed:\n"
             f"pip install {_HEIC_PACKAGE}, or convert it to PNG"
@@ -251,7 +251,7 @@ def of_primaries(points: Sequence[float]) -> Unapplied | None:
 def _imagecodecs(name: str, reason: str) -> Any:
     try:
         import imagecodecs
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{name} is {reason}; packages that read it are not installed:\n"
             f"pip install {tiff.PACKAGES}"

@@ -36,7 +36,7 @@ def png(stream: BinaryIO, width: int, height: int, limits: Limits) -> Decoded:
     """
     try:
         import imagecodecs
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{limits.name} is colour (or grey with alpha) of 16 bits a channel, of which Pillow"
             f" keeps 8; a package that reads it is not installed:\npip install {tiff.PACKAGES}"

@@ -70,7 +70,7 @@ def _opened(url: str) -> tuple[Any, str]:
     """Return the file system of a URL and its path there."""
     try:
         from fsspec.core import url_to_fs
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{printable(url)} is a URL, which needs fsspec: pip install 'patchsim-match[remote]'"
         ) from None

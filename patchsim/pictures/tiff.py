@@ -210,7 +210,7 @@ def library(name: str, reason: str) -> Any:
     try:
         import imagecodecs  # noqa: F401 - tifffile takes its codecs from there
         import tifffile
-    except ImportError:
+    except ModuleNotFoundError:
         raise InputError(
             f"{name} is {reason}; packages that read it are not installed:\npip install {PACKAGES}"
         ) from None

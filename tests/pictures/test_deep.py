@@ -169,7 +169,8 @@ def test_twelve_bits_stay_what_they_are_with_a_word_on_their_range(tmp_path, rng
     assert picture.pixels.dtype == np.uint16
     np.testing.assert_array_equal(picture.pixels[..., 0], given)
     assert picture.notices == (
-        f"{path} has values of 12 bits; --data-range 0:4095 compares them within their range",
+        f"{path} has values of 12 bits; --data-range 0:4095 compares them with others of such a"
+        " range, --metric zncc with any",
     )
 
 

@@ -133,7 +133,8 @@ def test_avif_of_more_bits_keeps_them(bits, channels, color, tmp_path):
     np.testing.assert_array_equal(picture.pixels, deep[..., :3])
     assert picture.notices == (
         f"{tmp_path / 'a.avif'} has values of {bits} bits;"
-        f" --data-range 0:{largest} compares them within their range",
+        f" --data-range 0:{largest} compares them with others of such a range,"
+        " --metric zncc with any",
     )
     if channels == 4:
         assert (picture.alpha == np.rint(largest // 2 / largest * 255)).all()
@@ -317,3 +318,26 @@ def test_what_to_install_where_the_packages_are_missing(tmp_path, color, monkeyp
     for path in paths:
         with pytest.raises(InputError, match=r"\npip install tifffile imagecodecs$"):
             opened(path)
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "content"),
+    [
+        ("pi_heif", "a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)),
+        ("OpenEXR", "a.exr", b"\x76\x2f\x31\x01\x02" + bytes(60)),
+        ("pydicom", "a.dcm", bytes(128) + b"DICM" + bytes(60)),
+    ],
+)
+def test_a_reader_that_is_broken_is_not_told_as_missing(
+    package, name, content, save, color, run, tmp_path, monkeypatch
+):
+    save("kernel.png", color[:5, :5])
+    written(tmp_path, name, content)
+    (tmp_path / f"{package}.py").write_text("raise ImportError('libx.so.1: cannot open it')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for loaded in [one for one in sys.modules if one.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, loaded)
+    code, _, err = run("match", tmp_path / name, tmp_path / "kernel.png", "--no-heatmap")
+    assert code == 3
+    assert err.startswith(f"patchsim: package {package} does not load: libx.so.1: cannot open it;")
+    assert "not installed" not in err

@@ -95,7 +95,7 @@ def test_heic_of_8_and_10_bits(tmp_path):
     assert np.abs(picture.pixels - given() * 1023 / 255).max() <= 2
     assert picture.notices == (
         f"{tmp_path / 'a.heic'} has values of 10 bits;"
-        " --data-range 0:1023 compares them within their range",
+        " --data-range 0:1023 compares them with others of such a range, --metric zncc with any",
     )
 
 
