@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import PatchsimError, printable
+from patchsim.machine.memory import default_limit, parse_size
 from patchsim.matching.match import match
 from patchsim.options import Given
 from patchsim.output.report import Match, Report
@@ -63,16 +66,18 @@ def hint(
     """
     is_other_kind = report.posed or report.frames or len(report.kernels) != 1
     given: Any = {name: one for name, one in masks.items() if one is not None}
-    if is_other_kind or any(map(reader.is_stdin, [image, kernel, *given.values()])):
+    if is_other_kind or not all(map(_can_be_read_again, [image, kernel, *given.values()])):
         return None
     one = report.kernels[0]
     if one.width * one.height < _LEAST_PIXELS:
         return None
+    if _region_pixels(report) > _MOST_PIXELS * _REDUCED[0][1] ** 2:
+        return None
     try:
         whole = given or report.region is not None or options.get("ignore") is not None
-        small, small_kernel, factor = (image, kernel, 1) if whole else _reduced(image, kernel)
-        width, height = report.region[2:] if report.region else (report.width, report.height)
-        if width * height > _MOST_PIXELS * factor**2:
+        reduced = (image, kernel, 1) if whole else _reduced(image, kernel, options)
+        small, small_kernel, factor = reduced
+        if _region_pixels(report) > _MOST_PIXELS * factor**2:
             return None
         kept: Any = {name: value for name, value in options.items() if name in _KEPT}
         found = match(small, small_kernel, scales=SCALES, **given, **_FIRST, **kept)
@@ -111,9 +116,24 @@ def _is_other(at: Match, empty: float, report: Report) -> bool:
     return score is None or 1 - at.score <= (1 - _BETTER) * (1 - score)
 
 
-def _reduced(image: Source, kernel: Source) -> tuple[Source, Source, int]:
+def _can_be_read_again(source: Source) -> bool:
+    """Return whether a picture is in memory, or a file: a pipe is used up, a URL takes long."""
+    return not isinstance(source, str | os.PathLike) or Path(source).is_file()
+
+
+def _region_pixels(report: Report) -> int:
+    width, height = report.region[2:] if report.region else (report.width, report.height)
+    return width * height
+
+
+def _reduced(image: Source, kernel: Source, options: Given) -> tuple[Source, Source, int]:
     """Return smaller pictures, and by which factor, of opaque ones of 8 bits."""
-    opened = [reader.open_picture(one, name="picture") for one in (image, kernel)]
+    memory = options.get("memory")
+    limits: Any = {
+        "max_pixels": options.get("max_pixels", reader.DEFAULT_MAX_PIXELS),
+        "memory": default_limit() if memory is None else parse_size(memory),
+    }
+    opened = [reader.open_picture(one, name="picture", **limits) for one in (image, kernel)]
     side = min(opened[1].pixels.shape[:2])
     factor = next((by for least, by in _REDUCED if side >= least), 1)
     is_plain = all(one.alpha is None and one.pixels.dtype == np.uint8 for one in opened)

@@ -171,11 +171,12 @@ def _is_webp(start: bytes) -> bool:
 _FORMATS: tuple[Format, ...] = (
     Format("a .npy", _begins(arrays.MAGIC), arrays.read, is_quiet=True),
     Format("a TIFF", _begins(*tiff_directory.MAGIC), _read_tiff),
-    Format("a PNG", _begins(png.SIGNATURE[:4]), png.read),
+    Format("a PNG", png.is_deep, png.read),
+    Format("a PNG", _begins(png.SIGNATURE[:4]), png.read, is_quiet=True),  # by Pillow's own decoder
     Format("a JPEG", _begins(jpeg.SIGNATURE), jpeg.read, is_quiet=True),
-    Format("a GIF", _begins(b"GIF8"), _read_gif),
-    Format("a WebP", _is_webp, _read_webp),
-    Format("a BMP", _begins(bmp.SIGNATURE), bmp.read),
+    Format("a GIF", _begins(b"GIF8"), _read_gif, is_quiet=True),
+    Format("a WebP", _is_webp, _read_webp, is_quiet=True),
+    Format("a BMP", _begins(bmp.SIGNATURE), bmp.read, is_quiet=True),
     Format("an icon file (ICO)", _begins(ico.SIGNATURE), ico.read),
     Format("a QOI", _begins(b"qoif"), pillow_reader.read),
     Format("an SGI picture", _begins(sgi.SIGNATURE), sgi.read),

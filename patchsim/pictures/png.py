@@ -41,6 +41,13 @@ class _Chunk:
     data: bytes
 
 
+def is_deep(start: bytes) -> bool:
+    """Return whether a file begins like a PNG that libpng decodes: colour of 16 bits."""
+    head = start[len(SIGNATURE) + _HEAD :][:10]  # width, height, bits, colour type
+    is_long = start.startswith(SIGNATURE) and len(head) == 10
+    return is_long and head[8] == _DEEP and head[9] != _GREY
+
+
 def read(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read the first picture of a PNG.
 

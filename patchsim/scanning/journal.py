@@ -129,23 +129,20 @@ class Journal:
                 self._take(number, line, fingerprint)
                 whole += len(line)
             size = file.seek(0, os.SEEK_END)
-        if whole == 0:
-            self._check_begun(size)
+            file.seek(0)
+            # A file without a whole line is the beginning of the first, or no journal.
+            begun = json.dumps({_HEADER: {}}).encode()[:-2]
+            if whole == 0 and file.read(len(begun)) != begun[:size]:
+                raise self._no_journal(1)
         if whole < size:
             os.ftruncate(self._file, whole)
         if whole == 0:
             self._write({_HEADER: fingerprint})
 
-    def _check_begun(self, size: int) -> None:
-        """Refuse a file without a whole line that is not the beginning of the first."""
-        expected = json.dumps({_HEADER: {}}).encode()[:-2]
-        if os.pread(self._file, len(expected), 0) != expected[:size]:
-            raise self._no_journal(1)
-
     def _take(self, number: int, line: bytes, fingerprint: dict[str, str]) -> None:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._no_journal(number) from None
         if number == 1:
             if not isinstance(value, dict) or not isinstance(value.get(_HEADER), dict):
@@ -159,8 +156,11 @@ class Journal:
         self.failed += "error" in value
         region = value.get("region")
         own = value.get("image_bytes")  # of a name that is no UTF-8
-        name = os.fsencode(value["image"]) if own is None else bytes.fromhex(own)
-        self._done[name, None if region is None else tuple(region)] += 1
+        try:
+            name = os.fsencode(value["image"]) if own is None else bytes.fromhex(own)
+            self._done[name, None if region is None else tuple(region)] += 1
+        except (ValueError, TypeError):
+            raise self._no_journal(number) from None
 
     def _compare(self, old: dict[str, str], new: dict[str, str]) -> None:
         for name in dict.fromkeys([*old, *new]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ def of_line(line: str) -> Request:
         value = json.loads(line)
     except ValueError as error:
         return Request(line, fault=f"{printable(line)} is no JSON ({error}); give {_EXAMPLE}")
+    except RecursionError:
+        return Request(line, fault=f"{printable(line)} is nested too deeply; give {_EXAMPLE}")
     try:
         return of_object(value)
     except InputError as error:
@@ -75,4 +78,8 @@ def of_object(value: Mapping[str, Any]) -> Request:
     image = value.get("image")
     if not isinstance(image, str):
         raise InputError(f"a request has an image, the path of a picture; give {_EXAMPLE}")
+    try:
+        os.fsencode(image)
+    except UnicodeEncodeError:  # half of a character of UTF-16, which no path holds
+        raise InputError(f"{printable(image)} cannot be a path; give {_EXAMPLE}") from None
     return replace(of_path(image), region=check_region(value.get("region")))

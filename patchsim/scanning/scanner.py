@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from PIL import Image
+
 from patchsim.checks import positive_integer
 from patchsim.errors import InputError, MachineError, PatchsimError
 from patchsim.events import Observer, check_observer
@@ -179,7 +181,8 @@ def scan(
 
 def _requests(pictures: Any) -> Iterator[Request]:
     """Yield the requests for what Python gives."""
-    is_one = hasattr(pictures, "__array__") or hasattr(pictures, "__dlpack__")
+    is_one = isinstance(pictures, Image.Image)
+    is_one |= hasattr(pictures, "__array__") or hasattr(pictures, "__dlpack__")
     is_path = isinstance(pictures, str | os.PathLike | Mapping)
     for number, picture in enumerate([pictures] if is_one or is_path else pictures, 1):
         if isinstance(picture, Mapping):

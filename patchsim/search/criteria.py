@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -35,14 +35,17 @@ class Criteria:
     options : Options
     span : float
         The data range R.
-    refused : list of (job, y, x, Measured)
-        The windows that failed, in the order in which they were asked for.
+    refused : int
+        How many windows failed.
+    first_refused : (job, y, x, Measured) or None
+        The first of them, which is the best.
     """
 
     jobs: Sequence[Job]
     options: Options
     span: float
-    refused: list[tuple[Job, int, int, Measured]] = field(default_factory=list)
+    refused: int = 0
+    first_refused: tuple[Job, int, int, Measured] | None = None
 
     @classmethod
     def of(cls, jobs: Sequence[Job], options: Options, span: float) -> Criteria | None:
@@ -58,7 +61,9 @@ class Criteria:
             found = measured.differing
             is_met &= (found.pixels if isinstance(most, int) else found.share) <= most
         if not is_met:
-            self.refused.append((self.jobs[index], y, x, measured))
+            self.refused += 1
+            if self.first_refused is None:
+                self.first_refused = self.jobs[index], y, x, measured
         return is_met
 
     def measure(self, index: int, y: int, x: int) -> Measured:
@@ -99,10 +104,10 @@ class Criteria:
         """Say how many places were refused and how the best of them failed, or why all are."""
         if not self.refused and not is_found:
             return ["no match: no score is so high that --worst or --max-differing can be met"]
-        if not self.refused:
+        if self.first_refused is None:
             return []
-        job, y, x, measured = self.refused[0]
-        count = len(self.refused)
+        job, y, x, measured = self.first_refused
+        count = self.refused
         texts = []
         if measured.worst is not None:
             texts.append(f"its worst block scores {measured.worst:.6g}")

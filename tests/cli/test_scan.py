@@ -305,6 +305,12 @@ def test_resume_refuses_other_kernels_options_and_files(drawn, run):
     assert "another columns: usual then, x now" in err
     assert resumed(run, **{"--threads": "1", "--engine": "simd"})[0] == 0
     assert path.read_bytes() == whole
+    first = whole.splitlines(keepends=True)[0]
+    for line in (b'{"image": "a", "region": 5, "matches": []}\n', b"[" * 100_000 + b"\n"):
+        path.write_bytes(first + line)
+        code, _, err = resumed(run)
+        assert code == 2
+        assert "line 2 of out.jsonl is none of a scan" in err
     path.write_bytes(whole.replace(b'"matches"', b'"other"', 1))
     code, _, err = resumed(run)
     assert code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,8 +69,11 @@ def test_alpha_and_regions_count(astronaut):
     assert told(image, kernel, {"image_mask": seen}, threshold=0.999) is None
 
 
-@pytest.mark.parametrize("case", ["poses", "frame", "small", "two", "large", "stdin"])
-def test_no_look_is_taken_where_it_makes_no_sense(case, astronaut, monkeypatch):
+CASES = ["poses", "frame", "small", "two", "large", "stdin", "pipe", "url"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_look_is_taken_where_it_makes_no_sense(case, astronaut, monkeypatch, tmp_path):
     kernel = astronaut[100:120, 200:220].copy()
     image = resized(astronaut[:300], 1.5)
     options = {"threshold": 0.999}
@@ -84,8 +89,10 @@ def test_no_look_is_taken_where_it_makes_no_sense(case, astronaut, monkeypatch):
     report = match(image, [kernel] * 2 if case == "two" else sources[1], **options)
     assert not report
     monkeypatch.setattr(other_scales, "match", None)
-    if case == "stdin":
-        sources = "-", kernel
+    if case == "pipe":
+        os.mkfifo(tmp_path / "pipe")
+    others = {"stdin": "-", "pipe": tmp_path / "pipe", "url": "memory://image.png"}
+    sources = others.get(case, sources[0]), sources[1]
     assert other_scales.hint(*sources, {}, options, report) is None
 
 

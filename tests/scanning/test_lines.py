@@ -39,6 +39,8 @@ def test_names_that_are_no_utf8():
     ("line", "says"),
     [
         (b"{bad", "is no JSON"),
+        (b'{"image": ' + b"[" * 100_000, "is nested too deeply"),
+        (b'{"image": "\\ud83d.png"}', "cannot be a path"),
         (b"{}", "a request has an image"),
         (b'{"image": 3}', "a request has an image"),
         (b'{"image": "a.png", "regoin": 1}', "regoin is no key"),

@@ -87,7 +87,7 @@
 
   // The threshold, from the lowest score of a match to 1: boxes and rows below it are hidden.
   const scores = data.rows.map((row) => row.score);
-  const lowest = Math.min(1, ...scores), highest = Math.max(lowest, ...scores);
+  const lowest = scores.reduce((a, b) => Math.min(a, b), 1), highest = scores.reduce((a, b) => Math.max(a, b), lowest);
   const slider = element("threshold"), cut = element("cut"), chart = element("histogram");
   function threshold() {
     const level = lowest + (highest - lowest) * slider.value / 1000;
