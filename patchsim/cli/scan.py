@@ -14,7 +14,7 @@ from patchsim.cli.flags import takes
 from patchsim.cli.match import Form, check, options_of
 from patchsim.cli.scan_flags import WITHOUT, ScanFlags
 from patchsim.cli.scan_progress import Progress
-from patchsim.errors import FOUND, INPUT_ERROR, NOT_FOUND, InputError, printable
+from patchsim.errors import FOUND, INPUT_ERROR, NOT_FOUND, InputError, MachineError, printable
 
 if TYPE_CHECKING:
     from patchsim.scanning.journal import Journal
@@ -205,7 +205,9 @@ def _resumed(
     with Journal(flags.resume, {**scanner.matcher.fingerprint, **shown}) as journal:
 
         def add(result: ScanResult) -> None:
-            journal.add(result, form.columns)
+            # What the machine could not do is tried again by the next run.
+            if not isinstance(result.error, MachineError):
+                journal.add(result, form.columns)
             if result.error is not None:
                 progress.clear()
                 console.say(str(result.error))

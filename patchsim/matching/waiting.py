@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Grab = Callable[[], Source | None]
 
 INTERVAL = 0.1  # seconds
+_SETTLED = 5.0  # seconds after which a file that stays unreadable and unchanged is no half one
 
 
 def wait(
@@ -142,6 +143,8 @@ class _RewrittenFile:
         self._matcher, self._path = matcher, path
         self._seen: tuple[int, int, int] | None = None
         self.error: InputError | None = None  # why the file was not read at last
+        self._unread: tuple[int, int, int] | None = None  # the stamp of a file that cannot be read
+        self._unread_since = 0.0
 
     def picture(self) -> Picture | None:
         """Return the picture if it is another than before, and whole."""
@@ -152,6 +155,10 @@ class _RewrittenFile:
             picture = self._matcher._opened(self._path)  # of this room
         except InputError as error:  # not there, or not written to its end
             self.error = error
+            if stamp is None or stamp != self._unread:
+                self._unread, self._unread_since = stamp, time.monotonic()
+            elif time.monotonic() - self._unread_since > _SETTLED:
+                raise  # nobody writes it any more
             return None
         if stamp is None or stamp != self._stamp():
             return None

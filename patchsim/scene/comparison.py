@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import isfinite
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from patchsim.scene import edges, flatness, masks, unusable, value_range
 from patchsim.types import Pixels, Weights
 
 _PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
+_KINDS = 3  # of images: grey and colour in turn, and one more
 _MANY_LEVELS = 255  # a data range in which rounding to integers matters little
 
 
@@ -217,9 +219,9 @@ def _may_shift(options: Options) -> bool:
 
 
 class Comparisons:
-    """The kernels of several searches; how they are compared with the last kind of image is kept.
+    """The kernels of several searches; how they are compared with the last kinds of image is kept.
 
-    Several threads may use it at once.
+    Several threads may use it at once; each comparison is made once.
 
     Parameters
     ----------
@@ -235,17 +237,21 @@ class Comparisons:
     ) -> None:
         self.pictures = pictures
         self._weights, self._options = weights, options
-        self._latest: tuple[Hashable, Comparison] | None = None
+        self._kept: dict[Hashable, Comparison] = {}  # the one that was used last is last
+        self._lock = Lock()
 
     def of(self, image: Picture, data_range: tuple[float, float] | None) -> Comparison:
         """Return how the kernels are compared with an image, in a data range."""
         key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range
-        latest = self._latest
-        if latest is None or latest[0] != key:
-            options = replace(self._options, data_range=data_range)
-            latest = key, Comparison(image, self.pictures, self._weights, self._extents, options)
-            self._latest = latest
-        return latest[1]
+        with self._lock:
+            found = self._kept.pop(key, None)
+            if found is None:
+                options = replace(self._options, data_range=data_range)
+                found = Comparison(image, self.pictures, self._weights, self._extents, options)
+            self._kept[key] = found
+            if len(self._kept) > _KINDS:
+                del self._kept[next(iter(self._kept))]
+        return found
 
     def data_range(self, image: Picture, ends: tuple[float, float]) -> tuple[float, float] | None:
         """Return the data range of a comparison with an image: given or, without need, None.
@@ -278,4 +284,10 @@ class Comparisons:
         return [value_range.extent(picture) for picture in self.pictures]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_latest": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {
+            "_kept": {}
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()

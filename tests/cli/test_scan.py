@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from helpers import patchsim
 
+from patchsim import MachineError, Matcher
 from patchsim.cli import scan_progress
 
 COUNT = 12
@@ -276,6 +277,26 @@ def test_resume_leaves_out_what_is_there_and_cuts_half_a_line(drawn, run):
     (drawn / "in/00.png").rename(drawn / "in/99.png")
     _, _, err = resumed(run)
     assert "were there, 1 were added" in err
+
+
+def test_resume_tries_again_what_the_machine_could_not_do(drawn, run, monkeypatch):
+    whole = Matcher.match
+
+    def match(self, image, **options):
+        if str(image).endswith("01.png"):
+            raise MachineError("out of memory")
+        return whole(self, image, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Matcher, "match", match)
+        _, _, err = resumed(run)
+    assert "patchsim: out of memory" in err
+    assert f"0 results were there, {COUNT - 1} were added" in err
+    assert f"{COUNT - 1} results were there, 1 were added" in resumed(run)[2]
+    lines = (drawn / "out.jsonl").read_text().splitlines()
+    names = [json.loads(line).get("image") for line in lines]
+    assert names[-1].endswith("01.png")
+    assert len({*names}) == COUNT + 1
 
 
 def test_resume_counts_equal_requests(drawn, run):

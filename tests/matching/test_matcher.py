@@ -189,3 +189,20 @@ def test_options_stand_in_the_signatures():
     assert set(options) - set(Options.__dataclass_fields__) == {
         "scales", "angles", "flips", "max_poses",
     }  # fmt: skip
+
+
+def test_kernels_are_kept_for_several_kinds_of_image(rng):
+    colour = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    kinds = [colour, colour[..., 0], colour.astype(np.uint16), colour / 255]
+    matcher = Matcher(colour[5:12, 7:19])
+    comparisons = matcher._comparisons._as_they_are
+    for image in [kinds[0], kinds[1], kinds[0], kinds[1]]:
+        matcher.match(image)
+    first = list(comparisons._kept.values())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(matcher.match, [kinds[0], kinds[1], kinds[2]] * 4))
+    assert len(comparisons._kept) == 3
+    assert all(one in comparisons._kept.values() for one in first)
+    matcher.match(kinds[3])
+    assert len(comparisons._kept) == 3
+    assert pickle.loads(pickle.dumps(matcher)).match(colour).best.score == 1

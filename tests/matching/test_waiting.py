@@ -135,6 +135,16 @@ def test_a_file_that_is_being_written_is_not_searched(clock, tmp_path):
         wait(lambda: None, GLYPH, 1, threshold=0.99)
 
 
+def test_a_file_that_stays_unreadable_is_an_error(clock, tmp_path):
+    path = tmp_path / "screen.png"
+    path.write_text("this is no picture")
+    with pytest.raises(InputError, match="is plain text"):
+        wait(path, GLYPH, LONG, threshold=0.99)
+    assert 5 < clock.now < 6
+    clock.then = lambda: write(path, SHOWN if clock.now > 12 else BLANK)
+    assert wait(path, GLYPH, LONG, threshold=0.99)[0].x == 30
+
+
 def test_a_file_that_changes_while_it_is_read_is_read_again(clock, tmp_path, monkeypatch):
     path = tmp_path / "screen.png"
     write(path, SHOWN)
