@@ -99,3 +99,11 @@ class PixelSource(Protocol):
         InputError
             If the file has changed or is damaged.
         """
+
+
+def only_whole(name: str, reason: str) -> InputError:
+    """Return the error for a picture that is too large for memory and is only read whole."""
+    return InputError(
+        f"{name} is too large to be read whole, and {reason};\nor allow more with --max-pixels and"
+        " --memory"
+    )

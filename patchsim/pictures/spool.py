@@ -20,7 +20,7 @@ from patchsim.machine.memory import format_size
 from patchsim.pictures import orientation, pillow_reader, png
 from patchsim.pictures.limits import Limits
 from patchsim.pictures.reader import Picture
-from patchsim.pictures.source import Identity
+from patchsim.pictures.source import Identity, only_whole
 from patchsim.pictures.windowed import Windowed
 from patchsim.types import Pixels
 
@@ -122,7 +122,7 @@ def open_rows(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) 
     if channels == 4:
         opaque = 255 if source.dtype == np.uint8 else 65535
         if not ignore_alpha and pixels.extremes[0, 0, 3] < opaque:
-            raise _only_whole(
+            raise only_whole(
                 printable(label),
                 "has transparent pixels, which need it whole; count them like the others with"
                 " --ignore-alpha (ignore_alpha=True)",
@@ -147,11 +147,11 @@ def _check_kind(stream: BinaryIO, name: str) -> tuple[int, bytes]:
             is_woven = "progressive" in image.info or "progression" in image.info
             channels = _MODES.get(image.mode, 0)
     if is_woven:
-        raise _only_whole(name, "is interlaced or progressive, so that its rows come all at once")
+        raise only_whole(name, "is interlaced or progressive, so that its rows come all at once")
     if not channels:
-        raise _only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
+        raise only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
     if turned != 1:
-        raise _only_whole(name, f"is stored turned or mirrored (orientation {turned})")
+        raise only_whole(name, f"is stored turned or mirrored (orientation {turned})")
     return channels, profile
 
 
@@ -162,7 +162,7 @@ def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> Spool
         image = vips.Image.new_from_file(identity.path, access="sequential", fail_on="truncated")
         dtype = np.dtype({"uchar": np.uint8, "ushort": np.uint16}.get(image.format, np.void))
         if image.bands != channels or dtype == np.void:
-            raise _only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
+            raise only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
         shape = image.height, image.width, channels
         row_bytes = image.width * channels * dtype.itemsize
         _check_room(name, row_bytes * image.height)
@@ -191,10 +191,3 @@ def _check_room(name: str, needed: int) -> None:
             f" {format_size(needed)}, but {folder} has {format_size(free)};\nset TMPDIR to another"
             " folder, or allow more with --max-pixels and --memory"
         )
-
-
-def _only_whole(name: str, reason: str) -> InputError:
-    return InputError(
-        f"{name} is too large to be read whole, and {reason};\nor allow more with --max-pixels and"
-        " --memory"
-    )

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from patchsim.errors import DamageError, InputError, printable
+from patchsim.errors import DamageError, printable
 from patchsim.machine.memory import format_size
 from patchsim.pictures import (
     arrays,
@@ -27,7 +27,7 @@ from patchsim.pictures.chunk_cache import ChunkCache
 from patchsim.pictures.limits import Limits
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
-from patchsim.pictures.source import Identity, PixelSource
+from patchsim.pictures.source import Identity, PixelSource, only_whole
 from patchsim.pictures.windowed import Windowed
 from patchsim.types import Pixels
 
@@ -151,7 +151,7 @@ def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSourc
     tall, wide = tiff_colors.segment_size(page)
     chunk_bytes = tall * wide * page.samplesperpixel * page.dtype.itemsize
     if chunk_bytes * _COPIES > memory // _SHARE:
-        raise _read_whole(
+        raise only_whole(
             name,
             f"has tiles or strips of {wide}x{tall} pixels, each of which takes"
             f" {format_size(chunk_bytes * _COPIES)} to decode; save it in smaller tiles",
@@ -165,27 +165,20 @@ def _check_kind(page: Any, name: str, *, is_usual: bool) -> None:
     A usual one is read by Pillow where it is read whole.
     """
     if page.bitspersample not in _BITS:
-        raise _read_whole(name, f"has values of {page.bitspersample} bits")
+        raise only_whole(name, f"has values of {page.bitspersample} bits")
     is_ycbcr = page.photometric == _YCBCR
     is_jpeg = page.compression == tiff_directory.JPEG and page.planarconfig == 1
     if is_ycbcr and not (is_jpeg and is_usual):
-        raise _read_whole(name, "has colours YCbCr in a form that is only decoded whole")
+        raise only_whole(name, "has colours YCbCr in a form that is only decoded whole")
     turned = _orientation(page)
     if turned != 1:
-        raise _read_whole(name, f"is stored turned or mirrored (orientation {turned})")
+        raise only_whole(name, f"is stored turned or mirrored (orientation {turned})")
 
 
 def _orientation(page: Any) -> int:
     tags = page.tags
     stored = tags.valueof(tiff_directory.ORIENTATION), tags.valueof(tiff_directory.XMP)
     return int(orientation.chosen(*stored))
-
-
-def _read_whole(name: str, reason: str) -> InputError:
-    return InputError(
-        f"{name} is too large to be read whole, and {reason};\nor allow more with --max-pixels and"
-        " --memory"
-    )
 
 
 def _colors(page: Any, samples: Pixels, alpha: int | None, *, is_associated: bool) -> Pixels:
@@ -228,7 +221,7 @@ def open_tiff(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) 
     alpha, is_associated = tiff.alpha_sample(page)
     if alpha is not None and not ignore_alpha:
         if samples.extremes[0, 0, alpha] < tiff.largest(page):
-            raise _read_whole(
+            raise only_whole(
                 name,
                 "has transparent pixels, which need it whole; count them like the others with"
                 " --ignore-alpha (ignore_alpha=True)",

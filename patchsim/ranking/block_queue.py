@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 Entry = tuple[float, bool, int, int, int, int]
 
 _FIRST_ENTRIES = 4096
-_GROWTH = 4  # each time the entries are used up
+_GROWTH = 4  # each time the entries are used up, to the most that are made at once
+_MOST_ENTRIES = 1 << 16
 
 
 class BlockQueue:
@@ -64,7 +65,7 @@ class BlockQueue:
     def _take(self) -> None:
         """Turn the best of the rest into entries; of equal ones the first blocks."""
         rest, count = self._rest, self._entries
-        self._entries *= _GROWTH
+        self._entries = min(self._entries * _GROWTH, max(self._entries, _MOST_ENTRIES))
         if count < len(rest):
             lowest = np.partition(rest, -count)[-count]
             chosen = np.flatnonzero(rest > lowest)
