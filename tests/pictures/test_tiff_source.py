@@ -123,7 +123,8 @@ def test_searches_agree(data, tmp_path_factory):
     tile = data.draw(st.sampled_from([(16, 16), (32, 64), (128, 16)]))
     tifffile.imwrite(path, image, photometric="rgb", tile=tile, compression="zlib")
     options = {
-        "metric": data.draw(st.sampled_from(["sad", "ssd", "zncc"])),
+        # A kernel of one pixel is flat, which zncc refuses.
+        "metric": data.draw(st.sampled_from(["sad", "ssd", "zncc"][: 2 + (tall * wide > 1)])),
         "padding": data.draw(st.sampled_from(["valid", "edge", "reflect", "zero"])),
         "stride": data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4))),
         "top": data.draw(st.integers(1, 20)),
