@@ -467,7 +467,7 @@ def test_only_the_ratios_of_channel_weights_count(shares, scale, metric, seed):
     image, kernel = values(rng, "uint8", 14, 15, 3), values(rng, "uint8", 4, 5, 3)
     mask = rng.choice(np.array([0, 51, 255], np.uint8), (4, 5))
     mask[0, :2] = 0, 255
-    mask[1, :] = 255
+    mask[1, :] = mask[-1, 0] = 255  # every side has pixels that count
     found = match(image, kernel, metric=metric, channel_weights=shares, map=True, mask=mask)
     scaled = tuple(share * scale for share in shares)
     again = match(image, kernel, metric=metric, channel_weights=scaled, map=True, mask=mask)
