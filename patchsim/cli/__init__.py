@@ -53,7 +53,7 @@ def _run(*, owns_process: bool = False) -> int:
         with imports.quickly():
             from patchsim.cli import completion, console
             from patchsim.cli.app import app
-    except Exception as error:
+    except Exception as error:  # whatever a package raises that does not load
         return _told(error)
     if owns_process:
         from patchsim.pictures import decoder_lines

@@ -19,13 +19,8 @@ class _Command(typed.Command):
     """A command whose help names its arguments alone, without types."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        try:
+        with usage.explaining(self, ctx):
             return super().parse_args(ctx, args)
-        except typer.TyperException as error:
-            known = usage.explained(error, self, ctx)
-            if known is None:
-                raise
-            raise known from error
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
@@ -58,13 +53,8 @@ class _Commands(typed.Group):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not ctx.resilient_parsing:
             args = _alone(*args)
-        try:
+        with usage.explaining(self, ctx):
             return super().parse_args(ctx, args)
-        except typer.TyperException as error:
-            known = usage.explained(error, self, ctx)
-            if known is None:
-                raise
-            raise known from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]

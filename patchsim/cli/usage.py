@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import typer
 
 from patchsim import choices
 from patchsim.errors import InputError, printable
@@ -17,7 +20,19 @@ _LONG = 5  # characters of an option that a misspelt one may mean
 _SURPLUS = re.compile(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", re.DOTALL)
 
 
-def explained(error: Any, command: Any, context: Any) -> InputError | None:
+@contextmanager
+def explaining(command: Any, context: Any) -> Iterator[None]:
+    """Raise in our words what the parser says of the words of a command."""
+    try:
+        yield
+    except typer.TyperException as error:
+        known = _explained(error, command, context)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _explained(error: Any, command: Any, context: Any) -> InputError | None:
     """Return what was asked, found and is to do for an error of the parser; None if it is new.
 
     Parameters

@@ -97,7 +97,7 @@ def matchTemplate(
     is_fit = isinstance(result, np.ndarray) and result.dtype == np.float32
     if is_fit and result.shape == values.shape and result.flags.writeable:
         result[...] = values
-        return result  # type: ignore[no-any-return]
+        return result  # type: ignore[no-any-return] # its type was compared
     return values
 
 

@@ -70,7 +70,8 @@ def match_template(
     dtype = np.float32 if pixels.dtype.name in ("float16", "float32") else np.float64
     if pad_input:
         given = {"constant_values": constant_values} if mode == "constant" else {}
-        whole: Any = np.pad(pixels, [(height, height), (width, width)], mode, **given)  # type: ignore[call-overload]
+        sides = [(height, height), (width, width)]
+        whole: Any = np.pad(pixels, sides, mode, **given)  # type: ignore[call-overload] # any mode
         top, left = (height + 1) // 2, (width + 1) // 2
         pixels = whole[top : top + pixels.shape[0] + height - 1]
         pixels = pixels[:, left : left + np.shape(image)[1] + width - 1]

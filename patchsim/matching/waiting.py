@@ -105,14 +105,19 @@ def look_until(
             "wait needs a threshold, because without one the best places are matches whatever they"
             " score;\ngive one, like --threshold 0.95 (threshold=0.95)"
         )
-    file = None if callable(grab) else _RewrittenFile(matcher, grab)
-    look: Callable[[], Any] = grab if callable(grab) else file.picture  # type: ignore[union-attr]
+    file: _RewrittenFile | None = None
+    look: Callable[[], Any]
+    if callable(grab):
+        look = grab
+    else:
+        file = _RewrittenFile(matcher, grab)
+        look = file.picture
     last: Any = None
     report: Report | None = None
     end = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() >= end
-        picture = look()
+        picture: Any = look()
         if picture is not None:
             last, report = picture, matcher.match(picture)
             if bool(report) != gone:

@@ -81,7 +81,7 @@ def _opened(url: str) -> tuple[Any, str]:
         package = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs"}.get(kind)
         more = f": pip install {package}" if package else f": {printable(error)}"
         raise InputError(f"{printable(url)} needs one more package{more}") from error
-    except Exception as error:
+    except Exception as error:  # each file system raises its own
         raise _unreadable(url, error) from error
     return fs, path
 

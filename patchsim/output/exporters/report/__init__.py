@@ -32,7 +32,7 @@ def working_bytes(cells: int, pixels: int) -> int:
     return 10 * pixels + 4 * cells
 
 
-def write(file: BinaryIO, search: Finished, kernel: int) -> str:  # noqa: ARG001
+def write(file: BinaryIO, search: Finished, kernel: int) -> str:  # noqa: ARG001 - it shows all
     text = render(search).encode(errors="replace")  # lone surrogates of file names
     file.write(text)
     return f": {len(text) / 1e6:.1f} MB"
