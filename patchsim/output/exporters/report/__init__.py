@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from patchsim.errors import escaped, printable
 from patchsim.output import report as reports
 from patchsim.output.contract import Finished
+from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report import crops, layers
 from patchsim.output.report import Match
 
@@ -69,7 +70,7 @@ def _hash(text: str) -> str:
 
 def _context(search: Finished) -> dict[str, Any]:
     report = search.report
-    picture = layers.displayed(search.pixels, search.span, search.low)
+    picture = overlay.displayable(search.pixels, search.span, search.low)
     columns = [name for name in reports.columns(report) if name != "corners"]
     rows = [
         {

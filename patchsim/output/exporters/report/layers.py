@@ -13,8 +13,6 @@ from PIL import Image
 from patchsim.errors import printable
 from patchsim.output import palette
 from patchsim.output.contract import Finished
-from patchsim.output.exporters import overlay
-from patchsim.types import Pixels
 
 SIDE = 1600  # pixels of the longer side of the image, as much as a screen shows
 _HEAT_SIDE = 600
@@ -45,11 +43,6 @@ class Bar(NamedTuple):
     share: float
 
 
-def displayed(pixels: Pixels, span: float, low: float) -> Image.Image:
-    """Return the image as an RGB picture of 8 bits."""
-    return overlay.displayable(pixels, span, low)
-
-
 def background(picture: Image.Image) -> str:
     """Return the image as a data URL, reduced to what a screen shows."""
     small = picture.copy()
@@ -66,7 +59,7 @@ def url(picture: Image.Image) -> str:
         picture.save(jpeg, "JPEG", quality=85)
         if 2 * len(jpeg.getvalue()) < len(data):
             kind, data = "jpeg", jpeg.getvalue()
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return _embedded(kind, data)
 
 
 def heat(search: Finished) -> list[Heat]:
@@ -113,7 +106,11 @@ def _colored(small: NDArray[np.float32], scores: NDArray[np.float32]) -> str:
     picture.putpalette(palette.colors("inferno"))
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=bytes(min(255, 40 + 2 * i) for i in range(256)))
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return _embedded("png", file.getvalue())
+
+
+def _embedded(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def histogram(search: Finished) -> list[Bar]:
