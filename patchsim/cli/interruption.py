@@ -65,6 +65,7 @@ def _end_if_lost(lost: sys.UnraisableHookArgs) -> None:
 
 def _end_with(code: int) -> None:
     replacement = sys.modules.get("patchsim.files.replacement")
-    if replacement is not None:  # else no file was begun
-        replacement.discard_unfinished()
+    discard = getattr(replacement, "discard_unfinished", None)
+    if discard is not None:  # else no file was begun: the module is not loaded, or not wholly
+        discard()
     os._exit(code)

@@ -103,6 +103,38 @@ def test_a_signal_ends_the_command_quietly(name, moment):
     assert ended(run(sent, "--version")) == (SIGNALS[name], out, "")
 
 
+def test_a_signal_at_any_import_ends_the_command_quietly():
+    """At each import of the command, a copy of the process gets the signal."""
+    code = """
+import builtins, os, signal, sys, patchsim.cli
+true_import = builtins.__import__
+moments = 0
+def send(name, module=None, *words):
+    global moments
+    if module and module.get("__name__", "").startswith("patchsim"):
+        copy = os.fork()
+        if not copy:
+            builtins.__import__ = true_import
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(0)
+        ended = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+        assert ended == 143, (module["__name__"], name, ended)
+        moments += 1
+    return true_import(name, module, *words)
+def run(app):
+    builtins.__import__ = true_import
+    assert moments > 100, moments
+    return 0
+from patchsim.cli import interruption
+interruption.end_at_once()
+builtins.__import__ = send
+from patchsim.cli import console
+console.run = run
+patchsim.cli.run_as_process()
+"""
+    assert ended(run(code)) == (0, "", "")
+
+
 def test_the_end_at_once_leaves_no_temporary_file(tmp_path):
     code = f"""
 import os, signal
