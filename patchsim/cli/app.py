@@ -9,14 +9,15 @@ import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import completion, typed, usage
+from patchsim.cli import completion, option_groups, typed, usage
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
+_NAMES = 24  # characters of the column of names in the help of a command
 
 
 class _Command(typed.Command):
-    """A command whose help names its arguments alone, without types."""
+    """A command whose help has options in groups, and exit codes and examples behind them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with usage.explaining(self, ctx):
@@ -26,22 +27,44 @@ class _Command(typed.Command):
         arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
         return ["[OPTIONS]", *(_shown(one) for one in arguments)]
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        before, closing = option_groups.split_help(self.help)
+        self.format_usage(ctx, formatter)
+        if before:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(before)
+        self.format_options(ctx, formatter)
+        if closing:
+            formatter.write_paragraph()
+            formatter.write_text(closing)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        records: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
-        for parameter in self.get_params(ctx):
-            kind: str = parameter.param_type_name
-            name, text = parameter.get_help_record(ctx) or ("", "")
-            records[kind].append((_shown(parameter) if kind == "argument" else name, text))
-        for kind, title in (("argument", "Arguments"), ("option", "Options")):
-            if records[kind]:
+        parameters = self.get_params(ctx)
+        arguments = [one for one in parameters if one.param_type_name == "argument"]
+        sections = {"Arguments": [_argument_record(one, ctx) for one in arguments]}
+        options = [one for one in parameters if one.param_type_name == "option"]
+        for title, members in option_groups.grouped(self.name or "", options).items():
+            sections[title] = [one.get_help_record(ctx) for one in members]
+        for title, records in sections.items():
+            if records:
                 with formatter.section(title):
-                    formatter.write_dl(records[kind])
+                    # Names as wide as in the other sections, so that all texts begin in one column.
+                    formatter.write_dl(
+                        [(f"{name:{_NAMES}}", text) for name, text in records], col_max=_NAMES
+                    )
 
 
 def _shown(argument: Any) -> str:
     """Return an argument as the usage shows it, such as ``KERNEL...``."""
     name = str(argument.metavar) if argument.required else f"[{argument.metavar}]"
     return f"{name}..." if argument.nargs != 1 else name
+
+
+def _argument_record(argument: Any, ctx: Any) -> tuple[str, str]:
+    """Return what the help says of an argument: its name and its text."""
+    _, text = argument.get_help_record(ctx)
+    return _shown(argument), text.removesuffix("[required]").rstrip()
 
 
 class _Commands(typed.Group):

@@ -37,7 +37,7 @@ def command(flags: ScanFlags) -> int:
     Exit codes:
       0    a match was found
       1    nothing was found
-      2    wrong usage, or no picture could be searched; with --strict, one could not
+      2    wrong usage, or no picture could be searched (--strict: not all)
       3    a fault of the program or the machine
       129  the terminal was closed (SIGHUP)
       130  interrupted (Ctrl-C)
@@ -47,7 +47,7 @@ def command(flags: ScanFlags) -> int:
     Examples:
       patchsim scan screens/ --kernel icon.png --threshold 0.95
       patchsim scan '2024/**/*.jpg' -k a.png -k b.png --resume found.jsonl
-      find . -name '*.tif' -print0 | patchsim scan -0 - -k mark.png --format jsonl
+      find . -name '*.tif' -print0 | patchsim scan -0 - -k a.png --format jsonl
     """
     form = Form.of(flags)
     _check(flags, form)
