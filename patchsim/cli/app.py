@@ -9,10 +9,14 @@ import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import completion, option_groups, typed, usage
+from patchsim.cli import completion, environment, option_groups, typed, usage
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
+_ENVIRONMENT = (
+    "PATCHSIM_<OPTION> sets the default of an option, such as PATCHSIM_FORMAT=json or"
+    " PATCHSIM_DATA_RANGE=0:4095; an option without a value takes 1 or 0. What is typed wins."
+)
 _NAMES = 24  # characters of the column of names in the help of a command
 
 
@@ -20,8 +24,15 @@ class _Command(typed.Command):
     """A command whose help has options in groups, and exit codes and examples behind them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with usage.explaining(self, ctx):
+        if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
+        options = [one for one in self.get_params(ctx) if one.param_type_name == "option"]
+        given = environment.defaults(options)
+        ctx.default_map = given
+        with usage.explaining(self, ctx):
+            left = super().parse_args(ctx, args)
+        environment.settle(ctx, options, given)
+        return left
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = (one for one in self.get_params(ctx) if one.param_type_name == "argument")
@@ -35,6 +46,8 @@ class _Command(typed.Command):
             with formatter.indentation():
                 formatter.write_text(before)
         self.format_options(ctx, formatter)
+        with formatter.section("Environment"):
+            formatter.write_text(_ENVIRONMENT)
         if closing:
             formatter.write_paragraph()
             formatter.write_text(closing)

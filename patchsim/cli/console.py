@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from patchsim import choices
-from patchsim.cli import interruption
+from patchsim.cli import environment, interruption
 from patchsim.errors import (
     FAULT,
     FOUND,
@@ -141,7 +141,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         say(str(ended.code))  # Python's rule: a text is a message, and the exit is a failure
         return FAULT
     except Exception as error:
-        if "--debug" in words:
+        if "--debug" in words or environment.is_debugged():
             say(traceback.format_exc().rstrip())
         message, code = _explained(error, words)
         say(message)
@@ -151,6 +151,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
 
 def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     """Return one or two lines for an error, and its exit code."""
+    if isinstance(error, InputError):
+        return environment.naming(str(error)), error.exit_code
     if isinstance(error, PatchsimError):
         return str(error), error.exit_code
     if isinstance(error, typer.TyperException):

@@ -336,7 +336,8 @@ Heatmap = Annotated[
     typer.Option(
         metavar="PATH",
         help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder,"
-        " with several kernels IMAGE.{kernel}.heatmap.png. {kernel} stands for the kernel's name.",
+        " with several kernels IMAGE.{kernel}.heatmap.png. {kernel} stands for the kernel's name."
+        " none draws none.",
         show_default=False,
     ),
 ]

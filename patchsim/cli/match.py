@@ -176,6 +176,8 @@ def _heatmap(flags: MatchFlags) -> str | None:
     """Choose where the map is drawn, by default in this folder; a map is of one pose and frame."""
     waits = flags.wait is not None or flags.wait_gone is not None
     is_several = _has_poses(flags) or flags.invert or flags.frame == "all" or waits
+    if flags.heatmap == "none":
+        return None
     if flags.heatmap is not None or flags.no_heatmap or is_several:
         return flags.heatmap
     stem = "stdin" if flags.image == "-" else Path(flags.image).stem

@@ -50,7 +50,7 @@ def test_sections_come_in_the_order_of_need(name, run, monkeypatch):
     _, out, _ = run(name, "--help")
     titles = re.findall(r"^([A-Z][\w ]+):$", out, re.MULTILINE)
     assert titles[:2] == ["Arguments", "Most used"]
-    assert titles[-3:] == ["Other", "Exit codes", "Examples"]
+    assert titles[-4:] == ["Other", "Environment", "Exit codes", "Examples"]
     # All texts begin in one column.
     columns = {
         len(found) for found in re.findall(r"^  -[^ ].{0,22}? {2,}(?=\w)", out, re.MULTILINE)
