@@ -346,8 +346,8 @@ Map = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Write the scores of all windows as a float32 .npy, rows x columns. {kernel} stands"
-        " for the kernel's name.",
+        help="Write the scores of all windows as float32, rows x columns: a .npy, or a .tif, which"
+        " is a BigTIFF in tiles. {kernel} stands for the kernel's name.",
     ),
 ]
 Overlay = Annotated[

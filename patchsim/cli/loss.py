@@ -119,7 +119,7 @@ def _check_drawing(flags: LossFlags, groups: Sequence[Sequence[Path]]) -> None:
     if flags.matches is not None:
         if len(groups) > 1:
             raise InputError(f"--matches draws one file, not {len(groups)}; give one")
-        atomic.check_target(flags.matches, ".png", groups[0], force=flags.force)
+        atomic.check_target(flags.matches, (".png",), groups[0], force=flags.force)
     elif flags.image is not None:
         raise InputError("--image says what --matches draws; give --matches too")
 

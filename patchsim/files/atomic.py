@@ -16,7 +16,11 @@ _FOLDERS = ("", os.curdir, os.pardir)  # last parts of a path that name a folder
 
 
 def check_target(
-    path: str | os.PathLike[str], suffix: str, inputs: Iterable[Path], *, force: bool = False
+    path: str | os.PathLike[str],
+    suffixes: Sequence[str],
+    inputs: Iterable[Path],
+    *,
+    force: bool = False,
 ) -> None:
     """Check before a search that its output can be written and overwrites no input.
 
@@ -24,8 +28,8 @@ def check_target(
     ----------
     path : path
         The output.
-    suffix : str
-        The suffix of the format that will be written, such as ``.png``.
+    suffixes : sequence of str
+        The suffixes of the formats that can be written, such as ``.png``; the usual one first.
     inputs : iterable of Path
         The files that are read.
     force : bool
@@ -42,7 +46,7 @@ def check_target(
     if os.fspath(target) == "-":
         raise InputError(
             f"output '-' is no file, and standard output carries the results; give a name that"
-            f" ends in {suffix}"
+            f" ends in {suffixes[0]}"
         )
     try:
         if direct.is_written_directly(target):
@@ -57,8 +61,9 @@ def check_target(
         raise InputError(f"{name} cannot be written: {failure_reason(error)}") from None
     if problem is not None:
         raise InputError(f"{name} {problem}")
-    if target.suffix.lower() != suffix:
-        raise InputError(f"{name} would be written as {suffix}; end its name in {suffix}")
+    if target.suffix.lower() not in suffixes:
+        wanted = " or ".join(suffixes)
+        raise InputError(f"{name} would be written as {suffixes[0]}; end its name in {wanted}")
     _check_folder(real.parent)
     if not force and replacement.is_read_only(real):
         raise InputError(f"{name} is read-only; give another name, or --force (force=True)")
@@ -129,15 +134,22 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         If the disk is full or the file cannot be written.
     """
     target = Path(path)
-    try:
+    with naming_errors(target):
         if direct.is_written_directly(target):
             with direct.opened(target) as file:
                 yield file
         else:
             with replacement.of(Path(os.path.realpath(target))) as file:
                 yield file
+
+
+@contextmanager
+def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a system's error while a file is written into an `OutputError` that names the file."""
+    try:
+        yield
     except OSError as error:
-        raise OutputError(f"cannot write {printable(target)}: {failure_reason(error)}") from error
+        raise OutputError(f"cannot write {printable(path)}: {failure_reason(error)}") from error
 
 
 def read_error(error: OSError, where: str, path: Path, wanted: str) -> InputError:

@@ -40,6 +40,7 @@ from patchsim.search.jobs import Found, Job, Scored, by_plan
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
+    from patchsim.output.streamed_maps import StreamedMaps
     from patchsim.output.targets import Outputs
 
 _ALIKE = 0.99  # the score of a match that has the kernel's colours
@@ -253,6 +254,21 @@ def report(
 def maps(scored: Sequence[Scored]) -> list[NDArray[np.float32]]:
     """List the maps that were kept, one a kernel."""
     return [scores for one in scored if (scores := one.map) is not None]
+
+
+def settle(
+    selections: Sequence[Selection | PoseSelection],
+    scored: Sequence[Scored],
+    streamed: StreamedMaps,
+) -> None:
+    """Write the exact scores of matches into maps that are written while they are made."""
+    for selection in selections:
+        for peak in [] if isinstance(selection, PoseSelection) else selection.peaks:
+            job, windows, _ = scored[peak.index]
+            if streamed.has(job.number) and windows.error > 0:
+                place = zip((peak.y, peak.x), job.origin, job.plan.problem.stride, strict=True)
+                row, col = ((at - first) // step for at, first, step in place)
+                streamed.settle(job.number, row, col, peak.score)
 
 
 def _matches(

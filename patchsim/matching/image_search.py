@@ -17,9 +17,12 @@ from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
+from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.output.targets import Asked, Outputs
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import advice, empty_area, flatness, uncounted
+from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.scene.by_profile import ByProfile
 from patchsim.search import criteria, jobs, place_count
@@ -83,35 +86,47 @@ class ImageSearch:
         small = advice.small_values(self.opened.picture, self.kernels.pictures, options)
         mixed = advice.grey_beside_color(self.opened.picture, self.kernels.pictures, options)
         scene, outputs = self._scene()
-        search = _search(scene, options, outputs, self.kept)
-        # Only once the search is sure to run: an error stands alone.
-        self._tell_of(scene, small)
-        found = self._found(search, scene, outputs)
+        with outputs.streamed() as streamed:
+            search = _search(scene, options, outputs, self.kept, streamed)
+            # Only once the search is sure to run: an error stands alone.
+            self._tell_of(scene, small)
+            found = self._found(search, scene, outputs)
+            selections, strict = self._selected(found, scene, outputs, mixed)
+            assemble.settle(selections, found.scored, streamed)
+            below = self._best_below(found, selections, scene, strict, says_why=says_why)
+            assemble.tell_resolved(found.scored, scene, self.observer)
+            made = assemble.report(
+                found,
+                selections,
+                scene,
+                options,
+                outputs,
+                self.opened.size,
+                tuple(self.notices),
+                skipped=self.kernels.skipped(scene.unusable),
+                best_below=below,
+                margin=options.wants_margin(keeps_map=outputs.keeps_map),
+                criteria=strict,
+                has_maps=self.asked.has_maps and windowed.of(scene.image) is None,
+                display=ImageDisplay(shown),
+                started=started,
+            )
+            if not outputs.paths:
+                return made
+            return self._written(made, found.scored, scene, outputs, streamed)
+
+    def _selected(
+        self, found: Found, scene: Scene, outputs: Outputs, mixed: Mixed
+    ) -> tuple[Sequence[Selection | PoseSelection], Criteria | None]:
+        """Select the matches, and tell what there is to know about them."""
+        options = self.options
         margin = options.wants_margin(keeps_map=outputs.keeps_map)
         strict = Criteria.of([one.job for one in found.scored], options, scene.span)
         selections = assemble.select(found, options, scene, margin=margin, criteria=strict)
         self._tell(assemble.explanations(selections, options, scene))
         self._tell(extensions.notices())
         self._tell(assemble.grey_notices(mixed, selections, found, scene))
-        below = self._best_below(found, selections, scene, strict, says_why=says_why)
-        assemble.tell_resolved(found.scored, scene, self.observer)
-        made = assemble.report(
-            found,
-            selections,
-            scene,
-            options,
-            outputs,
-            self.opened.size,
-            tuple(self.notices),
-            skipped=self.kernels.skipped(scene.unusable),
-            best_below=below,
-            margin=margin,
-            criteria=strict,
-            has_maps=self.asked.has_maps,
-            display=ImageDisplay(shown),
-            started=started,
-        )
-        return self._written(made, found.scored, scene, outputs) if outputs.paths else made
+        return selections, strict
 
     def _scene(self) -> tuple[Scene, Outputs]:
         """Check what is asked for, and return what is compared, and the files."""
@@ -134,7 +149,7 @@ class ImageSearch:
             image_mask=self.kernels.image_mask,
         )
         scene = jobs.with_room(scene, self.options)
-        unsupported.check_search(scene, self.options, has_maps=self.asked.has_maps)
+        unsupported.check_search(scene, self.options, keeps_maps=self.asked.map is True)
         criteria.check(self.options)
         if self.options.invert:
             scene = scene.with_inverted(self.options)
@@ -189,7 +204,12 @@ class ImageSearch:
         return below
 
     def _written(
-        self, report: Report, scored: Sequence[Scored], scene: Scene, outputs: Outputs
+        self,
+        report: Report,
+        scored: Sequence[Scored],
+        scene: Scene,
+        outputs: Outputs,
+        streamed: StreamedMaps,
     ) -> Report:
         """Write the files of a finished search and add their time; an error keeps the report."""
         started = time.perf_counter()
@@ -203,7 +223,7 @@ class ImageSearch:
             report, assemble.maps(scored), *scene.drawn, factors, pictures=pictures, command=command
         )
         try:
-            outputs.write(finished, self.observer)
+            outputs.write(finished, self.observer, streamed)
         except OutputError as error:
             error.report = report
             raise
@@ -211,14 +231,18 @@ class ImageSearch:
 
 
 def _search(
-    scene: Scene, options: Options, outputs: Outputs, kept: KeptKernels
+    scene: Scene,
+    options: Options,
+    outputs: Outputs,
+    kept: KeptKernels,
+    streamed: StreamedMaps,
 ) -> Exhaustive | FittedWindows | Posed:
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
     if poses is None or poses.are_whole:
         # Kernels that are turned, mirrored or inverted are made anew for each image.
         is_kept = poses is None and not options.invert
-        return Exhaustive(scene, options, outputs, kept if is_kept else None)
+        return Exhaustive(scene, options, outputs, kept if is_kept else None, streamed)
     # The pose search takes as long to import as a search of small pictures.
     if options.exhaustive or outputs.keeps_map:
         from patchsim.search.fitted_windows import FittedWindows

@@ -56,7 +56,9 @@ def match(
         How much each pixel of the image counts, in grey, as far as its alpha lets it: what is black
         is like transparent pixels (see `min_visible`).
     map : bool or path, optional
-        Keep the scores of all windows in the report; with a path also write them as .npy.
+        Keep the scores of all windows in the report; with a path also write them as float32: a
+        .npy, or a .tif, which is a BigTIFF in tiles (with the package tifffile). The map of an
+        image that is read by windows is written while it is made, and not kept in the report.
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
@@ -237,8 +239,8 @@ def match(
     max_pixels : int
         The largest picture to read whole, in pixels. A larger image, or one that does not fit the
         memory, is read by windows if it is a PNG, JPEG, TIFF or a .npy file in C order, and refused
-        otherwise; maps, overlays and poses beside quarter turns are refused of it, and its heatmap
-        is reduced.
+        otherwise; overlays and poses beside quarter turns are refused of it, its heatmap is
+        reduced, and its map is only written to a file.
     memory : int or str, optional
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.

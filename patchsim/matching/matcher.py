@@ -137,7 +137,8 @@ class Matcher:
         image : path, PIL image, or array [H, W] or [H, W, C]
             As for `match`.
         map : bool or path, optional
-            Keep the scores of all windows in the report; with a path also write them as .npy.
+            Keep the scores of all windows in the report; with a path also write them, as for
+            `match`.
         heatmap, overlay : path, optional
             PNG files to write.
         report : path, optional

@@ -26,15 +26,15 @@ def check_image(image: Picture, outputs: Outputs) -> None:
         raise _refusal(image.name, reason)
 
 
-def check_search(scene: Scene, options: Options, *, has_maps: bool) -> None:
+def check_search(scene: Scene, options: Options, *, keeps_maps: bool) -> None:
     """Check what is asked for where the searched area is too large to be read whole.
 
     Parameters
     ----------
     scene : Scene
     options : Options
-    has_maps : bool
-        Maps of all scores are asked for, in the report or a file.
+    keeps_maps : bool
+        Maps of all scores are asked for in the report, and not in a file.
 
     Raises
     ------
@@ -43,14 +43,14 @@ def check_search(scene: Scene, options: Options, *, has_maps: bool) -> None:
     """
     if windowed.of(scene.image) is None:
         return
-    if has_maps:
+    if keeps_maps:
         height, width = scene.image.shape[:2]
         down, across = options.stride
         size = format_size(_SCORE_BYTES * -(-height // down) * -(-width // across))
         raise _refusal(
             scene.names[0],
-            f"its map of up to {size} is kept whole; give a --heatmap, which is reduced, or a"
-            " --region",
+            f"its map of up to {size} is not kept; give the path of a file that it is written to,"
+            " or a region",
         )
     if options.poses is not None and not options.poses.are_whole:
         raise _refusal(

@@ -60,8 +60,8 @@ class FileExporter(Protocol):
 
     Attributes
     ----------
-    SUFFIX : str
-        How the file's name ends, with its dot.
+    SUFFIXES : tuple of str
+        How the file's name may end, each with its dot; the first is the usual one.
     IS_PER_KERNEL : bool
         Each kernel has a file of its own. Otherwise one file shows all kernels.
     NEEDS_MAP : bool
@@ -70,7 +70,7 @@ class FileExporter(Protocol):
         The file shows the image, so that the search keeps its pixels.
     """
 
-    SUFFIX: str
+    SUFFIXES: tuple[str, ...]
     IS_PER_KERNEL: bool
     NEEDS_MAP: bool
     NEEDS_IMAGE: bool

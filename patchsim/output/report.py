@@ -264,8 +264,8 @@ class Report:
         Best first; with ``per_kernel`` kernel by kernel; with ``sort="reading"`` in the order in
         which people read them.
     maps : tuple of float32 arrays [rows, cols]
-        The scores of all windows, one array for each kernel, if ``map`` was asked for; otherwise
-        the tuple is empty.
+        The scores of all windows, one array for each kernel, if ``map`` was asked for; otherwise,
+        and of an image that is read by windows, the tuple is empty.
     plans : tuple of Plan
         How each kernel was searched for in windows; empty where poses were fitted without.
     notices : tuple of str

@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
 from patchsim.files import atomic
-from patchsim.output import exporters
+from patchsim.output import exporters, map_files
 from patchsim.output.contract import FileExporter, Finished
+from patchsim.output.exporters.map import describe
+from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.pictures.reader import Picture
 
 PathLike = str | os.PathLike[str]
+_MAP = "map"  # the kind of the files that have all scores
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,16 @@ class Outputs:
         )
         return replace(self, targets=targets)
 
+    @property
+    def needs_map(self) -> bool:
+        """Whether a file beside that of the map itself is made from the map."""
+        return any(one.exporter.NEEDS_MAP for one in self.targets if one.kind != _MAP)
+
+    def streamed(self) -> StreamedMaps:
+        """Return the files of maps, to be written while these are made."""
+        paths = [path for target in self.targets if target.kind == _MAP for path in target.paths]
+        return StreamedMaps(paths)
+
     def path(self, kind: str, kernel: int) -> str | None:
         """Return the path of a kernel's file of this kind, or None if there is no such file."""
         for target in self.targets:
@@ -113,8 +126,8 @@ class Outputs:
             (target.exporter.working_bytes(cells, pixels) for target in self.targets), default=0
         )
 
-    def write(self, search: Finished, observer: Observer) -> None:
-        """Write the files of a finished search.
+    def write(self, search: Finished, observer: Observer, streamed: StreamedMaps) -> None:
+        """Write the files of a finished search; those of streamed maps are made, and appear.
 
         Raises
         ------
@@ -123,9 +136,12 @@ class Outputs:
         """
         for target in self.targets:
             for kernel, path in enumerate(target.paths):
-                with atomic.writing(path) as file:
-                    description = target.exporter.write(file, search, kernel)
-                observer.wrote(f"{target.kind} {escaped(path)}{description}")
+                if target.kind == _MAP and streamed.has(kernel):
+                    text = describe(search, kernel, streamed.finish(kernel))
+                else:
+                    with atomic.writing(path) as file:
+                        text = target.exporter.write(file, search, kernel)
+                observer.wrote(f"{target.kind} {escaped(path)}{text}")
 
 
 def check(
@@ -158,7 +174,7 @@ def check(
     """
     asked = {kind: path for kind, path in files.items() if path is not None}
     if not isinstance(map, bool):
-        asked["map"] = map
+        asked[_MAP] = map
     if not asked:
         return Outputs((), keeps_map=map is not False)
     stems = [picture.stem for picture in pictures[1:]]
@@ -166,7 +182,9 @@ def check(
     inputs = [picture.file for picture in [*pictures, *masks] if picture.file]
     for target in targets:
         for path in target.paths:
-            atomic.check_target(path, target.exporter.SUFFIX, inputs, force=force)
+            atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=force)
+            if target.kind == _MAP:
+                map_files.check_packages(path)
     needs_map = any(target.exporter.NEEDS_MAP for target in targets)
     outputs = Outputs(targets, keeps_map=map is not False or needs_map)
     atomic.check_distinct(outputs.paths)
@@ -185,7 +203,7 @@ def _target(kind: str, value: object, stems: list[str]) -> Target:
 
 def _path(value: object, option: str) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        also = "True, or " if option == "map" else ""
+        also = "True, or " if option == _MAP else ""
         raise InputError(f"{option} {value!r} is no path; give {also}the path of a file to write")
     return os.fspath(value)
 

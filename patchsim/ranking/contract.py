@@ -8,7 +8,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.engines import Bounds
 from patchsim.geometry.overlaps import Box
+from patchsim.geometry.tiles import Tile
+
+
+class ScoreTaker(Protocol):
+    """What also gets the scores of all windows, while they are made."""
+
+    def put(self, tile: Tile, bounds: Bounds) -> None:
+        """Take the scores of a tile; several threads may put different tiles at once."""
 
 
 class Closest(NamedTuple):

@@ -30,6 +30,7 @@ from patchsim.search.prepared import KeptKernels, PreparedKernels
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.geometry.tiles import Tile
+    from patchsim.output.streamed_maps import StreamedMap, StreamedMaps
     from patchsim.output.targets import Outputs
 
 _SHARE_OF_REDUCED = 4  # the part of the memory that reduced maps of all kernels take at most
@@ -45,6 +46,8 @@ class Exhaustive:
     outputs : Outputs
     kept : KeptKernels, optional
         What other images of the kernels left prepared.
+    streamed : StreamedMaps, optional
+        Where maps are written that are too large to be kept.
 
     Raises
     ------
@@ -53,12 +56,18 @@ class Exhaustive:
     """
 
     def __init__(
-        self, scene: Scene, options: Options, outputs: Outputs, kept: KeptKernels | None = None
+        self,
+        scene: Scene,
+        options: Options,
+        outputs: Outputs,
+        kept: KeptKernels | None = None,
+        streamed: StreamedMaps | None = None,
     ) -> None:
         self._kept = kept
         # The map of an image that is not held in memory is not either.
-        is_reduced = outputs.keeps_map and windowed.of(scene.image) is not None
-        keeps_map = outputs.keeps_map and not is_reduced
+        is_held = windowed.of(scene.image) is None
+        keeps_map = outputs.keeps_map and is_held
+        self._streamed = None if is_held else streamed
         self._names, self._keeps_map = scene.labels, keeps_map
         posed = list(_posed(scene, options) if options.poses else _as_they_are(scene))
         kernels = [one.kernel for one in posed]
@@ -66,7 +75,9 @@ class Exhaustive:
         problems = _problems(scene, kernels, options, outputs)
         held = _held(scene, kernels, problems, options, outputs)
         self._factors: list[int] = []
-        if is_reduced:
+        if self._streamed:
+            self._streamed.check([problem.map_shape for problem in problems])
+        if outputs.needs_map and not is_held:
             share = options.memory // (_SHARE_OF_REDUCED * len(problems))
             self._factors = [ReducedMap.factor_of(p.map_shape, share) for p in problems]
             held += sum(
@@ -102,6 +113,7 @@ class Exhaustive:
         for group in self._groups:
             members = [self._jobs[i] for i in group.members]
             reduced = self._reduced(group)
+            streamed = self._opened(group)
             scores = windows.windows(
                 group.plans,
                 members[0].pixels,
@@ -111,7 +123,7 @@ class Exhaustive:
                 advance=advance,
                 block_cache=self._block_cache,
                 prepared=prepared,
-                reduced=reduced,
+                takers=[*zip(*(of_all for of_all in (reduced, streamed) if of_all), strict=True)],
             )
             for place, (i, job, one) in enumerate(zip(group.members, members, scores, strict=True)):
                 scored[i] = Scored(job, one, reduced[place] if reduced else None)
@@ -124,6 +136,15 @@ class Exhaustive:
         return [
             ReducedMap(self._jobs[i].plan.problem.map_shape, self._factors[i])
             for i in group.members
+        ]
+
+    def _opened(self, group: Group) -> list[StreamedMap]:
+        """Begin the files of the maps of a group, if they are written while they are made."""
+        if not self._streamed:
+            return []
+        return [
+            self._streamed.open(self._jobs[i].number, plan.problem.map_shape, plan.tile)
+            for i, plan in zip(group.members, group.plans, strict=True)
         ]
 
 

@@ -18,8 +18,7 @@ from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows, pruned_windows
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
-from patchsim.ranking.contract import Windows
-from patchsim.ranking.reduced_map import ReducedMap
+from patchsim.ranking.contract import ScoreTaker, Windows
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import block_scores, stores
 from patchsim.search.prepared import PreparedKernel, PreparedKernels
@@ -36,7 +35,7 @@ def windows(
     advance: Callable[[Tile], None],
     block_cache: BlockCache | None = None,
     prepared: PreparedKernels | None = None,
-    reduced: Sequence[ReducedMap] = (),
+    takers: Sequence[Sequence[ScoreTaker]] = (),
 ) -> list[Windows]:
     """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
@@ -56,8 +55,8 @@ def windows(
         Given where the scores of all windows take too much memory: the cache of open blocks.
     prepared : PreparedKernels, optional
         The kernels that the whole search keeps prepared, if this is only a part of it.
-    reduced : sequence of ReducedMap
-        One for each kernel, if the map is wanted but not kept; they take the scores.
+    takers : sequence of sequences of ScoreTaker
+        Those of each kernel, if its map is wanted but not kept; they get the scores.
     """
     prepared = prepared or PreparedKernels()
     pairs = list(zip(plans, kernels, strict=True))
@@ -73,7 +72,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, kept, advance, prepared, reduced)
+        _score_all(plans, image, kernels, visible, kept, advance, prepared, takers)
         return [*kept]
     if block_cache is None:
         score_maps = [
@@ -82,7 +81,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, score_maps, advance, prepared, reduced)
+        _score_all(plans, image, kernels, visible, score_maps, advance, prepared, takers)
         for score_map in score_maps:
             score_map.evaluate_contenders()
         return [*score_maps]
@@ -90,7 +89,7 @@ def windows(
         stores.block_maxima(plan, image, kernel, visible, keeps_map, block_cache)
         for plan, kernel in pairs
     ]
-    _score_all(plans, image, kernels, visible, maxima, advance, prepared, reduced)
+    _score_all(plans, image, kernels, visible, maxima, advance, prepared, takers)
     return [*maxima]
 
 
@@ -102,11 +101,11 @@ def _score_all(
     kept: Sequence[ScoreMap | BlockMaxima],
     advance: Callable[[Tile], None],
     prepared: PreparedKernels,
-    reduced: Sequence[ReducedMap] = (),
+    takers: Sequence[Sequence[ScoreTaker]] = (),
 ) -> None:
     def take(number: int, tile: Tile, bounds: Bounds) -> None:
-        if reduced:
-            reduced[number].put(tile, bounds)
+        for taker in takers[number] if takers else ():
+            taker.put(tile, bounds)
         kept[number].put(tile, bounds)
 
     # Closed at once where an observer raises, so that no thread is left working.

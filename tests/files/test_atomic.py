@@ -72,8 +72,8 @@ def test_a_read_only_file_is_replaced_only_by_force(tmp_path):
     (tmp_path / "a.png").write_bytes(b"old")
     (tmp_path / "a.png").chmod(0o444)
     with pytest.raises(InputError, match=r"a\.png is read-only; give another name, or --force"):
-        atomic.check_target(tmp_path / "a.png", ".png", [])
-    atomic.check_target(tmp_path / "a.png", ".png", [], force=True)
+        atomic.check_target(tmp_path / "a.png", (".png",), [])
+    atomic.check_target(tmp_path / "a.png", (".png",), [], force=True)
     write(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == b"new"
     assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o444
@@ -216,9 +216,9 @@ def test_targets_are_checked_before_the_work(tmp_path):
         (tmp_path / "alias.png", "would overwrite the input"),
     ):
         with pytest.raises(InputError, match=says):
-            atomic.check_target(path, ".png", inputs)
+            atomic.check_target(path, (".png",), inputs)
     for path in (tmp_path / "a.PNG", tmp_path / "-.png", "/dev/null", "/dev/stdout"):
-        atomic.check_target(path, ".png", inputs)
+        atomic.check_target(path, (".png",), inputs)
 
 
 def test_a_deleted_current_folder_is_told(tmp_path, monkeypatch):
@@ -226,14 +226,14 @@ def test_a_deleted_current_folder_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(InputError, match="the current folder was deleted; change to another"):
-        atomic.check_target("a.png", ".png", [])
-    atomic.check_target(tmp_path / "a.png", ".png", [Path("in.png")])
+        atomic.check_target("a.png", (".png",), [])
+    atomic.check_target(tmp_path / "a.png", (".png",), [Path("in.png")])
 
 
 def test_an_output_that_cannot_be_looked_at_is_told(tmp_path):
     with locked(tmp_path / "locked") as folder:
         with pytest.raises(InputError, match=r"locked/a.png cannot be written: Permission denied"):
-            atomic.check_target(folder / "a.png", ".png", [])
+            atomic.check_target(folder / "a.png", (".png",), [])
         # An input in that folder is not the output.
         assert not atomic._is_same_file(Path("/dev/null"), folder / "a.png")
 
@@ -256,7 +256,7 @@ def test_a_read_only_folder_is_told(tmp_path, monkeypatch):
     # Root may write anywhere, so the system's answer is replaced, not its permissions.
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     with pytest.raises(InputError, match="is not writable"):
-        atomic.check_target(tmp_path / "a.png", ".png", [])
+        atomic.check_target(tmp_path / "a.png", (".png",), [])
 
 
 def test_two_outputs_cannot_be_one_file(tmp_path):

@@ -173,8 +173,7 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"map": True}, "its map of up to 46.8 kB is kept whole"),
-        ({"map": "map.npy"}, "its map of up to 46.8 kB is kept whole"),
+        ({"map": True}, "its map of up to 46.8 kB is not kept; give the path of a file"),
         ({"overlay": "o.png"}, "overlays and pages show all of it"),
         ({"report": "o.html"}, "leave out --overlay and --report"),
         ({"scales": "0.5:2"}, "scales and angles other than quarter turns"),

@@ -12,7 +12,7 @@ from patchsim.errors import printable
 from patchsim.output import palette, palette_png
 from patchsim.output.contract import Finished
 
-SUFFIX = ".png"
+SUFFIXES = (".png",)
 IS_PER_KERNEL = True
 NEEDS_MAP = True
 NEEDS_IMAGE = False

@@ -1,14 +1,14 @@
-"""The map as a NumPy file."""
+"""The map as an array in a file."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-import numpy as np
-
+from patchsim.geometry.tiles import Tile
+from patchsim.output import map_files
 from patchsim.output.contract import Finished
 
-SUFFIX = ".npy"
+SUFFIXES = map_files.SUFFIXES
 IS_PER_KERNEL = True
 NEEDS_MAP = True
 NEEDS_IMAGE = False
@@ -20,11 +20,17 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
 
 def write(file: BinaryIO, search: Finished, kernel: int) -> str:
     scores = search.maps[kernel]
-    # The header and the values are written one after the other: np.save seeks, a pipe cannot.
-    header = np.lib.format.header_data_from_array_1_0(scores)
-    np.lib.format.write_array_header_1_0(file, header)
-    file.write(scores.data)
+    path = search.kernels[kernel].map
+    assert path is not None
     rows, cols = scores.shape
+    sink = map_files.sink_of(path, file, (rows, cols))
+    sink.put(Tile(0, 0, rows, cols), scores)
+    sink.finish()
+    return describe(search, kernel, (rows, cols))
+
+
+def describe(search: Finished, kernel: int, shape: tuple[int, int]) -> str:
+    """Return the text about a map of (rows, cols) that is written."""
     x, y = search.kernels[kernel].origin
     start = f" from x={x}, y={y}" if (x, y) != (0, 0) else ""
-    return f": float32, {rows} rows x {cols} columns{start}"
+    return f": float32, {shape[0]} rows x {shape[1]} columns{start}"

@@ -13,7 +13,7 @@ from patchsim.output.contract import Finished
 from patchsim.output.report import Match
 from patchsim.types import Pixels
 
-SUFFIX = ".png"
+SUFFIXES = (".png",)
 IS_PER_KERNEL = False
 NEEDS_MAP = False
 NEEDS_IMAGE = True

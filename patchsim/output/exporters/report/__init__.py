@@ -19,7 +19,7 @@ from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report import crops, layers
 from patchsim.output.report import Match
 
-SUFFIX = ".html"
+SUFFIXES = (".html",)
 IS_PER_KERNEL = False
 NEEDS_MAP = False  # a map is shown where one is kept
 NEEDS_IMAGE = True

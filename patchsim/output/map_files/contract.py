@@ -1,0 +1,46 @@
+"""The contract of files of maps: what takes scores, and what a module of a format defines."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO, Protocol
+
+from numpy.typing import NDArray
+
+from patchsim.geometry.tiles import Tile
+
+
+class MapSink(Protocol):
+    """A file of a map that is being written."""
+
+    def put(self, tile: Tile, scores: NDArray[Any]) -> None:
+        """Write the scores [rows, cols] of a tile; several threads may put different tiles.
+
+        Every cell of the map is put once by tiles of the size that was announced; single cells may
+        be put again behind all of them.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, for example.
+        """
+
+    def finish(self) -> None:
+        """Write what is left, once all scores were put."""
+
+
+class Sinks(Protocol):
+    """A module that writes maps in one format.
+
+    Attributes
+    ----------
+    IS_COMPRESSED : bool
+        A map takes less room than its values do.
+    """
+
+    IS_COMPRESSED: bool
+
+    def check_packages(self, path: str) -> None:
+        """Check that its packages are installed; an `InputError` names those that are not."""
+
+    def open_sink(self, place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int]) -> MapSink:
+        """Begin a map; as for `sink_of`."""

@@ -1,0 +1,144 @@
+"""Files of maps that are written while the map is made, because it is too large to be kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from patchsim.engines import Bounds
+from patchsim.errors import InputError, OutputError, printable
+from patchsim.files import atomic, direct
+from patchsim.geometry.tiles import Tile
+from patchsim.machine.memory import format_size
+from patchsim.output import map_files
+from patchsim.output.map_files.contract import MapSink
+
+_BYTES = 4
+
+
+class _DiscardedError(Exception):
+    """Ends the writing of a file that is not wanted any more."""
+
+
+class StreamedMap:
+    """The file of one map; implements `ranking.contract.ScoreTaker`.
+
+    Attributes
+    ----------
+    shape : (rows, cols)
+    """
+
+    def __init__(self, path: str, shape: tuple[int, int], tile: tuple[int, int]) -> None:
+        self.shape, self._path = shape, path
+        self._writing: AbstractContextManager[BinaryIO] = atomic.writing(path)
+        place = self._writing.__enter__()
+        try:
+            with atomic.naming_errors(path):
+                self._sink: MapSink = map_files.sink_of(path, place, shape, tile)
+        except BaseException:
+            self.discard()
+            raise
+
+    def put(self, tile: Tile, bounds: Bounds) -> None:
+        """Write the scores of a tile."""
+        with atomic.naming_errors(self._path):
+            self._sink.put(tile, bounds.map)
+
+    def settle(self, row: int, col: int, score: float) -> None:
+        """Write the exact score of a window in place of the engine's."""
+        with atomic.naming_errors(self._path):
+            self._sink.put(Tile(row, col, 1, 1), np.array([[score]], np.float32))
+
+    def finish(self) -> None:
+        """Let the file appear."""
+        with atomic.naming_errors(self._path):
+            self._sink.finish()
+        self._writing.__exit__(None, None, None)
+
+    def discard(self) -> None:
+        """Leave nothing of the file."""
+        error = _DiscardedError()
+        with suppress(_DiscardedError):
+            self._writing.__exit__(_DiscardedError, error, None)
+
+
+class StreamedMaps:
+    """The files of the maps of a search, one for each kernel; those not finished are discarded.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._open: dict[int, StreamedMap] = {}
+
+    def __bool__(self) -> bool:
+        """Whether maps are to be written."""
+        return bool(self._paths)
+
+    def has(self, kernel: int) -> bool:
+        """Return whether the file of a kernel's map was begun."""
+        return kernel in self._open
+
+    def __enter__(self) -> StreamedMaps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            self._open.popitem()[1].discard()
+
+    def check(self, shapes: Sequence[tuple[int, int]]) -> None:
+        """Check that maps of these shapes (rows, cols) can be written, before the search.
+
+        Raises
+        ------
+        InputError
+            If a path is a pipe or a device, which takes no tiles.
+        OutputError
+            If the disk has too little room.
+        """
+        needed: dict[int, int] = {}
+        for path, (rows, cols) in zip(self._paths, shapes, strict=True):
+            if direct.is_written_directly(Path(path)):
+                raise InputError(
+                    f"map {printable(path)} is written tile by tile, which a pipe or device cannot"
+                    " take; give the path of a file"
+                )
+            folder = Path(os.path.realpath(path)).parent
+            with atomic.naming_errors(path):
+                disk, free = folder.stat().st_dev, shutil.disk_usage(folder).free
+            needed[disk] = needed.get(disk, 0) + _BYTES * rows * cols
+            if map_files.is_compressed(path) or needed[disk] <= free:
+                continue
+            raise OutputError(
+                f"cannot write {printable(path)}: maps take {format_size(needed[disk])}, and"
+                f" {printable(folder)} has {format_size(free)} free; free some space or write"
+                " elsewhere"
+            )
+
+    def open(self, kernel: int, shape: tuple[int, int], tile: tuple[int, int]) -> StreamedMap:
+        """Begin the file of a kernel's map, whose scores come in such tiles."""
+        made = self._open[kernel] = StreamedMap(self._paths[kernel], shape, tile)
+        return made
+
+    def settle(self, kernel: int, row: int, col: int, score: float) -> None:
+        """Write the exact score of a window."""
+        self._open[kernel].settle(row, col, score)
+
+    def finish(self, kernel: int) -> tuple[int, int]:
+        """Let a file appear; return the shape of its map."""
+        one = self._open.pop(kernel)
+        try:
+            one.finish()
+        except BaseException:
+            one.discard()
+            raise
+        return one.shape
