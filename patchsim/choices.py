@@ -17,12 +17,12 @@ PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
-# What can be printed of a match; all behind the frame only where it is asked for by name.
+# What can be printed of a match; those from click_x on only if named.
 COLUMNS = (
     "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
     "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "inverted",
     "frame",
-    "worst", "differing", "max_difference",
+    "worst", "differing", "max_difference", "scale_x", "scale_y",
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
     "image",
 )  # fmt: skip

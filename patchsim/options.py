@@ -36,6 +36,7 @@ DEFAULT_MIN_VISIBLE = 0.5
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Values = str | float | Sequence[float]
+_Scales = str | float | Sequence[float | tuple[float, float]]
 
 
 class Given(TypedDict, total=False):
@@ -69,7 +70,7 @@ class Given(TypedDict, total=False):
     strict: bool
     sort: str
     subpixel: bool
-    scales: _Values | None
+    scales: _Scales | None
     angles: _Values | None
     flips: str | Sequence[str] | None
     invert: bool
@@ -269,7 +270,7 @@ class Options:
         strict: bool = False,
         sort: str = "score",
         subpixel: bool = False,
-        scales: _Values | None = None,
+        scales: _Scales | None = None,
         angles: _Values | None = None,
         flips: str | Sequence[str] | None = None,
         invert: bool = False,

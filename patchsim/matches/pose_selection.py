@@ -20,6 +20,7 @@ import numpy as np
 
 from patchsim.geometry import polygons
 from patchsim.matches import auto_threshold
+from patchsim.poses.warp import Pose
 
 if TYPE_CHECKING:
     from patchsim.registration import Fitted
@@ -76,7 +77,8 @@ class Candidate:
     @cached_property
     def radius(self) -> float:
         """The distance of the corners from the centre, in pixels."""
-        return math.hypot(*self.fitted.size) / 2 * self.scale
+        sides = zip(self.fitted.size, self.fitted.pose.scales, strict=True)
+        return math.hypot(*(side * scale for side, scale in sides)) / 2
 
     @property
     def skill(self) -> float:
@@ -227,22 +229,27 @@ def apart(
     return sorted(taken, key=_rank)
 
 
-def best_scale(candidates: Sequence[Candidate], overlap: float) -> float | None:
-    """Return the scale for which there is the most evidence; None without candidates.
+def best_scale(candidates: Sequence[Candidate], overlap: float) -> Pose | None:
+    """Return the scale for which there is the most evidence, as a pose; None without candidates.
 
     The evidence for a scale is that of all candidates, at most one for each place, whose scale is
     the same to a pixel at their corners. Where scales differ by less, their mean is returned,
-    weighted by evidence.
+    weighted by evidence. Scales along height and width that differ are always those of a list.
     """
-    best: tuple[float, float] | None = None
+    best: tuple[float, Pose] | None = None
     evident = sorted(candidates, key=lambda c: -c.evidence)
-    for scale in list(dict.fromkeys(c.scale for c in evident))[:_SCALES]:
-        alike = [c for c in candidates if abs(c.scale - scale) * c.radius <= c.scale]
+    for size in list(dict.fromkeys(c.fitted.pose.unturned for c in evident))[:_SCALES]:
+        alike = [
+            c
+            for c in candidates
+            if c.fitted.pose.stretch == size.stretch
+            and abs(c.scale - size.scale) * c.radius <= c.scale
+        ]
         places = [c for c in apart(alike, overlap) if c.evidence > 0]
         total = sum(c.evidence for c in places)
         if places and (best is None or total > best[0]):
             mean = sum(c.evidence * c.scale for c in places) / total
-            best = total, scale if all(c.scale == scale for c in places) else mean
+            best = total, size if all(c.scale == size.scale for c in places) else Pose(mean)
     return best and best[1]
 
 

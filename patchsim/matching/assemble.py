@@ -29,7 +29,7 @@ from patchsim.output.report import (
     PosesReport,
     Report,
 )
-from patchsim.poses.warp import Frame
+from patchsim.poses.warp import DECIMALS, Frame, Pose
 from patchsim.scene import advice
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
@@ -324,12 +324,18 @@ def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Ma
         x_subpixel=edges[0],
         y_subpixel=edges[1],
         margin=margin,
-        scale=pose.scale,
+        scale=_scale(pose),
         angle=pose.angle,
         flip=pose.flip,
         corners=corners,
         inverted=candidate.number >= scene.given,
+        stretch=pose.stretch,
     )
+
+
+def _scale(pose: Pose) -> float:
+    """Return the scale that is reported; the mean of two scales is no number that was given."""
+    return pose.scale if pose.stretch is None else round(pose.scale, DECIMALS)
 
 
 def _match(
@@ -359,11 +365,12 @@ def _match(
         x_subpixel=x_subpixel,
         y_subpixel=y_subpixel,
         margin=margin,
-        scale=job.pose.scale,
+        scale=_scale(job.pose),
         angle=job.pose.angle,
         flip=job.pose.flip,
         corners=corners,
         inverted=job.number >= scene.given,
+        stretch=job.pose.stretch,
     )
 
 
@@ -415,6 +422,7 @@ def _poses_report(options: Options, scene: Scene, *, is_exhaustive: bool) -> Pos
         flips=poses.flips,
         exhaustive=is_exhaustive,
         count=count,
+        stretches=poses.scales.stretches,
     )
 
 

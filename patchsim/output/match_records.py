@@ -23,6 +23,8 @@ _CELL_DECIMALS = {
     "worst": 4,
     "max_difference": 0,
     "scale": 3,
+    "scale_x": 3,
+    "scale_y": 3,
     "angle": 2,
     "x_subpixel": 2,
     "y_subpixel": 2,
@@ -108,7 +110,11 @@ class MatchRecords:
         if report.channel_weights is not None:
             document["channel_weights"] = list(report.channel_weights)
         if report.poses is not None:
-            document["poses"] = asdict(report.poses)
+            poses = asdict(report.poses)
+            stretches = poses.pop("stretches")
+            if stretches:
+                poses["stretches"] = [[across, down] for down, across in stretches]
+            document["poses"] = poses
         if report.skipped:
             document["skipped"] = [asdict(one) for one in report.skipped]
         if report.frames:

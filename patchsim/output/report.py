@@ -24,6 +24,7 @@ COLUMNS = ("x", "y", "width", "height", "score", "kernel")
 MARGIN_COLUMNS = ("margin",)
 SUBPIXEL_COLUMNS = ("x_subpixel", "y_subpixel")
 POSE_COLUMNS = ("scale", "angle", "flip", "corners")
+STRETCH_COLUMNS = ("scale_x", "scale_y")
 INVERT_COLUMNS = ("inverted",)
 FRAME_COLUMNS = ("frame",)
 CRITERIA_COLUMNS = {"worst": ("worst",), "pixel_tolerance": ("differing", "max_difference")}
@@ -55,7 +56,8 @@ class Match:
         ``margin``, or where no such place is left.
     scale, angle : float
         The size and the rotation of the kernel in this match. Angles are degrees counter-clockwise
-        as seen: as given in a range, from 0 to 360 in a list.
+        as seen: as given in a range, from 0 to 360 in a list. Of scales along width and height that
+        differ, `scale` is the geometric mean.
     flip : str
         The side change of the kernel before it was scaled and turned: ``none``; ``h``, left and
         right; ``v``, top and bottom.
@@ -75,6 +77,8 @@ class Match:
     max_difference : float or None
         The largest difference of a channel of a pixel, in 255ths of the data range. None without
         ``pixel_tolerance``.
+    stretch : (scale_y, scale_x), or None
+        The scales along the kernel's height and width, before it was turned, if they differ.
     """
 
     __module__ = "patchsim"
@@ -97,10 +101,21 @@ class Match:
     worst: float | None = None
     differing: int | None = None
     max_difference: float | None = None
+    stretch: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         shown = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
         return f"Match({', '.join(f'{k}={v!r}' for k, v, usual in shown if v != usual)})"
+
+    @property
+    def scale_x(self) -> float:
+        """The scale along the kernel's width, before it was turned."""
+        return self.scale if self.stretch is None else self.stretch[1]
+
+    @property
+    def scale_y(self) -> float:
+        """The scale along the kernel's height, before it was turned."""
+        return self.scale if self.stretch is None else self.stretch[0]
 
     @property
     def center(self) -> tuple[float, float]:
@@ -214,6 +229,8 @@ class PosesReport:
         The number of poses of a kernel that differ, of the values in `scales` and `angles`. A flip
         of top and bottom is a flip of left and right and half a turn. None for a range without a
         step, unless `exhaustive`; then it is the number of poses of the largest kernel.
+    stretches : tuple of (scale_y, scale_x)
+        The scales along height and width that differ, in rising order; x first in JSON.
     """
 
     scales: tuple[float, ...]
@@ -223,6 +240,7 @@ class PosesReport:
     flips: tuple[str, ...]
     exhaustive: bool
     count: int | None
+    stretches: tuple[tuple[float, float], ...] = ()
 
 
 class Display(Protocol):
@@ -530,7 +548,8 @@ def columns(report: Report) -> tuple[str, ...]:
     criteria = tuple(name for one in report.criteria for name in CRITERIA_COLUMNS[one])
     posed = POSE_COLUMNS if report.posed else ()
     inverted = INVERT_COLUMNS if report.inverts else ()
-    return COLUMNS + margin + subpixel + posed + inverted + frame + criteria
+    stretched = STRETCH_COLUMNS if report.poses is not None and report.poses.stretches else ()
+    return COLUMNS + margin + subpixel + posed + inverted + frame + criteria + stretched
 
 
 def objects(report: Report) -> list[dict[str, Any]]:

@@ -27,42 +27,63 @@ _OPAQUE = 0.9
 _CACHED_SCALES = 32  # of which the interpolation coefficients are kept
 
 _Floats = NDArray[np.float32]
+Stretch = tuple[float, float]  # scales along a kernel's height and width that differ
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Pose:
     """A transformation of a kernel: mirrored, then scaled, then turned about its centre.
 
     Attributes
     ----------
     scale : float
-        1 keeps the size.
+        1 keeps the size. With `stretch`, the geometric mean of the two.
     angle : float
         In degrees, counter-clockwise in the displayed image.
     flip : str
         ``none``, ``h`` (left and right swapped) or ``v`` (top and bottom swapped).
+    stretch : (scale_y, scale_x), optional
+        The scales along the kernel's own height and width, if they differ.
     """
 
     scale: float = 1.0
     angle: float = 0.0
     flip: str = "none"
+    stretch: Stretch | None = None
+
+    @classmethod
+    def stretched(cls, stretch: Stretch) -> Pose:
+        """Return the pose, neither turned nor mirrored, of scales along height and width."""
+        return cls(math.sqrt(stretch[0] * stretch[1]), stretch=stretch)
+
+    @property
+    def scales(self) -> Stretch:
+        """The scales along the kernel's height and width."""
+        return self.stretch or (self.scale, self.scale)
+
+    @property
+    def unturned(self) -> Pose:
+        """The pose of the same scale that is neither turned nor mirrored."""
+        return Pose(self.scale, stretch=self.stretch)
 
     def box(self, kernel: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of the bounding box of a kernel of (height, width)."""
         return Frame.of(kernel, self).size
 
     @property
-    def key(self) -> tuple[float, float, bool]:
+    def key(self) -> tuple[Stretch, float, bool]:
         """A key that is equal for poses that give the same picture.
 
         A vertical flip equals a horizontal flip and half a turn.
         """
         angle = self.angle + 180.0 if self.flip == "v" else self.angle
-        return self.scale, round(angle % 360.0, DECIMALS), self.flip != "none"
+        return self.scales, round(angle % 360.0, DECIMALS), self.flip != "none"
 
     def __str__(self) -> str:
         flip = "" if self.flip == "none" else f", flip {self.flip}"
-        return f"scale {self.scale:g}, angle {self.angle:g}{flip}"
+        down, across = self.scales
+        size = f"{across:g}" if self.stretch is None else f"{across:g}x{down:g}"
+        return f"scale {size}, angle {self.angle:g}{flip}"
 
 
 UNCHANGED = Pose()
@@ -87,7 +108,9 @@ class Frame:
     @classmethod
     def of(cls, kernel: tuple[int, int], pose: Pose) -> Frame:
         """Return the frame of a kernel of (height, width) in a pose."""
-        scaled_height, scaled_width = kernel[0] * pose.scale, kernel[1] * pose.scale
+        scaled_height, scaled_width = (
+            length * scale for length, scale in zip(kernel, pose.scales, strict=True)
+        )
         cos, sin = _direction(pose.angle)
         height = max(1, round(scaled_width * abs(sin) + scaled_height * abs(cos)))
         width = max(1, round(scaled_width * abs(cos) + scaled_height * abs(sin)))
@@ -130,7 +153,7 @@ class PoseRenderer:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         pixels, weights = kernel.pixels, kernel.weights
-        self._size = pixels.shape[:2]
+        self._size = kernel.size
         # Without their mean, floats with a large offset keep their digits in float32.
         self._means = pixels.mean((0, 1), dtype=np.float64)
         values = (pixels - self._means).astype(np.float32)
@@ -156,23 +179,24 @@ class PoseRenderer:
         turns, rest = divmod(pose.angle, 90)
         if rest:
             return self._to_kernel(*self._turned(pose))
-        if pose.scale != 1:
-            planes = self._scaled(pose.flip, pose.scale)
+        if pose.scales != (1.0, 1.0):
+            planes = self._scaled(pose.flip, pose.scales)
             return self._to_kernel(np.rot90(planes, int(turns), (1, 2)), None)
         pixels = np.rot90(_flipped(pixels, pose.flip, 0), int(turns))
         if weights is not None:
             weights = np.ascontiguousarray(np.rot90(_flipped(weights, pose.flip, 0), int(turns)))
         return Kernel(np.ascontiguousarray(pixels), weights)
 
-    def _scale(self, flip: str, scale: float) -> _Floats:
+    def _scale(self, flip: str, scales: Stretch) -> _Floats:
         """Return the planes scaled about their centre; the border's values go on beyond it."""
         planes = _flipped(self._planes, flip, 1)
-        if scale == 1:
+        if scales == (1.0, 1.0):
             return planes
-        size = [max(1, round(length * scale)) for length in self._size]
+        sides = list(zip(self._size, scales, strict=True))
+        size = [max(1, round(length * scale)) for length, scale in sides]
         # The size is rounded, so the new pixels may cover up to half a new pixel more than the
         # kernel on each side.
-        excess = [(n / scale - before) / 2 for n, before in zip(size, self._size, strict=True)]
+        excess = [(n / scale - length) / 2 for n, (length, scale) in zip(size, sides, strict=True)]
         margin = [max(0, math.ceil(length)) for length in excess]
         if any(margin):
             padding = ((0, 0), (margin[0], margin[0]), (margin[1], margin[1]))
@@ -192,12 +216,12 @@ class PoseRenderer:
         ]
         return np.stack([np.asarray(plane) for plane in scaled])
 
-    def _spline_coefficients(self, flip: str, scale: float) -> _Floats:
+    def _spline_coefficients(self, flip: str, scales: Stretch) -> _Floats:
         """Return cubic spline coefficients of the scaled planes, `TAIL` more at each border."""
         from scipy import ndimage
 
         margin = (TAIL, TAIL)
-        planes = np.pad(self._scaled(flip, scale), ((0, 0), margin, margin), "edge")
+        planes = np.pad(self._scaled(flip, scales), ((0, 0), margin, margin), "edge")
         for i in range(self._smooth_planes):
             planes[i] = ndimage.spline_filter(planes[i], 3, np.float32, "mirror")
         return planes
@@ -206,11 +230,13 @@ class PoseRenderer:
         """Return the planes of a turned pose, and which pixels of its box lie inside the kernel."""
         from scipy import ndimage
 
-        # A smaller scale is filtered before the turn, which interpolates without a filter.
-        scale_before = min(pose.scale, 1.0)
-        splines = self._splines(pose.flip, scale_before)
+        # A smaller scale is filtered before the turn, which interpolates without a filter. Two
+        # scales that differ belong to the kernel's own sides, and come before the turn, too.
+        scales_before = pose.stretch or (min(pose.scale, 1.0),) * 2
+        before, scale = scales_before[0], pose.scales[0]
+        splines = self._splines(pose.flip, scales_before)
         size = pose.box(self._size)
-        cos, sin = (factor * scale_before / pose.scale for factor in _direction(pose.angle))
+        cos, sin = (factor * before / scale for factor in _direction(pose.angle))
         # Maps (y, x) in the box to (y, x) in the planes.
         inverse = np.array([[cos, sin], [-sin, cos]])
         centre = [(length - 1) / 2 for length in splines.shape[1:]]
@@ -234,8 +260,8 @@ class PoseRenderer:
             # The distance from the kernel's centre along its own axis, in pixels of the box.
             along_row = inverse[axis, 1] * cols + offset[axis] - centre[axis]
             position = inverse[axis, 0] * rows + along_row
-            position *= pose.scale / scale_before
-            half = self._size[axis] * pose.scale / 2
+            position *= scale / before
+            half = self._size[axis] * pose.scales[axis] / 2
             inside &= np.abs(position) <= half - min(_BORDER, half / 4)
         return planes, inside
 

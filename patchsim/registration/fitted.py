@@ -28,7 +28,7 @@ def corners(kernel: tuple[float, float], x: float, y: float, pose: Pose) -> tupl
         in pixels from the picture's top-left corner.
     """
     cos, sin = direction(pose.angle)
-    right, down = kernel[1] * pose.scale / 2, kernel[0] * pose.scale / 2
+    down, right = (side * scale / 2 for side, scale in zip(kernel, pose.scales, strict=True))
     right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
     signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
     offsets = ((a * right, b * down) for a, b in signs)

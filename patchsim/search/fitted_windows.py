@@ -15,11 +15,13 @@ from patchsim.matches import auto_threshold
 from patchsim.matches.nms import BestFirst, Peak
 from patchsim.matches.pose_selection import Candidate, best_scale
 from patchsim.options import AUTO, Options
+from patchsim.poses.warp import Pose, Stretch
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
+from patchsim.search.variants import of_size, variants
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -34,6 +36,9 @@ _LIFTS = 0.1
 
 # Windows of one scale that overlap by more show one thing in neighbouring poses.
 _OVERLAP = 0.7
+
+# Windows of a kernel, in one stretch of it.
+_Peaks = dict[tuple[int, Stretch | None], list[tuple[Job, Peak]]]
 
 
 class FittedWindows:
@@ -55,28 +60,29 @@ class FittedWindows:
     def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
         self._scene, self._options = scene, options
         self._windows = Exhaustive(scene, options, outputs)
-        check_memory(scene, options, outputs)
+        self._variants = variants(scene, options)
+        check_memory(scene, options, self._variants, outputs)
 
     def run(self, observer: Observer) -> Found:
         """Score all windows, and fit the poses of the best."""
         scored = self._windows.run(observer).scored
-        peaks: dict[int, list[tuple[Job, Peak]]] = defaultdict(list)
+        peaks: _Peaks = defaultdict(list)
         for own in self._by_scale(scored):
             for peak in self._best(own):
                 job = own[peak.index].job
-                peaks[job.number].append((job, peak))
+                peaks[job.number, job.pose.stretch].append((job, peak))
         candidates = self._fitted(peaks, None)
         if self._options.same_scale:
-            scale = best_scale(candidates, self._options.overlap)
-            if scale is not None:
-                candidates = self._fitted(peaks, scale)
+            size = best_scale(candidates, self._options.overlap)
+            if size is not None:
+                candidates = self._fitted(peaks, size)
         return Found(scored, candidates)
 
     @staticmethod
     def _by_scale(scored: Sequence[Scored]) -> list[list[Scored]]:
-        groups: dict[tuple[int, float], list[Scored]] = defaultdict(list)
+        groups: dict[tuple[int, Pose], list[Scored]] = defaultdict(list)
         for one in scored:
-            groups[one.job.number, one.job.pose.scale].append(one)
+            groups[one.job.number, one.job.pose.unturned].append(one)
         return list(groups.values())
 
     def _best(self, own: Sequence[Scored]) -> list[Peak]:
@@ -92,41 +98,38 @@ class FittedWindows:
         least = None if threshold is None else threshold - min(1 - threshold, _LIFTS)
         return contest.best(most, least) + contest.best(_BEYOND, None)
 
-    def _fitted(
-        self, peaks: dict[int, list[tuple[Job, Peak]]], scale: float | None
-    ) -> list[Candidate]:
+    def _fitted(self, peaks: _Peaks, size: Pose | None) -> list[Candidate]:
         """Fit the poses of windows, at any scale that was asked for or at one."""
         candidates: list[Candidate] = []
         threads = self._options.threads
-        for number, posed in enumerate(pose_scenes(self._scene, self._options)):
-            fit = partial(_fit, posed, self._options, scale)
-            with closing(in_order(fit, peaks[number], threads)) as fitted:
+        for posed in pose_scenes(self._scene, self._options, of_size(self._variants, size)):
+            fit = partial(_fit, posed, self._options, size)
+            with closing(in_order(fit, peaks[posed.number, posed.stretch], threads)) as fitted:
                 found = [one for one in fitted if one is not None]
             candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
         return candidates
 
 
 def _fit(
-    posed: PoseScene, options: Options, scale: float | None, found: tuple[Job, Peak]
+    posed: PoseScene, options: Options, size: Pose | None, found: tuple[Job, Peak]
 ) -> Fitted | None:
     """Fit the pose of a window; None where another scale than its own is asked for."""
     job, peak = found
     poses, pose = options.poses, job.pose
     assert poses is not None
-    scales = Range(pose.scale, pose.scale, None)
-    if scale is not None:
+    if size is not None:
         # Of a list another scale is another pose; within a range the nearest windows are fitted.
         reach = poses.scales.step or pose.scale * 2 / math.hypot(*posed.size)
-        if abs(pose.scale - scale) > (reach if poses.scales.is_range else 0.0):
+        if abs(pose.scale - size.scale) > (reach if poses.scales.is_range else 0.0):
             return None
-        pose = replace(pose, scale=scale)
-        scales = Range(scale, scale, None)
-    elif poses.scales.is_range:
+        pose = replace(pose, scale=size.scale)
+    start = posed.start(peak.y, peak.x, job.size, pose)
+    scales = Range(start.pose.scale, start.pose.scale, None)
+    if size is None and poses.scales.is_range:
         scales = Range(*poses.scales.span, poses.scales.step)
     angles = Range(pose.angle, pose.angle, None)
     if poses.angles.is_range:
         angles = Range(*poses.angles.span, poses.angles.step)
-    start = posed.start(peak.y, peak.x, job.size, pose)
     free = ["place"]
     free += ["angle"] if angles.low < angles.high else []
     free += ["scale"] if scales.low < scales.high else []

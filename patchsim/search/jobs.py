@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -211,22 +211,23 @@ def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
 
 def fits_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
     """Return whether a kernel of (height, width) fits the area in a pose, with enough pixels."""
-    lowest, highest = poses.scales.values[0], poses.scales.values[-1]
     scales = poses.scales.values
     if poses.scales.is_range:
         pixels = math.prod(kernel)
         enough = math.sqrt(min(LEAST_PIXELS, pixels) / pixels)
-        scales = (min(max(lowest, enough), highest),)
-    _, degrees = spacing(kernel, highest)
+        scales = (min(max(scales[0], enough), scales[-1]),)
+    _, degrees = spacing(kernel, poses.scales.largest)
     turns = poses.angles.spaced(degrees)
-    return any(fits(area, kernel, Pose(scale, angle)) for scale in scales for angle in turns)
+    sizes = [*(Pose(scale) for scale in scales), *poses.stretched]
+    return any(fits(area, kernel, replace(size, angle=turn)) for size in sizes for turn in turns)
 
 
 def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
     """Return the pose in which a kernel of (height, width) has the smallest box."""
-    scale = poses.scales.values[0]
-    _, degrees = spacing(kernel, scale)
-    turned = (Pose(scale, angle) for angle in poses.angles.spaced(degrees))
+    sizes = [*(Pose(scale) for scale in poses.scales.values[:1]), *poses.stretched]
+    _, degrees = spacing(kernel, min(size.scale for size in sizes))
+    turns = poses.angles.spaced(degrees)
+    turned = (replace(size, angle=angle) for size in sizes for angle in turns)
     return min(turned, key=lambda pose: math.prod(pose.box(kernel)))
 
 

@@ -16,7 +16,7 @@ from patchsim.machine.memory import format_size
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
-from patchsim.poses.grid import Axis
+from patchsim.poses.axis import Axis
 from patchsim.poses.warp import Pose
 from patchsim.registration import (
     BAND_BYTES,
@@ -31,6 +31,7 @@ from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
+from patchsim.search.variants import Variant
 
 if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
@@ -46,8 +47,8 @@ class PoseScene:
     scene : Scene
     options : Options
         With poses.
-    number : int
-        The kernel's number, from 0.
+    variant : Variant
+        The kernel.
     before : PoseScene, optional
         That of another kernel, whose picture serves this one too where there is no padding.
     band_bytes : int
@@ -58,16 +59,17 @@ class PoseScene:
         self,
         scene: Scene,
         options: Options,
-        number: int,
+        variant: Variant,
         before: PoseScene | None = None,
         band_bytes: int = BAND_BYTES,
     ) -> None:
         assert options.poses is not None
-        self._scene, self._options, self._number = scene, options, number
+        self._scene, self._options, self._variant = scene, options, variant
         self._poses = options.poses
-        self.kernel = scene.trimmed[number]
-        self.size = self.kernel.size
-        around = _around(self.size, self._poses.scales.values[-1])
+        self._whole = scene.trimmed[variant.number]  # not stretched
+        self.number, self.stretch = variant.number, variant.stretch
+        self.kernel, self.size = variant.kernel, variant.kernel.size
+        around = _around(self._whole.size, self._poses.scales.largest)
         # Row and column, in the image, of the top-left pixel of the picture.
         self._top, self._left = scene.area.origin(around)
         self._visible = scene.seen([around])[0]
@@ -84,14 +86,6 @@ class PoseScene:
                 threads=options.threads,
                 band_bytes=band_bytes,
             )
-
-    @property
-    def scales(self) -> list[Range]:
-        """The ranges of scales, one for each scale of a list, that leave the kernel enough pixels.
-
-        A kernel of fewer pixels is found everywhere.
-        """
-        return _scales(self._poses.scales, self.size)
 
     @property
     def angles(self) -> Range:
@@ -121,61 +115,57 @@ class PoseScene:
         return polygons.intersection_area(area, frame) >= min(_LEAST_AREA, polygons.area(frame))
 
     def candidate(self, fitted: Fitted) -> Candidate:
-        """Return a pose in pixels of the image, rounded to the decimals that are reported."""
+        """Return a pose in pixels of the image, rounded to the decimals that are reported.
+
+        It is that of the kernel before it was stretched.
+        """
         angles, pose = self._poses.angles, fitted.pose
         if pose.flip == "v" and "h" in self._poses.flips and angles.holds(pose.angle + 180):
             pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
-        pose = Pose(self._poses.scales.rounded(pose.scale), angles.rounded(pose.angle), pose.flip)
+        size = self._variant.pose
+        if self.stretch is None:
+            size = Pose(self._poses.scales.rounded(pose.scale))
+        pose = replace(size, angle=angles.rounded(pose.angle), flip=pose.flip)
         # From the centre of the trimmed kernel to that of the whole one.
         right, down = self._off_centre(pose)
         x, y = float(fitted.x) + self._left - right, float(fitted.y) + self._top - down
-        size, value = self.kernel.whole_size, float(fitted.score)
-        placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=size)
-        plain = self._scene.empty_scores[self._number]
-        return Candidate(self._number, placed, self._counted, plain)
+        whole, value = self._whole.whole_size, float(fitted.score)
+        placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=whole)
+        plain = self._scene.empty_scores[self.number]
+        return Candidate(self.number, placed, self._counted, plain)
 
     def start(self, y: int, x: int, box: tuple[int, int], pose: Pose) -> Fitted:
         """Return a pose that was found in a window (y, x) of the image, of (height, width).
 
-        The window is that of the whole kernel, the pose that of the trimmed one.
+        The window is that of the whole kernel, the pose that of the trimmed one; what is returned
+        is the pose of the kernel that may be stretched already.
         """
         off_right, off_down = self._off_centre(pose)
         across = x - self._left + box[1] / 2 + off_right
         down = y - self._top + box[0] / 2 + off_down
+        if self.stretch is not None:
+            pose = Pose(1.0, pose.angle, pose.flip)
         metric, span = self._options.metric, self._scene.span
         value = score(self._picture, self.kernel, across, down, pose, metric, span, self._visible)
         return Fitted(across, down, pose, value, self.size)
 
     def _off_centre(self, pose: Pose) -> tuple[float, float]:
         """Return where the trimmed kernel's centre lies from the whole one's, right and down."""
-        margins = self.kernel.margins
+        margins = self._whole.margins
         right, down = (margins.left - margins.right) / 2, (margins.top - margins.bottom) / 2
         right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
         cos, sin = direction(pose.angle)
         # y points down, as in `registration.fitted.corners`.
-        return pose.scale * (right * cos + down * sin), pose.scale * (down * cos - right * sin)
+        down, right = down * pose.scales[0], right * pose.scales[1]
+        return right * cos + down * sin, down * cos - right * sin
 
     @cached_property
     def _counted(self) -> float:
-        weights = self.kernel.weights
+        weights = self._whole.weights
         if weights is None:
-            return float(math.prod(self.size))
-        most = weights.reshape(*self.size, -1).max(2)
+            return float(math.prod(self._whole.size))
+        most = weights.reshape(*self._whole.size, -1).max(2)
         return float(most.sum() / most.max())
-
-
-def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
-    """Return the ranges of scales of a kernel of this (height, width), as `PoseScene` has them."""
-    pixels = math.prod(size)
-    least = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
-    if axis.is_range:
-        low, high = axis.span
-        return [Range(max(low, least), high, axis.step)] if high >= least else []
-    return [
-        Range(scale, scale, None)
-        for scale in axis.values
-        if round(pixels * scale**2) >= min(jobs.LEAST_PIXELS, pixels)
-    ]
 
 
 def _angles(axis: Axis) -> Range:
@@ -184,16 +174,18 @@ def _angles(axis: Axis) -> Range:
 
 
 def pose_scenes(
-    scene: Scene, options: Options, band_bytes: int = BAND_BYTES
+    scene: Scene, options: Options, kernels: Sequence[Variant], band_bytes: int = BAND_BYTES
 ) -> Iterator[PoseScene]:
-    """Yield the kernels of a scene one after the other; padded pictures are made in turn."""
+    """Yield the scenes of kernels one after the other; padded pictures are made in turn."""
     before = None
-    for number in range(len(scene.kernels)):
-        before = PoseScene(scene, options, number, before, band_bytes)
+    for kernel in kernels:
+        before = PoseScene(scene, options, kernel, before, band_bytes)
         yield before
 
 
-def check_memory(scene: Scene, options: Options, outputs: Outputs) -> int:
+def check_memory(
+    scene: Scene, options: Options, kernels: Sequence[Variant], outputs: Outputs
+) -> int:
     """Check that memory suffices for a pose search; return the bytes left for each thread.
 
     Raises
@@ -202,18 +194,16 @@ def check_memory(scene: Scene, options: Options, outputs: Outputs) -> int:
         If it does not.
     """
     assert options.poses is not None
-    largest = options.poses.scales.values[-1]
+    largest = options.poses.scales.largest
     arounds = [_around(kernel.size, largest) for kernel in scene.trimmed]
     held = jobs.holding(scene, arounds, outputs, 0) + _levels_bytes(scene, arounds)
     picture = scene.area.padded_size(arounds)
     # Kernels are searched for one after the other.
-    scales, angles = options.poses.scales, _angles(options.poses.angles)
-    looks = [
-        first_look_bytes(kernel, _scales(scales, kernel.size), angles, picture)
-        for kernel in scene.trimmed
-    ]
-    held += max(shared for shared, _ in looks)
-    least = max(of_a_thread for _, of_a_thread in looks)
+    angles = _angles(options.poses.angles)
+    looks = [first_look_bytes(one.kernel, one.scales, angles, picture) for one in kernels]
+    held += sum(one.kernel.nbytes for one in kernels if one.stretch is not None)
+    held += max((shared for shared, _ in looks), default=0)
+    least = max((of_a_thread for _, of_a_thread in looks), default=0)
     needed = held + options.threads * least
     if needed > options.memory:
         raise InputError(

@@ -10,11 +10,13 @@ from patchsim.errors import InputError
 from patchsim.matches import auto_threshold
 from patchsim.matches.pose_selection import Candidate, best_scale
 from patchsim.options import AUTO, Options
-from patchsim.poses.grid import Axis
+from patchsim.poses.axis import Axis
+from patchsim.poses.warp import Pose
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
+from patchsim.search.variants import of_size, variants
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -46,7 +48,8 @@ class Posed:
         assert options.poses is not None
         self._scene, self._options, self._poses = scene, options, options.poses
         _check_windows_are_not_asked_for(options)
-        self._band_bytes = check_memory(scene, options, outputs)
+        self._variants = variants(scene, options)
+        self._band_bytes = check_memory(scene, options, self._variants, outputs)
 
     def run(self, observer: Observer) -> Found:
         """Fit the poses that may be matches."""
@@ -58,25 +61,25 @@ class Posed:
         rounds = 2 if self._options.same_scale else 1
         candidates = self._searched(partial(_advance, observer, 0, rounds), None)
         if self._options.same_scale:
-            scale = best_scale(candidates, self._options.overlap)
-            if scale is not None:
-                candidates = self._searched(partial(_advance, observer, 1, rounds), scale)
+            size = best_scale(candidates, self._options.overlap)
+            if size is not None:
+                candidates = self._searched(partial(_advance, observer, 1, rounds), size)
         return Found([], candidates)
 
-    def _searched(
-        self, advance: Callable[[int, int], None], scale: float | None
-    ) -> list[Candidate]:
+    def _searched(self, advance: Callable[[int, int], None], size: Pose | None) -> list[Candidate]:
         """Search at all scales, or at one."""
-        is_last = scale is not None or not self._options.same_scale
+        is_last = size is not None or not self._options.same_scale
         rivals = _RIVALS if is_last and self._options.wants_margin(keeps_map=False) else 0
         candidates: list[Candidate] = []
-        kernels = len(self._scene.kernels)
-        for done, posed in enumerate(pose_scenes(self._scene, self._options, self._band_bytes)):
-            scales = posed.scales if scale is None else [Range(scale, scale, None)]
-            for part, of_scale in enumerate(scales, 1):
+        kernels = of_size(self._variants, size)
+        scenes = pose_scenes(self._scene, self._options, kernels, self._band_bytes)
+        done, total = 0, sum(len(one.scales) for one in kernels)
+        for kernel, posed in zip(kernels, scenes, strict=True):
+            for of_scale in kernel.scales:
                 found = self._found(posed, of_scale, rivals=rivals)
                 candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
-                advance(done * len(scales) + part, kernels * len(scales))
+                done += 1
+                advance(done, total)
         return candidates
 
     def _found(self, posed: PoseScene, scales: Range, *, rivals: int) -> Sequence[Fitted]:
@@ -118,4 +121,6 @@ def _described(axis: Axis, name: str) -> str:
         return f"any {name}"
     if axis.is_range:
         return f"{name} {axis.span[0]:g} to {axis.span[1]:g}"
-    return f"{name} {', '.join(f'{value:g}' for value in axis.values)}"
+    listed = [f"{value:g}" for value in axis.values]
+    listed += [f"{across:g}x{down:g}" for down, across in axis.stretches]
+    return f"{name} {', '.join(listed)}"

@@ -140,11 +140,11 @@ def test_auto_finds_the_gap_below_the_matches():
 def test_one_scale_is_that_of_most_evidence():
     twice = [at(100 * i, 0, 0.95, scale=2.0) for i in range(2)]
     once = [at(100 * i, 200, 0.97) for i in range(4)]
-    assert best_scale([*once, *twice], 0.3) == 2.0  # twice as many pixels
-    assert best_scale([*once, *twice[:1]], 0.3) == 1.0
+    assert best_scale([*once, *twice], 0.3).scale == 2.0  # twice as many pixels
+    assert best_scale([*once, *twice[:1]], 0.3).scale == 1.0
     assert best_scale([], 0.3) is None
     # Scales of a range differ a little; overlapping poses count once.
     about = [at(100 * i, 0, 0.95, scale=2 + d) for i, d in enumerate((-0.02, 0.0, 0.03))]
-    assert best_scale([*about, at(101, 0, 0.94, scale=2.05)], 0.3) == pytest.approx(
+    assert best_scale([*about, at(101, 0, 0.94, scale=2.05)], 0.3).scale == pytest.approx(
         2.003, abs=0.002
     )

@@ -1,0 +1,100 @@
+"""The kernels that poses are fitted of: each as it is, and each stretched as was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from patchsim import metrics
+from patchsim.metrics import Kernel
+from patchsim.options import Options
+from patchsim.poses.axis import Axis
+from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer, Stretch
+from patchsim.registration import Range
+from patchsim.scene.build import Scene
+from patchsim.search import jobs
+
+
+class Variant(NamedTuple):
+    """A kernel whose poses have one scale for both of its sides.
+
+    Attributes
+    ----------
+    number : int
+        The kernel's number, from 0.
+    pose : Pose
+        What was done to the kernel already: nothing, or it was stretched.
+    kernel : Kernel
+        The kernel after that.
+    scales : list of Range
+        The ranges of its scales, one for each scale of a list, that leave the kernel enough pixels;
+        of a stretched kernel, which has its size already, the scale 1 alone.
+    """
+
+    number: int
+    pose: Pose
+    kernel: Kernel
+    scales: list[Range]
+
+    @property
+    def stretch(self) -> Stretch | None:
+        """The scales along the kernel's height and width, if it is stretched."""
+        return self.pose.stretch
+
+
+def variants(scene: Scene, options: Options) -> list[Variant]:
+    """List the variants of all kernels that leave enough pixels.
+
+    Raises
+    ------
+    InputError
+        If a kernel has neither enough pixels nor contrast in any of its poses.
+    """
+    assert options.poses is not None
+    made = []
+    for number, kernel in enumerate(scene.trimmed):
+        own = []
+        if scales := _scales(options.poses.scales, kernel.size):
+            own.append(Variant(number, UNCHANGED, kernel, scales))
+        pixels = math.prod(kernel.size)
+        large = [
+            pose
+            for pose in options.poses.stretched
+            if round(pixels * pose.scale**2) >= min(jobs.LEAST_PIXELS, pixels)
+        ]
+        render = PoseRenderer(kernel) if large else None
+        for pose in large:
+            one = None if render is None else render(pose)
+            if one is not None and metrics.has_scores(one, options.metric):
+                own.append(Variant(number, pose, one, [Range(1.0, 1.0, None)]))
+        if options.poses.stretched and not own:
+            raise jobs.nothing_fits(scene, number, options.poses)
+        made += own
+    return made
+
+
+def of_size(found: Sequence[Variant], size: Pose | None) -> list[Variant]:
+    """Return the variants that may have a size, at that scale alone; without a size, all."""
+    if size is None:
+        return list(found)
+    scale = 1.0 if size.stretch else size.scale
+    only = [Range(scale, scale, None)]
+    return [one._replace(scales=only) for one in found if one.stretch == size.stretch]
+
+
+def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
+    """Return the ranges of scales of a kernel of this (height, width).
+
+    A kernel of fewer pixels is found everywhere.
+    """
+    pixels = math.prod(size)
+    least = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
+    if axis.is_range:
+        low, high = axis.span
+        return [Range(max(low, least), high, axis.step)] if high >= least else []
+    return [
+        Range(scale, scale, None)
+        for scale in axis.values
+        if round(pixels * scale**2) >= min(jobs.LEAST_PIXELS, pixels)
+    ]
