@@ -342,6 +342,16 @@ Heatmap = Annotated[
         show_default=False,
     ),
 ]
+HeatmapSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="The most pixels of the heatmap's side: of a larger map each pixel is the best score"
+        " of a square of windows. By default the map's size, and 8192 for pictures that are read by"
+        " windows.",
+        show_default=False,
+    ),
+]
 NoHeatmap = Annotated[bool, typer.Option("--no-heatmap", help="Do not draw a heatmap.")]
 Map = Annotated[
     str | None,
@@ -473,6 +483,7 @@ class MatchFlags:
     print: Print = None
     csv_safe: CsvSafe = False
     heatmap: Heatmap = None
+    heatmap_size: HeatmapSize = None
     no_heatmap: NoHeatmap = False
     map: Map = None
     overlay: Overlay = None

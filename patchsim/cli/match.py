@@ -69,6 +69,7 @@ def command(flags: MatchFlags) -> int:
             outputs: dict[str, Any] = {
                 "map": False if flags.map is None else flags.map,
                 "heatmap": _heatmap(flags),
+                "heatmap_size": values.number(flags.heatmap_size),
                 "overlay": flags.overlay,
                 "report": flags.report,
                 "force": flags.force,

@@ -134,10 +134,8 @@ class ImageSearch:
         self._tell(texts)
         outputs = targets.check(
             [self.opened.about, *self.kernels.pictures],
-            self.asked.map,
-            self.asked.files,
+            self.asked,
             self.kernels.masks,
-            force=self.asked.force,
         )
         _check_maps(self.options, outputs)
         unsupported.check_image(self.opened.picture, outputs)
@@ -220,7 +218,13 @@ class ImageSearch:
         # What is no subclass of Observer may lack it.
         command = getattr(self.observer, "command", None)
         finished = Finished(
-            report, assemble.maps(scored), *scene.drawn, factors, pictures=pictures, command=command
+            report,
+            assemble.maps(scored),
+            *scene.drawn,
+            factors,
+            pictures=pictures,
+            command=command,
+            heatmap_size=outputs.heatmap_size,
         )
         try:
             outputs.write(finished, self.observer, streamed)

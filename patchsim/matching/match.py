@@ -28,6 +28,7 @@ def match(
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
     overlay: PathLike | None = None,
+    heatmap_size: int | None = None,
     report: PathLike | None = None,
     force: bool = False,
     observer: Observer | None = None,
@@ -62,6 +63,10 @@ def match(
     heatmap, overlay : path, optional
         PNG files to write: the map in colours; the image with numbered boxes. With several
         kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    heatmap_size : int, optional
+        The most pixels of a heatmap's side. A larger map is reduced: a pixel is the best score of a
+        square of windows, whose side is `score_reduced` in the PNG's text. The default is the map's
+        own size, and 8192 for an image that is read by windows.
     report : path, optional
         An HTML page to write: image, matches, kernels and plan, and the map where one is kept.
     force : bool
@@ -288,6 +293,7 @@ def match(
         image,
         map=map,
         heatmap=heatmap,
+        heatmap_size=heatmap_size,
         overlay=overlay,
         report=report,
         force=force,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 # The keywords of `match` that `Matcher.match` takes.
-OUTPUTS = ("map", "heatmap", "overlay", "report", "force", "observer")
+OUTPUTS = ("map", "heatmap", "overlay", "heatmap_size", "report", "force", "observer")
 
 
 class Matcher:
@@ -46,8 +46,8 @@ class Matcher:
     mask, image_mask : path, PIL image or array [h, w], optional
         As for `match`.
     **options
-        The options of `match` that describe the search: all but `map`, `heatmap`, `overlay`,
-        `report`, `force` and `observer`, which `Matcher.match` takes.
+        The options of `match` that describe the search: all but `map`, `heatmap`, `heatmap_size`,
+        `overlay`, `report`, `force` and `observer`, which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -124,6 +124,7 @@ class Matcher:
         map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
         overlay: PathLike | None = None,
+        heatmap_size: int | None = None,
         report: PathLike | None = None,
         force: bool = False,
         observer: Observer | None = None,
@@ -141,6 +142,8 @@ class Matcher:
             `match`.
         heatmap, overlay : path, optional
             PNG files to write.
+        heatmap_size : int, optional
+            As for `match`.
         report : path, optional
             An HTML page to write.
         force : bool
@@ -168,7 +171,8 @@ class Matcher:
         observer = check_observer(observer)
         options = self._options_now(region, threads)
         files = {"heatmap": heatmap, "overlay": overlay, "report": report}
-        asked = Asked(False if map is None else map, files, force)
+        side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
+        asked = Asked(False if map is None else map, files, force, side)
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)

@@ -129,7 +129,7 @@ def look_until(
         raise (file and file.error) or InputError(
             f"there was no picture within {seconds:g} s; wait longer, or see what is grabbed"
         )
-    asked = [value for name, value in outputs.items() if name != "force"]
+    asked = [value for name, value in outputs.items() if name not in ("force", "heatmap_size")]
     if any(value is not None and value is not False for value in asked):
         return matcher.match(last, observer=observer, **outputs)
     for text in report.notices:

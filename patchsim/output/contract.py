@@ -35,6 +35,8 @@ class Finished:
         The data range R of `pixels`, and its lower end.
     factors : sequence of int
         One for each map: the best of so many rows and columns of windows is a cell of it.
+    heatmap_size : int or None
+        The most pixels of a heatmap's side, if they were given.
     pictures : sequence of Picture
         The kernels as they were opened, in the order of the report's.
     command : str or None
@@ -49,6 +51,7 @@ class Finished:
     factors: Sequence[int] = ()
     pictures: Sequence[Picture] = ()
     command: str | None = None
+    heatmap_size: int | None = None
 
     @property
     def kernels(self) -> tuple[KernelReport, ...]:

@@ -31,11 +31,14 @@ class Asked:
         None stands for no file.
     force : bool
         Files that are read-only may be replaced.
+    heatmap_size : int, optional
+        The most pixels of a heatmap's side.
     """
 
     map: bool | PathLike
     files: Mapping[str, PathLike | None]
     force: bool
+    heatmap_size: int | None = None
 
     @property
     def has_maps(self) -> bool:
@@ -77,10 +80,13 @@ class Outputs:
     targets : tuple of Target
     keeps_map : bool
         Whether the search keeps maps, for a file or for the report.
+    heatmap_size : int or None
+        The most pixels of a heatmap's side, if they were given.
     """
 
     targets: tuple[Target, ...]
     keeps_map: bool
+    heatmap_size: int | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -144,49 +150,37 @@ class Outputs:
                 observer.wrote(f"{target.kind} {escaped(path)}{text}")
 
 
-def check(
-    pictures: Sequence[Picture],
-    map: bool | PathLike,
-    files: Mapping[str, PathLike | None],
-    masks: Sequence[Picture] = (),
-    *,
-    force: bool = False,
-) -> Outputs:
+def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = ()) -> Outputs:
     """Check the files that are asked for.
 
     Parameters
     ----------
     pictures : sequence of Picture
         The image and then the kernels.
-    map : bool or path
-        Whether the search keeps maps for the report; a path also asks for the file.
-    files : mapping from names of other exporters to paths
-        None stands for no file.
+    asked : Asked
     masks : sequence of Picture
         Further pictures that must not be overwritten.
-    force : bool
-        Whether files that are read-only may be replaced.
 
     Raises
     ------
     InputError
         If a path cannot be written, is an input, stands for several files, or is none.
     """
-    asked = {kind: path for kind, path in files.items() if path is not None}
-    if not isinstance(map, bool):
-        asked[_MAP] = map
-    if not asked:
-        return Outputs((), keeps_map=map is not False)
+    paths = {kind: path for kind, path in asked.files.items() if path is not None}
+    if not isinstance(asked.map, bool):
+        paths[_MAP] = asked.map
+    if not paths:
+        return Outputs((), keeps_map=asked.has_maps)
     stems = [picture.stem for picture in pictures[1:]]
-    targets = tuple(_target(kind, asked[kind], stems) for kind in exporters.NAMES if kind in asked)
+    targets = tuple(_target(kind, paths[kind], stems) for kind in exporters.NAMES if kind in paths)
     inputs = [picture.file for picture in [*pictures, *masks] if picture.file]
     for target in targets:
         for path in target.paths:
-            atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=force)
+            atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=asked.force)
             if target.kind == _MAP:
                 map_files.check_packages(path)
     needs_map = any(target.exporter.NEEDS_MAP for target in targets)
-    outputs = Outputs(targets, keeps_map=map is not False or needs_map)
+    outputs = Outputs(targets, asked.has_maps or needs_map, asked.heatmap_size)
     atomic.check_distinct(outputs.paths)
     return outputs
 

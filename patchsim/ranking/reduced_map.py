@@ -13,6 +13,7 @@ from patchsim.geometry.tiles import Tile
 
 MOST_SIDE = 8192  # cells of a reduced map, in both directions
 _BYTES = 4
+_ROWS = 256  # of a map that are reduced at a time, so that temporary arrays stay small
 
 
 class ReducedMap:
@@ -39,9 +40,9 @@ class ReducedMap:
         self._lock = Lock()
 
     @staticmethod
-    def factor_of(shape: tuple[int, int], memory: int) -> int:
-        """Return the smallest factor whose reduced map has at most `MOST_SIDE` a side and fits."""
-        factor = -(-max(shape) // MOST_SIDE)
+    def factor_of(shape: tuple[int, int], side: int, memory: int) -> int:
+        """Return the smallest factor for at most `side` cells a side that fit the memory."""
+        factor = -(-max(shape) // side)
         while ReducedMap.estimate_bytes(shape, factor) > memory and factor < max(shape):
             factor += 1
         return factor
@@ -50,6 +51,16 @@ class ReducedMap:
     def estimate_bytes(shape: tuple[int, int], factor: int) -> int:
         """Return the bytes of the reduced map."""
         return _BYTES * math.prod(_reduced(shape, factor))
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float32], side: int) -> ReducedMap:
+        """Reduce a map that is there to at most so many cells a side."""
+        rows, cols = scores.shape
+        made = cls((rows, cols), -(-max(rows, cols) // side))
+        for top in range(0, rows, _ROWS):
+            band = scores[top : top + _ROWS]
+            made.put(Tile(top, 0, len(band), cols), Bounds(band, 0.0))
+        return made
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""

@@ -20,7 +20,7 @@ from patchsim.planning.batching import Group
 from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.reduced_map import ReducedMap
+from patchsim.ranking.reduced_map import MOST_SIDE, ReducedMap
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel, wanted, windows
@@ -79,7 +79,8 @@ class Exhaustive:
             self._streamed.check([problem.map_shape for problem in problems])
         if outputs.needs_map and not is_held:
             share = options.memory // (_SHARE_OF_REDUCED * len(problems))
-            self._factors = [ReducedMap.factor_of(p.map_shape, share) for p in problems]
+            side = outputs.heatmap_size or MOST_SIDE
+            self._factors = [ReducedMap.factor_of(p.map_shape, side, share) for p in problems]
             held += sum(
                 ReducedMap.estimate_bytes(problem.map_shape, factor)
                 for problem, factor in zip(problems, self._factors, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -154,9 +155,12 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
     kernel = picture[20:31, 30:47]
     path = save("image.npy", picture)
     scores = patchsim.match(picture, kernel, map=True, engine="simd").maps[0]
-    for most, factor in ((200, 1), (50, 3), (16, 8)):
-        with mock.patch("patchsim.ranking.reduced_map.MOST_SIDE", most):
-            report = by_windows(path, kernel, heatmap=tmp_path / "h.png", threads=2)
+    sizes = ((None, 1), (200, 1), (50, 3), (16, 8), (2, 57))
+    searches = ((by_windows, path), (patchsim.match, picture))
+    for (most, factor), (search, source) in itertools.product(sizes, searches):
+        report = search(
+            source, kernel, heatmap=tmp_path / "h.png", heatmap_size=most, engine="simd", threads=2
+        )
         assert report.maps == ()
         with Image.open(tmp_path / "h.png") as drawn:
             text, pixels = drawn.text, np.asarray(drawn)
@@ -168,6 +172,17 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
         assert (float(text["score_min"]), float(text["score_max"])) == (best.min(), best.max())
         shades = (best - best.min()) * np.float32(255 / (best.max() - best.min()))
         assert (pixels == np.rint(shades)).all()
+
+
+def test_a_heatmap_is_as_large_as_8192_pixels_by_default(save, tmp_path):
+    path = save("image.npy", np.zeros((20, 9000), np.uint8))
+    kernel = np.eye(9, dtype=np.uint8)
+    for options, size in (({}, (4496, 6)), ({"heatmap_size": 9000}, (8992, 12))):
+        by_windows(path, kernel, heatmap=tmp_path / "h.png", **options)
+        with Image.open(tmp_path / "h.png") as drawn:
+            assert drawn.size == size
+    with pytest.raises(InputError, match="heatmap-size 0 is not possible"):
+        by_windows(path, kernel, heatmap=tmp_path / "h.png", heatmap_size=0)
 
 
 @pytest.mark.parametrize(
@@ -295,3 +310,12 @@ def test_padding_is_that_of_numpy(height, width, above, beside, data, mode):
     top, left = data.draw(st.integers(0, len(expected) - 1)), data.draw(st.integers(0, beside))
     window = np.s_[top : top + 7, left : left + 5]
     assert (pixels[window] == expected[window]).all()
+
+
+def test_the_command_says_how_a_heatmap_is_reduced(picture, save, run):
+    save("image.npy", picture)
+    save("kernel.png", picture[5:20, 5:20])
+    code, _, err = run("match", "image.npy", "kernel.png", "--heatmap-size", "40")
+    assert code == 0, err
+    assert "heatmap image.heatmap.png: scores" in err
+    assert ", each pixel the best of 3x3 windows" in err

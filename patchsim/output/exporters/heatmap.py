@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from patchsim.errors import printable
 from patchsim.output import palette, palette_png
 from patchsim.output.contract import Finished
+from patchsim.ranking.reduced_map import ReducedMap
 
 SUFFIXES = (".png",)
 IS_PER_KERNEL = True
@@ -28,11 +29,15 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
 
 def write(file: BinaryIO, search: Finished, kernel: int) -> str:
     factor = search.factors[kernel] if search.factors else 1
-    low, high = draw(search.maps[kernel], file, factor)
+    scores = search.maps[kernel]
+    if search.heatmap_size is not None and max(scores.shape) > search.heatmap_size:
+        reduced = ReducedMap.of(scores, search.heatmap_size)
+        scores, factor = reduced.scores, factor * reduced.factor
+    low, high = draw(scores, file, factor)
     of_kernel = f" of {printable(search.kernels[kernel].name)}" if len(search.kernels) > 1 else ""
-    scores = f"scores {low:.6f} (dark) to {high:.6f} (bright)"
-    reduced = f", each pixel the best of {factor}x{factor} windows" if factor > 1 else ""
-    return f"{of_kernel}: {scores}{reduced}"
+    shades = f"scores {low:.6f} (dark) to {high:.6f} (bright)"
+    squares = f", each pixel the best of {factor}x{factor} windows" if factor > 1 else ""
+    return f"{of_kernel}: {shades}{squares}"
 
 
 def draw(scores: NDArray[np.float32], file: BinaryIO, factor: int = 1) -> tuple[float, float]:
