@@ -1,11 +1,17 @@
-"""How JPEG files are read: by Pillow, if they have no more scans than pictures have."""
+"""How JPEG files are read: by Pillow, if they have no more scans than pictures have.
+
+Where the data of a scan end early, libjpeg warns and decodes grey, or leaves out detail, and Pillow
+does not pass the warning on. `read` notices both.
+"""
 
 from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import InputError
 from patchsim.pictures import coded_size, least_bytes, metadata, pillow_reader
@@ -17,10 +23,14 @@ _BLOCK = 1 << 20  # bytes that are looked through at a time
 # Each scan of a progressive JPEG visits all pixels, even where it holds no more than two bytes.
 # Encoders write 10 to 30; libtiff decodes 100.
 _MOST_SCANS = 100
-_HUFFMAN = (0xC0, 0xC1, 0xC2)  # kinds of frames whose codes are Huffman's
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), (0xC2, 0xCA)  # kinds of frames
+_HUFFMAN = (*_SEQUENTIAL, 0xC2)  # by their codes; the others are arithmetic
 _READ = (*_HUFFMAN, 0xC9, 0xCA)
 _MOST_SEGMENTS = 10_000
-_SCAN = b"\xff\xda"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_COEFFICIENTS = 64  # of a block
+# As many one bits, stuffed, as libjpeg reads ahead of the codes that it needs.
+_ONES = b"\xff\x00" * 8
 # A marker within the data of a scan; a stuffed byte and a restart are none.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
@@ -36,12 +46,13 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         If the file is damaged.
     """
     check_scans(stream, limits)
-    frame = _Walk(stream, 0, None).frame()
+    walk = _Walk(stream, 0, None)
+    frame = walk.frame()
     if frame is not None and frame.kind in _HUFFMAN:
         least = least_bytes.of_jpeg(frame.width, frame.height)
         limits.check_held(frame.width, frame.height, least)
     try:
-        return pillow_reader.read(stream, limits)
+        return _checked(walk, frame, limits)
     except (OSError, SyntaxError, ValueError):
         if frame is None or (frame.kind in _READ and frame.bits == 8):
             raise
@@ -51,6 +62,50 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         raise InputError(
             f"{limits.name} is a {kind}, which cannot be read; convert it to PNG"
         ) from None
+
+
+def _checked(walk: _Walk, frame: _Frame | None, limits: Limits) -> Decoded:
+    """Decode a JPEG by Pillow; a notice says that its data are not whole."""
+    end = None if frame is None else walk.end_of_only_scan(frame)
+    missing = ""
+    if end is not None:
+        without_end: Any = _WithoutEnd(walk.stream, end)
+        try:
+            return pillow_reader.read(without_end, limits)
+        except (OSError, SyntaxError, ValueError):  # or damaged in a way that is told below
+            missing = "its data end before its last pixels"
+    elif frame is not None and frame.kind in _READ and walk.lacks_scans(frame, limits):
+        missing = "its last scans are missing"
+    decoded = pillow_reader.read(walk.stream, limits)
+    if not missing:
+        return decoded
+    notice = f"{limits.name} is damaged: {missing}; what could be read is used"
+    return replace(decoded, notices=(*decoded.notices, notice))
+
+
+class _WithoutEnd:
+    """A JPEG of one scan whose end mark is replaced by one bits.
+
+    At a mark, the decoder takes what is missing for zeros. Without one it asks for more, and Pillow
+    raises an error. All codes of Huffman have a zero bit (ITU-T T.81, annex C). A missing block
+    thus takes more than 16 of the ones for each of two codes, and they do not last for two blocks.
+    """
+
+    def __init__(self, stream: BinaryIO, end: int) -> None:
+        self._stream, self._end = stream, end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read as the stream does, but no further than to the end of the ones."""
+        place = self._stream.tell()
+        left = self._end - place
+        if left > 0:
+            return self._stream.read(left if size < 0 else min(size, left))
+        content = _ONES[-left:] if size < 0 else _ONES[-left : size - left]
+        self._stream.seek(place + len(content))
+        return content
 
 
 def check_scans(
@@ -66,8 +121,8 @@ def check_scans(
     if _occurrences(stream, place, length) <= _MOST_SCANS:
         return
     # Small pictures of it in its header have scans, too, and further pictures may follow.
-    scans = _Walk(stream, place, length).scans(limits)
-    if scans > _MOST_SCANS:
+    scans = islice(_Walk(stream, place, length).scans(limits), _MOST_SCANS + 1)
+    if sum(1 for _ in scans) > _MOST_SCANS:
         raise InputError(
             f"{limits.name} is a JPEG of more than {_MOST_SCANS} scans, which would take long to"
             " decode;\nif you trust it, convert it to PNG"
@@ -86,17 +141,29 @@ def _occurrences(stream: BinaryIO, place: int, length: int | None) -> int:
 
 
 class _Frame(NamedTuple):
-    """The header of a frame: the byte of its marker, the bits of a channel, and its size."""
+    """The header of a frame.
+
+    Attributes
+    ----------
+    kind : int
+        The byte of its marker.
+    bits : int
+        Of a channel.
+    height, width : int
+    components : bytes
+        A byte for each, by which scans name it.
+    """
 
     kind: int
     bits: int
     height: int
     width: int
+    components: bytes
 
 
 @dataclass
 class _Walk:
-    """A walk from marker to marker."""
+    """A walk from marker to marker, through one picture."""
 
     stream: BinaryIO
     place: int
@@ -104,43 +171,92 @@ class _Walk:
 
     def frame(self) -> _Frame | None:
         """Return the header of the frame; None if there is none before the first scan."""
-        at = self.place + 2
-        for _ in range(_MOST_SEGMENTS):
-            self.stream.seek(at)
-            head = self.stream.read(9)
-            if len(head) < 9 or head[0] != 0xFF or head[:2] == _SCAN:
-                return None
-            if head[1] in coded_size.STARTS_OF_FRAME:
-                return _Frame(head[1], *struct.unpack_from(">BHH", head, 4))
-            if head[1] in (0xFF, 0x01) or 0xD0 <= head[1] <= 0xD8:
-                at += 1 if head[1] == 0xFF else 2
-                continue
-            at += 2 + int.from_bytes(head[2:4], "big")
+        for at, marker, _ in islice(self._segments(), _MOST_SEGMENTS):
+            if marker == _SCAN[1]:
+                break
+            if marker in coded_size.STARTS_OF_FRAME:
+                self.stream.seek(at + 4)
+                sizes = self.stream.read(6)
+                if len(sizes) < 6:
+                    break
+                bits, height, width, count = struct.unpack(">BHHB", sizes)
+                return _Frame(marker, bits, height, width, self.stream.read(3 * count)[::3])
         return None
 
-    def scans(self, limits: Limits) -> int:
-        """Count the scans up to the end of the picture, or to one more than are allowed."""
+    def end_of_only_scan(self, frame: _Frame) -> int | None:
+        """Return where the end mark lies behind a scan of all components, coded in one go."""
+        if frame.kind not in _SEQUENTIAL:
+            return None
+        for at, marker, length in islice(self._segments(), _MOST_SEGMENTS):
+            if marker != _SCAN[1]:
+                continue
+            self.stream.seek(at + 4)
+            if self.stream.read(1) != bytes([len(frame.components)]):
+                break
+            end = self._end_of_scan(at + length)
+            self.stream.seek(end)
+            return end if self.stream.read(len(_END)) == _END else None
+        return None
+
+    def lacks_scans(self, frame: _Frame, limits: Limits) -> bool:
+        """Return whether the scans leave out a coefficient, or bits of one (ITU-T T.81, G.1)."""
+        left = {(name, of): -1 for name in frame.components for of in range(_COEFFICIENTS)}
+        for scan in self.scans(limits):
+            if len(scan) < 6:
+                break
+            first, last, bits = scan[-3], scan[-2], scan[-1] & 15
+            if frame.kind not in _PROGRESSIVE:
+                first, last, bits = 0, _COEFFICIENTS - 1, 0
+            for name in scan[1:-3:2]:
+                left.update(((name, of), bits) for of in range(first, last + 1))
+        return any(left.values())
+
+    def scans(self, limits: Limits) -> Iterator[bytes]:
+        """Yield the header of each scan, from the number of its components on.
+
+        Raises
+        ------
+        InputError
+            If there is more between the scans than pictures have.
+        """
+        between = 0
+        for count, (at, marker, length) in enumerate(self._segments()):
+            if marker == _SCAN[1]:
+                self.stream.seek(at + 4)
+                yield self.stream.read(length - 4)
+                continue
+            between += length
+            metadata.check(limits, between)
+            if count > _MOST_SEGMENTS:
+                raise InputError(
+                    f"{limits.name} is a JPEG of more than {_MOST_SEGMENTS:,} segments;\n"
+                    "save it without texts and comments"
+                )
+
+    def _segments(self) -> Iterator[tuple[int, int, int]]:
+        """Yield place, marker and length of each segment up to the end of the picture.
+
+        The data of a scan are passed over once the next segment is asked for.
+        """
         end = None if self.length is None else self.place + self.length
-        at, count, between = self.place + 2, 0, 0
+        at = self.place + 2
         while end is None or at < end:
             self.stream.seek(at)
             head = self.stream.read(4)
-            if len(head) < 4 or head[0] != 0xFF or head[1] == 0xD9:
-                break
-            if head[1] in (0xFF, 0x01) or 0xD0 <= head[1] <= 0xD8:
-                at += 1 if head[1] == 0xFF else 2
-                continue
-            segment = 2 + int.from_bytes(head[2:], "big")
-            at += segment
-            if head[:2] != _SCAN:
-                between += segment
-                metadata.check(limits, between)
-                continue
-            count += 1
-            if count > _MOST_SCANS:
-                break
-            at = self._end_of_scan(at)
-        return count
+            if len(head) < 4 or head[0] != 0xFF or head[:2] == _END:
+                return
+            if head[1] == 0xFF:  # any number of these may precede a marker
+                self.stream.seek(at)
+                block = self.stream.read(_BLOCK)
+                at += max(1, len(block) - len(block.lstrip(b"\xff")) - 1)
+            elif head[1] == 0x01 or 0xD0 <= head[1] <= 0xD8:
+                at += 2
+            else:
+                length = 2 + int.from_bytes(head[2:], "big")
+                yield at, head[1], length
+                at += length
+                if head[:2] == _SCAN:
+                    at = self._end_of_scan(at)
 
     def _end_of_scan(self, at: int) -> int:
         """Return where the next marker is behind the header of a scan."""
