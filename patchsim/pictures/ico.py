@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
 from io import BytesIO
@@ -14,6 +15,9 @@ from patchsim.pictures.limits import Decoded, Limits
 SIGNATURE = b"\0\0\1\0"
 
 _HEADER, _ENTRY, _ICON_START = 6, 16, 24  # bytes
+_BITMAP_HEADER, _MASKS = 40, 12  # bytes of BITMAPINFOHEADER, and of the masks of BI_BITFIELDS
+_UNCOMPRESSED, _BITFIELDS = 0, 3
+_WITH_ALPHA = 32  # bits a pixel
 _MOST_BYTES = 1 << 28  # of a picture in an icon file
 
 
@@ -82,10 +86,47 @@ def _entries(stream: BinaryIO, limits: Limits) -> list[_Entry]:
 
 
 def _alone(stream: BinaryIO, entry: _Entry) -> BytesIO:
-    """Return an icon file of one picture, which is not a PNG."""
+    """Return an icon file of one picture, which is not a PNG.
+
+    Raises
+    ------
+    DamageError
+        If the file ends within the picture: Pillow would take its last rows for its mask.
+    """
+    there = stream.seek(0, os.SEEK_END) - entry.place
     stream.seek(entry.place)
-    content = stream.read(entry.length)
-    width, height = struct.unpack("<ii", content[4:12])
-    sides = (width % 256 if width <= 256 else 0, abs(height) // 2 % 256)
-    listed = struct.pack("<BBBBHHII", *sides, 0, 0, 1, entry.bits, len(content), _HEADER + _ENTRY)
-    return BytesIO(SIGNATURE + struct.pack("<H", 1) + listed + content)
+    start = stream.read(_BITMAP_HEADER)
+    width, height = struct.unpack("<ii", start[4:12])
+    height = abs(height) // 2
+    colors, mask_row = _bitmap_bytes(start) or (entry.length, 0)
+    # Pillow writes the rows of a mask without the bytes that fill them up to 4.
+    is_bare = entry.length == colors + (width + 7) // 8 * height
+    row = (width + 7) // 8 if is_bare and mask_row else mask_row
+    needed = colors + row * height
+    if there < needed:
+        raise DamageError(f"its picture ends after {there:,} of {needed:,} bytes")
+    stream.seek(entry.place)
+    content = [stream.read(colors)]
+    content += (stream.read(row).ljust(mask_row, b"\0") for _ in range(height if row else 0))
+    bitmap = b"".join(content)
+    sides = (width % 256 if width <= 256 else 0, height % 256)
+    listed = struct.pack("<BBBBHHII", *sides, 0, 0, 1, entry.bits, len(bitmap), _HEADER + _ENTRY)
+    return BytesIO(SIGNATURE + struct.pack("<H", 1) + listed + bitmap)
+
+
+def _bitmap_bytes(head: bytes) -> tuple[int, int] | None:
+    """Return the bytes of a bitmap before its mask, and of a row of that, 0 if it has alpha.
+
+    Return None if they do not follow from its header.
+    """
+    if len(head) < _BITMAP_HEADER:
+        return None
+    size, width, height, _, bits, compression = struct.unpack_from("<IiiHHI", head)
+    if compression not in (_UNCOMPRESSED, _BITFIELDS):
+        return None
+    (used,) = struct.unpack_from("<I", head, 32)
+    palette = 4 * (used or 1 << bits) if bits <= 8 else 0
+    masks = _MASKS if compression == _BITFIELDS and size == _BITMAP_HEADER else 0
+    row, mask_row = ((width * each + 31) // 32 * 4 for each in (bits, 1))
+    before = size + masks + palette + row * (abs(height) // 2)
+    return before, 0 if bits == _WITH_ALPHA else mask_row

@@ -217,6 +217,45 @@ def test_the_largest_picture_of_an_icon(color, tmp_path, save):
     assert opened(path).pixels.shape == (300, 400, 3)
 
 
+@pytest.mark.parametrize("form", ["png", "bmp"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_an_icon_that_ends_within_its_picture_is_damaged(form, mode, color, tmp_path, save):
+    picture = Image.fromarray(color[:33, :33]).convert(mode)
+    sound = save("a.ico", picture, sizes=[(33, 33)], bitmap_format=form)
+    read = opened(sound)
+    expected = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(np.broadcast_to(read.pixels, expected.shape), expected)
+    assert read.alpha is None
+    content = sound.read_bytes()
+    followed = opened(written(tmp_path, "b.ico", content + bytes(500)))
+    np.testing.assert_array_equal(followed.pixels, read.pixels)
+    for end in (len(content) // 2, len(content) - 30):
+        with pytest.raises(InputError, match=r"an icon file \(ICO\) that is damaged or cut short"):
+            opened(written(tmp_path, "b.ico", content[:end]))
+    if form == "bmp":
+        with pytest.raises(InputError, match=r"its picture ends after [\d,]+ of [\d,]+ bytes"):
+            opened(written(tmp_path, "b.ico", content[:-1]))
+
+
+@pytest.mark.parametrize("is_padded", [False, True])
+@pytest.mark.parametrize("width", [16, 31, 32, 48])
+def test_the_mask_of_an_icon(is_padded, width, tmp_path, rng):
+    """Rows of a mask are filled up to 4 bytes; Pillow writes them without."""
+    pixels = rng.integers(0, 256, (20, width, 3), dtype=np.uint8)
+    hidden = rng.integers(0, 2, (20, width)).astype(bool)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "DIB")
+    bitmap = bytearray(file.getvalue())
+    bitmap[8:12] = struct.pack("<i", 40)
+    rows = np.packbits(hidden[::-1], axis=1)
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))) if is_padded else rows
+    content = bytes(bitmap) + rows.tobytes()
+    entry = struct.pack("<BBBBHHII", width, 20, 0, 0, 1, 24, len(content), 22)
+    picture = opened(written(tmp_path, "a.ico", b"\0\0\1\0\1\0" + entry + content))
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    np.testing.assert_array_equal(picture.alpha, np.where(hidden, 0, 255))
+
+
 @pytest.mark.parametrize("white", [1, 100, 255, 256, 1000, 65535])
 @pytest.mark.parametrize("kind", ["GRAYSCALE", "RGB_ALPHA", "other"])
 def test_pam_of_any_depth(white, kind, tmp_path, rng):
