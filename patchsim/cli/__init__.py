@@ -76,5 +76,6 @@ def _told(error: Exception) -> int:
         traceback.print_exception(error)
     # A shell that asks for completions shows stderr in its prompt.
     if message is not None and sys.stderr is not None and "_PATCHSIM_COMPLETE" not in os.environ:
-        print(f"patchsim: {message}", file=sys.stderr, flush=True)
+        for line in message.splitlines():
+            print(f"patchsim: {line}", file=sys.stderr, flush=True)
     return FAULT

@@ -192,13 +192,13 @@ def _drop_unwritten() -> None:
 
 
 def say(text: str) -> None:
-    """Print a message on stderr."""
+    """Print a message on stderr, where each line says whose it is."""
     # A closed stderr must not change how the search ends.
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
             # Nothing drives the terminal, whoever wrote the text.
-            lines = "\n".join(map(escaped, text.split("\n")))
-            print(f"patchsim: {lines}", file=sys.stderr, flush=True)
+            lines = "".join(f"patchsim: {escaped(line)}\n" for line in text.split("\n"))
+            print(lines, end="", file=sys.stderr, flush=True)
 
 
 def is_watched(*, quiet: bool) -> bool:

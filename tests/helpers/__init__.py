@@ -35,6 +35,13 @@ def png(values, *chunks):
     )
 
 
+def said(err):
+    """The messages that a command wrote to stderr, where each line says whose it is."""
+    lines = err.splitlines()
+    assert all(line.startswith("patchsim: ") for line in lines), err
+    return "\n".join(line.removeprefix("patchsim: ") for line in lines)
+
+
 def patchsim(*words, **options):
     """Start the installed command: a Popen with text pipes."""
     command = str(Path(sys.executable).with_name("patchsim"))

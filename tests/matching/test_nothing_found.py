@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import said
 from PIL import Image
 
 import patchsim
@@ -26,10 +27,10 @@ def test_the_command_says_why_once(form, run, save, mostly_transparent):
     words = ("match", "a.png", "k.png", "--no-heatmap", "--format", form)
     code, out, err = run(*words)
     assert code == 1
-    assert err == (
-        "patchsim: no match: no window shows 0.5 of the kernel's pixels; the best shows 16% of"
+    assert said(err) == (
+        "no match: no window shows 0.5 of the kernel's pixels; the best shows 16% of"
         " kernel k.png;\nlower --min-visible (min_visible=), or use --ignore-alpha"
-        " (ignore_alpha=True)\n"
+        " (ignore_alpha=True)"
     )
     if form == "json":
         assert json.loads(out)["matches"] == []
