@@ -33,7 +33,7 @@ from patchsim.pictures.limits import Decoded, Limits
 
 Reader = Callable[[BinaryIO, Limits], Decoded]
 
-_START = 1024  # the first bytes of a file, which tell its kind
+START = 1024  # the first bytes of a file, which tell its kind
 _HEAD = 1 << 16  # bytes before the first frame of a GIF, most often
 
 
@@ -53,9 +53,21 @@ class Format(NamedTuple):
 def find(stream: BinaryIO) -> Format:
     """Return the format of a file; one without a name is what Pillow may know, or is refused."""
     stream.seek(0)
-    start = stream.read(_START)
+    start = stream.read(START)
     stream.seek(0)
     return next((known for known in _FORMATS if known.begins(start)), _UNKNOWN)
+
+
+def check_start(start: bytes, name: str) -> None:
+    """Check that a format which is read begins with the first bytes of a file.
+
+    Raises
+    ------
+    InputError
+        If none does; it tells what the file is.
+    """
+    if not any(known.begins(start) for known in _FORMATS) and not pillow_reader.may_know(start):
+        raise InputError(f"{name} {signatures.refusal(start)}")
 
 
 def _read_unknown(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -63,7 +75,7 @@ def _read_unknown(stream: BinaryIO, limits: Limits) -> Decoded:
         return pillow_reader.read(stream, limits)
     except UnidentifiedImageError:
         stream.seek(0)
-        raise InputError(f"{limits.name} {signatures.refusal(stream.read(_START))}") from None
+        raise InputError(f"{limits.name} {signatures.refusal(stream.read(START))}") from None
 
 
 def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -78,7 +90,7 @@ def _read_gif(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _read_webp(stream: BinaryIO, limits: Limits) -> Decoded:
-    start = stream.read(_START)
+    start = stream.read(START)
     if start[12:16] == b"VP8 ":
         height, width = coded_size.of_webp(start)
         limits.check_held(width, height, least_bytes.of_lossy_webp(width, height))
@@ -143,7 +155,7 @@ def _tiff_page(stream: BinaryIO, limits: Limits) -> Decoded:
 def complaints(stream: BinaryIO, limits: Limits) -> list[str]:
     """Return what is wrong with the rows of a fax that Pillow read: it mutes libtiff's warnings."""
     stream.seek(0)
-    if not stream.read(_START).startswith(tiff_directory.MAGIC):
+    if not stream.read(START).startswith(tiff_directory.MAGIC):
         return []
     page = tiff_directory.find_page(stream)
     if page is None or not tiff_directory.is_fax(page.tags):

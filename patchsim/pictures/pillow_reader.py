@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -80,12 +81,7 @@ def open_image(
     silence_logger("PIL")
     stream.seek(0)
     start = stream.read(_START)
-    for name, module in READERS.items() if only is None else [(only, _WITHOUT_SIGNATURE[only])]:
-        if name not in Image.OPEN and not _is_imported(module):
-            continue
-        factory, accept = Image.OPEN[name]
-        if accept is not None and accept(start) is not True:
-            continue
+    for factory in _factories(start, only):
         stream.seek(0)
         counted: Any = metadata.Counted(stream, limits)
         try:
@@ -93,6 +89,21 @@ def open_image(
         except (SyntaxError, IndexError, TypeError, struct.error):  # as `PIL.Image.open`
             continue
     raise UnidentifiedImageError("no reader of Pillow's knows the file")
+
+
+def may_know(start: bytes) -> bool:
+    """Return whether a reader of Pillow's claims a file by its first bytes."""
+    return any(True for _ in _factories(start[:_START], None))
+
+
+def _factories(start: bytes, only: str | None) -> Iterator[Any]:
+    """Yield what opens a file that begins so."""
+    for name, module in READERS.items() if only is None else [(only, _WITHOUT_SIGNATURE[only])]:
+        if name not in Image.OPEN and not _is_imported(module):
+            continue
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(start) is True:
+            yield factory
 
 
 def _is_imported(module: str) -> bool:

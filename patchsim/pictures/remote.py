@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from patchsim.errors import InputError, printable
-from patchsim.machine.memory import format_size
+from patchsim.pictures import piped
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?\[]")
@@ -31,16 +31,14 @@ def read(url: str, memory: int | None) -> BytesIO:
     fs, path = _opened(url)
     try:
         with fs.open(path, "rb") as file:
-            content: bytes = file.read() if memory is None else file.read(memory + 1)
+            whole = piped.read_whole(file, printable(url), memory)
+    except InputError:
+        raise
     except Exception as error:  # each file system raises its own
         raise _unreadable(url, error) from error
-    if not content:
+    if not whole.getbuffer().nbytes:
         raise InputError(f"{printable(url)} is empty (0 bytes)")
-    if memory is not None and len(content) > memory:
-        raise InputError(
-            f"{printable(url)} goes on after {format_size(memory)}; allow more with --memory"
-        )
-    return BytesIO(content)
+    return whole
 
 
 def listed(url: str) -> Iterator[str]:

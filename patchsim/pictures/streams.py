@@ -17,8 +17,7 @@ from PIL import Image
 from patchsim.errors import AGAIN, DamageError, InputError, MachineError, printable
 from patchsim.files import atomic
 from patchsim.machine import packages
-from patchsim.machine.memory import format_size
-from patchsim.pictures import remote
+from patchsim.pictures import piped, remote
 
 
 @contextmanager
@@ -45,15 +44,11 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
 
 
 def _read_pipe(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
-    content = pipe.read() if memory is None else pipe.read(memory + 1)
-    if not content:
+    whole = piped.read_whole(pipe, _where(label), memory)
+    if not whole.getbuffer().nbytes:
         advice = "pipe a picture in" if label == "-" else AGAIN
         raise InputError(f"{_where(label)} is empty (0 bytes); {advice}")
-    if memory is not None and len(content) > memory:
-        raise InputError(
-            f"{_where(label)} goes on after {format_size(memory)}; allow more with --memory"
-        )
-    return BytesIO(content)
+    return whole
 
 
 def _where(label: str) -> str:
