@@ -117,6 +117,11 @@ class BestFirst:
                 heapq.heappop(heap)
         return self._peaks[first:]
 
+    def accepts(self, peak: Peak) -> bool:
+        """Return whether a match that was found with `accepts_all` may be one."""
+        top, left = self._origins[peak.index]
+        return self._accepts is None or self._accepts(peak.index, peak.y - top, peak.x - left)
+
     def _apply_peaks(self, index: int) -> None:
         """Suppress the windows of a kernel that overlap the matches since it was last asked."""
         top, left = self._origins[index]

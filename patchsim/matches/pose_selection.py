@@ -11,7 +11,7 @@ is the match (`Candidate.evidence`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from patchsim.matches import auto_threshold
 from patchsim.poses.warp import Pose
 
 if TYPE_CHECKING:
+    from patchsim.metrics.local_differences import Measured
     from patchsim.registration import Fitted
 
 # A pose of another size may take the place of one that scores more if it is so many times as large,
@@ -55,12 +56,15 @@ class Candidate:
         How many pixels of the kernel count.
     plain : float
         The score of a window that has the kernel's mean in every pixel.
+    measured : Measured or None
+        What criteria that are stricter than a score say of it, if any are asked for.
     """
 
     number: int
     fitted: Fitted
     pixels: float
     plain: float
+    measured: Measured | None = None
 
     @property
     def score(self) -> float:
@@ -147,6 +151,7 @@ def select(
     threshold: float | str | None,
     overlap: float,
     margin: bool,
+    accepts: Callable[[Candidate], bool] | None = None,
 ) -> PoseSelection:
     """Return the matches among candidates that compete.
 
@@ -160,6 +165,9 @@ def select(
         Two matches overlap by at most so much.
     margin : bool
         Find the margins, too.
+    accepts : Candidate -> bool, optional
+        Whether one that reaches the threshold may be a match. One that may not suppresses no other,
+        but counts among the places from whose scores ``auto`` finds the threshold.
     """
     if isinstance(threshold, str):
         places = apart(candidates, overlap, most=auto_threshold.DISTINCT)
@@ -167,8 +175,14 @@ def select(
         gap = auto_threshold.find_gap(scores, [place.plain for place in places])
         message = auto_threshold.describe(gap, scores)
         lowest, count = (gap.threshold, gap.count) if gap else (None, 0)
+        if accepts is not None:
+            reaching = [place for place in places[:count] if accepts(place)]
+            places, count = reaching + places[count:], len(reaching)
     else:
         message, lowest = None, threshold
+        least = -math.inf if lowest is None else lowest
+        if accepts is not None:
+            candidates = [one for one in candidates if one.score < least or accepts(one)]
         most = None if top is None else top + 1
         places = apart(candidates, overlap, most=most, lowest=lowest)
         count = sum(lowest is None or place.score >= lowest for place in places)

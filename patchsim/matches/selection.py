@@ -69,8 +69,9 @@ def select(
     plain : int -> float
         The score of a window with the kernel's mean in every pixel; called for ``auto``.
     accepts : (index, y, x) -> bool, optional
-        As for `nms.BestFirst`; not with ``auto``. Margins do not ask it, because they would ask of
-        all windows: theirs is the best place that was not refused.
+        As for `nms.BestFirst`; but ``auto`` finds its threshold from the scores of all places, and
+        then leaves out those that are refused. Margins do not ask it, because they would ask of all
+        windows: theirs is the best place that was not refused.
     floor : float, optional
         A score that all windows have which are accepted.
     """
@@ -89,7 +90,11 @@ def select(
             gap = auto_threshold.find_gap(scores, [plain_scores[peak.index] for peak in peaks])
             message = auto_threshold.describe(gap, scores)
             lowest = gap.threshold if gap else None
-            matches = peaks[: gap.count if gap else 0][:top]
+            count = gap.count if gap else 0
+            if accepts is not None:
+                reaching = [peak for peak in peaks[:count] if best_first.accepts(peak)]
+                peaks, count = reaching + peaks[count:], len(reaching)
+            matches = peaks[:count][:top]
         else:
             message, lowest = None, threshold
             bounds = [one for one in (threshold, floor) if one is not None]
@@ -129,7 +134,7 @@ def _places(best_first: BestFirst) -> list[Peak]:
     while len(peaks) < auto_threshold.PLACES:
         distinct = auto_threshold.count_distinct([peak.score for peak in peaks])
         missing = auto_threshold.DISTINCT - distinct
-        more = best_first.best(missing, None) if missing > 0 else []
+        more = best_first.best(missing, None, accepts_all=True) if missing > 0 else []
         peaks += more
         if not more:
             break

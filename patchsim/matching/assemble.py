@@ -20,6 +20,7 @@ from patchsim.matches.pose_selection import Candidate, PoseSelection
 from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_matches
+from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options
 from patchsim.output.report import (
     BestBelow,
@@ -63,7 +64,7 @@ def select(
     Their margins are found, too, if `margin` is true.
     """
     if found.candidates is not None:
-        return _select_poses(found.candidates, options, scene, margin=margin)
+        return _select_poses(found.candidates, options, scene, margin=margin, criteria=criteria)
     if not found.scored:
         count = scene.given if options.per_kernel else 1
         return [Selection([], [], None, None) for _ in range(count)]
@@ -89,7 +90,12 @@ def select(
 
 
 def _select_poses(
-    candidates: Sequence[Candidate], options: Options, scene: Scene, *, margin: bool
+    candidates: Sequence[Candidate],
+    options: Options,
+    scene: Scene,
+    *,
+    margin: bool,
+    criteria: Criteria | None,
 ) -> list[PoseSelection]:
     groups = [list(candidates)]
     if options.per_kernel:
@@ -104,6 +110,7 @@ def _select_poses(
             threshold=options.threshold,
             overlap=options.overlap,
             margin=margin,
+            accepts=None if criteria is None else criteria.accepts_pose,
         )
         for group in groups
     ]
@@ -300,7 +307,8 @@ def _matches(
         ]
         if criteria is not None:
             matches = [
-                _measured(match, peak, criteria) for match, peak in zip(matches, peaks, strict=True)
+                _measured(match, criteria.measure(*_place(peak, jobs)))
+                for match, peak in zip(matches, peaks, strict=True)
             ]
     if options.sort == "reading":
         boxes = [(one.x, one.y, one.width, one.height) for one in matches]
@@ -314,7 +322,7 @@ def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Ma
     edges = polygons.bounds(corners)
     left, top, right, bottom = (math.floor(edge + 0.5) for edge in edges)
     pose = candidate.fitted.pose
-    return Match(
+    match = Match(
         x=left,
         y=top,
         width=max(1, right - left),
@@ -331,6 +339,7 @@ def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Ma
         inverted=candidate.number >= scene.given,
         stretch=pose.stretch,
     )
+    return match if candidate.measured is None else _measured(match, candidate.measured)
 
 
 def _scale(pose: Pose) -> float:
@@ -374,10 +383,15 @@ def _match(
     )
 
 
-def _measured(match: Match, peak: Peak, criteria: Criteria) -> Match:
+def _place(peak: Peak, jobs: Sequence[Job]) -> tuple[int, int, int]:
+    """Return the number of a peak's job, and its (y, x) in the pixels of that."""
+    top, left = jobs[peak.index].origin
+    return peak.index, peak.y - top, peak.x - left
+
+
+def _measured(match: Match, measured: Measured) -> Match:
     """Add to a match what the criteria say of it."""
-    top, left = criteria.jobs[peak.index].origin
-    worst, differing = criteria.measure(peak.index, peak.y - top, peak.x - left)
+    worst, differing = measured
     if differing is None:
         return replace(match, worst=worst)
     return replace(match, worst=worst, differing=differing.pixels, max_difference=differing.largest)

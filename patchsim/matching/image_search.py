@@ -121,7 +121,9 @@ class ImageSearch:
         """Select the matches, and tell what there is to know about them."""
         options = self.options
         margin = options.wants_margin(keeps_map=outputs.keeps_map)
-        strict = Criteria.of([one.job for one in found.scored], options, scene.span)
+        strict = Criteria.of(options, scene.span)
+        if strict is not None:
+            strict.jobs = [one.job for one in found.scored]
         selections = assemble.select(found, options, scene, margin=margin, criteria=strict)
         self._tell(assemble.explanations(selections, options, scene))
         self._tell(extensions.notices())

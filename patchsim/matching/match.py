@@ -157,11 +157,12 @@ def match(
         ``refuse`` pictures with NaN, or ``ignore``: pixels with a NaN in any channel do not count,
         in the image like transparent pixels, in a kernel like masked ones.
     worst : float, optional
-        The lowest score that any block of a match may have, by `sad` or `ssd`, 0 to 1: a block is
-        about 8 pixels wide and high, as `patchsim.metrics.local_differences` describes. A digit
-        that differs hardly shows in the mean, but in its block. A window that fails is no match
-        and suppresses no other. With this or `max_differing` a place that was refused has no part
-        in a margin.
+        The lowest score that any block of a match may have, 0 to 1: a block is about 8 pixels wide
+        and high, as `patchsim.metrics.local_differences` describes. A digit that differs hardly
+        shows in the mean, but in its block. A window that fails is no match and suppresses no
+        other. With this or `max_differing` a place that was refused has no part in a margin, and
+        ``threshold="auto"`` is found without them. A scaled or turned pose is measured by the
+        pixels that its score compares (`patchsim.registration.score`).
     pixel_tolerance : float, optional
         Count the pixels of each match of which a channel differs by more, in 255ths of the data
         range: `differing` and `max_difference` of the match.

@@ -1,7 +1,8 @@
 """At which place and pose, between the pixels, a kernel lies, and how well it matches there.
 
 It may use `poses`, `metrics`, `numerics`, `machine` and `geometry`. Others use the names here:
-`Fitted` (a place and pose with its score), `score` (what the score of a pose is), and `PoseSearch`
+`Fitted` (a place and pose with its score), `score` (what the score of a pose is) and `compared`
+(the pixels it is of), and `PoseSearch`
 with `Range` (which finds the best poses in a picture; `first_look_bytes` is the least memory that
 it takes beside its pictures, and with `BAND_BYTES` for each thread it is fast).
 """
@@ -9,6 +10,6 @@ it takes beside its pictures, and with `BAND_BYTES` for each thread it is fast).
 from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.pose_search import PoseSearch, Range, first_look_bytes
-from patchsim.registration.scores import score
+from patchsim.registration.scores import compared, score
 
-__all__ = ["BAND_BYTES", "Fitted", "PoseSearch", "Range", "first_look_bytes", "score"]
+__all__ = ["BAND_BYTES", "Fitted", "PoseSearch", "Range", "compared", "first_look_bytes", "score"]

@@ -86,6 +86,22 @@ def score(
     window = whole_window(picture.shape[:2], kernel.pixels.shape[:2], x, y, pose)
     if window is not None:
         return window_score(picture, kernel, window, pose, metric, data_range, visible)
+    values, taps, weights = compared(picture, kernel, x, y, pose, visible)
+    return formula_score(values, taps, weights, metric, data_range)
+
+
+def compared(
+    picture: Pixels, kernel: Kernel, x: float, y: float, pose: Pose, visible: Visibility | None
+) -> tuple[Floats, Floats, Floats]:
+    """Return what the score of a pose compares; the parameters are those of `score`.
+
+    Returns
+    -------
+    values, taps : float64 arrays [h, w, C]
+        The picture where the pixels of the kernel lie, and the kernel, halved as its scale asks.
+    weights : float64 array [h, w, 1 or C]
+        How much each counts, times the visibility.
+    """
     levels, pyramid = KernelLevels(kernel, pose.flip), Pyramid(picture, visible)
     halvings = octave(pose.scale, levels.deepest)
     level, k = max(halvings, 0), max(-halvings, 0)
@@ -99,8 +115,7 @@ def score(
         weights = np.atleast_3d(small.weights).astype(np.float64)
     if seen is not None:
         weights = weights * sampled_linearly(seen, xs, ys)[..., None] / pyramid.full_level
-    taps = softened(small, pose.scale / 2.0**halvings)
-    return formula_score(values, taps, weights, metric, data_range)
+    return values, softened(small, pose.scale / 2.0**halvings), weights
 
 
 def softened(kernel: Kernel, pixel: float) -> Floats:

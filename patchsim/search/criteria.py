@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.errors import InputError
-from patchsim.metrics import local_differences
-from patchsim.metrics.local_differences import Differing
+from patchsim.matches.pose_selection import Candidate
+from patchsim.metrics import Kernel, Visibility, local_differences
+from patchsim.metrics.local_differences import Measured
 from patchsim.options import AUTO, Options
 from patchsim.search.jobs import Job
 
 _ROUNDING = 1e-9  # of a mean of scores
-
-
-class Measured(NamedTuple):
-    """What the criteria that are asked for say of a window; None without them."""
-
-    worst: float | None
-    differing: Differing | None
 
 
 @dataclass
@@ -31,30 +27,44 @@ class Criteria:
 
     Attributes
     ----------
-    jobs : sequence of Job
     options : Options
     span : float
         The data range R.
+    jobs : sequence of Job
+        Those whose windows are asked about; empty where poses are fitted without.
     refused : int
-        How many windows failed.
-    first_refused : (job, y, x, Measured) or None
-        The first of them, which is the best.
+        How many windows or poses failed.
+    first_refused : (x, y, Measured) or None
+        The best of them, and where it lies in the image.
     """
 
-    jobs: Sequence[Job]
     options: Options
     span: float
+    jobs: Sequence[Job] = ()
     refused: int = 0
-    first_refused: tuple[Job, int, int, Measured] | None = None
+    first_refused: tuple[float, float, Measured] | None = None
+    _best_refused: float = -math.inf
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], options: Options, span: float) -> Criteria | None:
+    def of(cls, options: Options, span: float) -> Criteria | None:
         """Return the criteria; None if none is asked for."""
-        return cls(jobs, options, span) if options.has_criteria else None
+        return cls(options, span) if options.has_criteria else None
 
     def accepts(self, index: int, y: int, x: int) -> bool:
-        """Return whether a window of a job, (y, x) in its pixels, meets the criteria."""
-        measured = self.measure(index, y, x)
+        """Return whether a window of a job, (y, x) in its pixels, meets the criteria.
+
+        Better windows are asked about before others.
+        """
+        top, left = self.jobs[index].origin
+        return self._meets(self.measure(index, y, x), x + left, y + top, -self.refused)
+
+    def accepts_pose(self, candidate: Candidate) -> bool:
+        """Return whether a fitted pose meets the criteria."""
+        assert candidate.measured is not None
+        x, y = np.floor(np.min(candidate.corners, axis=0) + 0.5).astype(int).tolist()
+        return self._meets(candidate.measured, x, y, candidate.score)
+
+    def _meets(self, measured: Measured, x: float, y: float, rank: float) -> bool:
         least, most = self.options.worst, self.options.max_differing
         is_met = measured.worst is None or least is None or measured.worst >= least
         if measured.differing is not None and most is not None:
@@ -62,63 +72,93 @@ class Criteria:
             is_met &= (found.pixels if isinstance(most, int) else found.share) <= most
         if not is_met:
             self.refused += 1
-            if self.first_refused is None:
-                self.first_refused = self.jobs[index], y, x, measured
+            if self.first_refused is None or rank > self._best_refused:
+                self.first_refused, self._best_refused = (x, y, measured), rank
         return is_met
 
     def measure(self, index: int, y: int, x: int) -> Measured:
         """Return what the criteria say of a window of a job."""
-        job, options = self.jobs[index], self.options
+        job = self.jobs[index]
         kernel, (height, width) = job.kernel, job.kernel.size
-        window = job.pixels[y : y + height, x : x + width]
+        window = np.asarray(job.pixels[y : y + height, x : x + width])
         weights = kernel.weights
         if job.visible is not None:
             weights = job.visible.window_weights(weights, y, x, (height, width))
-        squares = metrics.formula_of(options.metric).squares
-        arguments = window, kernel.pixels, weights, self.span
-        worst = None
-        if options.worst is not None:
-            worst = local_differences.worst_block(*arguments, squares=squares)
-        if options.pixel_tolerance is None:
-            return Measured(worst, None)
-        return Measured(worst, local_differences.differing(*arguments, options.pixel_tolerance))
+        return measured(window, kernel.pixels, weights, self.options, self.span)
 
     @property
     def lowest(self) -> float | None:
-        """The score that every window which meets the criteria has at least; None if unknown.
-
-        A score by `sad` or `ssd` is a mean of those of blocks, of which some cover all pixels.
-        """
-        options, formula = self.options, metrics.formula_of(self.options.metric)
-        if formula.correlates:
-            return None
-        bounds = [] if options.worst is None else [options.worst]
-        if options.max_differing is not None and options.pixel_tolerance is not None:
-            share = max(_largest_share(job, options.max_differing) for job in self.jobs)
-            step = min(1.0, (options.pixel_tolerance + 0.001) / local_differences.STEPS)
-            step = step * step if formula.squares else step
-            bounds.append(1 - share - (1 - share) * step)
-        return max(bounds) - _ROUNDING
+        """The score that every window which meets the criteria has at least; None if unknown."""
+        most = self.options.max_differing or 0
+        shares = [_largest_share(job.kernel, job.visible, most) for job in self.jobs]
+        return lowest(self.options, max(shares, default=1.0))
 
     def notices(self, *, is_found: bool) -> list[str]:
         """Say how many places were refused and how the best of them failed, or why all are."""
-        if not self.refused and not is_found:
-            return ["no match: no score is so high that --worst or --max-differing can be met"]
         if self.first_refused is None:
-            return []
-        job, y, x, measured = self.first_refused
-        count = self.refused
+            # The threshold `auto` has told why there is none.
+            if is_found or self.options.threshold == AUTO:
+                return []
+            return ["no match: no score is so high that --worst or --max-differing can be met"]
+        x, y, found = self.first_refused
         texts = []
-        if measured.worst is not None:
-            texts.append(f"its worst block scores {measured.worst:.6g}")
-        if measured.differing is not None:
-            found = measured.differing
-            texts.append(f"{found.pixels:,} of its pixels differ, by up to {found.largest:.4g}")
-        top, left = job.origin
+        if found.worst is not None:
+            texts.append(f"its worst block scores {found.worst:.6g}")
+        if found.differing is not None:
+            pixels, _, largest = found.differing
+            texts.append(f"{pixels:,} of its pixels differ, by up to {largest:.4g}")
+        count = self.refused
         return [
             f"{count:,} place{'s' * (count != 1)} did not meet --worst or --max-differing (worst,"
-            f" max_differing);\nof the best, at {x + left},{y + top}, {' and '.join(texts)}"
+            f" max_differing);\nof the best, at {x},{y}, {' and '.join(texts)}"
         ]
+
+
+def measured(
+    window: NDArray[Any],
+    kernel: NDArray[Any],
+    weights: NDArray[Any] | None,
+    options: Options,
+    span: float,
+) -> Measured:
+    """Return what the criteria say of a window [h, w, C] and a kernel."""
+    arguments = window, kernel, weights, span
+    worst = None
+    if options.worst is not None:
+        worst = local_differences.worst_block(*arguments, metrics.formula_of(options.metric))
+    if options.pixel_tolerance is None:
+        return Measured(worst, None)
+    return Measured(worst, local_differences.differing(*arguments, options.pixel_tolerance))
+
+
+def lowest(options: Options, largest_share: float = 1.0) -> float | None:
+    """Return the score that all places have which meet the criteria; None if it is unknown.
+
+    The score of a place is a mean of those of blocks, of which some cover all pixels.
+
+    Parameters
+    ----------
+    options : Options
+    largest_share : float
+        The largest share of the weight that `max_differing` pixels may have.
+    """
+    formula = metrics.formula_of(options.metric)
+    bounds = [] if options.worst is None else [options.worst]
+    if options.max_differing is not None and options.pixel_tolerance is not None:
+        most = options.max_differing
+        share = largest_share if isinstance(most, int) and most else float(most)
+        step = min(1.0, (options.pixel_tolerance + 0.001) / local_differences.STEPS)
+        step = step * step if formula.squares else step
+        bounds += [] if formula.correlates else [1 - share - (1 - share) * step]
+    return max(bounds) - _ROUNDING if bounds else None
+
+
+def least_score(options: Options) -> float | None:
+    """Return the score that fitted poses need for the threshold and the criteria; None for any."""
+    if options.threshold == AUTO:
+        return None
+    bounds = [options.numeric_threshold, lowest(options) if options.has_criteria else None]
+    return max((one for one in bounds if one is not None), default=None)
 
 
 def check(options: Options) -> None:
@@ -131,40 +171,21 @@ def check(options: Options) -> None:
     """
     if not options.has_criteria:
         return
-    if options.poses is not None and not options.poses.are_whole:
-        raise InputError(
-            "worst and max-differing compare pixels one by one, which fitted poses do not have;\n"
-            "give quarter turns (angles 0,90,180,270) and mirror images alone, or neither"
-        )
-    if options.threshold == AUTO:
-        raise InputError(
-            "threshold auto judges places by their scores alone; with worst or max-differing give"
-            " a number"
-        )
-    if not metrics.formula_of(options.metric).correlates:
-        return
-    if options.worst is not None:
-        raise InputError(
-            f"worst is the lowest score of a block, and blocks of one colour have none by"
-            f" {options.metric}; give --metric sad or ssd, or --max-differing"
-        )
-    if options.max_differing is not None and options.threshold is None:
+    is_open = options.threshold is None and options.worst is None
+    correlates = metrics.formula_of(options.metric).correlates
+    if correlates and options.max_differing is not None and is_open:
         raise InputError(
             f"max-differing with {options.metric} compares every window unless there is a"
-            " threshold; give --threshold, too"
+            " threshold; give --threshold or --worst, too"
         )
 
 
-def _largest_share(job: Job, most: float) -> float:
-    """Return the largest share of a kernel's weight that so many pixels, or such a share, have."""
-    if not isinstance(most, int):
-        return most
-    if job.visible is not None:
-        return 1.0 if most else 0.0
-    if job.kernel.weights is None:
-        height, width = job.kernel.size
-        return min(1.0, most / (height * width))
-    weights = job.kernel.weights
-    weights = weights.astype(np.int64)
+def _largest_share(kernel: Kernel, visible: Visibility | None, most: float) -> float:
+    """Return the largest share of a kernel's weight that so many pixels have."""
+    if visible is not None or not isinstance(most, int):
+        return 1.0
+    if kernel.weights is None:
+        return min(1.0, most / math.prod(kernel.size))
+    weights = kernel.weights.astype(np.int64)
     weights = weights.sum(axis=2) if weights.ndim == 3 else weights
     return min(1.0, most * float(weights.max() / weights.sum()))

@@ -18,6 +18,7 @@ from patchsim.options import AUTO, Options
 from patchsim.poses.warp import Pose, Stretch
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
+from patchsim.search import criteria
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
@@ -91,8 +92,8 @@ class FittedWindows:
         contest = BestFirst(
             [one.windows for one in own], [one.job.origin for one in own], overlap=overlap
         )
-        threshold, top = self._options.numeric_threshold, self._options.top
-        most = _MOST if top is None else _EACH * top
+        threshold, top = criteria.least_score(self._options), self._options.top
+        most = _MOST if top is None or self._options.has_criteria else _EACH * top
         if self._options.threshold == AUTO:
             most = auto_threshold.DISTINCT
         least = None if threshold is None else threshold - min(1 - threshold, _LIFTS)

@@ -15,6 +15,7 @@ from patchsim.geometry import polygons
 from patchsim.machine.memory import format_size
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
+from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options
 from patchsim.poses.axis import Axis
 from patchsim.poses.warp import Pose
@@ -23,6 +24,7 @@ from patchsim.registration import (
     Fitted,
     PoseSearch,
     Range,
+    compared,
     first_look_bytes,
     score,
 )
@@ -30,7 +32,7 @@ from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
 from patchsim.scene.build import Scene
-from patchsim.search import jobs
+from patchsim.search import criteria, jobs
 from patchsim.search.variants import Variant
 
 if TYPE_CHECKING:
@@ -132,7 +134,14 @@ class PoseScene:
         whole, value = self._whole.whole_size, float(fitted.score)
         placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=whole)
         plain = self._scene.empty_scores[self.number]
-        return Candidate(self.number, placed, self._counted, plain)
+        measured = self._measured(fitted) if self._options.has_criteria else None
+        return Candidate(self.number, placed, self._counted, plain, measured)
+
+    def _measured(self, fitted: Fitted) -> Measured:
+        pixels = compared(
+            self._picture, self.kernel, fitted.x, fitted.y, fitted.pose, self._visible
+        )
+        return criteria.measured(*pixels, self._options, self._scene.span)
 
     def start(self, y: int, x: int, box: tuple[int, int], pose: Pose) -> Fitted:
         """Return a pose that was found in a window (y, x) of the image, of (height, width).

@@ -14,6 +14,7 @@ from patchsim.poses.axis import Axis
 from patchsim.poses.warp import Pose
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
+from patchsim.search import criteria
 from patchsim.search.jobs import Found
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
 from patchsim.search.variants import of_size, variants
@@ -83,14 +84,17 @@ class Posed:
         return candidates
 
     def _found(self, posed: PoseScene, scales: Range, *, rivals: int) -> Sequence[Fitted]:
-        threshold = self._options.threshold
-        most = auto_threshold.DISTINCT if threshold == AUTO else self._options.top
+        most = self._options.top
+        if self._options.has_criteria:  # any of those that score enough may be the one
+            most = None
+        if self._options.threshold == AUTO:
+            most = auto_threshold.DISTINCT
         return posed.search.find(
             posed.kernel,
             scales,
             posed.angles,
             posed.flips,
-            threshold=self._options.numeric_threshold,
+            threshold=criteria.least_score(self._options),
             most=most,
             overlap=self._options.overlap,
             rivals=rivals,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,3 +117,17 @@ def test_the_label_of_a_turned_frame_is_above_its_highest_corner():
     _, columns = np.nonzero(yellow[:36])
     assert len(columns)
     assert 80 < columns.min() < 90 < columns.max() < 100
+
+
+def test_labels_tell_of_criteria_that_are_stricter_than_a_score():
+    plain = Match(40, 30, 20, 25, 0.9, "k")
+    assert overlay.label(2, plain) == "2"
+    strict = replace(plain, worst=0.79996, differing=12, max_difference=87.0)
+    assert overlay.label(2, strict) == "2 worst 0.799, 12 differ, max 87"
+    assert overlay.label(2, replace(plain, worst=-0.78)) == "2 worst -0.780"
+    widths = []
+    for match in (plain, strict):
+        picture, _ = drawn(overlay.draw, np.zeros((90, 320, 1), np.uint8), 255, 0, [match])
+        yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
+        widths.append(np.ptp(np.flatnonzero(yellow[:24].any(axis=0))))
+    assert widths[1] > widths[0] + 60

@@ -14,6 +14,7 @@ import skimage.data
 from PIL import Image
 
 import patchsim
+from patchsim.output.exporters import overlay
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -139,6 +140,22 @@ def test_nothing_found_and_many_kernels(tmp_path, rng):
     assert page.all("g")[0]["id"] == "boxes"
     assert len(page.all("li")) == 9
     assert len(page.all("option")) == 6
+
+
+def test_criteria_are_in_the_table_and_at_the_boxes(tmp_path, rng):
+    image = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    kernel = image[10:34, 20:52].copy()
+    image[12:20, 24:32] //= 2
+    asked = {"worst": 0.1, "pixel_tolerance": 20, "threshold": 0.9}
+    report = patchsim.match(image, kernel, report=tmp_path / "page.html", **asked)
+    (match,) = report
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f">{overlay.label(1, match)}</text>" in text
+    (row,) = json.loads(Page(text).texts["script", "data"])["rows"]
+    assert row["values"][-3:] == [match.worst, match.differing, match.max_difference]
+    heads = re.findall(r"<th scope=.*?>([a-z_]+)</button>", text)
+    assert heads[-3:] == ["worst", "differing", "max_difference"]
+    assert 0.1 < match.worst < 0.9 < match.score
 
 
 def test_a_large_picture_is_reduced(tmp_path):

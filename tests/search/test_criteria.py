@@ -9,8 +9,9 @@ import pytest
 from oracle import best_matches, score_map
 from PIL import Image, ImageDraw, ImageFont
 
-from patchsim import InputError, match
-from patchsim.metrics import local_differences
+from patchsim import InputError, match, registration
+from patchsim.metrics import Kernel, formula_of, local_differences
+from patchsim.poses.warp import Pose
 
 
 def dialog(text):
@@ -38,6 +39,34 @@ def halves(length):
     return [(edges[i], edges[i + 2]) for i in range(2 * count - 1)]
 
 
+def slow_correlated_worst(window, kernel, weights, *, subtracts):
+    """The same by `ncc`, or by `zncc` with `subtracts`: block by block, of lists of values."""
+    height, width, channels = kernel.shape
+    places = list(np.ndindex(height, width, channels))
+    units = []
+    for values in (window, kernel):
+        values = {place: float(values[place]) for place in places}
+        for c in range(channels) if subtracts else ():
+            own = [place for place in places if place[2] == c]
+            total = sum(weights[y, x] for y, x, _ in own)
+            mean = sum(weights[y, x] * values[y, x, c] for y, x, _ in own) / total
+            values.update({place: values[place] - mean for place in own})
+        root = np.sqrt(sum(weights[y, x] * values[y, x, c] ** 2 for y, x, c in places))
+        units.append({place: value / root for place, value in values.items()})
+    whole = sum(weights[y, x] for y, x, _ in places)
+    lowest = 1.0
+    for top, bottom in halves(height):
+        for left, right in halves(width):
+            inside = [(y, x, c) for y, x, c in places if top <= y < bottom and left <= x < right]
+            count = sum(weights[y, x] for y, x, _ in inside)
+            squares = sum(
+                weights[y, x] * (units[0][y, x, c] - units[1][y, x, c]) ** 2 for y, x, c in inside
+            )
+            if count:
+                lowest = min(lowest, 1 - whole / count * squares / 2)
+    return lowest
+
+
 def slow_worst(window, kernel, weights, span, power):
     """The lowest score of a block, by nested loops."""
     height, width, channels = kernel.shape
@@ -56,16 +85,49 @@ def slow_worst(window, kernel, weights, span, power):
     return lowest
 
 
-@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("metric", ["sad", "ssd", "ncc", "zncc"])
 @pytest.mark.parametrize("shape", [(26, 35, 3), (3, 5, 1), (12, 61, 1)])
-def test_blocks_are_those_of_nested_loops(shape, power, rng):
+def test_blocks_are_those_of_nested_loops(shape, metric, rng):
     window, kernel = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
-    weights = rng.integers(0, 3, shape[:2]).astype(np.uint8)
-    found = local_differences.worst_block(window, kernel, weights, 255.0, squares=power == 2)
-    assert found == pytest.approx(slow_worst(window, kernel, weights, 255, power), abs=1e-12)
-    found = local_differences.worst_block(window, kernel, None, 255.0, squares=power == 2)
-    plain = slow_worst(window, kernel, np.ones(shape[:2]), 255, power)
-    assert found == pytest.approx(plain, abs=1e-12)
+    window[:, : shape[1] // 2] = kernel[:, : shape[1] // 2]
+    some = rng.integers(0, 3, shape[:2]).astype(np.uint8)
+    for weights in (some, None):
+        counts = np.ones(shape[:2], int) if weights is None else weights.astype(int)
+        found = local_differences.worst_block(window, kernel, weights, 255.0, formula_of(metric))
+        if metric in ("sad", "ssd"):
+            expected = slow_worst(window, kernel, counts, 255, 1 + (metric == "ssd"))
+        else:
+            subtracts = metric == "zncc"
+            expected = slow_correlated_worst(window, kernel, counts, subtracts=subtracts)
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_brightness_and_contrast_do_not_count_in_blocks_of_zncc(screen):
+    kernel = dialog("Invoice 10432 paid")
+    screen[80:106, 10:160] = 20 + screen[80:106, 10:160] * 0.4
+    asked = {"metric": "zncc", "threshold": 0.9}
+    assert len(match(screen, kernel, **asked)) == 3
+    (only,) = match(screen, kernel, worst=0.9, **asked)
+    assert (only.x, only.y) == (10, 80)
+    counts = np.ones((26, 150), int)
+    window = screen[80:106, 10:160]
+    assert only.worst == pytest.approx(
+        slow_correlated_worst(window, kernel, counts, subtracts=True), abs=1e-12
+    )
+    assert only.worst <= only.score
+    # Without a threshold the bound that follows from the criterion ends the search.
+    first = match(screen, kernel, metric="zncc", worst=0.9)
+    assert [(one.x, one.y, one.worst) for one in first] == [(10, 80, only.worst)]
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_an_empty_window_has_blocks_of_0(metric):
+    kernel = dialog("10432")[..., :1]
+    empty = np.zeros_like(kernel)
+    found = local_differences.worst_block(empty, kernel, None, 255.0, formula_of(metric))
+    assert found == 0.0
+    found = local_differences.worst_block(kernel * 0.5, kernel, None, 255.0, formula_of(metric))
+    assert found == 1.0
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -138,10 +200,9 @@ def test_correlation_counts_pixels_from_a_threshold_on(screen):
     options = {"metric": "zncc", "pixel_tolerance": 40, "max_differing": 0.001}
     found = match(screen, kernel, threshold=0.9, **options)
     assert [(one.x, one.y) for one in found] == [(10, 80)]
-    with pytest.raises(InputError, match="give --threshold, too"):
+    with pytest.raises(InputError, match="give --threshold or --worst, too"):
         match(screen, kernel, **options)
-    with pytest.raises(InputError, match="blocks of one colour have none by zncc"):
-        match(screen, kernel, metric="zncc", worst=0.9)
+    assert match(screen, kernel, worst=0.5, **options).matches[0].x == 10
 
 
 def test_nothing_visible_counts_in_a_block(screen):
@@ -159,13 +220,59 @@ def test_nothing_visible_counts_in_a_block(screen):
         ({"pixel_tolerance": 256}, "give one from 0 to 255"),
         ({"max_differing": -1}, "max-differing -1 is negative"),
         ({"max_differing": 1.5}, "is no number of pixels, and no share"),
-        ({"worst": 0.5, "scales": "0.5:2"}, "which fitted poses do not have"),
-        ({"worst": 0.5, "threshold": "auto"}, "give a number"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, says, screen):
     with pytest.raises(InputError, match=says):
         match(screen, dialog("10432"), **options)
+
+
+@pytest.mark.parametrize("exhaustive", [False, True])
+@pytest.mark.parametrize("metric", ["sad", "zncc"])
+def test_a_wrong_digit_is_no_match_at_another_scale(metric, exhaustive, screen):
+    kernel = dialog("Invoice 10432 paid")
+    size = 300, 180
+    large = np.asarray(Image.fromarray(screen).resize(size, Image.Resampling.BICUBIC))
+    asked = {"metric": metric, "scales": "1,1.5", "threshold": 0.9, "exhaustive": exhaustive}
+    plain = match(large, kernel, **asked)
+    assert {(round(one.x / 1.5), round(one.y / 1.5)) for one in plain} >= {(20, 10), (10, 80)}
+    least = {"sad": 0.86, "zncc": 0.6}[metric]
+    for criteria in ({"worst": least}, {"pixel_tolerance": 100, "max_differing": 0.0}):
+        (only,) = match(large, kernel, **criteria, **asked)
+        assert (only.x, only.y, only.scale) == (15, 120, 1.5)
+    # What a pose compares is the kernel with the picture between its pixels.
+    (only,) = match(large, kernel, worst=least, pixel_tolerance=30, **asked)
+    x, y = np.mean(only.corners, axis=0)
+    compared = registration.compared(large, Kernel(kernel), x, y, Pose(1.5), None)
+    worst = local_differences.worst_block(*compared, 255, formula_of(metric))
+    assert only.worst == pytest.approx(worst, abs=1e-3)
+    pixels, taps, _ = compared
+    over = (np.abs(pixels - taps) > 30).any(2)
+    assert abs(only.differing - over.sum()) <= 3  # corners are rounded to 4 decimals
+    assert only.worst <= only.score
+
+
+def test_auto_finds_the_threshold_without_the_criteria(rng):
+    picture = rng.integers(0, 256, (200, 260, 3), dtype=np.uint8)
+    kernel = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    for y, x in ((10, 20), (100, 30), (60, 200)):
+        picture[y : y + 32, x : x + 32] = kernel
+    picture[104:112, 34:42] = 255 - kernel[4:12, 4:12]
+    plain = match(picture, kernel, threshold="auto")
+    assert len(plain) == 3
+    found = match(picture, kernel, threshold="auto", worst=0.9)
+    assert [(one.x, one.y) for one in found] == [(20, 10), (200, 60)]
+    assert found.threshold == plain.threshold
+    assert found[0].margin == pytest.approx(plain[0].margin)
+    posed = match(picture, kernel, threshold="auto", worst=0.9, angles="-5:5")
+    assert [(one.x, one.y) for one in posed] == [(20, 10), (200, 60)]
+
+
+def test_pixels_are_counted_without_a_limit(screen):
+    kernel = dialog("Invoice 10432 paid")
+    for metric in ("sad", "zncc"):
+        best = match(screen, kernel, metric=metric, pixel_tolerance=8, top=1).best
+        assert best.differing > 0
 
 
 def test_from_the_shell(run, save, screen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -34,6 +35,9 @@ def write(file: BinaryIO, search: Finished, kernel: int) -> str:  # noqa: ARG001
 def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file: BinaryIO) -> None:
     """Draw the image with a numbered box around every match, as an 8-bit RGB PNG.
 
+    The number is that of the match's row, from 1; behind it stand `worst`, `differing` and
+    `max_difference` where they were asked for.
+
     Parameters
     ----------
     pixels : array [H, W, C]
@@ -55,8 +59,18 @@ def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file
             _draw_frame(canvas, match.corners, line)
         else:
             _draw_box(canvas, match, line, picture.size)
-        _draw_label(canvas, match, str(number), font, line, picture.size)
+        _draw_label(canvas, match, label(number, match), font, line, picture.size)
     picture.save(file, "PNG")
+
+
+def label(number: int, match: Match) -> str:
+    """Return a match's number, and behind it what criteria that are stricter than a score say."""
+    texts = []
+    if match.worst is not None:
+        texts.append(f"worst {math.floor(match.worst * 1000) / 1000:.3f}")
+    if match.differing is not None:
+        texts.append(f"{match.differing} differ, max {match.max_difference:.4g}")
+    return " ".join([str(number), ", ".join(texts)]).rstrip()
 
 
 def displayable(pixels: Pixels, span: float, low: float) -> Image.Image:
@@ -110,7 +124,7 @@ def _draw_label(
     line: int,
     size: tuple[int, int],
 ) -> None:
-    """Draw a match's number on a dark plate: above the box if there is room, else below.
+    """Draw a match's label on a dark plate: above the box if there is room, else below.
 
     That of a turned frame is above or below its highest or lowest corner.
     """

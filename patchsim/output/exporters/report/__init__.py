@@ -75,6 +75,7 @@ def _context(search: Finished) -> dict[str, Any]:
     rows = [
         {
             "number": number,
+            "label": overlay.label(number, match),
             "score": match.score,
             "corners": [list(corner) for corner in match.corners or reports.box(match)],
             "cells": [_text(match, name) for name in columns],
