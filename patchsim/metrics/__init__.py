@@ -21,6 +21,7 @@ from patchsim.metrics.formulas import (
 from patchsim.metrics.weights import Kernel, Visibility, divided_by_gcd, total_weight
 from patchsim.metrics.window_scores import (
     Exact,
+    ExactKernel,
     Indices,
     check_kernel,
     exact,
@@ -32,6 +33,7 @@ __all__ = [
     "FLAT",
     "INTEGER_RANGE",
     "Exact",
+    "ExactKernel",
     "Formula",
     "Indices",
     "Kernel",

@@ -4,6 +4,8 @@
  * correlations(image, kernel, weights, places, sums, energies, products, variant)
  * centred(image, kernel, weights, places, counts, kernel_means, flat, means, spreads, products,
  *         variant)
+ * scores(image, kernel, weights, places, counts, kernel_sums, scores, metric, total, spread, scale,
+ *        flat, variant)
  * variants()
  *
  * image, kernel  [H, W, C] and [h, w, C] of one type: uint8, uint16, float32, float64. The values of
@@ -18,6 +20,14 @@
  *                sum w (a - m)^2 and sum w (a - m) (b - kernel mean). The spread is 0 if that of
  *                each channel is at most `flat` times its sum of squares.
  *
+ * Of `scores`, by the formulas of formulas.py:
+ * total          of sad and ssd: the sum of the weights times the difference of a value that scores 0
+ * spread         of the others: the kernel's sum of squares; of zncc of the kernel less its means, of
+ *                integers times `scale`
+ * counts, kernel_sums  of zncc, [C]: of integers int64, `scale` over each channel's weights and the
+ *                kernel's sums; of floats as those of `centred`
+ * scores         double [n]
+ *
  * Of integers all sums are int64 and exact; the caller sees to it that they fit. Floats are summed
  * in double, in the order that `window_sums.py` describes, whatever the instructions are: products
  * must not be fused with sums (-ffp-contract=off).
@@ -26,6 +36,7 @@
  */
 #include "../machine/_entries.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -571,6 +582,117 @@ static PyObject *centred(PyObject *self, PyObject *args, PyObject *keywords)
     return finished(&buffers, wrong, made);
 }
 
+typedef enum { SAD, SSD, NCC, ZNCC, METRICS } Metric;
+
+/* products / sqrt(spread x kernel_spread), as `correlation` in formulas.py has it. */
+static double correlation_of(double products, double spread, double kernel_spread)
+{
+    double score = products / sqrt(spread * kernel_spread);
+    if (!isfinite(score)) { /* a spread is 0, or the product of both underflowed to 0 */
+        const double roots = sqrt(spread) * sqrt(kernel_spread);
+        score = roots > 0 ? products / roots : 0;
+    }
+    score = score < -1 ? -1 : score;
+    return score > 1 ? 1 : score;
+}
+
+/* What the scores of a window are made of beside its sums. */
+typedef struct {
+    Metric metric;
+    double total, spread;
+    int64_t scale;
+    const int64_t *shares, *kernel_sums; /* of zncc of integers */
+    double *scores;
+} Making;
+
+/* Differences of products, which fit 64 bits with a sign where the products need not. */
+static void score_of_integers(const Task *t, const Making *m)
+{
+    for (ptrdiff_t i = 0; i < t->count; i++) {
+        if (m->metric <= SSD) {
+            m->scores[i] = 1 - (double)((const int64_t *)t->sums)[i] / m->total;
+            continue;
+        }
+        uint64_t energy = ((const uint64_t *)t->energies)[i];
+        uint64_t product = ((const uint64_t *)t->products)[i];
+        if (m->metric == ZNCC) {
+            energy *= (uint64_t)m->scale, product *= (uint64_t)m->scale;
+            for (ptrdiff_t c = 0; c < t->channels; c++) {
+                const uint64_t sum = ((const uint64_t *)t->sums)[i * t->channels + c];
+                const uint64_t mean = sum * (uint64_t)m->shares[c];
+                energy -= mean * sum, product -= mean * (uint64_t)m->kernel_sums[c];
+            }
+        }
+        m->scores[i] = correlation_of((double)(int64_t)product, (double)(int64_t)energy, m->spread);
+    }
+}
+
+static void score_of_floats(const Task *t, const Making *m)
+{
+    const double *energies = m->metric == ZNCC ? t->spreads : t->energies;
+    for (ptrdiff_t i = 0; i < t->count; i++)
+        m->scores[i] = m->metric <= SSD
+                           ? 1 - ((const double *)t->sums)[i] / m->total
+                           : correlation_of(((const double *)t->products)[i], energies[i], m->spread);
+}
+
+static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "kernel", "weights", "places", "counts", "kernel_sums",
+                            "scores", "metric", "total", "spread", "scale", "flat", "variant", NULL};
+    static const char *const METRIC_NAMES[] = {"sad", "ssd", "ncc", "zncc"};
+    PyObject *objects[7];
+    Task t = {0};
+    Making m = {0};
+    const char *name, *metric;
+    long long scale;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOOsddLds", names, &objects[0],
+                                     &objects[1], &objects[2], &objects[3], &objects[4],
+                                     &objects[5], &objects[6], &metric, &m.total, &m.spread, &scale,
+                                     &t.flat, &name))
+        return NULL;
+    while (m.metric < METRICS && strcmp(metric, METRIC_NAMES[m.metric]) != 0)
+        m.metric++;
+    m.scale = scale;
+    Buffers buffers = {0};
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? prepared(&t, &buffers, objects, 1, 2) : NO_VARIANT;
+    const Py_buffer *in = &buffers.held[OUTPUTS], *out = in + 2;
+    const int type = wrong ? 0 : type_of(&buffers.held[IMAGE]), is_integer = type < 2;
+    if (!wrong && m.metric == METRICS)
+        wrong = "the metric is not sad, ssd, ncc or zncc";
+    if (!wrong && (out->len != t.count * 8 ||
+                   (m.metric == ZNCC && (in[0].len != t.channels * 8 || in[1].len != t.channels * 8))))
+        wrong = "an array has another size";
+    int made = 0;
+    if (!wrong) {
+        const int has_sums = m.metric == ZNCC; /* or means, of floats */
+        const ptrdiff_t each = m.metric <= SSD ? 1 : 2 + (has_sums ? t.channels : 0);
+        const ptrdiff_t values = entry_times(t.count, each);
+        double *memory = values <= ENTRY_MOST ? malloc((size_t)values * 8 + 8) : NULL;
+        m.scores = out->buf, m.shares = in[0].buf, m.kernel_sums = in[1].buf;
+        t.squared = m.metric == SSD, t.counts = in[0].buf, t.kernel_means = in[1].buf;
+        t.has_sums = has_sums && is_integer;
+        if (memory && m.metric <= SSD)
+            t.sums = memory;
+        else if (memory) {
+            t.energies = t.spreads = memory, t.products = memory + t.count;
+            t.sums = t.means = memory + 2 * t.count;
+        }
+        const Kind kind = m.metric <= SSD                   ? DIFFERENCES
+                          : m.metric == ZNCC && !is_integer ? CENTRED_SUMS
+                                                            : CORRELATIONS;
+        made = memory && run(&t, chosen, type, kind);
+        if (made && is_integer)
+            score_of_integers(&t, &m);
+        else if (made)
+            score_of_floats(&t, &m);
+        free(memory);
+    }
+    return finished(&buffers, wrong, made);
+}
+
 static PyObject *variants(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -591,6 +713,7 @@ static PyMethodDef METHODS[] = {
     {"differences", KEYWORDS(differences), "Sums of differences; see the head of _windows.c."},
     {"correlations", KEYWORDS(correlations), "Sums of products and squares."},
     {"centred", KEYWORDS(centred), "The same of floats after subtraction of the means."},
+    {"scores", KEYWORDS(scores), "Scores, which are made of these sums."},
     {NULL, NULL, 0, NULL},
 };
 

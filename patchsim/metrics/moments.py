@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from patchsim.metrics.formulas import Formula, correlation
 from patchsim.metrics.weights import channel_totals
-from patchsim.metrics.window_sums import Pair, Places, Values
+from patchsim.metrics.window_sums import FITS_INT64, Pair, Places, Values
 from patchsim.types import Pixels
 
 _ITSELF: Places = np.zeros((1, 2), np.int64)
-_FITS_INT64 = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Moments:
         if not self.subtracts_means:
             return _scores(products, energies, self.spread)
         # Python's integers where those of 64 bits do not suffice.
-        wide = np.int64 if self.scale * pair.largest_sum() < _FITS_INT64 else object
+        wide = np.int64 if self.scale * pair.largest_sum() < FITS_INT64 else object
         energies, products, sums = (each.astype(wide) for each in (energies, products, sums))
         kernel_sums = self.sums
         assert kernel_sums is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from patchsim.errors import InputError, titled
 from patchsim.metrics.formulas import Formula, formula_of, similarity
 from patchsim.metrics.moments import Moments
 from patchsim.metrics.weights import Kernel, Visibility, total_weight
-from patchsim.metrics.window_sums import Pair, Places
+from patchsim.metrics.window_sums import FITS_INT64, Pair, Places
 from patchsim.types import Pixels, Weights
 
 Indices = NDArray[np.int64]  # [n]
@@ -101,28 +101,101 @@ def exact(
     NotImplementedError
         If the metric has no formula.
     """
-    return ExactScore(pixels, kernel, formula_of(metric), span, weights, visible)
+    return ExactKernel(kernel, metric, span, weights).on(pixels, visible)
+
+
+class ExactKernel:
+    """What exact scores take of a kernel, for any image of its type.
+
+    Parameters
+    ----------
+    kernel : array [h, w, C]
+    metric, span, weights
+        As for `exact`.
+    """
+
+    def __init__(
+        self, kernel: Pixels, metric: str, span: float, weights: Weights | None = None
+    ) -> None:
+        self.metric, self.formula, self.weights = metric, formula_of(metric), weights
+        self.full_difference = span * span if self.formula.squares else span
+        self.moments: Moments | None = None
+        if self.formula.correlates:
+            self.moments = Moments.from_pixels(kernel, self.formula, weights)
+        self.weight_sum = total_weight(kernel.shape, weights)
+        self.itself = Pair.of(kernel, kernel, weights)
+        total = self.weight_sum * self.full_difference
+        self._arguments = _arguments(metric, self.itself, self.moments, total)
+
+    @staticmethod
+    def estimate_bytes(kernel: Kernel) -> int:
+        """Return the bytes that it takes beside the kernel: copies without gaps, and sums."""
+        pixels = kernel.pixels
+        weights = 0 if kernel.weights is None else 2 * pixels.size
+        found: int = pixels.nbytes + weights + 4096 + 128 * pixels.shape[2]
+        return found
+
+    def on(self, pixels: Pixels, visible: Visibility | None = None) -> ExactScore:
+        """Return the function that scores the windows of an image, as `exact` does."""
+        return ExactScore(self, pixels, visible)
+
+    def scores(self, pair: Pair, places: Places) -> NDArray[np.float64]:
+        """Return the scores of windows of an image all visible, [n]."""
+        if self._arguments is not None:
+            found = pair.scores(places, **self._arguments)
+            if found is not None:
+                return found
+        return scores_of_sums(
+            pair, self.moments, self.weight_sum, places, self.formula, self.full_difference
+        )
+
+
+def scores_of_sums(
+    pair: Pair,
+    moments: Moments | None,
+    weight_sum: int,
+    places: Places,
+    formula: Formula,
+    full_difference: float,
+) -> NDArray[np.float64]:
+    """Return scores of windows that are made of their sums here, [n]."""
+    if moments is not None:
+        return moments.scores(pair, places)
+    if weight_sum == 0:
+        return np.zeros(len(places))
+    sums = pair.differences(places, squares=formula.squares)
+    return similarity(sums, weight_sum, full_difference)
+
+
+def _arguments(
+    metric: str, kernel: Pair, moments: Moments | None, total: float
+) -> dict[str, Any] | None:
+    """Return what `Pair.scores` takes; None where 64 bits do not hold its integers."""
+    given: dict[str, Any] = {"metric": metric, "total": total, "spread": 0.0, "scale": 1}
+    channels = kernel.kernel.shape[2]
+    counts: NDArray[Any] = np.ones(channels)
+    sums: NDArray[Any] = np.zeros(channels)
+    if moments is None:
+        if total == 0:
+            return None
+    else:
+        if kernel.is_integer and moments.scale * kernel.largest_sum() >= FITS_INT64:
+            return None
+        given |= {"spread": float(moments.spread), "scale": moments.scale}
+        if moments.means is not None:
+            counts, sums = np.array(moments.counts, np.float64), moments.means
+        elif moments.sums is not None:
+            shares = [moments.scale // count for count in moments.counts]
+            counts, sums = (np.array(each, np.int64) for each in (shares, moments.sums))
+    return {**given, "counts": counts, "kernel_sums": sums}
 
 
 class ExactScore:
     """The exact scores of windows of one image with one kernel; `exact` makes it."""
 
-    def __init__(
-        self,
-        pixels: Pixels,
-        kernel: Pixels,
-        formula: Formula,
-        span: float,
-        weights: Weights | None,
-        visible: Visibility | None,
-    ) -> None:
-        self._formula, self._weights, self._visible = formula, weights, visible
-        self._full_difference = span * span if formula.squares else span
-        self._pair = Pair.of(pixels, kernel, weights)
-        self._moments: Moments | None = None
-        if formula.correlates:
-            self._moments = Moments.from_pixels(kernel, formula, weights)
-        self._weight_sum = total_weight(kernel.shape, weights)
+    def __init__(self, kernel: ExactKernel, pixels: Pixels, visible: Visibility | None) -> None:
+        self._kernel, self._visible = kernel, visible
+        self._pair = Pair(pixels, kernel.itself.kernel, kernel.itself.weights)
 
     @overload
     def __call__(self, y: int, x: int) -> float: ...
@@ -130,35 +203,35 @@ class ExactScore:
     def __call__(self, y: Indices, x: Indices) -> NDArray[np.float64]: ...
     def __call__(self, y: int | Indices, x: int | Indices) -> float | NDArray[np.float64]:
         """Return the score of the window at (y, x), or the scores of several."""
-        if np.ndim(y) == 0:
+        if not isinstance(y, np.ndarray):
             return float(self._scores(np.array([[y, x]], np.int64))[0])
-        return self._scores(np.column_stack([y, x]))
+        places = np.empty((len(y), 2), np.int64)
+        places[:, 0], places[:, 1] = y, x
+        return self._scores(places)
 
     def _scores(self, places: Places) -> NDArray[np.float64]:
         if self._visible is None:
-            return self._scores_with(self._pair, self._moments, self._weight_sum, places)
+            return self._kernel.scores(self._pair, places)
         return np.array([self._visible_score(place) for place in places])
 
     def _visible_score(self, place: Places) -> float:
         """Return the score of one window, whose visibility weighs the kernel's pixels."""
         assert self._visible is not None
-        kernel, (y, x) = self._pair.kernel, place.tolist()
-        height, width, _ = kernel.shape
-        weights = self._visible.window_weights(self._weights, y, x, (height, width))
-        pair, moments, weight_sum = self._pair, self._moments, self._weight_sum
-        if weights is not self._weights:
-            pair = Pair.of(pair.image, kernel, weights)
-            weight_sum = total_weight(kernel.shape, weights)
-            if moments is not None:
-                moments = Moments.from_pixels(kernel, self._formula, weights)
-        return float(self._scores_with(pair, moments, weight_sum, place[None])[0])
-
-    def _scores_with(
-        self, pair: Pair, moments: Moments | None, weight_sum: int, places: Places
-    ) -> NDArray[np.float64]:
-        if moments is not None:
-            return moments.scores(pair, places)
-        if weight_sum == 0:
-            return np.zeros(len(places))
-        sums = pair.differences(places, squares=self._formula.squares)
-        return similarity(sums, weight_sum, self._full_difference)
+        own, pixels, (y, x) = self._kernel, self._pair.kernel, place.tolist()
+        height, width, _ = pixels.shape
+        weights = self._visible.window_weights(own.weights, y, x, (height, width))
+        if weights is own.weights:
+            return float(own.scores(self._pair, place[None])[0])
+        moments = None
+        if own.moments is not None:
+            moments = Moments.from_pixels(pixels, own.formula, weights)
+        return float(
+            scores_of_sums(
+                Pair.of(self._pair.image, pixels, weights),
+                moments,
+                total_weight(pixels.shape, weights),
+                place[None],
+                own.formula,
+                own.full_difference,
+            )[0]
+        )

@@ -20,7 +20,7 @@ from patchsim.metrics import plain_sums
 from patchsim.metrics.formulas import FLAT, INTEGER_RANGE, type_name
 from patchsim.types import Pixels
 
-_FITS_INT64 = 1 << 63
+FITS_INT64 = 1 << 63
 
 Places = NDArray[np.int64]  # [n, 2], y and x of the top-left pixels of windows
 Values = NDArray[np.float64]
@@ -144,9 +144,57 @@ class Pair:
             )
         return means, spreads, products
 
+    def scores(
+        self,
+        places: Places,
+        *,
+        metric: str,
+        total: float,
+        spread: float,
+        scale: int,
+        counts: NDArray[Any],
+        kernel_sums: NDArray[Any],
+    ) -> Values | None:
+        """Return the scores of windows, [n], or None where the C extension does not make them.
+
+        Parameters
+        ----------
+        places : int64 array [n, 2]
+        metric : str
+            One of `choices.METRICS`.
+        total : float
+            Of `sad` and `ssd`: the sum of the weights times the difference that scores 0.
+        spread : float
+            Of the others: the kernel's, as `moments.Moments` has it.
+        scale : int
+            Of `zncc` of integers: what sums are scaled by.
+        counts, kernel_sums : array [C]
+            Of `zncc`: of integers int64, `scale` over the sum of each channel's weights, and the
+            kernel's sums; of floats float64, those sums of weights, and the kernel's means.
+        """
+        built = self._extension()
+        if built is None:
+            return None
+        scores = np.empty(len(places))
+        for part, image, at in self._calls(places):
+            built.scores(
+                **self._arguments(),
+                image=image,
+                places=at,
+                counts=counts,
+                kernel_sums=kernel_sums,
+                scores=scores[part],
+                metric=metric,
+                total=total,
+                spread=spread,
+                scale=scale,
+                flat=FLAT,
+            )
+        return scores
+
     def _extension(self) -> ModuleType | None:
         """Return the extension if sums of integers fit its 64 bits."""
-        return extension() if not self.is_integer or self.largest_sum() < _FITS_INT64 else None
+        return extension() if not self.is_integer or self.largest_sum() < FITS_INT64 else None
 
     def _arguments(self) -> dict[str, Any]:
         return {"kernel": self.kernel, "weights": self.weights, "variant": _variant()}

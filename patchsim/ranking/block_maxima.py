@@ -79,7 +79,7 @@ class BlockMaxima:
         self.windows_evaluated = 0
         self._shape, self._stride = shape, stride
         self._exact, self._evaluate_block = exact, evaluate_block
-        self._rescore = self._kept if rescore is None else rescore
+        self._rescore = rescore
         self._cache = cache
         self._lock = Lock()
         size = grid_shape(shape)
@@ -119,7 +119,7 @@ class BlockMaxima:
                 if self._hidden is None:
                     self._hidden = np.zeros(self._shape, np.bool_)
             self._hidden[tile.index] = bounds.hidden
-        error = float(np.max(bounds.error))
+        error = bounds.error if isinstance(bounds.error, float) else float(np.max(bounds.error))
         with self._lock:
             self.error = max(self.error, error)
         if bounds.blocks is not None and tile.top % BLOCK == 0 and tile.left % BLOCK == 0:
@@ -169,14 +169,14 @@ class BlockMaxima:
         """The scores of all windows, if they were asked for."""
         return self._scores if self._keeps_map else None
 
-    def _kept(self, blocks: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
-        """Read the scores of blocks from those that are kept."""
+    def _kept(self, block: int) -> OpenBlock:
+        """Open a block whose scores are kept."""
         assert self._scores is not None
         assert self._errors is not None
-        for tile in blocks:
-            error = float(self._errors[tile.top // BLOCK, tile.left // BLOCK])
-            hidden = None if self._hidden is None else self._hidden[tile.index]
-            yield tile, Bounds(self._scores[tile.index].astype(np.float64), error, hidden)
+        cells = self._tile(block)
+        error = float(self._errors[cells.top // BLOCK, cells.left // BLOCK])
+        hidden = None if self._hidden is None else self._hidden[cells.index]
+        return self._open_block(block, cells, Bounds(self._scores[cells.index], error, hidden))
 
     @property
     def block_count(self) -> int:
@@ -205,11 +205,13 @@ class BlockMaxima:
             if is_exact and suppressions == self._suppressions:
                 return row * self._stride[0], col * self._stride[1], -minus_score
             opened = self._cache.get(self, block)
+            if opened is None and self._rescore is None:
+                opened = self._kept(block)
+                self._cache.put(self, block, opened)
             if opened is None:
                 # Blocks that will be asked for are scored together. Otherwise their number doubles:
                 # one block if the first is good, many together if it takes many.
-                is_wanted = self._errors is None and -minus_score >= wanted
-                many = self._cache.share if is_wanted else at_once
+                many = self._cache.share if -minus_score >= wanted else at_once
                 self._open(self._closed_contenders(floor, wanted, many))
                 at_once = min(2 * at_once, self._cache.capacity)
                 continue
@@ -244,23 +246,19 @@ class BlockMaxima:
 
     def _open(self, blocks: Iterable[int]) -> None:
         """Score blocks again and put them into the cache."""
+        assert self._rescore is not None
         wanted = {block: self._tile(block) for block in blocks}
         with closing(self._rescore(list(wanted.values()))) as scored:
             for tile, bounds in scored:
                 for block, cells in wanted.items():
                     if _is_inside(cells, tile):
-                        self._cache.put(self, block, self._open_block(block, cells, tile, bounds))
+                        found = _part(bounds, cells.within(tile))
+                        self._cache.put(self, block, self._open_block(block, cells, found))
                 del bounds  # free them before the next tile is scored
-        if self._errors is None:
-            self.blocks_evaluated += len(wanted)
+        self.blocks_evaluated += len(wanted)
 
-    def _open_block(self, block: int, cells: Tile, tile: Tile, bounds: Bounds) -> OpenBlock:
-        """Make the scores of a block from those of a tile that holds it."""
-        index = cells.within(tile)
-        error = bounds.error
-        if not isinstance(error, float):
-            error = np.asarray(error)
-            error = error[index] if error.ndim else float(error)
+    def _open_block(self, block: int, cells: Tile, bounds: Bounds) -> OpenBlock:
+        """Make the scores of a block from their bounds."""
         top, left = self._corner(cells)
 
         def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
@@ -279,15 +277,10 @@ class BlockMaxima:
             self._stride,
             exact,
             evaluate_blocks=evaluate_blocks if self._evaluate_block else None,
+            kept=None if self._scores is None else self._scores[cells.index],
         )
-        hidden = None if bounds.hidden is None else bounds.hidden[index]
-        scores.put(Tile(0, 0, cells.rows, cells.cols), Bounds(bounds.map[index], error, hidden))
+        scores.put(Tile(0, 0, cells.rows, cells.cols), bounds)
         scores.evaluate_contenders()
-        if self._scores is not None:
-            is_known = scores.is_exact & (scores.upper_bounds > _SUPPRESSED)
-            np.copyto(
-                self._scores[cells.index], scores.upper_bounds, where=is_known, casting="same_kind"
-            )
         for y, x in self._suppressed.get(block, ()):
             scores.suppress(y - top, x - left)
         return OpenBlock(scores)
@@ -381,6 +374,15 @@ class BlockMaxima:
         block_row, block_col = divmod(block, self._upper_bounds.shape[1])
         top, left = block_row * BLOCK, block_col * BLOCK
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
+
+
+def _part(bounds: Bounds, index: tuple[slice, slice]) -> Bounds:
+    """Return the bounds of some of the windows."""
+    error = bounds.error
+    if not isinstance(error, float):
+        error = np.asarray(error)
+        error = error[index] if error.ndim else float(error)
+    return Bounds(bounds.map[index], error, None if bounds.hidden is None else bounds.hidden[index])
 
 
 def _is_inside(block: Tile, tile: Tile) -> bool:

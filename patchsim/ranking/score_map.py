@@ -53,6 +53,8 @@ class ScoreMap:
         are ignored.
     keeps_map : bool
         Keep the scores in `map`, too.
+    kept : float32 array [rows, cols], optional
+        The scores that will be put, kept elsewhere: they are made exact there, too.
     """
 
     def __init__(
@@ -66,18 +68,21 @@ class ScoreMap:
             Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]] | None
         ) = None,
         keeps_map: bool = False,
+        kept: NDArray[np.float32] | None = None,
     ) -> None:
         # The exact score where `is_exact`, elsewhere an upper bound.
         self.upper_bounds: NDArray[np.float64] = np.empty(shape)
         self.upper_bounds.fill(np.nan)
         self.is_exact: NDArray[np.bool_] = np.zeros(shape, dtype=bool)
-        self.map: NDArray[np.float32] | None = None
+        self.map = kept
+        self._is_kept_elsewhere = kept is not None
         if keeps_map:
             self.map = np.full(shape, np.nan, dtype=np.float32)
         self.kernel = kernel
         self.stride = stride
         self.windows_evaluated, self.blocks_evaluated = 0, 0
         self.error = 0.0  # the largest error of a score in the map
+        self._begins_exact = False  # whether scores that were put are exact
         self._lock = Lock()
         self._exact = exact
         self._evaluate_blocks = evaluate_blocks
@@ -96,16 +101,28 @@ class ScoreMap:
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Store the scores of a tile; several threads may store different tiles at once."""
         upper_bounds, is_exact = self.upper_bounds[tile.index], self.is_exact[tile.index]
-        if self.map is not None:
+        if self.map is not None and not self._is_kept_elsewhere:
             self.map[tile.index] = bounds.map
         if isinstance(bounds.error, float) and bounds.error == 0:
             upper_bounds[...] = bounds.map
             is_exact[...] = True
+            self._begins_exact = True
+        elif isinstance(bounds.error, float):
+            self._put_off_by(bounds.error, bounds, upper_bounds)
         else:
             self._put_inexact(bounds, upper_bounds, is_exact)
+            self._begins_exact = True
         if bounds.hidden is not None:
             upper_bounds[bounds.hidden] = _SUPPRESSED
             is_exact[bounds.hidden] = True
+
+    def _put_off_by(self, error: float, bounds: Bounds, upper_bounds: NDArray[np.float64]) -> None:
+        """Fill a tile of `upper_bounds` with scores that have one error."""
+        np.add(bounds.map, error, out=upper_bounds, dtype=np.float64)
+        # The sum of a score and its error must not be rounded to less than the true score.
+        np.add(upper_bounds, ROUNDING, out=upper_bounds)
+        with self._lock:
+            self.error = max(self.error, error)
 
     def _put_inexact(
         self, bounds: Bounds, upper_bounds: NDArray[np.float64], is_exact: NDArray[np.bool_]
@@ -195,8 +212,14 @@ class ScoreMap:
         first = divmod(int(self.upper_bounds.argmax()), self.upper_bounds.shape[1])
         if not self.is_exact[first] and self.upper_bounds[first] > _SUPPRESSED:
             self._evaluate_windows(*(np.array([index], np.int64) for index in first))
-        best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
+        if self._begins_exact or self.windows_evaluated > 1 or self.blocks_evaluated:
+            best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
+        else:  # no other is
+            best_exact = float(self.upper_bounds[first])
         rows, cols = self.upper_bounds.shape
+        if max(rows, cols) <= BLOCK:
+            contends = (self.upper_bounds >= best_exact) & ~self.is_exact
+            return [self._block(0, 0)] if np.count_nonzero(contends) > SINGLES else []
         blocks = []
         for top in range(0, rows, BLOCK):
             band = np.s_[top : top + BLOCK]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -10,7 +11,7 @@ from weakref import WeakKeyDictionary
 from patchsim.engines import SharedTileScore, TileScore
 from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
-from patchsim.metrics import Kernel
+from patchsim.metrics import ExactKernel, Kernel
 from patchsim.planning import candidates, planner
 from patchsim.planning.planner import Plan
 
@@ -113,6 +114,22 @@ class PreparedKernels:
     def exactly(self, plan: Plan, kernel: Kernel) -> PreparedKernel | None:
         """Return a kernel that is prepared for the plan's exact plan, if it has one."""
         return self.add(plan.exact_plan, kernel) if plan.exact_plan else None
+
+    def exact_score(self, plan: Plan, kernel: Kernel) -> ExactKernel:
+        """Return what exact scores of windows take of a kernel."""
+        problem = plan.problem
+        make = partial(
+            ExactKernel, kernel.pixels, problem.metric, problem.data_range, kernel.weights
+        )
+        if self._from_before is None:
+            return make()
+        return self._from_before.get(
+            make,
+            [kernel],
+            (problem.metric, problem.data_range),
+            size=ExactKernel.estimate_bytes(kernel),
+            memory=plan.memory,
+        )
 
     def alone(self, plan: Plan, kernel: Kernel) -> TileScore:
         """Return a kernel, prepared by `runner.prepare`."""

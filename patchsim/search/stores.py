@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from patchsim import metrics
-from patchsim.engines import Bounds, Problem
+from patchsim.engines import Bounds
 from patchsim.execution import runner
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Kernel, Visibility
@@ -25,18 +25,18 @@ OPEN_BYTES = 16 << 20  # for open blocks of maps that are kept: 400 of them
 def score_map(
     plan: Plan,
     image: Pixels,
-    kernel: Kernel,
+    exact: metrics.Exact,
     visible: Visibility | None,
     keeps_map: bool,
     exactly: PreparedKernel | None,
 ) -> ScoreMap:
     """Make the map for the scores of all windows, exact where the best one could be.
 
-    `exactly` is the kernel, prepared for the exact plan if there is one.
+    `exact` scores windows exactly; `exactly` is the kernel, prepared for the exact plan if there
+    is one.
     """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = exact_scores(problem, image, kernel, visible)
     blocks = (
         partial(block_scores.score_blocks, exactly.plan, image, visible, exactly)
         if exactly
@@ -57,7 +57,7 @@ def score_map(
 def kept_blocks(
     plan: Plan,
     image: Pixels,
-    kernel: Kernel,
+    exact: metrics.Exact,
     visible: Visibility | None,
     keeps_map: bool,
     opened: BlockCache,
@@ -65,11 +65,11 @@ def kept_blocks(
 ) -> BlockMaxima:
     """Make the store of an engine that bounds blocks itself: the map, and each block's bound.
 
-    `exactly` is the kernel, prepared for the exact plan if there is one.
+    `exact` scores windows exactly; `exactly` is the kernel, prepared for the exact plan if there
+    is one.
     """
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = exact_scores(problem, image, kernel, visible)
     evaluate: Callable[[Tile], Bounds]
     if exactly:
         evaluate = partial(block_scores.score_block, exactly.plan, image, visible, exactly)
@@ -87,24 +87,11 @@ def kept_blocks(
     )
 
 
-def exact_scores(
-    problem: Problem, image: Pixels, kernel: Kernel, visible: Visibility | None
-) -> metrics.Exact:
-    """Return the function that scores one window exactly."""
-    return metrics.exact(
-        image,
-        kernel.pixels,
-        problem.metric,
-        problem.data_range,
-        weights=kernel.weights,
-        visible=visible,
-    )
-
-
 def block_maxima(
     plan: Plan,
     image: Pixels,
     kernel: Kernel,
+    exact: metrics.Exact,
     visible: Visibility | None,
     keeps_map: bool,
     block_cache: BlockCache,
@@ -112,7 +99,6 @@ def block_maxima(
     """Make the store of each block's best bound; a block is scored again when it is asked for."""
     problem = plan.problem
     size, stride = problem.kernel[:2], problem.stride
-    exact = exact_scores(problem, image, kernel, visible)
     # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
     if plan.exact_plan:
         prepared = partial(runner.prepare, plan.exact_plan, kernel)

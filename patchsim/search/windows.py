@@ -13,7 +13,7 @@ from patchsim.execution import runner
 from patchsim.geometry.blocks import BLOCK
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
-from patchsim.metrics import Kernel, Visibility
+from patchsim.metrics import Exact, Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows, pruned_windows
 from patchsim.ranking.block_cache import BlockCache
@@ -68,7 +68,13 @@ def windows(
         opened = BlockCache(stores.OPEN_BYTES)
         kept = [
             stores.kept_blocks(
-                plan, image, kernel, visible, keeps_map, opened, prepared.exactly(plan, kernel)
+                plan,
+                image,
+                prepared.exact_score(plan, kernel).on(image, visible),
+                visible,
+                keeps_map,
+                opened,
+                prepared.exactly(plan, kernel),
             )
             for plan, kernel in pairs
         ]
@@ -77,7 +83,12 @@ def windows(
     if block_cache is None:
         score_maps = [
             stores.score_map(
-                plan, image, kernel, visible, keeps_map, prepared.exactly(plan, kernel)
+                plan,
+                image,
+                prepared.exact_score(plan, kernel).on(image, visible),
+                visible,
+                keeps_map,
+                prepared.exactly(plan, kernel),
             )
             for plan, kernel in pairs
         ]
@@ -86,7 +97,15 @@ def windows(
             score_map.evaluate_contenders()
         return [*score_maps]
     maxima = [
-        stores.block_maxima(plan, image, kernel, visible, keeps_map, block_cache)
+        stores.block_maxima(
+            plan,
+            image,
+            kernel,
+            prepared.exact_score(plan, kernel).on(image, visible),
+            visible,
+            keeps_map,
+            block_cache,
+        )
         for plan, kernel in pairs
     ]
     _score_all(plans, image, kernels, visible, maxima, advance, prepared, takers)
@@ -132,7 +151,7 @@ def _pruned_windows(
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         evaluate_blocks, search_all, seconds, block_seconds = None, None, math.inf, math.inf
         size, stride = plan.problem.kernel[:2], plan.problem.stride
-        exact = stores.exact_scores(plan.problem, image, kernel, None)
+        exact = prepared.exact_score(plan, kernel).on(image)
         score_exactly = equal_windows.scores(image, size, stride, exact)
         exactly = prepared.exactly(plan, kernel)
         if exactly:
@@ -143,7 +162,9 @@ def _pruned_windows(
             evaluate_blocks = partial(
                 block_scores.score_blocks, plan.direct_plan, image, None, directly
             )
-            search_all = partial(_search_all, plan.direct_plan, image, kernel, exactly, prepared)
+            search_all = partial(
+                _search_all, plan.direct_plan, image, kernel, exact, exactly, prepared
+            )
             seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
             block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
         pruned.append(
@@ -179,6 +200,7 @@ def _search_all(
     plan: Plan,
     image: Pixels,
     kernel: Kernel,
+    exact: Exact,
     exactly: PreparedKernel | None,
     prepared: PreparedKernels,
 ) -> Windows:
@@ -188,10 +210,10 @@ def _search_all(
     if engines.has_map(engine) and engine.bounds_blocks(plan.problem):
         opened = BlockCache(stores.OPEN_BYTES)
         store = stores.kept_blocks(
-            plan, image, kernel, None, keeps_map=False, opened=opened, exactly=exactly
+            plan, image, exact, None, keeps_map=False, opened=opened, exactly=exactly
         )
     else:
-        store = stores.score_map(plan, image, kernel, None, keeps_map=False, exactly=exactly)
+        store = stores.score_map(plan, image, exact, None, keeps_map=False, exactly=exactly)
     _score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
     if isinstance(store, ScoreMap):
         store.evaluate_contenders()

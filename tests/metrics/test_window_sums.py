@@ -183,6 +183,41 @@ def test_correlations_refuse_what_does_not_fit(entry, misfit):
 
 
 @needs_extension
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("metric", choices.METRICS)
+@pytest.mark.parametrize("misfit", misfits())
+def test_scores_refuse_what_does_not_fit(misfit, metric, dtype):
+    given = arguments(dtype)
+    del given["squared"], given["sums"]
+    of_channels = np.int64 if dtype == "uint8" else np.float64
+    given |= {"counts": np.ones(3, of_channels), "kernel_sums": np.zeros(3, of_channels)}
+    given |= {"metric": metric, "total": 1.0, "spread": 1.0, "scale": 1, "flat": 1e-12}
+    made = {"scores": np.ones(1)}
+    built.scores(**given, **made)
+    assert made["scores"] == (0.0 if metric.endswith("ncc") else 1.0)
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
+        built.scores(**(given | misfits(dtype)[misfit]), **made)
+    wrong = [{"scores": np.ones(2)}, {"metric": "sae"}]
+    if metric == "zncc":
+        wrong += [{"counts": np.ones(2, of_channels)}, {"kernel_sums": np.ones(4, of_channels)}]
+    for one in wrong:
+        with pytest.raises(ValueError, match=r"array has another size|the metric is not"):
+            built.scores(**(given | made | one))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_windows_without_contrast_score_0_and_small_values_as_large_ones(metric, dtype, rng):
+    image = np.zeros((9, 24, 1), dtype)
+    image[:, 8:16] = picture(rng, dtype, 9, 8, 1)
+    kernel = np.ascontiguousarray(image[1:8, 8:15])
+    if dtype == "float64":  # the product of both sums of squares is 0
+        image, kernel = image * 1e-120, kernel * 1e-120
+    exact = metrics.exact(image, kernel, metric, 1.0)
+    assert exact(np.array([1, 1, 1]), np.array([0, 8, 17])).tolist() == [0.0, 1.0, 0.0]
+
+
+@needs_extension
 @given(
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     kernel=st.tuples(st.integers(1, 7), st.integers(1, 7)),
