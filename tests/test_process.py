@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ENVIRONMENT, load, patchsim
+from helpers import ENVIRONMENT, map_size, patchsim
 
 from patchsim.cli import console
 from patchsim.cli.app import app
@@ -109,7 +109,7 @@ def test_the_image_comes_from_stdin():
     assert json.loads(out)["image"] == "-"
     assert json.loads(out)["matches"][0]["x"] == 100
     assert "heatmap stdin.heatmap.png" in err
-    assert load("stdin.heatmap.png").size == (160, 130)
+    assert map_size("stdin.heatmap.png") == (160, 130)
 
 
 @pytest.mark.usefixtures("folder")
@@ -164,7 +164,7 @@ def test_read_only_outputs_are_replaced_by_force_alone(run):
     )
     assert Path("big.heatmap.png").read_bytes() == b"old"
     assert run("match", "big.png", "face.png", "--force")[0] == 0
-    assert load("big.heatmap.png").size == (160, 130)
+    assert map_size("big.heatmap.png") == (160, 130)
 
 
 def test_help_imports_nothing_heavy():
@@ -205,7 +205,7 @@ def test_a_small_search_imports_nothing_that_it_does_not_need():
         [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-    assert load("big.heatmap.png").size == (160, 130)
+    assert map_size("big.heatmap.png") == (160, 130)
 
 
 @pytest.mark.usefixtures("folder")

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -207,11 +207,22 @@ def is_watched(*, quiet: bool) -> bool:
 
 
 class Watcher(Observer):
-    """Shows a search on stderr; as a context manager it leaves no progress bar behind."""
+    """Shows a search on stderr; as a context manager it leaves no progress bar behind.
 
-    def __init__(self, *, quiet: bool, explain: bool) -> None:
+    Parameters
+    ----------
+    quiet, explain : bool
+        The flags.
+    advice : mapping of str to str
+        What to add to the line that tells of a file of this kind.
+    """
+
+    def __init__(
+        self, *, quiet: bool, explain: bool, advice: Mapping[str, str] | None = None
+    ) -> None:
         self._quiet = quiet
         self._explain = explain
+        self._advice = advice or {}
         self.command = shlex.join(["patchsim", *_words.get()])
         self._terminal = is_watched(quiet=quiet)
         self._started: float | None = None
@@ -229,7 +240,7 @@ class Watcher(Observer):
             say(text)
 
     def wrote(self, text: str) -> None:
-        self.notice(text)
+        self.notice(text + self._advice.get(text.partition(" ")[0], ""))
 
     def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
         if self._explain:

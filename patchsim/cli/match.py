@@ -63,7 +63,8 @@ def command(flags: MatchFlags) -> int:
         from patchsim.matching.matcher import Matcher
         from patchsim.matching.waiting import look_until
 
-    with console.Watcher(quiet=flags.quiet, explain=flags.explain) as observer:
+    advice = {"heatmap": "; --no-heatmap draws none"} if flags.heatmap is None else {}
+    with console.Watcher(quiet=flags.quiet, explain=flags.explain, advice=advice) as observer:
         try:
             masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
             outputs: dict[str, Any] = {

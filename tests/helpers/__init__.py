@@ -48,3 +48,8 @@ def patchsim(*words, **options):
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options = {"text": True, "env": ENVIRONMENT, **streams, **options}
     return subprocess.Popen([command, *map(str, words)], **options)
+
+
+def map_size(path):
+    """The size of the map in a heatmap, (width, height), as the PNG's text says."""
+    return tuple(map(int, load(path).text["map_size"].split("x")))

@@ -10,12 +10,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from helpers import map_size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import patchsim
 from patchsim import InputError
+from patchsim.output.stretch import Stretch
 from patchsim.pictures import windowed
 
 LARGE = {"max_pixels": 1, "memory": "40MB"}  # too large to be read whole
@@ -170,8 +172,11 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
         best = best.reshape(rows, factor, cols, factor).max((1, 3))
         assert text.get("score_reduced", "1") == str(factor)
         assert (float(text["score_min"]), float(text["score_max"])) == (best.min(), best.max())
-        shades = (best - best.min()) * np.float32(255 / (best.max() - best.min()))
-        assert (pixels == np.rint(shades)).all()
+        part = pixels[:rows, :cols]
+        is_map = part < 252  # and no ring
+        shades = Stretch.of(best).indices(best, 251)
+        assert (part[is_map] == shades[is_map]).all()
+        assert is_map.mean() > 0.5 or max(rows, cols) < 40
 
 
 def test_a_heatmap_is_as_large_as_8192_pixels_by_default(save, tmp_path):
@@ -179,8 +184,7 @@ def test_a_heatmap_is_as_large_as_8192_pixels_by_default(save, tmp_path):
     kernel = np.eye(9, dtype=np.uint8)
     for options, size in (({}, (4496, 6)), ({"heatmap_size": 9000}, (8992, 12))):
         by_windows(path, kernel, heatmap=tmp_path / "h.png", **options)
-        with Image.open(tmp_path / "h.png") as drawn:
-            assert drawn.size == size
+        assert map_size(tmp_path / "h.png") == size
     with pytest.raises(InputError, match="heatmap-size 0 is not possible"):
         by_windows(path, kernel, heatmap=tmp_path / "h.png", heatmap_size=0)
 

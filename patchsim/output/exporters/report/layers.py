@@ -13,13 +13,11 @@ from PIL import Image
 from patchsim.errors import printable
 from patchsim.output import palette
 from patchsim.output.contract import Finished
+from patchsim.output.stretch import Stretch
 
 SIDE = 1600  # pixels of the longer side of the image, as much as a screen shows
 _HEAT_SIDE = 600
 _MOST_MAPS = 6
-# Shares of all windows, and how bright they are: the best hundredth takes half of the colours.
-_SHARES = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
-_BRIGHTNESS = (0.0, 0.05, 0.25, 0.5, 0.8, 1.0)
 _BINS = 80
 
 
@@ -97,12 +95,7 @@ def _reduced(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
 
 def _colored(small: NDArray[np.float32], scores: NDArray[np.float32]) -> str:
     """Color by rank among all windows; low ranks let the image through."""
-    step = max(1, scores.size // 1_000_000)
-    levels = np.quantile(scores.ravel()[::step], _SHARES)
-    levels[-1] = float(scores.max())
-    levels = np.maximum.accumulate(levels) + np.arange(len(levels)) * 1e-9
-    indices = np.rint(255 * np.interp(small, levels, _BRIGHTNESS)).astype(np.uint8)
-    picture = Image.fromarray(indices).convert("P")
+    picture = Image.fromarray(Stretch.of(scores).indices(small, 255)).convert("P")
     picture.putpalette(palette.colors("inferno"))
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=bytes(min(255, 40 + 2 * i) for i in range(256)))
