@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from patchsim.matching.match import match
     from patchsim.matching.matcher import Matcher
     from patchsim.matching.waiting import wait
-    from patchsim.output.report import Match, Report
+    from patchsim.output.report import Report
+    from patchsim.output.report_parts import Match
     from patchsim.scanning.records import ScanResult
     from patchsim.scanning.scanner import scan
     from patchsim.similarity import similarity_map
@@ -34,7 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "InputError": "errors",
     "MachineError": "errors",
-    "Match": "output.report",
+    "Match": "output.report_parts",
     "Observer": "events",
     "OutputError": "errors",
     "PatchsimError": "errors",

@@ -12,7 +12,8 @@ from patchsim.errors import InputError
 from patchsim.events import Observer
 from patchsim.matching.inputs import Kernels, Opened, count_streams
 from patchsim.options import Options
-from patchsim.output.report import FrameReport, Report
+from patchsim.output.report import Report
+from patchsim.output.report_parts import FrameReport
 from patchsim.pictures import frames
 
 if TYPE_CHECKING:

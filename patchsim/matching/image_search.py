@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer
 from patchsim.machine import extensions
-from patchsim.matching import assemble, nothing_found, unsupported
+from patchsim.matching import assemble, nothing_found, select_matches, unsupported
 from patchsim.matching.inputs import Kernels, Opened
 from patchsim.options import Options
 from patchsim.output import targets
@@ -34,7 +34,7 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from patchsim.matches.pose_selection import PoseSelection
     from patchsim.matches.selection import Selection
-    from patchsim.output.report import BestBelow
+    from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
     from patchsim.search.fitted_windows import FittedWindows
     from patchsim.search.posed import Posed
@@ -92,9 +92,9 @@ class ImageSearch:
             self._tell_of(scene, small)
             found = self._found(search, scene, outputs)
             selections, strict = self._selected(found, scene, outputs, mixed)
-            assemble.settle(selections, found.scored, streamed)
+            select_matches.settle(selections, found.scored, streamed)
             below = self._best_below(found, selections, scene, strict, says_why=says_why)
-            assemble.tell_resolved(found.scored, scene, self.observer)
+            select_matches.tell_resolved(found.scored, scene, self.observer)
             made = assemble.report(
                 found,
                 selections,
@@ -124,10 +124,10 @@ class ImageSearch:
         strict = Criteria.of(options, scene.span)
         if strict is not None:
             strict.jobs = [one.job for one in found.scored]
-        selections = assemble.select(found, options, scene, margin=margin, criteria=strict)
-        self._tell(assemble.explanations(selections, options, scene))
+        selections = select_matches.select(found, options, scene, margin=margin, criteria=strict)
+        self._tell(select_matches.explanations(selections, options, scene))
         self._tell(extensions.notices())
-        self._tell(assemble.grey_notices(mixed, selections, found, scene))
+        self._tell(select_matches.grey_notices(mixed, selections, found, scene))
         return selections, strict
 
     def _scene(self) -> tuple[Scene, Outputs]:

@@ -13,7 +13,7 @@ from patchsim.matches.pose_selection import PoseSelection
 from patchsim.matches.selection import Selection
 from patchsim.matching import assemble
 from patchsim.options import AUTO, Options
-from patchsim.output.report import BestBelow
+from patchsim.output.report_parts import BestBelow
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found, Job
 

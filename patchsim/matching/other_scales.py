@@ -14,7 +14,8 @@ from patchsim.errors import PatchsimError, printable
 from patchsim.machine.memory import default_limit, parse_size
 from patchsim.matching.match import match
 from patchsim.options import Given
-from patchsim.output.report import Match, Report
+from patchsim.output.report import Report
+from patchsim.output.report_parts import Match
 from patchsim.pictures import reader
 from patchsim.pictures.reader import Picture
 

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.output.report import KernelReport, Report
+from patchsim.output.report import Report
+from patchsim.output.report_parts import KernelReport
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 

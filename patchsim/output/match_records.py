@@ -9,9 +9,10 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from patchsim.errors import escaped
-from patchsim.output import report as reports
+from patchsim.output import columns
 from patchsim.output.contract import Table
-from patchsim.output.report import Match, Report
+from patchsim.output.report import Report
+from patchsim.output.report_parts import Match
 
 # Columns that a narrow terminal leaves out, the first first.
 _DROPPED = ("corners", "margin", "height", "width", "flip")
@@ -50,7 +51,7 @@ class MatchRecords:
         """The columns of TSV and CSV: those of a table, then the centres."""
         if self.chosen is not None:
             return self.chosen
-        return reports.columns(self.report) + reports.CENTER_COLUMNS
+        return self.report.columns + columns.CENTER_COLUMNS
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """List the matches as rows; scores have the digits that distinguish them."""
@@ -72,14 +73,14 @@ class MatchRecords:
 
     def objects(self) -> list[dict[str, Any]]:
         if self.chosen is None:
-            return reports.objects(self.report)
+            return columns.objects(self.report.matches, columns.keys(self.report.columns))
         return [
             {name: self._value(match, name) for name in self.chosen}
             for match in self.report.matches
         ]
 
     def _value(self, match: Match, name: str) -> Any:
-        return self.report.image if name == "image" else reports.value(match, name)
+        return self.report.image if name == "image" else columns.value(match, name)
 
     def document(self) -> dict[str, Any]:
         """Return all of the report but its arrays as one JSON object."""
@@ -125,7 +126,7 @@ class MatchRecords:
 
     def table(self) -> Table:
         """Return numbered rows; scores are rounded down, so that only what is 1 reads as 1."""
-        names = reports.columns(self.report) if self.chosen is None else self.chosen
+        names = self.report.columns if self.chosen is None else self.chosen
         rows = (
             (str(number), *(_cell(self._value(match, name), name) for name in names))
             for number, match in enumerate(self.report.matches, 1)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchsim.errors import InputError, printable
-from patchsim.output import report as reports
+from patchsim.output import columns
 from patchsim.output.report import Report
+from patchsim.output.report_parts import box
 from patchsim.pictures.reader import open_picture
 from patchsim.types import Pixels
 
@@ -75,10 +76,10 @@ class ImageDisplay:
         import io
         from html import escape
 
-        columns = [name for name in reports.columns(report) if name != "corners"]
-        head = "".join(f"<th>{name}</th>" for name in columns)
+        names = [name for name in report.columns if name != "corners"]
+        head = "".join(f"<th>{name}</th>" for name in names)
         rows = [
-            "".join(f"<td>{escape(_text(reports.value(match, name)))}</td>" for name in columns)
+            "".join(f"<td>{escape(_text(columns.value(match, name)))}</td>" for name in names)
             for match in report[:_ROWS]
         ]
         more = len(report) - len(rows)
@@ -119,7 +120,7 @@ class ImageDisplay:
         # Yellow between black, which shows on any picture.
         halo = {"color": "yellow", "path_effects": [patheffects.withStroke(linewidth=3)]}
         for number, match in enumerate(report, 1):
-            corners = match.corners or reports.box(match)
+            corners = match.corners or box(match)
             ax.add_patch(patches.Polygon(np.array(corners), fill=False, **halo))
             ax.annotate(str(number), corners[0], va="bottom", **halo)
         ax.set_title(report.summary, wrap=True)

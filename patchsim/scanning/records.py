@@ -10,10 +10,11 @@ from typing import Any
 
 from patchsim.errors import PatchsimError
 from patchsim.geometry.area import Region
-from patchsim.output import report as reports
+from patchsim.output import columns
 from patchsim.output.contract import Table
 from patchsim.output.match_records import MatchRecords
-from patchsim.output.report import Match, Report
+from patchsim.output.report import Report
+from patchsim.output.report_parts import Match
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class ScanRecords:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of TSV and CSV, the picture first; none where no picture was searched."""
-        return next((one.columns for one in self._of_matches(reports.CENTER_COLUMNS)), ())
+        return next((one.columns for one in self._of_matches(columns.CENTER_COLUMNS)), ())
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        return chain.from_iterable(one.rows() for one in self._of_matches(reports.CENTER_COLUMNS))
+        return chain.from_iterable(one.rows() for one in self._of_matches(columns.CENTER_COLUMNS))
 
     def lines(self, template: str) -> Iterator[str]:
         """Fill a template with names of columns in braces for each match."""
@@ -93,7 +94,7 @@ class ScanRecords:
         """Yield the matches of each picture that was searched; the usual columns end with more."""
         for result in self.results:
             if result.report is not None:
-                usual = ("image", *reports.columns(result.report), *more)
+                usual = ("image", *result.report.columns, *more)
                 yield MatchRecords(result.report, self.chosen or usual)
 
 

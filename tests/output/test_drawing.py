@@ -13,7 +13,7 @@ from PIL import Image
 
 from patchsim.output import color_bar, digits, palette, palette_png, rings
 from patchsim.output.exporters import heatmap, overlay
-from patchsim.output.report import Match
+from patchsim.output.report_parts import Match
 from patchsim.output.stretch import Stretch
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from patchsim.output.contract import Finished
-from patchsim.output.report import Match
+from patchsim.output.report_parts import Match
 from patchsim.types import Pixels
 
 SUFFIXES = (".png",)

@@ -13,11 +13,11 @@ from importlib import resources
 from typing import Any, BinaryIO
 
 from patchsim.errors import escaped, printable
-from patchsim.output import report as reports
+from patchsim.output import columns
 from patchsim.output.contract import Finished
 from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report import crops, layers
-from patchsim.output.report import Match
+from patchsim.output.report_parts import Match, box
 
 SUFFIXES = (".html",)
 IS_PER_KERNEL = False
@@ -71,15 +71,15 @@ def _hash(text: str) -> str:
 def _context(search: Finished) -> dict[str, Any]:
     report = search.report
     picture = overlay.displayable(search.pixels, search.span, search.low)
-    columns = [name for name in reports.columns(report) if name != "corners"]
+    names = [name for name in report.columns if name != "corners"]
     rows = [
         {
             "number": number,
             "label": overlay.label(number, match),
             "score": match.score,
-            "corners": [list(corner) for corner in match.corners or reports.box(match)],
-            "cells": [_text(match, name) for name in columns],
-            "values": [reports.value(match, name) for name in columns],
+            "corners": [list(corner) for corner in match.corners or box(match)],
+            "cells": [_text(match, name) for name in names],
+            "values": [columns.value(match, name) for name in names],
             "crop": crop,
         }
         for number, (match, crop) in enumerate(
@@ -91,7 +91,7 @@ def _context(search: Finished) -> dict[str, Any]:
         "report": report,
         "summary": report.summary,
         "command": None if search.command is None else escaped(search.command),
-        "columns": columns,
+        "columns": names,
         "rows": rows,
         "picture": layers.background(picture),
         "reduced": max(picture.size) > layers.SIDE,
@@ -114,7 +114,7 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def _text(match: Match, name: str) -> str:
-    value = reports.value(match, name)
+    value = columns.value(match, name)
     if value is None:
         return ""
     if isinstance(value, float):

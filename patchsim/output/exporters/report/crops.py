@@ -11,7 +11,7 @@ from patchsim.errors import printable
 from patchsim.output.contract import Finished
 from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report.layers import url
-from patchsim.output.report import Match
+from patchsim.output.report_parts import Match
 from patchsim.pictures.reader import Picture
 
 _SIDE = 96  # pixels of the longer side
