@@ -16,8 +16,6 @@ from patchsim.engines.contract import (
     Look,
     LowerBounds,
     MapEngine,
-    Problem,
-    Reading,
     Score,
     Search,
     SearchEngine,
@@ -31,6 +29,7 @@ from patchsim.engines.contract import (
     is_search,
 )
 from patchsim.engines.loading import load
+from patchsim.engines.problem import Problem, Reading
 
 __all__ = [
     "REMOVED",

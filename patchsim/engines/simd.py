@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common import fused, sharing, visibility
-from patchsim.engines.contract import Bounds, Problem, Score, Seen
+from patchsim.engines.contract import Bounds, Score, Seen
+from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel

@@ -9,7 +9,8 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines import unfold_tensors
 from patchsim.engines.common import visibility
-from patchsim.engines.contract import Bounds, Problem, Score, Seen
+from patchsim.engines.contract import Bounds, Score, Seen
+from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE

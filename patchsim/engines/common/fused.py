@@ -29,7 +29,8 @@ from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.common.fused_costs import seconds as seconds
 from patchsim.engines.common.fused_costs import working_bytes as working_bytes
 from patchsim.engines.common.kernel_parts import aligned, cut
-from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
+from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScore
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.machine import extensions

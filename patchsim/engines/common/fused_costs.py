@@ -6,7 +6,8 @@ import math
 
 from patchsim.engines.common import kernel_parts, lowrank
 from patchsim.engines.common.kernel_parts import cut, windows_of_transform
-from patchsim.engines.contract import Bounds, Problem
+from patchsim.engines.contract import Bounds
+from patchsim.engines.problem import Problem
 from patchsim.geometry import blocks
 from patchsim.metrics import INTEGER_RANGE
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from patchsim.engines.common import kernel_parts
 from patchsim.engines.common.kernel_parts import aligned, cut, windows_of_transform
-from patchsim.engines.contract import BlockBounds, Bounds, Problem, Seen, SharedScore
+from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScore
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.machine import extensions

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 from patchsim.machine import extensions
 from patchsim.types import Pixels
 

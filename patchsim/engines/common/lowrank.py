@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 
 VALUES = 256  # of a byte
 _ROUNDS = 30

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from patchsim.engines.contract import Bounds, Problem, Score, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Score, Seen, SharedScore
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
 from patchsim.types import Pixels

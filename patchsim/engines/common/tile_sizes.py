@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.numerics.overlap_save import KEPT_SPECTRA, spectrum_bytes, transform_length

@@ -23,7 +23,6 @@ from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import (
     Bounds,
     MapEngine,
-    Problem,
     Score,
     Seen,
     SharedScore,
@@ -31,6 +30,7 @@ from patchsim.engines.contract import (
     SharingEngine,
     TileScore,
 )
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
 from patchsim.metrics import INTEGER_RANGE, Kernel

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common import sharing, visibility
-from patchsim.engines.contract import Bounds, Problem, Score, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Score, Seen, SharedScore
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch
 from patchsim.engines.cuda import planes as cuda_planes
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
 from patchsim.machine import devices

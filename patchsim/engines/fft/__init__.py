@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common import lowrank, sharing
-from patchsim.engines.contract import Problem, Score, SharedScore
+from patchsim.engines.contract import Score, SharedScore
 from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
 from patchsim.engines.fft.costs import seconds as seconds
 from patchsim.engines.fft.costs import working_bytes as working_bytes
 from patchsim.engines.fft.sums import constants_of
+from patchsim.engines.problem import Problem
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.numerics.precision import EXACT_IN_INT64

@@ -8,8 +8,9 @@ import numpy as np
 
 from patchsim.engines.common import lowrank, visibility
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Problem
+from patchsim.engines.contract import Bounds
 from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
+from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE

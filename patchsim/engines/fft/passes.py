@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from patchsim.engines.common import fused, fused_weighted
-from patchsim.engines.contract import Problem, SharedScore
+from patchsim.engines.contract import SharedScore
+from patchsim.engines.problem import Problem
 from patchsim.metrics import Kernel
 
 

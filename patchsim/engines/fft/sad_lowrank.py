@@ -10,7 +10,8 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines.common.lowrank import VALUES, products_needed, terms_of
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Seen, SharedScore
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
 from patchsim.numerics.array_api import Array, cast, like, namespace, to_device, to_numpy

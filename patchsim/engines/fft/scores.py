@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Seen, SharedScore
 from patchsim.engines.fft.spreads import float_rounding, inverse_root
 from patchsim.engines.fft.sums import Reference, Tile, can_need_double, moments_bytes
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, namespace, to_numpy

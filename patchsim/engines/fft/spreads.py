@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 from patchsim.numerics.array_api import Array, namespace
 from patchsim.numerics.precision import UNIT_ROUNDOFF
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Problem
 from patchsim.engines.fft.spreads import Spread
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
 from patchsim.machine import extensions

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Problem, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Seen, SharedScore
 from patchsim.engines.fft.weighted_sums import (
     Reference,
     Sums,
@@ -33,6 +33,7 @@ from patchsim.engines.fft.weighted_sums import (
     image_bytes,
     image_peak_bytes,
 )
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.metrics import FLAT, INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, copied, namespace, to_numpy

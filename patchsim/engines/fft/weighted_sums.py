@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Problem, Seen
+from patchsim.engines.contract import Seen
 from patchsim.engines.fft.sums import means_of, moved
+from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
 from patchsim.numerics.array_api import Array, cast, copied, like, namespace, to_device

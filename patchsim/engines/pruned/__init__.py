@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 
 from patchsim.engines import contract
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_copy, cells, compiled
 from patchsim.engines.pruned.byte_search import Search as Search
 from patchsim.engines.pruned.byte_search import total

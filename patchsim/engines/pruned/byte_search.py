@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import contract
-from patchsim.engines.contract import REMOVED, Look, LowerBounds, Problem
+from patchsim.engines.contract import REMOVED, Look, LowerBounds
+from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import cells, compiled
 from patchsim.engines.pruned.cells import Cells
 from patchsim.engines.pruned.grids import Boxes, Grid, far

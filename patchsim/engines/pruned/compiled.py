@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 from patchsim.machine import extensions
 from patchsim.types import Pixels, Weights
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.contract import Problem
+from patchsim.engines.problem import Problem
 from patchsim.engines.pruned.cells import Cells
 
 Boxes = NDArray[np.uint16]  # sums over the boxes of cells, shifted to fit 16 bits

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import contract
-from patchsim.engines.contract import REMOVED, Look, LowerBounds, Problem
+from patchsim.engines.contract import REMOVED, Look, LowerBounds
+from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_copy, compiled
 from patchsim.engines.pruned.byte_copy import TYPES, ByteCopy
 from patchsim.engines.pruned.byte_search import Search, total, values_from
