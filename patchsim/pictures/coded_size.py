@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from typing import BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
 
 STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # of JPEG-LS
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xDA)) | {0x01}
 _FOURTEEN_BITS = (1 << 14) - 1
+_WEBP_CHUNKS, _WEBP_START, _MOST_CHUNKS = 12, 18, 100  # where they begin, and bytes of their start
 
 
 def of_jpeg(data: bytes) -> tuple[int, int]:
@@ -53,6 +55,30 @@ def of_webp(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 26)
         return height & _FOURTEEN_BITS, width & _FOURTEEN_BITS
     raise DamageError("a strip or tile is no WebP")
+
+
+class WebpFrame(NamedTuple):
+    """The frame of a WebP that is no animation: its size, and how it is coded."""
+
+    height: int
+    width: int
+    is_lossy: bool
+
+
+def of_webp_frame(stream: BinaryIO) -> WebpFrame | None:
+    """Return what the pixels of a WebP state of themselves; None if none are found."""
+    at = _WEBP_CHUNKS
+    for _ in range(_MOST_CHUNKS):
+        stream.seek(at)
+        chunk = stream.read(_WEBP_START)
+        if chunk[:4] in (b"VP8 ", b"VP8L"):
+            height, width = of_webp(b"RIFF\0\0\0\0WEBP" + chunk)
+            return WebpFrame(height, width, chunk[:4] == b"VP8 ")
+        if len(chunk) < 8 or chunk[:4] == b"ANMF":
+            return None
+        length = int.from_bytes(chunk[4:8], "little")
+        at += 8 + length + length % 2
+    return None
 
 
 def of_gif_frame(data: bytes) -> tuple[int, int]:

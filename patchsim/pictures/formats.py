@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures import (
     arrays,
     bmp,
@@ -90,10 +90,15 @@ def _read_gif(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _read_webp(stream: BinaryIO, limits: Limits) -> Decoded:
-    start = stream.read(START)
-    if start[12:16] == b"VP8 ":
-        height, width = coded_size.of_webp(start)
-        limits.check_held(width, height, least_bytes.of_lossy_webp(width, height))
+    height, width = coded_size.of_webp(stream.read(START))
+    coded = coded_size.of_webp_frame(stream)
+    if coded is not None:
+        if coded[:2] != (height, width):
+            other = f"{coded.width}x{coded.height}"
+            raise DamageError(f"it states {width}x{height} and {other} pixels")
+        if coded.is_lossy:
+            limits.check_held(width, height, least_bytes.of_lossy_webp(width, height))
+    limits.check_pixels(width, height)  # Pillow has its own limit, and its own words
     return pillow_reader.read(stream, limits)
 
 

@@ -2,8 +2,8 @@
 
 A damaged header may state any size. Without this, a file of some bytes would be refused for its
 many pixels, with the advice to allow them. A format whose coding has no greatest ratio, as JPEG XL,
-AVIF, HEIC and lossless WebP, is not listed. Each number is a lower bound; the ratios follow from
-the shortest code of each format.
+AVIF, HEIC and lossless WebP, is not listed; `Limits` doubts a size that is unlikely. Each number is
+a lower bound; the ratios follow from the shortest code of each format.
 """
 
 from __future__ import annotations

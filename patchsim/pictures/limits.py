@@ -14,6 +14,10 @@ from patchsim.machine.memory import format_size
 from patchsim.types import Pixels
 
 _MOST_MEASURED = 64_000_000  # bytes that are read to learn what a picture needs
+# Pixels a byte above which a picture is of one colour, or its header is damaged: no bound of a
+# format, but photographs of the poorest quality and scans of a few words have fewer.
+_MOST_A_BYTE = 4096
+_PIXEL_BYTES = 8  # of decoding a pixel, about
 
 
 class TooLargeError(InputError):
@@ -91,11 +95,13 @@ class Limits:
         TooLargeError
             If width x height exceeds `max_pixels`.
         """
-        if width * height > self.max_pixels:
+        count = width * height
+        if count > self.max_pixels:
+            held, doubt = self._doubt(count, "in")
             raise TooLargeError(
-                f"{self.name} has {width}x{height} = {width * height:,} pixels, more than"
-                f" {self.max_pixels:,};\nif you trust it, allow them with"
-                f" --max-pixels {width * height} (max_pixels=)"
+                f"{self.name} has {width}x{height} = {count:,} pixels{held}, more than"
+                f" {self.max_pixels:,}{doubt};\nif you trust it, allow them with"
+                f" --max-pixels {count} (max_pixels=)"
             )
 
     def check_memory(self, needed: int, *, is_all: bool = True) -> None:
@@ -121,8 +127,15 @@ class Limits:
             if memory < total:
                 free = format_size(memory)
                 left = f"only {free} of the memory of {format_size(total)} are left"
-            finding = f"{self.name} takes {format_size(needed)} to decode, but {left}"
+            held, doubt = self._doubt(needed // _PIXEL_BYTES, "from")
+            finding = f"{self.name} takes {format_size(needed)} to decode{held}, but {left}{doubt}"
             raise MemoryNeed(finding, needed, total - memory + needed)
+
+    def _doubt(self, pixels: int, word: str) -> tuple[str, str]:
+        """Return the size of a file that is small for its pixels, and what that means."""
+        if self.file_bytes is None or pixels <= _MOST_A_BYTE * self.file_bytes:
+            return "", ""
+        return f" {word} {self.file_bytes:,} bytes", ": it is damaged, or of one colour"
 
 
 class Unapplied(NamedTuple):

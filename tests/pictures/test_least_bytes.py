@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 
 import imagecodecs
@@ -98,6 +99,8 @@ WRITERS = {
     "grey jpg": pillow("jpg", "L", quality=1, optimize=True),
     "webp": pillow("webp", quality=0, method=6),
     "lossless webp": pillow("webp", lossless=True, quality=100, method=6),
+    "webp with a profile": pillow("webp", quality=0, icc_profile=b"x" * 99),
+    "lossless webp with a profile": pillow("webp", lossless=True, icc_profile=b"x" * 99),
     "bmp": pillow("bmp"),
     "bmp of 1 bit": pillow("bmp", "1"),
     "ppm": pillow("ppm"),
@@ -233,9 +236,46 @@ def test_an_icon_that_states_too_much_is_damage(tmp_path):
 @pytest.mark.parametrize("kind", ["jxl", "lossless webp", "avif"])
 def test_formats_without_a_greatest_ratio_ask_for_the_limit(kind, tmp_path):
     path = WRITERS[kind](tmp_path / "a", FLAT)
-    assert path.stat().st_size < SIDE * SIDE // 1032
-    with pytest.raises(InputError, match=r"more than 1,000,000;\nif you trust it, allow them"):
+    size = path.stat().st_size
+    assert size < SIDE * SIDE // 1032
+    doubt = ": it is damaged, or of one colour" if size < SIDE * SIDE // 4096 else ""
+    held = f" in {size:,} bytes" if doubt else ""
+    says = f"4,000,000 pixels{held}, more than 1,000,000{doubt};\nif you trust it, allow them"
+    with pytest.raises(InputError, match=re.escape(says)):
         opened(path, max_pixels=1_000_000)
+    assert opened(path).pixels.shape[:2] == (SIDE, SIDE)
+
+
+NOISE = np.random.default_rng(7).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+# How a header is made to state more than 100 million pixels, where nothing bounds them.
+UNLIKELY = {
+    "jxl": lambda data: changed(data, 2, "<Q", 2 << 1 | 59_999 << 3 | 2 << 24 | 59_999 << 26),
+    "lossless webp": lambda data: changed(data, 21, "<I", 13_199 << 14 | 13_199),
+    "avif": lambda data: changed(data, data.index(b"ispe") + 8, ">II", 16_000, 16_000),
+}
+
+
+@pytest.mark.parametrize("kind", UNLIKELY)
+def test_a_header_that_states_what_is_unlikely_is_doubted(kind, tmp_path):
+    path = WRITERS[kind](tmp_path / "a", NOISE)
+    assert opened(path).pixels.shape[:2] == (40, 50)
+    content = UNLIKELY[kind](path.read_bytes())
+    path.write_bytes(content)
+    held = f" pixels in {len(content):,} bytes, more than "
+    with pytest.raises(InputError, match=held) as refused:
+        opened(path)
+    assert ": it is damaged, or of one colour;\nif you trust it, allow" in str(refused.value)
+    for options in ({"memory": 1_000_000}, {"memory": 1_000_000_000}):
+        with pytest.raises(InputError, match=f"from {len(content):,} bytes, but .* is damaged"):
+            opened(path, max_pixels=1 << 50, **options)
+
+
+@pytest.mark.parametrize("kind", ["webp with a profile", "lossless webp with a profile"])
+def test_a_webp_that_states_two_sizes_is_damage(kind, tmp_path):
+    path = WRITERS[kind](tmp_path / "a", NOISE)
+    path.write_bytes(changed(path.read_bytes(), 24, "<IH", 0xFFFFFF, 0xFFFF))
+    with pytest.raises(InputError, match=r"a WebP that is damaged .*x\d+ and 50x40 pixels"):
+        opened(path)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
