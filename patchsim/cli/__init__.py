@@ -1,4 +1,4 @@
-"""The command line: one file for each command, `console` for stdout and stderr.
+"""The command line: one file for each command; `console` runs them.
 
 It may use `matching`, `slots` and what lies below, and has no arithmetic of its own. Nothing else
 imports it, but for `__main__`. The installed command calls `run_as_process`, Python code `main`.
@@ -51,7 +51,7 @@ def _run(*, owns_process: bool = False) -> int:
         from patchsim.cli import imports
 
         with imports.quickly():
-            from patchsim.cli import completion, console
+            from patchsim.cli import completion, console, streams
             from patchsim.cli.app import app
     except Exception as error:  # whatever a package raises that does not load
         return _told(error)
@@ -60,7 +60,7 @@ def _run(*, owns_process: bool = False) -> int:
 
         decoder_lines.turn_on()
         interruption.raise_from_now_on()
-    with console.guarded_streams():
+    with streams.guarded_streams():
         return completion.answer(app) if completion.is_asked() else console.run(app)
 
 

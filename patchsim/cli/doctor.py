@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from patchsim.cli import console
+from patchsim.cli import console, streams
 from patchsim.diagnosis import diagnosis
 from patchsim.errors import FAULT, FOUND
 from patchsim.machine.memory import format_size
@@ -41,7 +41,7 @@ def command(
       patchsim doctor --json | jq -r '.engines[] | select(.reason == null).name'
     """
     found = diagnosis()
-    console.print_lines([json_module.dumps(found)] if json else _lines(found))
+    streams.print_lines([json_module.dumps(found)] if json else _lines(found))
     for problem in found["problems"]:
         console.say(problem)
     return FAULT if found["problems"] else FOUND

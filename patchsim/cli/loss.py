@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchsim import choices
-from patchsim.cli import console, values
+from patchsim.cli import console, streams, values
 from patchsim.cli.flags import takes
 from patchsim.cli.loss_flags import LossFlags
 from patchsim.errors import FOUND, InputError, PatchsimError, printable
@@ -41,7 +41,7 @@ def command(flags: LossFlags) -> int:
       patchsim loss feats.pt --loss contrastive --temperature 0.1
       patchsim loss feats.npz --matches matches.png --image 0
     """
-    form = console.check_format(flags.format, csv_safe=flags.csv_safe)
+    form = streams.check_format(flags.format, csv_safe=flags.csv_safe)
     groups = _groups(flags)
     request = _request(flags)
     _check_drawing(flags, groups)
@@ -158,7 +158,7 @@ class _Printer:
     """Prints losses: each as it comes if the format allows it, otherwise all at the end."""
 
     def __init__(self, form: str, flags: LossFlags, request: Request, *, is_list: bool) -> None:
-        self._form = console.resolved_format(form)
+        self._form = streams.resolved_format(form)
         self._is_safe = flags.csv_safe
         self._request = request
         self._is_list = is_list
@@ -176,7 +176,7 @@ class _Printer:
         if self._waiting:
             records = LossRecords(self._waiting, self._request, is_list=self._is_list)
             self._waiting = []
-            console.print_records(
+            streams.print_records(
                 self._form, records, is_first=self._is_first, csv_safe=self._is_safe
             )
             self._is_first = False

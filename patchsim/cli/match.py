@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports, values
+from patchsim.cli import console, imports, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 
@@ -64,7 +64,7 @@ def command(flags: MatchFlags) -> int:
         from patchsim.matching.waiting import look_until
 
     advice = {"heatmap": "; --no-heatmap draws none"} if flags.heatmap is None else {}
-    with console.Watcher(quiet=flags.quiet, explain=flags.explain, advice=advice) as observer:
+    with watcher.Watcher(quiet=flags.quiet, explain=flags.explain, advice=advice) as observer:
         try:
             masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
             outputs: dict[str, Any] = {
@@ -93,7 +93,7 @@ def command(flags: MatchFlags) -> int:
                 form.print(error.report)
             raise
     form.print(report)
-    if not waits and console.is_watched(quiet=flags.quiet):
+    if not waits and watcher.is_watched(quiet=flags.quiet):
         _hint(flags, report)
     is_wanted = bool(report) != (flags.wait_gone is not None)
     return FOUND if is_wanted else NOT_FOUND
@@ -230,7 +230,7 @@ class Form:
         if flags.print is not None and given:
             raise InputError(f"--print and {given[0]} both say what is printed; give one of them")
         return cls(
-            console.check_format(flags.format, csv_safe=flags.csv_safe),
+            streams.check_format(flags.format, csv_safe=flags.csv_safe),
             values.columns(flags.columns),
             not flags.no_header,
             values.print_template(flags.print),
@@ -242,8 +242,8 @@ class Form:
 
         records = MatchRecords(report, self.columns)
         if self.template is not None:
-            console.print_lines(records.lines(self.template))
+            streams.print_lines(records.lines(self.template))
             return
-        form = console.resolved_format(self.format)
+        form = streams.resolved_format(self.format)
         if form != "table" or report:  # a notice said why there is no match
-            console.print_records(form, records, is_first=self.has_header, csv_safe=self.csv_safe)
+            streams.print_records(form, records, is_first=self.has_header, csv_safe=self.csv_safe)

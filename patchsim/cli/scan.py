@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports
+from patchsim.cli import console, imports, streams, watcher
 from patchsim.cli.flags import takes
 from patchsim.cli.match import Form, check, options_of
 from patchsim.cli.scan_flags import WITHOUT, ScanFlags
@@ -56,13 +56,13 @@ def command(flags: ScanFlags) -> int:
         from patchsim.scanning.scanner import Scanner
 
     with _opened_list(flags) as descriptor:
-        progress = Progress(lambda: _count(flags), is_shown=console.is_watched(quiet=flags.quiet))
-        watcher = _Watcher(progress, quiet=flags.quiet)
+        progress = Progress(lambda: _count(flags), is_shown=watcher.is_watched(quiet=flags.quiet))
+        observer = _Watcher(progress, quiet=flags.quiet)
         scanner = Scanner(
             flags.kernel,
             mask=flags.mask,
             image_mask=flags.image_mask,
-            observer=watcher,
+            observer=observer,
             **options_of(flags),
         )
         todo = _requests(flags, descriptor)
@@ -76,7 +76,7 @@ def command(flags: ScanFlags) -> int:
             printer.finish()  # what was found before an interruption stays
 
 
-class _Watcher(console.Watcher):
+class _Watcher(watcher.Watcher):
     """Tells notices without leaving half a line of progress."""
 
     def __init__(self, progress: Progress, *, quiet: bool) -> None:
@@ -184,7 +184,7 @@ def _run(
             failed += result.error is not None
             add(result)
             progress.advance()
-            if console.is_reader_gone():
+            if streams.is_reader_gone():
                 break
     progress.clear()
     if not count and not flags.quiet:
@@ -238,7 +238,7 @@ class _Printer:
 
     def __init__(self, form: Form, progress: Progress, *, is_of_unmatched: bool) -> None:
         self._form, self._progress = form, progress
-        self._format = console.resolved_format(form.format)
+        self._format = streams.resolved_format(form.format)
         self._is_of_unmatched = is_of_unmatched
         self._waiting: list[ScanResult] = []
         self._is_first = True
@@ -263,7 +263,7 @@ class _Printer:
         if self._waiting:
             self._print()
         if self._format == "json" and self._form.template is None:
-            console.print_lines(["[]" if self._is_first else "\n]"])
+            streams.print_lines(["[]" if self._is_first else "\n]"])
             self._is_first = False
 
     def _print(self) -> None:
@@ -279,14 +279,14 @@ class _Printer:
         if sys.stdout is not None and sys.stdout.isatty():
             self._progress.clear()
         if self._form.template is not None:
-            console.print_lines(records.lines(self._form.template))
+            streams.print_lines(records.lines(self._form.template))
             return
         if self._format == "json":
             self._print_objects(records)
             return
         if self._format == "table" and not any(results) and not self._is_of_unmatched:
             return
-        console.print_records(
+        streams.print_records(
             self._format,
             NameRecords(results) if self._is_of_unmatched else records,
             is_first=self._is_first and self._form.has_header,
@@ -299,5 +299,5 @@ class _Printer:
 
         for one in records.objects():
             text = json.dumps(names.in_unicode(one), indent=2).replace("\n", "\n  ")
-            console.print_lines([f"{'[' if self._is_first else ','}\n  {text}"], end="")
+            streams.print_lines([f"{'[' if self._is_first else ','}\n  {text}"], end="")
             self._is_first = False

@@ -41,10 +41,10 @@ patchsim.cli.run_as_process()
 """,
     "between imports and the run": """
 import contextlib, signal, patchsim.cli
-from patchsim.cli import console
+from patchsim.cli import streams
 def guarded():
     {0}
-console.guarded_streams = guarded
+streams.guarded_streams = guarded
 patchsim.cli.run_as_process()
 """,
     "in the run": """

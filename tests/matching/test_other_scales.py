@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from patchsim import match
-from patchsim.cli import console
+from patchsim.cli import watcher
 from patchsim.matching import other_scales
 
 
@@ -101,7 +101,7 @@ def test_the_command_tells_it_on_a_terminal(run, save, astronaut, monkeypatch):
     save("k.png", astronaut[100:140, 200:240])
     words = ("match", "a.png", "k.png", "--no-heatmap", "--threshold", "0.98")
     assert "seems to be there" not in run(*words)[2]
-    monkeypatch.setattr(console, "is_watched", lambda *, quiet: not quiet)
+    monkeypatch.setattr(watcher, "is_watched", lambda *, quiet: not quiet)
     code, _, err = run(*words)
     assert code == 1
     assert "k.png seems to be there at about 2.00 times its size, at 200,200;\n" in err

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from patchsim import choices, match
-from patchsim.cli import console
+from patchsim.cli import watcher
 from patchsim.output.doubts import doubt
 
 
@@ -74,7 +74,7 @@ def test_the_hint_is_for_people_alone(run, save, screen, monkeypatch):
     words = ("match", "screen.png", "icon.png", "--no-heatmap")
     code, out, err = run(*words)
     assert (code, len(out.splitlines()), err) == (0, 6, "")
-    monkeypatch.setattr(console, "is_watched", lambda *, quiet: not quiet)
+    monkeypatch.setattr(watcher, "is_watched", lambda *, quiet: not quiet)
     told = run(*words)
     assert told[:2] == (0, out)
     assert told[2].startswith("patchsim: icon.png scores 0.")

@@ -247,11 +247,11 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
     # One process for all: it goes through the command's own entry for each file.
     program = (
         "import sys\n"
-        "from patchsim.cli import console\n"
+        "from patchsim.cli import console, streams\n"
         "from patchsim.cli.app import app\n"
         "from patchsim.pictures import decoder_lines\n"
         "decoder_lines.turn_on()\n"
-        "with console.guarded_streams():\n"
+        "with streams.guarded_streams():\n"
         "    for name in sys.argv[1:]:\n"
         "        code = console.run(app, ['match', name, 'kernel.png', '--no-heatmap'])\n"
         "        assert code in (0, 1, 2), (name, code)\n"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from patchsim import engines, match, metrics
-from patchsim.cli import console
+from patchsim.cli import watcher
 from patchsim.engines import Bounds, Problem, fft
 from patchsim.engines.common import visibility
 from patchsim.engines.tile_cache import Shared
@@ -373,7 +373,7 @@ def test_plans_of_many_kernels_are_explained_together(run, save, astronaut):
     ],
 )
 def test_names_are_listed_as_people_do(names, text):
-    assert console.some(names) == text
+    assert watcher.some(names) == text
 
 
 def test_a_kernel_of_other_floats_costs_no_match_its_digits():
