@@ -26,6 +26,7 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet .github
 
 asan: $(VENV)/.installed-for-tests
 	PYTHON=$(abspath $(BIN))/python tests/asan.sh
