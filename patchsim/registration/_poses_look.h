@@ -172,30 +172,65 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
         }
 }
 
-/* The spread of what lies under kernel i at a vector of places: sums of squares, with zncc less the means. */
-static INLINE F VARIANT(spread)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch, int i, ptrdiff_t at)
+/* The spread of what lies under kernel i at a strip of vectors of places: sums of squares, with zncc less
+ * the means. */
+static INLINE void VARIANT(spread_of)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch, int i,
+                                      ptrdiff_t at, F out[STRIP], const int strip, const int is_zncc)
 {
-    F spread = SPLAT(0.f);
+    for (int j = 0; j < strip; j++)
+        out[j] = SPLAT(0.f);
     for (ptrdiff_t s = 0; s < l->shades; s++) {
-        const ptrdiff_t from = batch->first[i * l->shades + s], to = batch->first[i * l->shades + s + 1];
+        const ptrdiff_t *first = batch->runs + 2 * batch->first[i * l->shades + s];
+        const ptrdiff_t *last = batch->runs + 2 * batch->first[i * l->shades + s + 1];
         const ptrdiff_t begin = l->shades > 1 ? s : 0, end = l->shades > 1 ? s + 1 : p->channels;
+        const double counted = batch->counts[i * l->shades + s];
+        const F share = SPLAT(counted > 0 ? (float)(1 / counted) : 0.f);
         for (ptrdiff_t c = begin; c < end; c++) {
             const int32_t *sums = b->sums + c * b->plane + at, *squares = b->squares + c * b->plane + at;
-            I sum = ISPLAT(0), square = ISPLAT(0);
-            for (ptrdiff_t r = from; r < to; r++) {
-                square += ILOAD(squares + batch->runs[2 * r + 1]) - ILOAD(squares + batch->runs[2 * r]);
-                if (l->metric == ZNCC)
-                    sum += ILOAD(sums + batch->runs[2 * r + 1]) - ILOAD(sums + batch->runs[2 * r]);
+            I sum[STRIP], square[STRIP];
+            UNROLL
+            for (int j = 0; j < strip; j++)
+                sum[j] = square[j] = ISPLAT(0);
+            for (const ptrdiff_t *run = first; run < last; run += 2) {
+                UNROLL
+                for (int j = 0; j < strip; j++) {
+                    square[j] += ILOAD(squares + run[1] + j * LANES) - ILOAD(squares + run[0] + j * LANES);
+                    if (is_zncc)
+                        sum[j] += ILOAD(sums + run[1] + j * LANES) - ILOAD(sums + run[0] + j * LANES);
+                }
             }
-            spread += TO_FLOAT(square);
-            if (l->metric == ZNCC && batch->counts[i * l->shades + s] > 0) {
-                const F total = TO_FLOAT(sum);
-                spread -= total * total * SPLAT((float)(1 / batch->counts[i * l->shades + s]));
+            UNROLL
+            for (int j = 0; j < strip; j++) {
+                const F total = TO_FLOAT(sum[j]);
+                out[j] += TO_FLOAT(square[j]);
+                if (is_zncc)
+                    out[j] -= total * total * share;
             }
         }
     }
-    return spread * SPLAT(1 / (b->fine * b->fine));
+    for (int j = 0; j < strip; j++)
+        out[j] *= SPLAT(1 / (b->fine * b->fine));
 }
+
+#define SPREAD(name, strip, is_zncc)                                                                                          \
+    static __attribute__((noinline)) void VARIANT(name)(const Plane *p, const Look *l, const VARIANT(Band) *b,                \
+                                                        const VARIANT(Batch) *batch, int i, ptrdiff_t at, F out[STRIP])       \
+    {                                                                                                                         \
+        VARIANT(spread_of)(p, l, b, batch, i, at, out, strip, is_zncc);                                                       \
+    }
+SPREAD(spread_1, 1, 0)
+SPREAD(spread_2, 2, 0)
+SPREAD(spread_3, 3, 0)
+SPREAD(spread_1_zncc, 1, 1)
+SPREAD(spread_2_zncc, 2, 1)
+SPREAD(spread_3_zncc, 3, 1)
+#undef SPREAD
+
+typedef void VARIANT(Spread)(const Plane *, const Look *, const VARIANT(Band) *, const VARIANT(Batch) *, int, ptrdiff_t, F *);
+static VARIANT(Spread) *const VARIANT(SPREADS)[2][STRIP] = {
+    {VARIANT(spread_1), VARIANT(spread_2), VARIANT(spread_3)},
+    {VARIANT(spread_1_zncc), VARIANT(spread_2_zncc), VARIANT(spread_3_zncc)},
+};
 
 static INLINE F VARIANT(look_score)(const Look *l, const VARIANT(Batch) *batch, int i, F products, F spread)
 {
@@ -238,9 +273,10 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
                     float *out = l->out + (l->order[first + i] * rows + y - l->first) * l->out_pitch;
                     if (batch->count[i] == 0)
                         continue;
-                    for (int j = 0; l->metric != SAD && j < strip; j++)
-                        spreads[i - begin][j] = batch->same[i] < i ? spreads[batch->same[i] - begin][j]
-                                                                   : VARIANT(spread)(p, l, b, batch, i, at + j * LANES);
+                    if (l->metric != SAD && batch->same[i] < i)
+                        memcpy(spreads[i - begin], spreads[batch->same[i] - begin], sizeof spreads[0]);
+                    else if (l->metric != SAD)
+                        VARIANT(SPREADS)[l->metric == ZNCC][strip - 1](p, l, b, batch, i, at, spreads[i - begin]);
                     if (y < bounds[0] || y > bounds[1])
                         continue;
                     for (int j = 0; j < strip; j++) {

@@ -123,33 +123,65 @@ static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
     return kept;
 }
 
-/* Whether the four cells beside one are no better; few are left of those that reach the bar. */
-static int is_likely(const Maxima *m, const float *row, ptrdiff_t y, ptrdiff_t x)
+#define CELLS 16 /* that are looked at together */
+
+/* A row of cells and those beside it in place and angle; the row itself where there is none. */
+typedef struct {
+    const float *at, *above, *below, *before, *after;
+} Row;
+
+static Row row_of(const Maxima *m, ptrdiff_t scale, ptrdiff_t angle, ptrdiff_t y)
 {
-    return !((x > 0 && row[x] < row[x - 1]) || (x + 1 < m->width && row[x] < row[x + 1]) ||
-             (y > 0 && row[x] < row[x - m->pitch]) || (y + 1 < m->rows && row[x] < row[x + m->pitch]));
+    const ptrdiff_t plane = m->rows * m->pitch, last = m->angles - 1;
+    const ptrdiff_t before = angle > 0 ? -1 : m->is_cyclic ? last : 0, after = angle < last ? 1 : m->is_cyclic ? -last : 0;
+    const float *at = m->volume + (scale * m->angles + angle) * plane + y * m->pitch;
+    const Row row = {at, y > 0 ? at - m->pitch : at, y + 1 < m->rows ? at + m->pitch : at, at + before * plane, at + after * plane};
+    return row;
+}
+
+/* Which of CELLS cells from x on, none of them the row's first or last, reach the bar and are no worse than those
+ * beside them: few are left for a closer look. Returns 0 where none does. */
+static int likely(const Row *r, ptrdiff_t x, float bar, int32_t found[CELLS])
+{
+    const float *at = r->at + x, *above = r->above + x, *below = r->below + x, *before = r->before + x, *after = r->after + x;
+    int32_t any = 0;
+    for (int i = 0; i < CELLS; i++)
+        any |= found[i] = at[i] >= bar;
+    if (!any)
+        return 0;
+    any = 0;
+    for (int i = 0; i < CELLS; i++)
+        any |= found[i] &= (at[i] >= at[i - 1]) & (at[i] >= at[i + 1]) & (at[i] >= above[i]) & (at[i] >= below[i]) &
+                           (at[i] >= before[i]) & (at[i] >= after[i]);
+    return any;
 }
 
 ptrdiff_t poses_maxima(const Maxima *m)
 {
     ptrdiff_t n = 0;
     float bar = m->bar;
-    for (ptrdiff_t scale = 0; scale < m->scales; scale++)
-        for (ptrdiff_t angle = 0; angle < m->angles; angle++)
-            for (ptrdiff_t y = m->first; y < m->last; y++) {
-                const ptrdiff_t pose = scale * m->angles + angle;
-                const float *row = m->volume + (pose * m->rows + y) * m->pitch;
-                for (ptrdiff_t x = 0; x < m->width; x++) {
-                    if (!(row[x] >= bar) || !is_likely(m, row, y, x) || !is_maximum(m, scale, angle, y, x))
+    for (ptrdiff_t pose = 0; pose < m->scales * m->angles; pose++)
+        for (ptrdiff_t y = m->first; y < m->last; y++) {
+            const ptrdiff_t scale = pose / m->angles, angle = pose % m->angles;
+            const Row row = row_of(m, scale, angle, y);
+            for (ptrdiff_t first = 0, count; first < m->width; first += count) {
+                const int is_inside = first > 0 && first + CELLS < m->width;
+                int32_t found[CELLS] = {row.at[first] >= bar};
+                count = is_inside ? CELLS : 1;
+                if (is_inside && !likely(&row, first, bar, found))
+                    continue;
+                for (ptrdiff_t x = first; x < first + count; x++) {
+                    if (!found[x - first] || !is_maximum(m, scale, angle, y, x))
                         continue;
                     if (n == m->most && (n = halved(m, n, &bar)) < 0)
                         return -1;
-                    if (!(row[x] >= bar))
+                    if (!(row.at[x] >= bar))
                         continue;
                     m->found[3 * n] = (int32_t)pose, m->found[3 * n + 1] = (int32_t)y, m->found[3 * n + 2] = (int32_t)x;
-                    m->scores[n++] = row[x];
+                    m->scores[n++] = row.at[x];
                 }
             }
+        }
     return n;
 }
 

@@ -100,21 +100,7 @@ static void VARIANT(moved)(const double *from, const double *d, const Aim *aim, 
         to[i] = to[i] < aim->low[i - 2] ? aim->low[i - 2] : to[i] > aim->high[i - 2] ? aim->high[i - 2] : to[i];
 }
 
-/* The best of 3x3 places a pixel apart. */
-static void VARIANT(around)(const Plane *p, const Kernel *k, const Aim *aim, float (*shifts)[2], double *at)
-{
-    static const int order[9][2] = {{0, 0}, {-1, -1}, {-1, 0}, {-1, 1}, {0, -1}, {0, 1}, {1, -1}, {1, 0}, {1, 1}};
-    double from[4], top = -INFINITY;
-    memcpy(from, at, sizeof from);
-    for (int i = 0; i < 9; i++) {
-        VARIANT(Sums) s;
-        double now[4] = {from[0] + order[i][0], from[1] + order[i][1], from[2], from[3]};
-        VARIANT(sums)(p, k, aim, now, shifts, 1, 0, 0, aim->around, &s);
-        const double found = VARIANT(score_of)(&s, aim);
-        if (found > top)
-            top = found, memcpy(at, now, sizeof now);
-    }
-}
+#include "_poses_around.h" /* after what it uses */
 
 static double VARIANT(refined)(const Plane *p, const Kernel *k, const Aim *aim, float (*shifts)[2], double *at)
 {

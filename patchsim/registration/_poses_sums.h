@@ -49,6 +49,15 @@ static INLINE F VARIANT(linear_floats)(const float *base, ptrdiff_t pitch, const
     return u + s->fy * (v - u);
 }
 
+/* Four neighbours in the row that lies so far off, from the one before the spot on. */
+static INLINE void VARIANT(four)(const void *base, ptrdiff_t row, const VARIANT(Spot) *s, F b[4], const int is_bytes)
+{
+    const U g = is_bytes ? (U)GATHER((const uint8_t *)base + row - 1, s->at) : (U)ISPLAT(0);
+    UNROLL
+    for (int j = 0; j < 4; j++)
+        b[j] = is_bytes ? VARIANT(byte_of)(g, j) : GATHER_FLOATS((const float *)base + row + j - 1, s->at);
+}
+
 static INLINE F VARIANT(sample)(const void *base, ptrdiff_t pitch, const VARIANT(Spot) *s, F *gx, F *gy,
                                 const int is_bytes, const int is_cubic, const int slopes)
 {
@@ -61,16 +70,7 @@ static INLINE F VARIANT(sample)(const void *base, ptrdiff_t pitch, const VARIANT
     UNROLL
     for (int i = 0; i < 4; i++) {
         F b[4];
-        if (is_bytes) {
-            const U g = (U)GATHER((const uint8_t *)base + (i - 1) * pitch - 1, s->at);
-            UNROLL
-            for (int j = 0; j < 4; j++)
-                b[j] = VARIANT(byte_of)(g, j);
-        } else {
-            UNROLL
-            for (int j = 0; j < 4; j++)
-                b[j] = GATHER_FLOATS((const float *)base + (i - 1) * pitch + j - 1, s->at);
-        }
+        VARIANT(four)(base, (i - 1) * pitch, s, b, is_bytes);
         const F q = wx[0] * b[0] + wx[1] * b[1] + wx[2] * b[2] + wx[3] * b[3];
         r += wy[i] * q;
         if (slopes) {
@@ -81,31 +81,67 @@ static INLINE F VARIANT(sample)(const void *base, ptrdiff_t pitch, const VARIANT
     return r;
 }
 
+/* Where a channel of a posed kernel and of the picture under it lie. */
+typedef struct {
+    F C, S, bx, by, mx, my, softness;
+    I pitch;
+    ptrdiff_t origin, turn;
+    const char *base;
+    const float *taps, *weights, *smoothing; /* smoothing: NULL where none is needed */
+} VARIANT(Place);
+
+static INLINE VARIANT(Place) VARIANT(place)(const Plane *p, const Kernel *k, ptrdiff_t c, const double *at, ptrdiff_t every,
+                                            const int is_bytes)
+{
+    const double far = k->reach * exp(at[3]) + 3, share = k->smoothing ? poses_softness(exp(at[3])) : 0;
+    /* Positions are counted from an origin beside the kernel: float32 has digits for those. */
+    const ptrdiff_t ox = LIMITED(floor(at[0] - far), -2, p->width + 1);
+    const ptrdiff_t oy = LIMITED(floor(at[1] - far), -2, p->height + 1);
+    const ptrdiff_t origin = oy * p->pitch + ox, pixels = k->height * k->pitch;
+    const VARIANT(Place) place = {
+        .C = SPLAT((float)(cos(at[2]) * exp(at[3]))),
+        .S = SPLAT((float)(sin(at[2]) * exp(at[3]))),
+        .bx = SPLAT((float)(at[0] - (double)ox)),
+        .by = SPLAT((float)(at[1] - (double)oy)),
+        .mx = SPLAT((float)(p->width + 1 - ox)),
+        .my = SPLAT((float)(p->height + 1 - oy)),
+        .softness = SPLAT((float)share),
+        .pitch = ISPLAT((int32_t)p->pitch),
+        .origin = origin,
+        .turn = (ptrdiff_t)((double)every * 0.618) | 1,
+        .base = (const char *)p->values + (ptrdiff_t)(is_bytes ? 1 : sizeof(float)) * (c * p->plane + origin),
+        .taps = k->taps + c * pixels,
+        .weights = k->weights + (k->shades > 1 ? c : 0) * pixels,
+        .smoothing = share > 0 ? k->smoothing + c * pixels : NULL,
+    };
+    return place;
+}
+
+/* Where pixels of the kernel lie in the picture, and from the kernel's centre: x on of row y. */
+static INLINE VARIANT(Spot) VARIANT(spot)(const VARIANT(Place) *o, const Kernel *k, ptrdiff_t y, ptrdiff_t x, F *X, F *Y)
+{
+    const F u = LANE_NUMBERS + SPLAT((float)((double)x - k->centre_x)), v = SPLAT((float)((double)y - k->centre_y));
+    *X = u * o->C + v * o->S, *Y = v * o->C - u * o->S;
+    const F px = LEAST(LARGEST(*X + o->bx, SPLAT(0.f)), o->mx), py = LEAST(LARGEST(*Y + o->by, SPLAT(0.f)), o->my);
+    const I ix = TO_INT(px), iy = TO_INT(py);
+    const VARIANT(Spot) spot = {iy * o->pitch + ix, px - TO_FLOAT(ix), py - TO_FLOAT(iy)};
+    return spot;
+}
+
+static INLINE F VARIANT(tap)(const VARIANT(Place) *o, ptrdiff_t at)
+{
+    const F tap = LOAD(o->taps + at);
+    return o->smoothing ? tap + o->softness * LOAD(o->smoothing + at) : tap;
+}
+
 /* Add the sums of a channel to r [COLUMNS][COLUMNS] (upper half) and distance. */
 static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c, const double *at, const float shift[2],
                                     const float soft, const ptrdiff_t every, double r[COLUMNS][COLUMNS], double *distance,
                                     const int is_bytes, const int is_cubic, const int dof, const int is_sad)
 {
-    const double cos_ = cos(at[2]) * exp(at[3]), sin_ = sin(at[2]) * exp(at[3]);
-    const double far = k->reach * exp(at[3]) + 3;
-    /* Positions are counted from an origin beside the kernel: float32 has digits for those. */
-    const ptrdiff_t ox = LIMITED(floor(at[0] - far), -2, p->width + 1);
-    const ptrdiff_t oy = LIMITED(floor(at[1] - far), -2, p->height + 1);
-    const F C = SPLAT((float)cos_), S = SPLAT((float)sin_), zero = SPLAT(0.f);
-    const F mx = SPLAT((float)(p->width + 1 - ox)), my = SPLAT((float)(p->height + 1 - oy));
-    const F bx = SPLAT((float)(at[0] - (double)ox)), by = SPLAT((float)(at[1] - (double)oy));
-    const F own = SPLAT(shift[0]), theirs = SPLAT(shift[1]), softest = SPLAT(soft);
-    const I pitch = ISPLAT((int32_t)p->pitch);
-    const ptrdiff_t origin = oy * p->pitch + ox;
-    const size_t item = is_bytes ? 1 : sizeof(float);
-    const char *base = (const char *)p->values + (ptrdiff_t)item * (c * p->plane + origin);
-    const float *taps = k->taps + c * k->height * k->pitch;
-    const float *weights = k->weights + (k->shades > 1 ? c : 0) * k->height * k->pitch;
-    const double share = k->smoothing ? poses_softness(exp(at[3])) : 0;
-    const float *smoothing = share > 0 ? k->smoothing + c * k->height * k->pitch : NULL;
-    const F softness = SPLAT((float)share);
+    const VARIANT(Place) o = VARIANT(place)(p, k, c, at, every, is_bytes);
+    const F own = SPLAT(shift[0]), theirs = SPLAT(shift[1]), softest = SPLAT(soft), zero = SPLAT(0.f);
     const int n = 3 + dof;
-    const ptrdiff_t turn = (ptrdiff_t)((double)every * 0.618) | 1;
     F a[COLUMNS][COLUMNS], apart = zero;
     ptrdiff_t held = 0;
     UNROLL
@@ -113,24 +149,17 @@ static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c
         UNROLL
         for (int j = i; j < n; j++)
             a[i][j] = zero;
-    for (ptrdiff_t y = 0; y < k->height; y++) {
-        const F v = SPLAT((float)((double)y - k->centre_y));
-        for (ptrdiff_t piece = y * turn % every * PIECE; piece < k->pitch; piece += PIECE * every)
+    for (ptrdiff_t y = 0; y < k->height; y++)
+        for (ptrdiff_t piece = y * o.turn % every * PIECE; piece < k->pitch; piece += PIECE * every)
             for (ptrdiff_t x = piece; x < piece + PIECE; x += LANES) {
-                const F u = LANE_NUMBERS + SPLAT((float)((double)x - k->centre_x));
-                const F X = u * C + v * S, Y = v * C - u * S;
-                const F px = LEAST(LARGEST(X + bx, zero), mx), py = LEAST(LARGEST(Y + by, zero), my);
-                const I ix = TO_INT(px), iy = TO_INT(py);
-                const VARIANT(Spot) spot = {iy * pitch + ix, px - TO_FLOAT(ix), py - TO_FLOAT(iy)};
-                F f[COLUMNS], gx, gy, w = LOAD(weights + y * k->pitch + x);
+                F f[COLUMNS], gx, gy, X, Y, w = LOAD(o.weights + y * k->pitch + x);
+                const VARIANT(Spot) spot = VARIANT(spot)(&o, k, y, x, &X, &Y);
                 if (p->visible) {
                     F ux, uy;
-                    w *= VARIANT(linear_bytes)(p->visible + origin, p->pitch, &spot, &ux, &uy) * SPLAT(1 / 255.f);
+                    w *= VARIANT(linear_bytes)(p->visible + o.origin, p->pitch, &spot, &ux, &uy) * SPLAT(1 / 255.f);
                 }
-                f[1] = LOAD(taps + y * k->pitch + x) - own;
-                if (smoothing)
-                    f[1] += softness * LOAD(smoothing + y * k->pitch + x);
-                f[2] = VARIANT(sample)(base, p->pitch, &spot, &gx, &gy, is_bytes, is_cubic, dof > 0);
+                f[1] = VARIANT(tap)(&o, y * k->pitch + x) - own;
+                f[2] = VARIANT(sample)(o.base, p->pitch, &spot, &gx, &gy, is_bytes, is_cubic, dof > 0);
                 if (is_bytes && is_cubic)
                     f[2] = LEAST(LARGEST(f[2], zero), SPLAT(255.f));
                 f[2] -= theirs;
@@ -157,7 +186,6 @@ static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c
                         for (int j = i; j < n; j++)
                             r[i][j] += VARIANT(total)(a[i][j]), a[i][j] = zero;
             }
-    }
     for (int i = 0; i < n; i++)
         for (int j = i; j < n; j++)
             r[i][j] += VARIANT(total)(a[i][j]);
@@ -209,31 +237,44 @@ static VARIANT(Channel) *const VARIANT(CHANNELS)[2][2][3][2] = {
       {VARIANT(bytes_cubic_4), VARIANT(bytes_cubic_4_sad)}}},
 };
 
+/* Pixels and limits that are no numbers lead to poses that are none, and have no place. */
+static int VARIANT(has_place)(const double *at)
+{
+    for (int i = 0; i < 4; i++)
+        if (!(fabs(at[i]) <= (i == 3 ? LARGEST_SCALE : 2.0 * LARGEST_SIDE)))
+            return 0;
+    return 1;
+}
+
+/* Add a channel's sums of products r with kernel, picture and so on, n columns of them, to those of all. */
+static void VARIANT(pool)(const Aim *aim, const float shift[2], const double r[COLUMNS][COLUMNS], int n, VARIANT(Sums) *s)
+{
+    const double own = r[0][0], by = aim->metric == ZNCC && own > 0 ? 1 / own : 0;
+    /* ncc is of the values themselves: what was taken off for the digits' sake comes back. */
+    double back[6] = {0};
+    if (aim->metric == NCC)
+        back[0] = shift[0], back[1] = shift[1];
+    s->weight += own;
+    for (int i = 0; i < n; i++)
+        for (int j = i; j < n; j++)
+            s->pooled[i][j] += r[i + 1][j + 1] - by * r[0][i + 1] * r[0][j + 1] + back[i] * r[0][j + 1] + back[j] * r[0][i + 1] +
+                               back[i] * back[j] * own;
+}
+
 static void VARIANT(sums)(const Plane *p, const Kernel *k, const Aim *aim, const double *at, float (*shifts)[2],
                           double soft, int is_cubic, int slopes, ptrdiff_t every, VARIANT(Sums) *s)
 {
     VARIANT(Channel) *const add = VARIANT(CHANNELS)[p->is_bytes][is_cubic][slopes][aim->metric == SAD];
     memset(s, 0, sizeof *s);
-    /* Pixels and limits that are no numbers lead to poses that are none, and have no place. */
-    for (int i = 0; i < 4; i++)
-        if (!(fabs(at[i]) <= (i == 3 ? LARGEST_SCALE : 2.0 * LARGEST_SIDE)))
-            return;
+    if (!VARIANT(has_place)(at))
+        return;
     for (ptrdiff_t c = 0; c < k->channels; c++) {
         double r[COLUMNS][COLUMNS];
         memset(r, 0, sizeof r);
         add(p, k, c, at, shifts[c], (float)soft, every, r, &s->distance);
-        const double own = r[0][0], by = aim->metric == ZNCC && own > 0 ? 1 / own : 0;
-        s->weight += own;
-        /* ncc is of the values themselves: what was taken off for the digits' sake comes back. */
-        double back[6] = {0};
-        if (aim->metric == NCC)
-            back[0] = shifts[c][0], back[1] = shifts[c][1];
-        for (int i = 0; i < 6; i++)
-            for (int j = i; j < 6; j++)
-                s->pooled[i][j] += r[i + 1][j + 1] - by * r[0][i + 1] * r[0][j + 1] + back[i] * r[0][j + 1] +
-                                   back[j] * r[0][i + 1] + back[i] * back[j] * own;
+        VARIANT(pool)(aim, shifts[c], r, 6, s);
         /* With zncc the picture's mean is taken off: from now on before squares lose digits. */
-        if (aim->metric == ZNCC && own > 0)
-            shifts[c][1] += (float)(r[0][2] / own);
+        if (aim->metric == ZNCC && r[0][0] > 0)
+            shifts[c][1] += (float)(r[0][2] / r[0][0]);
     }
 }
