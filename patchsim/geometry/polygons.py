@@ -31,6 +31,8 @@ def intersection_area(first: Corners, second: Corners) -> float:
         The corners of each polygon in order around it, in either direction.
     """
     left = list(first)
+    if len(left) < 3:
+        return 0.0
     sides = list(second) if _signed_area(second) > 0 else list(reversed(second))
     for i, end in enumerate(sides):
         left = _clipped(left, sides[i - 1], end)
@@ -61,19 +63,16 @@ def _clipped(
 ) -> list[tuple[float, float]]:
     """Return the part of a convex polygon on the inner side of the line from start to end."""
     along_x, along_y = end[0] - start[0], end[1] - start[1]
-    # Positive inside, because the sides go clockwise as displayed.
-    depths = [along_x * (y - start[1]) - along_y * (x - start[0]) for x, y in corners]
     kept: list[tuple[float, float]] = []
-    for i, (corner, depth) in enumerate(zip(corners, depths, strict=True)):
-        before, depth_before = corners[i - 1], depths[i - 1]
+    before_x, before_y = corners[-1]
+    # Positive inside, because the sides go clockwise as displayed.
+    depth_before = along_x * (before_y - start[1]) - along_y * (before_x - start[0])
+    for x, y in corners:
+        depth = along_x * (y - start[1]) - along_y * (x - start[0])
         if (depth > 0) != (depth_before > 0):
             share = depth_before / (depth_before - depth)
-            kept.append(
-                (
-                    before[0] + share * (corner[0] - before[0]),
-                    before[1] + share * (corner[1] - before[1]),
-                )
-            )
+            kept.append((before_x + share * (x - before_x), before_y + share * (y - before_y)))
         if depth > 0:
-            kept.append(corner)
+            kept.append((x, y))
+        before_x, before_y, depth_before = x, y, depth
     return kept

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
 from patchsim.matches import auto_threshold
@@ -25,6 +26,8 @@ from patchsim.poses.warp import Pose
 if TYPE_CHECKING:
     from patchsim.metrics.local_differences import Measured
     from patchsim.registration import Fitted
+
+Floats = NDArray[np.float64]
 
 # A pose of another size may take the place of one that scores more if it is so many times as large,
 # and if it goes so far towards an identical window as this share of the other's way. Scales that
@@ -78,7 +81,7 @@ class Candidate:
     def corners(self) -> tuple[tuple[float, float], ...]:
         return self.fitted.corners
 
-    @cached_property
+    @property
     def radius(self) -> float:
         """The distance of the corners from the centre, in pixels."""
         sides = zip(self.fitted.size, self.fitted.pose.scales, strict=True)
@@ -218,8 +221,7 @@ def apart(
         returned that scores less.
     """
     left = sorted(candidates, key=_rank)
-    centres = np.array([(c.fitted.x, c.fitted.y) for c in left]).reshape(-1, 2)
-    radii = np.array([c.radius for c in left])
+    frames = _Frames.of(left)
     is_left = np.ones(len(left), np.bool_)
     taken: list[Candidate] = []
     for i, best in enumerate(left):
@@ -227,7 +229,7 @@ def apart(
             break
         if not is_left[i]:
             continue
-        near = _near(i, centres, radii, is_left)
+        near = frames.near(i, is_left)
         rivals = [j for j in near if _overlaps(best, left[j], overlap)]
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
@@ -237,7 +239,7 @@ def apart(
             break
         if chosen is not best:
             k = next(j for j in rivals if left[j] is chosen)
-            near = _near(k, centres, radii, is_left)
+            near = frames.near(k, is_left)
             rivals = [k, *(j for j in near if _overlaps(chosen, left[j], overlap))]
         is_left[[i, *rivals]] = False
     return sorted(taken, key=_rank)
@@ -272,12 +274,53 @@ def _rank(candidate: Candidate) -> tuple[float, float, float, int]:
     return -fitted.score, fitted.y, fitted.x, candidate.number
 
 
-def _near(i: int, centres: np.ndarray, radii: np.ndarray, is_left: np.ndarray) -> list[int]:
-    """Return which candidates that are left have frames that may touch that of candidate i."""
-    apart = np.hypot(*(centres - centres[i]).T)
-    is_near = is_left & (apart < radii + radii[i])
-    is_near[i] = False
-    return [int(j) for j in np.flatnonzero(is_near)]
+@dataclass(frozen=True)
+class _Frames:
+    """The frames of n candidates.
+
+    Attributes
+    ----------
+    x, y : float64 array [n]
+        Their centres.
+    across, down : float64 array [n]
+        Half of their widths and heights.
+    cos, sin : float64 array [n]
+        Of their angles.
+    """
+
+    x: Floats
+    y: Floats
+    across: Floats
+    down: Floats
+    cos: Floats
+    sin: Floats
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> _Frames:
+        fits = [candidate.fitted for candidate in candidates]
+        rows = [(f.x, f.y, f.pose.angle, f.pose.scale / 2, *f.size) for f in fits]
+        x, y, angle, half, height, width = np.array(rows, np.float64).reshape(-1, 6).T
+        angle = np.radians(angle)
+        return cls(x, y, half * width, half * height, np.cos(angle), np.sin(angle))
+
+    def near(self, i: int, is_left: NDArray[np.bool_]) -> list[int]:
+        """Return which of those that are left may share an area with frame i.
+
+        The others lie beyond one of its sides.
+        """
+        cos, sin = self.cos[i], self.sin[i]
+        dx, dy = self.x - self.x[i], self.y - self.y[i]
+        along, aslant = (
+            np.abs(self.cos * cos + self.sin * sin),
+            np.abs(self.sin * cos - self.cos * sin),
+        )
+        reach = self.across[i] + self.across * along + self.down * aslant
+        is_near = is_left & (np.abs(dx * cos - dy * sin) < reach)
+        reach = self.down[i] + self.across * aslant + self.down * along
+        is_near &= np.abs(dx * sin + dy * cos) < reach
+        is_near[i] = False
+        near: list[int] = np.flatnonzero(is_near).tolist()
+        return near
 
 
 def _overlaps(first: Candidate, second: Candidate, limit: float) -> bool:

@@ -51,6 +51,8 @@ def first_level(kernels: KernelPlanes) -> int:
     """Return the level of a kernel for the first look: the smallest that still shows enough."""
     k = 0
     while k < kernels.deepest:
+        if math.prod(kernels.size(k + 1)) < _FIRST_PIXELS:  # it need not be made
+            break
         kernel = kernels[k + 1]
         if kernel.counted < _FIRST_PIXELS or min(kernel.height, kernel.width) < _LEAST_SIDE:
             break

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,6 +228,8 @@ def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:
 def _about_a_pixel(kernel: KernelPlane) -> KernelPlane:
     """Return a kernel whose centre is a pixel's: rows and columns that do not count are added.
 
+    It has no pixels yet, because they depend on the scale.
+
     Unturned, its pixels then lie on the picture's. The centre of an even number of pixels lies
     between two, where detail of one pixel would be grey.
     """
@@ -237,18 +238,26 @@ def _about_a_pixel(kernel: KernelPlane) -> KernelPlane:
     about.height, about.width = 2 * down + 1, 2 * right + 1
     about.centre = float(down), float(right)
     about.half = down + 0.5, right + 0.5
-    about.taps = _padded(kernel.taps, kernel, about, "edge")
-    about.weights = _padded(kernel.weights, kernel, about, "constant")
+    about.weights = _padded(kernel.weights, kernel, about)
     return about
 
 
-def _padded(
-    planes: Array, kernel: KernelPlane, about: KernelPlane, mode: Literal["edge", "constant"]
-) -> Array:
-    """Return planes of a kernel in the size of another that is no smaller, in whole pieces."""
+def _padded(planes: Array, kernel: KernelPlane, about: KernelPlane) -> Array:
+    """Return planes of a kernel in the size of another that is no smaller, in whole pieces.
+
+    What is added is 0.
+    """
     pitch = -(-about.width // PIECE) * PIECE
-    beyond = (0, about.height - kernel.height), (0, pitch - kernel.width)
-    padded: Array = np.pad(planes[:, :, : kernel.width], ((0, 0), *beyond), mode)
+    padded = np.zeros((len(planes), about.height, pitch), np.float32)
+    padded[:, : kernel.height, : kernel.width] = planes[:, :, : kernel.width]
+    return padded
+
+
+def _repeated(planes: Array, kernel: KernelPlane, about: KernelPlane) -> Array:
+    """Return what `_padded` does, with the last row and column repeated."""
+    padded, height, width = _padded(planes, kernel, about), kernel.height, kernel.width
+    padded[:, :height, width:] = padded[:, :height, width - 1 : width]
+    padded[:, height:] = padded[:, height - 1 : height]
     return padded
 
 
@@ -268,7 +277,7 @@ def _move_to_centre(poses: Floats, kernel: KernelPlane) -> None:
 
 def _radius(kernel: KernelPlane, log_scales: Floats) -> int:
     """Return how far turned kernels reach from the pixel that they are turned about, at most."""
-    reach = _about_a_pixel(kernel).reach
+    reach = math.hypot(*(pixel + 0.5 for pixel in _middle(kernel)))
     return math.ceil(reach * math.exp(float(log_scales.max())) + 0.5)
 
 
@@ -285,7 +294,7 @@ def turned(kernel: KernelPlane, poses: NDArray[np.float64], radius: int | None =
 
     def of_scale(start: int, end: int) -> tuple[Array, NDArray[np.bool_]]:
         taps = kernel.softened(math.exp(poses[start, 1]))
-        about.taps = _padded(taps, kernel, about, "edge")
+        about.taps = _repeated(taps, kernel, about)
         return loops.turn(about, poses[start:end], radius, _BORDER)
 
     values, mask = of_scale(0, starts[1])

@@ -261,6 +261,11 @@ class KernelPlanes:
     def deepest(self) -> int:
         return self.levels.deepest
 
+    def size(self, level: int) -> tuple[int, int]:
+        """Return the height and width of a level, in pixels."""
+        height, width = self.levels.size
+        return height >> level, width >> level
+
     def contrast(self, level: int) -> float:
         """Return the contrast of a level as a share of that of level 0; 1 for flat kernels."""
         for k in (0, level):

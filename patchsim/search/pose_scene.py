@@ -131,8 +131,7 @@ class PoseScene:
         # From the centre of the trimmed kernel to that of the whole one.
         right, down = self._off_centre(pose)
         x, y = float(fitted.x) + self._left - right, float(fitted.y) + self._top - down
-        whole, value = self._whole.whole_size, float(fitted.score)
-        placed = replace(fitted, x=x, y=y, pose=pose, score=value, size=whole)
+        placed = Fitted(x, y, pose, float(fitted.score), self._whole.whole_size)
         plain = self._scene.empty_scores[self.number]
         measured = self._measured(fitted) if self._options.has_criteria else None
         return Candidate(self.number, placed, self._counted, plain, measured)
@@ -161,6 +160,8 @@ class PoseScene:
     def _off_centre(self, pose: Pose) -> tuple[float, float]:
         """Return where the trimmed kernel's centre lies from the whole one's, right and down."""
         margins = self._whole.margins
+        if not any(margins):
+            return 0.0, 0.0
         right, down = (margins.left - margins.right) / 2, (margins.top - margins.bottom) / 2
         right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
         cos, sin = direction(pose.angle)
