@@ -52,10 +52,13 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
         aim.high[0] != aim.high[0] || aim.high[1] != aim.high[1])
         return refused(&b, "what to refine is out of range");
     aim.is_cubic = is_cubic, aim.free = free_;
+    int failed;
     Py_BEGIN_ALLOW_THREADS
-    variant->refine(&p, &k, &aim, at->buf, found->buf, at->shape[0]);
+    failed = variant->refine(&p, &k, &aim, at->buf, found->buf, at->shape[0]);
     Py_END_ALLOW_THREADS
     release(&b);
+    if (failed)
+        return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 

@@ -49,6 +49,14 @@ typedef struct {
     double centre_y, centre_x, reach;
 } Kernel;
 
+/* Those of a kernel's pixels that are looked at and count, in whole pieces; what fills the last one weighs 0. */
+typedef struct {
+    float *across, *down;              /* [n]: from the kernel's centre */
+    float *taps, *weights, *smoothing; /* [channels or shades][pitch]; smoothing as in Kernel */
+    ptrdiff_t n, shades, pitch;
+    double reach;
+} Counted;
+
 typedef struct {
     Metric metric;
     double full, enough, low[2], high[2]; /* of angle and log scale */
@@ -94,8 +102,8 @@ typedef struct {
     const char *name;
     int (*is_here)(void);
     /* Poses [n][4] become better ones, with their scores [n]. */
-    void (*refine)(const Plane *, const Kernel *, const Aim *, double *poses, double *scores, ptrdiff_t n);
-    /* Returns 0, or -1 without memory. */
+    /* Returns 0, or -1 without memory, as the next. */
+    int (*refine)(const Plane *, const Kernel *, const Aim *, double *poses, double *scores, ptrdiff_t n);
     int (*look)(const Plane *, const Look *);
     void (*halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t *out, ptrdiff_t width);
     void (*exact)(const Exact *);
@@ -105,6 +113,10 @@ extern const Variant *const POSES_VARIANTS[];
 
 /* How much of a kernel's smoothing counts where its pixels have this size; as levels.softness. */
 double poses_softness(double pixel);
+
+/* Take one of so many pieces of a kernel; returns 0, or -1 without memory. `poses_forget` frees what it holds. */
+int poses_count(const Kernel *, ptrdiff_t every, Counted *);
+void poses_forget(Counted *);
 
 void poses_turn(const Kernel *, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
                 ptrdiff_t radius, double border, float *values, uint8_t *mask);

@@ -17,21 +17,18 @@ typedef int32_t VARIANT(LooseInts) __attribute__((vector_size(4 * LANES), aligne
 #define SELECT(mask, a, b) ((F)(((I)(a) & (mask)) | ((I)(b) & ~(mask))))
 #define ABSOLUTE(x) ((F)((I)(x)&ISPLAT(0x7fffffff)))
 #if LANES == 16
-#define LANE_NUMBERS ((F){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 #define LARGEST(a, b) ((F)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define LEAST(a, b) ((F)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define SQUARE_ROOT(a) ((F)_mm512_sqrt_ps((__m512)(a)))
 #define GATHER(base, at) ((I)_mm512_i32gather_epi32((__m512i)(at), base, 1))
 #define GATHER_FLOATS(base, at) ((F)_mm512_i32gather_ps((__m512i)(at), base, 4))
 #elif LANES == 8
-#define LANE_NUMBERS ((F){0, 1, 2, 3, 4, 5, 6, 7})
 #define LARGEST(a, b) ((F)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define LEAST(a, b) ((F)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #define SQUARE_ROOT(a) ((F)_mm256_sqrt_ps((__m256)(a)))
 #define GATHER(base, at) ((I)_mm256_i32gather_epi32((const int *)(const void *)(base), (__m256i)(at), 1))
 #define GATHER_FLOATS(base, at) ((F)_mm256_i32gather_ps(base, (__m256i)(at), 4))
 #else
-#define LANE_NUMBERS ((F){0, 1, 2, 3})
 #define LARGEST(a, b) VARIANT(largest)(a, b)
 #define LEAST(a, b) VARIANT(least)(a, b)
 #define SQUARE_ROOT(a) VARIANT(root)(a)
@@ -116,7 +113,6 @@ static void VARIANT(halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t 
 #undef TO_INT
 #undef SELECT
 #undef ABSOLUTE
-#undef LANE_NUMBERS
 #undef LARGEST
 #undef LEAST
 #undef SQUARE_ROOT

@@ -15,6 +15,56 @@ double poses_softness(double pixel)
     return pixel >= 1 ? 0 : pixel <= 0.5 ? 1 : 2 * (1 - pixel);
 }
 
+/* Whether a pixel counts in any channel. */
+static int counts(const Kernel *k, ptrdiff_t at)
+{
+    for (ptrdiff_t s = 0; s < k->shades; s++)
+        if (k->weights[s * k->height * k->pitch + at] > 0)
+            return 1;
+    return 0;
+}
+
+/* Copy pixel `at` of a kernel's planes to place i of n. */
+static void copy_pixel(const float *from, ptrdiff_t planes, ptrdiff_t pixels, ptrdiff_t at, float *to, ptrdiff_t n, ptrdiff_t i)
+{
+    for (ptrdiff_t c = 0; c < planes; c++)
+        to[c * n + i] = from[c * pixels + at];
+}
+
+int poses_count(const Kernel *k, ptrdiff_t every, Counted *counted)
+{
+    const ptrdiff_t turn = (ptrdiff_t)((double)every * 0.618) | 1, pixels = k->height * k->pitch;
+    const ptrdiff_t planes = 2 + k->channels * (k->smoothing ? 2 : 1) + k->shades;
+    const ptrdiff_t most = k->height * ((k->pitch / PIECE + every - 1) / every + 1) * PIECE;
+    float *all = calloc((size_t)(planes * most), sizeof *all);
+    ptrdiff_t i = 0;
+    if (!all)
+        return -1;
+    counted->across = all, counted->down = all + most, counted->pitch = most, counted->shades = k->shades, counted->reach = k->reach;
+    counted->taps = all + 2 * most, counted->weights = counted->taps + k->channels * most;
+    counted->smoothing = k->smoothing ? counted->weights + k->shades * most : NULL;
+    for (ptrdiff_t y = 0; y < k->height; y++)
+        for (ptrdiff_t piece = y * turn % every * PIECE; piece < k->pitch; piece += PIECE * every)
+            for (ptrdiff_t x = piece; x < piece + PIECE; x++) {
+                const ptrdiff_t at = y * k->pitch + x;
+                if (!counts(k, at))
+                    continue;
+                counted->across[i] = (float)((double)x - k->centre_x), counted->down[i] = (float)((double)y - k->centre_y);
+                copy_pixel(k->taps, k->channels, pixels, at, counted->taps, most, i);
+                copy_pixel(k->weights, k->shades, pixels, at, counted->weights, most, i);
+                if (k->smoothing)
+                    copy_pixel(k->smoothing, k->channels, pixels, at, counted->smoothing, most, i);
+                i++;
+            }
+    counted->n = (i + PIECE - 1) / PIECE * PIECE;
+    return 0;
+}
+
+void poses_forget(Counted *counted)
+{
+    free(counted->across);
+}
+
 #define TURN (2 * 3.14159265358979323846)
 
 static void cubic(double t, double w[4])

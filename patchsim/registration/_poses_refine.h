@@ -102,19 +102,20 @@ static void VARIANT(moved)(const double *from, const double *d, const Aim *aim, 
 
 #include "_poses_around.h" /* after what it uses */
 
-static double VARIANT(refined)(const Plane *p, const Kernel *k, const Aim *aim, float (*shifts)[2], double *at)
+static double VARIANT(refined)(const Plane *p, const Counted *k, const Counted *rough, const Aim *aim,
+                               float (*shifts)[2], double *at)
 {
     double start[4], now[4], d[4] = {0}, before[4] = {0}, top = -INFINITY, soft = 8;
     const int slopes = aim->steps == 0 ? 0 : aim->free >> 3 & 1 ? 2 : 1;
     int back = 0;
     VARIANT(moved)(at, d, aim, at);
     if (aim->around)
-        VARIANT(around)(p, k, aim, shifts, at);
+        VARIANT(around)(p, rough, aim, shifts, at);
     memcpy(start, at, sizeof start);
     memcpy(now, at, sizeof now);
     for (ptrdiff_t i = 0;; i++) {
         VARIANT(Sums) s;
-        VARIANT(sums)(p, k, aim, now, shifts, soft, aim->is_cubic, slopes, aim->every, &s);
+        VARIANT(sums)(p, k, aim, now, shifts, soft, aim->is_cubic, slopes, &s);
         const double found = VARIANT(score_of)(&s, aim);
         if (found > top)
             top = found, back = 0, memcpy(at, now, sizeof now);
@@ -149,9 +150,14 @@ static double VARIANT(refined)(const Plane *p, const Kernel *k, const Aim *aim, 
     return top;
 }
 
-static void VARIANT(refine)(const Plane *p, const Kernel *k, const Aim *aim, double *poses, double *scores, ptrdiff_t n)
+static int VARIANT(refine)(const Plane *p, const Kernel *k, const Aim *aim, double *poses, double *scores, ptrdiff_t n)
 {
     float means[MOST_CHANNELS], shifts[MOST_CHANNELS][2];
+    Counted fine = {0}, rough = {0};
+    if (poses_count(k, aim->every, &fine) || (aim->around && poses_count(k, aim->around, &rough))) {
+        poses_forget(&fine);
+        return -1;
+    }
     for (ptrdiff_t c = 0; c < k->channels; c++) {
         double weight = 0, sum = 0;
         const float *taps = k->taps + c * k->height * k->pitch;
@@ -163,6 +169,8 @@ static void VARIANT(refine)(const Plane *p, const Kernel *k, const Aim *aim, dou
     for (ptrdiff_t i = 0; i < n; i++) {
         for (ptrdiff_t c = 0; c < k->channels; c++)
             shifts[c][0] = shifts[c][1] = means[c];
-        scores[i] = VARIANT(refined)(p, k, aim, shifts, poses + 4 * i);
+        scores[i] = VARIANT(refined)(p, &fine, &rough, aim, shifts, poses + 4 * i);
     }
+    poses_forget(&fine), poses_forget(&rough);
+    return 0;
 }

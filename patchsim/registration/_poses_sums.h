@@ -85,19 +85,19 @@ static INLINE F VARIANT(sample)(const void *base, ptrdiff_t pitch, const VARIANT
 typedef struct {
     F C, S, bx, by, mx, my, softness;
     I pitch;
-    ptrdiff_t origin, turn;
+    ptrdiff_t origin;
     const char *base;
-    const float *taps, *weights, *smoothing; /* smoothing: NULL where none is needed */
+    const float *across, *down, *taps, *weights, *smoothing; /* smoothing: NULL where none is needed */
 } VARIANT(Place);
 
-static INLINE VARIANT(Place) VARIANT(place)(const Plane *p, const Kernel *k, ptrdiff_t c, const double *at, ptrdiff_t every,
+static INLINE VARIANT(Place) VARIANT(place)(const Plane *p, const Counted *k, ptrdiff_t c, const double *at,
                                             const int is_bytes)
 {
     const double far = k->reach * exp(at[3]) + 3, share = k->smoothing ? poses_softness(exp(at[3])) : 0;
     /* Positions are counted from an origin beside the kernel: float32 has digits for those. */
     const ptrdiff_t ox = LIMITED(floor(at[0] - far), -2, p->width + 1);
     const ptrdiff_t oy = LIMITED(floor(at[1] - far), -2, p->height + 1);
-    const ptrdiff_t origin = oy * p->pitch + ox, pixels = k->height * k->pitch;
+    const ptrdiff_t origin = oy * p->pitch + ox;
     const VARIANT(Place) place = {
         .C = SPLAT((float)(cos(at[2]) * exp(at[3]))),
         .S = SPLAT((float)(sin(at[2]) * exp(at[3]))),
@@ -108,19 +108,20 @@ static INLINE VARIANT(Place) VARIANT(place)(const Plane *p, const Kernel *k, ptr
         .softness = SPLAT((float)share),
         .pitch = ISPLAT((int32_t)p->pitch),
         .origin = origin,
-        .turn = (ptrdiff_t)((double)every * 0.618) | 1,
         .base = (const char *)p->values + (ptrdiff_t)(is_bytes ? 1 : sizeof(float)) * (c * p->plane + origin),
-        .taps = k->taps + c * pixels,
-        .weights = k->weights + (k->shades > 1 ? c : 0) * pixels,
-        .smoothing = share > 0 ? k->smoothing + c * pixels : NULL,
+        .across = k->across,
+        .down = k->down,
+        .taps = k->taps + c * k->pitch,
+        .weights = k->weights + (k->shades > 1 ? c : 0) * k->pitch,
+        .smoothing = share > 0 ? k->smoothing + c * k->pitch : NULL,
     };
     return place;
 }
 
-/* Where pixels of the kernel lie in the picture, and from the kernel's centre: x on of row y. */
-static INLINE VARIANT(Spot) VARIANT(spot)(const VARIANT(Place) *o, const Kernel *k, ptrdiff_t y, ptrdiff_t x, F *X, F *Y)
+/* Where pixels of the kernel from one on lie in the picture, and from the kernel's centre. */
+static INLINE VARIANT(Spot) VARIANT(spot)(const VARIANT(Place) *o, ptrdiff_t i, F *X, F *Y)
 {
-    const F u = LANE_NUMBERS + SPLAT((float)((double)x - k->centre_x)), v = SPLAT((float)((double)y - k->centre_y));
+    const F u = LOAD(o->across + i), v = LOAD(o->down + i);
     *X = u * o->C + v * o->S, *Y = v * o->C - u * o->S;
     const F px = LEAST(LARGEST(*X + o->bx, SPLAT(0.f)), o->mx), py = LEAST(LARGEST(*Y + o->by, SPLAT(0.f)), o->my);
     const I ix = TO_INT(px), iy = TO_INT(py);
@@ -135,11 +136,11 @@ static INLINE F VARIANT(tap)(const VARIANT(Place) *o, ptrdiff_t at)
 }
 
 /* Add the sums of a channel to r [COLUMNS][COLUMNS] (upper half) and distance. */
-static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c, const double *at, const float shift[2],
-                                    const float soft, const ptrdiff_t every, double r[COLUMNS][COLUMNS], double *distance,
+static INLINE void VARIANT(channel)(const Plane *p, const Counted *k, ptrdiff_t c, const double *at,
+                                    const float shift[2], const float soft, double r[COLUMNS][COLUMNS], double *distance,
                                     const int is_bytes, const int is_cubic, const int dof, const int is_sad)
 {
-    const VARIANT(Place) o = VARIANT(place)(p, k, c, at, every, is_bytes);
+    const VARIANT(Place) o = VARIANT(place)(p, k, c, at, is_bytes);
     const F own = SPLAT(shift[0]), theirs = SPLAT(shift[1]), softest = SPLAT(soft), zero = SPLAT(0.f);
     const int n = 3 + dof;
     F a[COLUMNS][COLUMNS], apart = zero;
@@ -149,57 +150,55 @@ static INLINE void VARIANT(channel)(const Plane *p, const Kernel *k, ptrdiff_t c
         UNROLL
         for (int j = i; j < n; j++)
             a[i][j] = zero;
-    for (ptrdiff_t y = 0; y < k->height; y++)
-        for (ptrdiff_t piece = y * o.turn % every * PIECE; piece < k->pitch; piece += PIECE * every)
-            for (ptrdiff_t x = piece; x < piece + PIECE; x += LANES) {
-                F f[COLUMNS], gx, gy, X, Y, w = LOAD(o.weights + y * k->pitch + x);
-                const VARIANT(Spot) spot = VARIANT(spot)(&o, k, y, x, &X, &Y);
-                if (p->visible) {
-                    F ux, uy;
-                    w *= VARIANT(linear_bytes)(p->visible + o.origin, p->pitch, &spot, &ux, &uy) * SPLAT(1 / 255.f);
-                }
-                f[1] = VARIANT(tap)(&o, y * k->pitch + x) - own;
-                f[2] = VARIANT(sample)(o.base, p->pitch, &spot, &gx, &gy, is_bytes, is_cubic, dof > 0);
-                if (is_bytes && is_cubic)
-                    f[2] = LEAST(LARGEST(f[2], zero), SPLAT(255.f));
-                f[2] -= theirs;
-                if (dof)
-                    f[3] = gx, f[4] = gy, f[5] = gx * Y - gy * X;
-                if (dof > 3)
-                    f[6] = gx * X + gy * Y;
-                a[0][0] += w;
-                if (is_sad) {
-                    const F difference = f[1] - f[2], size = LARGEST(difference, -difference);
-                    apart += w * size;
-                    w /= LARGEST(size, softest);
-                }
-                UNROLL
-                for (int i = 1; i < n; i++) {
-                    const F product = f[i] * w;
-                    a[0][i] += product;
-                    UNROLL
-                    for (int j = i; j < n; j++)
-                        a[i][j] += product * f[j];
-                }
-                if (++held % 64 == 0)
-                    for (int i = 0; i < n; i++)
-                        for (int j = i; j < n; j++)
-                            r[i][j] += VARIANT(total)(a[i][j]), a[i][j] = zero;
-            }
+    for (ptrdiff_t pixel = 0; pixel < k->n; pixel += LANES) {
+        F f[COLUMNS], gx, gy, X, Y, w = LOAD(o.weights + pixel);
+        const VARIANT(Spot) spot = VARIANT(spot)(&o, pixel, &X, &Y);
+        if (p->visible) {
+            F ux, uy;
+            w *= VARIANT(linear_bytes)(p->visible + o.origin, p->pitch, &spot, &ux, &uy) * SPLAT(1 / 255.f);
+        }
+        f[1] = VARIANT(tap)(&o, pixel) - own;
+        f[2] = VARIANT(sample)(o.base, p->pitch, &spot, &gx, &gy, is_bytes, is_cubic, dof > 0);
+        if (is_bytes && is_cubic)
+            f[2] = LEAST(LARGEST(f[2], zero), SPLAT(255.f));
+        f[2] -= theirs;
+        if (dof)
+            f[3] = gx, f[4] = gy, f[5] = gx * Y - gy * X;
+        if (dof > 3)
+            f[6] = gx * X + gy * Y;
+        a[0][0] += w;
+        if (is_sad) {
+            const F difference = f[1] - f[2], size = LARGEST(difference, -difference);
+            apart += w * size;
+            w /= LARGEST(size, softest);
+        }
+        UNROLL
+        for (int i = 1; i < n; i++) {
+            const F product = f[i] * w;
+            a[0][i] += product;
+            UNROLL
+            for (int j = i; j < n; j++)
+                a[i][j] += product * f[j];
+        }
+        if (++held % 64 == 0)
+            for (int i = 0; i < n; i++)
+                for (int j = i; j < n; j++)
+                    r[i][j] += VARIANT(total)(a[i][j]), a[i][j] = zero;
+    }
     for (int i = 0; i < n; i++)
         for (int j = i; j < n; j++)
             r[i][j] += VARIANT(total)(a[i][j]);
     *distance += VARIANT(total)(apart);
 }
 
-typedef void VARIANT(Channel)(const Plane *, const Kernel *, ptrdiff_t, const double *, const float *, float, ptrdiff_t,
+typedef void VARIANT(Channel)(const Plane *, const Counted *, ptrdiff_t, const double *, const float *, float,
                               double (*)[COLUMNS], double *);
-#define CHANNEL(name, is_bytes, is_cubic, dof, is_sad)                                                                   \
-    static __attribute__((noinline)) void VARIANT(name)(const Plane *p, const Kernel *k, ptrdiff_t c, const double *at,  \
-                                                        const float *shift, float soft, ptrdiff_t every,                 \
-                                                        double (*r)[COLUMNS], double *distance)                          \
-    {                                                                                                                    \
-        VARIANT(channel)(p, k, c, at, shift, soft, every, r, distance, is_bytes, is_cubic, dof, is_sad);                 \
+#define CHANNEL(name, is_bytes, is_cubic, dof, is_sad)                                                                     \
+    static __attribute__((noinline)) void VARIANT(name)(const Plane *p, const Counted *k, ptrdiff_t c,       \
+                                                        const double *at, const float *shift, float soft,                  \
+                                                        double (*r)[COLUMNS], double *distance)                            \
+    {                                                                                                                      \
+        VARIANT(channel)(p, k, c, at, shift, soft, r, distance, is_bytes, is_cubic, dof, is_sad);                   \
     }
 CHANNEL(bytes_linear_0, 1, 0, 0, 0)
 CHANNEL(bytes_linear_3, 1, 0, 3, 0)
@@ -261,17 +260,17 @@ static void VARIANT(pool)(const Aim *aim, const float shift[2], const double r[C
                                back[i] * back[j] * own;
 }
 
-static void VARIANT(sums)(const Plane *p, const Kernel *k, const Aim *aim, const double *at, float (*shifts)[2],
-                          double soft, int is_cubic, int slopes, ptrdiff_t every, VARIANT(Sums) *s)
+static void VARIANT(sums)(const Plane *p, const Counted *k, const Aim *aim, const double *at, float (*shifts)[2],
+                          double soft, int is_cubic, int slopes, VARIANT(Sums) *s)
 {
     VARIANT(Channel) *const add = VARIANT(CHANNELS)[p->is_bytes][is_cubic][slopes][aim->metric == SAD];
     memset(s, 0, sizeof *s);
     if (!VARIANT(has_place)(at))
         return;
-    for (ptrdiff_t c = 0; c < k->channels; c++) {
+    for (ptrdiff_t c = 0; c < p->channels; c++) {
         double r[COLUMNS][COLUMNS];
         memset(r, 0, sizeof r);
-        add(p, k, c, at, shifts[c], (float)soft, every, r, &s->distance);
+        add(p, k, c, at, shifts[c], (float)soft, r, &s->distance);
         VARIANT(pool)(aim, shifts[c], r, 6, s);
         /* With zncc the picture's mean is taken off: from now on before squares lose digits. */
         if (aim->metric == ZNCC && r[0][0] > 0)
