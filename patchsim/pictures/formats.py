@@ -27,6 +27,7 @@ from patchsim.pictures import (
     signatures,
     tiff,
     tiff_directory,
+    tiff_jpeg,
     tiff_tags,
 )
 from patchsim.pictures.limits import Decoded, Limits
@@ -157,15 +158,18 @@ def _tiff_page(stream: BinaryIO, limits: Limits) -> Decoded:
     return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
 
 
-def complaints(stream: BinaryIO, limits: Limits) -> list[str]:
-    """Return what is wrong with the rows of a fax that Pillow read: it mutes libtiff's warnings."""
+def complaints(stream: BinaryIO, limits: Limits, decoded: Decoded) -> list[str]:
+    """Return what is wrong with a TIFF that was decoded: Pillow mutes libtiff's warnings."""
     stream.seek(0)
     if not stream.read(START).startswith(tiff_directory.MAGIC):
         return []
     page = tiff_directory.find_page(stream)
-    if page is None or not tiff_directory.is_fax(page.tags):
+    if page is None:
         return []
-    return tiff.fax_complaints(stream, limits, page)
+    if tiff_directory.is_fax(page.tags):
+        return tiff.fax_complaints(stream, limits, page)
+    complaint = tiff_jpeg.complaint(stream, page.tags, decoded.pixels)
+    return [] if complaint is None else [complaint]
 
 
 def _pillows_limit(page: tiff_directory.Page) -> str | None:

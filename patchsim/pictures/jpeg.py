@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
@@ -81,6 +82,30 @@ def _checked(walk: _Walk, frame: _Frame | None, limits: Limits) -> Decoded:
         return decoded
     notice = f"{limits.name} is damaged: {missing}; what could be read is used"
     return replace(decoded, notices=(*decoded.notices, notice))
+
+
+def ends_early(content: bytes, pixels: int) -> bool:
+    """Return whether the data of a whole JPEG of one scan end before its last blocks.
+
+    Parameters
+    ----------
+    content : bytes
+    pixels : int
+        How many it has at most; a larger one is not looked at.
+    """
+    walk = _Walk(BytesIO(content), 0, None)
+    frame = walk.frame()
+    end = None if frame is None else walk.end_of_only_scan(frame)
+    if frame is None or end is None or frame.height * frame.width > pixels:
+        return False
+    without_end: Any = _WithoutEnd(walk.stream, end)
+    try:
+        image, _ = pillow_reader.open_image(without_end, Limits("", pixels, None))
+        with image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return True
+    return False
 
 
 class _WithoutEnd:

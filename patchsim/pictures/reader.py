@@ -209,7 +209,7 @@ def from_stream(
     with nullcontext() if found.is_quiet else decoder_lines.collected(told.lines):
         decoded = found.read(stream, limits)
     if not told.lines:
-        told.lines += formats.complaints(stream, limits)
+        told.lines += formats.complaints(stream, limits, decoded)
     if alpha and decoded.array_type is not None:
         decoded = fourth_channel.split(decoded)
     return upright(decoded, label, file, decoder_lines.notices(limits.name, told.lines))

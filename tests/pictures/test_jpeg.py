@@ -8,6 +8,7 @@ from itertools import product
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from patchsim import InputError
@@ -187,6 +188,62 @@ def test_pictures_behind_the_first_are_left_alone(opened, astronaut):
     [(begin, end), _] = data_of_scans(content)
     shorter = content[: (begin + end) // 2] + END + content[end + 2 :]
     assert opened(shorter).notices == (several, ENDS_EARLY)
+
+
+TIFFS = {
+    "strips": {"rowsperstrip": 48},
+    "one strip": {"rowsperstrip": 200},
+    "tiles": {"tile": (64, 64)},
+    "strips of RGB": {"rowsperstrip": 48, "compressionargs": {"outcolorspace": "rgb"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_grey"),
+    [
+        (kind, is_grey)
+        for kind in TIFFS
+        for is_grey in (False, True)
+        if "RGB" not in kind or not is_grey
+    ],
+)
+@pytest.mark.parametrize("writer", ["tifffile", "libtiff"])
+def test_jpegs_in_a_tiff_that_end_early_are_noticed(kind, is_grey, writer, tmp_path, astronaut):
+    pixels = astronaut[:200, :230, 0] if is_grey else astronaut[:200, :230]
+    path = tmp_path / "a.tif"
+    if writer == "libtiff":  # tables that the JPEGs have in common, and YCbCr
+        tags = {278: TIFFS[kind].get("rowsperstrip", 16)}
+        Image.fromarray(pixels).save(path, compression="jpeg", tiffinfo=tags)
+    else:
+        tifffile.imwrite(
+            path, pixels, compression="jpeg", photometric="minisblack" if is_grey else "rgb",
+            **TIFFS[kind],
+        )  # fmt: skip
+    assert open_picture(path, name="image").notices == ()
+    with tifffile.TiffFile(path) as file:
+        places, lengths = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    content = bytearray(path.read_bytes())
+    cut_at = {0, len(places) // 2}
+    for number in cut_at:
+        middle = places[number] + lengths[number] // 2
+        middle -= content[middle - 1] == 0xFF
+        content[middle : middle + 2] = END
+    path.write_bytes(content)
+    what = "tiles" if "tile" in TIFFS[kind] and writer == "tifffile" else "strips"
+    says = f"the data of {len(cut_at)} of its {len(places)} {what} end early"
+    notice = f"{path} is damaged: {says}; what could be read is used"
+    assert open_picture(path, name="image").notices == (notice,)
+
+
+@pytest.mark.parametrize("kind", TIFFS)
+def test_a_tiff_of_middle_grey_is_sound(kind, tmp_path):
+    pixels = np.full((200, 230, 3), 128, np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, compression="jpeg", photometric="rgb", **TIFFS[kind]
+    )
+    picture = open_picture(tmp_path / "a.tif", name="image")
+    assert picture.notices == ()
+    assert np.abs(picture.pixels.astype(int) - pixels).max() <= 1
 
 
 def test_a_jpeg_without_an_end_is_refused(opened, astronaut):
