@@ -26,6 +26,7 @@ COLUMNS = (
     "click_x", "click_y", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
     "image",
 )  # fmt: skip
+LABELS = ("none", "number", "score", "kernel")
 NANS = ("refuse", "ignore")
 SORTS = ("score", "reading")
 FLIPS = ("h", "v", "h,v")

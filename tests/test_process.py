@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import ENVIRONMENT, map_size, patchsim
+from PIL import Image
 
 from patchsim.cli import console
 from patchsim.cli.app import app
@@ -58,6 +60,35 @@ def test_a_closed_pipe_is_silent(form):
     process.stdout.close()
     process.stdout = None
     assert finished(process)[0::2] == (0, "")
+
+
+def streams(*words):
+    """What the command writes to stdout and stderr, as bytes."""
+    command = [sys.executable, "-m", "patchsim", "match", "big.png", "face.png", *words]
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "words", ["--overlay - --labels score", "--heatmap -", "--blend - --no-heatmap"]
+)
+def test_a_picture_goes_to_stdout_and_the_matches_to_stderr(words):
+    out, err = streams(*words.split(), "--top", "1", "--quiet")
+    with Image.open(io.BytesIO(out)) as picture:
+        assert picture.format == "PNG"
+        picture.load()
+    header, row = err.decode().splitlines()
+    assert header.startswith("x\ty\twidth")
+    assert row.startswith("100\t100\t41\t31\t1.0\t")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_map_goes_to_stdout_and_json_to_stderr():
+    out, err = streams("--map", "-", "--no-heatmap", "--quiet", "--format", "json")
+    scores = np.load(io.BytesIO(out))
+    assert scores.max() == json.loads(err)["matches"][0]["score"] == 1
 
 
 def test_help_into_a_closed_pipe_is_silent():

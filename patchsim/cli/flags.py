@@ -14,6 +14,15 @@ import typer
 
 from patchsim import choices
 from patchsim.cli.criteria_flags import MaxDiffering, PixelTolerance, Worst
+from patchsim.cli.drawing_flags import (
+    Blend,
+    Heatmap,
+    HeatmapSize,
+    Labels,
+    Map,
+    NoHeatmap,
+    Overlay,
+)
 from patchsim.cli.picture_flags import Frame, Ignore, ImageMask, Nan, Transparent
 from patchsim.cli.wait_flags import Interval, Wait, WaitGone
 from patchsim.cli.words import completing, completing_list, device, one_of
@@ -332,42 +341,6 @@ CsvSafe = Annotated[
         " those that begin with = + - @.",
     ),
 ]
-Heatmap = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH",
-        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder,"
-        " with several kernels IMAGE.{kernel}.heatmap.png. {kernel} stands for the kernel's name."
-        " none draws none.",
-        show_default=False,
-    ),
-]
-HeatmapSize = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N",
-        help="The most pixels of the heatmap's side: of a larger map each pixel is the best score"
-        " of a square of windows. By default the map's size, and 8192 for pictures that are read by"
-        " windows.",
-        show_default=False,
-    ),
-]
-NoHeatmap = Annotated[bool, typer.Option("--no-heatmap", help="Do not draw a heatmap.")]
-Map = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH",
-        help="Write the scores of all windows as float32, rows x columns: a .npy, or a .tif, which"
-        " is a BigTIFF in tiles. {kernel} stands for the kernel's name.",
-    ),
-]
-Overlay = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH",
-        help="Write a .png of the image with a numbered box around each match.",
-    ),
-]
 ReportPage = Annotated[
     str | None,
     typer.Option(
@@ -485,8 +458,10 @@ class MatchFlags:
     heatmap: Heatmap = None
     heatmap_size: HeatmapSize = None
     no_heatmap: NoHeatmap = False
+    blend: Blend = None
     map: Map = None
     overlay: Overlay = None
+    labels: Labels = None
     report: ReportPage = None
     force: Force = False
     wait: Wait = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,9 @@ def command(flags: MatchFlags) -> int:
                 "map": False if flags.map is None else flags.map,
                 "heatmap": _heatmap(flags),
                 "heatmap_size": values.number(flags.heatmap_size),
+                "blend": flags.blend,
                 "overlay": flags.overlay,
+                "labels": flags.labels,
                 "report": flags.report,
                 "force": flags.force,
                 "observer": observer,
@@ -116,10 +119,24 @@ def check(flags: MatchFlags) -> None:
     if flags.interval is not None and flags.wait is None and flags.wait_gone is None:
         raise InputError("--interval is about waiting; give --wait or --wait-gone with it")
     values.template(flags.heatmap, "heatmap", "kernel")
+    values.template(flags.blend, "blend", "kernel")
     values.template(flags.map, "map", "kernel")
+    if flags.labels is not None and flags.overlay is None:
+        raise InputError("--labels is about the overlay; give --overlay with it")
+    taker = _takes_stdout(flags)
+    if taker is not None and sys.stdout is not None and sys.stdout.isatty():
+        raise InputError(f"{taker} - writes a file to the terminal; redirect it, as by > found.png")
     for name, path in (("overlay", flags.overlay), ("report", flags.report)):
         if "{kernel}" not in (path or ""):  # which the outputs refuse
             values.template(path, name)
+
+
+def _takes_stdout(flags: MatchFlags) -> str | None:
+    """Return the option whose file is standard output, if there is one."""
+    for name in ("heatmap", "blend", "map", "overlay", "report"):
+        if getattr(flags, name) == "-":
+            return f"--{name}"
+    return None
 
 
 def options_of(flags: MatchFlags) -> Given:
@@ -211,13 +228,14 @@ def _hint(flags: MatchFlags, report: Report) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """How matches are printed."""
+    """How matches are printed; on stderr where a file takes standard output."""
 
     format: str
     columns: tuple[str, ...] | None
     has_header: bool
     template: str | None
     csv_safe: bool
+    on_stderr: bool = False
 
     @classmethod
     def of(cls, flags: MatchFlags) -> Form:
@@ -235,6 +253,7 @@ class Form:
             not flags.no_header,
             values.print_template(flags.print),
             flags.csv_safe,
+            _takes_stdout(flags) is not None,
         )
 
     def print(self, report: Report) -> None:
@@ -242,8 +261,14 @@ class Form:
 
         records = MatchRecords(report, self.columns)
         if self.template is not None:
-            streams.print_lines(records.lines(self.template))
+            streams.print_lines(records.lines(self.template), on_stderr=self.on_stderr)
             return
-        form = streams.resolved_format(self.format)
+        form = streams.resolved_format(self.format, on_stderr=self.on_stderr)
         if form != "table" or report:  # a notice said why there is no match
-            streams.print_records(form, records, is_first=self.has_header, csv_safe=self.csv_safe)
+            streams.print_records(
+                form,
+                records,
+                is_first=self.has_header,
+                csv_safe=self.csv_safe,
+                on_stderr=self.on_stderr,
+            )

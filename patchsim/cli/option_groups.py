@@ -24,8 +24,8 @@ _SHARED_BY_SEARCHES = {
     ),
     "Poses": ("flips", "invert", "same_scale", "exhaustive", "max_poses"),
     "Output": (
-        "unmatched", "columns", "no_header", "print", "csv_safe", "heatmap", "heatmap_size", "map",
-        "tolerance", "force", "quiet", "explain", "debug",
+        "unmatched", "columns", "no_header", "print", "csv_safe", "heatmap", "heatmap_size",
+        "blend", "map", "labels", "tolerance", "force", "quiet", "explain", "debug",
     ),
     "Waiting": ("wait", "wait_gone", "interval"),
     "Computing": ("device", "engine", "memory", "threads", "max_pixels"),

@@ -11,8 +11,8 @@ from patchsim.cli.flags import Image, MatchFlags
 
 # Flags of `match` that are about one picture and its files.
 WITHOUT = (
-    "image", "tolerance", "heatmap", "heatmap_size", "no_heatmap", "map", "overlay", "report",
-    "force", "wait", "wait_gone", "interval", "explain",
+    "image", "tolerance", "heatmap", "heatmap_size", "no_heatmap", "blend", "map", "overlay",
+    "labels", "report", "force", "wait", "wait_gone", "interval", "explain",
 )  # fmt: skip
 
 Pictures = Annotated[

@@ -8,7 +8,7 @@ import io
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from patchsim import choices
 from patchsim.errors import InputError, MachineError
@@ -101,18 +101,31 @@ def drop_unwritten() -> None:
 
 
 def print_records(
-    form: str, records: Records, *, is_first: bool = True, csv_safe: bool = False
+    form: str,
+    records: Records,
+    *,
+    is_first: bool = True,
+    csv_safe: bool = False,
+    on_stderr: bool = False,
 ) -> None:
-    """Print results on stdout; those that are not the first go without a header."""
+    """Print results on stdout, or stderr; those that are not the first go without a header."""
     from patchsim.output import names, text
 
     if csv_safe:
         records = names.WithoutFormulas(records)
 
-    if sys.stdout is None:
-        raise MachineError("standard output is closed; the results could not be printed")
-    text.load(form).write(records, sys.stdout, is_first=is_first)
-    sys.stdout.flush()  # an interrupt must not lose what is known by now
+    stream = _results(on_stderr=on_stderr)
+    text.load(form).write(records, stream, is_first=is_first)
+    stream.flush()  # an interrupt must not lose what is known by now
+
+
+def _results(*, on_stderr: bool) -> TextIO:
+    """Return where results go: stdout, unless a file takes that."""
+    stream = sys.stderr if on_stderr else sys.stdout
+    if stream is None:
+        name = "standard error" if on_stderr else "standard output"
+        raise MachineError(f"{name} is closed; the results could not be printed")
+    return stream
 
 
 def is_reader_gone() -> bool:
@@ -121,13 +134,12 @@ def is_reader_gone() -> bool:
     return isinstance(raw, _PipeOutput) and raw.is_reader_gone
 
 
-def print_lines(lines: Iterable[str], end: str = "\n") -> None:
-    """Print lines on stdout."""
-    if sys.stdout is None:
-        raise MachineError("standard output is closed; the results could not be printed")
+def print_lines(lines: Iterable[str], end: str = "\n", *, on_stderr: bool = False) -> None:
+    """Print lines on stdout, or on stderr."""
+    stream = _results(on_stderr=on_stderr)
     for line in lines:
-        print(line, end=end)
-    sys.stdout.flush()
+        print(line, end=end, file=stream)
+    stream.flush()
 
 
 def check_format(form: str, *, csv_safe: bool) -> str:
@@ -138,8 +150,9 @@ def check_format(form: str, *, csv_safe: bool) -> str:
     return form
 
 
-def resolved_format(form: str) -> str:
-    """Replace ``auto`` by the format for where stdout leads: a table on a terminal, else lines."""
+def resolved_format(form: str, *, on_stderr: bool = False) -> str:
+    """Replace ``auto`` by the format for where results go: a table on a terminal, else lines."""
     if form != "auto":
         return form
-    return "table" if sys.stdout is not None and sys.stdout.isatty() else "tsv"
+    stream = sys.stderr if on_stderr else sys.stdout
+    return "table" if stream is not None and stream.isatty() else "tsv"

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+STDOUT = "/dev/stdout"  # stands for standard output, also where the system has no such path
 # These paths name the process's own streams, even if a stream leads to a regular file.
 _OWN_STREAM = re.compile(r"/dev/(?:stdout|stderr|fd/(?P<fd>\d+))|/proc/self/fd/(?P<proc>\d+)")
 
@@ -34,7 +35,7 @@ def opened(target: Path) -> BinaryIO:
 
 def _own_stream(target: Path) -> int | None:
     """Return the descriptor of the process's own stream that a path names, or None."""
-    name_match = _OWN_STREAM.fullmatch(os.fspath(target))
+    name_match = _OWN_STREAM.fullmatch(target.as_posix())
     if not name_match:
         return None
     number = name_match["fd"] or name_match["proc"]

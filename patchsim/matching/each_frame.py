@@ -50,8 +50,8 @@ def search(
     is_one = options.frame != frames.ALL
     if is_drawn and not is_one:
         raise InputError(
-            "heatmap, map, overlay and report are of one frame, and all are asked for; leave them"
-            " out, or give the number of a frame"
+            "heatmap, blend, map, overlay and report are of one frame, and all are asked for; leave"
+            " them out, or give the number of a frame"
         )
     count_streams([image], kernels.streams)
     reports = []

@@ -227,6 +227,7 @@ class ImageSearch:
             pictures=pictures,
             command=command,
             heatmap_size=outputs.heatmap_size,
+            labels=outputs.labels,
         )
         try:
             outputs.write(finished, self.observer, streamed)

@@ -27,8 +27,10 @@ def match(
     image_mask: Source | None = None,
     map: bool | PathLike | None = None,
     heatmap: PathLike | None = None,
+    blend: PathLike | None = None,
     overlay: PathLike | None = None,
     heatmap_size: int | None = None,
+    labels: str | Sequence[str] | None = None,
     report: PathLike | None = None,
     force: bool = False,
     observer: Observer | None = None,
@@ -60,13 +62,22 @@ def match(
         Keep the scores of all windows in the report; with a path also write them as float32: a
         .npy, or a .tif, which is a BigTIFF in tiles (with the package tifffile). The map of an
         image that is read by windows is written while it is made, and not kept in the report.
-    heatmap, overlay : path, optional
-        PNG files to write: the map in colours; the image with numbered boxes. With several
-        kernels the paths of `heatmap` and `map` contain ``{kernel}``.
+    heatmap : path, optional
+        A PNG to write: the map in colours, by the rank of the scores, with rings around matches and
+        a bar that says which score has which colour. With several kernels the paths of `heatmap`,
+        `blend` and `map` contain ``{kernel}``. The path ``-`` of one file is standard output.
+    blend : path, optional
+        A PNG, JPEG or WebP to write: these colours over the image, each at its window's center.
+    overlay : path, optional
+        A PNG, JPEG or WebP to write: the image with a box around each match.
     heatmap_size : int, optional
         The most pixels of a heatmap's side. A larger map is reduced: a pixel is the best score of a
         square of windows, whose side is `score_reduced` in the PNG's text. The default is the map's
         own size, and 8192 for an image that is read by windows.
+    labels : str or sequence of str, optional
+        What stands beside the boxes of `overlay`, where there is room: ``number``, the default, the
+        number of the match's row; ``score``; ``kernel``, its name; several with commas, or
+        ``none``.
     report : path, optional
         An HTML page to write: image, matches, kernels and plan, and the map where one is kept.
     force : bool
@@ -295,7 +306,9 @@ def match(
         map=map,
         heatmap=heatmap,
         heatmap_size=heatmap_size,
+        blend=blend,
         overlay=overlay,
+        labels=labels,
         report=report,
         force=force,
         observer=observer,

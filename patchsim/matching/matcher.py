@@ -15,6 +15,7 @@ from patchsim.machine.threads import clamp
 from patchsim.matching import each_frame, inputs
 from patchsim.matching.image_search import ImageSearch
 from patchsim.options import Given, Options, check_keywords
+from patchsim.output import labels as label_words
 from patchsim.output.report import Report
 from patchsim.output.targets import Asked
 from patchsim.pictures.reader import Picture, is_stdin
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 # The keywords of `match` that `Matcher.match` takes.
-OUTPUTS = ("map", "heatmap", "overlay", "heatmap_size", "report", "force", "observer")
+OUTPUTS = (
+    "map", "heatmap", "blend", "overlay", "heatmap_size", "labels", "report", "force", "observer",
+)  # fmt: skip
 
 
 class Matcher:
@@ -47,7 +50,7 @@ class Matcher:
         As for `match`.
     **options
         The options of `match` that describe the search: all but `map`, `heatmap`, `heatmap_size`,
-        `overlay`, `report`, `force` and `observer`, which `Matcher.match` takes.
+        `blend`, `overlay`, `labels`, `report`, `force` and `observer`, which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -123,8 +126,10 @@ class Matcher:
         *,
         map: bool | PathLike | None = None,
         heatmap: PathLike | None = None,
+        blend: PathLike | None = None,
         overlay: PathLike | None = None,
         heatmap_size: int | None = None,
+        labels: str | Sequence[str] | None = None,
         report: PathLike | None = None,
         force: bool = False,
         observer: Observer | None = None,
@@ -140,9 +145,11 @@ class Matcher:
         map : bool or path, optional
             Keep the scores of all windows in the report; with a path also write them, as for
             `match`.
-        heatmap, overlay : path, optional
-            PNG files to write.
+        heatmap, blend, overlay : path, optional
+            Pictures to write, as for `match`.
         heatmap_size : int, optional
+            As for `match`.
+        labels : str or sequence of str, optional
             As for `match`.
         report : path, optional
             An HTML page to write.
@@ -170,9 +177,10 @@ class Matcher:
         started = time.perf_counter()
         observer = check_observer(observer)
         options = self._options_now(region, threads)
-        files = {"heatmap": heatmap, "overlay": overlay, "report": report}
+        files = {"heatmap": heatmap, "blend": blend, "overlay": overlay, "report": report}
         side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
-        asked = Asked(False if map is None else map, files, force, side)
+        words = label_words.check(labels)
+        asked = Asked(False if map is None else map, files, force, side, words)
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)

@@ -22,7 +22,7 @@ def check_image(image: Picture, outputs: Outputs) -> None:
         If one does.
     """
     if windowed.of(image.pixels) is not None and outputs.needs_image:
-        reason = "overlays and pages show all of it; leave out --overlay and --report"
+        reason = "overlays and pages show all of it; leave out --overlay, --blend and --report"
         raise _refusal(image.name, reason)
 
 

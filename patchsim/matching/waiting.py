@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Grab = Callable[[], Source | None]
 
 INTERVAL = 0.1  # seconds
+_NO_FILES = ("force", "heatmap_size", "labels")  # outputs of `match` that ask for no file
 _SETTLED = 5.0  # seconds after which a file that stays unreadable and unchanged is no half one
 
 
@@ -129,7 +130,7 @@ def look_until(
         raise (file and file.error) or InputError(
             f"there was no picture within {seconds:g} s; wait longer, or see what is grabbed"
         )
-    asked = [value for name, value in outputs.items() if name not in ("force", "heatmap_size")]
+    asked = [value for name, value in outputs.items() if name not in _NO_FILES]
     if any(value is not None and value is not False for value in asked):
         return matcher.match(last, observer=observer, **outputs)
     for text in report.notices:

@@ -42,6 +42,8 @@ class Finished:
         The kernels as they were opened, in the order of the report's.
     command : str or None
         The command that asked for the search, quoted for a shell.
+    labels : sequence of str
+        What the labels of boxes say, of `choices.LABELS`; empty for no labels.
     """
 
     report: Report
@@ -53,6 +55,7 @@ class Finished:
     pictures: Sequence[Picture] = ()
     command: str | None = None
     heatmap_size: int | None = None
+    labels: Sequence[str] = ()
 
     @property
     def kernels(self) -> tuple[KernelReport, ...]:
@@ -82,7 +85,7 @@ class FileExporter(Protocol):
     def working_bytes(self, cells: int, pixels: int) -> int:
         """Estimate the memory that `write` takes for a map of so many cells and such an image."""
 
-    def write(self, file: BinaryIO, search: Finished, kernel: int) -> str:
+    def write(self, file: BinaryIO, search: Finished, kernel: int, path: str) -> str:
         """Write the file and describe it.
 
         Parameters
@@ -92,6 +95,8 @@ class FileExporter(Protocol):
         search : Finished
         kernel : int
             The index of the kernel whose file this is; 0 for a file of all kernels.
+        path : str
+            The file's path, whose ending says the format.
 
         Returns
         -------

@@ -50,16 +50,9 @@ class ImageDisplay:
         InputError
             The image is not there any more.
         """
-        import io
-
-        from PIL import Image
-
         from patchsim.output.exporters import overlay
 
-        pixels, span, low = self._shown(report)
-        file = io.BytesIO()
-        overlay.draw(pixels, span, low, report.matches, file)
-        picture = Image.open(file)
+        picture, _ = overlay.drawn(*self._shown(report), report.matches)
         picture.thumbnail((_SIDE, _SIDE))
         return picture
 

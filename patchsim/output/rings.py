@@ -34,6 +34,8 @@ class Rings(NamedTuple):
 def around(centers: Sequence[tuple[float, float]], shape: tuple[int, int], radius: int) -> Rings:
     """Return a ring of this radius around each of the first `MOST` places, the first on top.
 
+    A place inside an earlier one's ring has none of its own.
+
     Parameters
     ----------
     centers : sequence of (row, col)
@@ -53,7 +55,7 @@ def around(centers: Sequence[tuple[float, float]], shape: tuple[int, int], radiu
     # Lines last, on top of the edges of other rings, and of each the best match's.
     order = np.argsort(~is_edge, kind="stable")
     down, across, is_edge = down[order], across[order], is_edge[order]
-    places = np.rint(np.array(centers[:MOST][::-1], float).reshape(-1, 2)).astype(np.intp)
+    places = np.rint(_apart(np.array(centers[:MOST], float), radius)[::-1]).astype(np.intp)
     rows = (places[:, :1] + down).T.ravel()
     cols = (places[:, 1:] + across).T.ravel()
     edges = is_edge.repeat(len(places))
@@ -61,3 +63,13 @@ def around(centers: Sequence[tuple[float, float]], shape: tuple[int, int], radiu
     rows, cols, edges = rows[inside], cols[inside], edges[inside]
     order = np.argsort(rows, kind="stable")
     return Rings(rows[order], cols[order], edges[order])
+
+
+def _apart(places: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Return the places that lie in no ring of an earlier one."""
+    is_kept = np.ones(len(places), bool)
+    for number, place in enumerate(places):
+        if is_kept[number]:
+            off = np.hypot(*(places[number + 1 :] - place).T)
+            is_kept[number + 1 :] &= off >= radius
+    return places[is_kept]

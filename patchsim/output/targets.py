@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
-from patchsim.files import atomic
+from patchsim.files import atomic, direct
 from patchsim.output import exporters, map_files
 from patchsim.output.contract import FileExporter, Finished
 from patchsim.output.exporters.map import describe
@@ -33,12 +33,15 @@ class Asked:
         Files that are read-only may be replaced.
     heatmap_size : int, optional
         The most pixels of a heatmap's side.
+    labels : tuple of str
+        What the labels of boxes say.
     """
 
     map: bool | PathLike
     files: Mapping[str, PathLike | None]
     force: bool
     heatmap_size: int | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def has_maps(self) -> bool:
@@ -82,11 +85,14 @@ class Outputs:
         Whether the search keeps maps, for a file or for the report.
     heatmap_size : int or None
         The most pixels of a heatmap's side, if they were given.
+    labels : tuple of str
+        What the labels of boxes say.
     """
 
     targets: tuple[Target, ...]
     keeps_map: bool
     heatmap_size: int | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -146,7 +152,7 @@ class Outputs:
                     text = describe(search, kernel, streamed.finish(kernel))
                 else:
                     with atomic.writing(path) as file:
-                        text = target.exporter.write(file, search, kernel)
+                        text = target.exporter.write(file, search, kernel, path)
                 observer.wrote(f"{target.kind} {escaped(path)}{text}")
 
 
@@ -171,6 +177,7 @@ def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = 
         paths[_MAP] = asked.map
     if not paths:
         return Outputs((), keeps_map=asked.has_maps)
+    _check_one_stream(paths)
     stems = [picture.stem for picture in pictures[1:]]
     targets = tuple(_target(kind, paths[kind], stems) for kind in exporters.NAMES if kind in paths)
     inputs = [picture.file for picture in [*pictures, *masks] if picture.file]
@@ -180,7 +187,7 @@ def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = 
             if target.kind == _MAP:
                 map_files.check_packages(path)
     needs_map = any(target.exporter.NEEDS_MAP for target in targets)
-    outputs = Outputs(targets, asked.has_maps or needs_map, asked.heatmap_size)
+    outputs = Outputs(targets, asked.has_maps or needs_map, asked.heatmap_size, asked.labels)
     atomic.check_distinct(outputs.paths)
     return outputs
 
@@ -199,7 +206,17 @@ def _path(value: object, option: str) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         also = "True, or " if option == _MAP else ""
         raise InputError(f"{option} {value!r} is no path; give {also}the path of a file to write")
-    return os.fspath(value)
+    path = os.fspath(value)
+    return direct.STDOUT if path == "-" else path
+
+
+def _check_one_stream(paths: Mapping[str, PathLike]) -> None:
+    streams = [kind for kind, path in paths.items() if path == "-"]
+    if len(streams) > 1:
+        raise InputError(
+            f"{streams[0]} and {streams[1]} are both '-', but standard output takes one file;"
+            " give one of them a name"
+        )
 
 
 def _per_kernel(path: str, option: str, stems: list[str]) -> tuple[str, ...]:

@@ -385,15 +385,22 @@ BAD = [
     (["match", "big.png", "face.png", "--map", "no/m.npy"], "does not exist"),
     *(
         (["match", "big.png", "face.png", f"--{kind}", name], f"{says} {suffix}")
-        for kind, suffix in (("heatmap", ".png"), ("overlay", ".png"), ("map", ".npy"))
-        for name, says in (
-            (
-                "-",
-                "output '-' is no file, and standard output carries the results; give a name"
-                " that ends in",
-            ),
-            ("m", "end its name in"),
+        for kind, suffix in (
+            ("heatmap", ".png"),
+            ("overlay", ".png or .jpg"),
+            ("blend", ".png or"),
+            ("map", ".npy"),
         )
+        for name, says in (("m", "end its name in"),)
+    ),
+    (
+        ["match", "big.png", "face.png", "--heatmap", "-", "--overlay", "-"],
+        "heatmap and overlay are both '-', but standard output takes one file",
+    ),
+    (["match", "big.png", "face.png", "--labels", "score"], "--labels is about the overlay"),
+    (
+        ["match", "big.png", "face.png", "--overlay", "o.png", "--labels", "size"],
+        "labels 'size' is unknown; there is none, number, score, kernel",
     ),
     (["match", "big.png", "face.png", "--heatmap", "{foo}.png"], "there is {kernel}"),
     (["match", "big.png", "face.png", "--map", "{kernel}-{}.npy"], "unknown placeholder {};"),

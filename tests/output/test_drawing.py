@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from cmap import Colormap
 from PIL import Image
 
-from patchsim.output import color_bar, digits, palette, palette_png, rings
-from patchsim.output.exporters import heatmap, overlay
+import patchsim
+from patchsim.errors import InputError, OutputError
+from patchsim.output import color_bar, digits, labels, palette, palette_png, picture_file, rings
+from patchsim.output.exporters import blend, heatmap, overlay
 from patchsim.output.report_parts import Match
 from patchsim.output.stretch import Stretch
 
@@ -93,7 +96,7 @@ def test_rings_lie_around_matches_and_leave_them_alone():
 
 
 def test_the_ring_of_the_best_match_lies_on_top():
-    first = rings.around([(20, 20), (20, 24)], (40, 50), 8)
+    first = rings.around([(20, 20), (20, 30)], (40, 50), 8)
     alone = rings.around([(20, 20)], (40, 50), 8)
     canvas, expected = np.full((40, 50), -1), np.full((40, 50), -1)
     canvas[first.rows, first.cols] = first.is_edge
@@ -184,7 +187,7 @@ def test_heatmap_of_one_value_is_bright():
 def test_overlay_is_legible_on_any_background_and_leaves_the_match_alone(shade):
     pixels = np.full((90, 120, 3), shade, np.uint8)
     match = Match(40, 30, 20, 25, 0.9, "k")
-    picture, _ = drawn(overlay.draw, pixels, 255, 0, [match])
+    picture, _ = overlay.drawn(pixels, 255, 0, [match])
     found = np.asarray(picture.convert("L")).astype(int)
     assert (found[30:55, 40:60] == shade).all()
     edge = found[42, 30:40]
@@ -194,11 +197,11 @@ def test_overlay_is_legible_on_any_background_and_leaves_the_match_alone(shade):
 @pytest.mark.parametrize("place", [(0, 0), (100, 0), (0, 70), (100, 70)])
 def test_labels_stay_in_the_picture(place):
     match = Match(*place, 20, 20, 0.9, "k")
-    picture, _ = drawn(overlay.draw, np.zeros((90, 120, 1), np.uint8), 255, 0, [match])
+    picture, _ = overlay.drawn(np.zeros((90, 120, 1), np.uint8), 255, 0, [match])
     yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
     plate = yellow.sum()
     middle = Match(50, 35, 20, 20, 0.9, "k")
-    whole, _ = drawn(overlay.draw, np.zeros((90, 120, 1), np.uint8), 255, 0, [middle])
+    whole, _ = overlay.drawn(np.zeros((90, 120, 1), np.uint8), 255, 0, [middle])
     assert plate >= 0.5 * (np.asarray(whole) == (255, 255, 0)).all(axis=2).sum()
 
 
@@ -212,14 +215,14 @@ def test_labels_stay_in_the_picture(place):
     ],
 )
 def test_overlay_shows_the_data_range_from_black_to_white(pixels, span, low):
-    picture, _ = drawn(overlay.draw, pixels, span, low, [])
+    picture, _ = overlay.drawn(pixels, span, low, [])
     assert np.asarray(picture)[0].tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
 def test_the_label_of_a_turned_frame_is_above_its_highest_corner():
     corners = ((40.0, 90.0), (90.0, 40.0), (100.0, 50.0), (50.0, 100.0))
     match = Match(40, 40, 60, 60, 0.9, "k", angle=45.0, corners=corners)
-    picture, _ = drawn(overlay.draw, np.zeros((150, 160, 1), np.uint8), 255, 0, [match])
+    picture, _ = overlay.drawn(np.zeros((150, 160, 1), np.uint8), 255, 0, [match])
     yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
     _, columns = np.nonzero(yellow[:36])
     assert len(columns)
@@ -228,13 +231,142 @@ def test_the_label_of_a_turned_frame_is_above_its_highest_corner():
 
 def test_labels_tell_of_criteria_that_are_stricter_than_a_score():
     plain = Match(40, 30, 20, 25, 0.9, "k")
-    assert overlay.label(2, plain) == "2"
+    assert labels.text(2, plain, ("number",)) == "2"
     strict = replace(plain, worst=0.79996, differing=12, max_difference=87.0)
-    assert overlay.label(2, strict) == "2 worst 0.799, 12 differ, max 87"
-    assert overlay.label(2, replace(plain, worst=-0.78)) == "2 worst -0.780"
+    assert labels.text(2, strict, ("number",)) == "2 worst 0.799, 12 differ, max 87"
+    assert labels.text(2, replace(plain, worst=-0.78), ("number",)) == "2 worst -0.780"
     widths = []
     for match in (plain, strict):
-        picture, _ = drawn(overlay.draw, np.zeros((90, 320, 1), np.uint8), 255, 0, [match])
+        picture, _ = overlay.drawn(np.zeros((90, 320, 1), np.uint8), 255, 0, [match])
         yellow = (np.asarray(picture) == (255, 255, 0)).all(axis=2)
         widths.append(np.ptp(np.flatnonzero(yellow[:24].any(axis=0))))
     assert widths[1] > widths[0] + 60
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, ("number",)),
+        ("none", ()),
+        ("Score", ("score",)),
+        ("number,score,kernel", ("number", "score", "kernel")),
+        (["kernel"], ("kernel",)),
+    ],
+)
+def test_words_of_labels(given, words):
+    assert labels.check(given) == words
+
+
+@pytest.mark.parametrize("given", ["", "number,", "size", "none,score", ["x"]])
+def test_unknown_words_of_labels_are_refused(given):
+    with pytest.raises(InputError, match="labels"):
+        labels.check(given)
+
+
+def test_what_labels_say():
+    match = Match(0, 0, 5, 5, 0.99996, "folder/an icon with quite a long name.png")
+    assert labels.text(3, match, ("number", "score")) == "3 0.999"
+    assert labels.text(3, match, ("kernel",)) == "an icon with quite a ..."
+    assert labels.text(3, match, ()) == ""
+    assert labels.text(3, replace(match, score=-0.25), ("score",)) == "-0.250"
+
+
+def plates_of(matches, size, words=("number",)):
+    """The boxes of the labels that are drawn, by what they say."""
+    picture = Image.new("RGB", size)
+    canvas = overlay.ImageDraw.Draw(picture)
+    texts = {i: labels.text(i, match, words) for i, match in enumerate(matches, 1)}
+    return {one.text: one.box for one in overlay._plates(canvas, matches, texts, 1, size)}
+
+
+def test_labels_of_a_dense_overlay_hide_no_other_label(rng):
+    matches = [Match(int(x), int(y), 9, 9, 0.9, "k") for x, y in rng.integers(0, 190, (300, 2))]
+    plates = plates_of(matches, (200, 200))
+    assert 20 < len(plates) < 300
+    assert "1" in plates  # the best has its label
+    taken = np.zeros((200, 200), int)
+    for left, top, right, bottom in plates.values():
+        assert (left >= 0, top >= 0, right <= 200, bottom <= 200) == (True,) * 4
+        taken[top:bottom, left:right] += 1
+    assert taken.max() == 1
+
+
+def test_labels_stay_off_the_lines_of_other_boxes_where_they_can():
+    # There is no room above the second box but on the first.
+    matches = [Match(50, 20, 40, 40, 1.0, "k"), Match(50, 70, 40, 40, 0.9, "k")]
+    plates = plates_of(matches, (300, 200))
+    assert plates["1"][3] <= 20
+    left, top, right, _ = plates["2"]
+    assert (top >= 110) or right <= 50 or left >= 90
+
+
+def test_a_label_that_has_no_room_is_told(tmp_path, rng):
+    image = np.zeros((60, 60), np.uint8)
+    image[20:40, 20:40] = rng.integers(100, 255, (20, 20))
+    told = []
+
+    class Listener(patchsim.Observer):
+        def wrote(self, text):
+            told.append(text)
+
+    patchsim.match(
+        image, image[20:40, 20:40], top=200, overlap=0.95, overlay=tmp_path / "o.png",
+        observer=Listener(),
+    )  # fmt: skip
+    assert re.search(r"o\.png: \d+ boxes, \d+ without room for a label", told[-1])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"), [(".PNG", "PNG"), (".jpg", "JPEG"), (".jpeg", "JPEG"), (".webp", "WEBP")]
+)
+def test_formats_of_pictures(suffix, form, tmp_path, astronaut):
+    path = tmp_path / f"o{suffix}"
+    patchsim.match(astronaut, astronaut[100:140, 200:250], top=1, overlay=path)
+    with Image.open(path) as picture:
+        assert (picture.format, picture.size) == (form, (512, 512))
+        shown = np.asarray(picture.convert("RGB")).astype(int)
+    far = np.abs(shown[300:] - astronaut[300:])
+    assert far.mean() < (0.01 if form == "PNG" else 4)
+
+
+def test_a_picture_that_is_too_large_for_its_format_is_an_error():
+    with pytest.raises(OutputError, match=r"WEBP takes 16,383 a side; end the name in .png"):
+        picture_file.save(Image.new("RGB", (16_384, 1)), io.BytesIO(), "o.webp")
+
+
+@pytest.mark.parametrize(
+    ("size", "origin", "step", "factor", "pixels", "cells"),
+    [(5, 0, 1, 1, 20, 16), (4, 0, 1, 1, 20, 17), (6, -5, 3, 1, 30, 14), (9, 2, 2, 3, 40, 5)],
+)
+def test_cells_of_a_blend_are_those_of_the_nearest_center(
+    size, origin, step, factor, pixels, cells
+):
+    found = blend.cells(size, origin, step, factor, (pixels, cells))
+    centers = origin + size / 2 + step * np.arange(cells * factor)  # of all windows
+    for pixel in range(pixels):
+        off = np.abs(centers - (pixel + 0.5))
+        nearest = {int(i) // factor for i in np.flatnonzero(off == off.min())}
+        beside = {-1} if off.min() >= step / 2 else set()  # half a step away is both
+        assert found[pixel] in (beside | nearest if off.min() <= step / 2 else beside)
+
+
+def test_a_blend_shows_the_match_at_its_center_and_the_image_elsewhere(tmp_path, astronaut):
+    path = tmp_path / "b.png"
+    patchsim.match(astronaut, astronaut[100:140, 200:250], top=1, blend=path)
+    shown = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert shown.shape == (512 + 34, 512, 3)
+    grey = np.asarray(Image.fromarray(astronaut).convert("L")).astype(int)
+    # No window's center lies so close to the border.
+    np.testing.assert_array_equal(shown[:19, :, 0], grey[:19])
+    np.testing.assert_array_equal(shown[:512, 489:, 2], grey[:, 489:])
+    center = shown[118:122, 223:227].reshape(-1, 3)
+    assert (center[:, 0] - center[:, 2]).min() > 60  # the bright end of the colours
+    assert (shown[400, 100:300].max(axis=1) - grey[400, 100:300]).max() < 30
+    ring = shown[108:133, 213:238]
+    assert (ring == (0, 255, 255)).all(axis=2).sum() > 100
+
+
+def test_a_place_in_the_ring_of_a_better_match_has_none_of_its_own():
+    one = rings.around([(30, 30)], (60, 90), 9)
+    several = rings.around([(30, 30), (32, 35), (30, 60)], (60, 90), 9)
+    assert len(several.rows) == 2 * len(one.rows)

@@ -14,7 +14,7 @@ import skimage.data
 from PIL import Image
 
 import patchsim
-from patchsim.output.exporters import overlay
+from patchsim.output import labels
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -150,7 +150,7 @@ def test_criteria_are_in_the_table_and_at_the_boxes(tmp_path, rng):
     report = patchsim.match(image, kernel, report=tmp_path / "page.html", **asked)
     (match,) = report
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f">{overlay.label(1, match)}</text>" in text
+    assert f">{labels.text(1, match, ('number',))}</text>" in text
     (row,) = json.loads(Page(text).texts["script", "data"])["rows"]
     assert row["values"][-3:] == [match.worst, match.differing, match.max_difference]
     heads = re.findall(r"<th scope=.*?>([a-z_]+)</button>", text)

@@ -8,7 +8,7 @@ from typing import cast
 from patchsim.output.contract import FileExporter
 
 # Options that ask for a file, each with a module of its name, in the order of writing.
-NAMES = ("heatmap", "map", "overlay", "report")
+NAMES = ("heatmap", "blend", "map", "overlay", "report")
 
 
 def load(name: str) -> FileExporter:

@@ -33,7 +33,7 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
     return _CELL_BYTES * min(cells, _BAND) + 4 * min(cells, 2**17)  # and a sample of the scores
 
 
-def write(file: BinaryIO, search: Finished, kernel: int) -> str:
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
     scores, factor = shown(search, kernel)
     stretch = draw(scores, file, factor, places(search, kernel, factor))
     name = search.kernels[kernel].name

@@ -18,10 +18,8 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
     return 0  # the map is written as it lies in memory
 
 
-def write(file: BinaryIO, search: Finished, kernel: int) -> str:
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:
     scores = search.maps[kernel]
-    path = search.kernels[kernel].map
-    assert path is not None
     rows, cols = scores.shape
     sink = map_files.sink_of(path, file, (rows, cols))
     sink.put(Tile(0, 0, rows, cols), scores)

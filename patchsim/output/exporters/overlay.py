@@ -1,20 +1,21 @@
-"""The image with a numbered box around every match."""
+"""The image with a box around every match, and labels beside the boxes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from patchsim.output import labels, picture_file
 from patchsim.output.contract import Finished
 from patchsim.output.report_parts import Match
 from patchsim.types import Pixels
 
-SUFFIXES = (".png",)
+SUFFIXES = picture_file.SUFFIXES
 IS_PER_KERNEL = False
 NEEDS_MAP = False
 NEEDS_IMAGE = True
@@ -23,20 +24,27 @@ _ROWS = 256  # rows that are converted at a time, so that temporary arrays stay 
 
 
 def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
-    return 7 * pixels  # three bytes each for RGB, and four in Pillow
+    # Three bytes each for RGB, four in Pillow, and two where labels find their places.
+    return 7 * pixels + 2 * min(pixels, 2**20)
 
 
-def write(file: BinaryIO, search: Finished, kernel: int) -> str:  # noqa: ARG001
-    draw(search.pixels, search.span, search.low, search.report.matches, file)
-    count = len(search.report)
-    return f": {count} box{'es' * (count != 1)}"
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
+    matches = search.report.matches
+    picture, missing = drawn(search.pixels, search.span, search.low, matches, search.labels)
+    picture_file.save(picture, file, path)
+    count = len(matches)
+    room = f", {missing:,} without room for a label" if missing else ""
+    return f": {count:,} box{'es' * (count != 1)}{room}"
 
 
-def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file: BinaryIO) -> None:
-    """Draw the image with a numbered box around every match, as an 8-bit RGB PNG.
-
-    The number is that of the match's row, from 1; behind it stand `worst`, `differing` and
-    `max_difference` where they were asked for.
+def drawn(
+    pixels: Pixels,
+    span: float,
+    low: float,
+    matches: Sequence[Match],
+    words: Sequence[str] = labels.DEFAULT,
+) -> tuple[Image.Image, int]:
+    """Draw the image with a box around every match, and labels beside those that have room.
 
     Parameters
     ----------
@@ -46,31 +54,87 @@ def draw(pixels: Pixels, span: float, low: float, matches: Sequence[Match], file
         The data range R, which is drawn as black to white, and its lower end.
     matches : sequence of Match
         The matches in the order of their numbers, which begin at 1.
-    file : binary file
+    words : sequence of str
+        What labels say, see `patchsim.output.labels`; none for no labels.
+
+    Returns
+    -------
+    (PIL.Image.Image, int)
+        The picture in RGB, and the number of labels for which there was no room.
     """
     picture = displayable(pixels, span, low)
     canvas = ImageDraw.Draw(picture)
     side = min(picture.size)
     line = max(1, round(side / 400))
-    font = ImageFont.load_default(size=max(10, round(side / 40)))
+    texts = {
+        number: text
+        for number, match in enumerate(matches, 1)
+        if (text := labels.text(number, match, words))
+    }
+    plates = _plates(canvas, matches, texts, line, picture.size)
     # The first match is drawn last, on top of the others.
-    for number, match in reversed(list(enumerate(matches, 1))):
+    for match in reversed(matches):
         if match.corners is not None and not _is_upright(match):
             _draw_frame(canvas, match.corners, line)
         else:
             _draw_box(canvas, match, line, picture.size)
-        _draw_label(canvas, match, label(number, match), font, line, picture.size)
-    picture.save(file, "PNG")
+    for plate in plates:
+        _draw_label(canvas, plate, line)
+    return picture, len(texts) - len(plates)
 
 
-def label(number: int, match: Match) -> str:
-    """Return a match's number, and behind it what criteria that are stricter than a score say."""
-    texts = []
-    if match.worst is not None:
-        texts.append(f"worst {math.floor(match.worst * 1000) / 1000:.3f}")
-    if match.differing is not None:
-        texts.append(f"{match.differing} differ, max {match.max_difference:.4g}")
-    return " ".join([str(number), ", ".join(texts)]).rstrip()
+class _Plate(NamedTuple):
+    """A label and the dark plate behind it."""
+
+    text: str
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    box: labels.Box
+
+
+def _plates(
+    canvas: ImageDraw.ImageDraw,
+    matches: Sequence[Match],
+    texts: Mapping[int, str],
+    line: int,
+    size: tuple[int, int],
+) -> list[_Plate]:
+    """Place labels beside their matches, those of the best first."""
+    if not texts:
+        return []
+    usual = statistics.median(min(match.width, match.height) for match in matches)
+    font = ImageFont.load_default(size=max(10, min(round(min(size) / 40), round(usual / 2))))
+    frames = [_outer(match, line) for match in matches]
+    places = labels.Places(size, frames, 3 * line)
+    plates = []
+    for number, text in texts.items():
+        left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+        width, height = round(right - left) + 4 * line, round(bottom - top) + 4 * line
+        found = places.place(
+            _labelled(matches[number - 1], frames[number - 1], width), width, height
+        )
+        if found is not None:
+            x, y = found
+            plates.append(_Plate(text, font, (x, y, x + width, y + height)))
+    return plates
+
+
+def _outer(match: Match, line: int) -> labels.Box:
+    """Return the box of a match with its lines."""
+    frame = 3 * line
+    return (
+        match.x - frame,
+        match.y - frame,
+        match.x + match.width + frame,
+        match.y + match.height + frame,
+    )
+
+
+def _labelled(match: Match, frame: labels.Box, width: int) -> labels.Box:
+    """Return the box beside which a label stands: above and below the corners of a turned frame."""
+    if match.corners is None or _is_upright(match):
+        return frame
+    middle = round(min(match.corners, key=lambda corner: corner[1])[0])
+    return middle - width // 2, frame[1], middle + width - width // 2, frame[3]
 
 
 def displayable(pixels: Pixels, span: float, low: float) -> Image.Image:
@@ -116,29 +180,10 @@ def _draw_frame(
         canvas.line(around, fill=color, width=width, joint="curve")
 
 
-def _draw_label(
-    canvas: ImageDraw.ImageDraw,
-    match: Match,
-    text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    line: int,
-    size: tuple[int, int],
-) -> None:
-    """Draw a match's label on a dark plate: above the box if there is room, else below.
-
-    That of a turned frame is above or below its highest or lowest corner.
-    """
-    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-    pad = 2 * line
-    width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    frame = 3 * line
-    above = match.y - frame - height
-    below = match.y + match.height + frame
-    y = above if above >= 0 else min(below, max(0, size[1] - height))
-    x: float = match.x - frame
-    if match.corners is not None and not _is_upright(match):
-        by_height = sorted(match.corners, key=lambda corner: corner[1])
-        x = round(by_height[0 if above >= 0 else -1][0] - width / 2)
-    x = min(max(0, x), max(0, size[0] - width))
-    canvas.rectangle((x, y, x + width - 1, y + height - 1), fill="black", outline="yellow")
-    canvas.text((x + pad - left, y + pad - top), text, font=font, fill="yellow")
+def _draw_label(canvas: ImageDraw.ImageDraw, plate: _Plate, line: int) -> None:
+    """Draw a label on its dark plate."""
+    x, y, right, bottom = plate.box
+    left, top, _, _ = canvas.textbbox((0, 0), plate.text, font=plate.font)
+    canvas.rectangle((x, y, right - 1, bottom - 1), fill="black", outline="yellow")
+    at = x + 2 * line - left, y + 2 * line - top
+    canvas.text(at, plate.text, font=plate.font, fill="yellow")

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, BinaryIO
 
 from patchsim.errors import escaped, printable
-from patchsim.output import columns
+from patchsim.output import columns, labels
 from patchsim.output.contract import Finished
 from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report import crops, layers
@@ -33,7 +33,7 @@ def working_bytes(cells: int, pixels: int) -> int:
     return 10 * pixels + 4 * cells
 
 
-def write(file: BinaryIO, search: Finished, kernel: int) -> str:  # noqa: ARG001 - it shows all
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
     text = render(search).encode(errors="replace")  # lone surrogates of file names
     file.write(text)
     return f": {len(text) / 1e6:.1f} MB"
@@ -75,7 +75,7 @@ def _context(search: Finished) -> dict[str, Any]:
     rows = [
         {
             "number": number,
-            "label": overlay.label(number, match),
+            "label": labels.text(number, match, labels.DEFAULT),
             "score": match.score,
             "corners": [list(corner) for corner in match.corners or box(match)],
             "cells": [_text(match, name) for name in names],

@@ -1,0 +1,68 @@
+"""Flags of `patchsim match` for the pictures of a search, and the map itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from patchsim import choices
+from patchsim.cli.words import completing_list
+
+Heatmap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="The .png to draw the map into, by default IMAGE.heatmap.png in the current folder,"
+        " with several kernels IMAGE.{kernel}.heatmap.png. {kernel} stands for the kernel's name."
+        " none draws none.",
+        show_default=False,
+    ),
+]
+HeatmapSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="The most pixels of the heatmap's side: of a larger map each pixel is the best score"
+        " of a square of windows. By default the map's size, and 8192 for pictures that are read by"
+        " windows.",
+        show_default=False,
+    ),
+]
+NoHeatmap = Annotated[bool, typer.Option("--no-heatmap", help="Do not draw a heatmap.")]
+Blend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write a .png, .jpg or .webp of the map's colours over the image, each at the center"
+        " of its window. {kernel} stands for the kernel's name.",
+        show_default=False,
+    ),
+]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write the scores of all windows as float32, rows x columns: a .npy, or a .tif, which"
+        " is a BigTIFF in tiles. {kernel} stands for the kernel's name.",
+    ),
+]
+Overlay = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write a .png, .jpg or .webp of the image with a numbered box around each match. - is"
+        " standard output, also for other files; the matches then go to stderr.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|number,score,kernel",
+        autocompletion=completing_list(choices.LABELS),
+        help="What --overlay writes beside the boxes where there is room: by default the number of"
+        " the match; its score; the kernel's name.",
+        show_default=False,
+    ),
+]
