@@ -31,8 +31,11 @@ _NUMBER = re.compile(r"\d+")
 # warnings has a second line.
 _DECODER = re.compile(
     rb"(_?TIFF\w+|(Fax[34]|LZW|ZIP|PackBits|O?JPEG|LZMA|ZSTD|LERC|WebP|LogL|SGILog|PixarLog|NeXT"
-    rb"|Thunder|DumpMode|Predictor|HorizontalPositioning|CCITT)\w*|tempfile\.tif|<python_buffer>"
-    rb"|(lib)?(png|PNG) (warning|error)): |Apparently should be "
+    rb"|Thunder|DumpMode|Predictor|HorizontalPositioning|CCITT|InitCCITT|ChopUp|TryChopUp"
+    rb"|allocChoppedUp|EvaluateIFD|DoubleTo|BuildMap|gtStrip|gtTile|jpeg_Create)\w*|MissingRequired"
+    rb"|EstimateStripByteCounts|CheckDirCount|setExtraSamples|init(CIELab|YCbCr)Conversion"
+    rb"|(swab)?[hH]or(Acc|Diff)\d*|fp(Acc|Diff)|OkToChangeTag|unix(Error|Warning)Handler"
+    rb"|tempfile\.tif|<python_buffer>|(lib)?(png|PNG) (warning|error)): |Apparently should be "
 )
 # The names that Pillow gives to libtiff, and OpenEXR to a stream.
 _NO_FILE = re.compile(r"^(tempfile\.tif|<python_buffer>): (\(EXR_\w+\) )?")

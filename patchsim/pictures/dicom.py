@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError, printable
-from patchsim.pictures import arrays, coded_size, least_bytes, rescaling, signatures
+from patchsim.pictures import arrays, coded_size, jpeg, least_bytes, rescaling, signatures
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, unapplied
 
 PACKAGES = "pydicom imagecodecs"  # the extra `dicom`
@@ -203,6 +203,10 @@ def _stored(dataset: Any, syntax: str, about: _About, limits: Limits) -> NDArray
     wanted = (about.height, about.width, *([about.samples] if about.samples > 1 else []))
     if values.shape != wanted:
         raise DamageError(f"its frame decodes to {list(values.shape)}")
+    if _CODECS[syntax] == "jpeg" and values.dtype == np.uint8:
+        corner = values[-1, -1].reshape(-1)
+        if jpeg.may_be_filled(corner) and jpeg.ends_early(frame, about.height * about.width):
+            raise DamageError("the data of its frame end early")
     if values.dtype.kind == "u" and about.is_signed:
         # The upper bits of signed values of fewer bits are not theirs.
         spare = 8 * values.dtype.itemsize - about.bits

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures import arrays, rescaling
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 
@@ -19,6 +19,7 @@ PACKAGE = "astropy"  # the extra `fits`
 _VALUE_BYTES = 8 + 8 + 8  # peak bytes a value: as stored, scaled, and as pixels
 _DEFLATED = 1032  # the most bytes that one byte of deflate stands for
 _DESCRIPTOR = 8  # bytes of the row of a table that a compressed tile has
+_UNCHECKED = ("HCOMPRESS_1", "PLIO_1")  # compressions whose tiles state their size
 _MOST_HDUS = 1000  # that are looked at for an image
 
 
@@ -58,6 +59,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             if _is_deflated(hdu):
                 needed += _DEFLATED * size
             limits.check_memory(needed + size)
+            if getattr(hdu, "compression_type", "") in _UNCHECKED:
+                _check_tiles(fits, stream, number, hdu)
             data, header = np.asarray(hdu.data), hdu.header
             notices = _notices(limits.name, number, planes, _has(file, number + 1))
         finally:
@@ -93,6 +96,36 @@ def _least_bytes(hdu: Any) -> int:
         return int(math.prod(hdu.shape)) * abs(int(hdu.header["BITPIX"])) // 8
     sides = zip(hdu.shape, getattr(hdu, "tile_shape", hdu.shape), strict=True)
     return _DESCRIPTOR * int(math.prod(-(-side // max(1, tile)) for side, tile in sides))
+
+
+def _check_tiles(fits: Any, stream: BinaryIO, number: int, hdu: Any) -> None:
+    """Check what compressed tiles state of themselves, which astropy's C believes.
+
+    Raises
+    ------
+    DamageError
+        If a tile of HCOMPRESS states another size (R. White's format, as in CFITSIO), or one of
+        PLIO more words than it has.
+    """
+    most = math.prod(hdu.tile_shape)
+    stream.seek(0)
+    tables = fits.open(stream, memmap=False, disable_image_compression=True)
+    try:
+        tiles = tables[number].data.field("COMPRESSED_DATA")
+        for tile in map(np.asarray, tiles):
+            if not tile.size:  # of floats that are compressed in another way
+                continue
+            if hdu.compression_type == "HCOMPRESS_1":
+                height, width = np.frombuffer(tile[:10].tobytes().ljust(10, b"\0"), ">i4", 2, 2)
+                is_sound = min(height, width) > 0 and int(height) * int(width) <= most
+            else:
+                words = [*tile[:5].astype(int), 0, 0, 0, 0, 0]
+                stated = words[2] if words[2] > 0 else (words[4] << 15) + words[3]
+                is_sound = stated <= tile.size
+            if not is_sound:
+                raise DamageError("a compressed tile states another size")
+    finally:
+        tables.close(closed=False)  # the stream is the caller's
 
 
 def _is_deflated(hdu: Any) -> bool:

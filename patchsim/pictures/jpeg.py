@@ -14,9 +14,13 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchsim.errors import InputError
 from patchsim.pictures import coded_size, least_bytes, metadata, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits
+from patchsim.types import Pixels
 
 SIGNATURE = b"\xff\xd8\xff"
 
@@ -32,6 +36,9 @@ _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _COEFFICIENTS = 64  # of a block
 # As many one bits, stuffed, as libjpeg reads ahead of the codes that it needs.
 _ONES = b"\xff\x00" * 8
+# libjpeg takes what it lacks for 0, which becomes this value by the shift of levels (T.81, A.3.1),
+# but for what the conversion of colours rounds.
+_FILLED, _ROUNDED = 128, 2
 # A marker within the data of a scan; a stuffed byte and a restart are none.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
@@ -82,6 +89,13 @@ def _checked(walk: _Walk, frame: _Frame | None, limits: Limits) -> Decoded:
         return decoded
     notice = f"{limits.name} is damaged: {missing}; what could be read is used"
     return replace(decoded, notices=(*decoded.notices, notice))
+
+
+def may_be_filled(pixels: Pixels) -> NDArray[np.bool_]:
+    """Return which pixels [..., C] of 8 bits have the values by which libjpeg fills up pictures."""
+    distances = abs(pixels.astype(np.int16) - _FILLED)
+    is_middle: NDArray[np.bool_] = distances.max(-1) <= _ROUNDED
+    return is_middle
 
 
 def ends_early(content: bytes, pixels: int) -> bool:

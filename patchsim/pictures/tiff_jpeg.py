@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES, _TABLES = 279, 322, 323, 325, 347
 _CHUNKY = 1  # the planar configuration of pixels whose channels stand together
-# libjpeg takes what it lacks for 0, which becomes this value by the shift of levels (ITU-T T.81,
-# A.3.1), but for what the conversion of colours rounds.
-_FILLED, _ROUNDED = 128, 2
 _MOST = 256  # strips or tiles that are decoded once more
 
 
@@ -52,8 +49,7 @@ def complaint(stream: BinaryIO, tags: ImageFileDirectory_v2, pixels: Pixels) -> 
     if segments.tall < 1 or segments.wide < 1:
         return None
     rows, cols = _ends(height, segments.tall), _ends(width, segments.wide)
-    corners = pixels[np.ix_(rows, cols)].astype(np.int16).reshape(-1, pixels.shape[2])
-    suspected = np.flatnonzero((abs(corners - _FILLED) <= _ROUNDED).all(1))
+    suspected = np.flatnonzero(jpeg.may_be_filled(pixels[np.ix_(rows, cols)]))
     tables = tags.get(_TABLES)
     count = 0
     for number in suspected[:_MOST]:

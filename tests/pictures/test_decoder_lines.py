@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import struct
@@ -19,6 +20,7 @@ from astropy.io import fits
 from helpers import ENVIRONMENT, dicoms, icc, patchsim
 from PIL import Image
 
+from patchsim import InputError
 from patchsim.pictures import decoder_lines
 from patchsim.pictures.reader import open_picture
 
@@ -141,6 +143,21 @@ def test_lines_of_others_are_written_on_and_say_nothing_of_the_picture(capfdbina
             os.write(2, line)
     assert lines == ["libpng warning: IDAT: bad", "Fax4Decode: Bad code word"]
     assert capfdbinary.readouterr().err == b"".join(others)
+
+
+@pytest.mark.usefixtures("on")
+@pytest.mark.parametrize("tag", [273, 279])
+def test_a_tiff_without_a_list_of_its_strips(tag, save, rng, capfd):
+    """The function of libtiff's that tells of it has no TIFF in its name."""
+    pixels = rng.integers(0, 256, (30, 40), dtype=np.uint8)
+    path = save("a.tif", pixels, compression="tiff_lzw")
+    whole = path.read_bytes()
+    found = [at for at in range(len(whole)) if whole[at : at + 2] == struct.pack("<H", tag)]
+    for other in (tag + 1, 1, 60_000):
+        path.write_bytes(whole[: found[-1]] + struct.pack("<H", other) + whole[found[-1] + 2 :])
+        with contextlib.suppress(InputError):
+            open_picture(path, name="image")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_trace_of_imports_is_no_damage_of_the_picture(tmp_path, save, rng):

@@ -127,6 +127,22 @@ def test_compressed_frames_are_decoded(syntax, encode, dtype, tmp_path, rng):
         opened(other)
 
 
+@pytest.mark.parametrize("is_grey", [False, True])
+def test_a_jpeg_in_it_whose_data_end_early_is_damage(is_grey, astronaut, tmp_path):
+    stored = astronaut[:80, :96, 0] if is_grey else astronaut[:80, :96]
+    frame = imagecodecs.jpeg_encode(np.ascontiguousarray(stored))
+    options = {"syntax": "1.2.840.10008.1.2.4.50"}
+    options["color"] = "MONOCHROME2" if is_grey else "YBR_FULL_422"
+    path = write(tmp_path / "a.dcm", stored, frame=frame + b"\0" * (len(frame) % 2), **options)
+    assert np.abs(opened(path).pixels.squeeze().astype(int) - stored).mean() < 5
+    for share in (0.6, 0.9):
+        end = int(len(frame) * share) // 2 * 2
+        end -= 2 * (frame[end - 1] == 0xFF)
+        path = write(tmp_path / "b.dcm", stored, frame=frame[:end] + b"\xff\xd9", **options)
+        with pytest.raises(InputError, match="the data of its frame end early;"):
+            opened(path)
+
+
 def test_the_first_frame_is_read(tmp_path, rng):
     frames = [rng.integers(0, 256, (6, 7)).astype("u1") for _ in range(3)]
     path = write(tmp_path / "a.dcm", frames)

@@ -101,6 +101,29 @@ def test_compressed_images_are_read(packing, tmp_path, rng):
         open_picture(tmp_path / "c.fits", name="a", memory=30_000)
 
 
+def test_compressed_tiles_that_state_another_size_are_damage(tmp_path, rng):
+    """The C of astropy believes them: without the check, the process ends by a signal."""
+    from astropy.io import fits
+
+    stored = rng.integers(0, 300, (40, 50)).astype(np.int16)
+    for packing, start, change in (
+        ("HCOMPRESS_1", b"\xdd\x99", lambda tile: tile[:2] + bytes(8) + tile[10:]),
+        ("HCOMPRESS_1", b"\xdd\x99", lambda tile: tile[:2] + b"\0\0\x10\0" * 2 + tile[10:]),
+        ("HCOMPRESS_1", b"\xdd\x99", lambda tile: tile[:2] + b"\xff" * 8 + tile[10:]),
+        ("PLIO_1", b"\0\0\0\7\xff\x9c", lambda tile: tile[:6] + b"\x7f\xff\x7f\xff" + tile[10:]),
+    ):
+        file = fits.HDUList(
+            [fits.PrimaryHDU(), fits.CompImageHDU(stored, compression_type=packing)]
+        )
+        path = tmp_path / "c.fits"
+        file.writeto(path, overwrite=True)
+        content = path.read_bytes()
+        at = content.index(start)
+        path.write_bytes(content[:at] + change(content[at : at + 20]) + content[at + 20 :])
+        with pytest.raises(InputError, match="a compressed tile states another size"):
+            open_picture(path, name="a")
+
+
 def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, rng):
     stored = rng.integers(0, 255, (5, 7))
     for axes in ((200_000, 200_000), (90, 90, 90_000)):
