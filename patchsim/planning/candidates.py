@@ -18,6 +18,8 @@ _SHARE_OF_FREE = 0.8
 # A device with this many times less free memory than the emptiest one is left out, as all devices
 # get tiles of one size.
 _FULL = 4
+_ONE_SECOND, _MINUTES = 0.9995, 100  # seconds below which milliseconds and seconds are written
+_TWO_DIGITS = 9.95  # milliseconds from which they are whole
 
 
 @dataclass(frozen=True)
@@ -139,4 +141,8 @@ def kernel_bytes(chosen: Candidate, tile: tuple[int, int]) -> int:
 
 
 def duration(value: float) -> str:
-    return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"
+    """Return seconds as text, such as ``0.4 ms``, ``12 ms``, ``1.5 s`` or ``3 min``."""
+    if value < _ONE_SECOND:
+        milliseconds = 1000 * value
+        return f"{milliseconds:.1f} ms" if milliseconds < _TWO_DIGITS else f"{milliseconds:.0f} ms"
+    return f"{value:.1f} s" if value < _MINUTES else f"{value / 60:.0f} min"

@@ -13,6 +13,7 @@ from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.machine.memory import format_size
+from patchsim.planning import candidate_table
 from patchsim.planning import candidates as considered
 from patchsim.planning.candidates import Candidate
 
@@ -124,7 +125,7 @@ class Plan:
             f" {format_size(self.peak - self.resident)} for tiles, of {format_size(self.memory)}"
             + (f"; {format_size(free)} on the device" if (free := self.chosen.free_bytes) else ""),
             *([f"the image is read {problem.reading.description}"] if problem.reading else []),
-            *(f"considered {candidate}" for candidate in self.candidates),
+            *candidate_table.lines(self.chosen, self.candidates),
         ]
         if self.accelerators:
             lines.append(self.accelerators)
