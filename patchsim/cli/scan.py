@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from patchsim.cli import console, imports, streams, watcher
@@ -65,7 +65,7 @@ def command(flags: ScanFlags) -> int:
             observer=observer,
             **options_of(flags),
         )
-        todo = _requests(flags, descriptor)
+        todo = _requests(flags, descriptor, observer.notice)
         if flags.resume is not None:
             return _resumed(flags, form, scanner, todo, progress)
         printer = _Printer(form, progress, is_of_unmatched=flags.unmatched)
@@ -147,14 +147,17 @@ def _opened_list(flags: ScanFlags) -> Iterator[int | None]:
         yield descriptor
 
 
-def _requests(flags: ScanFlags, descriptor: int | None) -> Iterator[Request]:
+def _requests(
+    flags: ScanFlags, descriptor: int | None, tell: Callable[[str], None]
+) -> Iterator[Request]:
     from patchsim.scanning import lines, listing
 
-    for word in flags.pictures or ():
+    words = flags.pictures or ()
+    for word in words:
         if word == "-" and descriptor is not None:
             yield from lines.read(descriptor, by_null=flags.null)
         else:
-            yield from listing.listed([word])
+            yield from listing.listed([word], tell, are_many=len(words) > 1)
     if flags.list is not None and descriptor is not None:
         yield from lines.read(descriptor, by_null=flags.null)
 
@@ -163,7 +166,9 @@ def _count(flags: ScanFlags) -> int:
     """Count the pictures, as far as that is known before they are searched."""
     from patchsim.scanning import listing
 
-    return 0 if _lists(flags) else sum(1 for _ in listing.listed(flags.pictures or ()))
+    words = flags.pictures or ()
+    found = listing.listed(words, are_many=len(words) > 1)
+    return 0 if _lists(flags) else sum(1 for _ in found)
 
 
 def _run(

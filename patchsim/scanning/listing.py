@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.pictures import remote
-from patchsim.scanning import requests
+from patchsim.scanning import own_heatmaps, requests
 from patchsim.scanning.requests import Request
 
 # How the names of pictures in folders end; a file that is named itself may be called anything.
@@ -24,40 +24,68 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 
 
-def listed(words: Iterable[str]) -> Iterator[Request]:
+def listed(
+    words: Iterable[str], tell: Callable[[str], None] | None = None, *, are_many: bool = False
+) -> Iterator[Request]:
     """Yield a request for each picture that words name, in the order of the words.
 
     A folder stands for the pictures in it and in its folders, by name, without hidden ones and
     without following links to folders. A word with ``*``, ``?`` or ``[`` that is no file is a
     pattern, in which ``**`` stands for any folders. A word that names no picture is a request with
-    a fault.
+    a fault. Heatmaps that the command wrote are left out.
+
+    Parameters
+    ----------
+    words : iterable of str
+    tell : callable, optional
+        Told of heatmaps that are left out.
+    are_many : bool
+        A word may be one of many that a shell made of a pattern. Otherwise a file that is named
+        itself is searched whatever it is.
     """
     for word in words:
+        heatmaps: list[str] = []
         try:
-            yield from _of_word(word)
+            yield from _of_word(word, heatmaps, are_many=are_many)
         except InputError as error:
             yield Request(word, fault=str(error))
         except OSError as error:
             reason = atomic.failure_reason(error)
             yield Request(word, fault=f"{printable(word)} cannot be listed: {reason}")
+        if heatmaps and tell is not None:
+            more = f" and {len(heatmaps) - 1:,} more" if len(heatmaps) > 1 else ""
+            verb = "are heatmaps" if more else "is a heatmap"
+            tell(f"{printable(heatmaps[0])}{more} {verb} of patchsim and not searched")
 
 
-def _of_word(word: str) -> Iterator[Request]:
+def _of_word(word: str, heatmaps: list[str], *, are_many: bool) -> Iterator[Request]:
+    """Yield the requests of a word, and note the heatmaps that are left out."""
     path = Path(word)
     if remote.is_url(word):
         for name in remote.listed(word):
             if name == word or PurePosixPath(name).suffix.lower() in SUFFIXES:
                 yield Request(name, name)
     elif "\0" not in word and path.is_dir():
-        yield from _at_least_one(
-            _in_folder(word), f"{printable(word)} is a folder without pictures"
-        )
+        found = _without(heatmaps, _in_folder(word))
+        yield from _at_least_one(found, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):
-        found = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207
-        files = (Request(name, name) for name in found if not Path(name).is_dir())
-        yield from _at_least_one(files, f"no file is called like {printable(word)}")
+        names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207
+        files = (Request(name, name) for name in names if not Path(name).is_dir())
+        found = _without(heatmaps, files)
+        yield from _at_least_one(found, f"no file is called like {printable(word)}")
+    elif are_many:
+        yield from _without(heatmaps, iter([requests.of_path(word)]))
     else:
         yield requests.of_path(word)
+
+
+def _without(heatmaps: list[str], found: Iterator[Request]) -> Iterator[Request]:
+    """Leave out heatmaps that the command wrote, and note their names."""
+    for request in found:
+        if request.fault is None and own_heatmaps.is_one(request.name):
+            heatmaps.append(request.name)
+        else:
+            yield request
 
 
 def _at_least_one(found: Iterator[Request], fault: str) -> Iterator[Request]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from PIL import Image
@@ -176,10 +176,11 @@ def scan(
     """
     check_keywords(options, "scan", ("mask", "image_mask", "observer"))
     scanner = Scanner(kernel, mask=mask, image_mask=image_mask, observer=observer, **options)
-    return scanner.results(_requests(pictures))
+    told = check_observer(observer)
+    return scanner.results(_requests(pictures, told.notice))
 
 
-def _requests(pictures: Any) -> Iterator[Request]:
+def _requests(pictures: Any, tell: Callable[[str], None]) -> Iterator[Request]:
     """Yield the requests for what Python gives."""
     is_one = isinstance(pictures, Image.Image)
     is_one |= hasattr(pictures, "__array__") or hasattr(pictures, "__dlpack__")
@@ -193,6 +194,6 @@ def _requests(pictures: Any) -> Iterator[Request]:
         elif is_stdin(picture):
             yield requests.of_path("-")
         elif isinstance(picture, str | os.PathLike):
-            yield from listing.listed([os.fspath(picture)])
+            yield from listing.listed([os.fspath(picture)], tell)
         else:
             yield Request(f"picture-{number}", picture)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.output import cosine_matrix
+from patchsim.output.cosine_matrix import Axes
 from patchsim.slots import batches, cosines
 from patchsim.slots.evaluate import Request, Scored
 
@@ -63,9 +64,15 @@ def draw(paths: Sequence[Path], request: Request, scored: Scored, target: str) -
         first_view, second_view = units
         cosines_of_slots, is_matched = first_view @ second_view.T, is_matched[0]
         description = f"{slot_count}x{slot_count} slots of image {image}"
+    if image is None:
+        title = "images: their first views, then their second views"
+        axes = Axes("image", title, 0, slot_count, image_count)
+    else:
+        title = f"image {image}: slots of the first view down, of the second across"
+        axes = Axes("slot", title, 0, 1, slot_count)
     with atomic.writing(target) as file:
         groups = (slot_count, image_count * slot_count)
-        cosine_matrix.draw(cosines_of_slots.numpy(), is_matched.numpy(), groups, file)
+        cosine_matrix.draw(cosines_of_slots.numpy(), is_matched.numpy(), groups, axes, file)
     return description
 
 

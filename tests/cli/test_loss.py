@@ -180,19 +180,26 @@ def test_a_bad_file_does_not_stop_the_others(feats, run):
     assert err == "patchsim: no.pt does not exist; check the path\n"
 
 
+def matrix_of(path):
+    """The part of a picture that shows the matrix."""
+    picture = load(path)
+    left, top, width, height = map(int, picture.text["matrix"].split(","))
+    return np.asarray(picture)[top : top + height, left : left + width]
+
+
 def test_matches_of_an_image_and_of_the_batch(feats, run):
     matches = slots.match_slots(feats["f"])
     code, _, err = run("loss", "a.pt", "--matches", "m.png", "--image", "2")
     assert code == 0
     assert "4x4 slots of image 2" in err
-    picture = np.asarray(load("m.png"))
+    picture = matrix_of("m.png")
     cell = picture.shape[0] // S
     for slot in range(S):
         for other in range(S):
             framed = (picture[slot * cell, other * cell] == 0).all()
             assert framed == (matches[2, slot] == other)
     assert run("loss", "a.pt", "--matches", "all.png", "-q")[0] == 0
-    picture = np.asarray(load("all.png"))
+    picture = matrix_of("all.png")
     cell = picture.shape[0] // (2 * B * S)
     assert picture.shape[0] == picture.shape[1] == cell * 2 * B * S
     corners = (picture[::cell, ::cell] == 0).all(axis=2)

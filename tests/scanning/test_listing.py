@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+import numpy as np
 import pytest
 
+import patchsim
 from patchsim import InputError
 from patchsim.pictures import remote
 from patchsim.scanning import listing
@@ -92,3 +94,25 @@ def test_urls_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(InputError, match=r"pip install 'patchsim-match\[remote\]'"):
         remote.read("s3://bucket/a.png", None)
+
+
+def test_heatmaps_that_the_command_wrote_are_left_out(tree, rng):
+    image = rng.integers(0, 256, (30, 40), np.uint8)
+    for name in ("a.heatmap.png", "z.png"):
+        patchsim.match(image, image[3:9, 4:12], heatmap=tree / name)
+    patchsim.match(image, image[3:9, 4:12], overlay=tree / "found.png")
+    (tree / "torn.png").write_bytes((tree / "z.png").read_bytes()[:20])
+    told = []
+    words = ["a.heatmap.png", "b.png", "found.png", "torn.png"]
+
+    def found(*given, **options):
+        return [one.name for one in listing.listed(given, told.append, **options)]
+
+    assert found("*.png") == words[1:]
+    assert told == ["a.heatmap.png and 1 more are heatmaps of patchsim and not searched"]
+    assert found(".") == ["./a/10.jpg", "./a/2.JPG", "./b.png", "./found.png", "./torn.png"]
+    # A shell makes words of a pattern.
+    assert found(*words, are_many=True) == words[1:]
+    assert told[2:] == ["a.heatmap.png is a heatmap of patchsim and not searched"]
+    assert found("z.png") == ["z.png"]
+    assert len(told) == 3
