@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
+from patchsim.geometry.blocks import reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Kernel
 from patchsim.types import Pixels, Weights
@@ -60,6 +61,16 @@ class Bounds:
     error: float | NDArray[np.floating[Any]] = 0.0
     hidden: NDArray[np.bool_] | None = None
     blocks: BlockBounds | None = None
+
+    def opposite(self) -> Bounds:
+        """Return the bounds of scores with the other sign."""
+        blocks = None
+        if self.blocks is not None:
+            shown = self.map if self.hidden is None else np.where(self.hidden, np.inf, self.map)
+            least = reduce_blocks(np.minimum, shown, Tile(0, 0, *self.map.shape))
+            blocks = BlockBounds((-least).astype(np.float32), self.blocks.errors)
+        # Less than 0, and not times -1, so that no score is minus 0.
+        return Bounds(0 - self.map, self.error, self.hidden, blocks)
 
     @staticmethod
     def estimate_bytes(rows: int, cols: int) -> int:

@@ -247,9 +247,8 @@ def _search(
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
     if poses is None or poses.are_whole:
-        # Kernels that are turned, mirrored or inverted are made anew for each image.
-        is_kept = poses is None and not options.invert
-        return Exhaustive(scene, options, outputs, kept if is_kept else None, streamed)
+        # Kernels that are turned or mirrored are made anew for each image.
+        return Exhaustive(scene, options, outputs, kept if poses is None else None, streamed)
     # The pose search takes as long to import as a search of small pictures.
     if options.exhaustive or outputs.keeps_map:
         from patchsim.search.fitted_windows import FittedWindows

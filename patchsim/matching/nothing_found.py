@@ -32,7 +32,7 @@ def best_below(
         if not found.candidates:
             return None
         pose = assemble.fitted_match(max(found.candidates, key=lambda c: c.score), None, scene)
-        return BestBelow(pose.kernel, pose.x, pose.y, pose.score, None)
+        return BestBelow(pose.kernel, pose.x, pose.y, pose.score, None, pose.inverted)
     jobs = [one.job for one in found.scored]
     if options.threshold == AUTO:
         peaks = [one.best_below for one in selections if isinstance(one, Selection)]
@@ -42,10 +42,11 @@ def best_below(
         known = closest([one.windows for one in found.scored], [job.origin for job in jobs])
     if known is None:
         return None
-    name, peak = scene.names[1 + jobs[known.index].number], known.peak
+    number, peak = jobs[known.index].number, known.peak
+    name, inverted = scene.names[1 + number], number >= scene.given
     if peak is None:
-        return BestBelow(name, None, None, None, known.at_most)
-    return BestBelow(name, peak.x, peak.y, peak.score, known.at_most)
+        return BestBelow(name, None, None, None, known.at_most, inverted)
+    return BestBelow(name, peak.x, peak.y, peak.score, known.at_most, inverted)
 
 
 def reason(
@@ -83,6 +84,8 @@ def reason(
 def _how_close(below: BestBelow, threshold: float, *, several: bool) -> str:
     """Say how close the best place came to the threshold, as the rest of a sentence."""
     of_kernel = f", of {printable(below.kernel)}," if several else ""
+    if below.inverted:
+        of_kernel = f", of {printable(below.kernel)} inverted," if several else ", inverted,"
     bound = ""
     if below.at_most is not None and below.at_most < threshold - _ALIKE:
         bound = f"none scores more than {_digits(below.at_most, threshold, math.ceil)}"

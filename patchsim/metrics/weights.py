@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,13 @@ class Kernel:
         """Return the kernel without the rows and columns along its sides that do not count.
 
         Its scores are the same: a weight of 0 leaves a pixel out of all sums and means. The margins
-        of a trimmed kernel are those of the whole one.
+        of a trimmed kernel are those of the whole one. It is made once, so that what is prepared of
+        it serves the next image.
         """
+        return self._trimmed
+
+    @cached_property
+    def _trimmed(self) -> Kernel:
         if self.weights is None:
             return self
         counts = self.weights > 0 if self.weights.ndim == 2 else (self.weights > 0).any(axis=2)

@@ -157,6 +157,8 @@ class BestBelow:
     at_most : float or None
         The score that no window exceeds; that of `score` if it is the best of all. None for poses
         that are searched coarse to fine, of which others may score more.
+    inverted : bool
+        Whether it is of the kernel in the other polarity; see ``invert``.
     """
 
     kernel: str
@@ -164,6 +166,7 @@ class BestBelow:
     y: int | None
     score: float | None
     at_most: float | None
+    inverted: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from patchsim.pictures.reader import Picture
 from patchsim.scene import by_windows, edges, inversion, uncounted, unusable, value_range
 from patchsim.scene import color as colors
 from patchsim.scene.comparison import Comparisons
+from patchsim.scene.inversion import Inverses
 from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Pixels
 
@@ -58,6 +59,8 @@ class Scene:
         Those.
     has_inverted : bool
         The second half of the kernels are the inverted copies of the first half, in its order.
+    inverses : Inverses
+        Where these are kept.
     """
 
     names: list[str]
@@ -75,6 +78,7 @@ class Scene:
     numbers: list[int]
     unusable: tuple[SkippedKernel, ...] = ()
     has_inverted: bool = False
+    inverses: Inverses = field(default_factory=Inverses)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -179,6 +183,8 @@ class Scene:
             empty_scores=compared.empty_scores,
             numbers=compared.numbers,
             unusable=unusable.of(compared.faults, range(len(given)), given),
+            # Kernels less an offset are those of this image alone.
+            inverses=compared.inverses if offset is None else Inverses(),
         )
         return scene.without(faults, strict=options.strict)
 
@@ -198,7 +204,10 @@ class Scene:
         faults: dict[int, InputError] = {}
         for number, (kernel, name) in enumerate(zip(self.kernels, self.names[1:], strict=True)):
             try:
-                made[number] = inversion.inverted(kernel, self.low, self.span, options.metric, name)
+                invert = partial(
+                    inversion.inverted, kernel, self.low, self.span, options.metric, name
+                )
+                made[number] = self.inverses.get(kernel, invert)
             except InputError as error:
                 faults[number] = error
         kept, copies = self.without(faults, strict=options.strict), list(made.values())

@@ -20,6 +20,7 @@ from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import edges, flatness, masks, unusable, value_range
+from patchsim.scene.inversion import Inverses
 from patchsim.types import Pixels, Weights
 
 _PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
@@ -50,6 +51,8 @@ class Comparison:
         Kernels that do not fit such an image or the data range.
     numbers : list of int
         The other kernels, which are compared.
+    inverses : Inverses
+        Keeps their inverted copies.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Comparison:
         options: Options,
     ) -> None:
         self._options = options
+        self.inverses = Inverses()
         self.faults: dict[int, InputError] = {}
         weights = list(weights)
         for number, (kernel, ends) in enumerate(zip(kernels, extents, strict=True)):

@@ -7,6 +7,8 @@ scores are the same, and no digit is lost to a range that is far wider than they
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from patchsim import metrics
@@ -47,6 +49,19 @@ def check(options: Options, *, is_range_known: bool) -> None:
             " lie beyond 0 to 1;\nname it with --data-range LO:HI (data_range=), or use --metric"
             " zncc, which needs none"
         )
+
+
+class Inverses:
+    """Inverted kernels, kept for the next image with which the same kernels are compared."""
+
+    def __init__(self) -> None:
+        # By ids, which stay those of the kernels that are kept with them.
+        self._kept: dict[int, tuple[Kernel, Kernel]] = {}
+
+    def get(self, kernel: Kernel, make: Callable[[], Kernel]) -> Kernel:
+        """Return the inverted kernel that is kept, or make it; two threads get the same one."""
+        found = self._kept.get(id(kernel))
+        return (found or self._kept.setdefault(id(kernel), (kernel, make())))[1]
 
 
 def inverted(kernel: Kernel, low: float, span: float, metric: str, name: str) -> Kernel:

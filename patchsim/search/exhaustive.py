@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.errors import InputError
 from patchsim.machine.memory import format_size
@@ -87,6 +88,7 @@ class Exhaustive:
             )
         self._groups, self._block_cache = _grouped(problems, options, held, keeps_map=keeps_map)
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
+        self._opposites = _opposites(scene, options, self._jobs)
 
     @property
     def jobs(self) -> Sequence[Job]:
@@ -111,12 +113,13 @@ class Exhaustive:
 
         scored: dict[int, Scored] = {}
         prepared = PreparedKernels(self._kept)
-        for group in self._groups:
-            members = [self._jobs[i] for i in group.members]
-            reduced = self._reduced(group)
-            streamed = self._opened(group)
+        for numbers in self._together():
+            members = [self._jobs[i] for i in numbers]
+            place_of = {i: place for place, i in enumerate(numbers)}
+            reduced = self._reduced(numbers)
+            streamed = self._opened(numbers)
             scores = windows.windows(
-                group.plans,
+                [job.plan for job in members],
                 members[0].pixels,
                 [job.kernel for job in members],
                 members[0].visible,
@@ -124,28 +127,39 @@ class Exhaustive:
                 advance=advance,
                 block_cache=self._block_cache,
                 prepared=prepared,
+                opposites={
+                    place: place_of[self._opposites[i]]
+                    for place, i in enumerate(numbers)
+                    if i in self._opposites
+                },
                 takers=[*zip(*(of_all for of_all in (reduced, streamed) if of_all), strict=True)],
             )
-            for place, (i, job, one) in enumerate(zip(group.members, members, scores, strict=True)):
+            for place, (i, job, one) in enumerate(zip(numbers, members, scores, strict=True)):
                 scored[i] = Scored(job, one, reduced[place] if reduced else None)
         return [scored[i] for i in range(len(self._jobs))]
 
-    def _reduced(self, group: Group) -> list[ReducedMap]:
-        """Make the reduced maps of a group, if the whole ones are not kept."""
+    def _together(self) -> list[list[int]]:
+        """List the jobs that are scored together; one whose scores are another's is beside that."""
+        copies = {other: number for number, other in self._opposites.items()}
+        parts = []
+        for group in self._groups:
+            own = [i for i in group.members if i not in self._opposites]
+            parts.append(own + [copies[i] for i in own if i in copies])
+        return [part for part in parts if part]
+
+    def _reduced(self, numbers: Sequence[int]) -> list[ReducedMap]:
+        """Make the reduced maps of jobs, if the whole ones are not kept."""
         if not self._factors:
             return []
-        return [
-            ReducedMap(self._jobs[i].plan.problem.map_shape, self._factors[i])
-            for i in group.members
-        ]
+        return [ReducedMap(self._jobs[i].plan.problem.map_shape, self._factors[i]) for i in numbers]
 
-    def _opened(self, group: Group) -> list[StreamedMap]:
-        """Begin the files of the maps of a group, if they are written while they are made."""
+    def _opened(self, numbers: Sequence[int]) -> list[StreamedMap]:
+        """Begin the files of the maps of jobs, if they are written while they are made."""
         if not self._streamed:
             return []
         return [
-            self._streamed.open(self._jobs[i].number, plan.problem.map_shape, plan.tile)
-            for i, plan in zip(group.members, group.plans, strict=True)
+            self._streamed.open(job.number, job.plan.problem.map_shape, job.plan.tile)
+            for job in (self._jobs[i] for i in numbers)
         ]
 
 
@@ -245,6 +259,24 @@ def _grouped(
         )
     cache = None if scores.cache is None else BlockCache(scores.cache, users=len(problems))
     return made, cache
+
+
+def _opposites(scene: Scene, options: Options, jobs: Sequence[Job]) -> dict[int, int]:
+    """Return which jobs are of inverted kernels, and the jobs whose scores tell theirs, too.
+
+    A metric that takes the means off gives both the same scores with another sign. Kernels that
+    were resampled are rounded, so that they are no exact opposites.
+    """
+    if not scene.has_inverted or not metrics.formula_of(options.metric).subtracts_means:
+        return {}
+    number_of = {(job.number, job.pose): number for number, job in enumerate(jobs)}
+    return {
+        number: number_of[job.number - scene.given, job.pose]
+        for number, job in enumerate(jobs)
+        if (job.number - scene.given, job.pose) in number_of
+        and job.pose.scales == (1.0, 1.0)
+        and job.pose.angle % 90 == 0
+    }
 
 
 def _as_they_are(scene: Scene) -> Iterator[_Posed]:

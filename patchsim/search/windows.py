@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from types import MappingProxyType
 
 from patchsim import engines
 from patchsim.engines import Bounds, LowerBounds
@@ -24,6 +25,8 @@ from patchsim.search import block_scores, stores
 from patchsim.search.prepared import PreparedKernel, PreparedKernels
 from patchsim.types import Pixels
 
+NONE: Mapping[int, int] = MappingProxyType({})
+
 
 def windows(
     plans: Sequence[Plan],
@@ -36,6 +39,7 @@ def windows(
     block_cache: BlockCache | None = None,
     prepared: PreparedKernels | None = None,
     takers: Sequence[Sequence[ScoreTaker]] = (),
+    opposites: Mapping[int, int] = NONE,
 ) -> list[Windows]:
     """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
@@ -57,6 +61,9 @@ def windows(
         The kernels that the whole search keeps prepared, if this is only a part of it.
     takers : sequence of sequences of ScoreTaker
         Those of each kernel, if its map is wanted but not kept; they get the scores.
+    opposites : mapping from int to int
+        For kernels, by their places, the place of another one of the kernels that has the same
+        scores with the other sign in all windows.
     """
     prepared = prepared or PreparedKernels()
     pairs = list(zip(plans, kernels, strict=True))
@@ -78,7 +85,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, kept, advance, prepared, takers)
+        _score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites)
         return [*kept]
     if block_cache is None:
         score_maps = [
@@ -92,7 +99,7 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, score_maps, advance, prepared, takers)
+        _score_all(plans, image, kernels, visible, score_maps, advance, prepared, takers, opposites)
         for score_map in score_maps:
             score_map.evaluate_contenders()
         return [*score_maps]
@@ -108,7 +115,7 @@ def windows(
         )
         for plan, kernel in pairs
     ]
-    _score_all(plans, image, kernels, visible, maxima, advance, prepared, takers)
+    _score_all(plans, image, kernels, visible, maxima, advance, prepared, takers, opposites)
     return [*maxima]
 
 
@@ -121,17 +128,32 @@ def _score_all(
     advance: Callable[[Tile], None],
     prepared: PreparedKernels,
     takers: Sequence[Sequence[ScoreTaker]] = (),
+    opposites: Mapping[int, int] = NONE,
 ) -> None:
-    def take(number: int, tile: Tile, bounds: Bounds) -> None:
+    scored = [number for number in range(len(plans)) if number not in opposites]
+    by_other = {other: number for number, other in opposites.items()}
+    beside: list[Tile] = []  # tiles of kernels that are not scored themselves
+
+    def put(number: int, tile: Tile, bounds: Bounds) -> None:
         for taker in takers[number] if takers else ():
             taker.put(tile, bounds)
         kept[number].put(tile, bounds)
 
+    def take(place: int, tile: Tile, bounds: Bounds) -> None:
+        number = scored[place]
+        if number in by_other:
+            put(by_other[number], tile, bounds.opposite())
+            beside.append(tile)
+        put(number, tile, bounds)
+
+    own = [plans[number] for number in scored]
+    scores = prepared.together(own, [kernels[number] for number in scored])
     # Closed at once where an observer raises, so that no thread is left working.
-    scores = prepared.together(plans, kernels)
-    with closing(runner.run_together(plans, image, scores, take, visible)) as done:
+    with closing(runner.run_together(own, image, scores, take, visible)) as done:
         for tile in done:
             advance(tile)
+            while beside:
+                advance(beside.pop())
 
 
 def _pruned_windows(

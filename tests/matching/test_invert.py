@@ -12,8 +12,10 @@ import oracle
 import pytest
 from PIL import Image, ImageDraw
 
-from patchsim import InputError, match
+from patchsim import InputError, Matcher, match
 from patchsim.choices import METRICS
+from patchsim.engines import BlockBounds, Bounds
+from patchsim.execution import runner
 
 PLACES = [(12, 9), (70, 31)]  # x, y of the two buttons
 
@@ -195,3 +197,91 @@ def test_the_page_compares_a_match_with_the_inverted_kernel(tmp_path, dark, ligh
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in data]
     # The difference of the two, which are identical.
     assert any(one.size and not one.any() for one in pictures)
+
+
+@pytest.mark.parametrize("engine", ["auto", "simd", "fft"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_one_pass_of_zncc_tells_both_polarities(engine, dtype, rng, monkeypatch):
+    image = rng.integers(0, 256, (96, 90, 3), dtype=np.uint8)
+    image[30:55, 30:65] = 90  # flat windows score 0
+    alpha = np.full((96, 90), 255, np.uint8)
+    alpha[60:80, 60:85] = 0
+    kernel = 255 - image[71:88, 20:41]
+    opposite = 255 - kernel
+    if dtype == "float32":
+        image, kernel, opposite = (a.astype(dtype) / 255 for a in (image, kernel, opposite))
+    if engine == "fft" and dtype == "uint8":
+        image = np.dstack([image, alpha])
+    given = []
+    together = runner.run_together
+
+    def counted(plans, *arguments):
+        given.append(len(plans))
+        return together(plans, *arguments)
+
+    monkeypatch.setattr(runner, "run_together", counted)
+    options = {"metric": "zncc", "engine": engine}
+    both = match(image, kernel, invert=True, top=200, overlap=0.9, **options)
+    assert given == [1]
+    singly = [
+        (one.score, one.y, one.x, inverted)
+        for inverted, own in ((False, kernel), (True, opposite))
+        for one in match(image, own, threshold=-1, overlap=1, **options)
+    ]
+    scores = {(y, x, inverted): score for score, y, x, inverted in singly}
+    assert [one.score for one in both] == sorted((one.score for one in both), reverse=True)
+    assert (both[0].x, both[0].y, both[0].inverted) == (20, 71, True)
+    # The inverse of floats that are rounded is another kernel by a digit or two.
+    slack = 0 if dtype == "uint8" else 1e-7
+    for one in both:
+        assert one.score == pytest.approx(scores[one.y, one.x, one.inverted], abs=slack)
+        assert str(one.score) != "-0.0"
+
+
+def test_bounds_of_the_other_sign_hold_for_each_block(rng):
+    scores = rng.uniform(-1, 1, (100, 150)).astype(np.float32)
+    hidden = rng.random((100, 150)) < 0.3
+    errors = rng.random((2, 3)).astype(np.float32)
+    for out in (None, hidden):
+        given = Bounds(scores, 0.25, out, BlockBounds(np.zeros((2, 3), np.float32), errors))
+        found = given.opposite()
+        np.testing.assert_array_equal(found.map, -scores)
+        assert (found.error, found.hidden) == (0.25, out)
+        np.testing.assert_array_equal(found.blocks.errors, errors)
+        for i, j in np.ndindex(2, 3):
+            block = np.s_[64 * i : 64 * i + 64, 64 * j : 64 * j + 64]
+            shown = -scores[block] if out is None else -scores[block][~out[block]]
+            assert found.blocks.maxima[i, j] == shown.max()
+    assert np.signbit(Bounds(np.zeros((1, 1))).opposite().map).sum() == 0
+
+
+@pytest.mark.parametrize("options", [{"metric": "zncc"}, {"metric": "sad"}, {"angles": "-3:3"}])
+def test_what_came_closest_says_its_polarity(options, dark, light, rng):
+    noisy = np.asarray(dark) + rng.integers(0, 15, (60, 120, 3), dtype=np.uint8)
+    found = match(noisy, light, invert=True, threshold=0.999, **options)
+    assert not found
+    assert found.best_below.inverted
+    assert not match(noisy, light, threshold=0.999, **options).best_below.inverted
+
+
+def test_the_text_and_json_of_what_came_closest_say_its_polarity(dark, light, save, run, rng):
+    save("dark.png", np.asarray(dark) + rng.integers(0, 15, (60, 120, 3), dtype=np.uint8))
+    save("light.png", np.asarray(light))
+    words = ("match", "dark.png", "light.png", "--metric", "zncc", "--threshold", "0.999")
+    _, out, told = run(*words, "--invert", "--no-heatmap", "--format", "json")
+    assert "; the best, inverted, scores 0.99" in told
+    assert json.loads(out)["best_below"]["inverted"] is True
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_matcher_keeps_both_polarities_prepared(metric, dark, light):
+    made = Matcher(light, metric=metric, invert=True, engine="simd")
+    alpha = np.full((18, 40), 255, np.uint8)
+    alpha[:, :3] = 0  # a margin that is trimmed
+    trimmed = Matcher(np.dstack([np.asarray(light), alpha]), metric=metric, invert=True)
+    for matcher in (made, trimmed):
+        first = placed(matcher.match(dark))
+        kept = dict(matcher._kept._kept)
+        assert kept
+        assert placed(matcher.match(dark)) == first
+        assert matcher._kept._kept.keys() == kept.keys()
