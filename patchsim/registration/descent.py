@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -75,39 +75,6 @@ def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float,
         yield octave, start, end
 
 
-def descend(
-    planes: Planes,
-    kernels: KernelPlanes,
-    octave: tuple[int, float, float],
-    limits: Limits,
-    metric: str,
-    full: float,
-    threads: int,
-) -> Floats:
-    """Return the best poses [n, 4] of an octave at full size, in level 0 of picture or kernel."""
-    halvings, low, high = octave
-    scales = low - halvings * math.log(2), high - halvings * math.log(2)
-    top, poses = _first_poses(planes, kernels, octave, limits, metric, full, threads)
-    last = max(0, -halvings)
-    for k in range(top, last - 1, -1):
-        kernel = kernels[k]
-        aim = _aim(kernel, limits, scales, metric, full, is_first=k == top, is_last=k == last)
-        poses = moved_within(poses, kernel, limits.bounds, k + halvings)
-        poses, scores = refine(planes[k + halvings], kernel, poses, aim, threads)
-        bar = limits.bar(k, kernels.contrast(k))
-        keep = is_within(poses, kernel, limits.bounds, k + halvings, 2 if k > last else 1)
-        if not limits.rivals:
-            keep &= scores >= bar
-        poses, scores = poses[keep], scores[keep]
-        best = thinned(poses, scores, kernel, limits.overlap, OF_A_PLACE[int(k < top)])
-        poses, scores = poses[best], scores[best]
-        few = limits.rivals if k > last + 1 else min(1, limits.rivals)  # of full size one is dear
-        poses = poses[followed(poses, scores, kernel, limits, bar, top - k, few)]
-        if k > last:
-            poses[:, :2] = poses[:, :2] * 2 + 0.5
-    return poses
-
-
 def first_look_at(
     kernels: KernelPlanes,
     octave: tuple[int, float, float],
@@ -159,102 +126,132 @@ def first_look_bytes(
     return shared, of_a_thread
 
 
-def _first_poses(
-    planes: Planes,
-    kernels: KernelPlanes,
-    octave: tuple[int, float, float],
-    limits: Limits,
-    metric: str,
-    full: float,
-    threads: int,
-) -> tuple[int, Floats]:
-    """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
-    whole = planes[0].height, planes[0].width
-    top, grid = first_look_at(kernels, octave, limits, whole)
-    kernel, plane, rivals = kernels[top], planes[top + octave[0]], FOR_A_RIVAL * limits.rivals
-    most = limits.candidates(0) + BESIDE * rivals
-    look = partial(
-        first_look.look,
-        plane,
-        kernel.sampled(_MOST_FIRST_PIXELS),
-        grid,
-        metric,
-        full,
-        threads=threads,
-        most=most,
-        band_bytes=limits.band_bytes,
-    )
-    bar = -math.inf
-    if limits.threshold is not None:
-        bar = limits.first_bar(top, kernels.contrast(top), sees_all=plane.visible is None)
-    poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
-    if (scores < bar).sum() < limits.rivals:
-        poses, scores = look(bar=0.0)
-    return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
+@dataclass(frozen=True)
+class Descent:
+    """The way of one kernel's poses in a picture from the first look to full size.
 
-
-def left_at(
-    planes: Planes,
-    kernels: KernelPlanes,
-    poses: Floats,
-    octave: tuple[int, float, float],
-    end: int,
-    other: tuple[int, float, float],
-    limits: Limits,
-    metric: str,
-    full: float,
-    threads: int,
-) -> tuple[Floats, Floats]:
-    """Return poses of an octave [n, 4], and those that another one takes from them, [m, 4].
-
-    A pose at the end (1: lower, 2: upper) where the other octave begins is no optimum if scores
-    rise beyond it. They jump there, because the picture or the kernel is halved once more, which
-    leaves less noise and detail that could differ. Of a pose that neither octave lets go the one
-    with less halving is taken, so that none gains by the jump.
+    Attributes
+    ----------
+    planes : Planes
+        The picture's levels.
+    kernels : KernelPlanes
+        The kernel's.
+    limits : Limits
+    metric : str
+    full : float
+        The data range, in units of the planes.
+    threads : int
     """
-    halvings, there = octave[0], other[0]
-    offset, limit = halvings * math.log(2), octave[end]
-    is_at_end = np.abs(poses[:, 3] + offset - limit) < _AT_END
-    moved = poses[is_at_end]
-    if len(moved) == 0:
-        return poses, moved
-    moved[:, :2] = (moved[:, :2] + 0.5) * 2.0 ** (max(halvings, 0) - max(there, 0)) - 0.5
-    moved[:, 3] += offset - there * math.log(2)
-    scales = other[1] - there * math.log(2), other[2] - there * math.log(2)
-    kernel = kernels[max(0, -there)]
-    aim = _aim(kernel, limits, scales, metric, full, is_first=False, is_last=True)
-    moved, _ = refine(planes[max(0, there)], kernel, moved, replace(aim, around=0), threads)
-    leaves = np.abs(moved[:, 3] + there * math.log(2) - other[3 - end]) >= _AT_END
-    leaves |= abs(there) < abs(halvings)
-    is_at_end[is_at_end] = leaves
-    return poses[~is_at_end], moved[leaves]
 
+    planes: Planes
+    kernels: KernelPlanes
+    limits: Limits
+    metric: str
+    full: float
+    threads: int
 
-def _aim(
-    kernel: KernelPlane,
-    limits: Limits,
-    scales: tuple[float, float],
-    metric: str,
-    full: float,
-    *,
-    is_first: bool,
-    is_last: bool,
-) -> Aim:
-    """Return what a level's candidates are refined for."""
-    which = 2 if is_last else 0 if is_first else 1
-    turns = (-math.inf, math.inf) if limits.is_cyclic else limits.angles[:2]
-    low, high = scales
-    if low < high:
-        # An optimum a bit outside the octave may come back at a finer level. At full size it must
-        # stay, because the next octave compares other levels.
-        slack = -1e-9 if is_last else _SCALE_SLACK
-        low, high = low - slack, high + slack
-    is_free = limits.angle_is_free, scales[0] < scales[1]
-    return Aim(
-        metric, full, _STEPS[which], _ENOUGH[which], is_last, (True, True, *is_free),
-        (turns[0], low), (turns[1], high), kernel.every(PIXELS),
-        0 if is_first else kernel.every(_ROUGH_PIXELS),
-    )  # fmt: skip
+    def to_full_size(self, octave: tuple[int, float, float]) -> Floats:
+        """Return the best poses [n, 4] of an octave at full size, in pixels of level 0."""
+        halvings, low, high = octave
+        scales = low - halvings * math.log(2), high - halvings * math.log(2)
+        top, poses = self._first_poses(octave)
+        last = max(0, -halvings)
+        for k in range(top, last - 1, -1):
+            kernel = self.kernels[k]
+            aim = self._aim(kernel, scales, is_first=k == top, is_last=k == last)
+            poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
+            poses, scores = refine(self.planes[k + halvings], kernel, poses, aim, self.threads)
+            bar = self.limits.bar(k, self.kernels.contrast(k))
+            keep = is_within(poses, kernel, self.limits.bounds, k + halvings, 2 if k > last else 1)
+            if not self.limits.rivals:
+                keep &= scores >= bar
+            poses, scores = poses[keep], scores[keep]
+            best = thinned(poses, scores, kernel, self.limits.overlap, OF_A_PLACE[int(k < top)])
+            poses, scores = poses[best], scores[best]
+            few = self.limits.rivals
+            if k <= last + 1:
+                few = min(1, few)  # one is dear at full size
+            poses = poses[followed(poses, scores, kernel, self.limits, bar, top - k, few)]
+            if k > last:
+                poses[:, :2] = poses[:, :2] * 2 + 0.5
+        return poses
+
+    def left_at(
+        self,
+        poses: Floats,
+        octave: tuple[int, float, float],
+        end: int,
+        other: tuple[int, float, float],
+    ) -> tuple[Floats, Floats]:
+        """Return poses of an octave [n, 4], and those that another one takes from them, [m, 4].
+
+        A pose at the end (1: lower, 2: upper) where the other octave begins is no optimum if
+        scores rise beyond it. They jump there, because the picture or the kernel is halved once
+        more, which leaves less noise and detail that could differ. If neither octave lets a pose
+        go, the one with less halving is taken, so that none gains by the jump.
+        """
+        halvings, there = octave[0], other[0]
+        offset, limit = halvings * math.log(2), octave[end]
+        is_at_end = np.abs(poses[:, 3] + offset - limit) < _AT_END
+        moved = poses[is_at_end]
+        if len(moved) == 0:
+            return poses, moved
+        moved[:, :2] = (moved[:, :2] + 0.5) * 2.0 ** (max(halvings, 0) - max(there, 0)) - 0.5
+        moved[:, 3] += offset - there * math.log(2)
+        scales = other[1] - there * math.log(2), other[2] - there * math.log(2)
+        kernel = self.kernels[max(0, -there)]
+        aim = self._aim(kernel, scales, is_first=False, is_last=True)
+        aim = replace(aim, around=0)
+        moved, _ = refine(self.planes[max(0, there)], kernel, moved, aim, self.threads)
+        leaves = np.abs(moved[:, 3] + there * math.log(2) - other[3 - end]) >= _AT_END
+        leaves |= abs(there) < abs(halvings)
+        is_at_end[is_at_end] = leaves
+        return poses[~is_at_end], moved[leaves]
+
+    def _first_poses(self, octave: tuple[int, float, float]) -> tuple[int, Floats]:
+        """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
+        whole = self.planes[0].height, self.planes[0].width
+        top, grid = first_look_at(self.kernels, octave, self.limits, whole)
+        kernel, plane, limits = self.kernels[top], self.planes[top + octave[0]], self.limits
+        rivals = FOR_A_RIVAL * limits.rivals
+        most = limits.candidates(0) + BESIDE * rivals
+        look = partial(
+            first_look.look,
+            plane,
+            kernel.sampled(_MOST_FIRST_PIXELS),
+            grid,
+            self.metric,
+            self.full,
+            threads=self.threads,
+            most=most,
+            band_bytes=limits.band_bytes,
+        )
+        bar = -math.inf
+        if limits.threshold is not None:
+            bar = limits.first_bar(top, self.kernels.contrast(top), sees_all=plane.visible is None)
+        poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
+        if (scores < bar).sum() < limits.rivals:
+            poses, scores = look(bar=0.0)
+        return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
+
+    def _aim(
+        self, kernel: KernelPlane, scales: tuple[float, float], *, is_first: bool, is_last: bool
+    ) -> Aim:
+        """Return what a level's candidates are refined for."""
+        which = 2 if is_last else 0 if is_first else 1
+        turns = (-math.inf, math.inf) if self.limits.is_cyclic else self.limits.angles[:2]
+        low, high = scales
+        if low < high:
+            # An optimum a bit outside the octave may come back at a finer level. At full size it
+            # must stay, because the next octave compares other levels.
+            slack = -1e-9 if is_last else _SCALE_SLACK
+            low, high = low - slack, high + slack
+        is_free = self.limits.angle_is_free, scales[0] < scales[1]
+        return Aim(
+            self.metric, self.full, _STEPS[which], _ENOUGH[which], is_last, (True, True, *is_free),
+            (turns[0], low), (turns[1], high), kernel.every(PIXELS),
+            0 if is_first else kernel.every(_ROUGH_PIXELS),
+        )  # fmt: skip
 
 
 def refine(

@@ -63,7 +63,7 @@ class Polish:
     threads: int
 
     def fitted(self, poses: Floats, halvings: int) -> list[Fitted]:
-        """Return poses [n, 4] of an octave, as `descent.descend` has them, with exact scores."""
+        """Return poses [n, 4] of an octave, from `Descent.to_full_size`, with exact scores."""
         if len(poses) == 0:
             return []
         told = self._told(poses, halvings)

@@ -124,16 +124,16 @@ class PoseSearch:
 
     def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
         polish = self._polish(kernel, flip, limits)
-        how = limits, self._metric, self._full, self._threads
+        way = descent.Descent(
+            self._planes, polish.kernels, limits, self._metric, self._full, self._threads
+        )
         octaves = list(descent.octaves(polish.kernels, limits))
         found: list[Fitted] = []
         for number, octave in enumerate(octaves):
-            poses = descent.descend(self._planes, polish.kernels, octave, *how)
+            poses = way.to_full_size(octave)
             for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
                 for other in beside:
-                    poses, left = descent.left_at(
-                        self._planes, polish.kernels, poses, octave, end, other, *how
-                    )
+                    poses, left = way.left_at(poses, octave, end, other)
                     found += polish.fitted(left, other[0])
             found += polish.fitted(poses, octave[0])
         if limits.most is not None and self._metric == "sad":
