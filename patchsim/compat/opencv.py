@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.compat import maps
+from patchsim.engines.fft import window_moments
 from patchsim.errors import InputError
-from patchsim.machine import extensions
 from patchsim.numerics.box_sums import box_sums
 from patchsim.numerics.overlap_save import norm_of, overlap_save, rounding
 
@@ -172,32 +172,15 @@ def _energies(
     pixels: NDArray[Any], often: _Sums, mask: NDArray[np.uint8] | None, *, is_centred: bool
 ) -> _Sums:
     """Return each window's sum of squares, on request after each channel's mean is taken off."""
-    extension = extensions.extension("_moments")
     height, width = often.shape
-    if mask is None and pixels.dtype == np.uint8 and extension is not None:
-        image, channels = np.ascontiguousarray(pixels), pixels.shape[2]
-        shape = (pixels.shape[0] - height + 1, pixels.shape[1] - width + 1)
-        if channels <= extension.MOST_CHANNELS and height <= extension.TALLEST:
-            spread = np.empty(shape)
-            zeros = np.zeros(channels, np.int64)
-            extension.moments(
-                image=image,
-                type=image.dtype.char,
-                pitch=image.strides[0],
-                channels=channels,
-                height=height,
-                width=width,
-                stride_y=1,
-                stride_x=1,
-                rows=shape[0],
-                cols=shape[1],
-                constants=zeros,
-                weights=zeros[: channels if is_centred else 0],
-                spread=spread,
-                means=np.empty(shape if is_centred else (0, 0), np.int64),
-            )
-            # It is n E - sum S^2 where the means are taken off.
-            return spread / (height * width) if is_centred else spread
+    channels = pixels.shape[2]
+    is_whole = mask is None and pixels.dtype == np.uint8
+    if is_whole and window_moments.has_moments(height, channels):
+        zeros = np.zeros(channels, np.int64)
+        weights = zeros if is_centred else None
+        spread, _ = window_moments.moments(pixels, (height, width), (1, 1), zeros, weights)
+        # It is n E - sum S^2 where the means are taken off.
+        return spread / (height * width) if is_centred else spread
     wide = pixels.astype(float)
     if not is_centred:
         return np.maximum(_sums((wide**2).sum(2), often, mask), 0)

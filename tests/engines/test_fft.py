@@ -20,7 +20,7 @@ from oracle import best_matches
 from patchsim import InputError, match, metrics
 from patchsim.engines import Bounds, fft
 from patchsim.engines.common import fused_costs, lowrank
-from patchsim.engines.fft import sums as fft_sums
+from patchsim.engines.fft import window_moments
 from patchsim.geometry import tiles
 from patchsim.numerics import box_sums, overlap_save
 from patchsim.numerics.array_api import tensor, to_numpy
@@ -37,9 +37,9 @@ def bounds(image, kernel, metric, stride=(1, 1), **options):
 def sums(request, monkeypatch):
     """With the sums over windows made in C, and without the extension."""
     if request.param == "NumPy":
-        monkeypatch.setattr(fft_sums, "_extension", lambda: None)
+        monkeypatch.setattr(window_moments, "_extension", lambda: None)
     else:
-        assert fft_sums._extension() is not None, "the C extension was not built"
+        assert window_moments._extension() is not None, "the C extension was not built"
 
 
 @pytest.mark.usefixtures("sums")
@@ -306,7 +306,7 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers(change):
         "constants": np.zeros(3, np.int64), "weights": np.zeros(3, np.int64),
         "spread": np.zeros(16), "means": np.zeros(16, np.int64),
     }  # fmt: skip
-    moments = fft_sums._extension().moments
+    moments = window_moments._extension().moments
     moments(**arguments)
     with pytest.raises(ValueError, match=r"size|smaller|type"):
         moments(**(arguments | change))

@@ -9,18 +9,17 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common.tile_sizes import TileSizes
+from patchsim.engines.fft import window_moments
 from patchsim.engines.fft.spreads import Spread
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.geometry import tiles
-from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE
 from patchsim.numerics.array_api import Array, cast, namespace, to_device
 from patchsim.numerics.box_sums import box_sums, box_sums_bytes
@@ -160,34 +159,18 @@ class Tile:
         Of integers, exact.
         """
         problem = self.kernel.problem
-        extension = extension_for(problem)
         centred = problem.metric == "zncc"
         if weights is None:
             weights = 0 * self.kernel.sums
-        if extension is None:
+        if not _in_c(problem):
             return self._moments_by_box_sums(weights) if centred else (self._squares(), None)
-        pixels = np.ascontiguousarray(self.pixels)
-        shape = self._shape
-        spread = np.full(shape, np.nan)
-        means = np.full(shape if centred else (0, 0), -1, np.int64)
-        height, width, channels = problem.kernel
-        extension.moments(
-            image=pixels,
-            type=pixels.dtype.char,
-            pitch=pixels.strides[0],
-            channels=channels,
-            height=height,
-            width=width,
-            stride_y=problem.stride[0],
-            stride_x=problem.stride[1],
-            rows=shape[0],
-            cols=shape[1],
-            constants=self.constants,
-            weights=weights if centred else weights[:0],
-            spread=spread,
-            means=means,
+        return window_moments.moments(
+            self.pixels,
+            problem.kernel[:2],
+            problem.stride,
+            self.constants,
+            weights if centred else None,
         )
-        return spread, means
 
     def _squares(self) -> Array:
         planes = self.moved(LONG)
@@ -239,9 +222,9 @@ def moments_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of `Tile.moments`, or of `energy`."""
     problem, scores = sizes.problem, 8 * sizes.windows
     is_whole = problem.dtype in INTEGER_RANGE
-    if is_whole and extension_for(problem) is not None:
-        copied = sizes.pixels * problem.kernel[2] * np.dtype(problem.dtype).itemsize
-        return copied + 2 * scores
+    if is_whole and _in_c(problem):
+        values = sizes.pixels * problem.kernel[2]
+        return window_moments.moments_bytes(values, np.dtype(problem.dtype).itemsize, sizes.windows)
     planes = 8 * sizes.pixels * problem.kernel[2]
     box = box_sums_bytes(sizes.extent, problem.kernel[:2], problem.stride)
     # Planes, their squares and the sum of these over the channels. Then this sum, and sums over
@@ -271,17 +254,8 @@ def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
     return planes
 
 
-def extension_for(problem: Problem) -> ModuleType | None:
-    """The C that sums the integers of windows, if it was built and takes the problem."""
-    extension = _extension()
-    if (
-        extension is None
-        or problem.device != "cpu"
-        or problem.kernel[2] > extension.MOST_CHANNELS
-        or problem.kernel[0] > extension.TALLEST
-    ):
-        return None
-    return extension
-
-
-_extension = partial(extensions.extension, "_moments")
+def _in_c(problem: Problem) -> bool:
+    """Return whether integers are summed over windows in C."""
+    return problem.device == "cpu" and window_moments.has_moments(
+        problem.kernel[0], problem.kernel[2]
+    )

@@ -71,6 +71,7 @@ def _hash(text: str) -> str:
 def _context(search: Finished) -> dict[str, Any]:
     report = search.report
     picture = overlay.displayable(search.pixels, search.span, search.low)
+    kernels = crops.displayed(search)
     names = [name for name in report.columns if name != "corners"]
     rows = [
         {
@@ -83,7 +84,7 @@ def _context(search: Finished) -> dict[str, Any]:
             "crop": crop,
         }
         for number, (match, crop) in enumerate(
-            zip(report.matches, crops.of(search, picture), strict=True), 1
+            zip(report.matches, crops.of(search, picture, kernels), strict=True), 1
         )
     ]
     heat = layers.heat(search)
@@ -97,7 +98,7 @@ def _context(search: Finished) -> dict[str, Any]:
         "reduced": max(picture.size) > layers.SIDE,
         "heat": heat,
         "histogram": layers.histogram(search),
-        "kernels": crops.kernels(search),
+        "kernels": crops.kernels(search, kernels),
         "plans": [(plan.engine, str(plan)) for plan in report.plans],
         "data": _json({"rows": rows, "width": report.width, "height": report.height}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,35 @@ _SIDE = 96  # pixels of the longer side
 _MOST = 40  # matches with pictures of their own
 
 
-def kernels(search: Finished) -> list[dict[str, Any]]:
-    """Return each kernel with its picture, in which what does not count is transparent."""
+def displayed(search: Finished) -> list[Image.Image]:
+    """Return each kernel as an RGB picture."""
+    return [_displayed(picture, search) for picture in search.pictures]
+
+
+def kernels(search: Finished, drawn: Sequence[Image.Image]) -> list[dict[str, Any]]:
+    """Return each kernel with its picture, in which what does not count is transparent.
+
+    `drawn` are the pictures from `displayed`.
+    """
     found = []
-    for about, picture in zip(search.kernels, search.pictures, strict=False):
-        shown = _displayed(picture, search)
+    for about, picture, opaque in zip(search.kernels, search.pictures, drawn, strict=False):
+        shown = opaque
         if picture.alpha is not None:
+            shown = opaque.copy()
             shown.putalpha(Image.fromarray(picture.alpha))
         found.append({"about": about, "name": printable(about.name), "url": url(_small(shown))})
     return found
 
 
-def of(search: Finished, image: Image.Image) -> list[dict[str, str] | None]:
-    """Return pictures of the first matches and of how they differ from their kernels."""
-    by_name = {
-        about.name: _displayed(picture, search)
-        for about, picture in zip(search.kernels, search.pictures, strict=False)
-    }
+def of(
+    search: Finished, image: Image.Image, drawn: Sequence[Image.Image]
+) -> list[dict[str, str] | None]:
+    """Return pictures of the first matches and of how they differ from their kernels.
+
+    `image` is the image that was searched, `drawn` are the kernels from `displayed`.
+    """
+    names = (about.name for about in search.kernels)
+    by_name = dict(zip(names, drawn, strict=False))
     matches = search.report.matches
     shown = [_pair(match, by_name.get(match.kernel), image) for match in matches[:_MOST]]
     return [*shown, *([None] * (len(matches) - len(shown)))]
