@@ -28,6 +28,7 @@ EXTRAS = {
         "TIFF of all kinds, colour of more than 8 bits, JPEG XL, Radiance HDR",
     ),
     "big": Extra(("pyvips",), "PNG and JPEG that are larger than memory"),
+    "zarr": Extra(("zarr",), "Zarr and OME-Zarr, also larger than memory"),
     "heif": Extra(("pi-heif",), "HEIC, the photographs of phones"),
     "dicom": Extra(("pydicom", "imagecodecs"), "DICOM, the pictures of medicine"),
     "fits": Extra(("astropy",), "FITS, the pictures of astronomy"),

@@ -43,8 +43,8 @@ Map = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Write the scores of all windows as float32, rows x columns: a .npy, or a .tif, which"
-        " is a BigTIFF in tiles. {kernel} stands for the kernel's name.",
+        help="Write the scores of all windows as float32, rows x columns: a .npy, a .tif, which is"
+        " a BigTIFF in tiles, or a .zarr. {kernel} stands for the kernel's name.",
     ),
 ]
 Overlay = Annotated[

@@ -144,6 +144,19 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder that appears at `path` when the block ends without an error.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, or something has the name.
+    """
+    with naming_errors(path), replacement.of_folder(Path(os.path.realpath(path))) as folder:
+        yield folder
+
+
+@contextmanager
 def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn a system's error while a file is written into an `OutputError` that names the file."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,10 +51,38 @@ def of(target: Path) -> Iterator[BinaryIO]:
         _unfinished.discard(temporary)
 
 
+@contextmanager
+def of_folder(target: Path) -> Iterator[Path]:
+    """Make a folder that takes the target's place when the block ends without an error.
+
+    It has a temporary name meanwhile. Nothing but an empty folder is replaced.
+    """
+    temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
+    _unfinished.add(temporary)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH123
+                    os.fsync(file.fileno())
+        temporary.rename(target)
+    finally:
+        _remove(temporary)
+        _unfinished.discard(temporary)
+
+
 def discard_unfinished() -> None:
     """Remove the temporary files of this process, which then has to end at once."""
     for temporary in tuple(_unfinished):
-        with suppress(OSError):
+        _remove(temporary)
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
             temporary.unlink()
 
 

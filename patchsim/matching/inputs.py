@@ -12,7 +12,7 @@ import numpy as np
 from patchsim.errors import InputError, printable, titled
 from patchsim.machine.memory import format_size
 from patchsim.options import Options
-from patchsim.pictures import large, reader
+from patchsim.pictures import large, opening, reader
 from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, profiles, transparent_color, uncounted, unusable
@@ -316,7 +316,7 @@ def whole_need(error: MemoryNeed, sources: Sequence[Source | None], max_pixels: 
 
 
 def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
-    return reader.open_picture(
+    return opening.open_picture(
         source,
         name=name,
         max_pixels=options.max_pixels,

@@ -60,8 +60,9 @@ def match(
         is like transparent pixels (see `min_visible`).
     map : bool or path, optional
         Keep the scores of all windows in the report; with a path also write them as float32: a
-        .npy, or a .tif, which is a BigTIFF in tiles (with the package tifffile). The map of an
-        image that is read by windows is written while it is made, and not kept in the report.
+        .npy, a .tif, which is a BigTIFF in tiles (with the package tifffile), or a .zarr (with the
+        package zarr), a folder that replaces nothing. The map of an image that is read by windows
+        is written while it is made, and not kept in the report.
     heatmap : path, optional
         A PNG to write: the map in colours, by the rank of the scores, with rings around matches and
         a bar that says which score has which colour. With several kernels the paths of `heatmap`,
@@ -257,8 +258,8 @@ def match(
         `edges`.
     max_pixels : int
         The largest picture to read whole, in pixels. A larger image, or one that does not fit the
-        memory, is read by windows if it is a PNG, JPEG, TIFF or a .npy file in C order, and refused
-        otherwise; overlays and poses beside quarter turns are refused of it, its heatmap is
+        memory, is read by windows if it is a PNG, JPEG, TIFF, Zarr or a .npy file in C order, and
+        refused otherwise; overlays and poses beside quarter turns are refused of it, its heatmap is
         reduced, and its map is only written to a file.
     memory : int or str, optional
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default

@@ -14,7 +14,7 @@ from patchsim.errors import InputError, printable
 from patchsim.output import columns
 from patchsim.output.report import Report
 from patchsim.output.report_parts import box
-from patchsim.pictures.reader import open_picture
+from patchsim.pictures.opening import open_picture
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:

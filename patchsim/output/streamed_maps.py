@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -36,7 +35,7 @@ class StreamedMap:
 
     def __init__(self, path: str, shape: tuple[int, int], tile: tuple[int, int]) -> None:
         self.shape, self._path = shape, path
-        self._writing: AbstractContextManager[BinaryIO] = atomic.writing(path)
+        self._writing = map_files.writing(path)
         place = self._writing.__enter__()
         try:
             with atomic.naming_errors(path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
@@ -151,7 +153,7 @@ class Outputs:
                 if target.kind == _MAP and streamed.has(kernel):
                     text = describe(search, kernel, streamed.finish(kernel))
                 else:
-                    with atomic.writing(path) as file:
+                    with _writing(target.kind, path) as file:
                         text = target.exporter.write(file, search, kernel, path)
                 observer.wrote(f"{target.kind} {escaped(path)}{text}")
 
@@ -183,13 +185,17 @@ def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = 
     inputs = [picture.file for picture in [*pictures, *masks] if picture.file]
     for target in targets:
         for path in target.paths:
-            atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=asked.force)
             if target.kind == _MAP:
-                map_files.check_packages(path)
+                map_files.check(path)
+            atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=asked.force)
     needs_map = any(target.exporter.NEEDS_MAP for target in targets)
     outputs = Outputs(targets, asked.has_maps or needs_map, asked.heatmap_size, asked.labels)
     atomic.check_distinct(outputs.paths)
     return outputs
+
+
+def _writing(kind: str, path: str) -> AbstractContextManager[Any]:
+    return map_files.writing(path) if kind == _MAP else atomic.writing(path)
 
 
 def _target(kind: str, value: object, stems: list[str]) -> Target:

@@ -10,6 +10,42 @@ from threading import Lock
 from patchsim.types import Pixels
 
 
+def fill(
+    window: Pixels,
+    corner: tuple[int, int],
+    cache: ChunkCache,
+    chunk: tuple[int, int],
+    across: int,
+) -> None:
+    """Fill a window [h, w, C] from the chunks of a picture.
+
+    Parameters
+    ----------
+    window : array [h, w, C]
+    corner : (row, column)
+        The place of the window in the picture.
+    cache : ChunkCache
+        Gives the chunks by their numbers, row by row.
+    chunk : (rows, columns)
+        Of a chunk; those at the right and below may be smaller.
+    across : int
+        The number of chunks beside each other.
+    """
+    if not window.size:
+        return
+    (first, start), (tall, wide) = corner, chunk
+    bottom, right = first + window.shape[0], start + window.shape[1]
+    for down in range(first // tall, (bottom - 1) // tall + 1):
+        for over in range(start // wide, (right - 1) // wide + 1):
+            pixels = cache.get(down * across + over)
+            rows = max(first, down * tall), min(bottom, (down + 1) * tall)
+            cols = max(start, over * wide), min(right, (over + 1) * wide)
+            window[rows[0] - first : rows[1] - first, cols[0] - start : cols[1] - start] = pixels[
+                rows[0] - down * tall : rows[1] - down * tall,
+                cols[0] - over * wide : cols[1] - over * wide,
+            ]
+
+
 class ChunkCache:
     """The chunks that were used last; several threads may ask at once.
 

@@ -13,7 +13,16 @@ from PIL import Image
 
 from patchsim.checks import whole_number
 from patchsim.errors import DamageError, InputError, printable
-from patchsim.pictures import pillow_depth, pillow_reader, png, reader, streams, tiff_directory
+from patchsim.pictures import (
+    opening,
+    pillow_depth,
+    pillow_reader,
+    png,
+    reader,
+    streams,
+    tiff_directory,
+    zarr_layout,
+)
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture
 
@@ -74,8 +83,8 @@ def open_frames(
         yield from _of_pil(source, frame, limited)
         return
     other: Any = source
-    if not isinstance(other, str | os.PathLike):
-        picture = reader.open_picture(source, **limited)
+    if not isinstance(other, str | os.PathLike) or zarr_layout.is_zarr(other):
+        picture = opening.open_picture(source, **limited)
         _numbers(frame, 1, picture.name)
         yield 0, picture
         return

@@ -17,6 +17,7 @@ from patchsim.pictures import (
     streams,
     tiff_directory,
     tiff_source,
+    zarr_layout,
 )
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
@@ -56,6 +57,15 @@ def open_by_windows(
     if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
         return None
     label = os.fspath(source)
+    if zarr_layout.is_zarr(label):
+        from patchsim.pictures import zarr_source  # where a picture needs it
+
+        opened, is_transparent = zarr_source.open_windowed(
+            label, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha
+        )
+        if is_transparent:
+            raise transparent(label)
+        return opened
     if not Path(label).is_file():  # a pipe cannot go back
         return None
     with streams.naming_errors(label), Path(label).open("rb") as stream:

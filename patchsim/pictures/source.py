@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +34,22 @@ class Identity(NamedTuple):
         status = os.fstat(stream.fileno())
         return cls(path, status.st_size, status.st_mtime_ns)
 
+    @classmethod
+    def of_path(cls, path: str) -> Identity:
+        """Return the identity of a file that is there."""
+        status = Path(path).stat()
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+    def check(self) -> None:
+        """Check that the file is still what it was.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or has changed.
+        """
+        self.open().close()
+
     def open(self) -> BinaryIO:
         """Open the file again.
 
@@ -60,8 +77,8 @@ class PixelSource(Protocol):
     shape : (height, width, channels)
     dtype : dtype
         uint8, uint16, float32 or float64.
-    identity : Identity
-        The file; reading fails once it has changed.
+    identity : Identity or None
+        The file, if there is one; reading fails once it has changed.
     chunk : (rows, columns)
         What is decoded at once: a tile or strip of the file, or some rows.
     order : "random" or "rows"
@@ -79,7 +96,7 @@ class PixelSource(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
     @property
-    def identity(self) -> Identity: ...
+    def identity(self) -> Identity | None: ...
     @property
     def chunk(self) -> tuple[int, int]: ...
     @property

@@ -14,6 +14,7 @@ from patchsim.errors import DamageError, printable
 from patchsim.machine.memory import format_size
 from patchsim.pictures import (
     arrays,
+    chunk_cache,
     jpeg,
     nodata,
     orientation,
@@ -79,19 +80,7 @@ class TiffSource:
         """Return the samples of a window; as for `PixelSource`."""
         size = rows.stop - rows.start, cols.stop - cols.start
         window = np.empty((*size, self.shape[2]), self.dtype)
-        if not window.size:
-            return window
-        tall, wide = self.chunk
-        for down in range(rows.start // tall, (rows.stop - 1) // tall + 1):
-            for across in range(cols.start // wide, (cols.stop - 1) // wide + 1):
-                chunk = self.cache.get(down * self._across + across)
-                top, left = down * tall, across * wide
-                first = max(top, rows.start), max(left, cols.start)
-                last = min(top + tall, rows.stop), min(left + wide, cols.stop)
-                window[
-                    first[0] - rows.start : last[0] - rows.start,
-                    first[1] - cols.start : last[1] - cols.start,
-                ] = chunk[first[0] - top : last[0] - top, first[1] - left : last[1] - left]
+        chunk_cache.fill(window, (rows.start, cols.start), self.cache, self.chunk, self._across)
         return window
 
     def _decoded(self, number: int) -> Pixels:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
-from patchsim.pictures import remote
+from patchsim.pictures import remote, zarr_layout
 from patchsim.scanning import own_heatmaps, requests
 from patchsim.scanning.requests import Request
 
@@ -61,16 +61,22 @@ def listed(
 def _of_word(word: str, heatmaps: list[str], *, are_many: bool) -> Iterator[Request]:
     """Yield the requests of a word, and note the heatmaps that are left out."""
     path = Path(word)
-    if remote.is_url(word):
+    if remote.is_url(word) and not zarr_layout.is_zarr(word):
         for name in remote.listed(word):
             if name == word or PurePosixPath(name).suffix.lower() in SUFFIXES:
                 yield Request(name, name)
+    elif zarr_layout.is_zarr(word):
+        yield requests.of_path(word)
     elif "\0" not in word and path.is_dir():
         found = _without(heatmaps, _in_folder(word))
         yield from _at_least_one(found, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):
         names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207
-        files = (Request(name, name) for name in names if not Path(name).is_dir())
+        files = (
+            Request(name, name)
+            for name in names
+            if not Path(name).is_dir() or zarr_layout.is_zarr(name)
+        )
         found = _without(heatmaps, files)
         yield from _at_least_one(found, f"no file is called like {printable(word)}")
     elif are_many:
@@ -116,7 +122,9 @@ def _in_folder(folder: str) -> Iterator[Request]:
         if name.startswith("."):
             continue
         path = os.path.join(folder, name)
-        if is_folder:
+        if is_folder and zarr_layout.is_zarr(path):
+            yield Request(path, path)
+        elif is_folder:
             yield from _in_folder(path)
         elif Path(name).suffix.lower() in SUFFIXES:
             yield Request(path, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import shutil
 import tempfile
@@ -14,8 +13,10 @@ from unittest import mock
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import LocalStore
 
 import patchsim
 from patchsim import InputError, OutputError
@@ -28,6 +29,8 @@ LARGE = {"max_pixels": 1, "memory": "2MB"}  # too large to be read whole
 
 
 def load(path):
+    if path.suffix == ".zarr":
+        return zarr.open(str(path), mode="r")[...]
     return np.load(path) if path.suffix == ".npy" else tifffile.imread(path)
 
 
@@ -55,22 +58,22 @@ def test_a_sink_takes_tiles_of_any_size(data):
     scores = np.arange(rows * cols, dtype=np.float32).reshape(rows, cols)
     split = data.draw(st.permutations(list(tiles.split((rows, cols), tile))), "order")
     suffix = data.draw(st.sampled_from(map_files.SUFFIXES), "suffix")
-    file = io.BytesIO()
-    sink = map_files.sink_of(f"map{suffix}", file, (rows, cols), tile)
-    for one in split:
-        part = scores[one.index]
-        sink.put(one, part.astype(np.float64) if one.top else part)
-    sink.put(tiles.Tile(rows - 1, cols - 1, 1, 1), np.array([[-1.5]]))
-    sink.finish()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"map{suffix}")
+        with map_files.writing(path) as place:
+            sink = map_files.sink_of(path, place, (rows, cols), tile)
+            for one in split:
+                part = scores[one.index]
+                sink.put(one, part.astype(np.float64) if one.top else part)
+            sink.put(tiles.Tile(rows - 1, cols - 1, 1, 1), np.array([[-1.5]]))
+            sink.finish()
+        assert [one.name for one in Path(folder).iterdir()] == [path.name]
+        read = load(path)
+        if suffix.startswith(".tif"):
+            with tifffile.TiffFile(path) as tiff:
+                assert tiff.is_bigtiff
+                assert tiff.pages[0].is_tiled
     scores[-1, -1] = -1.5
-    file.seek(0)
-    if suffix == ".npy":
-        read = np.load(file)
-    else:
-        with tifffile.TiffFile(file) as tiff:
-            assert tiff.is_bigtiff
-            assert tiff.pages[0].is_tiled
-            read = tiff.pages[0].asarray()
     assert (read == scores).all()
     assert read.dtype == np.float32
 
@@ -146,12 +149,14 @@ def test_maps_of_several_kernels_beside_their_heatmaps(picture, files, tmp_path)
 def test_the_maps_of_memory_are_written_in_each_format(picture, files, tmp_path):
     report = patchsim.match(picture, files.kernel, map=tmp_path / "m.tif")
     assert (tifffile.imread(tmp_path / "m.tif") == report.map).all()
-    patchsim.match(picture, files.kernel, map=tmp_path / "m.npy")
-    assert (np.load(tmp_path / "m.npy") == report.map).all()
+    for suffix in map_files.SUFFIXES:
+        path = tmp_path / f"other{suffix}"
+        patchsim.match(picture, files.kernel, map=path)
+        assert (load(path) == report.map).all()
 
 
 @pytest.mark.parametrize("has_name", [False, True])
-@pytest.mark.parametrize("suffix", map_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
 def test_a_disk_that_is_full_in_the_middle_leaves_nothing(files, suffix, has_name, tmp_path):
     write, calls = placed.PlacedWriter.write, []
 
@@ -169,6 +174,43 @@ def test_a_disk_that_is_full_in_the_middle_leaves_nothing(files, suffix, has_nam
     ):
         patchsim.match(files.path, files.kernel, map=tmp_path / f"m{suffix}", **LARGE)
     assert len(calls) > 3
+    assert sorted(tmp_path.iterdir()) == files.before
+
+
+def test_a_disk_that_is_full_leaves_nothing_of_a_zarr_store(files, tmp_path):
+    put, calls = LocalStore.set, []
+
+    async def until_full(self, key, value):
+        calls.append(key)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        await put(self, key, value)
+
+    with (
+        mock.patch.object(LocalStore, "set", until_full),
+        pytest.raises(OutputError, match=r"cannot write .*No space left on device; free some"),
+    ):
+        patchsim.match(files.path, files.kernel, map=tmp_path / "m.zarr", **LARGE)
+    assert len(calls) > 1
+    assert sorted(tmp_path.iterdir()) == files.before
+
+
+def test_a_zarr_store_replaces_nothing(files, tmp_path):
+    patchsim.match(files.path, files.kernel, map=tmp_path / "m.zarr", **LARGE)
+    before = load(tmp_path / "m.zarr")
+    with pytest.raises(InputError, match=r"m\.zarr is there, and a Zarr store is a folder, which"):
+        patchsim.match(files.path, files.kernel, map=tmp_path / "m.zarr", stride=2, **LARGE)
+    assert (load(tmp_path / "m.zarr") == before).all()
+
+
+def test_a_signal_leaves_no_folder(files, tmp_path):
+    def ended(*_, **__):
+        replacement.discard_unfinished()
+        assert sorted(tmp_path.iterdir()) == files.before
+        raise KeyboardInterrupt
+
+    with mock.patch("patchsim.matching.assemble.report", ended), pytest.raises(KeyboardInterrupt):
+        patchsim.match(files.path, files.kernel, map=tmp_path / "m.zarr", **LARGE)
     assert sorted(tmp_path.iterdir()) == files.before
 
 
@@ -200,12 +242,13 @@ def test_a_pipe_takes_no_tiles(files, tmp_path):
         patchsim.match(files.path, files.kernel, map=tmp_path / "m.npy", **LARGE)
 
 
-def test_a_tiff_needs_its_package(files, tmp_path):
+@pytest.mark.parametrize(("suffix", "package"), [("tif", "tifffile"), ("zarr", "zarr")])
+def test_a_format_needs_its_package(files, suffix, package, tmp_path):
     with (
-        mock.patch.dict("sys.modules", {"tifffile": None}),
-        pytest.raises(InputError, match=r"m\.tif needs the package tifffile: pip install tifffile"),
+        mock.patch.dict("sys.modules", {package: None}),
+        pytest.raises(InputError, match=f"needs the package {package}: pip install {package}"),
     ):
-        patchsim.match(files.path, files.kernel, map=tmp_path / "m.tif", **LARGE)
+        patchsim.match(files.path, files.kernel, map=tmp_path / f"m.{suffix}", **LARGE)
 
 
 def test_the_command_says_what_it_wrote(files, run, tmp_path):

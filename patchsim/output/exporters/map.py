@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import BinaryIO
 
 from patchsim.geometry.tiles import Tile
@@ -18,7 +19,7 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
     return 0  # the map is written as it lies in memory
 
 
-def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:
+def write(file: BinaryIO | Path, search: Finished, kernel: int, path: str) -> str:
     scores = search.maps[kernel]
     rows, cols = scores.shape
     sink = map_files.sink_of(path, file, (rows, cols))

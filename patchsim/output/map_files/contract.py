@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -39,8 +39,10 @@ class Sinks(Protocol):
 
     IS_COMPRESSED: bool
 
-    def check_packages(self, path: str) -> None:
-        """Check that its packages are installed; an `InputError` names those that are not."""
+    def check(self, path: str) -> None:
+        """Check that a map can be written to a path; as for `map_files.check`."""
 
-    def open_sink(self, place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int]) -> MapSink:
-        """Begin a map; as for `sink_of`."""
+    def open_sink(
+        self, place: Any, shape: tuple[int, int], tile: tuple[int, int] | None
+    ) -> MapSink:
+        """Begin a map; as for `map_files.sink_of`."""

@@ -14,7 +14,7 @@ IS_COMPRESSED = False
 _BYTES = 4
 
 
-def check_packages(path: str) -> None:
+def check(path: str) -> None:
     """NumPy is always there."""
 
 
@@ -49,6 +49,6 @@ class _Counted:
         self.count += len(data)
 
 
-def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int]) -> NpyMap:  # noqa: ARG001
+def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int] | None) -> NpyMap:  # noqa: ARG001
     """Begin a map; as for `map_files.sink_of`."""
     return NpyMap(place, shape)

@@ -16,7 +16,7 @@ _BYTES = 4
 _SIDE, _MULTIPLE = 256, 16  # of a tile's sides; TIFF wants multiples
 
 
-def check_packages(path: str) -> None:
+def check(path: str) -> None:
     """Check that tifffile is installed."""
     try:
         import tifffile  # noqa: F401
@@ -90,6 +90,6 @@ class _Unnamed(io.RawIOBase):
         return self._file.tell()
 
 
-def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int]) -> TiffMap:  # noqa: ARG001
+def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int] | None) -> TiffMap:  # noqa: ARG001
     """Begin a map; as for `map_files.sink_of`."""
     return TiffMap(place, shape)

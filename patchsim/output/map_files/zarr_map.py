@@ -1,0 +1,114 @@
+"""A map as a Zarr store of version 3, in chunks that hold whole tiles of scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.errors import InputError, printable
+from patchsim.geometry.tiles import Tile
+
+IS_COMPRESSED = True
+
+_CELLS = 1 << 18  # of a chunk, about: 1 MiB before it is compressed
+_SIDE = 512  # of the chunks of a map that comes as a whole
+
+
+def check(path: str) -> None:
+    """Check that zarr is installed, and that no other store has the path."""
+    try:
+        import zarr  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"map {printable(path)} needs the package zarr: pip install zarr;\nor give a name that"
+            " ends in .npy"
+        ) from error
+    if Path(path).exists():
+        raise InputError(
+            f"map {printable(path)} is there, and a Zarr store is a folder, which is not replaced;"
+            " remove it, or give another name"
+        )
+
+
+class ZarrMap:
+    """Implements `contract.MapSink`."""
+
+    def __init__(self, folder: Path, shape: tuple[int, int], tile: tuple[int, int] | None) -> None:
+        import zarr
+
+        self._chunk = _chunk(shape, tile)
+        self._shape = shape
+        self._array: Any = zarr.create_array(
+            str(folder),
+            shape=shape,
+            dtype="<f4",
+            chunks=self._chunk,
+            fill_value=np.nan,
+            dimension_names=("y", "x"),
+            overwrite=True,
+        )
+        self._lock = Lock()
+        # Chunks of which a part is there, with the number of cells that are not.
+        self._begun: dict[tuple[int, int], tuple[NDArray[np.float32], int]] = {}
+        self._done: set[tuple[int, int]] = set()
+
+    def put(self, tile: Tile, scores: NDArray[Any]) -> None:
+        """Collect the tile, and write chunks that are complete."""
+        tall, wide = self._chunk
+        for down in range(tile.top // tall, (tile.top + tile.rows - 1) // tall + 1):
+            for across in range(tile.left // wide, (tile.left + tile.cols - 1) // wide + 1):
+                top, left = down * tall, across * wide
+                rows = max(top, tile.top), min(top + tall, tile.top + tile.rows)
+                cols = max(left, tile.left), min(left + wide, tile.left + tile.cols)
+                part = scores[
+                    rows[0] - tile.top : rows[1] - tile.top,
+                    cols[0] - tile.left : cols[1] - tile.left,
+                ]
+                self._put((down, across), (rows[0], cols[0]), part)
+
+    def _put(self, number: tuple[int, int], corner: tuple[int, int], part: NDArray[Any]) -> None:
+        """Put a part of a chunk whose first cell is the corner (row, column) of the map."""
+        (row, col), (down, across) = corner, number
+        top, left = down * self._chunk[0], across * self._chunk[1]
+        rows = min(self._chunk[0], self._shape[0] - top)
+        cols = min(self._chunk[1], self._shape[1] - left)
+        with self._lock:
+            if number in self._done:
+                self._array[row : row + part.shape[0], col : col + part.shape[1]] = part
+                return
+            empty = np.empty((0, 0), np.float32), rows * cols
+            values, missing = self._begun.pop(number, empty)
+            if not values.size:
+                values = np.empty((rows, cols), np.float32)
+            values[
+                row - top : row - top + part.shape[0], col - left : col - left + part.shape[1]
+            ] = part
+            missing -= part.size
+            if missing:
+                self._begun[number] = values, missing
+                return
+            self._done.add(number)
+        self._array[top : top + rows, left : left + cols] = values
+
+    def finish(self) -> None:
+        """Nothing is left, because the tiles cover the map."""
+
+
+def _chunk(shape: tuple[int, int], tile: tuple[int, int] | None) -> tuple[int, int]:
+    """Return rows and columns of chunks: tiles that come one after the other, joined."""
+    if tile is None:
+        return min(_SIDE, shape[0]), min(_SIDE, shape[1])
+    rows, cols = min(tile[0], shape[0]), min(tile[1], shape[1])
+    cols = min(shape[1], cols * max(1, _CELLS // (rows * cols)))
+    if cols == shape[1]:
+        rows = min(shape[0], rows * max(1, _CELLS // (rows * cols)))
+    return rows, cols
+
+
+def open_sink(place: Any, shape: tuple[int, int], tile: tuple[int, int] | None) -> ZarrMap:
+    """Begin a map in a folder; as for `map_files.sink_of`."""
+    return ZarrMap(place, shape, tile)

@@ -1,0 +1,185 @@
+"""Windows of a picture in a Zarr store, whose chunks are decoded when they are needed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from patchsim.errors import DamageError, printable
+from patchsim.machine.memory import format_size
+from patchsim.pictures import (
+    arrays,
+    chunk_cache,
+    fourth_channel,
+    reader,
+    streams,
+    zarr_layout,
+)
+from patchsim.pictures.chunk_cache import ChunkCache
+from patchsim.pictures.limits import Decoded, Limits
+from patchsim.pictures.reader import Picture
+from patchsim.pictures.source import Identity, only_whole
+from patchsim.pictures.windowed import Windowed
+from patchsim.pictures.zarr_layout import Layout
+from patchsim.types import Pixels
+
+_ROWS_KEPT = 3  # rows of chunks: those of the windows that are scored at the same time
+_SHARE = 2  # the part of the memory that they take at most
+_COPIES = 3  # of a chunk while it is decoded
+_MOST_COUNTED = 100_000  # chunks, which are counted one by one
+
+
+class ZarrSource:
+    """The chunks of a picture in a Zarr store; implements `PixelSource`.
+
+    Parameters
+    ----------
+    layout : Layout
+    path : str
+    memory : int
+        Bytes of which a part may be kept.
+    """
+
+    order: Literal["random", "rows"] = "random"
+
+    def __init__(self, layout: Layout, path: str, memory: int) -> None:
+        self._layout, self._path = layout, path
+        self.shape = layout.shape
+        self.dtype = arrays.pixel_type(layout.array.dtype, printable(path))
+        self.identity = _identity(path)
+        self.chunk = layout.chunk
+        self._across = -(-self.shape[1] // self.chunk[1])
+        row = math.prod((*self.chunk, self.shape[2])) * self.dtype.itemsize * self._across
+        self.cache_bytes = min(memory // _SHARE, _ROWS_KEPT * row)
+        self.cache = ChunkCache(self.cache_bytes, self._decoded)
+        self.description = (
+            f"by windows from Zarr chunks of {self.chunk[1]}x{self.chunk[0]} pixels, of which"
+            f" {format_size(self.cache_bytes)} are kept"
+        )
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel of a window while it is read."""
+        return self.shape[2] * int(self.dtype.itemsize)
+
+    def read(self, rows: slice, cols: slice) -> Pixels:
+        """Return the pixels of a window; as for `PixelSource`."""
+        window = np.empty(
+            (rows.stop - rows.start, cols.stop - cols.start, self.shape[2]), self.dtype
+        )
+        chunk_cache.fill(window, (rows.start, cols.start), self.cache, self.chunk, self._across)
+        return window
+
+    def _decoded(self, number: int) -> Pixels:
+        down, across = divmod(number, self._across)
+        top, left = down * self.chunk[0], across * self.chunk[1]
+        rows = slice(top, min(top + self.chunk[0], self.shape[0]))
+        cols = slice(left, min(left + self.chunk[1], self.shape[1]))
+        with streams.naming_errors(self._path):
+            if self.identity is not None:
+                self.identity.check()
+            try:
+                values = self._layout.window(rows, cols)
+            except Exception as error:  # each codec and store has its own
+                raise DamageError(
+                    f"its chunk at x={left}, y={top} cannot be decoded: {error}"
+                ) from error
+            return np.ascontiguousarray(arrays.to_pixels(values, printable(self._path)))
+
+
+def _identity(path: str) -> Identity | None:
+    """Return what tells that a store is still the one that was opened: the file about it."""
+    if not Path(path).is_dir():  # what is behind a URL has no stamp
+        return None
+    return Identity.of_path(zarr_layout.described_by(path))
+
+
+def read_whole(path: str, limits: Limits, *, alpha: bool) -> Picture:
+    """Read a picture from a Zarr store whole.
+
+    Raises
+    ------
+    InputError
+        If it is no picture, larger than the limits allow, or a package is not installed.
+    """
+    with streams.naming_errors(path):
+        layout = zarr_layout.find(path)
+        height, width, channels = layout.shape
+        limits.check_pixels(width, height)
+        dtype = layout.array.dtype
+        pixel_bytes = dtype.itemsize + arrays.pixel_type(dtype, limits.name).itemsize
+        chunk_bytes = math.prod(layout.array.chunks) * dtype.itemsize
+        limits.check_memory(height * width * channels * pixel_bytes + _COPIES * chunk_bytes)
+        notices = [*layout.notices, *_missing(layout.array, path, limits.name)]
+        pixels = ZarrSource(layout, path, 0).read(slice(0, height), slice(0, width))
+    decoded = Decoded(
+        pixels,
+        notices=(*notices, *_planes(layout, limits.name)),
+        shift=arrays.shift_of(dtype),
+        array_type=None if layout.is_channelled else dtype,
+        profile=None,
+    )
+    if alpha:
+        decoded = fourth_channel.split(decoded)
+    return reader.upright(decoded, path, Path(path), ())
+
+
+def open_windowed(
+    path: str, *, memory: int, alpha: bool, ignore_alpha: bool
+) -> tuple[Picture, bool]:
+    """Open a picture in a Zarr store to be read by windows.
+
+    Returns
+    -------
+    Picture
+    bool
+        Whether it has transparent pixels, which need the whole of it.
+
+    Raises
+    ------
+    InputError
+        If it is no picture, or a package is not installed.
+    """
+    name = printable(path)
+    with streams.naming_errors(path):
+        layout = zarr_layout.find(path)
+        array = layout.array
+        chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize * _COPIES
+        if chunk_bytes > memory // _SHARE:
+            raise only_whole(
+                name,
+                f"has chunks of {printable(list(array.chunks))}, each of which takes"
+                f" {format_size(chunk_bytes)} to decode; save it in smaller chunks",
+            )
+        pixels = Windowed.from_source(ZarrSource(layout, path, memory))
+        notices = (*layout.notices, *_missing(array, path, name), *_planes(layout, name))
+    is_transparent = False
+    if alpha and not layout.is_channelled:
+        pixels, is_transparent, texts = fourth_channel.split_windowed(
+            pixels, array.dtype, ignore_alpha=ignore_alpha
+        )
+        notices += texts
+    shift = arrays.shift_of(array.dtype)
+    return Picture(path, pixels.as_pixels(), Path(path), notices, shift=shift), is_transparent
+
+
+def _planes(layout: Layout, name: str) -> tuple[str, ...]:
+    """Return a notice of an array that looks like planes of colours, if nothing names its axes."""
+    text = None if layout.is_channelled else arrays.layout_notice(layout.array.shape, name)
+    return () if text is None else (text,)
+
+
+def _missing(array: Any, path: str, name: str) -> tuple[str, ...]:
+    """Return a notice of chunks that are not in a folder, whose pixels have the fill value."""
+    stored = array.shards or array.chunks
+    count = math.prod(-(-side // part) for side, part in zip(array.shape, stored, strict=True))
+    if count > _MOST_COUNTED or not Path(path).is_dir():
+        return ()
+    inside = math.prod(stored) // math.prod(array.chunks)
+    missing = count - array.nchunks_initialized // inside
+    if not missing:
+        return ()
+    return (f"{name} lacks {missing:,} of {count:,} chunks, which are read as {array.fill_value}",)
