@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
+from patchsim.errors import DamageError, InputError
 from patchsim.pictures import coded_size, least_bytes, metadata, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
@@ -276,9 +276,14 @@ class _Walk:
         """Yield place, marker and length of each segment up to the end of the picture.
 
         The data of a scan are passed over once the next segment is asked for.
+
+        Raises
+        ------
+        DamageError
+            If there are more markers without data than pictures have.
         """
         end = None if self.length is None else self.place + self.length
-        at = self.place + 2
+        at, bare = self.place + 2, 0
         while end is None or at < end:
             self.stream.seek(at)
             head = self.stream.read(4)
@@ -289,7 +294,9 @@ class _Walk:
                 block = self.stream.read(_BLOCK)
                 at += max(1, len(block) - len(block.lstrip(b"\xff")) - 1)
             elif head[1] == 0x01 or 0xD0 <= head[1] <= 0xD8:
-                at += 2
+                at, bare = at + 2, bare + 1
+                if bare > _MOST_SEGMENTS:
+                    raise DamageError("it has thousands of markers without data")
             else:
                 length = 2 + int.from_bytes(head[2:], "big")
                 yield at, head[1], length

@@ -124,8 +124,8 @@ class Limits:
             memory = self.memory or 0
             total = memory if self.total is None else self.total
             left = f"the memory is {format_size(total)}"
-            if memory < total:
-                free = format_size(memory)
+            free = format_size(memory)
+            if free != format_size(total):
                 left = f"only {free} of the memory of {format_size(total)} are left"
             held, doubt = self._doubt(needed // _PIXEL_BYTES, "from")
             finding = f"{self.name} takes {format_size(needed)} to decode{held}, but {left}{doubt}"

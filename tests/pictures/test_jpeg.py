@@ -252,6 +252,21 @@ def test_a_jpeg_without_an_end_is_refused(opened, astronaut):
         opened(content[: len(content) // 2])
 
 
+@pytest.mark.parametrize("marker", [b"\xff\x01", b"\xff\xd3"])
+@pytest.mark.parametrize("place", ["begin", "end"])
+def test_many_markers_without_data_are_damage(marker, place, opened, astronaut):
+    content = coded(astronaut[:32, :32], progressive=True)
+    markers = marker * 50_000
+    given = (
+        content[:2] + markers + content[2:] if place == "begin" else content[:-2] + markers + END
+    )
+    if place == "begin" or marker == b"\xff\x01":  # restarts behind a scan are part of its data
+        with pytest.raises(InputError, match="thousands of markers without data"):
+            opened(given)
+    else:
+        assert opened(given).notices == ()
+
+
 def test_many_segments_are_refused(opened, astronaut, monkeypatch):
     monkeypatch.setattr(jpeg, "_MOST_SEGMENTS", 50)
     content = coded(astronaut[:32, :32], progressive=True)
