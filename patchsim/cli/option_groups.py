@@ -24,7 +24,7 @@ _SHARED_BY_SEARCHES = {
     ),
     "Poses": ("flips", "invert", "same_scale", "exhaustive", "max_poses"),
     "Output": (
-        "unmatched", "columns", "no_header", "print", "csv_safe", "heatmap", "heatmap_size",
+        "null", "unmatched", "columns", "no_header", "print", "csv_safe", "heatmap", "heatmap_size",
         "blend", "map", "labels", "tolerance", "force", "quiet", "explain", "debug",
     ),
     "Waiting": ("wait", "wait_gone", "interval"),
@@ -40,7 +40,7 @@ _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "scan": {
         "Most used": (
-            "kernel", "threshold", "top", "metric", "scales", "angles", "list", "null", "format",
+            "kernel", "threshold", "top", "metric", "scales", "angles", "list", "format", "report",
             "resume",
         ),
         **_SHARED_BY_SEARCHES,

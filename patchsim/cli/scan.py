@@ -69,8 +69,12 @@ def command(flags: ScanFlags) -> int:
         if flags.resume is not None:
             return _resumed(flags, form, scanner, todo, progress)
         printer = _Printer(form, progress, is_of_unmatched=flags.unmatched)
+        results = scanner.results(todo)
+        if flags.report is not None:
+            page = scanner.page(flags.report, force=flags.force, command=observer.command)
+            results = page.collecting(results, observer.wrote)
         try:
-            return _run(flags, scanner.results(todo), printer.add, progress)
+            return _run(flags, results, printer.add, progress)
         finally:
             progress.clear()
             printer.finish()  # what was found before an interruption stays
@@ -115,6 +119,10 @@ def _check(flags: ScanFlags, form: Form) -> None:
         or not form.has_header
     ):
         raise InputError("--resume writes JSON lines into its file; leave out how to print")
+    if flags.resume is not None and flags.report is not None:
+        raise InputError("--report shows the pictures of one run; leave out --resume")
+    if flags.force and flags.report is None:
+        raise InputError("--force is about the page; give --report with it")
 
 
 def _lists(flags: ScanFlags) -> list[str]:

@@ -12,7 +12,7 @@ from patchsim.cli.flags import Image, MatchFlags
 # Flags of `match` that are about one picture and its files.
 WITHOUT = (
     "image", "tolerance", "heatmap", "heatmap_size", "no_heatmap", "blend", "map", "overlay",
-    "labels", "report", "force", "wait", "wait_gone", "interval", "explain",
+    "labels", "wait", "wait_gone", "interval", "explain",
 )  # fmt: skip
 
 Pictures = Annotated[
@@ -65,6 +65,16 @@ Resume = Annotated[
         show_default=False,
     ),
 ]
+ReportPage = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        help="Write a .html page to look at: thumbnails of up to 300 pictures, those with the best"
+        " matches, to filter and to sort.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -86,3 +96,4 @@ class ScanFlags(MatchFlags):
     null: Null = False
     unmatched: Unmatched = False
     resume: Resume = None
+    report: ReportPage = None

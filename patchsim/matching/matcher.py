@@ -23,6 +23,8 @@ from patchsim.scene.by_profile import ByProfile
 from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -105,6 +107,12 @@ class Matcher:
     def options(self) -> Options:
         """The checked options, which cannot be changed."""
         return self._options
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of kernels and masks, which no output may overwrite."""
+        pictures = [*self._kernels.pictures, *self._kernels.masks]
+        return tuple(picture.file for picture in pictures if picture.file)
 
     @property
     def fingerprint(self) -> dict[str, str]:

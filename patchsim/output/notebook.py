@@ -56,6 +56,20 @@ class ImageDisplay:
         picture.thumbnail((_SIDE, _SIDE))
         return picture
 
+    def thumbnail(self, report: Report, side: int) -> Image.Image:
+        """Return the image without boxes, reduced to a longer side of so many pixels.
+
+        Raises
+        ------
+        InputError
+            The image is not there any more.
+        """
+        from patchsim.output.exporters import overlay
+
+        picture = overlay.displayable(*self._shown(report))
+        picture.thumbnail((side, side))
+        return picture
+
     def show(self, report: Report) -> None:
         """Open the preview in the system's viewer."""
         self.preview(report).show(report.image)

@@ -21,6 +21,7 @@ from patchsim.scene.unusable import SkippedKernel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
+    from PIL.Image import Image
 
 
 class Display(Protocol):
@@ -34,6 +35,12 @@ class Display(Protocol):
 
     def plot(self, report: "Report", ax: "Axes | None") -> "Axes":
         """Draw into axes of Matplotlib."""
+
+    def preview(self, report: "Report") -> "Image":
+        """Draw the image with boxes around the matches, as large as a screen shows."""
+
+    def thumbnail(self, report: "Report", side: int) -> "Image":
+        """Return the image without boxes, reduced to a longer side of so many pixels."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from PIL import Image
@@ -24,6 +24,7 @@ from patchsim.scanning.requests import Request
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
+    from patchsim.scanning.page import ScanPage
 
 _SHARE = 1 << 29  # bytes that a picture may take at least, if there are as many; fewer go at a time
 _MOST_TOLD = 1000  # notices that are remembered, so that none is told twice
@@ -64,11 +65,25 @@ class Scanner:
         self._lock = threading.Lock()
         self._waiting = 0
 
-    def results(self, todo: Iterable[Request]) -> Iterator[ScanResult]:
+    def results(self, todo: Iterable[Request]) -> Generator[ScanResult, None, None]:
         """Yield the result of each request, in their order, each as soon as it can be."""
         for text in extensions.notices():
             self._tell(text)
         return pipeline.as_they_come(self._search, self._counted(todo), self._parallel)
+
+    def page(
+        self, path: str | os.PathLike[str], *, force: bool = False, command: str | None = None
+    ) -> ScanPage:
+        """Return the page that a scan with these kernels may write.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written, or would overwrite a kernel or mask.
+        """
+        from patchsim.scanning.page import ScanPage
+
+        return ScanPage(path, self.matcher.files, command=command, force=force)
 
     def _counted(self, todo: Iterable[Request]) -> Iterator[Request]:
         for request in todo:
@@ -131,6 +146,8 @@ def scan(
     *,
     mask: Source | None = None,
     image_mask: Source | None = None,
+    report: str | os.PathLike[str] | None = None,
+    force: bool = False,
     observer: Observer | None = None,
     **options: Unpack[Given],
 ) -> Iterator[ScanResult]:
@@ -147,8 +164,13 @@ def scan(
         As for `match`.
     mask, image_mask : path, PIL image or array, optional
         As for `match`; the mask of the image is that of all pictures, which have its size.
+    report : path, optional
+        An HTML page to write when the last result was taken: thumbnails of up to 300 pictures,
+        those with the best matches, to filter and to sort.
+    force : bool
+        Replace a page that is read-only, too.
     observer : Observer, optional
-        Told of notices about kernels and pictures, each once.
+        Told of notices about kernels and pictures, each once, and of the page.
     **options
         The options of `match`. `threads` and `memory` are those of all pictures that are searched
         at a time, which are as many as there are threads if each gets 512 MiB.
@@ -174,10 +196,14 @@ def scan(
     picture-1 [(5, 4)]
     picture-2 [(4, 4)]
     """
-    check_keywords(options, "scan", ("mask", "image_mask", "observer"))
+    check_keywords(options, "scan", ("mask", "image_mask", "report", "force", "observer"))
     scanner = Scanner(kernel, mask=mask, image_mask=image_mask, observer=observer, **options)
     told = check_observer(observer)
-    return scanner.results(_requests(pictures, told.notice))
+    results = scanner.results(_requests(pictures, told.notice))
+    if report is None:
+        return results
+    page = scanner.page(report, force=force, command=getattr(told, "command", None))
+    return page.collecting(results, told.wrote)
 
 
 def _requests(pictures: Any, tell: Callable[[str], None]) -> Iterator[Request]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html.parser
 import json
 import re
-import shutil
 import time
 
 import numpy as np
@@ -15,9 +14,6 @@ from PIL import Image
 
 import patchsim
 from patchsim.output import labels
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
 
 
 class Page(html.parser.HTMLParser):
@@ -171,21 +167,6 @@ def test_bad_paths(run, save, tmp_path, rng):
     code, _, err = run("match", tmp_path / "a.png", tmp_path / "a.png", "--report", "page.pdf")
     assert code == 2
     assert ".html" in err
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("chromium and chromedriver are not installed")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield browser
-    browser.quit()
 
 
 @pytest.fixture

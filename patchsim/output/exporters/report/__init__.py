@@ -6,14 +6,10 @@ forbids requests. Names and texts are escaped by the template, and in JSON for t
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from importlib import resources
 from typing import Any, BinaryIO
 
 from patchsim.errors import escaped, printable
-from patchsim.output import columns, labels
+from patchsim.output import columns, html_page, labels
 from patchsim.output.contract import Finished
 from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report import crops, layers
@@ -34,38 +30,9 @@ def working_bytes(cells: int, pixels: int) -> int:
 
 
 def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
-    text = render(search).encode(errors="replace")  # lone surrogates of file names
-    file.write(text)
-    return f": {len(text) / 1e6:.1f} MB"
-
-
-def render(search: Finished) -> str:
-    """Return the page of a finished search."""
-    import jinja2  # which takes longer to load than most searches
-
-    files = resources.files(__package__)
-    style, script = (
-        files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["printable_text"] = printable
-    template = environment.from_string(files.joinpath("page.html.j2").read_text(encoding="utf-8"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)};"
-        " base-uri 'none'; form-action 'none'"
-    )
-    return template.render(policy=policy, style=style, script=script, **_context(search))
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    page = html_page.render(__name__, _context(search))
+    file.write(page)
+    return f": {len(page) / 1e6:.1f} MB"
 
 
 def _context(search: Finished) -> dict[str, Any]:
@@ -105,13 +72,12 @@ def _context(search: Finished) -> dict[str, Any]:
 
 
 def _json(value: dict[str, Any]) -> str:
-    """Return JSON that may stand between tags of a script."""
+    """Return what the script needs, as text for a script's tag."""
     kept = {key: value[key] for key in ("width", "height")}
     kept["rows"] = [
         {key: row[key] for key in ("number", "score", "values")} for row in value["rows"]
     ]
-    text = json.dumps(kept, allow_nan=False, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return html_page.json_of(kept)
 
 
 def _text(match: Match, name: str) -> str:
