@@ -26,11 +26,15 @@ class Kernel:
         values count equally.
     margins : Margins
         What was trimmed from the whole kernel: rows and columns that do not count.
+    rim : int
+        How many pixels around those that count stay when the kernel is trimmed, because what counts
+        was made from them, too.
     """
 
     pixels: Pixels
     weights: Weights | None = None
     margins: Margins = NO_MARGINS
+    rim: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,7 +63,7 @@ class Kernel:
             return self
         counts = self.weights > 0 if self.weights.ndim == 2 else (self.weights > 0).any(axis=2)
         rows, columns = (np.logical_or.reduce(counts, axis) for axis in (1, 0))
-        (top, bottom), (left, right) = _span(rows), _span(columns)
+        (top, bottom), (left, right) = (_span(counted, self.rim) for counted in (rows, columns))
         margins = Margins(top, left, self.size[0] - bottom, self.size[1] - right)
         if margins == NO_MARGINS:
             return self
@@ -69,6 +73,7 @@ class Kernel:
             np.ascontiguousarray(self.pixels[top:bottom, left:right]),
             None if weights.min() == weights.max() else weights,
             Margins(*(old + new for old, new in zip(before, margins, strict=True))),
+            self.rim,
         )
 
     @property
@@ -76,9 +81,11 @@ class Kernel:
         return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes)
 
 
-def _span(counts: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return the index of the first true value, and that behind the last."""
-    return int(counts.argmax()), len(counts) - int(counts[::-1].argmax())
+def _span(counts: NDArray[np.bool_], rim: int) -> tuple[int, int]:
+    """Return where the true values begin and end, with so many more on both sides, if there are."""
+    return max(0, int(counts.argmax()) - rim), len(counts) - max(
+        0, int(counts[::-1].argmax()) - rim
+    )
 
 
 @dataclass(frozen=True)

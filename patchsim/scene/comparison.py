@@ -151,7 +151,7 @@ class Comparison:
         """
         if offset is None:
             return self._checked
-        return self._check([Kernel(each.pixels - offset, each.weights) for each in self._kernels])
+        return self._check([replace(each, pixels=each.pixels - offset) for each in self._kernels])
 
     @property
     def names(self) -> list[str]:
@@ -166,7 +166,8 @@ class Comparison:
             pixels = self.in_colors(self.in_range(picture.pixels, picture.shift))
             if len(set(shares)) > 1:
                 weights = masks.value_weights(weights, shares, pixels.shape[:2])
-            found.append(Kernel(pixels, weights))
+            rim = edges.RIM if self._options.color == edges.NAME else 0
+            found.append(Kernel(pixels, weights, rim=rim))
         return found
 
     @cached_property

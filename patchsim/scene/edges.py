@@ -31,6 +31,7 @@ from patchsim.types import Pixels, Weights
 
 NAME = "edges"
 CHANNELS = 2
+RIM = 1  # pixels around those whose edges count, from which these are made
 
 _ROWS, _COLS = 16, 512  # of a block that is converted at a time
 

@@ -93,10 +93,11 @@ def test_borders_of_blocks_do_not_show(shape, rng):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])
-def test_maps_agree_with_the_oracle(metric, dtype, rng):
+@pytest.mark.parametrize("trim", [False, True])
+def test_maps_agree_with_the_oracle(metric, dtype, trim, rng):
     image = as_type(rng.random((13, 16, 3)), dtype)
     kernel = as_type(rng.random((6, 7, 3)), dtype)
-    found = match(image, kernel, color="edges", metric=metric, map=True, trim=False)
+    found = match(image, kernel, color="edges", metric=metric, map=True, trim=trim)
     span = SPAN[dtype]
     pictures = [np.array(edges(one.tolist(), span)) * span for one in (image, kernel)]
     if span > 1:
@@ -117,6 +118,17 @@ def test_an_identical_window_scores_1(metric, options, astronaut):
         kernel = image[y : y + 25, x : x + 31]
         (best,) = match(image, kernel, color="edges", metric=metric, top=1, **options)
         assert (best.x, best.y, best.width, best.height, best.score) == (x, y, 31, 25, 1.0)
+
+
+def test_only_a_margin_of_the_kernel_hangs_over_the_border(rng):
+    image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    kernel = np.full((20, 24, 4), 255, np.uint8)
+    kernel[5:, 3:, :3] = image[:15, :21]
+    kernel[:5, :, 3] = kernel[:, :3, 3] = 0
+    found = match(image, kernel, color="edges", map=True, top=1)
+    assert (found.best.x, found.best.y, found.best.score) == (-3, -5, 1.0)
+    assert found.kernels[0].origin == (-3, -5)
+    assert found.map.shape == (40 - 15 + 1, 50 - 21 + 1)
 
 
 def button(text, ink, paper):
