@@ -190,7 +190,7 @@ class Options:
     @property
     def has_criteria(self) -> bool:
         """Whether single places of a match count beside its score."""
-        return bool(self.criteria)
+        return self.worst is not None or self.pixel_tolerance is not None
 
     def wants_margin(self, *, keeps_map: bool) -> bool:
         """Return whether the margins are to be found; a search that `keeps_map` has all scores.

@@ -140,6 +140,8 @@ class Exhaustive:
 
     def _together(self) -> list[list[int]]:
         """List the jobs that are scored together; one whose scores are another's is beside that."""
+        if not self._opposites:
+            return [[*group.members] for group in self._groups]
         copies = {other: number for number, other in self._opposites.items()}
         parts = []
         for group in self._groups:
