@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 
 from patchsim import choices, metrics
-from patchsim.checks import is_number, number, positive_integer, true_or_false
+from patchsim.checks import is_number, number, positive_integer, true_or_false, whole_number
 from patchsim.errors import InputError
 from patchsim.geometry import tiles
 from patchsim.geometry.area import DEFAULT_PADDING, TRANSPARENT, Region, check_region
@@ -45,6 +45,7 @@ class Given(TypedDict, total=False):
     stride: int | tuple[int, int]
     region: Region | None
     frame: int | str | None
+    level: int
     padding: str
     metric: str
     color: str
@@ -104,6 +105,8 @@ class Options:
         None for where it costs little; `wants_margin` decides.
     frame : int, ``all`` or None
         The frame of the image that is searched.
+    level : int
+        The level of a pyramid that is searched, from 0 for the largest.
     transparent : KeyColor or None
         The colour of kernels that does not count.
     ignore : tuple of (x, y, width, height)
@@ -136,6 +139,7 @@ class Options:
     stride: tuple[int, int]
     region: Region | None
     frame: int | str | None
+    level: int
     padding: str
     metric: str
     color: str
@@ -245,6 +249,7 @@ class Options:
         stride: int | tuple[int, int] = 1,
         region: Region | None = None,
         frame: int | str | None = None,
+        level: int = 0,
         padding: str = DEFAULT_PADDING,
         metric: str = metrics.DEFAULT,
         color: str = "auto",
@@ -305,6 +310,7 @@ class Options:
             overlap=_share(overlap, "overlap", "is not a share"),
             margin=None if margin is None else true_or_false(margin, "margin"),
             frame=check_frame(frame),
+            level=_level(level, frame),
             transparent=KeyColor.parsed(transparent, "transparent"),
             ignore=_boxes(ignore),
             nan=choices.check("nan", nan, choices.NANS),
@@ -403,6 +409,18 @@ def _poses(
     if poses is None and about:
         raise InputError(f"{about[0]} is about poses; give scales, angles or flips with it")
     return poses
+
+
+def _level(given: object, frame: object) -> int:
+    level = whole_number(given)
+    if level is None or level < 0:
+        raise InputError(f"level {given!r} is no level; give a whole number from 0, the largest")
+    if level and frame is not None:
+        raise InputError(
+            f"level {level} is of the first picture of a file, and the frame {frame!r} is asked"
+            " for; give one of the two"
+        )
+    return level
 
 
 def _boxes(given: object) -> tuple[Region, ...]:

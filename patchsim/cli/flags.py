@@ -23,7 +23,7 @@ from patchsim.cli.drawing_flags import (
     NoHeatmap,
     Overlay,
 )
-from patchsim.cli.picture_flags import Frame, Ignore, ImageMask, Nan, Transparent
+from patchsim.cli.picture_flags import Frame, Ignore, ImageMask, Level, Nan, Transparent
 from patchsim.cli.wait_flags import Interval, Wait, WaitGone
 from patchsim.cli.words import completing, completing_list, device, one_of
 
@@ -416,6 +416,7 @@ class MatchFlags:
     stride: Stride = "1"
     region: Region = None
     frame: Frame = None
+    level: Level = None
     padding: Padding = "valid"
     metric: Metric = "sad"
     color: Color = "auto"

@@ -155,6 +155,7 @@ def options_of(flags: MatchFlags) -> Given:
         "overlap": values.number(flags.overlap),
         "margin": flags.margin,
         "frame": values.number(flags.frame),
+        "level": values.number(flags.level or "0"),
         "transparent": flags.transparent,
         "ignore": values.boxes(flags.ignore),
         "nan": flags.nan,

@@ -12,8 +12,8 @@ _CLOSING = "\b\nExit codes:"  # begins what stands behind the options
 # such as --help, stands last.
 _SHARED_BY_SEARCHES = {
     "What counts": (
-        "region", "frame", "mask", "transparent", "image_mask", "ignore", "nan", "no_alpha",
-        "ignore_alpha", "no_trim", "min_visible",
+        "region", "frame", "level", "mask", "transparent", "image_mask", "ignore", "nan",
+        "no_alpha", "ignore_alpha", "no_trim", "min_visible",
     ),
     "How to compare": (
         "color", "stride", "padding", "ignore_profile", "channel_weights", "data_range",

@@ -18,6 +18,15 @@ Frame = Annotated[
         show_default=False,
     ),
 ]
+Level = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="The level of a pyramidal TIFF (COG, OME-TIFF) or OME-Zarr to search, from 0, the"
+        " largest. x and y are its pixels.",
+        show_default=False,
+    ),
+]
 Transparent = Annotated[
     str | None,
     typer.Option(

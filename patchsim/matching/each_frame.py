@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import InputError
 from patchsim.events import Observer
-from patchsim.matching.inputs import Kernels, Opened, count_streams
+from patchsim.matching.inputs import Kernels, Opened, by_windows, count_streams
 from patchsim.options import Options
 from patchsim.output.report import Report
 from patchsim.output.report_parts import FrameReport
 from patchsim.pictures import frames
+from patchsim.pictures.limits import TooLargeError
 
 if TYPE_CHECKING:
-    from patchsim.pictures.reader import Source
+    from patchsim.pictures.reader import Picture, Source
 
 # Searches an opened frame and tells an observer; the last argument: say why nothing was found.
 Search = Callable[[Opened, Observer, bool], Report]
@@ -56,15 +57,7 @@ def search(
     count_streams([image], kernels.streams)
     reports = []
     told: set[str] = set()
-    for number, picture in frames.open_frames(
-        image,
-        options.frame,
-        name="image",
-        max_pixels=options.max_pixels,
-        memory=max(0, options.memory - kernels.nbytes),
-        total=options.memory,
-        alpha=options.alpha,
-    ):
+    for number, picture in _opened(image, kernels, options):
         watcher = observer if is_one else _Once(observer, number, told)
         report = in_frame(Opened.holding(picture), watcher, is_one)
         reports.append(_of_frame(report, number))
@@ -74,6 +67,25 @@ def search(
         observer.notice(text)
         joined = replace(joined, notices=(*joined.notices, text))
     return replace(joined, seconds=time.perf_counter() - started)
+
+
+def _opened(image: Source, kernels: Kernels, options: Options) -> Iterator[tuple[int, Picture]]:
+    """Open the frames that are asked for; one that is too large for memory is read by windows."""
+    assert options.frame is not None
+    try:
+        yield from frames.open_frames(
+            image,
+            options.frame,
+            name="image",
+            max_pixels=options.max_pixels,
+            memory=max(0, options.memory - kernels.nbytes),
+            total=options.memory,
+            alpha=options.alpha,
+        )
+    except TooLargeError as error:
+        if not isinstance(options.frame, int):
+            raise
+        yield options.frame, by_windows(image, kernels, options, error)
 
 
 class _Once(Observer):

@@ -232,21 +232,20 @@ class Opened:
         count_streams([image], kernels.streams)
         if isinstance(image, Picture):
             return replace(cls.holding(image), _is_shared=True)
-        try:
-            picture = open_image(image, kernels, options)
-        except TooLargeError as error:
-            by_windows = large.open_by_windows(
+        if options.level:
+            picture = large.open_level(
                 image,
+                options.level,
+                max_pixels=options.max_pixels,
                 memory=options.memory - kernels.nbytes,
                 alpha=options.alpha,
                 ignore_alpha=options.ignore_alpha,
             )
-            if by_windows is None:
-                hint = large.missing(image)
-                if hint is None:
-                    raise
-                raise InputError(f"{error}, or {hint}") from None
-            picture = by_windows
+            return cls.holding(picture)
+        try:
+            picture = open_image(image, kernels, options)
+        except TooLargeError as error:
+            picture = by_windows(image, kernels, options, error)
         return cls.holding(picture)
 
     @classmethod
@@ -284,6 +283,29 @@ def open_image(image: Source, kernels: Kernels, options: Options) -> Picture:
         If it cannot be read.
     """
     return _open(image, "image", options, options.memory - kernels.nbytes)
+
+
+def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLargeError) -> Picture:
+    """Open an image by windows that is too large to be read whole, for which there is an error.
+
+    Raises
+    ------
+    InputError
+        If that cannot be.
+    """
+    opened = large.open_by_windows(
+        image,
+        memory=options.memory - kernels.nbytes,
+        alpha=options.alpha,
+        ignore_alpha=options.ignore_alpha,
+        frame=options.frame if isinstance(options.frame, int) else None,
+    )
+    if opened is not None:
+        return opened
+    hint = large.missing(image)
+    if hint is None:
+        raise error
+    raise InputError(f"{error}, or {hint}") from None
 
 
 def count_streams(sources: Sequence[Source | Picture], others: int = 0) -> int:

@@ -97,6 +97,9 @@ def match(
         small copy of another, to search in, from 0. With ``"all"`` each is searched by itself: the
         matches come frame by frame, `top` counts in each, and the report's `frames` tell of each.
         Matches have their `frame`. Without it the first frame is searched.
+    level : int
+        The level of a pyramidal TIFF, such as a COG or OME-TIFF, or of OME-Zarr: 0 is the largest
+        picture, others are smaller copies of it. Positions are pixels of that level.
     padding : str
         ``valid``: windows lie inside the image. With the others they may hang over its border as
         long as a pixel of it is under them, and it goes on there with the nearest pixel (``edge``),

@@ -25,6 +25,7 @@ from patchsim.pictures import (
 )
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture
+from patchsim.pictures.source import no_part
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
@@ -111,8 +112,7 @@ def _numbers(frame: int | str, count: int, name: str) -> Sequence[int]:
     if isinstance(frame, str):
         return range(count)
     if frame >= count:
-        held = "one frame, of number 0" if count == 1 else f"frames from 0 to {count - 1}"
-        raise InputError(f"{name} has {held}; there is no frame {frame}")
+        raise no_part(name, "frame", count, frame)
     return [frame]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,10 +18,12 @@ from patchsim.pictures import (
     streams,
     tiff_directory,
     tiff_source,
+    windowed,
     zarr_layout,
 )
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
+from patchsim.pictures.source import no_part
 from patchsim.pictures.windowed import Windowed
 
 if TYPE_CHECKING:
@@ -30,7 +33,13 @@ _START = 16  # the first bytes of a file, which tell its kind
 
 
 def open_by_windows(
-    source: Source, *, memory: int, alpha: bool, ignore_alpha: bool
+    source: Source,
+    *,
+    memory: int,
+    alpha: bool,
+    ignore_alpha: bool,
+    frame: int | None = None,
+    level: int = 0,
 ) -> Picture | None:
     """Open a picture that is too large to be decoded whole, if it is a file of a suitable kind.
 
@@ -43,6 +52,10 @@ def open_by_windows(
         Whether the fourth channel of an array of uint8 is alpha.
     ignore_alpha : bool
         Transparent pixels count like the others.
+    frame : int, optional
+        The page of a TIFF. Other files have one.
+    level : int
+        The level of a pyramidal TIFF or OME-Zarr; 0 is the largest. Other files have one.
 
     Returns
     -------
@@ -61,7 +74,7 @@ def open_by_windows(
         from patchsim.pictures import zarr_source  # where a picture needs it
 
         opened, is_transparent = zarr_source.open_windowed(
-            label, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha
+            label, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha, level=level
         )
         if is_transparent:
             raise transparent(label)
@@ -74,10 +87,69 @@ def open_by_windows(
         if start.startswith(arrays.MAGIC):
             return _npy(stream, label, alpha=alpha, ignore_alpha=ignore_alpha)
         if start.startswith(tiff_directory.MAGIC):
-            return tiff_source.open_tiff(stream, label, memory=memory, ignore_alpha=ignore_alpha)
+            return tiff_source.open_tiff(
+                stream,
+                label,
+                memory=memory,
+                ignore_alpha=ignore_alpha,
+                frame=frame,
+                level=level,
+            )
         if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
             return spool.open_rows(stream, label, memory=memory, ignore_alpha=ignore_alpha)
     return None
+
+
+def open_level(
+    source: Source,
+    level: int,
+    *,
+    max_pixels: int,
+    memory: int,
+    alpha: bool,
+    ignore_alpha: bool,
+) -> Picture:
+    """Open a smaller level of a picture: by windows, or in memory if it is not too large.
+
+    Parameters
+    ----------
+    level : int
+        From 1.
+    max_pixels : int
+        The largest picture that is read whole.
+    source, memory, alpha, ignore_alpha
+        As of `open_by_windows`.
+
+    Raises
+    ------
+    InputError
+        If there is no such level, or as of `open_by_windows`.
+    """
+    opened = None
+    if _has_levels(source):
+        opened = open_by_windows(
+            source, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha, level=level
+        )
+    if opened is None:
+        name = os.fspath(source) if isinstance(source, str | os.PathLike) else "image"
+        raise no_part(printable(name), "level", 1, level)
+    pixels = windowed.of(opened.pixels)
+    assert pixels is not None
+    height, width, channels = pixels.shape
+    needed = height * width * (channels * pixels.itemsize + pixels.pixel_bytes)
+    if height * width > max_pixels or needed > memory:
+        return opened
+    return replace(opened, pixels=pixels[:, :])
+
+
+def _has_levels(source: Source) -> bool:
+    """Return whether a picture is of a kind that may have levels."""
+    if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
+        return False
+    if zarr_layout.is_zarr(source):
+        return True
+    with streams.naming_errors(os.fspath(source)), Path(source).open("rb") as stream:
+        return stream.read(_START).startswith(tiff_directory.MAGIC)
 
 
 def missing(source: Source) -> str | None:

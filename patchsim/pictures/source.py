@@ -118,6 +118,20 @@ class PixelSource(Protocol):
         """
 
 
+def no_part(name: str, part: str, count: int, asked: int) -> InputError:
+    """Return the error for a level or frame that a picture of so many lacks."""
+    held = f"one {part}, of number 0" if count == 1 else f"{part}s from 0 to {count - 1}"
+    return InputError(f"{name} has {held}; there is no {part} {asked}")
+
+
+def level_notice(name: str, level: int, count: int, shape: tuple[int, ...]) -> str:
+    """Return the notice that a level of a picture [H, W, C] is searched."""
+    return (
+        f"{name}: level {level} of 0 to {count - 1} is searched, of {shape[1]}x{shape[0]} pixels,"
+        " to which x and y belong"
+    )
+
+
 def only_whole(name: str, reason: str) -> InputError:
     """Return the error for a picture that is too large for memory and is only read whole."""
     return InputError(

@@ -144,15 +144,15 @@ class _Messages(logging.Handler):
 def first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:
     """Return the first page that is no small copy of another, or else the first; and notices."""
     number = 0
-    while _has(file, number) and file.pages[number].is_reduced:
+    while has_page(file, number) and file.pages[number].is_reduced:
         number += 1
-    if not _has(file, number):
+    if not has_page(file, number):
         number = 0
-    is_alone = number == 0 and not _has(file, 1)
+    is_alone = number == 0 and not has_page(file, 1)
     return file.pages[number], () if is_alone else (tiff_directory.pages_notice(name, number),)
 
 
-def _has(file: Any, number: int) -> bool:
+def has_page(file: Any, number: int) -> bool:
     """Return whether a file has a page of this number, without counting its pages."""
     try:
         file.pages[number]

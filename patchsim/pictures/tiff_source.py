@@ -28,7 +28,7 @@ from patchsim.pictures.chunk_cache import ChunkCache
 from patchsim.pictures.limits import Limits
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
-from patchsim.pictures.source import Identity, PixelSource, only_whole
+from patchsim.pictures.source import Identity, PixelSource, level_notice, no_part, only_whole
 from patchsim.pictures.windowed import Windowed
 from patchsim.types import Pixels
 
@@ -148,6 +148,49 @@ def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSourc
     return TiffSource(page, identity, memory)
 
 
+def _page(file: Any, name: str, frame: int | None, level: int) -> tuple[Any, tuple[str, ...]]:
+    """Return the page that is asked for, and notices."""
+    if level:
+        page, count = _level_page(file, name, level)
+        _, _, height, width, _ = page.shaped
+        return page, (level_notice(name, level, count, (height, width)),)
+    if frame is not None:
+        return _full_page(file, name, frame), ()
+    return tiff.first_full_page(file, name)
+
+
+def _full_page(file: Any, name: str, frame: int) -> Any:
+    """Return the page of a number, from 0, of those that are no small copies of others.
+
+    Raises
+    ------
+    InputError
+        If there is no such page.
+    """
+    number, left = 0, frame
+    while tiff.has_page(file, number):
+        if not file.pages[number].is_reduced:
+            if not left:
+                return file.pages[number]
+            left -= 1
+        number += 1
+    raise no_part(name, "frame", frame - left, frame)
+
+
+def _level_page(file: Any, name: str, level: int) -> tuple[Any, int]:
+    """Return the page of a level of the first picture, 0 for the largest, and how many there are.
+
+    Raises
+    ------
+    InputError
+        If there is no such level.
+    """
+    levels = file.series[0].levels
+    if level >= len(levels):
+        raise no_part(name, "level", len(levels), level)
+    return levels[level].keyframe, len(levels)
+
+
 def _check_kind(page: Any, name: str, *, is_usual: bool) -> None:
     """Check that a page is of a kind whose windows are those of the whole picture.
 
@@ -182,8 +225,18 @@ def _colors(page: Any, samples: Pixels, alpha: int | None, *, is_associated: boo
     return arrays.to_pixels(samples, "")
 
 
-def open_tiff(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) -> Picture:
+def open_tiff(
+    stream: BinaryIO,
+    label: str,
+    *,
+    memory: int,
+    ignore_alpha: bool,
+    frame: int | None = None,
+    level: int = 0,
+) -> Picture:
     """Open the first page of a TIFF that is no small copy of another, to be read by windows.
+
+    With a `frame` it is another page, with a `level` above 0 a small copy of the first.
 
     Raises
     ------
@@ -200,7 +253,7 @@ def open_tiff(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) 
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
-        page, notices = tiff.first_full_page(file, name)
+        page, notices = _page(file, name, frame, level)
         tiff.check_page(page, name)
         tiff.check_complete(page, size)
         is_usual = found is not None and tiff_directory.unsupported(found.tags) is None

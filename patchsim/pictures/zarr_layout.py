@@ -14,6 +14,7 @@ from typing import Any
 
 from patchsim.errors import DamageError, InputError, printable
 from patchsim.pictures import remote
+from patchsim.pictures.source import level_notice, no_part
 
 PACKAGES = "zarr"  # the extra `zarr`
 
@@ -128,15 +129,9 @@ def find(path: str, level: int = 0) -> Layout:
         raise DamageError(f"what describes the Zarr store cannot be used: {error}") from error
     if isinstance(opened, zarr.Array):
         if level:
-            raise no_level(name, 1, level)
+            raise no_part(name, "level", 1, level)
         return _of_array(opened, _dimensions(opened), name)
     return _of_group(opened, name, level)
-
-
-def no_level(name: str, count: int, level: int) -> InputError:
-    """Return the error for a level that a picture lacks."""
-    held = "one level, of number 0" if count == 1 else f"levels from 0 to {count - 1}"
-    return InputError(f"{name} has {held}; there is no level {level}")
 
 
 def _of_group(group: Any, name: str, level: int) -> Layout:
@@ -145,7 +140,7 @@ def _of_group(group: Any, name: str, level: int) -> Layout:
     scales = ome.get("multiscales") if isinstance(ome, dict) else None
     if not scales:
         if level:
-            raise no_level(name, 1, level)
+            raise no_part(name, "level", 1, level)
         arrays = sorted(key for key, _ in group.arrays())
         if len(arrays) == 1:
             array = group[arrays[0]]
@@ -158,16 +153,18 @@ def _of_group(group: Any, name: str, level: int) -> Layout:
         datasets, axes = scales[0]["datasets"], scales[0].get("axes", ())
         names = [axis if isinstance(axis, str) else axis["name"] for axis in axes]
         if level >= len(datasets):
-            raise no_level(name, len(datasets), level)
+            raise no_part(name, "level", len(datasets), level)
         array = group[datasets[level]["path"]]
         names = names or list("tczyx"[-array.ndim :])  # before version 0.3
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise DamageError(f"its multiscales of OME-Zarr lack {error}") from error
     found = _of_array(array, names, name)
-    if len(scales) == 1:
-        return found
-    text = f"{name} has {len(scales)} pictures; the first is used"
-    return replace(found, notices=(text, *found.notices))
+    notices = []
+    if len(scales) > 1:
+        notices.append(f"{name} has {len(scales)} pictures; the first is used")
+    if level:
+        notices.append(level_notice(name, level, len(datasets), found.shape))
+    return replace(found, notices=(*notices, *found.notices))
 
 
 def _dimensions(array: Any) -> list[str]:

@@ -128,9 +128,9 @@ def read_whole(path: str, limits: Limits, *, alpha: bool) -> Picture:
 
 
 def open_windowed(
-    path: str, *, memory: int, alpha: bool, ignore_alpha: bool
+    path: str, *, memory: int, alpha: bool, ignore_alpha: bool, level: int = 0
 ) -> tuple[Picture, bool]:
-    """Open a picture in a Zarr store to be read by windows.
+    """Open a picture in a Zarr store, or a level of one, to be read by windows.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def open_windowed(
     """
     name = printable(path)
     with streams.naming_errors(path):
-        layout = zarr_layout.find(path)
+        layout = zarr_layout.find(path, level)
         array = layout.array
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize * _COPIES
         if chunk_bytes > memory // _SHARE:
