@@ -10,7 +10,7 @@ ANSWERS := import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeo
 TORCH_INDEX ?= $(shell $(PYTHON) -c '$(ANSWERS)' $(CPU_BUILDS)/torch/ 2>/dev/null && echo $(CPU_BUILDS))
 PIP_INSTALL = $(BIN)/pip install $(addprefix --extra-index-url=,$(TORCH_INDEX))
 
-.PHONY: demo test slow check asan neon clean
+.PHONY: demo test slow check docs asan neon clean
 
 demo: $(VENV)/.installed
 	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png --report found.html
@@ -27,6 +27,9 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/zizmor --offline --quiet .github
+
+docs: $(VENV)/.installed-for-tests
+	$(BIN)/zensical build --strict
 
 asan: $(VENV)/.installed-for-tests
 	PYTHON=$(abspath $(BIN))/python tests/asan.sh
@@ -46,4 +49,4 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints-ci.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site .cache *.egg-info

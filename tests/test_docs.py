@@ -15,8 +15,8 @@ from helpers import ENVIRONMENT, load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
 SHELL = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"}
 
 
@@ -59,6 +59,45 @@ def test_python_snippets(code, expected, examples):
 def test_pages_have_sessions_and_snippets():
     assert len(list(sessions())) >= 4
     assert len(snippets()) == sum(text.count("```python") for text in TEXTS.values())
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    for name in ("docs", "zensical.toml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    output([Path(sys.executable).with_name("zensical"), "build", "--strict"], tmp_path)
+    pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in PAGES[1:]}
+    site = tmp_path / "site"
+    assert pages <= {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
+
+
+def test_every_page_is_in_the_menu_of_the_site():
+    listed = set(re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text()))
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in PAGES[1:]} == listed
+
+
+def test_the_workflow_of_the_docs_is_one(tmp_path):
+    page = ROOT / "docs" / "how-to" / "github-workflow.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    (folder / "screenshot.yml").write_text(block)
+    output([Path(sys.executable).with_name("zizmor"), "--offline", ".github"], tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("compare") is None, reason="ImageMagick is not here")
+def test_imagemagick_finds_one_of_the_places(examples):
+    commands = (ROOT / "docs" / "coming-from" / "imagemagick.md").read_text()
+    theirs = re.search(r"^compare .*", commands, re.MULTILINE)[0].split()
+    # A part of the desktop, because ImageMagick compares every window whole.
+    load(examples / "desktop.png").crop((60, 80, 260, 180)).save(examples / "desktop.png")
+    done = subprocess.run(theirs, cwd=examples, capture_output=True, text=True, timeout=120)
+    place = tuple(int(value) for value in re.search(r"@ (\d+),(\d+)", done.stderr).groups())
+    ours = output(
+        ["bash", "-c", "patchsim match desktop.png folder.png --metric ssd --threshold 1"
+         " --no-heatmap --columns x,y --no-header"], examples,
+    )  # fmt: skip
+    assert place in [tuple(map(int, line.split())) for line in ours.splitlines()]
 
 
 def test_the_readme_is_short():
