@@ -270,8 +270,9 @@ def best_scale(candidates: Sequence[Candidate], overlap: float) -> Pose | None:
 
 
 def _rank(candidate: Candidate) -> tuple[float, float, float, int]:
+    # The last digits of what is fitted to equal pixels differ from place to place.
     fitted = candidate.fitted
-    return -fitted.score, fitted.y, fitted.x, candidate.number
+    return -round(fitted.score, 9), round(fitted.y, 3), round(fitted.x, 3), candidate.number
 
 
 @dataclass(frozen=True)

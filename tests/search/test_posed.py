@@ -584,3 +584,16 @@ def test_the_last_match_above_a_threshold_has_a_margin(astronaut, coffee, metric
     assert len(one) == 1
     assert one.best.margin == pytest.approx(two[0].score - two[1].score, abs=0.03)
     assert patchsim.match(scene, kernel, threshold=0.95, margin=False, **how).best.margin is None
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd", "ncc", "zncc"])
+def test_equal_pixels_rank_by_place(astronaut, metric):
+    kernel = astronaut[100:124, 200:224]
+    image = np.full((200, 420, 3), 90, np.uint8)
+    places = [(y, x) for y in (16, 120) for x in (8, 96, 208, 352)]
+    large = cv2.resize(kernel, (48, 48), interpolation=cv2.INTER_CUBIC)
+    for y, x in places:
+        image[y : y + 48, x : x + 48] = large
+    found = patchsim.match(image, kernel, metric=metric, scales=(1, 1.5, 2), threshold=0.99).matches
+    assert [(match.y, match.x) for match in found] == places
+    assert max(match.score for match in found) - min(match.score for match in found) < 1e-9
