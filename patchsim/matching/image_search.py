@@ -16,6 +16,7 @@ from patchsim.options import Options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.notebook import ImageDisplay
+from patchsim.output.reduced_image import View, view_of
 from patchsim.output.report import Report
 from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.output.targets import Asked, Outputs
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
     from patchsim.search.fitted_windows import FittedWindows
     from patchsim.search.posed import Posed
+
+_SHARE_OF_DRAWING = 4  # the part of the memory in which a reduced image is drawn on
 
 
 @dataclass
@@ -140,7 +143,6 @@ class ImageSearch:
             self.kernels.masks,
         )
         _check_maps(self.options, outputs)
-        unsupported.check_image(self.opened.picture, outputs)
         scene = Scene.of(
             self.opened.take(in_srgb=is_srgb),
             comparisons,
@@ -203,6 +205,13 @@ class ImageSearch:
             self._tell(nothing_found.reason(found, selections, scene, self.options, below))
         return below
 
+    def _reduced(self, scene: Scene, outputs: Outputs) -> View | None:
+        """Return the image as pictures show it, if they do and it is not in memory."""
+        if windowed.of(scene.drawn[0]) is None or not outputs.needs_image:
+            return None
+        share = self.options.memory // _SHARE_OF_DRAWING
+        return view_of(*scene.drawn, share, lambda pixels: outputs.drawing_bytes(0, pixels))
+
     def _written(
         self,
         report: Report,
@@ -224,6 +233,7 @@ class ImageSearch:
             assemble.maps(scored),
             *scene.drawn,
             factors,
+            reduced=self._reduced(scene, outputs),
             pictures=pictures,
             command=command,
             heatmap_size=outputs.heatmap_size,

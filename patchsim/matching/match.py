@@ -262,8 +262,8 @@ def match(
     max_pixels : int
         The largest picture to read whole, in pixels. A larger image, or one that does not fit the
         memory, is read by windows if it is a PNG, JPEG, TIFF, Zarr or a .npy file in C order, and
-        refused otherwise; overlays and poses beside quarter turns are refused of it, its heatmap is
-        reduced, and its map is only written to a file.
+        refused otherwise; poses beside quarter turns are refused of it, the pictures that show it
+        and its map are reduced, and its map is only written to a file.
     memory : int or str, optional
         The memory that the search may take, in bytes or as a size such as ``"512MB"``. The default
         is a quarter of what is available.

@@ -5,25 +5,10 @@ from __future__ import annotations
 from patchsim.errors import InputError, printable
 from patchsim.machine.memory import format_size
 from patchsim.options import Options
-from patchsim.output.targets import Outputs
 from patchsim.pictures import windowed
-from patchsim.pictures.reader import Picture
 from patchsim.scene.build import Scene
 
 _SCORE_BYTES = 4
-
-
-def check_image(image: Picture, outputs: Outputs) -> None:
-    """Check that no output shows an image that is too large to be read whole.
-
-    Raises
-    ------
-    InputError
-        If one does.
-    """
-    if windowed.of(image.pixels) is not None and outputs.needs_image:
-        reason = "overlays and pages show all of it; leave out --overlay, --blend and --report"
-        raise _refusal(image.name, reason)
 
 
 def check_search(scene: Scene, options: Options, *, keeps_maps: bool) -> None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.output.reduced_image import View
 from patchsim.output.report import Report
 from patchsim.output.report_parts import KernelReport
 from patchsim.pictures.reader import Picture
@@ -31,9 +32,11 @@ class Finished:
     maps : sequence of float32 arrays [rows, cols]
         The scores of all windows, one array for each kernel; empty if no maps were kept.
     pixels : array [H, W, C]
-        The image as it is shown.
+        The image as it is shown; one that is read by windows, where it is too large for memory.
     span, low : float
         The data range R of `pixels`, and its lower end.
+    reduced : View or None
+        The image as pictures show it, where that is not all of its pixels.
     factors : sequence of int
         One for each map: the best of so many rows and columns of windows is a cell of it.
     heatmap_size : int or None
@@ -56,6 +59,12 @@ class Finished:
     command: str | None = None
     heatmap_size: int | None = None
     labels: Sequence[str] = ()
+    reduced: View | None = None
+
+    @property
+    def view(self) -> View:
+        """The image as pictures show it."""
+        return self.reduced or View(self.pixels, self.span, self.low)
 
     @property
     def kernels(self) -> tuple[KernelReport, ...]:

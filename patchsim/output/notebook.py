@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchsim.errors import InputError, printable
-from patchsim.output import columns
+from patchsim.output import columns, rgb
 from patchsim.output.report import Report
 from patchsim.output.report_parts import box
 from patchsim.pictures.opening import open_picture
@@ -64,9 +64,7 @@ class ImageDisplay:
         InputError
             The image is not there any more.
         """
-        from patchsim.output.exporters import overlay
-
-        picture = overlay.displayable(*self._shown(report))
+        picture = rgb.picture(*self._shown(report))
         picture.thumbnail((side, side))
         return picture
 
@@ -108,8 +106,6 @@ class ImageDisplay:
 
     def plot(self, report: Report, ax: Axes | None) -> Axes:
         """Draw into axes of Matplotlib; see `Report.plot`."""
-        from patchsim.output.exporters import overlay
-
         try:
             from matplotlib import patches, patheffects
         except ModuleNotFoundError:
@@ -123,7 +119,7 @@ class ImageDisplay:
         pixels, span, low = self._shown(report)
         height, width = pixels.shape[:2]
         # A pixel spans from x to x + 1, as in the matches.
-        ax.imshow(overlay.displayable(pixels, span, low), extent=(0, width, height, 0))
+        ax.imshow(rgb.picture(pixels, span, low), extent=(0, width, height, 0))
         # Yellow between black, which shows on any picture.
         halo = {"color": "yellow", "path_effects": [patheffects.withStroke(linewidth=3)]}
         for number, match in enumerate(report, 1):

@@ -257,9 +257,11 @@ def _drawn(
     shown = data_range
     if is_free and value_range.implied([image], [value_range.extent(image)]) is not None:
         shown = value_range.drawn(image)
-    value_range.check_values(image, shown)
+    if windowed.of(image.pixels) is None:
+        value_range.check_values(image, shown)
     own = value_range.common([image], shown)
-    return own.convert(image.pixels, image.shift), own.span, own.low
+    convert = partial(own.convert, shift=image.shift)
+    return windowed.each(image.pixels, convert), own.span, own.low
 
 
 def _differs(area: Area, visible: Visibility | None, options: Options) -> bool:

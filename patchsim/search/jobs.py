@@ -180,6 +180,8 @@ def holding(
         pixel_bytes += scene.visible.levels.itemsize
     if windowed.of(image) is None:
         held += math.prod(scene.area.padded_size(sizes)) * pixel_bytes
+    if windowed.of(drawn) is not None:
+        return held  # it is reduced and drawn on behind the search, in the memory of the tiles
     return held + wanted.drawing_bytes(largest_map, drawn.shape[0] * drawn.shape[1])
 
 

@@ -193,8 +193,6 @@ def test_a_heatmap_is_as_large_as_8192_pixels_by_default(save, tmp_path):
     ("options", "says"),
     [
         ({"map": True}, "its map of up to 46.8 kB is not kept; give the path of a file"),
-        ({"overlay": "o.png"}, "overlays and pages show all of it"),
-        ({"report": "o.html"}, "leave out --overlay, --blend and --report"),
         ({"scales": "0.5:2"}, "scales and angles other than quarter turns"),
         ({"padding": "transparent"}, "pixels that do not count need it whole"),
         ({"engine": "pruned"}, "this image is not held in memory"),

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchsim.errors import printable
-from patchsim.output import color_bar, picture_file
+from patchsim.output import color_bar, picture_file, rgb
 from patchsim.output import rings as ring_pixels
 from patchsim.output.contract import Finished
-from patchsim.output.exporters import heatmap, overlay
+from patchsim.output.exporters import heatmap
 from patchsim.output.stretch import Stretch
 from patchsim.types import Pixels
 
@@ -59,13 +59,14 @@ def draw(
     uint8 array [H + bar, max(W, bar), 3]
         The image, and below it the colour bar.
     """
-    grey = np.asarray(overlay.displayable(search.pixels, search.span, search.low).convert("L"))
+    view = search.view
+    grey = np.asarray(rgb.picture(view.pixels, view.span, view.low).convert("L"))
     high, wide = grey.shape
     palette = np.frombuffer(heatmap.colors(), np.uint8).reshape(256, 3)
     about = search.kernels[kernel]
     sizes = (about.height, high, scores.shape[0]), (about.width, wide, scores.shape[1])
     rows, cols = (
-        cells(size, origin, step, factor, (length, count))
+        cells(size, origin, step, factor, (length, count), view.factor)
         for (size, length, count), origin, step in zip(
             sizes, about.origin[::-1], search.report.stride, strict=True
         )
@@ -77,7 +78,7 @@ def draw(
         part = slice(top, min(top + _ROWS, high))
         canvas[part, :wide] = _mixed(grey[part], shades, rows[part], cols, palette)
     centers = [
-        (match.center[1] - 0.5, match.center[0] - 0.5)
+        (match.center[1] / view.factor - 0.5, match.center[0] / view.factor - 0.5)
         for match in sorted(search.report.matches, key=lambda match: -match.score)
         if match.kernel == about.name
     ]
@@ -89,7 +90,12 @@ def draw(
 
 
 def cells(
-    size: int, origin: int, step: int, factor: int, shape: tuple[int, int]
+    size: int,
+    origin: int,
+    step: int,
+    factor: int,
+    shape: tuple[int, int],
+    reduced: int = 1,
 ) -> NDArray[np.intp]:
     """Return for each pixel along an axis the cell whose windows' centers are nearest, or -1.
 
@@ -100,9 +106,12 @@ def cells(
     factor : int
         Windows in a cell.
     shape : (pixels, cells)
+    reduced : int
+        So many pixels of the image are one.
     """
     first = origin + size / 2 - step / 2  # the center lies in the middle of a window's part
-    index = np.floor((np.arange(shape[0]) + 0.5 - first) / (step * factor)).astype(np.intp)
+    centers = (np.arange(shape[0]) + 0.5) * reduced
+    index = np.floor((centers - first) / (step * factor)).astype(np.intp)
     index[(index < 0) | (index >= shape[1])] = -1
     return index
 

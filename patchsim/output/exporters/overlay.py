@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from patchsim.output import labels, picture_file
+from patchsim.output import labels, picture_file, rgb
 from patchsim.output.contract import Finished
 from patchsim.output.report_parts import Match
 from patchsim.types import Pixels
@@ -20,8 +18,6 @@ IS_PER_KERNEL = False
 NEEDS_MAP = False
 NEEDS_IMAGE = True
 
-_ROWS = 256  # rows that are converted at a time, so that temporary arrays stay small
-
 
 def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
     # Three bytes each for RGB, four in Pillow, and two where labels find their places.
@@ -29,12 +25,14 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
 
 
 def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
-    matches = search.report.matches
-    picture, missing = drawn(search.pixels, search.span, search.low, matches, search.labels)
+    view = search.view
+    matches = view.placed(search.report.matches)
+    picture, missing = drawn(view.pixels, view.span, view.low, matches, search.labels)
     picture_file.save(picture, file, path)
     count = len(matches)
     room = f", {missing:,} without room for a label" if missing else ""
-    return f": {count:,} box{'es' * (count != 1)}{room}"
+    reduced = f", each pixel the mean of {view.factor}x{view.factor}" if view.factor > 1 else ""
+    return f": {count:,} box{'es' * (count != 1)}{room}{reduced}"
 
 
 def drawn(
@@ -62,7 +60,7 @@ def drawn(
     (PIL.Image.Image, int)
         The picture in RGB, and the number of labels for which there was no room.
     """
-    picture = displayable(pixels, span, low)
+    picture = rgb.picture(pixels, span, low)
     canvas = ImageDraw.Draw(picture)
     side = min(picture.size)
     line = max(1, round(side / 400))
@@ -135,20 +133,6 @@ def _labelled(match: Match, frame: labels.Box, width: int) -> labels.Box:
         return frame
     middle = round(min(match.corners, key=lambda corner: corner[1])[0])
     return middle - width // 2, frame[1], middle + width - width // 2, frame[3]
-
-
-def displayable(pixels: Pixels, span: float, low: float) -> Image.Image:
-    """Convert pixels to an RGB picture whose values 0 to 255 are the data range."""
-    channels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
-    display = np.empty(channels.shape, dtype=np.uint8)
-    low = float(low)  # the type of the pixels may be too narrow for it
-    for top in range(0, len(channels), _ROWS):
-        rows: NDArray[Any] = channels[top : top + _ROWS]
-        if rows.dtype != np.uint8 or (span, low) != (255, 0):
-            rows = np.rint((rows - low) * (255.0 / span))
-        display[top : top + _ROWS] = rows
-    picture = Image.fromarray(display)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _draw_box(canvas: ImageDraw.ImageDraw, match: Match, line: int, size: tuple[int, int]) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from patchsim.errors import escaped, printable
-from patchsim.output import columns, html_page, labels
+from patchsim.output import columns, html_page, labels, rgb
 from patchsim.output.contract import Finished
-from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report import crops, layers
 from patchsim.output.report_parts import Match, box
 
@@ -37,7 +36,8 @@ def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # n
 
 def _context(search: Finished) -> dict[str, Any]:
     report = search.report
-    picture = overlay.displayable(search.pixels, search.span, search.low)
+    view = search.view
+    picture = rgb.picture(view.pixels, view.span, view.low)
     kernels = crops.displayed(search)
     names = [name for name in report.columns if name != "corners"]
     rows = [
@@ -62,7 +62,7 @@ def _context(search: Finished) -> dict[str, Any]:
         "columns": names,
         "rows": rows,
         "picture": layers.background(picture),
-        "reduced": max(picture.size) > layers.SIDE,
+        "reduced": max(picture.size) > layers.SIDE or view.factor > 1,
         "heat": heat,
         "histogram": layers.histogram(search),
         "kernels": crops.kernels(search, kernels),

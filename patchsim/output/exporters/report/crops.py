@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from patchsim.errors import printable
+from patchsim.output import reduced_image, rgb
 from patchsim.output.contract import Finished
-from patchsim.output.exporters import overlay
 from patchsim.output.exporters.report.layers import url
 from patchsim.output.report_parts import Match
 from patchsim.pictures.reader import Picture
@@ -49,8 +49,19 @@ def of(
     names = (about.name for about in search.kernels)
     by_name = dict(zip(names, drawn, strict=False))
     matches = search.report.matches
-    shown = [_pair(match, by_name.get(match.kernel), image) for match in matches[:_MOST]]
+    shown = [
+        _pair(place, by_name.get(match.kernel), part)
+        for match in matches[:_MOST]
+        for part, place in (_part(search, match, image),)
+    ]
     return [*shown, *([None] * (len(matches) - len(shown)))]
+
+
+def _part(search: Finished, match: Match, image: Image.Image) -> tuple[Image.Image, Match]:
+    """Return a picture with a match in all of its pixels, and the match's place there."""
+    if search.reduced is None:
+        return image, match
+    return reduced_image.excerpt(search.pixels, search.span, search.low, match)
 
 
 def _pair(match: Match, kernel: Image.Image | None, image: Image.Image) -> dict[str, str] | None:
@@ -80,11 +91,11 @@ def _displayed(picture: Picture, search: Finished) -> Image.Image:
     """Return a kernel as an RGB picture, in the image's range if it has the image's type."""
     pixels = picture.pixels
     if pixels.dtype == search.pixels.dtype:
-        return overlay.displayable(pixels, search.span, search.low)
+        return rgb.picture(pixels, search.span, search.low)
     if pixels.dtype.kind == "u":
-        return overlay.displayable(pixels, float(np.iinfo(pixels.dtype).max), 0.0)
+        return rgb.picture(pixels, float(np.iinfo(pixels.dtype).max), 0.0)
     low, high = float(pixels.min()), float(pixels.max())
-    return overlay.displayable(pixels, (high - low) or 1.0, low)
+    return rgb.picture(pixels, (high - low) or 1.0, low)
 
 
 def _small(picture: Image.Image) -> Image.Image:
