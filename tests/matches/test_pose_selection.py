@@ -148,3 +148,9 @@ def test_one_scale_is_that_of_most_evidence():
     assert best_scale([*about, at(101, 0, 0.94, scale=2.05)], 0.3).scale == pytest.approx(
         2.003, abs=0.002
     )
+
+
+def test_scores_that_differ_by_rounding_rank_by_place():
+    later, first = at(300, 0, 0.98 + 4e-16), at(0, 0, 0.98)
+    found = select([later, first], top=None, threshold=0.9, overlap=0.3, margin=False)
+    assert found.matches == [first, later]
