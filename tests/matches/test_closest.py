@@ -164,7 +164,8 @@ def test_the_command_tells_it_on_stderr_and_in_json(run, save):
     code, out, err = run(*words, "--threshold", "1.0")
     below = json.loads(out)["best_below"]
     assert code == 1
-    assert list(below) == ["kernel", "x", "y", "score", "at_most"]
+    assert list(below) == ["kernel", "x", "y", "score", "at_most", "inverted"]
+    assert below["inverted"] is False
     assert f"; the best scores {np.floor(below['score'] * 1e4) / 1e4:g} at {below['x']}," in err
     assert run(*words, "--threshold", "1.0", "--quiet")[2] == ""
     assert "best_below" not in json.loads(run(*words)[1])
