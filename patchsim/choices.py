@@ -17,7 +17,7 @@ PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
-# What can be printed of a match; those from click_x on only if named.
+# The columns of a match that can be printed; those from click_x on only if named.
 COLUMNS = (
     "x", "y", "width", "height", "center_x", "center_y", "score", "kernel", "margin",
     "x_subpixel", "y_subpixel", "scale", "angle", "flip", "corners", "inverted",
@@ -30,7 +30,7 @@ LABELS = ("none", "number", "score", "kernel")
 NANS = ("refuse", "ignore")
 SORTS = ("score", "reading")
 FLIPS = ("h", "v", "h,v")
-# What other libraries and programs call an option.
+# The names of options in other libraries and programs.
 OTHER_NAMES = {
     "method": "metric",
     "measure": "metric",

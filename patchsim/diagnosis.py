@@ -1,4 +1,4 @@
-"""What this installation can do, and which packages would add to it."""
+"""Finds out what this installation can do, and which packages would add to it."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class InputError(PatchsimError, ValueError):
 
 
 class DamageError(ValueError):
-    """What is wrong with a file, as the end of a message that its reader turns into InputError."""
+    """The fault of a file, as the end of a message that its reader turns into InputError."""
 
 
 class MachineError(PatchsimError, RuntimeError):

@@ -1,10 +1,12 @@
-"""Public docstrings are complete in numpydoc's form."""
+"""Public docstrings are complete in numpydoc's form; all docstrings name what they mean."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 from numpydoc.docscrape import NumpyDocString
@@ -65,3 +67,20 @@ def test_attributes_are_the_fields(name):
     documented = [field for entry in entries for field in entry.name.split(", ")]
     assert sorted(documented) == sorted(field.name for field in dataclasses.fields(load(name)))
     assert [entry.name for entry in entries if not (entry.type and entry.desc)] == []
+
+
+def test_no_docstring_and_no_comment_points_at_what_it_means():
+    """CONTRIBUTING.md says so, with examples: name the thing, with the term of the field."""
+    pointing = re.compile(r"(Of|What|Whose|The same)\b")
+    found = []
+    for path in sorted(Path(patchsim.__file__).parent.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+        nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+        texts = [ast.get_docstring(node) or "" for node in nodes]
+        lines = source.splitlines()
+        for before, line in zip(["", *lines], lines, strict=False):
+            if line.lstrip().startswith("# ") and not before.lstrip().startswith("#"):
+                texts.append(line.lstrip().removeprefix("# "))
+        found += [f"{path.name}: {text.splitlines()[0]}" for text in texts if pointing.match(text)]
+    assert found == []

@@ -229,7 +229,7 @@ def _hint(flags: MatchFlags, report: Report) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """How matches are printed; on stderr where a file takes standard output."""
+    """The form in which matches are printed; on stderr where a file takes standard output."""
 
     format: str
     columns: tuple[str, ...] | None

@@ -218,7 +218,7 @@ def _resumed(
     with Journal(flags.resume, {**scanner.matcher.fingerprint, **shown}) as journal:
 
         def add(result: ScanResult) -> None:
-            # What the machine could not do is tried again by the next run.
+            # The next run tries again what the machine could not do.
             if not isinstance(result.error, MachineError):
                 journal.add(result, form.columns)
             if result.error is not None:

@@ -1,4 +1,4 @@
-"""What is wrong with the words of a command line, in place of the parser's own texts."""
+"""Messages about wrong words of a command line, in place of the parser's own texts."""
 
 from __future__ import annotations
 

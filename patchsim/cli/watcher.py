@@ -1,4 +1,4 @@
-"""What a person is shown of a search while it runs: notices, plans, a progress bar, on stderr."""
+"""Shows a search on stderr while it runs: notices, plans, a progress bar."""
 
 from __future__ import annotations
 

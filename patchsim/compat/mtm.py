@@ -163,7 +163,7 @@ def _peaks(
         row, col = np.unravel_index(good.argmax(), good.shape)
         return [(int(row), int(col))]
     is_peak = (good == ndimage.maximum_filter(good, 3, mode="nearest")) & (good > lowest)
-    # Of neighbours that score the same, the first stands for all.
+    # The first of neighbours that score the same stands for all.
     areas, _ = ndimage.label(is_peak, np.ones((3, 3)))
     firsts = np.unique(areas[is_peak], return_index=True)[1]
     return [(int(row), int(col)) for row, col in np.argwhere(is_peak)[np.sort(firsts)]]

@@ -1,4 +1,4 @@
-"""What is written to directly: devices, pipes and the process's own streams."""
+"""Outputs that are written to directly: devices, pipes and the process's own streams."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _LOOKS = 4  # kernels or poses that are looked at, those with the highest bounds
 
 @dataclass(frozen=True, slots=True)
 class Closest:
-    """What is known of the best window.
+    """The best window, as far as it is known.
 
     Attributes
     ----------

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
 _DECIMALS = 4  # of positions in pixels
-# What stands for the engine where poses were fitted without scores of windows, and where it was
-# known before the search that there can be no match.
+# The words in place of an engine's name: where poses were fitted without scores of windows, and
+# where it was known before the search that there can be no match.
 _POSES, _NONE = "poses", "none"
 
 

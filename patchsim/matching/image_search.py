@@ -226,7 +226,7 @@ class ImageSearch:
         pictures: list[Picture] = [
             self.kernels.pictures[number] for number in scene.numbers[: scene.given]
         ]
-        # What is no subclass of Observer may lack it.
+        # An observer that is no subclass of Observer may lack it.
         command = getattr(self.observer, "command", None)
         finished = Finished(
             report,

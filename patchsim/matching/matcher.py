@@ -116,7 +116,7 @@ class Matcher:
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What the matches depend on beside the image, as texts: kernels, mask and options.
+        """All on which the matches depend beside the image, as texts: kernels, mask and options.
 
         Pictures are told by the SHA-256 of their pixels, not by their names. Matchers with equal
         fingerprints find the same matches.

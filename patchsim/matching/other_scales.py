@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 SCALES = "0.5:2"
-# What options of a search the look has, too.
+# The options of a search that the look has, too.
 _KEPT = (
     "region", "metric", "color", "ignore_profile", "alpha", "transparent", "ignore", "nan",
     "ignore_alpha", "invert",

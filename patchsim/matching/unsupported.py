@@ -1,4 +1,4 @@
-"""What a search cannot do in an image that is read by windows, refused before it begins."""
+"""Refuses, before a search begins, what it cannot do in an image that is read by windows."""
 
 from __future__ import annotations
 

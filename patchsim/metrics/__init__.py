@@ -1,4 +1,4 @@
-"""What a score means: the formula of each metric, and the exact score of one window.
+"""The meaning of a score: the formula of each metric, and the exact score of one window.
 
 It may use `numerics` and what lies below. Others use the names here: `formulas` has the metrics,
 `weights` how much each pixel counts, `window_sums` the exact sums over windows, in C or by

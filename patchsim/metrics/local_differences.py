@@ -48,7 +48,7 @@ class Differing(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What the criteria that are asked for say of a window; None without them."""
+    """The values of a window for the criteria that are asked for; None without them."""
 
     worst: float | None
     differing: Differing | None

@@ -1,4 +1,4 @@
-"""What a correlation takes of a kernel, and the scores of windows made of it."""
+"""The sums of a kernel that correlations need, and the scores of windows made of them."""
 
 from __future__ import annotations
 

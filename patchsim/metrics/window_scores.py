@@ -105,7 +105,7 @@ def exact(
 
 
 class ExactKernel:
-    """What exact scores take of a kernel, for any image of its type.
+    """The sums of a kernel that exact scores need, for any image of its type.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ _LONGEST_ELSEWHERE = 4096
 _LONGER_ELSEWHERE = 1000
 
 
-# Of a kernel on the CPU, so many spectra are kept: of tiles of one row two sizes take turns.
+# So many spectra of a kernel are kept on the CPU: two sizes of tiles take turns in a row.
 KEPT_SPECTRA = 2
 
 
@@ -147,7 +147,7 @@ class Products:
         with self._lock:
             found = self._spectra.pop((size, dtype), None)
             if found is None:
-                # Of planes, not of `self`: what holds itself would stay until it is looked for.
+                # It holds planes, not `self`, because Python frees a circle late.
                 found = _Shared(functools.partial(_spectrum, size, dtype), self._kernel)
                 # Tiles have few sizes, and blocks that are scored again many. On a device none is
                 # dropped, for work that was asked of it may not have read it yet.

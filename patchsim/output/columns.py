@@ -1,4 +1,4 @@
-"""What is told of a match under which name: the columns of rows, the keys of JSON objects."""
+"""The names under which a match's values are told: columns of rows, keys of JSON objects."""
 
 from __future__ import annotations
 

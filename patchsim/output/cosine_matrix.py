@@ -24,7 +24,7 @@ _CLOSEST_TICKS = 34  # pixels between numbers at an axis
 
 
 class Axes(NamedTuple):
-    """What stands beside a matrix.
+    """The texts beside a matrix.
 
     Attributes
     ----------

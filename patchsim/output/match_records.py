@@ -18,7 +18,7 @@ from patchsim.output.report_parts import Match
 _DROPPED = ("corners", "margin", "height", "width", "flip")
 _DECIMALS = 6  # of scores, and more where scores differ by less
 _MOST_DECIMALS = 17
-# Of other numbers in a table for people.
+# The decimals of other numbers in a table for people.
 _CELL_DECIMALS = {
     "margin": 4,
     "worst": 4,

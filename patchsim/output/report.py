@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
-    """What shows reports of one image: `patchsim.output.notebook.ImageDisplay`."""
+    """A display of reports of one image, as `patchsim.output.notebook.ImageDisplay` is."""
 
     def as_html(self, report: "Report") -> str:
         """Return HTML for a notebook."""
@@ -150,7 +150,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """What was found, in one line."""
+        """The number of matches and the best one, in one line."""
         count, names = len(self.matches), [kernel.name for kernel in self.kernels]
         sought = names[0] if len(names) == 1 else f"{len(names)} kernels"
         text = f"{count} match{'es' * (count != 1)} of {sought} in {self.image}"

@@ -23,7 +23,7 @@ _MAP = "map"  # the kind of the files that have all scores
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a search beside its matches.
+    """The results that are asked of a search beside its matches.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What decoders write to stderr: collected while they decode, and told as one notice.
+"""Collects what decoders write to stderr while they decode, and tells it as one notice.
 
 libtiff, libpng and others write to file descriptor 2, past Python's `sys.stderr`. The descriptor
 belongs to the whole process, so that only the command, which owns its process, collects from it.

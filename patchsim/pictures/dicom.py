@@ -96,7 +96,7 @@ def _check_whole(dataset: Any, stream: BinaryIO) -> None:
 
 @dataclass(frozen=True)
 class _About:
-    """What a data set says of its frames."""
+    """The frames of a data set, as it describes them."""
 
     width: int
     height: int

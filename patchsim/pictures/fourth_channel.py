@@ -1,4 +1,4 @@
-"""What the fourth channel of an array is: alpha where its values are bytes, else a channel.
+"""The fourth channel of an array: alpha where its values are bytes, else a channel.
 
 Libraries give screenshots and PNGs with alpha as arrays of uint8 with four channels, whose colours
 below alpha 0 mean nothing. Arrays of other types with four channels are mostly measurements in four

@@ -1,4 +1,4 @@
-"""What the header of a JPEG XL states of its size and colours (ISO/IEC 18181-1, D.2 and D.3)."""
+"""Reads size and colours from the header of a JPEG XL (ISO/IEC 18181-1, D.2 and D.3)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 class Header(NamedTuple):
-    """What a header states.
+    """The size and colours that a header states.
 
     Attributes
     ----------

@@ -145,7 +145,7 @@ def _check_inflated(stream: BinaryIO, chunks: list[_Chunk], expected: int) -> No
 
 
 class About(NamedTuple):
-    """What the chunks before the pixels tell, as far as readers by rows need it."""
+    """The chunks before the pixels, as far as readers by rows need them."""
 
     bits: int
     color: int

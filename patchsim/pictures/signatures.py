@@ -1,4 +1,4 @@
-"""What kind of file it is that cannot be read as a picture, by its first bytes."""
+"""Names the kind of a file that cannot be read as a picture, by its first bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FRAME = "save a frame of it as PNG"
 _ARRAY = "save the picture in it as .npy"
 _UNPACK = "unpack it first"
 _GIVE = "give a picture"
-# What files begin with, what they are, and what to do.
+# The first bytes of files, what these files are, and what to do.
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"8BPS", "a Photoshop document (PSD)", _PNG),
     (b"%PDF", "a PDF document", "save the page as PNG, for example with pdftoppm -png"),
@@ -68,7 +68,7 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
 _BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"crx ",), "a raw photograph (CR3)", _PNG),
 )
-# What files hold further on: where, what, and what they are.
+# Bytes further on in files: where, which, and what these files are.
 _WITHIN: tuple[tuple[int, bytes, str, str], ...] = (
     (8, b"AVI ", "a video (AVI)", _FRAME),
     (8, b"WAVE", "a sound (WAV)", _GIVE),
@@ -85,7 +85,7 @@ _TEXTS: tuple[tuple[bytes, str, str], ...] = (
     (rb"^[\[{]\s*([\"\[{\]}\d-]|null|true|false)", "text in JSON", "give the picture itself"),
     (rb"^<\?xml", "an XML document", "give the picture itself"),
 )
-# What the first file in a zip archive is called, and what the archive is then.
+# The name of the first file in a zip archive, and what the archive is then.
 _IN_ZIPS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\.npy$", "an archive of arrays (.npz)", "save one of them as .npy"),
     (rb"^(\[Content_Types\]|_rels/|word/)", "an Office document", "save the picture in it as PNG"),

@@ -1,4 +1,4 @@
-"""What a reader of pictures larger than memory offers: any window of the pixels, when asked."""
+"""The contract of readers of pictures larger than memory: any window of the pixels, when asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from patchsim.types import Pixels
 
 
 class Identity(NamedTuple):
-    """What tells that a file is still the one that was opened.
+    """The marks of a file by which it is known to be still the one that was opened.
 
     Attributes
     ----------

@@ -57,7 +57,7 @@ def _where(label: str) -> str:
 
 @dataclass
 class Told:
-    """What is known of a file that is being read, for messages.
+    """The facts about a file that is being read, for messages.
 
     Attributes
     ----------

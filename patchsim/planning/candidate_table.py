@@ -1,4 +1,4 @@
-"""What each engine would take, or why it refuses, as a table."""
+"""A table of the engines: the cost of each, or why it refuses."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from patchsim.ranking.contract import Closest
 from patchsim.ranking.score_map import ROUNDING, ScoreMap
 
 _SUPPRESSED = -math.inf
-# Of so many blocks of all kernels one more may be scored again to tell the closest window.
+# For each so many blocks of all kernels, one more may be scored again to tell the closest window.
 _WORTH_OPENING = 200
 
 Rescore = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]]
@@ -84,7 +84,7 @@ class BlockMaxima:
         self._lock = Lock()
         size = grid_shape(shape)
         self._upper_bounds: NDArray[np.float64] = np.full(size, np.nan)
-        # What scores that are kept may be off by.
+        # The errors of scores that are kept.
         self._errors: NDArray[np.float32] | None = None
         if rescore is None:
             self._errors = np.zeros(size, np.float32)

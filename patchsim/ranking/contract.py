@@ -14,7 +14,7 @@ from patchsim.geometry.tiles import Tile
 
 
 class ScoreTaker(Protocol):
-    """What also gets the scores of all windows, while they are made."""
+    """An object that also gets the scores of all windows, while they are made."""
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""

@@ -36,7 +36,7 @@ from patchsim.ranking.window_bounds import WindowBounds
 # The share of the direct engine's time for a block that may go into comparing its windows one by
 # one, before and after finer bounds, before the block is left to that engine.
 _BEFORE, _AFTER = 0.05, 0.4
-# Of all rows of windows in a block, this share is compared before finer bounds at most: these take
+# At most this share of all rows of windows in a block is compared before finer bounds, which take
 # less time than more rows do.
 _ROWS_BEFORE = 1 / 128
 # The share of the time of the direct search of all windows that all finer bounds may take together,
@@ -58,7 +58,7 @@ _SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
 _FEW = 0.25  # the share of all blocks up to which finer bounds are followed by looks at each
 _SHARE_SECONDS = 3e-4  # what it takes to estimate whether finer bounds pay
 _AT_ONCE = 32  # blocks that a thread takes, best first
-# What `closest` looks at: blocks, and values of the windows in each of them.
+# `closest` looks at so many blocks, and values of the windows in each of them.
 _CLOSEST_BLOCKS, _CLOSEST_VALUES = 4, 1 << 17
 _BLOCK_BYTES = 400  # of a block beside its windows' bounds and scores: its tile, best and bound
 
@@ -289,7 +289,7 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
-        # What their scores tell is known first.
+        # Their scores are known first.
         self._decide_all([block for block in blocks if block in self._block_scores])
         blocks = self._still_open(block for block in blocks if block not in self._block_scores)
         rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)

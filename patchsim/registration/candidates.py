@@ -41,7 +41,7 @@ _FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
 
 @dataclass(frozen=True)
 class Limits:
-    """What poses a search allows, and how many candidates it follows.
+    """The poses that a search allows, and how many candidates it follows.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Plane
 
 Floats = NDArray[np.float64]
 
-# Of a kernel so many pixels are looked at in a pass: at full effort, and for the best place around.
+# The pixels of a kernel that a pass looks at: at full effort, and for the best place around.
 PIXELS, _ROUGH_PIXELS = 16_384, 4_096
 # The first look is where about so many pixels count.
 _FIRST_PIXELS = 100

@@ -24,7 +24,7 @@ LEAST_SPREAD = 1e-3  # of a pixel, in units of 0 to 255; less is flat
 
 @dataclass(frozen=True)
 class Aim:
-    """What a pose is refined for, and how far.
+    """The aim of a refinement: which score shall rise, by which changes, to which precision.
 
     Attributes
     ----------

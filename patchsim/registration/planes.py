@@ -26,7 +26,7 @@ from patchsim.types import Pixels
 # Pixels of the border around a plane, repeated, so that a sampler need not look where it is.
 PAD = 8
 PIECE = 16  # pixels of a kernel's row that are taken or left out together
-# What a place is scored that is not looked at: less than any score.
+# The score of a place that is not looked at: less than any other.
 OUTSIDE = -9.0
 _UNITS = 255.0
 _BLOCK = 8  # pixels of a side of a block of a kernel that is taken or left out

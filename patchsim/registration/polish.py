@@ -35,7 +35,7 @@ _ALIKE, _LARGEST_ALIKE = 0.9, 64
 
 @dataclass(frozen=True)
 class Polish:
-    """What poses of one kernel in one flip become.
+    """The last steps of the poses of one kernel in one flip: refined, with exact scores.
 
     Attributes
     ----------

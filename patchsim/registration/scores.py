@@ -1,4 +1,4 @@
-"""What the score of a pose is: the specification, in NumPy and float64.
+"""The score of a pose: its specification, in NumPy and float64.
 
 The kernel's counted pixels are compared, by the metric's formula and with their weights, with the
 picture sampled where the pose puts them. Pixel (row i, column j) of a kernel of h x w lies at

@@ -19,7 +19,7 @@ from patchsim.output.report_parts import Match
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a scan found in one picture; it is true if there is a match.
+    """The result of a scan in one picture; it is true if there is a match.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is asked of one picture of a scan."""
+"""The request to a scan about one picture."""
 
 from __future__ import annotations
 

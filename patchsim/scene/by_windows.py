@@ -1,4 +1,4 @@
-"""What the scene does to whole pictures, done by window for those that are read by windows."""
+"""The conversions of the scene, window by window, for pictures that are read by windows."""
 
 from __future__ import annotations
 

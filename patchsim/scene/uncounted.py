@@ -1,4 +1,4 @@
-"""What of the pictures does not count beside their alpha: masks of the image, boxes, and NaN."""
+"""Pixels that do not count beside those of the alpha: masks of the image, boxes, and NaN."""
 
 from __future__ import annotations
 

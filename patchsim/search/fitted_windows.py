@@ -119,7 +119,7 @@ def _fit(
     poses, pose = options.poses, job.pose
     assert poses is not None
     if size is not None:
-        # Of a list another scale is another pose; within a range the nearest windows are fitted.
+        # In a list another scale is another pose; within a range the nearest windows are fitted.
         reach = poses.scales.step or pose.scale * 2 / math.hypot(*posed.size)
         if abs(pose.scale - size.scale) > (reach if poses.scales.is_range else 0.0):
             return None

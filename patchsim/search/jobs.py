@@ -92,7 +92,7 @@ class Scored(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search has found.
+    """The result of a search.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ _KEPT_BYTES, _KEPT_SHARE = 16 << 20, 1 / 64
 
 
 class KeptKernels:
-    """What was prepared of kernels for images of one shape and type, for the next such image.
+    """Prepared kernels for images of one shape and type, kept for the next such image.
 
     The kernel that was used least recently is forgotten first. Several threads may use it at once.
     A pickle or copy of it is empty.

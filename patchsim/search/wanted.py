@@ -1,4 +1,4 @@
-"""What share of an image's windows a threshold asks for, estimated from a sample of them.
+"""Estimates the share of an image's windows that a threshold asks for, from a sample of them.
 
 An engine that finds the best windows first takes long where many are wanted; the plan must know.
 """

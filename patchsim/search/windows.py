@@ -71,13 +71,25 @@ def windows(
     if not engine.HAS_MAP:
         keeps_bounds = block_cache is None
         return [*_pruned_windows(plans, image, kernels, advance, prepared, keeps_bounds)]
-    if block_cache is None and engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
+
+    def exact(plan: Plan, kernel: Kernel) -> Exact:
+        return prepared.exact_score(plan, kernel).on(image, visible)
+
+    kept: Sequence[ScoreMap | BlockMaxima]
+    if block_cache is not None:
+        kept = [
+            stores.block_maxima(
+                plan, image, kernel, exact(plan, kernel), visible, keeps_map, block_cache
+            )
+            for plan, kernel in pairs
+        ]
+    elif engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
         opened = BlockCache(stores.OPEN_BYTES)
         kept = [
             stores.kept_blocks(
                 plan,
                 image,
-                prepared.exact_score(plan, kernel).on(image, visible),
+                exact(plan, kernel),
                 visible,
                 keeps_map,
                 opened,
@@ -85,38 +97,18 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites)
-        return [*kept]
-    if block_cache is None:
-        score_maps = [
+    else:
+        kept = [
             stores.score_map(
-                plan,
-                image,
-                prepared.exact_score(plan, kernel).on(image, visible),
-                visible,
-                keeps_map,
-                prepared.exactly(plan, kernel),
+                plan, image, exact(plan, kernel), visible, keeps_map, prepared.exactly(plan, kernel)
             )
             for plan, kernel in pairs
         ]
-        _score_all(plans, image, kernels, visible, score_maps, advance, prepared, takers, opposites)
-        for score_map in score_maps:
-            score_map.evaluate_contenders()
-        return [*score_maps]
-    maxima = [
-        stores.block_maxima(
-            plan,
-            image,
-            kernel,
-            prepared.exact_score(plan, kernel).on(image, visible),
-            visible,
-            keeps_map,
-            block_cache,
-        )
-        for plan, kernel in pairs
-    ]
-    _score_all(plans, image, kernels, visible, maxima, advance, prepared, takers, opposites)
-    return [*maxima]
+    _score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites)
+    for one in kept:
+        if isinstance(one, ScoreMap):
+            one.evaluate_contenders()
+    return [*kept]
 
 
 def _score_all(

@@ -42,7 +42,7 @@ _LARGEST_HEADER = 2_000_000
 # The types of .safetensors that can be scored, by torch's names.
 _SAFETENSORS_FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
-# What is raised where a file is damaged: by these readers, and by zipfile, zlib, json and NumPy.
+# The errors where a file is damaged: of these readers, and of zipfile, zlib, json and NumPy.
 # A missing library, too little memory or a fault of this program is none of these.
 _DAMAGE = (
     DamageError,

@@ -69,7 +69,7 @@ def refusal(problem: Problem) -> str | None:
     if channels > extension.MOST_WEIGHTED_CHANNELS:
         return f"it takes {extension.MOST_WEIGHTED_CHANNELS} channels"
     is_slow = problem.metric == "zncc" and problem.dtype not in INTEGER_RANGE
-    # What is all visible of an image that is not has to be taken, too.
+    # Parts of the image that are all visible have to be taken, too.
     if _cut(replace(problem, opaque_level=None))[1] > (
         _MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS
     ):

@@ -21,10 +21,10 @@ from patchsim.numerics.overlap_save import block_step, transform_length
 _TRANSFORM_SECONDS = 2.5e-10
 _SUM_SECONDS = 1e-8
 
-# What Python's objects take of a tile beside its arrays, at most; 7 to 50 kB were measured.
+# The most that Python's objects take beside a tile's arrays; 7 to 50 kB were measured.
 _OBJECT_BYTES = 1 << 16
 
-# Of the time of a transform, what the product of two takes.
+# The time of a product of two transforms, as a share of that of a transform.
 _PRODUCT_SHARE = 0.2
 
 # No accelerator was at hand: what follows is counted, not measured. Transforms, window sums and
@@ -77,7 +77,7 @@ def _seconds_elsewhere(problem: Problem) -> float:
     windows = math.prod(problem.map_shape)
     share = 1 / problem.kernel_count
     planes, summed = _planes_transformed(problem), _planes_summed(problem)
-    # Of the pixels, which kernels share; of the kernel once; and the way back.
+    # Transforms of the pixels, which kernels share; of the kernel, once; and those back.
     forward, backward = planes * (tile_count * share + 1), tile_count
     if _is_weighted(problem) and problem.metric != "sad":
         backward += tile_count * weighted.transforms(problem)
@@ -153,7 +153,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     peak = max(visibility.counting_bytes(sizes), held + total + peak, held + 5 * total)
     whole, weights = visibility.everywhere(problem), visibility.counts_kernel_bytes(sizes)
     if together:
-        # Of some kernels all that their windows cover is visible, and of others not.
+        # The windows of some kernels are all visible, those of others are not.
         every = TileSizes(whole, rows, cols)
         visible = working_bytes(whole, rows, cols) + bounds
         return max(peak + _kept_bytes(every), visible + _kept_bytes(sizes)) - bounds

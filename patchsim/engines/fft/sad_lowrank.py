@@ -79,7 +79,7 @@ class _TileFields:
     """Kept of a tile: transforms and their norms."""
 
     def __init__(self) -> None:
-        # Of all pixels, and of pixels times their visibility.
+        # The terms of all pixels, and of pixels times their visibility.
         self.terms: tuple[Cached[tuple[Spectra, float]], Cached[tuple[Spectra, float]]]
         self.terms = Cached(), Cached()
         self.levels: Cached[tuple[Spectra, float]] = Cached()

@@ -245,7 +245,7 @@ class Contrast:
         spread = energy - self.sums**2 / count  # of each channel
         # Which sums of floats cannot tell.
         uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
-        # Of these sums, and of those in `metrics.exact`.
+        # The rounding of these sums, and of those in `metrics.exact`.
         off = float_rounding(problem) * energy
         self.flat = (spread + off <= FLAT * raw).all(0) | uniform
         clear = (spread - off > FLAT * raw).any(0) & ~self.flat

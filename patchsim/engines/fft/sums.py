@@ -100,7 +100,7 @@ class Tile:
         self._all = self._fields.on_device.get(lambda: to_device(shared.pixels, problem.device))
         height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
         self.pixels = self._all[:height, :width]
-        # What sums over windows depend on, beside the pixels.
+        # Sums over windows depend on these, beside the pixels.
         self.windows = windows, problem.kernel[:2]
         self._shape = windows
         self.constants = kernel.constants

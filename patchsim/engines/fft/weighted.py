@@ -123,9 +123,9 @@ def _scoring_values(problem: Problem) -> int:
         # Scores, how far they may be off, and what is made of a spread; of floats its rounding.
         of_floats = problem.metric == "ncc" and problem.dtype not in INTEGER_RANGE
         return 3 + is_hidden + of_floats
-    # Of floats the spread's size is made last: of both spreads, how far these and the numerator may
-    # be off, and the sizes; and what is made of a channel. Of integers numerator and spreads;
-    # shares of n, and what they are made of.
+    # For floats the spread's size is made last. There are then both spreads, how far these and the
+    # numerator may be off, the sizes, and what is made of a channel. For integers there are the
+    # numerator, the spreads, the shares of n, and what they are made of.
     return 12 if is_hidden else 7
 
 
@@ -298,7 +298,7 @@ def _correlated(
 ) -> tuple[Array, Array]:
     """Scores numerator / sqrt(spread x own), and what they may be off by."""
     scores = metrics.correlation(numerator, spread.values, own.values)
-    # Of sums of floats, here and in `metrics.exact`.
+    # The rounding of sums of floats, here and in `metrics.exact`.
     rounding, xp = _rounding(tile.kernel.problem), namespace(scores)
     error = xp.sqrt(spread.size * own.size) * rounding if rounding else xp.zeros_like(scores)
     error += off
@@ -310,7 +310,7 @@ def _correlated(
         del roots
         for each in [spread, own]:
             around = each.off + each.size * rounding if rounding else each.off
-            # What may be flat may have any score, or 0.
+            # A window that may be flat may have any score, or 0.
             flat = each.size * (2 * FLAT)
             flat += around
             flat += around
