@@ -24,10 +24,13 @@ _XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 def of_image(image: Image.Image) -> int:
     """Return the orientation of a picture that Pillow opened, 1 to 8."""
     try:
-        # Pillow puts the turns of an AVIF into its EXIF data.
-        exif = image.getexif() if image.format != "AVIF" else Image.Exif()
-        if image.format == "AVIF":
+        if image.format == "AVIF":  # Pillow puts its turns into its EXIF data
+            exif = Image.Exif()
             exif.load(image.info.get("exif", b""))
+        elif image.format == "PNG":  # Pillow would decode it to look behind the pixels, too
+            exif = Image.Image.getexif(image)
+        else:
+            exif = image.getexif()
         stored = exif.get(ExifTags.Base.Orientation)
     except Exception:  # Pillow's parser raises exceptions of many types for damaged EXIF data
         stored = None

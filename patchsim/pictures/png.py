@@ -28,6 +28,7 @@ _MOST_PROFILE = 1 << 24  # bytes
 # The keywords of texts that hold the orientation. Other texts can be larger than Pillow takes.
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", _REST)
 _LARGE = (b"IDAT", _REST)  # read in pieces
+_METADATA = (b"eXIf", b"zTXt", b"iTXt")
 _EXIF, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
 
 
@@ -72,7 +73,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     limits.check_held(width, height, width * height * bits_each // 8 // least_bytes.DEFLATE)
     limits.check_pixels(width, height)
     transparent = None
-    kept = [chunk for chunk in chunks if _counts(chunk)]
+    kept = _kept(chunks)
     if color == _GREY:
         values = [chunk.data for chunk in kept if chunk.name == b"tRNS" and len(chunk.data) == 2]
         transparent = int.from_bytes(values[0], "big") if values else None
@@ -167,8 +168,7 @@ def about(stream: BinaryIO, limits: Limits) -> About:
     if not chunks or chunks[0].name != b"IHDR" or len(chunks[0].data) < 13:
         raise DamageError("it does not begin with a header")
     _, _, bits, color, _, _, interlace = struct.unpack_from(">IIBBBBB", chunks[0].data)
-    kept = [chunk for chunk in chunks if _counts(chunk)]
-    image, _ = pillow_reader.open_image(_parts(stream, kept), limits)
+    image, _ = pillow_reader.open_image(_parts(stream, _kept(chunks)), limits)
     with image:
         turned = orientation.of_image(image)
     has_value = any(chunk.name == b"tRNS" for chunk in chunks)
@@ -187,6 +187,12 @@ def _profile(stream: BinaryIO, chunks: list[_Chunk]) -> bytes:
         return zlib.decompressobj().decompress(packed[1:], _MOST_PROFILE)  # behind the method
     except zlib.error:
         return content
+
+
+def _kept(chunks: list[_Chunk]) -> list[_Chunk]:
+    """Return the chunks that count; those with the orientation come before the pixels."""
+    kept = [chunk for chunk in chunks if _counts(chunk)]
+    return sorted(kept, key=lambda chunk: chunk.name not in (b"IHDR", *_METADATA))
 
 
 def _counts(chunk: _Chunk) -> bool:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 from helpers.chunks import chunk
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from patchsim.pictures import png
+from patchsim.pictures.limits import Limits
 from patchsim.pictures.reader import open_picture
 
 GIVEN = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3) // 2 + 20
@@ -108,6 +110,27 @@ def test_in_an_avif_only_its_own_turns_count(tmp_path):
     picture.save(tmp_path / "turned.avif", xmp=xmp_of(3), exif=exif, quality=100)
     assert open_picture(tmp_path / "plain.avif", name="a").pixels.shape[:2] == (8, 16)
     assert open_picture(tmp_path / "turned.avif", name="a").pixels.shape[:2] == (16, 8)
+
+
+@pytest.mark.parametrize("kind", ["png", "png16"])
+@pytest.mark.parametrize("has_xmp", [False, True])
+def test_what_stands_behind_the_pixels_of_a_png_counts(kind, has_xmp, tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    written(kind, path, None if has_xmp else 6, xmp_of(6) if has_xmp else b"")
+    content = path.read_bytes()
+    name = b"iTXt" if has_xmp else b"eXIf"
+    begin = content.index(name) - 4
+    end = begin + 12 + int.from_bytes(content[begin : begin + 4], "big")
+    path.write_bytes(content[:begin] + content[end:-12] + content[begin:end] + content[-12:])
+    np.testing.assert_array_equal(open_picture(path, name="image").pixels >> 8 * (kind == "png16"),
+                                  UPRIGHT[6])  # fmt: skip
+
+    def load(_):
+        raise AssertionError("the picture is decoded to learn how it is turned")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with path.open("rb") as stream:
+        assert png.about(stream, Limits("a.png", 0, None)).orientation == 6
 
 
 def test_a_pil_image_follows_the_same_rule(tmp_path):
