@@ -63,7 +63,6 @@ def _lines(found: dict[str, Any]) -> list[str]:
         ("devices", ", ".join(found["devices"])),
         ("", ""),
         *((f"engine {one['name']}", _engine(one, found)) for one in found["engines"]),
-        ("", ""),
         ("formats", ", ".join(read)),
         *([("", f"not in this build of Pillow: {', '.join(unread)}")] if unread else []),
         *(

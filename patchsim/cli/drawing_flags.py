@@ -66,3 +66,13 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
+Preview = Annotated[
+    bool | None,
+    typer.Option(
+        "--preview/--no-preview",
+        help="Whether to show a small picture with the boxes above the table. By default it is"
+        " shown where the terminal shows pictures (kitty, iTerm2, sixels) and the extra preview is"
+        " installed; other terminals get half blocks when asked. Never in a pipe.",
+        show_default=False,
+    ),
+]

@@ -22,6 +22,7 @@ from patchsim.cli.drawing_flags import (
     Map,
     NoHeatmap,
     Overlay,
+    Preview,
 )
 from patchsim.cli.picture_flags import Frame, Ignore, ImageMask, Level, Nan, Transparent
 from patchsim.cli.wait_flags import Interval, Wait, WaitGone
@@ -463,6 +464,7 @@ class MatchFlags:
     map: Map = None
     overlay: Overlay = None
     labels: Labels = None
+    preview: Preview = None
     report: ReportPage = None
     force: Force = False
     wait: Wait = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports, streams, values, watcher
+from patchsim.cli import console, imports, preview, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 
@@ -95,6 +95,8 @@ def command(flags: MatchFlags) -> int:
             if error.report is not None:
                 form.print(error.report)
             raise
+    if form.shows_preview(flags):
+        preview.draw(report)
     form.print(report)
     if not waits and watcher.is_watched(quiet=flags.quiet):
         _hint(flags, report)
@@ -256,6 +258,13 @@ class Form:
             flags.csv_safe,
             _takes_stdout(flags) is not None,
         )
+
+    def shows_preview(self, flags: MatchFlags) -> bool:
+        """Return whether a picture of the matches comes before them."""
+        if self.on_stderr or self.template is not None:
+            return False
+        form = streams.resolved_format(self.format)
+        return preview.is_wanted(flags.preview, form, quiet=flags.quiet)
 
     def print(self, report: Report) -> None:
         from patchsim.output.match_records import MatchRecords
