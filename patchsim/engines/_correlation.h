@@ -87,6 +87,7 @@
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
  * its stages leave the values, because the way back takes them in that order. */
 #define TILE_VALUES (2 * SIDE * SIDE)
+#define GROUP (TILE_VALUES / 16) /* of one k1 of y */
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
 #define CORRELATION_X86 1

@@ -392,6 +392,7 @@ typedef struct {
     const Task *doubled; /* whose spectra these are */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
+    int has_few; /* these are of bytes, and int32_t */
     void *segment_memory; /* [count][segments], of a row */
     ptrdiff_t segments;
     float *saved; /* [count]: maxima and errors of the band's blocks */
@@ -551,7 +552,10 @@ typedef struct {
     double spread[BLOCK];
     float under[BLOCK] __attribute__((aligned(64))); /* the same, and its root */
     float root[BLOCK] __attribute__((aligned(64)));
+    float inverse[BLOCK] __attribute__((aligned(64))); /* of few bytes: 1 over the root instead */
 } VARIANT(Spreads);
+
+#include "_correlation_bytes.h"
 
 /* Makes scores of a row again whose spread is open, from direct sums. Returns 1 where the tile has
  * too many. */
@@ -584,7 +588,9 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
                 shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
         } else if (t->type == BYTES) {
             for (ptrdiff_t c = 0; c < t->channels; c++)
-                mean[c] = ((double *)b->s)[c * l->x_pitch + left + i] / n;
+                mean[c] = (b->has_few ? VARIANT(few_sums)(b, c, left)[i]
+                                      : ((double *)b->s)[c * l->x_pitch + left + i]) /
+                          n;
             direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
         } else {
             for (ptrdiff_t c = 0; c < t->channels; c++)
@@ -608,6 +614,22 @@ static INLINE void VARIANT(measure_spreads)(const VARIANT(Band) *b, ptrdiff_t ro
     const Task *t = b->task;
     const Layout *l = b->layout;
     double *spread = out->spread;
+    if (b->has_few) {
+#define SPREADS(metric)                                                                        \
+    if (t->channels == 1)                                                                      \
+        VARIANT(few_spreads)(b, left, count, metric, 1, out);                                  \
+    else                                                                                       \
+        VARIANT(few_spreads)(b, left, count, metric, t->channels, out)
+        if (t->metric == ZNCC) {
+            SPREADS(ZNCC);
+        } else if (t->metric == NCC) {
+            SPREADS(NCC);
+        } else {
+            SPREADS(SSD);
+        }
+#undef SPREADS
+        return;
+    }
     if (t->type == BYTES)
         VARIANT(bytes_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
     else if (t->type == WORDS)
@@ -681,7 +703,13 @@ static INLINE void VARIANT(measure_shift)(const VARIANT(Band) *b, const Task *t,
     double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
     for (ptrdiff_t c = 0; c < t->channels; c++)
         means[c] = t->means[c];
-    if (t->type == BYTES)
+    if (b->has_few)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            shift[i] = 0;
+            for (ptrdiff_t c = 0; c < t->channels; c++)
+                shift[i] += means[c] * VARIANT(few_sums)(b, c, left)[i];
+        }
+    else if (t->type == BYTES)
         VARIANT(bytes_shift)(t, means, b->s, l->x_pitch, left, count, shift);
     else if (t->type == WORDS)
         VARIANT(words_shift)(t, means, b->s, l->x_pitch, left, count, shift);
@@ -700,20 +728,16 @@ static INLINE void VARIANT(measure_shift)(const VARIANT(Band) *b, const Task *t,
     }
 }
 
-/* Scores of some windows of a row, for one kernel, whose task is `t`. */
-static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
-                                 const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule,
-                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
-                                 ptrdiff_t budget, VARIANT(Segment) *segment)
+/* Scores of some windows of a row, for one kernel, whose task is `t`; `shift` as `measure_shift` has
+ * it. */
+static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spreads) *spreads,
+                                 const VARIANT(Rule) *rule, const float *products, ptrdiff_t row,
+                                 ptrdiff_t left, ptrdiff_t count, double *shift, float *out,
+                                 VARIANT(Segment) *segment, VARIANT(Masks) *opens)
 {
-    const Layout *l = b->layout;
-    double shift[BLOCK];
-    float *out = t->map + (b->top + row) * t->cols + left;
     float centred[BLOCK], made[BLOCK] __attribute__((aligned(64)));
     const float *under = spreads->under;
-    const float *x = VARIANT(in_single)(
-        b, t, b->products + (t - b->task) * b->step + row * l->x_pitch + left, row, left, count,
-        centred);
+    const float *x = VARIANT(in_single)(b, t, products, row, left, count, centred);
     double own = t->own;
     const double gain = t->gain / b->unit;
     if (t->metric != SAD)
@@ -753,7 +777,6 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *know
     typedef VARIANT(Masks) Masks;
     const float lowest = (float)rule->lowest;
     Floats best = segment->best, lows = segment->lows;
-    Masks opens = {0};
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         const Floats score = *(Floats *)(made + i);
         const Masks is_better = score > best;
@@ -763,22 +786,79 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *know
         const Floats low = *(const Floats *)(under + i);
         const Masks is_flat = low <= 0, is_open = (low < lowest) & ~is_flat;
         const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
-        opens |= is_open;
+        *opens |= is_open;
         lows = (Floats)((is_lower & (Masks)low) | (~is_lower & (Masks)lows));
     }
+    segment->best = best, segment->lows = lows;
+}
+
+/* The same for bytes, with few of them in a window. */
+static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT(Spreads) *spreads,
+                                        const VARIANT(Rule) *rule, const float *products,
+                                        ptrdiff_t left, ptrdiff_t count, float *out,
+                                        VARIANT(Segment) *segment, VARIANT(Masks) *opens)
+{
+    const int is_direct = t->products != NULL;
+    /* Constants let the loops become few instructions. */
+#define SCORES(metric, is_direct, channels)                                                    \
+    VARIANT(few_scores)(b, t, spreads, rule, products, left, count, metric, is_direct, channels, \
+                        out, segment, opens)
+#define OF_METRIC(metric)                                                                      \
+    if (is_direct && t->channels == 1)                                                         \
+        SCORES(metric, 1, 1);                                                                  \
+    else if (is_direct)                                                                        \
+        SCORES(metric, 1, t->channels);                                                        \
+    else if (t->channels == 1)                                                                 \
+        SCORES(metric, 0, 1);                                                                  \
+    else                                                                                       \
+        SCORES(metric, 0, t->channels)
+    if (t->metric == ZNCC) {
+        OF_METRIC(ZNCC);
+    } else if (t->metric == NCC) {
+        OF_METRIC(NCC);
+    } else {
+        OF_METRIC(SSD);
+    }
+#undef OF_METRIC
+#undef SCORES
+}
+
+/* Scores of some windows of a row; those that are open are made again. Returns 1 where the tile has
+ * too many. */
+static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
+                                 const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule,
+                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
+                                 ptrdiff_t budget, VARIANT(Segment) *segment)
+{
+    double shift[BLOCK];
+    float *out = t->map + (b->top + row) * t->cols + left;
+    const float *products =
+        b->products + (t - b->task) * b->step + row * b->layout->x_pitch + left;
+    const VARIANT(Singles) before = segment->best;
+    VARIANT(Masks) opens = {0};
+    if (b->has_few)
+        VARIANT(make_of_few)(b, t, spreads, rule, products, left, count, out, segment, &opens);
+    else
+        VARIANT(make)(b, t, spreads, rule, products, row, left, count, shift, out, segment, &opens);
     uint64_t words[LANES / 2], is_any = 0;
     memcpy(words, &opens, sizeof words);
     for (int i = 0; i < LANES / 2; i++)
         is_any |= words[i];
-    if (is_any) {
-        if (VARIANT(make_again)(b, t, known, rule, row, left, count, may_repeat, budget, segment,
-                                spreads, shift, out))
-            return 1;
-        best = segment->best;
-        for (ptrdiff_t i = 0; i < count; i++)
-            best[0] = best[0] > out[i] ? best[0] : out[i];
+    if (!is_any)
+        return 0;
+    if (b->has_few) {
+        double own;
+        VARIANT(measure_shift)(b, t, left, count, shift, &own);
+        for (ptrdiff_t i = 0; i < count && t->metric == ZNCC; i++)
+            shift[i] = 0;
     }
-    segment->best = best, segment->lows = lows;
+    if (VARIANT(make_again)(b, t, known, rule, row, left, count, may_repeat, budget, segment,
+                            spreads, shift, out))
+        return 1;
+    VARIANT(Singles) best = before;
+    for (ptrdiff_t i = 0; i < count; i++)
+        best[0] = best[0] > out[i] ? best[0] : out[i];
+    segment->best = best;
     return 0;
 }
 
@@ -845,7 +925,12 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
             VARIANT(floats_count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
                                  y + t->height, b->above);
         }
-    if (t->type == BYTES)
+    if (b->has_few) {
+        for (ptrdiff_t c = 0; c < t->channels; c++)
+            VARIANT(few_bytes_along)((const int32_t *)b->sums + c * columns, t->width, t->cols,
+                                     (int32_t *)b->s + c * l->x_pitch);
+        VARIANT(few_bytes_along)(b->squares, t->width, t->cols, b->e);
+    } else if (t->type == BYTES)
         VARIANT(bytes_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
                            t->cols, b->s, b->e, l->x_pitch);
     else if (t->type == WORDS)
@@ -1112,6 +1197,8 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
     if (!correlation_open(&arena, correlation_scratch(t, &l, count)))
         return -1;
     VARIANT(Band) b = {.task = t, .count = count, .layout = &l, .most = most, .unit = 1};
+    b.has_few = t->type == BYTES && t->metric != SAD && t->stride_x == 1 &&
+                (double)(t->height * t->width * t->channels) * 65025 < 0x1p31;
     b.step = l.bands * l.tall * l.x_pitch, b.segments = (ptrdiff_t)correlation_segments(t, &l);
     b.regions = correlation_take(&arena, (size_t)most * sizeof *b.regions);
     VARIANT(Region) **order = correlation_take(&arena, (size_t)most * sizeof *order);

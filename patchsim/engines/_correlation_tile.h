@@ -227,10 +227,18 @@ static INLINE void NAME(inner)(REAL (*g)[16][16], int is_inverse)
     }
 }
 
-/* The stages after the first one, of one k1 of y: 16 of a tile. */
-static void NAME(forward)(NAME(Tile) group)
+/* Asks for a 32nd of the values of one k1 of y, which are read soon, or for none. */
+static INLINE void NAME(ask_for)(const REAL *values, int share)
 {
-    for (int row = 0; row < 16; row++)
+    for (ptrdiff_t i = 0; values && i < GROUP / 32; i += 64 / (ptrdiff_t)sizeof(REAL))
+        __builtin_prefetch(values + share * (GROUP / 32) + i, 0, 2);
+}
+
+/* The stages after the first one, of one k1 of y: 16 of a tile. `next`: what is multiplied then. */
+static void NAME(forward)(NAME(Tile) group, const REAL *next)
+{
+    for (int row = 0; row < 16; row++) {
+        NAME(ask_for)(next, row);
         for (int lane = 0; lane < 16; lane += L) {
             V re[16], im[16];
             UNROLL16 for (int n1 = 0; n1 < 16; n1++)
@@ -243,16 +251,22 @@ static void NAME(forward)(NAME(Tile) group)
                 AT(&group[k][1][row][lane]) = re[k] * s + im[k] * c;
             }
         }
-    for (int x = 0; x < 16; x++)
+    }
+    for (int x = 0; x < 16; x++) {
+        NAME(ask_for)(next, 16 + x);
         NAME(inner)(group[x], 0);
+    }
 }
 
 /* The way back of `forward`. */
-static void NAME(backward)(NAME(Tile) group)
+static void NAME(backward)(NAME(Tile) group, const REAL *next)
 {
-    for (int x = 0; x < 16; x++)
+    for (int x = 0; x < 16; x++) {
+        NAME(ask_for)(next, x);
         NAME(inner)(group[x], 1);
-    for (int row = 0; row < 16; row++)
+    }
+    for (int row = 0; row < 16; row++) {
+        NAME(ask_for)(next, 16 + row);
         for (int lane = 0; lane < 16; lane += L) {
             V re[16], im[16];
             UNROLL16 for (int k = 0; k < 16; k++)
@@ -265,6 +279,7 @@ static void NAME(backward)(NAME(Tile) group)
             UNROLL16 for (int n1 = 0; n1 < 16; n1++)
                 AT(&group[n1][0][row][lane]) = re[n1], AT(&group[n1][1][row][lane]) = im[n1];
         }
+    }
 }
 
 /* L windows of row y, from x on: those of every `stride` th window, as far as `cols` go. */
@@ -361,7 +376,7 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
                 }
             }
     for (int k = 0; k < 16; k++)
-        NAME(forward)(tile + 16 * k);
+        NAME(forward)(tile + 16 * k, NULL);
 }
 
 /* Products of two tiles with a kernel, of a channel and one k1 of y: they are put or added to `sum`,
@@ -413,9 +428,11 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                        ptrdiff_t x_pitch, double *rounding)
 {
     const Task *t = tasks;
-    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = TILE_VALUES / 16;
+    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = GROUP;
     const ptrdiff_t item = correlation_item(t);
     const int is_in_place = passes == 1 && count == 1; /* over the pixels of the first channel */
+    /* Beside the tiles one spectrum stays in a cache of the processor's core, several do not. */
+    const int is_far = count * passes * t->channels > 1;
     double power[MOST_KERNELS] = {0}, peaked[MOST_KERNELS] = {0};
     memset(rounding, 0, (size_t)count * sizeof *rounding);
     for (ptrdiff_t pass = 0; pass < passes; pass++) {
@@ -440,7 +457,9 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             rounding[k] += sqrt(squares) * tasks[k].norms[pass] / SIDE;
         for (int j = 0; j < 16; j++) {
             for (ptrdiff_t c = 0; c < t->channels; c++)
-                NAME(forward)((NAME(Tile))(void *)(work + c * TILE_VALUES + j * group));
+                NAME(forward)((NAME(Tile))(void *)(work + c * TILE_VALUES + j * group),
+                              is_far ? spectra[0] + (pass * t->channels + c) * TILE_VALUES + j * group
+                                     : NULL);
             for (ptrdiff_t k = 0; k < count; k++) {
                 REAL *sum = (is_in_place ? work : totals + k * TILE_VALUES) + j * group;
                 V powers = {0};
@@ -452,8 +471,11 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                                    &kernel_peaks[k][c]);
                 for (int lane = 0; lane < L; lane++)
                     power[k] += (double)powers[lane];
-                if (pass == passes - 1)
-                    NAME(backward)((NAME(Tile))(void *)sum);
+                if (pass == passes - 1) /* of several channels the first */
+                    NAME(backward)((NAME(Tile))(void *)sum,
+                                   k + 1 < count
+                                       ? spectra[k + 1] + pass * t->channels * TILE_VALUES + j * group
+                                       : NULL);
             }
         }
         for (ptrdiff_t k = 0; k < count; k++)

@@ -100,7 +100,7 @@ static void VARIANT(add)(VARIANT(Weigher) *g, double squares, ptrdiff_t part,
     VARIANT(V_double) peaks = {0};
     for (int k = 0; k < 16; k++) {
         double *own = g->work + k * group;
-        VARIANT(forward_double)((VARIANT(Tile_double))(void *)own);
+        VARIANT(forward_double)((VARIANT(Tile_double))(void *)own, NULL);
         for (int i = 0; i < count; i++) {
             double *sum = g->totals + outputs[i] * TILE_VALUES + k * group;
             const double *kernel =
@@ -295,7 +295,7 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
             }
             for (int lane = 0; lane < LANES / 2; lane++)
                 power += powers[lane];
-            VARIANT(backward_double)((VARIANT(Tile_double))(void *)(total + k * group));
+            VARIANT(backward_double)((VARIANT(Tile_double))(void *)(total + k * group), NULL);
         }
         Place places[2];
         for (int tile = 0; tile < 2; tile++)

@@ -291,6 +291,21 @@ def test_direct_sums_of_every_remainder(width, height, variant, rng):
         check_direct(variant, image, kernel, "ssd", plain_map(image, kernel, "ssd"))
 
 
+@pytest.mark.parametrize("metric", CORRELATED)
+@pytest.mark.parametrize("size", [(181, 182), (182, 182), (104, 105), (105, 105)])
+@pytest.mark.usefixtures("variant")
+def test_bright_windows_whose_sums_of_squares_are_about_31_bits(metric, size):
+    """The largest sums that 32 bits with a sign hold, and the smallest that they do not."""
+    channels = 1 if size[0] > 180 else 3
+    rng = np.random.default_rng(31)
+    image = rng.integers(252, 256, (size[0] + 2, size[1] + 18, channels)).astype(np.uint8)
+    image[:, ::2] = 255
+    kernel = np.ascontiguousarray(image[1 : size[0] + 1, 5 : size[1] + 5])
+    squares = math.prod(kernel.shape) * 255**2
+    assert (squares < 1 << 31) == (size in {(181, 182), (104, 105)})
+    check(found(image, kernel, metric), plain_map(image, kernel, metric), error=1e-5)
+
+
 @pytest.mark.parametrize("is_direct", [False, True])
 @pytest.mark.parametrize("metric", CORRELATED)
 def test_the_largest_sums(metric, is_direct, variant):
