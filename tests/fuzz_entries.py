@@ -125,13 +125,14 @@ def search(chance):
     image = values.integers(0, 256, (40, 50, 2), dtype=np.uint8)
     smooth = np.kron(values.integers(0, 256, (10, 13, 1)), np.ones((5, 4, 1)))[:40, :50]
     shades = values.integers(0, 255, (9, 8), dtype=np.uint8)
+    seen = values.integers(0, 255, (40, 50), dtype=np.uint8)
     pictures = (image, image.astype(np.uint16) * 250, np.float32(image / 255), image / 255.0)
     for picture in (*pictures, smooth.astype(np.uint8)):
         kernel = np.ascontiguousarray(picture[5:14, 7:15])
         for metric in ("sad", "ssd", "ncc", "zncc"):
             for options in ({"map": True}, {"mask": shades, "map": True}, {"margin": False},
                             {"threshold": 0.5, "margin": False}, {"map": True, "engine": "fft"},
-                            {"map": True, "stride": 2}):  # fmt: skip
+                            {"map": True, "stride": 2}, {"image_mask": seen}):  # fmt: skip
                 try:
                     patchsim.match(picture, kernel, metric=metric, threads=1, **options)
                 except patchsim.InputError:  # an engine that does not take this

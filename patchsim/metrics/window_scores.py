@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError, titled
-from patchsim.metrics.formulas import Formula, formula_of, similarity
+from patchsim.metrics import window_sums
+from patchsim.metrics.formulas import FLAT, Formula, formula_of, similarity
 from patchsim.metrics.moments import Moments
 from patchsim.metrics.weights import Kernel, Visibility, total_weight
 from patchsim.metrics.window_sums import FITS_INT64, Pair, Places
@@ -141,13 +142,11 @@ class ExactKernel:
 
     def scores(self, pair: Pair, places: Places) -> NDArray[np.float64]:
         """Return the scores of windows of an image all visible, [n]."""
-        if self._arguments is not None:
-            found = pair.scores(places, **self._arguments)
-            if found is not None:
-                return found
-        return scores_of_sums(
-            pair, self.moments, self.weight_sum, places, self.formula, self.full_difference
-        )
+        if self._arguments is None or window_sums.extension() is None:
+            return scores_of_sums(
+                pair, self.moments, self.weight_sum, places, self.formula, self.full_difference
+            )
+        return pair.scores(places, self._arguments)
 
 
 def scores_of_sums(
@@ -171,7 +170,10 @@ def _arguments(
     metric: str, kernel: Pair, moments: Moments | None, total: float
 ) -> dict[str, Any] | None:
     """Return what `Pair.scores` takes; None where 64 bits do not hold its integers."""
-    given: dict[str, Any] = {"metric": metric, "total": total, "spread": 0.0, "scale": 1}
+    scale = 1 if moments is None else moments.scale
+    if kernel.is_integer and scale * kernel.largest_sum() >= FITS_INT64:
+        return None
+    given: dict[str, Any] = {"metric": metric, "total": total, "spread": 0.0, "scale": scale}
     channels = kernel.kernel.shape[2]
     counts: NDArray[Any] = np.ones(channels)
     sums: NDArray[Any] = np.zeros(channels)
@@ -179,15 +181,13 @@ def _arguments(
         if total == 0:
             return None
     else:
-        if kernel.is_integer and moments.scale * kernel.largest_sum() >= FITS_INT64:
-            return None
-        given |= {"spread": float(moments.spread), "scale": moments.scale}
+        given["spread"] = float(moments.spread)
         if moments.means is not None:
             counts, sums = np.array(moments.counts, np.float64), moments.means
         elif moments.sums is not None:
             shares = [moments.scale // count for count in moments.counts]
             counts, sums = (np.array(each, np.int64) for each in (shares, moments.sums))
-    return {**given, "counts": counts, "kernel_sums": sums}
+    return {**given, "counts": counts, "kernel_sums": sums, "flat": FLAT}
 
 
 class ExactScore:

@@ -144,52 +144,21 @@ class Pair:
             )
         return means, spreads, products
 
-    def scores(
-        self,
-        places: Places,
-        *,
-        metric: str,
-        total: float,
-        spread: float,
-        scale: int,
-        counts: NDArray[Any],
-        kernel_sums: NDArray[Any],
-    ) -> Values | None:
-        """Return the scores of windows, [n], or None where the C extension does not make them.
+    def scores(self, places: Places, of_kernel: dict[str, Any]) -> Values:
+        """Return the scores of windows, [n], which the C extension makes.
 
         Parameters
         ----------
         places : int64 array [n, 2]
-        metric : str
-            One of `choices.METRICS`.
-        total : float
-            Of `sad` and `ssd`: the sum of the weights times the difference that scores 0.
-        spread : float
-            Of the others: the kernel's, as `moments.Moments` has it.
-        scale : int
-            Of `zncc` of integers: what sums are scaled by.
-        counts, kernel_sums : array [C]
-            Of `zncc`: of integers int64, `scale` over the sum of each channel's weights, and the
-            kernel's sums; of floats float64, those sums of weights, and the kernel's means.
+        of_kernel : dict
+            The arguments of the extension that are not named here: the metric, and what it takes
+            of the kernel. The integers must fit its 64 bits.
         """
-        built = self._extension()
-        if built is None:
-            return None
-        scores = np.empty(len(places))
+        built = extension()
+        assert built is not None, "its caller asks first"
+        scores, own = np.empty(len(places)), self._arguments()
         for part, image, at in self._calls(places):
-            built.scores(
-                **self._arguments(),
-                image=image,
-                places=at,
-                counts=counts,
-                kernel_sums=kernel_sums,
-                scores=scores[part],
-                metric=metric,
-                total=total,
-                spread=spread,
-                scale=scale,
-                flat=FLAT,
-            )
+            built.scores(image=image, places=at, scores=scores[part], **own, **of_kernel)
         return scores
 
     def _extension(self) -> ModuleType | None:

@@ -80,8 +80,14 @@ def layout_notice(shape: tuple[int, ...], name: str) -> str | None:
 
 
 def _has_unusual_strides(array: NDArray[Any]) -> bool:
-    plain = np.multiply.accumulate((array.itemsize, *array.shape[:0:-1])).tolist()[::-1]
-    return array.flags.c_contiguous and list(array.strides) != plain
+    if not array.flags.c_contiguous:
+        return False
+    plain = array.itemsize
+    for length, stride in zip(array.shape[::-1], array.strides[::-1], strict=True):
+        if stride != plain:
+            return True
+        plain *= length
+    return False
 
 
 def shift_of(dtype: np.dtype[Any]) -> int:

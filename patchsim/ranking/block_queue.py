@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 import numpy as np
@@ -65,6 +65,7 @@ class BlockQueue:
     def _take(self) -> None:
         """Turn the best of the rest into entries; of equal ones the first blocks."""
         rest, count = self._rest, self._entries
+        blocks: Sequence[int]
         self._entries = min(self._entries * _GROWTH, max(self._entries, _MOST_ENTRIES))
         if count < len(rest):
             lowest = np.partition(rest, -count)[-count]
@@ -72,14 +73,17 @@ class BlockQueue:
             if lowest > -math.inf:
                 equal = np.flatnonzero(rest == lowest)[: count - len(chosen)]
                 chosen = np.concatenate([chosen, equal])
+            blocks, bounds = chosen.tolist(), rest[chosen].tolist()
+            rest[chosen] = -math.inf
         else:
-            chosen = np.flatnonzero(rest > -math.inf)
+            blocks, bounds = range(len(rest)), rest.tolist()
+            rest.fill(-math.inf)
         self._heap += [
             (-bound, False, 0, 0, block, 0)
-            for bound, block in zip(rest[chosen].tolist(), chosen.tolist(), strict=True)
+            for bound, block in zip(bounds, blocks, strict=True)
+            if bound > -math.inf
         ]
         heapq.heapify(self._heap)
-        rest[chosen] = -math.inf
         self._bound_of_rest = float(rest.max())
 
     def replace_first(self, entry: Entry) -> None:

@@ -118,9 +118,9 @@ class ScoreMap:
 
     def _put_off_by(self, error: float, bounds: Bounds, upper_bounds: NDArray[np.float64]) -> None:
         """Fill a tile of `upper_bounds` with scores that have one error."""
-        np.add(bounds.map, error, out=upper_bounds, dtype=np.float64)
+        upper_bounds[...] = bounds.map
         # The sum of a score and its error must not be rounded to less than the true score.
-        np.add(upper_bounds, ROUNDING, out=upper_bounds)
+        upper_bounds += math.nextafter(error + ROUNDING, math.inf)
         with self._lock:
             self.error = max(self.error, error)
 
@@ -212,14 +212,13 @@ class ScoreMap:
         first = divmod(int(self.upper_bounds.argmax()), self.upper_bounds.shape[1])
         if not self.is_exact[first] and self.upper_bounds[first] > _SUPPRESSED:
             self._evaluate_windows(*(np.array([index], np.int64) for index in first))
-        if self._begins_exact or self.windows_evaluated > 1 or self.blocks_evaluated:
-            best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
-        else:  # no other is
-            best_exact = float(self.upper_bounds[first])
         rows, cols = self.upper_bounds.shape
-        if max(rows, cols) <= BLOCK:
-            contends = (self.upper_bounds >= best_exact) & ~self.is_exact
-            return [self._block(0, 0)] if np.count_nonzero(contends) > SINGLES else []
+        is_only = self.windows_evaluated == 1 and not self._begins_exact
+        if is_only and max(rows, cols) <= BLOCK and self.upper_bounds[first] > _SUPPRESSED:
+            # One block, of which this window alone is exact.
+            contenders = np.count_nonzero(self.upper_bounds >= self.upper_bounds[first])
+            return [self._block(0, 0)] if contenders - 1 > SINGLES else []
+        best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
         blocks = []
         for top in range(0, rows, BLOCK):
             band = np.s_[top : top + BLOCK]
