@@ -93,7 +93,7 @@ def matchTemplate(
                 " (height, width); give a smaller one"
             )
         pixels, taps = taps, pixels
-    values = _values(pixels, taps, int(method), _binary(mask, taps)).astype(np.float32)
+    values = _values(pixels, taps, int(method), _binary(mask, taps)).astype(np.float32, copy=False)
     is_fit = isinstance(result, np.ndarray) and result.dtype == np.float32
     if is_fit and result.shape == values.shape and result.flags.writeable:
         result[...] = values
@@ -127,16 +127,17 @@ def _binary(mask: Any, taps: NDArray[Any]) -> NDArray[np.uint8] | None:
 
 def _values(
     pixels: NDArray[Any], taps: NDArray[Any], method: int, mask: NDArray[np.uint8] | None
-) -> _Sums:
+) -> _Sums | maps.Map:
     often = np.ones(taps.shape[:2]) if mask is None else mask.astype(float)
     if method in (TM_SQDIFF, TM_SQDIFF_NORMED):
         limits = None if pixels.dtype == np.uint8 else maps.value_range(pixels, taps)
         low, high = limits or (0, 255)
         scores = maps.score_map(pixels, taps, "ssd", mask=mask, data_range=limits)
         count = often.sum() * taps.shape[2]
-        squares: _Sums = (1 - scores.astype(float)) * (count * (high - low) ** 2)
+        squares: _Sums = np.subtract(1, scores, dtype=np.float64)
+        squares *= count * (high - low) ** 2
         if limits is None:
-            squares = np.rint(squares)  # sums of integers
+            np.rint(squares, out=squares)  # sums of integers
         return squares if method == TM_SQDIFF else _normed(squares, pixels, taps, often, mask)
     is_centred = method in (TM_CCOEFF, TM_CCOEFF_NORMED)
     wide = taps.astype(float)
@@ -148,9 +149,11 @@ def _values(
         return np.full(shape, float(method == TM_CCOEFF_NORMED))
     scores = maps.score_map(pixels, taps, "zncc" if is_centred else "ncc", mask=mask)
     if method in (TM_CCORR_NORMED, TM_CCOEFF_NORMED):
-        return scores.astype(float)
+        return scores
     spread = _energies(pixels, often, mask, is_centred=is_centred)
-    products: _Sums = scores * np.sqrt(spread * (often[..., None] * wide**2).sum())
+    spread *= (often[..., None] * wide**2).sum()
+    products: _Sums = np.sqrt(spread, out=spread)
+    products *= scores
     return products
 
 
