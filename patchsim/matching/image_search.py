@@ -85,7 +85,7 @@ class ImageSearch:
             Tell why nothing was found.
         """
         options = self.options
-        self._tell(self.kernels.notices(self.opened.about, options))
+        self._tell(self.kernels.notices(self.opened.about, self.opened.size, options))
         small = advice.small_values(self.opened.picture, self.kernels.pictures, options)
         mixed = advice.grey_beside_color(self.opened.picture, self.kernels.pictures, options)
         scene, outputs = self._scene()

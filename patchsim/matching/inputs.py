@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 _DESCRIBED = 3  # kernels
-_LARGE = 4  # times the area of the last kernel
+_LARGE = 4  # times the area of the last kernel, and a share of one in so many of the image's
 _NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
 
 
@@ -171,8 +171,11 @@ class Kernels:
         text = ", ".join(named) + (f" and {more} more" if more else "")
         return text if self.mask is None else f"{text} with a mask"
 
-    def notices(self, image: Picture, options: Options) -> tuple[str, ...]:
-        """Return what the user should know about the image and these pictures, each thing once."""
+    def notices(self, image: Picture, size: tuple[int, int], options: Options) -> tuple[str, ...]:
+        """Return what the user should know about the image and these pictures, each thing once.
+
+        `size` is the image's (height, width).
+        """
         read = [image, *self.pictures]
         notices = [text for picture in read for text in picture.notices]
         notices += [
@@ -185,7 +188,7 @@ class Kernels:
             for picture in read
             if options.ignore_alpha and picture.alpha is not None
         ]
-        if self._are_pictures_to_search:
+        if self._are_pictures_to_search(size):
             first, last = printable(image.name), printable(self.pictures[-1].name)
             notices.append(
                 f"{first} is the image, and the other {len(self.numbers) + len(self.unusable)} are"
@@ -194,11 +197,14 @@ class Kernels:
             )
         return tuple(dict.fromkeys(notices))
 
-    @property
-    def _are_pictures_to_search(self) -> bool:
-        """Whether the kernels look like pictures to search, and the last like the only kernel."""
+    def _are_pictures_to_search(self, image: tuple[int, int]) -> bool:
+        """Return whether the kernels look like pictures to search, and the last like the kernel.
+
+        Those to search are about as large as the image, (height, width), the first of them.
+        """
         areas = [picture.pixels.shape[0] * picture.pixels.shape[1] for picture in self.pictures]
-        large = [area for area in areas[:-1] if area >= _LARGE * areas[-1]]
+        least = max(_LARGE * areas[-1], image[0] * image[1] / _LARGE)
+        large = [area for area in areas[:-1] if area >= least]
         return len(large) * 2 > len(areas[:-1])
 
 

@@ -31,10 +31,9 @@ def left_out(
     hidden = color.of(kernel, options.data_range)
     name = titled("kernel", kernel.name)
     if not hidden.any():
-        told = (
-            f"{name} has no pixel of the transparent colour {color}; ~N takes similar ones, as in"
-            " FF00FF~8"
-        )
+        more = "a larger ~N takes more" if color.reach else "~N takes similar ones, as in"
+        more += "" if color.reach else f" {color}~8"
+        told = f"{name} has no pixel of the transparent colour {color}; {more}"
         return replace(kernel, notices=(*kernel.notices, told)), weights
     kept = np.where(hidden, np.uint8(0), np.uint8(1) if weights is None else weights)
     if not kept.any():

@@ -120,3 +120,5 @@ def test_pictures_in_the_place_of_kernels_are_told(image):
     assert patchsim.match(image, [logo, scans[0]]).notices == ()
     assert patchsim.match(image, logo).notices == ()
     assert patchsim.match(image, scans).notices == ()
+    # Kernels of different sizes are usual.
+    assert patchsim.match(image, [image[:20, :20], logo[:4, :4]]).notices == ()

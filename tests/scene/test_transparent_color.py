@@ -51,8 +51,11 @@ def test_near_colours_are_taken_by_their_channels(rng):
     other = match(image, near, transparent="FF00FF~4", **options)
     assert (other.map != wanted).any()
     assert other.notices == (
-        "kernel has no pixel of the transparent colour FF00FF~4; ~N takes similar ones, as in"
-        " FF00FF~8",
+        "kernel has no pixel of the transparent colour FF00FF~4; a larger ~N takes more",
+    )
+    assert match(image, near, transparent="00FF00").notices == (
+        "kernel has no pixel of the transparent colour 00FF00; ~N takes similar ones, as in"
+        " 00FF00~8",
     )
 
 
