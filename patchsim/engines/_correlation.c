@@ -109,9 +109,8 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&taps);
-    PyBuffer_Release(&out);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    if (entry_failed(&out, 1, wrong, 0))
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -131,10 +131,10 @@ static inline void put(const Task *t, ptrdiff_t cell, const int64_t *sums, uint6
 COLUMNS(moments_u8, uint8_t, uint32_t)
 COLUMNS(moments_u16, uint16_t, uint64_t)
 
+enum { IMAGE, CONSTANTS, WEIGHTS, SPREAD, MEANS, BUFFERS };
+
 /* What is asked must lie in the buffers. */
-static const char *misfit(const Task *t, ptrdiff_t item, const Py_buffer *image,
-                          const Py_buffer *constants, const Py_buffer *weights,
-                          const Py_buffer *spread, const Py_buffer *means)
+static const char *misfit(const Task *t, ptrdiff_t item, const Py_buffer *b)
 {
     if (item == 0)
         return "type is not one of B, H";
@@ -144,16 +144,18 @@ static const char *misfit(const Task *t, ptrdiff_t item, const Py_buffer *image,
         return "a size is out of range";
     ptrdiff_t row = entry_times(entry_extent(t->cols, t->stride_x, t->width), t->channels * item);
     ptrdiff_t lines = entry_extent(t->rows, t->stride_y, t->height);
-    if (row > t->pitch || entry_extent(lines, t->pitch, row) > image->len)
+    if (row > t->pitch || entry_extent(lines, t->pitch, row) > b[IMAGE].len)
         return "the image is smaller than its windows";
-    if (!entry_is_aligned(image->buf, item) || t->pitch % item ||
-        !entry_is_aligned(constants->buf, 8) || !entry_is_aligned(weights->buf, 8) ||
-        !entry_is_aligned(spread->buf, 8) || !entry_is_aligned(means->buf, 8))
+    if (t->pitch % item)
         return "an array's values do not lie at multiples of their size";
+    for (int i = 0; i < BUFFERS; i++)
+        if (!entry_is_aligned(b[i].buf, i == IMAGE ? item : 8))
+            return "an array's values do not lie at multiples of their size";
     ptrdiff_t cells = entry_times(entry_times(t->rows, t->cols), 8);
-    if (constants->len != t->channels * 8 || (weights->len && weights->len != t->channels * 8))
+    if (b[CONSTANTS].len != t->channels * 8 ||
+        (b[WEIGHTS].len && b[WEIGHTS].len != t->channels * 8))
         return "constants or weights have another size than the channels";
-    if (spread->len != cells || means->len != (weights->len ? cells : 0))
+    if (b[SPREAD].len != cells || b[MEANS].len != (b[WEIGHTS].len ? cells : 0))
         return "an output has another size than rows x cols";
     return NULL;
 }
@@ -164,33 +166,27 @@ static PyObject *moments(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"image",     "type",    "pitch",    "channels", "height",
                             "width",     "stride_y", "stride_x", "rows",     "cols",
                             "constants", "weights", "spread",   "means",    NULL};
-    Py_buffer image, constants, weights, spread, means;
+    Py_buffer b[BUFFERS] = {0};
     const char *type;
-    Task t;
     Py_ssize_t pitch, channels, height, width, stride_y, stride_x, rows, cols;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*snnnnnnnny*y*w*w*", names, &image, &type,
-                                     &pitch, &channels, &height, &width, &stride_y, &stride_x,
-                                     &rows, &cols, &constants, &weights, &spread, &means))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*snnnnnnnny*y*w*w*", names, &b[IMAGE],
+                                     &type, &pitch, &channels, &height, &width, &stride_y,
+                                     &stride_x, &rows, &cols, &b[CONSTANTS], &b[WEIGHTS],
+                                     &b[SPREAD], &b[MEANS]))
         return NULL;
-    t = (Task){image.buf, pitch, channels, height, width, stride_y, stride_x, rows, cols,
-               constants.buf, weights.len ? weights.buf : NULL, spread.buf, means.buf};
+    Task t = {b[IMAGE].buf, pitch, channels, height, width, stride_y, stride_x, rows, cols,
+              b[CONSTANTS].buf, b[WEIGHTS].len ? b[WEIGHTS].buf : NULL, b[SPREAD].buf,
+              b[MEANS].buf};
     ptrdiff_t item = strcmp(type, "B") == 0 ? 1 : strcmp(type, "H") == 0 ? 2 : 0;
-    const char *wrong = misfit(&t, item, &image, &constants, &weights, &spread, &means);
+    const char *wrong = misfit(&t, item, b);
     int failed = 0;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
         failed = item == 1 ? moments_u8(&t) : moments_u16(&t);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&image);
-    PyBuffer_Release(&constants);
-    PyBuffer_Release(&weights);
-    PyBuffer_Release(&spread);
-    PyBuffer_Release(&means);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
-    if (failed)
-        return PyErr_NoMemory();
+    if (entry_failed(b, BUFFERS, wrong, failed))
+        return NULL;
     Py_RETURN_NONE;
 }
 

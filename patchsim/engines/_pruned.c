@@ -742,19 +742,9 @@ static const Variant VARIANTS[] = {
 
 static const Variant *variant(const char *name)
 {
-    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
-        if (strcmp(VARIANTS[i].name, name) != 0)
-            continue;
-#if X86_VARIANTS
-        if (strcmp(name, "avx512") == 0 &&
-            !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512vl")))
-            return NULL;
-        if (strcmp(name, "avx2") == 0 && !__builtin_cpu_supports("avx2"))
-            return NULL;
-#endif
-        return &VARIANTS[i];
-    }
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
+        if (strcmp(VARIANTS[i].name, name) == 0 && entry_runs_here(name))
+            return &VARIANTS[i];
     return NULL;
 }
 
@@ -762,8 +752,11 @@ static const char NO_VARIANT[] = "this processor has no such variant";
 static const char NOT_ALIGNED[] = "an array's values do not lie at multiples of their size";
 
 /* What is asked must lie in the buffers. */
-static const char *boxes_misfit(const Boxes *t, const Py_buffer *image, const Py_buffer *out)
+enum { BOXED, BOXES, BOXES_BUFFERS };
+
+static const char *boxes_misfit(const Boxes *t, const Py_buffer *b)
 {
+    const Py_buffer *image = &b[BOXED], *out = &b[BOXES];
     if (!ENTRY_ARE_SIZES(t->pitch, t->channels, t->width, t->rows, t->stride_x, t->cell_height,
                          t->cell_width, t->row_pitch, t->phase_pitch) ||
         t->cell_height > TALLEST || t->cell_width > t->width ||
@@ -789,18 +782,18 @@ static PyObject *boxes(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"image", "pitch", "channels", "width", "planes", "cell_height",
                             "cell_width", "rows", "stride_x", "up", "down", "out", "row_pitch",
                             "phase_pitch", "variant", NULL};
-    Py_buffer image, out;
+    Py_buffer b[BOXES_BUFFERS] = {0};
     Py_ssize_t pitch, channels, width, planes, height, cell_width, rows, stride, row, phase;
     int up, down;
     const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*nnnnnnnniiw*nns", names, &image, &pitch,
-                                     &channels, &width, &planes, &height, &cell_width, &rows,
-                                     &stride, &up, &down, &out, &row, &phase, &name))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*nnnnnnnniiw*nns", names, &b[BOXED],
+                                     &pitch, &channels, &width, &planes, &height, &cell_width,
+                                     &rows, &stride, &up, &down, &b[BOXES], &row, &phase, &name))
         return NULL;
-    Boxes t = {image.buf, pitch, channels, width, planes, height, cell_width, rows, stride,
-               up, down, out.buf, row, phase, NULL, NULL, NULL};
+    Boxes t = {b[BOXED].buf, pitch, channels, width, planes, height, cell_width, rows, stride,
+               up, down, b[BOXES].buf, row, phase, NULL, NULL, NULL};
     const Variant *chosen = variant(name);
-    const char *wrong = chosen ? boxes_misfit(&t, &image, &out) : NO_VARIANT;
+    const char *wrong = chosen ? boxes_misfit(&t, b) : NO_VARIANT;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
         size_t reach = (size_t)(width + cell_width);
@@ -812,32 +805,28 @@ static PyObject *boxes(PyObject *self, PyObject *args, PyObject *keywords)
         }
         Py_END_ALLOW_THREADS
     }
-    int failed = !wrong && !t.sums;
     free(t.runs);
     free(t.columns);
-    PyBuffer_Release(&image);
-    PyBuffer_Release(&out);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
-    if (failed)
-        return PyErr_NoMemory();
+    if (entry_failed(b, BOXES_BUFFERS, wrong, !t.sums))
+        return NULL;
     Py_RETURN_NONE;
 }
 
-static const char *bounds_misfit(const Bounds *t, const Py_buffer *boxes, const Py_buffer *offsets,
-                                 const Py_buffer *below, const Py_buffer *above,
-                                 const Py_buffer *out)
+enum { BOXES_OF, OFFSETS, BELOW, ABOVE, RAISED, BOUNDS_BUFFERS };
+
+static const char *bounds_misfit(const Bounds *t, const Py_buffer *b)
 {
+    const Py_buffer *boxes = &b[BOXES_OF], *offsets = &b[OFFSETS], *out = &b[RAISED];
     if (!ENTRY_ARE_SIZES(t->rows, t->cols, t->row_step, t->cells, t->out_pitch) ||
         t->doublings < 0 || t->doublings > 15)
         return "a size is out of range";
-    if (!entry_is_aligned(boxes->buf, 2) || !entry_is_aligned(offsets->buf, 8) ||
-        !entry_is_aligned(below->buf, 2) || !entry_is_aligned(above->buf, 2) ||
-        !entry_is_aligned(out->buf, 2))
-        return NOT_ALIGNED;
+    for (int i = 0; i < BOUNDS_BUFFERS; i++)
+        if (!entry_is_aligned(b[i].buf, i == OFFSETS ? 8 : 2))
+            return NOT_ALIGNED;
     if (entry_overlap(out, offsets))
         return "the output lies where the offsets do";
-    if (offsets->len != t->cells * 8 || above->len != t->cells * 2 || below->len != above->len)
+    if (offsets->len != t->cells * 8 || b[ABOVE].len != t->cells * 2 ||
+        b[BELOW].len != b[ABOVE].len)
         return "offsets and kernel have other sizes than the cells";
     ptrdiff_t padded = (t->cols + PADDING - 1) / PADDING * PADDING;
     const ptrdiff_t needed = entry_extent(t->rows, t->row_step, padded);
@@ -861,33 +850,29 @@ static PyObject *bounds_of(PyObject *args, PyObject *keywords, int raises)
     static char *names[] = {"boxes", "offsets", "below", "above", "row_step", "rows", "cols",
                             "squared", "doublings", "out", "out_pitch", "variant", "limit",
                             "ratio", NULL};
-    Py_buffer boxes, offsets, below, above, out;
+    Py_buffer b[BOUNDS_BUFFERS] = {0};
     Py_ssize_t row_step, rows, cols, pitch;
     int squared, doublings;
     unsigned short limit = 0;
     double ratio = 0;
     const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpiw*ns|Hd", names, &boxes,
-                                     &offsets, &below, &above, &row_step, &rows, &cols, &squared,
-                                     &doublings, &out, &pitch, &name, &limit, &ratio))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpiw*ns|Hd", names,
+                                     &b[BOXES_OF], &b[OFFSETS], &b[BELOW], &b[ABOVE], &row_step,
+                                     &rows, &cols, &squared, &doublings, &b[RAISED], &pitch, &name,
+                                     &limit, &ratio))
         return NULL;
-    Bounds t = {boxes.buf, offsets.buf, below.buf, above.buf, offsets.len / 8, row_step,
-                rows, cols, squared, doublings, out.buf, pitch, raises, limit, ratio, 0};
+    Bounds t = {b[BOXES_OF].buf, b[OFFSETS].buf, b[BELOW].buf, b[ABOVE].buf, b[OFFSETS].len / 8,
+                row_step, rows, cols, squared, doublings, b[RAISED].buf, pitch, raises, limit,
+                ratio, 0};
     const Variant *chosen = variant(name);
-    const char *wrong =
-        chosen ? bounds_misfit(&t, &boxes, &offsets, &below, &above, &out) : NO_VARIANT;
+    const char *wrong = chosen ? bounds_misfit(&t, b) : NO_VARIANT;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
         chosen->bounds(&t);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&boxes);
-    PyBuffer_Release(&offsets);
-    PyBuffer_Release(&below);
-    PyBuffer_Release(&above);
-    PyBuffer_Release(&out);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    if (entry_failed(b, BOUNDS_BUFFERS, wrong, 0))
+        return NULL;
     return PyLong_FromSsize_t(t.left);
 }
 
@@ -903,10 +888,11 @@ static PyObject *raise_bounds(PyObject *self, PyObject *args, PyObject *keywords
     return bounds_of(args, keywords, 1);
 }
 
-static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffer *image,
-                               const Py_buffer *kernel, const Py_buffer *weights,
-                               const Py_buffer *bounds)
+enum { LOOKED_AT, LOOK_KERNEL, LOOK_WEIGHTS, LOOK_BOUNDS, LISTED, LISTED_SUMS, LOOK_BUFFERS };
+
+static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffer *b)
 {
+    const Py_buffer *kernel = &b[LOOK_KERNEL], *weights = &b[LOOK_WEIGHTS];
     if (!ENTRY_ARE_SIZES(t->rows, t->cols, t->height, t->run, stride_y, t->step_x, t->pitch,
                          t->bounds_pitch) ||
         !(t->scale > 0))
@@ -917,19 +903,19 @@ static const char *look_misfit(const Look *t, ptrdiff_t stride_y, const Py_buffe
         return "the weights have another size than the kernel";
     ptrdiff_t row = entry_extent(t->cols, t->step_x, t->run);
     ptrdiff_t lines = entry_extent(t->rows, stride_y, t->height);
-    if (row > t->pitch || entry_extent(lines, t->pitch, row) > image->len)
+    if (row > t->pitch || entry_extent(lines, t->pitch, row) > b[LOOKED_AT].len)
         return "the image is smaller than its windows";
     if (t->cols > t->bounds_pitch ||
-        entry_extent(t->rows, t->bounds_pitch, t->cols) > bounds->len / 2)
+        entry_extent(t->rows, t->bounds_pitch, t->cols) > b[LOOK_BOUNDS].len / 2)
         return "the bounds are fewer than the windows";
-    if (!entry_is_aligned(bounds->buf, 2))
+    if (!entry_is_aligned(b[LOOK_BOUNDS].buf, 2))
         return NOT_ALIGNED;
     return NULL;
 }
 
 /* What `look` and `screen` take, held while they run. */
 typedef struct {
-    Py_buffer image, kernel, weights, bounds, places, sums;
+    Py_buffer b[LOOK_BUFFERS];
     const Variant *variant;
 } LookBuffers;
 
@@ -945,49 +931,38 @@ static const char *look_arguments(PyObject *args, PyObject *keywords, int lists,
     double scale;
     unsigned long long limit;
     const char *name;
+    Py_buffer *b = held->b;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "y*ny*z*nnnnw*nnnpdKns|w*w*", names, &held->image, &pitch,
-            &held->kernel, &held->weights, &run, &height, &stride_y, &step_x, &held->bounds,
-            &bounds_pitch, &rows, &cols, &squared, &scale, &limit, &most, &name, &held->places,
-            &held->sums)) {
+            args, keywords, "y*ny*z*nnnnw*nnnpdKns|w*w*", names, &b[LOOKED_AT], &pitch,
+            &b[LOOK_KERNEL], &b[LOOK_WEIGHTS], &run, &height, &stride_y, &step_x, &b[LOOK_BOUNDS],
+            &bounds_pitch, &rows, &cols, &squared, &scale, &limit, &most, &name, &b[LISTED],
+            &b[LISTED_SUMS])) {
         memset(held, 0, sizeof *held); /* Python has released what it had parsed */
         return "";
     }
-    t->image = held->image.buf, t->kernel = held->kernel.buf, t->weights = held->weights.buf;
-    t->bounds = held->bounds.buf, t->places = held->places.buf, t->sums = held->sums.buf;
+    t->image = b[LOOKED_AT].buf, t->kernel = b[LOOK_KERNEL].buf;
+    t->weights = b[LOOK_WEIGHTS].buf, t->bounds = b[LOOK_BOUNDS].buf;
+    t->places = b[LISTED].buf, t->sums = b[LISTED_SUMS].buf;
     t->pitch = pitch, t->run = run, t->height = height;
     t->step_x = step_x, t->bounds_pitch = bounds_pitch, t->rows = rows, t->cols = cols;
     t->squared = squared, t->scale = scale, t->limit = limit, t->most = most;
     held->variant = variant(name);
     if (!held->variant)
         return NO_VARIANT;
-    const char *wrong =
-        look_misfit(t, stride_y, &held->image, &held->kernel, &held->weights, &held->bounds);
+    const char *wrong = look_misfit(t, stride_y, b);
     if (wrong)
         return wrong;
     /* With a single row of windows the step to the next may be larger than any image. */
     t->step_y = rows > 1 ? stride_y * pitch : 0;
-    if (lists && (rows > INT32_MAX / cols || held->places.len / 4 < rows * cols ||
-                  held->sums.len / 8 < rows * cols))
+    if (lists && (rows > INT32_MAX / cols || b[LISTED].len / 4 < rows * cols ||
+                  b[LISTED_SUMS].len / 8 < rows * cols))
         return "the lists are smaller than the windows";
-    if (!entry_is_aligned(held->places.buf, 4) || !entry_is_aligned(held->sums.buf, 8))
+    if (!entry_is_aligned(b[LISTED].buf, 4) || !entry_is_aligned(b[LISTED_SUMS].buf, 8))
         return NOT_ALIGNED;
     t->window = t->weights ? held->variant->weighted
                 : squared  ? held->variant->ssd
                            : held->variant->sad;
     return wrong;
-}
-
-/* Releases what is held; returns whether something was wrong, which Python then says. */
-static int look_failed(LookBuffers *held, const char *wrong)
-{
-    Py_buffer *all[] = {&held->image,  &held->kernel, &held->weights,
-                        &held->bounds, &held->places, &held->sums};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        PyBuffer_Release(all[i]); /* nothing, where nothing is held */
-    if (wrong && *wrong)
-        PyErr_Format(PyExc_ValueError, "%s", wrong);
-    return wrong != NULL;
 }
 
 static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
@@ -1001,7 +976,7 @@ static PyObject *look(PyObject *self, PyObject *args, PyObject *keywords)
         held.variant->look(&t);
         Py_END_ALLOW_THREADS
     }
-    if (look_failed(&held, wrong))
+    if (entry_failed(held.b, LOOK_BUFFERS, wrong, 0))
         return NULL;
     ptrdiff_t row = t.at < 0 ? -1 : t.at / t.cols, col = t.at < 0 ? -1 : t.at % t.cols;
     return Py_BuildValue("KnnnnN", (unsigned long long)t.best, row, col, t.evaluated, t.compared,
@@ -1019,7 +994,7 @@ static PyObject *screen(PyObject *self, PyObject *args, PyObject *keywords)
         held.variant->screen(&t);
         Py_END_ALLOW_THREADS
     }
-    if (look_failed(&held, wrong))
+    if (entry_failed(held.b, LOOK_BUFFERS, wrong, 0))
         return NULL;
     return Py_BuildValue("nnN", t.found, t.compared, PyBool_FromLong(t.done));
 }
@@ -1054,16 +1029,18 @@ static PyObject *quantise(PyObject *self, PyObject *args, PyObject *keywords)
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&values);
-    PyBuffer_Release(&out);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    if (entry_failed(&out, 1, wrong, 0))
+        return NULL;
     return PyFloat_FromDouble((double)t.most / (1 << ROUNDING_BITS));
 }
 
-static const char *compare_misfit(const Compare *t, const Py_buffer *image,
-                                  const Py_buffer *kernel, const Py_buffer *weights,
-                                  const Py_buffer *places, const Py_buffer *out)
+enum { COMPARED, COMPARE_KERNEL, COMPARE_WEIGHTS, COMPARE_PLACES, COMPARE_OUT, COMPARE_BUFFERS };
+
+static const char *compare_misfit(const Compare *t, const Py_buffer *b)
 {
+    const Py_buffer *image = &b[COMPARED], *kernel = &b[COMPARE_KERNEL];
+    const Py_buffer *weights = &b[COMPARE_WEIGHTS], *places = &b[COMPARE_PLACES];
+    const Py_buffer *out = &b[COMPARE_OUT];
     if (!t->itemsize || !ENTRY_ARE_SIZES(t->height, t->run, t->step_y, t->step_x, t->cols, t->pitch) ||
         t->count < 0)
         return "a size is out of range";
@@ -1098,55 +1075,45 @@ static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"image", "type", "pitch", "kernel", "weights", "run", "height",
                             "stride_y", "step_x", "cols", "places", "count", "squared", "limit",
                             "rounding", "out", "variant", NULL};
-    Py_buffer image, kernel, weights, places, out;
+    Py_buffer b[COMPARE_BUFFERS] = {0};
     Py_ssize_t pitch, run, height, stride_y, step_x, cols, count;
     int squared;
     double limit, rounding;
     const char *type, *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*sny*z*nnnnny*npddw*s", names, &image,
-                                     &type, &pitch, &kernel, &weights, &run, &height, &stride_y,
-                                     &step_x, &cols, &places, &count, &squared, &limit, &rounding,
-                                     &out, &name))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*sny*z*nnnnny*npddw*s", names, &b[COMPARED],
+                                     &type, &pitch, &b[COMPARE_KERNEL], &b[COMPARE_WEIGHTS], &run,
+                                     &height, &stride_y, &step_x, &cols, &b[COMPARE_PLACES],
+                                     &count, &squared, &limit, &rounding, &b[COMPARE_OUT], &name))
         return NULL;
     ptrdiff_t size = size_of(type);
     Compare t = {0};
-    t.image = image.buf, t.kernel = kernel.buf, t.weights = weights.buf;
+    t.image = b[COMPARED].buf, t.kernel = b[COMPARE_KERNEL].buf;
+    t.weights = b[COMPARE_WEIGHTS].buf;
     t.itemsize = size, t.pitch = pitch, t.run = run, t.height = height;
     t.step_y = entry_times(stride_y, pitch), t.step_x = entry_times(step_x, size), t.cols = cols;
-    t.places = places.buf, t.count = count, t.squared = squared;
-    t.limit = limit, t.rounding = rounding, t.out = out.buf;
+    t.places = b[COMPARE_PLACES].buf, t.count = count, t.squared = squared;
+    t.limit = limit, t.rounding = rounding, t.out = b[COMPARE_OUT].buf;
     const Variant *chosen = variant(name);
-    const char *wrong =
-        chosen ? compare_misfit(&t, &image, &kernel, &weights, &places, &out) : NO_VARIANT;
+    const char *wrong = chosen ? compare_misfit(&t, b) : NO_VARIANT;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
         (size == 2 ? chosen->compare_words : chosen->compare_floats)(&t);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&image);
-    PyBuffer_Release(&kernel);
-    if (weights.obj)
-        PyBuffer_Release(&weights);
-    PyBuffer_Release(&places);
-    PyBuffer_Release(&out);
-    if (wrong)
-        return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    if (entry_failed(b, COMPARE_BUFFERS, wrong, 0))
+        return NULL;
     return PyLong_FromSsize_t(t.compared);
 }
 
 static PyObject *variants(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    PyObject *names = PyList_New(0);
-    for (size_t i = 0; names && i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
-        if (!variant(VARIANTS[i].name))
-            continue;
-        PyObject *name = PyUnicode_FromString(VARIANTS[i].name);
-        if (!name || PyList_Append(names, name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
+    const char *names[sizeof VARIANTS / sizeof *VARIANTS];
+    int count = 0;
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
+        if (entry_runs_here(VARIANTS[i].name))
+            names[count++] = VARIANTS[i].name;
+    return entry_names(names, count);
 }
 
 static PyMethodDef METHODS[] = {

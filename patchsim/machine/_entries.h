@@ -111,6 +111,32 @@ static inline void entry_release(Py_buffer *buffers, int count)
             PyBuffer_Release(&buffers[i]);
 }
 
+/* Ends a call: releases its buffers and returns whether it failed, with the exception set. It did
+ * if something is wrong, "" where Python has said what, or if memory did not suffice. */
+static inline int entry_failed(Py_buffer *buffers, int count, const char *wrong, int lacks_memory)
+{
+    entry_release(buffers, count);
+    if (wrong && *wrong)
+        PyErr_Format(PyExc_ValueError, "%s", wrong);
+    else if (!wrong && lacks_memory)
+        PyErr_NoMemory();
+    return wrong || lacks_memory;
+}
+
+/* Whether this processor runs a variant of that name; those of other names run on all. */
+static inline int entry_runs_here(const char *name)
+{
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+    if (strcmp(name, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (strcmp(name, "avx2") == 0)
+        return __builtin_cpu_supports("avx2") != 0;
+#endif
+    (void)name;
+    return 1;
+}
+
 /* A list of names, as of the variants that run here. */
 static inline PyObject *entry_names(const char *const *texts, int count)
 {

@@ -365,19 +365,9 @@ static const Variant VARIANTS[] = {
 
 static const Variant *variant(const char *name)
 {
-    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
-        if (strcmp(VARIANTS[i].name, name) != 0)
-            continue;
-#if X86_VARIANTS
-        if (strcmp(name, "avx512") == 0 &&
-            !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")))
-            return NULL;
-        if (strcmp(name, "avx2") == 0 && !__builtin_cpu_supports("avx2"))
-            return NULL;
-#endif
-        return &VARIANTS[i];
-    }
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
+        if (strcmp(VARIANTS[i].name, name) == 0 && entry_runs_here(name))
+            return &VARIANTS[i];
     return NULL;
 }
 
@@ -387,12 +377,6 @@ typedef struct {
     Py_buffer held[10];
     int count;
 } Buffers;
-
-static void release(Buffers *buffers)
-{
-    entry_release(buffers->held, buffers->count);
-    buffers->count = 0;
-}
 
 static int hold(Buffers *buffers, PyObject *object, int flags)
 {
@@ -496,11 +480,8 @@ static const char *prepared(Task *t, Buffers *buffers, PyObject **objects, int o
 
 static PyObject *finished(Buffers *buffers, const char *wrong, int made)
 {
-    release(buffers);
-    if (wrong)
-        return *wrong ? PyErr_Format(PyExc_ValueError, "%s", wrong) : NULL;
-    if (!made)
-        return PyErr_NoMemory();
+    if (entry_failed(buffers->held, buffers->count, wrong, !made))
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -696,16 +677,12 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
 static PyObject *variants(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    PyObject *names = PyList_New(0);
-    for (size_t i = 0; names && i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
-        if (!variant(VARIANTS[i].name))
-            continue;
-        PyObject *name = PyUnicode_FromString(VARIANTS[i].name);
-        if (!name || PyList_Append(names, name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
+    const char *names[sizeof VARIANTS / sizeof *VARIANTS];
+    int count = 0;
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
+        if (entry_runs_here(VARIANTS[i].name))
+            names[count++] = VARIANTS[i].name;
+    return entry_names(names, count);
 }
 
 static PyMethodDef METHODS[] = {
