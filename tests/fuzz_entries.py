@@ -25,6 +25,7 @@ from unittest import mock
 import numpy as np
 
 import patchsim
+from patchsim.metrics import window_sums
 
 MODULES = (
     "engines._correlation", "engines._moments", "engines._pruned", "engines._sad",
@@ -43,8 +44,8 @@ ALONE = {
     "_correlation.weighted_scratch": ("d", (9, 9), (3, 3, 1), True, "zncc", (1, 1), 8, 1, 1, 1),
     "_correlation.taps": ("*", "B"),
     "_correlation.variants": (),
-    "_pruned.runs_here": ("portable",),
-    "_windows.runs_here": ("portable",),
+    "_pruned.variants": (),
+    "_windows.variants": (),
     "_poses.variants": (),
 }  # fmt: skip
 REFUSALS = (ValueError, TypeError, BufferError, OverflowError, MemoryError)
@@ -129,6 +130,10 @@ def search(chance):
     pictures = (image, image.astype(np.uint16) * 250, np.float32(image / 255), image / 255.0)
     for picture in (*pictures, smooth.astype(np.uint8)):
         kernel = np.ascontiguousarray(picture[5:14, 7:15])
+        # Searches score windows without the sums, unless these exceed 64 bits.
+        for weights in (None, shades):
+            pair = window_sums.Pair.of(picture, kernel, weights)
+            pair.differences(np.array([[5, 7], [0, 1]]), squares=weights is None)
         for metric in ("sad", "ssd", "ncc", "zncc"):
             for options in ({"map": True}, {"mask": shades, "map": True}, {"margin": False},
                             {"threshold": 0.5, "margin": False}, {"map": True, "engine": "fft"},
