@@ -270,8 +270,12 @@ def _has_known_colors(page: Any) -> bool:
 
 
 def _named(value: Any) -> str:
-    """Return the specification's name of a tag's value, or its number; a file may give any text."""
-    return printable(getattr(value, "name", value))
+    """Return the specification's name of a tag's value, or its number; a file may give any text.
+
+    Several values, which a damaged file may give, are joined by commas.
+    """
+    values = value if isinstance(value, tuple) else (value,)
+    return printable(", ".join(str(getattr(one, "name", one)) for one in values))
 
 
 def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:

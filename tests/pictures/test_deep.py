@@ -197,6 +197,16 @@ def test_tiffs_that_are_no_pictures_here(shape, dtype, options, says, tiff):
         opened(tiff(np.ones(shape, dtype), **options))
 
 
+def test_channels_of_different_bits_are_named(tmp_path, rng):
+    path = tmp_path / "a.tif"
+    Image.fromarray(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    assert content.count(struct.pack("<3H", 8, 8, 8)) == 1
+    path.write_bytes(content.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 8, 8, 7)))
+    with pytest.raises(InputError, match="has values of 8, 8, 7 bits, which cannot be read"):
+        opened(path)
+
+
 @pytest.mark.parametrize("channels", [2, 3, 4])
 def test_sixteen_bit_png(channels, tmp_path, rng):
     given = values(rng, (7, 9, channels), np.uint16)
@@ -448,14 +458,14 @@ def test_sixteen_bit_colour_from_the_command_to_the_overlay(kind, run, tmp_path,
         "--no-margin",
         "--overlay",
         "o.png",
-        "--heatmap",
-        "h.png",
+        "--map",
+        "m.npy",
     )
     assert code == 0
     assert out.splitlines()[1] == "30\t20\t12\t10\t1.0\tk.png\t36.0\t25.0"
     drawn = np.asarray(load(tmp_path / "o.png"))
     np.testing.assert_array_equal(drawn[50:, :20], astronaut[50:60, 180:200])
-    assert load(tmp_path / "h.png").size == (70 - 12 + 1, 60 - 10 + 1)
+    assert np.load(tmp_path / "m.npy").shape == (60 - 10 + 1, 70 - 12 + 1)
 
 
 @pytest.mark.parametrize("metric", ["sad", "zncc"])
