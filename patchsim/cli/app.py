@@ -9,7 +9,7 @@ import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import completion, environment, option_groups, typed, usage
+from patchsim.cli import completion, environment, typed, usage
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
@@ -39,6 +39,8 @@ class _Command(typed.Command):
         return ["[OPTIONS]", *(_shown(one) for one in arguments)]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        from patchsim.cli import option_groups
+
         before, closing = option_groups.split_help(self.help)
         self.format_usage(ctx, formatter)
         if before:
@@ -56,6 +58,8 @@ class _Command(typed.Command):
         parameters = self.get_params(ctx)
         arguments = [one for one in parameters if one.param_type_name == "argument"]
         sections = {"Arguments": [_argument_record(one, ctx) for one in arguments]}
+        from patchsim.cli import option_groups
+
         options = [one for one in parameters if one.param_type_name == "option"]
         for title, members in option_groups.grouped(self.name or "", options).items():
             sections[title] = [one.get_help_record(ctx) for one in members]

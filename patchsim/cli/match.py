@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports, preview, streams, values, watcher
+from patchsim.cli import console, imports, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 
@@ -95,8 +95,8 @@ def command(flags: MatchFlags) -> int:
             if error.report is not None:
                 form.print(error.report)
             raise
-    if form.shows_preview(flags):
-        preview.draw(report)
+    if sys.stdout is not None and sys.stdout.isatty():
+        form.preview(report, flags)
     form.print(report)
     if not waits and watcher.is_watched(quiet=flags.quiet):
         _hint(flags, report)
@@ -259,12 +259,14 @@ class Form:
             _takes_stdout(flags) is not None,
         )
 
-    def shows_preview(self, flags: MatchFlags) -> bool:
-        """Return whether a picture of the matches comes before them."""
-        if self.on_stderr or self.template is not None:
-            return False
+    def preview(self, report: Report, flags: MatchFlags) -> None:
+        """Draw the matches above their table, where the terminal shows it or the flag asks."""
+        from patchsim.cli import preview
+
         form = streams.resolved_format(self.format)
-        return preview.is_wanted(flags.preview, form, quiet=flags.quiet)
+        is_table = not self.on_stderr and self.template is None
+        if is_table and preview.is_wanted(flags.preview, form, quiet=flags.quiet):
+            preview.draw(report)
 
     def print(self, report: Report) -> None:
         from patchsim.output.match_records import MatchRecords

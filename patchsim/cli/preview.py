@@ -30,7 +30,7 @@ _PROGRAMS = ("iTerm.app", "WezTerm", "ghostty")
 
 
 def is_wanted(asked: bool | None, form: str, *, quiet: bool) -> bool:
-    """Return whether to draw a preview above the results.
+    """Return whether to draw a preview above results that go to a terminal.
 
     Parameters
     ----------
@@ -39,10 +39,8 @@ def is_wanted(asked: bool | None, form: str, *, quiet: bool) -> bool:
     form : str
         How results are printed.
     """
-    if asked is False or sys.stdout is None or not sys.stdout.isatty():
-        return False
-    if asked:
-        return True
+    if asked is not None:
+        return asked
     return form == "table" and not quiet and shows_pictures(os.environ) and _has_library()
 
 

@@ -15,7 +15,6 @@ from patchsim.machine.threads import clamp
 from patchsim.matching import each_frame, inputs
 from patchsim.matching.image_search import ImageSearch
 from patchsim.options import Given, Options, check_keywords
-from patchsim.output import labels as label_words
 from patchsim.output.report import Report
 from patchsim.output.targets import Asked
 from patchsim.pictures.reader import Picture, is_stdin
@@ -187,7 +186,7 @@ class Matcher:
         options = self._options_now(region, threads)
         files = {"heatmap": heatmap, "blend": blend, "overlay": overlay, "report": report}
         side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
-        words = label_words.check(labels)
+        words = _words(labels) if labels is not None or overlay is not None else ()
         asked = Asked(False if map is None else map, files, force, side, words)
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
@@ -219,3 +218,10 @@ class Matcher:
         if threads is not None:
             options = replace(options, threads=clamp(positive_integer(threads, "threads")))
         return options
+
+
+def _words(labels: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Check what labels say; most searches draw none, and do not wait for the module."""
+    from patchsim.output import labels as label_words
+
+    return label_words.check(labels)

@@ -13,7 +13,6 @@ from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.machine.memory import format_size
-from patchsim.planning import candidate_table
 from patchsim.planning import candidates as considered
 from patchsim.planning.candidates import Candidate
 
@@ -108,6 +107,8 @@ class Plan:
         return considered.seconds(self.engine, replace(problem, image=image, map_wanted=False))
 
     def __str__(self) -> str:
+        from patchsim.planning import candidate_table  # plans are seldom printed
+
         problem = self.problem
         rows, cols = problem.map_shape
         count = -(-rows // self.tile[0]) * -(-cols // self.tile[1])

@@ -15,6 +15,7 @@ from helpers import ENVIRONMENT
 from PIL import Image
 from rich.console import Console
 
+import patchsim
 from patchsim import Match
 from patchsim.cli import preview
 from patchsim.output.half_blocks import HalfBlocks
@@ -92,16 +93,15 @@ def test_never_in_a_pipe(run):
 
 
 @pytest.mark.usefixtures("pictures")
-def test_an_error_of_the_preview_loses_no_match(run, monkeypatch):
+def test_an_error_of_the_preview_is_told(monkeypatch, capfd):
     def broken(*_):
         raise ZeroDivisionError("a terminal without columns")
 
-    monkeypatch.setattr(preview, "is_wanted", lambda *_, **__: True)
     monkeypatch.setattr(preview, "_picture", broken)
-    code, out, err = run("match", "image.png", "kernel.png", "--no-heatmap", "--top", "1")
-    assert code == 0
-    assert out.splitlines()[1].startswith("30\t10\t")
-    assert "patchsim: no preview: ZeroDivisionError: a terminal without columns\n" in err
+    report = patchsim.match("image.png", "kernel.png", top=1)
+    preview.draw(report)
+    told = "patchsim: no preview: ZeroDivisionError: a terminal without columns\n"
+    assert capfd.readouterr().err == told
 
 
 @pytest.mark.usefixtures("pictures")
