@@ -490,6 +490,15 @@ static uint16_t reach(const Look *t, uint64_t limit)
     return bound < GONE - 1 ? (uint16_t)bound : GONE - 1;
 }
 
+/* The least bound of a row of windows. */
+INLINE uint16_t least_of(const uint16_t *bounds, ptrdiff_t cols)
+{
+    uint16_t least = GONE;
+    for (ptrdiff_t col = 0; col < cols; col++)
+        least = bounds[col] < least ? bounds[col] : least;
+    return least;
+}
+
 /* The best window at or below the limit, or what was found when `most` rows had been compared. The
  * window of the least bound comes first and sets the limit for the others; behind the best one an
  * equal difference does not suffice. */
@@ -499,9 +508,7 @@ INLINE void look_body(Look *t)
     uint16_t least = GONE;
     for (ptrdiff_t row = 0; row < t->rows; row++) {
         const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
-        uint16_t lowest = GONE;
-        for (ptrdiff_t col = 0; col < t->cols; col++)
-            lowest = bounds[col] < lowest ? bounds[col] : lowest;
+        uint16_t lowest = least_of(bounds, t->cols);
         if (lowest < least) {
             least = lowest;
             ptrdiff_t col = 0;
@@ -520,14 +527,25 @@ INLINE void look_body(Look *t)
         t->best = sum;
         t->at = first;
     }
-    for (ptrdiff_t row = 0; row < t->rows; row++)
+    uint64_t limit = t->best;
+    uint16_t reached = reach(t, limit);
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
+        /* Most rows have no window that could be as good. */
+        if (least_of(bounds, t->cols) > reached)
+            continue;
         for (ptrdiff_t col = 0; col < t->cols; col++) {
+            if (bounds[col] > reached)
+                continue;
             ptrdiff_t at = row * t->cols + col;
             int behind = t->at >= 0 && at > t->at;
             if (behind && t->best == 0)
                 return;
-            uint64_t limit = t->best - (uint64_t)behind;
-            if (at == first || t->bounds[row * t->bounds_pitch + col] > reach(t, limit))
+            if (limit != t->best - (uint64_t)behind) {
+                limit = t->best - (uint64_t)behind;
+                reached = reach(t, limit);
+            }
+            if (at == first || bounds[col] > reached)
                 continue;
             if (t->compared > t->most) {
                 t->done = 0;
@@ -539,6 +557,7 @@ INLINE void look_body(Look *t)
                 t->at = at;
             }
         }
+    }
 }
 
 /* Lists all windows at or below the limit, or those found when `most` rows had been compared. */
@@ -546,9 +565,12 @@ INLINE void screen_body(Look *t)
 {
     uint16_t most = reach(t, t->limit);
     t->done = 1;
-    for (ptrdiff_t row = 0; row < t->rows; row++)
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
+        if (least_of(bounds, t->cols) > most)
+            continue;
         for (ptrdiff_t col = 0; col < t->cols; col++) {
-            if (t->bounds[row * t->bounds_pitch + col] > most)
+            if (bounds[col] > most)
                 continue;
             if (t->compared > t->most) {
                 t->done = 0;
@@ -561,6 +583,7 @@ INLINE void screen_body(Look *t)
                 t->sums[t->found++] = sum;
             }
         }
+    }
 }
 
 /* Values of another type as bytes: (v - low) / step, clipped to 0..255 and rounded. */

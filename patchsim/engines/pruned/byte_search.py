@@ -71,6 +71,10 @@ class Search:
         self._kernel = np.ascontiguousarray(kernel)
         self._weights = weights
         self._squared = problem.metric == "ssd"
+        # Looks at hundreds of blocks ask for these.
+        self._total_weight, self._total = problem.total_weight, total(problem)
+        self._scale = problem.data_range ** (2 if self._squared else 1)
+        self._last_limit = (math.nan, -1)  # a score, and the largest difference that has it
         self._cells_of: dict[int, Cells] = {}  # by their number along a side
         self._sums_of: dict[Grid, tuple[Boxes, Boxes]] = {}
         coarse = self._cells(cells.COARSE)
@@ -276,18 +280,20 @@ class Search:
         return bounds.astype(np.float64) * (self._coarse.unit * (1 - 1e-12))
 
     def _similarity(self, difference: _Differences) -> _Differences:
-        scale = self.problem.data_range ** (2 if self._squared else 1)
-        return metrics.similarity(difference, self.problem.total_weight, scale)
+        return metrics.similarity(difference, self._total_weight, self._scale)
 
     def largest_difference(self, score: float) -> int:
         """Return the largest difference that has at least this score, or -1."""
-        most = self.problem.total_weight * 255 ** (2 if self._squared else 1)
-        guess = min(max((1 - score) * total(self.problem), -1.0), most)
+        if (last := self._last_limit)[0] == score:
+            return last[1]
+        most = self._total_weight * 255 ** (2 if self._squared else 1)
+        guess = min(max((1 - score) * self._total, -1.0), most)
         difference = int(guess)
         while difference < most and self.score(difference + 1) >= score:
             difference += 1
         while difference >= 0 and self.score(difference) < score:
             difference -= 1
+        self._last_limit = score, difference
         return difference
 
 
