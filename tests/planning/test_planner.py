@@ -11,6 +11,7 @@ import pytest
 from patchsim import InputError, match
 from patchsim.engines import Problem, fft, simd
 from patchsim.engines.cuda import launch
+from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.planning import batching, planner
 from patchsim.ranking import score_memory
@@ -85,6 +86,27 @@ def test_the_best_match_alone_is_searched_by_bounds_whatever_the_type(metric, dt
     assert plan.direct_plan.engine == ("simd" if metric == "sad" else "fft")
     assert plan.direct_plan.exact_plan == plan.exact_plan or plan.direct_plan is plan.exact_plan
     assert plan.peak >= plan.direct_plan.working
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(("height", "width"), [(1080, 1920), (300, 20000), (5000, 40)])
+def test_tiles_of_direct_sums_are_whole_blocks_that_the_cache_holds(height, width, dtype):
+    problem = Problem(
+        (height, width, 1), (16, 16, 1), dtype, (1, 1), "sad", 1, device="cpu", threads=2
+    )
+    plan = planner.make(problem, engine="simd", device="cpu", memory=8 << 30, resident=0)
+    assert plan.tile[0] * plan.tile[1] <= 1 << 17
+    for side, whole in zip(plan.tile, problem.map_shape, strict=True):
+        assert side == whole or side % BLOCK == 0
+
+
+def test_a_search_too_short_to_share_stays_on_one_thread():
+    problem = Problem(
+        (400, 400, 1), (16, 16, 1), "uint8", (1, 1), "sad", 255, device="cpu", threads=4
+    )
+    plan = planner.make(problem, engine="simd", device="cpu", memory=8 << 30, resident=0)
+    assert plan.tile[0] < problem.map_shape[0]
+    assert plan.parallel == 1
 
 
 @pytest.mark.parametrize(
