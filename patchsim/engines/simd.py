@@ -74,8 +74,9 @@ _GROUPS = {
 
 
 # And for each window's score of `sad`, in NumPy, from its sum until it is stored; of floats it has
-# an error, too. Only `pruned` does without, so that it counts where no map is wanted.
-_SCORE_SECONDS, _ERROR_SECONDS = 5e-9, 4e-9
+# an error, too. And for the calls from Python.
+_SCORE_SECONDS, _ERROR_SECONDS = 1.5e-9, 3.2e-9
+_CALL_SECONDS = 1.3e-4
 
 
 def refuse(problem: Problem) -> str | None:
@@ -102,10 +103,9 @@ def seconds(problem: Problem) -> float:
     costs = COSTS[variant()][kind(problem)]
     alone = sum(count * cost for count, cost in zip(work(problem), costs, strict=True))
     alone *= visibility.rounds(problem)
-    if not problem.map_wanted:
-        of_score = _SCORE_SECONDS + (0 if problem.dtype in INTEGER_RANGE else _ERROR_SECONDS)
-        alone += math.prod(problem.map_shape) * of_score
-    return alone / problem.threads + visibility.seconds(problem)
+    of_score = _SCORE_SECONDS + (0 if problem.dtype in INTEGER_RANGE else _ERROR_SECONDS)
+    alone += math.prod(problem.map_shape) * of_score
+    return alone / problem.threads + visibility.seconds(problem) + _CALL_SECONDS
 
 
 def kind(problem: Problem) -> str:

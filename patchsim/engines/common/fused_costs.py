@@ -16,31 +16,42 @@ FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
 # No score of `ssd` from transforms in float32 is off by so much.
 _SSD_ERROR = 1e-3
 
-# Seconds, by variant: of a transform of two tiles of a channel, there or back; of a product in a
-# direct sum; of a pixel of a channel, copied and summed; of a window's score. Linux, one core of an
-# AMD EPYC (Zen 4), gcc 12.
+# Seconds, by variant: of a transform of two tiles of a channel, there, with the product; of a
+# product in a direct sum; of a pixel of a channel, copied and summed; of a window's score. Linux,
+# one core of an AMD EPYC (Zen 4), gcc 12, photographs of 256x256 to 1920x1080 with kernels of 8 to
+# 100.
 COSTS = {
-    "avx512": (9e-5, 4.5e-12, 1.2e-9, 2.8e-9),
-    "avx2": (1e-4, 1.2e-11, 1.3e-9, 2.8e-9),
-    "sse2": (1.8e-4, 2.7e-11, 2e-9, 5e-9),
+    "avx512": (1.7e-4, 4.4e-12, 9.5e-10, 1.4e-9),
+    "avx2": (2.1e-4, 1.1e-11, 1.2e-9, 1.8e-9),
+    "sse2": (3.9e-4, 2.4e-11, 1.5e-9, 2.7e-9),
 }
-# Seconds of a product in a direct sum of 16 bits or floats, in double precision, on that machine.
-DOUBLES = {"avx512": 4.5e-11, "avx2": 7.5e-11, "sse2": 1.9e-10}
+# Seconds of a product in a direct sum of 16 bits, and of floats, in double precision, on that
+# machine.
+DOUBLES = {
+    "avx512": {"uint16": 5e-11, "float32": 4.2e-11},
+    "avx2": {"uint16": 8.7e-11, "float32": 5.7e-11},
+    "sse2": {"uint16": 2.3e-10, "float32": 1.4e-10},
+}
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
+# The time of the transform back, over that of one there.
+_BACK = 0.3
+# Seconds of the calls from Python, for a kernel.
+_CALL_SECONDS = 1.3e-4
 # How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
 # how much more over the kernel's side: dark windows, and those of little contrast, are made again;
-# a small one has less contrast. Photographs of 1920x1080 with kernels of 4 to 64 on an AMD EPYC.
-_AGAIN = {"ncc": (1.6, 0), "zncc": (1.3, 16)}
-# How much longer transforms take of bytes that are looked up, and the share of the rest that is
-# left where no pixels are summed over windows.
-_LOOK_UPS, _ALONE = 2.2, 0.5
-# How much longer pixels and scores of floats take, which are summed in float64.
-_FLOATS = 2.0
+# a small one has less contrast. Eight photographs with kernels of 8 to 64 on an AMD EPYC took 0.9
+# to 2.3 times as long for `ncc`, mostly 1 to 1.2 times, and 1 to 4.4 times for `zncc`.
+_AGAIN = {"ncc": (1.3, 0), "zncc": (1.3, 16)}
+# How much longer transforms take of bytes that are looked up, and their pixels. Nothing is summed
+# over windows, and their scores take no time beside that.
+_LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
+# How much longer pixels of floats take, which are summed in float64.
+_FLOATS = 1.6
 
 # The time of a product with a kernel, over that of a transform: what kernels do not share of it.
-_PRODUCT_SHARE = 0.3
+_PRODUCT_SHARE = 0.5
 # The most bytes of maps and products of kernels that are scored at once: half of the kernels share
 # almost as much.
 _AT_ONCE_BYTES = 64 << 20
@@ -73,12 +84,13 @@ def _seconds_of_direct_sums(problem: Problem) -> float:
     height, width, channels = problem.kernel
     at_once = taps_at_once(problem)
     products = rows * cols * channels * (height + 2) * (-(-width // at_once) * at_once)
-    product = product if problem.dtype == "uint8" else DOUBLES[kernel_parts.variant()]
+    if problem.dtype != "uint8":
+        product = DOUBLES[kernel_parts.variant()][problem.dtype]
     # Rows of pixels under two bands of 96 windows are copied for both.
     pixels = problem.image[1] * channels * (rows + -(-rows // 96) * height)
+    pixel *= 1 if problem.dtype in INTEGER_RANGE else _FLOATS
     sums = pixels * pixel + rows * cols * window
-    sums *= 1 if problem.dtype in INTEGER_RANGE else _FLOATS
-    return (products * product + sums) / problem.threads
+    return (products * product + sums) / problem.threads + _CALL_SECONDS
 
 
 def _seconds_of_transforms(problem: Problem, together: int) -> float:
@@ -93,12 +105,12 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
     planes = planes_of(problem)
     forward = pairs * transform * math.prod(cut(planes)[0]) * planes[2]
-    backward = pairs * transform
-    if problem.metric == "sad":  # which looks pixels up, and sums none over windows
+    backward = pairs * transform * _BACK
+    if problem.metric == "sad":
         forward, backward = forward * _LOOK_UPS, backward * _LOOK_UPS
-        scoring, summing = scoring * _ALONE, summing * _ALONE
+        scoring, summing = 0.0, summing * _LOOKED_UP_PIXELS
     if problem.dtype not in INTEGER_RANGE:
-        scoring, summing = scoring * _FLOATS, summing * _FLOATS
+        summing *= _FLOATS
     shared, own = forward + summing, backward + scoring
     again = 0.0
     if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
@@ -106,7 +118,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
         again = (least - 1 + of_small / math.sqrt(height * width)) * (shared + own)
     if together > 1:
         own += forward * _PRODUCT_SHARE
-    return (shared / together + own + again) / problem.threads
+    return (shared / together + own + again) / problem.threads + _CALL_SECONDS
 
 
 def taps_at_once(problem: Problem) -> int:

@@ -40,22 +40,22 @@ SHARES = False
 # Scores must be as many as the sums.
 _DISTINCT = 2.0**50
 
-# Seconds of a thread for each pixel's boxes, each cell of a window's bound, the rest of a window
-# and, for what bounds leave, each difference; and for the calls from Python. Linux, one core of an
-# AMD EPYC (Zen 4), gcc 12, photographs of 256x256 to 1920x1080, grey and RGB, with kernels of 8 to
-# 64 that are in them.
-_BOX_SECONDS = 8e-10
-_CELL_SECONDS = 3e-11
-_WINDOW_SECONDS = 5e-10
+# Seconds of a thread for each pixel's boxes and each value in them, each cell of a window's bound,
+# the rest of a window and, for what bounds leave, each difference; and for the calls from Python.
+# Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 256x256 to 1920x1080, grey and RGB,
+# with kernels of 8 to 64 that are in them.
+_BOX_SECONDS, _VALUE_SECONDS = 4.5e-10, 1.7e-10
+_CELL_SECONDS = 2.5e-11
+_WINDOW_SECONDS = 2e-10
 _DIFFERENCE_SECONDS = 1e-13
-_CALL_SECONDS = 6e-4
+_CALL_SECONDS = 5e-4
 # And of a window that is to be found, where many are: bounds cannot exclude its block. From where
 # on a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs.
 _FOUND_SECONDS = 1.5e-6
 # A kernel that is not in the picture, or a hard one, takes this time and then, at worst, the direct
 # search; nothing tells them apart beforehand. So this engine is chosen where a kernel that is there
 # takes so many times as long directly.
-_HEDGE = 1.6
+_HEDGE = 1.8
 # And in one thread for each value that is copied as a byte, and for more calls.
 _COPY_SECONDS = 1e-9
 _COPY_CALL_SECONDS = 1e-3
@@ -92,9 +92,9 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - equal for all problem
 
 def seconds(problem: Problem) -> float:
     rows, cols = problem.map_shape
-    height, width, _ = problem.image
+    height, width, channels = problem.image
     count = problem.full_cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
-    bounds = height * width * _BOX_SECONDS
+    bounds = height * width * (_BOX_SECONDS + channels * _VALUE_SECONDS)
     bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
     left += problem.share_wanted * rows * cols * _FOUND_SECONDS
