@@ -37,8 +37,12 @@ from patchsim.ranking.window_bounds import WindowBounds
 # one, before and after finer bounds, before the block is left to that engine.
 _BEFORE, _AFTER = 0.05, 0.4
 # At most this share of all rows of windows in a block is compared before finer bounds, which take
-# less time than more rows do.
-_ROWS_BEFORE = 1 / 128
+# less time than more rows do. As many rows as take so many seconds are compared anyway: the look at
+# the block takes about as long.
+_ROWS_BEFORE, _ROWS_SECONDS = 1 / 128, 2e-5
+# The share of what is cheap that each of the best blocks may take: if the best window is in them,
+# it excludes most others.
+_FIRST = 0.08
 # The share of the time of the direct search of all windows that all finer bounds may take together,
 # and that of the time of comparing the windows that some could exclude.
 _REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 0.7
@@ -293,7 +297,8 @@ class PrunedWindows:
         self._decide_all([block for block in blocks if block in self._block_scores])
         blocks = self._still_open(block for block in blocks if block not in self._block_scores)
         rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)
-        self._rows_most = min(rows, self._rows_worth(len(blocks), _BEFORE))
+        rows = min(rows, self._rows_worth(len(blocks), _BEFORE))
+        self._rows_most = max(rows, int(_ROWS_SECONDS / self._search.row_seconds))
         undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE, _FEWEST)
         undecided = self._refine(undecided)
         self._rows_most = self._rows_worth(len(undecided), _AFTER)
@@ -381,7 +386,7 @@ class PrunedWindows:
         # The best blocks give an incumbent, without which the sample would tell nothing. The first
         # ones tell what a look takes.
         spent = self._budget.spent
-        undecided = self._decide_all(blocks[:_FEWEST])
+        undecided = self._decide_first(blocks[:_FEWEST])
         each = (self._budget.spent - spent) / _FEWEST
         count = max(_FEWEST, fewest, min(count, self._sample_count(each)))
         undecided += self._decide_all(blocks[_FEWEST:count])
@@ -397,6 +402,15 @@ class PrunedWindows:
         return sorted(
             undecided + undecided_sample + rest, key=lambda block: -self._upper_bounds[block]
         )
+
+    def _decide_first(self, blocks: list[int]) -> list[int]:
+        """Return which of the best blocks are left undecided; more of their rows are compared."""
+        rows = self._rows_most
+        more = _FIRST * self._budget.cheap_seconds / self._search.row_seconds
+        self._rows_most = int(min(max(rows, more), sys.maxsize))
+        undecided = self._decide_all(blocks)
+        self._rows_most = rows
+        return undecided
 
     def _look_seconds(self) -> float:
         """Return the estimated seconds of a look at a block."""

@@ -19,6 +19,8 @@ _WORTH = 0.7
 # Blocks take so many times as long as windows of a tile: 1.3 to 2.1 times with `simd`, photographs
 # of 512x512 and 1920x1080, one core of an AMD EPYC (Zen 4).
 _BLOCKS_ALONE = 1.5
+# And so many seconds more, of the calls from Python for each.
+_BLOCK_CALLS = 4e-5
 # If the blocks left take more than this share of the direct search of all windows, that is done.
 _MOST_DIRECT = 0.7
 
@@ -44,7 +46,7 @@ class SearchBudget:
 
     def __init__(self, seconds: float, block_seconds: float, threads: int) -> None:
         self._all_seconds = seconds * threads
-        self._block_seconds = block_seconds * threads * _BLOCKS_ALONE
+        self._block_seconds = block_seconds * threads * _BLOCKS_ALONE + _BLOCK_CALLS
         self.spent = 0.0
         self._invested = 0.0
 
