@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK, grid_shape
+from patchsim.geometry.blocks import BLOCK, grid_shape, reduce_blocks
 from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
@@ -35,6 +35,7 @@ _MANY = 512
 # Windows that `closest` evaluates, one by one.
 _LOOKS = 8
 ROUNDING = 2.0**-51  # more than the rounding error of a sum of two values within +-2
+_UNKNOWN = -1  # the row and column of a block's first cell before they are looked up
 _SUPPRESSED = -np.inf  # a match, or a window that overlaps one
 
 
@@ -245,13 +246,30 @@ class ScoreMap:
         return -heap[0][0] if heap else _SUPPRESSED
 
     def _filled_heap(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
+        """Return the heap, whose first cell is known."""
         if self._heap is None:
             self._heap = []
-            rows, cols = self.upper_bounds.shape
-            for top in range(0, rows, BLOCK):
-                for left in range(0, cols, BLOCK):
-                    self._push(top, left)
+            self._fill_heap()
+        while self._heap and self._heap[0][2] == _UNKNOWN:
+            *_, corner = heapq.heappop(self._heap)
+            self._push(*corner)
         return self._heap
+
+    def _fill_heap(self) -> None:
+        """Put the highest value of each block into the heap; its cell is looked up in its turn."""
+        assert self._heap is not None
+        rows, cols = self.upper_bounds.shape
+        if max(rows, cols) <= BLOCK:
+            self._push(0, 0)
+            return
+        highest = reduce_blocks(np.maximum, self.upper_bounds, Tile(0, 0, rows, cols))
+        for down, across in np.argwhere(np.isnan(highest))[:1].tolist():
+            self._push(down * BLOCK, across * BLOCK)  # it says which score is missing
+        for (down, across), value in np.ndenumerate(highest):
+            if value > _SUPPRESSED:
+                corner = down * BLOCK, across * BLOCK
+                self._heap.append((-float(value), False, _UNKNOWN, _UNKNOWN, corner))
+        heapq.heapify(self._heap)
 
     def best(
         self,
@@ -259,8 +277,7 @@ class ScoreMap:
         wanted: float = math.inf,  # noqa: ARG002 - all scores are there
     ) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
-        heap = self._filled_heap()
-        while heap and -heap[0][0] >= floor:
+        while (heap := self._filled_heap()) and -heap[0][0] >= floor:
             minus_score, is_exact, row, col, corner = heap[0]
             # Cells that were suppressed stay in the heap until their turn.
             if self.upper_bounds[row, col] == -minus_score:
@@ -273,10 +290,9 @@ class ScoreMap:
 
     def closest(self, among: int = 1) -> Closest | None:  # noqa: ARG002 - all scores are there
         """Evaluate the first few windows one by one; as for `contract.Windows`."""
-        heap = self._filled_heap()
         found: tuple[int, int, float] | None = None
         for _ in range(_LOOKS):
-            if not heap:
+            if not (heap := self._filled_heap()):
                 break
             minus_score, is_exact, row, col, corner = heap[0]
             if self.upper_bounds[row, col] == -minus_score:
