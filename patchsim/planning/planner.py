@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from patchsim import choices, engines
 from patchsim.engines import Problem
@@ -108,6 +109,22 @@ class Plan:
         height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
         image = height, width, problem.image[2]
         return considered.seconds(self.engine, replace(problem, image=image, map_wanted=False))
+
+    @cached_property
+    def for_blocks(self) -> Plan:
+        """The plan for single blocks: the engine that takes least for one, in this plan's memory.
+
+        Transforms suit large tiles; of a single block, direct sums take a part of their time.
+        """
+        able = (
+            c
+            for c in self.candidates
+            if c.refusal is None
+            and engines.load(c.engine).HAS_MAP
+            and considered.working_bytes(c, self.tile, self.parallel) <= self.working
+        )
+        plans = [self, *(replace(self, chosen=c) for c in able if c != self.chosen)]
+        return min(plans, key=lambda plan: plan.seconds_of(BLOCK, BLOCK))
 
     def __str__(self) -> str:
         from patchsim.planning import candidate_table  # plans are seldom printed

@@ -171,16 +171,15 @@ def _pruned_windows(
         if exactly:
             score_exactly = partial(block_scores.score_block, exactly.plan, image, None, exactly)
         if plan.direct_plan:
-            is_exact = exactly and exactly.plan.chosen == plan.direct_plan.chosen
-            directly = (is_exact and exactly) or prepared.add(plan.direct_plan, kernel)
-            evaluate_blocks = partial(
-                block_scores.score_blocks, plan.direct_plan, image, None, directly
-            )
+            by_block = plan.direct_plan.for_blocks
+            is_exact = exactly and exactly.plan.chosen == by_block.chosen
+            directly = (is_exact and exactly) or prepared.add(by_block, kernel)
+            evaluate_blocks = partial(block_scores.score_blocks, by_block, image, None, directly)
             search_all = partial(
                 _search_all, plan.direct_plan, image, kernel, exact, exactly, prepared
             )
             seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
-            block_seconds = plan.direct_plan.seconds_of(BLOCK, BLOCK)
+            block_seconds = by_block.seconds_of(BLOCK, BLOCK)
         pruned.append(
             pruned_windows.PrunedWindows(
                 beside,

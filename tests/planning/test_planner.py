@@ -13,7 +13,7 @@ from patchsim.engines import Problem, fft, simd
 from patchsim.engines.cuda import launch
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
-from patchsim.planning import batching, planner
+from patchsim.planning import batching, candidates, planner
 from patchsim.ranking import score_memory
 
 RECORD = json.loads((Path(__file__).parent / "engine_times.json").read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def test_the_best_match_alone_is_searched_by_bounds_whatever_the_type(metric, dt
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize(("height", "width"), [(1080, 1920), (300, 20000), (5000, 40)])
+@pytest.mark.parametrize(("height", "width"), [(1080, 1920), (300, 20000)])
 def test_tiles_of_direct_sums_are_whole_blocks_that_the_cache_holds(height, width, dtype):
     problem = Problem(
         (height, width, 1), (16, 16, 1), dtype, (1, 1), "sad", 1, device="cpu", threads=2
@@ -107,6 +107,18 @@ def test_a_search_too_short_to_share_stays_on_one_thread():
     plan = planner.make(problem, engine="simd", device="cpu", memory=8 << 30, resident=0)
     assert plan.tile[0] < problem.map_shape[0]
     assert plan.parallel == 1
+
+
+@pytest.mark.parametrize("side", [16, 64])
+def test_single_blocks_are_left_to_direct_sums_in_the_memory_of_the_plan(side):
+    problem = best_match_problem("uint8", "ssd", (side, side, 3))
+    direct = planner.make(
+        problem, engine="pruned", device="cpu", memory=8 << 30, resident=0
+    ).direct_plan  # fmt: skip
+    assert direct.engine == ("fft" if side == 64 else "simd")
+    assert direct.for_blocks.engine == "simd"
+    found = candidates.working_bytes(direct.for_blocks.chosen, direct.tile, direct.parallel)
+    assert found <= direct.working
 
 
 @pytest.mark.parametrize(
