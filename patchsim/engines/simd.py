@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines.common import fused, sharing, visibility
+from patchsim.engines.common import fused, fused_costs, sharing, visibility
 from patchsim.engines.contract import Bounds, Score, Seen
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
@@ -74,9 +74,8 @@ _GROUPS = {
 
 
 # And for each window's score of `sad`, in NumPy, from its sum until it is stored; of floats it has
-# an error, too. And for the calls from Python.
+# an error, too.
 _SCORE_SECONDS, _ERROR_SECONDS = 1.5e-9, 3.2e-9
-_CALL_SECONDS = 1.3e-4
 
 
 def refuse(problem: Problem) -> str | None:
@@ -94,7 +93,7 @@ def refuse(problem: Problem) -> str | None:
 
 
 def start_up(problem: Problem) -> float:  # noqa: ARG001 - equal for all problems
-    return 0.0
+    return fused_costs.CALL_SECONDS
 
 
 def seconds(problem: Problem) -> float:
@@ -105,7 +104,7 @@ def seconds(problem: Problem) -> float:
     alone *= visibility.rounds(problem)
     of_score = _SCORE_SECONDS + (0 if problem.dtype in INTEGER_RANGE else _ERROR_SECONDS)
     alone += math.prod(problem.map_shape) * of_score
-    return alone / problem.threads + visibility.seconds(problem) + _CALL_SECONDS
+    return alone / problem.threads + visibility.seconds(problem)
 
 
 def kind(problem: Problem) -> str:

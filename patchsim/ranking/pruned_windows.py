@@ -40,12 +40,11 @@ _BEFORE, _AFTER = 0.05, 0.4
 # less time than more rows do. As many rows as take so many seconds are compared anyway: the look at
 # the block takes about as long.
 _ROWS_BEFORE, _ROWS_SECONDS = 1 / 128, 2e-5
-# The share of what is cheap that each of the best blocks may take: if the best window is in them,
-# it excludes most others.
+# The share of what is cheap that each of the best blocks may take first.
 _FIRST = 0.08
 # The share of the time of the direct search of all windows that all finer bounds may take together,
 # and that of the time of comparing the windows that some could exclude.
-_REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 0.7
+_REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 1.0
 # All windows are left to the direct search once more than this share of the blocks would be scored:
 # their scores would take too much memory.
 _MOST_SCORED = 0.7
@@ -59,6 +58,7 @@ _PAYS_BEFORE, _PAYS_REFINED, _PAYS_AFTER = 0.4, 0.2, 0.3
 _SAMPLE = 16  # blocks, or fewer, at least so few, if looks at them would take a larger share of
 _FEWEST = 2  # the time of the direct search; a look takes as many seconds
 _SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
+_SAMPLE_REFINED = 8  # blocks that get finer bounds as a sample
 _FEW = 0.25  # the share of all blocks up to which finer bounds are followed by looks at each
 _SHARE_SECONDS = 3e-4  # what it takes to estimate whether finer bounds pay
 _AT_ONCE = 32  # blocks that a thread takes, best first
@@ -299,6 +299,8 @@ class PrunedWindows:
         rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)
         rows = min(rows, self._rows_worth(len(blocks), _BEFORE))
         self._rows_most = max(rows, int(_ROWS_SECONDS / self._search.row_seconds))
+        first = self._decide_first(blocks[:_FEWEST])
+        blocks = self._still_open(first + blocks[_FEWEST:])
         undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE, _FEWEST)
         undecided = self._refine(undecided)
         self._rows_most = self._rows_worth(len(undecided), _AFTER)
@@ -343,7 +345,7 @@ class PrunedWindows:
         if seconds > min(most, direct):
             return False
         self._refining_left -= seconds
-        sample, spent = self._finer.sample(blocks, _SAMPLE), self._budget.spent
+        sample, spent = self._finer.sample(blocks, _SAMPLE_REFINED), self._budget.spent
         left = self._refine_pieces(level, self._finer.pieces(sample), floor)
         others = set(blocks) - set(sample)
         expected = (self._budget.spent - spent) / len(sample) * len(others)
@@ -386,7 +388,7 @@ class PrunedWindows:
         # The best blocks give an incumbent, without which the sample would tell nothing. The first
         # ones tell what a look takes.
         spent = self._budget.spent
-        undecided = self._decide_first(blocks[:_FEWEST])
+        undecided = self._decide_all(blocks[:_FEWEST])
         each = (self._budget.spent - spent) / _FEWEST
         count = max(_FEWEST, fewest, min(count, self._sample_count(each)))
         undecided += self._decide_all(blocks[_FEWEST:count])
@@ -404,7 +406,10 @@ class PrunedWindows:
         )
 
     def _decide_first(self, blocks: list[int]) -> list[int]:
-        """Return which of the best blocks are left undecided; more of their rows are compared."""
+        """Return which of the best blocks are left undecided; more of their rows are compared.
+
+        An incumbent that they give excludes most of the others.
+        """
         rows = self._rows_most
         more = _FIRST * self._budget.cheap_seconds / self._search.row_seconds
         self._rows_most = int(min(max(rows, more), sys.maxsize))

@@ -16,11 +16,9 @@ import math
 _CHEAP = 0.15
 # Other steps may take this share of the time that they are expected to save.
 _WORTH = 0.7
-# Blocks take so many times as long as windows of a tile: 1.3 to 2.1 times with `simd`, photographs
-# of 512x512 and 1920x1080, one core of an AMD EPYC (Zen 4).
-_BLOCKS_ALONE = 1.5
-# And so many seconds more, of the calls from Python for each.
-_BLOCK_CALLS = 4e-5
+# Blocks take so many times as long as windows of a tile, and so many seconds more, of the calls
+# from Python for each: photographs of 512x512 and 1920x1080, one core of an AMD EPYC (Zen 4).
+_BLOCKS_ALONE, _BLOCK_CALLS = 1.2, 3e-5
 # If the blocks left take more than this share of the direct search of all windows, that is done.
 _MOST_DIRECT = 0.7
 

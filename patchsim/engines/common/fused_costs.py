@@ -37,8 +37,8 @@ COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
 # The time of the transform back, over that of one there.
 _BACK = 0.3
-# Seconds of the calls from Python, for a kernel.
-_CALL_SECONDS = 1.3e-4
+# Seconds of the calls from Python that begin a search.
+CALL_SECONDS = 1.3e-4
 # How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
 # how much more over the kernel's side: dark windows, and those of little contrast, are made again;
 # a small one has less contrast. Eight photographs with kernels of 8 to 64 on an AMD EPYC took 0.9
@@ -90,7 +90,7 @@ def _seconds_of_direct_sums(problem: Problem) -> float:
     pixels = problem.image[1] * channels * (rows + -(-rows // 96) * height)
     pixel *= 1 if problem.dtype in INTEGER_RANGE else _FLOATS
     sums = pixels * pixel + rows * cols * window
-    return (products * product + sums) / problem.threads + _CALL_SECONDS
+    return (products * product + sums) / problem.threads
 
 
 def _seconds_of_transforms(problem: Problem, together: int) -> float:
@@ -118,7 +118,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
         again = (least - 1 + of_small / math.sqrt(height * width)) * (shared + own)
     if together > 1:
         own += forward * _PRODUCT_SHARE
-    return (shared / together + own + again) / problem.threads + _CALL_SECONDS
+    return (shared / together + own + again) / problem.threads
 
 
 def taps_at_once(problem: Problem) -> int:
