@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,8 @@ import oracle
 import pytest
 from helpers import ENVIRONMENT
 from helpers.bounds import cell_errors, check
+from helpers.correlation import VARIANTS
+from helpers.correlation import extension as _correlation
 from helpers.photographs import photograph
 from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, values
@@ -31,14 +32,6 @@ from patchsim.machine import extensions
 from patchsim.metrics import Kernel
 from patchsim.planning import batching
 
-if shutil.which("cc"):
-    from patchsim.engines import _correlation  # a failed build is an error where a compiler is
-else:
-    _correlation = pytest.importorskip(
-        "patchsim.engines._correlation", reason="the C extension was not built: no compiler"
-    )
-# Two of one name differ by the processor, which takes the first of them.
-VARIANTS = list(dict.fromkeys(_correlation.variants()))
 FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
 DTYPES = tuple(FORMATS)
 DIRECT = [name for name in VARIANTS if _correlation.taps(name, "B")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import oracle
 import pytest
 import skimage.data
 from helpers.bounds import cell_errors, check
+from helpers.correlation import VARIANTS
+from helpers.correlation import extension as _correlation
 from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, problem_of, values
 from hypothesis import given, settings
@@ -22,13 +22,6 @@ from patchsim.engines.common import fused_weighted, kernel_parts, visibility
 from patchsim.geometry import blocks
 from patchsim.machine import extensions
 
-if shutil.which("cc"):
-    from patchsim.engines import _correlation  # a failed build is an error where a compiler is
-else:
-    _correlation = pytest.importorskip(
-        "patchsim.engines._correlation", reason="the C extension was not built: no compiler"
-    )
-VARIANTS = list(dict.fromkeys(_correlation.variants()))
 DTYPES = ("uint8", "uint16", "float32", "float64")
 # What a score in float64 is off by when it is rounded to float32, and some. Those of floats may be
 # off by more: by as much as a map may be.
