@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COLUMNS = 64  # characters of the widest preview
 _SIDE = 4 * _COLUMNS  # pixels that half blocks are made of
 _SHARE = 0.5  # of the terminal's rows
-# What terminals that show pictures say of themselves: in TERM, and in TERM_PROGRAM.
+# The names of terminals that show pictures, in TERM and in TERM_PROGRAM.
 _TERMS = ("xterm-kitty", "foot", "foot-extra", "mlterm", "contour", "xterm-ghostty")
 _PROGRAMS = ("iTerm.app", "WezTerm", "ghostty")
 
