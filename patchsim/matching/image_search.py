@@ -198,7 +198,7 @@ class ImageSearch:
     ) -> BestBelow | None:
         """Return how close the best place came, and tell why nothing was found."""
         if strict is not None:
-            self._tell(strict.notices(is_found=nothing_found.found_any(selections)))
+            self._tell(strict.notices(is_found=nothing_found.has_match(selections)))
             return None
         below = nothing_found.best_below(found, selections, scene, self.options)
         if says_why:

@@ -110,7 +110,7 @@ def _digits(score: float, threshold: float, rounded: Callable[[float], int]) -> 
     return repr(score)
 
 
-def found_any(selections: Sequence[Selection | PoseSelection]) -> bool:
+def has_match(selections: Sequence[Selection | PoseSelection]) -> bool:
     """Return whether there is a match."""
     return any(_count(selection) for selection in selections)
 

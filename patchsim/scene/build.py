@@ -146,7 +146,7 @@ class Scene:
         ends = by_windows.extent(image, is_needed=comparisons.are_free_of_range)
         data_range = comparisons.data_range(image, ends)
         drawn = None
-        if overlay and (data_range != options.data_range or _differs(area, visible, options)):
+        if overlay and (data_range != options.data_range or _is_different(area, visible, options)):
             drawn = _drawn(whole, options.data_range, is_free=comparisons.are_free_of_range)
         del whole
         pixels = by_windows.checked(image, data_range, ends)
@@ -264,7 +264,7 @@ def _drawn(
     return windowed.each(image.pixels, convert), own.span, own.low
 
 
-def _differs(area: Area, visible: Visibility | None, options: Options) -> bool:
+def _is_different(area: Area, visible: Visibility | None, options: Options) -> bool:
     """Whether what is compared are other pixels than those that an overlay shows."""
     converted = options.color != colors.DEFAULT or options.channel_weights is not None
     return area.region is not None or visible is not None or converted

@@ -43,7 +43,7 @@ class _Profile(NamedTuple):
     space: str
 
 
-def differ(pictures: Sequence[Picture]) -> bool:
+def are_different(pictures: Sequence[Picture]) -> bool:
     """Return whether pictures have different colour spaces; those of arrays are not known."""
     known = [picture for picture in pictures if picture.profile is not None]
     if not _have_several(known) or all(_is_srgb(picture) for picture in known):
@@ -97,12 +97,12 @@ def notices(pictures: Sequence[Picture], *, is_converted: bool) -> tuple[str, ..
     told, named = _unapplied(pictures), []
     if not _have_several(pictures):
         return tuple(told)
-    are_different = differ(pictures)
+    is_mixed = are_different(pictures)
     for picture in {id(picture): picture for picture in pictures}.values():
         if not picture.profile:
             continue
         problem = _problem(picture)
-        if problem is None and are_different and not _is_srgb(picture):
+        if problem is None and is_mixed and not _is_srgb(picture):
             problem = _obstacle(picture)
             if problem is None:
                 named.append(f"{printable(picture.name)} ({_name(picture)})")

@@ -103,7 +103,7 @@ def test_sad_within_a_tolerance(masked, tolerance, stride):
         weight_sum=None if weights is None else int(weights.sum()),
         max_weight=1 if weights is None else int(weights.max()),
     )
-    assert fused.takes(work)
+    assert fused.can_take(work)
     bounds = fft.prepare(kernel, work, weights)(image)
     check(bounds, truth[:: stride[0], :: stride[1]], error=tolerance)
     assert bounds.error <= tolerance + 1e-6

@@ -44,7 +44,7 @@ _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 9
 _MOST_CHANNELS_OF_SAD = 16
 
 
-def takes(problem: Problem, *, is_direct: bool = False) -> bool:
+def can_take(problem: Problem, *, is_direct: bool = False) -> bool:
     """Return whether the C extension was built and scores this problem as it is asked for."""
     return refusal(problem, is_direct=is_direct) is None
 

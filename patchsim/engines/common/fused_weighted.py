@@ -47,7 +47,7 @@ _TILE_SECONDS = 0.1
 _WIDEST = 4096  # windows of a tile, whole blocks
 
 
-def takes(problem: Problem) -> bool:
+def can_take(problem: Problem) -> bool:
     """Return whether the C extension was built and scores this problem as it is asked for."""
     return refusal(problem) is None
 

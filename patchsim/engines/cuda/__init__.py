@@ -81,7 +81,7 @@ def refuse(problem: Problem) -> str | None:
 
 def start_up(problem: Problem) -> float:
     kind = _kind(problem)
-    count = len(_configs(problem)) if _worth_trying(problem) else 1
+    count = len(_configs(problem)) if _is_worth_trying(problem) else 1
     compiling = 0.0 if kind in launch.compiled else count * _COMPILE_SECONDS
     return devices.start_up(problem.device) + compiling
 
@@ -90,7 +90,7 @@ def _configs(problem: Problem) -> list[cuda_config.Config]:
     return _kind(problem).configs(-(-problem.kernel[0] // problem.stride[0]))
 
 
-def _worth_trying(problem: Problem) -> bool:
+def _is_worth_trying(problem: Problem) -> bool:
     """Return whether the search takes longer than compiling all configurations."""
     return seconds(problem) > len(_configs(problem)) * _COMPILE_SECONDS
 
@@ -168,7 +168,7 @@ def prepare_together(
     config: cuda_config.Config | None = None,
 ) -> list[SharedScore]:
     """Prepare kernels that share a tile's pixels; one launch compares those of one size."""
-    if config is None and not _worth_trying(problems[0]):
+    if config is None and not _is_worth_trying(problems[0]):
         config = _configs(problems[0])[0]
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):

@@ -14,7 +14,7 @@ from patchsim.metrics import Kernel
 class Pass(Protocol):
     """The names that a pass has; they mean what they mean in `contract.MapEngine`."""
 
-    def takes(self, problem: Problem) -> bool:
+    def can_take(self, problem: Problem) -> bool:
         """Return whether the C extension was built and scores this problem as it is asked for."""
 
     def prepare_together(
@@ -35,4 +35,4 @@ _PASSES: tuple[Pass, ...] = (fused, fused_weighted)
 
 def of(problem: Problem) -> Pass | None:
     """Return the pass that takes a problem, or None."""
-    return next((each for each in _PASSES if each.takes(problem)), None)
+    return next((each for each in _PASSES if each.can_take(problem)), None)

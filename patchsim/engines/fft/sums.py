@@ -162,7 +162,7 @@ class Tile:
         centred = problem.metric == "zncc"
         if weights is None:
             weights = 0 * self.kernel.sums
-        if not _in_c(problem):
+        if not _is_in_c(problem):
             return self._moments_by_box_sums(weights) if centred else (self._squares(), None)
         return window_moments.moments(
             self.pixels,
@@ -222,7 +222,7 @@ def moments_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of `Tile.moments`, or of `energy`."""
     problem, scores = sizes.problem, 8 * sizes.windows
     is_whole = problem.dtype in INTEGER_RANGE
-    if is_whole and _in_c(problem):
+    if is_whole and _is_in_c(problem):
         values = sizes.pixels * problem.kernel[2]
         return window_moments.moments_bytes(values, np.dtype(problem.dtype).itemsize, sizes.windows)
     planes = 8 * sizes.pixels * problem.kernel[2]
@@ -254,7 +254,7 @@ def moved(pixels: Array, constants: Array, dtype: np.dtype[Any]) -> Array:
     return planes
 
 
-def _in_c(problem: Problem) -> bool:
+def _is_in_c(problem: Problem) -> bool:
     """Return whether integers are summed over windows in C."""
     return problem.device == "cpu" and window_moments.has_moments(
         problem.kernel[0], problem.kernel[2]

@@ -148,7 +148,7 @@ def _ssd(tile: Tile) -> _Scores:
     size = float((energy.values + 2 * abs(products.values) + squares.values).max())
     off = 2 * products.off + energy.off + squares.off
     differences, total = differences.clip(0), tile.total
-    if off or not kernel.integers or size >= EXACT_IN_FLOAT64 or not _to_the_last_digit(problem):
+    if off or not kernel.integers or size >= EXACT_IN_FLOAT64 or not _is_to_the_last_digit(problem):
         error = (off + _rounding(problem) * size) / (total * scale) + 4 * UNIT_ROUNDOFF
         return metrics.similarity(differences, total, scale), error
     total = total if isinstance(total, int) else to_numpy(total)
@@ -261,14 +261,14 @@ def _whole_zncc(
 
 def _exactly(tile: Tile, numerator: Array, spread: Array, own: Array) -> _Scores:
     """Scores numerator / sqrt(spread x own), of integers that are exact."""
-    if _to_the_last_digit(tile.kernel.problem):
+    if _is_to_the_last_digit(tile.kernel.problem):
         return metrics.correlation(*_in_full(tile, numerator, spread, own)), 0.0
     spread, own = cast(spread, DOUBLE), cast(own, DOUBLE)
     scores = metrics.correlation(cast(numerator, DOUBLE), spread, own)
     return scores, 8 * UNIT_ROUNDOFF * cast(spread * own > 0, DOUBLE)
 
 
-def _to_the_last_digit(problem: Problem) -> bool:
+def _is_to_the_last_digit(problem: Problem) -> bool:
     """Whether what is exact is to be rounded as `metrics.exact` rounds it.
 
     Only NumPy does, and to bring the sums from a device to the CPU takes longer than to make them.
