@@ -319,7 +319,9 @@ def test_a_long_search_is_planned_for_the_accelerator_that_is_there(monkeypatch)
     work = accelerated((30_000, 30_000, 3), (100, 100, 3), "zncc", device="cpu")
     found = planner.make(work, engine="auto", device="auto", memory=1 << 40, resident=0)
     assert (found.engine, found.problem.device) == ("fft", "cuda:0")
-    assert "fft on mps:0: its sums need 64 bits, which mps:0 does not have" in str(found)
+    rows = [line.split(maxsplit=3) for line in str(found).splitlines()]
+    why = "its sums need 64 bits, which mps:0 does not have; use --device cpu"
+    assert ["fft", "mps:0", "-", why] in rows
 
 
 @pytest.mark.parametrize("metric", ["sad", *CORRELATED])
