@@ -7,12 +7,12 @@ import os
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from patchsim.errors import InputError
+from patchsim.machine.quiet import without_warnings
 
 _NUMBER = "(?:0|[1-9][0-9]{0,3})"
 _NAME = re.compile(rf"cpu|(?:cuda|mps|xpu)(?::{_NUMBER})?")
@@ -140,9 +140,8 @@ def accelerators() -> list[str]:
     import torch
 
     names = []
-    with warnings.catch_warnings():
-        # torch warns of a driver that is too old; the device then counts as absent.
-        warnings.simplefilter("ignore")
+    # torch warns of a driver that is too old; the device then counts as absent.
+    with without_warnings():
         if torch.cuda.is_available():  # the driver checks that it could create a context
             names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():

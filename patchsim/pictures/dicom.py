@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError, printable
+from patchsim.machine.quiet import without_warnings
 from patchsim.pictures import arrays, coded_size, jpeg, least_bytes, rescaling, signatures
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, unapplied
 
@@ -65,7 +65,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     syntax = _transfer_syntax(stream)
     if syntax == _DEFLATED:
         raise InputError(f"{limits.name} is a deflated DICOM; save it uncompressed (dcmconv +te)")
-    with warnings.catch_warnings(action="ignore"):  # about values that the standard forbids
+    with without_warnings():  # about values that the standard forbids
         stream.seek(0)
         dataset = pydicom.dcmread(stream)
         _check_whole(dataset, stream)

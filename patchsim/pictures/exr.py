@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
+from patchsim.machine.quiet import without_warnings
 from patchsim.pictures import arrays, least_bytes, modern
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
@@ -57,8 +57,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         ) from None
     limits.check_memory(stream.seek(0, os.SEEK_END), is_all=False)
     stream.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about colour metadata
+    with without_warnings():  # about colour metadata
         header = OpenEXR.File(stream, True, True, 1)
         notices = _check(header.parts, limits)
         stream.seek(0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
+from patchsim.machine.quiet import without_warnings
 from patchsim.pictures import arrays, rescaling
 from patchsim.pictures.limits import Decoded, Limits, silence_logger
 
@@ -48,7 +48,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     size = stream.seek(0, os.SEEK_END)
     limits.check_memory(size, is_all=False)
     stream.seek(0)
-    with warnings.catch_warnings(action="ignore"):
+    with without_warnings():
         file = fits.open(stream, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True)
         try:
             number, hdu = _first_image(file, limits.name)
