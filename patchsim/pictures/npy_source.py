@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,7 +25,6 @@ class NpySource:
     stored: np.dtype[Any]
     start: int  # where the values begin in the file
 
-    order: Literal["random", "rows"] = "random"
     cache_bytes: int = 0
     description: str = "by windows from the .npy file"
 

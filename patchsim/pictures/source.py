@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
@@ -81,8 +81,6 @@ class PixelSource(Protocol):
         The file, if there is one; reading fails once it has changed.
     chunk : (rows, columns)
         What is decoded at once: a tile or strip of the file, or some rows.
-    order : "random" or "rows"
-        Whether any window is read at the same cost, or rows from top to bottom alone.
     cache_bytes : int
         The bytes of decoded chunks that are kept at most.
     pixel_bytes : int
@@ -99,8 +97,6 @@ class PixelSource(Protocol):
     def identity(self) -> Identity | None: ...
     @property
     def chunk(self) -> tuple[int, int]: ...
-    @property
-    def order(self) -> Literal["random", "rows"]: ...
     @property
     def cache_bytes(self) -> int: ...
     @property

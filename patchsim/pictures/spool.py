@@ -6,16 +6,18 @@ otherwise ends in rows of zeros.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from patchsim.errors import DamageError, InputError, MachineError, printable
+from patchsim.machine import storage
 from patchsim.machine.memory import format_size
 from patchsim.pictures import orientation, pillow_reader, png
 from patchsim.pictures.limits import Limits
@@ -38,15 +40,19 @@ class SpooledSource:
     The system frees the file with the source, or with the process, however that ends.
     """
 
-    order: Literal["random", "rows"] = "random"
-    cache_bytes = 0
-
     def __init__(
-        self, shape: tuple[int, int, int], dtype: np.dtype[Any], identity: Identity
+        self,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        identity: Identity,
+        *,
+        is_in_memory: bool = False,
     ) -> None:
         self.shape, self.dtype, self.identity = shape, dtype, identity
+        self.cache_bytes = math.prod(shape) * dtype.itemsize if is_in_memory else 0
         self.chunk = 1, shape[1]
-        self.description = "by windows from a temporary file of its decoded rows"
+        where = ", which lies in memory" if is_in_memory else ""
+        self.description = f"by windows from a temporary file of its decoded rows{where}"
         self._row_bytes = shape[1] * shape[2] * dtype.itemsize
         self._lock = threading.Lock()
         self._file: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
@@ -165,8 +171,9 @@ def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> Spool
             raise only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
         shape = image.height, image.width, channels
         row_bytes = image.width * channels * dtype.itemsize
-        _check_room(name, row_bytes * image.height)
-        source = SpooledSource(shape, dtype, identity)
+        is_in_memory = storage.is_memory(tempfile.gettempdir())
+        _check_room(name, row_bytes * image.height, memory if is_in_memory else None)
+        source = SpooledSource(shape, dtype, identity, is_in_memory=is_in_memory)
         step = max(1, min(_BAND_BYTES, memory // 8) // (row_bytes * _STRIP)) * _STRIP
         for top in range(0, image.height, step):
             band = image.crop(0, top, image.width, min(step, image.height - top))
@@ -182,8 +189,16 @@ def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> Spool
     return source
 
 
-def _check_room(name: str, needed: int) -> None:
+def _check_room(name: str, needed: int, memory: int | None) -> None:
+    """Check the room for decoded rows, of which a folder in memory has no more than `memory`."""
     folder = tempfile.gettempdir()
+    if memory is not None and needed > memory // 2:
+        raise InputError(
+            f"{name} is too large to be read whole, and its decoded rows take"
+            f" {format_size(needed)}, but {folder} lies in memory, of which the search may take"
+            f" {format_size(memory)};\nset TMPDIR to a folder on a disk, or allow more with"
+            " --max-pixels and --memory"
+        )
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(

@@ -6,7 +6,7 @@ import math
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -49,8 +49,6 @@ class TiffSource:
     memory : int
         Bytes of which a part may be kept.
     """
-
-    order: Literal["random", "rows"] = "random"
 
     def __init__(self, page: Any, identity: Identity, memory: int) -> None:
         _, _, height, width, _ = page.shaped

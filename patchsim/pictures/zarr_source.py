@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +42,6 @@ class ZarrSource:
     memory : int
         Bytes of which a part may be kept.
     """
-
-    order: Literal["random", "rows"] = "random"
 
     def __init__(self, layout: Layout, path: str, memory: int) -> None:
         self._layout, self._path = layout, path

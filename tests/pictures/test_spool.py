@@ -129,3 +129,16 @@ def test_without_libvips_a_line_names_the_package(pixels, save):
         pytest.raises(InputError, match=r"more than 1;\n.* or pip install 'pyvips\[binary\]'"),
     ):
         patchsim.match(path, pixels[:9, :9], **LARGE)
+
+
+def test_rows_in_memory_are_counted(pixels, save):
+    path = save("a.png", pixels)
+    needed = pixels.size
+    with mock.patch("patchsim.machine.storage.is_memory", return_value=True):
+        picture = large.open_by_windows(path, memory=2 * needed, alpha=True, ignore_alpha=False)
+        assert picture.pixels.nbytes == needed
+        with pytest.raises(InputError, match=r"takes? .*lies in memory, of which .*\nset TMPDIR"):
+            large.open_by_windows(path, memory=2 * needed - 2, alpha=True, ignore_alpha=False)
+        report = patchsim.match(path, pixels[20:45, 30:61].copy(), max_pixels=1, memory="40MB")
+    assert "temporary file of its decoded rows, which lies in memory" in str(report.plans[0])
+    assert opened(path).pixels.nbytes == 0
