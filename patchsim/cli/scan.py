@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from patchsim.cli import console, imports, streams, watcher
@@ -17,6 +17,7 @@ from patchsim.cli.scan_progress import Progress
 from patchsim.errors import FOUND, INPUT_ERROR, NOT_FOUND, InputError, MachineError, printable
 
 if TYPE_CHECKING:
+    from patchsim.planning.planner import Plan
     from patchsim.scanning.journal import Journal
     from patchsim.scanning.records import ScanResult
     from patchsim.scanning.requests import Request
@@ -57,7 +58,7 @@ def command(flags: ScanFlags) -> int:
 
     with _opened_list(flags) as descriptor:
         progress = Progress(lambda: _count(flags), is_shown=watcher.is_watched(quiet=flags.quiet))
-        observer = _Watcher(progress, quiet=flags.quiet)
+        observer = _Watcher(progress, quiet=flags.quiet, explain=flags.explain)
         scanner = Scanner(
             flags.kernel,
             mask=flags.mask,
@@ -83,9 +84,14 @@ def command(flags: ScanFlags) -> int:
 class _Watcher(watcher.Watcher):
     """Tells notices without leaving half a line of progress."""
 
-    def __init__(self, progress: Progress, *, quiet: bool) -> None:
-        super().__init__(quiet=quiet, explain=False)
+    def __init__(self, progress: Progress, *, quiet: bool, explain: bool) -> None:
+        super().__init__(quiet=quiet, explain=explain)
         self._line = progress
+
+    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
+        if self._explain:
+            self._line.clear()
+        super().planned(plan, kernels)
 
     def notice(self, text: str) -> None:
         self._line.clear()
@@ -227,7 +233,7 @@ def _resumed(
 
         code = _run(
             flags,
-            scanner.results(journal.left(todo)),
+            scanner.results(journal.left(todo, progress.skip)),
             add,
             progress,
             found=journal.found,

@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, count: Callable[[], int], *, is_shown: bool) -> None:
         self._is_shown = is_shown
         self._started = self._shown_at = time.monotonic()
-        self._done = self._total = 0
+        self._done = self._skipped = self._total = 0
         if is_shown:
             threading.Thread(target=self._count, args=(count,), daemon=True).start()
 
@@ -37,13 +37,18 @@ class Progress:
         if self._is_shown:
             self._write("")
 
+    def skip(self) -> None:
+        """Count one more picture that was done before this run."""
+        self._skipped += 1
+
     def advance(self) -> None:
         """Count one more picture, and show the line where it is time."""
         self._done += 1
         now = time.monotonic()
         if self._is_shown and now - self._shown_at >= _EVERY_SECONDS:
             self._shown_at = now
-            self._write(described(self._done, self._total, now - self._started))
+            seconds = now - self._started
+            self._write(described(self._done, self._total, seconds, before=self._skipped))
 
     def _write(self, text: str) -> None:
         # A closed stderr must not change how the scan ends.
@@ -52,9 +57,12 @@ class Progress:
             sys.stderr.flush()
 
 
-def described(done: int, total: int, seconds: float) -> str:
-    """Say how far a scan is; a total of 0 is not known."""
-    rate = done / max(seconds, 1e-9)
+def described(new: int, total: int, seconds: float, *, before: int = 0) -> str:
+    """Say how far a scan is; a total of 0 is not known.
+
+    The rate is that of the `new` pictures; those `before` were done by an earlier run.
+    """
+    rate, done = new / max(seconds, 1e-9), before + new
     text = f"{done:,}{f' of {total:,}' if total else ''} pictures, {rate:.3g} a second"
     left = round((total - done) / max(rate, 1e-9))
     if total <= done:

@@ -122,6 +122,11 @@ class Matcher:
         """
         return {**self._kernels.digests, **self.options.texts}
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels of kernels and masks, which the matcher keeps."""
+        return self._kernels.nbytes
+
     def __repr__(self) -> str:
         changed = self._options.changed(with_memory=self._has_own_memory)
         parts = [self._kernels.description, *([changed] if changed else [])]
@@ -142,6 +147,7 @@ class Matcher:
         observer: Observer | None = None,
         region: Region | None = None,
         threads: int | None = None,
+        memory: int | None = None,
     ) -> Report:
         """Find the kernels in an image.
 
@@ -168,6 +174,9 @@ class Matcher:
             In place of the option, for this image.
         threads : int, optional
             In place of the option, for this image.
+        memory : int, optional
+            In place of the option, for this image: the bytes that the search may take, the kernels
+            included.
 
         Returns
         -------
@@ -183,7 +192,7 @@ class Matcher:
         """
         started = time.perf_counter()
         observer = check_observer(observer)
-        options = self._options_now(region, threads)
+        options = self._options_now(region, threads, memory)
         files = {"heatmap": heatmap, "blend": blend, "overlay": overlay, "report": report}
         side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
         words = _words(labels) if labels is not None or overlay is not None else ()
@@ -207,12 +216,19 @@ class Matcher:
         """Decode the picture of a file as `match` does, which takes the result, too."""
         return inputs.open_image(path, self._kernels, self._options_now())
 
-    def _options_now(self, region: Region | None = None, threads: int | None = None) -> Options:
+    def _options_now(
+        self,
+        region: Region | None = None,
+        threads: int | None = None,
+        memory: int | None = None,
+    ) -> Options:
         """Return the options of an image; memory not given is what there is to spare now."""
         spare = self.options.memory if self._has_own_memory else default_limit()
         if spare != self._latest.memory:
             self._latest = replace(self.options, memory=spare)
         options = self._latest
+        if memory is not None:
+            options = replace(options, memory=positive_integer(memory, "memory"))
         if region is not None:
             options = replace(options, region=check_region(region))
         if threads is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,12 +77,18 @@ class Journal:
     ) -> None:
         os.close(self._file)
 
-    def left(self, todo: Iterator[Request]) -> Iterator[Request]:
-        """Yield the requests that have no result in the file; equal ones have one each."""
+    def left(
+        self, todo: Iterator[Request], skip: Callable[[], None] = lambda: None
+    ) -> Iterator[Request]:
+        """Yield the requests that have no result in the file; equal ones have one each.
+
+        `skip` is called for each of the others.
+        """
         for request in todo:
             key = os.fsencode(request.name), request.region
             if self._done[key] > 0:
                 self._done[key] -= 1
+                skip()
             else:
                 yield request
 

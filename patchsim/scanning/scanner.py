@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from PIL import Image
@@ -24,6 +25,7 @@ from patchsim.scanning.requests import Request
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
+    from patchsim.planning.planner import Plan
     from patchsim.scanning.page import ScanPage
 
 _SHARE = 1 << 29  # bytes that a picture may take at least, if there are as many; fewer go at a time
@@ -58,11 +60,15 @@ class Scanner:
             threads = devices.cpu_count()
         self._threads = clamp(positive_integer(threads, "threads"))
         self._parallel = max(1, min(self._threads, memory // _SHARE))
-        own: Given = {**options, "memory": memory // self._parallel}
+        own: Given = {**options, "memory": memory}
         self.matcher = Matcher(kernel, mask=mask, image_mask=image_mask, **own)
+        # All pictures share the kernels, and each has its part of the rest.
+        held = min(self.matcher.nbytes, memory - 1)
+        self._memory = held + max(1, (memory - held) // self._parallel)
         self._observer = check_observer(observer)
         self._told: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what is counted
+        self._telling = threading.RLock()  # an observer is told one thing after the other
         self._waiting = 0
 
     def results(self, todo: Iterable[Request]) -> Generator[ScanResult, None, None]:
@@ -100,9 +106,10 @@ class Scanner:
                 raise InputError(request.fault or "there is no picture")
             report = self.matcher.match(
                 request.source,
-                observer=_Notices(self._tell),
+                observer=_Notices(self._tell, self._tell_plan),
                 region=request.region,
                 threads=threads,
+                memory=self._memory,
             )
         except PatchsimError as raised:
             error = raised
@@ -114,27 +121,42 @@ class Scanner:
         return ScanResult(request.name, request.region, report, error)
 
     def _tell(self, text: str) -> None:
-        with self._lock:
-            if text in self._told:
-                return
-            if len(self._told) < _MOST_TOLD:
-                self._told.add(text)
-            self._observer.notice(text)
+        with self._telling:
+            if self._is_new(text):
+                self._observer.notice(text)
+
+    def _tell_plan(self, plan: Plan, kernels: Sequence[str]) -> None:
+        """Tell a plan once, however many pictures are searched by it."""
+        # A picture that waits alone has more threads, and the same plan otherwise.
+        problem = replace(plan.problem, threads=1)
+        with self._telling:
+            if self._is_new(f"{plan.engine} {problem} {kernels}"):
+                self._observer.planned(plan, kernels)
+
+    def _is_new(self, text: str) -> bool:
+        if text in self._told:
+            return False
+        if len(self._told) < _MOST_TOLD:
+            self._told.add(text)
+        return True
 
 
 class _Notices(Observer):
     """Passes on what is known of pictures before they are searched; the results say the rest."""
 
-    def __init__(self, tell: Any) -> None:
-        self._tell = tell
+    def __init__(
+        self, tell: Callable[[str], None], tell_plan: Callable[[Plan, Sequence[str]], None]
+    ) -> None:
+        self._tell, self._tell_plan = tell, tell_plan
         self._has_begun = False
 
     def notice(self, text: str) -> None:
         if not self._has_begun:
             self._tell(text)
 
-    def planned(self, plan: object, kernels: object) -> None:  # noqa: ARG002
+    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
         self._has_begun = True
+        self._tell_plan(plan, kernels)
 
     def swept(self, text: str) -> None:  # noqa: ARG002
         self._has_begun = True

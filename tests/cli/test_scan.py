@@ -387,3 +387,15 @@ def test_progress():
     assert scan_progress.described(30, 120, 10) == "30 of 120 pictures, 3 a second, 0:30 left"
     assert scan_progress.described(1500, 0, 100) == "1,500 pictures, 15 a second"
     assert scan_progress.described(1, 8000, 1).endswith("2 h 13 left")
+
+
+def test_progress_behind_an_earlier_run():
+    text = scan_progress.described(30, 140, 10, before=20)
+    assert text == "50 of 140 pictures, 3 a second, 0:30 left"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_plans_are_explained(run):
+    code, _, err = run("scan", "in", *ASK, "--explain")
+    assert code == 0
+    assert err.count("plan for k.png: ") == 1
