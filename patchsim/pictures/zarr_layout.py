@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from patchsim.errors import DamageError, InputError, printable
+from patchsim.files.atomic import is_folder
 from patchsim.pictures import remote
 from patchsim.pictures.source import level_notice, no_part
 
@@ -76,7 +77,7 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     label = os.fspath(path)
     if remote.is_url(label) and not os.path.lexists(label):
         return any(part.endswith(".zarr") for part in label.split("/"))
-    if "\0" in label or not Path(label).is_dir():
+    if "\0" in label or not is_folder(Path(label)):
         return False
     return any(Path(label, name).is_file() for name in _NAMES)
 

@@ -67,7 +67,7 @@ def _of_word(word: str, heatmaps: list[str], *, are_many: bool) -> Iterator[Requ
                 yield Request(name, name)
     elif zarr_layout.is_zarr(word):
         yield requests.of_path(word)
-    elif "\0" not in word and path.is_dir():
+    elif "\0" not in word and atomic.is_folder(path):
         found = _without(heatmaps, _in_folder(word))
         yield from _at_least_one(found, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -295,7 +296,7 @@ def test_without_the_extension_the_engine_refuses_and_another_does_the_work(monk
     image = values(rng, "uint8", 30, 30, 1)
     report = match(image, image[4:9, 5:9], map=True)
     assert report.plans[0].engine == "unfold"
-    assert "simd on cpu: its C extension was not built" in str(report.plans[0])
+    assert re.search(r"simd +cpu +- +its C extension was not built", str(report.plans[0]))
     with pytest.raises(InputError, match="its C extension was not built"):
         match(image, image[4:9, 5:9], engine="simd")
 

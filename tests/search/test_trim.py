@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import map_size
 from oracle import best_matches, padded, score_map
 from PIL import Image
 
@@ -228,9 +229,9 @@ def test_the_command_prints_the_whole_kernels_box(save, run, tmp_path, rng):
     assert out.splitlines()[1].split("\t")[:5] == ["-11", "-10", "33", "30", "1.0"]
     assert "m.npy: float32, 33 rows x 42 columns from x=-11, y=-10" in err
     assert np.load(tmp_path / "m.npy").shape == (33, 42)
-    for name, size in (("h.png", (42, 33)), ("o.png", (50, 40))):
-        with Image.open(tmp_path / name) as drawn:
-            assert drawn.size == size
+    assert map_size(tmp_path / "h.png") == (42, 33)
+    with Image.open(tmp_path / "o.png") as drawn:
+        assert drawn.size == (50, 40)
     _, out, _ = run(*words, "--no-heatmap", "--format", "json", "--flips", "h")
     document = json.loads(out)
     assert document["kernels"][0]["origin"] == [-11, -10]
