@@ -33,8 +33,9 @@ _LEAST_BAR = 0.25
 FOR_A_RIVAL, RIVALS_LOSS = 4, 0.2
 # Most maxima lie beside those that reach the bar, so so many are asked for each rival.
 BESIDE = 30
-# Candidates at most: of a first look, and the poses of one place, there and below.
-_MOST, OF_A_PLACE = 4096, (6, 3)
+# Candidates at most: of a first look, and the poses of one place, there and below. Of kernels of
+# 8x8 pixels in a first look thousands of poses reach the bar: with 4096 three of 5683 were lost.
+_MOST, OF_A_PLACE = 16_384, (6, 3)
 # Where a number of matches is asked for: candidates for each at the first look, and at least.
 _FOR_EACH, _AT_LEAST, _FOLLOWED = 24, 192, 24
 

@@ -31,7 +31,7 @@ _ROW_BORDER = 80  # columns of the loops in C beyond a row's end
 # Bytes in C of eight turned kernels, for each channel and pixel of their boxes.
 _BATCH_BYTES = 136
 # Maxima that are kept of a band, and of all bands until the next one: the best ones.
-MOST = 4096
+MOST = 16_384
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
 _BORDER = 0.3
 
