@@ -229,6 +229,26 @@ def test_the_label_of_a_turned_frame_is_above_its_highest_corner():
     assert 80 < columns.min() < 90 < columns.max() < 100
 
 
+@pytest.mark.parametrize("degrees", [1.0, 30.0, 75.0, 200.0])
+@pytest.mark.parametrize("centre", [(60.5, 60.5), (60.0, 61.0)])
+def test_a_turned_frame_lies_around_the_match(degrees, centre, monkeypatch):
+    monkeypatch.setattr(overlay, "_draw_label", lambda *_: None)
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    ends = ((-20, -10), (20, -10), (20, 10), (-20, 10))  # right and down from the centre
+    corners = tuple((centre[0] + a * cos + b * sin, centre[1] - a * sin + b * cos) for a, b in ends)
+    match = Match(40, 40, 40, 40, 0.9, "k", angle=degrees, corners=corners)
+    picture, _ = drawn(overlay.draw, np.full((120, 120, 1), 200, np.uint8), 255, 0, [match])
+    rows, columns = np.nonzero((np.asarray(picture) != 200).any(2))
+    right, down = columns + 0.5 - centre[0], rows + 0.5 - centre[1]
+    along, across = np.abs(right * cos - down * sin), np.abs(right * sin + down * cos)
+    beyond = np.maximum(along - 20, across - 10)
+    # Half of the pixels' centres lie to either side of the middle, and the match is left alone.
+    assert abs(right.mean()) < 0.1
+    assert abs(down.mean()) < 0.1
+    assert beyond.min() > -0.8
+    assert beyond.max() < 4
+
+
 def test_labels_tell_of_criteria_that_are_stricter_than_a_score():
     plain = Match(40, 30, 20, 25, 0.9, "k")
     assert labels.text(2, plain, ("number",)) == "2"

@@ -158,10 +158,26 @@ def _is_upright(match: Match) -> bool:
 def _draw_frame(
     canvas: ImageDraw.ImageDraw, corners: Sequence[tuple[float, float]], line: int
 ) -> None:
-    """Draw a bright line on a dark one along the sides of a match that is turned."""
-    around = [(round(x), round(y)) for x, y in (*corners, *corners[:2])]
+    """Draw a bright line on a dark one around a match that is turned, outside its sides."""
+    around = [(round(x), round(y)) for x, y in _outset(corners, 1.5 * line)]
+    around += around[:2]
     for width, color in ((3 * line, "black"), (line, "yellow")):
         canvas.line(around, fill=color, width=width, joint="curve")
+
+
+def _outset(corners: Sequence[tuple[float, float]], by: float) -> list[tuple[float, float]]:
+    """Move a rectangle's sides outwards; return its corners as Pillow has places.
+
+    Pixels are at whole numbers there, whose centres lie at halves in `corners`.
+    """
+    moved = []
+    for i, (x, y) in enumerate(corners):
+        for end_x, end_y in (corners[i - 1], corners[(i + 1) % len(corners)]):
+            length = math.dist((end_x, end_y), corners[i])
+            x -= by * (end_x - corners[i][0]) / length
+            y -= by * (end_y - corners[i][1]) / length
+        moved.append((x - 0.5, y - 0.5))
+    return moved
 
 
 def _draw_label(canvas: ImageDraw.ImageDraw, plate: _Plate, line: int) -> None:
