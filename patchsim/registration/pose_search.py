@@ -106,8 +106,8 @@ class PoseSearch:
             The largest overlap that matches will be allowed. Of one place only the best few poses
             are followed; what is returned may still overlap.
         rivals : int
-            How many poses that score less than the threshold are returned as well, if so many
-            are found, so that matches have margins.
+            If not 0, poses that score less than the threshold are returned as well, about so many
+            or more where many reach it, so that matches have margins.
 
         Returns
         -------
@@ -116,11 +116,9 @@ class PoseSearch:
         """
         limits = self._limits(scales, angles, threshold, most, overlap, rivals)
         found = [fit for flip in flips for fit in self._in_flip(kernel, flip, limits)]
-        if threshold is None:
-            return distinct(found, kernel)
-        reaching = [fit for fit in found if fit.score >= threshold]
-        below = sorted((f for f in found if f.score < threshold), key=lambda fit: -fit.score)
-        return distinct(reaching + below[:rivals], kernel)
+        if threshold is not None and not rivals:
+            found = [fit for fit in found if fit.score >= threshold]
+        return distinct(found, kernel)
 
     def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
         polish = self._polish(kernel, flip, limits)

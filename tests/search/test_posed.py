@@ -574,6 +574,22 @@ def test_the_command_takes_the_flags_of_poses(run, save):
     assert "--max-poses" in err
 
 
+@pytest.mark.parametrize("seed", [0, 1, 4, 6])
+def test_matches_over_several_octaves_have_margins(seed):
+    # Smooth noise, in which small poses inside larger matches score best below the threshold.
+    random = np.random.default_rng(seed)
+    scene = cv2.GaussianBlur(random.random((90, 110)), (0, 0), 2.5)
+    scene = np.rint(cv2.normalize(scene, None, 0, 255, cv2.NORM_MINMAX)).astype(np.uint8)
+    report = patchsim.match(
+        scene, scene[30:54, 40:70].copy(), metric="zncc", scales="0.5:2", angles="any",
+        threshold=0.6,
+    )  # fmt: skip
+    assert len(report) > 1
+    rests = {round(match.score - match.margin, 9) for match in report}
+    assert len(rests) == 1
+    assert 0 < rests.pop() < 0.6
+
+
 @pytest.mark.parametrize("metric", ["zncc", "sad"])
 def test_the_last_match_above_a_threshold_has_a_margin(astronaut, coffee, metric):
     kernel = astronaut[90:154, 200:270]
