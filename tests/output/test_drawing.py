@@ -237,7 +237,7 @@ def test_a_turned_frame_lies_around_the_match(degrees, centre, monkeypatch):
     ends = ((-20, -10), (20, -10), (20, 10), (-20, 10))  # right and down from the centre
     corners = tuple((centre[0] + a * cos + b * sin, centre[1] - a * sin + b * cos) for a, b in ends)
     match = Match(40, 40, 40, 40, 0.9, "k", angle=degrees, corners=corners)
-    picture, _ = drawn(overlay.draw, np.full((120, 120, 1), 200, np.uint8), 255, 0, [match])
+    picture, _ = overlay.drawn(np.full((120, 120, 1), 200, np.uint8), 255, 0, [match])
     rows, columns = np.nonzero((np.asarray(picture) != 200).any(2))
     right, down = columns + 0.5 - centre[0], rows + 0.5 - centre[1]
     along, across = np.abs(right * cos - down * sin), np.abs(right * sin + down * cos)
