@@ -126,11 +126,11 @@ class Scanner:
                 self._observer.notice(text)
 
     def _tell_plan(self, plan: Plan, kernels: Sequence[str]) -> None:
-        """Tell a plan once, however many pictures are searched by it."""
-        # A picture that waits alone has more threads, and the same plan otherwise.
+        """Tell the plan of the first picture of a kind alone."""
+        # A picture that waits alone has more threads, and with these perhaps another engine.
         problem = replace(plan.problem, threads=1)
         with self._telling:
-            if self._is_new(f"{plan.engine} {problem} {kernels}"):
+            if self._is_new(f"{problem} {kernels}"):
                 self._observer.planned(plan, kernels)
 
     def _is_new(self, text: str) -> bool:
