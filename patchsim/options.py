@@ -448,13 +448,14 @@ def _max_differing(given: object) -> float | None:
         if given < 0:
             raise InputError(f"max-differing {given} is negative; give a number of pixels from 0")
         return int(given)
-    return _share(given, "max-differing", "is no number of pixels, and no share")
+    advice = "give a number of pixels, such as 20, or a share, such as 0.05"
+    return _share(given, "max-differing", "is no number of pixels, and no share", advice)
 
 
-def _share(value: object, option: str, refusal: str) -> float:
-    share = number(value, option, "give one from 0 to 1")
+def _share(value: object, option: str, refusal: str, advice: str = "give one from 0 to 1") -> float:
+    share = number(value, option, advice)
     if not 0 <= share <= 1:
-        raise InputError(f"{option} {value} {refusal}; give one from 0 to 1")
+        raise InputError(f"{option} {value} {refusal}; {advice}")
     return share
 
 

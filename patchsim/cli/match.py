@@ -33,7 +33,7 @@ def command(flags: MatchFlags) -> int:
       parts are covered              the default, sad
       parts of KERNEL do not count   --mask, --transparent FF00FF, or its alpha
       parts of IMAGE do not count    --image-mask, --ignore X,Y,W,H, or its alpha
-      one digit or letter differs    --worst 0.9, or --max-differing
+      one digit or letter differs    --worst 0.9 --metric zncc, --max-differing 0
       another size                   --scales 0.5:2; --same-scale on a screenshot
       turned or mirrored             --angles any, --flips h
       inverted, light on dark        --invert

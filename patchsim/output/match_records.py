@@ -18,6 +18,8 @@ from patchsim.output.report_parts import Match
 _DROPPED = ("corners", "margin", "height", "width", "flip")
 _DECIMALS = 6  # of scores, and more where scores differ by less
 _MOST_DECIMALS = 17
+# Further digits of fitted poses differ between equal pixels; `pose_selection` ranks without them.
+_POSED_DECIMALS = 8
 # The decimals of other numbers in a table for people.
 _CELL_DECIMALS = {
     "margin": 4,
@@ -55,7 +57,8 @@ class MatchRecords:
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """List the matches as rows; scores have the digits that distinguish them."""
-        decimals = _distinguishing({match.score for match in self.report.matches})
+        most = _POSED_DECIMALS if self.report.posed else _MOST_DECIMALS
+        decimals = _distinguishing({match.score for match in self.report.matches}, most)
         for match in self.report.matches:
             yield tuple(_printed(self._value(match, name), name, decimals) for name in self.columns)
 
@@ -135,12 +138,12 @@ class MatchRecords:
         return Table(("", *names), rows, texts=("image", "kernel"), dropped=dropped)
 
 
-def _distinguishing(scores: Set[float]) -> int:
-    """Return the number of decimals in which scores, rounded down, still differ."""
-    for decimals in range(_DECIMALS, _MOST_DECIMALS):
+def _distinguishing(scores: Set[float], most: int) -> int:
+    """Return the number of decimals in which scores, rounded down, still differ, or the most."""
+    for decimals in range(_DECIMALS, most):
         if len({_rounded_down(score, decimals) for score in scores}) == len(scores):
             return decimals
-    return _MOST_DECIMALS
+    return most
 
 
 def _rounded_down(value: float, decimals: int) -> Decimal:

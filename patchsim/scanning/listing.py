@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -126,5 +127,15 @@ def _in_folder(folder: str) -> Iterator[Request]:
             yield Request(path, path)
         elif is_folder:
             yield from _in_folder(path)
-        elif Path(name).suffix.lower() in SUFFIXES:
+        # A pipe or a device that lies in a folder would be waited for.
+        elif Path(name).suffix.lower() in SUFFIXES and not _is_special(path):
             yield Request(path, path)
+
+
+def _is_special(path: str) -> bool:
+    """Return whether a path is a pipe, a socket or a device; not if it cannot be looked at."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

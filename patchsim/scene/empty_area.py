@@ -43,5 +43,6 @@ def threshold_notices(
     yield (
         f"threshold {threshold:.10g} does not exceed what an empty area of {whose} scores"
         f" ({highest:.4g});\n"
-        "give a higher one, --threshold auto (threshold='auto') or --metric zncc (metric='zncc')"
+        f"give {'' if threshold >= 1 else 'a higher one, '}--threshold auto (threshold='auto')"
+        " or --metric zncc (metric='zncc')"
     )

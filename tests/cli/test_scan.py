@@ -399,3 +399,11 @@ def test_plans_are_explained(run):
     code, _, err = run("scan", "in", *ASK, "--explain")
     assert code == 0
     assert err.count("plan for k.png: ") == 1
+
+
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_passed_over(run):
+    _, before, _ = run("scan", "in", *ASK)
+    os.mkfifo("in/pipe.png")
+    assert run("scan", "in", *ASK)[1] == before
