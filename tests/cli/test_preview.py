@@ -49,7 +49,7 @@ def shown(*words, answers=(), **environment):
              "COLORTERM": "truecolor", **environment},
     )  # fmt: skip
     os.close(other)
-    found = b""
+    found, waiting = b"", list(answers)
     while True:
         try:
             part = os.read(main, 65536)
@@ -58,9 +58,11 @@ def shown(*words, answers=(), **environment):
         if not part:
             break
         found += part
-        for question, answer in answers:
+        for question, answer in waiting[:]:
+            # Pictures begin like questions; an answer to one would be echoed into it.
             if question in part:
                 os.write(main, answer)
+                waiting.remove((question, answer))
     assert process.wait(60) == 0
     os.close(main)
     return found.decode()
