@@ -87,29 +87,22 @@ static void VARIANT(nine_sums)(const Plane *p, const Counted *k, const Aim *aim,
     }
 }
 
-/* Move to the best of 3x3 places a pixel apart, of the same scale and, where it is free, of two that move a corner
- * by a pixel. */
+/* Move to the best of 3x3 places a pixel apart. */
 static void VARIANT(around)(const Plane *p, const Counted *k, const Aim *aim, float (*shifts)[2], double *at)
 {
     static const int order[9] = {4, 0, 1, 2, 3, 5, 6, 7, 8}; /* of equals the middle, then the first row's first */
-    const double from[4] = {at[0], at[1], at[2], at[3]}, growth = 1 / (k->reach * exp(from[3]));
+    VARIANT(Sums) sums[9];
+    const double from[4] = {at[0], at[1], at[2], at[3]};
     double top = -INFINITY;
-    for (int turn = 0; turn < (aim->free >> 3 & 1 ? 3 : 1); turn++) {
-        static const int grows[3] = {0, -1, 1};
-        const double step[4] = {0, 0, 0, grows[turn] * growth};
-        double middle[4];
-        VARIANT(Sums) sums[9];
-        VARIANT(moved)(from, step, aim, middle);
-        if (!p->visible)
-            VARIANT(nine_sums)(p, k, aim, middle, shifts, sums);
-        for (int i = 0; i < 9; i++) {
-            const int n = order[i];
-            const double now[4] = {middle[0] + n % 3 - 1, middle[1] + n / 3 - 1, middle[2], middle[3]};
-            if (p->visible) /* which differs from place to place */
-                VARIANT(sums)(p, k, aim, now, shifts, 1, 0, 0, &sums[n]);
-            const double found = VARIANT(score_of)(&sums[n], aim);
-            if (found > top)
-                top = found, memcpy(at, now, sizeof now);
-        }
+    if (!p->visible)
+        VARIANT(nine_sums)(p, k, aim, at, shifts, sums);
+    for (int i = 0; i < 9; i++) {
+        const int n = order[i];
+        const double now[4] = {from[0] + n % 3 - 1, from[1] + n / 3 - 1, from[2], from[3]};
+        if (p->visible) /* which differs from place to place */
+            VARIANT(sums)(p, k, aim, now, shifts, 1, 0, 0, &sums[n]);
+        const double found = VARIANT(score_of)(&sums[n], aim);
+        if (found > top)
+            top = found, memcpy(at, now, sizeof now);
     }
 }

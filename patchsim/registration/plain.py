@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,7 @@ class Aim:
     every : int
         One of so many pieces of the kernel is looked at.
     around : int
-        If not 0, the best of 3x3 places a pixel apart comes first, by one of so many pieces; where
-        the scale may change, also of the scales that move a corner by a pixel.
+        If not 0, the best of 3x3 places a pixel apart comes first, by one of so many pieces.
     """
 
     metric: str
@@ -232,10 +230,8 @@ def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[
 def _best_around(plane: Plane, kernel: KernelPlane, at: Floats, aim: Aim) -> Floats:
     rough = Aim(**{**aim.__dict__, "is_cubic": False})
     best, top = at, -math.inf
-    growth = 1 / (kernel.reach * math.exp(at[3])) if aim.free[3] else 0.0
-    scales = dict.fromkeys((0.0, -growth, growth))
-    for grows, (dx, dy) in product(scales, _around()):
-        now = _within(at + np.array([0, 0, 0, grows]), aim) + np.array([dx, dy, 0, 0])
+    for dx, dy in _around():
+        now = at + np.array([dx, dy, 0, 0])
         found = value_of(*sums(plane, kernel, now, rough, aim.around, 1.0), rough)
         if found > top:
             best, top = now, found
