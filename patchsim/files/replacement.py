@@ -64,7 +64,7 @@ def of_folder(target: Path) -> Iterator[Path]:
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in names:
-                with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH123
+                with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH123 - joined as walked
                     os.fsync(file.fileno())
         temporary.rename(target)
     finally:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -626,3 +627,15 @@ def test_no_text_of_an_error_drives_the_terminal(run, monkeypatch):
     assert "\\x1b[31mx" in err
     assert err.rstrip("\n").isprintable()
     assert len(err) < 400
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.usefixtures("pictures")
+def test_a_pipe_gets_a_map_as_npy_whatever_its_name(run, tmp_path):
+    os.mkfifo(tmp_path / "m.tif")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "m.tif").read_bytes)
+        code, _, err = run("match", "big.png", "face.png", "--no-heatmap", "--map", "m.tif")
+    assert code == 0, err
+    found = np.load(io.BytesIO(read.result()))
+    assert (found.dtype, found.max()) == (np.float32, 1)

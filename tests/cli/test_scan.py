@@ -407,3 +407,10 @@ def test_a_pipe_in_a_folder_is_passed_over(run):
     _, before, _ = run("scan", "in", *ASK)
     os.mkfifo("in/pipe.png")
     assert run("scan", "in", *ASK)[1] == before
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_page_does_not_mix_with_the_results(run):
+    code, out, err = run("scan", "in", *ASK, "--report", "-")
+    assert (code, out) == (2, "")
+    assert "standard output carries the results" in err

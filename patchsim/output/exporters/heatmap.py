@@ -29,11 +29,11 @@ _BAND = 2**16  # cells that are drawn at a time, about, so that they stay in the
 _CELL_BYTES = 8  # a float, its step, its index in the palette, the difference from the one above
 
 
-def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
+def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001 - as `FileExporter` has it
     return _CELL_BYTES * min(cells, _BAND) + 4 * min(cells, 2**17)  # and a sample of the scores
 
 
-def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001 - as `FileExporter` has it
     scores, factor = shown(search, kernel)
     stretch = draw(scores, file, factor, places(search, kernel, factor))
     name = search.kernels[kernel].name

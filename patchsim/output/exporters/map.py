@@ -15,7 +15,7 @@ NEEDS_MAP = True
 NEEDS_IMAGE = False
 
 
-def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
+def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001 - as `FileExporter` has it
     return 0  # the map is written as it lies in memory
 
 

@@ -20,12 +20,12 @@ NEEDS_MAP = False
 NEEDS_IMAGE = True
 
 
-def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001
+def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001 - as `FileExporter` has it
     # Three bytes each for RGB, four in Pillow, and two where labels find their places.
     return 7 * pixels + 2 * min(pixels, 2**20)
 
 
-def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001 - as `FileExporter` has it
     view = search.view
     matches = view.placed(search.report.matches)
     picture, missing = drawn(view.pixels, view.span, view.low, matches, search.labels)

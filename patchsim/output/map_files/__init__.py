@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from patchsim.files import atomic
+from patchsim.files import atomic, direct
 from patchsim.output.map_files.contract import MapSink, Sinks
 
 # By the suffix of the file; what is written to directly, such as a pipe, gets a .npy.
@@ -61,6 +61,9 @@ def sink_of(
 
 
 def _suffix(path: str) -> str:
+    """Return the ending of a map's name; a pipe or device gets a .npy, which needs no way back."""
+    if direct.is_written_directly(Path(os.fspath(path))):
+        return SUFFIXES[0]
     return Path(os.fspath(path)).suffix.lower()
 
 

@@ -49,6 +49,6 @@ class _Counted:
         self.count += len(data)
 
 
-def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int] | None) -> NpyMap:  # noqa: ARG001
+def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int] | None) -> NpyMap:  # noqa: ARG001 - as `Sinks` has it
     """Begin a map; as for `map_files.sink_of`."""
     return NpyMap(place, shape)

@@ -19,7 +19,7 @@ _SIDE, _MULTIPLE = 256, 16  # of a tile's sides; TIFF wants multiples
 def check(path: str) -> None:
     """Check that tifffile is installed."""
     try:
-        import tifffile  # noqa: F401
+        import tifffile  # noqa: F401 - whether it is there
     except ImportError as error:
         raise InputError(
             f"map {printable(path)} needs the package tifffile: pip install tifffile;\nor give a"
@@ -90,6 +90,6 @@ class _Unnamed(io.RawIOBase):
         return self._file.tell()
 
 
-def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int] | None) -> TiffMap:  # noqa: ARG001
+def open_sink(place: BinaryIO, shape: tuple[int, int], tile: tuple[int, int] | None) -> TiffMap:  # noqa: ARG001 - as `Sinks` has it
     """Begin a map; as for `map_files.sink_of`."""
     return TiffMap(place, shape)

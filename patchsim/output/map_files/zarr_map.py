@@ -21,7 +21,7 @@ _SIDE = 512  # of the chunks of a map that comes as a whole
 def check(path: str) -> None:
     """Check that zarr is installed, and that no other store has the path."""
     try:
-        import zarr  # noqa: F401
+        import zarr  # noqa: F401 - whether it is there
     except ImportError as error:
         raise InputError(
             f"map {printable(path)} needs the package zarr: pip install zarr;\nor give a name that"

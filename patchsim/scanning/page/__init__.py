@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import PatchsimError, printable
-from patchsim.files import atomic, direct
+from patchsim.files import atomic
 from patchsim.machine import pipeline
 from patchsim.output import html_page
 from patchsim.output.report import Report
@@ -61,7 +61,7 @@ class ScanPage:
     Parameters
     ----------
     path : path
-        The page; ``-`` is standard output.
+        The page. ``-`` is refused, because the results go to standard output.
     inputs : sequence of Path
         Files that must not be overwritten.
     command : str or None
@@ -83,7 +83,7 @@ class ScanPage:
         command: str | None = None,
         force: bool = False,
     ) -> None:
-        self._path = direct.STDOUT if os.fspath(path) == "-" else os.fspath(path)
+        self._path = os.fspath(path)
         atomic.check_target(self._path, SUFFIXES, inputs, force=force)
         self._command = command
         self._best: list[tuple[float, int, _Shown]] = []

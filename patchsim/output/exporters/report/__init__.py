@@ -28,7 +28,7 @@ def working_bytes(cells: int, pixels: int) -> int:
     return 10 * pixels + 4 * cells
 
 
-def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001
+def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001 - as `FileExporter` has it
     page = html_page.render(__name__, _context(search))
     file.write(page)
     return f": {len(page) / 1e6:.1f} MB"
