@@ -56,12 +56,25 @@ def complaint(stream: BinaryIO, tags: ImageFileDirectory_v2, pixels: Pixels) -> 
         if number < min(len(segments.places), len(segments.lengths)):
             stream.seek(int(segments.places[number]))
             content = stream.read(int(segments.lengths[number]))
-            if isinstance(tables, bytes):  # what the JPEGs have in common, between marks of its own
-                content = tables[:-2] + content[2:]
-            count += jpeg.ends_early(content, segments.tall * segments.wide)
+            count += ends_early(content, tables, segments.tall * segments.wide)
     if not count:
         return None
     return f"the data of {count} of its {len(segments.places)} {segments.kind} end early"
+
+
+def ends_early(content: bytes, tables: object, pixels: int) -> bool:
+    """Return whether the data of a strip or tile end before its last blocks.
+
+    Parameters
+    ----------
+    content : bytes
+    tables : bytes, or anything else for none
+        What the JPEGs of the page have in common, between marks of its own.
+    pixels : int
+        How many it has at most.
+    """
+    whole = tables[:-2] + content[2:] if isinstance(tables, bytes) else content
+    return jpeg.ends_early(whole, pixels)
 
 
 def _is_jpeg(tags: ImageFileDirectory_v2) -> bool:

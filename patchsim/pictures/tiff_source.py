@@ -22,6 +22,7 @@ from patchsim.pictures import (
     tiff,
     tiff_colors,
     tiff_directory,
+    tiff_jpeg,
     tiff_tags,
 )
 from patchsim.pictures.chunk_cache import ChunkCache
@@ -122,7 +123,22 @@ class TiffSource:
         if values is None:
             return None
         samples: Pixels = values[0, : shape[1], : shape[2]]
+        if self._is_filled_up(number, samples) and tiff_jpeg.ends_early(
+            data, self._tables, tall * wide
+        ):
+            raise DamageError(f"{at} ends too early")
         return samples
+
+    def _is_filled_up(self, number: int, samples: Pixels) -> bool:
+        """Return whether the last visible pixel of a JPEG has the value of those that lack data."""
+        if self._page.compression != tiff_directory.JPEG or samples.dtype != np.uint8:
+            return False
+        down, across = divmod(number % (self._down * self._across), self._across)
+        last = (
+            min(size, whole - place * size) - 1
+            for size, whole, place in zip(self.chunk, self.shape, (down, across), strict=False)
+        )
+        return bool(jpeg.may_be_filled(samples[tuple(last)]))
 
 
 def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSource:

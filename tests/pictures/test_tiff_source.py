@@ -237,3 +237,30 @@ def test_without_the_packages_a_line_names_them(rng, tmp_path):
         pytest.raises(InputError, match=r"too large to be read whole.*\npip install tifffile"),
     ):
         patchsim.match(path, pixels[:9, :9], **LARGE)
+
+
+@pytest.mark.parametrize("segments", [{"tile": (64, 64)}, {"rowsperstrip": 48}])
+@pytest.mark.parametrize("is_grey", [False, True])
+def test_jpegs_whose_data_end_early_are_named(astronaut, tmp_path, segments, is_grey):
+    path = tmp_path / "a.tif"
+    pixels = astronaut[:200, :230, 0] if is_grey else astronaut[:200, :230]
+    photometric = "minisblack" if is_grey else "rgb"
+    tifffile.imwrite(path, pixels, compression="jpeg", photometric=photometric, **segments)
+    grey = tmp_path / "grey.tif"
+    tifffile.imwrite(
+        grey, np.full_like(pixels, 128), compression="jpeg", photometric=photometric, **segments
+    )
+    assert (
+        np.abs(opened(grey).pixels[0:200, 0:230].astype(int) - 128).max() <= 1
+    )  # sound, though as filled
+    with tifffile.TiffFile(path) as file:
+        places, lengths = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    number = len(places) // 2
+    content = bytearray(path.read_bytes())
+    middle = places[number] + lengths[number] // 2
+    middle -= content[middle - 1] == 0xFF
+    content[middle : middle + 2] = b"\xff\xd9"
+    path.write_bytes(content)
+    cut = opened(path)
+    with pytest.raises(InputError, match=f"its tile or strip {number} at .* ends too early"):
+        cut.pixels[0:200, 0:230]
