@@ -23,13 +23,22 @@ def is_measurable():
     return hasattr(ctypes.CDLL(None), "mallopt") and Path("/proc/self/clear_refs").exists()
 
 
-@contextmanager
-def resident_peak():
-    """Measure what is allocated and used; the result is in `bytes` afterwards."""
+def give_back_at_once():
+    """Let glibc map large arrays by themselves, so that their memory is given back when freed.
+
+    This comes before the first search. Without it glibc learns from that to keep large arrays in an
+    arena, where the next ones may leave holes, by chance.
+    """
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 1 << 17)
     libc.mallopt(_M_TRIM_THRESHOLD, 1 << 17)
-    libc.malloc_trim(0)
+
+
+@contextmanager
+def resident_peak():
+    """Measure what is allocated and used; the result is in `bytes` afterwards."""
+    give_back_at_once()
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     peak = SimpleNamespace(bytes=0)
     before = _high_water_mark()
@@ -44,6 +53,7 @@ def _high_water_mark():
 
 def tile_memory(search):
     """The plan's estimate and the peak of scoring a map in tiles, in bytes."""
+    give_back_at_once()
     plan, score = search.prepared()
     score()  # imports, and what is made once
     with resident_peak() as peak:
