@@ -54,6 +54,9 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         say(str(ended.code))  # Python's rule: a text is a message, and the exit is a failure
         return FAULT
     except Exception as error:
+        signalled = interruption.behind(error)
+        if signalled is not None:
+            return signalled.code
         if "--debug" in words or environment.is_debugged():
             say(traceback.format_exc().rstrip())
         message, code = _explained(error, words)

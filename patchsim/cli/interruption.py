@@ -28,6 +28,21 @@ class Ended(BaseException):
         self.code = code
 
 
+def behind(error: BaseException) -> Ended | None:
+    """Return the signal's exception of which Python or a library has made another one, if any.
+
+    Python 3.11 does so with what is raised while a class is made.
+    """
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        if isinstance(cause, Ended):
+            return cause
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def end_at_once() -> None:
     """Let signals end the process without an exception, while there is nothing to clean up."""
     _handle_by(_end)

@@ -70,6 +70,27 @@ def say(app):
 console.run = say
 patchsim.cli.run_as_process()
 """,
+    "where Python makes another exception of it": """
+import signal, patchsim.cli, patchsim.cli.app
+class Named:
+    def __set_name__(self, owner, name):
+        {0}
+def app(*words, **options):
+    class Owner:
+        named = Named()
+patchsim.cli.app.app = app
+patchsim.cli.run_as_process()
+""",
+    "where a library makes another exception of it": """
+import signal, patchsim.cli, patchsim.cli.app
+def app(*words, **options):
+    try:
+        {0}
+    except BaseException:
+        raise ValueError("no picture") from None
+patchsim.cli.app.app = app
+patchsim.cli.run_as_process()
+""",
     "behind the run": """
 import os, signal, patchsim.cli
 true_exit = os._exit
