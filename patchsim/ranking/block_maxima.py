@@ -10,23 +10,24 @@ matches do not depend on how many blocks fit the cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import islice
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import BlockBounds, Bounds
-from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.engines import Bounds
+from patchsim.geometry.blocks import grid_shape
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
 from patchsim.ranking.block_cache import BlockCache, OpenBlock
+from patchsim.ranking.block_grid import BlockGrid
 from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.contract import Closest
-from patchsim.ranking.score_map import ROUNDING, ScoreMap
+from patchsim.ranking.removed_windows import RemovedWindows
+from patchsim.ranking.score_map import ScoreMap
 
 _SUPPRESSED = -math.inf
 # For each so many blocks of all kernels, one more may be scored again to tell the closest window.
@@ -69,32 +70,17 @@ class BlockMaxima:
         keeps_map: bool = False,
     ) -> None:
         self.kernel = kernel
-        self._keeps_map = keeps_map
-        # Empty: a block without a score is noticed by its bound, which is NaN.
-        self._scores: NDArray[np.float32] | None = None
-        if keeps_map or rescore is None:
-            self._scores = np.empty(shape, np.float32)
-        self.error = 0.0
         self.blocks_evaluated = 0  # those that were only read from the map do not count
         self.windows_evaluated = 0
-        self._shape, self._stride = shape, stride
-        self._exact, self._evaluate_block = exact, evaluate_block
-        self._rescore = rescore
-        self._cache = cache
-        self._lock = Lock()
-        size = grid_shape(shape)
-        self._upper_bounds: NDArray[np.float64] = np.full(size, np.nan)
-        # The errors of scores that are kept.
-        self._errors: NDArray[np.float32] | None = None
-        if rescore is None:
-            self._errors = np.zeros(size, np.float32)
-        self._hidden: NDArray[np.bool_] | None = None  # windows, if any are
-        # Boxes whose windows are removed, with the overlap: all, and numbers by block.
-        self._boxes: list[tuple[Box, float]] = []
-        self._boxes_of: dict[int, list[int]] = {}
-        self._suppressed: dict[int, list[tuple[int, int]]] = {}  # single windows, by block
-        self._suppressions = 0
+        self._grid = BlockGrid(
+            shape, keeps_scores=keeps_map or rescore is None, keeps_errors=rescore is None
+        )
+        self._removed = RemovedWindows(shape, kernel, stride)
         self._queue: BlockQueue | None = None
+        self._cache = cache
+        self._keeps_map = keeps_map
+        self._stride = stride
+        self._exact, self._evaluate_block, self._rescore = exact, evaluate_block, rescore
 
     @staticmethod
     def count_blocks(shape: tuple[int, int]) -> int:
@@ -109,79 +95,22 @@ class BlockMaxima:
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""
-        if self._scores is not None:
-            if bounds.map.shape == self._scores.shape and bounds.map.dtype == np.float32:
-                self._scores = bounds.map  # type: ignore[assignment] # its type was compared
-            else:
-                self._scores[tile.index] = bounds.map
-        if self._errors is not None and bounds.hidden is not None:
-            with self._lock:
-                if self._hidden is None:
-                    self._hidden = np.zeros(self._shape, np.bool_)
-            self._hidden[tile.index] = bounds.hidden
-        error = bounds.error if isinstance(bounds.error, float) else float(np.max(bounds.error))
-        with self._lock:
-            self.error = max(self.error, error)
-        if bounds.blocks is not None and tile.top % BLOCK == 0 and tile.left % BLOCK == 0:
-            self._put_blocks(tile, bounds.blocks)
-            return
-        # By rows of blocks, so that the upper bounds of a whole tile are never in memory.
-        top = 0
-        while top < tile.rows:
-            rows = min(BLOCK - (tile.top + top) % BLOCK, tile.rows - top)
-            band = Tile(tile.top + top, tile.left, rows, tile.cols)
-            self._put_band(band, bounds, np.s_[top : top + rows], has_errors=error > 0)
-            top += rows
+        self._grid.put(tile, bounds)
 
-    def _put_blocks(self, tile: Tile, blocks: BlockBounds) -> None:
-        """Store the maxima of a tile that begins with a block."""
-        index = block_index(tile)
-        # The sum of a score and its error must not be rounded to less than the true score.
-        upper_bounds = blocks.maxima.astype(np.float64) + blocks.errors
-        upper_bounds += np.where(blocks.errors > 0, ROUNDING, 0.0)
-        with self._lock:  # a tile that ends within a block shares that block with others
-            stored = self._upper_bounds[index]
-            np.fmax(stored, upper_bounds, out=stored)
-            if self._errors is not None:
-                np.maximum(self._errors[index], blocks.errors, out=self._errors[index])
-
-    def _put_band(self, band: Tile, bounds: Bounds, rows: slice, *, has_errors: bool) -> None:
-        """Store the maxima of a row of blocks, whose scores are these rows of the bounds."""
-        upper_bounds = bounds.map[rows].astype(np.float64, copy=False)
-        if has_errors:
-            errors = np.asarray(bounds.error)
-            # The sum of a score and its error must not be rounded to less than the true score.
-            upper_bounds = upper_bounds + (errors[rows] if errors.ndim else errors) + ROUNDING
-        if bounds.hidden is not None:
-            upper_bounds = np.where(bounds.hidden[rows], _SUPPRESSED, upper_bounds)
-        maxima = reduce_blocks(np.maximum, upper_bounds, band)
-        if np.isnan(maxima).any():
-            raise ValueError(f"there are windows without a score in {band}")
-        with self._lock:
-            stored = self._upper_bounds[block_index(band)]
-            np.fmax(stored, maxima, out=stored)
-            if self._errors is not None:
-                block_errors = self._errors[block_index(band)]
-                np.maximum(block_errors, np.max(bounds.error), out=block_errors)
+    @property
+    def error(self) -> float:
+        """The largest error of a score that was put."""
+        return self._grid.error
 
     @property
     def map(self) -> NDArray[np.float32] | None:
         """The scores of all windows, if they were asked for."""
-        return self._scores if self._keeps_map else None
-
-    def _kept(self, block: int) -> OpenBlock:
-        """Open a block whose scores are kept."""
-        assert self._scores is not None
-        assert self._errors is not None
-        cells = self._tile(block)
-        error = float(self._errors[cells.top // BLOCK, cells.left // BLOCK])
-        hidden = None if self._hidden is None else self._hidden[cells.index]
-        return self._open_block(block, cells, Bounds(self._scores[cells.index], error, hidden))
+        return self._grid.scores if self._keeps_map else None
 
     @property
     def block_count(self) -> int:
         """The number of blocks of the map."""
-        return self._upper_bounds.size
+        return self._grid.upper_bounds.size
 
     @property
     def upper_bound(self) -> float:
@@ -191,9 +120,9 @@ class BlockMaxima:
 
     def _filled_queue(self) -> BlockQueue:
         if self._queue is None:
-            if np.isnan(self._upper_bounds).any():
+            if np.isnan(self._grid.upper_bounds).any():
                 raise ValueError("there are blocks without a score")
-            self._queue = BlockQueue(self._upper_bounds)
+            self._queue = BlockQueue(self._grid.upper_bounds)
         return self._queue
 
     def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
@@ -201,12 +130,13 @@ class BlockMaxima:
         queue = self._filled_queue()
         at_once = 1
         while (first := queue.first) is not None and -first[0] >= floor:
-            minus_score, is_exact, row, col, block, suppressions = first
-            if is_exact and suppressions == self._suppressions:
+            minus_score, is_exact, row, col, block, removals = first
+            if is_exact and removals == self._removed.removals:
                 return row * self._stride[0], col * self._stride[1], -minus_score
             opened = self._cache.get(self, block)
             if opened is None and self._rescore is None:
-                opened = self._kept(block)
+                tile = self._grid.tile(block)
+                opened = self._open_block(block, tile, self._grid.bounds(tile))
                 self._cache.put(self, block, opened)
             if opened is None:
                 # Blocks that will be asked for are scored together. Otherwise their number doubles:
@@ -218,7 +148,7 @@ class BlockMaxima:
             best = self._best_in(block, opened, floor)
             if best is not None:
                 row, col, score = best
-                queue.replace_first((-score, True, row, col, block, self._suppressions))
+                queue.replace_first((-score, True, row, col, block, self._removed.removals))
                 continue
             if floor <= wanted < math.inf:
                 self._cache.release(self, block)
@@ -247,13 +177,13 @@ class BlockMaxima:
     def _open(self, blocks: Iterable[int]) -> None:
         """Score blocks again and put them into the cache."""
         assert self._rescore is not None
-        wanted = {block: self._tile(block) for block in blocks}
+        wanted = {block: self._grid.tile(block) for block in blocks}
         with closing(self._rescore(list(wanted.values()))) as scored:
             for tile, bounds in scored:
                 for block, cells in wanted.items():
                     if _is_inside(cells, tile):
-                        found = _part(bounds, cells.within(tile))
-                        self._cache.put(self, block, self._open_block(block, cells, found))
+                        scores = self._open_block(block, cells, _part(bounds, cells.within(tile)))
+                        self._cache.put(self, block, scores)
                 del bounds  # free them before the next tile is scored
         self.blocks_evaluated += len(wanted)
 
@@ -263,7 +193,7 @@ class BlockMaxima:
 
         def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
             assert self._evaluate_block is not None
-            if self._errors is not None:
+            if self._grid.keeps_errors:
                 self.blocks_evaluated += 1
             yield wanted[0], self._evaluate_block(cells)
 
@@ -277,11 +207,11 @@ class BlockMaxima:
             self._stride,
             exact,
             evaluate_blocks=evaluate_blocks if self._evaluate_block else None,
-            kept=None if self._scores is None else self._scores[cells.index],
+            kept=None if self._grid.scores is None else self._grid.scores[cells.index],
         )
         scores.put(Tile(0, 0, cells.rows, cells.cols), bounds)
         scores.evaluate_contenders()
-        for y, x in self._suppressed.get(block, ()):
+        for y, x in self._removed.windows(block):
             scores.suppress(y - top, x - left)
         return OpenBlock(scores)
 
@@ -289,20 +219,19 @@ class BlockMaxima:
         self, block: int, opened: OpenBlock, floor: float
     ) -> tuple[int, int, float] | None:
         """Return row, col and score of the best window of an open block."""
-        tile = self._tile(block)
+        tile = self._grid.tile(block)
         top, left = self._corner(tile)
-        numbers = self._boxes_of.get(block, [])
-        for number in numbers[opened.applied_boxes :]:
-            (y, x, height, width), overlap = self._boxes[number]
+        boxes = self._removed.boxes(block)
+        for (y, x, height, width), overlap in boxes[opened.applied_boxes :]:
             opened.scores.suppress_overlapping((y - top, x - left, height, width), overlap)
-        opened.applied_boxes = len(numbers)
+        opened.applied_boxes = len(boxes)
         best = opened.scores.best(floor)
         if best is None:
             return None
         y, x, score = best
         row, col = tile.top + y // self._stride[0], tile.left + x // self._stride[1]
-        if self._scores is not None:
-            self._scores[row, col] = score
+        if self._grid.scores is not None:
+            self._grid.scores[row, col] = score
         return row, col, score
 
     def closest(self, among: int) -> Closest | None:
@@ -313,10 +242,11 @@ class BlockMaxima:
             return None
         bound, block, others = -first[0], first[4], queue.second_bound
         opened = self._cache.get(self, block)
-        if opened is None and self._errors is None and self.block_count * among >= _WORTH_OPENING:
+        is_worth_opening = self.block_count * among >= _WORTH_OPENING
+        if opened is None and not self._grid.keeps_errors and is_worth_opening:
             self._open([block])
             opened = self._cache.get(self, block)
-        tile = self._tile(block)
+        tile = self._grid.tile(block)
         top, left = self._corner(tile)
         if opened is not None:
             inside = opened.scores.closest()
@@ -324,11 +254,10 @@ class BlockMaxima:
                 return Closest(None, bound)
             y, x, score = inside.place
             return Closest((top + y, left + x, score), max(others, min(bound, inside.at_most)))
-        if self._errors is None or self._scores is None:
+        if not self._grid.keeps_errors:
             return Closest(None, bound)
-        scores = self._scores[tile.index]
-        if self._hidden is not None:
-            scores = np.where(self._hidden[tile.index], _SUPPRESSED, scores)
+        kept = self._grid.bounds(tile)
+        scores = kept.map if kept.hidden is None else np.where(kept.hidden, _SUPPRESSED, kept.map)
         row, col = divmod(int(scores.argmax()), tile.cols)
         y, x = top + row * self._stride[0], left + col * self._stride[1]
         score = float(self._exact(np.array([y]), np.array([x]))[0])
@@ -337,43 +266,20 @@ class BlockMaxima:
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""
-        row, col = y // self._stride[0], x // self._stride[1]
-        block = row // BLOCK * self._upper_bounds.shape[1] + col // BLOCK
-        self._suppressed.setdefault(block, []).append((y, x))
+        block = self._grid.block(y // self._stride[0], x // self._stride[1])
+        self._removed.add_window(block, y, x)
         opened = self._cache.get(self, block)
         if opened is not None:
-            top, left = self._corner(self._tile(block))
+            top, left = self._corner(self._grid.tile(block))
             opened.scores.suppress(y - top, x - left)
-        self._suppressions += 1
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
-        for block in self._blocks_touching(box):
-            self._boxes_of.setdefault(block, []).append(len(self._boxes))
-        self._boxes.append((box, overlap))
-        self._suppressions += 1
-
-    def _blocks_touching(self, box: Box) -> Iterator[int]:
-        """Yield the blocks in which a window can share a pixel with a box."""
-        touched = []
-        for axis in (0, 1):
-            start, length, stride = box[axis], box[2 + axis], self._stride[axis]
-            first = max(0, (start - self.kernel[axis]) // stride // BLOCK)
-            last = min(self._upper_bounds.shape[axis] - 1, (start + length) // stride // BLOCK)
-            touched.append(range(first, last + 1))
-        for row in touched[0]:
-            for col in touched[1]:
-                yield row * self._upper_bounds.shape[1] + col
+        self._removed.add_box(box, overlap)
 
     def _corner(self, tile: Tile) -> tuple[int, int]:
         """Return y and x of the top-left pixel of a tile's first window."""
         return tile.top * self._stride[0], tile.left * self._stride[1]
-
-    def _tile(self, block: int) -> Tile:
-        rows, cols = self._shape
-        block_row, block_col = divmod(block, self._upper_bounds.shape[1])
-        top, left = block_row * BLOCK, block_col * BLOCK
-        return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
 
 
 def _part(bounds: Bounds, index: tuple[slice, slice]) -> Bounds:

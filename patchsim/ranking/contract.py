@@ -39,7 +39,10 @@ class Windows(Protocol):
     """The windows of one kernel, best first, for `nms.BestFirst` and for reports."""
 
     kernel: tuple[int, int]  # height, width of a match, by which windows overlap
-    error: float  # the largest error of a score in the map
+
+    @property
+    def error(self) -> float:
+        """The largest error of a score in the map."""
 
     @property
     def map(self) -> NDArray[np.float32] | None:

@@ -1,0 +1,129 @@
+"""An upper bound of each block of a map, and the scores themselves if they are kept."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.engines import BlockBounds, Bounds
+from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.geometry.tiles import Tile
+from patchsim.ranking.score_map import ROUNDING
+
+_SUPPRESSED = -np.inf
+
+
+class BlockGrid:
+    """The blocks of a map, numbered row by row, and what engines said of their windows.
+
+    Parameters
+    ----------
+    shape : (rows, cols)
+        The shape of the map.
+    keeps_scores : bool
+        Keep the scores in `scores`.
+    keeps_errors : bool
+        Keep the largest error of each block, too, and which windows are hidden, so that `bounds`
+        gives the windows of a block again.
+    """
+
+    def __init__(self, shape: tuple[int, int], *, keeps_scores: bool, keeps_errors: bool) -> None:
+        self.shape = shape
+        self.error = 0.0  # the largest error of a score
+        # Empty: a block without a score is noticed by its bound, which is NaN.
+        self.scores: NDArray[np.float32] | None = None
+        if keeps_scores:
+            self.scores = np.empty(shape, np.float32)
+        size = grid_shape(shape)
+        self._block_cols = size[1]
+        self.upper_bounds: NDArray[np.float64] = np.full(size, np.nan)
+        self._errors: NDArray[np.float32] | None = None
+        if keeps_errors:
+            self._errors = np.zeros(size, np.float32)
+        self._hidden: NDArray[np.bool_] | None = None  # windows, if any are
+        self._lock = Lock()
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether the errors of scores are kept."""
+        return self._errors is not None
+
+    def put(self, tile: Tile, bounds: Bounds) -> None:
+        """Take the scores of a tile; several threads may put different tiles at once."""
+        if self.scores is not None:
+            if bounds.map.shape == self.scores.shape and bounds.map.dtype == np.float32:
+                self.scores = bounds.map  # type: ignore[assignment] # its type was compared
+            else:
+                self.scores[tile.index] = bounds.map
+        if self._errors is not None and bounds.hidden is not None:
+            with self._lock:
+                if self._hidden is None:
+                    self._hidden = np.zeros(self.shape, np.bool_)
+            self._hidden[tile.index] = bounds.hidden
+        error = bounds.error if isinstance(bounds.error, float) else float(np.max(bounds.error))
+        with self._lock:
+            self.error = max(self.error, error)
+        if bounds.blocks is not None and tile.top % BLOCK == 0 and tile.left % BLOCK == 0:
+            self._put_blocks(tile, bounds.blocks)
+            return
+        # By rows of blocks, so that the upper bounds of a whole tile are never in memory.
+        top = 0
+        while top < tile.rows:
+            rows = min(BLOCK - (tile.top + top) % BLOCK, tile.rows - top)
+            band = Tile(tile.top + top, tile.left, rows, tile.cols)
+            self._put_band(band, bounds, np.s_[top : top + rows], has_errors=error > 0)
+            top += rows
+
+    def _put_blocks(self, tile: Tile, blocks: BlockBounds) -> None:
+        """Store the maxima of a tile that begins with a block."""
+        # The sum of a score and its error must not be rounded to less than the true score.
+        upper_bounds = blocks.maxima.astype(np.float64) + blocks.errors
+        upper_bounds += np.where(blocks.errors > 0, ROUNDING, 0.0)
+        self._store(tile, upper_bounds, blocks.errors)
+
+    def _put_band(self, band: Tile, bounds: Bounds, rows: slice, *, has_errors: bool) -> None:
+        """Store the maxima of a row of blocks, whose scores are these rows of the bounds."""
+        upper_bounds = bounds.map[rows].astype(np.float64, copy=False)
+        if has_errors:
+            errors = np.asarray(bounds.error)
+            # The sum of a score and its error must not be rounded to less than the true score.
+            upper_bounds = upper_bounds + (errors[rows] if errors.ndim else errors) + ROUNDING
+        if bounds.hidden is not None:
+            upper_bounds = np.where(bounds.hidden[rows], _SUPPRESSED, upper_bounds)
+        maxima = reduce_blocks(np.maximum, upper_bounds, band)
+        if np.isnan(maxima).any():
+            raise ValueError(f"there are windows without a score in {band}")
+        self._store(band, maxima, np.max(bounds.error))
+
+    def _store(
+        self, tile: Tile, upper_bounds: NDArray[np.float64], errors: NDArray[np.floating]
+    ) -> None:
+        """Store the upper bounds of a tile's blocks, and the errors of their scores."""
+        index = block_index(tile)
+        with self._lock:  # a tile that ends within a block shares that block with others
+            stored = self.upper_bounds[index]
+            np.fmax(stored, upper_bounds, out=stored)
+            if self._errors is not None:
+                stored_errors = self._errors[index]
+                np.maximum(stored_errors, errors, out=stored_errors)
+
+    def tile(self, block: int) -> Tile:
+        """Return the windows of a block."""
+        rows, cols = self.shape
+        block_row, block_col = divmod(block, self._block_cols)
+        top, left = block_row * BLOCK, block_col * BLOCK
+        return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
+
+    def block(self, row: int, col: int) -> int:
+        """Return the number of the block that has a window."""
+        return row // BLOCK * self._block_cols + col // BLOCK
+
+    def bounds(self, tile: Tile) -> Bounds:
+        """Return the scores of a block that are kept."""
+        assert self.scores is not None
+        assert self._errors is not None
+        error = float(self._errors[tile.top // BLOCK, tile.left // BLOCK])
+        hidden = None if self._hidden is None else self._hidden[tile.index]
+        return Bounds(self.scores[tile.index], error, hidden)
