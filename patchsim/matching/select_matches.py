@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from patchsim import metrics
 from patchsim.errors import printable
@@ -166,10 +169,14 @@ def settle(
     streamed: StreamedMaps,
 ) -> None:
     """Write the exact scores of matches into maps that are written while they are made."""
+    settled: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
     for selection in selections:
         for peak in [] if isinstance(selection, PoseSelection) else selection.peaks:
             job, windows, _ = scored[peak.index]
             if streamed.has(job.number) and windows.error > 0:
                 place = zip((peak.y, peak.x), job.origin, job.plan.problem.stride, strict=True)
                 row, col = ((at - first) // step for at, first, step in place)
-                streamed.settle(job.number, row, col, peak.score)
+                settled[job.number].append((row, col, peak.score))
+    for number, cells in settled.items():
+        rows, cols, scores = zip(*cells, strict=True)
+        streamed.settle(number, np.array(rows), np.array(cols), np.array(scores))

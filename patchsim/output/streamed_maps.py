@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
 from patchsim.errors import InputError, OutputError, printable
 from patchsim.files import atomic, direct
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.memory import format_size
+from patchsim.metrics import Indices
 from patchsim.output import map_files
 from patchsim.output.map_files.contract import MapSink
 
@@ -49,10 +51,10 @@ class StreamedMap:
         with atomic.naming_errors(self._path):
             self._sink.put(tile, bounds.map)
 
-    def settle(self, row: int, col: int, score: float) -> None:
-        """Write the exact score of a window in place of the engine's."""
+    def settle(self, rows: Indices, cols: Indices, scores: NDArray[np.float64]) -> None:
+        """Write the exact scores of windows in place of the engine's, once all are there."""
         with atomic.naming_errors(self._path):
-            self._sink.put(Tile(row, col, 1, 1), np.array([[score]], np.float32))
+            self._sink.settle(rows, cols, scores)
 
     def finish(self) -> None:
         """Let the file appear."""
@@ -128,9 +130,11 @@ class StreamedMaps:
         made = self._open[kernel] = StreamedMap(self._paths[kernel], shape, tile)
         return made
 
-    def settle(self, kernel: int, row: int, col: int, score: float) -> None:
-        """Write the exact score of a window."""
-        self._open[kernel].settle(row, col, score)
+    def settle(
+        self, kernel: int, rows: Indices, cols: Indices, scores: NDArray[np.float64]
+    ) -> None:
+        """Write the exact scores of windows of a kernel, once all its scores are there."""
+        self._open[kernel].settle(rows, cols, scores)
 
     def finish(self, kernel: int) -> tuple[int, int]:
         """Let a file appear; return the shape of its map."""

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -58,6 +59,8 @@ def test_a_sink_takes_tiles_of_any_size(data):
     scores = np.arange(rows * cols, dtype=np.float32).reshape(rows, cols)
     split = data.draw(st.permutations(list(tiles.split((rows, cols), tile))), "order")
     suffix = data.draw(st.sampled_from(map_files.SUFFIXES), "suffix")
+    cells = st.integers(0, rows * cols - 1)
+    settled = np.array(data.draw(st.lists(cells, max_size=5, unique=True), "settled"), np.int64)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"map{suffix}")
         with map_files.writing(path) as place:
@@ -65,7 +68,7 @@ def test_a_sink_takes_tiles_of_any_size(data):
             for one in split:
                 part = scores[one.index]
                 sink.put(one, part.astype(np.float64) if one.top else part)
-            sink.put(tiles.Tile(rows - 1, cols - 1, 1, 1), np.array([[-1.5]]))
+            sink.settle(*np.divmod(settled, cols), np.full(len(settled), -1.5))
             sink.finish()
         assert [one.name for one in Path(folder).iterdir()] == [path.name]
         read = load(path)
@@ -73,7 +76,7 @@ def test_a_sink_takes_tiles_of_any_size(data):
             with tifffile.TiffFile(path) as tiff:
                 assert tiff.is_bigtiff
                 assert tiff.pages[0].is_tiled
-    scores[-1, -1] = -1.5
+    scores.flat[settled] = -1.5
     assert (read == scores).all()
     assert read.dtype == np.float32
 
@@ -193,6 +196,23 @@ def test_a_disk_that_is_full_leaves_nothing_of_a_zarr_store(files, tmp_path):
         patchsim.match(files.path, files.kernel, map=tmp_path / "m.zarr", **LARGE)
     assert len(calls) > 1
     assert sorted(tmp_path.iterdir()) == files.before
+
+
+def test_a_chunk_is_written_twice_at_most(files, tmp_path):
+    set_to, written = LocalStore.set, Counter()
+
+    async def counted(self, key, value):
+        written[key] += 1
+        await set_to(self, key, value)
+
+    asked = {"metric": "zncc", "top": 300, "overlap": 0.9, "max_pixels": 1, "memory": "40MB"}
+    with mock.patch.object(LocalStore, "set", counted):
+        report = patchsim.match(files.path, files.kernel, map=tmp_path / "m.zarr", **asked)
+    chunks = {key: count for key, count in written.items() if key.startswith("c/")}
+    assert len(report.matches) == 300
+    assert max(chunks.values()) == 2
+    scores = load(tmp_path / "m.zarr")
+    assert all(scores[one.y, one.x] == np.float32(one.score) for one in report)
 
 
 def test_a_zarr_store_replaces_nothing(files, tmp_path):

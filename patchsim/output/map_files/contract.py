@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Indices
 
 
 class MapSink(Protocol):
@@ -15,13 +16,23 @@ class MapSink(Protocol):
     def put(self, tile: Tile, scores: NDArray[Any]) -> None:
         """Write the scores [rows, cols] of a tile; several threads may put different tiles.
 
-        Every cell of the map is put once by tiles of the size that was announced; single cells may
-        be put again behind all of them.
+        Every cell of the map is put once by tiles of the size that was announced.
 
         Raises
         ------
         OSError
             If the disk is full, for example.
+        """
+
+    def settle(self, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:
+        """Write the exact scores of single cells in place of those that were put.
+
+        It is called once, behind all tiles, so that a chunk is written once more at most.
+
+        Parameters
+        ----------
+        rows, cols : int64 arrays [n]
+        scores : float64 array [n]
         """
 
     def finish(self) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Indices
+from patchsim.output.map_files import placed
 from patchsim.output.map_files.placed import PlacedWriter
 
 IS_COMPRESSED = False
@@ -33,6 +35,10 @@ class NpyMap:
         """Write a tile."""
         place = self._start + tile.top * self._row + tile.left * _BYTES
         self._writer.write(place, self._row, scores)
+
+    def settle(self, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:
+        """Write single cells."""
+        placed.settle(self, rows, cols, scores)
 
     def finish(self) -> None:
         """Nothing is left."""

@@ -8,6 +8,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Indices
+from patchsim.output.map_files.contract import MapSink
+
 
 class PlacedWriter:
     """Writes rows of float32 to places in a file; several threads may write.
@@ -36,3 +40,9 @@ class PlacedWriter:
                     self._file.seek(start)
                 self._file.write(part.data)
                 self._place = start + part.nbytes
+
+
+def settle(sink: MapSink, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:
+    """Write single cells of a map whose cells have places in its file."""
+    for row, col, score in zip(rows.tolist(), cols.tolist(), scores, strict=True):
+        sink.put(Tile(row, col, 1, 1), np.array([[score]], np.float32))

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Indices
+from patchsim.output.map_files import placed
 from patchsim.output.map_files.placed import PlacedWriter
 
 IS_COMPRESSED = False
@@ -61,6 +63,10 @@ class TiffMap:
                 place = (down * self._across + across) * tall * wide
                 place += (top - down * tall) * wide + left - across * wide
                 self._writer.write(self._start + place * _BYTES, wide * _BYTES, scores[rows, cols])
+
+    def settle(self, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:
+        """Write single cells."""
+        placed.settle(self, rows, cols, scores)
 
     def finish(self) -> None:
         """Nothing is left."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.tiles import Tile
+from patchsim.metrics import Indices
 
 IS_COMPRESSED = True
 
@@ -54,7 +55,6 @@ class ZarrMap:
         self._lock = Lock()
         # Chunks of which a part is there, with the number of cells that are not.
         self._begun: dict[tuple[int, int], tuple[NDArray[np.float32], int]] = {}
-        self._done: set[tuple[int, int]] = set()
 
     def put(self, tile: Tile, scores: NDArray[Any]) -> None:
         """Collect the tile, and write chunks that are complete."""
@@ -77,9 +77,6 @@ class ZarrMap:
         rows = min(self._chunk[0], self._shape[0] - top)
         cols = min(self._chunk[1], self._shape[1] - left)
         with self._lock:
-            if number in self._done:
-                self._array[row : row + part.shape[0], col : col + part.shape[1]] = part
-                return
             empty = np.empty((0, 0), np.float32), rows * cols
             values, missing = self._begun.pop(number, empty)
             if not values.size:
@@ -91,8 +88,18 @@ class ZarrMap:
             if missing:
                 self._begun[number] = values, missing
                 return
-            self._done.add(number)
         self._array[top : top + rows, left : left + cols] = values
+
+    def settle(self, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:
+        """Write each chunk that has such cells once more."""
+        tall, wide = self._chunk
+        numbers = rows // tall * -(-self._shape[1] // wide) + cols // wide
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            top, left = int(rows[chosen][0]) // tall * tall, int(cols[chosen][0]) // wide * wide
+            values = self._array[top : top + tall, left : left + wide]
+            values[rows[chosen] - top, cols[chosen] - left] = scores[chosen]
+            self._array[top : top + tall, left : left + wide] = values
 
     def finish(self) -> None:
         """Nothing is left, because the tiles cover the map."""
