@@ -379,12 +379,15 @@ static const uint8_t MASKS[128] = {
 };
 
 /* ADD(sum, a, b) adds the differences of bytes to the lanes of a vector. The last vector of a row
- * ends with it, so that nothing is read beyond, and is masked to what has not been compared. */
-#define WINDOW(NAME, TARGET, V, BYTES, LOAD, AND, ZERO, ADD, REDUCE)                      \
+ * ends with it, so that nothing is read beyond, and is masked to what has not been compared.
+ * Rows of fewer bytes than a vector are left to NARROWER. */
+#define WINDOW(NAME, TARGET, V, BYTES, LOAD, AND, ZERO, ADD, REDUCE, NARROWER)            \
     TARGET static uint64_t NAME(Look *t, const uint8_t *window, uint64_t limit)           \
     {                                                                                     \
         ptrdiff_t rest = t->run % (BYTES), whole = t->run - rest, end = t->run - (BYTES); \
-        if (end < 0 || t->run > CHUNK)                                                    \
+        if (end < 0)                                                                      \
+            return NARROWER(t, window, limit);                                            \
+        if (t->run > CHUNK)                                                               \
             return window_body(t, window, limit);                                         \
         const V mask = LOAD(MASKS + 64 - (BYTES) + rest);                                 \
         uint64_t total = 0;                                                               \
@@ -406,8 +409,28 @@ static const uint8_t MASKS[128] = {
         return total;                                                                     \
     }
 
-#define WINDOWS(NAME, TARGET, V, BYTES, LOAD, AND, OR, ZERO, SUBS, SAD, LOW, HIGH, MADD,  \
-                ADD32, ADD64, HALVES, SHIFT, REDUCE)                                      \
+/* Rows of at most a vector, whose lanes beyond them are neither read nor compared. */
+#define MASKED(NAME, V, MASK, LOAD, ZERO, ADD, REDUCE)                                    \
+    AVX512 static inline uint64_t NAME(Look *t, const uint8_t *window, uint64_t limit)    \
+    {                                                                                     \
+        const MASK mask = (MASK)(UINT64_MAX >> (64 - t->run));                            \
+        uint64_t total = 0;                                                               \
+        ptrdiff_t row = 0;                                                                \
+        while (row < t->height && total <= limit) {                                       \
+            ptrdiff_t stop = row + TOGETHER < t->height ? row + TOGETHER : t->height;     \
+            V sum = ZERO();                                                               \
+            for (; row < stop; row++)                                                     \
+                sum = ADD(sum, LOAD(mask, window + row * t->pitch),                       \
+                          LOAD(mask, t->kernel + row * t->run));                          \
+            total += REDUCE(sum);                                                         \
+        }                                                                                 \
+        t->compared += row;                                                               \
+        return total;                                                                     \
+    }
+
+/* How differences are added, and the sums of a vector; `PARTS` gives whole windows. */
+#define PARTS(NAME, TARGET, V, AND, OR, ZERO, SUBS, SAD, LOW, HIGH, MADD, ADD32, ADD64,   \
+              HALVES, SHIFT, REDUCE)                                                      \
     TARGET static inline V add_sad_##NAME(V sum, V a, V b) { return ADD64(sum, SAD(a, b)); } \
     TARGET static inline V add_ssd_##NAME(V sum, V a, V b)                                \
     {                                                                                     \
@@ -418,9 +441,7 @@ static const uint8_t MASKS[128] = {
     TARGET static inline uint64_t reduce_ssd_##NAME(V sum) /* of 32 bits each */          \
     {                                                                                     \
         return REDUCE(ADD64(AND(sum, HALVES(0xffffffff)), SHIFT(sum, 32)));               \
-    }                                                                                     \
-    WINDOW(sad_##NAME, TARGET, V, BYTES, LOAD, AND, ZERO, add_sad_##NAME, reduce_sad_##NAME) \
-    WINDOW(ssd_##NAME, TARGET, V, BYTES, LOAD, AND, ZERO, add_ssd_##NAME, reduce_ssd_##NAME)
+    }
 
 static inline uint64_t reduce128(__m128i v)
 {
@@ -437,17 +458,53 @@ AVX512 static inline uint64_t reduce512(__m512i v)
     return (uint64_t)_mm512_reduce_add_epi64(v);
 }
 
-WINDOWS(sse2, , __m128i, 16, LOAD128, _mm_and_si128, _mm_or_si128, _mm_setzero_si128,
-        _mm_subs_epu8, _mm_sad_epu8, _mm_unpacklo_epi8, _mm_unpackhi_epi8, _mm_madd_epi16,
-        _mm_add_epi32, _mm_add_epi64, _mm_set1_epi64x, _mm_srli_epi64, reduce128)
-WINDOWS(avx2, AVX2, __m256i, 32, LOAD256, _mm256_and_si256, _mm256_or_si256,
-        _mm256_setzero_si256, _mm256_subs_epu8, _mm256_sad_epu8, _mm256_unpacklo_epi8,
-        _mm256_unpackhi_epi8, _mm256_madd_epi16, _mm256_add_epi32, _mm256_add_epi64,
-        _mm256_set1_epi64x, _mm256_srli_epi64, reduce256)
-WINDOWS(avx512, AVX512, __m512i, 64, LOAD512, _mm512_and_si512, _mm512_or_si512,
-        _mm512_setzero_si512, _mm512_subs_epu8, _mm512_sad_epu8, _mm512_unpacklo_epi8,
-        _mm512_unpackhi_epi8, _mm512_madd_epi16, _mm512_add_epi32, _mm512_add_epi64,
-        _mm512_set1_epi64, _mm512_srli_epi64, reduce512)
+PARTS(sse2, , __m128i, _mm_and_si128, _mm_or_si128, _mm_setzero_si128, _mm_subs_epu8,
+      _mm_sad_epu8, _mm_unpacklo_epi8, _mm_unpackhi_epi8, _mm_madd_epi16, _mm_add_epi32,
+      _mm_add_epi64, _mm_set1_epi64x, _mm_srli_epi64, reduce128)
+PARTS(avx2, AVX2, __m256i, _mm256_and_si256, _mm256_or_si256, _mm256_setzero_si256,
+      _mm256_subs_epu8, _mm256_sad_epu8, _mm256_unpacklo_epi8, _mm256_unpackhi_epi8,
+      _mm256_madd_epi16, _mm256_add_epi32, _mm256_add_epi64, _mm256_set1_epi64x,
+      _mm256_srli_epi64, reduce256)
+PARTS(avx512, AVX512, __m512i, _mm512_and_si512, _mm512_or_si512, _mm512_setzero_si512,
+      _mm512_subs_epu8, _mm512_sad_epu8, _mm512_unpacklo_epi8, _mm512_unpackhi_epi8,
+      _mm512_madd_epi16, _mm512_add_epi32, _mm512_add_epi64, _mm512_set1_epi64,
+      _mm512_srli_epi64, reduce512)
+
+#define LOAD64(p) _mm_loadl_epi64((const __m128i *)(p))
+static inline __m128i load32(const uint8_t *bytes)
+{
+    int32_t four;
+    memcpy(&four, bytes, sizeof four);
+    return _mm_cvtsi32_si128(four);
+}
+
+#define WINDOWS(METRIC)                                                                   \
+    WINDOW(METRIC##_fours, , __m128i, 4, load32, _mm_and_si128, _mm_setzero_si128,        \
+           add_##METRIC##_sse2, reduce_##METRIC##_sse2, window_body)                      \
+    WINDOW(METRIC##_eights, , __m128i, 8, LOAD64, _mm_and_si128, _mm_setzero_si128,       \
+           add_##METRIC##_sse2, reduce_##METRIC##_sse2, METRIC##_fours)                   \
+    WINDOW(METRIC##_sse2, , __m128i, 16, LOAD128, _mm_and_si128, _mm_setzero_si128,       \
+           add_##METRIC##_sse2, reduce_##METRIC##_sse2, METRIC##_eights)                  \
+    WINDOW(METRIC##_avx2, AVX2, __m256i, 32, LOAD256, _mm256_and_si256,                   \
+           _mm256_setzero_si256, add_##METRIC##_avx2, reduce_##METRIC##_avx2,             \
+           METRIC##_sse2)                                                                 \
+    MASKED(METRIC##_of_16, __m128i, __mmask16, _mm_maskz_loadu_epi8, _mm_setzero_si128,   \
+           add_##METRIC##_sse2, reduce_##METRIC##_sse2)                                   \
+    MASKED(METRIC##_of_32, __m256i, __mmask32, _mm256_maskz_loadu_epi8,                   \
+           _mm256_setzero_si256, add_##METRIC##_avx2, reduce_##METRIC##_avx2)             \
+    MASKED(METRIC##_of_64, __m512i, __mmask64, _mm512_maskz_loadu_epi8,                   \
+           _mm512_setzero_si512, add_##METRIC##_avx512, reduce_##METRIC##_avx512)         \
+    AVX512 static uint64_t METRIC##_short(Look *t, const uint8_t *window, uint64_t limit) \
+    {                                                                                     \
+        return t->run <= 16   ? METRIC##_of_16(t, window, limit)                          \
+               : t->run <= 32 ? METRIC##_of_32(t, window, limit)                          \
+                              : METRIC##_of_64(t, window, limit);                         \
+    }                                                                                     \
+    WINDOW(METRIC##_avx512, AVX512, __m512i, 64, LOAD512, _mm512_and_si512,               \
+           _mm512_setzero_si512, add_##METRIC##_avx512, reduce_##METRIC##_avx512,         \
+           METRIC##_short)
+WINDOWS(sad)
+WINDOWS(ssd)
 #endif
 
 static uint64_t window_portable(Look *t, const uint8_t *window, uint64_t limit)
@@ -470,10 +527,9 @@ AVX2 static uint64_t weighted_avx2(Look *t, const uint8_t *window, uint64_t limi
 }
 #endif
 
-/* The difference of window `at`, or more than `limit`; its bound is raised. */
-static uint64_t evaluate(Look *t, ptrdiff_t at, uint64_t limit)
+/* The difference of a window, or more than `limit`; its bound is raised. */
+static uint64_t evaluate(Look *t, ptrdiff_t row, ptrdiff_t col, uint64_t limit)
 {
-    ptrdiff_t row = at / t->cols, col = at % t->cols;
     uint16_t *bound = t->bounds + row * t->bounds_pitch + col;
     uint64_t total = t->window(t, t->image + row * t->step_y + col * t->step_x, limit);
     double raised = (double)total * t->scale;
@@ -522,7 +578,7 @@ INLINE void look_body(Look *t)
     t->done = 1;
     if (first < 0 || least > reach(t, t->limit))
         return;
-    uint64_t sum = evaluate(t, first, t->best);
+    uint64_t sum = evaluate(t, first / t->cols, first % t->cols, t->best);
     if (sum <= t->best) {
         t->best = sum;
         t->at = first;
@@ -551,7 +607,7 @@ INLINE void look_body(Look *t)
                 t->done = 0;
                 return;
             }
-            sum = evaluate(t, at, limit);
+            sum = evaluate(t, row, col, limit);
             if (sum <= limit) {
                 t->best = sum;
                 t->at = at;
@@ -576,10 +632,9 @@ INLINE void screen_body(Look *t)
                 t->done = 0;
                 return;
             }
-            ptrdiff_t at = row * t->cols + col;
-            uint64_t sum = evaluate(t, at, t->limit);
+            uint64_t sum = evaluate(t, row, col, t->limit);
             if (sum <= t->limit) {
-                t->places[t->found] = (int32_t)at;
+                t->places[t->found] = (int32_t)(row * t->cols + col);
                 t->sums[t->found++] = sum;
             }
         }

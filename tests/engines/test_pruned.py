@@ -832,6 +832,26 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("run", [*range(1, 71), 127, 128, 129])
+def test_rows_of_any_length_are_compared_whole_and_no_further(run, squared, rng):
+    rows, cols, height = 3, 5, 6
+    image = rng.integers(0, 256, (rows + height - 1, cols + run - 1), np.uint8)
+    kernel = rng.integers(0, 256, (height, run), np.uint8)
+    places, sums = np.empty(rows * cols, np.int32), np.empty(rows * cols, np.uint64)
+    count, compared, done = _pruned.screen(
+        image=image, pitch=cols + run - 1, kernel=kernel, weights=None, run=run, height=height,
+        stride_y=1, step_x=1, bounds=np.zeros((rows, cols), np.uint16), bounds_pitch=cols,
+        rows=rows, cols=cols, squared=squared, scale=1e-9, limit=2**62, most=10**9,
+        places=places, sums=sums, variant=compiled.variant(),
+    )  # fmt: skip
+    expected = differences(image[..., None], kernel[..., None], "ssd" if squared else "sad", (1, 1))
+    assert (count, compared, done) == (rows * cols, rows * cols * height, True)
+    assert places.tolist() == list(range(rows * cols))
+    assert sums.tolist() == expected.ravel().tolist()
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("height", [1, 4, 5, 9])
 @pytest.mark.parametrize("shade", [None, 1, 255])
 @pytest.mark.parametrize("run", [1, 63, 65, 32767, 32768, 32769, 65536])
