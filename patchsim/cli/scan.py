@@ -74,11 +74,12 @@ def command(flags: ScanFlags) -> int:
         if flags.report is not None:
             page = scanner.page(flags.report, force=flags.force, command=observer.command)
             results = page.collecting(results, observer.wrote)
-        try:
-            return _run(flags, results, printer.add, progress)
-        finally:
-            progress.clear()
-            printer.finish()  # what was found before an interruption stays
+        with contextlib.closing(results):  # behind the results: a page takes its time
+            try:
+                return _run(flags, results, printer.add, progress)
+            finally:
+                progress.clear()
+                printer.finish()  # what was found before an interruption stays
 
 
 class _Watcher(watcher.Watcher):
@@ -196,15 +197,14 @@ def _run(
     count: int = 0,
 ) -> int:
     """Hand over the results, and return the exit code; earlier results may be counted already."""
-    with contextlib.closing(results):  # type: ignore[type-var] # a generator
-        for result in results:
-            count += 1
-            found += bool(result)
-            failed += result.error is not None
-            add(result)
-            progress.advance()
-            if streams.is_reader_gone():
-                break
+    for result in results:
+        count += 1
+        found += bool(result)
+        failed += result.error is not None
+        add(result)
+        progress.advance()
+        if streams.is_reader_gone():
+            break
     progress.clear()
     if not count and not flags.quiet:
         console.say("the list has no picture")
@@ -231,15 +231,16 @@ def _resumed(
                 progress.clear()
                 console.say(str(result.error))
 
-        code = _run(
-            flags,
-            scanner.results(journal.left(todo, progress.skip)),
-            add,
-            progress,
-            found=journal.found,
-            failed=journal.failed,
-            count=journal.kept,
-        )
+        with contextlib.closing(scanner.results(journal.left(todo, progress.skip))) as results:
+            code = _run(
+                flags,
+                results,
+                add,
+                progress,
+                found=journal.found,
+                failed=journal.failed,
+                count=journal.kept,
+            )
         _tell_journal(flags, journal)
     return code
 

@@ -22,6 +22,7 @@ from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.output.targets import Asked, Outputs
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
+from patchsim.pictures.reduced import Opening
 from patchsim.scene import advice, empty_area, flatness, uncounted
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
@@ -111,12 +112,19 @@ class ImageSearch:
                 margin=options.wants_margin(keeps_map=outputs.keeps_map),
                 criteria=strict,
                 has_maps=self.asked.has_maps and windowed.of(scene.image) is None,
-                display=ImageDisplay(shown),
+                display=self._display(shown),
                 started=started,
             )
             if not outputs.paths:
                 return made
             return self._written(made, found.scored, scene, outputs, streamed)
+
+    def _display(self, shown: Source | None) -> ImageDisplay:
+        """Return what shows the report, by the memory that the search of the image had."""
+        options = self.options
+        spare = max(1, options.memory - self.kernels.nbytes)
+        way = Opening(None, options.level, options.max_pixels, spare, options.alpha)
+        return ImageDisplay(shown, way)
 
     def _selected(
         self, found: Found, scene: Scene, outputs: Outputs, mixed: Mixed

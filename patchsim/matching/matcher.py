@@ -200,7 +200,7 @@ class Matcher:
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
-            shown = image if has_file and options.frame is None else None
+            shown = image if has_file else None
             search = ImageSearch(
                 opened, self._kernels, self._comparisons, self._kept, options, asked, told
             )

@@ -5,17 +5,18 @@ What draws is imported when something is shown: every search makes an `ImageDisp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from patchsim.errors import InputError, printable
 from patchsim.output import columns, rgb
+from patchsim.output.reduced_image import placed
 from patchsim.output.report import Report
-from patchsim.output.report_parts import box
-from patchsim.pictures.opening import open_picture
-from patchsim.types import Pixels
+from patchsim.output.report_parts import Match, box
+from patchsim.pictures.reduced import Opening, open_reduced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,30 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 _SIDE = 900  # pixels of the longer side of a preview, which is about as wide as a notebook
+_FIGURE_SIDE = 4096  # pixels of the longer side of a picture in a figure, at least half of them
 _ROWS = 10  # matches in the table of a preview
+
+
+class Part(NamedTuple):
+    """The frame of an image that is shown, with the matches in it; most images have no frames."""
+
+    frame: int | None
+    width: int
+    height: int
+    matches: Sequence[Match]
+
+    @classmethod
+    def of(cls, report: Report) -> Part:
+        """Return the part of a report that is shown: of several frames that of the best match."""
+        if not report.frames:
+            return cls(None, report.width, report.height, report.matches)
+        best = report.best
+        shown = next(
+            (one for one in report.frames if best is not None and one.frame == best.frame),
+            report.frames[0],
+        )
+        matches = [match for match in report.matches if match.frame == shown.frame]
+        return cls(shown.frame, shown.width, shown.height, matches)
 
 
 @dataclass(frozen=True)
@@ -35,12 +59,15 @@ class ImageDisplay:
     ----------
     source : path, PIL image, array or None
         The image as it was given. None if it came from standard input, and after pickling.
+    opening : Opening
+        How it was opened. Its frame is that of the report.
     """
 
     source: Source | None
+    opening: Opening = field(default_factory=Opening)
 
-    def __getstate__(self) -> dict[str, None]:
-        return {"source": None}
+    def __getstate__(self) -> dict[str, object]:
+        return {"source": None, "opening": self.opening}
 
     def preview(self, report: Report) -> Image.Image:
         """Draw the image with boxes around the matches, reduced to a longer side of 900 pixels.
@@ -52,8 +79,10 @@ class ImageDisplay:
         """
         from patchsim.output.exporters import overlay
 
-        picture, _ = overlay.drawn(*self._shown(report), report.matches)
-        picture.thumbnail((_SIDE, _SIDE))
+        small = self.thumbnail(report, _SIDE)
+        part = Part.of(report)
+        matches = placed(part.matches, part.width / small.width)
+        picture, _ = overlay.drawn(np.asarray(small), 255, 0, matches)
         return picture
 
     def thumbnail(self, report: Report, side: int) -> Image.Image:
@@ -62,9 +91,9 @@ class ImageDisplay:
         Raises
         ------
         InputError
-            The image is not there any more.
+            The image is not there any more, or is too large for the memory.
         """
-        picture = rgb.picture(*self._shown(report))
+        picture = self._reduced(report, side)
         picture.thumbnail((side, side))
         return picture
 
@@ -116,31 +145,32 @@ class ImageDisplay:
             from matplotlib import pyplot
 
             ax = pyplot.subplots()[1]
-        pixels, span, low = self._shown(report)
-        height, width = pixels.shape[:2]
+        part = Part.of(report)
         # A pixel spans from x to x + 1, as in the matches.
-        ax.imshow(rgb.picture(pixels, span, low), extent=(0, width, height, 0))
+        ax.imshow(self._reduced(report, _FIGURE_SIDE), extent=(0, part.width, part.height, 0))
         # Yellow between black, which shows on any picture.
         halo = {"color": "yellow", "path_effects": [patheffects.withStroke(linewidth=3)]}
-        for number, match in enumerate(report, 1):
+        for number, match in enumerate(part.matches, 1):
             corners = match.corners or box(match)
             ax.add_patch(patches.Polygon(np.array(corners), fill=False, **halo))
             ax.annotate(str(number), corners[0], va="bottom", **halo)
         ax.set_title(report.summary, wrap=True)
         return ax
 
-    def _shown(self, report: Report) -> tuple[Pixels, float, float]:
-        """Open the image again: its pixels, and the width and lower end of their range."""
+    def _reduced(self, report: Report, side: int) -> Image.Image:
+        """Open the image again, its longer side less than twice `side`."""
         if self.source is None:
             raise InputError(
                 f"the image {printable(report.image)} is not there any more; search it again to"
                 " show it"
             )
-        pixels = open_picture(self.source, name=report.image).pixels
+        way = replace(self.opening, frame=Part.of(report).frame)
+        pixels = open_reduced(self.source, side, way, name=report.image)
         if pixels.dtype == np.uint8:
-            return pixels, 255.0, 0.0
-        low, high = float(pixels.min()), float(pixels.max())
-        return pixels, (high - low) or 1.0, low
+            return rgb.picture(pixels, 255, 0)
+        values = pixels[np.isfinite(pixels)]
+        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+        return rgb.picture(pixels, (high - low) or 1.0, low)
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -37,14 +38,18 @@ class View(NamedTuple):
 
     def placed(self, matches: Sequence[Match]) -> Sequence[Match]:
         """Return matches with their places in the pixels of the view."""
-        if self.factor == 1:
-            return matches
-        return [_placed(match, self.factor) for match in matches]
+        return placed(matches, self.factor)
 
 
-def _placed(match: Match, factor: int) -> Match:
-    left, top = match.x // factor, match.y // factor
-    right, bottom = -(-(match.x + match.width) // factor), -(-(match.y + match.height) // factor)
+def placed(matches: Sequence[Match], factor: float) -> Sequence[Match]:
+    """Return matches with their places in an image whose sides are divided by a factor."""
+    return matches if factor == 1 else [_placed(match, factor) for match in matches]
+
+
+def _placed(match: Match, factor: float) -> Match:
+    left, top = math.floor(match.x / factor), math.floor(match.y / factor)
+    right = math.ceil((match.x + match.width) / factor)
+    bottom = math.ceil((match.y + match.height) / factor)
     corners = match.corners and tuple((x / factor, y / factor) for x, y in match.corners)
     width, height = max(1, right - left), max(1, bottom - top)
     return replace(match, x=left, y=top, width=width, height=height, corners=corners)

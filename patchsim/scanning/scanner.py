@@ -89,7 +89,10 @@ class Scanner:
         """
         from patchsim.scanning.page import ScanPage
 
-        return ScanPage(path, self.matcher.files, command=command, force=force)
+        # As many pictures at a time as are searched, each within the memory that its search had.
+        return ScanPage(
+            path, self.matcher.files, parallel=self._parallel, command=command, force=force
+        )
 
     def _counted(self, todo: Iterable[Request]) -> Iterator[Request]:
         for request in todo:
@@ -187,8 +190,8 @@ def scan(
     mask, image_mask : path, PIL image or array, optional
         As for `match`; the mask of the image is that of all pictures, which have its size.
     report : path, optional
-        An HTML page to write when the last result was taken: thumbnails of up to 300 pictures,
-        those with the best matches, to filter and to sort.
+        An HTML page to write when the last result was taken, or the iterator is closed before:
+        thumbnails of up to 300 pictures, those with the best matches, to filter and to sort.
     force : bool
         Replace a page that is read-only, too.
     observer : Observer, optional

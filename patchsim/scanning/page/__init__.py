@@ -13,15 +13,18 @@ import io
 import itertools
 import math
 import os
+import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchsim.errors import PatchsimError, printable
 from patchsim.files import atomic
 from patchsim.machine import pipeline
+from patchsim.machine.memory import format_size
 from patchsim.output import html_page
+from patchsim.output.notebook import Part
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
 
@@ -36,7 +39,6 @@ _MOST_BOXES = 50  # of a picture
 _MOST_ERRORS = 100
 _SIDE = 240  # pixels of the longer side of a thumbnail
 _QUALITY = 75
-_PARALLEL = 4  # thumbnails that are made at a time
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,20 @@ class _Shown:
     number: int
     width: int
     height: int
+    frame: int | None
     count: int
     score: float | None
-    kernels: tuple[str, ...]
+    kernels: tuple[tuple[str, float], ...]  # with the score of the best match of each
     boxes: tuple[tuple[float, str], ...]
     report: Report | None  # to open the picture again
-    url: str | None
+    thumbnail: _Thumbnail
+
+
+class _Thumbnail(NamedTuple):
+    """A picture in small as a data URL, or why there is none."""
+
+    url: str | None = None
+    reason: str = ""
 
 
 class ScanPage:
@@ -64,6 +74,8 @@ class ScanPage:
         The page. ``-`` is refused, because the results go to standard output.
     inputs : sequence of Path
         Files that must not be overwritten.
+    parallel : int
+        How many thumbnails are made at a time.
     command : str or None
         The command that asked for the scan.
     force : bool
@@ -80,11 +92,13 @@ class ScanPage:
         path: str | os.PathLike[str],
         inputs: Sequence[Path] = (),
         *,
+        parallel: int = 1,
         command: str | None = None,
         force: bool = False,
     ) -> None:
         self._path = os.fspath(path)
         atomic.check_target(self._path, SUFFIXES, inputs, force=force)
+        self._parallel = parallel
         self._command = command
         self._best: list[tuple[float, int, _Shown]] = []
         self._errors: list[tuple[str, str]] = []
@@ -102,7 +116,8 @@ class ScanPage:
             return
         self._searched += 1
         self._found += bool(result)
-        self._about = self._about or result.report
+        if self._about is None:
+            self._about = replace(result.report, matches=(), maps=(), plans=(), display=None)
         best = max((match.score for match in result.matches), default=-math.inf)
         if len(self._best) == MOST and (best, -number) < self._best[0][:2]:
             return
@@ -115,15 +130,29 @@ class ScanPage:
     def collecting(
         self, results: Generator[ScanResult, None, None], wrote: Callable[[str], None]
     ) -> Generator[ScanResult, None, None]:
-        """Yield results and take them; behind the last one write the page, and tell of it."""
-        with contextlib.closing(results):
-            for result in results:
-                self.add(result)
-                yield result
+        """Yield results and take them; then write the page, and tell of it.
+
+        A scan that ends early, by an error, a signal or a reader that has enough, has a page of
+        the results until then, if there is one.
+        """
+        try:
+            with contextlib.closing(results):
+                for result in results:
+                    self.add(result)
+                    yield result
+        except BaseException:
+            if self._searched + self._failed and not sys.is_finalizing():
+                wrote(self.write(is_whole=False))
+            raise
         wrote(self.write())
 
-    def write(self) -> str:
+    def write(self, *, is_whole: bool = True) -> str:
         """Write the page.
+
+        Parameters
+        ----------
+        is_whole : bool
+            The scan came to its end.
 
         Returns
         -------
@@ -136,23 +165,29 @@ class ScanPage:
             If the file cannot be written.
         """
         cards = [one for _, _, one in sorted(self._best, key=lambda entry: entry[:2])[::-1]]
-        urls = list(pipeline.as_they_come(_url, cards, _PARALLEL))
-        page = html_page.render(__name__, self._context(cards, urls))
+        thumbnails = list(pipeline.as_they_come(_thumbnail_of, cards, self._parallel))
+        page = html_page.render(__name__, self._context(cards, thumbnails, is_whole=is_whole))
         with atomic.writing(self._path) as file:
             file.write(page)
-        return f"report {printable(self._path)}: {len(cards):,} pictures, {len(page) / 1e6:.1f} MB"
+        pictures = f"{len(cards):,} picture{'s' * (len(cards) != 1)}"
+        until = "" if is_whole else ", those until the scan was ended"
+        return f"report {printable(self._path)}: {pictures}{until}, {format_size(len(page))}"
 
-    def _context(self, cards: list[_Shown], urls: list[str | None]) -> dict[str, Any]:
-        pairs = zip(cards, urls, strict=True)
-        kernels = sorted({name for one in cards for name in one.kernels})
+    def _context(
+        self, cards: list[_Shown], thumbnails: list[_Thumbnail], *, is_whole: bool
+    ) -> dict[str, Any]:
+        pairs = zip(cards, thumbnails, strict=True)
+        kernels = sorted({name for one in cards for name, _ in one.kernels})
         places = {name: index for index, name in enumerate(kernels)}
         total = self._searched + self._failed
         return {
-            "summary": f"{self._found:,} of {total:,} pictures with a match",
+            "summary": f"{self._found:,} of {total:,} picture{'s' * (total != 1)} with a match",
+            "is_whole": is_whole,
             "command": self._command,
             "about": self._about,
             "kernels": [printable(name) for name in kernels],
-            "cards": [(one, url, printable(one.name)) for one, url in pairs],
+            "cards": [(one, thumbnail, printable(one.name)) for one, thumbnail in pairs],
+            "most_boxes": _MOST_BOXES,
             "left_out": self._searched - len(cards),
             "failed": self._failed,
             "errors": self._errors,
@@ -163,7 +198,7 @@ class ScanPage:
                         "number": one.number,
                         "score": one.score,
                         "count": one.count,
-                        "kernels": [places[name] for name in one.kernels],
+                        "kernels": {places[name]: score for name, score in one.kernels},
                     }
                     for one in cards
                 ]
@@ -173,44 +208,45 @@ class ScanPage:
 
 def _shown(result: ScanResult, report: Report, number: int) -> _Shown:
     """Keep what the page shows of a picture; pixels that lie in memory are reduced now."""
-    matches = result.matches
-    best = sorted(matches, key=lambda match: -match.score)[:_MOST_BOXES]
+    by_score = sorted(result.matches, key=lambda match: match.score)
+    part = Part.of(report)
+    boxes = [match for match in by_score if match.frame == part.frame][-_MOST_BOXES:]
     source = getattr(report.display, "source", None)
     is_file = isinstance(source, str | os.PathLike)
+    # The best match tells which frame is shown.
+    kept = replace(report, matches=tuple(by_score[-1:]), maps=(), plans=())
     return _Shown(
         result.image,
         number,
-        report.width,
-        report.height,
-        len(matches),
-        best[0].score if best else None,
-        tuple(dict.fromkeys(match.kernel for match in best)),
-        tuple((match.score, _points(match)) for match in reversed(best)),
-        _without_matches(report) if is_file else None,
-        None if is_file else _thumbnail(report),
+        part.width,
+        part.height,
+        part.frame,
+        len(by_score),
+        by_score[-1].score if by_score else None,
+        tuple({match.kernel: match.score for match in by_score}.items()),
+        tuple((match.score, _points(match)) for match in boxes),
+        kept if is_file else None,
+        _Thumbnail() if is_file else _thumbnail(report),
     )
-
-
-def _without_matches(report: Report) -> Report:
-    return replace(report, matches=(), maps=(), plans=())
 
 
 def _points(match: Match) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in match.corners or box(match))
 
 
-def _url(one: _Shown) -> str | None:
-    """Return a thumbnail as a data URL; None if the picture is not there any more."""
-    return one.url if one.report is None else _thumbnail(one.report)
+def _thumbnail_of(one: _Shown) -> _Thumbnail:
+    return one.thumbnail if one.report is None else _thumbnail(one.report)
 
 
-def _thumbnail(report: Report) -> str | None:
+def _thumbnail(report: Report) -> _Thumbnail:
     if report.display is None:
-        return None
+        return _Thumbnail()
     try:
-        return _encoded(report.display.thumbnail(report, _SIDE))
-    except PatchsimError:
-        return None
+        return _Thumbnail(_encoded(report.display.thumbnail(report, _SIDE)))
+    except PatchsimError as error:
+        return _Thumbnail(reason=str(error))
+    except MemoryError:
+        return _Thumbnail(reason="out of memory")
 
 
 def _encoded(picture: Image.Image) -> str:

@@ -9,30 +9,38 @@
   const lowest = scores.reduce((a, b) => Math.min(a, b), 1);
   const highest = scores.reduce((a, b) => Math.max(a, b), lowest);
 
+  // The score of the best match, of the kernel that is chosen; null without a match.
+  function scoreOf(one) {
+    const kernel = element("kernel")?.value ?? "";
+    return kernel === "" ? one.score : one.kernels[kernel] ?? null;
+  }
+
   // At the left end of the slider pictures without a match are shown, too.
   function filter() {
     const text = element("name").value.trim().toLowerCase();
-    const kernel = element("kernel")?.value ?? "";
+    const isOne = (element("kernel")?.value ?? "") !== "";
     const level = lowest + (highest - lowest) * slider.value / 1000;
     const isAny = +slider.value === 0;
     element("level").textContent = isAny ? "any" : level.toFixed(4);
     let count = 0;
     cards.forEach((card, i) => {
       const one = data[i];
-      const seen = (isAny || (one.score !== null && one.score >= level - 1e-12))
+      const score = scoreOf(one);
+      const seen = (isAny || (score !== null && score >= level - 1e-12))
         && one.name.includes(text)
-        && (kernel === "" || one.kernels.includes(+kernel));
+        && (!isOne || score !== null);
       card.classList.toggle("off", !seen);
       count += seen;
     });
-    element("shown").textContent = `${count} of ${data.length} pictures`;
+    element("shown").textContent = `${count} of ${data.length} picture${data.length === 1 ? "" : "s"}`;
   }
 
   function sort() {
     const key = element("order").value;
     const down = key === "score" || key === "count";
+    const value = (one) => key === "score" ? scoreOf(one) : one[key];
     const order = data.map((_, i) => i).sort((i, j) => {
-      const [a, b] = [data[i][key], data[j][key]];
+      const [a, b] = [value(data[i]), value(data[j])];
       if (a === null || b === null) return (a === null) - (b === null) || data[i].number - data[j].number;
       return (a < b ? -1 : a > b ? 1 : 0) * (down ? -1 : 1) || data[i].number - data[j].number;
     });
@@ -40,6 +48,6 @@
   }
 
   for (const id of ["name", "threshold", "kernel"]) element(id)?.addEventListener("input", filter);
-  element("order").addEventListener("change", sort);
+  for (const id of ["order", "kernel"]) element(id)?.addEventListener("change", sort);
   filter();
 })();

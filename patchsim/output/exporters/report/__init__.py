@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from patchsim.errors import escaped, printable
+from patchsim.machine.memory import format_size
 from patchsim.output import columns, html_page, labels, rgb
 from patchsim.output.contract import Finished
 from patchsim.output.exporters.report import crops, layers
@@ -31,7 +32,7 @@ def working_bytes(cells: int, pixels: int) -> int:
 def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001 - as `FileExporter` has it
     page = html_page.render(__name__, _context(search))
     file.write(page)
-    return f": {len(page) / 1e6:.1f} MB"
+    return f": {format_size(len(page))}"
 
 
 def _context(search: Finished) -> dict[str, Any]:
