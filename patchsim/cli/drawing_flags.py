@@ -76,3 +76,20 @@ Preview = Annotated[
         show_default=False,
     ),
 ]
+ReportPage = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        help="Write a .html page to look at: the image with its matches, the map over it, a"
+        " threshold to move, kernels, plan.",
+    ),
+]
+Tolerance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T",
+        help="The largest error of scores in the heatmap or map; a larger one makes large kernels"
+        " faster. Matches are always exact. By default 0.02, or 0 with --map (in Python 0).",
+    ),
+]

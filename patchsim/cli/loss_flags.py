@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from patchsim import choices
-from patchsim.cli.flags import CsvSafe
+from patchsim.cli.printing_flags import CsvSafe
+from patchsim.cli.running_flags import Debug
 from patchsim.cli.words import device, one_of
 
 Features = Annotated[
@@ -97,7 +98,6 @@ Memory = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback when something fails.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,3 +61,47 @@ Nan = Annotated[
         " do not count.",
     ),
 ]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,W,H",
+        help="Search only windows inside this box of the image: x and y of its top-left pixel,"
+        " width, height. The map then covers the box.",
+    ),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="A picture that weights the pixels of the kernel: white counts, black does not, grey"
+        " counts in part. By default the kernel's alpha channel is its mask.",
+        show_default=False,
+    ),
+]
+NoAlpha = Annotated[
+    bool,
+    typer.Option(
+        "--no-alpha",
+        help="Compare all four channels of a .npy of 8 bits; otherwise its fourth is alpha.",
+    ),
+]
+IgnoreAlpha = Annotated[
+    bool,
+    typer.Option("--ignore-alpha", help="Treat transparent pixels of kernels and image as opaque."),
+]
+NoTrim = Annotated[
+    bool,
+    typer.Option(
+        "--no-trim",
+        help="Do not let transparent margins of a kernel, or black ones of its mask, hang over the"
+        " border of the image: the whole kernel lies inside.",
+    ),
+]
+MinVisible = Annotated[
+    str | None,
+    typer.Option(
+        metavar="F",
+        help="The smallest visible share of a match, 0.5 by default, in an image with transparent"
+        " pixels. A window is compared over its visible pixels.",
+    ),
+]

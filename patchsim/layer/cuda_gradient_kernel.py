@@ -69,15 +69,19 @@ def image_gradients(
     grouped = width // GROUP * GROUP
     for word in range(split * GROUP, grouped, tl.num_programs(1) * GROUP):
         columns(
-            fixed, grads - word, taps + first + word * REPEATS, None,
-            out, -row_step, -grad_row_step, width, height, 0,
-            R, COLS, GROUP, MOST, -1, False, False, False, PTX, TAIL=False,
+            fixed=fixed, pixels=grads - word, taps=taps + first + word * REPEATS, weights=None,
+            out=out, out_step=-row_step, row_step=-grad_row_step,
+            width=width, height=height, bits=0,
+            R=R, COLS=COLS, GROUP=GROUP, MOST=MOST, STEP=-1, BYTES=False,
+            SQUARED=False, SHADES=False, PTX=PTX, TAIL=False,
         )  # fmt: skip
     for word in range(grouped + split, width, tl.num_programs(1)):
         columns(
-            fixed, grads - word, taps + first + word * REPEATS, None,
-            out, -row_step, -grad_row_step, width, height, 0,
-            R, COLS, 1, MOST, -1, False, False, False, PTX, TAIL=True,
+            fixed=fixed, pixels=grads - word, taps=taps + first + word * REPEATS, weights=None,
+            out=out, out_step=-row_step, row_step=-grad_row_step,
+            width=width, height=height, bits=0,
+            R=R, COLS=COLS, GROUP=1, MOST=MOST, STEP=-1, BYTES=False,
+            SQUARED=False, SHADES=False, PTX=PTX, TAIL=True,
         )  # fmt: skip
     # NaN where a difference may be NaN, of which the sums have a sign instead.
     gap = tl.abs(fixed) - tl.load(largest + plane)

@@ -72,19 +72,21 @@ def sums(
         for word in range(split * GROUP, grouped, tl.num_programs(1) * GROUP):
             offset = first + word * REPEATS
             columns(
-                None, pixels + word * STEP, taps + offset,
-                None if weights is None else weights + offset,
-                out, COLS, row_step, width, height, last,
-                R, COLS, GROUP, MOST, STEP, BYTES, SQUARED, SHADES, PTX, TAIL=False,
+                fixed=None, pixels=pixels + word * STEP, taps=taps + offset,
+                weights=None if weights is None else weights + offset,
+                out=out, out_step=COLS, row_step=row_step, width=width, height=height, bits=last,
+                R=R, COLS=COLS, GROUP=GROUP, MOST=MOST, STEP=STEP, BYTES=BYTES,
+                SQUARED=SQUARED, SHADES=SHADES, PTX=PTX, TAIL=False,
             )  # fmt: skip
         for word in range(grouped + split, width, tl.num_programs(1)):
             offset = first + word * REPEATS
             bits = tl.where(word == width - 1, last, 0xFFFFFFFF).to(tl.uint32)
             columns(
-                None, pixels + word * STEP, taps + offset,
-                None if weights is None else weights + offset,
-                out, COLS, row_step, width, height, bits,
-                R, COLS, 1, MOST, STEP, BYTES, SQUARED, SHADES, PTX, TAIL=True,
+                fixed=None, pixels=pixels + word * STEP, taps=taps + offset,
+                weights=None if weights is None else weights + offset,
+                out=out, out_step=COLS, row_step=row_step, width=width, height=height, bits=bits,
+                R=R, COLS=COLS, GROUP=1, MOST=MOST, STEP=STEP, BYTES=BYTES,
+                SQUARED=SQUARED, SHADES=SHADES, PTX=PTX, TAIL=True,
             )  # fmt: skip
 
 
@@ -130,17 +132,19 @@ def columns(
                 y_of_tap = y - tl.arange(0, R)
                 inside = (y_of_tap >= 0) & (y_of_tap < height)
                 total = _row(
-                    fixed, pixels + y * row_step, taps + y * tap_step, None,
-                    inside, total, bits,
-                    R, COLS, GROUP, STEP, BYTES, SQUARED, SHADES, PTX, TAIL, BORDER=True,
+                    fixed=fixed, pixels=pixels + y * row_step, taps=taps + y * tap_step,
+                    weights=None, inside=inside, total=total, bits=bits,
+                    R=R, COLS=COLS, GROUP=GROUP, STEP=STEP, BYTES=BYTES,
+                    SQUARED=SQUARED, SHADES=SHADES, PTX=PTX, TAIL=TAIL, BORDER=True,
                 )  # fmt: skip
         for place in range(tl.maximum(start, border), stop):
             y = place if WEIGHTED else place - border + above
             total = _row(
-                fixed, pixels + y * row_step, taps + y * tap_step,
-                weights + y * tap_step if WEIGHTED else None,
-                None, total, bits,
-                R, COLS, GROUP, STEP, BYTES, SQUARED, SHADES, PTX, TAIL, BORDER=False,
+                fixed=fixed, pixels=pixels + y * row_step, taps=taps + y * tap_step,
+                weights=weights + y * tap_step if WEIGHTED else None,
+                inside=None, total=total, bits=bits,
+                R=R, COLS=COLS, GROUP=GROUP, STEP=STEP, BYTES=BYTES,
+                SQUARED=SQUARED, SHADES=SHADES, PTX=PTX, TAIL=TAIL, BORDER=False,
             )  # fmt: skip
         add(out, out_step, total)
 
