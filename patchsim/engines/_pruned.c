@@ -3,8 +3,9 @@
  * boxes(image, pitch, channels, width, planes, cell_height, cell_width, rows, stride_x, up, down,
  *       out, row_pitch, phase_pitch, variant)
  * bounds(boxes, offsets, below, above, row_step, rows, cols, squared, doublings, out, out_pitch,
- *        variant)
- * raise_bounds(as bounds, but: out has bounds already, and: limit, ratio) -> windows left
+ *        variant, least, block, down, across)
+ * raise_bounds(boxes ... variant as bounds, but: out has bounds already, and: limit, ratio)
+ *     -> windows left
  * look(image, pitch, kernel, weights, run, height, stride_y, step_x, bounds, bounds_pitch, rows,
  *      cols, squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
  * screen(as look, and: places, sums) -> (count, compared, done)
@@ -18,7 +19,8 @@
  *
  * The bound of a window is the sum over the cells of how far the box lies below or above the
  * kernel's, saturated; for `squared` that is doubled so many times, squared and >> 16. GONE is no
- * bound but a window dropped. `raise_bounds` raises bounds that are at or below a limit to these
+ * bound but a window dropped. `least` becomes the least bound of each square of `block` windows a
+ * side; the first window lies `down` and `across` from the corner of its own. `raise_bounds` raises bounds that are at or below a limit to these
  * times a ratio, where they are larger, and counts the windows at or below the limit that are left.
  *
  * With weights, bytes as the kernel's or None, each difference counts so many times.
@@ -47,8 +49,9 @@
 #define INLINE static inline
 #endif
 
-#define PADDING 64 /* columns of bounds are written in whole steps of so many */
+#define PADDING 64 /* boxes under columns of windows are read in whole steps of so many */
 #define GONE 65535
+#define LARGEST_BLOCK 65535 /* windows along a side */
 #define TALLEST 257 /* values of a cell's column sum to 16 bits */
 #define WIDEST 65535 /* and its columns to 32 */
 
@@ -156,6 +159,9 @@ typedef struct {
     int squared, doublings;
     uint16_t *out;
     ptrdiff_t out_pitch;
+    /* To make bounds: */
+    uint16_t *least, *lines; /* of blocks, and of the columns of a row of blocks */
+    ptrdiff_t block, down, across;
     /* To raise bounds: */
     int raises;
     uint16_t limit;
@@ -184,9 +190,37 @@ INLINE void raise_some(Bounds *t, uint16_t *bounds, const uint16_t *finer, ptrdi
     t->left += left;
 }
 
+static ptrdiff_t blocks_across(const Bounds *t)
+{
+    return (t->across + t->cols - 1) / t->block + 1;
+}
+
+/* The least bounds of blocks have those of a row of windows in them. */
+INLINE void keep_least(const Bounds *t, ptrdiff_t row)
+{
+    const uint16_t *bounds = t->out + row * t->out_pitch;
+    ptrdiff_t at = t->down + row;
+    if (row == 0 || at % t->block == 0)
+        memcpy(t->lines, bounds, (size_t)t->cols * sizeof *bounds);
+    else
+        for (ptrdiff_t col = 0; col < t->cols; col++)
+            t->lines[col] = bounds[col] < t->lines[col] ? bounds[col] : t->lines[col];
+    if ((at + 1) % t->block && row < t->rows - 1)
+        return;
+    uint16_t *least = t->least + at / t->block * blocks_across(t);
+    for (ptrdiff_t col = 0, end; col < t->cols; col = end) {
+        end = ((t->across + col) / t->block + 1) * t->block - t->across;
+        end = end < t->cols ? end : t->cols;
+        uint16_t lowest = GONE;
+        for (ptrdiff_t i = col; i < end; i++)
+            lowest = t->lines[i] < lowest ? t->lines[i] : lowest;
+        *least++ = lowest;
+    }
+}
+
 static void bounds_portable(Bounds *t)
 {
-    for (ptrdiff_t row = 0; row < t->rows; row++)
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
         for (ptrdiff_t col = 0; col < t->cols; col++) {
             const uint16_t *under = t->boxes + row * t->row_step + col;
             uint16_t *out = t->out + row * t->out_pitch + col;
@@ -211,6 +245,9 @@ static void bounds_portable(Bounds *t)
             else
                 *out = bound;
         }
+        if (!t->raises)
+            keep_least(t, row);
+    }
 }
 
 /* STEP vectors side by side share the kernel's boxes; PADDING columns are a multiple of them. */
@@ -241,14 +278,14 @@ static void bounds_portable(Bounds *t)
     {                                                                                     \
         const ptrdiff_t together = (LANES) * (STEP);                                      \
         uint16_t finer[(LANES) * (STEP)];                                                 \
-        for (ptrdiff_t row = 0; row < t->rows; row++)                                     \
+        for (ptrdiff_t row = 0; row < t->rows; row++) {                                   \
             for (ptrdiff_t col = 0; col < t->cols; col += together) {                     \
                 const uint16_t *under = t->boxes + row * t->row_step + col;               \
                 uint16_t *out = t->out + row * t->out_pitch + col;                        \
                 ptrdiff_t n = t->cols - col < together ? t->cols - col : together;        \
                 if (t->raises && !some_open(out, n, t->limit))                            \
                     continue;                                                             \
-                uint16_t *found = t->raises ? finer : out;                                \
+                uint16_t *found = t->raises || n < together ? finer : out;                \
                 if (!t->squared)                                                          \
                     NAME##_group(t, under, found, 0, 0);                                  \
                 else if (!t->doublings)                                                   \
@@ -257,7 +294,12 @@ static void bounds_portable(Bounds *t)
                     NAME##_group(t, under, found, 1, t->doublings);                       \
                 if (t->raises)                                                            \
                     raise_some(t, out, finer, n);                                         \
+                else if (n < together)                                                    \
+                    memcpy(out, finer, (size_t)n * sizeof *out);                          \
             }                                                                             \
+            if (!t->raises)                                                               \
+                keep_least(t, row);                                                       \
+        }                                                                                 \
     }
 
 #if X86_VARIANTS
@@ -890,7 +932,7 @@ static PyObject *boxes(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-enum { BOXES_OF, OFFSETS, BELOW, ABOVE, RAISED, BOUNDS_BUFFERS };
+enum { BOXES_OF, OFFSETS, BELOW, ABOVE, RAISED, LEAST, BOUNDS_BUFFERS };
 
 static const char *bounds_misfit(const Bounds *t, const Py_buffer *b)
 {
@@ -901,7 +943,7 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *b)
     for (int i = 0; i < BOUNDS_BUFFERS; i++)
         if (!entry_is_aligned(b[i].buf, i == OFFSETS ? 8 : 2))
             return NOT_ALIGNED;
-    if (entry_overlap(out, offsets))
+    if (entry_overlap(out, offsets) || entry_overlap(&b[LEAST], offsets))
         return "the output lies where the offsets do";
     if (offsets->len != t->cells * 8 || b[ABOVE].len != t->cells * 2 ||
         b[BELOW].len != b[ABOVE].len)
@@ -914,34 +956,86 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *b)
     for (ptrdiff_t i = 0; i < t->cells; i++)
         if (t->offsets[i] < 0 || t->offsets[i] > last)
             return "the boxes are fewer than the windows have";
-    ptrdiff_t written = t->raises ? t->cols : padded;
-    if (written > t->out_pitch || entry_extent(t->rows, t->out_pitch, written) > out->len / 2)
+    if (t->cols > t->out_pitch || entry_extent(t->rows, t->out_pitch, t->cols) > out->len / 2)
         return "the output is smaller than rows x cols";
-    if (t->raises && !(t->ratio > 0))
-        return "the ratio is not positive";
+    if (t->raises)
+        return t->ratio > 0 ? NULL : "the ratio is not positive";
+    if (!ENTRY_ARE_SIZES(t->block) || t->block > LARGEST_BLOCK || t->down < 0 || t->down >= t->block || t->across < 0 ||
+        t->across >= t->block)
+        return "a size is out of range";
+    ptrdiff_t tall = (entry_plus(t->down, t->rows) - 1) / t->block + 1;
+    ptrdiff_t wide = (entry_plus(t->across, t->cols) - 1) / t->block + 1;
+    if (b[LEAST].len != entry_times(entry_times(tall, wide), 2))
+        return "the least bounds are more or fewer than the blocks";
     return NULL;
 }
 
-/* `bounds`, or with a ratio `raise_bounds`. */
-static PyObject *bounds_of(PyObject *args, PyObject *keywords, int raises)
+static Bounds bounds_of(const Py_buffer *b)
 {
+    Bounds t = {0};
+    t.boxes = b[BOXES_OF].buf, t.offsets = b[OFFSETS].buf;
+    t.below = b[BELOW].buf, t.above = b[ABOVE].buf;
+    t.cells = b[OFFSETS].len / 8;
+    t.out = b[RAISED].buf, t.least = b[LEAST].buf;
+    return t;
+}
+
+static PyObject *bounds(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"boxes", "offsets", "below", "above", "row_step", "rows", "cols",
+                            "squared", "doublings", "out", "out_pitch", "variant", "least",
+                            "block", "down", "across", NULL};
+    Py_buffer b[BOUNDS_BUFFERS] = {0};
+    Py_ssize_t row_step, rows, cols, pitch, block, down, across;
+    int squared, doublings;
+    const char *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpiw*nsw*nnn", names,
+                                     &b[BOXES_OF], &b[OFFSETS], &b[BELOW], &b[ABOVE], &row_step,
+                                     &rows, &cols, &squared, &doublings, &b[RAISED], &pitch, &name,
+                                     &b[LEAST], &block, &down, &across))
+        return NULL;
+    Bounds t = bounds_of(b);
+    t.row_step = row_step, t.rows = rows, t.cols = cols, t.out_pitch = pitch;
+    t.squared = squared, t.doublings = doublings;
+    t.block = block, t.down = down, t.across = across;
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? bounds_misfit(&t, b) : NO_VARIANT;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        t.lines = malloc((size_t)cols * sizeof *t.lines);
+        if (t.lines)
+            chosen->bounds(&t);
+        Py_END_ALLOW_THREADS
+    }
+    int is_short = !wrong && !t.lines;
+    free(t.lines);
+    if (entry_failed(b, BOUNDS_BUFFERS, wrong, is_short))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *raise_bounds(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
     static char *names[] = {"boxes", "offsets", "below", "above", "row_step", "rows", "cols",
                             "squared", "doublings", "out", "out_pitch", "variant", "limit",
                             "ratio", NULL};
     Py_buffer b[BOUNDS_BUFFERS] = {0};
     Py_ssize_t row_step, rows, cols, pitch;
     int squared, doublings;
-    unsigned short limit = 0;
-    double ratio = 0;
+    unsigned short limit;
+    double ratio;
     const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpiw*ns|Hd", names,
-                                     &b[BOXES_OF], &b[OFFSETS], &b[BELOW], &b[ABOVE], &row_step,
-                                     &rows, &cols, &squared, &doublings, &b[RAISED], &pitch, &name,
-                                     &limit, &ratio))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*y*y*nnnpiw*nsHd", names, &b[BOXES_OF],
+                                     &b[OFFSETS], &b[BELOW], &b[ABOVE], &row_step, &rows, &cols,
+                                     &squared, &doublings, &b[RAISED], &pitch, &name, &limit,
+                                     &ratio))
         return NULL;
-    Bounds t = {b[BOXES_OF].buf, b[OFFSETS].buf, b[BELOW].buf, b[ABOVE].buf, b[OFFSETS].len / 8,
-                row_step, rows, cols, squared, doublings, b[RAISED].buf, pitch, raises, limit,
-                ratio, 0};
+    Bounds t = bounds_of(b);
+    t.row_step = row_step, t.rows = rows, t.cols = cols, t.out_pitch = pitch;
+    t.squared = squared, t.doublings = doublings;
+    t.raises = 1, t.limit = limit, t.ratio = ratio;
     const Variant *chosen = variant(name);
     const char *wrong = chosen ? bounds_misfit(&t, b) : NO_VARIANT;
     if (!wrong) {
@@ -952,18 +1046,6 @@ static PyObject *bounds_of(PyObject *args, PyObject *keywords, int raises)
     if (entry_failed(b, BOUNDS_BUFFERS, wrong, 0))
         return NULL;
     return PyLong_FromSsize_t(t.left);
-}
-
-static PyObject *bounds(PyObject *self, PyObject *args, PyObject *keywords)
-{
-    (void)self;
-    return bounds_of(args, keywords, 0);
-}
-
-static PyObject *raise_bounds(PyObject *self, PyObject *args, PyObject *keywords)
-{
-    (void)self;
-    return bounds_of(args, keywords, 1);
 }
 
 enum { LOOKED_AT, LOOK_KERNEL, LOOK_WEIGHTS, LOOK_BOUNDS, LISTED, LISTED_SUMS, LOOK_BUFFERS };

@@ -281,8 +281,11 @@ class Search(Protocol):
     row_seconds: float
     """The estimated seconds of comparing a row of a window with one of the kernel."""
 
-    def bounds(self, tile: Tile) -> LowerBounds:
-        """Return lower bounds of the differences of a tile's windows."""
+    def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
+        """Write lower bounds of the differences of a tile's windows at `place` in `bounds`.
+
+        Returns the least of each block that has windows of the tile, as `blocks.block_index`.
+        """
 
     @property
     def levels(self) -> int:

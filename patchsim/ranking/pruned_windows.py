@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines import REMOVED, Bounds, LowerBounds, Search
 from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
+from patchsim.geometry.blocks import BLOCK, block_index, grid_shape
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
@@ -174,7 +174,7 @@ class PrunedWindows:
 
     def bound(self, tile: Tile) -> tuple[Tile, LowerBounds]:
         """Compute the bounds of a tile, and return the least of each block in it, for `put`."""
-        return tile, reduce_blocks(np.minimum, self._bounds.compute(tile), tile)
+        return tile, self._bounds.compute(tile)
 
     def put(self, tile: Tile, least_bounds: LowerBounds) -> None:
         """Store the least bounds of the blocks in a tile; `ready` comes after all tiles."""

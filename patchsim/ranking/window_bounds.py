@@ -36,11 +36,10 @@ class WindowBounds:
         self._by_block: dict[int, LowerBounds] = {}
 
     def compute(self, tile: Tile) -> LowerBounds:
-        """Return the bounds of a tile, and keep them if all are kept."""
-        bounds = self._search.bounds(tile)
+        """Make the bounds of a tile, kept if all are; return the least of each block in it."""
         if self._all is not None:
-            self._all[tile.index] = bounds
-        return bounds
+            return self._search.bound(tile, self._all, tile)
+        return self._search.bound(tile, *_apart(tile))
 
     def of_block(self, block: int) -> tuple[LowerBounds, Tile]:
         """Return an array that holds the bounds of a block, and where they lie in it."""
@@ -48,18 +47,20 @@ class WindowBounds:
         if self._all is not None:
             return self._all, tile
         if block not in self._by_block:
-            bounds = np.ascontiguousarray(self._search.bounds(tile))
-            self._suppress_in(tile, bounds, self.suppressed, self.boxes)
-            self._by_block[block] = bounds
+            self._by_block[block], _ = self._again(tile)
         return self._by_block[block], Tile(0, 0, tile.rows, tile.cols)
 
     def of_tile(self, tile: Tile) -> tuple[LowerBounds, Tile]:
         """Return an array that holds the bounds of a tile, and where; `keep` comes after."""
         if self._all is not None:
             return self._all, tile
-        bounds = np.ascontiguousarray(self._search.bounds(tile))
+        return self._again(tile)
+
+    def _again(self, tile: Tile) -> tuple[LowerBounds, Tile]:
+        bounds, place = _apart(tile)
+        self._search.bound(tile, bounds, place)
         self._suppress_in(tile, bounds, self.suppressed, self.boxes)
-        return bounds, Tile(0, 0, tile.rows, tile.cols)
+        return bounds, place
 
     def keep(self, block: int, tile: Tile, bounds: LowerBounds) -> None:
         """Keep the bounds of a block of a tile that were raised, if not all are kept anyway."""
@@ -108,3 +109,8 @@ class WindowBounds:
     def clear(self) -> None:
         """Free the bounds."""
         self._all, self._by_block = None, {}
+
+
+def _apart(tile: Tile) -> tuple[LowerBounds, Tile]:
+    """Return an array for the bounds of a tile alone, and where they lie in it."""
+    return np.empty((tile.rows, tile.cols), np.uint16), Tile(0, 0, tile.rows, tile.cols)

@@ -102,6 +102,12 @@ def refine(search, tile, bounds, floor=-np.inf):
         search.refine(level, tile, bounds, tile, floor)
 
 
+def bounds_of(search, tile):
+    found = np.zeros((tile.rows, tile.cols), np.uint16)
+    search.bound(tile, found, Tile(0, 0, tile.rows, tile.cols))
+    return found
+
+
 def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
     """Coarse and fine bounds are not above the differences, nor scores below."""
     total = None if weights is None else int(weights.sum(dtype=np.int64))
@@ -110,7 +116,7 @@ def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
     )
     least = np.zeros(truth.shape, np.uint16)
     whole = Tile(0, 0, *truth.shape)
-    coarse = search.bounds(whole)
+    coarse = bounds_of(search, whole)
     least[...] = coarse
     least[0, 0] = REMOVED
     scale = (255 if metric == "sad" else 255**2) * metrics.total_weight(kernel.shape, weights)
@@ -180,7 +186,7 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     search = pruned.Search(image, kernel, fits, weights)
     truth = differences(image, kernel, metric, (1, 1), weights)
     whole = Tile(0, 0, *truth.shape)
-    least = search.bounds(whole).copy()
+    least = bounds_of(search, whole)
     assert least.max() > 0
     assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
     refine(search, whole, least)
@@ -201,7 +207,7 @@ def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astro
     rows, cols = np.indices((221, 231)).reshape(2, -1)
     scores = metrics.exact(image, kernel, metric, 255.0)(rows, cols).reshape(221, 231)
     kept = np.zeros(scores.shape, np.uint16)
-    kept[...] = search.bounds(whole)
+    kept[...] = bounds_of(search, whole)
     floor = scores[tile.index].max()
     limit = search.could_reach(floor)
     was_open = np.zeros(scores.shape, bool)
@@ -219,13 +225,33 @@ def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astro
     assert (kept[tile.index][scores[tile.index] == floor] <= limit).all()
 
 
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize(
+    "tile", [Tile(0, 0, 1, 1), Tile(63, 64, 2, 1), Tile(5, 60, 130, 70), Tile(0, 0, 140, 150)]
+)
+def test_bounds_come_with_the_least_of_each_block_and_nothing_beside(tile, rng):
+    image, kernel = pictures(rng, "photo", 159, 169, 3), pictures(rng, "photo", 20, 20, 3)
+    search = pruned.Search(image, kernel, problem(image, kernel))
+    whole = bounds_of(search, Tile(0, 0, 140, 150))
+    found = np.full((140, 150), 7, np.uint16)
+    least = search.bound(tile, found, tile)
+    assert found[tile.index].tolist() == whole[tile.index].tolist()
+    beside = np.ones(found.shape, bool)
+    beside[tile.index] = False
+    assert (found[beside] == 7).all()
+    blocks = {}
+    for row, col in np.argwhere(~beside).tolist():
+        blocks.setdefault((row // 64, col // 64), []).append(whole[row, col])
+    assert least.ravel().tolist() == [min(blocks[block]) for block in sorted(blocks)]
+
+
 def test_bounds_of_squares_keep_their_digits_near_the_best_window(rng):
     """Squares of small differences of large sums must not be lost, nor those of many cells."""
     noise = rng.integers(0, 256, (400, 420, 3), np.uint8)
     kernel = noise[50:250, 60:260]
     search = pruned.Search(noise, kernel, problem(noise, kernel, "ssd"))
     whole = Tile(0, 0, 201, 221)
-    least = search.bounds(whole).copy()
+    least = bounds_of(search, whole)
     refine(search, whole, least, 1 - 1e-4)
     assert least[50, 60] == 0
     assert np.count_nonzero(least <= search.could_reach(1 - 1e-4)) == 1
@@ -237,7 +263,7 @@ def test_bounds_of_a_patch_of_its_own_colour_are_sharp(metric):
     image, kernel = np.full((40, 40, 3), 90, np.uint8), np.full((16, 16, 3), 60, np.uint8)
     search = pruned.Search(image, kernel, problem(image, kernel, metric))
     truth = kernel.size * (30 if metric == "sad" else 900)
-    bounds = search.bounds(Tile(0, 0, 25, 25)) * search._coarse.unit
+    bounds = bounds_of(search, Tile(0, 0, 25, 25)) * search._coarse.unit
     assert (bounds > 0.97 * truth).all()
 
 
@@ -425,7 +451,7 @@ def test_bounds_from_copies_of_8_bits_hold(metric, kind, masked):
         search = pruned.search(image, kernel, fits, weights)
         rows, cols = fits.map_shape
         whole = Tile(0, 0, rows, cols)
-        least = search.bounds(whole).copy()
+        least = bounds_of(search, whole)
         assert (search.upper_bounds(least) >= truth).all()
         refine(search, whole, least)
         assert (search.upper_bounds(least) >= truth).all()
@@ -747,13 +773,16 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
             "boxes": np.zeros(4 + 20 + 64, np.uint16), "offsets": np.array([0, 4]),
             "below": np.zeros(2, np.uint16), "above": np.zeros(2, np.uint16), "row_step": 10,
             "rows": 3, "cols": 5, "squared": False, "doublings": 0,
-            "out": np.zeros(3 * 64, np.uint16), "out_pitch": 64, "variant": "portable",
+            "out": np.zeros(2 * 7 + 5, np.uint16), "out_pitch": 7, "variant": "portable",
+            "least": np.zeros((2, 3), np.uint16), "block": 2, "down": 1, "across": 1,
         },
         [
             {"rows": 4}, {"rows": 0}, {"cols": 65}, {"row_step": 11}, {"offsets": np.array([0, 5])},
-            {"offsets": np.array([-1, 4])}, {"offsets": np.array([0])}, {"out_pitch": 63},
-            {"below": np.zeros(1, np.uint16)}, {"out": np.zeros(100, np.uint16)},
-            {"doublings": -1}, {"doublings": 16},
+            {"offsets": np.array([-1, 4])}, {"offsets": np.array([0])}, {"out_pitch": 4},
+            {"below": np.zeros(1, np.uint16)}, {"out": np.zeros(18, np.uint16)},
+            {"doublings": -1}, {"doublings": 16}, {"block": 0}, {"block": 1 << 40}, {"down": 2},
+            {"down": -1}, {"across": 2}, {"across": -1}, {"least": np.zeros((2, 2), np.uint16)},
+            {"least": np.zeros((3, 3), np.uint16)},
         ],
     )  # fmt: skip
     _mistakes(

@@ -53,13 +53,16 @@ def test_sums_of_windows_refuse_sizes_beyond_the_image(name, size):
 
 
 @pytest.mark.parametrize("size", HUGE)
-@pytest.mark.parametrize("name", ["row_step", "rows", "cols", "out_pitch"])
+@pytest.mark.parametrize(
+    "name", ["row_step", "rows", "cols", "out_pitch", "block", "down", "across"]
+)
 def test_bounds_refuse_sizes_beyond_the_boxes(name, size):
     sound = {
         "boxes": np.zeros(256, np.uint16), "offsets": np.zeros(1, np.int64),
         "below": np.zeros(1, np.uint16), "above": np.zeros(1, np.uint16), "row_step": 64,
         "rows": 2, "cols": 4, "squared": False, "doublings": 0, "out": np.zeros(128, np.uint16),
-        "out_pitch": 64, "variant": "portable",
+        "out_pitch": 64, "variant": "portable", "least": np.zeros(1, np.uint16), "block": 64,
+        "down": 0, "across": 0,
     }  # fmt: skip
     module = built("_pruned")
     module.bounds(**sound)

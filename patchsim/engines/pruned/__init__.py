@@ -124,7 +124,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     finer = boxes(block, problem.kernel[2])  # of tiles `byte_search.finer_tile`
     kernel = (2 if problem.weight_sum is None else 3) * problem.taps
     sums = 4 * problem.taps  # of the kernel, over all boxes
-    working = max(boxes((rows, cols), 1), finer) + sums + 2 * rows * (cols + 64) + kernel
+    working = max(boxes((rows, cols), 1), finer) + sums + 2 * (rows + 1) * cols + kernel
     if problem.dtype == "uint8":
         return working
     itemsize = byte_copy.ITEM_BYTES[problem.dtype]

@@ -17,7 +17,7 @@ from patchsim.engines.pruned import cells, compiled
 from patchsim.engines.pruned.cells import Cells
 from patchsim.engines.pruned.grids import Boxes, Grid, far
 from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry.blocks import BLOCK, block_index
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
@@ -100,14 +100,21 @@ class Search:
             self._sums_of[grid] = grid.sums(cells.integral(self._kernel))
         return self._sums_of[grid]
 
-    def bounds(self, tile: Tile) -> LowerBounds:
-        """Return lower bounds of the windows' differences, in units."""
-        padded = -(-tile.cols // self._extension.PADDING) * self._extension.PADDING
-        least = np.empty((tile.rows, padded), np.uint16)
+    def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
+        """Write lower bounds of the windows' differences, in units; return the blocks' least."""
+        rows, cols = block_index(tile)
+        least = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.uint16)
         self._extension.bounds(
-            **self._under(tile, self._coarse), out=least, out_pitch=padded, variant=self._variant
+            **self._under(tile, self._coarse),
+            out=values_from(bounds, place.top, place.left),
+            out_pitch=bounds.shape[1],
+            variant=self._variant,
+            least=least,
+            block=BLOCK,
+            down=tile.top % BLOCK,
+            across=tile.left % BLOCK,
         )
-        return least[:, : tile.cols]
+        return least
 
     def finer_tile(self, tile: tuple[int, int]) -> tuple[int, int]:
         return finer_tile(self.problem, tile)

@@ -89,8 +89,8 @@ class WideSearch:
             "rounding": self._unseen,
         }
 
-    def bounds(self, tile: Tile) -> LowerBounds:
-        return self._bytes.bounds(tile)
+    def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
+        return self._bytes.bound(tile, bounds, place)
 
     def finer_tile(self, tile: tuple[int, int]) -> tuple[int, int]:
         return self._bytes.finer_tile(tile)
