@@ -114,6 +114,7 @@ def run_together(
     scores: Sequence[SharedTileScore],
     take: Callable[[int, Tile, Bounds], None],
     visible: Visibility | None = None,
+    todo: Iterable[Tile] | None = None,
 ) -> Generator[Tile, None, None]:
     """Score every tile of several kernels' maps, each tile for all kernels before the next.
 
@@ -128,6 +129,8 @@ def run_together(
         Called with the plan's number for each tile, in the thread that scored it.
     visible : Visibility, optional
         The visibility of the image's pixels.
+    todo : iterable of Tile, optional
+        Tiles to score instead of all, none larger than the plans'. They may go beyond single maps.
 
     Yields
     ------
@@ -146,7 +149,9 @@ def run_together(
             take(number, tile, scores[number](shared, (tile.rows, tile.cols)))
         return [tile for _, tile in numbered]
 
-    with closing(in_order(work, common_tiles(plans), plans[0].parallel)) as scored:
+    if todo is None:
+        todo = common_tiles(plans)
+    with closing(in_order(work, todo, plans[0].parallel)) as scored:
         for done in scored:
             yield from done
 

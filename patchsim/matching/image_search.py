@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from patchsim.matches.selection import Selection
     from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
+    from patchsim.search.bands import BandSource
     from patchsim.search.fitted_windows import FittedWindows
     from patchsim.search.posed import Posed
 
@@ -60,6 +61,8 @@ class ImageSearch:
     options : Options
     asked : Asked
     observer : Observer
+    bands : BandSource, optional
+        Where maps are scored, if not here.
     notices : list of str
         What the observer was told.
     """
@@ -71,6 +74,7 @@ class ImageSearch:
     options: Options
     asked: Asked
     observer: Observer
+    bands: BandSource | None = None
     notices: list[str] = field(default_factory=list)
 
     def run(self, shown: Source | None, started: float, *, says_why: bool) -> Report:
@@ -91,7 +95,7 @@ class ImageSearch:
         mixed = advice.grey_beside_color(self.opened.picture, self.kernels.pictures, options)
         scene, outputs = self._scene()
         with outputs.streamed() as streamed:
-            search = _search(scene, options, outputs, self.kept, streamed)
+            search = _search(scene, options, outputs, self.kept, streamed, self.bands)
             # Only once the search is sure to run: an error stands alone.
             self._tell_of(scene, small)
             found = self._found(search, scene, outputs)
@@ -126,6 +130,12 @@ class ImageSearch:
         way = Opening(None, options.level, options.max_pixels, spare, options.alpha)
         return ImageDisplay(shown, way)
 
+    def by_bands(self) -> Exhaustive:
+        """Return the search with its image opened, to score bands of maps for another process."""
+        scene, outputs = self._scene()
+        kept = self.kept if self.options.poses is None else None
+        return Exhaustive(scene, self.options, outputs, kept, by_bands=True)
+
     def _selected(
         self, found: Found, scene: Scene, outputs: Outputs, mixed: Mixed
     ) -> tuple[Sequence[Selection | PoseSelection], Criteria | None]:
@@ -139,6 +149,7 @@ class ImageSearch:
         self._tell(select_matches.explanations(selections, options, scene))
         self._tell(extensions.notices())
         self._tell(select_matches.grey_notices(mixed, selections, found, scene))
+        self._tell(nothing_found.missing_notices(found))
         return selections, strict
 
     def _scene(self) -> tuple[Scene, Outputs]:
@@ -261,12 +272,13 @@ def _search(
     outputs: Outputs,
     kept: KeptKernels,
     streamed: StreamedMaps,
+    bands: BandSource | None,
 ) -> Exhaustive | FittedWindows | Posed:
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
     if poses is None or poses.are_whole:
         # Kernels that are turned or mirrored are made anew for each image.
-        return Exhaustive(scene, options, outputs, kept if poses is None else None, streamed)
+        return Exhaustive(scene, options, outputs, kept if poses is None else None, streamed, bands)
     # The pose search takes as long to import as a search of small pictures.
     if options.exhaustive or outputs.keeps_map:
         from patchsim.search.fitted_windows import FittedWindows

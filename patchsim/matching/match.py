@@ -14,6 +14,7 @@ from patchsim.pictures.limits import MemoryNeed
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
+    from patchsim.matching.elsewhere import Elsewhere
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -34,6 +35,7 @@ def match(
     report: PathLike | None = None,
     force: bool = False,
     observer: Observer | None = None,
+    cluster: Elsewhere | None = None,
     **options: Unpack[Given],
 ) -> Report:
     """Find a kernel image, or several, in an image.
@@ -85,6 +87,10 @@ def match(
         Replace files that are read-only, too.
     observer : Observer, optional
         Its methods are told of notices, plans, progress and files as they come.
+    cluster : Elsewhere, optional
+        Processes that score the windows (`patchsim.matching.elsewhere`), and open the image by its
+        path. The answer is the same. Maps, heatmaps, `blend` and frames, and scales and angles
+        other than quarter turns are refused.
     stride : int or (y, x)
         Step between windows in pixels.
     region : (x, y, width, height), optional
@@ -316,4 +322,5 @@ def match(
         report=report,
         force=force,
         observer=observer,
+        cluster=cluster,
     )

@@ -12,7 +12,7 @@ from patchsim.events import Observer, check_observer
 from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
-from patchsim.matching import each_frame, inputs
+from patchsim.matching import each_frame, elsewhere, inputs
 from patchsim.matching.image_search import ImageSearch
 from patchsim.options import Given, Options, check_keywords
 from patchsim.output.report import Report
@@ -24,12 +24,14 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from patchsim.matching.elsewhere import Elsewhere
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
 # The keywords of `match` that `Matcher.match` takes.
 OUTPUTS = (
     "map", "heatmap", "blend", "overlay", "heatmap_size", "labels", "report", "force", "observer",
+    "cluster",
 )  # fmt: skip
 
 
@@ -51,7 +53,8 @@ class Matcher:
         As for `match`.
     **options
         The options of `match` that describe the search: all but `map`, `heatmap`, `heatmap_size`,
-        `blend`, `overlay`, `labels`, `report`, `force` and `observer`, which `Matcher.match` takes.
+        `blend`, `overlay`, `labels`, `report`, `force`, `observer` and `cluster`, which
+        `Matcher.match` takes.
 
     Attributes
     ----------
@@ -148,6 +151,7 @@ class Matcher:
         region: Region | None = None,
         threads: int | None = None,
         memory: int | None = None,
+        cluster: Elsewhere | None = None,
     ) -> Report:
         """Find the kernels in an image.
 
@@ -177,6 +181,8 @@ class Matcher:
         memory : int, optional
             In place of the option, for this image: the bytes that the search may take, the kernels
             included.
+        cluster : Elsewhere, optional
+            Where the windows are scored, as for `match`.
 
         Returns
         -------
@@ -197,12 +203,17 @@ class Matcher:
         side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
         words = _words(labels) if labels is not None or overlay is not None else ()
         asked = Asked(False if map is None else map, files, force, side, words)
+        bands = None
+        if cluster is not None:
+            path = elsewhere.check(cluster, image, options, asked)
+            given = memory if memory is not None or not self._has_own_memory else options.memory
+            bands = cluster.band_source(self, path, region=region, memory=given, observer=observer)
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
             shown = image if has_file else None
             search = ImageSearch(
-                opened, self._kernels, self._comparisons, self._kept, options, asked, told
+                opened, self._kernels, self._comparisons, self._kept, options, asked, told, bands
             )
             return search.run(shown, started, says_why=says_why)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from patchsim.search.jobs import Found, Job
 
 _MOST_JOBS = 16  # poses and kernels whose visible share is looked at
 _ALIKE = 1e-4  # scores that differ by less are not told apart in a sentence
+_MOST_BOXES = 3  # that are named
 _BAND = 256  # rows of windows that are looked at together
 
 
@@ -108,6 +109,16 @@ def _digits(score: float, threshold: float, rounded: Callable[[float], int]) -> 
         if float(text) < threshold:
             return text
     return repr(score)
+
+
+def missing_notices(found: Found) -> Iterator[str]:
+    """Say in which parts of the image no match could be found, because they were not scored."""
+    if not found.missing:
+        return
+    boxes = " and ".join(",".join(map(str, box)) for box in found.missing[:_MOST_BOXES])
+    others = len(found.missing) - _MOST_BOXES
+    more = f" and {others} more" if others > 0 else ""
+    yield f"matches may be missing: windows inside {boxes}{more} (x,y,width,height) were not scored"
 
 
 def has_match(selections: Sequence[Selection | PoseSelection]) -> bool:

@@ -121,6 +121,8 @@ class MatchRecords:
             document["poses"] = poses
         if report.skipped:
             document["skipped"] = [asdict(one) for one in report.skipped]
+        if report.missing:
+            document["missing"] = [list(box) for box in report.missing]
         if report.frames:
             document["frames"] = [asdict(one) for one in report.frames]
         if report.best_below is not None:

@@ -107,6 +107,9 @@ class Report:
         The options about single places of a match that were given: ``worst``, ``pixel_tolerance``.
     inverts : bool
         Whether the kernels were also searched inverted.
+    missing : tuple of (x, y, width, height)
+        The parts of the image whose windows could not be scored, because workers of a cluster
+        failed there: matches inside may be missing. Otherwise it is empty.
     display : Display or None
         Shows the report in notebooks and figures. It keeps the path or the array of the image,
         and opens it again; not after pickling.
@@ -140,6 +143,7 @@ class Report:
     frames: tuple[FrameReport, ...] = ()
     criteria: tuple[str, ...] = ()
     inverts: bool = False
+    missing: tuple[Region, ...] = ()
     display: Display | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:

@@ -76,6 +76,24 @@ class BlockGrid:
             self._put_band(band, bounds, np.s_[top : top + rows], has_errors=error > 0)
             top += rows
 
+    def put_bounds(self, top: int, upper_bounds: NDArray[np.float64], error: float) -> None:
+        """Take the upper bounds of rows of blocks whose scores are not kept.
+
+        Parameters
+        ----------
+        top : int
+            The first row of windows, a multiple of `BLOCK`.
+        upper_bounds : float64 array [block rows, block columns]
+            At least the true score of each window of a block, or -inf if none is to be found there.
+        error : float
+            The largest error of a score.
+        """
+        first = top // BLOCK
+        with self._lock:
+            self.error = max(self.error, error)
+            stored = self.upper_bounds[first : first + len(upper_bounds)]
+            np.fmax(stored, upper_bounds, out=stored)
+
     def _put_blocks(self, tile: Tile, blocks: BlockBounds) -> None:
         """Store the maxima of a tile that begins with a block."""
         # The sum of a score and its error must not be rounded to less than the true score.

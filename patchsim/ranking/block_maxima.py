@@ -97,6 +97,10 @@ class BlockMaxima:
         """Take the scores of a tile; several threads may put different tiles at once."""
         self._grid.put(tile, bounds)
 
+    def put_bounds(self, top: int, upper_bounds: NDArray[np.float64], error: float) -> None:
+        """Take the upper bounds of rows of blocks that are scored again when asked for."""
+        self._grid.put_bounds(top, upper_bounds, error)
+
     @property
     def error(self) -> float:
         """The largest error of a score that was put."""

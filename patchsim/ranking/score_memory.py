@@ -41,7 +41,9 @@ class Budget:
     cache: int | None
 
 
-def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget:
+def budget_of(
+    problems: Sequence[Problem], memory: int, *, kept: bool, by_blocks: bool = False
+) -> Budget:
     """Choose how scores are kept within a memory, of which tiles take a part.
 
     Parameters
@@ -51,12 +53,14 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
         Bytes; with 0 the scores get as few as possible.
     kept : bool
         Whether maps of all scores are kept, too.
+    by_blocks : bool
+        Scores are made elsewhere: of each block its highest possible one alone is known here.
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     without_map = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes) + _copied(problems)
     most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
-    if score_maps <= most:
+    if score_maps <= most and not by_blocks:
         return Budget(score_maps, without_map, None)
     maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
     maxima = sum(BlockMaxima.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
@@ -64,7 +68,7 @@ def budget_of(problems: Sequence[Problem], memory: int, *, kept: bool) -> Budget
     cache = min(
         BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), (memory - maps) // 4)
     )
-    if score_maps <= maxima + cache:
+    if score_maps <= maxima + cache and not by_blocks:
         return Budget(score_maps, without_map, None)
     return Budget(maxima + cache, without_map, cache)
 

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.errors import InputError
-from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
 from patchsim.pictures import windowed
 from patchsim.planning import batching
 from patchsim.planning.batching import Group
-from patchsim.poses.grid import Poses
-from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.reduced_map import MOST_SIDE, ReducedMap
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
-from patchsim.search import jobs, subpixel, wanted, windows
+from patchsim.search import bands as band_scores
+from patchsim.search import jobs, posed_kernels, subpixel, wanted, windows
+from patchsim.search.bands import BandBounds, BandSource
 from patchsim.search.jobs import Found, Job, Scored
+from patchsim.search.posed_kernels import PosedKernel
 from patchsim.search.prepared import KeptKernels, PreparedKernels
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class Exhaustive:
         What other images of the kernels left prepared.
     streamed : StreamedMaps, optional
         Where maps are written that are too large to be kept.
+    bands : BandSource, optional
+        Where the scores come from, if not from here; no map is made then.
+    by_bands : bool
+        `score_band` is called in place of `run`, perhaps for another process.
 
     Raises
     ------
@@ -63,17 +69,24 @@ class Exhaustive:
         outputs: Outputs,
         kept: KeptKernels | None = None,
         streamed: StreamedMaps | None = None,
+        bands: BandSource | None = None,
+        *,
+        by_bands: bool = False,
     ) -> None:
-        self._kept = kept
+        self._kept, self._bands = kept, bands
+        self._prepared = PreparedKernels(kept)
+        by_bands |= bands is not None
+        if bands is not None:  # a few blocks are scored here: a device is where the bands are
+            options = _on_this_cpu(options)
         # The map of an image that is not held in memory is not either.
         is_held = windowed.of(scene.image) is None
         keeps_map = outputs.keeps_map and is_held
         self._streamed = None if is_held else streamed
         self._names, self._keeps_map = scene.labels, keeps_map
-        posed = list(_posed(scene, options) if options.poses else _as_they_are(scene))
+        posed = list(posed_kernels.of(scene, options))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
-        problems = _problems(scene, kernels, options, outputs)
+        problems = _problems(scene, kernels, options, outputs, by_bands=by_bands)
         held = _held(scene, kernels, problems, options, outputs)
         self._factors: list[int] = []
         if self._streamed:
@@ -86,7 +99,9 @@ class Exhaustive:
                 ReducedMap.estimate_bytes(problem.map_shape, factor)
                 for problem, factor in zip(problems, self._factors, strict=True)
             )
-        self._groups, self._block_cache = _grouped(problems, options, held, keeps_map=keeps_map)
+        self._groups, self._block_cache = _grouped(
+            problems, options, held, keeps_map=keeps_map, by_blocks=by_bands
+        )
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
         self._opposites = _opposites(scene, options, self._jobs)
 
@@ -100,7 +115,56 @@ class Exhaustive:
         jobs.warn(self._jobs, observer)
         for plan, numbers in jobs.by_plan(self._jobs):
             observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
+        if self._bands is not None:
+            return self._gathered(self._bands, observer)
         return Found(self._score(observer))
+
+    def score_band(self, numbers: Sequence[int], top: int, rows: int) -> list[BandBounds]:
+        """Score a band of the maps of jobs, given by their numbers.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Of jobs; one whose scores are those of another with the other sign comes with that.
+        top, rows : int
+            The first row, a multiple of `geometry.blocks.BLOCK`, and the number of rows.
+
+        Returns
+        -------
+        list of BandBounds
+            One for each of the jobs whose map has rows in the band.
+        """
+        wanted = set(numbers)
+        found: list[BandBounds] = []
+        for together in self.parts:
+            members = [i for i in together if i in wanted]
+            if members:
+                found += band_scores.score(
+                    self._jobs, members, top, rows, self._prepared, self._opposites
+                )
+        return found
+
+    def _gathered(self, source: BandSource, observer: Observer) -> Found:
+        """Take the bounds of all blocks from elsewhere; blocks are scored again when asked for."""
+        assert self._block_cache is not None
+        total = sum(math.prod(job.plan.problem.map_shape) for job in self._jobs)
+        done = 0
+        missing = set()
+        stores = [
+            windows.unscored(
+                job.plan, job.pixels, job.kernel, job.visible, self._block_cache, self._prepared
+            )
+            for job in self._jobs
+        ]
+        with closing(source.bounds(self._jobs, self.parts)) as found:
+            for band in found:
+                stores[band.job].put_bounds(band.top, band.upper_bounds, band.error)
+                if band.is_missing:
+                    missing.add(band.box(self._jobs[band.job]))
+                done += band.rows * self._jobs[band.job].plan.problem.map_shape[1]
+                observer.progress(done, total)
+        scored = [Scored(job, store) for job, store in zip(self._jobs, stores, strict=True)]
+        return Found(scored, missing=tuple(sorted(missing, key=lambda box: (box[1], box[0], box))))
 
     def _score(self, observer: Observer) -> list[Scored]:
         total = sum(math.prod(job.plan.problem.map_shape) for job in self._jobs)
@@ -112,8 +176,7 @@ class Exhaustive:
             observer.progress(done, total)
 
         scored: dict[int, Scored] = {}
-        prepared = PreparedKernels(self._kept)
-        for numbers in self._together():
+        for numbers in self.parts:
             members = [self._jobs[i] for i in numbers]
             place_of = {i: place for place, i in enumerate(numbers)}
             reduced = self._reduced(numbers)
@@ -126,7 +189,7 @@ class Exhaustive:
                 keeps_map=self._keeps_map,
                 advance=advance,
                 block_cache=self._block_cache,
-                prepared=prepared,
+                prepared=self._prepared,
                 opposites={
                     place: place_of[self._opposites[i]]
                     for place, i in enumerate(numbers)
@@ -138,8 +201,9 @@ class Exhaustive:
                 scored[i] = Scored(job, one, reduced[place] if reduced else None)
         return [scored[i] for i in range(len(self._jobs))]
 
-    def _together(self) -> list[list[int]]:
-        """List the jobs that are scored together; one whose scores are another's is beside that."""
+    @property
+    def parts(self) -> list[list[int]]:
+        """The numbers of jobs that are scored together, each beside one with the same scores."""
         if not self._opposites:
             return [[*group.members] for group in self._groups]
         copies = {other: number for number, other in self._opposites.items()}
@@ -165,19 +229,12 @@ class Exhaustive:
         ]
 
 
-class _Posed(NamedTuple):
-    """A kernel in one pose."""
-
-    number: int
-    pose: Pose
-    kernel: Kernel
-
-
 def _problems(
-    scene: Scene, kernels: Sequence[Kernel], options: Options, outputs: Outputs
+    scene: Scene, kernels: Sequence[Kernel], options: Options, outputs: Outputs, *, by_bands: bool
 ) -> list[Problem]:
     # `auto` asks for many places with low scores, which take longer to find than a map to make.
-    has_map = outputs.keeps_map or (options.engine == "auto" and options.threshold == AUTO)
+    is_auto = options.engine == "auto" and options.threshold == AUTO
+    has_map = outputs.keeps_map or is_auto or by_bands
     return [
         jobs.problem(
             scene,
@@ -211,7 +268,7 @@ def _held(
 def _jobs(
     scene: Scene,
     options: Options,
-    posed: Sequence[_Posed],
+    posed: Sequence[PosedKernel],
     sizes: Sequence[tuple[int, int]],
     groups: Sequence[Group],
 ) -> list[Job]:
@@ -238,7 +295,12 @@ def _jobs(
 
 
 def _grouped(
-    problems: Sequence[Problem], options: Options, held: int, *, keeps_map: bool
+    problems: Sequence[Problem],
+    options: Options,
+    held: int,
+    *,
+    keeps_map: bool,
+    by_blocks: bool,
 ) -> tuple[list[Group], BlockCache | None]:
     """Plan which kernels are searched for together, and how their scores are kept."""
     make = partial(
@@ -249,18 +311,26 @@ def _grouped(
         memory=options.memory,
     )
     # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
-    scores = budget_of(problems, max(0, options.memory - held), kept=keeps_map)
+    spare = max(0, options.memory - held)
+    scores = budget_of(problems, spare, kept=keeps_map, by_blocks=by_blocks)
     try:
         made = make(
             resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
         )
     except InputError:
-        scores = budget_of(problems, 0, kept=keeps_map)
+        scores = budget_of(problems, 0, kept=keeps_map, by_blocks=by_blocks)
         made = make(
             resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
         )
     cache = None if scores.cache is None else BlockCache(scores.cache, users=len(problems))
     return made, cache
+
+
+def _on_this_cpu(options: Options) -> Options:
+    """Return options for single blocks, which other engines than a device's can score."""
+    if options.device in ("auto", "cpu"):
+        return replace(options, device="cpu")
+    return replace(options, device="cpu", engine="auto")
 
 
 def _opposites(scene: Scene, options: Options, jobs: Sequence[Job]) -> dict[int, int]:
@@ -279,39 +349,3 @@ def _opposites(scene: Scene, options: Options, jobs: Sequence[Job]) -> dict[int,
         and job.pose.scales == (1.0, 1.0)
         and job.pose.angle % 90 == 0
     }
-
-
-def _as_they_are(scene: Scene) -> Iterator[_Posed]:
-    for number, kernel in enumerate(scene.trimmed):
-        yield _Posed(number, UNCHANGED, kernel)
-
-
-def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
-    """Refuse poses that are too large all together, before any is made."""
-    each = scene.image.shape[2] * scene.image.itemsize
-    needed = scene.image.nbytes + each * sum(
-        math.prod(pose.box(size))
-        for size, trimmed in zip(scene.sizes, scene.trimmed, strict=True)
-        for pose in poses.of(size)
-        if jobs.fits(scene.area, trimmed.size, pose)
-    )
-    if needed > memory:
-        raise InputError(
-            f"memory {format_size(memory)} does not suffice for {poses};"
-            f" {format_size(needed)} is the least"
-        )
-
-
-def _posed(scene: Scene, options: Options) -> Iterator[_Posed]:
-    poses = options.poses
-    assert poses is not None
-    poses.check_count(scene.sizes)
-    _check_memory(scene, poses, options.memory)
-    for number, kernel in enumerate(scene.kernels):
-        posing = PoseRenderer(kernel)
-        made = poses.of(scene.sizes[number])
-        found = [(pose, jobs.fitting(scene, number, posing, pose, options.metric)) for pose in made]
-        able = [_Posed(number, pose, one) for pose, one in found if one is not None]
-        if not able:
-            raise jobs.nothing_fits(scene, number, poses)
-        yield from able

@@ -15,7 +15,7 @@ from patchsim.engines import Problem, Reading
 from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
-from patchsim.geometry.area import NO_MARGINS, Area
+from patchsim.geometry.area import NO_MARGINS, Area, Region
 from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
@@ -100,10 +100,13 @@ class Found(NamedTuple):
         The windows of each job; empty where poses were fitted without any, or nothing was searched.
     candidates : list of Candidate or None
         The fitted poses, if the matches are among these.
+    missing : tuple of (x, y, width, height)
+        The parts of the image whose windows could not be scored.
     """
 
     scored: list[Scored]
     candidates: list[Candidate] | None = None
+    missing: tuple[Region, ...] = ()
 
 
 def problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
@@ -104,24 +104,51 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-    _score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites)
+    score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites)
     for one in kept:
         if isinstance(one, ScoreMap):
             one.evaluate_contenders()
     return [*kept]
 
 
-def _score_all(
+def unscored(
+    plan: Plan,
+    image: Pixels,
+    kernel: Kernel,
+    visible: Visibility | None,
+    block_cache: BlockCache,
+    prepared: PreparedKernels,
+) -> BlockMaxima:
+    """Return the windows of a kernel whose bounds are still to be put."""
+    exact = prepared.exact_score(plan, kernel).on(image, visible)
+    return stores.block_maxima(
+        plan, image, kernel, exact, visible, keeps_map=False, block_cache=block_cache
+    )
+
+
+def score_all(
     plans: Sequence[Plan],
     image: Pixels,
     kernels: Sequence[Kernel],
     visible: Visibility | None,
-    kept: Sequence[ScoreMap | BlockMaxima],
+    kept: Sequence[ScoreTaker],
     advance: Callable[[Tile], None],
     prepared: PreparedKernels,
     takers: Sequence[Sequence[ScoreTaker]] = (),
     opposites: Mapping[int, int] = NONE,
+    todo: Iterable[Tile] | None = None,
 ) -> None:
+    """Score the windows of kernels that are searched together, and hand the scores over.
+
+    Parameters
+    ----------
+    plans, image, kernels, visible, advance, prepared, takers, opposites
+        As of `windows`.
+    kept : sequence of ScoreTaker
+        One for each kernel, which gets its scores.
+    todo : iterable of Tile, optional
+        The tiles to score instead of all, as of `runner.run_together`.
+    """
     scored = [number for number in range(len(plans)) if number not in opposites]
     by_other = {other: number for number, other in opposites.items()}
     beside: list[Tile] = []  # tiles of kernels that are not scored themselves
@@ -141,7 +168,7 @@ def _score_all(
     own = [plans[number] for number in scored]
     scores = prepared.together(own, [kernels[number] for number in scored])
     # Closed at once where an observer raises, so that no thread is left working.
-    with closing(runner.run_together(own, image, scores, take, visible)) as done:
+    with closing(runner.run_together(own, image, scores, take, visible, todo)) as done:
         for tile in done:
             advance(tile)
             while beside:
@@ -227,7 +254,7 @@ def _search_all(
         )
     else:
         store = stores.score_map(plan, image, exact, None, keeps_map=False, exactly=exactly)
-    _score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
+    score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
     if isinstance(store, ScoreMap):
         store.evaluate_contenders()
     return store
