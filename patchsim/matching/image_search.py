@@ -162,6 +162,8 @@ class ImageSearch:
             self.kernels.masks,
         )
         _check_maps(self.options, outputs)
+        if windowed.of(self.opened.picture.pixels) is None:  # which pictures show reduced
+            outputs.check_image(*self.opened.size)
         scene = Scene.of(
             self.opened.take(in_srgb=is_srgb),
             comparisons,

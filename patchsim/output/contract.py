@@ -94,6 +94,15 @@ class FileExporter(Protocol):
     def working_bytes(self, cells: int, pixels: int) -> int:
         """Estimate the memory that `write` takes for a map of so many cells and such an image."""
 
+    def check_image(self, path: str, height: int, width: int) -> None:
+        """Check that a file of this name can show an image of this size.
+
+        Raises
+        ------
+        InputError
+            If it cannot.
+        """
+
     def write(self, file: BinaryIO, search: Finished, kernel: int, path: str) -> str:
         """Write the file and describe it.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from patchsim.output import palette
+from patchsim.output import mark, palette
 
 COLOR_MAP = "colorbrewer:RdBu_r"
 _LONGER_SIDE = 1200  # pixels of the matrix, about, if it has fewer entries
@@ -86,7 +86,7 @@ def draw(
         canvas.text((left - 6, top + at), number, font=font, fill="black", anchor="rm")
     _draw_scale(canvas, picture, (left, top + matrix.height + 2 * _GAP), font)
     text = PngInfo()
-    text.add_text("Software", "patchsim")
+    text.add_text("Software", mark.SOFTWARE)
     text.add_text("colormap", f"{COLOR_MAP}, cosines -1 to 1")
     text.add_text("matrix", f"{left},{top},{matrix.width},{matrix.height}")
     picture.save(file, "PNG", pnginfo=text)

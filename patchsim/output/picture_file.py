@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from patchsim.errors import OutputError, printable
+from patchsim.errors import InputError, printable
+from patchsim.output import mark
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,23 +17,38 @@ _MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # of the encoders
 _QUALITY = 90
 
 
-def save(picture: Image.Image, file: BinaryIO, path: str) -> None:
-    """Write an RGB picture: JPEG or WebP if the path says so, otherwise PNG.
+def check_side(path: str, width: int, height: int) -> None:
+    """Check that a picture of this size can be written in the format of a path.
 
     Raises
     ------
-    OutputError
+    InputError
         If the picture is too large for the format.
     """
-    form = _FORMATS.get(Path(path).suffix.lower(), "PNG")
+    form = _form(path)
     most = _MOST_SIDE.get(form)
-    if most is not None and max(picture.size) > most:
-        raise OutputError(
-            f"cannot write {printable(path)}: the picture is {picture.width}x{picture.height}"
-            f" pixels, and {form} takes {most:,} a side; end the name in .png"
+    if most is not None and max(width, height) > most:
+        raise InputError(
+            f"cannot write {printable(path)}: the picture has {width}x{height} pixels, and"
+            f" {form} takes {most:,} a side; end the name in .png"
         )
-    # Colours keep their full resolution, or thin yellow lines would turn grey.
-    options: dict[str, Any] = {"quality": _QUALITY, "subsampling": 0} if form == "JPEG" else {}
-    if form == "WEBP":
-        options = {"quality": _QUALITY}
+
+
+def save(picture: Image.Image, file: BinaryIO, path: str) -> None:
+    """Write an RGB picture with the mark of patchsim: JPEG or WebP if the path says so, or PNG."""
+    form = _form(path)
+    options: dict[str, Any] = {"quality": _QUALITY, "exif": b"Exif\0\0" + mark.EXIF}
+    if form == "JPEG":
+        # Colours keep their full resolution, or thin yellow lines would turn grey.
+        options["subsampling"] = 0
+    if form == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        text = PngInfo()
+        text.add_text("Software", mark.SOFTWARE)
+        options = {"pnginfo": text}
     picture.save(file, form, **options)
+
+
+def _form(path: str) -> str:
+    return _FORMATS.get(Path(path).suffix.lower(), "PNG")

@@ -140,6 +140,18 @@ class Outputs:
             (target.exporter.working_bytes(cells, pixels) for target in self.targets), default=0
         )
 
+    def check_image(self, height: int, width: int) -> None:
+        """Check that the files can show an image of this size.
+
+        Raises
+        ------
+        InputError
+            If one cannot, because its format has smaller pictures.
+        """
+        for target in self.targets:
+            for path in target.paths:
+                target.exporter.check_image(path, height, width)
+
     def write(self, search: Finished, observer: Observer, streamed: StreamedMaps) -> None:
         """Write the files of a finished search; those of streamed maps are made, and appear.
 

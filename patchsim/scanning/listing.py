@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
+from patchsim.output import mark
 from patchsim.pictures import remote, zarr_layout
-from patchsim.scanning import own_heatmaps, requests
+from patchsim.scanning import requests
 from patchsim.scanning.requests import Request
 
 # How the names of pictures in folders end; a file that is named itself may be called anything.
@@ -33,34 +34,34 @@ def listed(
     A folder stands for the pictures in it and in its folders, by name, without hidden ones and
     without following links to folders. A word with ``*``, ``?`` or ``[`` that is no file is a
     pattern, in which ``**`` stands for any folders. A word that names no picture is a request with
-    a fault. Heatmaps that the command wrote are left out.
+    a fault. Heatmaps, overlays and maps that the command wrote are left out.
 
     Parameters
     ----------
     words : iterable of str
     tell : callable, optional
-        Told of heatmaps that are left out.
+        Told of pictures that are left out.
     are_many : bool
         A word may be one of many that a shell made of a pattern. Otherwise a file that is named
         itself is searched whatever it is.
     """
     for word in words:
-        heatmaps: list[str] = []
+        drawn: list[str] = []
         try:
-            yield from _of_word(word, heatmaps, are_many=are_many)
+            yield from _of_word(word, drawn, are_many=are_many)
         except InputError as error:
             yield Request(word, fault=str(error))
         except OSError as error:
             reason = atomic.failure_reason(error)
             yield Request(word, fault=f"{printable(word)} cannot be listed: {reason}")
-        if heatmaps and tell is not None:
-            more = f" and {len(heatmaps) - 1:,} more" if len(heatmaps) > 1 else ""
-            verb = "are heatmaps" if more else "is a heatmap"
-            tell(f"{printable(heatmaps[0])}{more} {verb} of patchsim and not searched")
+        if drawn and tell is not None:
+            more = f" and {len(drawn) - 1:,} more" if len(drawn) > 1 else ""
+            words = "were drawn by patchsim and are" if more else "was drawn by patchsim and is"
+            tell(f"{printable(drawn[0])}{more} {words} not searched")
 
 
-def _of_word(word: str, heatmaps: list[str], *, are_many: bool) -> Iterator[Request]:
-    """Yield the requests of a word, and note the heatmaps that are left out."""
+def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request]:
+    """Yield the requests of a word, and note the pictures that are left out."""
     path = Path(word)
     if remote.is_url(word) and not zarr_layout.is_zarr(word):
         for name in remote.listed(word):
@@ -69,7 +70,7 @@ def _of_word(word: str, heatmaps: list[str], *, are_many: bool) -> Iterator[Requ
     elif zarr_layout.is_zarr(word):
         yield requests.of_path(word)
     elif "\0" not in word and atomic.is_folder(path):
-        found = _without(heatmaps, _in_folder(word))
+        found = _without(drawn, _in_folder(word))
         yield from _at_least_one(found, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):
         names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207
@@ -78,19 +79,19 @@ def _of_word(word: str, heatmaps: list[str], *, are_many: bool) -> Iterator[Requ
             for name in names
             if not Path(name).is_dir() or zarr_layout.is_zarr(name)
         )
-        found = _without(heatmaps, files)
+        found = _without(drawn, files)
         yield from _at_least_one(found, f"no file is called like {printable(word)}")
     elif are_many:
-        yield from _without(heatmaps, iter([requests.of_path(word)]))
+        yield from _without(drawn, iter([requests.of_path(word)]))
     else:
         yield requests.of_path(word)
 
 
-def _without(heatmaps: list[str], found: Iterator[Request]) -> Iterator[Request]:
-    """Leave out heatmaps that the command wrote, and note their names."""
+def _without(drawn: list[str], found: Iterator[Request]) -> Iterator[Request]:
+    """Leave out pictures that the command drew, and note their names."""
     for request in found:
-        if request.fault is None and own_heatmaps.is_one(request.name):
-            heatmaps.append(request.name)
+        if request.fault is None and mark.is_own(request.name):
+            drawn.append(request.name)
         else:
             yield request
 

@@ -13,7 +13,7 @@ from cmap import Colormap
 from PIL import Image
 
 import patchsim
-from patchsim.errors import InputError, OutputError
+from patchsim.errors import InputError
 from patchsim.output import color_bar, digits, labels, palette, palette_png, picture_file, rings
 from patchsim.output.exporters import blend, heatmap, overlay
 from patchsim.output.report_parts import Match
@@ -349,9 +349,45 @@ def test_formats_of_pictures(suffix, form, tmp_path, astronaut):
     assert far.mean() < (0.01 if form == "PNG" else 4)
 
 
-def test_a_picture_that_is_too_large_for_its_format_is_an_error():
-    with pytest.raises(OutputError, match=r"WEBP takes 16,383 a side; end the name in .png"):
-        picture_file.save(Image.new("RGB", (16_384, 1)), io.BytesIO(), "o.webp")
+@pytest.mark.parametrize(
+    ("option", "ending", "width", "says"),
+    [
+        ("overlay", "webp", 16_384, "16384x12 pixels, and WEBP takes 16,383 a side"),
+        ("blend", "webp", 16_384, r"16384x\d+ pixels, and WEBP takes 16,383 a side"),
+        ("overlay", "jpg", 65_501, "65501x12 pixels, and JPEG takes 65,500 a side"),
+    ],
+)
+def test_a_picture_that_is_too_large_for_its_format_is_refused_before_the_search(
+    option, ending, width, says, tmp_path
+):
+    class Searching(patchsim.Observer):
+        def planned(self, *_):
+            raise AssertionError("the search began")
+
+    image = np.zeros((12, width), np.uint8)
+    image[3:6, 5:9] = 200
+    path = tmp_path / f"o.{ending}"
+    with pytest.raises(InputError, match=f"{says}; end the name in .png"):
+        patchsim.match(image, image[2:8, 3:12], observer=Searching(), **{option: path})
+    assert not path.exists()
+    patchsim.match(image[:, :-1], image[2:8, 3:12], top=1, **{option: path})
+    assert path.exists()
+
+
+def test_a_blend_and_its_bar_have_the_size_that_was_checked(tmp_path, rng):
+    image = rng.integers(0, 256, (90, 200), np.uint8)
+    path = tmp_path / "b.png"
+    patchsim.match(image, image[5:9, 5:9], blend=path)
+    checked = []
+
+    def note(_path, width, height):
+        checked.append((width, height))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(picture_file, "check_side", note)
+        blend.check_image(str(path), 90, 200)
+    with Image.open(path) as picture:
+        assert checked == [picture.size]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import patchsim
 from patchsim import InputError
+from patchsim.output import mark
 from patchsim.pictures import remote
+from patchsim.pictures.opening import open_picture
 from patchsim.scanning import listing
 
 
@@ -96,23 +100,69 @@ def test_urls_without_the_package(monkeypatch):
         remote.read("s3://bucket/a.png", None)
 
 
-def test_heatmaps_that_the_command_wrote_are_left_out(tree, rng):
+def test_pictures_that_the_command_drew_are_left_out(tree, rng):
     image = rng.integers(0, 256, (30, 40), np.uint8)
     for name in ("a.heatmap.png", "z.png"):
         patchsim.match(image, image[3:9, 4:12], heatmap=tree / name)
-    patchsim.match(image, image[3:9, 4:12], overlay=tree / "found.png")
     (tree / "torn.png").write_bytes((tree / "z.png").read_bytes()[:20])
     told = []
-    words = ["a.heatmap.png", "b.png", "found.png", "torn.png"]
+    words = ["a.heatmap.png", "b.png", "torn.png"]
 
     def found(*given, **options):
         return [one.name for one in listing.listed(given, told.append, **options)]
 
     assert found("*.png") == words[1:]
-    assert told == ["a.heatmap.png and 1 more are heatmaps of patchsim and not searched"]
-    assert found(".") == ["./a/10.jpg", "./a/2.JPG", "./b.png", "./found.png", "./torn.png"]
+    assert told == ["a.heatmap.png and 1 more were drawn by patchsim and are not searched"]
+    assert found(".") == ["./a/10.jpg", "./a/2.JPG", "./b.png", "./torn.png"]
     # A shell makes words of a pattern.
     assert found(*words, are_many=True) == words[1:]
-    assert told[2:] == ["a.heatmap.png is a heatmap of patchsim and not searched"]
+    assert told[2:] == ["a.heatmap.png was drawn by patchsim and is not searched"]
     assert found("z.png") == ["z.png"]
     assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "ending"),
+    [
+        ("heatmap", ".png"),
+        *itertools.product(("overlay", "blend"), (".png", ".JPG", ".webp")),
+        ("map", ".tif"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(30, 40), (300, 400, 3)])
+def test_every_picture_that_is_drawn_has_the_mark(option, ending, shape, tree, rng):
+    if ending == ".tif":
+        pytest.importorskip("tifffile")
+    image = rng.integers(0, 256, shape, np.uint8)
+    path = tree / f"drawn{ending}"
+    patchsim.match(image, image[3:9, 4:12], **{option: path})
+    assert mark.is_own(str(path))
+    with Image.open(path) as again:
+        again.load()
+        values = np.asarray(again if ending == ".tif" else again.convert("RGB"))
+    # The mark does not change what is read.
+    pixels = open_picture(path, name="").pixels
+    np.testing.assert_array_equal(pixels, values.reshape(pixels.shape))
+    plain = tree / f"plain{ending}"
+    Image.fromarray(values).save(plain)
+    assert not mark.is_own(str(plain))
+
+
+def test_the_mark_is_exif_data_of_the_software():
+    exif = Image.Exif()
+    exif.load(mark.EXIF)
+    assert dict(exif) == {305: "patchsim"}
+
+
+def test_pictures_that_only_name_patchsim_are_searched(tree, rng):
+    picture = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8))
+    exif = Image.Exif()
+    exif[270] = "/home/me/patchsim/a.jpg"
+    for ending in (".jpg", ".webp", ".png", ".tif"):
+        path = tree / f"named{ending}"
+        picture.save(path, exif=exif)
+        assert not mark.is_own(str(path))
+    (tree / "torn.webp").write_bytes(b"RIFF")
+    (tree / "torn.tif").write_bytes(b"II+\0" + mark.EXIF[10:22])
+    assert not mark.is_own(str(tree / "torn.webp"))
+    assert not mark.is_own(str(tree / "torn.tif"))

@@ -30,6 +30,11 @@ def working_bytes(cells: int, pixels: int) -> int:
     return cells + 14 * pixels  # indices; the image in RGB, in grey and mixed, and Pillow's copies
 
 
+def check_image(path: str, height: int, width: int) -> None:
+    wide = max(width, color_bar.LEAST_WIDTH)
+    picture_file.check_side(path, wide, height + color_bar.height(wide))
+
+
 def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:
     scores, factor = heatmap.shown(search, kernel)
     stretch = Stretch.of(scores)

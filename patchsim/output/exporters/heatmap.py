@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import printable
-from patchsim.output import color_bar, palette, palette_png
+from patchsim.output import color_bar, mark, palette, palette_png
 from patchsim.output import rings as ring_pixels
 from patchsim.output.contract import Finished
 from patchsim.output.rings import Rings
@@ -31,6 +31,10 @@ _CELL_BYTES = 8  # a float, its step, its index in the palette, the difference f
 
 def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001 - as `FileExporter` has it
     return _CELL_BYTES * min(cells, _BAND) + 4 * min(cells, 2**17)  # and a sample of the scores
+
+
+def check_image(path: str, height: int, width: int) -> None:
+    """Any size of an image will do."""
 
 
 def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001 - as `FileExporter` has it
@@ -91,7 +95,7 @@ def draw(
     stretch = Stretch.of(scores)
     rows, cols = scores.shape
     text = {
-        "Software": "patchsim",
+        "Software": mark.SOFTWARE,
         "colormap": COLOR_MAP,
         "score_min": repr(stretch.low),
         "score_max": repr(stretch.high),

@@ -25,6 +25,10 @@ def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001 - as `FileExp
     return 7 * pixels + 2 * min(pixels, 2**20)
 
 
+def check_image(path: str, height: int, width: int) -> None:
+    picture_file.check_side(path, width, height)
+
+
 def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # noqa: ARG001 - as `FileExporter` has it
     view = search.view
     matches = view.placed(search.report.matches)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from patchsim.errors import InputError, printable
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Indices
+from patchsim.output import mark
 from patchsim.output.map_files import placed
 from patchsim.output.map_files.placed import PlacedWriter
 
@@ -45,7 +46,7 @@ class TiffMap:
                 dtype="<f4",
                 tile=self._tile,
                 photometric="minisblack",
-                software="patchsim",
+                software=mark.SOFTWARE,
                 metadata=None,
             )
         self._start = written.end - self._across * -(-shape[0] // tall) * tall * wide * _BYTES
