@@ -12,6 +12,7 @@ from patchsim.events import Observer
 from patchsim.machine import extensions
 from patchsim.matching import assemble, nothing_found, select_matches, unsupported
 from patchsim.matching.inputs import Kernels, Opened
+from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
@@ -63,8 +64,12 @@ class ImageSearch:
     observer : Observer
     bands : BandSource, optional
         Where maps are scored, if not here.
+    kind : Kind or None
+        That of an image which others may repeat.
     notices : list of str
         What the observer was told.
+    repeated : Repeated or None
+        What the next image of the kind needs, once this one is searched.
     """
 
     opened: Opened
@@ -75,7 +80,9 @@ class ImageSearch:
     asked: Asked
     observer: Observer
     bands: BandSource | None = None
+    kind: Kind | None = None
     notices: list[str] = field(default_factory=list)
+    repeated: Repeated | None = None
 
     def run(self, shown: Source | None, started: float, *, says_why: bool) -> Report:
         """Find the kernels, and write the files that are asked for.
@@ -120,6 +127,18 @@ class ImageSearch:
                 started=started,
             )
             if not outputs.paths:
+                if self.kind is not None and isinstance(search, Exhaustive):
+                    self.repeated = Repeated.of(
+                        self.kind,
+                        shown,
+                        options,
+                        self.kernels.pictures,
+                        scene,
+                        outputs,
+                        search,
+                        made,
+                        self.kept,
+                    )
                 return made
             return self._written(made, found.scored, scene, outputs, streamed)
 

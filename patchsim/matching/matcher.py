@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from patchsim.checks import positive_integer
 from patchsim.events import Observer, check_observer
 from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
-from patchsim.matching import each_frame, elsewhere, inputs
+from patchsim.matching import each_frame, elsewhere, inputs, repeated
 from patchsim.matching.image_search import ImageSearch
+from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Given, Options, check_keywords
 from patchsim.output.report import Report
 from patchsim.output.targets import Asked
@@ -41,9 +42,10 @@ class Matcher:
     What depends on the kernels and the options alone is done once: options are checked, kernels and
     mask are opened. Kernels are converted once for images of one type and number of channels; plans
     are kept for images of one shape, too, and so are the transforms of small kernels (up to 16 MiB,
-    and up to 1/64 of `memory`). A matcher gives the same answers at any time, so that several
-    threads may use it at once, and it can be pickled. It does not copy arrays: they must not change
-    while it is used.
+    and up to 1/64 of `memory`). With one kernel an array of integers is searched soonest if it has
+    the shape and type of the one before, and there are no files and no observer. A matcher gives
+    the same answers at any time, so that several threads may use it at once, and it can be pickled.
+    It does not copy arrays: they must not change while it is used.
 
     Parameters
     ----------
@@ -104,6 +106,10 @@ class Matcher:
         self._kernels = inputs.Kernels.opened(sources, mask, self.options, image_mask)
         self._comparisons = ByProfile(self._kernels.pictures, self._kernels.weights, self.options)
         self._kept = KeptKernels()
+        self._before: Repeated | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_before": None}
 
     @property
     def options(self) -> Options:
@@ -197,6 +203,7 @@ class Matcher:
             If a file could not be written; its `report` has the matches.
         """
         started = time.perf_counter()
+        is_told = observer is not None
         observer = check_observer(observer)
         options = self._options_now(region, threads, memory)
         files = {"heatmap": heatmap, "blend": blend, "overlay": overlay, "report": report}
@@ -208,20 +215,45 @@ class Matcher:
             path = elsewhere.check(cluster, image, options, asked)
             given = memory if memory is not None or not self._has_own_memory else options.memory
             bands = cluster.band_source(self, path, region=region, memory=given, observer=observer)
+        kind = None
+        if not (is_told or asked.has_files or options.frame is not None or cluster is not None):
+            kind = repeated.kind_of(image, map)
+        made = self._repetition(image, kind, options, started)
+        if made is not None:
+            return made
 
         def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
             shown = image if has_file else None
             search = ImageSearch(
-                opened, self._kernels, self._comparisons, self._kept, options, asked, told, bands
+                opened,
+                self._kernels,
+                self._comparisons,
+                self._kept,
+                options,
+                asked,
+                told,
+                bands,
+                kind,
             )
-            return search.run(shown, started, says_why=says_why)
+            report = search.run(shown, started, says_why=says_why)
+            self._before = search.repeated or self._before
+            return report
 
         if options.frame is None:
             return in_picture(inputs.Opened.of(image, self._kernels, options), observer, True)
         return each_frame.search(
             image, self._kernels, options, observer, in_picture, is_drawn=asked.is_drawn
         )
+
+    def _repetition(
+        self, image: Source, kind: Kind | None, options: Options, started: float
+    ) -> Report | None:
+        """Return the report of an image that is searched like the one before, else None."""
+        before = self._before  # another thread may set it
+        if kind is None or before is None or before.kind != kind or before.options is not options:
+            return None
+        return before.search(image, started)
 
     def _opened(self, path: PathLike) -> Picture:
         """Decode the picture of a file as `match` does, which takes the result, too."""

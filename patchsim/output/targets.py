@@ -53,7 +53,12 @@ class Asked:
     @property
     def is_drawn(self) -> bool:
         """Whether maps are kept or files are written."""
-        return self.has_maps or any(path is not None for path in self.files.values())
+        return self.has_maps or self.has_files
+
+    @property
+    def has_files(self) -> bool:
+        """Whether files are written beside that of the map."""
+        return any(path is not None for path in self.files.values())
 
 
 @dataclass(frozen=True)

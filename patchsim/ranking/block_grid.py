@@ -97,8 +97,11 @@ class BlockGrid:
     def _put_blocks(self, tile: Tile, blocks: BlockBounds) -> None:
         """Store the maxima of a tile that begins with a block."""
         # The sum of a score and its error must not be rounded to less than the true score.
-        upper_bounds = blocks.maxima.astype(np.float64) + blocks.errors
-        upper_bounds += np.where(blocks.errors > 0, ROUNDING, 0.0)
+        upper_bounds = np.add(blocks.maxima, blocks.errors, dtype=np.float64)
+        upper_bounds += (blocks.errors > 0) * ROUNDING
+        if (tile.rows, tile.cols) == self.shape and self._errors is not None:
+            self.upper_bounds, self._errors = upper_bounds, blocks.errors
+            return
         self._store(tile, upper_bounds, blocks.errors)
 
     def _put_band(self, band: Tile, bounds: Bounds, rows: slice, *, has_errors: bool) -> None:

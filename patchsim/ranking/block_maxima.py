@@ -27,9 +27,10 @@ from patchsim.ranking.block_grid import BlockGrid
 from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.removed_windows import RemovedWindows
-from patchsim.ranking.score_map import ScoreMap
+from patchsim.ranking.score_map import ROUNDING, TOGETHER, ScoreMap
 
 _SUPPRESSED = -math.inf
+_LEAST = np.float32(-math.inf)
 # For each so many blocks of all kernels, one more may be scored again to tell the closest window.
 _WORTH_OPENING = 200
 
@@ -76,6 +77,7 @@ class BlockMaxima:
             shape, keeps_scores=keeps_map or rescore is None, keeps_errors=rescore is None
         )
         self._removed = RemovedWindows(shape, kernel, stride)
+        self._seen: set[int] = set()  # blocks whose best window was found while they were closed
         self._queue: BlockQueue | None = None
         self._cache = cache
         self._keeps_map = keeps_map
@@ -139,6 +141,11 @@ class BlockMaxima:
                 return row * self._stride[0], col * self._stride[1], -minus_score
             opened = self._cache.get(self, block)
             if opened is None and self._rescore is None:
+                best = self._best_of_closed(block)
+                if best is not None:
+                    row, col, score = best
+                    queue.replace_first((-score, True, row, col, block, self._removed.removals))
+                    continue
                 tile = self._grid.tile(block)
                 opened = self._open_block(block, tile, self._grid.bounds(tile))
                 self._cache.put(self, block, opened)
@@ -163,6 +170,33 @@ class BlockMaxima:
             else:
                 queue.drop_first()  # every window of the block was removed
         return None
+
+    def _best_of_closed(self, block: int) -> tuple[int, int, float] | None:
+        """Return row, col and score of the best window of a block whose scores are kept.
+
+        None if the block has to be opened for that: windows of it are removed, many could be the
+        best, or it was asked for before.
+        """
+        if block in self._seen or self._removed.boxes(block) or self._removed.windows(block):
+            return None
+        self._seen.add(block)
+        tile = self._grid.tile(block)
+        kept = self._grid.bounds(tile)
+        if kept.hidden is not None:
+            return None
+        assert isinstance(kept.error, float)
+        # In the type of the scores, and not rounded up.
+        least = np.float32(float(kept.map.max()) - 2 * (kept.error + ROUNDING))
+        rows, cols = (kept.map >= np.nextafter(least, _LEAST)).nonzero()
+        if not 0 < len(rows) <= TOGETHER:  # none where a score is missing
+            return None
+        exact = self._exact(
+            (rows + tile.top) * self._stride[0], (cols + tile.left) * self._stride[1]
+        )
+        self.windows_evaluated += len(rows)
+        kept.map[rows, cols] = exact
+        first = int(exact.argmax())
+        return tile.top + int(rows[first]), tile.left + int(cols[first]), float(exact[first])
 
     def _closed_contenders(self, floor: float, wanted: float, most: int) -> list[int]:
         """Return the best blocks that are not open and could hold the best, or a wanted window."""

@@ -28,7 +28,7 @@ from patchsim.ranking.contract import Closest
 # microseconds, and all 4096 of the block together take about a millisecond.
 SINGLES = 128
 # Windows of a block that are evaluated in one call, which takes as long as several windows.
-_TOGETHER = 32
+TOGETHER = 32
 # Windows that are evaluated before all blocks are checked for contenders, which takes as long as
 # some hundred windows.
 _MANY = 512
@@ -159,9 +159,9 @@ class ScoreMap:
         is_rival = is_open & (bounds >= least)
         is_rival[row - block.top, col - block.left] = False
         rivals = np.flatnonzero(is_rival)
-        if len(rivals) > _TOGETHER:
+        if len(rivals) > TOGETHER:
             values = bounds.ravel()[rivals]
-            rivals = rivals[np.argpartition(values, -_TOGETHER)[-_TOGETHER:]]
+            rivals = rivals[np.argpartition(values, -TOGETHER)[-TOGETHER:]]
         rows, cols = np.divmod(rivals, block.cols)
         self._evaluate_windows(np.append(rows + block.top, row), np.append(cols + block.left, col))
         return len(rows) + 1

@@ -110,6 +110,11 @@ class Exhaustive:
         """The jobs, one for each kernel in each pose."""
         return self._jobs
 
+    @property
+    def block_cache(self) -> BlockCache | None:
+        """Where open blocks are kept if not all scores are."""
+        return self._block_cache
+
     def run(self, observer: Observer) -> Found:
         """Score all windows of all jobs."""
         jobs.warn(self._jobs, observer)

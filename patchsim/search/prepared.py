@@ -45,6 +45,11 @@ class KeptKernels:
         with self._lock:
             return sum(size for size, _, _ in self._kept.values())
 
+    @staticmethod
+    def has_room(size: int, memory: int) -> bool:
+        """Return whether a search that may take so much memory keeps so many bytes."""
+        return size <= _most(memory)
+
     def get(
         self,
         make: Callable[[], _Value],
@@ -67,7 +72,7 @@ class KeptKernels:
         memory : int
             The bytes that the search may take.
         """
-        most = min(_KEPT_BYTES, int(memory * _KEPT_SHARE))
+        most = _most(memory)
         if size > most:
             return make()
         full_key = key, tuple(map(id, kernels))
@@ -86,6 +91,11 @@ class KeptKernels:
                 del self._kept[oldest]
                 total -= of_oldest
         return value
+
+
+def _most(memory: int) -> int:
+    """Return the bytes that kernels may take which stay prepared."""
+    return min(_KEPT_BYTES, int(memory * _KEPT_SHARE))
 
 
 class PreparedKernels:

@@ -8,7 +8,7 @@ from helpers.maps import field, found
 
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
-from patchsim.ranking.score_map import _MANY, _TOGETHER, SINGLES, ScoreMap
+from patchsim.ranking.score_map import _MANY, SINGLES, TOGETHER, ScoreMap
 
 
 def test_a_flat_map_needs_no_exact_scores():
@@ -31,7 +31,7 @@ def test_many_windows_that_could_be_best_are_settled_block_by_block():
     # Windows beside the reported ones are dropped, whatever they score.
     assert found([rough], top=3, overlap=0.0) == found([field(flat)], top=3, overlap=0.0)
     assert len(rough.asked_blocks) == len(set(rough.asked_blocks)) == 12
-    assert len(rough.asked) <= 12 * (SINGLES + _TOGETHER)
+    assert len(rough.asked) <= 12 * (SINGLES + TOGETHER)
     assert (rough.windows_evaluated, rough.blocks_evaluated) == (len(rough.asked), 12)
 
 

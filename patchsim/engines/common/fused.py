@@ -186,6 +186,8 @@ class _Together:
         self, number: int, shared: Shared, windows: tuple[int, int], _seen: Seen | None = None
     ) -> Bounds:
         """Return the scores of one kernel, and keep those of the next ones for their turns."""
+        if len(self._taps) == 1:
+            return self._scores(slice(0, 1), shared, windows)[0]
         waiting = shared.fields(_Waiting).bounds
         found = waiting.pop((self, number, windows), None)
         if found is not None:

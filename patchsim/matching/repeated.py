@@ -1,0 +1,252 @@
+"""The search of an array like the one before: only what depends on its pixels is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchsim import engines
+from patchsim.engines import TileScore
+from patchsim.geometry.tiles import Tile
+from patchsim.matches.nms import Peak
+from patchsim.matches.pose_selection import PoseSelection
+from patchsim.matches.selection import Selection
+from patchsim.matching import assemble, nothing_found, select_matches
+from patchsim.metrics import ExactKernel
+from patchsim.options import Options
+from patchsim.output.notebook import ImageDisplay
+from patchsim.output.report import Report
+from patchsim.output.targets import Outputs
+from patchsim.pictures import arrays
+from patchsim.pictures.reader import Picture
+from patchsim.planning import candidates
+from patchsim.ranking.block_cache import BlockCache
+from patchsim.scene import advice, flatness
+from patchsim.scene.build import Scene
+from patchsim.search import stores, windows
+from patchsim.search.jobs import Found, Job, Scored
+from patchsim.search.prepared import KeptKernels, PreparedKernels
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+    from patchsim.ranking.contract import Windows
+    from patchsim.search.exhaustive import Exhaustive
+    from patchsim.types import Pixels
+
+# Types whose values all fit the data range of a comparison.
+_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+_NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
+
+
+class Kind(NamedTuple):
+    """The arrays that are searched alike, and whether their maps are kept."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    keeps_map: bool
+
+
+def kind_of(image: object, map_asked: object) -> Kind | None:
+    """Return the kind of an image, or None if no other is searched like it.
+
+    Parameters
+    ----------
+    image : path, PIL image or array
+    map_asked : bool, path or None
+    """
+    if type(image) is not np.ndarray or image.dtype not in _TYPES:
+        return None
+    if map_asked is None or isinstance(map_asked, bool):
+        return Kind(image.shape, image.dtype, map_asked is True)
+    return None
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """All of a search for one kernel that does not depend on the pixels of the image.
+
+    Attributes
+    ----------
+    kind : Kind
+    options : Options
+        Those of the search.
+    kernels : sequence of Picture
+        The kernel.
+    scene : Scene
+        It has no pixels, and the job has none either.
+    job : Job
+    outputs : Outputs
+    kept : KeptKernels
+    score : TileScore or None
+        Scores all windows of the map, if a plan has one tile.
+    exact : ExactKernel
+    """
+
+    kind: Kind
+    options: Options
+    kernels: Sequence[Picture]
+    scene: Scene
+    job: Job
+    outputs: Outputs
+    kept: KeptKernels
+    score: TileScore | None
+    exact: ExactKernel
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        image: object,
+        options: Options,
+        kernels: Sequence[Picture],
+        scene: Scene,
+        outputs: Outputs,
+        search: Exhaustive,
+        report: Report,
+        kept: KeptKernels,
+    ) -> Repeated | None:
+        """Return what the next image of a kind needs, or None if it takes a search of its own.
+
+        Parameters
+        ----------
+        kind : Kind
+        image : array
+            The image that was searched, which is of the kind.
+        options, scene, outputs
+            As for `assemble.report`.
+        kernels : sequence of Picture
+        search : Exhaustive
+            That search.
+        report : Report
+        kept : KeptKernels
+            The kernels that stay prepared.
+        """
+        if report.notices or options.has_criteria or options.subpixel or len(search.jobs) != 1:
+            return None
+        (job,), (kernel,) = search.jobs, kernels
+        plan, pixels = job.plan, job.pixels
+        channels = kind.shape[2] if len(kind.shape) > 2 else 1
+        # The windows are those of the array itself, with its values, and of all of it.
+        is_as_given = (
+            isinstance(image, np.ndarray)
+            and pixels.ctypes.data == image.ctypes.data
+            and pixels.dtype == kernel.pixels.dtype == kind.dtype
+            and pixels.shape == (*kind.shape[:2], channels)
+            and kernel.pixels.shape[2] == channels
+            and scene.visible is None
+            and options.poses is None
+            and not options.invert
+        )
+        if not is_as_given or search.block_cache is not None or plan.problem.device != "cpu":
+            return None
+        engine = engines.load(plan.engine)
+        is_one_tile = False
+        if engines.has_map(engine):
+            own = candidates.kernel_bytes(plan.chosen, plan.tile)
+            if not kept.has_room(own, plan.memory):
+                return None
+            is_whole = plan.tile == plan.problem.map_shape
+            is_one_tile = is_whole and engine.bounds_blocks(plan.problem)
+        prepared = PreparedKernels(kept)
+        return cls(
+            kind,
+            options,
+            kernels,
+            replace(scene, image=_NO_PIXELS, drawn=(_NO_PIXELS, *scene.drawn[1:])),
+            replace(job, pixels=_NO_PIXELS),
+            outputs,
+            kept,
+            prepared.alone(plan, job.kernel) if is_one_tile else None,
+            prepared.exact_score(plan, job.kernel),
+        )
+
+    def search(self, image: Source, started: float) -> Report | None:
+        """Return the report of an image of the kind, or None if it takes a search of its own.
+
+        Parameters
+        ----------
+        image : array
+        started : float
+            When the search began, in seconds of `time.perf_counter`.
+        """
+        assert isinstance(image, np.ndarray), "it is of the kind"
+        options, scene = self.options, self.scene
+        picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
+        if self._is_special(picture):
+            return None
+        scores = self._windows(picture.pixels)
+        found = Found([Scored(self.job, scores)])
+        margin = options.wants_margin(keeps_map=self.kind.keeps_map)
+        if options.top == 1 and not margin and options.threshold is None:
+            selections: Sequence[Selection | PoseSelection] = [self._best(scores)]
+        else:
+            selections = select_matches.select(found, options, scene, margin=margin)
+        below = nothing_found.best_below(found, selections, scene, options)
+        notices = (
+            *select_matches.explanations(selections, options, scene),
+            *nothing_found.reason(found, selections, scene, options, below),
+        )
+        return assemble.report(
+            found,
+            selections,
+            scene,
+            options,
+            self.outputs,
+            picture.pixels.shape[:2],
+            notices,
+            skipped=(),
+            best_below=below,
+            margin=margin,
+            criteria=None,
+            has_maps=self.kind.keeps_map,
+            display=ImageDisplay(image),
+            started=started,
+        )
+
+    def _is_special(self, image: Picture) -> bool:
+        """Return whether there is something to tell of the values of an image."""
+        scene, options = self.scene, self.options
+        if advice.small_values(image, self.kernels, options):
+            return True
+        flat = flatness.flat_notices(
+            image.pixels, scene.area, scene.flat_kernels, scene.names[1:], options.metric
+        )
+        return next(iter(flat), None) is not None
+
+    def _best(self, scores: Windows) -> Selection:
+        """Select the best window alone, as `selection.select` does among those of one kernel."""
+        best = scores.best(-math.inf)
+        if best is None:
+            return Selection([], [], None, None)
+        y, x, score = best
+        top, left = self.job.origin
+        return Selection([Peak(y + top, x + left, score, 0)], [None], None, None)
+
+    def _windows(self, pixels: Pixels) -> Windows:
+        """Score the windows of an image."""
+        plan = self.job.plan
+        if self.score is None:
+            (found,) = windows.windows(
+                [plan],
+                pixels,
+                [self.job.kernel],
+                keeps_map=self.kind.keeps_map,
+                advance=lambda _tile: None,
+                prepared=PreparedKernels(self.kept),
+            )
+            return found
+        store = stores.kept_blocks(
+            plan,
+            pixels,
+            self.exact.on(pixels),
+            None,
+            self.kind.keeps_map,
+            BlockCache(stores.OPEN_BYTES),
+            None,
+        )
+        store.put(Tile(0, 0, *plan.tile), self.score(pixels))
+        return store

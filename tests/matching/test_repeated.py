@@ -1,0 +1,120 @@
+"""The second search of a kind of array: what `match` finds, whatever the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import patchsim
+from patchsim import InputError, Matcher, match
+from patchsim.choices import METRICS
+from patchsim.matching.repeated import Repeated
+
+
+@pytest.fixture
+def repetitions(monkeypatch):
+    """Count the searches that repeat one before."""
+    found = []
+    search = Repeated.search
+
+    def counted(self, image, started):
+        report = search(self, image, started)
+        found.append(report is not None)
+        return report
+
+    monkeypatch.setattr(Repeated, "search", counted)
+    return found
+
+
+def assert_same(one, other):
+    without = [replace(each, seconds=0.0, maps=(), kernels=(), plans=()) for each in (one, other)]
+    assert without[0] == without[1]
+    for ours, theirs in zip(one.kernels, other.kernels, strict=True):
+        assert replace(ours, tolerance=0) == replace(theirs, tolerance=0)
+    assert len(one.maps) == len(other.maps)
+    for ours, theirs in zip(one.maps, other.maps, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("options", [
+    {"top": 1, "margin": False}, {"top": 3}, {"threshold": 0.9}, {"threshold": "auto"},
+    {"threshold": 1.0, "top": None}, {"stride": (2, 3), "top": 2}, {"tolerance": 0.02},
+    {"sort": "reading", "top": 4},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("keeps_map", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_next_image_has_the_report_of_a_search_of_its_own(
+    dtype, metric, options, keeps_map, threads, astronaut, repetitions
+):
+    shades = np.iinfo(dtype).max // 255
+    images = [astronaut[top : top + 90, 30:150].astype(dtype) * shades for top in (0, 60, 200)]
+    images.append(np.full_like(images[0], 77 * shades))
+    kernel = images[1][20:40, 50:74]
+    matcher = Matcher(kernel, metric=metric, **options, threads=threads)
+    reports = [matcher.match(image, map=keeps_map) for image in images]
+    for image, found in zip(images, reports, strict=True):
+        own = match(image, kernel, metric=metric, **options, threads=threads, map=keeps_map)
+        assert_same(found, own)
+    quiet = [number for number, report in enumerate(reports) if not report.notices]
+    assert len(repetitions) == (len(images) - 1 - quiet[0] if quiet else 0)
+
+
+def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
+    grey = np.ascontiguousarray(astronaut[..., 1])
+    kernel = grey[30:50, 30:60]
+    matcher = Matcher(kernel, metric="zncc")
+    for image in (grey[:90, :99], grey[:91, :99], grey[:90, :99].astype(np.float32)):
+        try:
+            found = matcher.match(image)
+        except InputError:
+            continue
+        assert_same(found, match(image, kernel, metric="zncc"))
+    assert repetitions == []
+    matcher.match(grey[10:101, 5:104])
+    assert repetitions == [True]
+
+
+def test_small_values_are_told_of_a_repetition_too(astronaut, repetitions):
+    grey = np.ascontiguousarray(astronaut[:80, :80, 1])
+    matcher = Matcher(np.array([[0, 1], [1, 0]], np.uint8), metric="ssd")
+    dark = (grey > 99).astype(np.uint8)
+    bright = match(grey, np.array([[0, 1], [1, 0]], np.uint8), metric="ssd").notices
+    matcher.match(grey)
+    told = matcher.match(dark).notices
+    assert told != bright
+    assert told == match(dark, np.array([[0, 1], [1, 0]], np.uint8), metric="ssd").notices
+    assert True not in repetitions
+
+
+@pytest.mark.parametrize("given", [
+    {"region": (3, 4, 60, 50)}, {"threads": 2}, {"observer": patchsim.Observer()},
+], ids=str)  # fmt: skip
+def test_other_keywords_are_heeded(given, astronaut, repetitions):
+    image, kernel = astronaut[:90, :120], astronaut[20:40, 30:50]
+    matcher = Matcher(kernel, metric="zncc", threads=1)
+    matcher.match(image)
+    assert_same(
+        matcher.match(image, **given),
+        match(image, kernel, metric="zncc", **{"threads": 1, **given}),
+    )
+    assert repetitions == []
+
+
+def test_rows_with_gaps_and_turned_arrays_have_their_own_matches(astronaut):
+    kernel = astronaut[20:40, 30:50]
+    matcher = Matcher(kernel, metric="ncc", top=2)
+    for image in (astronaut[:90, :90], astronaut[:180:2, :90], astronaut[:90, :90].swapaxes(0, 1)):
+        assert_same(matcher.match(image), match(image, kernel, metric="ncc", top=2))
+
+
+def test_a_matcher_that_has_searched_can_be_pickled(astronaut):
+    import pickle
+
+    matcher = Matcher(astronaut[20:40, 30:50], metric="zncc")
+    before = len(pickle.dumps(matcher))
+    matcher.match(astronaut[:90, :90])
+    assert len(pickle.dumps(matcher)) < before + 2000
