@@ -47,6 +47,15 @@ Map = Annotated[
         " a BigTIFF in tiles, or a .zarr. {kernel} stands for the kernel's name.",
     ),
 ]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write the map into this .zarr, and go on with what an earlier run of the same command"
+        " left of it, however that ended.",
+        show_default=False,
+    ),
+]
 Overlay = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +99,6 @@ Tolerance = Annotated[
     typer.Option(
         metavar="T",
         help="The largest error of scores in the heatmap or map; a larger one makes large kernels"
-        " faster. Matches are always exact. By default 0.02, or 0 with --map (in Python 0).",
+        " faster. Matches are always exact. By default 0.02, or 0 with --map or --resume (in Python 0).",
     ),
 ]

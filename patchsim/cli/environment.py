@@ -28,6 +28,7 @@ _CONTRADICTIONS = (
     ("print", "format"),
     ("print", "columns"),
     ("print", "no_header"),
+    ("map", "resume"),
     ("unmatched", "columns"),
     ("unmatched", "print"),
     ("format", "csv_safe"),

@@ -128,6 +128,7 @@ class MatchFlags:
     no_heatmap: drawing_flags.NoHeatmap = False
     blend: drawing_flags.Blend = None
     map: drawing_flags.Map = None
+    resume: drawing_flags.Resume = None
     overlay: drawing_flags.Overlay = None
     labels: drawing_flags.Labels = None
     preview: drawing_flags.Preview = None

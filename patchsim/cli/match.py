@@ -57,6 +57,7 @@ def command(flags: MatchFlags) -> int:
     """
     form = Form.of(flags)
     check(flags)
+    _check_resume(flags)
     waits = flags.wait is not None or flags.wait_gone is not None
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while
@@ -70,6 +71,7 @@ def command(flags: MatchFlags) -> int:
             masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
             outputs: dict[str, Any] = {
                 "map": False if flags.map is None else flags.map,
+                "resume": flags.resume,
                 "heatmap": _heatmap(flags),
                 "heatmap_size": values.number(flags.heatmap_size),
                 "blend": flags.blend,
@@ -131,6 +133,17 @@ def check(flags: MatchFlags) -> None:
     for name, path in (("overlay", flags.overlay), ("report", flags.report)):
         if "{kernel}" not in (path or ""):  # which the outputs refuse
             values.template(path, name)
+
+
+def _check_resume(flags: MatchFlags) -> None:
+    """Refuse what does not go with a map that is gone on with."""
+    values.template(flags.resume, "resume", "kernel")
+    if flags.resume is None:
+        return
+    if flags.map is not None:
+        raise InputError("--map and --resume both name the file of the map; give one of them")
+    if flags.wait is not None or flags.wait_gone is not None:
+        raise InputError("--resume goes on with the map of one image; leave out the waiting")
 
 
 def _takes_stdout(flags: MatchFlags) -> str | None:
@@ -210,7 +223,7 @@ def _tolerance(flags: MatchFlags) -> Any:
     """A picture may be a little off; scores that are asked for may not."""
     if flags.tolerance is not None:
         return values.number(flags.tolerance)
-    return DRAWN_TOLERANCE if flags.map is None else 0.0
+    return DRAWN_TOLERANCE if flags.map is None and flags.resume is None else 0.0
 
 
 def _hint(flags: MatchFlags, report: Report) -> None:

@@ -25,7 +25,8 @@ _SHARED_BY_SEARCHES = {
     "Poses": ("flips", "invert", "same_scale", "exhaustive", "max_poses"),
     "Output": (
         "null", "unmatched", "columns", "no_header", "print", "csv_safe", "heatmap", "heatmap_size",
-        "blend", "map", "labels", "preview", "tolerance", "force", "quiet", "explain", "debug",
+        "blend", "map", "resume", "labels", "preview", "tolerance", "force", "quiet", "explain",
+        "debug",
     ),
     "Waiting": ("wait", "wait_gone", "interval"),
     "Computing": ("device", "engine", "memory", "threads", "max_pixels"),

@@ -64,7 +64,7 @@ def check_target(
     if target.suffix.lower() not in suffixes:
         wanted = " or ".join(suffixes)
         raise InputError(f"{name} would be written as {suffixes[0]}; end its name in {wanted}")
-    _check_folder(real.parent)
+    check_folder(real.parent)
     if not force and replacement.is_read_only(real):
         raise InputError(f"{name} is read-only; give another name, or --force (force=True)")
     for source in inputs:
@@ -91,8 +91,14 @@ def _problem(given: str, real: Path) -> str | None:
     return None
 
 
-def _check_folder(folder: Path) -> None:
-    """Check that a folder can take a new file."""
+def check_folder(folder: Path) -> None:
+    """Check that a folder can take a new file.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or is not writable.
+    """
     if not is_folder(folder):
         raise InputError(
             f"output folder {printable(folder)} does not exist; create it or choose another"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from patchsim.files import leftovers
 
 _WITHOUT_NAME: int | None = getattr(os, "O_TMPFILE", None)  # Linux
 _PERMISSIONS = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
@@ -27,14 +28,13 @@ def of(target: Path) -> Iterator[BinaryIO]:
     target. The new file has the permissions of the one that it replaces, and its owner and group
     where the system allows it.
     """
-    temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
+    temporary = leftovers.new_name(target)
     _unfinished.add(temporary)
     try:
         handle = _open_without_name(target.parent)
         has_name = handle is None
         if handle is None:
-            # os.open applies the umask, which tempfile does not.
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            handle = _open_with_name(temporary)
         with os.fdopen(handle, "wb") as file:
             # Before the first byte, which others may not read.
             _take_over(file.fileno(), temporary, target)
@@ -57,33 +57,34 @@ def of_folder(target: Path) -> Iterator[Path]:
 
     It has a temporary name meanwhile. Nothing but an empty folder is replaced.
     """
-    temporary = target.with_name(f".patchsim-{os.urandom(6).hex()}.tmp")
+    temporary = leftovers.new_name(target)
     _unfinished.add(temporary)
+    leftovers.sweep(target.parent)
+    held = None
     try:
-        temporary.mkdir()
+        held = _make_folder(temporary)
         yield temporary
-        for folder, _, names in os.walk(temporary):
-            for name in names:
-                with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH123 - joined as walked
-                    os.fsync(file.fileno())
+        sync_folder(temporary)
         temporary.rename(target)
     finally:
-        _remove(temporary)
+        leftovers.remove(temporary)
         _unfinished.discard(temporary)
+        if held is not None:
+            os.close(held)
+
+
+def sync_folder(root: Path) -> None:
+    """Let the disk have all files of a folder, before it gets its name."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH123 - joined as walked
+                os.fsync(file.fileno())
 
 
 def discard_unfinished() -> None:
     """Remove the temporary files of this process, which then has to end at once."""
     for temporary in tuple(_unfinished):
-        _remove(temporary)
-
-
-def _remove(temporary: Path) -> None:
-    with suppress(OSError):
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink()
+        leftovers.remove(temporary)
 
 
 def is_read_only(target: Path) -> bool:
@@ -108,6 +109,34 @@ def _open_without_name(folder: Path) -> int | None:
         os.close(handle)
         return None
     return handle
+
+
+def _open_with_name(temporary: Path) -> int:
+    """Open a new file that has a temporary name, and is locked where the system can do that."""
+    leftovers.sweep(temporary.parent)
+    while True:
+        # os.open applies the umask, which tempfile does not.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        if leftovers.claim(handle, temporary):
+            return handle
+        os.close(handle)
+        temporary.unlink(missing_ok=True)
+
+
+def _make_folder(temporary: Path) -> int | None:
+    """Make a folder; return the descriptor that locks it, where the system can do that."""
+    while True:
+        temporary.mkdir()
+        if os.name == "nt":  # it opens no folders
+            return None
+        try:
+            handle = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:  # another process took it for a leftover
+            continue
+        if leftovers.claim(handle, temporary):
+            return handle
+        os.close(handle)
+        leftovers.remove(temporary)
 
 
 def _link(handle: int, name: Path) -> bool:

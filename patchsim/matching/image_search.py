@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer
 from patchsim.machine import extensions
-from patchsim.matching import assemble, nothing_found, select_matches, unsupported
+from patchsim.matching import assemble, fingerprint, nothing_found, select_matches, unsupported
 from patchsim.matching.inputs import Kernels, Opened
 from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Options
@@ -100,8 +100,9 @@ class ImageSearch:
         self._tell(self.kernels.notices(self.opened.about, self.opened.size, options))
         small = advice.small_values(self.opened.picture, self.kernels.pictures, options)
         mixed = advice.grey_beside_color(self.opened.picture, self.kernels.pictures, options)
+        own = self._fingerprint() if self.asked.resumes else None
         scene, outputs = self._scene()
-        with outputs.streamed() as streamed:
+        with outputs.streamed(own) as streamed:
             search = _search(scene, options, outputs, self.kept, streamed, self.bands)
             # Only once the search is sure to run: an error stands alone.
             self._tell_of(scene, small)
@@ -122,7 +123,9 @@ class ImageSearch:
                 best_below=below,
                 margin=options.wants_margin(keeps_map=outputs.keeps_map),
                 criteria=strict,
-                has_maps=self.asked.has_maps and windowed.of(scene.image) is None,
+                has_maps=self.asked.has_maps
+                and not self.asked.resumes
+                and windowed.of(scene.image) is None,
                 display=self._display(shown),
                 started=started,
             )
@@ -170,6 +173,12 @@ class ImageSearch:
         self._tell(select_matches.grey_notices(mixed, selections, found, scene))
         self._tell(nothing_found.missing_notices(found))
         return selections, strict
+
+    def _fingerprint(self) -> dict[str, str]:
+        """Return all on which map and matches depend, as texts."""
+        if self.options.poses is not None:
+            raise InputError("a map that is resumed is of kernels as they are; leave out the poses")
+        return fingerprint.of_search(self.opened.picture, self.kernels, self.options)
 
     def _scene(self) -> tuple[Scene, Outputs]:
         """Check what is asked for, and return what is compared, and the files."""

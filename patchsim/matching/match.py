@@ -27,6 +27,7 @@ def match(
     mask: Source | None = None,
     image_mask: Source | None = None,
     map: bool | PathLike | None = None,
+    resume: PathLike | None = None,
     heatmap: PathLike | None = None,
     blend: PathLike | None = None,
     overlay: PathLike | None = None,
@@ -65,6 +66,11 @@ def match(
         .npy, a .tif, which is a BigTIFF in tiles (with the package tifffile), or a .zarr (with the
         package zarr), a folder that replaces nothing. The map of an image that is read by windows
         is written while it is made, and not kept in the report.
+    resume : path, optional
+        A .zarr to write the map into, in place of `map`, which a later call goes on with if this
+        one ends early, however it does: the matches and the map are the same then. Until it is
+        complete, its name ends in ``.zarr.partial``. Another image, kernel or option is refused.
+        The map is written while it is made, and not kept in the report. Poses are refused.
     heatmap : path, optional
         A PNG to write: the map in colours, by the rank of the scores, with rings around matches and
         a bar that says which score has which colour. With several kernels the paths of `heatmap`,
@@ -314,6 +320,7 @@ def match(
     return matcher.match(
         image,
         map=map,
+        resume=resume,
         heatmap=heatmap,
         heatmap_size=heatmap_size,
         blend=blend,

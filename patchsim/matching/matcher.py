@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from patchsim.checks import positive_integer
+from patchsim.errors import InputError
 from patchsim.events import Observer, check_observer
 from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 # The keywords of `match` that `Matcher.match` takes.
 OUTPUTS = (
-    "map", "heatmap", "blend", "overlay", "heatmap_size", "labels", "report", "force", "observer",
-    "cluster",
+    "map", "resume", "heatmap", "blend", "overlay", "heatmap_size", "labels", "report", "force",
+    "observer", "cluster",
 )  # fmt: skip
 
 
@@ -54,9 +55,9 @@ class Matcher:
     mask, image_mask : path, PIL image or array [h, w], optional
         As for `match`.
     **options
-        The options of `match` that describe the search: all but `map`, `heatmap`, `heatmap_size`,
-        `blend`, `overlay`, `labels`, `report`, `force`, `observer` and `cluster`, which
-        `Matcher.match` takes.
+        The options of `match` that describe the search: all but `map`, `resume`, `heatmap`,
+        `heatmap_size`, `blend`, `overlay`, `labels`, `report`, `force`, `observer` and `cluster`,
+        which `Matcher.match` takes.
 
     Attributes
     ----------
@@ -146,6 +147,7 @@ class Matcher:
         image: Source,
         *,
         map: bool | PathLike | None = None,
+        resume: PathLike | None = None,
         heatmap: PathLike | None = None,
         blend: PathLike | None = None,
         overlay: PathLike | None = None,
@@ -168,6 +170,8 @@ class Matcher:
         map : bool or path, optional
             Keep the scores of all windows in the report; with a path also write them, as for
             `match`.
+        resume : path, optional
+            A .zarr to write the map into, which goes on where an earlier run ended, as for `match`.
         heatmap, blend, overlay : path, optional
             Pictures to write, as for `match`.
         heatmap_size : int, optional
@@ -209,7 +213,12 @@ class Matcher:
         files = {"heatmap": heatmap, "blend": blend, "overlay": overlay, "report": report}
         side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
         words = _words(labels) if labels is not None or overlay is not None else ()
-        asked = Asked(False if map is None else map, files, force, side, words)
+        if resume is not None and map is not None and map is not False:
+            raise InputError("map and resume both name the file of the map; give one of them")
+        maps = map if resume is None else resume
+        asked = Asked(
+            False if maps is None else maps, files, force, side, words, resume is not None
+        )
         bands = None
         if cluster is not None:
             path = elsewhere.check(cluster, image, options, asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from patchsim.machine.memory import format_size
 from patchsim.metrics import Indices
 from patchsim.output import map_files
 from patchsim.output.map_files.contract import MapSink
+from patchsim.output.resumed_map import ResumedMap
+from patchsim.planning.replanning import PlanMarks
 
 _BYTES = 4
 
@@ -34,6 +36,8 @@ class StreamedMap:
     ----------
     shape : (rows, cols)
     """
+
+    resumed = None  # it begins anew
 
     def __init__(self, path: str, shape: tuple[int, int], tile: tuple[int, int]) -> None:
         self.shape, self._path = shape, path
@@ -75,11 +79,14 @@ class StreamedMaps:
     Parameters
     ----------
     paths : sequence of str
+    fingerprint : mapping of str to str, optional
+        All on which the search depends, if the maps go on where an earlier run ended.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
-        self._open: dict[int, StreamedMap] = {}
+    def __init__(self, paths: Sequence[str], fingerprint: Mapping[str, str] | None = None) -> None:
+        self._paths, self._fingerprint = paths, fingerprint
+        self._open: dict[int, StreamedMap | ResumedMap] = {}
+        self._resumed: dict[int, ResumedMap] = {}
 
     def __bool__(self) -> bool:
         """Whether maps are to be written."""
@@ -89,12 +96,31 @@ class StreamedMaps:
         """Return whether the file of a kernel's map was begun."""
         return kernel in self._open
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the maps go on where an earlier run ended."""
+        return self._fingerprint is not None
+
+    @property
+    def marks(self) -> list[PlanMarks | None]:
+        """The marks of the plan of each kernel's map that an earlier run began."""
+        return [self._resumed[kernel].marks for kernel in range(len(self._resumed))]
+
     def __enter__(self) -> StreamedMaps:
+        if self._fingerprint is not None:
+            try:
+                for kernel, path in enumerate(self._paths):
+                    self._resumed[kernel] = ResumedMap(path, self._fingerprint)
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._open:
-            self._open.popitem()[1].discard()
+        for one in (*self._open.values(), *self._resumed.values()):
+            one.discard()
+        self._open.clear()
+        self._resumed.clear()
 
     def check(self, shapes: Sequence[tuple[int, int]]) -> None:
         """Check that maps of these shapes (rows, cols) can be written, before the search.
@@ -106,6 +132,8 @@ class StreamedMaps:
         OutputError
             If the disk has too little room.
         """
+        if self.resumes:  # it has a part of the disk already
+            return
         needed: dict[int, int] = {}
         for path, (rows, cols) in zip(self._paths, shapes, strict=True):
             if direct.is_written_directly(Path(path)):
@@ -125,10 +153,17 @@ class StreamedMaps:
                 " elsewhere"
             )
 
-    def open(self, kernel: int, shape: tuple[int, int], tile: tuple[int, int]) -> StreamedMap:
-        """Begin the file of a kernel's map, whose scores come in such tiles."""
-        made = self._open[kernel] = StreamedMap(self._paths[kernel], shape, tile)
-        return made
+    def open(
+        self, kernel: int, shape: tuple[int, int], marks: PlanMarks
+    ) -> StreamedMap | ResumedMap:
+        """Begin the file of a kernel's map, whose scores come in the tiles of such a plan."""
+        if not self.resumes:
+            self._open[kernel] = StreamedMap(self._paths[kernel], shape, marks.tile)
+        else:
+            resumed = self._resumed.pop(kernel)
+            self._open[kernel] = resumed
+            resumed.begin(shape, marks)
+        return self._open[kernel]
 
     def settle(
         self, kernel: int, rows: Indices, cols: Indices, scores: NDArray[np.float64]

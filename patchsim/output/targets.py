@@ -11,7 +11,7 @@ from typing import Any
 from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
 from patchsim.files import atomic, direct
-from patchsim.output import exporters, map_files
+from patchsim.output import exporters, map_files, resumed_map
 from patchsim.output.contract import FileExporter, Finished
 from patchsim.output.exporters.map import describe
 from patchsim.output.streamed_maps import StreamedMaps
@@ -37,6 +37,8 @@ class Asked:
         The most pixels of a heatmap's side.
     labels : tuple of str
         What the labels of boxes say.
+    resumes : bool
+        The map is a file that goes on where an earlier run ended.
     """
 
     map: bool | PathLike
@@ -44,10 +46,11 @@ class Asked:
     force: bool
     heatmap_size: int | None = None
     labels: tuple[str, ...] = ()
+    resumes: bool = False
 
     @property
     def has_maps(self) -> bool:
-        """Whether the report has the maps."""
+        """Whether the report has the maps, or they are written to files."""
         return self.map is not False
 
     @property
@@ -127,10 +130,13 @@ class Outputs:
         """Whether a file beside that of the map itself is made from the map."""
         return any(one.exporter.NEEDS_MAP for one in self.targets if one.kind != _MAP)
 
-    def streamed(self) -> StreamedMaps:
-        """Return the files of maps, to be written while these are made."""
+    def streamed(self, fingerprint: Mapping[str, str] | None) -> StreamedMaps:
+        """Return the files of maps, to be written while these are made.
+
+        With a fingerprint of the search they go on where an earlier run ended.
+        """
         paths = [path for target in self.targets if target.kind == _MAP for path in target.paths]
-        return StreamedMaps(paths)
+        return StreamedMaps(paths, fingerprint)
 
     def path(self, kind: str, kernel: int) -> str | None:
         """Return the path of a kernel's file of this kind, or None if there is no such file."""
@@ -202,6 +208,9 @@ def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = 
     inputs = [picture.file for picture in [*pictures, *masks] if picture.file]
     for target in targets:
         for path in target.paths:
+            if target.kind == _MAP and asked.resumes:
+                resumed_map.check(path)
+                continue
             if target.kind == _MAP:
                 map_files.check(path)
             atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=asked.force)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,24 @@ from patchsim.geometry.tiles import Tile
 from patchsim.ranking.score_map import ROUNDING
 
 _SUPPRESSED = -np.inf
+
+
+class Known(NamedTuple):
+    """What is known of the windows of a kernel before a search, such as from an earlier one.
+
+    Attributes
+    ----------
+    upper_bounds : float64 array [block rows, block columns]
+        Those of a `BlockGrid` that took some tiles of the map; NaN where it took none.
+    error : float
+        The largest error of a score in these tiles.
+    has : Tile -> bool
+        Whether the windows of a tile are among them, so that they are not scored again.
+    """
+
+    upper_bounds: NDArray[np.float64]
+    error: float
+    has: Callable[[Tile], bool]
 
 
 class BlockGrid:

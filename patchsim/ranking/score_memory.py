@@ -54,7 +54,8 @@ def budget_of(
     kept : bool
         Whether maps of all scores are kept, too.
     by_blocks : bool
-        Scores are made elsewhere: of each block its highest possible one alone is known here.
+        Of each block its highest possible score alone is kept, even where all scores would fit, as
+        where scores are made elsewhere.
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)

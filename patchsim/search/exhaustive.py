@@ -17,10 +17,10 @@ from patchsim.errors import InputError
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
 from patchsim.pictures import windowed
-from patchsim.planning import batching
+from patchsim.planning import batching, replanning
 from patchsim.planning.batching import Group
+from patchsim.planning.replanning import PlanMarks
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.reduced_map import MOST_SIDE, ReducedMap
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import bands as band_scores
@@ -29,14 +29,13 @@ from patchsim.search.bands import BandBounds, BandSource
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.posed_kernels import PosedKernel
 from patchsim.search.prepared import KeptKernels, PreparedKernels
+from patchsim.search.unkept_maps import Begun, UnkeptMaps
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.geometry.tiles import Tile
-    from patchsim.output.streamed_maps import StreamedMap, StreamedMaps
+    from patchsim.output.streamed_maps import StreamedMaps
     from patchsim.output.targets import Outputs
-
-_SHARE_OF_REDUCED = 4  # the part of the memory that reduced maps of all kernels take at most
 
 
 class Exhaustive:
@@ -79,28 +78,22 @@ class Exhaustive:
         if bands is not None:  # a few blocks are scored here: a device is where the bands are
             options = _on_this_cpu(options)
         # The map of an image that is not held in memory is not either.
-        is_held = windowed.of(scene.image) is None
-        keeps_map = outputs.keeps_map and is_held
-        self._streamed = None if is_held else streamed
+        resumes = streamed is not None and streamed.resumes
+        is_kept = windowed.of(scene.image) is None and not resumes
+        keeps_map = outputs.keeps_map and is_kept
         self._names, self._keeps_map = scene.labels, keeps_map
         posed = list(posed_kernels.of(scene, options))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
         problems = _problems(scene, kernels, options, outputs, by_bands=by_bands)
         held = _held(scene, kernels, problems, options, outputs)
-        self._factors: list[int] = []
-        if self._streamed:
-            self._streamed.check([problem.map_shape for problem in problems])
-        if outputs.needs_map and not is_held:
-            share = options.memory // (_SHARE_OF_REDUCED * len(problems))
-            side = outputs.heatmap_size or MOST_SIDE
-            self._factors = [ReducedMap.factor_of(p.map_shape, side, share) for p in problems]
-            held += sum(
-                ReducedMap.estimate_bytes(problem.map_shape, factor)
-                for problem, factor in zip(problems, self._factors, strict=True)
-            )
+        self._maps = None
+        if not is_kept:
+            self._maps = UnkeptMaps(problems, outputs, streamed, options.memory)
+            held += self._maps.nbytes
+        marks = None if self._maps is None else self._maps.marks
         self._groups, self._block_cache = _grouped(
-            problems, options, held, keeps_map=keeps_map, by_blocks=by_bands
+            problems, options, held, keeps_map=keeps_map, by_blocks=by_bands, marks=marks
         )
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
         self._opposites = _opposites(scene, options, self._jobs)
@@ -184,8 +177,9 @@ class Exhaustive:
         for numbers in self.parts:
             members = [self._jobs[i] for i in numbers]
             place_of = {i: place for place, i in enumerate(numbers)}
-            reduced = self._reduced(numbers)
-            streamed = self._opened(numbers)
+            maps = Begun([], (), [])
+            if self._maps is not None:
+                maps = self._maps.begin(members, numbers, observer)
             scores = windows.windows(
                 [job.plan for job in members],
                 members[0].pixels,
@@ -200,10 +194,11 @@ class Exhaustive:
                     for place, i in enumerate(numbers)
                     if i in self._opposites
                 },
-                takers=[*zip(*(of_all for of_all in (reduced, streamed) if of_all), strict=True)],
+                takers=maps.takers,
+                known=maps.known,
             )
             for place, (i, job, one) in enumerate(zip(numbers, members, scores, strict=True)):
-                scored[i] = Scored(job, one, reduced[place] if reduced else None)
+                scored[i] = Scored(job, one, maps.reduced[place] if maps.reduced else None)
         return [scored[i] for i in range(len(self._jobs))]
 
     @property
@@ -217,21 +212,6 @@ class Exhaustive:
             own = [i for i in group.members if i not in self._opposites]
             parts.append(own + [copies[i] for i in own if i in copies])
         return [part for part in parts if part]
-
-    def _reduced(self, numbers: Sequence[int]) -> list[ReducedMap]:
-        """Make the reduced maps of jobs, if the whole ones are not kept."""
-        if not self._factors:
-            return []
-        return [ReducedMap(self._jobs[i].plan.problem.map_shape, self._factors[i]) for i in numbers]
-
-    def _opened(self, numbers: Sequence[int]) -> list[StreamedMap]:
-        """Begin the files of the maps of jobs, if they are written while they are made."""
-        if not self._streamed:
-            return []
-        return [
-            self._streamed.open(job.number, job.plan.problem.map_shape, job.plan.tile)
-            for job in (self._jobs[i] for i in numbers)
-        ]
 
 
 def _problems(
@@ -306,15 +286,22 @@ def _grouped(
     *,
     keeps_map: bool,
     by_blocks: bool,
+    marks: Sequence[PlanMarks | None] | None = None,
 ) -> tuple[list[Group], BlockCache | None]:
-    """Plan which kernels are searched for together, and how their scores are kept."""
+    """Plan which kernels are searched for together, and how their scores are kept.
+
+    With the marks of plans the work of an earlier run goes on, of which the bounds of blocks are
+    known.
+    """
     make = partial(
-        batching.make,
-        problems,
+        partial(batching.make, problems)
+        if marks is None
+        else partial(replanning.make, problems, marks),
         engine=options.engine,
         device=options.device,
         memory=options.memory,
     )
+    by_blocks |= marks is not None
     # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
     spare = max(0, options.memory - held)
     scores = budget_of(problems, spare, kept=keeps_map, by_blocks=by_blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from patchsim.metrics import Exact, Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows, pruned_windows
 from patchsim.ranking.block_cache import BlockCache
+from patchsim.ranking.block_grid import Known
 from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import ScoreTaker, Windows
 from patchsim.ranking.score_map import ScoreMap
@@ -40,6 +41,7 @@ def windows(
     prepared: PreparedKernels | None = None,
     takers: Sequence[Sequence[ScoreTaker]] = (),
     opposites: Mapping[int, int] = NONE,
+    known: Sequence[Known] = (),
 ) -> list[Windows]:
     """Score the windows of kernels that are searched together, for `nms.BestFirst`.
 
@@ -64,6 +66,9 @@ def windows(
     opposites : mapping from int to int
         For kernels, by their places, the place of another one of the kernels that has the same
         scores with the other sign in all windows.
+    known : sequence of Known
+        What is known of the windows of each kernel, if anything is, with a `block_cache`: tiles
+        that all kernels have are not scored.
     """
     prepared = prepared or PreparedKernels()
     pairs = list(zip(plans, kernels, strict=True))
@@ -77,12 +82,14 @@ def windows(
 
     kept: Sequence[ScoreMap | BlockMaxima]
     if block_cache is not None:
-        kept = [
+        kept = maxima = [
             stores.block_maxima(
                 plan, image, kernel, exact(plan, kernel), visible, keeps_map, block_cache
             )
             for plan, kernel in pairs
         ]
+        for store, earlier in zip(maxima, known, strict=bool(known)):
+            store.put_bounds(0, earlier.upper_bounds, earlier.error)
     elif engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
         opened = BlockCache(stores.OPEN_BYTES)
         kept = [
@@ -104,11 +111,25 @@ def windows(
             )
             for plan, kernel in pairs
         ]
-    score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites)
+    todo = _left_to_score(plans, known, advance) if known else None
+    score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites, todo)
     for one in kept:
         if isinstance(one, ScoreMap):
             one.evaluate_contenders()
     return [*kept]
+
+
+def _left_to_score(
+    plans: Sequence[Plan], known: Sequence[Known], advance: Callable[[Tile], None]
+) -> Iterator[Tile]:
+    """Yield the common tiles of plans that are not known of all kernels; the others are done."""
+    for tile in runner.common_tiles(plans):
+        parts = runner.clip_to_maps(tile, plans)
+        if all(known[number].has(part) for number, part in parts):
+            for _, part in parts:
+                advance(part)
+        else:
+            yield tile
 
 
 def unscored(

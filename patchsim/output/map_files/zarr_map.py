@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,13 +22,7 @@ _SIDE = 512  # of the chunks of a map that comes as a whole
 
 def check(path: str) -> None:
     """Check that zarr is installed, and that no other store has the path."""
-    try:
-        import zarr  # noqa: F401 - whether it is there
-    except ImportError as error:
-        raise InputError(
-            f"map {printable(path)} needs the package zarr: pip install zarr;\nor give a name that"
-            " ends in .npy"
-        ) from error
+    check_package(path)
     if Path(path).exists():
         raise InputError(
             f"map {printable(path)} is there, and a Zarr store is a folder, which is not replaced;"
@@ -35,23 +30,33 @@ def check(path: str) -> None:
         )
 
 
+def check_package(path: str) -> None:
+    """Check that zarr is installed."""
+    try:
+        import zarr  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise InputError(
+            f"map {printable(path)} needs the package zarr: pip install zarr;\nor give a name that"
+            " ends in .npy"
+        ) from error
+
+
 class ZarrMap:
-    """Implements `contract.MapSink`."""
+    """Implements `contract.MapSink`.
 
-    def __init__(self, folder: Path, shape: tuple[int, int], tile: tuple[int, int] | None) -> None:
-        import zarr
+    Parameters
+    ----------
+    array : zarr.Array
+        Of `create`.
+    written : (row, column) -> None, optional
+        Called with the number of each chunk once it is written.
+    """
 
-        self._chunk = _chunk(shape, tile)
-        self._shape = shape
-        self._array: Any = zarr.create_array(
-            str(folder),
-            shape=shape,
-            dtype="<f4",
-            chunks=self._chunk,
-            fill_value=np.nan,
-            dimension_names=("y", "x"),
-            overwrite=True,
-        )
+    def __init__(
+        self, array: Any, written: Callable[[tuple[int, int]], None] = lambda _chunk: None
+    ) -> None:
+        self._array, self._written = array, written
+        self._shape, self._chunk = array.shape, array.chunks
         self._lock = Lock()
         # Chunks of which a part is there, with the number of cells that are not.
         self._begun: dict[tuple[int, int], tuple[NDArray[np.float32], int]] = {}
@@ -89,6 +94,7 @@ class ZarrMap:
                 self._begun[number] = values, missing
                 return
         self._array[top : top + rows, left : left + cols] = values
+        self._written(number)
 
     def settle(self, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:
         """Write each chunk that has such cells once more."""
@@ -105,6 +111,26 @@ class ZarrMap:
         """Nothing is left, because the tiles cover the map."""
 
 
+def create(
+    folder: Path,
+    shape: tuple[int, int],
+    tile: tuple[int, int] | None,
+    attributes: dict[str, Any] | None = None,
+) -> Any:
+    """Create the array of a map in a folder, in chunks of whole tiles."""
+    import zarr
+
+    return zarr.create_array(
+        str(folder),
+        shape=shape,
+        dtype="<f4",
+        chunks=_chunk(shape, tile),
+        fill_value=np.nan,
+        dimension_names=("y", "x"),
+        attributes=attributes,
+    )
+
+
 def _chunk(shape: tuple[int, int], tile: tuple[int, int] | None) -> tuple[int, int]:
     """Return rows and columns of chunks: tiles that come one after the other, joined."""
     if tile is None:
@@ -118,4 +144,4 @@ def _chunk(shape: tuple[int, int], tile: tuple[int, int] | None) -> tuple[int, i
 
 def open_sink(place: Any, shape: tuple[int, int], tile: tuple[int, int] | None) -> ZarrMap:
     """Begin a map in a folder; as for `map_files.sink_of`."""
-    return ZarrMap(place, shape, tile)
+    return ZarrMap(create(place, shape, tile))

@@ -1,0 +1,64 @@
+"""The fingerprint of a search: all on which its map and its matches depend, as texts."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from patchsim.matching.inputs import Kernels
+from patchsim.options import Options
+from patchsim.pictures import windowed, zarr_layout
+from patchsim.pictures.reader import Picture
+from patchsim.pictures.source import Identity
+
+# Options on which scores of a map depend within their error; matches do not.
+_OF_MAPS = ("engine", "device", "tolerance")
+
+
+def of_search(image: Picture, kernels: Kernels, options: Options) -> dict[str, str]:
+    """Return the fingerprint of a search; equal ones give equal maps and matches.
+
+    Parameters
+    ----------
+    image : Picture
+        A file is told by its size and the time of its last change, a picture without a file by the
+        SHA-256 of its pixels.
+    kernels : Kernels
+        Told by the SHA-256 of their pixels.
+    options : Options
+    """
+    return {
+        "patchsim version": _version(),
+        "image": _of_image(image),
+        **kernels.digests,
+        **options.texts,
+        **{name: str(getattr(options, name)) for name in _OF_MAPS},
+    }
+
+
+def _version() -> str:
+    """Return the version; the scores of another one may differ within their error."""
+    try:
+        return metadata.version("patchsim-match")
+    except metadata.PackageNotFoundError:  # it runs without having been installed
+        return "unknown"
+
+
+def _of_image(image: Picture) -> str:
+    path = image.file
+    if path is not None and path.is_dir():
+        path = Path(zarr_layout.described_by(str(path)))  # chunks have no stamp of their own
+    if path is not None and path.exists():
+        stamp = Identity.of_path(str(path))
+        return f"{stamp.size} bytes, changed at {stamp.mtime_ns} ns"
+    if windowed.of(image.pixels) is not None:
+        return image.name  # nothing else is known of what is behind a URL
+    digest = hashlib.sha256()
+    for values in (image.pixels, image.alpha):
+        if values is not None:
+            digest.update(f"{values.dtype.str} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
