@@ -99,6 +99,7 @@ Tolerance = Annotated[
     typer.Option(
         metavar="T",
         help="The largest error of scores in the heatmap or map; a larger one makes large kernels"
-        " faster. Matches are always exact. By default 0.02, or 0 with --map or --resume (in Python 0).",
+        " faster. Matches are always exact. By default 0.02, or 0 with --map or --resume (in Python"
+        " 0).",
     ),
 ]

@@ -126,7 +126,7 @@ class ResumedMap:
 
     @property
     def known(self) -> Known:
-        """What is there of the map."""
+        """The bounds of the blocks of the chunks that are there."""
         return Known(self._grid.upper_bounds.copy(), self._grid.error, self._has)
 
     @property
@@ -136,7 +136,7 @@ class ResumedMap:
 
     @property
     def notice(self) -> str | None:
-        """What to tell of an earlier run, if anything of it is there."""
+        """A notice of how much of the map is there, if anything is."""
         there, count = int(np.count_nonzero(self._done)), self._done.size
         return f"{printable(self._name)}: {there:,} of {count:,} chunks are there" * bool(there)
 

@@ -18,7 +18,7 @@ _SUPPRESSED = -np.inf
 
 
 class Known(NamedTuple):
-    """What is known of the windows of a kernel before a search, such as from an earlier one.
+    """The knowledge of the windows of a kernel before a search, such as from an earlier one.
 
     Attributes
     ----------

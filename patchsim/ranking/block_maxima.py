@@ -23,7 +23,7 @@ from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
 from patchsim.ranking.block_cache import BlockCache, OpenBlock
-from patchsim.ranking.block_grid import BlockGrid, Known
+from patchsim.ranking.block_grid import BlockGrid
 from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.removed_windows import RemovedWindows

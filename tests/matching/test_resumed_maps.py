@@ -137,7 +137,8 @@ def test_resumed_maps_are_those_of_one_run(data):
                     with killed_behind(chunks):
                         patchsim.match(source, kernels, resume="{kernel}.zarr", **options)
                 except Killed:
-                    options["threads"] = 3 - options["threads"]
+                    if chunks and count == 1:  # otherwise there may be a new plan, by the threads
+                        options["threads"] = 3 - options["threads"]
             report = patchsim.match(source, kernels, resume="{kernel}.zarr", **options)
         assert report.matches == expected.matches
         assert [one.tolerance for one in report.kernels] == [
