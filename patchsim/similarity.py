@@ -89,7 +89,8 @@ def similarity_map(
     tensor([1., 1., 1.])
     """
     image, kernel = _autocast(image, kernel)
-    is_batch = _check(image, kernel)
+    _check(image, kernel)
+    is_batch = image.ndim == 4
     step = tiles.clamp_stride(tiles.stride_pair(stride), unfold_tensors.sides(image))
     metric = choices.check("metric", metric, choices.METRICS)
     span = _span(image.dtype, data_range)
@@ -126,8 +127,8 @@ def _autocast(image: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     return image.to(wider), kernel.to(wider)
 
 
-def _check(image: Tensor, kernel: Tensor) -> bool:
-    """Check the tensors, and tell whether the image has a batch dimension."""
+def _check(image: Tensor, kernel: Tensor) -> None:
+    """Check that the tensors fit each other."""
     for name, value in (("image", image), ("kernel", kernel)):
         if not isinstance(value, torch.Tensor):
             raise InputError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
@@ -152,7 +153,6 @@ def _check(image: Tensor, kernel: Tensor) -> bool:
             f"kernel {list(kernel.shape[1:])} is larger than image {list(image.shape[-2:])}"
             " (height, width)"
         )
-    return image.ndim == 4
 
 
 def _check_transforms(images: Tensor, kernel: Tensor, metric: str, limit: int | str | None) -> None:

@@ -41,10 +41,10 @@ def is_wanted(asked: bool | None, form: str, *, quiet: bool) -> bool:
     """
     if asked is not None:
         return asked
-    return form == "table" and not quiet and shows_pictures(os.environ) and _has_library()
+    return form == "table" and not quiet and can_show_pictures(os.environ) and _has_library()
 
 
-def shows_pictures(environment: Mapping[str, str]) -> bool:
+def can_show_pictures(environment: Mapping[str, str]) -> bool:
     """Return whether the terminal says of itself that it shows pictures.
 
     One inside tmux or screen does not, whatever surrounds these.
@@ -99,7 +99,7 @@ def _picture(report: Report, display: Display, columns: int, rows: int) -> Any:
     """Return the preview as a picture of the terminal's, or None if it shows none."""
     # The library asks the terminal by way of standard input.
     is_asked = sys.stdin is not None and sys.stdin.isatty()
-    if is_asked and shows_pictures(os.environ) and _has_library():
+    if is_asked and can_show_pictures(os.environ) and _has_library():
         from textual_image import renderable as kinds
 
         if kinds.Image in (kinds.TGPImage, kinds.SixelImage):

@@ -52,9 +52,9 @@ class Bounds:
         0 where the map holds the very values that `metrics.exact` gives.
     hidden : bool array [rows, cols], optional
         Windows of which too little is visible: no matches, with 0 in the map. An engine that
-        `bounds_blocks` states them, for others `common.visibility` does.
+        `can_bound_blocks` states them, for others `common.visibility` does.
     blocks : BlockBounds, optional
-        Given by an engine that `bounds_blocks`, for blocks that begin at the tile's first cell.
+        Given by an engine that `can_bound_blocks`, for blocks that begin at the tile's first cell.
     """
 
     map: NDArray[np.float64] | NDArray[np.float32]
@@ -216,7 +216,7 @@ class Engine(Protocol):
 class MapEngine(Engine, Protocol):
     """An engine that scores every window of a tile."""
 
-    def bounds_blocks(self, problem: Problem) -> bool:
+    def can_bound_blocks(self, problem: Problem) -> bool:
         """Return whether scores are float32 and come with `Bounds.blocks`.
 
         These leave out windows of which too little is visible.

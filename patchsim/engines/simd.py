@@ -129,7 +129,7 @@ def work(problem: Problem) -> tuple[int, int, int, int]:
     return sums * kernel_rows * taps, sums * kernel_rows * phases, sums * rows * cols, pixels
 
 
-def bounds_blocks(problem: Problem) -> bool:
+def can_bound_blocks(problem: Problem) -> bool:
     return problem.metric != "sad"
 
 

@@ -60,7 +60,7 @@ def seconds(problem: Problem) -> float:
     return alone / problem.threads + visibility.seconds(problem)
 
 
-def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
+def can_bound_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
     return False
 
 

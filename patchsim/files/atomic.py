@@ -215,7 +215,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Return whether there is a file; False if the path cannot be looked at."""
     try:
         return path.exists()

@@ -145,7 +145,7 @@ class Area:
         return f"{prefix}{titled('image', self.image)}"
 
     @property
-    def hides_border(self) -> bool:
+    def is_border_hidden(self) -> bool:
         """Whether what lies beyond the border does not count."""
         return self.padding == TRANSPARENT
 

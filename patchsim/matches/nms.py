@@ -117,7 +117,7 @@ class BestFirst:
                 heapq.heappop(heap)
         return self._peaks[first:]
 
-    def accepts(self, peak: Peak) -> bool:
+    def can_be_match(self, peak: Peak) -> bool:
         """Return whether a match that was found with `accepts_all` may be one."""
         top, left = self._origins[peak.index]
         return self._accepts is None or self._accepts(peak.index, peak.y - top, peak.x - left)

@@ -230,7 +230,7 @@ def apart(
         if not is_left[i]:
             continue
         near = frames.near(i, is_left)
-        rivals = [j for j in near if _overlaps(best, left[j], overlap)]
+        rivals = [j for j in near if _is_overlapping(best, left[j], overlap)]
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
         chosen = _most_evident(best, [left[j] for j in rivals if left[j].score >= floor])
@@ -240,7 +240,7 @@ def apart(
         if chosen is not best:
             k = next(j for j in rivals if left[j] is chosen)
             near = frames.near(k, is_left)
-            rivals = [k, *(j for j in near if _overlaps(chosen, left[j], overlap))]
+            rivals = [k, *(j for j in near if _is_overlapping(chosen, left[j], overlap))]
         is_left[[i, *rivals]] = False
     return sorted(taken, key=_rank)
 
@@ -324,7 +324,7 @@ class _Frames:
         return near
 
 
-def _overlaps(first: Candidate, second: Candidate, limit: float) -> bool:
+def _is_overlapping(first: Candidate, second: Candidate, limit: float) -> bool:
     return overlap(first, second) > limit + _SLACK
 
 

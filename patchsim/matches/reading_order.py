@@ -15,14 +15,14 @@ def reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:
     left = sorted(range(len(boxes)), key=lambda number: (boxes[number][1], boxes[number][0]))
     while left:
         _, top, _, height = boxes[left[0]]
-        line = [number for number in left if _shares_half(boxes[number], top, height)]
+        line = [number for number in left if _is_half_shared(boxes[number], top, height)]
         order += sorted(line, key=lambda number: (boxes[number][0], boxes[number][1]))
         kept = set(line)
         left = [number for number in left if number not in kept]
     return order
 
 
-def _shares_half(box: tuple[int, int, int, int], top: int, height: int) -> bool:
+def _is_half_shared(box: tuple[int, int, int, int], top: int, height: int) -> bool:
     """Return whether a box overlaps the rows of another by half of the lower one's height."""
     _, y, _, own = box
     shared = min(top + height, y + own) - max(top, y)

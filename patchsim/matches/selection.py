@@ -92,7 +92,7 @@ def select(
             lowest = gap.threshold if gap else None
             count = gap.count if gap else 0
             if accepts is not None:
-                reaching = [peak for peak in peaks[:count] if best_first.accepts(peak)]
+                reaching = [peak for peak in peaks[:count] if best_first.can_be_match(peak)]
                 peaks, count = reaching + peaks[count:], len(reaching)
             matches = peaks[:count][:top]
         else:

@@ -68,7 +68,7 @@ def check_poses(matcher: Matcher) -> None:
         If poses are asked for beside quarter turns and mirror images.
     """
     poses = matcher.options.poses
-    if poses is not None and not poses.are_whole:
+    if poses is not None and not poses.is_of_quarter_turns:
         raise InputError(
             "scales and angles other than quarter turns are not searched for band by band; search"
             " the whole image in one process"

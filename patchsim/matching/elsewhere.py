@@ -81,7 +81,7 @@ def check(there: Elsewhere, image: Source, options: Options, asked: Asked) -> st
             f"frame is not for {there.title}, which opens the first one; save the frame to a file"
             " of its own"
         )
-    if options.poses is not None and not options.poses.are_whole:
+    if options.poses is not None and not options.poses.is_of_quarter_turns:
         raise InputError(
             "scales and angles other than quarter turns are searched for in the whole image, and"
             f" {there.title} splits it;\nsearch without it"

@@ -121,7 +121,7 @@ class ImageSearch:
                 tuple(self.notices),
                 skipped=self.kernels.skipped(scene.unusable),
                 best_below=below,
-                margin=options.wants_margin(keeps_map=outputs.keeps_map),
+                margin=options.is_margin_wanted(keeps_map=outputs.keeps_map),
                 criteria=strict,
                 has_maps=self.asked.has_maps
                 and not self.asked.resumes
@@ -163,7 +163,7 @@ class ImageSearch:
     ) -> tuple[Sequence[Selection | PoseSelection], Criteria | None]:
         """Select the matches, and tell what there is to know about them."""
         options = self.options
-        margin = options.wants_margin(keeps_map=outputs.keeps_map)
+        margin = options.is_margin_wanted(keeps_map=outputs.keeps_map)
         strict = Criteria.of(options, scene.span)
         if strict is not None:
             strict.jobs = [one.job for one in found.scored]
@@ -196,7 +196,7 @@ class ImageSearch:
             self.opened.take(in_srgb=is_srgb),
             comparisons,
             self.options,
-            overlay=outputs.needs_image,
+            overlay=outputs.is_image_needed,
             image_mask=self.kernels.image_mask,
         )
         scene = jobs.with_room(scene, self.options)
@@ -256,7 +256,7 @@ class ImageSearch:
 
     def _reduced(self, scene: Scene, outputs: Outputs) -> View | None:
         """Return the image as pictures show it, if they do and it is not in memory."""
-        if windowed.of(scene.drawn[0]) is None or not outputs.needs_image:
+        if windowed.of(scene.drawn[0]) is None or not outputs.is_image_needed:
             return None
         share = self.options.memory // _SHARE_OF_DRAWING
         return view_of(*scene.drawn, share, lambda pixels: outputs.drawing_bytes(0, pixels))
@@ -306,7 +306,7 @@ def _search(
 ) -> Exhaustive | FittedWindows | Posed:
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
-    if poses is None or poses.are_whole:
+    if poses is None or poses.is_of_quarter_turns:
         # Kernels that are turned or mirrored are made anew for each image.
         return Exhaustive(scene, options, outputs, kept if poses is None else None, streamed, bands)
     # The pose search takes as long to import as a search of small pictures.

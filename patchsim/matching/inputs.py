@@ -188,7 +188,7 @@ class Kernels:
             for picture in read
             if options.ignore_alpha and picture.alpha is not None
         ]
-        if self._are_pictures_to_search(size):
+        if self._has_pictures_to_search(size):
             first, last = printable(image.name), printable(self.pictures[-1].name)
             notices.append(
                 f"{first} is the image, and the other {len(self.numbers) + len(self.unusable)} are"
@@ -197,7 +197,7 @@ class Kernels:
             )
         return tuple(dict.fromkeys(notices))
 
-    def _are_pictures_to_search(self, image: tuple[int, int]) -> bool:
+    def _has_pictures_to_search(self, image: tuple[int, int]) -> bool:
         """Return whether the kernels look like pictures to search, and the last like the kernel.
 
         Those to search are about as large as the image, (height, width), the first of them.

@@ -150,7 +150,7 @@ class Repeated:
             if not kept.has_room(own, plan.memory):
                 return None
             is_whole = plan.tile == plan.problem.map_shape
-            is_one_tile = is_whole and engine.bounds_blocks(plan.problem)
+            is_one_tile = is_whole and engine.can_bound_blocks(plan.problem)
         prepared = PreparedKernels(kept)
         return cls(
             kind,
@@ -180,7 +180,7 @@ class Repeated:
             return None
         scores = self._windows(picture.pixels)
         found = Found([Scored(self.job, scores)])
-        margin = options.wants_margin(keeps_map=self.kind.keeps_map)
+        margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
         if options.top == 1 and not margin and options.threshold is None:
             selections: Sequence[Selection | PoseSelection] = [self._best(scores)]
         else:

@@ -61,7 +61,7 @@ def select(
         overlap=options.overlap,
         margin=margin,
         plain=lambda i: metrics.empty_score(jobs[i].kernel, options.metric, scene.span),
-        accepts=None if criteria is None else criteria.accepts,
+        accepts=None if criteria is None else criteria.is_met,
         floor=None if criteria is None else criteria.lowest,
     )
 
@@ -87,7 +87,7 @@ def _select_poses(
             threshold=options.threshold,
             overlap=options.overlap,
             margin=margin,
-            accepts=None if criteria is None else criteria.accepts_pose,
+            accepts=None if criteria is None else criteria.is_met_by_pose,
         )
         for group in groups
     ]
@@ -173,7 +173,7 @@ def settle(
     for selection in selections:
         for peak in [] if isinstance(selection, PoseSelection) else selection.peaks:
             job, windows, _ = scored[peak.index]
-            if streamed.has(job.number) and windows.error > 0:
+            if streamed.has_map(job.number) and windows.error > 0:
                 place = zip((peak.y, peak.x), job.origin, job.plan.problem.stride, strict=True)
                 row, col = ((at - first) // step for at, first, step in place)
                 settled[job.number].append((row, col, peak.score))

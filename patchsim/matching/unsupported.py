@@ -37,7 +37,7 @@ def check_search(scene: Scene, options: Options, *, keeps_maps: bool) -> None:
             f"its map of up to {size} is not kept; give the path of a file that it is written to,"
             " or a region",
         )
-    if options.poses is not None and not options.poses.are_whole:
+    if options.poses is not None and not options.poses.is_of_quarter_turns:
         raise _refusal(
             scene.names[0],
             "scales and angles other than quarter turns are searched for in the whole of it",

@@ -63,7 +63,7 @@ class Options:
     overlap : float
         The largest intersection over union of two matches, 0 to 1.
     margin : bool or None
-        None for where it costs little; `wants_margin` decides.
+        None for where it costs little; `is_margin_wanted` decides.
     frame : int, ``all`` or None
         The frame of the image that is searched.
     level : int
@@ -73,7 +73,7 @@ class Options:
     ignore : tuple of (x, y, width, height)
         Boxes of the image that do not count.
     nan : str
-        One of `choices.NANS`; `ignores_nan` reads it.
+        One of `choices.NANS`; `is_nan_ignored` reads it.
     worst : float or None
         The lowest score of a block of a match.
     pixel_tolerance : float or None
@@ -150,7 +150,7 @@ class Options:
         return None if isinstance(self.threshold, str) else self.threshold
 
     @property
-    def ignores_nan(self) -> bool:
+    def is_nan_ignored(self) -> bool:
         """Whether pixels of image and kernels that are NaN do not count."""
         return self.nan == "ignore"
 
@@ -165,7 +165,7 @@ class Options:
         """Whether single places of a match count beside its score."""
         return self.worst is not None or self.pixel_tolerance is not None
 
-    def wants_margin(self, *, keeps_map: bool) -> bool:
+    def is_margin_wanted(self, *, keeps_map: bool) -> bool:
         """Return whether the margins are to be found; a search that `keeps_map` has all scores.
 
         They are found by default where that takes about a tenth of the search at most: if there are
@@ -175,7 +175,7 @@ class Options:
         """
         if self.margin is not None:
             return self.margin
-        are_fitted = self.poses is not None and not self.poses.are_whole
+        are_fitted = self.poses is not None and not self.poses.is_of_quarter_turns
         has_scores = keeps_map or metrics.formula_of(self.metric).correlates
         return has_scores or are_fitted or self.threshold == AUTO
 

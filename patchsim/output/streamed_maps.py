@@ -92,7 +92,7 @@ class StreamedMaps:
         """Whether maps are to be written."""
         return bool(self._paths)
 
-    def has(self, kernel: int) -> bool:
+    def has_map(self, kernel: int) -> bool:
         """Return whether the file of a kernel's map was begun."""
         return kernel in self._open
 

@@ -109,7 +109,7 @@ class Outputs:
         return tuple(path for target in self.targets for path in target.paths)
 
     @property
-    def needs_image(self) -> bool:
+    def is_image_needed(self) -> bool:
         """Whether a file shows the image."""
         return any(target.exporter.NEEDS_IMAGE for target in self.targets)
 
@@ -126,7 +126,7 @@ class Outputs:
         return replace(self, targets=targets)
 
     @property
-    def needs_map(self) -> bool:
+    def is_map_needed(self) -> bool:
         """Whether a file beside that of the map itself is made from the map."""
         return any(one.exporter.NEEDS_MAP for one in self.targets if one.kind != _MAP)
 
@@ -173,7 +173,7 @@ class Outputs:
         """
         for target in self.targets:
             for kernel, path in enumerate(target.paths):
-                if target.kind == _MAP and streamed.has(kernel):
+                if target.kind == _MAP and streamed.has_map(kernel):
                     text = describe(search, kernel, streamed.finish(kernel))
                 else:
                     with _writing(target.kind, path) as file:
@@ -214,8 +214,8 @@ def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = 
             if target.kind == _MAP:
                 map_files.check(path)
             atomic.check_target(path, target.exporter.SUFFIXES, inputs, force=asked.force)
-    needs_map = any(target.exporter.NEEDS_MAP for target in targets)
-    outputs = Outputs(targets, asked.has_maps or needs_map, asked.heatmap_size, asked.labels)
+    is_map_needed = any(target.exporter.NEEDS_MAP for target in targets)
+    outputs = Outputs(targets, asked.has_maps or is_map_needed, asked.heatmap_size, asked.labels)
     atomic.check_distinct(outputs.paths)
     return outputs
 

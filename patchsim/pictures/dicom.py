@@ -205,7 +205,7 @@ def _stored(dataset: Any, syntax: str, about: _About, limits: Limits) -> NDArray
         raise DamageError(f"its frame decodes to {list(values.shape)}")
     if _CODECS[syntax] == "jpeg" and values.dtype == np.uint8:
         corner = values[-1, -1].reshape(-1)
-        if jpeg.may_be_filled(corner) and jpeg.ends_early(frame, about.height * about.width):
+        if jpeg.may_be_filled(corner) and jpeg.is_truncated(frame, about.height * about.width):
             raise DamageError("the data of its frame end early")
     if values.dtype.kind == "u" and about.is_signed:
         # The upper bits of signed values of fewer bits are not theirs.

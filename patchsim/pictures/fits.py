@@ -62,7 +62,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             if getattr(hdu, "compression_type", "") in _UNCHECKED:
                 _check_tiles(fits, stream, number, hdu)
             data, header = np.asarray(hdu.data), hdu.header
-            notices = _notices(limits.name, number, planes, _has(file, number + 1))
+            notices = _notices(limits.name, number, planes, _has_unit(file, number + 1))
         finally:
             file.close(closed=False)  # the stream is the caller's
     for _ in planes:
@@ -135,7 +135,7 @@ def _is_deflated(hdu: Any) -> bool:
 def _first_image(file: Any, name: str) -> tuple[int, Any]:
     """Return the number and the HDU of the first image of two axes or more."""
     number = 0
-    while number < _MOST_HDUS and _has(file, number):
+    while number < _MOST_HDUS and _has_unit(file, number):
         hdu = file[number]
         if getattr(hdu, "is_image", False) and len(hdu.shape) >= 2 and math.prod(hdu.shape):
             return number, hdu
@@ -143,7 +143,7 @@ def _first_image(file: Any, name: str) -> tuple[int, Any]:
     raise InputError(f"{name} is a FITS file without a picture; give one with an image of two axes")
 
 
-def _has(file: Any, number: int) -> bool:
+def _has_unit(file: Any, number: int) -> bool:
     try:
         file[number]
     except IndexError:

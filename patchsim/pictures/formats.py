@@ -67,7 +67,7 @@ def check_start(start: bytes, name: str) -> None:
     InputError
         If none does; it tells what the file is.
     """
-    if not any(known.begins(start) for known in _FORMATS) and not pillow_reader.may_know(start):
+    if not any(known.begins(start) for known in _FORMATS) and not pillow_reader.has_reader(start):
         raise InputError(f"{name} {signatures.refusal(start)}")
 
 

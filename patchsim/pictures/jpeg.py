@@ -82,7 +82,7 @@ def _checked(walk: _Walk, frame: _Frame | None, limits: Limits) -> Decoded:
             return pillow_reader.read(without_end, limits)
         except (OSError, SyntaxError, ValueError):  # or damaged in a way that is told below
             missing = "its data end before its last pixels"
-    elif frame is not None and frame.kind in _READ and walk.lacks_scans(frame, limits):
+    elif frame is not None and frame.kind in _READ and walk.has_missing_scans(frame, limits):
         missing = "its last scans are missing"
     decoded = pillow_reader.read(walk.stream, limits)
     if not missing:
@@ -98,7 +98,7 @@ def may_be_filled(pixels: Pixels) -> NDArray[np.bool_]:
     return is_middle
 
 
-def ends_early(content: bytes, pixels: int) -> bool:
+def is_truncated(content: bytes, pixels: int) -> bool:
     """Return whether the data of a whole JPEG of one scan end before its last blocks.
 
     Parameters
@@ -237,7 +237,7 @@ class _Walk:
             return end if self.stream.read(len(_END)) == _END else None
         return None
 
-    def lacks_scans(self, frame: _Frame, limits: Limits) -> bool:
+    def has_missing_scans(self, frame: _Frame, limits: Limits) -> bool:
         """Return whether the scans leave out a coefficient, or bits of one (ITU-T T.81, G.1)."""
         left = {(name, of): -1 for name in frame.components for of in range(_COEFFICIENTS)}
         for scan in self.scans(limits):

@@ -91,7 +91,7 @@ def open_image(
     raise UnidentifiedImageError("no reader of Pillow's knows the file")
 
 
-def may_know(start: bytes) -> bool:
+def has_reader(start: bytes) -> bool:
     """Return whether a reader of Pillow's claims a file by its first bytes."""
     return any(True for _ in _factories(start[:_START], None))
 

@@ -89,7 +89,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         decoded = pillow_reader.decode(image, limits, counted)
         is_interlaced = chunks[0].data[12] == 1
         is_whole = chunks[-1].name != _REST
-        if is_whole and _may_lack_rows(decoded.pixels, is_interlaced, color == _PALETTE):
+        if is_whole and _can_lack_rows(decoded.pixels, is_interlaced, color == _PALETTE):
             expected = _inflated_bytes(width, height, bits_each, is_interlaced=is_interlaced)
             _check_inflated(stream, kept, expected)
         decoded = replace(decoded, profile=_profile(stream, chunks))
@@ -105,7 +105,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     return decoded
 
 
-def _may_lack_rows(pixels: Pixels, is_interlaced: bool, is_palette: bool) -> bool:
+def _can_lack_rows(pixels: Pixels, is_interlaced: bool, is_palette: bool) -> bool:
     """Return whether the last rows look like those that Pillow leaves empty, as 0, without a word.
 
     It does so where the compressed data end properly, but too early.
@@ -191,11 +191,11 @@ def _profile(stream: BinaryIO, chunks: list[_Chunk]) -> bytes:
 
 def _kept(chunks: list[_Chunk]) -> list[_Chunk]:
     """Return the chunks that count; those with the orientation come before the pixels."""
-    kept = [chunk for chunk in chunks if _counts(chunk)]
+    kept = [chunk for chunk in chunks if _is_needed(chunk)]
     return sorted(kept, key=lambda chunk: chunk.name not in (b"IHDR", *_METADATA))
 
 
-def _counts(chunk: _Chunk) -> bool:
+def _is_needed(chunk: _Chunk) -> bool:
     """Return whether a chunk holds pixels, transparency or the orientation."""
     if chunk.name == b"zTXt":
         return chunk.data.startswith(_EXIF)

@@ -228,7 +228,7 @@ def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
     """Read the current frame of a PIL image."""
     path = Path(getattr(image, "filename", "") or "")
-    file = path if path.name != "" and atomic.exists(path) else None
+    file = path if path.name != "" and atomic.is_there(path) else None
     label = str(file) if file else name
     limits = Limits(printable(label), image.width * image.height, memory, total)
     if _is_closed(image):

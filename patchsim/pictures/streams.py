@@ -28,7 +28,7 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
             raise InputError("the picture '-' is read from standard input; pipe one in")
         yield _read_pipe(sys.stdin.buffer, label, memory)
         return
-    if remote.is_url(label) and not atomic.exists(Path(label)):
+    if remote.is_url(label) and not atomic.is_there(Path(label)):
         yield remote.read(label, memory)
         return
     with Path(label).open("rb") as file:

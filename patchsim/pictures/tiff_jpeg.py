@@ -56,13 +56,13 @@ def complaint(stream: BinaryIO, tags: ImageFileDirectory_v2, pixels: Pixels) -> 
         if number < min(len(segments.places), len(segments.lengths)):
             stream.seek(int(segments.places[number]))
             content = stream.read(int(segments.lengths[number]))
-            count += ends_early(content, tables, segments.tall * segments.wide)
+            count += is_truncated(content, tables, segments.tall * segments.wide)
     if not count:
         return None
     return f"the data of {count} of its {len(segments.places)} {segments.kind} end early"
 
 
-def ends_early(content: bytes, tables: object, pixels: int) -> bool:
+def is_truncated(content: bytes, tables: object, pixels: int) -> bool:
     """Return whether the data of a strip or tile end before its last blocks.
 
     Parameters
@@ -74,7 +74,7 @@ def ends_early(content: bytes, tables: object, pixels: int) -> bool:
         How many it has at most.
     """
     whole = tables[:-2] + content[2:] if isinstance(tables, bytes) else content
-    return jpeg.ends_early(whole, pixels)
+    return jpeg.is_truncated(whole, pixels)
 
 
 def _is_jpeg(tags: ImageFileDirectory_v2) -> bool:

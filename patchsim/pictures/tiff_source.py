@@ -123,7 +123,7 @@ class TiffSource:
         if values is None:
             return None
         samples: Pixels = values[0, : shape[1], : shape[2]]
-        if self._is_filled_up(number, samples) and tiff_jpeg.ends_early(
+        if self._is_filled_up(number, samples) and tiff_jpeg.is_truncated(
             data, self._tables, tall * wide
         ):
             raise DamageError(f"{at} ends too early")

@@ -72,7 +72,7 @@ class Axis:
         steps = [low + i * (high - low) / count for i in range(count + (not self.is_full_turn))]
         return tuple(round(value, DECIMALS) for value in steps)
 
-    def holds(self, value: float) -> bool:
+    def has_value(self, value: float) -> bool:
         """Return whether a value is one of those that are searched for."""
         if self.is_range:
             return (

@@ -170,7 +170,7 @@ class Poses:
         return self.scales.is_range or self.angles.is_range
 
     @property
-    def are_whole(self) -> bool:
+    def is_of_quarter_turns(self) -> bool:
         """Whether every pose shows the kernel's own pixels: quarter turns and mirror images."""
         quarters = all(angle % 90 == 0 for angle in self.angles.values)
         is_scaled = self.scales.values != (1.0,) or self.scales.stretches

@@ -66,7 +66,7 @@ class BlockGrid:
         self._lock = Lock()
 
     @property
-    def keeps_errors(self) -> bool:
+    def has_errors(self) -> bool:
         """Whether the errors of scores are kept."""
         return self._errors is not None
 

@@ -231,7 +231,7 @@ class BlockMaxima:
 
         def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
             assert self._evaluate_block is not None
-            if self._grid.keeps_errors:
+            if self._grid.has_errors:
                 self.blocks_evaluated += 1
             yield wanted[0], self._evaluate_block(cells)
 
@@ -281,7 +281,7 @@ class BlockMaxima:
         bound, block, others = -first[0], first[4], queue.second_bound
         opened = self._cache.get(self, block)
         is_worth_opening = self.block_count * among >= _WORTH_OPENING
-        if opened is None and not self._grid.keeps_errors and is_worth_opening:
+        if opened is None and not self._grid.has_errors and is_worth_opening:
             self._open([block])
             opened = self._cache.get(self, block)
         tile = self._grid.tile(block)
@@ -292,7 +292,7 @@ class BlockMaxima:
                 return Closest(None, bound)
             y, x, score = inside.place
             return Closest((top + y, left + x, score), max(others, min(bound, inside.at_most)))
-        if not self._grid.keeps_errors:
+        if not self._grid.has_errors:
             return Closest(None, bound)
         kept = self._grid.bounds(tile)
         scores = kept.map if kept.hidden is None else np.where(kept.hidden, _SUPPRESSED, kept.map)

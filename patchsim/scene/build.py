@@ -102,7 +102,7 @@ class Scene:
         if visible is None:
             return [None] * len(sizes)
         # Zeros around an image that is transparent in part are as invisible as these parts.
-        area = replace(self.area, padding="zero") if self.area.hides_border else self.area
+        area = replace(self.area, padding="zero") if self.area.is_border_hidden else self.area
         around = area.padded_views(visible.levels[..., None], sizes, np.zeros(1, np.uint8))
         return [Visibility(levels[..., 0], visible.full_level) for levels in around]
 
@@ -143,11 +143,11 @@ class Scene:
         whole, shift = image, image.shift
         pixels = by_windows.without_hidden(image.pixels, area, visible, options.memory)
         image = Picture(image.name, pixels, shift=shift)
-        ends = by_windows.extent(image, is_needed=comparisons.are_free_of_range)
+        ends = by_windows.extent(image, is_needed=comparisons.is_free_of_range)
         data_range = comparisons.data_range(image, ends)
         drawn = None
         if overlay and (data_range != options.data_range or _is_different(area, visible, options)):
-            drawn = _drawn(whole, options.data_range, is_free=comparisons.are_free_of_range)
+            drawn = _drawn(whole, options.data_range, is_free=comparisons.is_free_of_range)
         del whole
         pixels = by_windows.checked(image, data_range, ends)
         area.check_values(data_range)

@@ -56,7 +56,7 @@ class ByProfile:
             return Beside(self._as_they_are, False, ())
         is_converted = options.data_range is None
         notices = profiles.notices(pictures, is_converted=is_converted)
-        if not is_converted or not profiles.are_different(pictures):
+        if not is_converted or not profiles.has_several_spaces(pictures):
             return Beside(self._as_they_are, False, notices)
         if self._in_srgb is None:
             kernels = [profiles.in_srgb(picture) for picture in self._pictures]

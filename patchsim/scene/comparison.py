@@ -86,7 +86,7 @@ class Comparison:
         self._weights = [weights[number] for number in self.numbers]
         pictures = [image, *self._pictures]
         self._common = value_range.common(
-            pictures, options.data_range, may_shift=_may_shift(options)
+            pictures, options.data_range, may_shift=_can_shift(options)
         )
         self._channels = _common_channels(pictures, options.color)
         self.low, self.span = colors.common_range(
@@ -208,7 +208,7 @@ def _common_channels(pictures: Sequence[Picture], color: str) -> int:
         raise
 
 
-def _may_shift(options: Options) -> bool:
+def _can_shift(options: Options) -> bool:
     """Return whether scores stay the same if all values are shifted.
 
     A cosine depends on where 0 is. Colours are rounded to integers, and so are posed kernels, which
@@ -269,7 +269,7 @@ class Comparisons:
         ends : (lowest, highest)
             The image's values, from `value_range.extent`.
         """
-        if not self.are_free_of_range:
+        if not self.is_free_of_range:
             return self._options.data_range
         read = [(image, ends), *zip(self.pictures, self._extents, strict=True)]
         # A kernel that has no range is found by `value_range.check_values`.
@@ -277,7 +277,7 @@ class Comparisons:
         return value_range.implied(*zip(*usual, strict=True))
 
     @property
-    def are_free_of_range(self) -> bool:
+    def is_free_of_range(self) -> bool:
         """Whether no data range was given, and no score depends on one."""
         options = self._options
         is_plain = options.color in _PLAIN_COLORS

@@ -80,7 +80,7 @@ def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None
     InputError
         If nothing is visible.
     """
-    all_visible = Visibility(np.ones(area.size, np.uint8), 1) if area.hides_border else None
+    all_visible = Visibility(np.ones(area.size, np.uint8), 1) if area.is_border_hidden else None
     if alpha is None:
         return all_visible
     if not area.crop(alpha).any():

@@ -43,10 +43,10 @@ class _Profile(NamedTuple):
     space: str
 
 
-def are_different(pictures: Sequence[Picture]) -> bool:
+def has_several_spaces(pictures: Sequence[Picture]) -> bool:
     """Return whether pictures have different colour spaces; those of arrays are not known."""
     known = [picture for picture in pictures if picture.profile is not None]
-    if not _have_several(known) or all(_is_srgb(picture) for picture in known):
+    if not _has_several(known) or all(_is_srgb(picture) for picture in known):
         return False
     if len({_channels(picture) for picture in known}) > 1:
         return True
@@ -54,7 +54,7 @@ def are_different(pictures: Sequence[Picture]) -> bool:
     return not all(_is_close(first, other) for other in others)
 
 
-def _have_several(pictures: Sequence[Picture]) -> bool:
+def _has_several(pictures: Sequence[Picture]) -> bool:
     return len({picture.profile for picture in pictures} - {None}) > 1
 
 
@@ -69,7 +69,7 @@ def in_srgb(picture: Picture, *, in_place: bool = False) -> Picture:
     """
     if picture.profile is None or _is_srgb(picture) or _obstacle(picture):
         return picture
-    if picture.pixels.dtype.kind == "f" and not _lies_within_one(
+    if picture.pixels.dtype.kind == "f" and not _is_within_one(
         windowed.with_extremes(picture.pixels)
     ):
         return picture  # it will be refused, or has no colours
@@ -95,9 +95,9 @@ def notices(pictures: Sequence[Picture], *, is_converted: bool) -> tuple[str, ..
         Values are brought to sRGB where profiles differ, as without a data range.
     """
     told, named = _unapplied(pictures), []
-    if not _have_several(pictures):
+    if not _has_several(pictures):
         return tuple(told)
-    is_mixed = are_different(pictures)
+    is_mixed = has_several_spaces(pictures)
     for picture in {id(picture): picture for picture in pictures}.values():
         if not picture.profile:
             continue
@@ -253,7 +253,7 @@ def _as_mode(content: bytes, values: Pixels) -> tuple[str, Pixels]:
     return "RGB", np.repeat(values, 3, 2) if values.shape[2] == 1 else values
 
 
-def _lies_within_one(pixels: Pixels) -> bool:
+def _is_within_one(pixels: Pixels) -> bool:
     return bool(pixels.min() >= 0 and pixels.max() <= 1)  # not with a NaN
 
 

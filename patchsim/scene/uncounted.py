@@ -48,7 +48,7 @@ def in_image(
         counts.
     """
     alpha = None if options.ignore_alpha else image.alpha
-    if mask is None and not options.ignore and not options.ignores_nan:
+    if mask is None and not options.ignore and not options.is_nan_ignored:
         return image, masks.visibility(alpha, area)
     if windowed.of(image.pixels) is not None:
         raise InputError(
@@ -122,7 +122,7 @@ def _levels(
 
 def _missing(picture: Picture, options: Options) -> NDArray[np.bool_] | None:
     """Return which pixels [H, W] have a NaN that does not count, in any channel; None without."""
-    if not options.ignores_nan or picture.pixels.dtype.kind != "f":
+    if not options.is_nan_ignored or picture.pixels.dtype.kind != "f":
         return None
     missing = np.asarray(np.isnan(picture.pixels).any(axis=2))
     return missing if missing.any() else None

@@ -50,21 +50,21 @@ class Criteria:
         """Return the criteria; None if none is asked for."""
         return cls(options, span) if options.has_criteria else None
 
-    def accepts(self, index: int, y: int, x: int) -> bool:
+    def is_met(self, index: int, y: int, x: int) -> bool:
         """Return whether a window of a job, (y, x) in its pixels, meets the criteria.
 
         Better windows are asked about before others.
         """
         top, left = self.jobs[index].origin
-        return self._meets(self.measure(index, y, x), x + left, y + top, -self.refused)
+        return self._is_met(self.measure(index, y, x), x + left, y + top, -self.refused)
 
-    def accepts_pose(self, candidate: Candidate) -> bool:
+    def is_met_by_pose(self, candidate: Candidate) -> bool:
         """Return whether a fitted pose meets the criteria."""
         assert candidate.measured is not None
         x, y = np.floor(np.min(candidate.corners, axis=0) + 0.5).astype(int).tolist()
-        return self._meets(candidate.measured, x, y, candidate.score)
+        return self._is_met(candidate.measured, x, y, candidate.score)
 
-    def _meets(self, measured: Measured, x: float, y: float, rank: float) -> bool:
+    def _is_met(self, measured: Measured, x: float, y: float, rank: float) -> bool:
         least, most = self.options.worst, self.options.max_differing
         is_met = measured.worst is None or least is None or measured.worst >= least
         if measured.differing is not None and most is not None:

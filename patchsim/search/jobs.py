@@ -197,7 +197,7 @@ def fitting(
     places as the whole one.
     """
     trimmed = scene.trimmed[number]
-    if not fits(scene.area, trimmed.size, pose):
+    if not can_fit(scene.area, trimmed.size, pose):
         return None
     one = posing(pose)
     if one is not None and trimmed.margins != NO_MARGINS:
@@ -207,14 +207,14 @@ def fitting(
     return one if metrics.has_scores(one, metric) else None
 
 
-def fits(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
+def can_fit(area: Area, kernel: tuple[int, int], pose: Pose) -> bool:
     """Return whether a kernel of (height, width) has windows in a pose, and enough pixels."""
     pixels = kernel[0] * kernel[1]
     enough = min(LEAST_PIXELS, pixels)
     return area.has_windows(pose.box(kernel)) and round(pixels * pose.scale**2) >= enough
 
 
-def fits_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
+def can_fit_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
     """Return whether a kernel of (height, width) fits the area in a pose, with enough pixels."""
     scales = poses.scales.values
     if poses.scales.is_range:
@@ -224,7 +224,7 @@ def fits_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
     _, degrees = spacing(kernel, poses.scales.largest)
     turns = poses.angles.spaced(degrees)
     sizes = [*(Pose(scale) for scale in scales), *poses.stretched]
-    return any(fits(area, kernel, replace(size, angle=turn)) for size in sizes for turn in turns)
+    return any(can_fit(area, kernel, replace(size, angle=turn)) for size in sizes for turn in turns)
 
 
 def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
@@ -247,7 +247,7 @@ def with_room(scene: Scene, options: Options) -> Scene:
     faults = {}
     for number, kernel in enumerate(scene.trimmed):
         if options.poses is not None:
-            if not fits_in_some(scene.area, kernel.size, options.poses):
+            if not can_fit_in_some(scene.area, kernel.size, options.poses):
                 faults[number] = nothing_fits(scene, number, options.poses)
         elif not scene.area.has_windows(kernel.size):
             is_part = kernel.margins != NO_MARGINS

@@ -102,13 +102,13 @@ class PoseScene:
 
     def is_allowed(self, fitted: Fitted) -> bool:
         """Return whether enough of a pose lies in the area and is visible."""
-        if self._scene.area.padding != "valid" and not self._meets_the_area(fitted):
+        if self._scene.area.padding != "valid" and not self._is_partly_inside(fitted):
             return False
         if self._visible is None:
             return True
         return visible_share(self._visible, self.kernel, fitted) >= self._options.min_visible
 
-    def _meets_the_area(self, fitted: Fitted) -> bool:
+    def _is_partly_inside(self, fitted: Fitted) -> bool:
         (top, left), (height, width) = self._scene.area.corner, self._scene.area.size
         top, left = top - self._top, left - self._left
         right, bottom = left + width, top + height
@@ -122,7 +122,7 @@ class PoseScene:
         It is that of the kernel before it was stretched.
         """
         angles, pose = self._poses.angles, fitted.pose
-        if pose.flip == "v" and "h" in self._poses.flips and angles.holds(pose.angle + 180):
+        if pose.flip == "v" and "h" in self._poses.flips and angles.has_value(pose.angle + 180):
             pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
         size = self._variant.pose
         if self.stretch is None:

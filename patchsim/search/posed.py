@@ -70,7 +70,7 @@ class Posed:
     def _searched(self, advance: Callable[[int, int], None], size: Pose | None) -> list[Candidate]:
         """Search at all scales, or at one."""
         is_last = size is not None or not self._options.same_scale
-        rivals = _RIVALS if is_last and self._options.wants_margin(keeps_map=False) else 0
+        rivals = _RIVALS if is_last and self._options.is_margin_wanted(keeps_map=False) else 0
         candidates: list[Candidate] = []
         kernels = of_size(self._variants, size)
         scenes = pose_scenes(self._scene, self._options, kernels, self._band_bytes)

@@ -56,7 +56,7 @@ def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
         math.prod(pose.box(size))
         for size, trimmed in zip(scene.sizes, scene.trimmed, strict=True)
         for pose in poses.of(size)
-        if jobs.fits(scene.area, trimmed.size, pose)
+        if jobs.can_fit(scene.area, trimmed.size, pose)
     )
     if needed > memory:
         raise InputError(

@@ -70,7 +70,7 @@ class UnkeptMaps:
         self.nbytes = 0
         if streamed:
             streamed.check([problem.map_shape for problem in problems])
-        if outputs.needs_map:
+        if outputs.is_map_needed:
             share = memory // (_SHARE_OF_REDUCED * len(problems))
             side = outputs.heatmap_size or MOST_SIDE
             self._factors = [ReducedMap.factor_of(p.map_shape, side, share) for p in problems]

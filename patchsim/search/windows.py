@@ -90,7 +90,7 @@ def windows(
         ]
         for store, earlier in zip(maxima, known, strict=bool(known)):
             store.put_bounds(0, earlier.upper_bounds, earlier.error)
-    elif engines.has_map(engine) and engine.bounds_blocks(plans[0].problem):
+    elif engines.has_map(engine) and engine.can_bound_blocks(plans[0].problem):
         opened = BlockCache(stores.OPEN_BYTES)
         kept = [
             stores.kept_blocks(
@@ -268,7 +268,7 @@ def _search_all(
     """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
     engine = engines.load(plan.engine)
     store: BlockMaxima | ScoreMap
-    if engines.has_map(engine) and engine.bounds_blocks(plan.problem):
+    if engines.has_map(engine) and engine.can_bound_blocks(plan.problem):
         opened = BlockCache(stores.OPEN_BYTES)
         store = stores.kept_blocks(
             plan, image, exact, None, keeps_map=False, opened=opened, exactly=exactly

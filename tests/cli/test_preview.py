@@ -141,7 +141,7 @@ def test_a_search_without_one_imports_none_of_it():
     ],
 )
 def test_which_terminals_show_pictures(environment, shows):
-    assert preview.shows_pictures(environment) == shows
+    assert preview.can_show_pictures(environment) == shows
 
 
 @pytest.mark.usefixtures("pictures")

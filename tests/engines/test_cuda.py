@@ -272,7 +272,7 @@ def compiled(kind, config, architecture):
     names = triton_kernel.sums.arg_names
     constants = {
         "R": config.rows, "COLS": config.cols, "GROUP": config.group, "MOST": kind.most,
-        "SQUARED": kind.squared, "SHADES": kind.shades, "PTX": True,
+        "SQUARED": kind.squared, "SHADES": kind.has_shades, "PTX": True,
     }  # fmt: skip
     signature = dict.fromkeys(names, "i32")
     signature |= dict.fromkeys(("image_step", "row_step", "kernel_step"), "i64")

@@ -175,7 +175,7 @@ def found(image, kernel, metric, stride=(1, 1), *, is_direct=False, **options):
     work = problem(image, kernel, metric, stride, **options)
     assert fused.refusal(work, is_direct=is_direct) is None
     engine = engine_of(is_direct)
-    assert engine.bounds_blocks(work)
+    assert engine.can_bound_blocks(work)
     return engine.prepare(kernel, work)(image)
 
 

@@ -54,7 +54,7 @@ def found(image, kernel, weights, metric, stride=(1, 1), **options):
         image, kernel, weights, metric, stride, has_channel_weights=weights.ndim == 3, **options
     )
     assert fused_weighted.refusal(work) is None
-    assert fft.bounds_blocks(work)
+    assert fft.can_bound_blocks(work)
     return fft.prepare(kernel, work, weights)(image)
 
 
@@ -554,6 +554,6 @@ def test_float64_without_weights(metric, rng):
     image[:, 250:] = image[0, 0]
     kernel = image[20:33, 100:120].copy()
     work = problem(image, kernel, metric)
-    assert fft.bounds_blocks(work)
+    assert fft.can_bound_blocks(work)
     ones = np.ones((13, 20), np.uint8)
     check(fft.prepare(kernel, work)(image), plain_map(image, kernel, ones, metric))

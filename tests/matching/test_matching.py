@@ -44,7 +44,7 @@ class Rough:
     def best_tile(self, _problem):
         return None
 
-    def bounds_blocks(self, _problem):
+    def can_bound_blocks(self, _problem):
         return False
 
     def working_bytes(self, problem, rows, cols):

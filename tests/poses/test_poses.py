@@ -251,11 +251,11 @@ def test_reported_angles_lie_in_the_range(asked, value, reported):
 
 
 def test_poses_of_the_kernels_own_pixels_are_whole():
-    assert poses(None, "0,90,180,270", "h,v").are_whole
-    assert poses([1], [-90]).are_whole
-    assert not poses("1,2").are_whole
-    assert not poses(None, "0,45").are_whole
-    assert not poses(None, "0:90:90").are_whole
+    assert poses(None, "0,90,180,270", "h,v").is_of_quarter_turns
+    assert poses([1], [-90]).is_of_quarter_turns
+    assert not poses("1,2").is_of_quarter_turns
+    assert not poses(None, "0,45").is_of_quarter_turns
+    assert not poses(None, "0:90:90").is_of_quarter_turns
 
 
 def test_a_pose_that_is_another_one_is_searched_once():

@@ -202,7 +202,7 @@ def test_a_profile_that_unpacks_to_no_end_is_cut(tmp_path, astronaut, save):
 def test_values_that_cannot_be_converted_are_told(monkeypatch):
     deep = picture(np.full((4, 4, 3), 7, np.uint16), icc.P3)
     plain = picture(np.full((4, 4, 3), 7, np.uint8), b"", "b.png")
-    assert profiles.are_different([deep, plain])
+    assert profiles.has_several_spaces([deep, plain])
     (notice,) = profiles.notices([deep, plain], is_converted=True)
     assert notice == NOTICE.format("a.png (Display P3) is")
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
@@ -260,7 +260,7 @@ def test_the_profile_of_each_format_is_read(name, ending, tmp_path, astronaut):
     plain = io.BytesIO()
     Image.fromarray(pixels).save(plain, "PNG")
     (tmp_path / "plain.png").write_bytes(plain.getvalue())
-    assert profiles.are_different([open_picture(path, name="p"),
+    assert profiles.has_several_spaces([open_picture(path, name="p"),
                             open_picture(tmp_path / "plain.png", name="q")])  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     height, width, channels = problem.kernel
     if channels > extension.MOST_CHANNELS:
         return f"its {problem.metric} takes {extension.MOST_CHANNELS} channels"
-    if not _fits(height, width, channels, problem.dtype):
+    if not _is_exact(height, width, channels, problem.dtype):
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
@@ -102,7 +102,7 @@ def _refusal_of_direct_sums(problem: Problem) -> str | None:
     return None
 
 
-def _fits(height: int, width: int, channels: int, dtype: str) -> bool:
+def _is_exact(height: int, width: int, channels: int, dtype: str) -> bool:
     """Return whether n E - sum S^2 is exact: in float64 for bytes, modulo 2^64 for 16 bits."""
     if dtype not in INTEGER_RANGE:
         return True

@@ -70,7 +70,7 @@ def prepare(
             problem,
             levels,
             counts_of,
-            states_hidden=engine.bounds_blocks(problem),
+            states_hidden=engine.can_bound_blocks(problem),
             whole=lambda: whole(pixels),
             partly=lambda seen: partly(pixels, seen),
         )
@@ -99,7 +99,7 @@ def prepare_together(
                 problem,
                 shared.levels[:height, :width],
                 counts_of,
-                states_hidden=engine.bounds_blocks(problem),
+                states_hidden=engine.can_bound_blocks(problem),
                 whole=lambda: whole(shared, windows),
                 partly=lambda seen: partly(shared, windows, seen),
             )

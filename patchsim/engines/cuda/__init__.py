@@ -109,7 +109,7 @@ def seconds(problem: Problem) -> float:
     return (work + copied + laid) * visibility.rounds(problem) + visibility.seconds(problem)
 
 
-def bounds_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
+def can_bound_blocks(problem: Problem) -> bool:  # noqa: ARG001 - equal for all problems
     return False
 
 

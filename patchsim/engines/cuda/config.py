@@ -79,7 +79,7 @@ class Kind:
     max_weight: int
 
     @property
-    def shades(self) -> bool:
+    def has_shades(self) -> bool:
         return self.max_weight > 1
 
     @property
@@ -92,9 +92,9 @@ class Kind:
 
     def configs(self, height: int) -> list[Config]:
         """Return the configurations that may be the fastest for kernels of that height."""
-        if self.word == "uint32" and self.squared and self.shades:
+        if self.word == "uint32" and self.squared and self.has_shades:
             found = [Config(4, 128, 1, 8)]
-        elif self.word == "uint32" and self.shades:
+        elif self.word == "uint32" and self.has_shades:
             # With eight rows Triton 3.7, which torch 2.13 asks for, spills a register on sm_90.
             found = [Config(4, 256, 4, 4), Config(8, 256, 4, 4)]
         elif self.word == "uint32" and self.max_weight:

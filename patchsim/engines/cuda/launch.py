@@ -225,7 +225,7 @@ class _Launch:
                 GROUP=config.group,
                 MOST=kind.most,
                 SQUARED=kind.squared,
-                SHADES=kind.shades,
+                SHADES=kind.has_shades,
                 PTX=has_ptx(out.device),
                 **options(config),
             )

@@ -140,7 +140,7 @@ def taps(
         values = torch.where(every == 0, 0, values)
         if word != "uint32":
             every = every.to(values.dtype)
-        elif not kind.shades:
+        elif not kind.has_shades:
             every = every * 255
 
     def laid(values: Tensor) -> Tensor:

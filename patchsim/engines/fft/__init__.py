@@ -65,7 +65,7 @@ def start_up(problem: Problem) -> float:
     return 0.0 if "scipy.fft" in sys.modules else _SCIPY_IMPORT_SECONDS
 
 
-def bounds_blocks(problem: Problem) -> bool:
+def can_bound_blocks(problem: Problem) -> bool:
     return passes.of(problem) is not None
 
 

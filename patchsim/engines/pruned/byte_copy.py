@@ -97,7 +97,7 @@ def _range(image: Pixels, kernel: Pixels, data_range: float) -> tuple[float, flo
     """Return low and step: those by which the values are bytes, or from their quantiles."""
     samples = [_sample(picture) for picture in (image, kernel)]
     for step in (data_range / 255, 1.0):
-        if step > _LEAST_STEP and all(_are_bytes(sample / step) for sample in samples):
+        if step > _LEAST_STEP and all(_is_like_bytes(sample / step) for sample in samples):
             return 0.0, step
     shares = (_OUTSIDE, 1 - _OUTSIDE)
     quantiles = [np.quantile(sample, shares, method="nearest") for sample in samples]
@@ -109,7 +109,7 @@ def _range(image: Pixels, kernel: Pixels, data_range: float) -> tuple[float, flo
     return low, max((high - low) / 255, _LEAST_STEP)
 
 
-def _are_bytes(levels: NDArray[np.float64]) -> bool:
+def _is_like_bytes(levels: NDArray[np.float64]) -> bool:
     """Return whether all values are about those of bytes."""
     if levels.min() < 0 or levels.max() > 255:
         return False
