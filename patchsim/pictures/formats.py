@@ -13,6 +13,7 @@ from patchsim.pictures import (
     arrays,
     bmp,
     coded_size,
+    fax,
     ico,
     jpeg,
     least_bytes,
@@ -167,7 +168,7 @@ def complaints(stream: BinaryIO, limits: Limits, decoded: Decoded) -> list[str]:
     if page is None:
         return []
     if tiff_directory.is_fax(page.tags):
-        return tiff.fax_complaints(stream, limits, page)
+        return fax.complaints(stream, limits, page)
     complaint = tiff_jpeg.complaint(stream, page.tags, decoded.pixels)
     return [] if complaint is None else [complaint]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import re
-import threading
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -45,8 +42,6 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2
 # Copies of a strip or tile during decoding: unpacked, in native byte order, padded.
 _SEGMENT_COPIES = 3
 _READ_AHEAD = 1 << 20  # bytes
-_ABOUT_ROWS = re.compile(r"at line \d+ of (strip|tile)")  # not about tags
-_WITH_WARNINGS = 2  # imagecodecs' level of what it logs
 
 
 def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
@@ -104,41 +99,6 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     if not has_own_range:
         return decoded
     return replace(decoded, profile=None, unapplied=unapplied(profile, page.bitspersample))
-
-
-def fax_complaints(stream: BinaryIO, limits: Limits, page: tiff_directory.Page) -> list[str]:
-    """Return what libtiff says of the rows of a page, if imagecodecs and memory are there.
-
-    imagecodecs gives libtiff's messages to the logger of its name.
-    """
-    messages = _Messages()
-    log = logging.getLogger("imagecodecs")
-    try:
-        import imagecodecs
-
-        size = stream.seek(0, os.SEEK_END)
-        limits.check_memory(size + 2 * tiff_directory.pixel_count(page.tags))
-        stream.seek(0)
-        log.addHandler(messages)
-        imagecodecs.tiff_decode(stream.read(), index=page.number, verbose=_WITH_WARNINGS)
-    except Exception:  # Pillow read the picture, so that nothing here may stop it
-        pass
-    finally:
-        log.removeHandler(messages)
-    return [text.rstrip(".") for text in messages.texts if _ABOUT_ROWS.search(text)]
-
-
-class _Messages(logging.Handler):
-    """Keeps the messages that the thread which made it logs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self._thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self.texts.append(record.getMessage())
 
 
 def first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:

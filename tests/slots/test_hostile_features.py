@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from patchsim import InputError
-from patchsim.slots import feature_files
+from patchsim.slots import feature_readers
 from patchsim.slots.feature_files import open_features, pick, read_rows
 
 MB = 1_000_000
@@ -403,7 +403,7 @@ def test_a_fault_of_the_machine_is_no_damage_of_the_file(error, tmp_path, monkey
     def fail(*_arguments):
         raise error
 
-    monkeypatch.setattr(feature_files.npy, "read_header", fail)
+    monkeypatch.setattr(feature_readers.npy, "read_header", fail)
     with pytest.raises(type(error)):
         rows(tmp_path / "a.npy", "")
 
