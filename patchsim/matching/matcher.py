@@ -21,6 +21,7 @@ from patchsim.output.report import Report
 from patchsim.output.targets import Asked
 from patchsim.pictures.reader import Picture, is_stdin
 from patchsim.scene.by_profile import ByProfile
+from patchsim.scene.comparison import Comparisons
 from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Matcher:
         )
         self._has_own_memory = options.get("memory") is not None
         self._kernels = inputs.Kernels.opened(sources, mask, self.options, image_mask)
-        self._comparisons = ByProfile(self._kernels.pictures, self._kernels.weights, self.options)
+        comparisons = Comparisons(self._kernels.pictures, self._kernels.weights, self.options)
+        self._comparisons = ByProfile(comparisons)
         self._kept = KeptKernels()
         self._before: Repeated | None = None
 

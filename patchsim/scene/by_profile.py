@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from patchsim.options import Options
 from patchsim.pictures.reader import Picture
 from patchsim.scene import profiles
 from patchsim.scene.comparison import Comparisons
-from patchsim.types import Weights
 
 
 class Beside(NamedTuple):
@@ -35,23 +33,16 @@ class ByProfile:
 
     Parameters
     ----------
-    pictures : sequence of Picture
-        The kernels.
-    weights : sequence of uint8 arrays [h, w], or None
-        How much each pixel of a kernel counts.
-    options : Options
+    as_they_are : Comparisons
     """
 
-    def __init__(
-        self, pictures: Sequence[Picture], weights: Sequence[Weights | None], options: Options
-    ) -> None:
-        self._pictures, self._weights, self._options = pictures, weights, options
-        self._as_they_are = Comparisons(pictures, weights, options)
+    def __init__(self, as_they_are: Comparisons) -> None:
+        self._as_they_are = as_they_are
         self._in_srgb: Comparisons | None = None
 
     def beside(self, image: Picture, options: Options) -> Beside:
         """Return how the kernels are compared with an image, and what is told of the profiles."""
-        pictures = [image, *self._pictures]
+        pictures = [image, *self._as_they_are.pictures]
         if options.ignore_profile:
             return Beside(self._as_they_are, False, ())
         is_converted = options.data_range is None
@@ -59,6 +50,7 @@ class ByProfile:
         if not is_converted or not profiles.has_several_spaces(pictures):
             return Beside(self._as_they_are, False, notices)
         if self._in_srgb is None:
-            kernels = [profiles.in_srgb(picture) for picture in self._pictures]
-            self._in_srgb = Comparisons(kernels, self._weights, self._options)
+            self._in_srgb = self._as_they_are.with_pictures(
+                [profiles.in_srgb(picture) for picture in self._as_they_are.pictures]
+            )
         return Beside(self._in_srgb, True, notices)

@@ -245,6 +245,10 @@ class Comparisons:
         self._kept: dict[Hashable, Comparison] = {}  # the one that was used last is last
         self._lock = Lock()
 
+    def with_pictures(self, pictures: Sequence[Picture]) -> Comparisons:
+        """Return the comparisons of these pictures in place of the kernels."""
+        return Comparisons(pictures, self._weights, self._options)
+
     def of(self, image: Picture, data_range: tuple[float, float] | None) -> Comparison:
         """Return how the kernels are compared with an image, in a data range."""
         key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range

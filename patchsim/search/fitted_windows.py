@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from patchsim.machine.threads import in_order
 from patchsim.matches import auto_threshold
 from patchsim.matches.nms import BestFirst, Peak
-from patchsim.matches.pose_selection import Candidate, best_scale
+from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
 from patchsim.poses.warp import Pose, Stretch
 from patchsim.registration import Fitted, Range
@@ -22,7 +22,7 @@ from patchsim.search import criteria
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
-from patchsim.search.variants import of_size, variants
+from patchsim.search.variants import at_one_scale, of_size, variants
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -72,12 +72,7 @@ class FittedWindows:
             for peak in self._best(own):
                 job = own[peak.index].job
                 peaks[job.number, job.pose.stretch].append((job, peak))
-        candidates = self._fitted(peaks, None)
-        if self._options.same_scale:
-            size = best_scale(candidates, self._options.overlap)
-            if size is not None:
-                candidates = self._fitted(peaks, size)
-        return Found(scored, candidates)
+        return Found(scored, at_one_scale(partial(self._fitted, peaks), self._options))
 
     @staticmethod
     def _by_scale(scored: Sequence[Scored]) -> list[list[Scored]]:

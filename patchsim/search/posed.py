@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError
 from patchsim.matches import auto_threshold
-from patchsim.matches.pose_selection import Candidate, best_scale
+from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
 from patchsim.poses.axis import Axis
 from patchsim.poses.warp import Pose
@@ -17,7 +17,7 @@ from patchsim.scene.build import Scene
 from patchsim.search import criteria
 from patchsim.search.jobs import Found
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
-from patchsim.search.variants import of_size, variants
+from patchsim.search.variants import at_one_scale, of_size, variants
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -60,12 +60,11 @@ class Posed:
             f" flip {', '.join(self._poses.flips)}"
         )
         rounds = 2 if self._options.same_scale else 1
-        candidates = self._searched(partial(_advance, observer, 0, rounds), None)
-        if self._options.same_scale:
-            size = best_scale(candidates, self._options.overlap)
-            if size is not None:
-                candidates = self._searched(partial(_advance, observer, 1, rounds), size)
-        return Found([], candidates)
+
+        def searched(size: Pose | None) -> list[Candidate]:
+            return self._searched(partial(_advance, observer, int(size is not None), rounds), size)
+
+        return Found([], at_one_scale(searched, self._options))
 
     def _searched(self, advance: Callable[[int, int], None], size: Pose | None) -> list[Candidate]:
         """Search at all scales, or at one."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from patchsim import metrics
+from patchsim.matches.pose_selection import Candidate, best_scale
 from patchsim.metrics import Kernel
 from patchsim.options import Options
 from patchsim.poses.axis import Axis
@@ -74,13 +75,25 @@ def variants(scene: Scene, options: Options) -> list[Variant]:
     return made
 
 
-def of_size(found: Sequence[Variant], size: Pose | None) -> list[Variant]:
+def at_one_scale(
+    fitted: Callable[[Pose | None], list[Candidate]], options: Options
+) -> list[Candidate]:
+    """Fit poses at all scales; with `same_scale` once more at the scale with the most evidence.
+
+    `fitted` fits poses at all scales, for None, or at the scale of a pose.
+    """
+    candidates = fitted(None)
+    size = best_scale(candidates, options.overlap) if options.same_scale else None
+    return candidates if size is None else fitted(size)
+
+
+def of_size(listed: Sequence[Variant], size: Pose | None) -> list[Variant]:
     """Return the variants that may have a size, at that scale alone; without a size, all."""
     if size is None:
-        return list(found)
+        return list(listed)
     scale = 1.0 if size.stretch else size.scale
     only = [Range(scale, scale, None)]
-    return [one._replace(scales=only) for one in found if one.stretch == size.stretch]
+    return [one._replace(scales=only) for one in listed if one.stretch == size.stretch]
 
 
 def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
