@@ -5,16 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-static PyObject *variants(PyObject *self, PyObject *unused)
-{
-    (void)self, (void)unused;
-    const char *names[8];
-    int count = 0;
-    for (const Variant *const *v = CORRELATION_VARIANTS; *v && count < 8; v++)
-        if ((*v)->runs_here())
-            names[count++] = (*v)->name;
-    return entry_names(names, count);
-}
+ENTRY_VARIANTS(CORRELATION_VARIANTS[i], CORRELATION_VARIANTS[i]->name,
+               CORRELATION_VARIANTS[i]->runs_here())
 
 /* The variant of that name, or NULL with an exception. */
 const Variant *correlation_variant(const char *name)
@@ -396,7 +388,7 @@ static PyMethodDef METHODS[] = {
      "taps(variant, format)\n\n"
      "Taps that an instruction multiplies at once in direct sums of pixels of that format; 0 without\n"
      "direct sums."},
-    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
+    ENTRY_VARIANTS_METHOD,
     {NULL, NULL, 0, NULL},
 };
 

@@ -1265,19 +1265,11 @@ static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
     return PyLong_FromSsize_t(t.compared);
 }
 
-static PyObject *variants(PyObject *self, PyObject *unused)
-{
-    (void)self, (void)unused;
-    const char *names[sizeof VARIANTS / sizeof *VARIANTS];
-    int count = 0;
-    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
-        if (entry_runs_here(VARIANTS[i].name))
-            names[count++] = VARIANTS[i].name;
-    return entry_names(names, count);
-}
+ENTRY_VARIANTS(i < sizeof VARIANTS / sizeof *VARIANTS, VARIANTS[i].name,
+               entry_runs_here(VARIANTS[i].name))
 
 static PyMethodDef METHODS[] = {
-    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
+    ENTRY_VARIANTS_METHOD,
     {"boxes", KEYWORDS(boxes), "Sums of cells; see the head of _pruned.c."},
     {"bounds", KEYWORDS(bounds), "Least differences of windows."},
     {"raise_bounds", KEYWORDS(raise_bounds), "Larger ones, where they could matter."},

@@ -5,16 +5,7 @@
 
 #include <string.h>
 
-static PyObject *variants(PyObject *self, PyObject *unused)
-{
-    (void)self, (void)unused;
-    const char *names[8];
-    int count = 0;
-    for (const Variant *const *v = SAD_VARIANTS; *v && count < 8; v++)
-        if ((*v)->runs_here())
-            names[count++] = (*v)->name;
-    return entry_names(names, count);
-}
+ENTRY_VARIANTS(SAD_VARIANTS[i], SAD_VARIANTS[i]->name, SAD_VARIANTS[i]->runs_here())
 
 /* The variant of that name, or NULL with an exception. */
 static const Variant *wanted(const char *name)
@@ -185,7 +176,7 @@ static PyMethodDef METHODS[] = {
     {"scratch", KEYWORDS(scratch),
      "scratch(format, image_shape, kernel_shape, stride, max_weight)\n\n"
      "Bytes that sums allocates; max_weight is the largest weight, 0 without weights."},
-    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
+    ENTRY_VARIANTS_METHOD,
     {"roundings", roundings, METH_VARARGS,
      "roundings(variant)\n\n"
      "Float32 roundings that a difference of floats goes through, at most; with shades one more."},

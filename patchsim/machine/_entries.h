@@ -137,18 +137,31 @@ static inline int entry_runs_here(const char *name)
     return 1;
 }
 
-/* A list of names, as of the variants that run here. */
-static inline PyObject *entry_names(const char *const *texts, int count)
+static inline void entry_append_name(PyObject **names, const char *text)
 {
-    PyObject *names = PyList_New(0);
-    for (int i = 0; names && i < count; i++) {
-        PyObject *name = PyUnicode_FromString(texts[i]);
-        if (!name || PyList_Append(names, name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
+    PyObject *name = PyUnicode_FromString(text);
+    if (!name || PyList_Append(*names, name) < 0)
+        Py_CLEAR(*names);
+    Py_XDECREF(name);
 }
+
+/* Define `variants`, an entry that returns the names of the variants that run here, best first.
+ * The arguments are expressions of a variant's number i: whether there is one of that number, its
+ * name, and whether it runs here. */
+#define ENTRY_VARIANTS(is_there, name, runs_here)                                         \
+    static PyObject *variants(PyObject *self, PyObject *unused)                           \
+    {                                                                                     \
+        (void)self, (void)unused;                                                         \
+        PyObject *names = PyList_New(0);                                                  \
+        for (size_t i = 0; names && (is_there); i++)                                      \
+            if (runs_here)                                                                \
+                entry_append_name(&names, name);                                          \
+        return names;                                                                     \
+    }
+
+/* Its line in the table of methods. */
+#define ENTRY_VARIANTS_METHOD                                                             \
+    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."}
 
 /* An entry of a method table whose arguments travel by keyword. */
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS

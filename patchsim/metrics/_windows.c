@@ -674,19 +674,11 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     return finished(&buffers, wrong, made);
 }
 
-static PyObject *variants(PyObject *self, PyObject *unused)
-{
-    (void)self, (void)unused;
-    const char *names[sizeof VARIANTS / sizeof *VARIANTS];
-    int count = 0;
-    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
-        if (entry_runs_here(VARIANTS[i].name))
-            names[count++] = VARIANTS[i].name;
-    return entry_names(names, count);
-}
+ENTRY_VARIANTS(i < sizeof VARIANTS / sizeof *VARIANTS, VARIANTS[i].name,
+               entry_runs_here(VARIANTS[i].name))
 
 static PyMethodDef METHODS[] = {
-    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
+    ENTRY_VARIANTS_METHOD,
     {"differences", KEYWORDS(differences), "Sums of differences; see the head of _windows.c."},
     {"correlations", KEYWORDS(correlations), "Sums of products and squares."},
     {"centred", KEYWORDS(centred), "The same of floats after subtraction of the means."},

@@ -1,16 +1,7 @@
 /* The interface of the pose search's loops to Python; every buffer is checked before it is used. */
 #include "_poses_checks.h"
 
-static PyObject *variants(PyObject *self, PyObject *args)
-{
-    (void)self, (void)args;
-    const char *names[8];
-    int count = 0;
-    for (const Variant *const *v = POSES_VARIANTS; *v && count < 8; v++)
-        if ((*v)->is_here())
-            names[count++] = (*v)->name;
-    return entry_names(names, count);
-}
+ENTRY_VARIANTS(POSES_VARIANTS[i], POSES_VARIANTS[i]->name, POSES_VARIANTS[i]->is_here())
 
 static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
 {
@@ -183,7 +174,7 @@ static PyMethodDef METHODS[] = {
     {"maxima", KEYWORDS(poses_py_maxima), "Write local maxima and their scores; return how many. See plain_look.maxima."},
     {"exact", KEYWORDS(exact), "Write the scores of poses, in double precision; see scores.py."},
     {"thinned", KEYWORDS(poses_py_thinned), "Write which poses are kept; return how many. See plain_look.thinned."},
-    {"variants", variants, METH_NOARGS, "Names of the variants that run here, best first."},
+    ENTRY_VARIANTS_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
