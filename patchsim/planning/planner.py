@@ -105,10 +105,19 @@ class Plan:
 
     def seconds_of(self, rows: int, cols: int) -> float:
         """Return the estimated seconds of the engine for so many windows, without their map."""
-        problem = self.problem
-        height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-        image = height, width, problem.image[2]
-        return considered.seconds(self.engine, replace(problem, image=image, map_wanted=False))
+        known = self._seconds_of.get((rows, cols))
+        if known is None:
+            problem = self.problem
+            height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
+            image = height, width, problem.image[2]
+            known = considered.seconds(self.engine, replace(problem, image=image, map_wanted=False))
+            self._seconds_of[rows, cols] = known
+        return known
+
+    @cached_property
+    def _seconds_of(self) -> dict[tuple[int, int], float]:
+        """The estimates that were asked for: plans serve many images of one shape."""
+        return {}
 
     @cached_property
     def for_blocks(self) -> Plan:

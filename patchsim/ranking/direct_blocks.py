@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds, Problem
-from patchsim.geometry import tiles
-from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry.blocks import block_index
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
+from patchsim.ranking.block_grid import BlockGrid
 from patchsim.ranking.score_map import ScoreMap
 
 EvaluateBlocks = Callable[[Iterable[Tile]], Generator[tuple[Tile, Bounds], None, None]]
+
+
+class ScoredTile(NamedTuple):
+    """Scores of a tile of whole blocks, and the upper bound of each block in it, row by row."""
+
+    tile: Tile
+    bounds: Bounds
+    upper_bounds: NDArray[np.float64]
 
 
 class DirectBlocks:
@@ -26,6 +35,8 @@ class DirectBlocks:
     problem : Problem
     evaluate_blocks : tiles -> (tile, scores)
         Scores of blocks, in tiles that hold them.
+    seconds : tiles -> float
+        What that takes, estimated.
     exact : int64 arrays (y, x) -> float64 array, optional
         The exact scores of windows, if those of `evaluate_blocks` have an error.
     score_exactly : Tile -> Bounds, optional
@@ -36,26 +47,28 @@ class DirectBlocks:
         self,
         problem: Problem,
         evaluate_blocks: EvaluateBlocks,
+        seconds: Callable[[Iterable[Tile]], float],
         exact: Exact | None,
         score_exactly: Callable[[Tile], Bounds] | None,
     ) -> None:
         self._kernel, self._stride = problem.match_size, problem.stride
-        self._evaluate_blocks = evaluate_blocks
+        self._shape = problem.map_shape
+        self._evaluate_blocks, self.seconds = evaluate_blocks, seconds
         self._exact, self._score_exactly = exact, score_exactly
 
-    def scores(self, blocks: Iterable[Tile]) -> Generator[tuple[Tile, ScoreMap], None, None]:
-        """Yield each of these blocks with the scores of its windows."""
-        wanted = set(blocks)
-        with closing(self._evaluate_blocks(list(wanted))) as scored:
+    def scored(self, blocks: Iterable[Tile]) -> Generator[ScoredTile, None, None]:
+        """Score blocks, and yield the tiles that hold them, and maybe others."""
+        grid = BlockGrid(self._shape, keeps_scores=False, keeps_errors=False)
+        with closing(self._evaluate_blocks(list(blocks))) as scored:
             for tile, bounds in scored:
-                for part in tiles.split((tile.rows, tile.cols), (BLOCK, BLOCK)):
-                    at = Tile(tile.top + part.top, tile.left + part.left, part.rows, part.cols)
-                    if at in wanted:
-                        yield at, self._scores_of(at, part, bounds)
+                grid.put(tile, bounds)
+                yield ScoredTile(tile, bounds, grid.upper_bounds[block_index(tile)].ravel())
                 del bounds  # free them before the next tile is scored
 
-    def _scores_of(self, block: Tile, part: Tile, bounds: Bounds) -> ScoreMap:
-        """Return the scores of a block, which lie at `part` in the bounds of a tile."""
+    def scores(self, block: Tile, of: ScoredTile) -> ScoreMap:
+        """Return the scores of the windows of a block, which lies in a tile that was scored."""
+        bounds, tile = of.bounds, of.tile
+        part = Tile(block.top - tile.top, block.left - tile.left, block.rows, block.cols)
         stride_y, stride_x = self._stride
         exact, score_exactly = self._exact, self._score_exactly
 

@@ -27,24 +27,28 @@ from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Exact
 from patchsim.ranking.contract import Closest, Windows
-from patchsim.ranking.direct_blocks import DirectBlocks, EvaluateBlocks
+from patchsim.ranking.direct_blocks import DirectBlocks, EvaluateBlocks, ScoredTile
 from patchsim.ranking.finer_bounds import FinerBounds, Piece
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.ranking.search_budget import SearchBudget
 from patchsim.ranking.window_bounds import WindowBounds
 
-# The share of the direct engine's time for a block that may go into comparing its windows one by
-# one, before and after finer bounds, before the block is left to that engine.
-_BEFORE, _AFTER = 0.05, 0.4
-# At most this share of all rows of windows in a block is compared before finer bounds, which take
-# less time than more rows do. As many rows as take so many seconds are compared anyway: the look at
-# the block takes about as long.
-_ROWS_BEFORE, _ROWS_SECONDS = 1 / 128, 2e-5
-# The share of what is cheap that each of the best blocks may take first.
-_FIRST = 0.08
+# The share of what is cheap that each of the best blocks may take first, and their number.
+_FIRST, _FIRST_BLOCKS = 0.05, 2
+# The share of what is cheap in which the direct search may score the best blocks, where windows are
+# not to be compared one by one; what a block takes more that does not lie beside others.
+_FIRST_SCORED, _ALONE_SECONDS = 0.25, 8e-5
+# As many rows of windows as take so many seconds are compared in each anyway: the look at the block
+# takes about as long.
+_ROWS_SECONDS = 2e-5
+# The open windows of blocks are compared one by one if that is expected to take this share of the
+# direct search of the blocks, until it has taken the other one. A few blocks are looked at anyway.
+_EXPECTED, _COMPARED, _FEW_BLOCKS = 0.6, 0.8, 4
 # The share of the time of the direct search of all windows that all finer bounds may take together,
 # and that of the time of comparing the windows that some could exclude.
 _REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 1.0
+# And the share of the time of the direct search of the blocks that get them.
+_REFINING_OF_BLOCKS = 0.2
 # All windows are left to the direct search once more than this share of the blocks would be scored:
 # their scores would take too much memory.
 _MOST_SCORED = 0.7
@@ -52,14 +56,9 @@ _MOST_SCORED = 0.7
 # could be next best.
 _NEXT = 1.25
 
-# The share of a sample of blocks that the search must decide, before and after finer bounds, so
-# that it pays to search the others.
-_PAYS_BEFORE, _PAYS_REFINED, _PAYS_AFTER = 0.4, 0.2, 0.3
-_SAMPLE = 16  # blocks, or fewer, at least so few, if looks at them would take a larger share of
-_FEWEST = 2  # the time of the direct search; a look takes as many seconds
-_SAMPLING, _LOOK_SECONDS = 0.1, 5e-5
+# Finer bounds of a sample must decide this share of its blocks, so that they pay for the others.
+_PAYS_REFINED = 0.2
 _SAMPLE_REFINED = 8  # blocks that get finer bounds as a sample
-_FEW = 0.25  # the share of all blocks up to which finer bounds are followed by looks at each
 _SHARE_SECONDS = 3e-4  # what it takes to estimate whether finer bounds pay
 _AT_ONCE = 32  # blocks that a thread takes, best first
 # `closest` looks at so many blocks, and values of the windows in each of them.
@@ -79,7 +78,7 @@ class PrunedWindows:
     Parameters
     ----------
     search : Search
-    evaluate_blocks, exact, score_exactly : optional
+    evaluate_blocks, seconds_of_blocks, exact, score_exactly : optional
         The direct search of some blocks of the map, as for `DirectBlocks`.
     threads : int
         Blocks that are searched at the same time.
@@ -87,7 +86,8 @@ class PrunedWindows:
         The direct search of all windows, used once the search has taken `seconds`, or where bounds
         leave most blocks open.
     seconds, block_seconds : float
-        The estimated seconds of `search_all`, and of `evaluate_blocks` for one block alone.
+        The estimated seconds of `search_all`, and of `evaluate_blocks` for a block in a
+        run of some.
     tile : (rows, cols), optional
         The largest tile whose bounds may be made at once; a block without.
     keeps_bounds : bool
@@ -104,6 +104,7 @@ class PrunedWindows:
         evaluate_blocks: EvaluateBlocks | None,
         threads: int,
         *,
+        seconds_of_blocks: Callable[[Iterable[Tile]], float] | None = None,
         exact: Exact | None = None,
         score_exactly: Callable[[Tile], Bounds] | None = None,
         search_all: Callable[[], Windows] | None = None,
@@ -118,15 +119,13 @@ class PrunedWindows:
         self._threads = threads
         self._search = search
         self._blocks_directly = (
-            DirectBlocks(problem, evaluate_blocks, exact, score_exactly)
-            if evaluate_blocks
+            DirectBlocks(problem, evaluate_blocks, seconds_of_blocks, exact, score_exactly)
+            if evaluate_blocks and seconds_of_blocks
             else None
         )
         self._search_all, self._exact = search_all, exact
         self._budget = SearchBudget(seconds, block_seconds, threads)
         self._direct: Windows | None = None  # once `search_all` has taken over
-        looks = _SAMPLING * min(seconds, 1.0) * threads / _LOOK_SECONDS
-        self._sample = int(min(_SAMPLE, max(_FEWEST, looks)))
         self._refining_left = _REFINING_OF_DIRECT * seconds * threads
         # So many rows of a block's windows are compared one by one.
         self._rows_most = sys.maxsize
@@ -296,53 +295,116 @@ class PrunedWindows:
         # Their scores are known first.
         self._decide_all([block for block in blocks if block in self._block_scores])
         blocks = self._still_open(block for block in blocks if block not in self._block_scores)
-        rows = int(BLOCK * BLOCK * self._search.problem.kernel[0] * _ROWS_BEFORE)
-        rows = min(rows, self._rows_worth(len(blocks), _BEFORE))
-        self._rows_most = max(rows, int(_ROWS_SECONDS / self._search.row_seconds))
-        first = self._decide_first(blocks[:_FEWEST])
-        blocks = self._still_open(first + blocks[_FEWEST:])
-        undecided = self._decide_where_it_pays(blocks, _PAYS_BEFORE, _FEWEST)
-        undecided = self._refine(undecided)
-        self._rows_most = self._rows_worth(len(undecided), _AFTER)
-        # Bounds that left so few blocks mostly let the best window be found soon.
-        few = len(undecided) if len(undecided) <= _FEW * len(self._blocks) else 0
-        undecided = self._decide_where_it_pays(undecided, _PAYS_AFTER, few)
+        undecided = self._decide_first(blocks[:_FIRST_BLOCKS])
+        blocks = self._still_open(undecided + blocks[_FIRST_BLOCKS:])
+        undecided = self._narrow(blocks)
         undecided = self._still_open(undecided)
         # Their scores stay in memory, beside those of blocks that were left before.
         kept = len(undecided) + len(self._block_scores)
-        if self._budget.leaves_all(len(undecided)) or kept > _MOST_SCORED * len(self._blocks):
+        wanted = [self._blocks[block] for block in undecided]
+        if not self._blocks_directly or not wanted:
+            return
+        if (
+            kept > _MOST_SCORED * len(self._blocks)
+            or self._budget.take_all(len(wanted))
+            or self._budget.leaves_all(self._blocks_directly.seconds(wanted))
+        ):
             self._take_over()
-        elif undecided and self._blocks_directly:
-            numbers = {self._blocks[block]: block for block in undecided}
+        else:
             self._search.clear()  # the memory is for the direct search
-            with closing(self._blocks_directly.scores(numbers)) as scored:
-                for tile, scores in scored:
-                    self._block_scores[numbers[tile]] = scores
+            self._score_directly(undecided)
+
+    def _score_directly(self, blocks: list[int]) -> None:
+        """Score blocks, so that their best windows, or lower upper bounds, are known."""
+        assert self._blocks_directly is not None
+        wanted = [self._blocks[block] for block in blocks]
+        with closing(self._blocks_directly.scored(wanted)) as scored:
+            for found in scored:
+                self._take_scores(found)
+                del found
+
+    def _take_scores(self, found: ScoredTile) -> None:
+        """Lower the upper bounds of blocks that were scored, and search those still open.
+
+        The scores of these alone are kept.
+        """
+        assert self._blocks_directly is not None
+        down, across = block_index(found.tile)
+        columns = self._least_bounds.shape[1]
+        rows = np.arange(down.start, down.stop) * columns
+        numbers = np.add.outer(rows, np.arange(across.start, across.stop)).ravel()
+        upper_bounds = np.minimum(self._upper_bounds[numbers], found.upper_bounds)
+        self._upper_bounds[numbers] = upper_bounds
+        for block in numbers[np.argsort(-upper_bounds)].tolist():
+            if self._upper_bounds[block] < self._incumbent:
+                break
+            if self._upper_bounds[block] > self._best_scores[block]:
+                self._block_scores[block] = self._blocks_directly.scores(self._blocks[block], found)
+                self._decide(block)
 
     def _still_open(self, blocks: Iterable[int]) -> list[int]:
         """Return the blocks that could hold the best window."""
         return [block for block in blocks if self._upper_bounds[block] >= self._incumbent]
 
-    def _refine(self, blocks: list[int]) -> list[int]:
-        """Give blocks finer bounds, level by level as far as it pays; return those still open."""
+    def _narrow(self, blocks: list[int]) -> list[int]:
+        """Compare windows, after finer bounds where these pay; return the blocks left undecided."""
+        pays = self._pays_to_compare(blocks)
+        if not pays and (count := self._count_cheap(blocks)):
+            # Their scores, mostly with about the best one, leave fewer of the others open.
+            self._score_directly(blocks[:count])
+            blocks = self._still_open(blocks[count:])
+            pays = self._pays_to_compare(blocks)
         for level in range(self._search.levels):
             todo = [block for block in blocks if self._finer.levels[block] == level]
-            if todo and not self._refine_to(level, todo):
+            if pays or (todo and not self._refine_to(level, todo)):
                 break
             blocks = self._still_open(blocks)
+            pays = self._pays_to_compare(blocks)
         self._search.clear()
-        return sorted(blocks, key=lambda block: -self._upper_bounds[block])
+        blocks.sort(key=lambda block: -self._upper_bounds[block])
+        return self._compare_while_it_pays(blocks) if pays else blocks
+
+    def _pays_to_compare(self, blocks: list[int]) -> bool:
+        """Return whether the open windows of blocks take less, one by one, than a direct search."""
+        if self._blocks_directly is None or len(blocks) <= _FEW_BLOCKS:
+            return True
+        share = self._finer.open_share(blocks, self._incumbent)
+        expected = self._finer.seconds_of_windows(blocks, share)
+        return expected <= _EXPECTED * self._budget.direct_seconds(len(blocks))
+
+    def _count_cheap(self, blocks: list[int]) -> int:
+        """Return how many blocks the direct search may score as a try."""
+        each = self._budget.direct_seconds(1) + _ALONE_SECONDS
+        count = min(int(_FIRST_SCORED * self._budget.cheap_seconds / each), len(blocks) // 4)
+        return count if count >= _FEW_BLOCKS else 0
+
+    def _compare_while_it_pays(self, blocks: list[int]) -> list[int]:
+        """Look at blocks, the best first, for most of the time of their direct search at most."""
+        direct = self._budget.direct_seconds(len(blocks))
+        self._rows_most = self._rows_worth(direct / max(1, len(blocks)))
+        end = self._budget.spent + _COMPARED * direct
+        undecided: list[int] = []
+        while blocks and self._budget.spent < end:
+            at_once = _AT_ONCE * self._threads
+            undecided += self._decide_all(blocks[:at_once])
+            blocks = self._still_open(blocks[at_once:])
+        return undecided + blocks
 
     def _refine_to(self, level: int, blocks: list[int]) -> bool:
         """Give blocks the finer bounds of a level; return whether it paid."""
         if self._budget.cheap_seconds < _SHARE_SECONDS:
             return False
         floor = 1 - (1 - self._incumbent) * _NEXT
-        pieces, share = self._finer.pieces(blocks), self._finer.open_share(blocks, floor)
-        seconds = self._finer.seconds(level, pieces, share)
-        most = _REFINING_OF_WINDOWS * self._finer.seconds_of_windows(blocks, share)
-        direct = min(self._refining_left, self._budget.direct_seconds(len(blocks)))
-        if seconds > min(most, direct):
+        share = self._finer.open_share(blocks, floor)
+        most = min(
+            _REFINING_OF_WINDOWS * self._finer.seconds_of_windows(blocks, share),
+            _REFINING_OF_BLOCKS * self._budget.direct_seconds(len(blocks)),
+            self._refining_left,
+        )
+        if self._finer.least_seconds(level, len(blocks), share) > most:
+            return False
+        seconds = self._finer.seconds(level, self._finer.pieces(blocks), share)
+        if seconds > most:
             return False
         self._refining_left -= seconds
         sample, spent = self._finer.sample(blocks, _SAMPLE_REFINED), self._budget.spent
@@ -368,65 +430,17 @@ class PrunedWindows:
             left += self._upper_bounds[block] >= self._incumbent
         return left
 
-    def _rows_worth(self, blocks: int, share: float) -> int:
-        """Return the rows of a block that take a share of the direct search of so many blocks."""
-        if self._blocks_directly is None:
-            return sys.maxsize
-        each = self._budget.direct_seconds(blocks) / max(1, blocks)
-        return int(min(share * each / self._search.row_seconds, sys.maxsize))
-
-    def _decide_where_it_pays(self, blocks: list[int], share: float, fewest: int) -> list[int]:
-        """Return the blocks left undecided; the rest is left, too, if a sample says so.
-
-        At least `fewest` are looked at, however little time is left.
-        """
-        if self._blocks_directly is None:
-            return self._decide_all(blocks)
-        count = max(fewest, self._sample_count(self._look_seconds()))
-        if not count:
-            return blocks
-        # The best blocks give an incumbent, without which the sample would tell nothing. The first
-        # ones tell what a look takes.
-        spent = self._budget.spent
-        undecided = self._decide_all(blocks[:_FEWEST])
-        each = (self._budget.spent - spent) / _FEWEST
-        count = max(_FEWEST, fewest, min(count, self._sample_count(each)))
-        undecided += self._decide_all(blocks[_FEWEST:count])
-        others = self._still_open(blocks[count:])
-        step = max(1, len(others) // count)
-        sample, spent = others[::step], self._budget.spent
-        undecided_sample = self._decide_all(sample)
-        rest = [block for number, block in enumerate(others) if number % step]
-        left = len(undecided_sample) / max(1, len(sample))
-        expected = (self._budget.spent - spent) / max(1, len(sample)) * len(rest)
-        if rest and self._pays(share, expected, len(rest), left):
-            rest = self._decide_all(rest)
-        return sorted(
-            undecided + undecided_sample + rest, key=lambda block: -self._upper_bounds[block]
-        )
+    def _rows_worth(self, seconds: float) -> int:
+        """Return the rows of windows that are compared in so many seconds."""
+        return int(min(max(seconds, _ROWS_SECONDS) / self._search.row_seconds, sys.maxsize))
 
     def _decide_first(self, blocks: list[int]) -> list[int]:
-        """Return which of the best blocks are left undecided; more of their rows are compared.
+        """Return which of the best blocks are left undecided.
 
         An incumbent that they give excludes most of the others.
         """
-        rows = self._rows_most
-        more = _FIRST * self._budget.cheap_seconds / self._search.row_seconds
-        self._rows_most = int(min(max(rows, more), sys.maxsize))
-        undecided = self._decide_all(blocks)
-        self._rows_most = rows
-        return undecided
-
-    def _look_seconds(self) -> float:
-        """Return the estimated seconds of a look at a block."""
-        return _LOOK_SECONDS + self._rows_most * self._search.row_seconds
-
-    def _sample_count(self, look_seconds: float) -> int:
-        """Return how many of the best blocks, and as many others, are looked at as a sample."""
-        if look_seconds <= 0:  # where the clock of threads is coarse
-            return self._sample
-        count = min(self._sample, self._budget.cheap_seconds / (2 * look_seconds))
-        return int(count) if count >= _FEWEST else 0
+        self._rows_most = self._rows_worth(_FIRST * self._budget.cheap_seconds)
+        return self._decide_all(blocks)
 
     def _decide_all(self, blocks: list[int]) -> list[int]:
         """Return the blocks that `_decide` leaves undecided."""

@@ -16,11 +16,12 @@ import math
 _CHEAP = 0.15
 # Other steps may take this share of the time that they are expected to save.
 _WORTH = 0.7
-# Blocks take so many times as long as windows of a tile, and so many seconds more, of the calls
-# from Python for each: photographs of 512x512 and 1920x1080, one core of an AMD EPYC (Zen 4).
-_BLOCKS_ALONE, _BLOCK_CALLS = 1.2, 3e-5
+# Blocks take so many times as long as windows of a run of blocks, because of the gaps between runs,
+# and so many seconds more, of the calls from Python: photographs of 512x512 and 1920x1080, one core
+# of an AMD EPYC (Zen 4).
+_WITH_GAPS, _BLOCK_CALLS = 1.1, 1.5e-5
 # If the blocks left take more than this share of the direct search of all windows, that is done.
-_MOST_DIRECT = 0.7
+_MOST_DIRECT = 0.85
 
 
 class SearchBudget:
@@ -31,8 +32,8 @@ class SearchBudget:
     Parameters
     ----------
     seconds, block_seconds : float
-        The estimated seconds of the direct search of all windows, and of those of one block;
-        infinite where there is none.
+        The estimated seconds of the direct search of all windows, and of those of a block in a run
+        of some; infinite where there is none.
     threads : int
         How many work at the same time.
 
@@ -43,8 +44,9 @@ class SearchBudget:
     """
 
     def __init__(self, seconds: float, block_seconds: float, threads: int) -> None:
+        self._threads = threads
         self._all_seconds = seconds * threads
-        self._block_seconds = block_seconds * threads * _BLOCKS_ALONE + _BLOCK_CALLS
+        self._block_seconds = block_seconds * threads * _WITH_GAPS + _BLOCK_CALLS
         self.spent = 0.0
         self._invested = 0.0
 
@@ -63,9 +65,16 @@ class SearchBudget:
         # Blocks together cost less than each alone, where windows share transforms.
         return min(self._block_seconds * blocks, self._all_seconds) if blocks else 0.0
 
-    def leaves_all(self, blocks: int) -> bool:
-        """Return whether the direct search of all windows is better than that of so many blocks."""
-        return self.direct_seconds(blocks) > _MOST_DIRECT * self._all_seconds
+    def take_all(self, blocks: int) -> bool:
+        """Return whether so many blocks take at least as long as all windows."""
+        return self.direct_seconds(blocks) >= self._all_seconds
+
+    def leaves_all(self, seconds: float) -> bool:
+        """Return whether the direct search of all windows is better than that of some blocks.
+
+        `seconds` is what these take, as long as one thread works for itself.
+        """
+        return seconds * self._threads > _MOST_DIRECT * self._all_seconds
 
     def invest(self, seconds: float, blocks: int, left: float) -> bool:
         """Return whether a step is to be taken, and allow its time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from functools import cache
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from patchsim.metrics import Visibility
 from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
-_WORTH_A_TILE = 1.01  # how much slower than its blocks a tile may be: it is one call for many
+_CALL_SECONDS = 8e-5  # of the calls for a tile, from Python
 
 
 def rescore(
@@ -76,21 +75,40 @@ def score_block(
     return bounds
 
 
-def _merged(blocks: list[Tile], exact_plan: Plan) -> Iterator[Tile]:
-    """Join neighbouring blocks, and take the whole tile where it costs no more than its blocks."""
-    seconds = cache(exact_plan.seconds_of)
+def seconds(plan: Plan, blocks: Iterable[Tile]) -> float:
+    """Return the estimated seconds of `score_blocks`, of one thread for each of the plan's."""
+    return sum(_seconds_of(plan, tile) for tile in _merged(list(blocks), plan))
+
+
+def _seconds_of(plan: Plan, tile: Tile) -> float:
+    return plan.seconds_of(tile.rows, tile.cols) + _CALL_SECONDS / plan.problem.threads
+
+
+def _merged(blocks: list[Tile], plan: Plan) -> Iterator[Tile]:
+    """Join blocks of a row, and those of a tile, where they take no longer than in two calls."""
     inside = defaultdict(list)
     for block in blocks:  # each lies in one tile, which has whole ones
-        inside[block.top // exact_plan.tile[0], block.left // exact_plan.tile[1]].append(block)
-    rows, cols = exact_plan.problem.map_shape
+        inside[block.top // plan.tile[0], block.left // plan.tile[1]].append(block)
+    rows, cols = plan.problem.map_shape
     for (down, across), parts in sorted(inside.items()):
-        top, left = down * exact_plan.tile[0], across * exact_plan.tile[1]
-        tile = Tile(
-            top, left, min(exact_plan.tile[0], rows - top), min(exact_plan.tile[1], cols - left)
-        )
-        runs = tiles.join_neighbours(parts)
-        singly = sum(seconds(run.rows, run.cols) for run in runs)
-        if seconds(tile.rows, tile.cols) <= singly * _WORTH_A_TILE:
+        top, left = down * plan.tile[0], across * plan.tile[1]
+        tile = Tile(top, left, min(plan.tile[0], rows - top), min(plan.tile[1], cols - left))
+        runs = _runs(tiles.join_neighbours(parts), plan)
+        if _seconds_of(plan, tile) <= sum(_seconds_of(plan, run) for run in runs):
             yield tile
         else:
             yield from runs
+
+
+def _runs(parts: list[Tile], plan: Plan) -> list[Tile]:
+    """Join runs of blocks, as `tiles.join_neighbours` gives them, over gaps that take less."""
+    joined = parts[:1]
+    for run in parts[1:]:
+        last = joined[-1]
+        both = Tile(run.top, last.left, run.rows, run.left + run.cols - last.left)
+        apart = _seconds_of(plan, last) + _seconds_of(plan, run)
+        if (last.top, last.rows) == (run.top, run.rows) and _seconds_of(plan, both) <= apart:
+            joined[-1] = both
+        else:
+            joined.append(run)
+    return joined

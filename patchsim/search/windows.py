@@ -27,6 +27,7 @@ from patchsim.search.prepared import PreparedKernel, PreparedKernels
 from patchsim.types import Pixels
 
 NONE: Mapping[int, int] = MappingProxyType({})
+_RUN = 4  # blocks that lie side by side where bounds leave some open
 
 
 def windows(
@@ -212,6 +213,7 @@ def _pruned_windows(
     for plan, kernel in zip(plans, kernels, strict=True):
         beside = engine.search(image, kernel.pixels, plan.problem, kernel.weights, beside)
         evaluate_blocks, search_all, seconds, block_seconds = None, None, math.inf, math.inf
+        seconds_of_blocks: Callable[[Iterable[Tile]], float] | None = None
         size, stride = plan.problem.kernel[:2], plan.problem.stride
         exact = prepared.exact_score(plan, kernel).on(image)
         score_exactly = equal_windows.scores(image, size, stride, exact)
@@ -226,13 +228,15 @@ def _pruned_windows(
             search_all = partial(
                 _search_all, plan.direct_plan, image, kernel, exact, exactly, prepared
             )
+            seconds_of_blocks = partial(block_scores.seconds, by_block)
             seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
-            block_seconds = by_block.seconds_of(BLOCK, BLOCK)
+            block_seconds = by_block.seconds_of(BLOCK, _RUN * BLOCK) / _RUN
         pruned.append(
             pruned_windows.PrunedWindows(
                 beside,
                 evaluate_blocks,
                 plan.parallel,
+                seconds_of_blocks=seconds_of_blocks,
                 exact=exact,
                 score_exactly=score_exactly,
                 search_all=search_all,

@@ -111,7 +111,7 @@ def best_tile(problem: Problem) -> tuple[int, int]:
 
 
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
-    """Return the bytes of the kernel and of a tile's bounds, or a block's finer ones if larger."""
+    """Return the bytes of the kernel and of a tile's boxes, or a block's finer ones if larger."""
 
     def boxes(windows: tuple[int, int], planes: int) -> int:
         height, width = tiles.extent(windows, problem.kernel[:2], problem.stride)
@@ -124,13 +124,14 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     finer = boxes(block, problem.kernel[2])  # of tiles `byte_search.finer_tile`
     kernel = (2 if problem.weight_sum is None else 3) * problem.taps
     sums = 4 * problem.taps  # of the kernel, over all boxes
-    working = max(boxes((rows, cols), 1), finer) + sums + 2 * (rows + 1) * cols + kernel
+    working = max(boxes((rows, cols), 1), finer) + sums + kernel
     if problem.dtype == "uint8":
         return working
     itemsize = byte_copy.ITEM_BYTES[problem.dtype]
     values = math.prod(tiles.extent(block, problem.kernel[:2], problem.stride)) * problem.kernel[2]
     looks = (values + problem.taps) * itemsize + 64 * math.prod(block)  # where pixels are copied
-    return max(working + looks, byte_copy.kernel_bytes(problem.taps))
+    bounds = 2 * math.prod(problem.map_shape)  # they are made after the copies
+    return max(working + looks, byte_copy.kernel_bytes(problem.taps) - bounds)
 
 
 def held_bytes(problem: Problem) -> int:

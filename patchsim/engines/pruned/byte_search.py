@@ -27,7 +27,7 @@ _Differences = TypeVar("_Differences", float, NDArray[np.float64])
 # vectors of 64 bytes on one core of an AMD EPYC (Zen 4), gcc 12. They say when the windows of a
 # block have taken as long as a direct search of it, of whose time others know as little.
 _ROW_SECONDS = 1.5e-9
-_VALUE_SECONDS, _WEIGHTED_SECONDS = 2e-11, 1e-10
+_VALUE_SECONDS, _WEIGHTED_SECONDS = {"sad": 1.1e-11, "ssd": 2e-11}, 1e-10
 
 # And of finer bounds: for each value's boxes, each cell of a window that could be the best, and
 # each window that is looked at for that.
@@ -65,7 +65,7 @@ class Search:
         self.problem = problem
         self._image = image
         assert beside is None or isinstance(beside, Search)
-        value_seconds = _VALUE_SECONDS if weights is None else _WEIGHTED_SECONDS
+        value_seconds = _VALUE_SECONDS[problem.metric] if weights is None else _WEIGHTED_SECONDS
         self.row_seconds = _ROW_SECONDS + problem.kernel[1] * problem.kernel[2] * value_seconds
         self._last: _LastBoxes = beside._last if beside else _LastBoxes()
         self._kernel = np.ascontiguousarray(kernel)
