@@ -25,6 +25,8 @@ from unittest import mock
 import numpy as np
 
 import patchsim
+from patchsim.engines import Problem, pruned
+from patchsim.geometry.tiles import Tile
 from patchsim.metrics import window_sums
 
 MODULES = (
@@ -153,6 +155,17 @@ def search(chance):
             for options in ({}, {"mask": mask}, {"stride": 2}, {"threshold": 0.9}):
                 patchsim.match(picture, kernel, metric=metric, engine="pruned", margin=False,
                                top=3, threads=1, **options)  # fmt: skip
+    # Small searches compare windows in place of making finer bounds.
+    kernel = np.ascontiguousarray(wide[31:91, 47:111])
+    for metric in ("sad", "ssd"):
+        problem = Problem(
+            wide.shape, kernel.shape, "uint8", (1, 1), metric, 255, "cpu", 1, map_wanted=False
+        )
+        finer, whole = pruned.Search(wide, kernel, problem), Tile(0, 0, *problem.map_shape)
+        bounds = np.empty(problem.map_shape, np.uint16)
+        finer.bound(whole, bounds, whole)
+        for level in range(finer.levels):
+            finer.refine(level, whole, bounds, whole, 0.5)
     several = [np.ascontiguousarray(image[y : y + 9, 5:13]) for y in (3, 11, 20)]
     for metric in ("ssd", "zncc"):
         patchsim.match(image, several, metric=metric, engine="fft", map=True, threads=1)
