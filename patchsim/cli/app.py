@@ -31,7 +31,10 @@ class _Command(typed.Command):
         ctx.default_map = given
         with usage.explaining(self, ctx):
             left = super().parse_args(ctx, args)
-        environment.settle(ctx, options, given)
+        for text in environment.settle(ctx, options, given):
+            from patchsim.cli import console  # which needs no help of this module
+
+            console.say(text)
         return left
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

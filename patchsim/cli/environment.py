@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from patchsim.cli.contradictions import Contradiction
 
 _PREFIX = "PATCHSIM_"
 # Options that no variable sets: to ask for help, and what is searched, looked for or scored.
@@ -21,18 +25,15 @@ _TRUTHS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-# Options that contradict each other: what is typed takes the place of what a variable says.
-_CONTRADICTIONS = (
-    ("heatmap", "no_heatmap"),
-    ("wait", "wait_gone"),
-    ("print", "format"),
-    ("print", "columns"),
-    ("print", "no_header"),
-    ("map", "resume"),
-    ("unmatched", "columns"),
-    ("unmatched", "print"),
-    ("format", "csv_safe"),
-)
+# Other words by which messages speak of options, and options of whose values they speak.
+_SYNONYMS = {
+    **dict.fromkeys(("scales", "angles", "flips"), "poses?|scaled|turned|mirrored"),
+    **dict.fromkeys(("format", "columns", "print", "no_header"), "how to print"),
+    **dict.fromkeys(("ignore", "image_mask", "nan"), "visible"),
+    **dict.fromkeys(("color", "channel_weights"), "channels?|colou?rs?"),
+    **dict.fromkeys(("heatmap", "blend"), "map"),
+}
+_WORDS = ("metric", "color", "engine", "padding", "format", "loss", "nan", "layout")
 _SHORTEST_PATH = 5  # characters of a value that a message may repeat, like "a.png"
 # The variables that the command runs by, and the names of their options.
 _used: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("_used", default=())
@@ -78,7 +79,7 @@ def _truth(name: str, text: str) -> bool:
         ) from None
 
 
-def settle(context: Any, options: Iterable[Any], given: dict[str, Any]) -> None:
+def settle(context: Any, options: Iterable[Any], given: dict[str, Any]) -> list[str]:
     """Let options that are typed take the place of contradicting ones from the environment.
 
     Parameters
@@ -88,23 +89,61 @@ def settle(context: Any, options: Iterable[Any], given: dict[str, Any]) -> None:
     options : iterable of typer.core.TyperOption
     given : dict
         What `defaults` returned.
+
+    Returns
+    -------
+    list of str
+        Notices of variables that are ignored.
+
+    Raises
+    ------
+    InputError
+        If two variables contradict each other.
     """
+    _used.set(())
     if not given:
-        _used.set(())
-        return
-    by_name = {one.name: one for one in options}
+        return []
+    from patchsim.cli import contradictions  # where there are variables
+
+    defaults_of = {one.name: one.default for one in options}
     typed = {
         name
-        for name in by_name
+        for name in defaults_of
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
     used = {name for name in given if name not in typed}
-    for pair in _CONTRADICTIONS:
-        for one, other in (pair, pair[::-1]):
-            if one in typed and other in used:
-                used.remove(other)
-                context.params[other] = by_name[other].default
+    values, notices = context.params, []
+
+    def drop(name: str, reason: str) -> None:
+        used.remove(name)
+        values[name] = defaults_of[name]
+        if reason:
+            notices.append(f"{_setting(name)} is ignored: {reason}")
+
+    def meeting(one: set[str], other: set[str]) -> Iterator[tuple[Contradiction, str, str]]:
+        for rule in contradictions.CONTRADICTIONS:
+            pairs = list(product(rule.ones, rule.others))
+            pairs += [pair[::-1] for pair in pairs] if rule.is_mutual else []
+            for a, b in pairs:
+                if a in one and b in other and values[a] and values[b] and rule.holds(values):
+                    yield rule, a, b
+
+    for rule, winner, loser in meeting(typed, used):
+        option = f"--{winner.replace('_', '-')}"
+        drop(loser, f"it contradicts {option}, which is typed" if rule.is_told else "")
+    for need in contradictions.NEEDS:
+        if need.option in used and values[need.option] and not need.is_met(values):
+            drop(need.option, f"--{need.option.replace('_', '-')} {need.reason}")
+    for _, one, other in meeting(used, used):
+        raise InputError(f"{_setting(one)} and {_setting(other)} contradict each other; unset one")
     _used.set(tuple((f"{_PREFIX}{name.upper()}", name) for name in sorted(used)))
+    return [] if values.get("quiet") else notices
+
+
+def _setting(name: str) -> str:
+    """Return the variable of an option with its value."""
+    own = f"{_PREFIX}{name.upper()}"
+    return f"{own}={printable(os.environ.get(own, ''))}"
 
 
 def naming(message: str) -> str:
@@ -113,8 +152,13 @@ def naming(message: str) -> str:
     guilty = []
     for name, option in _used.get():
         value = printable(os.environ.get(name, ""))
-        is_file = len(value) >= _SHORTEST_PATH and value in message
-        if is_file or re.search(rf"\b{option.replace('_', ' ')}\b", words):
+        is_file = (len(value) >= _SHORTEST_PATH and value in message) or (
+            value == "-" and "'-'" in message
+        )
+        known = rf"{option.replace('_', ' ')}|{_SYNONYMS.get(option, '(?!)')}"
+        if option in _WORDS:
+            known += f"|{re.escape(value.lower())}"
+        if is_file or re.search(rf"\b({known})\b", words):
             guilty.append(f"{name}={value}")
     if not guilty:
         return message

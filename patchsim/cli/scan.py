@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports, streams, watcher
+from patchsim.cli import console, environment, imports, streams, watcher
 from patchsim.cli.flags import takes
 from patchsim.cli.match import Form, check, options_of
 from patchsim.cli.scan_flags import WITHOUT, ScanFlags
@@ -221,6 +221,7 @@ def _resumed(
 
     assert flags.resume is not None
     shown = {"columns": "usual" if form.columns is None else ",".join(form.columns)}
+    tell = _Errors(progress)
     with Journal(flags.resume, {**scanner.matcher.fingerprint, **shown}) as journal:
 
         def add(result: ScanResult) -> None:
@@ -228,8 +229,7 @@ def _resumed(
             if not isinstance(result.error, MachineError):
                 journal.add(result, form.columns)
             if result.error is not None:
-                progress.clear()
-                console.say(str(result.error))
+                tell(result.error)
 
         with contextlib.closing(scanner.results(journal.left(todo, progress.skip))) as results:
             code = _run(
@@ -253,6 +253,23 @@ def _tell_journal(flags: ScanFlags, journal: Journal) -> None:
         )
 
 
+class _Errors:
+    """Tells why pictures are not searched, and once which variable of the environment is behind."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._are_named = False
+
+    def __call__(self, error: Exception) -> None:
+        text = str(error)
+        if isinstance(error, InputError) and not self._are_named:
+            named = environment.naming(text)
+            self._are_named = named != text
+            text = named
+        self._progress.clear()
+        console.say(text)
+
+
 class _Printer:
     """Prints results as they come; a table waits for some, and JSON is one list."""
 
@@ -260,6 +277,7 @@ class _Printer:
         self._form, self._progress = form, progress
         self._format = streams.resolved_format(form.format)
         self._is_of_unmatched = is_of_unmatched
+        self._tell_error = _Errors(progress)
         self._waiting: list[ScanResult] = []
         self._is_first = True
         self._is_printing = False
@@ -267,8 +285,7 @@ class _Printer:
     def add(self, result: ScanResult) -> None:
         is_object = self._format in ("json", "jsonl") and self._form.template is None
         if result.error is not None and not is_object:
-            self._progress.clear()
-            console.say(str(result.error))
+            self._tell_error(result.error)
             return
         if self._is_of_unmatched and result:
             return
