@@ -1,4 +1,4 @@
-"""What libtiff says of the rows of a fax, which Pillow reads without a word."""
+"""Complaints of libtiff about the rows of a fax, which Pillow reads without a word."""
 
 from __future__ import annotations
 
