@@ -31,6 +31,8 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, wrong);
     if (k.channels != p.channels)
         return refused(&b, "kernel and picture do not have the same channels");
+    if (poses_reaches_farther(&k))
+        return refused(&b, "the kernel reaches farther than is said");
     if (at->ndim != 2 || at->shape[1] != 4 || !has_format(at, "d") || found->ndim != 1 || !has_format(found, "d") ||
         found->shape[0] != at->shape[0])
         return refused(&b, "poses and scores are not float64 [n, 4] and [n]");

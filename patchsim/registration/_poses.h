@@ -118,6 +118,9 @@ double poses_softness(double pixel);
 int poses_count(const Kernel *, ptrdiff_t every, Counted *);
 void poses_forget(Counted *);
 
+/* Whether a pixel that counts lies farther from the centre than the kernel's reach, within which places are counted. */
+int poses_reaches_farther(const Kernel *);
+
 void poses_turn(const Kernel *, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
                 ptrdiff_t radius, double border, float *values, uint8_t *mask);
 

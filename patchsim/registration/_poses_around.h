@@ -6,7 +6,7 @@ typedef struct {
 } VARIANT(Nine);
 
 /* The places lie between the same fractions of pixels, so pixels that are read once serve all; sampled
- * linearly. With sad the distances are where the picture's sums are. */
+ * linearly. Where the middle one is clipped, all lie beyond the border, and read what is repeated there. With sad the distances are where the picture's sums are. */
 static INLINE void VARIANT(nine)(const Plane *p, const Counted *k, ptrdiff_t c, const double *at,
                                  const float shift[2], VARIANT(Nine) *sums, const int is_bytes, const int is_sad)
 {
@@ -45,9 +45,10 @@ static INLINE void VARIANT(nine)(const Plane *p, const Counted *k, ptrdiff_t c, 
             sums->product[i] += VARIANT(total)(product[i]), product[i] = zero;
             sums->square[i] += VARIANT(total)(square[i]), square[i] = zero;
         }
+        sums->weight += VARIANT(total)(weight), sums->kernel += VARIANT(total)(kernel);
+        sums->kernel_square += VARIANT(total)(kernel_square);
+        weight = kernel = kernel_square = zero;
     }
-    sums->weight = VARIANT(total)(weight), sums->kernel = VARIANT(total)(kernel);
-    sums->kernel_square = VARIANT(total)(kernel_square);
 }
 
 typedef void VARIANT(NineOf)(const Plane *, const Counted *, ptrdiff_t, const double *, const float *, VARIANT(Nine) *);

@@ -60,6 +60,15 @@ int poses_count(const Kernel *k, ptrdiff_t every, Counted *counted)
     return 0;
 }
 
+int poses_reaches_farther(const Kernel *k)
+{
+    for (ptrdiff_t y = 0; y < k->height; y++)
+        for (ptrdiff_t x = 0; x < k->pitch; x++)
+            if (counts(k, y * k->pitch + x) && hypot((double)x - k->centre_x, (double)y - k->centre_y) > k->reach + 1e-3)
+                return 1;
+    return 0;
+}
+
 void poses_forget(Counted *counted)
 {
     free(counted->across);

@@ -180,10 +180,12 @@ static INLINE void VARIANT(channel)(const Plane *p, const Counted *k, ptrdiff_t 
             for (int j = i; j < n; j++)
                 a[i][j] += product * f[j];
         }
-        if (++held % 64 == 0)
+        if (++held % 64 == 0) {
             for (int i = 0; i < n; i++)
                 for (int j = i; j < n; j++)
                     r[i][j] += VARIANT(total)(a[i][j]), a[i][j] = zero;
+            *distance += VARIANT(total)(apart), apart = zero;
+        }
     }
     for (int i = 0; i < n; i++)
         for (int j = i; j < n; j++)

@@ -88,6 +88,11 @@ class Limits:
         """Whether the angle may take any value between the ends."""
         return self.angles[0] < self.angles[1] and not self.listed
 
+    @property
+    def scale_is_free(self) -> bool:
+        """Whether the scale may take any value between the ends."""
+        return self.scales[0] < self.scales[1]
+
     def candidates(self, halvings: int) -> int:
         """Return how many candidates are followed so many levels below the first look."""
         if self.most is None:

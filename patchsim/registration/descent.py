@@ -40,7 +40,7 @@ _FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
 # Steps of Gauss-Newton at the first look's level, between, and at full size; the last step's length
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
-_STEPS, _ENOUGH = (6, 4, 8), (0.05, 0.05, 0.01)
+_STEPS, _ENOUGH = (6, 4, 10), (0.05, 0.05, 0.001)
 # A pose so near the end of an octave, in the log of the scale, was held back by it.
 _AT_END = 1e-6
 # Octaves leave a gap of twice as much, so that a scale that is rounded stays in its own.
@@ -205,6 +205,7 @@ class Descent:
         moved, _ = refine(self.planes[max(0, there)], kernel, moved, aim, self.threads)
         leaves = np.abs(moved[:, 3] + there * math.log(2) - other[3 - end]) >= _AT_END
         leaves |= abs(there) < abs(halvings)
+        leaves &= is_within(moved, kernel, self.limits.bounds, max(0, there), 1)
         is_at_end[is_at_end] = leaves
         return poses[~is_at_end], moved[leaves]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -16,12 +17,13 @@ from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
 from patchsim.registration import loops, scores
 from patchsim.registration.candidates import Limits
-from patchsim.registration.descent import PIXELS
+from patchsim.registration.descent import PIXELS, first_level, refine
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import halved_kernel, octave
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlanes, Planes
 from patchsim.registration.scoring import Scoring
+from patchsim.registration.surfaces import climbed
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +31,11 @@ Floats = NDArray[np.float64]
 # there, too: an exact copy then scores exactly 1.
 _WHOLE = 0.1
 _STEPS, _ENOUGH = 20, 1e-3
+# Steps begin again so many halvings up, at scales that move the corners so many pixels there, the
+# first none; to which precision; how far from a match they do not lead back to it; from so many of
+# their ends they go on; and so often.
+_UP, _APART = 2, (0.0, -4.0, -2.0, 2.0, 4.0)
+_COARSELY, _SAME, _TRIED, _RESTARTS = 0.05, 0.5, 2, 3
 # A kernel is itself when turned if zncc says so, of a copy with sides of so many pixels at most.
 _ALIKE, _LARGEST_ALIKE = 0.9, 64
 
@@ -66,7 +73,10 @@ class Polish:
         """Return poses [n, 4] of an octave, from `Descent.to_full_size`, with exact scores."""
         if len(poses) == 0:
             return []
-        told = self._told(poses, halvings)
+        return self._scored_in(halvings, self._told(poses, halvings))
+
+    def _scored_in(self, halvings: int, told: Floats) -> list[Fitted]:
+        """Return poses [n, 4] of an octave, as `_told` has them, with exact scores."""
         share = math.ceil(len(told) / (4 * self.threads)) if self.threads > 1 else len(told)
         scored = in_order(
             lambda first: self.scoring.scores(
@@ -137,24 +147,125 @@ class Polish:
         """Return the match where steps at full size lead from one, or itself if it is no worse."""
         halvings = octave(fit.pose.scale, self.kernels.deepest)
         level, k = max(halvings, 0), max(-halvings, 0)
-        offset = halvings * math.log(2)
-        low, high, _ = self.limits.angles
-        least, most, _ = self.limits.scales
-        turns = self.limits.angle_is_free
-        kernel = self.kernels[k]
-        aim = Aim(
-            self.metric, self.full, _STEPS, _ENOUGH, True,
-            (moves, moves, turns, least < most),
-            (-math.inf if self.limits.is_cyclic else low, least - offset),
-            (math.inf if self.limits.is_cyclic else high, most - offset),
-            kernel.every(PIXELS), 0,
-        )  # fmt: skip
-        place = fit.x / 2**level - 0.5, fit.y / 2**level - 0.5
-        turn, scale = math.radians(fit.pose.angle), math.log(fit.pose.scale) - offset
-        poses, _ = loops.refine(self.planes[level], kernel, np.array([[*place, turn, scale]]), aim)
+        aim = self._aim(k, halvings, _STEPS, _ENOUGH, moves=moves, is_cubic=True)
+        start = self._starts(fit, level, halvings, (0.0,))
+        poses, _ = loops.refine(self.planes[level], self.kernels[k], start, aim)
         x, y, angle, size = self._told(poses, halvings)[0].tolist()
         moved = self._or_whole(self.scored(x, y, Pose(size, angle, fit.pose.flip)))
         return max(fit, moved, key=lambda each: each.score)
+
+    def at_another_scale(self, fit: Fitted) -> Fitted:
+        """Return a better match of the same thing at another scale, or the match itself.
+
+        A kernel that is mostly an edge, with a little detail, scores high at many scales: where the
+        edge is on the edge. Steps end at one of them, because on the way to the one where the
+        detail is on the detail, too, the score falls. In a quarter of the size it falls less. So
+        they begin again there, from scales around (D. J. Wales, J. P. K. Doye, "Global optimization
+        by basin hopping", J. Phys. Chem. A 101, 1997).
+        """
+        if not self.limits.scale_is_free:
+            return fit
+        for _ in range(_RESTARTS):
+            best = max(self._restarted(fit), key=lambda each: each.score, default=fit)
+            if best.score <= fit.score:
+                break
+            fit = best
+        return fit
+
+    def _restarted(self, fit: Fitted) -> list[Fitted]:
+        """Return where steps in less than the size lead from scales around, if not back."""
+        halvings = octave(fit.pose.scale, self.kernels.deepest)
+        level, k = max(halvings, 0), max(-halvings, 0)
+        up = min(_UP, max(0, first_level(self.kernels) - k))
+        starts = self._starts(fit, level + up, halvings, _APART)
+        kernel = self.kernels[k + up]
+        aim = self._aim(k + up, halvings, _STEPS, _COARSELY, moves=True, is_cubic=False)
+        poses, found = loops.refine(self.planes[level + up], kernel, starts, aim)
+        reach = kernel.reach * math.exp(starts[0, 3])
+        ends = [starts[0]]
+        for i in np.argsort(-found, kind="stable"):
+            change = np.array(ends) - poses[i]
+            change[:, 2:] *= reach
+            if (np.hypot(np.hypot(*change.T[:2]), np.hypot(*change.T[2:])) >= _SAME).all():
+                ends.append(poses[i])
+        poses = np.array(ends[1 : 1 + _TRIED]).reshape(-1, 4)
+        for below in range(up - 1, -1, -1):
+            poses[:, :2] = poses[:, :2] * 2 + 0.5
+            if below:
+                aim = self._aim(k + below, halvings, _STEPS, _COARSELY, moves=True, is_cubic=False)
+                poses, _ = loops.refine(
+                    self.planes[level + below], self.kernels[k + below], poses, aim
+                )
+        moved = (
+            self.better(self.scored(x, y, Pose(size, angle, fit.pose.flip)))
+            for x, y, angle, size in self._told(poses, halvings).tolist()
+        )
+        return [end for end in moved if self._is_inside(end)]
+
+    def _is_inside(self, fit: Fitted) -> bool:
+        """Return whether a match's corners lie in the bounds, or up to a pixel outside."""
+        top, left, bottom, right = self.limits.bounds
+        return all(
+            left - 1 <= x <= right + 1 and top - 1 <= y <= bottom + 1 for x, y in fit.corners
+        )
+
+    def settled(self, fits: Sequence[Fitted]) -> list[Fitted]:
+        """Return matches where the score is largest, to what shows in it, by their score alone.
+
+        Steps of Gauss-Newton end beside it where the slopes do not tell all: of `sad`, and where
+        the kernel is smoothed as its scale asks.
+        """
+        groups: dict[int, list[Fitted]] = defaultdict(list)
+        for fit in fits:
+            groups[octave(fit.pose.scale, self.kernels.deepest)].append(fit)
+        return [fit for halvings, own in groups.items() for fit in self._settled(own, halvings)]
+
+    def _settled(self, fits: list[Fitted], halvings: int) -> list[Fitted]:
+        level, k = max(halvings, 0), max(-halvings, 0)
+        aim = self._aim(k, halvings, 0, 0.0, moves=True, is_cubic=True)
+        starts = np.concatenate([self._starts(fit, level, halvings, (0.0,)) for fit in fits])
+        reach = self.kernels[k].reach * np.exp(starts[:, 3])
+        low, high = (
+            np.array([end, end, *of]) for end, of in ((-np.inf, aim.low), (np.inf, aim.high))
+        )
+
+        def value(poses: Floats) -> Floats:
+            return refine(self.planes[level], self.kernels[k], poses, aim, self.threads)[1]
+
+        poses = climbed(value, starts, reach, aim.free, low, high)
+        told = self._told(poses, halvings)
+        # A few have crossed the octave's end, beyond which scores are of other levels.
+        octaves = np.array([octave(scale, self.kernels.deepest) for scale in told[:, 3].tolist()])
+        moved = list(fits)
+        for here in np.unique(octaves).tolist():
+            index = np.flatnonzero(octaves == here)
+            for i, fit in zip(index.tolist(), self._scored_in(here, told[index]), strict=True):
+                if fit.score > fits[i].score and self._is_inside(fit):
+                    moved[i] = fit
+        return moved
+
+    def _starts(self, fit: Fitted, level: int, halvings: int, apart: tuple[float, ...]) -> Floats:
+        """Return poses [n, 4] at a level of the picture: a match, its corners so far apart."""
+        turn = math.radians(fit.pose.angle)
+        scale = math.log(fit.pose.scale) - halvings * math.log(2)
+        reach = math.hypot(*fit.size) / 2 * fit.pose.scale / 2**level
+        place = fit.x / 2**level - 0.5, fit.y / 2**level - 0.5
+        return np.array([[*place, turn, scale + far / reach] for far in apart])
+
+    def _aim(
+        self, k: int, halvings: int, steps: int, enough: float, *, moves: bool, is_cubic: bool
+    ) -> Aim:
+        """Return what a match is refined for at level k of the kernel, in an octave."""
+        low, high, _ = self.limits.angles
+        least, most, _ = self.limits.scales
+        offset = halvings * math.log(2)
+        return Aim(
+            self.metric, self.full, steps, enough, is_cubic,
+            (moves, moves, self.limits.angle_is_free, self.limits.scale_is_free),
+            (-math.inf if self.limits.is_cyclic else low, least - offset),
+            (math.inf if self.limits.is_cyclic else high, most - offset),
+            self.kernels[k].every(PIXELS), 0,
+        )  # fmt: skip
 
 
 def distinct(found: list[Fitted], kernel: Kernel) -> list[Fitted]:

@@ -6,16 +6,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import descent
-from patchsim.registration.candidates import Limits
+from patchsim.registration.candidates import Limits, thinned
 from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.levels import KernelLevels
-from patchsim.registration.planes import KernelPlanes, Planes, Unit
+from patchsim.registration.planes import KernelPlane, KernelPlanes, Planes, Unit
 from patchsim.registration.polish import Polish, distinct
 from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
+
+# A pose that scores so little less than the threshold may reach it in the last steps.
+_NEARLY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,11 @@ class PoseSearch:
             # Steps that begin once more, as least squares, lead farther from there.
             best = sorted(found, key=lambda fit: -fit.score)[: limits.most]
             found += [polish.better(fit) for fit in best]
+        if limits.scale_is_free:
+            best = _best_of_places(found, polish.kernels[0], limits)
+            found += in_order(polish.at_another_scale, best, self._threads)
+        if limits.scale_is_free or self._metric == "sad":
+            found += polish.settled(_best_of_places(found, polish.kernels[0], limits))
         return found
 
     def refine(
@@ -175,7 +186,10 @@ class PoseSearch:
         )  # fmt: skip
         polish = self._polish(kernel, pose.flip, limits)
         scored = polish.scored(start.x, start.y, pose)
-        return polish.better(scored, moves="place" in free)
+        better = polish.better(scored, moves="place" in free)
+        if "place" in free and (limits.scale_is_free or self._metric == "sad"):
+            (better,) = polish.settled([better])
+        return better
 
     def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
         return Polish(
@@ -198,6 +212,16 @@ class PoseSearch:
             limits, threshold=threshold, most=most, overlap=overlap,
             rivals=0 if threshold is None else rivals, band_bytes=self._band_bytes,
         )  # fmt: skip
+
+
+def _best_of_places(found: Sequence[Fitted], kernel: KernelPlane, limits: Limits) -> list[Fitted]:
+    """Return what may become matches: of each place the best."""
+    least = -math.inf if limits.threshold is None else limits.threshold - _NEARLY
+    found = [fit for fit in found if fit.score >= least]
+    rows = [(f.x, f.y, math.radians(f.pose.angle), math.log(f.pose.scale)) for f in found]
+    poses, scores = np.array(rows).reshape(-1, 4), np.array([fit.score for fit in found])
+    best = thinned(poses, scores, kernel, limits.overlap, 1)
+    return [found[i] for i in best[: limits.most].tolist()]
 
 
 def _limits_of(

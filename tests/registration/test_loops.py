@@ -365,3 +365,30 @@ def test_many_equal_maxima_leave_some():
     found, values = loops.maxima(volume, (1, 1), (0, 40), 60, 0.5, 100, is_cyclic=False)
     assert 50 <= len(found) <= 100
     assert (values == 1).all()
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.9])
+def test_a_large_faint_kernel_moves_to_the_best_place_around(rng, value):
+    # Weights and pixels of so many are summed in parts: float32 has no digits for all of them.
+    side = 1500
+    pixels = ndimage.gaussian_filter(rng.random((side + 4, side + 4, 1)), (1.0, 1.0, 0))
+    image = np.rint(4 * (pixels - pixels.mean()) / pixels.std() + 140).clip(0, 255)
+    image = image.astype(np.uint8)
+    kernel = Kernel(image[2:-2, 3:-1] - 120)
+    picture = planes.Planes(image, None)
+    large = planes.KernelPlane(levels.KernelLevels(kernel), 0, picture.unit)
+    large.weights *= np.float32(value)
+    for dx, dy in ((0, 0), (-1, 0), (0, 1)):
+        # Its centre is at that of the pixel beside.
+        start = np.array([[side / 2 + 2.5 + dx, side / 2 + 1.5 + dy, 0.0, 0.0]])
+        aim = Aim("zncc", 255.0, 0, 0.0, False, (True,) * 4, (-9.0, -1.0), (9.0, 1.0), 64, 1)
+        found, _ = loops.refine(picture[0], large, start, aim)
+        assert found[0, :2].tolist() == [side / 2 + 2.5, side / 2 + 1.5]
+
+
+def test_a_kernel_that_reaches_farther_than_is_said_is_refused(variant):
+    arguments = refine_arguments(variant)
+    arguments["weights"] = np.ones_like(arguments["weights"])
+    _poses.refine(**{**arguments, "reach": 12.2})  # 12 columns and 2 rows
+    with pytest.raises(ValueError, match="reaches farther"):
+        _poses.refine(**{**arguments, "reach": 12.1})

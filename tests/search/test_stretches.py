@@ -92,8 +92,8 @@ def test_an_exhaustive_search_finds_the_same(picture, kernel, angles):
     quick, slow = (patchsim.match(scene, kernel, exhaustive=e, **asked).best for e in (False, True))
     assert (slow.scale_y, slow.scale_x, slow.angle) == (*stretch, 30 if angles else 0)
     assert quick.stretch == slow.stretch
-    assert np.abs(np.subtract(quick.corners, slow.corners)).max() < 0.1
-    assert quick.score == pytest.approx(slow.score, abs=1e-4)
+    assert np.abs(np.subtract(quick.corners, slow.corners)).max() < 0.02
+    assert quick.score == pytest.approx(slow.score, abs=1e-5)
 
 
 def test_a_kernel_that_pillow_stretched_lies_at_whole_pixels(picture, kernel):
