@@ -25,6 +25,7 @@ from patchsim.types import Pixels, Weights
 
 _PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
 _KINDS = 3  # of images: grey and colour in turn, and one more
+_OFFSETS = 2  # of kernels that are kept less one, the last ones used
 _MANY_LEVELS = 255  # a data range in which rounding to integers matters little
 
 
@@ -69,6 +70,8 @@ class Comparison:
         options: Options,
     ) -> None:
         self._options = options
+        self._lock = Lock()
+        self._less_offset: dict[bytes, tuple[list[Kernel], Mapping[int, InputError]]] = {}
         self.inverses = Inverses()
         self.faults: dict[int, InputError] = {}
         weights = list(weights)
@@ -151,7 +154,18 @@ class Comparison:
         """
         if offset is None:
             return self._checked
-        return self._check([replace(each, pixels=each.pixels - offset) for each in self._kernels])
+        # The same ones for the next image, most of which have this offset, too: what is prepared of
+        # them is kept for it.
+        with self._lock:
+            key = offset.tobytes()
+            found = self._less_offset.pop(key, None)
+            if found is None:
+                less = [replace(each, pixels=each.pixels - offset) for each in self._kernels]
+                found = self._check(less)
+            self._less_offset[key] = found
+            if len(self._less_offset) > _OFFSETS:
+                del self._less_offset[next(iter(self._less_offset))]
+        return found
 
     @property
     def names(self) -> list[str]:

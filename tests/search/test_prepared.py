@@ -56,6 +56,25 @@ def test_the_next_image_of_a_shape_finds_its_kernels_prepared(metric, count, mad
     assert made
 
 
+def test_kernels_less_an_offset_are_those_of_the_next_image(made):
+    kelvin = IMAGE.astype(np.float32) / 255 + 300
+    kernels = [np.ascontiguousarray(kelvin[40:80, 30:72])]
+    matcher = patchsim.Matcher(kernels, metric="zncc", engine="fft")
+    matcher.match(kelvin)
+    first, kept = len(made), matcher._kept.nbytes
+    assert first
+    assert kept
+    for shift in range(1, 4):
+        found = answers(matcher.match(np.roll(kelvin, shift, 1)))
+        assert found[0][0] == 30 + shift
+    assert (len(made), matcher._kept.nbytes) == (first, kept)
+    far = kelvin.copy()
+    far[..., 0] -= 200  # nothing is subtracted from this channel
+    expected = answers(patchsim.match(far, kernels, metric="zncc", engine="fft"))
+    assert answers(matcher.match(far)) == expected
+    assert len(made) > first
+
+
 def test_several_threads_share_what_is_kept(made):
     matcher = patchsim.Matcher(KERNELS, metric="zncc", engine="fft", per_kernel=True, threads=1)
     expected = answers(matcher.match(IMAGE))
