@@ -31,6 +31,48 @@ def test_the_exact_score_is_1(metric, dtype, weighted, rng):
         assert metrics.exact(image, kernel, metric, span, weights=weights)(y, x) == 1.0
 
 
+RANGES = {"int16": (-32768, 32767), "int32": (-(10**8), 10**8)}
+NARROW = {"uint8", "uint16", "int16", "float32"}
+ENGINES = {  # and the types and metrics that they take
+    "auto": ({*TYPES, *RANGES}, {"sad", "ssd", "ncc", "zncc"}),
+    "unfold": ({*TYPES, *RANGES}, {"sad"}),
+    "fft": ({*TYPES, *RANGES}, {"ssd", "ncc", "zncc"}),
+    "simd": (NARROW - {"int16"}, {"sad", "ssd", "ncc", "zncc"}),
+    "pruned": (NARROW, {"sad", "ssd"}),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("engine", "dtype", "metric"),
+    [
+        (engine, dtype, metric)
+        for engine, (types, metrics_) in ENGINES.items()
+        for dtype in sorted(types)
+        for metric in sorted(metrics_)
+    ],
+)
+def test_every_engine_finds_exact_crops_with_a_threshold_of_1(engine, dtype, metric, channels, rng):
+    bytes_ = skimage.data.astronaut()[100:200, 80:210, :channels]
+    if dtype in RANGES:
+        low, high = RANGES[dtype]
+        image = (low / 2 + bytes_ * ((high - low) / 400)).astype(dtype)
+    else:
+        image = (bytes_ * np.float64(TYPES[dtype])).astype(dtype)
+    for _ in range(3):
+        height, width = rng.integers(4, 40, 2)
+        y, x = rng.integers(0, 100 - height), rng.integers(0, 130 - width)
+        kernel = image[y : y + height, x : x + width].copy()
+        report = match(
+            image, kernel, metric=metric, engine=engine, threshold=1, top=1, margin=False,
+            threads=1, data_range=RANGES.get(dtype),
+        )  # fmt: skip
+        assert [match.score for match in report.matches] == [1.0]
+        best = report.best
+        found = image[best.y : best.y + height, best.x : best.x + width]
+        assert found.tolist() == kernel.tolist()
+
+
 @pytest.mark.parametrize("metric", ["ncc", "zncc"])
 def test_a_threshold_of_1_finds_exact_crops_of_floats(metric):
     image = photograph("float64")
