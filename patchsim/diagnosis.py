@@ -61,7 +61,7 @@ def diagnosis() -> dict[str, Any]:
         search takes by default; ``packages``, ``extensions``, ``devices``, ``engines``, ``formats``
         and ``extras`` : lists of objects; ``problems`` : list of str, empty if nothing is broken.
     """
-    found, broken = _devices()
+    device_names, broken = _devices()
     compiled = [_extension(name, room) for name, room in _EXTENSIONS]
     problems = [f"{one['name']}: {one['reason']}" for one in compiled if one["reason"]]
     if compiled[0]["loaded"]:
@@ -79,8 +79,8 @@ def diagnosis() -> dict[str, Any]:
         "memory_limit": memory.default_limit(),
         "packages": [{"name": name, "version": _version(name)} for name in _PACKAGES],
         "extensions": compiled,
-        "devices": found,
-        "engines": [_engine(name, found) for name in choices.ENGINES if name != "auto"],
+        "devices": device_names,
+        "engines": [_engine(name, device_names) for name in choices.ENGINES if name != "auto"],
         "formats": _formats(),
         "extras": [_extra(name, extra) for name, extra in EXTRAS.items()],
         "problems": ([broken] if broken else []) + problems,
@@ -108,10 +108,10 @@ def _extension(name: str, room: str) -> dict[str, Any]:
     }
 
 
-def _engine(name: str, found: list[str]) -> dict[str, Any]:
+def _engine(name: str, device_names: list[str]) -> dict[str, Any]:
     """Describe an engine: the metrics that it computes of a small picture of bytes, or why none."""
     engine = engines.load(name)
-    device = next((one for one in found if name == "cuda" and one.startswith("cuda")), "cpu")
+    device = next((one for one in device_names if name == "cuda" and one.startswith("cuda")), "cpu")
     scored, reason = [], None
     for metric in choices.METRICS:
         problem = engines.Problem(

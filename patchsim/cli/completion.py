@@ -115,10 +115,10 @@ def answer(app: typer.Typer) -> int:
         return console.run(app)
     try:
         line = os.environ.get("_PATCHSIM_LINE", "")
-        found = answers(app, line)
-        if found is None:
+        completions = answers(app, line)
+        if completions is None:
             return _FILES
-        _print(found, shell, line)
+        _print(completions, shell, line)
     except Exception:  # a fault must not be printed into the prompt; the shell offers files
         return _FILES
     return FOUND
@@ -172,8 +172,8 @@ def _of_command(command: Any, context: Any, before: list[str], begun: str) -> li
     if has_value:
         if name not in options or options[name].is_flag:
             return []
-        found = _values(options[name], context, value)
-        return found and [one._replace(prefix=f"{name}=") for one in found]
+        values = _values(options[name], context, value)
+        return values and [one._replace(prefix=f"{name}=") for one in values]
     given = {
         options[word.partition("=")[0]] for word in before if word.partition("=")[0] in options
     }
@@ -208,16 +208,16 @@ def _first_sentence(text: str | None) -> str:
     return textwrap.shorten(sentence, _LONGEST_ABOUT, placeholder=" ...")
 
 
-def _print(found: Sequence[Answer], shell: str, line: str) -> None:
+def _print(words: Sequence[Answer], shell: str, line: str) -> None:
     """Print answers in the form that a shell's script reads."""
     if shell == "bash":
         # bash completes what stands behind the last = or : of the word.
         skipped = max(0, len(_words(line)[-1]) - len(os.environ.get("_PATCHSIM_WORD", "")))
-        lines = [f"{one.prefix}{one.value}"[skipped:] for one in found]
+        lines = [f"{one.prefix}{one.value}"[skipped:] for one in words]
     elif shell == "zsh":
-        lines = [one.value.replace(":", "\\:") + f":{one.about}" * bool(one.about) for one in found]
+        lines = [one.value.replace(":", "\\:") + f":{one.about}" * bool(one.about) for one in words]
     else:
-        lines = [f"{one.prefix}{one.value}" + f"\t{one.about}" * bool(one.about) for one in found]
+        lines = [f"{one.prefix}{one.value}" + f"\t{one.about}" * bool(one.about) for one in words]
     if sys.stdout is not None:
         for text in lines:
             print(text)

@@ -40,44 +40,44 @@ def command(
       patchsim doctor
       patchsim doctor --json | jq -r '.engines[] | select(.reason == null).name'
     """
-    found = diagnosis()
-    streams.print_lines([json_module.dumps(found)] if json else _lines(found))
-    for problem in found["problems"]:
+    facts = diagnosis()
+    streams.print_lines([json_module.dumps(facts)] if json else _lines(facts))
+    for problem in facts["problems"]:
         console.say(problem)
-    return FAULT if found["problems"] else FOUND
+    return FAULT if facts["problems"] else FOUND
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
-    packages = [f"{one['name']} {one['version'] or 'absent'}" for one in found["packages"]]
-    read = [one["name"] for one in found["formats"] if one["read"]]
-    unread = [one["name"] for one in found["formats"] if not one["read"]]
+def _lines(facts: dict[str, Any]) -> list[str]:
+    packages = [f"{one['name']} {one['version'] or 'absent'}" for one in facts["packages"]]
+    read = [one["name"] for one in facts["formats"] if one["read"]]
+    unread = [one["name"] for one in facts["formats"] if not one["read"]]
     rows = [
-        ("patchsim", f"{found['patchsim']}, Python {found['python']}, {found['platform']}"),
+        ("patchsim", f"{facts['patchsim']}, Python {facts['python']}, {facts['platform']}"),
         ("packages", ", ".join(packages)),
-        ("machine", f"{found['cpus']} CPUs, {found['processor']}"),
+        ("machine", f"{facts['cpus']} CPUs, {facts['processor']}"),
         (
             "memory",
-            f"{format_size(found['memory_available'])} are free; a search takes up to"
-            f" {format_size(found['memory_limit'])} (--memory)",
+            f"{format_size(facts['memory_available'])} are free; a search takes up to"
+            f" {format_size(facts['memory_limit'])} (--memory)",
         ),
-        ("devices", ", ".join(found["devices"])),
+        ("devices", ", ".join(facts["devices"])),
         ("", ""),
-        *((f"engine {one['name']}", _engine(one, found)) for one in found["engines"]),
+        *((f"engine {one['name']}", _engine(one, facts)) for one in facts["engines"]),
         ("formats", ", ".join(read)),
         *([("", f"not in this build of Pillow: {', '.join(unread)}")] if unread else []),
         *(
             (f"extra {one['name']}", f"{one['brings']}: {one['install'] or 'read'}")
-            for one in found["extras"]
+            for one in facts["extras"]
         ),
     ]
     return [line for label, text in rows for line in _wrapped(label, text)]
 
 
-def _engine(engine: dict[str, Any], found: dict[str, Any]) -> str:
+def _engine(engine: dict[str, Any], facts: dict[str, Any]) -> str:
     if not engine["metrics"]:
         return f"not here: {engine['reason']}"
     extension = _EXTENSION_OF.get(engine["name"])
-    vectors = [one["instructions"] for one in found["extensions"] if one["name"] == extension]
+    vectors = [one["instructions"] for one in facts["extensions"] if one["name"] == extension]
     return "; ".join([", ".join(engine["metrics"]), *(one for one in vectors if one)])
 
 

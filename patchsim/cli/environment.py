@@ -57,17 +57,17 @@ def defaults(options: Iterable[Any]) -> dict[str, Any]:
     InputError
         If the variable of an option that takes no value is neither yes nor no.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for option in options:
         name = variable(option)
         text = "" if name is None else os.environ.get(name, "")
         if name is None or not text:
             continue
         if option.is_flag:
-            found[option.name] = _truth(name, text)
+            values[option.name] = _truth(name, text)
         else:
-            found[option.name] = text.split() if option.multiple else text
-    return found
+            values[option.name] = text.split() if option.multiple else text
+    return values
 
 
 def _truth(name: str, text: str) -> bool:

@@ -72,15 +72,15 @@ def grouped(command: str, options: Iterable[Any]) -> dict[str, list[Any]]:
         ``Other``, or under ``Options`` where the command has no groups.
     """
     left = {one.name: one for one in options}
-    found: dict[str, list[Any]] = {}
+    members_by_title: dict[str, list[Any]] = {}
     groups = _GROUPS.get(command, {})
     for title, names in groups.items():
         members = [left.pop(name) for name in names if name in left]
         if members:
-            found[title] = members
+            members_by_title[title] = members
     if left:
-        found["Other" if groups else "Options"] = list(left.values())
-    return found
+        members_by_title["Other" if groups else "Options"] = list(left.values())
+    return members_by_title
 
 
 def split_help(text: str | None) -> tuple[str, str]:

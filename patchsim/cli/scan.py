@@ -133,8 +133,8 @@ def _check(flags: ScanFlags, form: Form) -> None:
 
 
 def _lists(flags: ScanFlags) -> list[str]:
-    found = ["-" for word in flags.pictures or () if word == "-"]
-    return found if flags.list is None else [*found, flags.list]
+    stream_lists = ["-" for word in flags.pictures or () if word == "-"]
+    return stream_lists if flags.list is None else [*stream_lists, flags.list]
 
 
 @contextlib.contextmanager
@@ -182,8 +182,8 @@ def _count(flags: ScanFlags) -> int:
     from patchsim.scanning import listing
 
     words = flags.pictures or ()
-    found = listing.listed(words, are_many=len(words) > 1)
-    return 0 if _lists(flags) else sum(1 for _ in found)
+    pictures = listing.listed(words, are_many=len(words) > 1)
+    return 0 if _lists(flags) else sum(1 for _ in pictures)
 
 
 def _run(
@@ -192,14 +192,14 @@ def _run(
     add: Any,
     progress: Progress,
     *,
-    found: int = 0,
+    matched: int = 0,
     failed: int = 0,
     count: int = 0,
 ) -> int:
     """Hand over the results, and return the exit code; earlier results may be counted already."""
     for result in results:
         count += 1
-        found += bool(result)
+        matched += bool(result)
         failed += result.error is not None
         add(result)
         progress.advance()
@@ -210,7 +210,7 @@ def _run(
         console.say("the list has no picture")
     if (failed and flags.strict) or (count and failed == count):
         return INPUT_ERROR
-    return FOUND if found else NOT_FOUND
+    return FOUND if matched else NOT_FOUND
 
 
 def _resumed(
@@ -237,7 +237,7 @@ def _resumed(
                 results,
                 add,
                 progress,
-                found=journal.found,
+                matched=journal.found,
                 failed=journal.failed,
                 count=journal.kept,
             )

@@ -44,11 +44,11 @@ def _explained(error: Any, command: Any, context: Any) -> InputError | None:
     where = f"see {context.command_path} --help"
     kind, text = type(error).__name__, error.format_message()
     option = str(getattr(error, "option_name", ""))
-    found = [one for one in command.get_params(context) if option in _names(one)]
-    if found:
-        if found[0].is_flag:
+    known = [one for one in command.get_params(context) if option in _names(one)]
+    if known:
+        if known[0].is_flag:
             return InputError(f"{option} takes no value; give {option} alone")
-        return InputError(f"{option} lacks its value; give {option} {found[0].metavar}")
+        return InputError(f"{option} lacks its value; give {option} {known[0].metavar}")
     if kind == "NoSuchOption":
         near = _near_option(option, command, context)
         advice = f"did you mean {near}?" if near else "leave it out"

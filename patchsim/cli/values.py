@@ -74,7 +74,7 @@ def print_template(text: str | None) -> str | None:
             f"print {printable(text)} has a brace without its other half; write {{x}} for a column"
         )
     characters = {"t": "\t", "n": "\n", "\\": "\\"}
-    return re.sub(r"\\([tn\\])", lambda found: characters[found[1]], text)
+    return re.sub(r"\\([tn\\])", lambda escape: characters[escape[1]], text)
 
 
 def stride(text: str) -> tuple[int, int]:

@@ -105,8 +105,8 @@ class Seen:
     def total(self) -> NDArray[np.float64]:
         """The counts summed over all channels, whole numbers; 1 where nothing is visible."""
         # Times a squared data range it may be more than 64 bits hold.
-        found: NDArray[np.float64] = np.maximum(self.counts.sum(0), 1).astype(np.float64)
-        return found
+        counts: NDArray[np.float64] = np.maximum(self.counts.sum(0), 1).astype(np.float64)
+        return counts
 
 
 LowerBounds = NDArray[np.uint16]  # [rows, cols], of differences, in a unit of the engine

@@ -126,13 +126,13 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
             sums = unfold_tensors.difference_sums(
                 image, reference, problem.stride, block, counts, levels
             )[0]
-            found = array_api.to_numpy(sums).astype(np.float64)
+            totals = array_api.to_numpy(sums).astype(np.float64)
         total = problem.total_weight if seen is None else seen.total
-        scores = metrics.similarity(found, total, problem.data_range)
+        scores = metrics.similarity(totals, total, problem.data_range)
         if integers:
             return Bounds(scores)
         # The subtraction from 1 adds 2 u.
-        return Bounds(scores, np.where(found == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
+        return Bounds(scores, np.where(totals == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 
     return score
 

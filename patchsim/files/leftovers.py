@@ -52,8 +52,8 @@ def sweep(folder: Path) -> None:
         return
     prefix = _prefix()
     with suppress(OSError), os.scandir(folder) as entries:
-        found = [one.name for one in entries if one.name.startswith(prefix)]
-        for name in found:
+        names = [one.name for one in entries if one.name.startswith(prefix)]
+        for name in names:
             _remove_unless_held(folder / name)
 
 

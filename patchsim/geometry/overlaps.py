@@ -106,8 +106,8 @@ def _exceeds(
     intersection = shared_heights[:, None] * shared_widths
     union = math.prod(size) + math.prod(kernel) - intersection
     # A quotient is rounded once, as a limit such as 0.7 is, so that equal ones compare as equal.
-    found: NDArray[np.bool_] = intersection / union > overlap
-    return found
+    is_over: NDArray[np.bool_] = intersection / union > overlap
+    return is_over
 
 
 def _touching(start: int, length: int, window: int, step: int) -> range:

@@ -143,10 +143,10 @@ def describe(gap: Gap | None, scores: Sequence[float]) -> str:
     )
 
 
-def too_few(found: str) -> str:
+def too_few(number: str) -> str:
     """Return the message for a search with too few places; `found` says how many, with a verb."""
     return (
         "threshold auto compares places that do not overlap and score differently; it needs"
-        f" {NEEDED}, and this search {found};\n"
+        f" {NEEDED}, and this search {number};\n"
         "give a number, like --threshold 0.9 (threshold=0.9)"
     )

@@ -44,10 +44,10 @@ def closest(windows: Sequence[Windows], origins: Sequence[tuple[int, int]]) -> C
     for i in order[:_LOOKS]:
         if best is not None and bounds[i] <= best.score:
             break
-        found = windows[i].closest(len(windows))
-        bounds[i] = float("-inf") if found is None else found.at_most
-        if found is not None and found.place is not None:
-            y, x, score = found.place
+        near = windows[i].closest(len(windows))
+        bounds[i] = float("-inf") if near is None else near.at_most
+        if near is not None and near.place is not None:
+            y, x, score = near.place
             top, left = origins[i]
             if best is None or score > best.score:
                 best = Peak(y + top, x + left, score, i)

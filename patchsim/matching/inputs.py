@@ -137,18 +137,18 @@ class Kernels:
 
         What is left out keeps its number, so that the others keep theirs.
         """
-        found = {}
+        digests = {}
         for number, picture, weights in zip(self.numbers, self.pictures, self.weights, strict=True):
             digest = hashlib.sha256(picture.profile or b"")
             for values in (picture.pixels, picture.alpha, weights):
                 if values is not None:
                     digest.update(f"{values.dtype.str} {values.shape} {picture.shift}".encode())
                     digest.update(np.ascontiguousarray(values).data)
-            found[f"kernel {number + 1}"] = digest.hexdigest()
+            digests[f"kernel {number + 1}"] = digest.hexdigest()
         if self.image_mask is not None:
             digest = hashlib.sha256(np.ascontiguousarray(self.image_mask.pixels).data)
-            found["image mask"] = digest.hexdigest()
-        return found
+            digests["image mask"] = digest.hexdigest()
+        return digests
 
     @property
     def nbytes(self) -> int:

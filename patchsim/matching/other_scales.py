@@ -81,14 +81,14 @@ def hint(
         if _region_pixels(report) > _MOST_PIXELS * factor**2:
             return None
         kept: Any = {name: value for name, value in options.items() if name in _KEPT}
-        found = match(small, small_kernel, scales=SCALES, **given, **_FIRST, **kept)
-        if factor > 1 and found.best is not None:
-            near, scales = _around(found.best, factor)
-            found = match(image, kernel, **{**kept, "region": near}, scales=scales, **_FIRST)
+        other = match(small, small_kernel, scales=SCALES, **given, **_FIRST, **kept)
+        if factor > 1 and other.best is not None:
+            near, scales = _around(other.best, factor)
+            other = match(image, kernel, **{**kept, "region": near}, scales=scales, **_FIRST)
     except PatchsimError:
         return None  # what windows can be searched for may be impossible in poses
-    at = found.best
-    if at is None or not _is_other(at, found.kernels[0].empty_score, report):
+    at = other.best
+    if at is None or not _is_other(at, other.kernels[0].empty_score, report):
         return None
     x, y = round(at.x_subpixel or 0), round(at.y_subpixel or 0)
     return (

@@ -230,7 +230,7 @@ class Repeated:
         """Score the windows of an image."""
         plan = self.job.plan
         if self.score is None:
-            (found,) = windows.windows(
+            (store,) = windows.windows(
                 [plan],
                 pixels,
                 [self.job.kernel],
@@ -238,7 +238,7 @@ class Repeated:
                 advance=lambda _tile: None,
                 prepared=PreparedKernels(self.kept),
             )
-            return found
+            return store
         store = stores.kept_blocks(
             plan,
             pixels,

@@ -64,8 +64,8 @@ def empty_score(kernel: Kernel, metric: str, span: float) -> float:
     means = means.astype(kind)
 
     def differences(band: Pixels) -> NDArray[Any]:
-        found = np.subtract(band, means, dtype=kind)
-        return np.square(found, dtype=np.float64) if formula.squares else np.abs(found, out=found)
+        gaps = np.subtract(band, means, dtype=kind)
+        return np.square(gaps, dtype=np.float64) if formula.squares else np.abs(gaps, out=gaps)
 
     total = float(_sums(kernel, differences).sum())
     return similarity(total, int(totals.sum()), span * span if formula.squares else span)

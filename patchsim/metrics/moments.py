@@ -90,8 +90,8 @@ class Moments:
         assert others is not None
         shares = np.array([self.scale // count for count in self.counts], products.dtype)
         of_means: NDArray[Any] = (shares * sums * others).sum(-1)
-        found: NDArray[Any] = self.scale * products - of_means
-        return found
+        products_off_means: NDArray[Any] = self.scale * products - of_means
+        return products_off_means
 
 
 def _scores(products: NDArray[Any], spreads: NDArray[Any], kernel_spread: float) -> Values:

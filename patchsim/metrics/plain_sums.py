@@ -43,10 +43,10 @@ def of_integers(
     channels, totals = kernel.shape[2], [0] * kernel.shape[2]
     # A square of a 16-bit value takes 32 bits, a weight up to 16 more; 2^15 of these fit 63 bits.
     for rows, cols in _parts(kernel, (_WIDE_VALUES >> 1) // channels * channels or channels):
-        found = terms(*(_row_values(a)[rows, cols].astype(np.int64) for a in (window, kernel)))
+        values = terms(*(_row_values(a)[rows, cols].astype(np.int64) for a in (window, kernel)))
         if weights is not None:
-            found = found * _row_values(weights)[rows, cols].astype(np.int64)
-        sums = found.reshape(-1, channels).sum(0).tolist()
+            values = values * _row_values(weights)[rows, cols].astype(np.int64)
+        sums = values.reshape(-1, channels).sum(0).tolist()
         totals = [total + part for total, part in zip(totals, sums, strict=True)]
     return totals
 
@@ -69,14 +69,14 @@ def of_floats(
     segment = SEGMENT * channels // lanes * lanes
     totals = np.zeros(lanes)
     for rows, cols in _parts(kernel, segment):
-        found = terms(*(_row_values(a)[rows, cols].astype(np.float64) for a in (window, kernel)))
+        values = terms(*(_row_values(a)[rows, cols].astype(np.float64) for a in (window, kernel)))
         if weights is not None:
-            found = found * _row_values(weights)[rows, cols]
-        steps = -(-found.shape[1] // lanes)
-        whole = np.zeros((len(found), steps * lanes))
-        whole[:, : found.shape[1]] = found
+            values = values * _row_values(weights)[rows, cols]
+        steps = -(-values.shape[1] // lanes)
+        whole = np.zeros((len(values), steps * lanes))
+        whole[:, : values.shape[1]] = values
         # NumPy adds along an axis that is not the last one by one.
-        sums = whole.reshape(len(found), steps, lanes).sum(1)
+        sums = whole.reshape(len(values), steps, lanes).sum(1)
         totals = np.concatenate([totals[None], sums]).sum(0)
     channel_sums = totals[:channels].copy()
     for lane in range(channels, lanes, channels):

@@ -133,8 +133,8 @@ class ExactKernel:
         """Return the bytes that it takes beside the kernel: copies without gaps, and sums."""
         pixels = kernel.pixels
         weights = 0 if kernel.weights is None else 2 * pixels.size
-        found: int = pixels.nbytes + weights + 4096 + 128 * pixels.shape[2]
-        return found
+        scratch: int = pixels.nbytes + weights + 4096 + 128 * pixels.shape[2]
+        return scratch
 
     def on(self, pixels: Pixels, visible: Visibility | None = None) -> ExactScore:
         """Return the function that scores the windows of an image, as `exact` does."""

@@ -70,8 +70,8 @@ class Pair:
         built = self._extension()
         if built is None:
             power: Any = np.square if squares else np.abs
-            found = [self._plain(place, lambda a, b: power(a - b)) for place in places]
-            return np.array([float(_total(sums)) for sums in found])
+            by_place = [self._plain(place, lambda a, b: power(a - b)) for place in places]
+            return np.array([float(_total(sums)) for sums in by_place])
         sums = np.empty(len(places), np.int64 if self.is_integer else np.float64)
         for part, image, at in self._calls(places):
             built.differences(
@@ -126,8 +126,8 @@ class Pair:
         divisors, count = np.array(counts, np.float64), len(places)
         built = self._extension()
         if built is None:
-            found = [self._plain_centred(place, divisors, kernel_means) for place in places]
-            means, spreads, products = map(np.array, zip(*found, strict=True))
+            moments = [self._plain_centred(place, divisors, kernel_means) for place in places]
+            means, spreads, products = map(np.array, zip(*moments, strict=True))
             return means, spreads, products
         means, spreads, products = np.empty((count, len(counts))), np.empty(count), np.empty(count)
         for part, image, at in self._calls(places):

@@ -145,17 +145,17 @@ class Products:
 
     def _shared(self, size: tuple[int, int], dtype: Any) -> _Shared:
         with self._lock:
-            found = self._spectra.pop((size, dtype), None)
-            if found is None:
+            spectrum = self._spectra.pop((size, dtype), None)
+            if spectrum is None:
                 # It holds planes, not `self`, because Python frees a circle late.
-                found = _Shared(functools.partial(_spectrum, size, dtype), self._kernel)
+                spectrum = _Shared(functools.partial(_spectrum, size, dtype), self._kernel)
                 # Tiles have few sizes, and blocks that are scored again many. On a device none is
                 # dropped, for work that was asked of it may not have read it yet.
                 if isinstance(self._kernel[0], np.ndarray):
                     while len(self._spectra) >= KEPT_SPECTRA:
                         del self._spectra[next(iter(self._spectra))]
-            self._spectra[size, dtype] = found
-            return found
+            self._spectra[size, dtype] = spectrum
+            return spectrum
 
     def over(self, planes: Iterable[Array]) -> Array:
         """[..., rows, cols] of an image given as its C planes [..., H, W], in their dtype."""

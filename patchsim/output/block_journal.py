@@ -87,9 +87,9 @@ class BlockJournal:
             is_own = file.read(len(header)) == header
             data = file.read() if is_own else b""
         count = len(data) // self._kind.itemsize
-        found = np.frombuffer(data, self._kind, count) if count else np.empty(0, self._kind)
-        is_right = found["sum"] == _sums(found)
-        whole = found[: len(found) if is_right.all() else int(is_right.argmin())]
+        records = np.frombuffer(data, self._kind, count) if count else np.empty(0, self._kind)
+        is_right = records["sum"] == _sums(records)
+        whole = records[: len(records) if is_right.all() else int(is_right.argmin())]
         end = len(header) + whole.nbytes
         if not is_own:
             os.ftruncate(self._file, 0)

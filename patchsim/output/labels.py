@@ -31,10 +31,10 @@ def check(labels: str | Sequence[str] | None) -> tuple[str, ...]:
     if labels is None:
         return DEFAULT
     words = labels.split(",") if isinstance(labels, str) else labels
-    found = tuple(choices.check("labels", word, choices.LABELS) for word in words)
-    if "none" not in found:
-        return found
-    if len(found) > 1:
+    checked = tuple(choices.check("labels", word, choices.LABELS) for word in words)
+    if "none" not in checked:
+        return checked
+    if len(checked) > 1:
         raise InputError("labels 'none' stands beside others; give none alone, or leave it out")
     return ()
 

@@ -26,12 +26,12 @@ def on_one_line(text: str) -> str:
 
     Backslashes must have been doubled before, so that the name can be told from its escapes.
     """
-    return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
+    return _UNSAFE.sub(lambda character: repr(character[0])[1:-1], text)
 
 
 def in_quotes(text: str) -> str:
     """Write them so, but leave tabs and ends of lines, which quotes hold together."""
-    return _UNSAFE_IN_QUOTES.sub(lambda found: repr(found[0])[1:-1], text)
+    return _UNSAFE_IN_QUOTES.sub(lambda character: repr(character[0])[1:-1], text)
 
 
 def in_unicode(value: Any) -> Any:

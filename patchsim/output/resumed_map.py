@@ -180,10 +180,10 @@ class ResumedMap:
         """Return the attributes of the array in the folder, or None if they are not there."""
         try:
             text = (self._folder / "zarr.json").read_text(encoding="utf-8")
-            found = json.loads(text)["attributes"][_KEY]
+            run = json.loads(text)["attributes"][_KEY]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        return run if isinstance(run, dict) else None
 
     def _checked(self, described: dict[str, Any]) -> PlanMarks:
         """Check that the store is of the same search, and return the marks of its plan."""
@@ -231,20 +231,20 @@ class ResumedMap:
 
     def _files(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Return which chunks have a file; halves, as a kill leaves them, are removed."""
-        found = np.zeros(size, np.bool_)
+        written = np.zeros(size, np.bool_)
         root = self._folder / "c"
         rows = [one for one in _names(root) if one.isdecimal() and int(one) < size[0]]
         for row in rows:
             names = _names(root / row)
             cols = [int(name) for name in names if name.isdecimal() and int(name) < size[1]]
-            found[int(row), cols] = True
+            written[int(row), cols] = True
             for name in names:
                 if name.endswith(_HALF_CHUNK):
                     (root / row / name).unlink(missing_ok=True)
         for name in _names(self._folder):
             if name.endswith(_HALF_CHUNK):
                 (self._folder / name).unlink(missing_ok=True)
-        return found
+        return written
 
     def _tile_of(self, down: int, across: int) -> Tile:
         """Return the windows of a chunk."""

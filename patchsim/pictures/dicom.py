@@ -148,13 +148,13 @@ class _About:
         return least // least_bytes.PACKBITS if syntax == _RLE else least
 
     def notices(self, name: str, dtype: np.dtype[Any]) -> tuple[str, ...]:
-        found: tuple[str, ...] = ()
+        notices: tuple[str, ...] = ()
         if self.frames > 1:
-            found += (f"{name} has {self.frames} frames; the first is used",)
+            notices += (f"{name} has {self.frames} frames; the first is used",)
         is_deep = dtype.kind == "u" and dtype.itemsize == 2
         if is_deep and self.bits < 16 and not self.is_rescaled:
-            found += (arrays.depth_notice(name, self.bits),)
-        return found
+            notices += (arrays.depth_notice(name, self.bits),)
+        return notices
 
 
 def _transfer_syntax(stream: BinaryIO) -> str:

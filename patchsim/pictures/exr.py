@@ -163,7 +163,7 @@ def _decoded(
     channels: dict[str, NDArray[Any]], limits: Limits, notices: tuple[str, ...]
 ) -> Decoded:
     names = sorted(channels)
-    colors = next((found for found in _COLORS if set(found) <= set(names)), None)
+    colors = next((known for known in _COLORS if set(known) <= set(names)), None)
     chosen = colors or [name for name in names if name != _ALPHA or len(names) == 1]
     others = [name for name in names if name not in chosen and name != _ALPHA]
     if others:

@@ -308,9 +308,9 @@ class _Walk:
         """Return where the next marker is behind the header of a scan."""
         self.stream.seek(at)
         while block := self.stream.read(_BLOCK):
-            found = _MARKER.search(block)
-            if found:
-                return at + found.start()
+            marker = _MARKER.search(block)
+            if marker:
+                return at + marker.start()
             if len(block) < _BLOCK:
                 return at + len(block)
             at += len(block) - 1  # a marker may begin with its last byte

@@ -45,15 +45,15 @@ class KeyColor(NamedTuple):
         """
         if given is None:
             return None
-        found = _HEX.fullmatch(given) if isinstance(given, str) else None
-        reach = int(found[2] or 0) if found else _MOST + 1
-        if found is None or reach > _MOST:
+        parsed = _HEX.fullmatch(given) if isinstance(given, str) else None
+        reach = int(parsed[2] or 0) if parsed else _MOST + 1
+        if parsed is None or reach > _MOST:
             text = repr(printable(given)) if isinstance(given, str) else repr(given)
             raise InputError(
                 f"{option} {text} is no colour; give RRGGBB in hexadecimal digits, like FF00FF,"
                 "\nor with the largest difference of a channel, 0 to 255, like FF00FF~8"
             )
-        red, green, blue = bytes.fromhex(found[1])
+        red, green, blue = bytes.fromhex(parsed[1])
         return cls((red, green, blue), reach)
 
     def of(self, picture: Picture, data_range: tuple[float, float] | None) -> NDArray[np.bool_]:

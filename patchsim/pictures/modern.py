@@ -76,7 +76,7 @@ def is_heic(start: bytes) -> bool:
 def avif(stream: BinaryIO, limits: Limits) -> Decoded:
     """Read an AVIF: of 8 bits by Pillow, of 10 or 12 by libavif in imagecodecs."""
     stream.seek(0)
-    bits = max((_av1_bits(found) for found in _after(stream.read(_HEAD), b"av1C", 3)), default=8)
+    bits = max((_av1_bits(box) for box in _after(stream.read(_HEAD), b"av1C", 3)), default=8)
     try:
         if bits == 8:
             return pillow_reader.read(stream, limits)
@@ -262,7 +262,7 @@ def _imagecodecs(name: str, reason: str) -> Any:
 
 def _after(head: bytes, mark: bytes, length: int) -> list[bytes]:
     """Return the bytes behind each occurrence of a mark, where so many follow."""
-    places = [found.end() for found in re.finditer(re.escape(mark), head)]
+    places = [box.end() for box in re.finditer(re.escape(mark), head)]
     return [head[at : at + length] for at in places if at + length <= len(head)]
 
 

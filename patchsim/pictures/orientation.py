@@ -52,5 +52,5 @@ def chosen(exif: Any, xmp: Any) -> int:
     if isinstance(exif, int) and exif in _VALUES:
         return int(exif)
     data = xmp.encode(errors="replace") if isinstance(xmp, str) else xmp
-    found = _XMP.search(data) if isinstance(data, bytes) else None
-    return int(found[1]) if found else UPRIGHT
+    tag = _XMP.search(data) if isinstance(data, bytes) else None
+    return int(tag[1]) if tag else UPRIGHT

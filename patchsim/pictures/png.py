@@ -129,20 +129,20 @@ def _inflated_bytes(width: int, height: int, bits: int, *, is_interlaced: bool) 
 
 def _check_inflated(stream: BinaryIO, chunks: list[_Chunk], expected: int) -> None:
     """Refuse data that inflate to less than the rows take."""
-    inflating, found = zlib.decompressobj(), 0
+    inflating, length = zlib.decompressobj(), 0
     for chunk in chunks:
         if chunk.name != b"IDAT":
             continue
         stream.seek(chunk.place + _HEAD)
         left = chunk.length - _HEAD - _CRC
-        while left > 0 and found < expected and not inflating.eof:
+        while left > 0 and length < expected and not inflating.eof:
             data = stream.read(min(left, _BUFFER))
             if not data:
                 break
             left -= len(data)
-            found += len(inflating.decompress(data))
-    if found < expected:
-        raise DamageError(f"its pixels end after {found:,} of {expected:,} bytes")
+            length += len(inflating.decompress(data))
+    if length < expected:
+        raise DamageError(f"its pixels end after {length:,} of {expected:,} bytes")
 
 
 class About(NamedTuple):
@@ -177,11 +177,11 @@ def about(stream: BinaryIO, limits: Limits) -> About:
 
 def _profile(stream: BinaryIO, chunks: list[_Chunk]) -> bytes:
     """Return the ICC profile of a file, or what stands in its place; empty without one."""
-    found = next((chunk for chunk in chunks if chunk.name == b"iCCP"), None)
-    if found is None or found.length > _MOST_PROFILE:
+    profile = next((chunk for chunk in chunks if chunk.name == b"iCCP"), None)
+    if profile is None or profile.length > _MOST_PROFILE:
         return b""
-    stream.seek(found.place + _HEAD)
-    content = stream.read(found.length - _HEAD - _CRC)
+    stream.seek(profile.place + _HEAD)
+    content = stream.read(profile.length - _HEAD - _CRC)
     _, _, packed = content.partition(b"\0")  # behind a name
     try:
         return zlib.decompressobj().decompress(packed[1:], _MOST_PROFILE)  # behind the method

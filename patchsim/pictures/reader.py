@@ -204,10 +204,10 @@ def from_stream(
     stream: BinaryIO, limits: Limits, told: Told, label: str, file: Path, *, alpha: bool
 ) -> Picture:
     """Decode the first picture of a file that is open; `told` gets what is known of it."""
-    found = formats.find(stream)
-    told.kind = found.name
-    with nullcontext() if found.is_quiet else decoder_lines.collected(told.lines):
-        decoded = found.read(stream, limits)
+    reader = formats.find(stream)
+    told.kind = reader.name
+    with nullcontext() if reader.is_quiet else decoder_lines.collected(told.lines):
+        decoded = reader.read(stream, limits)
     if not told.lines:
         told.lines += formats.complaints(stream, limits, decoded)
     if alpha and decoded.array_type is not None:

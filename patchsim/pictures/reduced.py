@@ -152,7 +152,7 @@ def _by_windows(source: Source, side: int, way: Opening) -> Pixels | None:
     given: dict[str, Any] = {
         "memory": _memory(way), "alpha": way.alpha, "ignore_alpha": True,
     }  # fmt: skip
-    found = None
+    best = None
     for level in itertools.count(1) if way.frame is None else ():
         try:
             pixels = large.open_level(source, level, max_pixels=0, **given).pixels
@@ -160,9 +160,9 @@ def _by_windows(source: Source, side: int, way: Opening) -> Pixels | None:
             break
         if max(pixels.shape[:2]) < side:
             break
-        found = pixels
-    if found is not None:
-        return found
+        best = pixels
+    if best is not None:
+        return best
     opened = large.open_by_windows(source, frame=way.frame, **given)
     return None if opened is None else opened.pixels
 

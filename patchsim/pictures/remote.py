@@ -55,12 +55,12 @@ def listed(url: str) -> Iterator[str]:
         return
     fs, path = _opened(url)
     try:
-        found = sorted(fs.find(path) if is_folder else fs.glob(path))
+        names = sorted(fs.find(path) if is_folder else fs.glob(path))
     except Exception as error:  # each file system raises its own
         raise _unreadable(url, error) from error
-    if not found:
+    if not names:
         raise InputError(f"{printable(url)} names no file; give the URLs of pictures")
-    for name in found:
+    for name in names:
         yield fs.unstrip_protocol(name)
 
 

@@ -290,7 +290,7 @@ class ScoreMap:
 
     def closest(self, among: int = 1) -> Closest | None:  # noqa: ARG002 - all scores are there
         """Evaluate the first few windows one by one; as for `contract.Windows`."""
-        found: tuple[int, int, float] | None = None
+        nearest: tuple[int, int, float] | None = None
         for _ in range(_LOOKS):
             if not (heap := self._filled_heap()):
                 break
@@ -299,15 +299,15 @@ class ScoreMap:
                 if not is_exact:
                     self._evaluate_windows(np.array([row]), np.array([col]))
                 score = float(self.upper_bounds[row, col])
-                if found is None or score > found[2]:
-                    found = row * self.stride[0], col * self.stride[1], score
+                if nearest is None or score > nearest[2]:
+                    nearest = row * self.stride[0], col * self.stride[1], score
                 if is_exact:
                     break
             heapq.heappop(heap)
             self._push(*corner)
-        if found is None:
+        if nearest is None:
             return None
-        return Closest(found, max(found[2], self.upper_bound))
+        return Closest(nearest, max(nearest[2], self.upper_bound))
 
     def _push(self, top: int, left: int) -> None:
         """Put the first cell of a block into the heap."""

@@ -62,13 +62,13 @@ def maxima(
     extension = native.extension()
     if extension is None:
         return plain_look.maxima(volume, poses, rows, width, bar, most, is_cyclic=is_cyclic)
-    found = np.empty((most, 3), np.int32)
+    maxima = np.empty((most, 3), np.int32)
     values = np.empty(most, np.float32)
     count = extension.maxima(
         volume=volume, scales=poses[0], angles=poses[1], width=width, first=rows[0], last=rows[1],
-        bar=bar, is_cyclic=is_cyclic, found=found, scores=values,
+        bar=bar, is_cyclic=is_cyclic, found=maxima, scores=values,
     )  # fmt: skip
-    return found[:count], values[:count].astype(np.float64)
+    return maxima[:count], values[:count].astype(np.float64)
 
 
 def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[Floats, Floats]:

@@ -232,9 +232,9 @@ def _best_around(plane: Plane, kernel: KernelPlane, at: Floats, aim: Aim) -> Flo
     best, top = at, -math.inf
     for dx, dy in _around():
         now = at + np.array([dx, dy, 0, 0])
-        found = value_of(*sums(plane, kernel, now, rough, aim.around, 1.0), rough)
-        if found > top:
-            best, top = now, found
+        score = value_of(*sums(plane, kernel, now, rough, aim.around, 1.0), rough)
+        if score > top:
+            best, top = now, score
     return best
 
 
@@ -251,9 +251,9 @@ def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tupl
     d, before, soft, back = np.zeros(4), np.zeros(4), 8.0, 0
     for i in range(aim.steps + 1):
         products, weight, distance = sums(plane, kernel, now, aim, aim.every, soft)
-        found = value_of(products, weight, distance, aim)
-        if found > top:
-            best, top, back = now, found, 0
+        score = value_of(products, weight, distance, aim)
+        if score > top:
+            best, top, back = now, score, 0
         elif back == 2:
             break
         else:

@@ -58,7 +58,7 @@ class Scoring:
         places[:, :2] = poses[:, :2] / 2**level - 0.5
         turns = [direction(angle) for angle in poses[:, 2].tolist()]
         places[:, 2:] = np.array(turns).reshape(-1, 2) * poses[:, 3:] / 2.0**halvings
-        found = np.empty(len(poses))
+        values = np.empty(len(poses))
         smoothing = None
         if len(poses) and softness(float(poses[:, 3].min()) / 2.0**halvings):
             smoothing = neighbours_mean(small) - small.pixels
@@ -68,9 +68,9 @@ class Scoring:
             weights=None if small.weights is None else np.ascontiguousarray(small.weights),
             smoothing=smoothing, visible=self._pyramid.visible(level), poses=places,
             centre=(levels.size[0] / 2 ** (k + 1) - 0.5, levels.size[1] / 2 ** (k + 1) - 0.5),
-            metric=self._metric, full=float(self._range), scores=found, variant=native.variant(),
+            metric=self._metric, full=float(self._range), scores=values, variant=native.variant(),
         )  # fmt: skip
-        return found
+        return values
 
     def _plain(self, levels: KernelLevels, x: float, y: float, angle: float, scale: float) -> float:
         return scores.score(

@@ -70,8 +70,8 @@ def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request
     elif zarr_layout.is_zarr(word):
         yield requests.of_path(word)
     elif "\0" not in word and atomic.is_folder(path):
-        found = _without(drawn, _in_folder(word))
-        yield from _at_least_one(found, f"{printable(word)} is a folder without pictures")
+        pictures = _without(drawn, _in_folder(word))
+        yield from _at_least_one(pictures, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):
         names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207
         files = (
@@ -79,24 +79,24 @@ def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request
             for name in names
             if not Path(name).is_dir() or zarr_layout.is_zarr(name)
         )
-        found = _without(drawn, files)
-        yield from _at_least_one(found, f"no file is called like {printable(word)}")
+        pictures = _without(drawn, files)
+        yield from _at_least_one(pictures, f"no file is called like {printable(word)}")
     elif are_many:
         yield from _without(drawn, iter([requests.of_path(word)]))
     else:
         yield requests.of_path(word)
 
 
-def _without(drawn: list[str], found: Iterator[Request]) -> Iterator[Request]:
+def _without(drawn: list[str], pictures: Iterator[Request]) -> Iterator[Request]:
     """Leave out pictures that the command drew, and note their names."""
-    for request in found:
+    for request in pictures:
         if request.fault is None and mark.is_own(request.name):
             drawn.append(request.name)
         else:
             yield request
 
 
-def _at_least_one(found: Iterator[Request], fault: str) -> Iterator[Request]:
+def _at_least_one(pictures: Iterator[Request], fault: str) -> Iterator[Request]:
     """Yield what was found.
 
     Raises
@@ -105,7 +105,7 @@ def _at_least_one(found: Iterator[Request], fault: str) -> Iterator[Request]:
         If that is nothing.
     """
     is_empty = True
-    for request in found:
+    for request in pictures:
         is_empty = False
         yield request
     if is_empty:
@@ -115,12 +115,12 @@ def _at_least_one(found: Iterator[Request], fault: str) -> Iterator[Request]:
 def _in_folder(folder: str) -> Iterator[Request]:
     try:
         with os.scandir(folder) as entries:
-            found = sorted((one.name, one.is_dir(follow_symlinks=False)) for one in entries)
+            names = sorted((one.name, one.is_dir(follow_symlinks=False)) for one in entries)
     except OSError as error:
         reason = atomic.failure_reason(error)
         yield Request(folder, fault=f"{printable(folder)} cannot be listed: {reason}")
         return
-    for name, is_folder in found:
+    for name, is_folder in names:
         if name.startswith("."):
             continue
         path = os.path.join(folder, name)

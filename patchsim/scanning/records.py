@@ -124,17 +124,17 @@ class NameRecords:
 
 def _object(result: ScanResult, chosen: tuple[str, ...] | None) -> dict[str, Any]:
     """Return the JSON object of a picture; it depends on the picture and the request alone."""
-    found: dict[str, Any] = {"image": result.image}
+    record: dict[str, Any] = {"image": result.image}
     if result.region is not None:
-        found["region"] = list(result.region)
+        record["region"] = list(result.region)
     report = result.report
     if report is None:
-        return {**found, "error": str(result.error)}
-    found |= {"width": report.width, "height": report.height}
+        return {**record, "error": str(result.error)}
+    record |= {"width": report.width, "height": report.height}
     if isinstance(report.threshold, float):
-        found["threshold"] = report.threshold
-    found["matches"] = MatchRecords(report, chosen).objects()
-    return found
+        record["threshold"] = report.threshold
+    record["matches"] = MatchRecords(report, chosen).objects()
+    return record
 
 
 def is_of(line: dict[str, Any]) -> bool:

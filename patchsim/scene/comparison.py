@@ -175,14 +175,14 @@ class Comparison:
     @cached_property
     def _kernels(self) -> list[Kernel]:
         shares = [share for share in self._shares or () if share]
-        found = []
+        kernels = []
         for picture, weights in zip(self._pictures, self._weights, strict=True):
             pixels = self.in_colors(self.in_range(picture.pixels, picture.shift))
             if len(set(shares)) > 1:
                 weights = masks.value_weights(weights, shares, pixels.shape[:2])
             rim = edges.RIM if self._options.color == edges.NAME else 0
-            found.append(Kernel(pixels, weights, rim=rim))
-        return found
+            kernels.append(Kernel(pixels, weights, rim=rim))
+        return kernels
 
     @cached_property
     def _checked(self) -> tuple[list[Kernel], Mapping[int, InputError]]:
@@ -267,14 +267,14 @@ class Comparisons:
         """Return how the kernels are compared with an image, in a data range."""
         key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range
         with self._lock:
-            found = self._kept.pop(key, None)
-            if found is None:
+            comparison = self._kept.pop(key, None)
+            if comparison is None:
                 options = replace(self._options, data_range=data_range)
-                found = Comparison(image, self.pictures, self._weights, self._extents, options)
-            self._kept[key] = found
+                comparison = Comparison(image, self.pictures, self._weights, self._extents, options)
+            self._kept[key] = comparison
             if len(self._kept) > _KINDS:
                 del self._kept[next(iter(self._kept))]
-        return found
+        return comparison
 
     def data_range(self, image: Picture, ends: tuple[float, float]) -> tuple[float, float] | None:
         """Return the data range of a comparison with an image: given or, without need, None.

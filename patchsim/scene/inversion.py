@@ -60,8 +60,8 @@ class Inverses:
 
     def get(self, kernel: Kernel, make: Callable[[], Kernel]) -> Kernel:
         """Return the inverted kernel that is kept, or make it; two threads get the same one."""
-        found = self._kept.get(id(kernel))
-        return (found or self._kept.setdefault(id(kernel), (kernel, make())))[1]
+        kept = self._kept.get(id(kernel))
+        return (kept or self._kept.setdefault(id(kernel), (kernel, make())))[1]
 
 
 def inverted(kernel: Kernel, low: float, span: float, metric: str, name: str) -> Kernel:

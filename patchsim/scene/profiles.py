@@ -127,8 +127,8 @@ def _unapplied(pictures: Sequence[Picture]) -> list[str]:
             for picture in pictures]  # fmt: skip
     if len(set(keys) - {None}) < 2:
         return []
-    found = {picture.name: picture.unapplied.what for picture in pictures if picture.unapplied}
-    return [f"{printable(name)} has {what}" for name, what in found.items()]
+    unapplied = {picture.name: picture.unapplied.what for picture in pictures if picture.unapplied}
+    return [f"{printable(name)} has {what}" for name, what in unapplied.items()]
 
 
 def _problem(picture: Picture) -> str | None:

@@ -29,7 +29,7 @@ def rescore(
     score = prepared()
     for block in blocks:
         shape = block.rows, block.cols
-        found, error = np.full(shape, np.nan), np.full(shape, np.nan)
+        scores, error = np.full(shape, np.nan), np.full(shape, np.nan)
         hidden = None if visible is None else np.zeros(shape, np.bool_)
         parts = [
             Tile(block.top + part.top, block.left + part.left, part.rows, part.cols)
@@ -37,10 +37,10 @@ def rescore(
         ]
         for part, bounds in runner.run(plan, image, score, parts, visible):
             index = part.within(block)
-            found[index], error[index] = bounds.map, bounds.error
+            scores[index], error[index] = bounds.map, bounds.error
             if hidden is not None and bounds.hidden is not None:
                 hidden[index] = bounds.hidden
-        yield block, Bounds(found, error, hidden)
+        yield block, Bounds(scores, error, hidden)
 
 
 def one_by_one(

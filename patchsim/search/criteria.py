@@ -68,8 +68,8 @@ class Criteria:
         least, most = self.options.worst, self.options.max_differing
         is_met = measured.worst is None or least is None or measured.worst >= least
         if measured.differing is not None and most is not None:
-            found = measured.differing
-            is_met &= (found.pixels if isinstance(most, int) else found.share) <= most
+            differing = measured.differing
+            is_met &= (differing.pixels if isinstance(most, int) else differing.share) <= most
         if not is_met:
             self.refused += 1
             if self.first_refused is None or rank > self._best_refused:
@@ -100,12 +100,12 @@ class Criteria:
             if is_found or self.options.threshold == AUTO:
                 return []
             return ["no match: no score is so high that --worst or --max-differing can be met"]
-        x, y, found = self.first_refused
+        x, y, measures = self.first_refused
         texts = []
-        if found.worst is not None:
-            texts.append(f"its worst block scores {found.worst:.6g}")
-        if found.differing is not None:
-            pixels, _, largest = found.differing
+        if measures.worst is not None:
+            texts.append(f"its worst block scores {measures.worst:.6g}")
+        if measures.differing is not None:
+            pixels, _, largest = measures.differing
             texts.append(f"{pixels:,} of its pixels differ, by up to {largest:.4g}")
         count = self.refused
         return [

@@ -133,14 +133,14 @@ class Exhaustive:
             One for each of the jobs whose map has rows in the band.
         """
         wanted = set(numbers)
-        found: list[BandBounds] = []
+        bands: list[BandBounds] = []
         for together in self.parts:
             members = [i for i in together if i in wanted]
             if members:
-                found += band_scores.score(
+                bands += band_scores.score(
                     self._jobs, members, top, rows, self._prepared, self._opposites
                 )
-        return found
+        return bands
 
     def _gathered(self, source: BandSource, observer: Observer) -> Found:
         """Take the bounds of all blocks from elsewhere; blocks are scored again when asked for."""
@@ -154,8 +154,8 @@ class Exhaustive:
             )
             for job in self._jobs
         ]
-        with closing(source.bounds(self._jobs, self.parts)) as found:
-            for band in found:
+        with closing(source.bounds(self._jobs, self.parts)) as bands:
+            for band in bands:
                 stores[band.job].put_bounds(band.top, band.upper_bounds, band.error)
                 if band.is_missing:
                     missing.add(band.box(self._jobs[band.job]))

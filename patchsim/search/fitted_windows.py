@@ -101,16 +101,16 @@ class FittedWindows:
         for posed in pose_scenes(self._scene, self._options, of_size(self._variants, size)):
             fit = partial(_fit, posed, self._options, size)
             with closing(in_order(fit, peaks[posed.number, posed.stretch], threads)) as fitted:
-                found = [one for one in fitted if one is not None]
-            candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
+                poses = [one for one in fitted if one is not None]
+            candidates += [posed.candidate(one) for one in poses if posed.is_allowed(one)]
         return candidates
 
 
 def _fit(
-    posed: PoseScene, options: Options, size: Pose | None, found: tuple[Job, Peak]
+    posed: PoseScene, options: Options, size: Pose | None, window: tuple[Job, Peak]
 ) -> Fitted | None:
     """Fit the pose of a window; None where another scale than its own is asked for."""
-    job, peak = found
+    job, peak = window
     poses, pose = options.poses, job.pose
     assert poses is not None
     if size is not None:

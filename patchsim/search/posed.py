@@ -76,8 +76,8 @@ class Posed:
         done, total = 0, sum(len(one.scales) for one in kernels)
         for kernel, posed in zip(kernels, scenes, strict=True):
             for of_scale in kernel.scales:
-                found = self._found(posed, of_scale, rivals=rivals)
-                candidates += [posed.candidate(one) for one in found if posed.is_allowed(one)]
+                poses = self._found(posed, of_scale, rivals=rivals)
+                candidates += [posed.candidate(one) for one in poses if posed.is_allowed(one)]
                 done += 1
                 advance(done, total)
         return candidates

@@ -42,8 +42,10 @@ def of(scene: Scene, options: Options) -> Iterator[PosedKernel]:
     for number, kernel in enumerate(scene.kernels):
         posing = PoseRenderer(kernel)
         made = poses.of(scene.sizes[number])
-        found = [(pose, jobs.fitting(scene, number, posing, pose, options.metric)) for pose in made]
-        able = [PosedKernel(number, pose, one) for pose, one in found if one is not None]
+        posings = [
+            (pose, jobs.fitting(scene, number, posing, pose, options.metric)) for pose in made
+        ]
+        able = [PosedKernel(number, pose, one) for pose, one in posings if one is not None]
         if not able:
             raise jobs.nothing_fits(scene, number, poses)
         yield from able

@@ -43,7 +43,7 @@ def refine(
     list of (y, x) or None
         The top-left corner of each window in pixels, as `registration.locate` gives it.
     """
-    found = []
+    places = []
     for peak in matches:
         chosen, image, kernel = plans[peak.index], images[peak.index], kernels[peak.index]
         visible = seen[peak.index]
@@ -52,8 +52,8 @@ def refine(
         counts = None if weights is None else weights / np.float64(weights.max())
         free = chosen.memory - chosen.resident
         metric = chosen.problem.metric
-        found.append(locate(image, kernel.pixels, at, metric, counts, visible, memory=free))
-    return found
+        places.append(locate(image, kernel.pixels, at, metric, counts, visible, memory=free))
+    return places
 
 
 def cell(problem: Problem) -> Problem:

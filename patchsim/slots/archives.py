@@ -39,10 +39,10 @@ def members(archive: ZipFile) -> dict[str, ZipInfo]:
             raise DamageError("its members overlap")
         if member.flag_bits & 1 or member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             raise DamageError("a member is packed in a way that is not read")
-    found = {member.filename: member for member in listed}
-    if len(found) < len(listed):
+    by_name = {member.filename: member for member in listed}
+    if len(by_name) < len(listed):
         raise DamageError("two of its members have one name")
-    return found
+    return by_name
 
 
 def opened(file: BinaryIO) -> ZipFile:
@@ -107,9 +107,9 @@ def check_sum(member: ZipInfo, file: BinaryIO) -> None:
     if not member.CRC:
         return
     file.seek(start_of(member, file))
-    left, found = member.file_size, 0
+    left, checksum = member.file_size, 0
     while left > 0 and (content := file.read(min(left, _BLOCK))):
-        found = zlib.crc32(content, found)
+        checksum = zlib.crc32(content, checksum)
         left -= len(content)
-    if found != member.CRC:
+    if checksum != member.CRC:
         raise DamageError(f"the checksum of {printable(member.filename)} does not match")

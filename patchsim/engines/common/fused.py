@@ -189,20 +189,20 @@ class _Together:
         if len(self._taps) == 1:
             return self._scores(slice(0, 1), shared, windows)[0]
         waiting = shared.fields(_Waiting).bounds
-        found = waiting.pop((self, number, windows), None)
-        if found is not None:
-            return found
+        bounds = waiting.pop((self, number, windows), None)
+        if bounds is not None:
+            return bounds
         first, last = number, min(number + at_once(self._problem, *windows), len(self._taps))
-        found, *others = self._scores(slice(first, last), shared, windows)
+        bounds, *others = self._scores(slice(first, last), shared, windows)
         for i, bounds in enumerate(others):
             waiting[self, first + 1 + i, windows] = bounds
-        return found
+        return bounds
 
     def _scores(self, kernels: slice, shared: Shared, windows: tuple[int, int]) -> list[Bounds]:
         problem, grid = self._problem, blocks.grid_shape(windows)
         pixels = shared.under(windows, problem.kernel[:2], problem.stride)
         taps = self._taps[kernels]
-        found = np.empty((len(taps), *windows), np.float32)
+        scores = np.empty((len(taps), *windows), np.float32)
         maxima, errors = (np.empty((len(taps), *grid), np.float32) for _ in range(2))
         self._scores_in_c(
             image=kernel_parts.rows_without_gaps(pixels),
@@ -210,14 +210,14 @@ class _Together:
             taps=taps,
             means=self._means[kernels],
             numbers=self._numbers[kernels],
-            map=found,
+            map=scores,
             maxima=maxima,
             errors=errors,
             **self._arguments,
         )
         return [
             Bounds(of_map, float(off.max()), blocks=BlockBounds(largest, off))
-            for of_map, largest, off in zip(found, maxima, errors, strict=True)
+            for of_map, largest, off in zip(scores, maxima, errors, strict=True)
         ]
 
 

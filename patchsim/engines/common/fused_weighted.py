@@ -139,7 +139,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
         pixels = shared.under(windows, problem.kernel[:2], problem.stride)
         image = kernel_parts.rows_without_gaps(pixels)
-        found = np.empty(windows, np.float32)
+        scores = np.empty(windows, np.float32)
         grid = blocks.grid_shape(windows)
         maxima, errors = np.empty(grid, np.float32), np.empty(grid, np.float32)
         levels, hidden = np.empty((0, 0), np.uint8), np.empty((0, 0), np.bool_)
@@ -151,14 +151,14 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
         extension.weighted_scores(
             image=image,
             levels=levels,
-            map=found,
+            map=scores,
             maxima=maxima,
             errors=errors,
             hidden=hidden,
             **arguments,
         )
         return Bounds(
-            found,
+            scores,
             float(errors.max()),
             hidden if has_levels else None,
             BlockBounds(maxima, errors),

@@ -83,11 +83,11 @@ def terms_of(count: int) -> Terms:
         # Least squares for each b, with its own weights for the a.
         normal = (weights.T @ squares).reshape(VALUES, count + 1, count + 1)
         right = (weights * table).T @ basis
-        found = np.linalg.solve(normal, right[..., None])[..., 0]
-        errors = np.abs(table - basis @ found.T)
+        solved = np.linalg.solve(normal, right[..., None])[..., 0]
+        errors = np.abs(table - basis @ solved.T)
         largest = errors.max(0)
         better = largest < residual
-        factors[better], residual[better] = found[better], largest[better]
+        factors[better], residual[better] = solved[better], largest[better]
         weights *= errors / largest + 1e-3
         weights /= weights.sum(0)
     return Terms(basis[:, :-1].T, factors[:, :-1].T, factors[:, -1], residual)

@@ -159,10 +159,10 @@ def _counts(
             # Levels have 8 bits, so that the transforms' sums surely round to the right integers.
             values = levels.astype(np.float64)
             sums = [each.over([values])[:: stride[0], :: stride[1]] for each in weighing]
-            found = np.rint(sums).astype(np.int64)
+            seen = np.rint(sums).astype(np.int64)
         else:
-            found = box_sums(levels.astype(np.int64), size, stride)[None]
-        every: NDArray[np.int64] = np.broadcast_to(found, (channels, *found.shape[1:]))
+            seen = box_sums(levels.astype(np.int64), size, stride)[None]
+        every: NDArray[np.int64] = np.broadcast_to(seen, (channels, *seen.shape[1:]))
         return every
 
     return count
@@ -204,10 +204,10 @@ def differences(
             shown = (seen.levels >> bit & 1).astype(pixels.dtype)
             added += (1 << bit) * sums(pixels * shown[..., None])
         total = seen.total
-        found = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.data_range)
+        scores = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.data_range)
         if off == share == 0:
-            return Bounds(found)
-        return Bounds(found, (off + share * added) / (total * problem.data_range) + 2.0**-51)
+            return Bounds(scores)
+        return Bounds(scores, (off + share * added) / (total * problem.data_range) + 2.0**-51)
 
     return score
 

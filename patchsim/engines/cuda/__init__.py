@@ -261,12 +261,12 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
             (one,) = sums.over(pixels, place)
         else:
             one = tile.fields(_TileSums).of[sums].get(lambda: sums.over(pixels))[place]
-        found = one.astype(np.float64)
-        scores = metrics.similarity(found, problem.total_weight, span)
+        difference_sums = one.astype(np.float64)
+        scores = metrics.similarity(difference_sums, problem.total_weight, span)
         if integers:
             return Bounds(scores)
         # The subtraction from 1 adds 2 u of float64.
-        exact = (found == 0) & (lost == 0)
+        exact = (difference_sums == 0) & (lost == 0)
         return Bounds(scores, np.where(exact, 0.0, (1 - scores) * rounding + lost + 2.0**-52))
 
     return score

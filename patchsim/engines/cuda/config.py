@@ -43,21 +43,21 @@ class Config:
 
     def fitted(self, cols: int) -> Config:
         """Return the configuration narrowed to a map of `cols` columns."""
-        found = self
-        while found.cols > 32 and found.cols // 2 >= cols:
-            half = found.cols // 2
-            found = replace(found, cols=half, warps=min(found.warps, half // 32))
-        return found
+        narrowed = self
+        while narrowed.cols > 32 and narrowed.cols // 2 >= cols:
+            half = narrowed.cols // 2
+            narrowed = replace(narrowed, cols=half, warps=min(narrowed.warps, half // 32))
+        return narrowed
 
 
 def options(config: Config) -> dict[str, Any]:
     """Return the options that Triton compiles with."""
-    found: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "num_warps": config.warps,
         "num_stages": 1,  # loads are from the cache, without copies in shared memory
         "enable_fp_fusion": False,  # what is fused says so
     }
-    return found if config.registers is None else {**found, "maxnreg": config.registers}
+    return arguments if config.registers is None else {**arguments, "maxnreg": config.registers}
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,19 @@ class Kind:
     def configs(self, height: int) -> list[Config]:
         """Return the configurations that may be the fastest for kernels of that height."""
         if self.word == "uint32" and self.squared and self.has_shades:
-            found = [Config(4, 128, 1, 8)]
+            configs = [Config(4, 128, 1, 8)]
         elif self.word == "uint32" and self.has_shades:
             # With eight rows Triton 3.7, which torch 2.13 asks for, spills a register on sm_90.
-            found = [Config(4, 256, 4, 4), Config(8, 256, 4, 4)]
+            configs = [Config(4, 256, 4, 4), Config(8, 256, 4, 4)]
         elif self.word == "uint32" and self.max_weight:
-            found = [Config(8, 256, 4, 4), Config(4, 256, 4, 4)]
+            configs = [Config(8, 256, 4, 4), Config(4, 256, 4, 4)]
         elif self.max_weight or self.word == "float64":
-            found = [Config(8, 256, 4, 2, 200), Config(4, 256, 4, 2)]
+            configs = [Config(8, 256, 4, 2, 200), Config(4, 256, 4, 2)]
         else:
-            found = [Config(8, 512, 8, 2), Config(8, 256, 8, 1), Config(4, 512, 8, 2)]
+            configs = [Config(8, 512, 8, 2), Config(8, 256, 8, 1), Config(4, 512, 8, 2)]
         # Rows of pixels are height + rows - 1 to a program, each compared with all its rows.
         low = Config(1, 512, 4, 4)
-        return [low] if height == 1 else [*found, low] if height < REPEATS else found
+        return [low] if height == 1 else [*configs, low] if height < REPEATS else configs
 
 
 def block_cols(cols: int) -> int:

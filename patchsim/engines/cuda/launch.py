@@ -158,8 +158,8 @@ class _Launch:
         out = self._launched(self.programs)
         cells = out.sum(0).view(self.pairs, self.down, self.across, config.rows, config.cols)
         shape = len(self.planes), -1, self.down * config.rows, self.across * config.cols
-        found = cells.permute(0, 1, 3, 2, 4).reshape(shape)
-        return found[..., : self.rows, : self.cols]
+        sums = cells.permute(0, 1, 3, 2, 4).reshape(shape)
+        return sums[..., : self.rows, : self.cols]
 
     def window_milliseconds(self) -> float:
         """Measure a window in the first programs, somewhat more than the card runs at once."""

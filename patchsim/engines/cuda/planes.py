@@ -183,10 +183,10 @@ def _rows_of_words(values: Tensor) -> Tensor:
 def _repeated(rows: Tensor) -> Tensor:
     """Repeat rows [N, h, words], each shift one lower: [N, h + REPEATS - 1, words, REPEATS]."""
     count, height, words = rows.shape
-    found = rows.new_zeros((count, height + REPEATS - 1, words, REPEATS))
+    repeated = rows.new_zeros((count, height + REPEATS - 1, words, REPEATS))
     for i in range(REPEATS):
-        found[:, i : i + height, :, i] = rows
-    return found
+        repeated[:, i : i + height, :, i] = rows
+    return repeated
 
 
 def image_planes(image: Tensor, kernels: Taps, rows: int, cols: int) -> Tensor:
@@ -201,10 +201,10 @@ def image_planes(image: Tensor, kernels: Taps, rows: int, cols: int) -> Tensor:
     width = cols + (max(words for _, _, words, _ in kernels.table) - 1) * step
     dtype = torch.uint8 if step == 4 else getattr(torch, kernels.kind.word)
     shape = (len(image), len(kernels.planes), height, width + step - 1)
-    found = torch.zeros(shape, dtype=dtype, device=image.device)
+    planes = torch.zeros(shape, dtype=dtype, device=image.device)
     for index, plane in enumerate(kernels.planes):
         part = plane_part(image, plane, kernels.stride)[..., :height, : width + step - 1]
-        found[:, index, : part.shape[-2], : part.shape[-1]] = part
+        planes[:, index, : part.shape[-2], : part.shape[-1]] = part
     if step == 1:
-        return found
-    return found.unfold(-1, 4, 1).contiguous().view(torch.int32).squeeze(-1)
+        return planes
+    return planes.unfold(-1, 4, 1).contiguous().view(torch.int32).squeeze(-1)

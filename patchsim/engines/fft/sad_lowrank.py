@@ -95,8 +95,8 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     total = problem.total_weight * problem.data_range
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
-        found, off = sums.of(shared, windows, None)
-        scores = metrics.similarity(found + offset, problem.total_weight, problem.data_range)
+        window_sums, off = sums.of(shared, windows, None)
+        scores = metrics.similarity(window_sums + offset, problem.total_weight, problem.data_range)
         return Bounds(
             to_numpy(scores.clip(None, 1.0)),
             np.full(windows, (certified + off) / total + 2.0**-51),
@@ -121,7 +121,7 @@ def _visible_score(sums: _Sums, problem: Problem) -> SharedScore:
         assert seen is not None
         assert shared.levels is not None
         levels = to_device(shared.levels, problem.device)
-        found, off = sums.of(shared, windows, levels)
+        window_sums, off = sums.of(shared, windows, levels)
         longest = shared.extent or shared.pixels.shape[:2]
         spectra, level_norm = shared.fields(_TileFields).levels.get(
             lambda: of_levels(levels, longest)
@@ -129,7 +129,7 @@ def _visible_score(sums: _Sums, problem: Problem) -> SharedScore:
         offset = _strided(offsets.through(spectra), problem.stride, windows)
         off += rounding(DOUBLE, problem.device) * offset_norm * level_norm
         total = to_device(seen.total, problem.device)
-        scores = metrics.similarity(found + offset, total, problem.data_range)
+        scores = metrics.similarity(window_sums + offset, total, problem.data_range)
         error = worst / problem.data_range + off / (seen.total * problem.data_range) + 2.0**-51
         return Bounds(to_numpy(scores.clip(0.0, 1.0)), error)
 
@@ -192,12 +192,12 @@ class _Sums:
 
         if longest is None:
             planes, image_norm = self._planes_and_norm(shared, levels)
-            found = self._products.over(planes)
+            products = self._products.over(planes)
         else:
             spectra, image_norm = shared.fields(_TileFields).terms[levels is not None].get(kept)
-            found = self._products.through(spectra)
+            products = self._products.through(spectra)
         off = rounding(SINGLE, device) * self._norm * image_norm
-        return cast(_strided(found, self._problem.stride, windows), DOUBLE), off
+        return cast(_strided(products, self._problem.stride, windows), DOUBLE), off
 
     def _planes_and_norm(
         self, shared: Shared, levels: Array | None
@@ -225,6 +225,6 @@ class _Sums:
         return math.sqrt(self._energy @ to_numpy(counts))
 
 
-def _strided(found: Array, stride: tuple[int, int], windows: tuple[int, int]) -> Array:
+def _strided(products: Array, stride: tuple[int, int], windows: tuple[int, int]) -> Array:
     rows, cols = windows
-    return found[:: stride[0], :: stride[1]][:rows, :cols]
+    return products[:: stride[0], :: stride[1]][:rows, :cols]

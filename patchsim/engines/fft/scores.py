@@ -204,18 +204,18 @@ def _lost(kernel: Reference) -> float:
 
 def _zncc_floats(tile: Tile) -> _Scores:
     kernel, problem = tile.kernel, tile.kernel.problem
-    found = tile.shared.fields(_ContrastFields).contrast.get(
+    contrast = tile.shared.fields(_ContrastFields).contrast.get(
         partial(Contrast, tile), key=tile.windows
     )
-    count, total = kernel.pixels, found.total
+    count, total = kernel.pixels, contrast.total
     scale = inverse_root(total, kernel.spread)
     products, off = tile.products(float(scale.max()))
-    numerator = products - (found.sums * kernel.sums[:, None, None]).sum(0) / count
+    numerator = products - (contrast.sums * kernel.sums[:, None, None]).sum(0) / count
     scores = metrics.correlation(numerator, total, kernel.spread)
     # A window whose spread may be rounding alone may have any score.
-    error = scale * off + found.doubt
+    error = scale * off + contrast.doubt
     error = error + float_rounding(problem)
-    return scores, namespace(total).where(found.flat, 0.0, _and_rounding(error))
+    return scores, namespace(total).where(contrast.flat, 0.0, _and_rounding(error))
 
 
 def _and_rounding(error: Array | float) -> Array | float:

@@ -48,9 +48,9 @@ def inverse_root(spread: Array, own: float) -> Array:
     roots = namespace(spread).sqrt(spread) * math.sqrt(own)
     # Over: of a window with next to nothing in it, any score.
     with np.errstate(divide="ignore", over="ignore"):
-        found = 1.0 / roots
-    found[~(roots > 0)] = 0.0
-    return found
+        spreads = 1.0 / roots
+    spreads[~(roots > 0)] = 0.0
+    return spreads
 
 
 def float_rounding(problem: Problem) -> float:

@@ -125,11 +125,11 @@ class Tile:
             spectra = self._fields.spectra[dtype].get(partial(self._spectra, dtype))
             sums = kernel.products.through(spectra)
         rows, cols = self._shape
-        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        at_stride = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * rounding(dtype, problem.device)
         if problem.exact and off < 0.25:
-            return namespace(found).round(found), 0.0  # the integers that they must be
-        return cast(found, DOUBLE), off
+            return namespace(at_stride).round(at_stride), 0.0  # the integers that they must be
+        return cast(at_stride, DOUBLE), off
 
     def _planes(self, dtype: np.dtype[Any]) -> Array:
         return self._fields.planes.get(lambda: moved(self._all, self.constants, dtype), key=dtype)

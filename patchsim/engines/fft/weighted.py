@@ -168,9 +168,9 @@ def _zncc(tile: Tile) -> _Scores:
     sums, own_sums = tile.sums(), tile.kernel_sums()
     every = (products, energy, squares, sums, own_sums)
     if tile.kernel.integers and all(each.off == 0 for each in every):
-        found = _whole_zncc(tile, *(each.values for each in every))
-        if found is not None:
-            return _exactly(tile, *found)
+        exact = _whole_zncc(tile, *(each.values for each in every))
+        if exact is not None:
+            return _exactly(tile, *exact)
     uniform = tile.uniform()  # which sums of floats cannot tell
     numerator, off = _less_means(products, sums, own_sums, tile)[:2]
     spread = _spread(energy, sums, tile.constants, tile)
@@ -247,10 +247,10 @@ def _whole_zncc(
     shares = multiple // counts
 
     def less(whole: Array, one: Array, other: Array) -> Array:
-        found = cast(whole, LONG) * multiple
+        product = cast(whole, LONG) * multiple
         for of_one, of_other, share in zip(one, other, shares, strict=True):
-            found -= cast(of_one, LONG) * cast(of_other, LONG) * share
-        return found
+            product -= cast(of_one, LONG) * cast(of_other, LONG) * share
+        return product
 
     return (
         less(products, sums, own_sums),

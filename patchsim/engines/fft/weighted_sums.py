@@ -228,11 +228,11 @@ class Tile:
         problem, (products, norm) = self.kernel.problem, taps
         rows, cols = self._windows
         sums = products.through(planes.spectra)
-        found = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
+        at_stride = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
         off = norm * math.hypot(*planes.norms) * rounding(DOUBLE, problem.device)
         if self.kernel.integers and off < ROUNDING_MARGIN:
-            return Sums(namespace(found).round(found))
-        return Sums(copied(found), off)  # a part of it would hold all that the transform gave
+            return Sums(namespace(at_stride).round(at_stride))
+        return Sums(copied(at_stride), off)  # a part of it would hold all that the transform gave
 
 
 def _not_below_0(sums: Sums) -> Sums:

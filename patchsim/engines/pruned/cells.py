@@ -54,8 +54,8 @@ class Cells:
         top, left = self.places.T
         down, right = top + self.height, left + self.width
         strips = above[down, right] - above[top, right], above[down, left] - above[top, left]
-        found: NDArray[np.uint32] = strips[0] - strips[1]
-        return found
+        sums: NDArray[np.uint32] = strips[0] - strips[1]
+        return sums
 
 
 def lattice(height: int, width: int, target: int) -> Cells:
@@ -90,17 +90,17 @@ def inside(weights: Weights, target: int) -> Cells:
     """
     pixels = weights if weights.ndim == 2 else weights.min(axis=2)
     tall, wide = (min(-(-side // _FINEST_SIDE), _LONGEST_SIDE) for side in pixels.shape)
-    found = _inside(
+    inner = _inside(
         _least(pixels, tall, wide), target, (_LONGEST_SIDE // tall, _LONGEST_SIDE // wide)
     )
-    found = Cells(
-        found.height * tall, found.width * wide, found.places * (tall, wide), found.weight
+    inner = Cells(
+        inner.height * tall, inner.width * wide, inner.places * (tall, wide), inner.weight
     )
     heavy, counts = _heavy(pixels)
     single = np.flatnonzero(counts)
     single = single[:: -(-len(single) // _MOST_SINGLE_PIXELS) or 1]
-    if found.area > _TOO_LITTLE_COVERED * len(single):
-        return found
+    if inner.area > _TOO_LITTLE_COVERED * len(single):
+        return inner
     return Cells(1, 1, np.column_stack(np.unravel_index(single, counts.shape)), heavy)
 
 
@@ -127,16 +127,16 @@ def _inside(pixels: Weights, target: int, largest: tuple[int, int]) -> Cells:
         return Cells(1, 1, np.empty((0, 2), np.int64))
     rows, cols = (np.flatnonzero(counts.any(axis)) for axis in (1, 0))
     sides = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
-    found = []
+    grids = []
     for divisor in _DIVISORS:
         height, width = (
             max(1, min(most, int(side / (target * divisor))))
             for side, most in zip(sides, largest, strict=True)
         )
-        found.append(Cells(height, width, _placed(counts, height, width), heavy))
-        if found[-1].area >= _ENOUGH_COVERED * np.count_nonzero(counts) or height == width == 1:
+        grids.append(Cells(height, width, _placed(counts, height, width), heavy))
+        if grids[-1].area >= _ENOUGH_COVERED * np.count_nonzero(counts) or height == width == 1:
             break
-    return max(found, key=lambda cells: cells.area)
+    return max(grids, key=lambda cells: cells.area)
 
 
 def count(weights: Weights) -> int:
@@ -164,8 +164,8 @@ def integral(values: NDArray[np.generic]) -> NDArray[np.uint32]:
     Sums over boxes, which are differences of these, are right if they are below 2**32.
     """
     height, width, channels = values.shape
-    found = np.zeros((height + 1, width + 1, channels), np.uint32)
-    inner = found[1:, 1:]
+    summed = np.zeros((height + 1, width + 1, channels), np.uint32)
+    inner = summed[1:, 1:]
     np.cumsum(values, axis=0, dtype=np.uint32, out=inner)
     np.cumsum(inner, axis=1, dtype=np.uint32, out=inner)
-    return found
+    return summed

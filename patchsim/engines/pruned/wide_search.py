@@ -211,10 +211,10 @@ class WideSearch:
         """Return the largest difference that the bytes of windows up to this difference have."""
         if self._squared:
             root = math.sqrt(difference) / self._copy.step + self._off
-            found = root * root  # infinite where `**` raises OverflowError
+            bytes_apart = root * root  # infinite where `**` raises OverflowError
         else:
-            found = difference / self._copy.step + self._off
-        return int(min(found * (1 + _ROUNDED_SUM) + 1, 2.0**62))
+            bytes_apart = difference / self._copy.step + self._off
+        return int(min(bytes_apart * (1 + _ROUNDED_SUM) + 1, 2.0**62))
 
     def _scores(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
         span = self.problem.data_range

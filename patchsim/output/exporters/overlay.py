@@ -112,11 +112,11 @@ def _plates(
     for number, text in texts.items():
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
         width, height = round(right - left) + 4 * line, round(bottom - top) + 4 * line
-        found = places.place(
+        corner = places.place(
             _labelled(matches[number - 1], frames[number - 1], width), width, height
         )
-        if found is not None:
-            x, y = found
+        if corner is not None:
+            x, y = corner
             plates.append(_Plate(text, font, (x, y, x + width, y + height)))
     return plates
 

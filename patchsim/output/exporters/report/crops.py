@@ -29,14 +29,14 @@ def kernels(search: Finished, drawn: Sequence[Image.Image]) -> list[dict[str, An
 
     `drawn` are the pictures from `displayed`.
     """
-    found = []
+    items = []
     for about, picture, opaque in zip(search.kernels, search.pictures, drawn, strict=False):
         shown = opaque
         if picture.alpha is not None:
             shown = opaque.copy()
             shown.putalpha(Image.fromarray(picture.alpha))
-        found.append({"about": about, "name": printable(about.name), "url": url(_small(shown))})
-    return found
+        items.append({"about": about, "name": printable(about.name), "url": url(_small(shown))})
+    return items
 
 
 def of(
@@ -81,10 +81,10 @@ def _pair(match: Match, kernel: Image.Image | None, image: Image.Image) -> dict[
             (*one, *four, *three, *two),
             Image.Resampling.BILINEAR,
         )
-    found = {"match": url(_small(crop)), "kernel": url(_small(kernel))}
+    urls = {"match": url(_small(crop)), "kernel": url(_small(kernel))}
     if crop.size == kernel.size:
-        found["difference"] = url(_small(ImageChops.difference(crop, kernel)))
-    return found
+        urls["difference"] = url(_small(ImageChops.difference(crop, kernel)))
+    return urls
 
 
 def _displayed(picture: Picture, search: Finished) -> Image.Image:

@@ -62,7 +62,7 @@ def url(picture: Image.Image) -> str:
 
 def heat(search: Finished) -> list[Heat]:
     """Return the maps of the first kernels as layers, the highest score of each part kept."""
-    found = []
+    layers = []
     factors = search.factors or [1] * len(search.maps)
     shown = list(zip(search.maps, search.kernels, factors, strict=False))[:_MOST_MAPS]
     for scores, kernel, cells in shown:
@@ -72,7 +72,7 @@ def heat(search: Finished) -> list[Heat]:
         top = kernel.origin[1] + (kernel.height - first_y) / 2
         left = kernel.origin[0] + (kernel.width - first_x) / 2
         small, factor = _reduced(scores)
-        found.append(
+        layers.append(
             Heat(
                 printable(kernel.name),
                 _colored(small, scores),
@@ -82,7 +82,7 @@ def heat(search: Finished) -> list[Heat]:
                 small.shape[0] * factor * step_y,
             )
         )
-    return found
+    return layers
 
 
 def _reduced(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
