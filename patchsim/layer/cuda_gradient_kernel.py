@@ -47,8 +47,7 @@ def image_gradients(
     split = tl.program_id(1)
     block = tl.program_id(0) % (down * across)
     plane = tl.program_id(0) // (down * across)  # counted over all images
-    top = block // across * R
-    left = block % across * COLS
+    top, left = block // across * R, block % across * COLS
     # Rows of a block are counted from its last row of pixels: where that row meets a row of the
     # kernel, the rows above it meet the kernel's rows before.
     row = tl.arange(0, R)[:, None]
@@ -70,17 +69,15 @@ def image_gradients(
     for word in range(split * GROUP, grouped, tl.num_programs(1) * GROUP):
         columns(
             fixed=fixed, pixels=grads - word, taps=taps + first + word * REPEATS, weights=None,
-            out=out, out_step=-row_step, row_step=-grad_row_step,
-            width=width, height=height, bits=0,
-            R=R, COLS=COLS, GROUP=GROUP, MOST=MOST, STEP=-1, BYTES=False,
+            out=out, out_step=-row_step, row_step=-grad_row_step, width=width, height=height,
+            bits=0, R=R, COLS=COLS, GROUP=GROUP, MOST=MOST, STEP=-1, BYTES=False,
             SQUARED=False, SHADES=False, PTX=PTX, TAIL=False,
         )  # fmt: skip
     for word in range(grouped + split, width, tl.num_programs(1)):
         columns(
             fixed=fixed, pixels=grads - word, taps=taps + first + word * REPEATS, weights=None,
-            out=out, out_step=-row_step, row_step=-grad_row_step,
-            width=width, height=height, bits=0,
-            R=R, COLS=COLS, GROUP=1, MOST=MOST, STEP=-1, BYTES=False,
+            out=out, out_step=-row_step, row_step=-grad_row_step, width=width, height=height,
+            bits=0, R=R, COLS=COLS, GROUP=1, MOST=MOST, STEP=-1, BYTES=False,
             SQUARED=False, SHADES=False, PTX=PTX, TAIL=True,
         )  # fmt: skip
     # NaN where a difference may be NaN, of which the sums have a sign instead.

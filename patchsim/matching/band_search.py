@@ -8,8 +8,8 @@ from patchsim.errors import InputError
 from patchsim.events import Observer
 from patchsim.geometry.area import Region
 from patchsim.matching.image_search import ImageSearch
-from patchsim.matching.inputs import Opened
 from patchsim.matching.matcher import Matcher
+from patchsim.matching.opened_image import Opened
 from patchsim.output.targets import Asked
 from patchsim.search.exhaustive import Exhaustive
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import InputError
 from patchsim.events import Observer
-from patchsim.matching.inputs import Kernels, Opened, by_windows, count_streams
+from patchsim.matching.inputs import Kernels, count_streams
+from patchsim.matching.opened_image import Opened, by_windows
 from patchsim.options import Options
 from patchsim.output.report import Report
 from patchsim.output.report_parts import FrameReport

@@ -11,7 +11,8 @@ from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer
 from patchsim.machine import extensions
 from patchsim.matching import assemble, fingerprint, nothing_found, select_matches, unsupported
-from patchsim.matching.inputs import Kernels, Opened
+from patchsim.matching.inputs import Kernels
+from patchsim.matching.opened_image import Opened
 from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Options
 from patchsim.output import targets

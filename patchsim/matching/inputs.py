@@ -1,4 +1,4 @@
-"""The pictures of a search: kernels and mask, opened once, and each image, within its memory."""
+"""The pictures that a matcher keeps: kernels and masks, opened once, within its memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from patchsim.errors import InputError, printable, titled
 from patchsim.machine.memory import format_size
 from patchsim.options import Options
-from patchsim.pictures import large, opening, reader
-from patchsim.pictures.limits import MemoryNeed, TooLargeError
+from patchsim.pictures import opening, reader
+from patchsim.pictures.limits import MemoryNeed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, profiles, transparent_color, uncounted, unusable
+from patchsim.scene import masks, transparent_color, uncounted, unusable
 from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Weights
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _DESCRIBED = 3  # kernels
 _LARGE = 4  # times the area of the last kernel, and a share of one in so many of the image's
-_NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
 
 
 def as_list(kernel: Source | Sequence[Source]) -> list[Source]:
@@ -85,15 +84,15 @@ class Kernels:
         several = len(sources) > 1
         names = [f"kernel-{i}" if several else "kernel" for i in range(1, len(sources) + 1)]
         left = options.memory
-        shades = None if mask is None else _open(mask, "mask", options, left)
+        shades = None if mask is None else open_one(mask, "mask", options, left)
         left -= 0 if shades is None else shades.nbytes
-        counted = None if image_mask is None else _open(image_mask, "image mask", options, left)
+        counted = None if image_mask is None else open_one(image_mask, "image mask", options, left)
         left -= 0 if counted is None else counted.nbytes
         opened: dict[int, tuple[Picture, Weights | None]] = {}
         faults: dict[int, InputError] = {}
         for number, (name, source) in enumerate(zip(names, sources, strict=True)):
             try:
-                picture = _open(source, name, options, left)
+                picture = open_one(source, name, options, left)
                 weights = masks.kernel_weights(picture, shades, ignore_alpha=options.ignore_alpha)
                 picture, weights = transparent_color.left_out(picture, weights, options)
                 picture, weights = uncounted.in_kernel(picture, weights, options)
@@ -208,112 +207,6 @@ class Kernels:
         return len(large) * 2 > len(areas[:-1])
 
 
-@dataclass
-class Opened:
-    """The opened image of one search.
-
-    Attributes
-    ----------
-    about : Picture
-        The image without its pixels.
-    size : (height, width)
-    """
-
-    about: Picture
-    size: tuple[int, int]
-    _picture: Picture | None
-    _is_shared: bool = False  # others hold the picture, too, so that its values must stay
-
-    @classmethod
-    def of(cls, image: Source | Picture, kernels: Kernels, options: Options) -> Opened:
-        """Open an image beside kernels that are already in memory.
-
-        One that is too large for that is read by windows, where there is a reader for it.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read.
-        """
-        count_streams([image], kernels.streams)
-        if isinstance(image, Picture):
-            return replace(cls.holding(image), _is_shared=True)
-        if options.level:
-            picture = large.open_level(
-                image,
-                options.level,
-                max_pixels=options.max_pixels,
-                memory=options.memory - kernels.nbytes,
-                alpha=options.alpha,
-                ignore_alpha=options.ignore_alpha,
-            )
-            return cls.holding(picture)
-        try:
-            picture = open_image(image, kernels, options)
-        except TooLargeError as error:
-            picture = by_windows(image, kernels, options, error)
-        return cls.holding(picture)
-
-    @classmethod
-    def holding(cls, picture: Picture) -> Opened:
-        """Return an image that is decoded; its only owner should be the result."""
-        about = replace(picture, pixels=_NO_PIXELS)
-        return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
-
-    @property
-    def picture(self) -> Picture:
-        """The image, until it is taken."""
-        assert self._picture is not None
-        return self._picture
-
-    def take(self, *, in_srgb: bool) -> Picture:
-        """Hand the picture over: its only owner can free the pixels once they are converted.
-
-        Parameters
-        ----------
-        in_srgb : bool
-            Bring its colours to sRGB.
-        """
-        picture, self._picture = self.picture, None
-        if not in_srgb:
-            return picture
-        return profiles.in_srgb(picture, in_place=not self._is_shared)
-
-
-def open_image(image: Source, kernels: Kernels, options: Options) -> Picture:
-    """Open an image beside kernels that are already in memory.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
-    return _open(image, "image", options, options.memory - kernels.nbytes)
-
-
-def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLargeError) -> Picture:
-    """Open an image by windows that is too large to be read whole, for which there is an error.
-
-    Raises
-    ------
-    InputError
-        If that cannot be.
-    """
-    opened = large.open_by_windows(
-        image,
-        memory=options.memory - kernels.nbytes,
-        alpha=options.alpha,
-        ignore_alpha=options.ignore_alpha,
-        frame=options.frame if isinstance(options.frame, int) else None,
-    )
-    if opened is not None:
-        return opened
-    hint = large.missing(image)
-    if hint is None:
-        raise error
-    raise InputError(f"{error}, or {hint}") from None
-
-
 def count_streams(sources: Sequence[Source | Picture], others: int = 0) -> int:
     """Count the sources that are standard input, with `others` before them.
 
@@ -343,7 +236,8 @@ def whole_need(error: MemoryNeed, sources: Sequence[Source | None], max_pixels: 
     )
 
 
-def _open(source: Source, name: str, options: Options, memory: int) -> Picture:
+def open_one(source: Source, name: str, options: Options, memory: int) -> Picture:
+    """Open a picture within these bytes; `name` is its name if it is no file."""
     return opening.open_picture(
         source,
         name=name,

@@ -15,6 +15,7 @@ from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
 from patchsim.matching import each_frame, elsewhere, inputs, repeated
 from patchsim.matching.image_search import ImageSearch
+from patchsim.matching.opened_image import Opened, open_image
 from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Given, Options, check_keywords
 from patchsim.output.report import Report
@@ -213,14 +214,7 @@ class Matcher:
         observer = check_observer(observer)
         options = self._options_now(region, threads, memory)
         files = {"heatmap": heatmap, "blend": blend, "overlay": overlay, "report": report}
-        side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
-        words = _words(labels) if labels is not None or overlay is not None else ()
-        if resume is not None and map is not None and map is not False:
-            raise InputError("map and resume both name the file of the map; give one of them")
-        maps = map if resume is None else resume
-        asked = Asked(
-            False if maps is None else maps, files, force, side, words, resume is not None
-        )
+        asked = _asked(map, resume, files, heatmap_size, labels, force=force)
         bands = None
         if cluster is not None:
             path = elsewhere.check(cluster, image, options, asked)
@@ -233,26 +227,17 @@ class Matcher:
         if made is not None:
             return made
 
-        def in_picture(opened: inputs.Opened, told: Observer, says_why: bool) -> Report:
+        def in_picture(opened: Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
             shown = image if has_file else None
-            search = ImageSearch(
-                opened,
-                self._kernels,
-                self._comparisons,
-                self._kept,
-                options,
-                asked,
-                told,
-                bands,
-                kind,
-            )
+            kept = self._kernels, self._comparisons, self._kept
+            search = ImageSearch(opened, *kept, options, asked, told, bands, kind)
             report = search.run(shown, started, says_why=says_why)
             self._before = search.repeated or self._before
             return report
 
         if options.frame is None:
-            return in_picture(inputs.Opened.of(image, self._kernels, options), observer, True)
+            return in_picture(Opened.of(image, self._kernels, options), observer, True)
         return each_frame.search(
             image, self._kernels, options, observer, in_picture, is_drawn=asked.is_drawn
         )
@@ -268,7 +253,7 @@ class Matcher:
 
     def _opened(self, path: PathLike) -> Picture:
         """Decode the picture of a file as `match` does, which takes the result, too."""
-        return inputs.open_image(path, self._kernels, self._options_now())
+        return open_image(path, self._kernels, self._options_now())
 
     def _options_now(
         self,
@@ -288,6 +273,24 @@ class Matcher:
         if threads is not None:
             options = replace(options, threads=clamp(positive_integer(threads, "threads")))
         return options
+
+
+def _asked(
+    map: bool | PathLike | None,
+    resume: PathLike | None,
+    files: dict[str, PathLike | None],
+    heatmap_size: int | None,
+    labels: str | Sequence[str] | None,
+    *,
+    force: bool,
+) -> Asked:
+    """Check the outputs of an image."""
+    if resume is not None and map is not None and map is not False:
+        raise InputError("map and resume both name the file of the map; give one of them")
+    maps = map if resume is None else resume
+    side = None if heatmap_size is None else positive_integer(heatmap_size, "heatmap-size")
+    words = _words(labels) if labels is not None or files["overlay"] is not None else ()
+    return Asked(False if maps is None else maps, files, force, side, words, resume is not None)
 
 
 def _words(labels: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -50,10 +50,8 @@ def sums(
     BYTES: tl.constexpr = planes.dtype.element_ty == tl.uint32
     STEP: tl.constexpr = 4 if BYTES else 1  # pixels between words of a kernel row
     split = tl.program_id(1)
-    block = tl.program_id(0) % blocks
-    pair = tl.program_id(0) // blocks
-    top = block // across * R
-    left = block % across * COLS
+    block, pair = tl.program_id(0) % blocks, tl.program_id(0) // blocks
+    top, left = block // across * R, block % across * COLS
     planes += pair // kernel_count * image_step + top * row_step + left
     own = tl.multiple_of(pair % kernel_count * kernel_step, REPEATS)
     taps += own

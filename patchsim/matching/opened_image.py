@@ -1,0 +1,127 @@
+"""The image of a search: opened beside the kernels, whole or by windows, within the memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchsim.errors import InputError
+from patchsim.matching.inputs import Kernels, count_streams, open_one
+from patchsim.options import Options
+from patchsim.pictures import large
+from patchsim.pictures.limits import TooLargeError
+from patchsim.pictures.reader import Picture
+from patchsim.scene import profiles
+
+if TYPE_CHECKING:
+    from patchsim.pictures.reader import Source
+
+_NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
+
+
+@dataclass
+class Opened:
+    """The opened image of one search.
+
+    Attributes
+    ----------
+    about : Picture
+        The image without its pixels.
+    size : (height, width)
+    """
+
+    about: Picture
+    size: tuple[int, int]
+    _picture: Picture | None
+    _is_shared: bool = False  # others hold the picture, too, so that its values must stay
+
+    @classmethod
+    def of(cls, image: Source | Picture, kernels: Kernels, options: Options) -> Opened:
+        """Open an image beside kernels that are already in memory.
+
+        One that is too large for that is read by windows, where there is a reader for it.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        count_streams([image], kernels.streams)
+        if isinstance(image, Picture):
+            return replace(cls.holding(image), _is_shared=True)
+        if options.level:
+            picture = large.open_level(
+                image,
+                options.level,
+                max_pixels=options.max_pixels,
+                memory=options.memory - kernels.nbytes,
+                alpha=options.alpha,
+                ignore_alpha=options.ignore_alpha,
+            )
+            return cls.holding(picture)
+        try:
+            picture = open_image(image, kernels, options)
+        except TooLargeError as error:
+            picture = by_windows(image, kernels, options, error)
+        return cls.holding(picture)
+
+    @classmethod
+    def holding(cls, picture: Picture) -> Opened:
+        """Return an image that is decoded; its only owner should be the result."""
+        about = replace(picture, pixels=_NO_PIXELS)
+        return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
+
+    @property
+    def picture(self) -> Picture:
+        """The image, until it is taken."""
+        assert self._picture is not None
+        return self._picture
+
+    def take(self, *, in_srgb: bool) -> Picture:
+        """Hand the picture over: its only owner can free the pixels once they are converted.
+
+        Parameters
+        ----------
+        in_srgb : bool
+            Bring its colours to sRGB.
+        """
+        picture, self._picture = self.picture, None
+        if not in_srgb:
+            return picture
+        return profiles.in_srgb(picture, in_place=not self._is_shared)
+
+
+def open_image(image: Source, kernels: Kernels, options: Options) -> Picture:
+    """Open an image beside kernels that are already in memory.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return open_one(image, "image", options, options.memory - kernels.nbytes)
+
+
+def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLargeError) -> Picture:
+    """Open an image by windows that is too large to be read whole, for which there is an error.
+
+    Raises
+    ------
+    InputError
+        If that cannot be.
+    """
+    opened = large.open_by_windows(
+        image,
+        memory=options.memory - kernels.nbytes,
+        alpha=options.alpha,
+        ignore_alpha=options.ignore_alpha,
+        frame=options.frame if isinstance(options.frame, int) else None,
+    )
+    if opened is not None:
+        return opened
+    hint = large.missing(image)
+    if hint is None:
+        raise error
+    raise InputError(f"{error}, or {hint}") from None
