@@ -42,8 +42,8 @@ def _switch(name: str, *, default: bool = False) -> _Row:
     return _option(partial(true_or_false, option=name), default)
 
 
-def _word(name: str, words: tuple[str, ...], default: str) -> _Row:
-    return _option(partial(choices.check, name, choices=words), default)
+def _word(name: str, words: Callable[[], tuple[str, ...]], default: str) -> _Row:
+    return _option(lambda value: choices.check(name, value, words()), default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +101,12 @@ class Options:
     region: Region | None = field(metadata=_option(check_region))
     frame: int | str | None = field(metadata=_option(check_frame))
     level: int = field(metadata=_of_several(checks.level, 0))
-    padding: str = field(metadata=_word("padding", choices.PADDINGS, DEFAULT_PADDING))
-    metric: str = field(metadata=_word("metric", choices.METRICS, metrics.DEFAULT))
-    color: str = field(metadata=_word("color", choices.COLORS, "auto"))
+    padding: str = field(metadata=_word("padding", lambda: choices.PADDINGS, DEFAULT_PADDING))
+    metric: str = field(metadata=_word("metric", lambda: choices.METRICS, metrics.DEFAULT))
+    color: str = field(metadata=_word("color", lambda: choices.COLORS, "auto"))
     ignore_profile: bool = field(metadata=_switch("ignore_profile"))
     device: str = field(metadata=_option(partial(devices.check_name, several=True), "auto"))
-    engine: str = field(metadata=_word("engine", ("auto", *choices.ENGINES), "auto"))
+    engine: str = field(metadata=_word("engine", lambda: ("auto", *choices.ENGINES), "auto"))
     top: int | None = field(metadata=_of_several(checks.top))
     threshold: float | str | None = field(metadata=_option(checks.threshold))
     overlap: float = field(
@@ -118,7 +118,7 @@ class Options:
         metadata=_option(partial(KeyColor.parsed, option="transparent"))
     )
     ignore: tuple[Region, ...] = field(metadata=_option(checks.boxes))
-    nan: str = field(metadata=_word("nan", choices.NANS, "refuse"))
+    nan: str = field(metadata=_word("nan", lambda: choices.NANS, "refuse"))
     worst: float | None = field(metadata=_option(checks.worst))
     pixel_tolerance: float | None = field(metadata=_of_several(checks.pixel_tolerance))
     max_differing: float | None = field(metadata=_option(checks.max_differing))
@@ -128,7 +128,7 @@ class Options:
     channel_weights: tuple[float, ...] | None = field(metadata=_option(checks.channel_weights))
     per_kernel: bool = field(metadata=_switch("per_kernel"))
     strict: bool = field(metadata=_switch("strict"))
-    sort: str = field(metadata=_word("sort", choices.SORTS, "score"))
+    sort: str = field(metadata=_word("sort", lambda: choices.SORTS, "score"))
     subpixel: bool = field(metadata=_switch("subpixel"))
     poses: Poses | None = field(metadata=_of_several(checks.poses))
     invert: bool = field(metadata=_switch("invert"))

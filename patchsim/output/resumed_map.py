@@ -127,7 +127,7 @@ class ResumedMap:
     @property
     def known(self) -> Known:
         """The bounds of the blocks of the chunks that are there."""
-        return Known(self._grid.upper_bounds.copy(), self._grid.error, self._has)
+        return Known(self._grid.upper_bounds.copy(), self._grid.error, self._is_done)
 
     @property
     def resumed(self) -> ResumedMap:
@@ -142,7 +142,7 @@ class ResumedMap:
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; chunks that are complete are written."""
-        if self._has(tile):  # it is scored for another kernel alone
+        if self._is_done(tile):  # it is scored for another kernel alone
             return
         self._grid.put(tile, bounds)
         with self._naming_errors():
@@ -252,7 +252,7 @@ class ResumedMap:
         top, left = down * tall, across * wide
         return Tile(top, left, min(tall, self.shape[0] - top), min(wide, self.shape[1] - left))
 
-    def _has(self, tile: Tile) -> bool:
+    def _is_done(self, tile: Tile) -> bool:
         return bool(self._done[tile.top // self._chunk[0], tile.left // self._chunk[1]])
 
     def _record(self, number: tuple[int, int]) -> None:

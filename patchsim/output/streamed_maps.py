@@ -97,7 +97,7 @@ class StreamedMaps:
         return kernel in self._open
 
     @property
-    def resumes(self) -> bool:
+    def is_resumed(self) -> bool:
         """Whether the maps go on where an earlier run ended."""
         return self._fingerprint is not None
 
@@ -132,7 +132,7 @@ class StreamedMaps:
         OutputError
             If the disk has too little room.
         """
-        if self.resumes:  # it has a part of the disk already
+        if self.is_resumed:  # it has a part of the disk already
             return
         needed: dict[int, int] = {}
         for path, (rows, cols) in zip(self._paths, shapes, strict=True):
@@ -157,7 +157,7 @@ class StreamedMaps:
         self, kernel: int, shape: tuple[int, int], marks: PlanMarks
     ) -> StreamedMap | ResumedMap:
         """Begin the file of a kernel's map, whose scores come in the tiles of such a plan."""
-        if not self.resumes:
+        if not self.is_resumed:
             self._open[kernel] = StreamedMap(self._paths[kernel], shape, marks.tile)
         else:
             resumed = self._resumed.pop(kernel)

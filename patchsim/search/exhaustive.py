@@ -78,7 +78,7 @@ class Exhaustive:
         if bands is not None:  # a few blocks are scored here: a device is where the bands are
             options = _on_this_cpu(options)
         # The map of an image that is not held in memory is not either.
-        resumes = streamed is not None and streamed.resumes
+        resumes = streamed is not None and streamed.is_resumed
         is_kept = windowed.of(scene.image) is None and not resumes
         keeps_map = outputs.keeps_map and is_kept
         self._names, self._keeps_map = scene.labels, keeps_map

@@ -82,7 +82,7 @@ class UnkeptMaps:
     @property
     def marks(self) -> list[PlanMarks | None] | None:
         """The marks of the plans of an earlier run, if the maps go on where one ended."""
-        return self._streamed.marks if self._streamed and self._streamed.resumes else None
+        return self._streamed.marks if self._streamed and self._streamed.is_resumed else None
 
     def begin(self, jobs: Sequence[Job], numbers: Sequence[int], observer: Observer) -> Begun:
         """Begin the maps of jobs that are scored together, which have these numbers."""
