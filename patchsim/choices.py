@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from patchsim.errors import InputError
 
 _MOST_LISTED, _LISTED = 10, 5  # words in a message: of a short list, and of a long one
-COMMANDS = ("match", "scan", "loss", "doctor")
+COMMANDS = ("match", "scan", "merge", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab", "edges")
 PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")

@@ -128,7 +128,7 @@ def test_the_picture_of_the_readme_is_what_the_command_draws(examples):
 
 def test_every_option_is_in_the_docs(run):
     options = set()
-    for command in ("match", "scan", "loss", "doctor"):
+    for command in ("match", "scan", "merge", "loss", "doctor"):
         _, out, _ = run(command, "--help")
         options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.MULTILINE)) - {"--help"}
     assert len(options) > 25

@@ -49,6 +49,17 @@ class Need(NamedTuple):
 _MAPS = ("map", "resume", "heatmap", "blend")  # in a scan `resume` is no map
 _DRAWN = ("map", "heatmap", "blend", "overlay", "report")
 _POSES = ("scales", "angles", "flips")
+_NOT_OF_A_PART = (
+    "map",
+    "resume",
+    "blend",
+    "overlay",
+    "labels",
+    "report",
+    "wait",
+    "wait_gone",
+    "frame",
+)
 _CHANNELS = {"gray": 1, "edges": 2, "rgb": 3, "hsv": 3, "lab": 3}  # that colours compare
 
 
@@ -58,7 +69,7 @@ def _has(values: Values, *names: str) -> bool:
 
 
 def _is_match(values: Values) -> bool:
-    return "overlay" in values
+    return "map" in values
 
 
 def _is_scan(values: Values) -> bool:
@@ -73,8 +84,11 @@ def _is_several(values: Values) -> bool:
 
 def _are_fitted(values: Values) -> bool:
     """Return whether poses are searched between the pixels, not in windows."""
-    if _has(values, "exhaustive"):
-        return False
+    return not _has(values, "exhaustive") and _are_resampled(values)
+
+
+def _are_resampled(values: Values) -> bool:
+    """Return whether there are poses beside quarter turns."""
     return _has(values, "scales") or (_has(values, "angles") and not _are_quarters(values))
 
 
@@ -185,6 +199,10 @@ CONTRADICTIONS = (
     Contradiction(
         ("ignore_alpha",), ("min_visible",), lambda values: not _hides_a_part(values)
     ),
+    Contradiction(("part",), _NOT_OF_A_PART),
+    Contradiction(("part",), ("heatmap",), _draws),
+    Contradiction(("part",), ("scales", "angles"), _are_resampled),
+    Contradiction(("part",), ("engine",), _is("engine", "pruned")),
     Contradiction(("color",), ("channel_weights",), _has_other_channels),
     Contradiction(("color",), _POSES, _is("color", "edges")),
     Contradiction(("color",), ("invert",), _is("color", "edges", "lab", "hsv")),
@@ -227,6 +245,11 @@ NEEDS = (
         "interval",
         lambda values: _has(values, "wait", "wait_gone"),
         "is about waiting, and neither --wait nor --wait-gone is given",
+    ),
+    Need(
+        "part_file",
+        lambda values: _has(values, "part"),
+        "is about a part, and --part is not given",
     ),
     *(
         Need(name, lambda values: _has(values, "threshold"), _NEED_THRESHOLD)

@@ -17,6 +17,7 @@ from patchsim.cli import (
     comparison_flags,
     criteria_flags,
     drawing_flags,
+    part_flags,
     picture_flags,
     pose_flags,
     printing_flags,
@@ -134,6 +135,8 @@ class MatchFlags:
     preview: drawing_flags.Preview = None
     report: drawing_flags.ReportPage = None
     force: running_flags.Force = False
+    part: part_flags.Part = None
+    part_file: part_flags.PartFile = None
     wait: wait_flags.Wait = None
     wait_gone: wait_flags.WaitGone = None
     interval: wait_flags.Interval = None

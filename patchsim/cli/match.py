@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports, streams, values, watcher
+from patchsim.cli import console, imports, part, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 
@@ -58,6 +58,9 @@ def command(flags: MatchFlags) -> int:
     form = Form.of(flags)
     check(flags)
     _check_resume(flags)
+    part.check(flags)
+    if flags.part is not None:
+        return part.command(flags, options_of)
     waits = flags.wait is not None or flags.wait_gone is not None
     imports.hold_blas_to_one_thread()
     with imports.quickly():  # after the flags: what a search needs takes a while

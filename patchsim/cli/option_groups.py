@@ -29,6 +29,7 @@ _SHARED_BY_SEARCHES = {
         "debug",
     ),
     "Waiting": ("wait", "wait_gone", "interval"),
+    "More than one process": ("part", "part_file"),
     "Computing": ("device", "engine", "memory", "threads", "max_pixels"),
 }  # fmt: skip
 _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -45,6 +46,14 @@ _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "resume",
         ),
         **_SHARED_BY_SEARCHES,
+    },
+    "merge": {
+        "Most used": ("format", "overlay", "report"),
+        "Output": (
+            "columns", "no_header", "print", "csv_safe", "labels", "preview", "force", "quiet",
+            "explain", "debug",
+        ),
+        "Computing": ("memory", "threads"),
     },
     "loss": {
         "Most used": (

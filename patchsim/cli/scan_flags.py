@@ -12,7 +12,8 @@ from patchsim.cli.flags import Image, MatchFlags
 # Flags of `match` that are about one picture and its files.
 WITHOUT = (
     "image", "tolerance", "heatmap", "heatmap_size", "no_heatmap", "blend", "map", "overlay",
-    "labels", "preview", "wait", "wait_gone", "interval",
+    "labels", "preview", "wait", "wait_gone", "interval", "part",
+    "part_file",
 )  # fmt: skip
 
 Pictures = Annotated[

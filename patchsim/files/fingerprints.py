@@ -32,12 +32,12 @@ def check(old: Mapping[str, Any], new: Mapping[str, Any], *, what: str, advice: 
         before, now = old.get(name), new.get(name)
         if before != now:
             raise InputError(
-                f"{what} with another {printable(name)}: {_shown(before)} then, {_shown(now)} now;"
+                f"{what} with another {printable(name)}: {shown(before)} then, {shown(now)} now;"
                 f"\n{advice}"
             )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a value for a message; the first digits of a digest tell it apart."""
     text = printable(value)
     return f"{text[:_SHOWN]}..." if _DIGEST.fullmatch(text) else text

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 
-class Elsewhere(Protocol):
-    """Processes that score the maps of a search.
+class Titled(Protocol):
+    """Other processes in messages.
 
     Attributes
     ----------
     title : str
-        The name for messages, with its article.
+        Their name, with its article.
     """
 
     title: str
+
+
+class Elsewhere(Titled, Protocol):
+    """Processes that score the maps of a search."""
 
     def band_source(
         self,
@@ -57,7 +61,7 @@ class Elsewhere(Protocol):
         """
 
 
-def check(there: Elsewhere, image: Source, options: Options, asked: Asked) -> str:
+def check(there: Titled, image: Source, options: Options, asked: Asked) -> str:
     """Check that a search is one whose maps can be scored elsewhere; return the image's path.
 
     Raises

@@ -30,13 +30,19 @@ def of_search(image: Picture, kernels: Kernels, options: Options) -> dict[str, s
         Told by the SHA-256 of their pixels.
     options : Options
     """
+    known = _stamp(image.file) if image.file is not None else None
     return {
         "patchsim version": _version(),
-        "image": _of_image(image),
+        "image": known or _of_pixels(image),
         **kernels.digests,
         **options.texts,
         **{name: str(getattr(options, name)) for name in _OF_MAPS},
     }
+
+
+def of_image(path: str) -> dict[str, str]:
+    """Return the fingerprint of an image that is not opened, by its path or URL."""
+    return {"patchsim version": _version(), "image": _stamp(Path(path)) or path}
 
 
 def _version() -> str:
@@ -47,13 +53,17 @@ def _version() -> str:
         return "unknown"
 
 
-def _of_image(image: Picture) -> str:
-    path = image.file
-    if path is not None and path.is_dir():
+def _stamp(path: Path) -> str | None:
+    """Return size and time of a file; None if there is none, as behind a URL."""
+    if path.is_dir():
         path = Path(zarr_layout.described_by(str(path)))  # chunks have no stamp of their own
-    if path is not None and path.exists():
-        stamp = Identity.of_path(str(path))
-        return f"{stamp.size} bytes, changed at {stamp.mtime_ns} ns"
+    if not path.exists():
+        return None
+    stamp = Identity.of_path(str(path))
+    return f"{stamp.size} bytes, changed at {stamp.mtime_ns} ns"
+
+
+def _of_pixels(image: Picture) -> str:
     if windowed.of(image.pixels) is not None:
         return image.name  # nothing else is known of what is behind a URL
     digest = hashlib.sha256()

@@ -88,7 +88,7 @@ def test_each_shell_gets_the_part_of_a_word_that_it_completes():
     ("line", "words"),
     [
         ("patchsim ma", ["match"]),
-        ("patchsim ", ["match", "scan", "loss", "doctor"]),
+        ("patchsim ", ["match", "scan", "merge", "loss", "doctor"]),
         ("patchsim --v", ["--version"]),
         ("patchsim --show-completion f", ["fish"]),
         ("patchsim match --threshold a", ["auto"]),

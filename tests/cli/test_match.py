@@ -440,9 +440,12 @@ BAD = [
     (["match", "nan.tif", "face.png"], "needs finite values; give --nan ignore (nan='ignore'), or"),
     (["match", "big.png", "face.png", "--columns", "foo"], "and more;\ndocs/match.md lists them"),
     (["doctor", "x"], "patchsim doctor takes no further words, but 'x' follows; leave that out"),
-    (["foo"], "'foo' is no command; there is match, scan, loss, doctor\nsee patchsim --help"),
+    (
+        ["foo"],
+        "'foo' is no command; there is match, scan, merge, loss, doctor\nsee patchsim --help",
+    ),
     (["--foo"], "there is no option --foo; leave it out\nsee patchsim --help"),
-    (["mach"], "there is match, scan, loss, doctor\ndid you mean: patchsim match"),
+    (["mach"], "there is match, scan, merge, loss, doctor\ndid you mean: patchsim match"),
     (["match", "face.png/x.png", "face.png"], "cannot be read: Not a directory"),
     (["match", "", "face.png"], "name of a picture is empty"),
     (["match", "big.png", "face.png", "--overlay", "o.{kernel}.png"], "shows all kernels"),
@@ -493,12 +496,12 @@ def test_a_forgotten_command_is_named(words, meant, run):
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert said(err) == (
-        f"{words[0]!r} is no command; there is match, scan, loss, doctor\n"
+        f"{words[0]!r} is no command; there is match, scan, merge, loss, doctor\n"
         f"did you mean: patchsim {meant}"
     )
 
 
-@pytest.mark.parametrize("words", [[], ["match"], ["scan"], ["loss"], ["doctor"]])
+@pytest.mark.parametrize("words", [[], ["match"], ["scan"], ["merge"], ["loss"], ["doctor"]])
 def test_help_fits_a_terminal_and_tells_all_exit_codes(words, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = run(*words, "--help")

@@ -65,9 +65,15 @@ def test_errors_are_those_of_typer(words):
 
 def test_the_table_of_commands():
     commands = typer.main.get_command(app).commands
-    assert list(commands) == ["match", "scan", "loss", "doctor"]
-    assert len(commands) == 4
+    assert list(commands) == ["match", "scan", "merge", "loss", "doctor"]
+    assert len(commands) == 5
     assert "match" in commands
     assert "mtch" not in commands
     assert commands.get("mtch") is None
-    assert [command.name for command in commands.values()] == ["match", "scan", "loss", "doctor"]
+    assert [command.name for command in commands.values()] == [
+        "match",
+        "scan",
+        "merge",
+        "loss",
+        "doctor",
+    ]
