@@ -94,6 +94,11 @@ class _Watcher(watcher.Watcher):
             self._line.clear()
         super().planned(plan, kernels)
 
+    def swept(self, text: str) -> None:
+        if self._explain:
+            self._line.clear()
+        super().swept(text)
+
     def notice(self, text: str) -> None:
         self._line.clear()
         super().notice(text)

@@ -104,6 +104,7 @@ def report(
         skipped=skipped,
         best_below=best_below,
         inverts=options.invert,
+        level=options.level,
         missing=found.missing,
         display=display,
     )

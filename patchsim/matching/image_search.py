@@ -322,11 +322,13 @@ def _search(
 
 def _check_maps(options: Options, outputs: Outputs) -> None:
     poses = options.poses
-    if options.invert and outputs.keeps_map:
+    if not outputs.keeps_map:
+        return
+    asked = " and ".join(outputs.of_maps)
+    if options.invert:
         raise InputError(
-            "a map is of one polarity, and --invert (invert=True) asks for both; leave out heatmap"
-            " and map"
+            f"a map is of one polarity, and --invert (invert=True) asks for both; leave out {asked}"
         )
-    if poses and poses.count != 1 and outputs.keeps_map:
-        asked = "a range is" if poses.count is None else f"{poses.count:,} are"
-        raise InputError(f"a map is of one pose, and {asked} asked for; leave out heatmap and map")
+    if poses and poses.count != 1:
+        count = "a range is" if poses.count is None else f"{poses.count:,} are"
+        raise InputError(f"a map is of one pose, and {count} asked for; leave out {asked}")

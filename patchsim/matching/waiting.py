@@ -58,7 +58,7 @@ def wait(
     mask, image_mask : path, PIL image or array [h, w], optional
         As for `match`.
     observer : Observer, optional
-        Told the notices of the last look.
+        Told the plans of the first look and the notices of the last one.
     **options
         The options of `match` that describe the search, with a `threshold`.
 
@@ -120,7 +120,8 @@ def look_until(
         is_last = time.monotonic() >= end
         picture: Any = look()
         if picture is not None:
-            last, report = picture, matcher.match(picture)
+            watcher = _Plans(observer) if report is None else None
+            last, report = picture, matcher.match(picture, observer=watcher)
             if bool(report) != gone:
                 break
         if is_last:
@@ -136,6 +137,15 @@ def look_until(
     for text in report.notices:
         observer.notice(text)
     return report
+
+
+class _Plans(Observer):
+    """Passes on how a look is done; notices are those of the last look."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.planned = observer.planned  # type: ignore[method-assign]
+        self.swept = observer.swept  # type: ignore[method-assign]
+        self.resolved = observer.resolved  # type: ignore[method-assign]
 
 
 class _RewrittenFile:

@@ -15,7 +15,10 @@ from patchsim.output.report import Report
 from patchsim.output.report_parts import Match
 
 # Columns that a narrow terminal leaves out, the first first.
-_DROPPED = ("corners", "margin", "height", "width", "flip")
+DROPPED = (
+    "corners", "margin", "height", "width", "flip", "max_difference", "scale_y", "scale_x",
+    "differing", "worst", "y_subpixel", "x_subpixel", "inverted", "angle", "scale", "frame",
+)  # fmt: skip
 _DECIMALS = 6  # of scores, and more where scores differ by less
 _MOST_DECIMALS = 17
 # Further digits of fitted poses differ between equal pixels; `pose_selection` ranks without them.
@@ -109,6 +112,8 @@ class MatchRecords:
             "padding": report.padding,
             "threshold": report.threshold,
         }
+        if report.level:
+            document["level"] = report.level
         if report.min_visible is not None:
             document["min_visible"] = report.min_visible
         if report.channel_weights is not None:
@@ -136,7 +141,7 @@ class MatchRecords:
             (str(number), *(_cell(self._value(match, name), name) for name in names))
             for number, match in enumerate(self.report.matches, 1)
         )
-        dropped = _DROPPED if self.chosen is None else ()
+        dropped = DROPPED if self.chosen is None else ()
         return Table(("", *names), rows, texts=("image", "kernel"), dropped=dropped)
 
 

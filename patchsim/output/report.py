@@ -110,6 +110,8 @@ class Report:
     missing : tuple of (x, y, width, height)
         The parts of the image whose windows could not be scored, because workers of a cluster
         failed there: matches inside may be missing. Otherwise it is empty.
+    level : int
+        The level of a pyramid that was searched, 0 for the largest: places and sizes are its own.
     display : Display or None
         Shows the report in notebooks and figures. It keeps the path or the array of the image,
         and opens it again; not after pickling.
@@ -144,6 +146,7 @@ class Report:
     criteria: tuple[str, ...] = ()
     inverts: bool = False
     missing: tuple[Region, ...] = ()
+    level: int = 0
     display: Display | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:

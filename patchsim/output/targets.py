@@ -113,6 +113,12 @@ class Outputs:
         """Whether a file shows the image."""
         return any(target.exporter.NEEDS_IMAGE for target in self.targets)
 
+    @property
+    def of_maps(self) -> tuple[str, ...]:
+        """The options that ask for maps."""
+        kinds = [target.kind for target in self.targets if target.exporter.NEEDS_MAP]
+        return tuple(kinds) or (_MAP,)
+
     def of_kernels(self, numbers: Sequence[int]) -> Outputs:
         """Return the outputs of the kernels with these numbers alone."""
         if not self.targets:

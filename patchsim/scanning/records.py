@@ -12,7 +12,7 @@ from patchsim.errors import PatchsimError
 from patchsim.geometry.area import Region
 from patchsim.output import columns
 from patchsim.output.contract import Table
-from patchsim.output.match_records import MatchRecords
+from patchsim.output.match_records import DROPPED, MatchRecords
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match
 
@@ -88,7 +88,8 @@ class ScanRecords:
             return Table((), (), ())
         first = tables[0]
         rows = (row[1:] for table in tables for row in table.rows)  # without a number
-        return Table(first.columns[1:], rows, first.texts, first.dropped)
+        dropped = DROPPED if self.chosen is None else ()
+        return Table(first.columns[1:], rows, first.texts, dropped)
 
     def _of_matches(self, more: tuple[str, ...]) -> Iterator[MatchRecords]:
         """Yield the matches of each picture that was searched; the usual columns end with more."""
@@ -131,6 +132,8 @@ def _object(result: ScanResult, chosen: tuple[str, ...] | None) -> dict[str, Any
     if report is None:
         return {**record, "error": str(result.error)}
     record |= {"width": report.width, "height": report.height}
+    if report.level:
+        record["level"] = report.level
     if isinstance(report.threshold, float):
         record["threshold"] = report.threshold
     record["matches"] = MatchRecords(report, chosen).objects()

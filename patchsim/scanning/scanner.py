@@ -109,7 +109,7 @@ class Scanner:
                 raise InputError(request.fault or "there is no picture")
             report = self.matcher.match(
                 request.source,
-                observer=_Notices(self._tell, self._tell_plan),
+                observer=_Notices(self._tell, self._tell_plan, self._tell_swept),
                 region=request.region,
                 threads=threads,
                 memory=self._memory,
@@ -136,6 +136,11 @@ class Scanner:
             if self._is_new(f"{problem} {kernels}"):
                 self._observer.planned(plan, kernels)
 
+    def _tell_swept(self, text: str) -> None:
+        with self._telling:
+            if self._is_new(text):
+                self._observer.swept(text)
+
     def _is_new(self, text: str) -> bool:
         if text in self._told:
             return False
@@ -148,9 +153,12 @@ class _Notices(Observer):
     """Passes on what is known of pictures before they are searched; the results say the rest."""
 
     def __init__(
-        self, tell: Callable[[str], None], tell_plan: Callable[[Plan, Sequence[str]], None]
+        self,
+        tell: Callable[[str], None],
+        tell_plan: Callable[[Plan, Sequence[str]], None],
+        tell_swept: Callable[[str], None],
     ) -> None:
-        self._tell, self._tell_plan = tell, tell_plan
+        self._tell, self._tell_plan, self._tell_swept = tell, tell_plan, tell_swept
         self._has_begun = False
 
     def notice(self, text: str) -> None:
@@ -161,8 +169,9 @@ class _Notices(Observer):
         self._has_begun = True
         self._tell_plan(plan, kernels)
 
-    def swept(self, text: str) -> None:  # noqa: ARG002
+    def swept(self, text: str) -> None:
         self._has_begun = True
+        self._tell_swept(text)
 
 
 def scan(

@@ -99,7 +99,7 @@ class Criteria:
             # The threshold `auto` has told why there is none.
             if is_found or self.options.threshold == AUTO:
                 return []
-            return ["no match: no score is so high that --worst or --max-differing can be met"]
+            return [f"no match: no score is so high that {self._asked[0]} can be met"]
         x, y, measures = self.first_refused
         texts = []
         if measures.worst is not None:
@@ -109,9 +109,17 @@ class Criteria:
             texts.append(f"{pixels:,} of its pixels differ, by up to {largest:.4g}")
         count = self.refused
         return [
-            f"{count:,} place{'s' * (count != 1)} did not meet --worst or --max-differing (worst,"
-            f" max_differing);\nof the best, at {x},{y}, {' and '.join(texts)}"
+            f"{count:,} place{'s' * (count != 1)} did not meet {' '.join(self._asked)};\n"
+            f"of the best, at {x},{y}, {' and '.join(texts)}"
         ]
+
+    @property
+    def _asked(self) -> tuple[str, str]:
+        """The options that single places must meet, and their names in Python in brackets."""
+        given = {"worst": self.options.worst, "max_differing": self.options.max_differing}
+        names = [name for name, value in given.items() if value is not None]
+        flags = [f"--{name.replace('_', '-')}" for name in names]
+        return " or ".join(flags), f"({', '.join(names)})"
 
 
 def measured(

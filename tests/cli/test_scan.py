@@ -402,6 +402,13 @@ def test_plans_are_explained(run):
 
 
 @pytest.mark.usefixtures("drawn")
+def test_a_search_of_poses_is_explained_once(run):
+    code, _, err = run("scan", "in", *ASK, "--explain", "--scales", "0.9,1.1")
+    assert code in (0, 1)
+    assert err.count("plan: poses coarse to fine: ") == 1
+
+
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_in_a_folder_is_passed_over(run):
     _, before, _ = run("scan", "in", *ASK)

@@ -211,3 +211,15 @@ def test_the_command_waits(run, tmp_path):
     ):
         code, _, err = run(*words, *other)
         assert (code, says in err) == (2, True)
+
+
+def test_the_first_look_is_explained(run, tmp_path):
+    write(tmp_path / "screen.png", SHOWN)
+    Image.fromarray(GLYPH).save(tmp_path / "glyph.png")
+    words = ("match", "screen.png", "glyph.png", "--threshold", "0.99", "--wait", "5")
+    code, out, err = run(*words, "--explain")
+    assert code == 0
+    assert err.count("plan for glyph.png: ") == 1
+    assert (out, "") == run(*words)[1:]
+    _, _, err = run(*words[:5], "--wait-gone", "0.05", "--interval", "0.01", "--explain")
+    assert err.count("plan for glyph.png: ") == 1

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from patchsim import choices, match
 from patchsim.output import text
 from patchsim.output.match_records import MatchRecords
+from patchsim.scanning.records import ScanRecords, ScanResult
 
 
 @pytest.fixture
@@ -123,6 +125,29 @@ def test_a_table_fits_its_terminal(width, left_out, pictures, monkeypatch):
     assert max(map(len, shown)) <= width
     chosen = MatchRecords(report, tuple(names))  # asked for by name
     assert "corners" in " ".join(write_to_terminal(chosen))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subpixel": True},
+        {"worst": 0.1, "max_differing": 0.9, "subpixel": True, "threshold": 0.2},
+        {"scales": [1, (0.9, 1.1)], "angles": [0, 10], "invert": True, "subpixel": True},
+    ],
+)
+@pytest.mark.parametrize("has_images", [False, True])
+def test_no_table_is_wrapped_in_80_columns(options, has_images, pictures, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    report = match(pictures, pictures[7:27, 30:50], top=2, margin=True, **options)
+    names = [replace(one, kernel="toolbar-icons.png") for one in report]
+    report = replace(report, matches=tuple(names), image="screens/today.png")
+    records = MatchRecords(report)
+    if has_images:
+        records = ScanRecords([ScanResult(report.image, None, report, None)])
+    shown = write_to_terminal(records)
+    assert max(map(len, shown)) <= 80
+    assert len(shown) <= 1 + len(report) + 2  # a header, and up to two lines of what is left out
+    assert {"x", "y", "score", "kernel"} <= set(shown[0].split())
 
 
 def write_to_terminal(records):

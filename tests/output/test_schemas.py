@@ -84,6 +84,23 @@ def test_scan(run):
         check("scan", line)
 
 
+def test_a_level_is_told(run, tmp_path, astronaut):
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        for level, part in enumerate([astronaut, astronaut[::2, ::2], astronaut[::4, ::4]]):
+            more = {"subfiletype": 1} if level else {"subifds": 2}
+            file.write(part, tile=(64, 64), photometric="rgb", **more)
+    Image.fromarray(astronaut[::2, ::2][40:70, 60:90]).save(tmp_path / "part.png")
+    for level in (0, 1):
+        more = ("--level", str(level), "--top", "1", "--format")
+        document = json.loads(run("match", "pyramid.tif", "part.png", *more, "json")[1])
+        check("match", document)
+        line = json.loads(run("scan", "pyramid.tif", "-k", "part.png", *more, "jsonl")[1])
+        check("scan", line)
+        assert document.get("level") == line.get("level") == (level or None)
+        assert document["width"] == line["width"] == 512 >> level
+
+
 @pytest.mark.parametrize("words", ["", "--reduction none", "--loss contrastive --f-key f --key f"])
 def test_loss(run, tmp_path, monkeypatch, rng, words):
     monkeypatch.chdir(tmp_path)

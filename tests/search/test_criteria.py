@@ -289,8 +289,10 @@ def test_from_the_shell(run, save, screen):
     assert header[6:9] == ["worst", "differing", "max_difference"]
     code, _, told = run(*plain, "--max-differing", "3")
     assert code == 1
-    assert "no score is so high that --worst or --max-differing can be met" in told
+    assert "no score is so high that --max-differing can be met" in told
     code, _, told = run(*plain, "--worst", "0.98")
     assert code == 1
-    assert "did not meet --worst or --max-differing" in told
+    assert "did not meet --worst (worst);" in told
     assert "of the best, at 20,10, its worst block scores" in told
+    _, _, told = run(*plain, "--worst", "0.98", "--max-differing", "1")
+    assert "--worst or --max-differing" in told

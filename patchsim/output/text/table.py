@@ -34,7 +34,8 @@ def write(records: Records, file: TextIO, *, is_first: bool) -> None:
                 table = _made(columns, rows, texts, shown, has_header=is_first)
     console.print(table)
     if gone:
-        console.print(Text(f"(no room for {', '.join(gone)}: see --format tsv)", "dim"))
+        said = Text(f"(no room for {', '.join(gone)}: see --format tsv)", "dim")
+        Console(file=file).print(said)  # which wraps at words
 
 
 def _made(
