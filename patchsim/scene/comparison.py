@@ -154,8 +154,7 @@ class Comparison:
         """
         if offset is None:
             return self._checked
-        # The same ones for the next image, most of which have this offset, too: what is prepared of
-        # them is kept for it.
+        # Most next images have this offset, too, and find the kernels and what is prepared of them.
         with self._lock:
             key = offset.tobytes()
             found = self._less_offset.pop(key, None)
