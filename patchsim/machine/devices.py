@@ -136,7 +136,12 @@ def _kind(name: str) -> str:
 
 
 def accelerators() -> list[str]:
-    """Return the devices beside the CPU, such as ``["cuda:0", "cuda:1"]``; imports torch."""
+    """Return the devices beside the CPU, such as ``["cuda:0", "cuda:1"]``.
+
+    This imports torch, which takes seconds and about 200 MB, unless it is a build for CPUs alone.
+    """
+    if "torch" not in sys.modules and _is_cpu_build():
+        return []
     import torch
 
     names = []
@@ -149,6 +154,20 @@ def accelerators() -> list[str]:
     if hasattr(torch, "xpu"):
         names += [f"xpu:{i}" for i in range(torch.xpu.device_count())]
     return names
+
+
+def _is_cpu_build() -> bool:
+    """Return whether the installed torch is known to be built for CPUs, by the label it has then.
+
+    macOS has one build, for Apple's GPUs, too. Builds without a label may be of either kind.
+    """
+    from importlib import metadata  # it takes a tenth of a second to import
+
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return False
+    return sys.platform != "darwin" and version.partition("+")[2] == "cpu"
 
 
 def torch_start_up() -> float:

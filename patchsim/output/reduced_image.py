@@ -16,7 +16,7 @@ from patchsim.pictures import windowed
 from patchsim.types import Pixels
 
 _MOST_SIDE = 4096  # pixels
-_BAND_BYTES = 1 << 24  # of rows that are read together
+_BAND_BYTES = 1 << 22  # of rows that are read together
 
 
 class View(NamedTuple):
@@ -82,6 +82,8 @@ def view_of(
     for top in range(0, height, rows):
         band = large[top : min(height, top + rows), :]
         bands.append(np.asarray(rgb.picture(band, span, low).reduce(factor)))
+    if large.cache is not None:
+        large.cache.clear()  # drawing takes memory, too
     return View(np.concatenate(bands), 255.0, 0.0, factor)
 
 

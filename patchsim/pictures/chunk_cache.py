@@ -55,16 +55,19 @@ class ChunkCache:
         The bytes of chunks that are kept. One that is larger is given but not kept.
     decode : number -> array
         Decodes a chunk. Different chunks are decoded at the same time, none twice at once.
+    least : int
+        The bytes that are kept where memory is short.
 
     Attributes
     ----------
+    capacity : int
     decoded : int
         How many chunks were decoded.
     """
 
-    def __init__(self, capacity: int, decode: Callable[[int], Pixels]) -> None:
-        self.decoded = 0
-        self._capacity, self._decode = capacity, decode
+    def __init__(self, capacity: int, decode: Callable[[int], Pixels], least: int = 0) -> None:
+        self.decoded, self.capacity = 0, capacity
+        self._decode, self._least = decode, least
         self._chunks: OrderedDict[int, Future[Pixels]] = OrderedDict()  # least recently used first
         self._bytes = 0
         self._lock = Lock()
@@ -94,9 +97,27 @@ class ChunkCache:
         with self._lock:
             self.decoded += 1
             self._bytes += pixels.nbytes
-            for oldest, other in list(self._chunks.items()):
-                if self._bytes <= self._capacity:
-                    break
-                if other.done():
-                    del self._chunks[oldest]
-                    self._bytes -= other.result().nbytes
+            self._forget(self.capacity)
+
+    def shrink(self) -> bool:
+        """Keep half as much from now on; return whether that was possible."""
+        if self.capacity <= self._least:
+            return False
+        self.capacity = max(self._least, self.capacity // 2)
+        with self._lock:
+            self._forget(self.capacity)
+        return True
+
+    def clear(self) -> None:
+        """Forget the chunks, until they are asked for again."""
+        with self._lock:
+            self._forget(0)
+
+    def _forget(self, size: int) -> None:
+        """Forget the chunks that were used least recently, down to so many bytes."""
+        for oldest, other in list(self._chunks.items()):
+            if self._bytes <= size:
+                break
+            if other.done():
+                del self._chunks[oldest]
+                self._bytes -= other.result().nbytes

@@ -25,7 +25,8 @@ class NpySource:
     stored: np.dtype[Any]
     start: int  # where the values begin in the file
 
-    cache_bytes: int = 0
+    held_bytes: int = 0
+    cache: None = None
     description: str = "by windows from the .npy file"
 
     @classmethod

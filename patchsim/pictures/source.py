@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 
 from patchsim.errors import InputError, printable
+from patchsim.pictures.chunk_cache import ChunkCache
 from patchsim.types import Pixels
 
 
@@ -81,8 +82,10 @@ class PixelSource(Protocol):
         The file, if there is one; reading fails once it has changed.
     chunk : (rows, columns)
         What is decoded at once: a tile or strip of the file, or some rows.
-    cache_bytes : int
-        The bytes of decoded chunks that are kept at most.
+    cache : ChunkCache or None
+        The decoded chunks that are kept.
+    held_bytes : int
+        The bytes that are held beside them.
     pixel_bytes : int
         The bytes that each pixel of a window takes at most while it is read.
     description : str
@@ -98,7 +101,9 @@ class PixelSource(Protocol):
     @property
     def chunk(self) -> tuple[int, int]: ...
     @property
-    def cache_bytes(self) -> int: ...
+    def cache(self) -> ChunkCache | None: ...
+    @property
+    def held_bytes(self) -> int: ...
     @property
     def pixel_bytes(self) -> int: ...
     @property

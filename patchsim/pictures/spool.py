@@ -49,7 +49,8 @@ class SpooledSource:
         is_in_memory: bool = False,
     ) -> None:
         self.shape, self.dtype, self.identity = shape, dtype, identity
-        self.cache_bytes = math.prod(shape) * dtype.itemsize if is_in_memory else 0
+        self.cache = None
+        self.held_bytes = math.prod(shape) * dtype.itemsize if is_in_memory else 0
         self.chunk = 1, shape[1]
         where = ", which lies in memory" if is_in_memory else ""
         self.description = f"by windows from a temporary file of its decoded rows{where}"

@@ -35,6 +35,7 @@ from patchsim.types import Pixels
 
 _PLAIN, _YCBCR = (1, 2), 6  # black-is-zero and RGB; colours that are converted while decoding
 _BITS = (8, 16, 32, 64)
+_LEAST_KEPT = 2  # tiles or strips, where memory is short
 _ROWS_KEPT = 3  # rows of tiles or strips: those of the windows that are scored at the same time
 _SHARE = 2  # the part of the memory that they take at most
 _COPIES = 3  # of a tile while it is decoded
@@ -62,13 +63,11 @@ class TiffSource:
         self._decode_segment, self._tables = page.decode, page.jpegtables
         self._page, self._limits = page, Limits(printable(identity.path), 0, None)
         row = math.prod((*self.chunk, self.shape[2])) * self.dtype.itemsize * self._across
-        self.cache_bytes = min(memory // _SHARE, _ROWS_KEPT * row)
-        self.cache = ChunkCache(self.cache_bytes, self._decoded)
+        kept = min(memory // _SHARE, _ROWS_KEPT * row)
+        self.cache = ChunkCache(kept, self._decoded, least=_LEAST_KEPT * row // self._across)
+        self.held_bytes = 0
         kind = "tiles" if page.is_tiled else "strips"
-        self.description = (
-            f"by windows from {kind} of {self.chunk[1]}x{self.chunk[0]} pixels, of which"
-            f" {format_size(self.cache_bytes)} are kept"
-        )
+        self.description = f"by windows from {kind} of {self.chunk[1]}x{self.chunk[0]} pixels"
 
     @property
     def pixel_bytes(self) -> int:

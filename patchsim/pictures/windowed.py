@@ -10,6 +10,8 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.machine.memory import format_size
+from patchsim.pictures.chunk_cache import ChunkCache
 from patchsim.pictures.source import PixelSource
 from patchsim.types import Pixels
 
@@ -34,11 +36,13 @@ class Windowed:
     read : (rows, columns) -> array [h, w, C]
         Reads a window inside the picture, its values side by side.
     held : int
-        The bytes that reading keeps from window to window.
+        The bytes that reading keeps from window to window, beside the cache.
     pixel_bytes : int
         The bytes that each pixel of a window takes at most while it is read.
     description : str
         How the picture is read.
+    cache : ChunkCache or None
+        Decoded chunks that are kept.
     """
 
     shape: tuple[int, int, int]
@@ -47,6 +51,7 @@ class Windowed:
     held: int
     pixel_bytes: int
     description: str
+    cache: ChunkCache | None = None
 
     # An array's strides tell that its values lie side by side; these lie nowhere.
     strides = ()
@@ -59,9 +64,10 @@ class Windowed:
             source.shape,
             source.dtype,
             source.read,
-            source.cache_bytes,
+            source.held_bytes,
             source.pixel_bytes,
             source.description,
+            source.cache,
         )
 
     @property
@@ -72,7 +78,14 @@ class Windowed:
     @property
     def nbytes(self) -> int:
         """Bytes that are held, not those of all pixels."""
-        return self.held
+        return self.held + (self.cache.capacity if self.cache else 0)
+
+    @property
+    def reading(self) -> str:
+        """How the picture is read, and what is kept, for ``--explain``."""
+        if self.cache is None:
+            return self.description
+        return f"{self.description}, of which {format_size(self.cache.capacity)} are kept"
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -186,6 +199,12 @@ class Windowed:
 def of(pixels: object) -> Windowed | None:
     """Return pixels that are read by windows, or None for those of an array."""
     return pixels if isinstance(pixels, Windowed) else None
+
+
+def cache_of(pixels: object) -> ChunkCache | None:
+    """Return the decoded chunks that are kept of pixels that are read by windows, if any are."""
+    picture = of(pixels)
+    return None if picture is None else picture.cache
 
 
 def each(pixels: Pixels, function: Callable[[Pixels], Pixels]) -> Pixels:

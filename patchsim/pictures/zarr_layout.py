@@ -20,6 +20,8 @@ from patchsim.pictures.source import level_notice, no_part
 PACKAGES = "zarr"  # the extra `zarr`
 
 _NAMES = ("zarr.json", ".zarray", ".zgroup")  # of the file that describes an array or group
+_CHANNELS = ("c", "channel", "channels", "band", "bands")  # names of their axis
+_MOST_COLORS = 4  # channels of an array whose axes have no names
 # Codecs that only compress or rearrange bytes. Others could load code of a stranger.
 _CODECS = frozenset(
     {
@@ -152,13 +154,23 @@ def _of_group(group: Any, name: str, level: int) -> Layout:
         )
     try:
         datasets, axes = scales[0]["datasets"], scales[0].get("axes", ())
-        names = [axis if isinstance(axis, str) else axis["name"] for axis in axes]
+        names = [_axis_name(axis) for axis in axes]
         if level >= len(datasets):
             raise no_part(name, "level", len(datasets), level)
-        array = group[datasets[level]["path"]]
+        path = datasets[level]["path"]
+        array = group[path]
+        if not hasattr(array, "shape"):
+            raise DamageError(
+                f"its multiscales of OME-Zarr name {printable(path)}, which is a group and no array"
+            )
         names = names or list("tczyx"[-array.ndim :])  # before version 0.3
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise DamageError(f"its multiscales of OME-Zarr lack {error}") from error
+    if len(names) != array.ndim:
+        raise DamageError(
+            f"its multiscales of OME-Zarr name {len(names)} axes, but {printable(path)} has the"
+            f" shape {printable(list(array.shape))}"
+        )
     found = _of_array(array, names, name)
     notices = []
     if len(scales) > 1:
@@ -166,6 +178,13 @@ def _of_group(group: Any, name: str, level: int) -> Layout:
     if level:
         notices.append(level_notice(name, level, len(datasets), found.shape))
     return replace(found, notices=(*notices, *found.notices))
+
+
+def _axis_name(axis: Any) -> str:
+    """Return the name of an axis of OME-Zarr; that of channels may have any."""
+    if isinstance(axis, str):
+        return axis.lower()
+    return "c" if axis.get("type") == "channel" else str(axis["name"]).lower()
 
 
 def _dimensions(array: Any) -> list[str]:
@@ -186,10 +205,11 @@ def _of_array(array: Any, names: Sequence[str], name: str) -> Layout:
             " the names y and x"
         )
     axes = [names.index("y"), names.index("x")] if known else [0, 1]
-    channel = next((i for i, one in enumerate(names) if one in ("c", "channel", "band")), None)
+    channel = next((i for i, one in enumerate(names) if one in _CHANNELS), None)
     if known and channel is not None:
         axes.append(channel)
-    elif (not known and len(shape) == 3) or (known and len(shape) == 3 and axes == [0, 1]):
+    elif not known and len(shape) == 3:
+        _check_channels(shape, name)
         axes.append(2)
     left = [i for i in range(len(shape)) if i not in axes and shape[i] > 1]
     notices = [
@@ -201,6 +221,22 @@ def _of_array(array: Any, names: Sequence[str], name: str) -> Layout:
     is_channelled = known and channel is not None
     picture = shape[axes[0]], shape[axes[1]], channels
     return Layout(array, picture, tuple(axes), tuple(notices), is_channelled)
+
+
+def _check_channels(shape: tuple[int, ...], name: str) -> None:
+    """Check that the last of three axes without names can be that of colours.
+
+    Raises
+    ------
+    InputError
+        If it is too long: it may be depth, or a picture may have its channels first.
+    """
+    if shape[2] > _MOST_COLORS:
+        raise InputError(
+            f"{name} has the shape {printable(list(shape))} and no names of axes, so its last axis"
+            f" may be no channels;\nsave it with dimension_names=('y', 'x', 'c'), or give [H, W]"
+            f" or [H, W, C] of up to {_MOST_COLORS} channels"
+        )
 
 
 def _check_codecs(array: Any, name: str) -> None:

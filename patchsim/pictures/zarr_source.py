@@ -26,6 +26,7 @@ from patchsim.pictures.windowed import Windowed
 from patchsim.pictures.zarr_layout import Layout
 from patchsim.types import Pixels
 
+_LEAST_KEPT = 2  # chunks, where memory is short
 _ROWS_KEPT = 3  # rows of chunks: those of the windows that are scored at the same time
 _SHARE = 2  # the part of the memory that they take at most
 _COPIES = 3  # of a chunk while it is decoded
@@ -51,12 +52,10 @@ class ZarrSource:
         self.chunk = layout.chunk
         self._across = -(-self.shape[1] // self.chunk[1])
         row = math.prod((*self.chunk, self.shape[2])) * self.dtype.itemsize * self._across
-        self.cache_bytes = min(memory // _SHARE, _ROWS_KEPT * row)
-        self.cache = ChunkCache(self.cache_bytes, self._decoded)
-        self.description = (
-            f"by windows from Zarr chunks of {self.chunk[1]}x{self.chunk[0]} pixels, of which"
-            f" {format_size(self.cache_bytes)} are kept"
-        )
+        kept = min(memory // _SHARE, _ROWS_KEPT * row)
+        self.cache = ChunkCache(kept, self._decoded, least=_LEAST_KEPT * row // self._across)
+        self.held_bytes = 0
+        self.description = f"by windows from Zarr chunks of {self.chunk[1]}x{self.chunk[0]} pixels"
 
     @property
     def pixel_bytes(self) -> int:

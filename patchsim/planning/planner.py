@@ -31,6 +31,8 @@ _WORTH_THREADS = 8
 
 # A tile of an image that is not held in memory is so many kernels tall, where memory allows.
 _KERNELS_TALL = 2
+# Its smallest tile is so many windows tall and wide.
+_LEAST_READ = 16
 
 # The most kernels of a search that stay prepared for exact plans; of direct plans it is one.
 MOST_PREPARED = 32
@@ -38,6 +40,10 @@ MOST_PREPARED = 32
 # A shorter search on the CPU looks for no accelerator: importing torch and creating its context
 # take seconds, and the engines' kernels are compiled when first used.
 _WORTH_A_LOOK_SECONDS = 10.0
+
+
+class NoRoomError(InputError):
+    """Memory does not suffice for the smallest tile."""
 
 
 @dataclass(frozen=True)
@@ -284,13 +290,13 @@ def _fastest_that_fits(
 ) -> tuple[Candidate, int]:
     """Return the fastest candidate of which one window fits, and its resident bytes."""
     needed = [
-        resident + considered.working_bytes(considered.for_one_kernel(c), (1, 1), 1)
+        resident + considered.working_bytes(considered.for_one_kernel(c), _least_tile(c), 1)
         for c, resident in zip(able, residents, strict=True)
     ]
     fitting = [i for i, size in enumerate(needed) if size <= memory]
     if not fitting:
         several = any(c.problem.kernel_count > 1 for c in able)
-        raise InputError(
+        raise NoRoomError(
             f"memory {format_size(memory)} does not suffice for one window;"
             f" {format_size(min(needed))} is the least for these pictures and outputs;\n"
             "allow more with --memory (memory=)"
@@ -299,6 +305,15 @@ def _fastest_that_fits(
         )
     fastest = min(fitting, key=lambda i: able[i].seconds)
     return able[fastest], residents[fastest]
+
+
+def _least_tile(candidate: Candidate) -> tuple[int, int]:
+    """Return the smallest tile: a window, or some where each tile is read from a file."""
+    problem = candidate.problem
+    if problem.reading is None:
+        return 1, 1
+    rows, cols = problem.map_shape
+    return min(_LEAST_READ, rows), min(_LEAST_READ, cols)
 
 
 def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
@@ -384,12 +399,14 @@ def _tiling(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int, i
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
     if not is_square and problem.device == "cpu" and problem.reading is None:
         tile = _cached_tile(tile)
+    # Low tiles of an image that is not held read each row of pixels again and again.
+    tall = 0 if problem.reading is None else max(BLOCK, problem.kernel[0] // problem.stride[0])
     while parallel > 1 and resident + considered.working_bytes(chosen, (1, 1), parallel) > memory:
         parallel -= 1
     while resident + considered.working_bytes(chosen, tile, parallel) > memory:
         if is_square and parallel > 1:
             parallel -= 1
-        elif is_square and tile[1] > tile[0]:
+        elif tile[1] > (tile[0] if is_square else BLOCK) and (is_square or tile[0] < 2 * tall):
             tile = tile[0], -(-tile[1] // 2)
         # Rows are halved first: a tile as wide as the map reads each row of pixels once.
         elif tile[0] > 1:

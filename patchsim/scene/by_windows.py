@@ -29,7 +29,10 @@ def crop(pixels: Pixels, area: Area, memory: int) -> Pixels:
     part = picture.part(*area.corner, *area.size)
     if math.prod(part.shape) * part.itemsize * _SMALL <= memory:
         height, width, _ = part.shape
-        return part[:height, :width]
+        pixels = part[:height, :width]
+        if picture.cache is not None:
+            picture.cache.clear()
+        return pixels
     return part.as_pixels()
 
 

@@ -13,23 +13,21 @@ import numpy as np
 
 from patchsim import metrics
 from patchsim.engines import Problem
-from patchsim.errors import InputError
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
 from patchsim.pictures import windowed
-from patchsim.planning import batching, replanning
+from patchsim.planning import batching
 from patchsim.planning.batching import Group
-from patchsim.planning.replanning import PlanMarks
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import bands as band_scores
-from patchsim.search import jobs, posed_kernels, subpixel, wanted, windows
+from patchsim.search import jobs, posed_kernels, wanted, windows
 from patchsim.search.bands import BandBounds, BandSource
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.posed_kernels import PosedKernel
 from patchsim.search.prepared import KeptKernels, PreparedKernels
-from patchsim.search.unkept_maps import Begun, UnkeptMaps
+from patchsim.search.room import Room
+from patchsim.search.unkept_maps import Begun
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -85,16 +83,9 @@ class Exhaustive:
         posed = list(posed_kernels.of(scene, options))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
-        problems = _problems(scene, kernels, options, outputs, by_bands=by_bands)
-        held = _held(scene, kernels, problems, options, outputs)
-        self._maps = None
-        if not is_kept:
-            self._maps = UnkeptMaps(problems, outputs, streamed, options.memory)
-            held += self._maps.nbytes
-        marks = None if self._maps is None else self._maps.marks
-        self._groups, self._block_cache = _grouped(
-            problems, options, held, keeps_map=keeps_map, by_blocks=by_bands, marks=marks
-        )
+        problems = partial(_problems, scene, kernels, options, outputs, by_bands=by_bands)
+        room = Room(scene, options, outputs, kernels, problems, by_bands)
+        self._groups, self._block_cache, self._maps = room.plan(streamed, is_kept=is_kept)
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
         self._opposites = _opposites(scene, options, self._jobs)
 
@@ -234,22 +225,6 @@ def _problems(
     ]
 
 
-def _held(
-    scene: Scene,
-    kernels: Sequence[Kernel],
-    problems: Sequence[Problem],
-    options: Options,
-    outputs: Outputs,
-) -> int:
-    """Return the bytes that pictures and drawings take during the whole search."""
-    sizes = [kernel.size for kernel in kernels]
-    held = jobs.holding(scene, sizes, outputs, max(math.prod(p.map_shape) for p in problems))
-    held += sum(kernel.nbytes for kernel in kernels) if options.poses else 0
-    if options.subpixel:
-        held += max(largest_bytes(subpixel.cell(p)) for p in problems)
-    return held
-
-
 def _jobs(
     scene: Scene,
     options: Options,
@@ -277,45 +252,6 @@ def _jobs(
             )
         )
     return made
-
-
-def _grouped(
-    problems: Sequence[Problem],
-    options: Options,
-    held: int,
-    *,
-    keeps_map: bool,
-    by_blocks: bool,
-    marks: Sequence[PlanMarks | None] | None = None,
-) -> tuple[list[Group], BlockCache | None]:
-    """Plan which kernels are searched for together, and how their scores are kept.
-
-    With the marks of plans the work of an earlier run goes on, of which the bounds of blocks are
-    known.
-    """
-    make = partial(
-        partial(batching.make, problems)
-        if marks is None
-        else partial(replanning.make, problems, marks),
-        engine=options.engine,
-        device=options.device,
-        memory=options.memory,
-    )
-    by_blocks |= marks is not None
-    # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
-    spare = max(0, options.memory - held)
-    scores = budget_of(problems, spare, kept=keeps_map, by_blocks=by_blocks)
-    try:
-        made = make(
-            resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
-        )
-    except InputError:
-        scores = budget_of(problems, 0, kept=keeps_map, by_blocks=by_blocks)
-        made = make(
-            resident=held + scores.resident, resident_without_map=held + scores.resident_without_map
-        )
-    cache = None if scores.cache is None else BlockCache(scores.cache, users=len(problems))
-    return made, cache
 
 
 def _on_this_cpu(options: Options) -> Options:

@@ -151,7 +151,7 @@ def problem(
 def _reading(image: Pixels) -> Reading | None:
     """Describe how the pixels are read, if not all are in memory."""
     picture = windowed.of(image)
-    return None if picture is None else Reading(picture.description, picture.pixel_bytes)
+    return None if picture is None else Reading(picture.reading, picture.pixel_bytes)
 
 
 def origin(scene: Scene, kernel: Kernel, options: Options) -> tuple[int, int]:
@@ -176,7 +176,8 @@ def holding(
     """Return the bytes of the scene and of its drawings."""
     image, drawn = scene.image, scene.drawn[0]
     held: int = image.nbytes + sum(one.nbytes for one in scene.kernels)
-    held += 0 if drawn is image else drawn.nbytes
+    if drawn is not image and windowed.of(drawn) is None:  # else both keep the same chunks
+        held += drawn.nbytes
     pixel_bytes = image.shape[2] * image.itemsize
     if scene.visible is not None:
         held += scene.visible.levels.nbytes

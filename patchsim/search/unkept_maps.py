@@ -9,7 +9,7 @@ from patchsim.engines import Problem
 from patchsim.planning.replanning import PlanMarks
 from patchsim.ranking.block_grid import Known
 from patchsim.ranking.contract import ScoreTaker
-from patchsim.ranking.reduced_map import MOST_SIDE, ReducedMap
+from patchsim.ranking.reduced_map import ReducedMap
 from patchsim.search.jobs import Job
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from patchsim.output.resumed_map import ResumedMap
     from patchsim.output.streamed_maps import StreamedMap, StreamedMaps
     from patchsim.output.targets import Outputs
-
-_SHARE_OF_REDUCED = 4  # the part of the memory that reduced maps of all kernels take at most
 
 
 class Begun(NamedTuple):
@@ -49,8 +47,10 @@ class UnkeptMaps:
         Which files are wanted.
     streamed : StreamedMaps or None
         The files of the maps themselves.
-    memory : int
-        The bytes that the search may take.
+    side : int
+        The most cells of a reduced map's side.
+    share : int
+        The bytes that reduced maps take together.
 
     Attributes
     ----------
@@ -63,7 +63,8 @@ class UnkeptMaps:
         problems: Sequence[Problem],
         outputs: Outputs,
         streamed: StreamedMaps | None,
-        memory: int,
+        side: int,
+        share: int,
     ) -> None:
         self._streamed = streamed
         self._factors: list[int] = []
@@ -71,9 +72,8 @@ class UnkeptMaps:
         if streamed:
             streamed.check([problem.map_shape for problem in problems])
         if outputs.is_map_needed:
-            share = memory // (_SHARE_OF_REDUCED * len(problems))
-            side = outputs.heatmap_size or MOST_SIDE
-            self._factors = [ReducedMap.factor_of(p.map_shape, side, share) for p in problems]
+            each = share // len(problems)
+            self._factors = [ReducedMap.factor_of(p.map_shape, side, each) for p in problems]
             self.nbytes = sum(
                 ReducedMap.estimate_bytes(problem.map_shape, factor)
                 for problem, factor in zip(problems, self._factors, strict=True)

@@ -119,12 +119,12 @@ def test_windows_have_the_answers_of_memory(data):
     assert names == [match[:5] + match[6:] for match in results[1]]
 
 
-@pytest.mark.parametrize("engine", ["simd", "unfold"])
-def test_kernels_taller_than_a_band(picture, save, engine):
+@pytest.mark.parametrize(("engine", "memory"), [("simd", "2MB"), ("unfold", "6MB")])
+def test_kernels_taller_than_a_band(picture, save, engine, memory):
     kernel = picture[20:80, 30:60]
     path = save("image.npy", picture)
     options = {"engine": engine, "threads": 2, "margin": True}
-    small = by_windows(path, kernel, memory="2MB", **options)
+    small = by_windows(path, kernel, memory=memory, **options)
     plan = small.plans[0]
     assert answer(small)[0][0][:5] == (30, 20, 30, 60, 1.0)
     assert plan.tile[0] < 60

@@ -146,8 +146,8 @@ def test_tiles_are_decoded_about_once(rng, tmp_path, threads):
     caches = []
 
     class Counted(ChunkCache):
-        def __init__(self, *args):
-            super().__init__(*args)
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
             caches.append(self)
 
     with mock.patch("patchsim.pictures.tiff_source.ChunkCache", Counted):

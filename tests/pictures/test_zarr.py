@@ -149,6 +149,46 @@ def test_ome_zarr(picture, tmp_path, axes, version):
     assert list(report.notices) == told
 
 
+def test_an_axis_of_depth_is_no_axis_of_channels(picture, tmp_path):
+    depth = np.stack([picture[..., 0]] + [picture[..., 1]] * 6, axis=-1)
+    expected = picture[..., :1]
+    told = "has 7 along z; the first is used"
+    named = save(tmp_path / "named.zarr", depth, (32, 48, 7), dimension_names=("y", "x", "z"))
+    for path in (ome(tmp_path / "ome.zarr", [depth], "yxz"), named):
+        for options in ({}, LARGE):
+            report = patchsim.match(path, expected[20:45, 60:91], **options)
+            assert places(report)[0][:3] == (60, 20, 1.0)
+            assert report.notices == (f"{path} {told}",)
+    unnamed = save(tmp_path / "unnamed.zarr", depth, (32, 48, 7))
+    for options in ({}, LARGE):
+        with pytest.raises(InputError, match=r"\[90, 130, 7\] and no names .*;\n.*dimension_names"):
+            patchsim.match(unnamed, expected[20:45, 60:91], **options)
+
+
+def test_axes_of_ome_zarr_have_a_type(picture, tmp_path):
+    path = ome(tmp_path / "image.zarr", [picture.transpose(2, 0, 1)], "syx")
+    about = json.loads((path / "zarr.json").read_text())
+    axes = about["attributes"]["ome"]["multiscales"][0]["axes"]
+    axes[0]["type"] = "channel"
+    (path / "zarr.json").write_text(json.dumps(about))
+    assert (opening.open_picture(path, name="image").pixels == picture).all()
+    axes.pop()
+    (path / "zarr.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"name 2 axes, but s0 has the shape \[3, 90, 130\]"):
+        opening.open_picture(path, name="image")
+
+
+def test_a_level_that_is_a_group(picture, tmp_path):
+    path = ome(tmp_path / "image.zarr", [picture], "yxc")
+    about = json.loads((path / "zarr.json").read_text())
+    about["attributes"]["ome"]["multiscales"][0]["datasets"][0]["path"] = "inner"
+    (path / "zarr.json").write_text(json.dumps(about))
+    zarr.open_group(str(path), mode="a").create_group("inner")
+    for options in ({}, LARGE):
+        with pytest.raises(InputError, match="OME-Zarr name inner, which is a group and no array"):
+            patchsim.match(path, picture[:9, :9], **options)
+
+
 def test_four_channels(rng, tmp_path):
     image = rng.integers(0, 256, (40, 50, 4), dtype=np.uint8)
     kernel = image[5:15, 5:15, :3].copy()

@@ -1,0 +1,99 @@
+"""The memory of searches in images that are read by windows: what is kept, and the least."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import zarr
+
+import patchsim
+from patchsim import InputError
+from patchsim.pictures import zarr_source
+from patchsim.pictures.chunk_cache import ChunkCache
+
+_UNITS = {"kB": 1000, "MB": 1000**2}
+
+
+@pytest.fixture
+def picture(rng):
+    return rng.integers(0, 256, (900, 700, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def store(picture, tmp_path):
+    made = zarr.create_array(
+        str(tmp_path / "image.zarr"), shape=picture.shape, dtype="u1", chunks=(100, 100, 1)
+    )
+    made[...] = picture
+    return tmp_path / "image.zarr"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_least_memory_that_is_named_suffices(picture, store, tmp_path, count):
+    kernels = [picture[top : top + 30, top : top + 30].copy() for top in range(0, 40 * count, 40)]
+    files = {"overlay": tmp_path / "o.png"}
+    if count == 1:
+        files["heatmap"] = tmp_path / "h.png"
+    asked = {"max_pixels": 1, "top": 1, "force": True, **files}
+    with pytest.raises(InputError, match="is the least for these") as error:
+        patchsim.match(store, kernels, memory=100_000, **asked)
+    number, unit = re.search(r"([\d.]+) (kB|MB) is the least", str(error.value)).groups()
+    least = int(float(number) * _UNITS[unit])
+    report = patchsim.match(store, kernels, memory=least, **asked)
+    assert (report.best.score, report.best.x, report.best.y) == (1, 0, 0)
+    with pytest.raises(InputError, match="is the least for these"):
+        patchsim.match(store, kernels, memory=max(100_000, least // 2), **asked)
+
+
+def test_tiles_stay_as_tall_as_the_kernel_where_memory_is_short(picture, store):
+    report = patchsim.match(
+        store, picture[90:190, 80:180], memory="1500kB", max_pixels=1, engine="simd", top=1
+    )
+    assert (report.best.x, report.best.y, report.best.score) == (80, 90, 1)
+    tall, wide = report.plans[0].tile
+    assert tall >= 64
+    assert wide < 400
+
+
+def test_an_overlay_forgets_the_chunks(picture, store, tmp_path, monkeypatch):
+    sources = []
+    made = zarr_source.ZarrSource.__init__
+
+    def remembered(self, *args):
+        made(self, *args)
+        sources.append(self)
+
+    monkeypatch.setattr(zarr_source.ZarrSource, "__init__", remembered)
+    kernel = picture[20:50, 30:60]
+    patchsim.match(store, kernel, memory="8MB", max_pixels=1, threads=2, overlay=tmp_path / "o.png")
+    (source,) = sources
+    assert source.cache._bytes == 0
+    assert not source.cache._chunks
+    # Each of the 63 for the search and for the drawing, and some for the exact scores of 5 matches.
+    assert 2 * 63 <= source.cache.decoded <= 2 * 63 + 4 * 5
+
+
+def test_a_cache_shrinks_to_its_least_and_is_cleared():
+    decoded = []
+
+    def decode(number):
+        decoded.append(number)
+        return np.full(10, number, np.uint8)
+
+    cache = ChunkCache(80, decode, least=20)
+    for number in range(8):
+        cache.get(number)
+    assert [cache.get(number)[0] for number in range(8)] == decoded == [*range(8)]
+    assert cache.shrink()
+    assert [cache.get(number)[0] for number in range(4, 8)] == [4, 5, 6, 7]
+    assert len(decoded) == 8
+    assert cache.get(3)[0] == 3
+    assert len(decoded) == 9
+    assert cache.shrink()
+    assert not cache.shrink()
+    assert cache.capacity == 20
+    cache.clear()
+    assert cache.get(3)[0] == 3
+    assert len(decoded) == 10
