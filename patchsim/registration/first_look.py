@@ -162,11 +162,11 @@ def _look_in_bands(
         wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
         scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
         above = top - max(top - 1, 0)
-        maxima, value = loops.maxima(
+        local_maxima, value = loops.maxima(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
             plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
         )  # fmt: skip
-        places: NDArray[np.int64] = maxima.astype(np.int64)
+        places: NDArray[np.int64] = local_maxima.astype(np.int64)
         places[:, 1] += top - above
         return places, value
 

@@ -160,8 +160,8 @@ def maxima(
     values = cells[best].astype(np.float64)
     order = np.sort(np.argsort(-values, kind="stable")[:most])
     places, values = places[order], values[order]
-    best = np.stack([places[:, 0] * angles + places[:, 1], places[:, 2], places[:, 3]], 1)
-    return best.astype(np.int32), values
+    local_maxima = np.stack([places[:, 0] * angles + places[:, 1], places[:, 2], places[:, 3]], 1)
+    return local_maxima.astype(np.int32), values
 
 
 def _shifted(move: int, length: int) -> tuple[slice, slice]:

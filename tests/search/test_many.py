@@ -18,11 +18,19 @@ from patchsim import engines, match, metrics
 from patchsim.cli import watcher
 from patchsim.engines import Bounds, Problem, fft
 from patchsim.engines.common import visibility
+from patchsim.engines.pruned import byte_search
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.metrics import Kernel
 from patchsim.pictures import reader
-from patchsim.ranking import block_cache, block_maxima, pruned_windows, score_map, score_memory
+from patchsim.ranking import (
+    block_cache,
+    block_grid,
+    pruned_windows,
+    removed_windows,
+    score_map,
+    score_memory,
+)
 from patchsim.scene import masks
 from patchsim.search import exhaustive
 
@@ -33,7 +41,10 @@ MIN_VISIBLE = 0.6
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
-    for module in (blocks, score_map, block_cache, block_maxima, pruned_windows):
+    modules = (
+        blocks, score_map, block_cache, block_grid, removed_windows, pruned_windows, byte_search,
+    )  # fmt: skip
+    for module in modules:
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
 
 

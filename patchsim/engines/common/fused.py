@@ -193,10 +193,10 @@ class _Together:
         if bounds is not None:
             return bounds
         first, last = number, min(number + at_once(self._problem, *windows), len(self._taps))
-        bounds, *others = self._scores(slice(first, last), shared, windows)
+        first_bounds, *others = self._scores(slice(first, last), shared, windows)
         for i, bounds in enumerate(others):
             waiting[self, first + 1 + i, windows] = bounds
-        return bounds
+        return first_bounds
 
     def _scores(self, kernels: slice, shared: Shared, windows: tuple[int, int]) -> list[Bounds]:
         problem, grid = self._problem, blocks.grid_shape(windows)
