@@ -36,8 +36,8 @@ from patchsim.ranking.window_bounds import WindowBounds
 # The share of what is cheap that each of the best blocks may take first, and their number.
 _FIRST, _FIRST_BLOCKS = 0.05, 2
 # The share of what is cheap in which the direct search may score the best blocks, where windows are
-# not to be compared one by one; what a block takes more that does not lie beside others.
-_FIRST_SCORED, _ALONE_SECONDS = 0.25, 8e-5
+# not to be compared one by one.
+_FIRST_SCORED = 0.25
 # As many rows of windows as take so many seconds are compared in each anyway: the look at the block
 # takes about as long.
 _ROWS_SECONDS = 2e-5
@@ -124,13 +124,13 @@ class PrunedWindows:
             else None
         )
         self._search_all, self._exact = search_all, exact
-        self._budget = SearchBudget(seconds, block_seconds, threads)
         self._direct: Windows | None = None  # once `search_all` has taken over
         self._refining_left = _REFINING_OF_DIRECT * seconds * threads
         # So many rows of a block's windows are compared one by one.
         self._rows_most = sys.maxsize
         rows, cols = problem.map_shape
         self._blocks = _blocks((rows, cols), BLOCK)
+        self._budget = SearchBudget(seconds, block_seconds, threads, len(self._blocks))
         self._bounds = WindowBounds(search, self._blocks, keeps_all=keeps_bounds)
         self._block_scores: dict[int, ScoreMap] = {}  # of blocks that were scored as a whole
         count = len(self._blocks)
@@ -374,7 +374,7 @@ class PrunedWindows:
 
     def _count_cheap(self, blocks: list[int]) -> int:
         """Return how many blocks the direct search may score as a try."""
-        each = self._budget.direct_seconds(1) + _ALONE_SECONDS
+        each = self._budget.direct_seconds(1)
         count = min(int(_FIRST_SCORED * self._budget.cheap_seconds / each), len(blocks) // 4)
         return count if count >= _FEW_BLOCKS else 0
 

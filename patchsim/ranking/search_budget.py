@@ -17,9 +17,10 @@ _CHEAP = 0.15
 # Other steps may take this share of the time that they are expected to save.
 _WORTH = 0.7
 # Blocks take so many times as long as windows of a run of blocks, because of the gaps between runs,
-# and so many seconds more, of the calls from Python: photographs of 512x512 and 1920x1080, one core
-# of an AMD EPYC (Zen 4).
-_WITH_GAPS, _BLOCK_CALLS = 1.1, 1.5e-5
+# and so many seconds more for each run, of the calls from Python. There are so many times as many
+# runs as if the open blocks lay anywhere: photographs of 512x512 and 1920x1080, one core of an AMD
+# EPYC (Zen 4).
+_WITH_GAPS, _RUN_CALLS, _RUNS = 1.1, 8e-5, 0.5
 # If the blocks left take more than this share of the direct search of all windows, that is done.
 _MOST_DIRECT = 0.85
 
@@ -36,6 +37,8 @@ class SearchBudget:
         of some; infinite where there is none.
     threads : int
         How many work at the same time.
+    block_count : int
+        The number of blocks of the map.
 
     Attributes
     ----------
@@ -43,10 +46,13 @@ class SearchBudget:
         What the search has taken; those who search add to it.
     """
 
-    def __init__(self, seconds: float, block_seconds: float, threads: int) -> None:
+    def __init__(
+        self, seconds: float, block_seconds: float, threads: int, block_count: int
+    ) -> None:
         self._threads = threads
         self._all_seconds = seconds * threads
-        self._block_seconds = block_seconds * threads * _WITH_GAPS + _BLOCK_CALLS
+        self._block_seconds = block_seconds * threads * _WITH_GAPS
+        self._block_count = block_count
         self.spent = 0.0
         self._invested = 0.0
 
@@ -63,7 +69,10 @@ class SearchBudget:
     def direct_seconds(self, blocks: float) -> float:
         """Return the seconds that the direct search of so many blocks takes."""
         # Blocks together cost less than each alone, where windows share transforms.
-        return min(self._block_seconds * blocks, self._all_seconds) if blocks else 0.0
+        if not blocks:
+            return 0.0
+        runs = max(1.0, _RUNS * blocks * (1 - blocks / self._block_count))
+        return min(self._block_seconds * blocks + _RUN_CALLS * runs, self._all_seconds)
 
     def take_all(self, blocks: int) -> bool:
         """Return whether so many blocks take at least as long as all windows."""

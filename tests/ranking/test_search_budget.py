@@ -11,7 +11,7 @@ from patchsim.ranking.search_budget import SearchBudget
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_step_is_taken_if_it_is_cheap_beside_the_direct_search(threads):
-    budget = SearchBudget(1.0, 0.01, threads)
+    budget = SearchBudget(1.0, 0.01, threads, 1000)
     cheap = budget.cheap_seconds
     assert 0 < cheap < 0.5 * threads
     assert budget.invest(cheap, 100, 100)
@@ -19,14 +19,14 @@ def test_a_step_is_taken_if_it_is_cheap_beside_the_direct_search(threads):
 
 
 def test_steps_that_bring_nothing_use_up_what_is_cheap():
-    budget = SearchBudget(1.0, 0.01, 1)
+    budget = SearchBudget(1.0, 0.01, 1, 1000)
     budget.spent = budget.cheap_seconds
     assert budget.cheap_seconds == 0
     assert not budget.invest(1e-6, 100, 100)
 
 
 def test_a_longer_step_is_taken_if_it_saves_more_and_leaves_what_is_cheap():
-    budget = SearchBudget(1.0, 0.01, 1)
+    budget = SearchBudget(1.0, 0.01, 1, 1000)
     cheap = budget.cheap_seconds
     saved = budget.direct_seconds(60) - budget.direct_seconds(10)
     assert not budget.invest(1.01 * saved, 60, 10)
@@ -36,7 +36,7 @@ def test_a_longer_step_is_taken_if_it_saves_more_and_leaves_what_is_cheap():
 
 
 def test_blocks_take_no_longer_than_all_windows():
-    budget = SearchBudget(1.0, 0.1, 2)
+    budget = SearchBudget(1.0, 0.1, 2, 1000)
     assert budget.direct_seconds(0) == 0
     assert 0.2 <= budget.direct_seconds(1) < budget.direct_seconds(2)
     assert budget.direct_seconds(1000) == 2.0
@@ -47,7 +47,7 @@ def test_blocks_take_no_longer_than_all_windows():
 
 
 def test_a_search_that_took_as_long_as_the_direct_one_is_over():
-    budget = SearchBudget(1.0, 0.01, 2)
+    budget = SearchBudget(1.0, 0.01, 2, 1000)
     budget.spent = 1.9
     assert not budget.is_spent
     budget.spent = 2.1
@@ -55,7 +55,7 @@ def test_a_search_that_took_as_long_as_the_direct_one_is_over():
 
 
 def test_without_a_direct_search_every_step_is_taken():
-    budget = SearchBudget(math.inf, math.inf, 1)
+    budget = SearchBudget(math.inf, math.inf, 1, 1000)
     budget.spent = 1e9
     assert budget.invest(1e9, 100, 100)
     assert not budget.is_spent
