@@ -651,7 +651,7 @@ def test_threads_and_tiles_change_nothing(metric, rng):
     kernel = kernel.astype(np.uint8)
     one, two, small = (
         match(image, kernel, metric=metric, engine="pruned", top=9, **options)
-        for options in ({"threads": 1}, {"threads": 2}, {"memory": "2.5MB"})
+        for options in ({"threads": 1}, {"threads": 2}, {"memory": "2MB"})
     )
     assert one.plans[0].tile != small.plans[0].tile
     assert one.matches == two.matches == small.matches
