@@ -57,6 +57,11 @@ class BlockJournal:
             os.close(self._file)
         self._file = -1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no record, nor a part of one."""
+        return os.fstat(self._file).st_size <= _HEADER.size
+
     def read(self, blocks: tuple[int, int]) -> NDArray[Any]:
         """Return the records that are whole, and cut off what is behind them.
 

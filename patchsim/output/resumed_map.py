@@ -35,6 +35,8 @@ SUFFIX = ".zarr"
 _PARTIAL = ".partial"  # behind the name of a store that is not complete
 _KEY = "patchsim"  # of the array's attributes
 _JOURNAL = "patchsim.blocks"
+_ABOUT, _CHUNKS = "zarr.json", "c"  # as Zarr 3 has them
+_ADVICE = "give the same image, kernels and options, or another name, or remove it"
 _HALF_CHUNK = ".partial"  # how zarr calls a chunk that is being written
 
 
@@ -83,6 +85,7 @@ class ResumedMap:
         self._name, self._fingerprint = path, dict(fingerprint)
         self._final = Path(os.path.realpath(path))
         self._is_complete = self._final.exists()
+        self._is_settled = self._is_complete  # the matches' scores are the exact ones
         self._folder = self._final
         if not self._is_complete:
             self._folder = self._final.with_name(self._final.name + _PARTIAL)
@@ -97,6 +100,9 @@ class ResumedMap:
             self._journal = BlockJournal(self._folder / _JOURNAL, path)
         try:
             described = self._described()  # another run may have ended meanwhile
+            if not self._is_complete and self._journal.is_empty:
+                self._clear()
+                described = None
             self.marks = None if described is None else self._checked(described)
         except BaseException:
             self._journal.close()
@@ -127,7 +133,7 @@ class ResumedMap:
     @property
     def known(self) -> Known:
         """The bounds of the blocks of the chunks that are there."""
-        return Known(self._grid.upper_bounds.copy(), self._grid.error, self._is_done)
+        return Known(self._grid.upper_bounds, self._grid.error, self._is_done)
 
     @property
     def resumed(self) -> ResumedMap:
@@ -144,6 +150,7 @@ class ResumedMap:
         """Take the scores of a tile; chunks that are complete are written."""
         if self._is_done(tile):  # it is scored for another kernel alone
             return
+        self._is_settled = False
         self._grid.put(tile, bounds)
         with self._naming_errors():
             self._sink.put(tile, bounds.map)
@@ -158,7 +165,7 @@ class ResumedMap:
 
     def settle(self, rows: Indices, cols: Indices, scores: NDArray[np.float64]) -> None:
         """Write the exact scores of windows in place of the engine's, once all are there."""
-        if not self._is_complete:
+        if not self._is_settled:
             with self._naming_errors():
                 self._sink.settle(rows, cols, scores)
 
@@ -179,7 +186,7 @@ class ResumedMap:
     def _described(self) -> dict[str, Any] | None:
         """Return the attributes of the array in the folder, or None if they are not there."""
         try:
-            text = (self._folder / "zarr.json").read_text(encoding="utf-8")
+            text = (self._folder / _ABOUT).read_text(encoding="utf-8")
             run = json.loads(text)["attributes"][_KEY]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -190,22 +197,32 @@ class ResumedMap:
         old, marks = described.get("fingerprint"), PlanMarks.from_json(described.get("plan"))
         if not isinstance(old, dict) or marks is None:
             raise InputError(
-                f"the attributes of {printable(self._folder)} are damaged; remove it, or give"
+                f"the attributes of {self._shown_folder} are damaged; remove it, or give"
                 " another name"
             )
         fingerprints.check(
             old,
             self._fingerprint,
-            what=f"{printable(self._name)} is of a search",
-            advice="give the same image, kernels and options, or another name",
+            what=f"{self._shown_folder} is of a search",
+            advice=_ADVICE,
         )
         return marks
 
     def _not_of_the_search(self, part: str, old: object, new: object) -> InputError:
         return InputError(
-            f"{printable(self._name)} is of a search with another {part}: {old} then, {new} now;"
-            "\ngive the same image, kernels and options, or another name"
+            f"{self._shown_folder} is of a search with another {part}: {old} then, {new} now;"
+            f"\n{_ADVICE}"
         )
+
+    @property
+    def _shown_folder(self) -> str:
+        """The name of the folder in messages."""
+        return printable(self._name if self._is_complete else self._name.rstrip("/") + _PARTIAL)
+
+    def _clear(self) -> None:
+        """Remove what a run left that was killed before its first chunk was recorded."""
+        shutil.rmtree(self._folder / _CHUNKS, ignore_errors=True)
+        (self._folder / _ABOUT).unlink(missing_ok=True)
 
     def _restore(self) -> None:
         """Take what the journal has of chunks that are there, and remove halves of others."""
@@ -232,7 +249,7 @@ class ResumedMap:
     def _files(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Return which chunks have a file; halves, as a kill leaves them, are removed."""
         written = np.zeros(size, np.bool_)
-        root = self._folder / "c"
+        root = self._folder / _CHUNKS
         rows = [one for one in _names(root) if one.isdecimal() and int(one) < size[0]]
         for row in rows:
             names = _names(root / row)

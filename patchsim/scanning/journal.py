@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from patchsim.errors import InputError, OutputError, printable
-from patchsim.files import atomic
+from patchsim.files import atomic, fingerprints
 from patchsim.geometry.area import Region
 from patchsim.output import names
 from patchsim.scanning.records import ScanRecords, ScanResult, is_of
@@ -169,14 +169,12 @@ class Journal:
             raise self._no_journal(number) from None
 
     def _compare(self, old: dict[str, str], new: dict[str, str]) -> None:
-        for name in dict.fromkeys([*old, *new]):
-            before, now = old.get(name), new.get(name)
-            if before != now:
-                raise InputError(
-                    f"{printable(self._path)} is of a scan with another {name}:"
-                    f" {printable(before)} then, {printable(now)} now;"
-                    "\ngive the same kernels and options, or another file"
-                )
+        fingerprints.check(
+            old,
+            new,
+            what=f"{printable(self._path)} is of a scan",
+            advice="give the same kernels and options, or another file",
+        )
 
     def _no_journal(self, number: int) -> InputError:
         return InputError(

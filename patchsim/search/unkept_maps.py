@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from patchsim.engines import Problem
 from patchsim.planning.replanning import PlanMarks
 from patchsim.ranking.block_grid import Known
+from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import ScoreTaker
 from patchsim.ranking.reduced_map import ReducedMap
 from patchsim.search.jobs import Job
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from patchsim.output.resumed_map import ResumedMap
     from patchsim.output.streamed_maps import StreamedMap, StreamedMaps
     from patchsim.output.targets import Outputs
+
+_BOUND_BYTES = 8  # of a block
 
 
 class Begun(NamedTuple):
@@ -55,7 +58,7 @@ class UnkeptMaps:
     Attributes
     ----------
     nbytes : int
-        The bytes of all reduced maps.
+        The bytes of all reduced maps, and of what is known of windows.
     """
 
     def __init__(
@@ -71,10 +74,14 @@ class UnkeptMaps:
         self.nbytes = 0
         if streamed:
             streamed.check([problem.map_shape for problem in problems])
+        if self.marks is not None:
+            self.nbytes = sum(
+                _BOUND_BYTES * BlockMaxima.count_blocks(one.map_shape) for one in problems
+            )
         if outputs.is_map_needed:
             each = share // len(problems)
             self._factors = [ReducedMap.factor_of(p.map_shape, side, each) for p in problems]
-            self.nbytes = sum(
+            self.nbytes += sum(
                 ReducedMap.estimate_bytes(problem.map_shape, factor)
                 for problem, factor in zip(problems, self._factors, strict=True)
             )

@@ -229,6 +229,29 @@ def test_what_is_not_whole_is_made_again(lost, files, tmp_path):
     assert any(text.startswith(f"{path}: {kept} of ") for text in told.notices) == (kept > 0)
 
 
+@pytest.mark.parametrize("lost", ["all", "some"])
+def test_a_complete_map_without_its_records_is_made_again(lost, files, tmp_path):
+    given = {"resume": tmp_path / "m.zarr", "metric": "zncc", "top": 30, "overlap": 0.9}
+    given |= {"max_pixels": 1, "memory": "40MB"}
+    first = patchsim.match(files.path, files.kernel, **given)
+    scores = read(tmp_path / "m.zarr")
+    journal = tmp_path / "m.zarr" / "patchsim.blocks"
+    journal.write_bytes(journal.read_bytes()[: 0 if lost == "all" else -8])
+    again = patchsim.match(files.path, files.kernel, **given)
+    assert again.matches == first.matches
+    assert (read(tmp_path / "m.zarr") == scores).all()
+
+
+def test_a_run_that_was_killed_before_its_first_chunk_is_forgotten(files, tmp_path):
+    path = tmp_path / "m.zarr"
+    left = mock.patch.object(ResumedMap, "discard", lambda self: self._journal.close())
+    with killed_behind(0), left, pytest.raises(Killed):
+        patchsim.match(files.path, files.kernel, resume=path, **LARGE)
+    assert (tmp_path / "m.zarr.partial" / "zarr.json").exists()
+    report = patchsim.match(files.path, files.kernel, resume=path, metric="zncc", max_pixels=1)
+    assert report.matches == patchsim.match(files.picture, files.kernel, metric="zncc").matches
+
+
 def test_records_that_are_damaged_do_not_count(tmp_path):
     journal = BlockJournal(tmp_path / "j", "m.zarr")
     assert len(journal.read((2, 3))) == 0
@@ -316,6 +339,7 @@ def test_another_search_is_refused(changed, part, files, tmp_path):
         else:
             with killed_behind(2), pytest.raises(Killed):
                 patchsim.match(**given, **LARGE)
+        name = "m.zarr" if complete else "m.zarr.partial"
         other = {**given, **changed}
         if "kernel" in changed:
             other["kernel"] = files.kernel + 1
@@ -323,7 +347,7 @@ def test_another_search_is_refused(changed, part, files, tmp_path):
             other["image"] = files.path
             stamp = files.path.stat()
             os.utime(files.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
-        with pytest.raises(InputError, match=f"m.zarr is of a search with another {part}") as error:
+        with pytest.raises(InputError, match=f"{name} is of a search with another {part}") as error:
             patchsim.match(**{**other, **LARGE})
         assert str(error.value).count("\n") == 1
         if "image" in changed:
