@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # `typing` takes longer to load than all else here
 if TYPE_CHECKING:
     from typing import Any
 
+    from patchsim.cluster.client import Cluster
     from patchsim.errors import InputError, MachineError, OutputError, PatchsimError
     from patchsim.events import Observer
     from patchsim.matching.match import match
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Cluster": "cluster.client",
     "InputError": "errors",
     "MachineError": "errors",
     "Match": "output.report_parts",
@@ -57,6 +59,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Cluster",
     "InputError",
     "MachineError",
     "Match",

@@ -147,4 +147,5 @@ class MatchFlags:
     memory: running_flags.Memory = None
     threads: running_flags.Threads = None
     max_pixels: running_flags.MaxPixels = None
+    cluster: running_flags.Cluster = None
     debug: running_flags.Debug = False  # read by console.run, which meets usage errors, too

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, imports, part, streams, values, watcher
+from patchsim.cli import clusters, console, imports, part, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
-from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
+from patchsim.errors import FAULT, FOUND, NOT_FOUND, InputError, OutputError
 
 DRAWN_TOLERANCE = 0.02
 
@@ -69,7 +70,10 @@ def command(flags: MatchFlags) -> int:
         from patchsim.matching.waiting import look_until
 
     advice = {"heatmap": "; --no-heatmap draws none"} if flags.heatmap is None else {}
-    with watcher.Watcher(quiet=flags.quiet, explain=flags.explain, advice=advice) as observer:
+    with (
+        contextlib.ExitStack() as stack,
+        watcher.Watcher(quiet=flags.quiet, explain=flags.explain, advice=advice) as observer,
+    ):
         try:
             masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
             outputs: dict[str, Any] = {
@@ -84,6 +88,7 @@ def command(flags: MatchFlags) -> int:
                 "force": flags.force,
                 "observer": observer,
             }
+            cluster = stack.enter_context(clusters.opened(flags.cluster, observer))
             if waits:
                 report = look_until(
                     Matcher(flags.kernel, **masks, **options_of(flags)),
@@ -94,7 +99,14 @@ def command(flags: MatchFlags) -> int:
                     **outputs,
                 )
             else:
-                report = match(flags.image, flags.kernel, **masks, **outputs, **options_of(flags))
+                report = match(
+                    flags.image,
+                    flags.kernel,
+                    cluster=cluster,
+                    **masks,
+                    **outputs,
+                    **options_of(flags),
+                )
         except OutputError as error:
             # The search is done: its matches must not be lost with a file.
             if error.report is not None:
@@ -103,7 +115,11 @@ def command(flags: MatchFlags) -> int:
     if sys.stdout is not None and sys.stdout.isatty():
         form.preview(report, flags)
     form.print(report)
-    if not waits and watcher.is_watched(quiet=flags.quiet):
+    if report.missing:
+        if flags.quiet:  # else a notice said it
+            console.say(f"{len(report.missing)} parts of the image were not scored")
+        return FAULT
+    if not waits and flags.cluster is None and watcher.is_watched(quiet=flags.quiet):
         _hint(flags, report)
     is_wanted = bool(report) != (flags.wait_gone is not None)
     return FOUND if is_wanted else NOT_FOUND
@@ -123,6 +139,9 @@ def check(flags: MatchFlags) -> None:
         raise InputError("--heatmap and --no-heatmap contradict each other; give one")
     if flags.wait is not None and flags.wait_gone is not None:
         raise InputError("--wait and --wait-gone contradict each other; give one")
+    waits = flags.wait is not None or flags.wait_gone is not None
+    if waits and flags.cluster is not None:
+        raise InputError("--wait looks at a picture of this machine; leave out --cluster")
     if flags.interval is not None and flags.wait is None and flags.wait_gone is None:
         raise InputError("--interval is about waiting; give --wait or --wait-gone with it")
     values.template(flags.heatmap, "heatmap", "kernel")
@@ -216,7 +235,7 @@ def _heatmap(flags: MatchFlags) -> str | None:
     is_several = _has_poses(flags) or flags.invert or flags.frame == "all" or waits
     if flags.heatmap == "none":
         return None
-    if flags.heatmap is not None or flags.no_heatmap or is_several:
+    if flags.heatmap is not None or flags.no_heatmap or is_several or flags.cluster is not None:
         return flags.heatmap
     stem = "stdin" if flags.image == "-" else Path(flags.image).stem
     return f"{stem}.{{kernel}}.heatmap.png" if len(flags.kernel) > 1 else f"{stem}.heatmap.png"
@@ -226,7 +245,8 @@ def _tolerance(flags: MatchFlags) -> Any:
     """A picture may be a little off; scores that are asked for may not."""
     if flags.tolerance is not None:
         return values.number(flags.tolerance)
-    return DRAWN_TOLERANCE if flags.map is None and flags.resume is None else 0.0
+    exact = flags.map is not None or flags.resume is not None or flags.cluster is not None
+    return 0.0 if exact else DRAWN_TOLERANCE
 
 
 def _hint(flags: MatchFlags, report: Report) -> None:

@@ -29,7 +29,7 @@ _SHARED_BY_SEARCHES = {
         "debug",
     ),
     "Waiting": ("wait", "wait_gone", "interval"),
-    "More than one process": ("part", "part_file"),
+    "More than one process": ("cluster", "part", "part_file"),
     "Computing": ("device", "engine", "memory", "threads", "max_pixels"),
 }  # fmt: skip
 _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {

@@ -23,6 +23,7 @@ _REFUSED = {
     "overlay": "--overlay is of the whole search; give it to patchsim merge",
     "labels": "--labels is about the overlay; give both to patchsim merge",
     "report": "--report is of the whole search; give it to patchsim merge",
+    "cluster": "--cluster and --part both split the search; give one of them",
     "wait": "--wait looks at a picture again and again; leave out --part",
     "wait_gone": "--wait-gone looks at a picture again and again; leave out --part",
 }

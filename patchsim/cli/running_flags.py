@@ -64,3 +64,12 @@ MaxPixels = Annotated[
         help="The largest number of pixels of a picture that is read whole, 89,478,485 by default.",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Search on the workers of a Dask cluster: its scheduler, such as tcp://host:8786, or"
+        " local:N for N processes on this machine. No heatmap is drawn there.",
+        show_default=False,
+    ),
+]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from patchsim.cli import console, environment, imports, streams, watcher
+from patchsim.cli import clusters, console, environment, imports, streams, watcher
 from patchsim.cli.flags import takes
 from patchsim.cli.match import Form, check, options_of
 from patchsim.cli.scan_flags import WITHOUT, ScanFlags
@@ -56,14 +56,15 @@ def command(flags: ScanFlags) -> int:
     with imports.quickly():  # after the flags: what a search needs takes a while
         from patchsim.scanning.scanner import Scanner
 
-    with _opened_list(flags) as descriptor:
-        progress = Progress(lambda: _count(flags), is_shown=watcher.is_watched(quiet=flags.quiet))
-        observer = _Watcher(progress, quiet=flags.quiet, explain=flags.explain)
+    progress = Progress(lambda: _count(flags), is_shown=watcher.is_watched(quiet=flags.quiet))
+    observer = _Watcher(progress, quiet=flags.quiet, explain=flags.explain)
+    with _opened_list(flags) as descriptor, clusters.opened(flags.cluster, observer) as cluster:
         scanner = Scanner(
             flags.kernel,
             mask=flags.mask,
             image_mask=flags.image_mask,
             observer=observer,
+            cluster=cluster,
             **options_of(flags),
         )
         todo = _requests(flags, descriptor, observer.notice)

@@ -76,6 +76,15 @@ ReportPage = Annotated[
         show_default=False,
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Search on the workers of a Dask cluster: its scheduler, such as tcp://host:8786, or"
+        " local:N for N processes on this machine.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -98,3 +107,4 @@ class ScanFlags(MatchFlags):
     unmatched: Unmatched = False
     resume: Resume = None
     report: ReportPage = None
+    cluster: Cluster = None

@@ -129,19 +129,30 @@ class Work:
         InputError
             If not.
         """
-        if patchsim.__version__ != self.version:
-            raise InputError(
-                f"patchsim {patchsim.__version__} is installed there, and {self.version} here;"
-                " install the same version"
-            )
-        if self.stamp is None:
-            return
-        now = stamp_of(self.image)
-        if now != self.stamp:
-            raise InputError(
-                f"{printable(self.image)} has changed since the search began, or is another file"
-                f" there: {now.size:,} bytes, and {self.stamp.size:,} before"
-            )
+        check(self.image, self.stamp, self.version)
+
+
+def check(image: str, stamp: Stamp | None, version: str) -> None:
+    """Check that this process has a version of patchsim, and a file with a stamp if it is one.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    if patchsim.__version__ != version:
+        raise InputError(
+            f"patchsim {patchsim.__version__} is installed there, and {version} here; install the"
+            " same version"
+        )
+    if stamp is None:
+        return
+    now = stamp_of(image)
+    if now != stamp:
+        raise InputError(
+            f"{printable(image)} has changed since the search began, or is another file there:"
+            f" {now.size:,} bytes, and {stamp.size:,} before"
+        )
 
 
 def stamp_of(path: str) -> Stamp:

@@ -30,7 +30,7 @@ class Titled(Protocol):
 
 
 class Elsewhere(Titled, Protocol):
-    """Processes that score the maps of a search."""
+    """Processes that score the maps of a search, such as `patchsim.Cluster`."""
 
     def band_source(
         self,

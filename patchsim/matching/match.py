@@ -93,10 +93,10 @@ def match(
         Replace files that are read-only, too.
     observer : Observer, optional
         Its methods are told of notices, plans, progress and files as they come.
-    cluster : Elsewhere, optional
-        Processes that score the windows (`patchsim.matching.elsewhere`), and open the image by its
-        path. The answer is the same. Maps, heatmaps, `blend` and frames, and scales and angles
-        other than quarter turns are refused.
+    cluster : Cluster, optional
+        Score the windows on its workers, which open the image by its path. The answer is the same.
+        Maps, heatmaps, `blend` and frames, and scales and angles other than quarter turns are
+        refused.
     stride : int or (y, x)
         Step between windows in pixels.
     region : (x, y, width, height), optional

@@ -194,7 +194,7 @@ class Matcher:
         memory : int, optional
             In place of the option, for this image: the bytes that the search may take, the kernels
             included.
-        cluster : Elsewhere, optional
+        cluster : Cluster, optional
             Where the windows are scored, as for `match`.
 
         Returns

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from PIL import Image
 
 from patchsim.checks import positive_integer
-from patchsim.errors import InputError, MachineError, PatchsimError
+from patchsim.errors import InputError
 from patchsim.events import Observer, check_observer
 from patchsim.machine import devices, extensions, pipeline
 from patchsim.machine.memory import default_limit, parse_size
@@ -20,12 +20,14 @@ from patchsim.matching.matcher import Matcher
 from patchsim.options import Given, check_keywords
 from patchsim.pictures.reader import is_stdin
 from patchsim.scanning import listing, requests
+from patchsim.scanning.one_picture import Told, search
 from patchsim.scanning.records import ScanResult
 from patchsim.scanning.requests import Request
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
     from patchsim.planning.planner import Plan
+    from patchsim.scanning.one_picture import PicturesElsewhere
     from patchsim.scanning.page import ScanPage
 
 _SHARE = 1 << 29  # bytes that a picture may take at least, if there are as many; fewer go at a time
@@ -41,6 +43,8 @@ class Scanner:
     mask, image_mask : path, PIL image or array, optional
     observer : Observer, optional
         Told of each notice about kernels and pictures once, whatever the number of pictures.
+    cluster : Cluster, optional
+        Where the pictures are searched, if not here.
     **options
         As for `match`; `threads` and `memory` are those of all pictures at a time.
     """
@@ -52,8 +56,10 @@ class Scanner:
         mask: Source | None = None,
         image_mask: Source | None = None,
         observer: Observer | None = None,
+        cluster: PicturesElsewhere | None = None,
         **options: Unpack[Given],
     ) -> None:
+        self._cluster = cluster
         asked, threads = options.get("memory"), options.get("threads")
         memory = default_limit() if asked is None else parse_size(asked)
         if threads is None:
@@ -61,6 +67,7 @@ class Scanner:
         self._threads = clamp(positive_integer(threads, "threads"))
         self._parallel = max(1, min(self._threads, memory // _SHARE))
         own: Given = {**options, "memory": memory}
+        self._own_memory = None if asked is None else memory
         self.matcher = Matcher(kernel, mask=mask, image_mask=image_mask, **own)
         # All pictures share the kernels, and each has its part of the rest.
         held = min(self.matcher.nbytes, memory - 1)
@@ -75,6 +82,9 @@ class Scanner:
         """Yield the result of each request, in their order, each as soon as it can be."""
         for text in extensions.notices():
             self._tell(text)
+        if self._cluster is not None:
+            told = Told(self._tell, self._tell_plan, self._tell_swept)
+            return self._cluster.searched(self.matcher, todo, memory=self._own_memory, told=told)
         return pipeline.as_they_come(self._search, self._counted(todo), self._parallel)
 
     def page(
@@ -102,26 +112,13 @@ class Scanner:
 
     def _search(self, request: Request) -> ScanResult:
         """Search a picture; a picture that waits alone gets all threads."""
-        report, error = None, None
         threads = max(1, self._threads // max(1, min(self._waiting, self._parallel)))
+        told = Told(self._tell, self._tell_plan, self._tell_swept)
         try:
-            if request.source is None:
-                raise InputError(request.fault or "there is no picture")
-            report = self.matcher.match(
-                request.source,
-                observer=_Notices(self._tell, self._tell_plan, self._tell_swept),
-                region=request.region,
-                threads=threads,
-                memory=self._memory,
-            )
-        except PatchsimError as raised:
-            error = raised
-        except MemoryError:
-            error = MachineError("out of memory; give --memory a smaller size, or fewer --threads")
+            return search(self.matcher, request, told, threads=threads, memory=self._memory)
         finally:
             with self._lock:
                 self._waiting -= 1
-        return ScanResult(request.name, request.region, report, error)
 
     def _tell(self, text: str) -> None:
         with self._telling:
@@ -149,31 +146,6 @@ class Scanner:
         return True
 
 
-class _Notices(Observer):
-    """Passes on what is known of pictures before they are searched; the results say the rest."""
-
-    def __init__(
-        self,
-        tell: Callable[[str], None],
-        tell_plan: Callable[[Plan, Sequence[str]], None],
-        tell_swept: Callable[[str], None],
-    ) -> None:
-        self._tell, self._tell_plan, self._tell_swept = tell, tell_plan, tell_swept
-        self._has_begun = False
-
-    def notice(self, text: str) -> None:
-        if not self._has_begun:
-            self._tell(text)
-
-    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
-        self._has_begun = True
-        self._tell_plan(plan, kernels)
-
-    def swept(self, text: str) -> None:
-        self._has_begun = True
-        self._tell_swept(text)
-
-
 def scan(
     pictures: Source | Mapping[str, Any] | Iterable[Source | Mapping[str, Any]],
     kernel: Source | Sequence[Source],
@@ -183,6 +155,7 @@ def scan(
     report: str | os.PathLike[str] | None = None,
     force: bool = False,
     observer: Observer | None = None,
+    cluster: PicturesElsewhere | None = None,
     **options: Unpack[Given],
 ) -> Iterator[ScanResult]:
     """Find kernels in many pictures, several at a time; the kernels are prepared once.
@@ -205,6 +178,9 @@ def scan(
         Replace a page that is read-only, too.
     observer : Observer, optional
         Told of notices about kernels and pictures, each once, and of the page.
+    cluster : Cluster, optional
+        Search the pictures on its workers, several of them in a task. `threads` then has no effect,
+        and more pictures are taken ahead of the results.
     **options
         The options of `match`. `threads` and `memory` are those of all pictures that are searched
         at a time, which are as many as there are threads if each gets 512 MiB.
@@ -230,8 +206,12 @@ def scan(
     picture-1 [(5, 4)]
     picture-2 [(4, 4)]
     """
-    check_keywords(options, "scan", ("mask", "image_mask", "report", "force", "observer"))
-    scanner = Scanner(kernel, mask=mask, image_mask=image_mask, observer=observer, **options)
+    check_keywords(
+        options, "scan", ("mask", "image_mask", "report", "force", "observer", "cluster")
+    )
+    scanner = Scanner(
+        kernel, mask=mask, image_mask=image_mask, observer=observer, cluster=cluster, **options
+    )
     told = check_observer(observer)
     results = scanner.results(_requests(pictures, told.notice))
     if report is None:

@@ -12,7 +12,6 @@ import pytest
 from helpers.bands import InTurn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import patchsim
 from patchsim.cluster import work
@@ -35,22 +34,6 @@ def both(path, kernels, **options):
     spread = patchsim.match(path, kernels, cluster=there, **options)
     assert len(there.done) > 1
     return answer(spread), answer(patchsim.match(path, kernels, **options))
-
-
-@pytest.fixture
-def picture(tmp_path, astronaut):
-    """A photograph of odd sides with a few copies of one part, and the path of its file."""
-    shown = astronaut[:301, :437].copy()
-    for y, x in [(10, 20), (201, 300), (150, 150), (250, 17)]:
-        shown[y : y + 31, x : x + 27] = astronaut[90:121, 200:227]
-    path = tmp_path / "scene.png"
-    Image.fromarray(shown).save(path)
-    return path
-
-
-@pytest.fixture
-def kernel(astronaut):
-    return astronaut[90:121, 200:227].copy()
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd", "ncc", "zncc"])

@@ -1,0 +1,112 @@
+"""A scheduler in this process, and worker processes on this machine, that end with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from multiprocessing import resource_tracker
+from types import ModuleType
+from typing import Any
+
+from patchsim.errors import MachineError
+from patchsim.machine import memory
+
+_START_SECONDS = 60.0
+_JOIN_SECONDS = 0.1
+_LEAST_MEMORY = 1 << 28  # bytes that a worker may take at least
+_DEATHS = 1  # of a task, after which the scheduler gives it back
+_QUIET = "patchsim.cluster.quiet"  # is imported by each worker process
+_ABOVE_ALL = 100  # a level of logging
+
+
+def start(dask: ModuleType, count: int, folder: str) -> Any:
+    """Start so many worker processes of one thread each, and their scheduler.
+
+    Parameters
+    ----------
+    dask : module
+        The package distributed.
+    count : int
+    folder : str
+        Where workers may write.
+
+    Returns
+    -------
+    distributed.LocalCluster
+
+    Raises
+    ------
+    MachineError
+        If they do not start.
+    """
+    made: list[Any] = []
+
+    def make() -> None:
+        # Processes that are started from here, at any time, have it blocked, too: Ctrl-C in a
+        # terminal reaches them, and this process ends them. The tracker first, whose start
+        # unblocks it.
+        if hasattr(signal, "pthread_sigmask"):
+            _start_tracker()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            made.append(_cluster(dask, count, folder))
+        except Exception as error:
+            made.append(error)
+
+    thread = threading.Thread(target=make, name="patchsim_cluster", daemon=True)
+    thread.start()
+    end = time.monotonic() + _START_SECONDS
+    while thread.is_alive() and time.monotonic() < end:
+        thread.join(_JOIN_SECONDS)  # an interrupt comes between
+    cluster = made[0] if made else TimeoutError(f"not within {_START_SECONDS:.0f} s")
+    if isinstance(cluster, Exception):
+        reason = cluster or type(cluster).__name__
+        raise MachineError(f"{count} worker processes do not start: {reason}") from cluster
+    return cluster
+
+
+def _start_tracker() -> None:
+    """Start Python's tracker of semaphores without standard error.
+
+    It would warn of those of workers that are killed. For the millisecond that it takes, nothing
+    that this process writes there is seen.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        resource_tracker.ensure_running()
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        resource_tracker.ensure_running()
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _cluster(dask: ModuleType, count: int, folder: str) -> Any:
+    return dask.LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=max(_LEAST_MEMORY, memory.available() // count),
+        dashboard_address="127.0.0.1:0",
+        silence_logs=_ABOVE_ALL,
+        local_directory=folder,
+        preload=[_QUIET],
+        scheduler_kwargs={"allowed_failures": _DEATHS, "dashboard": False},
+        timeout=_START_SECONDS,
+    )
+
+
+def end_processes() -> None:
+    """Kill the worker processes that are left of this process."""
+    for process in multiprocessing.active_children():
+        if process.name.startswith("Dask"):
+            process.kill()
+            process.join(1.0)

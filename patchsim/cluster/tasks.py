@@ -1,0 +1,203 @@
+"""Tasks that are run on workers until each has a result, or is known to have none.
+
+Dask runs a task again whose worker died, but only a few times: a healthy task that meets several
+deaths ends with `KilledWorker`, and a task that kills its workers does, too. The client tells them
+apart: it submits such a task again alone, then in halves, and gives up what still kills. A task
+whose result was lost on its way, or that nothing was heard of for long, goes the same way.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from patchsim.cluster.link import Link
+from patchsim.cluster.on_worker import Done, Fault
+
+_PAUSE = 0.02  # seconds between looks for results
+_POLL = 2.0  # seconds between looks at the workers
+PATIENCE = 600.0  # seconds without any result, after which tasks are taken as lost
+MOST_DEATHS = 5  # of a task and its halves
+_ALONE_DEATHS = 3  # of a task that has no halves
+_MOST_FAULTS = 2  # errors of a task that are no deaths
+
+
+class Task(Protocol):
+    """A part of the work, which can be pickled."""
+
+    def halves(self) -> Sequence[Task]:
+        """Return the task in two parts, or nothing if it cannot be split."""
+
+
+class Source(Protocol):
+    """The tasks that there are to do."""
+
+    def take(self, most: int) -> Sequence[Task] | None:
+        """Return tasks that are there now, at most so many; None if no further will come."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task has no result.
+
+    Attributes
+    ----------
+    reason : str
+        Why, as the rest of a sentence.
+    is_input : bool
+        A picture is at fault, and not the machine.
+    """
+
+    reason: str
+    is_input: bool
+
+
+@dataclass
+class _Pending:
+    """A task that was submitted, or will be, and how often it failed."""
+
+    task: Task
+    deaths: int = 0
+    faults: int = 0
+    avoid: str | None = None  # the worker where it failed
+
+
+@dataclass
+class Run:
+    """One function that is run on the workers for each task.
+
+    Attributes
+    ----------
+    link : Link
+    function : (constants, key, task) -> bytes
+        One of `on_worker`.
+    constants : bytes
+        Its first argument, sent once to each worker.
+    key : str
+    source : Source
+    failed : callable
+        Told of each error of a task that is tried again; it may raise an error that ends the run.
+    most_deaths : int
+        So often a task and its halves may kill their workers before they are given up.
+    """
+
+    link: Link
+    function: Callable[[bytes, str, bytes], bytes]
+    constants: bytes
+    key: str
+    source: Source
+    failed: Callable[[Fault], None] = lambda _fault: None
+    most_deaths: int = MOST_DEATHS
+    _suspects: deque[_Pending] = field(default_factory=deque)
+    _flying: dict[str, _Pending] = field(default_factory=dict)
+    _moved: float = 0.0
+
+    def results(self) -> Generator[tuple[Task, Any], None, None]:
+        """Yield each task with the function's value, or with a `Failure`, as they come.
+
+        A task that was split stands for its parts, and is not yielded itself.
+
+        Raises
+        ------
+        MachineError
+            If the scheduler or all workers are lost.
+        """
+        self._moved = time.monotonic()
+        polled = 0.0
+        try:
+            while True:
+                is_over = self._fill()
+                if not self._flying and is_over and not self._suspects:
+                    return
+                done = self.link.completed()
+                for name, kind, value in done:
+                    if name in self._flying:
+                        self._moved = time.monotonic()
+                        yield from self._taken(self._flying.pop(name), kind, value)
+                if done:
+                    continue
+                if time.monotonic() - polled > _POLL:
+                    self.link.check(is_waiting=bool(self._flying))
+                    polled = time.monotonic()
+                if self._flying and time.monotonic() - self._moved > PATIENCE:
+                    yield from self._lost()
+                time.sleep(_PAUSE)
+        finally:
+            self.link.cancel()
+
+    def _fill(self) -> bool:
+        """Submit as many tasks as keep the workers busy; return whether no more will come."""
+        room = self.link.window - len(self._flying)
+        found: Sequence[Task] | None = ()
+        if room >= max(1, self.link.window // 4):
+            found = self.source.take(room)
+            if found:
+                self._submit([_Pending(task) for task in found])
+        if not self._flying and self._suspects and not found:
+            self._submit([self._suspects.popleft()])
+        return found is None
+
+    def _submit(self, tasks: list[_Pending]) -> None:
+        if not self._flying:
+            self._moved = time.monotonic()
+        avoid = tasks[0].avoid
+        names = self.link.submit(
+            self.function,
+            self.constants,
+            self.key,
+            [pickle.dumps(one.task) for one in tasks],
+            avoid=avoid,
+        )
+        self._flying.update(zip(names, tasks, strict=True))
+
+    def _taken(
+        self, pending: _Pending, kind: str, value: Any
+    ) -> Generator[tuple[Task, Any], None, None]:
+        """Take the end of a task: ``done`` with bytes, ``died`` or ``error`` with a text."""
+        if kind == "done":
+            found = pickle.loads(value)
+            if isinstance(found, Done):
+                yield pending.task, found.value
+                return
+            if found.is_memory:
+                yield from self._died(pending, f"{found.text} on {found.host}")
+                return
+            yield from self._faulty(pending, found)
+        elif kind == "died":
+            yield from self._died(pending, value)
+        elif kind == "lost":  # on its way: nobody is to blame
+            self._suspects.append(pending)
+        else:
+            yield from self._faulty(pending, Fault(value, "a worker", ""))
+
+    def _died(self, pending: _Pending, reason: str) -> Generator[tuple[Task, Any], None, None]:
+        """Try a task again alone, then in halves; give it up if it still kills its workers."""
+        deaths = pending.deaths + 1
+        parts = pending.task.halves() if deaths > 1 else ()
+        if deaths >= self.most_deaths or (deaths >= _ALONE_DEATHS and not parts):
+            yield pending.task, Failure(reason, is_input=False)
+            return
+        self._suspects.extend(_Pending(part, deaths) for part in parts or (pending.task,))
+
+    def _faulty(self, pending: _Pending, fault: Fault) -> Generator[tuple[Task, Any], None, None]:
+        """Try a task once more on another worker."""
+        self.failed(fault)
+        faults = pending.faults + 1
+        if faults < _MOST_FAULTS:
+            avoid = fault.address or None
+            self._suspects.append(_Pending(pending.task, pending.deaths, faults, avoid))
+            return
+        reason = f"{fault.text} (on {fault.host})"
+        yield pending.task, Failure(reason, is_input=fault.is_input)
+
+    def _lost(self) -> Generator[tuple[Task, Any], None, None]:
+        """Take all tasks as lost that nothing was heard of for long."""
+        self.link.cancel()
+        stuck, self._flying = list(self._flying.values()), {}
+        self._moved = time.monotonic()
+        for pending in stuck:
+            yield from self._died(pending, f"nothing was heard of it for {PATIENCE:.0f} s")

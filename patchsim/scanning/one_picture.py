@@ -1,0 +1,94 @@
+"""The search of one picture of many: its result, or its error as a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from patchsim.errors import InputError, MachineError, PatchsimError
+from patchsim.events import Observer
+from patchsim.matching.matcher import Matcher
+from patchsim.scanning.records import ScanResult
+from patchsim.scanning.requests import Request
+
+if TYPE_CHECKING:
+    from patchsim.planning.planner import Plan
+
+
+class PicturesElsewhere(Protocol):
+    """Processes that search pictures for a scan, such as `patchsim.Cluster`."""
+
+    def searched(
+        self, matcher: Matcher, todo: Iterable[Request], *, memory: int | None, told: Told
+    ) -> Generator[ScanResult, None, None]:
+        """Yield the result of each request, in their order.
+
+        Parameters
+        ----------
+        matcher : Matcher
+        todo : iterable of Request
+        memory : int or None
+            The bytes that a search may take, if they were given.
+        told : Told
+            Takes the notices and plans of all pictures.
+        """
+
+
+class Told(Observer):
+    """Passes on what is known of pictures before they are searched; the results say the rest."""
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        tell_plan: Callable[[Plan, Sequence[str]], None],
+        tell_swept: Callable[[str], None],
+    ) -> None:
+        self._tell, self._tell_plan, self._tell_swept = tell, tell_plan, tell_swept
+        self._has_begun = False
+
+    def of_one(self) -> Told:
+        """Return one for the next picture."""
+        return Told(self._tell, self._tell_plan, self._tell_swept)
+
+    def notice(self, text: str) -> None:
+        if not self._has_begun:
+            self._tell(text)
+
+    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
+        self._has_begun = True
+        self._tell_plan(plan, kernels)
+
+    def swept(self, text: str) -> None:
+        self._has_begun = True
+        self._tell_swept(text)
+
+
+def search(
+    matcher: Matcher, request: Request, told: Observer, *, threads: int, memory: int
+) -> ScanResult:
+    """Search a picture; an error that is one of patchsim's is its result.
+
+    Parameters
+    ----------
+    matcher : Matcher
+    request : Request
+    told : Observer
+    threads, memory : int
+        As for `Matcher.match`.
+    """
+    report, error = None, None
+    try:
+        if request.source is None:
+            raise InputError(request.fault or "there is no picture")
+        report = matcher.match(
+            request.source,
+            observer=told,
+            region=request.region,
+            threads=threads,
+            memory=memory,
+        )
+    except PatchsimError as raised:
+        error = raised
+    except MemoryError:
+        error = MachineError("out of memory; give --memory a smaller size, or fewer --threads")
+    return ScanResult(request.name, request.region, report, error)

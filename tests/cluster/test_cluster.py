@@ -1,0 +1,348 @@
+"""A search on the workers of a Dask cluster has the answer of one process, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from helpers import ENVIRONMENT
+from helpers.clusters import Ends, has_worker_processes, killing
+from PIL import Image
+
+import patchsim
+from patchsim.cluster import link, on_worker, tasks, work
+from patchsim.errors import InputError, MachineError
+
+pytest.importorskip("distributed")
+
+
+def answer(report):
+    return [(m.x, m.y, m.score, m.kernel, m.margin) for m in report.matches], report.threshold
+
+
+@pytest.mark.usefixtures("short_bands")
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc"])
+@pytest.mark.parametrize(
+    "options",
+    [{"top": 20, "margin": True}, {"threshold": 0.8}, {"threshold": "auto"}],
+    ids=str,
+)
+def test_workers_lead_to_the_answer_of_one_process(cluster, picture, kernel, metric, options):
+    kernels = [kernel, kernel[2:29, 3:]]
+    spread = patchsim.match(picture, kernels, metric=metric, cluster=cluster, **options)
+    assert answer(spread) == answer(patchsim.match(picture, kernels, metric=metric, **options))
+    assert spread.missing == ()
+
+
+@pytest.mark.usefixtures("short_bands")
+def test_workers_open_images_of_any_reader(cluster, tmp_path, astronaut, kernel):
+    shown = np.tile(astronaut, (2, 1, 1))[:777]
+    path = tmp_path / "scene.npy"
+    np.save(path, shown)
+    report = patchsim.match(path, kernel, top=9, margin=True, max_pixels=1000, cluster=cluster)
+    assert answer(report) == answer(patchsim.match(shown, kernel, top=9, margin=True))
+
+
+def test_a_matcher_uses_a_cluster_for_one_image_after_another(cluster, picture, kernel, coffee):
+    other = picture.with_name("other.png")
+    Image.fromarray(coffee).save(other)
+    matcher = patchsim.Matcher(kernel, top=3)
+    for image in (picture, other, picture):
+        assert answer(matcher.match(image, cluster=cluster)) == answer(matcher.match(image))
+
+
+@pytest.mark.usefixtures("short_bands")
+def test_killed_workers_change_nothing(large):
+    path, kernel = large
+    alone = patchsim.match(path, kernel, top=6, margin=True)
+    with patchsim.Cluster("local:2") as hurt:
+        hurt.connect()
+        with killing(hurt, 1, kills=2, pauses=(0.1, 0.6)) as killed:
+            report = patchsim.match(path, kernel, top=6, margin=True, cluster=hurt)
+    assert (answer(report), report.missing) == (answer(alone), ())
+    assert killed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_bands")
+@pytest.mark.parametrize("seed", range(20))
+def test_six_kills_change_nothing(tmp_path, rng, seed):
+    shown = rng.integers(0, 256, (2200, 2403, 3), np.uint8)
+    path = tmp_path / "large.npy"
+    np.save(path, shown)
+    kernel = shown[100:164, 200:264].copy()
+    alone = patchsim.match(shown, kernel, top=6, margin=True)
+    with patchsim.Cluster("local:2") as hurt:
+        hurt.connect()
+        with killing(hurt, seed, kills=6) as killed:
+            report = patchsim.match(path, kernel, top=6, margin=True, cluster=hurt)
+    assert (answer(report), report.missing) == (answer(alone), ())
+    assert killed
+
+
+# What follows is done by stand-ins for Dask's futures: each kind of end can be had at will.
+
+
+class Given:
+    def __init__(self, todo):
+        self._todo = list(todo)
+
+    def take(self, most):
+        taken, self._todo = self._todo[:most], self._todo[most:]
+        return taken or None
+
+
+def finished(value):
+    return "done", pickle.dumps(on_worker.Done(value))
+
+
+def run(end, bands):
+    ends = Ends(end)
+    done = tasks.Run(ends, on_worker.bands, b"", "key", Given(bands)).results()
+    return list(done), ends
+
+
+BANDS = [work.Band((0,), top, 512) for top in range(0, 5120, 512)]
+
+
+def test_a_band_that_kills_its_workers_is_narrowed_down_alone_and_the_rest_is_done():
+    def end(band, _):
+        return ("died", "gone") if band.top <= 1100 < band.top + band.rows else finished(band)
+
+    results, ends = run(end, BANDS)
+    lost = [band for band, found in results if isinstance(found, tasks.Failure)]
+    assert [(band.top, band.rows) for band in lost] == [(1088, 64)]
+    rows = sorted((band.top, band.rows) for band, _ in results)
+    assert sum(height for _, height in rows) == 5120
+    assert all(top + height == after for (top, height), (after, _) in pairwise(rows))
+    again = [size for band, _, size in ends.sent[len(BANDS) :]]
+    assert set(again) == {1}
+
+
+def test_a_healthy_band_that_met_deaths_has_its_result():
+    deaths = {2: 1, 5: 2}  # of the bands with these numbers
+
+    def end(band, _):
+        number = band.top // 512
+        if deaths.get(number, 0) > 0:
+            deaths[number] -= 1
+            return "died", "gone"
+        return finished(band)
+
+    results, _ = run(end, BANDS)
+    assert not [found for _, found in results if isinstance(found, tasks.Failure)]
+    assert sum(band.rows for band, _ in results) == 5120
+
+
+def test_an_error_is_tried_once_more_on_another_worker():
+    fault = on_worker.Fault("no such tile", "there", "tcp://there:1", is_input=True)
+
+    def end(band, count):
+        is_broken = band.top == 1024 or (band.top == 0 and count == 1)
+        return ("done", pickle.dumps(fault)) if is_broken else finished(band)
+
+    results, ends = run(end, BANDS)
+    failures = {band.top: found for band, found in results if isinstance(found, tasks.Failure)}
+    assert failures == {1024: tasks.Failure("no such tile (on there)", is_input=True)}
+    assert [one for one in ends.sent if one[1] is not None] == [
+        (BANDS[0], "tcp://there:1", 1), (BANDS[2], "tcp://there:1", 1)
+    ]  # fmt: skip
+
+
+def test_a_band_for_which_memory_does_not_suffice_is_halved():
+    full = on_worker.Fault("MemoryError: ", "there", "tcp://there:1", is_memory=True)
+    results, _ = run(
+        lambda band, _: ("done", pickle.dumps(full)) if band.rows > 128 else finished(band),
+        BANDS[:1],
+    )
+    assert sorted((band.top, band.rows) for band, _ in results) == [
+        (0, 128), (128, 128), (256, 128), (384, 128)
+    ]  # fmt: skip
+    assert not [found for _, found in results if isinstance(found, tasks.Failure)]
+
+
+def test_tasks_that_are_lost_on_their_way_are_sent_again():
+    def end(band, count):
+        return ("lost", None) if count <= 3 else finished(band)
+
+    results, ends = run(end, BANDS)
+    assert sorted(band.top for band, _ in results) == [band.top for band in BANDS]
+    assert len(ends.sent) == len(BANDS) + 3
+
+
+def test_tasks_that_nothing_is_heard_of_come_to_an_end(monkeypatch):
+    monkeypatch.setattr(tasks, "PATIENCE", 0.05)
+    results, _ = run(lambda band, _: ("never",) if band.top == 512 else finished(band), BANDS)
+    lost = [band for band, found in results if isinstance(found, tasks.Failure)]
+    assert [(band.top, band.rows) for band in lost]
+    assert all(512 <= band.top < 1024 for band in lost)
+    assert sum(band.rows for band, _ in results) == 5120
+
+
+def test_a_file_that_changes_ends_the_search(cluster, picture, kernel, monkeypatch):
+    changed = work.check
+
+    def change(image, stamp, version):
+        os.utime(picture, ns=(5, 5))
+        changed(image, stamp, version)
+
+    described = patchsim.Matcher(kernel)
+    source = cluster.band_source(
+        described, str(picture), region=None, memory=None, observer=patchsim.Observer()
+    )
+    search = work.opened(source._work, threads=1, memory=1 << 28)
+    monkeypatch.setattr(work, "check", change)
+    os.utime(picture, ns=(4, 4))
+    with pytest.raises(InputError, match="has changed since the search began"):
+        list(source.bounds(search.jobs, search.parts))
+
+
+def test_a_file_that_a_worker_does_not_see_is_refused_with_its_host(
+    cluster, picture, kernel, monkeypatch
+):
+    monkeypatch.setattr(work.Stamp, "__reduce__", lambda _self: (work.Stamp, (1, 1)))
+    with pytest.raises(InputError, match=r"the worker at 127\.0\.0\.1:\d+: .* has changed"):
+        patchsim.match(picture, kernel, cluster=cluster)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ("0.0.1", "has patchsim 0.0.1, and"),
+        (None, "has no patchsim, and"),
+        (ImportError("no torch"), r"does not load \(ImportError: no torch\)"),
+    ],
+)
+def test_workers_of_another_version_are_refused_with_their_hosts(monkeypatch, found, text):
+    closed = []
+
+    class Other:
+        def __init__(self, *_):
+            pass
+
+        def run(self, *_):
+            return {"tcp://10.0.0.7:1234": found}
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr("patchsim.cluster.client.Link", Other)
+    with (
+        patchsim.Cluster("tcp://10.0.0.1:8786") as opened,
+        pytest.raises(InputError, match=f"the worker at 10.0.0.7:1234 .*{text}"),
+    ):
+        opened.connect()
+    assert closed
+
+
+def test_a_scheduler_that_does_not_answer_is_told_in_a_line(monkeypatch):
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(InputError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9 within"):
+        patchsim.Cluster("tcp://127.0.0.1:9").connect()
+
+
+def test_without_the_package_its_install_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r"pip install 'patchsim-match\[cluster\]'"):
+        patchsim.Cluster("local:2")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "here", "local:", "local:0", "local:x", "tcp://host", "local:9999", 3, "http://a:1"],
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(InputError, match=r"local:"):
+        patchsim.Cluster(address)
+
+
+def test_a_closed_cluster_is_refused(picture, kernel):
+    opened = patchsim.Cluster("local:2")
+    opened.close()
+    with pytest.raises(InputError, match="the cluster is closed"):
+        patchsim.match(picture, kernel, cluster=opened)
+
+
+def test_a_scheduler_without_workers_is_waited_for_and_then_an_error(picture, kernel, monkeypatch):
+    import distributed
+
+    monkeypatch.setattr(link, "WORKER_SECONDS", 0.4)
+    monkeypatch.setattr(tasks, "_POLL", 0.1)
+    told = []
+
+    class Watcher(patchsim.Observer):
+        def notice(self, text):
+            told.append(text)
+
+    with (
+        distributed.LocalCluster(
+            n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=100
+        ) as empty,
+        patchsim.Cluster(empty.scheduler_address, observer=Watcher()) as opened,
+        pytest.raises(MachineError, match="has had no worker for"),
+    ):
+        patchsim.match(picture, kernel, cluster=opened)
+    assert any("has no workers yet" in text for text in told)
+
+
+def test_a_scheduler_that_is_lost_is_an_error(large, monkeypatch):
+    monkeypatch.setattr(tasks, "_POLL", 0.1)
+    path, kernel = large
+    code = (
+        "import distributed, time; c = distributed.LocalCluster(n_workers=1,"
+        " threads_per_worker=1, dashboard_address='127.0.0.1:0');"
+        " print(c.scheduler_address, flush=True); time.sleep(60)"
+    )
+    there = subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n {code}"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        address = there.stdout.readline().strip()
+        with patchsim.Cluster(address) as opened:
+            source = opened.band_source(
+                patchsim.Matcher(kernel), str(path), region=None, memory=None,
+                observer=patchsim.Observer(),
+            )  # fmt: skip
+            search = work.opened(source._work, threads=1, memory=1 << 28)
+            monkeypatch.setattr(work, "_SECONDS", 1e-9)
+            monkeypatch.setattr(work, "_LEAST_SECONDS", 1e-9)
+            found = source.bounds(search.jobs, search.parts)
+            next(found)
+            there.send_signal(signal.SIGKILL)
+            with pytest.raises(MachineError, match="was lost"):
+                list(found)
+    finally:
+        there.kill()
+        there.wait()
+        there.stdout.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_ctrl_c_ends_quietly_and_leaves_no_process(large, tmp_path):
+    import psutil
+
+    path, kernel = large
+    np.save(tmp_path / "kernel.npy", kernel)
+    before = {one.pid for one in psutil.process_iter()}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "patchsim", "match", path, tmp_path / "kernel.npy",
+         "--cluster", "local:2", "--quiet"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path,
+        start_new_session=True,
+    )  # fmt: skip
+    # Two workers, and what keeps the names of multiprocessing.
+    while command.poll() is None and len(psutil.Process(command.pid).children()) < 3:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.killpg(command.pid, signal.SIGINT)  # as a terminal does
+    out, err = command.communicate(timeout=30)
+    assert (command.returncode, out, err) == (130, "", "")
+    assert not has_worker_processes(before)
