@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import NamedTuple
 
@@ -160,6 +160,12 @@ class BlockGrid:
     def block(self, row: int, col: int) -> int:
         """Return the number of the block that has a window."""
         return row // BLOCK * self._block_cols + col // BLOCK
+
+    def blocks(self, tile: Tile) -> Iterator[int]:
+        """Yield the numbers of the blocks in a tile of whole blocks."""
+        for row in range(tile.top, tile.top + tile.rows, BLOCK):
+            for col in range(tile.left, tile.left + tile.cols, BLOCK):
+                yield self.block(row, col)
 
     def bounds(self, tile: Tile) -> Bounds:
         """Return the scores of a block that are kept."""

@@ -218,8 +218,9 @@ class BlockMaxima:
         wanted = {block: self._grid.tile(block) for block in blocks}
         with closing(self._rescore(list(wanted.values()))) as scored:
             for tile, bounds in scored:
-                for block, cells in wanted.items():
-                    if _is_inside(cells, tile):
+                for block in self._grid.blocks(tile):
+                    cells = wanted.get(block)
+                    if cells is not None:
                         scores = self._open_block(block, cells, _part(bounds, cells.within(tile)))
                         self._cache.put(self, block, scores)
                 del bounds  # free them before the next tile is scored
@@ -327,11 +328,3 @@ def _part(bounds: Bounds, index: tuple[slice, slice]) -> Bounds:
         error = np.asarray(error)
         error = error[index] if error.ndim else float(error)
     return Bounds(bounds.map[index], error, None if bounds.hidden is None else bounds.hidden[index])
-
-
-def _is_inside(block: Tile, tile: Tile) -> bool:
-    """Return whether the block's first cell lies in the tile, which holds whole blocks."""
-    return (
-        tile.top <= block.top < tile.top + tile.rows
-        and tile.left <= block.left < tile.left + tile.cols
-    )
