@@ -12,8 +12,8 @@ import numpy as np
 from patchsim.errors import InputError, printable, titled
 from patchsim.machine.memory import format_size
 from patchsim.options import Options
-from patchsim.pictures import opening, reader
-from patchsim.pictures.limits import MemoryNeed
+from patchsim.pictures import large, opening, reader, windowed
+from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, transparent_color, uncounted, unusable
 from patchsim.scene.unusable import SkippedKernel
@@ -22,6 +22,7 @@ from patchsim.types import Weights
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
+_SHARE_OF_MASK = 4  # the part of the memory in which the mask of a large image is read
 _DESCRIBED = 3  # kernels
 _LARGE = 4  # times the area of the last kernel, and a share of one in so many of the image's
 
@@ -86,7 +87,7 @@ class Kernels:
         left = options.memory
         shades = None if mask is None else open_one(mask, "mask", options, left)
         left -= 0 if shades is None else shades.nbytes
-        counted = None if image_mask is None else open_one(image_mask, "image mask", options, left)
+        counted = None if image_mask is None else _open_image_mask(image_mask, options, left)
         left -= 0 if counted is None else counted.nbytes
         opened: dict[int, tuple[Picture, Weights | None]] = {}
         faults: dict[int, InputError] = {}
@@ -145,7 +146,9 @@ class Kernels:
                     digest.update(np.ascontiguousarray(values).data)
             digests[f"kernel {number + 1}"] = digest.hexdigest()
         if self.image_mask is not None:
-            digest = hashlib.sha256(np.ascontiguousarray(self.image_mask.pixels).data)
+            digest = hashlib.sha256()
+            for band in windowed.bands(self.image_mask.pixels):
+                digest.update(np.ascontiguousarray(band).data)
             digests["image mask"] = digest.hexdigest()
         return digests
 
@@ -234,6 +237,18 @@ def whole_need(error: MemoryNeed, sources: Sequence[Source | None], max_pixels: 
     return InputError(
         f"{error.finding};\nallow {format_size(needed)} with --memory (memory=) for all pictures"
     )
+
+
+def _open_image_mask(source: Source, options: Options, memory: int) -> Picture:
+    """Open the mask of an image; one that is too large to be read whole is read by windows."""
+    try:
+        return open_one(source, "image mask", options, memory)
+    except TooLargeError:
+        share = memory // _SHARE_OF_MASK
+        opened = large.open_by_windows(source, memory=share, alpha=False, ignore_alpha=True)
+        if opened is None:
+            raise
+        return opened
 
 
 def open_one(source: Source, name: str, options: Options, memory: int) -> Picture:

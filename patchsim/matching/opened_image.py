@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchsim.errors import InputError
+from patchsim.matching import unsupported
 from patchsim.matching.inputs import Kernels, count_streams, open_one
 from patchsim.options import Options
-from patchsim.pictures import large
+from patchsim.pictures import large, reader
 from patchsim.pictures.limits import TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import profiles
@@ -112,6 +114,8 @@ def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLarg
     InputError
         If that cannot be.
     """
+    if isinstance(image, str | os.PathLike) and not reader.is_stdin(image):
+        unsupported.check_options(os.fspath(image), options)
     opened = large.open_by_windows(
         image,
         memory=options.memory - kernels.nbytes,

@@ -37,10 +37,27 @@ def check_search(scene: Scene, options: Options, *, keeps_maps: bool) -> None:
             f"its map of up to {size} is not kept; give the path of a file that it is written to,"
             " or a region",
         )
+    _check_poses(scene.names[0], options)
+
+
+def check_options(name: str, options: Options) -> None:
+    """Check what is asked for before an image is opened by windows, of which all is searched.
+
+    Raises
+    ------
+    InputError
+        If it needs the whole image.
+    """
+    if options.region is None:
+        _check_poses(name, options)
+
+
+def _check_poses(name: str, options: Options) -> None:
     if options.poses is not None and not options.poses.is_of_quarter_turns:
         raise _refusal(
-            scene.names[0],
-            "scales and angles other than quarter turns are searched for in the whole of it",
+            name,
+            "scales and angles other than quarter turns are searched for in the whole of it; give a"
+            " --region, or a smaller --level if it has levels",
         )
 
 

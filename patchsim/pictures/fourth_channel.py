@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from patchsim.pictures import plane
 from patchsim.pictures.limits import Decoded
 from patchsim.pictures.windowed import Windowed
 
@@ -31,28 +33,30 @@ _CHANNELS = (
 
 def split_windowed(
     pixels: Windowed, array_type: np.dtype[Any], *, ignore_alpha: bool
-) -> tuple[Windowed, bool, tuple[str, ...]]:
+) -> tuple[Windowed, NDArray[np.uint8] | None, tuple[str, ...]]:
     """Do as `split` does for an array that is read by windows.
 
     Returns
     -------
     pixels : Windowed
-    is_transparent : bool
-        The fourth channel is alpha, and not opaque throughout. It is read once to tell, unless
-        alpha is ignored anyway.
+    alpha : Plane or None
+        The fourth channel, if it is alpha and not opaque throughout. It is read once to tell,
+        unless alpha is ignored anyway.
     notices : tuple of str
     """
     if pixels.shape[2] != 4:
-        return pixels, False, ()
+        return pixels, None, ()
     if array_type != np.uint8:
-        return pixels, False, (_CHANNELS.format(array_type.name),)
+        return pixels, None, (_CHANNELS.format(array_type.name),)
     colors = pixels.converted(lambda window: window[..., :3])
     if ignore_alpha:
-        return colors, False, (_ALPHA,)
+        return colors, None, (_ALPHA,)
     least, most = pixels.extremes[:, 0, 3].tolist()
     if most == 0:
-        return colors, False, (_UNUSED,)
-    return colors, least < 255, (_ALPHA,)
+        return colors, None, (_UNUSED,)
+    if least == 255:
+        return colors, None, (_ALPHA,)
+    return colors, plane.of_channel(pixels, lambda window: window[..., 3]), (_ALPHA,)
 
 
 def split(array: Decoded) -> Decoded:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from patchsim.errors import InputError, printable
+from patchsim.errors import printable
 from patchsim.pictures import (
     arrays,
     fourth_channel,
@@ -73,12 +73,9 @@ def open_by_windows(
     if zarr_layout.is_zarr(label):
         from patchsim.pictures import zarr_source  # where a picture needs it
 
-        opened, is_transparent = zarr_source.open_windowed(
+        return zarr_source.open_windowed(
             label, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha, level=level
         )
-        if is_transparent:
-            raise transparent(label)
-        return opened
     if not Path(label).is_file():  # a pipe cannot go back
         return None
     with streams.naming_errors(label), Path(label).open("rb") as stream:
@@ -139,7 +136,8 @@ def open_level(
     needed = height * width * (channels * pixels.itemsize + pixels.pixel_bytes)
     if height * width > max_pixels or needed > memory:
         return opened
-    return replace(opened, pixels=pixels[:, :])
+    opacity = opened.alpha
+    return replace(opened, pixels=pixels[:, :], alpha=None if opacity is None else opacity[:])
 
 
 def _has_levels(source: Source) -> bool:
@@ -165,30 +163,20 @@ def missing(source: Source) -> str | None:
 
 def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Picture:
     source = NpySource.open(stream, label)
-    pixels, notices = Windowed.from_source(source), []
+    pixels, notices, opacity = Windowed.from_source(source), [], None
     layout = arrays.layout_notice(source.shape, printable(label))
     if layout is not None:
         notices.append(layout)
     if alpha:
-        pixels, is_transparent, texts = fourth_channel.split_windowed(
+        pixels, opacity, texts = fourth_channel.split_windowed(
             pixels, source.stored, ignore_alpha=ignore_alpha
         )
         notices += texts
-        if is_transparent:
-            raise transparent(label)
     return Picture(
         label,
         pixels.as_pixels(),
         Path(label),
         tuple(notices),
+        opacity,
         shift=arrays.shift_of(source.stored),
-    )
-
-
-def transparent(label: str) -> InputError:
-    """Return the error for a picture with transparent pixels."""
-    return InputError(
-        f"{printable(label)} is read by windows, because it is too large to be read whole, and has"
-        " transparent pixels, which need it whole;\ncount them like the others with --ignore-alpha"
-        " (ignore_alpha=True), or allow more with --max-pixels and --memory"
     )

@@ -197,8 +197,11 @@ class Decoded:
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:
     """Scale an alpha channel [H, W] from 0 to `largest` to 8 bits; None if all is opaque."""
-    if (alpha >= largest).all():
-        return None
+    return None if (alpha >= largest).all() else scaled_to_8_bits(alpha, largest)
+
+
+def scaled_to_8_bits(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8]:
+    """Scale an alpha channel [H, W] from 0 to `largest` to 8 bits."""
     opacity = alpha.astype(np.float64) / largest
     return np.rint(np.clip(opacity, 0, 1, out=opacity) * 255).astype(np.uint8)
 

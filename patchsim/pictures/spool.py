@@ -19,8 +19,8 @@ import numpy as np
 from patchsim.errors import DamageError, InputError, MachineError, printable
 from patchsim.machine import storage
 from patchsim.machine.memory import format_size
-from patchsim.pictures import orientation, pillow_reader, png
-from patchsim.pictures.limits import Limits
+from patchsim.pictures import orientation, pillow_reader, plane, png
+from patchsim.pictures.limits import Limits, scaled_to_8_bits
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.source import Identity, only_whole
 from patchsim.pictures.windowed import Windowed
@@ -126,16 +126,15 @@ def open_rows(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) 
     channels, profile = _check_kind(stream, printable(label))
     source = _spooled(pyvips, identity, channels, memory)
     pixels = Windowed.from_source(source)
+    opacity = None
     if channels == 4:
-        opaque = 255 if source.dtype == np.uint8 else 65535
-        if not ignore_alpha and pixels.extremes[0, 0, 3] < opaque:
-            raise only_whole(
-                printable(label),
-                "has transparent pixels, which need it whole; count them like the others with"
-                " --ignore-alpha (ignore_alpha=True)",
+        largest = 255 if source.dtype == np.uint8 else 65535
+        if not ignore_alpha and pixels.extremes[0, 0, 3] < largest:
+            opacity = plane.of_channel(
+                pixels, lambda window: scaled_to_8_bits(window[..., 3], largest)
             )
         pixels = pixels.converted(lambda window: window[..., :3])
-    return Picture(label, pixels.as_pixels(), Path(label), profile=profile)
+    return Picture(label, pixels.as_pixels(), Path(label), alpha=opacity, profile=profile)
 
 
 def _check_kind(stream: BinaryIO, name: str) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ from patchsim.pictures import (
     jpeg,
     nodata,
     orientation,
+    plane,
     streams,
     tiff,
     tiff_colors,
@@ -26,7 +27,7 @@ from patchsim.pictures import (
     tiff_tags,
 )
 from patchsim.pictures.chunk_cache import ChunkCache
-from patchsim.pictures.limits import Limits
+from patchsim.pictures.limits import Limits, scaled_to_8_bits
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.source import Identity, PixelSource, level_notice, no_part, only_whole
@@ -274,14 +275,14 @@ def open_tiff(
         source = _source(page, Identity.of(label, stream), name, memory)
     samples = Windowed.from_source(source)
     alpha, is_associated = tiff.alpha_sample(page)
+    opacity, largest = None, tiff.largest(page)
     if alpha is not None and not ignore_alpha:
-        if samples.extremes[0, 0, alpha] < tiff.largest(page):
-            raise only_whole(
-                name,
-                "has transparent pixels, which need it whole; count them like the others with"
-                " --ignore-alpha (ignore_alpha=True)",
+        if samples.extremes[0, 0, alpha] < largest:
+            opacity = plane.of_channel(
+                samples, lambda window: scaled_to_8_bits(window[..., alpha], largest)
             )
-        is_associated = False
+        else:
+            is_associated = False
     pixels = samples.converted(
         lambda window: _colors(page, window, alpha, is_associated=is_associated)
     )
@@ -297,6 +298,7 @@ def open_tiff(
         pixels.as_pixels(),
         Path(label),
         notices,
+        opacity,
         shift=arrays.shift_of(page.dtype),
         profile=profile if isinstance(profile, bytes) else b"",
     )

@@ -207,6 +207,12 @@ def cache_of(pixels: object) -> ChunkCache | None:
     return None if picture is None else picture.cache
 
 
+def bands(pixels: Pixels) -> Iterator[Pixels]:
+    """Yield all pixels from top to bottom: an array at once, others some rows at a time."""
+    picture = of(pixels)
+    yield from [pixels] if picture is None else picture.bands()
+
+
 def each(pixels: Pixels, function: Callable[[Pixels], Pixels]) -> Pixels:
     """Apply a function of single pixels to an array, or to each window when it is read."""
     by_windows = of(pixels)

@@ -126,14 +126,8 @@ def read_whole(path: str, limits: Limits, *, alpha: bool) -> Picture:
 
 def open_windowed(
     path: str, *, memory: int, alpha: bool, ignore_alpha: bool, level: int = 0
-) -> tuple[Picture, bool]:
+) -> Picture:
     """Open a picture in a Zarr store, or a level of one, to be read by windows.
-
-    Returns
-    -------
-    Picture
-    bool
-        Whether it has transparent pixels, which need the whole of it.
 
     Raises
     ------
@@ -153,14 +147,14 @@ def open_windowed(
             )
         pixels = Windowed.from_source(ZarrSource(layout, path, memory))
         notices = (*layout.notices, *_missing(array, path, name), *_planes(layout, name))
-    is_transparent = False
+    opacity = None
     if alpha and not layout.is_channelled:
-        pixels, is_transparent, texts = fourth_channel.split_windowed(
+        pixels, opacity, texts = fourth_channel.split_windowed(
             pixels, array.dtype, ignore_alpha=ignore_alpha
         )
         notices += texts
     shift = arrays.shift_of(array.dtype)
-    return Picture(path, pixels.as_pixels(), Path(path), notices, shift=shift), is_transparent
+    return Picture(path, pixels.as_pixels(), Path(path), notices, opacity, shift)
 
 
 def _planes(layout: Layout, name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
-from patchsim.pictures import windowed
+from patchsim.pictures import plane, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import by_windows, edges, inversion, uncounted, unusable, value_range
 from patchsim.scene import color as colors
@@ -103,8 +103,9 @@ class Scene:
             return [None] * len(sizes)
         # Zeros around an image that is transparent in part are as invisible as these parts.
         area = replace(self.area, padding="zero") if self.area.is_border_hidden else self.area
-        around = area.padded_views(visible.levels[..., None], sizes, np.zeros(1, np.uint8))
-        return [Visibility(levels[..., 0], visible.full_level) for levels in around]
+        levels, zero = plane.with_channel(visible.levels), np.zeros(1, np.uint8)
+        around = by_windows.padded(levels, area, sizes, zero)
+        return [Visibility(plane.without_channel(one), visible.full_level) for one in around]
 
     @classmethod
     def of(
@@ -141,7 +142,9 @@ class Scene:
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         image, visible = uncounted.in_image(image, image_mask, area, options)
         whole, shift = image, image.shift
-        pixels = by_windows.without_hidden(image.pixels, area, visible, options.memory)
+        pixels = by_windows.crop(image.pixels, area, options.memory)
+        visible = by_windows.in_memory(visible, pixels)
+        pixels = by_windows.without_hidden(pixels, visible)
         image = Picture(image.name, pixels, shift=shift)
         ends = by_windows.extent(image, is_needed=comparisons.is_free_of_range)
         data_range = comparisons.data_range(image, ends)

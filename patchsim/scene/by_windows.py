@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Visibility
-from patchsim.pictures import windowed
+from patchsim.pictures import plane, windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, value_range
+from patchsim.scene import masks, value_range, visible_windows
 from patchsim.types import Pixels
 
 _SMALL = 8  # a region of so many times less than the memory is read whole
@@ -36,21 +35,22 @@ def crop(pixels: Pixels, area: Area, memory: int) -> Pixels:
     return part.as_pixels()
 
 
-def without_hidden(pixels: Pixels, area: Area, visible: Visibility | None, memory: int) -> Pixels:
-    """Return the area's pixels with the invisible ones filled, as `masks.fill_hidden`.
+def without_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:
+    """Return an area's pixels with the invisible ones filled, as `masks.fill_hidden`.
 
-    Raises
-    ------
-    InputError
-        If not all is visible of an area that is read by windows.
+    An area that is read by windows is filled window by window, by which no score changes.
     """
-    cropped = crop(pixels, area, memory)
-    if windowed.of(cropped) is not None and visible is not None:
-        raise InputError(
-            f"{area.name} is read by windows, because it is too large to be read whole, and pixels"
-            " that do not count need it whole;\nallow more with --max-pixels and --memory"
-        )
-    return masks.fill_hidden(cropped, visible)
+    picture = windowed.of(pixels)
+    if picture is not None and visible is not None:
+        return visible_windows.filled(picture, visible).as_pixels()
+    return masks.fill_hidden(pixels, visible)
+
+
+def in_memory(visible: Visibility | None, pixels: Pixels) -> Visibility | None:
+    """Return the visibility of an area in memory if its pixels are."""
+    if visible is None or windowed.of(pixels) is not None or plane.of(visible.levels) is None:
+        return visible
+    return Visibility(visible.levels[:], visible.full_level)
 
 
 def extent(image: Picture, *, is_needed: bool) -> tuple[float, float]:

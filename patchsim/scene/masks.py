@@ -60,6 +60,28 @@ def kernel_weights(kernel: Picture, mask: Picture | None, *, ignore_alpha: bool)
     return to_weights(levels)
 
 
+def image_weights(mask: Picture, image: Picture) -> Weights | None:
+    """Return the weights [H, W] of an image's pixels by a mask; None if all count equally.
+
+    Raises
+    ------
+    InputError
+        If the mask has another size than the image, is in colour, or leaves no pixel.
+    """
+    levels = shades(mask, image, "image")
+    if not levels.any():
+        raise black_everywhere(mask)
+    return to_weights(levels)
+
+
+def black_everywhere(mask: Picture) -> InputError:
+    """Return the error for a mask of an image that leaves no pixel."""
+    return InputError(
+        f"{titled('image mask', mask.name)} is black everywhere, so no pixel of the image"
+        " counts; give a mask with white pixels"
+    )
+
+
 def visibility(alpha: NDArray[np.uint8] | None, area: Area) -> Visibility | None:
     """Return the visibility of an area.
 
@@ -177,6 +199,35 @@ def to_weights(levels: NDArray[Any]) -> Weights | None:
     return None if is_uniform else np.ascontiguousarray(levels, np.uint8)
 
 
+def check_size(mask: Picture, masked: Picture, what: str) -> None:
+    """Check that a mask has the size of the picture, the kernel or the image.
+
+    Raises
+    ------
+    InputError
+        If it has another one.
+    """
+    height, width = mask.pixels.shape[:2]
+    if (height, width) != masked.pixels.shape[:2]:
+        raise InputError(
+            f"{titled('mask', mask.name)} is {width}x{height} pixels,"
+            f" {titled(what, masked.name)} {masked.pixels.shape[1]}x{masked.pixels.shape[0]};"
+            " give one of the same size"
+        )
+
+
+def check_grey(mask: Picture, pixels: Pixels) -> None:
+    """Check that the pixels of a mask are grey.
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if pixels.shape[2] > 1 and (pixels != pixels[..., :1]).any():
+        raise InputError(f"{titled('mask', mask.name)} is in colour; give one in grey")
+
+
 def shades(mask: Picture, masked: Picture, what: str) -> NDArray[Any]:
     """Return the brightness [h, w] of the mask of a picture, the kernel or the image.
 
@@ -186,15 +237,8 @@ def shades(mask: Picture, masked: Picture, what: str) -> NDArray[Any]:
         If it has another size than the picture, is in colour, or has values beyond its type's
         range.
     """
-    height, width, channels = mask.pixels.shape
-    if (height, width) != masked.pixels.shape[:2]:
-        raise InputError(
-            f"{titled('mask', mask.name)} is {width}x{height} pixels,"
-            f" {titled(what, masked.name)} {masked.pixels.shape[1]}x{masked.pixels.shape[0]};"
-            " give one of the same size"
-        )
-    if channels > 1 and (mask.pixels != mask.pixels[..., :1]).any():
-        raise InputError(f"{titled('mask', mask.name)} is in colour; give one in grey")
+    check_size(mask, masked, what)
+    check_grey(mask, mask.pixels)
     values = mask.pixels[..., 0]
     if mask.shift:
         values = values.astype(np.float64) - mask.shift

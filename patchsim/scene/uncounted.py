@@ -15,7 +15,7 @@ from patchsim.metrics import Visibility, divided_by_gcd
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks
+from patchsim.scene import masks, visible_windows
 from patchsim.types import Weights
 
 
@@ -47,14 +47,14 @@ def in_image(
         If the mask has another size than the image or is in colour, or if nothing of the area
         counts.
     """
+    picture = windowed.of(image.pixels)
+    if picture is not None:
+        return visible_windows.in_image(image, picture, mask, area, options)
     alpha = None if options.ignore_alpha else image.alpha
     if mask is None and not options.ignore and not options.is_nan_ignored:
         return image, masks.visibility(alpha, area)
-    if windowed.of(image.pixels) is not None:
-        raise InputError(
-            f"{area.name} is read by windows, because it is too large to be read whole, and pixels"
-            " that do not count need it whole;\nallow more with --max-pixels and --memory"
-        )
+    if mask is not None:  # the image is in memory, and so the mask may be
+        mask = replace(mask, pixels=np.concatenate([*windowed.bands(mask.pixels)]))
     missing = _missing(image, options)
     if mask is None and not options.ignore and missing is None:
         return image, masks.visibility(alpha, area)
@@ -108,13 +108,7 @@ def _levels(
     """Return alpha times mask [H, W] on any scale; None without both."""
     if mask is None:
         return alpha
-    shades = masks.shades(mask, image, "image")
-    if not shades.any():
-        raise InputError(
-            f"{titled('image mask', mask.name)} is black everywhere, so no pixel of the image"
-            " counts; give a mask with white pixels"
-        )
-    weights = masks.to_weights(shades)
+    weights = masks.image_weights(mask, image)
     if weights is None:
         return alpha
     return weights if alpha is None else alpha.astype(np.uint16) * weights

@@ -9,13 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
-from patchsim.pictures import windowed
+from patchsim.pictures import plane, windowed
 from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.ranking.block_cache import BlockCache
@@ -247,7 +245,8 @@ def _jobs(
                 pixels=windowed.without_first(areas[i], down, across),
                 origin=jobs.origin(scene, one.kernel, options),
                 plan=plans[i],
-                visible=visible and visible.crop(np.s_[down:, across:]),
+                visible=visible
+                and replace(visible, levels=plane.without_first(visible.levels, down, across)),
                 common=common[i],
             )
         )

@@ -189,12 +189,23 @@ def test_a_heatmap_is_as_large_as_8192_pixels_by_default(save, tmp_path):
         by_windows(path, kernel, heatmap=tmp_path / "h.png", heatmap_size=0)
 
 
+def test_poses_are_refused_before_the_image_is_decoded(picture, save):
+    path = save("image.png", Image.fromarray(picture))
+    with (
+        mock.patch("patchsim.pictures.spool.open_rows", side_effect=AssertionError("decoded")),
+        pytest.raises(InputError, match="give a --region, or a smaller --level"),
+    ):
+        patchsim.match(path, picture[:9, :9], scales="0.5:2", **LARGE)
+    region = {"region": (0, 0, 60, 60)}
+    report = patchsim.match(path, picture[10:40, 10:40], angles="0:20:10", **region, **LARGE)
+    assert (report.best.x, report.best.y, report.best.angle) == (10, 10, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"map": True}, "its map of up to 46.8 kB is not kept; give the path of a file"),
         ({"scales": "0.5:2"}, "scales and angles other than quarter turns"),
-        ({"padding": "transparent"}, "pixels that do not count need it whole"),
         ({"engine": "pruned"}, "this image is not held in memory"),
     ],
 )
@@ -230,8 +241,7 @@ def test_a_fourth_channel(rng, save):
     image = rng.integers(0, 256, (40, 50, 4), dtype=np.uint8)
     kernel = image[5:15, 5:15, :3].copy()
     path = save("image.npy", image)
-    with pytest.raises(InputError, match=r"transparent pixels, which need it whole;\n.*--ignore-a"):
-        patchsim.match(path, kernel, **LARGE)
+    assert answer(by_windows(path, kernel)) == answer(patchsim.match(image, kernel))
     report = by_windows(path, kernel, ignore_alpha=True)
     assert answer(report) == answer(patchsim.match(image, kernel, ignore_alpha=True))
     for opacity in (0, 255):

@@ -6,6 +6,7 @@ import tempfile
 from collections import namedtuple
 from unittest import mock
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +37,10 @@ def agree(path, **options):
     assert picture.pixels.dtype == whole.pixels.dtype
     assert picture.profile == whole.profile
     height, width, _ = whole.pixels.shape
+    if whole.alpha is None or options.get("ignore_alpha"):
+        assert picture.alpha is None
+    else:
+        assert (picture.alpha[0:height, 0:width] == whole.alpha).all()
     for part in (np.s_[0:height, 0:width], np.s_[7:99, 5:41], np.s_[20:60, 20 : width - 9]):
         assert (picture.pixels[part] == whole.pixels[part]).all()
         assert picture.pixels[part].flags.c_contiguous
@@ -66,9 +71,10 @@ def test_alpha(pixels, save):
     agree(save("a.png", np.dstack([pixels, alpha])))
     alpha[3, 5] = 7
     path = save("a.png", np.dstack([pixels, alpha]))
-    with pytest.raises(InputError, match=r"transparent pixels.*--ignore-alpha"):
-        opened(path)
+    agree(path)
     agree(path, ignore_alpha=True)
+    path.write_bytes(imagecodecs.png_encode(np.dstack([pixels, alpha]).astype(np.uint16) * 251))
+    agree(path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])

@@ -33,6 +33,10 @@ def agree(path, **options):
     assert picture.pixels.dtype == whole.pixels.dtype
     assert (picture.shift, picture.profile) == (whole.shift, whole.profile)
     assert (picture.pixels[0:height, 0:width] == whole.pixels).all()
+    if whole.alpha is None or options.get("ignore_alpha"):
+        assert picture.alpha is None
+    else:
+        assert (picture.alpha[0:height, 0:width] == whole.alpha).all()
     part = np.s_[height // 3 : height - 1, width // 4 : width - 3]
     assert (picture.pixels[part] == whole.pixels[part]).all()
     assert picture.pixels[part].flags.c_contiguous
@@ -103,9 +107,13 @@ def test_alpha(rng, tmp_path):
     path = tmp_path / "image.tif"
     options = {"photometric": "rgb", "tile": (32, 32), "extrasamples": ["unassalpha"]}
     tifffile.imwrite(path, pixels, **options)
-    with pytest.raises(InputError, match=r"transparent pixels.*--ignore-alpha"):
-        opened(path)
+    agree(path)
     agree(path, ignore_alpha=True)
+    wide = pixels.astype(np.uint16) * 251
+    for extra in ("assocalpha", "unassalpha"):
+        for values in (wide, pixels):
+            tifffile.imwrite(path, values, **{**options, "extrasamples": [extra]})
+            agree(path)
     pixels[..., 3] = 255
     tifffile.imwrite(path, pixels, **options)
     agree(path)

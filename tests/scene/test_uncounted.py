@@ -163,15 +163,6 @@ def test_a_matcher_keeps_the_mask_of_its_images(image):
     assert matcher.match(np.roll(image, 8, 0)).best.y == 17
 
 
-def test_a_picture_that_is_read_by_windows_is_refused(rng, tmp_path):
-    path = tmp_path / "big.npy"
-    np.save(path, rng.integers(0, 256, (60, 70), dtype=np.uint8))
-    kernel = np.load(path)[9:14, 11:18]
-    assert match(path, kernel, max_pixels=1000, top=1).best.score == 1
-    with pytest.raises(InputError, match="do not count need it whole"):
-        match(path, kernel, max_pixels=1000, ignore=(0, 0, 3, 3))
-
-
 def test_no_data_of_a_tiff_by_windows_is_told(image, tmp_path):
     path = tmp_path / "big.tif"
     Image.fromarray(image[..., 0]).save(path, tiffinfo={GDAL_NODATA: "7"})
