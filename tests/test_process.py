@@ -219,6 +219,8 @@ SLOW = (
     "psutil",
     "PIL.TiffImagePlugin",
     "PIL.ImageDraw",
+    "numpy.ma",
+    "importlib.metadata",
 )
 UNUSED = ("patchsim.cli.loss", "patchsim.registration", "patchsim.compat")
 

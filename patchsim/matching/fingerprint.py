@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +46,8 @@ def of_image(path: str) -> dict[str, str]:
 
 def _version() -> str:
     """Return the version; the scores of another one may differ within their error."""
+    from importlib import metadata  # it imports the library's parts for mail and for networks
+
     try:
         return metadata.version("patchsim-match")
     except metadata.PackageNotFoundError:  # it runs without having been installed

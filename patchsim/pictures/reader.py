@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,8 @@ def open_picture(
         If the picture cannot be read: there is no such file, it is not a picture, is damaged or
         too large, or its values would lose depth.
     """
-    if isinstance(source, np.ma.MaskedArray):
+    # NumPy imports masked arrays when they are asked for, which takes long.
+    if "numpy.ma" in sys.modules and isinstance(source, np.ma.MaskedArray):
         return _from_masked(source, name, alpha=alpha)
     if isinstance(source, np.ndarray):
         return _from_array(source, name, alpha=alpha)
