@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 Values = Mapping[str, Any]
 
 
-def _always(_: Values) -> bool:
+def _is_always(_: Values) -> bool:
     return True
 
 
@@ -33,7 +33,7 @@ class Contradiction(NamedTuple):
 
     ones: tuple[str, ...]
     others: tuple[str, ...]
-    holds: Callable[[Values], bool] = _always
+    holds: Callable[[Values], bool] = _is_always
     is_told: bool = True
     is_mutual: bool = True
 
@@ -63,7 +63,7 @@ _NOT_OF_A_PART = (
 _CHANNELS = {"gray": 1, "edges": 2, "rgb": 3, "hsv": 3, "lab": 3}  # that colours compare
 
 
-def _has(values: Values, *names: str) -> bool:
+def _has_any(values: Values, *names: str) -> bool:
     """Return whether one of these options is given, and is not off."""
     return any(bool(values.get(name)) for name in names)
 
@@ -78,21 +78,25 @@ def _is_scan(values: Values) -> bool:
 
 def _is_several(values: Values) -> bool:
     """Return whether several poses are asked for."""
-    texts = [str(values[name]) for name in ("scales", "angles") if _has(values, name)]
-    return _has(values, "flips") or any(set(",:") & set(text) or text == "any" for text in texts)
+    texts = [str(values[name]) for name in ("scales", "angles") if _has_any(values, name)]
+    return _has_any(values, "flips") or any(
+        set(",:") & set(text) or text == "any" for text in texts
+    )
 
 
-def _are_fitted(values: Values) -> bool:
+def _is_fitted(values: Values) -> bool:
     """Return whether poses are searched between the pixels, not in windows."""
-    return not _has(values, "exhaustive") and _are_resampled(values)
+    return not _has_any(values, "exhaustive") and _is_resampled(values)
 
 
-def _are_resampled(values: Values) -> bool:
+def _is_resampled(values: Values) -> bool:
     """Return whether there are poses beside quarter turns."""
-    return _has(values, "scales") or (_has(values, "angles") and not _are_quarters(values))
+    return _has_any(values, "scales") or (
+        _has_any(values, "angles") and not _is_quarter_turned(values)
+    )
 
 
-def _are_quarters(values: Values) -> bool:
+def _is_quarter_turned(values: Values) -> bool:
     try:
         return all(float(angle) % 90 == 0 for angle in str(values["angles"]).split(","))
     except ValueError:
@@ -104,25 +108,27 @@ def _is(name: str, *texts: str) -> Callable[[Values], bool]:
     return lambda values: str(values.get(name)) in texts
 
 
-def _draws(values: Values) -> bool:
-    return _has(values, "heatmap") and values["heatmap"] != "none"
+def _has_heatmap(values: Values) -> bool:
+    return _has_any(values, "heatmap") and values["heatmap"] != "none"
 
 
 def _is_of_a_map(values: Values) -> bool:
-    return _is_match(values) and (_has(values, "map", "resume", "blend") or _draws(values))
+    return _is_match(values) and (
+        _has_any(values, "map", "resume", "blend") or _has_heatmap(values)
+    )
 
 
 def _has_default_heatmap(values: Values) -> bool:
-    is_other = _has(values, "no_heatmap", "heatmap", "wait", "wait_gone", "invert", *_POSES)
+    is_other = _has_any(values, "no_heatmap", "heatmap", "wait", "wait_gone", "invert", *_POSES)
     return _is_match(values) and not is_other and values.get("frame") != "all"
 
 
-def _hides_a_part(values: Values) -> bool:
-    hidden = _has(values, "ignore", "image_mask") or values.get("nan") == "ignore"
+def _has_hidden_part(values: Values) -> bool:
+    hidden = _has_any(values, "ignore", "image_mask") or values.get("nan") == "ignore"
     return hidden or values.get("padding") == "transparent"
 
 
-def _engine_lacks_metric(values: Values) -> bool:
+def _is_unknown_to_engine(values: Values) -> bool:
     metrics = {"unfold": ("sad",), "pruned": ("sad", "ssd")}.get(values["engine"])
     return metrics is not None and values["metric"] not in metrics
 
@@ -175,14 +181,14 @@ CONTRADICTIONS = (
     Contradiction(
         ("stride",),
         ("scales", "angles"),
-        lambda values: _are_fitted(values) and values["stride"] != "1",
+        lambda values: _is_fitted(values) and values["stride"] != "1",
     ),
     Contradiction(
         ("engine",),
         ("scales", "angles"),
-        lambda values: _are_fitted(values) and values["engine"] != "auto",
+        lambda values: _is_fitted(values) and values["engine"] != "auto",
     ),
-    Contradiction(("engine",), ("metric",), _engine_lacks_metric),
+    Contradiction(("engine",), ("metric",), _is_unknown_to_engine),
     Contradiction(
         ("engine",),
         _MAPS,
@@ -193,15 +199,15 @@ CONTRADICTIONS = (
         ("padding", "ignore"),
         lambda values: (
             values["engine"] == "pruned"
-            and (_has(values, "ignore") or values["padding"] == "transparent")
+            and (_has_any(values, "ignore") or values["padding"] == "transparent")
         ),
     ),
     Contradiction(
-        ("ignore_alpha",), ("min_visible",), lambda values: not _hides_a_part(values)
+        ("ignore_alpha",), ("min_visible",), lambda values: not _has_hidden_part(values)
     ),
     Contradiction(("part",), _NOT_OF_A_PART),
-    Contradiction(("part",), ("heatmap",), _draws),
-    Contradiction(("part",), ("scales", "angles"), _are_resampled),
+    Contradiction(("part",), ("heatmap",), _has_heatmap),
+    Contradiction(("part",), ("scales", "angles"), _is_resampled),
     Contradiction(("part",), ("engine",), _is("engine", "pruned")),
     Contradiction(("color",), ("channel_weights",), _has_other_channels),
     Contradiction(("color",), _POSES, _is("color", "edges")),
@@ -217,7 +223,7 @@ CONTRADICTIONS = (
         ("metric",),
         ("max_differing",),
         lambda values: (
-            values["metric"] in ("ncc", "zncc") and not _has(values, "threshold", "worst")
+            values["metric"] in ("ncc", "zncc") and not _has_any(values, "threshold", "worst")
         ),
     ),
     *(
@@ -232,37 +238,37 @@ _NEED_THRESHOLD = "needs a threshold, and --threshold is not given"
 _OF_LOSS = "says nothing to this --loss"
 NEEDS = (
     *(
-        Need(name, lambda values: _has(values, *_POSES), _NEED_POSES)
+        Need(name, lambda values: _has_any(values, *_POSES), _NEED_POSES)
         for name in ("same_scale", "exhaustive", "max_poses")
     ),
     Need("csv_safe", _is("format", "csv"), "is about --format csv, which is not given"),
     Need(
         "labels",
-        lambda values: _has(values, "overlay"),
+        lambda values: _has_any(values, "overlay"),
         "is about the overlay, and --overlay is not given",
     ),
     Need(
         "interval",
-        lambda values: _has(values, "wait", "wait_gone"),
+        lambda values: _has_any(values, "wait", "wait_gone"),
         "is about waiting, and neither --wait nor --wait-gone is given",
     ),
     Need(
         "part_file",
-        lambda values: _has(values, "part"),
+        lambda values: _has_any(values, "part"),
         "is about a part, and --part is not given",
     ),
     *(
-        Need(name, lambda values: _has(values, "threshold"), _NEED_THRESHOLD)
+        Need(name, lambda values: _has_any(values, "threshold"), _NEED_THRESHOLD)
         for name in ("wait", "wait_gone", "unmatched")
     ),
     Need(
         "force",
-        lambda values: not _is_scan(values) or _has(values, "report"),
+        lambda values: not _is_scan(values) or _has_any(values, "report"),
         "is about the page, and --report is not given",
     ),
     Need(
         "null",
-        lambda values: _has(values, "list") or "-" in (values["pictures"] or ()),
+        lambda values: _has_any(values, "list") or "-" in (values["pictures"] or ()),
         "is about a list, and there is none",
     ),
     Need(
@@ -281,7 +287,7 @@ NEEDS = (
     ),
     Need(
         "image",
-        lambda values: _has(values, "matches"),
+        lambda values: _has_any(values, "matches"),
         "is about a drawing, and --matches is not given",
     ),
 )

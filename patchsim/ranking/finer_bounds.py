@@ -86,7 +86,14 @@ class FinerBounds:
         if self._pixels(band) <= sum(map(self._pixels, runs)):
             return [Piece(band, blocks)]
         return [
-            Piece(run, [holds[tile] for tile in holds if tile.top == run.top and _spans(run, tile)])
+            Piece(
+                run,
+                [
+                    holds[tile]
+                    for tile in holds
+                    if tile.top == run.top and _has_column_of(run, tile)
+                ],
+            )
             for run in runs
         ]
 
@@ -98,7 +105,9 @@ class FinerBounds:
         """Return some of these blocks that lie side by side, at most so many."""
         holds = {self._blocks[block]: block for block in blocks}
         run = max(tiles.join_neighbours(holds), key=lambda tile: tile.cells)
-        inside = [holds[tile] for tile in holds if tile.top == run.top and _spans(run, tile)]
+        inside = [
+            holds[tile] for tile in holds if tile.top == run.top and _has_column_of(run, tile)
+        ]
         return sorted(inside)[:most]
 
     def open_share(self, blocks: Sequence[int], floor: float) -> float:
@@ -168,5 +177,5 @@ class FinerBounds:
         return found, total
 
 
-def _spans(run: Tile, tile: Tile) -> bool:
+def _has_column_of(run: Tile, tile: Tile) -> bool:
     return run.left <= tile.left < run.left + run.cols

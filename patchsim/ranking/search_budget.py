@@ -74,11 +74,11 @@ class SearchBudget:
         runs = max(1.0, _RUNS * blocks * (1 - blocks / self._block_count))
         return min(self._block_seconds * blocks + _RUN_CALLS * runs, self._all_seconds)
 
-    def take_all(self, blocks: int) -> bool:
+    def is_as_long_as_all(self, blocks: int) -> bool:
         """Return whether so many blocks take at least as long as all windows."""
         return self.direct_seconds(blocks) >= self._all_seconds
 
-    def leaves_all(self, seconds: float) -> bool:
+    def is_all_quicker(self, seconds: float) -> bool:
         """Return whether the direct search of all windows is better than that of some blocks.
 
         `seconds` is what these take, as long as one thread works for itself.

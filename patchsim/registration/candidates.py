@@ -84,12 +84,12 @@ class Limits:
     band_bytes: int
 
     @property
-    def angle_is_free(self) -> bool:
+    def is_angle_free(self) -> bool:
         """Whether the angle may take any value between the ends."""
         return self.angles[0] < self.angles[1] and not self.listed
 
     @property
-    def scale_is_free(self) -> bool:
+    def is_scale_free(self) -> bool:
         """Whether the scale may take any value between the ends."""
         return self.scales[0] < self.scales[1]
 
@@ -161,12 +161,12 @@ def followed(
     below = apart[scores[apart] < bar]
     if rivals == 1:
         above = poses[order[:count]]
-        beside = (i for i in below if not _overlaps(poses[i], above, kernel, limits))
+        beside = (i for i in below if not _is_overlapping(poses[i], above, kernel, limits))
         below = np.array(list(islice(beside, 1)), np.intp)
     return np.concatenate([order[:count], below[:rivals]])
 
 
-def _overlaps(pose: Floats, others: Floats, kernel: KernelPlane, limits: Limits) -> bool:
+def _is_overlapping(pose: Floats, others: Floats, kernel: KernelPlane, limits: Limits) -> bool:
     """Return whether a pose overlaps one of others by more than matches may, as they would."""
     reach = kernel.reach * (math.exp(pose[3]) + np.exp(others[:, 3]))
     near = np.hypot(others[:, 0] - pose[0], others[:, 1] - pose[1]) < reach

@@ -247,7 +247,7 @@ class Descent:
             # must stay, because the next octave compares other levels.
             slack = -1e-9 if is_last else _SCALE_SLACK
             low, high = low - slack, high + slack
-        is_free = self.limits.angle_is_free, scales[0] < scales[1]
+        is_free = self.limits.is_angle_free, scales[0] < scales[1]
         return Aim(
             self.metric, self.full, _STEPS[which], _ENOUGH[which], is_last, (True, True, *is_free),
             (turns[0], low), (turns[1], high), kernel.every(PIXELS),

@@ -163,7 +163,7 @@ class Polish:
         they begin again there, from scales around (D. J. Wales, J. P. K. Doye, "Global optimization
         by basin hopping", J. Phys. Chem. A 101, 1997).
         """
-        if not self.limits.scale_is_free:
+        if not self.limits.is_scale_free:
             return fit
         for _ in range(_RESTARTS):
             best = max(self._restarted(fit), key=lambda each: each.score, default=fit)
@@ -261,7 +261,7 @@ class Polish:
         offset = halvings * math.log(2)
         return Aim(
             self.metric, self.full, steps, enough, is_cubic,
-            (moves, moves, self.limits.angle_is_free, self.limits.scale_is_free),
+            (moves, moves, self.limits.is_angle_free, self.limits.is_scale_free),
             (-math.inf if self.limits.is_cyclic else low, least - offset),
             (math.inf if self.limits.is_cyclic else high, most - offset),
             self.kernels[k].every(PIXELS), 0,
@@ -270,7 +270,7 @@ class Polish:
 
 def distinct(found: list[Fitted], kernel: Kernel) -> list[Fitted]:
     """Return each optimum once, best first; of a kernel that is itself when turned, one turn."""
-    looks_alike = cache(partial(_looks_alike, kernel))
+    is_alike = cache(partial(_is_alike, kernel))
     found = sorted(found, key=lambda fit: (-fit.score, fit.y, fit.x))
     kept: dict[tuple[int, int, str], list[Fitted]] = {}
     chosen = []
@@ -281,13 +281,13 @@ def distinct(found: list[Fitted], kernel: Kernel) -> list[Fitted]:
             for cell in product((row - 1, row, row + 1), (column - 1, column, column + 1))
             for other in kept.get((*cell, flip), ())
         )
-        if not any(_are_one(fit, other, looks_alike) for other in beside):
+        if not any(_is_same_pose(fit, other, is_alike) for other in beside):
             kept.setdefault((row, column, flip), []).append(fit)
             chosen.append(fit)
     return chosen
 
 
-def _are_one(one: Fitted, other: Fitted, looks_alike: Callable[[int], bool]) -> bool:
+def _is_same_pose(one: Fitted, other: Fitted, is_alike: Callable[[int], bool]) -> bool:
     """Return whether two poses' corners are less than a pixel apart, or look as if they were."""
     degrees = abs((one.pose.angle - other.pose.angle + 180) % 360 - 180)
     reach = math.hypot(*one.size) / 2 * one.pose.scale
@@ -295,10 +295,10 @@ def _are_one(one: Fitted, other: Fitted, looks_alike: Callable[[int], bool]) -> 
     apart = math.hypot(one.x - other.x, one.y - other.y)
     if apart + reach * math.hypot(math.radians(degrees), growth) < 1:
         return True
-    return apart + reach * abs(growth) < 1 and looks_alike(round(degrees))
+    return apart + reach * abs(growth) < 1 and is_alike(round(degrees))
 
 
-def _looks_alike(kernel: Kernel, degrees: int) -> bool:
+def _is_alike(kernel: Kernel, degrees: int) -> bool:
     """Return whether a kernel turned about its middle is itself."""
     while max(kernel.pixels.shape[:2]) > _LARGEST_ALIKE:
         kernel = halved_kernel(kernel)

@@ -145,10 +145,10 @@ class PoseSearch:
             # Steps that begin once more, as least squares, lead farther from there.
             best = sorted(found, key=lambda fit: -fit.score)[: limits.most]
             found += [polish.better(fit) for fit in best]
-        if limits.scale_is_free:
+        if limits.is_scale_free:
             best = _best_of_places(found, polish.kernels[0], limits)
             found += in_order(polish.at_another_scale, best, self._threads)
-        if limits.scale_is_free or self._metric == "sad":
+        if limits.is_scale_free or self._metric == "sad":
             found += polish.settled(_best_of_places(found, polish.kernels[0], limits))
         return found
 
@@ -187,7 +187,7 @@ class PoseSearch:
         polish = self._polish(kernel, pose.flip, limits)
         scored = polish.scored(start.x, start.y, pose)
         better = polish.better(scored, moves="place" in free)
-        if "place" in free and (limits.scale_is_free or self._metric == "sad"):
+        if "place" in free and (limits.is_scale_free or self._metric == "sad"):
             (better,) = polish.settled([better])
         return better
 

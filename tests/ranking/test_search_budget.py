@@ -40,10 +40,10 @@ def test_blocks_take_no_longer_than_all_windows():
     assert budget.direct_seconds(0) == 0
     assert 0.2 <= budget.direct_seconds(1) < budget.direct_seconds(2)
     assert budget.direct_seconds(1000) == 2.0
-    assert budget.take_all(1000)
-    assert not budget.take_all(1)
-    assert budget.leaves_all(0.9)
-    assert not budget.leaves_all(0.5)
+    assert budget.is_as_long_as_all(1000)
+    assert not budget.is_as_long_as_all(1)
+    assert budget.is_all_quicker(0.9)
+    assert not budget.is_all_quicker(0.5)
 
 
 def test_a_search_that_took_as_long_as_the_direct_one_is_over():
@@ -59,4 +59,4 @@ def test_without_a_direct_search_every_step_is_taken():
     budget.spent = 1e9
     assert budget.invest(1e9, 100, 100)
     assert not budget.is_spent
-    assert not budget.leaves_all(1e9)
+    assert not budget.is_all_quicker(1e9)
