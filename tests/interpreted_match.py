@@ -17,7 +17,7 @@ from patchsim import match
 from patchsim.engines import cuda
 from patchsim.engines.cuda import config, launch
 from patchsim.machine import devices
-from patchsim.planning import planner
+from patchsim.planning import tiling
 
 launches = []
 _launch = launch.difference_sums
@@ -38,7 +38,7 @@ def main():
     cuda.refuse = lambda _problem: None
     launch.chosen = lambda *_: config.Config(8, 32, 4, 1)
     launch.difference_sums = counted
-    planner._WORTH_SHARING_SECONDS = 1e-9  # two tiles
+    tiling._WORTH_SHARING_SECONDS = 1e-9  # two tiles
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (11, 34), np.uint8)
     kernels = [image[y : y + h, 5:10].copy() for y, h in ((2, 3), (6, 3), (3, 4))]

@@ -2,5 +2,5 @@
 
 It may use `engines` and what lies below. Others use `planner` (`Plan`, `make`),
 and `batching.Group` (kernels that are searched for together); `candidates` holds the engines that
-were considered.
+were considered, and `tiling` chooses the tiles.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,24 +14,11 @@ from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.machine.memory import format_size
 from patchsim.planning import candidates as considered
+from patchsim.planning import tiling
 from patchsim.planning.candidates import Candidate
-
-# The time of a tile: short enough that progress moves and an interrupt is answered.
-_TILE_SECONDS = 0.1
-
-# A shorter search runs on one thread, as starting threads takes half a millisecond.
-_WORTH_SHARING_SECONDS = 0.002
-
-# The windows of a tile on the CPU, whose sums in float64 fit the cache of a core.
-_CACHED_WINDOWS = 1 << 17
 
 # With more kernels than this together, memory goes to more threads rather than to more kernels.
 _WORTH_THREADS = 8
-
-# A tile of an image that is not held in memory is so many kernels tall, where memory allows.
-_KERNELS_TALL = 2
-# Its smallest tile is so many windows tall and wide.
-_LEAST_READ = 16
 
 # The most kernels of a search that stay prepared for exact plans; of direct plans it is one.
 MOST_PREPARED = 32
@@ -236,9 +222,9 @@ def make(
     chosen, resident = _fastest_that_fits(able, residents, memory)
     allowed = memory if chosen.free_bytes is None else min(memory, resident + chosen.free_bytes)
     chosen = _fit_kernels(chosen, allowed, resident)
-    tile, parallel, working = _tiling(chosen, allowed, resident)
+    tiles_in_flight = tiling.chosen_for(chosen, allowed, resident)
     plan = replace(
-        _of_tiles(chosen, (tile, parallel, working), memory, resident, candidates),
+        _of_tiles(chosen, tiles_in_flight, memory, resident, candidates),
         accelerators=accelerators,
         kernel_total=kernel_total,
     )
@@ -250,13 +236,13 @@ def make(
 
 def _of_tiles(
     chosen: Candidate,
-    tiling: tuple[tuple[int, int], int, int],
+    tiles_in_flight: tuple[tuple[int, int], int, int],
     memory: int,
     resident: int,
     candidates: Sequence[Candidate],
 ) -> Plan:
     """Return the plan of a candidate with these tiles, so many in parallel, of so many bytes."""
-    tile, parallel, working = tiling
+    tile, parallel, working = tiles_in_flight
     return Plan(
         chosen=chosen,
         tile=tile,
@@ -290,7 +276,7 @@ def _fastest_that_fits(
 ) -> tuple[Candidate, int]:
     """Return the fastest candidate of which one window fits, and its resident bytes."""
     needed = [
-        resident + considered.working_bytes(considered.for_one_kernel(c), _least_tile(c), 1)
+        resident + considered.working_bytes(considered.for_one_kernel(c), tiling.least(c), 1)
         for c, resident in zip(able, residents, strict=True)
     ]
     fitting = [i for i, size in enumerate(needed) if size <= memory]
@@ -305,15 +291,6 @@ def _fastest_that_fits(
         )
     fastest = min(fitting, key=lambda i: able[i].seconds)
     return able[fastest], residents[fastest]
-
-
-def _least_tile(candidate: Candidate) -> tuple[int, int]:
-    """Return the smallest tile: a window, or some where each tile is read from a file."""
-    problem = candidate.problem
-    if problem.reading is None:
-        return 1, 1
-    rows, cols = problem.map_shape
-    return min(_LEAST_READ, rows), min(_LEAST_READ, cols)
 
 
 def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
@@ -335,12 +312,12 @@ def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
 def _direct_plan(problem: Problem, plan: Plan) -> Plan | None:
     """Plan how windows that an engine without a map leaves open are scored, maybe with errors."""
     exact = plan.exact_plan
-    found = _plan_of_blocks(replace(problem, map_wanted=True), plan)
-    if exact and not (found and found.chosen.work <= exact.chosen.work):
+    direct = _plan_of_blocks(replace(problem, map_wanted=True), plan)
+    if exact and not (direct and direct.chosen.work <= exact.chosen.work):
         return exact
-    if exact and replace(plan, direct_plan=found).peak > plan.memory:
+    if exact and replace(plan, direct_plan=direct).peak > plan.memory:
         return exact
-    return found and replace(found, exact_plan=exact)
+    return direct and replace(direct, exact_plan=exact)
 
 
 def _plan_of_blocks(problem: Problem, plan: Plan) -> Plan | None:
@@ -354,90 +331,17 @@ def _plan_of_blocks(problem: Problem, plan: Plan) -> Plan | None:
     rows, cols = problem.map_shape
     block = min(BLOCK, rows), min(BLOCK, cols)
     # Tiles of whole blocks: as many as suit the engine or one thread, or as memory suffices for.
-    tall, wide = engines.load(chosen.engine).best_tile(chosen.problem) or _thread_tile(chosen)
+    tall, wide = engines.load(chosen.engine).best_tile(chosen.problem) or tiling.of_one_thread(
+        chosen
+    )
     while True:
-        tile = _floor_to_blocks(tall, rows), _floor_to_blocks(wide, cols)
+        tile = tiling.floor_to_blocks(tall, rows), tiling.floor_to_blocks(wide, cols)
         for parallel in range(problem.threads, 0, -1):
             working = considered.working_bytes(chosen, tile, parallel)
-            tiling = tile, parallel, working
-            found = _of_tiles(chosen, tiling, plan.memory, plan.resident, candidates)
-            if replace(plan, exact_plan=found).peak <= plan.memory:
-                return found
+            in_flight = tile, parallel, working
+            of_blocks = _of_tiles(chosen, in_flight, plan.memory, plan.resident, candidates)
+            if replace(plan, exact_plan=of_blocks).peak <= plan.memory:
+                return of_blocks
         if tile == block:
             return None
         tall, wide = tall // 2, wide // 2
-
-
-def _thread_tile(chosen: Candidate) -> tuple[int, int]:
-    """Return a tile of a thread's share of the rows, with columns for `_TILE_SECONDS` of work."""
-    rows, cols = chosen.problem.map_shape
-    tall = _ceil_to_blocks(min(4 * BLOCK, -(-rows // chosen.problem.threads)))
-    band_seconds = chosen.work * chosen.problem.threads * min(1, tall / rows)
-    wide = int(cols * min(1, _TILE_SECONDS / band_seconds)) if band_seconds > 0 else cols
-    return tall, wide
-
-
-def _ceil_to_blocks(cells: int) -> int:
-    return -(-cells // BLOCK) * BLOCK
-
-
-def _floor_to_blocks(cells: int, length: int) -> int:
-    """Return the cells of whole blocks, at least one, or the whole length of the map."""
-    return length if cells >= length else min(length, max(1, cells // BLOCK) * BLOCK)
-
-
-def _tiling(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int, int], int, int]:
-    """Return the tile, how many are in flight, and their bytes, as time and memory allow."""
-    engine, problem = engines.load(chosen.engine), chosen.problem
-    rows, cols = problem.map_shape
-    parallel = 1 if engine.OWN_THREADS else problem.threads
-
-    tile = engine.best_tile(problem)
-    is_square = tile is not None  # little of a square tile is border, where pixels are read twice
-    if tile is None:
-        tile = _band_tile(chosen, parallel)
-    parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
-    if not is_square and problem.device == "cpu" and problem.reading is None:
-        tile = _cached_tile(tile)
-    # Low tiles of an image that is not held read each row of pixels again and again.
-    tall = 0 if problem.reading is None else max(BLOCK, problem.kernel[0] // problem.stride[0])
-    while parallel > 1 and resident + considered.working_bytes(chosen, (1, 1), parallel) > memory:
-        parallel -= 1
-    while resident + considered.working_bytes(chosen, tile, parallel) > memory:
-        if is_square and parallel > 1:
-            parallel -= 1
-        elif tile[1] > (tile[0] if is_square else BLOCK) and (is_square or tile[0] < 2 * tall):
-            tile = tile[0], -(-tile[1] // 2)
-        # Rows are halved first: a tile as wide as the map reads each row of pixels once.
-        elif tile[0] > 1:
-            tile = -(-tile[0] // 2), tile[1]
-        else:
-            tile = 1, -(-tile[1] // 2)
-    return tile, parallel, considered.working_bytes(chosen, tile, parallel)
-
-
-def _cached_tile(tile: tuple[int, int]) -> tuple[int, int]:
-    """Return a part of a tile, of whole blocks, whose scores stay in the processor's cache.
-
-    Those of larger tiles are written to new pages of memory, which takes as long as a kernel of
-    16x16 takes to be compared.
-    """
-    wide = min(tile[1], _CACHED_WINDOWS // BLOCK)
-    tall = max(1, _CACHED_WINDOWS // (BLOCK * wide)) * BLOCK
-    return min(tile[0], tall), wide
-
-
-def _band_tile(chosen: Candidate, parallel: int) -> tuple[int, int]:
-    """Return a tile of one thread's work; a search too short to share is one tile."""
-    problem = chosen.problem
-    rows, cols = problem.map_shape
-    seconds = chosen.work * (parallel if problem.device == "cpu" else len(problem.devices))
-    count = max(seconds / _TILE_SECONDS, min(parallel, seconds / _WORTH_SHARING_SECONDS), 1)
-    cells = max(1, int(rows * cols / count))
-    if count > 1:  # each thread gets as many tiles of about one height
-        count = math.ceil(count / parallel) * parallel
-    bands = min(rows, math.ceil(count))
-    tall = -(-rows // bands)
-    if problem.reading is not None:  # each row of pixels is read once or twice, not many times
-        tall = max(tall, min(rows, -(-_KERNELS_TALL * problem.kernel[0] // problem.stride[0])))
-    return tall, min(cols, cells)

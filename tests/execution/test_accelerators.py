@@ -18,7 +18,7 @@ from PIL import Image
 
 from patchsim import match
 from patchsim.machine import devices
-from patchsim.planning import planner
+from patchsim.planning import tiling
 
 CARD = torch.cuda.is_available()
 ENGINES = {
@@ -144,7 +144,7 @@ def test_masks_and_what_is_not_visible(metric, engine, astronaut):
 
 @pytest.mark.parametrize(("metric", "engine"), EVERY)
 def test_several_kernels_in_small_tiles(metric, engine, astronaut, monkeypatch):
-    monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-4)
+    monkeypatch.setattr(tiling, "_TILE_SECONDS", 1e-4)
     kernels = [astronaut[y : y + h, 60:90].copy() for y, h in ((20, 25), (60, 25), (90, 28))]
     options = {"metric": metric, "map": True, "per_kernel": True}
     image = astronaut[:150, :200]

@@ -15,7 +15,7 @@ from patchsim import InputError, match
 from patchsim.engines import Problem, fft, unfold
 from patchsim.execution import streams
 from patchsim.machine import devices
-from patchsim.planning import planner
+from patchsim.planning import planner, tiling
 
 CARDS = "cpu:0,cpu:1,cpu:2"
 
@@ -59,7 +59,7 @@ def test_threads_keep_their_device_and_the_devices_have_as_many():
 def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
     image = (rng.random((120, 90, 3)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
     kernel = image[40:52, 30:37].copy()
-    monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-5)
+    monkeypatch.setattr(tiling, "_TILE_SECONDS", 1e-5)
     used = []
     scored = streams.DeviceQueues.dispatch
 
@@ -88,7 +88,7 @@ def test_several_devices_find_what_the_cpu_finds(monkeypatch, rng, dtype):
 def test_several_kernels_share_the_tiles_of_each_device(monkeypatch, rng):
     image = rng.integers(0, 256, (150, 130), np.uint8)
     kernels = [image[y : y + 9, 20:30].copy() for y in (5, 50, 90)]
-    monkeypatch.setattr(planner, "_TILE_SECONDS", 1e-5)
+    monkeypatch.setattr(tiling, "_TILE_SECONDS", 1e-5)
     options = {"metric": "zncc", "map": True, "per_kernel": True, "top": 2}
     found = match(image, kernels, device="cuda", engine="fft", **options)
     expected = match(image, kernels, device="cpu", **options)
