@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from patchsim import metrics
+from patchsim import engines, metrics
 from patchsim.engines import Bounds
 from patchsim.execution import runner
 from patchsim.geometry.tiles import Tile
@@ -85,6 +85,22 @@ def kept_blocks(
         evaluate_block=evaluate,
         keeps_map=keeps_map,
     )
+
+
+def whole_map(
+    plan: Plan,
+    image: Pixels,
+    exact: metrics.Exact,
+    visible: Visibility | None,
+    keeps_map: bool,
+    opened: BlockCache,
+    exactly: PreparedKernel | None,
+) -> ScoreMap | BlockMaxima:
+    """Make the store of a map that is kept: by blocks if the engine bounds them, or by windows."""
+    engine = engines.load(plan.engine)
+    if engines.has_map(engine) and engine.can_bound_blocks(plan.problem):
+        return kept_blocks(plan, image, exact, visible, keeps_map, opened, exactly)
+    return score_map(plan, image, exact, visible, keeps_map, exactly)
 
 
 def block_maxima(

@@ -91,10 +91,10 @@ def windows(
         ]
         for store, earlier in zip(maxima, known, strict=bool(known)):
             store.put_bounds(0, earlier.upper_bounds, earlier.error)
-    elif engines.has_map(engine) and engine.can_bound_blocks(plans[0].problem):
+    else:
         opened = BlockCache(stores.OPEN_BYTES)
         kept = [
-            stores.kept_blocks(
+            stores.whole_map(
                 plan,
                 image,
                 exact(plan, kernel),
@@ -102,13 +102,6 @@ def windows(
                 keeps_map,
                 opened,
                 prepared.exactly(plan, kernel),
-            )
-            for plan, kernel in pairs
-        ]
-    else:
-        kept = [
-            stores.score_map(
-                plan, image, exact(plan, kernel), visible, keeps_map, prepared.exactly(plan, kernel)
             )
             for plan, kernel in pairs
         ]
@@ -247,6 +240,17 @@ def _pruned_windows(
             )
         )
 
+    _bound_all(pruned, plans, advance)
+    return pruned
+
+
+def _bound_all(
+    pruned: Sequence[pruned_windows.PrunedWindows],
+    plans: Sequence[Plan],
+    advance: Callable[[Tile], None],
+) -> None:
+    """Make the bounds of all windows, tile by tile in parallel."""
+
     def bound(common: Tile) -> list[tuple[int, Tile, LowerBounds]]:
         numbered = runner.clip_to_maps(common, plans)
         return [(number, *pruned[number].bound(tile)) for number, tile in numbered]
@@ -258,7 +262,6 @@ def _pruned_windows(
                 advance(tile)
     for one in pruned:
         one.ready()
-    return pruned
 
 
 def _search_all(
@@ -270,15 +273,10 @@ def _search_all(
     prepared: PreparedKernels,
 ) -> Windows:
     """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
-    engine = engines.load(plan.engine)
-    store: BlockMaxima | ScoreMap
-    if engines.has_map(engine) and engine.can_bound_blocks(plan.problem):
-        opened = BlockCache(stores.OPEN_BYTES)
-        store = stores.kept_blocks(
-            plan, image, exact, None, keeps_map=False, opened=opened, exactly=exactly
-        )
-    else:
-        store = stores.score_map(plan, image, exact, None, keeps_map=False, exactly=exactly)
+    opened = BlockCache(stores.OPEN_BYTES)
+    store = stores.whole_map(
+        plan, image, exact, None, keeps_map=False, opened=opened, exactly=exactly
+    )
     score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
     if isinstance(store, ScoreMap):
         store.evaluate_contenders()
