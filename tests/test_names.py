@@ -11,8 +11,8 @@ PACKAGE = Path(patchsim.__file__).parent
 
 # Functions that do something and return whether it was done, or return a value that is checked.
 ACTIONS = {
-    "true_or_false", "_truth", "_link", "claim", "shrink", "_work_here", "refine", "_refine_to",
-    "decide", "_compare", "invest",
+    "true_or_false", "_truth", "_fill", "_link", "claim", "shrink", "_work_here", "refine",
+    "_refine_to", "decide", "_compare", "invest",
 }  # fmt: skip
 # Names that Python's files, or users of patchsim, ask for.
 ASKED_FOR = {"readable", "writable", "seekable", "posed"}
