@@ -154,6 +154,18 @@ def test_criteria_are_in_the_table_and_at_the_boxes(tmp_path, rng):
     assert 0.1 < match.worst < 0.9 < match.score
 
 
+def test_each_plan_has_the_name_of_its_kernel(tmp_path, rng):
+    image = rng.integers(0, 256, (40, 50), np.uint8)
+    path = tmp_path / "page.html"
+    for kernels, named in (
+        ([image[:9, :9]], ["Plan: simd"]),
+        ([image[:9, :9], image[5:14, :8]], []),
+    ):
+        patchsim.match(image, kernels, engine="simd", report=path)
+        titles = re.findall("<summary>(.*?)</summary>", path.read_text(encoding="utf-8"))
+        assert titles == (named or ["Plan for kernel-1: simd", "Plan for kernel-2: simd"])
+
+
 def test_a_large_picture_is_reduced(tmp_path):
     image = np.tile(skimage.data.astronaut(), (4, 6, 1))
     path = tmp_path / "page.html"

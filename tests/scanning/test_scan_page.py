@@ -67,6 +67,7 @@ def test_what_the_file_holds(page):
     text = page.read_text(encoding="utf-8")
     assert "<title>7 of 9 pictures with a match</title>" in text
     assert "patchsim scan shots -k kernel-0.png" in text
+    assert "Metric sad, stride 1,1, colours auto. Kernels: kernel-0.png (11 x 9)" in text
     assert "1 picture could not be searched" in text
     assert "shots/torn.png is a PNG that is damaged" in text
     assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,)', text) == []

@@ -13,6 +13,7 @@ from patchsim.machine.memory import format_size
 from patchsim.output import columns, html_page, labels, rgb
 from patchsim.output.contract import Finished
 from patchsim.output.exporters.report import crops, layers
+from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
 
 SUFFIXES = (".html",)
@@ -71,9 +72,18 @@ def _context(search: Finished) -> dict[str, Any]:
         "heat": heat,
         "histogram": layers.histogram(search),
         "kernels": crops.kernels(search, kernels),
-        "plans": [(plan.engine, str(plan)) for plan in report.plans],
+        "plans": _plans(report),
         "data": _json({"rows": rows, "width": report.width, "height": report.height}),
     }
+
+
+def _plans(report: Report) -> list[tuple[str, str]]:
+    """Return the title and the text of each plan, with the kernel's name if there are several."""
+    names = [f" for {printable(one.name)}" for one in report.kernels]
+    if len(names) == 1 or len(names) != len(report.plans):  # as of poses
+        names = [""] * len(report.plans)
+    plans = zip(report.plans, names, strict=True)
+    return [(f"Plan{name}: {plan.engine}", str(plan)) for plan, name in plans]
 
 
 def _json(value: dict[str, Any]) -> str:
