@@ -17,6 +17,7 @@ from typing import Any
 import typer
 from numpydoc.docscrape import NumpyDocString
 
+import patchsim
 from patchsim.cli import environment, option_groups
 from patchsim.cli.app import app
 
@@ -26,7 +27,7 @@ _NOTE = "<!-- Made by python tools/reference.py; change the docstrings and the h
 
 # Public names by module and title, in the order of the page.
 GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "Searching": ("patchsim", ("match", "Matcher", "scan", "wait", "Observer")),
+    "Searching": ("patchsim", ("match", "Matcher", "scan", "wait", "Observer", "Cluster")),
     "Results": ("patchsim", ("Report", "Match", "ScanResult")),
     "The layer": ("patchsim", ("similarity_map",)),
     "Slot-matching losses": (
@@ -62,7 +63,10 @@ def python_page() -> str:
     """Return the reference of the public names."""
     parts = ["# Python reference", _NOTE]
     parts += ["[In Python](../python.md) explains these names with examples."]
-    for title, (module_name, names) in GROUPS.items():
+    listed = {name for _, names in GROUPS.values() for name in names}
+    left = tuple(name for name in patchsim.__all__ if name not in listed)
+    groups = {**GROUPS, "Further names": ("patchsim", left)} if left else GROUPS
+    for title, (module_name, names) in groups.items():
         module = importlib.import_module(module_name)
         parts.append(f"## {title}")
         for name in names:
@@ -94,12 +98,12 @@ def _signature(name: str, thing: Any) -> str:
     try:
         signature = inspect.signature(thing)
     except ValueError:
-        return f"```python\n{name}\n```"
+        return f"```py\n{name}\n```"
     given = [str(one) for one in _parameters(signature)]
     line = f"{name}({', '.join(given)})"
     if len(line) > _WIDTH:
         line = "\n".join([f"{name}(", *(f"    {one}," for one in given), ")"])
-    return f"```python\n{line}\n```"
+    return f"```py\n{line}\n```"
 
 
 def _parameters(signature: inspect.Signature) -> Iterator[str]:
