@@ -12,7 +12,17 @@ typedef struct {
 typedef struct {
     ptrdiff_t rows[4][PART], columns[4][PART];
     double down[4][PART], across[4][PART], x[PART], y[PART], seen[PART];
+    /* Of bytes of one channel that all lie inside: the first neighbour, and the values sampled there. */
+    int is_inside;
+    ptrdiff_t first[PART];
+    double values[PART];
 } VARIANT(Part);
+
+#define TOGETHER 8 /* pixels that are sampled together */
+typedef double VARIANT(Doubles) __attribute__((vector_size(8 * TOGETHER)));
+typedef double VARIANT(LooseDoubles) __attribute__((vector_size(8 * TOGETHER), aligned(8), may_alias));
+typedef int64_t VARIANT(Longs) __attribute__((vector_size(8 * TOGETHER)));
+typedef int32_t VARIANT(Bytes) __attribute__((vector_size(4 * TOGETHER)));
 
 static INLINE double VARIANT(pixel)(const void *pixels, const Type type, ptrdiff_t at)
 {
@@ -32,6 +42,33 @@ static INLINE void VARIANT(weights_of)(double t, double w[4][PART], int i)
     w[3][i] = (t - 1) * t * t / 2;
 }
 
+static INLINE void VARIANT(sample_inside)(const uint8_t *pixels, ptrdiff_t line, VARIANT(Part) *p, int n)
+{
+    for (int i = 0; i < n; i += TOGETHER) {
+        VARIANT(Doubles) sum = {0};
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            VARIANT(Bytes) four;
+            VARIANT(Doubles) row = {0};
+            for (int l = 0; l < TOGETHER; l++) {
+                int32_t bytes;
+                memcpy(&bytes, pixels + p->first[i + l] + j * line, sizeof bytes);
+                four[l] = bytes;
+            }
+            UNROLL
+            for (int t = 0; t < 4; t++)
+                row += __builtin_convertvector((four >> (8 * t)) & 255, VARIANT(Doubles)) *
+                       *(const VARIANT(LooseDoubles) *)(p->across[t] + i);
+            sum += row * *(const VARIANT(LooseDoubles) *)(p->down[j] + i);
+        }
+        /* Limited to 0 to 255, in which comparisons are all bits or none. */
+        const VARIANT(Longs) above = (VARIANT(Longs))(sum > 255.0);
+        const VARIANT(Doubles) most = 255.0 - (VARIANT(Doubles)){0};
+        sum = (VARIANT(Doubles))(((VARIANT(Longs))sum & ~above & (VARIANT(Longs))(sum > 0.0)) | ((VARIANT(Longs))most & above));
+        memcpy(p->values + i, &sum, sizeof sum);
+    }
+}
+
 static void VARIANT(fill_part)(const Exact *e, const double *pose, ptrdiff_t row, ptrdiff_t first, int n, VARIANT(Part) *p)
 {
     const Picture *in = &e->picture;
@@ -41,6 +78,24 @@ static void VARIANT(fill_part)(const Exact *e, const double *pose, ptrdiff_t row
         const double u = (double)(first + i) - e->centre_x;
         p->x[i] = pose[0] + u * pose[2] + v * pose[3];
         p->y[i] = pose[1] + v * pose[2] - u * pose[3];
+    }
+    p->is_inside = e->picture.type == U8 && in->channels == 1 && !e->visible;
+    for (int i = 0; i < n; i += n > 1 ? n - 1 : 1) /* pixels of a row lie on a line */
+        p->is_inside &= p->x[i] >= 1 && p->x[i] < (double)(in->width - 2) && p->y[i] >= 1 && p->y[i] < (double)(in->height - 2);
+    if (p->is_inside) {
+        for (int i = 0; i < n; i++) {
+            const ptrdiff_t left = (ptrdiff_t)p->x[i], top = (ptrdiff_t)p->y[i];
+            VARIANT(weights_of)(p->x[i] - (double)left, p->across, i);
+            VARIANT(weights_of)(p->y[i] - (double)top, p->down, i);
+            p->first[i] = (top - 1) * line + left - 1, p->seen[i] = 1;
+        }
+        for (int i = n; i < PART; i++) { /* what fills the last vector is read, too */
+            VARIANT(weights_of)(0, p->across, i);
+            VARIANT(weights_of)(0, p->down, i);
+            p->first[i] = p->first[0];
+        }
+        VARIANT(sample_inside)(in->pixels, line, p, n);
+        return;
     }
     for (int i = 0; i < n; i++) {
         /* Floor, of values that are not far below 0. */
@@ -90,7 +145,8 @@ static INLINE void VARIANT(add_part)(const Exact *e, const VARIANT(Part) *p, ptr
             double tap = VARIANT(pixel)(e->kernel.pixels, type, (at + i) * channels + c);
             if (softness > 0)
                 tap += softness * e->smoothing[(at + i) * channels + c];
-            const double value = VARIANT(sampled)(e->picture.pixels, type, p, i, c);
+            const double value = type == U8 && p->is_inside ? p->values[i]
+                                                            : VARIANT(sampled)(e->picture.pixels, type, p, i, c);
             const double weight = e->weights ? e->weights[(at + i) * e->shades + (e->shades > 1 ? c : 0)] : 1;
             const double w = weight * p->seen[i], difference = tap - value;
             if (row == 0 && first + i == 0) /* near the values, so that sums of squares keep their digits */
@@ -171,6 +227,7 @@ EXACT(exact_f32, F32)
 EXACT(exact_f64, F64)
 #undef EXACT
 #undef PART
+#undef TOGETHER
 
 static void VARIANT(exact)(const Exact *e)
 {

@@ -30,8 +30,9 @@ Floats = NDArray[np.float64]
 PIXELS, _ROUGH_PIXELS = 16_384, 4_096
 # The first look is where about so many pixels count.
 _FIRST_PIXELS = 100
-# Where detail is so fine that more must be shown, so many of its pixels at most are compared.
-_MOST_FIRST_PIXELS = 512
+# Where detail is so fine that more must be shown, so many of its pixels at most are compared, and
+# fewer where a first look would take more products than about 5 seconds of a core.
+_MOST_FIRST_PIXELS, _MOST_LOOK = 512, 1e11
 # A kernel's least side and contrast there, as a share of the contrast at full size.
 _LEAST_SIDE, _LEAST_CONTRAST = 3, 0.2
 # Fine textures are lost there: with less contrast than this the first look is a level larger, if
@@ -60,6 +61,12 @@ def first_level(kernels: KernelPlanes) -> int:
             break
         k += 1
     return k
+
+
+def first_pixels(kernel: KernelPlane, poses: int, height: int, width: int) -> int:
+    """Return how many pixels of a kernel a first look of a level [height, width] compares."""
+    places = height * width * poses * kernel.channels
+    return int(min(_MOST_FIRST_PIXELS, max(_FIRST_PIXELS, _MOST_LOOK / places)))
 
 
 def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
@@ -219,7 +226,7 @@ class Descent:
         look = partial(
             first_look.look,
             plane,
-            kernel.sampled(_MOST_FIRST_PIXELS),
+            kernel.sampled(first_pixels(kernel, len(grid.poses), plane.height, plane.width)),
             grid,
             self.metric,
             self.full,

@@ -196,8 +196,9 @@ def test_thinned_poses(rng):
 @pytest.mark.parametrize("masked", MASKS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("metric", METRICS)
-def test_exact_scores(rng, metric, dtype, masked, sees_all):
-    case = Case(rng, dtype, masked, sees_all=sees_all, channels=3)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_exact_scores(rng, metric, dtype, masked, sees_all, channels):
+    case = Case(rng, dtype, masked, sees_all=sees_all, channels=channels)
     scorer = scoring.Scoring(case.image, metric, case.full, case.visible)
     for pose, place in (
         (Pose(1.05, 12.0), (28.3, 19.4)),

@@ -374,3 +374,15 @@ def test_detail_as_fine_as_pixels_is_found_by_some_of_them(rng, size):
         Kernel(kernel), ONCE, ANY, most=1
     )
     check(found[0], place, pixels=0.1, degrees=0.1, share=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("side", "poses", "count"), [(100, 1000, 512), (1000, 400, 250), (4000, 10_000, 100)]
+)
+def test_a_first_look_takes_a_bounded_number_of_products(side, poses, count):
+    # A checkerboard is grey in half the size, so that it is looked for at its full one.
+    pixels = np.indices((64, 64)).sum(0) % 2 * 255
+    kernel = Kernel(pixels.astype(np.uint8)[..., None])
+    planes = KernelPlanes(KernelLevels(kernel), Unit(0.0, 1.0))
+    assert descent.first_level(planes) == 0
+    assert descent.first_pixels(planes[0], poses, side, side) == count
