@@ -151,14 +151,14 @@ def _has_levels(source: Source) -> bool:
 
 
 def missing(source: Source) -> str | None:
-    """Return which packages would read a picture by windows that is too large, if any would."""
+    """Return what would let a picture that is too large be read by windows, if anything would."""
     if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
         return None
     with Path(source).open("rb") as stream:
         start = stream.read(_START)
-    if not start.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or spool.is_available():
-        return None
-    return f"pip install {spool.PACKAGES} to read it by windows"
+    if not start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+        return "save it as a tiled TIFF to have it read by windows"
+    return None if spool.is_available() else f"pip install {spool.PACKAGES} to read it by windows"
 
 
 def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Picture:

@@ -153,7 +153,11 @@ def _check_kind(stream: BinaryIO, name: str) -> tuple[int, bytes]:
             is_woven = "progressive" in image.info or "progression" in image.info
             channels = _MODES.get(image.mode, 0)
     if is_woven:
-        raise only_whole(name, "is interlaced or progressive, so that its rows come all at once")
+        raise only_whole(
+            name,
+            "is interlaced or progressive, so that its rows come all at once; save it as a tiled"
+            " TIFF",
+        )
     if not channels:
         raise only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
     if turned != 1:
@@ -163,7 +167,7 @@ def _check_kind(stream: BinaryIO, name: str) -> tuple[int, bytes]:
 
 def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> SpooledSource:
     """Decode all rows into a temporary file."""
-    name = printable(identity.path)
+    name, top = printable(identity.path), 0
     try:
         image = vips.Image.new_from_file(identity.path, access="sequential", fail_on="truncated")
         dtype = np.dtype({"uchar": np.uint8, "ushort": np.uint16}.get(image.format, np.void))
@@ -179,7 +183,8 @@ def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> Spool
             band = image.crop(0, top, image.width, min(step, image.height - top))
             source.write(band.write_to_memory())
     except vips.Error as error:
-        raise DamageError(str(error).strip().splitlines()[-1]) from error
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise DamageError(f"its rows from y={top} on cannot be decoded: {reason}") from error
     except OSError as error:
         raise MachineError(
             f"the decoded rows of {name} cannot be written to {tempfile.gettempdir()}:"
