@@ -50,6 +50,7 @@ _MAPS = ("map", "resume", "heatmap", "blend")  # in a scan `resume` is no map
 _DRAWN = ("map", "heatmap", "blend", "overlay", "report")
 _POSES = ("scales", "angles", "flips")
 _NOT_OF_A_PART = (
+    "cluster",
     "map",
     "resume",
     "blend",

@@ -61,7 +61,7 @@ def compute(
     flags : mapping
         What the file tells of how the search was asked for.
     observer : Observer
-        Told of progress and of the file.
+        Told of plans, of progress and of the file.
     force : bool
         Replace a file that is read-only, too.
 
@@ -79,6 +79,7 @@ def compute(
     todo = Work.of(matcher, image)
     own = _fingerprint(matcher, image)
     search = work.opened(todo, threads=options.threads, memory=options.memory)
+    search.tell_plans(observer)
     found = list(_scored(search, todo, part, observer))
     made = PartFile(path, part, own, flags, found)
     made.write()

@@ -99,12 +99,16 @@ class Exhaustive:
 
     def run(self, observer: Observer) -> Found:
         """Score all windows of all jobs."""
-        jobs.warn(self._jobs, observer)
-        for plan, numbers in jobs.by_plan(self._jobs):
-            observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
+        self.tell_plans(observer)
         if self._bands is not None:
             return self._gathered(self._bands, observer)
         return Found(self._score(observer))
+
+    def tell_plans(self, observer: Observer) -> None:
+        """Tell the observer how the jobs are scored."""
+        jobs.warn(self._jobs, observer)
+        for plan, numbers in jobs.by_plan(self._jobs):
+            observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
 
     def score_band(self, numbers: Sequence[int], top: int, rows: int) -> list[BandBounds]:
         """Score a band of the maps of jobs, given by their numbers.

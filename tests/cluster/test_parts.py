@@ -211,6 +211,7 @@ def test_what_does_not_go_with_a_part_is_refused(run, tmp_path):
         (["--part", "1/2", "--blend", "h.png"], "--blend needs the scores of all windows, which "),
         (["--part", "1/2", "--overlay", "o.png"], "--overlay is of the whole search; give it to "),
         (["--part", "1/2", "--report", "r.html"], "--report is of the whole search; give it to "),
+        (["--part", "1/2", "--cluster", "local:1"], "--cluster and --part both split the search"),
         (["--part", "1/2", "--wait", "3"], "--wait looks at a picture again and again"),
         (["--part", "1/2", "--engine", "pruned"], "the engine pruned scores no map, which a sear"),
         (["--part", "1/2", "--frame", "0"], "frame is not for a search in parts"),
@@ -227,6 +228,14 @@ def test_what_does_not_go_with_a_part_is_refused(run, tmp_path):
     assert code == 2
     assert "the image is standard input, but a search in parts opens it by its path" in said(err)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_plans_of_parts_are_explained(run):
+    code, out, err = run("match", "big.npy", "k.npy", "--part", "1/2", "--explain")
+    assert (code, out) == (0, "")
+    assert "plan for k.npy: " in err
+    assert "chosen: " in err
 
 
 @pytest.mark.usefixtures("folder")
