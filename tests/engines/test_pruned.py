@@ -126,7 +126,7 @@ def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
         refine(search, whole, least, floor)
         assert least[0, 0] == REMOVED
         assert (least >= coarse).all()
-        assert (least * search._coarse.unit <= truth * (1 + 1e-12) + 1e-6)[least < REMOVED].all()
+        assert (least * search.unit <= truth * (1 + 1e-12) + 1e-6)[least < REMOVED].all()
         assert (search.upper_bounds(least) >= scores)[least < REMOVED].all()
 
 
@@ -188,12 +188,12 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     whole = Tile(0, 0, *truth.shape)
     least = bounds_of(search, whole)
     assert least.max() > 0
-    assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
+    assert (least * search.unit <= truth * (1 + 1e-12)).all()
     refine(search, whole, least)
-    assert (least * search._coarse.unit <= truth * (1 + 1e-12)).all()
+    assert (least * search.unit <= truth * (1 + 1e-12)).all()
     found = search.look(whole, least, whole, -np.inf, 10**9)
     assert (found.score, found.row, found.col) == (
-        search.score(int(truth.min())),
+        search.scale.score(int(truth.min())),
         *divmod(int(truth.argmin()), truth.shape[1]),
     )
 
@@ -263,7 +263,7 @@ def test_bounds_of_a_patch_of_its_own_colour_are_sharp(metric):
     image, kernel = np.full((40, 40, 3), 90, np.uint8), np.full((16, 16, 3), 60, np.uint8)
     search = pruned.Search(image, kernel, problem(image, kernel, metric))
     truth = kernel.size * (30 if metric == "sad" else 900)
-    bounds = bounds_of(search, Tile(0, 0, 25, 25)) * search._coarse.unit
+    bounds = bounds_of(search, Tile(0, 0, 25, 25)) * search.unit
     assert (bounds > 0.97 * truth).all()
 
 
@@ -667,7 +667,7 @@ def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
     truth = differences(image, kernel, "sad", (1, 1))
     row, col, score = alone.best(-np.inf)
     assert truth[row, col] == truth.min()
-    assert score == search.score(int(truth.min()))
+    assert score == search.scale.score(int(truth.min()))
     assert alone.blocks_evaluated == 0
     assert alone.windows_evaluated > 71 * 81 / 2
 
@@ -719,12 +719,12 @@ def test_the_largest_difference_of_a_score():
         image = np.zeros((9, 9, 3), np.uint8)
         search = pruned.Search(image, image[:5, :7], replace(fits, metric=metric))
         for difference in (*range(300), 105 * 255):
-            assert search.largest_difference(search.score(difference)) == difference
-        assert search.largest_difference(1.1) == -1
+            assert search.scale.largest_difference(search.scale.score(difference)) == difference
+        assert search.scale.largest_difference(1.1) == -1
         assert (
-            search.score(search.largest_difference(0.3))
+            search.scale.score(search.scale.largest_difference(0.3))
             >= 0.3
-            > search.score(search.largest_difference(0.3) + 1)
+            > search.scale.score(search.scale.largest_difference(0.3) + 1)
         )
 
 

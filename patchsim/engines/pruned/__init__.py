@@ -26,7 +26,7 @@ from patchsim.engines import contract
 from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_copy, cells, compiled
 from patchsim.engines.pruned.byte_search import Search as Search
-from patchsim.engines.pruned.byte_search import total
+from patchsim.engines.pruned.score_scale import total
 from patchsim.engines.pruned.wide_search import WideSearch as WideSearch
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim import metrics
 from patchsim.engines import contract
 from patchsim.engines.contract import REMOVED, Look, LowerBounds
 from patchsim.engines.problem import Problem
-from patchsim.engines.pruned import cells, compiled
-from patchsim.engines.pruned.cells import Cells
-from patchsim.engines.pruned.grids import Boxes, Grid, far
+from patchsim.engines.pruned import compiled
+from patchsim.engines.pruned.grids import Boxes, Grid
+from patchsim.engines.pruned.kernel_grids import KernelGrids
+from patchsim.engines.pruned.score_scale import ScoreScale
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK, block_index
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
-
-_Differences = TypeVar("_Differences", float, NDArray[np.float64])
 
 # Seconds of a thread for a row of a window, and for each value of it, without and with weights, for
 # vectors of 64 bytes on one core of an AMD EPYC (Zen 4), gcc 12. They say when the windows of a
@@ -32,7 +30,6 @@ _VALUE_SECONDS, _WEIGHTED_SECONDS = {"sad": 1.1e-11, "ssd": 2e-11}, 1e-10
 # And of finer bounds: for each value's boxes, each cell of a window that could be the best, and
 # each window that is looked at for that.
 _BOX_SECONDS, _CELL_SECONDS, _OPEN_SECONDS = 5e-10, 3e-11, 1e-10
-_SMALLEST_SIDE = 4  # pixels of a cell of the finest grid
 
 
 class _LastBoxes(threading.local):
@@ -68,44 +65,21 @@ class Search:
         value_seconds = _VALUE_SECONDS[problem.metric] if weights is None else _WEIGHTED_SECONDS
         self.row_seconds = _ROW_SECONDS + problem.kernel[1] * problem.kernel[2] * value_seconds
         self._last: _LastBoxes = beside._last if beside else _LastBoxes()
-        self._kernel = np.ascontiguousarray(kernel)
-        self._weights = weights
-        self._squared = problem.metric == "ssd"
-        # Looks at hundreds of blocks ask for these.
-        self._total_weight, self._total = problem.total_weight, total(problem)
-        self._scale = problem.data_range ** (2 if self._squared else 1)
-        self._last_limit = (math.nan, -1)  # a score, and the largest difference that has it
-        self._cells_of: dict[int, Cells] = {}  # by their number along a side
-        self._sums_of: dict[Grid, tuple[Boxes, Boxes]] = {}
-        coarse = self._cells(cells.COARSE)
-        self._coarse = Grid.of(problem, coarse, far(problem, coarse), apart=False)
-        self._targets = _finer_targets(problem)
+        kernel = np.ascontiguousarray(kernel)
+        self.scale = ScoreScale(problem)
+        self._grids = KernelGrids(problem, kernel, weights)
         # For the extension, of all windows.
-        self._arguments = compiled.of_windows(self._kernel, problem, weights) | {
+        self._arguments = compiled.of_windows(kernel, problem, weights) | {
             "step_x": problem.stride[1] * problem.kernel[2],
-            "scale": (1 - 1e-12) / self._coarse.unit,
+            "scale": (1 - 1e-12) / self.unit,
         }
-
-    def _cells(self, target: int) -> Cells:
-        if target not in self._cells_of:
-            self._cells_of[target] = (
-                cells.lattice(*self.problem.kernel[:2], target)
-                if self._weights is None
-                else cells.inside(self._weights, target)
-            )
-        return self._cells_of[target]
-
-    def _sums(self, grid: Grid) -> tuple[Boxes, Boxes]:
-        if grid not in self._sums_of:
-            self._sums_of[grid] = grid.sums(cells.integral(self._kernel))
-        return self._sums_of[grid]
 
     def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
         """Write lower bounds of the windows' differences, in units; return the blocks' least."""
         rows, cols = block_index(tile)
         least = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.uint16)
         self._extension.bounds(
-            **self._under(tile, self._coarse),
+            **self._under(tile, self._grids.coarse),
             out=values_from(bounds, place.top, place.left),
             out_pitch=bounds.shape[1],
             variant=self._variant,
@@ -122,7 +96,7 @@ class Search:
     @property
     def levels(self) -> int:
         """The number of finer grids."""
-        return len(self._targets)
+        return self._grids.levels
 
     def refine_seconds(self, level: int, tile: Tile, share: float) -> float:
         """Return the estimated seconds of `refine`, if this share of the windows is bounded."""
@@ -130,12 +104,12 @@ class Search:
         height, width = tiles.extent(
             (tile.rows, tile.cols), self.problem.kernel[:2], self.problem.stride
         )
-        count = len(self._cells(self._targets[level]).places) * channels
+        count = len(self._grids.cells(level).places) * channels
         bounds = tile.cells * (share * count * _CELL_SECONDS + _OPEN_SECONDS)
         return height * width * channels * _BOX_SECONDS + bounds
 
     def refine(self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, floor: float) -> int:
-        return self.refine_to(level, tile, bounds, place, self.largest_difference(floor))
+        return self.refine_to(level, tile, bounds, place, self.scale.largest_difference(floor))
 
     def refine_to(
         self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, limit: int
@@ -144,23 +118,23 @@ class Search:
         in_units = self.in_units(limit)
         if in_units < 0:
             return 0
-        grid = Grid.of(self.problem, self._cells(self._targets[level]), 1.05 * limit, apart=True)
+        grid = self._grids.finer(level, limit)
         left: int = self._extension.raise_bounds(
             **self._under(tile, grid),
             out=values_from(bounds, place.top, place.left),
             out_pitch=bounds.shape[1],
             variant=self._variant,
             limit=in_units,
-            ratio=grid.unit / self._coarse.unit * (1 - 1e-12),
+            ratio=grid.unit / self.unit * (1 - 1e-12),
         )
         return left
 
     def in_units(self, limit: int) -> int:
         """Return the largest bound of a window that could differ by at most a limit."""
-        return int(min(max(limit / self._coarse.unit * (1 + 1e-9), -1), REMOVED - 1))
+        return int(min(max(limit / self.unit * (1 + 1e-9), -1), REMOVED - 1))
 
     def could_reach(self, floor: float) -> int:
-        return self.in_units(self.largest_difference(floor))
+        return self.in_units(self.scale.largest_difference(floor))
 
     def _under(self, tile: Tile, grid: Grid) -> dict[str, Any]:
         """Return the arguments of the extension for bounds of a tile: its boxes, and the kernel's.
@@ -173,7 +147,7 @@ class Search:
         tall, wide = grid.cells.height, grid.cells.width
         lines = height - tall + 1
         which = tile, (height, width, grid.planes, tall, wide, grid.up, grid.down)
-        below, above = self._sums(grid)
+        below, above = self._grids.sums(grid)
         size = grid.planes * lines * row_pitch + extension.PADDING
         if self._last.of != which:
             self._last.of = None
@@ -208,7 +182,7 @@ class Search:
             "row_step": problem.stride[0] * row_pitch,
             "rows": tile.rows,
             "cols": tile.cols,
-            "squared": self._squared,
+            "squared": self.problem.metric == "ssd",
             "doublings": grid.doublings,
         }
 
@@ -227,9 +201,11 @@ class Search:
 
     def look(self, tile: Tile, bounds: LowerBounds, place: Tile, floor: float, most: int) -> Look:
         difference, row, col, evaluated, compared, done = self._extension.look(
-            **self._windows(tile, bounds, place), limit=self.largest_difference(floor), most=most
+            **self._windows(tile, bounds, place),
+            limit=self.scale.largest_difference(floor),
+            most=most,
         )
-        score = self.score(difference) if row >= 0 else -math.inf
+        score = self.scale.score(difference) if row >= 0 else -math.inf
         return Look(score, row, col, evaluated, compared, done)
 
     def screen(
@@ -268,40 +244,19 @@ class Search:
             "cols": tile.cols,
         }
 
-    def score(self, difference: int) -> float:
-        """Return the score of a window with this difference."""
-        return self._similarity(float(difference))
-
     def upper_bounds(self, bounds: LowerBounds) -> NDArray[np.float64]:
         """Return upper bounds of scores from lower bounds of differences; -inf for `REMOVED`."""
         lowest = self.least_differences(bounds)
-        return np.where(bounds == REMOVED, -np.inf, self._similarity(lowest))
+        return np.where(bounds == REMOVED, -np.inf, self.scale.similarity(lowest))
 
     @property
     def unit(self) -> float:
         """The difference that a bound of 1 stands for."""
-        return self._coarse.unit
+        return self._grids.coarse.unit
 
     def least_differences(self, bounds: LowerBounds) -> NDArray[np.float64]:
         """Return lower bounds in differences rather than in units."""
-        return bounds.astype(np.float64) * (self._coarse.unit * (1 - 1e-12))
-
-    def _similarity(self, difference: _Differences) -> _Differences:
-        return metrics.similarity(difference, self._total_weight, self._scale)
-
-    def largest_difference(self, score: float) -> int:
-        """Return the largest difference that has at least this score, or -1."""
-        if (last := self._last_limit)[0] == score:
-            return last[1]
-        most = self._total_weight * 255 ** (2 if self._squared else 1)
-        guess = min(max((1 - score) * self._total, -1.0), most)
-        difference = int(guess)
-        while difference < most and self.score(difference + 1) >= score:
-            difference += 1
-        while difference >= 0 and self.score(difference) < score:
-            difference -= 1
-        self._last_limit = score, difference
-        return difference
+        return bounds.astype(np.float64) * (self.unit * (1 - 1e-12))
 
 
 def finer_tile(problem: Problem, tile: tuple[int, int]) -> tuple[int, int]:
@@ -329,21 +284,6 @@ def finer_tile(problem: Problem, tile: tuple[int, int]) -> tuple[int, int]:
     return best[0] * BLOCK, best[1] * BLOCK
 
 
-def _finer_targets(problem: Problem) -> tuple[int, ...]:
-    """Return the cells along a side of the finer grids, whose channels are apart."""
-    targets = [cells.FINE]
-    if problem.kernel[2] > 1:
-        targets.insert(0, cells.COARSE)
-    if min(problem.kernel[:2]) >= cells.FINEST * _SMALLEST_SIDE:
-        targets.append(cells.FINEST)
-    return tuple(targets)
-
-
 def values_from(array: NDArray[Any], row: int, col: int) -> NDArray[Any]:
     """Return all values of a contiguous array from this row and column on."""
     return array.reshape(-1)[(row * array.strides[0] + col * array.strides[1]) // array.itemsize :]
-
-
-def total(problem: Problem) -> float:
-    """Return the difference that scores 0."""
-    return float(problem.total_weight * problem.data_range ** (2 if problem.metric == "ssd" else 1))

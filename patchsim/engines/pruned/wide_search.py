@@ -18,7 +18,8 @@ from patchsim.engines.contract import REMOVED, Look, LowerBounds
 from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_copy, compiled
 from patchsim.engines.pruned.byte_copy import TYPES, ByteCopy
-from patchsim.engines.pruned.byte_search import Search, total, values_from
+from patchsim.engines.pruned.byte_search import Search, values_from
+from patchsim.engines.pruned.score_scale import total
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
 
