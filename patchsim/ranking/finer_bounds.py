@@ -166,15 +166,15 @@ class FinerBounds:
             upper_bounds = self._search.upper_bounds(np.array(least)).tolist()
             return dict(zip(piece.blocks, upper_bounds, strict=True)), time.thread_time() - started
 
-        found: dict[int, float] = {}
+        bound_of: dict[int, float] = {}
         total = 0.0
         parallel = min(self._threads, max(1, len(pieces)))
         with closing(in_order(refined, pieces, parallel)) as results:
             for upper_bounds, seconds in results:
-                found |= upper_bounds
+                bound_of |= upper_bounds
                 total += seconds
-        self.levels[list(found)] = level + 1
-        return found, total
+        self.levels[list(bound_of)] = level + 1
+        return bound_of, total
 
 
 def _has_column_of(run: Tile, tile: Tile) -> bool:

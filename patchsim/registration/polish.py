@@ -85,11 +85,11 @@ class Polish:
             range(0, len(told), share),
             self.threads,
         )
-        found = np.concatenate(list(scored)).tolist()
+        exact_scores = np.concatenate(list(scored)).tolist()
         size = self.kernel.pixels.shape[:2]
         fits = [
             Fitted(x, y, Pose(scale, angle, self.flip), score, size)
-            for (x, y, angle, scale), score in zip(told.tolist(), found, strict=True)
+            for (x, y, angle, scale), score in zip(told.tolist(), exact_scores, strict=True)
         ]
         # Most lie far from whole poses, which are looked for one by one.
         turns = np.radians(told[:, 2] - np.rint(told[:, 2] / 90) * 90)
@@ -180,10 +180,10 @@ class Polish:
         starts = self._starts(fit, level + up, halvings, _APART)
         kernel = self.kernels[k + up]
         aim = self._aim(k + up, halvings, _STEPS, _COARSELY, moves=True, is_cubic=False)
-        poses, found = loops.refine(self.planes[level + up], kernel, starts, aim)
+        poses, refined_scores = loops.refine(self.planes[level + up], kernel, starts, aim)
         reach = kernel.reach * math.exp(starts[0, 3])
         ends = [starts[0]]
-        for i in np.argsort(-found, kind="stable"):
+        for i in np.argsort(-refined_scores, kind="stable"):
             change = np.array(ends) - poses[i]
             change[:, 2:] *= reach
             if (np.hypot(np.hypot(*change.T[:2]), np.hypot(*change.T[2:])) >= _SAME).all():
@@ -268,13 +268,13 @@ class Polish:
         )  # fmt: skip
 
 
-def distinct(found: list[Fitted], kernel: Kernel) -> list[Fitted]:
+def distinct(fits: list[Fitted], kernel: Kernel) -> list[Fitted]:
     """Return each optimum once, best first; of a kernel that is itself when turned, one turn."""
     is_alike = cache(partial(_is_alike, kernel))
-    found = sorted(found, key=lambda fit: (-fit.score, fit.y, fit.x))
+    fits = sorted(fits, key=lambda fit: (-fit.score, fit.y, fit.x))
     kept: dict[tuple[int, int, str], list[Fitted]] = {}
     chosen = []
-    for fit in found:
+    for fit in fits:
         row, column, flip = math.floor(fit.y), math.floor(fit.x), fit.pose.flip
         beside = (
             other

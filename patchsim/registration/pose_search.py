@@ -121,10 +121,10 @@ class PoseSearch:
             Each optimum once.
         """
         limits = self._limits(scales, angles, threshold, most, overlap, rivals)
-        found = [fit for flip in flips for fit in self._in_flip(kernel, flip, limits)]
+        fits = [fit for flip in flips for fit in self._in_flip(kernel, flip, limits)]
         if threshold is not None and not rivals:
-            found = [fit for fit in found if fit.score >= threshold]
-        return distinct(found, kernel)
+            fits = [fit for fit in fits if fit.score >= threshold]
+        return distinct(fits, kernel)
 
     def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
         polish = self._polish(kernel, flip, limits)
@@ -132,25 +132,25 @@ class PoseSearch:
             self._planes, polish.kernels, limits, self._metric, self._full, self._threads
         )
         octaves = list(descent.octaves(polish.kernels, limits))
-        found: list[Fitted] = []
+        fits: list[Fitted] = []
         for number, octave in enumerate(octaves):
             poses = way.to_full_size(octave)
             for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
                 for other in beside:
                     poses, left = way.left_at(poses, octave, end, other)
-                    found += polish.fitted(left, other[0])
-            found += polish.fitted(poses, octave[0])
+                    fits += polish.fitted(left, other[0])
+            fits += polish.fitted(poses, octave[0])
         if limits.most is not None and self._metric == "sad":
             # In noise `sad` has several maxima close together, and the nearest is not the best.
             # Steps that begin once more, as least squares, lead farther from there.
-            best = sorted(found, key=lambda fit: -fit.score)[: limits.most]
-            found += [polish.better(fit) for fit in best]
+            best = sorted(fits, key=lambda fit: -fit.score)[: limits.most]
+            fits += [polish.better(fit) for fit in best]
         if limits.is_scale_free:
-            best = _best_of_places(found, polish.kernels[0], limits)
-            found += in_order(polish.at_another_scale, best, self._threads)
+            best = _best_of_places(fits, polish.kernels[0], limits)
+            fits += in_order(polish.at_another_scale, best, self._threads)
         if limits.is_scale_free or self._metric == "sad":
-            found += polish.settled(_best_of_places(found, polish.kernels[0], limits))
-        return found
+            fits += polish.settled(_best_of_places(fits, polish.kernels[0], limits))
+        return fits
 
     def refine(
         self,
@@ -214,14 +214,14 @@ class PoseSearch:
         )  # fmt: skip
 
 
-def _best_of_places(found: Sequence[Fitted], kernel: KernelPlane, limits: Limits) -> list[Fitted]:
+def _best_of_places(fits: Sequence[Fitted], kernel: KernelPlane, limits: Limits) -> list[Fitted]:
     """Return what may become matches: of each place the best."""
     least = -math.inf if limits.threshold is None else limits.threshold - _NEARLY
-    found = [fit for fit in found if fit.score >= least]
-    rows = [(f.x, f.y, math.radians(f.pose.angle), math.log(f.pose.scale)) for f in found]
-    poses, scores = np.array(rows).reshape(-1, 4), np.array([fit.score for fit in found])
+    fits = [fit for fit in fits if fit.score >= least]
+    rows = [(f.x, f.y, math.radians(f.pose.angle), math.log(f.pose.scale)) for f in fits]
+    poses, scores = np.array(rows).reshape(-1, 4), np.array([fit.score for fit in fits])
     best = thinned(poses, scores, kernel, limits.overlap, 1)
-    return [found[i] for i in best[: limits.most].tolist()]
+    return [fits[i] for i in best[: limits.most].tolist()]
 
 
 def _limits_of(

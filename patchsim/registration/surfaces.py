@@ -60,13 +60,13 @@ def climbed(
     each = np.arange(len(poses))
     for size in SIZES:
         tried = np.clip(poses[:, None] + size * offsets * units[:, None], low, high)
-        found = value(tried.reshape(-1, 4)).reshape(len(poses), -1)
+        scores = value(tried.reshape(-1, 4)).reshape(len(poses), -1)
         step = np.zeros_like(poses)
-        step[:, index] = _to_the_top(found @ coefficients.T, len(index))
+        step[:, index] = _to_the_top(scores @ coefficients.T, len(index))
         there = np.clip(poses + size * step * units, low, high)
         tried = np.concatenate([tried, there[:, None]], 1)
-        found = np.concatenate([found, value(there)[:, None]], 1)
-        poses = tried[each, found.argmax(1)]
+        scores = np.concatenate([scores, value(there)[:, None]], 1)
+        poses = tried[each, scores.argmax(1)]
     return poses
 
 

@@ -157,14 +157,14 @@ class Comparison:
         # Most next images have this offset, too, and find the kernels and what is prepared of them.
         with self._lock:
             key = offset.tobytes()
-            found = self._less_offset.pop(key, None)
-            if found is None:
+            checked = self._less_offset.pop(key, None)
+            if checked is None:
                 less = [replace(each, pixels=each.pixels - offset) for each in self._kernels]
-                found = self._check(less)
-            self._less_offset[key] = found
+                checked = self._check(less)
+            self._less_offset[key] = checked
             if len(self._less_offset) > _OFFSETS:
                 del self._less_offset[next(iter(self._less_offset))]
-        return found
+        return checked
 
     @property
     def names(self) -> list[str]:

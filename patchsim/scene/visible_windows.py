@@ -159,10 +159,10 @@ def _part(picture: Windowed, area: Area) -> Windowed:
 
 def _counts(levels: Windowed) -> NDArray[np.int64]:
     """Return how many pixels have each level; all are read."""
-    found = np.zeros(_LEVELS, np.int64)
+    counts = np.zeros(_LEVELS, np.int64)
     for band in levels.bands():
-        found += np.bincount(band.reshape(-1), minlength=_LEVELS)
-    return found
+        counts += np.bincount(band.reshape(-1), minlength=_LEVELS)
+    return counts
 
 
 def _first_visible(levels: Weights) -> tuple[int, int]:
