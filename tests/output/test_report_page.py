@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import skimage.data
+from helpers.accessibility import check_accessible
 from PIL import Image
 
 import patchsim
@@ -309,24 +310,7 @@ def test_zoom_and_move_by_buttons_keys_wheel_and_drag(opened):
 @pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible_light_and_dark_narrow_and_wide(chromium, coins, width, scheme):
-    axe = pytest.importorskip("axe_core_python.selenium").Axe()
-    chromium.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
-    chromium.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    try:
-        chromium.get(coins[0].as_uri())
-        is_dark = ask(chromium, "matchMedia('(prefers-color-scheme: dark)').matches")
-        assert is_dark == (scheme == "dark")
-        assert ask(chromium, "document.documentElement.scrollWidth") <= width
-        violations = axe.run(chromium)["violations"]
-        assert [(each["id"], each["nodes"][0]["html"][:100]) for each in violations] == []
-    finally:
-        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    check_accessible(chromium, coins[0], width, scheme)
 
 
 def test_hostile_pages_run_nothing(chromium, save, tmp_path, rng):

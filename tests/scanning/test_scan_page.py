@@ -16,6 +16,7 @@ import weakref
 import numpy as np
 import pytest
 from helpers import ENVIRONMENT
+from helpers.accessibility import check_accessible
 from PIL import Image
 
 import patchsim
@@ -402,19 +403,4 @@ def test_sorting(opened, page):
 @pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible_light_and_dark_narrow_and_wide(chromium, page, width, scheme):
-    axe = pytest.importorskip("axe_core_python.selenium").Axe()
-    chromium.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
-    chromium.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    try:
-        chromium.get(page.as_uri())
-        assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
-        violations = axe.run(chromium)["violations"]
-        assert [(each["id"], each["nodes"][0]["html"][:100]) for each in violations] == []
-    finally:
-        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    check_accessible(chromium, page, width, scheme)
