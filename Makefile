@@ -14,6 +14,7 @@ PIP_INSTALL = $(BIN)/pip install $(addprefix --extra-index-url=,$(TORCH_INDEX))
 
 demo: $(VENV)/.installed
 	$(BIN)/patchsim match examples/desktop.png examples/folder.png --threshold 0.95 --overlay found.png --report found.html
+	@echo "The page found.html shows what was found: open it in a browser."
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from patchsim.output import labels, picture_file, rgb
@@ -104,7 +104,7 @@ def _plates(
     """Place labels beside their matches, those of the best first."""
     if not texts:
         return []
-    usual = statistics.median(min(match.width, match.height) for match in matches)
+    usual = float(np.median([min(match.width, match.height) for match in matches]))
     font = ImageFont.load_default(size=max(10, min(round(min(size) / 40), round(usual / 2))))
     frames = [_outer(match, line) for match in matches]
     places = labels.Places(size, frames, 3 * line)
