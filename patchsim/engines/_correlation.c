@@ -32,10 +32,13 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptr
     if (terms < 1 || terms > MOST_TERMS || shape[0] % terms)
         return "the number of terms is out of range";
     t->terms = terms;
+    if (!correlation_has_side(t->sides.y) || !correlation_has_side(t->sides.x))
+        return "the transforms have no such sides";
     t->channels = shape[0] / terms, t->height = shape[1], t->width = shape[2];
     t->taps = taps->buf;
     if (t->channels < 1 || t->channels > MOST_CHANNELS || t->height < t->parts_y ||
-        t->height > SIDE * t->parts_y || t->width < t->parts_x || t->width > SIDE * t->parts_x)
+        t->height > t->sides.y * t->parts_y || t->width < t->parts_x ||
+        t->width > t->sides.x * t->parts_x)
         return "the kernel's size is out of range";
     t->part_height = (t->height + t->parts_y - 1) / t->parts_y;
     t->part_width = (t->width + t->parts_x - 1) / t->parts_x;
@@ -48,7 +51,7 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptr
 /* The values of a kernel's spectra. */
 static Py_ssize_t spectra_of(const Task *t)
 {
-    return t->parts_y * t->parts_x * t->terms * t->channels * TILE_VALUES;
+    return t->parts_y * t->parts_x * t->terms * t->channels * tile_values(t->sides);
 }
 
 const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra, ptrdiff_t kernels)
@@ -64,14 +67,16 @@ const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectr
 static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"taps", "out", "parts_y", "parts_x", "terms", "variant", NULL};
+    static char *names[] = {"taps", "out", "parts_y", "parts_x", "terms", "variant",
+                            "sides", NULL};
     PyObject *objects[2];
     Py_buffer taps, out;
-    Task t = {0};
+    Task t = {.sides = SQUARE};
     const char *name, *wrong;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnns", names, &objects[0], &objects[1],
-                                     &t.parts_y, &t.parts_x, &t.terms, &name) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnns|(nn)", names, &objects[0],
+                                     &objects[1], &t.parts_y, &t.parts_x, &t.terms, &name,
+                                     &t.sides.y, &t.sides.x) ||
         !(variant = correlation_variant(name)))
         return NULL;
     if (PyObject_GetBuffer(objects[0], &taps, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
@@ -92,11 +97,11 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms * t.channels; i++) {
             const Part part = correlation_part(&t, i / t.channels, i % t.channels);
             if (is_double)
-                variant->double_spectrum(part.taps, part.height, part.width, t.width,
-                                         (double *)out.buf + i * TILE_VALUES);
+                variant->double_spectrum(part.taps, part.height, part.width, t.width, t.sides,
+                                         (double *)out.buf + i * tile_values(t.sides));
             else
-                variant->spectrum(part.taps, part.height, part.width, t.width,
-                                  (float *)out.buf + i * TILE_VALUES);
+                variant->spectrum(part.taps, part.height, part.width, t.width, t.sides,
+                                  (float *)out.buf + i * tile_values(t.sides));
         }
         Py_END_ALLOW_THREADS
     }
@@ -241,19 +246,19 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"image",    "spectra",  "taps",    "means",     "numbers", "map",
                             "maxima",   "errors",   "metric",  "limit",     "stride_y", "stride_x",
                             "block",    "is_direct", "parts_y", "parts_x",  "terms",   "variant",
-                            NULL};
+                            "sides",    NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
-    Task tasks[MOST_KERNELS] = {{0}}, *t = tasks;
+    Task tasks[MOST_KERNELS] = {{.sides = SQUARE}}, *t = tasks;
     const char *metric, *name, *wrong = NULL;
     const Variant *variant;
     int failed = 1, is_direct;
     Py_ssize_t kernels = 0, direct = 0, repeated = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOOsdnnnpnnns", names, &objects[IMAGE], &objects[SPECTRA],
+            args, keywords, "OOOOOOOOsdnnnpnnns|(nn)", names, &objects[IMAGE], &objects[SPECTRA],
             &objects[TAPS], &objects[MEANS], &objects[NUMBERS], &objects[MAP], &objects[MAXIMA],
             &objects[ERRORS], &metric, &t->limit, &t->stride_y, &t->stride_x, &t->block, &is_direct,
-            &t->parts_y, &t->parts_x, &t->terms, &name) ||
+            &t->parts_y, &t->parts_x, &t->terms, &name, &t->sides.y, &t->sides.x) ||
         !(variant = correlation_variant(name)))
         return NULL;
     static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
@@ -314,23 +319,26 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
-                            "is_direct", "parts_y", "parts_x", "terms", "variant", "kernels", NULL};
+                            "is_direct", "parts_y", "parts_x", "terms", "variant", "kernels",
+                            "sides", NULL};
     const char *format, *name;
     Py_ssize_t kernels;
-    Task t = {0};
+    Task t = {.sides = SQUARE};
     int is_direct;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsn", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsn|(nn)", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
-                                     &t.terms, &name, &kernels) ||
+                                     &t.terms, &name, &kernels, &t.sides.y, &t.sides.x) ||
         !(variant = correlation_variant(name)))
         return NULL;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
     t.products = is_direct ? variant->products[t.type] : NULL;
     if ((is_direct && !t.products) || !strchr("BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
         t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
-        t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS || t.height < 1 || t.height > SIDE * t.parts_y || t.width < 1 || t.width > SIDE * t.parts_x ||
+        t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS ||
+        !correlation_has_side(t.sides.y) || !correlation_has_side(t.sides.x) || t.height < 1 ||
+        t.height > t.sides.y * t.parts_y || t.width < 1 || t.width > t.sides.x * t.parts_x ||
         t.channels < 1 || t.channels > MOST_CHANNELS || t.stride_y < 1 || t.stride_x < 1 ||
         t.block < 1 || t.block > BLOCK || kernels < 1 || kernels > MOST_KERNELS) {
         PyErr_SetString(PyExc_ValueError, "a size or the type of the pixels is out of range");
@@ -362,7 +370,7 @@ static PyObject *taps(PyObject *self, PyObject *args)
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, numbers, map, maxima, errors, metric, limit, stride_y,"
-     " stride_x, block, is_direct, parts_y, parts_x, terms, variant)\n\n"
+     " stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE))\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off, for kernels of one size. Returns how many windows were summed\n"
      "directly, and how many tiles were transformed in double precision. The formulas are in\n"
@@ -374,12 +382,12 @@ static PyMethodDef METHODS[] = {
      "rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one\n"
      "kernel."},
     {"spectrum", KEYWORDS(spectrum),
-     "spectrum(taps, out, parts_y, parts_x, terms, variant)\n\n"
+     "spectrum(taps, out, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE))\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"
      "aligned to 64 bytes."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
-     " variant, kernels)\n\n"
+     " variant, kernels, sides=(SIDE, SIDE))\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
@@ -396,10 +404,27 @@ static struct PyModuleDef MODULE = {
     PyModuleDef_HEAD_INIT, "_correlation", NULL, 0, METHODS, NULL, NULL, NULL, NULL,
 };
 
+/* SIDES: what an axis of a transform may be. */
+static int add_sides(PyObject *module)
+{
+    PyObject *sides = PyList_New(0);
+    int failed = !sides;
+    for (Py_ssize_t side = 16; side <= MOST_SIDE && !failed; side += 16) {
+        PyObject *number = correlation_has_side(side) ? PyLong_FromSsize_t(side) : NULL;
+        failed = correlation_has_side(side) && (!number || PyList_Append(sides, number) < 0);
+        Py_XDECREF(number);
+    }
+    PyObject *all = failed ? NULL : PyList_AsTuple(sides);
+    Py_XDECREF(sides);
+    failed = !all || PyModule_AddObjectRef(module, "SIDES", all) < 0;
+    Py_XDECREF(all);
+    return failed ? -1 : 0;
+}
+
 PyMODINIT_FUNC PyInit__correlation(void)
 {
     PyObject *module = PyModule_Create(&MODULE);
-    if (module && (PyModule_AddIntConstant(module, "SIDE", SIDE) < 0 ||
+    if (module && (add_sides(module) < 0 || PyModule_AddIntConstant(module, "SIDE", SIDE) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_CHANNELS", MOST_CHANNELS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_WEIGHTED_CHANNELS",
                                            MOST_WEIGHTED_CHANNELS) < 0 ||

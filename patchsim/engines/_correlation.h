@@ -1,6 +1,6 @@
 /* Correlation of an image with a kernel by Fourier transforms: from pixels to scores in one pass.
  *
- * The map is made of tiles. The pixels under a tile, SIDE x SIDE of a channel, are transformed,
+ * The map is made of tiles. The pixels under a tile, of a channel, are transformed,
  * multiplied with the conjugate of the kernel's transform, summed over the channels and
  * transformed back: the products of the kernel with every window (overlap-save; H. J. Nussbaumer,
  * Fast Fourier Transform and Convolution Algorithms, 1981). Two tiles share a complex transform,
@@ -23,7 +23,7 @@
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
  * of the channel, off by at most `drift`; windows of one value are told by comparing pixels. X is
- * off by its rounding, at most `unit` times what `pair` returns in _correlation_tile.h. A score
+ * off by its rounding, at most some units of what `pair` returns in _correlation_tile.h. A score
  * that may be off by more than `limit` is made again: from a direct sum, or, where a tile has many,
  * from transforms in double precision.
  *
@@ -48,7 +48,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIDE 256 /* pixels along each axis of a transform */
+#define SIDE 256 /* pixels along each axis of a transform, if no other sides are chosen */
+#define MOST_SIDE 512
+#define MOST_FIRST (MOST_SIDE / 16) /* values of an axis's first stage */
 #define BLOCK 64 /* windows along each axis of a block, at most */
 #define MOST_CHANNELS 64
 #define MOST_PARTS 4 /* of a kernel, along an axis */
@@ -59,9 +61,10 @@
 #define MOST_OUTPUTS (3 * MOST_WEIGHTED_CHANNELS + 3)
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of what `pair` returns.
- * Pictures that were searched for it, of stripes, points and random bits, need 7. */
+ * Pictures that were searched for it, of stripes, points, photographs and random bits, need 8 of
+ * SIDE x SIDE, and 10 of other sides, whose first stages take more steps. */
 #define ROUNDING_UNITS 11
-#define SINGLE_UNIT (ROUNDING_UNITS * 0x1p-24)
+#define MORE_ROUNDING_UNITS 16
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
 /* A float channel is flat if its variance is at most this fraction of its mean square, as in
  * metrics.FLAT. */
@@ -87,7 +90,6 @@
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
  * its stages leave the values, because the way back takes them in that order. */
 #define TILE_VALUES (2 * SIDE * SIDE)
-#define GROUP (TILE_VALUES / 16) /* of one k1 of y */
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
 #define CORRELATION_X86 1
@@ -97,6 +99,19 @@
 
 typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
+
+/* Pixels along the axes of a transform: 16 times 8, 10, 12, 16, 20, 24 or 32. */
+typedef struct {
+    ptrdiff_t y, x;
+} Sides;
+#define SQUARE ((Sides){SIDE, SIDE})
+
+static inline ptrdiff_t tile_values(Sides sides)
+{
+    return 2 * sides.y * sides.x;
+}
+
+int correlation_has_side(ptrdiff_t side);
 
 /* Direct sums, of _correlation_products.h: of bytes in 32 bits, of 16 bits and floats in double
  * precision. */
@@ -121,12 +136,13 @@ typedef struct {
     ptrdiff_t rows, cols; /* windows */
     /* A kernel too large for a tile is cut into parts, the last of a row or column smaller. */
     ptrdiff_t parts_y, parts_x, part_height, part_width;
+    Sides sides;     /* of transforms */
     ptrdiff_t terms; /* of sad: products whose sum is about |I - K|; 1 of other metrics */
     double limit;
     const struct Products *products; /* X is summed directly, at a stride of 1; or NULL */
     ptrdiff_t block;                 /* windows along each axis of a block */
     /* What follows is the kernel's own. */
-    const float *spectra; /* [parts][terms][channels][TILE_VALUES], aligned to 64 bytes */
+    const float *spectra; /* [parts][terms][channels][tile_values], aligned to 64 bytes */
     const double *taps;   /* b / gain, [terms, channels, height, width] */
     double gain;
     const double *means; /* k, [channels] */
@@ -161,9 +177,9 @@ typedef struct {
     int (*scores)(Task *tasks, ptrdiff_t count);
     int (*weighted)(Weighted *weighted);
     void (*spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
-                     float *out);
+                     Sides sides, float *out);
     void (*double_spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width,
-                            ptrdiff_t pitch, double *out);
+                            ptrdiff_t pitch, Sides sides, double *out);
     const Products *products[FLOATS + 1]; /* by the type of the pixels, or NULL */
 } Variant;
 
@@ -225,6 +241,11 @@ ptrdiff_t correlation_out_pitch(const Layout *layout); /* values of a row of a t
 size_t correlation_taps_bytes(const Task *task, const Products *products);
 void correlation_fill_taps(const Task *task, void *out);
 
+/* The kernel's bytes less 128, [channels][height][width], of which single windows are summed that
+ * transforms leave open; 0 bytes of other pixels, and where nothing is left open. */
+size_t correlation_own_bytes(const Task *task);
+void correlation_fill_own(const Task *task, int16_t *out);
+
 /* Parts of a row of windows, each in one tile and one block, at most. */
 size_t correlation_segments(const Task *task, const Layout *layout);
 
@@ -240,9 +261,9 @@ Part correlation_part(const Task *task, ptrdiff_t pass, ptrdiff_t channel);
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);
 
-/* cos and -sin of 2 pi k n / SIDE, [cos, -sin][k][n] of 16 x 16. */
-extern float SINGLE_TWIDDLES[2][16][16];
-extern double DOUBLE_TWIDDLES[2][16][16];
+/* cos and -sin of 2 pi k n / side, [side / 16][cos, -sin][k][n] of side / 16 x 16. */
+extern float SINGLE_TWIDDLES[MOST_FIRST + 1][2][MOST_FIRST][16];
+extern double DOUBLE_TWIDDLES[MOST_FIRST + 1][2][MOST_FIRST][16];
 void correlation_tables(void); /* fills them */
 
 #endif

@@ -384,10 +384,11 @@ typedef struct {
     uint8_t *planes;
     float *products; /* [count][rows, x_pitch]; of direct sums int32_t, or double */
     ptrdiff_t step;  /* values of a kernel's products */
-    float *work;     /* [channels][TILE_VALUES] */
+    float *work;     /* [channels][tile_values] */
     void *taps;      /* of direct sums, as they take them */
+    int16_t **own_taps; /* of bytes by transforms, each kernel's bytes less 128, or NULL */
     int16_t *wide;   /* the planes of these, where they take 16 bits */
-    float *total;    /* [count][TILE_VALUES], of several kernels or of one in parts */
+    float *total;    /* [count][tile_values], of several kernels or of one in parts */
     double *double_work, *double_total, *double_spectra; /* the same, where needed */
     const Task *doubled; /* whose spectra these are */
     void *sums, *squares;                 /* of columns */
@@ -415,16 +416,16 @@ typedef struct {
         r->energy = 0;                                                                         \
         for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
             double sum = 0, square = 0;                                                        \
-            for (ptrdiff_t y = 0; y < SIDE; y += 8) {                                          \
+            for (ptrdiff_t y = 0; y < t->sides.y; y += 8) {                                        \
                 const PIXEL *p = (const PIXEL *)(const void *)b->planes +                      \
                                  (c * l->lines + r->top * t->stride_y + y) * l->pitch +        \
                                  r->left * t->stride_x;                                        \
                 SUM line = 0, squares = 0;                                                     \
-                for (int x = 0; x < SIDE; x++)                                                 \
+                for (ptrdiff_t x = 0; x < t->sides.x; x++)                                     \
                     line += p[x], squares += (SUM)p[x] * p[x];                                 \
                 sum += (double)line, square += (double)squares;                                \
             }                                                                                  \
-            const double mean = sum / (SIDE / 8 * SIDE);                                       \
+            const double mean = sum / (double)(t->sides.y / 8 * t->sides.x);                   \
             means[c] = ROUNDED(mean); /* exact in single precision */                          \
             r->energy += square - mean * sum;                                                  \
         }                                                                                      \
@@ -525,10 +526,12 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
                              spectra, b->work, b->total, places, other ? 2 : 1, b->step,
                              l->x_pitch, rounding);
     }
+    const int is_square = t->sides.y == SIDE && t->sides.x == SIDE;
+    const double unit =
+        (is_double ? 0x1p-53 : 0x1p-24) * (is_square ? ROUNDING_UNITS : MORE_ROUNDING_UNITS);
     for (ptrdiff_t k = 0; k < count; k++)
         for (int i = 0; i < 2; i++)
-            b->known[(first + k) * b->most + (both[i] - b->regions)].off =
-                (is_double ? DOUBLE_UNIT : SINGLE_UNIT) * rounding[k];
+            b->known[(first + k) * b->most + (both[i] - b->regions)].off = unit * rounding[k];
 }
 
 typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
@@ -556,6 +559,22 @@ typedef struct {
 } VARIANT(Spreads);
 
 #include "_correlation_bytes.h"
+
+/* sum I (K - 128) of a window, of the kernel's bytes less 128. */
+static double VARIANT(sum_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                    ptrdiff_t pitch, const int16_t *taps)
+{
+    int64_t total = 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {
+            const uint8_t *p = pixels + c * plane + y * pitch;
+            int32_t sum = 0;
+            for (ptrdiff_t x = 0; x < t->width; x++)
+                sum += (int16_t)p[x] * taps[x];
+            total += sum;
+        }
+    return (double)total;
+}
 
 /* Makes scores of a row again whose spread is open, from direct sums. Returns 1 where the tile has
  * too many. */
@@ -587,11 +606,17 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
             for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
                 shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
         } else if (t->type == BYTES) {
-            for (ptrdiff_t c = 0; c < t->channels; c++)
-                mean[c] = (b->has_few ? VARIANT(few_sums)(b, c, left)[i]
-                                      : ((double *)b->s)[c * l->x_pitch + left + i]) /
-                          n;
-            direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
+            /* sum I (K - 128) -> sum I (K - mean K), over the gain. */
+            direct = b->own_taps ? VARIANT(sum_of_bytes)(t, b->planes + at, plane, l->pitch, b->own_taps[t - b->task])
+                                 : 0;
+            for (ptrdiff_t c = 0; c < t->channels; c++) {
+                const double sum = b->has_few ? VARIANT(few_sums)(b, c, left)[i]
+                                              : ((double *)b->s)[c * l->x_pitch + left + i];
+                mean[c] = sum / n, direct += sum * (128 - t->means[c]);
+            }
+            direct /= t->gain;
+            if (!b->own_taps)
+                direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
         } else {
             for (ptrdiff_t c = 0; c < t->channels; c++)
                 mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + left + i] / n;
@@ -1043,7 +1068,7 @@ static int VARIANT(by_energy)(const void *one, const void *other)
 static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *doubles)
 {
     const ptrdiff_t parts = t->parts_y * t->parts_x;
-    const size_t tile = TILE_VALUES * sizeof(double), work = (size_t)t->channels * tile;
+    const size_t tile = (size_t)tile_values(t->sides) * sizeof(double), work = (size_t)t->channels * tile;
     if (!b->double_spectra) {
         if (!correlation_open(doubles, work + tile + (size_t)parts * work))
             return -1;
@@ -1054,8 +1079,8 @@ static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *d
     if (b->doubled != t)
         for (ptrdiff_t i = 0; i < parts * t->channels; i++) { /* of one term: sad is not made again */
             const Part part = correlation_part(t, i / t->channels, i % t->channels);
-            VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width,
-                                     b->double_spectra + i * TILE_VALUES);
+            VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width, t->sides,
+                                     b->double_spectra + i * tile_values(t->sides));
         }
     b->doubled = t;
     VARIANT(Region) *waiting = NULL;
@@ -1213,8 +1238,15 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
         b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));
         correlation_fill_taps(t, b.taps);
     } else {
-        b.work = correlation_take(&arena, (size_t)(t->channels * TILE_VALUES) * sizeof(float));
+        b.work = correlation_take(&arena, (size_t)(t->channels * tile_values(t->sides)) * sizeof(float));
         b.total = correlation_take(&arena, correlation_total_bytes(t, count));
+        if (correlation_own_bytes(t)) {
+            b.own_taps = correlation_take(&arena, (size_t)count * sizeof *b.own_taps);
+            for (ptrdiff_t k = 0; k < count; k++) {
+                b.own_taps[k] = correlation_take(&arena, correlation_own_bytes(t));
+                correlation_fill_own(t + k, b.own_taps[k]);
+            }
+        }
     }
     b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);

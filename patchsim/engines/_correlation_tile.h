@@ -3,8 +3,9 @@
  * REAL is float or double (IS_DOUBLE), L the number of them in a vector (16 at the most), NAME(x) a name of
  * this precision, TWIDDLES the table of this precision.
  *
- * An axis of 256 is 16 x 16: n = 16 n1 + n0, k = k1 + 16 k0 (Cooley and Tukey, 1965). The lanes of
- * a vector lie along x until a transpose of 16 x 16, and along y after it.
+ * An axis of `side` values is m x 16, m = side / 16: n = 16 n1 + n0, k = k1 + m k0 (Cooley and
+ * Tukey, 1965). The lanes of a vector lie along x until a transpose of 16 x 16, and along y after
+ * it.
  */
 #define PARTS (16 / L) /* vectors of a row of 16 */
 typedef REAL NAME(V) __attribute__((vector_size(sizeof(REAL) * L), may_alias));
@@ -17,6 +18,7 @@ typedef double NAME(Doubles) __attribute__((vector_size(8 * L), aligned(8), may_
 typedef uint8_t NAME(Bytes) __attribute__((vector_size(L), aligned(1), may_alias));
 typedef uint16_t NAME(Words) __attribute__((vector_size(2 * L), aligned(1), may_alias));
 typedef REAL (*NAME(Tile))[2][16][16]; /* [k1 of y, k1 of x][re, im][16][16] */
+typedef const REAL (*NAME(Twiddles))[MOST_FIRST][16]; /* [cos, -sin][k1][n0] of a side */
 #define V NAME(V)
 #define AT(p) (*(V *)(p))
 #define ALL(x) ((V){0} + (REAL)(x))
@@ -28,7 +30,7 @@ static INLINE V NAME(larger)(V p, V q)
     return (V)((is_larger & (Mask)p) | (~is_larger & (Mask)q));
 }
 
-static INLINE void NAME(dft4)(V *a, V *b, V *c, V *d, V *ai, V *bi, V *ci, V *di)
+static INLINE void NAME(fourth)(V *a, V *b, V *c, V *d, V *ai, V *bi, V *ci, V *di)
 {
     V s0 = *a + *c, s1 = *a - *c, s2 = *b + *d, s3 = *b - *d;
     V t0 = *ai + *ci, t1 = *ai - *ci, t2 = *bi + *di, t3 = *bi - *di;
@@ -48,7 +50,7 @@ static INLINE void NAME(dft16)(V *re, V *im)
 {
     const double c = 0.92387953251128675613, s = 0.38268343236508977173, h = 0.70710678118654752440;
 #define FOURTH(a, step)                                                                       \
-    NAME(dft4)(re + (a), re + (a) + (step), re + (a) + 2 * (step), re + (a) + 3 * (step),     \
+    NAME(fourth)(re + (a), re + (a) + (step), re + (a) + 2 * (step), re + (a) + 3 * (step),     \
                im + (a), im + (a) + (step), im + (a) + 2 * (step), im + (a) + 3 * (step))
     FOURTH(0, 4), FOURTH(1, 4), FOURTH(2, 4), FOURTH(3, 4);
     NAME(turn)(re + 5, im + 5, c, -s);
@@ -66,6 +68,90 @@ static INLINE void NAME(dft16)(V *re, V *im)
     V res[16], ims[16];
     UNROLL16 for (int k = 0; k < 16; k++) res[k] = re[4 * (k & 3) + (k >> 2)], ims[k] = im[4 * (k & 3) + (k >> 2)];
     UNROLL16 for (int k = 0; k < 16; k++) re[k] = res[k], im[k] = ims[k];
+}
+
+static INLINE void NAME(dft2)(V *re, V *im)
+{
+    const V a = re[0], b = im[0];
+    re[0] = a + re[1], im[0] = b + im[1];
+    re[1] = a - re[1], im[1] = b - im[1];
+}
+
+static INLINE void NAME(dft3)(V *re, V *im)
+{
+    const V half = ALL(0.5), root = ALL(0.86602540378443864676);
+    const V s = re[1] + re[2], t = im[1] + im[2];
+    const V d = (re[1] - re[2]) * root, e = (im[1] - im[2]) * root;
+    const V p = re[0] - s * half, q = im[0] - t * half;
+    re[0] += s, im[0] += t;
+    re[1] = p + e, im[1] = q - d;
+    re[2] = p - e, im[2] = q + d;
+}
+
+static INLINE void NAME(dft4)(V *re, V *im)
+{
+    NAME(fourth)(re, re + 1, re + 2, re + 3, im, im + 1, im + 2, im + 3);
+}
+
+static INLINE void NAME(dft5)(V *re, V *im)
+{
+    const V c1 = ALL(0.30901699437494742410), c2 = ALL(-0.80901699437494742410);
+    const V s1 = ALL(0.95105651629515357212), s2 = ALL(0.58778525229247312917);
+    const V s = re[1] + re[4], t = im[1] + im[4], d = re[1] - re[4], e = im[1] - im[4];
+    const V u = re[2] + re[3], v = im[2] + im[3], f = re[2] - re[3], g = im[2] - im[3];
+    const V p1 = re[0] + s * c1 + u * c2, q1 = im[0] + t * c1 + v * c2;
+    const V p2 = re[0] + s * c2 + u * c1, q2 = im[0] + t * c2 + v * c1;
+    const V x1 = e * s1 + g * s2, y1 = d * s1 + f * s2;
+    const V x2 = e * s2 - g * s1, y2 = d * s2 - f * s1;
+    re[0] += s + u, im[0] += t + v;
+    re[1] = p1 + x1, im[1] = q1 - y1, re[4] = p1 - x1, im[4] = q1 + y1;
+    re[2] = p2 + x2, im[2] = q2 - y2, re[3] = p2 - x2, im[3] = q2 + y2;
+}
+
+/* A transform of A x B values in natural order, in and out, as dft16; TURNS has cos and -sin of
+ * 2 pi i / (A B). */
+#define COMBINED(name, A, B, BY_A, BY_B, TURNS)                                               \
+    static inline void name(V *re, V *im)                                                     \
+    {                                                                                         \
+        V r[B][A], i[B][A];                                                                   \
+        UNROLL16 for (int a = 0; a < A; a++)                                                  \
+        {                                                                                     \
+            V p[B], q[B];                                                                     \
+            UNROLL16 for (int b = 0; b < B; b++) p[b] = re[a + A * b], q[b] = im[a + A * b];  \
+            BY_B(p, q);                                                                       \
+            UNROLL16 for (int b = 0; b < B; b++)                                              \
+            {                                                                                 \
+                if (a * b > 0)                                                                \
+                    NAME(turn)(&p[b], &q[b], TURNS[0][a * b], TURNS[1][a * b]);               \
+                r[b][a] = p[b], i[b][a] = q[b];                                               \
+            }                                                                                 \
+        }                                                                                     \
+        UNROLL16 for (int b = 0; b < B; b++)                                                  \
+        {                                                                                     \
+            BY_A(r[b], i[b]);                                                                 \
+            UNROLL16 for (int a = 0; a < A; a++) re[b + B * a] = r[b][a], im[b + B * a] = i[b][a]; \
+        }                                                                                     \
+    }
+COMBINED(NAME(dft8), 2, 4, NAME(dft2), NAME(dft4), TURNS_8)
+COMBINED(NAME(dft10), 2, 5, NAME(dft2), NAME(dft5), TURNS_10)
+COMBINED(NAME(dft12), 3, 4, NAME(dft3), NAME(dft4), TURNS_12)
+COMBINED(NAME(dft20), 4, 5, NAME(dft4), NAME(dft5), TURNS_20)
+COMBINED(NAME(dft24), 3, 8, NAME(dft3), NAME(dft8), TURNS_24)
+COMBINED(NAME(dft32), 4, 8, NAME(dft4), NAME(dft8), TURNS_32)
+#undef COMBINED
+
+/* The first or last stage of an axis whose side is not 256: m values, as dft16. */
+static __attribute__((noinline)) void NAME(dft)(ptrdiff_t m, V *re, V *im)
+{
+    switch (m) {
+    case 8: NAME(dft8)(re, im); return;
+    case 10: NAME(dft10)(re, im); return;
+    case 12: NAME(dft12)(re, im); return;
+    case 16: NAME(dft16)(re, im); return;
+    case 20: NAME(dft20)(re, im); return;
+    case 24: NAME(dft24)(re, im); return;
+    default: NAME(dft32)(re, im); return;
+    }
 }
 
 /* 16 rows of PARTS vectors, [part][row]: blocks of L x L, and the values of each. */
@@ -162,33 +248,40 @@ static INLINE V NAME(wave)(const uint8_t *plane, ptrdiff_t at, const NAME(Wave) 
 /* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
                                 const double *less, double scale, int is_wave, ptrdiff_t term,
-                                NAME(Tile) tile)
+                                Sides sides, NAME(Tile) tile)
 {
+    const ptrdiff_t my = sides.y / 16, mx = sides.x / 16;
+    const NAME(Twiddles) twiddles = TWIDDLES[my];
     const NAME(Wave) wave = NAME(wave_of)(term);
     const V unit = ALL(scale);
     const V less_one = ALL(less[0]), less_other = ALL(less[1]);
     double squares = 0;
     for (int n0 = 0; n0 < 16; n0++) {
         V energy = {0};
-        for (int x = 0; x < 16; x++)
+        for (ptrdiff_t x = 0; x < mx; x++)
             for (int lane = 0; lane < 16; lane += L) {
-                V re[16], im[16];
-                UNROLL16 for (int n1 = 0; n1 < 16; n1++)
-                {
-                    ptrdiff_t at = (16 * n1 + n0) * pitch + 16 * x + lane;
-                    re[n1] = is_wave ? NAME(wave)(one, at, &wave)
-                                     : NAME(values)(one, at, type, less_one, unit);
-                    im[n1] = is_wave ? NAME(wave)(other, at, &wave)
-                                     : NAME(values)(other, at, type, less_other, unit);
-                    energy += re[n1] * re[n1] + im[n1] * im[n1];
+                V re[MOST_FIRST], im[MOST_FIRST];
+#define READ(n1)                                                                              \
+    const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane;                            \
+    re[n1] = is_wave ? NAME(wave)(one, at, &wave) : NAME(values)(one, at, type, less_one, unit); \
+    im[n1] = is_wave ? NAME(wave)(other, at, &wave)                                           \
+                     : NAME(values)(other, at, type, less_other, unit);                       \
+    energy += re[n1] * re[n1] + im[n1] * im[n1];
+#define WRITE(k)                                                                              \
+    const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);                         \
+    AT(&tile[(k)*mx + x][0][n0][lane]) = re[k] * c - im[k] * s;                               \
+    AT(&tile[(k)*mx + x][1][n0][lane]) = re[k] * s + im[k] * c;
+                if (my == 16) { /* in registers */
+                    UNROLL16 for (int n1 = 0; n1 < 16; n1++) { READ(n1) }
+                    NAME(dft16)(re, im);
+                    UNROLL16 for (int k = 0; k < 16; k++) { WRITE(k) }
+                } else {
+                    for (ptrdiff_t n1 = 0; n1 < my; n1++) { READ(n1) }
+                    NAME(dft)(my, re, im);
+                    for (ptrdiff_t k = 0; k < my; k++) { WRITE(k) }
                 }
-                NAME(dft16)(re, im);
-                UNROLL16 for (int k = 0; k < 16; k++)
-                {
-                    V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
-                    AT(&tile[k * 16 + x][0][n0][lane]) = re[k] * c - im[k] * s;
-                    AT(&tile[k * 16 + x][1][n0][lane]) = re[k] * s + im[k] * c;
-                }
+#undef READ
+#undef WRITE
             }
         for (int lane = 0; lane < L; lane++)
             squares += (double)energy[lane];
@@ -198,9 +291,10 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
 
 #define DOWN(name, type, is_wave)                                                              \
     static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
-                             const double *less, double unit, ptrdiff_t term, NAME(Tile) tile) \
+                             const double *less, double unit, ptrdiff_t term, Sides sides,     \
+                             NAME(Tile) tile)                                                  \
     {                                                                                          \
-        return NAME(down)(one, other, pitch, type, less, unit, is_wave, term, tile);           \
+        return NAME(down)(one, other, pitch, type, less, unit, is_wave, term, sides, tile);    \
     }
 DOWN(down_bytes, BYTES, 0)
 DOWN(down_words, WORDS, 0)
@@ -227,57 +321,74 @@ static INLINE void NAME(inner)(REAL (*g)[16][16], int is_inverse)
     }
 }
 
-/* Asks for a 32nd of the values of one k1 of y, which are read soon, or for none. */
-static INLINE void NAME(ask_for)(const REAL *values, int share)
+/* Asks for values that are read soon, or for none. */
+static INLINE void NAME(ask_for)(const REAL *values, ptrdiff_t first, ptrdiff_t count)
 {
-    for (ptrdiff_t i = 0; values && i < GROUP / 32; i += 64 / (ptrdiff_t)sizeof(REAL))
-        __builtin_prefetch(values + share * (GROUP / 32) + i, 0, 2);
+    for (ptrdiff_t i = first; values && i < first + count; i += 64 / (ptrdiff_t)sizeof(REAL))
+        __builtin_prefetch(values + i, 0, 2);
 }
 
-/* The stages after the first one, of one k1 of y: 16 of a tile. `next`: what is multiplied then. */
-static void NAME(forward)(NAME(Tile) group, const REAL *next)
+/* The stages after the first one, of one k1 of y: mx of a tile. `next`: what is multiplied then, of
+ * which one half is asked for in the rows, and the other one in the columns. */
+static void NAME(forward)(NAME(Tile) group, ptrdiff_t mx, const REAL *next)
 {
+    const NAME(Twiddles) twiddles = TWIDDLES[mx];
     for (int row = 0; row < 16; row++) {
-        NAME(ask_for)(next, row);
+        NAME(ask_for)(next, row * 16 * mx, 16 * mx);
         for (int lane = 0; lane < 16; lane += L) {
-            V re[16], im[16];
-            UNROLL16 for (int n1 = 0; n1 < 16; n1++)
-                re[n1] = AT(&group[n1][0][row][lane]), im[n1] = AT(&group[n1][1][row][lane]);
-            NAME(dft16)(re, im);
-            UNROLL16 for (int k = 0; k < 16; k++)
-            {
-                V c = AT(&TWIDDLES[0][k][lane]), s = AT(&TWIDDLES[1][k][lane]);
-                AT(&group[k][0][row][lane]) = re[k] * c - im[k] * s;
-                AT(&group[k][1][row][lane]) = re[k] * s + im[k] * c;
+            V re[MOST_FIRST], im[MOST_FIRST];
+#define READ(n1) re[n1] = AT(&group[n1][0][row][lane]), im[n1] = AT(&group[n1][1][row][lane]);
+#define WRITE(k)                                                                              \
+    const V c = AT(&twiddles[0][k][lane]), s = AT(&twiddles[1][k][lane]);                     \
+    AT(&group[k][0][row][lane]) = re[k] * c - im[k] * s;                                      \
+    AT(&group[k][1][row][lane]) = re[k] * s + im[k] * c;
+            if (mx == 16) {
+                UNROLL16 for (int n1 = 0; n1 < 16; n1++) { READ(n1) }
+                NAME(dft16)(re, im);
+                UNROLL16 for (int k = 0; k < 16; k++) { WRITE(k) }
+            } else {
+                for (ptrdiff_t n1 = 0; n1 < mx; n1++) { READ(n1) }
+                NAME(dft)(mx, re, im);
+                for (ptrdiff_t k = 0; k < mx; k++) { WRITE(k) }
             }
+#undef READ
+#undef WRITE
         }
     }
-    for (int x = 0; x < 16; x++) {
-        NAME(ask_for)(next, 16 + x);
+    for (ptrdiff_t x = 0; x < mx; x++) {
+        NAME(ask_for)(next, 256 * (mx + x), 256);
         NAME(inner)(group[x], 0);
     }
 }
 
 /* The way back of `forward`. */
-static void NAME(backward)(NAME(Tile) group, const REAL *next)
+static void NAME(backward)(NAME(Tile) group, ptrdiff_t mx, const REAL *next)
 {
-    for (int x = 0; x < 16; x++) {
-        NAME(ask_for)(next, x);
+    const NAME(Twiddles) twiddles = TWIDDLES[mx];
+    for (ptrdiff_t x = 0; x < mx; x++) {
+        NAME(ask_for)(next, 256 * x, 256);
         NAME(inner)(group[x], 1);
     }
     for (int row = 0; row < 16; row++) {
-        NAME(ask_for)(next, 16 + row);
+        NAME(ask_for)(next, (16 + row) * 16 * mx, 16 * mx);
         for (int lane = 0; lane < 16; lane += L) {
-            V re[16], im[16];
-            UNROLL16 for (int k = 0; k < 16; k++)
-            {
-                V c = AT(&TWIDDLES[0][k][lane]), s = AT(&TWIDDLES[1][k][lane]);
-                V a = AT(&group[k][0][row][lane]), b = AT(&group[k][1][row][lane]);
-                re[k] = a * c + b * s, im[k] = b * c - a * s;
+            V re[MOST_FIRST], im[MOST_FIRST];
+#define READ(k)                                                                               \
+    const V c = AT(&twiddles[0][k][lane]), s = AT(&twiddles[1][k][lane]);                     \
+    const V a = AT(&group[k][0][row][lane]), b = AT(&group[k][1][row][lane]);                 \
+    re[k] = a * c + b * s, im[k] = b * c - a * s;
+#define WRITE(n1) AT(&group[n1][0][row][lane]) = re[n1], AT(&group[n1][1][row][lane]) = im[n1];
+            if (mx == 16) {
+                UNROLL16 for (int k = 0; k < 16; k++) { READ(k) }
+                NAME(dft16)(im, re);
+                UNROLL16 for (int n1 = 0; n1 < 16; n1++) { WRITE(n1) }
+            } else {
+                for (ptrdiff_t k = 0; k < mx; k++) { READ(k) }
+                NAME(dft)(mx, im, re);
+                for (ptrdiff_t n1 = 0; n1 < mx; n1++) { WRITE(n1) }
             }
-            NAME(dft16)(im, re);
-            UNROLL16 for (int n1 = 0; n1 < 16; n1++)
-                AT(&group[n1][0][row][lane]) = re[n1], AT(&group[n1][1][row][lane]) = im[n1];
+#undef READ
+#undef WRITE
         }
     }
 }
@@ -312,83 +423,97 @@ static INLINE void NAME(put)(const Place *p, ptrdiff_t y, ptrdiff_t pitch, ptrdi
 
 /* The last stage of two tiles, y's k1 -> n1: the products of those windows that are asked for.
  * Returns what no product exceeds, of windows that are not asked for either. */
-static double NAME(up)(NAME(Tile) tile, const Place *places, int count, ptrdiff_t pitch,
-                     ptrdiff_t stride_y, ptrdiff_t stride_x)
+static double NAME(up)(NAME(Tile) tile, Sides sides, const Place *places, int count,
+                       ptrdiff_t pitch, ptrdiff_t stride_y, ptrdiff_t stride_x)
 {
+    const ptrdiff_t my = sides.y / 16, mx = sides.x / 16;
+    const NAME(Twiddles) twiddles = TWIDDLES[my];
     ptrdiff_t cols = places[0].cols;
     if (count > 1 && places[1].cols > cols)
         cols = places[1].cols;
     const ptrdiff_t reach = ((cols - 1) * stride_x) / 16 + 1;
     V most = {0};
     for (int n0 = 0; n0 < 16; n0++)
-        for (ptrdiff_t x = 0; x < 16; x++)
+        for (ptrdiff_t x = 0; x < mx; x++)
             for (int lane = 0; lane < 16; lane += L) {
-                V re[16], im[16], energy = {0};
-                UNROLL16 for (int k = 0; k < 16; k++)
-                {
-                    V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
-                    V a = AT(&tile[k * 16 + x][0][n0][lane]), b = AT(&tile[k * 16 + x][1][n0][lane]);
-                    re[k] = a * c + b * s, im[k] = b * c - a * s;
-                    energy += a * a + b * b;
-                }
+                V re[MOST_FIRST], im[MOST_FIRST], energy = {0};
+#define READ(k)                                                                               \
+    const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);                         \
+    const V a = AT(&tile[(k)*mx + x][0][n0][lane]), b = AT(&tile[(k)*mx + x][1][n0][lane]);   \
+    re[k] = a * c + b * s, im[k] = b * c - a * s;                                             \
+    energy += a * a + b * b;
+#define WRITE(n1)                                                                             \
+    const ptrdiff_t y = 16 * (n1) + n0;                                                       \
+    if (y % stride_y == 0 && y / stride_y < p->rows)                                          \
+        NAME(put)(p, y / stride_y, pitch, 16 * x + lane, stride_x, values[n1]);
+                if (my == 16) {
+                    UNROLL16 for (int k = 0; k < 16; k++) { READ(k) }
+                } else
+                    for (ptrdiff_t k = 0; k < my; k++) { READ(k) }
                 most = NAME(larger)(most, energy);
                 if (x >= reach)
                     continue;
-                NAME(dft16)(im, re);
+                if (my == 16)
+                    NAME(dft16)(im, re);
+                else
+                    NAME(dft)(my, im, re);
                 for (int i = 0; i < count; i++) {
                     const Place *p = &places[i];
                     const V *values = i ? im : re;
-                    UNROLL16 for (int n1 = 0; n1 < 16; n1++)
-                    {
-                        ptrdiff_t y = 16 * n1 + n0;
-                        if (y % stride_y == 0 && y / stride_y < p->rows)
-                            NAME(put)(p, y / stride_y, pitch, 16 * x + lane, stride_x, values[n1]);
-                    }
+                    if (my == 16) {
+                        UNROLL16 for (int n1 = 0; n1 < 16; n1++) { WRITE(n1) }
+                    } else
+                        for (ptrdiff_t n1 = 0; n1 < my; n1++) { WRITE(n1) }
                 }
+#undef READ
+#undef WRITE
             }
     double largest = 0;
     for (int lane = 0; lane < L; lane++)
         largest = largest > most[lane] ? largest : (double)most[lane];
-    return sqrt(16 * largest); /* of sums of 16 (Cauchy and Schwarz) */
+    return sqrt((double)my * largest); /* of sums of my (Cauchy and Schwarz) */
 }
 
-/* The transform of a kernel, over SIDE x SIDE: the inverse is not divided by it. The kernel's rows
- * are `pitch` values apart. */
+/* The transform of a kernel, over the number of its values: the inverse is not divided by it. The
+ * kernel's rows are `pitch` values apart. */
 static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
-                           REAL *out)
+                           Sides sides, REAL *out)
 {
+    const ptrdiff_t my = sides.y / 16, mx = sides.x / 16;
+    const double share = 1.0 / (double)(sides.y * sides.x);
+    const NAME(Twiddles) twiddles = TWIDDLES[my];
     NAME(Tile) tile = (NAME(Tile))(void *)out;
     for (int n0 = 0; n0 < 16; n0++)
-        for (int x = 0; x < 16; x++)
+        for (ptrdiff_t x = 0; x < mx; x++)
             for (int lane = 0; lane < 16; lane += L) {
-                V re[16], im[16];
-                for (int n1 = 0; n1 < 16; n1++) {
-                    ptrdiff_t y = 16 * n1 + n0, left = 16 * x + lane;
+                V re[MOST_FIRST], im[MOST_FIRST];
+                for (ptrdiff_t n1 = 0; n1 < my; n1++) {
+                    const ptrdiff_t y = 16 * n1 + n0, left = 16 * x + lane;
                     re[n1] = im[n1] = (V){0};
                     for (int i = 0; i < L && y < height && left + i < width; i++)
-                        re[n1][i] = (REAL)(taps[y * pitch + left + i] * (1.0 / (SIDE * SIDE)));
+                        re[n1][i] = (REAL)(taps[y * pitch + left + i] * share);
                 }
-                NAME(dft16)(re, im);
-                for (int k = 0; k < 16; k++) {
-                    V c = ALL(TWIDDLES[0][k][n0]), s = ALL(TWIDDLES[1][k][n0]);
-                    AT(&tile[k * 16 + x][0][n0][lane]) = re[k] * c - im[k] * s;
-                    AT(&tile[k * 16 + x][1][n0][lane]) = re[k] * s + im[k] * c;
+                NAME(dft)(my, re, im);
+                for (ptrdiff_t k = 0; k < my; k++) {
+                    const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);
+                    AT(&tile[k * mx + x][0][n0][lane]) = re[k] * c - im[k] * s;
+                    AT(&tile[k * mx + x][1][n0][lane]) = re[k] * s + im[k] * c;
                 }
             }
-    for (int k = 0; k < 16; k++)
-        NAME(forward)(tile + 16 * k, NULL);
+    for (ptrdiff_t k = 0; k < my; k++)
+        NAME(forward)(tile + mx * k, mx, NULL);
 }
 
 /* Products of two tiles with a kernel, of a channel and one k1 of y: they are put or added to `sum`,
  * which may be `own`. Their powers, where they are the last ones, and the largest powers of the
  * frequencies of the pixels and of the kernel are added to what is known of these. */
-static INLINE void NAME(multiply)(const REAL *own, const REAL *kernel, REAL *sum, int is_first,
-                                  int is_last, V *powers, V *peak, V *kernel_peak)
+static INLINE void NAME(multiply)(const REAL *own, const REAL *kernel, REAL *sum, ptrdiff_t mx,
+                                  int is_first, int is_last, V *powers, V *peak, V *kernel_peak)
 {
     V power = *powers, most = *peak, kernel_most = *kernel_peak;
-    for (int j = 0; j < 16; j++)
+    for (ptrdiff_t j = 0; j < mx; j++)
         for (int i = 0; i < 256; i += L) {
-            const int v = 512 * j + i;
+            const ptrdiff_t v = 512 * j + i;
             const V re = AT((REAL *)own + v), im = AT((REAL *)own + v + 256);
             const V kre = AT((REAL *)kernel + v), kim = AT((REAL *)kernel + v + 256);
             V products = re * kre + im * kim, crossed = im * kre - re * kim;
@@ -410,13 +535,13 @@ static INLINE void NAME(multiply)(const REAL *own, const REAL *kernel, REAL *sum
  * one, other  [channels] planes, from the first pixel of each tile on, `plane` bytes from a channel
  *             to the next and `pitch` values from a row to the next
  * less        [channels][2]: the constants of both tiles
- * spectra     of each kernel: [parts][terms][channels][TILE_VALUES]
- * work        [channels][TILE_VALUES]
- * totals      [count][TILE_VALUES], of several kernels, parts or terms
+ * spectra     of each kernel: [parts][terms][channels][tile]
+ * work        [channels][tile], `tile` the values of a tile
+ * totals      [count][tile], of several kernels, parts or terms
  * places      [tiles] of the first kernel; those of the next one lie `step` values further
  * rounding    out: what stands for the rounding of a product of each kernel
  *
- * That of the transforms of pixels and kernel is about their norms' product over SIDE, as far as it
+ * That of the transforms of pixels and kernel is about their norms' product over a side, as far as it
  * is spread over all frequencies, and that of the way back is about the root mean square of the
  * products. But the roundings of one frequency that stands out, as in stripes, may gather in
  * another one, and those of one product in another.
@@ -428,7 +553,9 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                        ptrdiff_t x_pitch, double *rounding)
 {
     const Task *t = tasks;
-    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, group = GROUP;
+    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, tile = tile_values(t->sides);
+    const ptrdiff_t my = t->sides.y / 16, mx = t->sides.x / 16, group = 512 * mx;
+    const double side = sqrt((double)(t->sides.y * t->sides.x));
     const ptrdiff_t item = correlation_item(t);
     const int is_in_place = passes == 1 && count == 1; /* over the pixels of the first channel */
     /* Beside the tiles one spectrum stays in a cache of the processor's core, several do not. */
@@ -452,29 +579,29 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                         : t->type == WORDS ? NAME(down_words)
                                            : NAME(down_floats))(
                 one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
-                pass % t->terms, (NAME(Tile))(void *)(work + c * TILE_VALUES));
+                pass % t->terms, t->sides, (NAME(Tile))(void *)(work + c * tile));
         for (ptrdiff_t k = 0; k < count; k++)
-            rounding[k] += sqrt(squares) * tasks[k].norms[pass] / SIDE;
-        for (int j = 0; j < 16; j++) {
+            rounding[k] += sqrt(squares) * tasks[k].norms[pass] / side;
+        for (ptrdiff_t j = 0; j < my; j++) {
             for (ptrdiff_t c = 0; c < t->channels; c++)
-                NAME(forward)((NAME(Tile))(void *)(work + c * TILE_VALUES + j * group),
-                              is_far ? spectra[0] + (pass * t->channels + c) * TILE_VALUES + j * group
+                NAME(forward)((NAME(Tile))(void *)(work + c * tile + j * group), mx,
+                              is_far ? spectra[0] + (pass * t->channels + c) * tile + j * group
                                      : NULL);
             for (ptrdiff_t k = 0; k < count; k++) {
-                REAL *sum = (is_in_place ? work : totals + k * TILE_VALUES) + j * group;
+                REAL *sum = (is_in_place ? work : totals + k * tile) + j * group;
                 V powers = {0};
                 for (ptrdiff_t c = 0; c < t->channels; c++)
-                    NAME(multiply)(work + c * TILE_VALUES + j * group,
-                                   spectra[k] + (pass * t->channels + c) * TILE_VALUES + j * group,
-                                   sum, pass == 0 && c == 0,
+                    NAME(multiply)(work + c * tile + j * group,
+                                   spectra[k] + (pass * t->channels + c) * tile + j * group,
+                                   sum, mx, pass == 0 && c == 0,
                                    pass == passes - 1 && c == t->channels - 1, &powers, &peaks[c],
                                    &kernel_peaks[k][c]);
                 for (int lane = 0; lane < L; lane++)
                     power[k] += (double)powers[lane];
                 if (pass == passes - 1) /* of several channels the first */
-                    NAME(backward)((NAME(Tile))(void *)sum,
+                    NAME(backward)((NAME(Tile))(void *)sum, mx,
                                    k + 1 < count
-                                       ? spectra[k + 1] + pass * t->channels * TILE_VALUES + j * group
+                                       ? spectra[k + 1] + pass * t->channels * tile + j * group
                                        : NULL);
             }
         }
@@ -497,7 +624,7 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             own[i].out = (float *)places[i].out + k * step;
         }
         const double largest =
-            NAME(up)((NAME(Tile))(void *)(is_in_place ? work : totals + k * TILE_VALUES), own, tiles,
+            NAME(up)((NAME(Tile))(void *)(is_in_place ? work : totals + k * tile), t->sides, own, tiles,
                      x_pitch, t->stride_y, t->stride_x);
         /* The root mean square by Parseval's theorem. */
         rounding[k] = rounding[k] + sqrt(power[k]) + (peaked[k] + largest) / 2;

@@ -27,19 +27,76 @@
 #define SHUFFLE(p, q, mask) __builtin_shuffle(p, q, (__typeof__(p == q)){STRIP mask})
 #endif
 
-float SINGLE_TWIDDLES[2][16][16] __attribute__((aligned(64)));
-double DOUBLE_TWIDDLES[2][16][16] __attribute__((aligned(64)));
+float SINGLE_TWIDDLES[MOST_FIRST + 1][2][MOST_FIRST][16] __attribute__((aligned(64)));
+double DOUBLE_TWIDDLES[MOST_FIRST + 1][2][MOST_FIRST][16] __attribute__((aligned(64)));
 
 static const double WAVE_SERIES[2][SERIES] = {SINE_SERIES, COSINE_SERIES};
 
+/* cos and -sin of 2 pi i / n. */
+static const double TURNS_8[2][4] = {
+    {1, 0.70710678118654757, 6.123233995736766e-17, -0.70710678118654746},
+    {-0, -0.70710678118654746, -1, -0.70710678118654757},
+};
+static const double TURNS_10[2][5] = {
+    {1, 0.80901699437494745, 0.30901699437494745, -0.30901699437494734, -0.80901699437494734},
+    {-0, -0.58778525229247314, -0.95105651629515353, -0.95105651629515364,
+     -0.58778525229247325},
+};
+static const double TURNS_12[2][7] = {
+    {1, 0.86602540378443871, 0.50000000000000011, 6.123233995736766e-17,
+     -0.49999999999999978, -0.86602540378443871, -1},
+    {-0, -0.49999999999999994, -0.8660254037844386, -1, -0.86602540378443871,
+     -0.49999999999999994, -1.2246467991473532e-16},
+};
+static const double TURNS_20[2][13] = {
+    {1, 0.95105651629515353, 0.80901699437494745, 0.58778525229247314, 0.30901699437494745,
+     6.123233995736766e-17, -0.30901699437494734, -0.58778525229247303, -0.80901699437494734,
+     -0.95105651629515353, -1, -0.95105651629515375, -0.80901699437494756},
+    {-0, -0.3090169943749474, -0.58778525229247314, -0.80901699437494745,
+     -0.95105651629515353, -1, -0.95105651629515364, -0.80901699437494745,
+     -0.58778525229247325, -0.30901699437494751, -1.2246467991473532e-16, 0.3090169943749469,
+     0.58778525229247303},
+};
+static const double TURNS_24[2][15] = {
+    {1, 0.96592582628906831, 0.86602540378443871, 0.70710678118654757, 0.50000000000000011,
+     0.25881904510252074, 6.123233995736766e-17, -0.25881904510252063, -0.49999999999999978,
+     -0.70710678118654746, -0.86602540378443871, -0.9659258262890682, -1,
+     -0.96592582628906831, -0.86602540378443882},
+    {-0, -0.25881904510252074, -0.49999999999999994, -0.70710678118654746,
+     -0.8660254037844386, -0.96592582628906831, -1, -0.96592582628906831,
+     -0.86602540378443871, -0.70710678118654757, -0.49999999999999994, -0.25881904510252102,
+     -1.2246467991473532e-16, 0.25881904510252079, 0.49999999999999972},
+};
+static const double TURNS_32[2][22] = {
+    {1, 0.98078528040323043, 0.92387953251128674, 0.83146961230254524, 0.70710678118654757,
+     0.55557023301960229, 0.38268343236508984, 0.19509032201612833, 6.123233995736766e-17,
+     -0.19509032201612819, -0.38268343236508973, -0.55557023301960196, -0.70710678118654746,
+     -0.83146961230254535, -0.92387953251128674, -0.98078528040323043, -1,
+     -0.98078528040323043, -0.92387953251128685, -0.83146961230254546, -0.70710678118654768,
+     -0.55557023301960218},
+    {-0, -0.19509032201612825, -0.38268343236508978, -0.55557023301960218,
+     -0.70710678118654746, -0.83146961230254524, -0.92387953251128674, -0.98078528040323043,
+     -1, -0.98078528040323043, -0.92387953251128674, -0.83146961230254546,
+     -0.70710678118654757, -0.55557023301960218, -0.38268343236508989, -0.19509032201612861,
+     -1.2246467991473532e-16, 0.19509032201612836, 0.38268343236508967, 0.55557023301960196,
+     0.70710678118654746, 0.83146961230254524},
+};
+
+int correlation_has_side(ptrdiff_t side)
+{
+    return side == 128 || side == 160 || side == 192 || side == 256 || side == 320 ||
+           side == 384 || side == 512;
+}
+
 void correlation_tables(void)
 {
-    for (int k = 0; k < 16; k++)
-        for (int n = 0; n < 16; n++) {
-            double angle = 2 * 3.14159265358979323846 * k * n / SIDE;
-            SINGLE_TWIDDLES[0][k][n] = (float)(DOUBLE_TWIDDLES[0][k][n] = cos(angle));
-            SINGLE_TWIDDLES[1][k][n] = (float)(DOUBLE_TWIDDLES[1][k][n] = -sin(angle));
-        }
+    for (int m = 1; m <= MOST_FIRST; m++)
+        for (int k = 0; k < m && correlation_has_side(16 * m); k++)
+            for (int n = 0; n < 16; n++) {
+                const double angle = 2 * 3.14159265358979323846 * k * n / (16 * m);
+                SINGLE_TWIDDLES[m][0][k][n] = (float)(DOUBLE_TWIDDLES[m][0][k][n] = cos(angle));
+                SINGLE_TWIDDLES[m][1][k][n] = (float)(DOUBLE_TWIDDLES[m][1][k][n] = -sin(angle));
+            }
 }
 
 #define PIECE 64
@@ -97,16 +154,16 @@ Layout correlation_layout(const Task *t)
         l.columns = l.pitch + 16;
         return l;
     }
-    ptrdiff_t tall = (SIDE - t->part_height) / t->stride_y + 1;
-    ptrdiff_t wide = (SIDE - t->part_width) / t->stride_x + 1;
-    if (wide > 16)
+    ptrdiff_t tall = (t->sides.y - t->part_height) / t->stride_y + 1;
+    ptrdiff_t wide = (t->sides.x - t->part_width) / t->stride_x + 1;
+    if (wide > 16 && wide < t->cols)
         wide -= wide % 16; /* whole vectors */
     l.tall = share(t->rows, tall, 1);
     l.wide = share(t->cols, wide, wide > 16 ? 16 : 1);
     l.across = (t->cols + l.wide - 1) / l.wide;
     l.bands = l.across % 2 && t->rows > l.tall ? 2 : 1;
-    l.lines = (l.bands - 1) * l.tall * t->stride_y + (t->parts_y - 1) * t->part_height + SIDE;
-    l.pitch = (l.across - 1) * l.wide * t->stride_x + (t->parts_x - 1) * t->part_width + SIDE;
+    l.lines = (l.bands - 1) * l.tall * t->stride_y + (t->parts_y - 1) * t->part_height + t->sides.y;
+    l.pitch = (l.across - 1) * l.wide * t->stride_x + (t->parts_x - 1) * t->part_width + t->sides.x;
     l.pitch = (l.pitch + 31) / 32 * 32;
     ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
     if (l.pitch < columns)
@@ -119,7 +176,7 @@ Layout correlation_layout(const Task *t)
 size_t correlation_total_bytes(const Task *t, ptrdiff_t count)
 {
     const int is_in_place = t->parts_y * t->parts_x * t->terms == 1 && count == 1;
-    return is_in_place ? 0 : (size_t)(count * TILE_VALUES) * sizeof(float);
+    return is_in_place ? 0 : (size_t)(count * tile_values(t->sides)) * sizeof(float);
 }
 
 size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
@@ -132,8 +189,10 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
     const size_t item = (size_t)correlation_item(t), x_pitch = (size_t)l->x_pitch;
     const size_t work = t->products ? piece(correlation_wide_bytes(t, l)) +
                                           piece(correlation_taps_bytes(t, t->products))
-                                    : piece(channels * TILE_VALUES * sizeof(float)) +
-                                          piece(correlation_total_bytes(t, kernels));
+                                    : piece(channels * (size_t)tile_values(t->sides) * sizeof(float)) +
+                                          piece(correlation_total_bytes(t, kernels)) +
+                                          piece(count * sizeof(int16_t *)) +
+                                          count * piece(correlation_own_bytes(t));
     return work + piece(count * correlation_segments(t, l) * 192) + piece(most * 96) +
            piece(most * sizeof(void *)) + piece(count * most * 16) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
@@ -218,6 +277,28 @@ size_t correlation_taps_bytes(const Task *t, const Products *products)
     return (size_t)(t->channels * rows * width) * item;
 }
 
+/* The kernel's byte less 128; of what is none, the nearest, and 0 of NaN. */
+static int byte_of(const Task *t, ptrdiff_t channel, double value_over_gain)
+{
+    const double shade = floor(value_over_gain * t->gain + t->means[channel] + 0.5);
+    return (shade >= 0 ? shade <= 255 ? (int)shade : 255 : 0) - 128;
+}
+
+size_t correlation_own_bytes(const Task *t)
+{
+    const int is_made_again = t->type == BYTES && (t->metric == ZNCC || t->metric == NCC);
+    return is_made_again && !t->products
+               ? (size_t)(t->channels * t->height * t->width) * sizeof(int16_t)
+               : 0;
+}
+
+void correlation_fill_own(const Task *t, int16_t *out)
+{
+    const ptrdiff_t pixels = t->height * t->width;
+    for (ptrdiff_t i = 0; i < t->channels * pixels; i++)
+        out[i] = (int16_t)byte_of(t, i / pixels, t->taps[i]);
+}
+
 void correlation_fill_taps(const Task *t, void *out)
 {
     const int at_once = t->products->taps, around = t->products->rows - 1;
@@ -232,9 +313,7 @@ void correlation_fill_taps(const Task *t, void *out)
                     ((double *)out)[at] = value_over_gain;
                     continue;
                 }
-                /* A byte; of what is none, the nearest, and 0 of NaN. */
-                const double shade = floor(value_over_gain * t->gain + t->means[c] + 0.5);
-                const int value = (shade >= 0 ? shade <= 255 ? (int)shade : 255 : 0) - 128;
+                const int value = byte_of(t, c, value_over_gain);
                 if (at_once == 2)
                     ((int16_t *)out)[at] = (int16_t)value;
                 else
@@ -244,8 +323,12 @@ void correlation_fill_taps(const Task *t, void *out)
 
 ptrdiff_t correlation_budget(const Task *t)
 {
-    return (ptrdiff_t)(2.5e5 * (double)(t->parts_y * t->parts_x * t->channels + 1) /
-                       (double)(t->channels * t->height * t->width));
+    /* Products in the time of a transform; those of bytes are of integers, and quick. A window takes
+     * as long as some thousand of these more. */
+    const double most = t->type == BYTES ? 1.5e7 : 2.5e5, more = t->type == BYTES ? 4000 : 0;
+    const double tile = (double)tile_values(t->sides) / TILE_VALUES;
+    return (ptrdiff_t)(most * tile * (double)(t->parts_y * t->parts_x * t->channels + 1) /
+                       ((double)(t->channels * t->height * t->width) + more));
 }
 
 #ifdef CORRELATION_X86

@@ -48,6 +48,7 @@ static int metric_of(const char *name)
 static const char *misfit_of_planes(Weighted *w, const Py_buffer *b)
 {
     Task *t = &w->task;
+    t->sides = SQUARE;
     const char *wrong = correlation_set_kernel(t, &b[PLANES], 3, 1);
     if (wrong)
         return wrong;
@@ -202,7 +203,7 @@ PyObject *correlation_weighted_scratch_bytes(PyObject *self, PyObject *args, PyO
                     entry_extent(t->cols, t->stride_x, t->width)) > ENTRY_MOST)
         return PyErr_Format(PyExc_ValueError, "the windows are too many, or too far apart");
     static const uint8_t some;
-    t->metric = (Metric)found, t->terms = 1;
+    t->metric = (Metric)found, t->terms = 1, t->sides = SQUARE;
     t->part_height = (t->height + t->parts_y - 1) / t->parts_y;
     t->part_width = (t->width + t->parts_x - 1) / t->parts_x;
     t->type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : *format == 'f' ? FLOATS : DOUBLES;

@@ -100,7 +100,7 @@ static void VARIANT(add)(VARIANT(Weigher) *g, double squares, ptrdiff_t part,
     VARIANT(V_double) peaks = {0};
     for (int k = 0; k < 16; k++) {
         double *own = g->work + k * group;
-        VARIANT(forward_double)((VARIANT(Tile_double))(void *)own, NULL);
+        VARIANT(forward_double)((VARIANT(Tile_double))(void *)own, 16, NULL);
         for (int i = 0; i < count; i++) {
             double *sum = g->totals + outputs[i] * TILE_VALUES + k * group;
             const double *kernel =
@@ -135,7 +135,7 @@ static void VARIANT(add)(VARIANT(Weigher) *g, double squares, ptrdiff_t part,
 static double VARIANT(down_plain)(VARIANT(Weigher) *g, const double less[2])
 {
     return VARIANT(down_doubles_double)(g->plain, g->plain + SIDE * SIDE, SIDE, less, 1, 0,
-                                        (VARIANT(Tile_double))(void *)g->work);
+                                        SQUARE, (VARIANT(Tile_double))(void *)g->work);
 }
 
 /* Adds what v a^2 gives, of one channel or the sum over all. `first` is the first one's number. */
@@ -190,7 +190,7 @@ static void VARIANT(add_levels)(VARIANT(Weigher) *g, const uint8_t *const levels
     planes[count] = w->plane_count - 1;
     outputs[count++] = t->metric == SSD ? 0 : o->own;
     const double squares = VARIANT(down_bytes_double)(levels[0], levels[1], g->band.layout->pitch,
-                                                      less, 1, 0,
+                                                      less, 1, 0, SQUARE,
                                                       (VARIANT(Tile_double))(void *)g->work);
     VARIANT(add)(g, squares, part, planes, outputs, count);
 }
@@ -220,7 +220,7 @@ static void VARIANT(add_pixels)(VARIANT(Weigher) *g, const uint8_t *const pixels
                    : t->type == WORDS  ? VARIANT(down_words_double)
                    : t->type == FLOATS ? VARIANT(down_floats_double)
                                        : VARIANT(down_doubles_double))(
-            pixels[0] + at, pixels[1] + at, l->pitch, less[c], 1, 0,
+            pixels[0] + at, pixels[1] + at, l->pitch, less[c], 1, 0, SQUARE,
             (VARIANT(Tile_double))(void *)g->work);
     const ptrdiff_t planes[2] = {c, t->channels + (w->weight_planes > 1 ? c : 0)};
     const ptrdiff_t outputs[2] = {0, g->outputs.sums + c};
@@ -295,14 +295,14 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
             }
             for (int lane = 0; lane < LANES / 2; lane++)
                 power += powers[lane];
-            VARIANT(backward_double)((VARIANT(Tile_double))(void *)(total + k * group), NULL);
+            VARIANT(backward_double)((VARIANT(Tile_double))(void *)(total + k * group), 16, NULL);
         }
         Place places[2];
         for (int tile = 0; tile < 2; tile++)
             places[tile] = (Place){g->found + (tile * g->outputs.count + i) * each, 1,
                                    both[tile]->rows, both[tile]->cols};
         const double largest =
-            VARIANT(up_double)((VARIANT(Tile_double))(void *)total, places, other ? 2 : 1, g->pitch,
+            VARIANT(up_double)((VARIANT(Tile_double))(void *)total, SQUARE, places, other ? 2 : 1, g->pitch,
                                t->stride_y, t->stride_x);
         off[i] = DOUBLE_UNIT * (g->rounding[i] + sqrt(power) + (g->peaked[i] + largest) / 2);
     }

@@ -115,7 +115,8 @@ class Plan:
     def for_blocks(self) -> Plan:
         """The plan for single blocks: the engine that takes least for one, in this plan's memory.
 
-        Transforms suit large tiles; of a single block, direct sums take a part of their time.
+        Transforms suit large tiles; of a single block, direct sums with a small kernel take a part
+        of their time.
         """
         able = (
             c

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -238,6 +239,60 @@ def test_photographs_of_several_tiles(metric, dtype, variant):
     check_direct(variant, image, kernel, metric, truth)
 
 
+def cut_like(monkeypatch, parts, sides):
+    """Have kernels cut into these parts, for transforms of these sides."""
+    cut = kernel_parts.Cut(parts, sides, 1, 1.0, 0.0)
+    for module in (fused, fused_costs):
+        monkeypatch.setattr(module, "cut_of", lambda _problem: cut)
+        monkeypatch.setattr(module, "cut_of_tile", lambda _problem, _windows: cut)
+
+
+@pytest.mark.parametrize("sides", [*itertools.pairwise(_correlation.SIDES), (512, 128)], ids=str)
+@pytest.mark.parametrize("metric", CORRELATED)
+def test_transforms_of_all_sides(metric, sides, variant, monkeypatch):
+    cut_like(monkeypatch, (1, 1), sides)
+    for dtype in DTYPES if variant == VARIANTS[0] else ("uint8",):
+        image, kernel, truth, wide, truth_of_wide = photograph_of_several_tiles(metric, dtype)
+        check(found(image, kernel, metric), truth)
+        check(found(wide, kernel, metric), truth_of_wide)
+        check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
+
+
+@pytest.mark.parametrize("kernel", [(32, 32), (64, 64), (128, 128), (9, 200), (256, 256)])
+@pytest.mark.parametrize("windows", [(1, 1), (193, 193), (385, 257), (897, 1900)])
+def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
+    chosen = kernel_parts.best_cut((*kernel, 1), windows)
+    least = math.inf
+    for down, across in itertools.product(_correlation.SIDES, repeat=2):
+        for parts in itertools.product(range(1, 5), repeat=2):
+            size = [-(-length // count) for length, count in zip(kernel, parts, strict=True)]
+            if size[0] >= down or size[1] >= across:
+                continue
+            if any((n - 1) * s >= k for n, s, k in zip(parts, size, kernel, strict=True)):
+                continue
+            of_tile = down + 1 - size[0], across + 1 - size[1]
+            tiles = math.prod(-(-n // of) for n, of in zip(windows, of_tile, strict=True))
+            pairs = -(-tiles // 2)
+            time = pairs * kernel_parts._time_of(down * across) * (math.prod(parts) + 0.3)
+            least = min(least, time)
+    time = kernel_parts._time_of(math.prod(chosen.sides)) * (math.prod(chosen.parts) + 0.3)
+    assert chosen.pairs * time == pytest.approx(least)
+
+
+def test_a_single_block_is_transformed_in_a_tile_of_its_own_size(rng):
+    """Whose scores are those of a kernel that was prepared for the block alone."""
+    image, kernel = values(rng, "uint8", 500, 500, 1), values(rng, "uint8", 50, 50, 1)
+    whole = fft.prepare(kernel, problem(image, kernel, "zncc"))
+    block = image[100:213, 30:143].copy()
+    alone = fft.prepare(kernel, problem(block, kernel, "zncc"))(block)
+    assert fused_costs.cut_of(problem(image, kernel, "zncc")).sides != (128, 128)
+    assert fused_costs.cut_of(problem(block, kernel, "zncc")).sides == (128, 128)
+    large, before = whole(image), whole(block)
+    np.testing.assert_array_equal(before.map, alone.map)
+    np.testing.assert_array_equal(whole(image).map, large.map)
+    np.testing.assert_array_equal(whole(block).map, before.map)
+
+
 @cache
 def large_kernel(metric, dtype, size):
     """Of a picture of few windows, which a plain sum has time for: both, and the scores."""
@@ -250,9 +305,8 @@ def large_kernel(metric, dtype, size):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("size", "parts"), [((190, 70), (2, 1)), ((60, 240), (1, 2))])
 def test_kernels_in_parts(metric, dtype, size, parts, variant, monkeypatch):
-    monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
+    cut_like(monkeypatch, parts, (256, 256))
     image, kernel, truth = large_kernel(metric, dtype, size)
-    assert kernel_parts.cut(kernel.shape)[0] == parts
     check(found(image, kernel, metric), truth)
     if variant == VARIANTS[0]:
         check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
@@ -265,8 +319,7 @@ def test_kernels_in_parts_across_tiles(dtype, monkeypatch):
     scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
     image = photo * scale
     kernel = image[200:410, 150:350].copy()
-    monkeypatch.setitem(fused._MOST_TRANSFORMS, dtype, 1.0)
-    assert kernel_parts.cut(kernel.shape)[0] == (2, 2)
+    cut_like(monkeypatch, (2, 2), (256, 192))
     bounds = found(image, kernel, "zncc")
     monkeypatch.setattr(kernel_parts, "extension", lambda: None)
     work = problem(image, kernel, "zncc", exact=dtype != "float32")
@@ -395,15 +448,18 @@ def test_scores_are_made_again_if_they_are_off_by_more_than_their_use_allows(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(KINDS),
     of_kernel=st.sampled_from([*KINDS, "crop"]),
-    size=st.sampled_from([(8, 8), (64, 64), (1, 5), (128, 128), (30, 100), (2, 2), (16, 16)]),
+    size=st.sampled_from([(8, 8), (64, 64), (1, 5), (127, 127), (30, 100), (2, 2), (16, 16)]),
+    sides=st.tuples(*[st.sampled_from(_correlation.SIDES)] * 2),
     variant=st.sampled_from(VARIANTS),
 )
-@example(seed=55, kind="photo", of_kernel="bits", size=(30, 100), variant=VARIANTS[0])
-@settings(max_examples=120, deadline=None)
-def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, size, variant):
+@example(
+    seed=55, kind="photo", of_kernel="bits", size=(30, 100), sides=(256, 256), variant=VARIANTS[0]
+)
+@settings(max_examples=150, deadline=None)
+def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, size, sides, variant):
     """Errors of X itself, which no limit hides, in transforms of one tile."""
     rng = np.random.default_rng(seed)
-    image = patterns(rng, kind, 256, 256)
+    image = patterns(rng, kind, *sides)
     kernel = (
         image[7 : 7 + size[0], 9 : 9 + size[1]].copy()
         if of_kernel == "crop"
@@ -413,6 +469,7 @@ def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, siz
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(extensions.VARIANT_SETTING, variant)
+        cut_like(patch, (1, 1), sides)
         bounds = found(image, kernel, "zncc", tolerance=1e6)
     truth, spread = exact_zncc(image, kernel)
     if not (spread > 0).any():
@@ -426,20 +483,22 @@ def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, siz
 
 @pytest.mark.parametrize("size", [16, 64, 128])
 @pytest.mark.parametrize("kind", ["stripes", "points"])
+@pytest.mark.parametrize("side", [160, 256, 384, 512])
 @pytest.mark.usefixtures("variant")
-def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, rng):
+def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, side, rng, monkeypatch):
     """Faint points beside one frequency, or one product, that holds nearly all there is."""
-    faint = rng.integers(0, 256, (2, 300))
+    cut_like(monkeypatch, (1, 1), (side, side))
+    faint = rng.integers(0, side, (2, 300))
     for _ in range(8):
-        image = np.full((256, 256, 1), 100, np.uint8)
+        image = np.full((side, side, 1), 100, np.uint8)
         kernel = image[:size, :size].copy()
         if kind == "stripes":
-            wave, other = rng.integers(1, 128, 2) * np.pi / 128
-            image[:] = (127 + 120 * np.cos(wave * np.arange(256) + rng.random()))[:, None, None]
+            wave, other = rng.integers(1, side // 2, 2) * 2 * np.pi / side
+            image[:] = (127 + 120 * np.cos(wave * np.arange(side) + rng.random()))[:, None, None]
             kernel[:] = (127 + 120 * np.cos(other * np.arange(size)))[:, None, None]
         else:
             image[tuple(faint)] = 101
-            image[tuple(rng.integers(0, 256, 2))] = kernel[tuple(rng.integers(0, size, 2))] = 255
+            image[tuple(rng.integers(0, side, 2))] = kernel[tuple(rng.integers(0, size, 2))] = 255
         bounds = found(image, kernel, "zncc")
         truth = exact_zncc(image, kernel)[0]
         assert (np.abs(bounds.map - truth) <= cell_errors(bounds) / 1.5).all()
@@ -456,7 +515,7 @@ def exact_zncc(image, kernel):
             :-height, :-width
         ]
 
-    size = [length + 256 for length in plane.shape]
+    size = [2 * length for length in plane.shape]
     spectra = np.fft.rfft2(plane - 128, size) * np.conj(np.fft.rfft2(taps - 128, size))
     products = np.rint(np.fft.irfft2(spectra, size)).astype(np.int64)
     products = products[: plane.shape[0] - height + 1, : plane.shape[1] - width + 1]

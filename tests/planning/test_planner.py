@@ -109,14 +109,14 @@ def test_a_search_too_short_to_share_stays_on_one_thread():
     assert plan.parallel == 1
 
 
-@pytest.mark.parametrize("side", [16, 64])
-def test_single_blocks_are_left_to_direct_sums_in_the_memory_of_the_plan(side):
+@pytest.mark.parametrize("side", [16, 40, 64])
+def test_single_blocks_are_left_to_what_takes_least_for_one_in_the_memory_of_the_plan(side):
     problem = best_match_problem("uint8", "ssd", (side, side, 3))
     direct = planner.make(
         problem, engine="pruned", device="cpu", memory=8 << 30, resident=0
     ).direct_plan  # fmt: skip
-    assert direct.engine == ("fft" if side == 64 else "simd")
-    assert direct.for_blocks.engine == "simd"
+    assert direct.engine == ("simd" if side == 16 else "fft")
+    assert direct.for_blocks.engine == ("fft" if side == 64 else "simd")
     found = candidates.working_bytes(direct.for_blocks.chosen, direct.tile, direct.parallel)
     assert found <= direct.working
 

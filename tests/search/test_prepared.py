@@ -120,7 +120,7 @@ def test_as_many_bytes_are_kept_as_may_be(monkeypatch):
 
 
 def test_kernels_too_large_for_the_memory_are_prepared_for_each_image(made):
-    matcher = patchsim.Matcher(KERNELS[0], metric="zncc", engine="fft", memory="64M")
+    matcher = patchsim.Matcher(KERNELS[0], metric="zncc", engine="fft", memory="16M")
     matcher.match(IMAGE)
     first = len(made)
     matcher.match(IMAGE)

@@ -20,6 +20,8 @@ from patchsim.engines.common import kernel_parts, lowrank
 from patchsim.engines.common.fused_costs import (
     FORMATS,
     at_once,
+    cut_of,
+    cut_of_tile,
     planes_of,
     taps_at_once,
     term_count,
@@ -28,7 +30,7 @@ from patchsim.engines.common.fused_costs import best_tile as best_tile
 from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.common.fused_costs import seconds as seconds
 from patchsim.engines.common.fused_costs import working_bytes as working_bytes
-from patchsim.engines.common.kernel_parts import aligned, cut
+from patchsim.engines.common.kernel_parts import aligned
 from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScore
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
@@ -41,6 +43,8 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 # are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC.
 _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 9e-5}
 
+_LARGE = 1 << 16, 1 << 16  # windows
+_UNCUT = kernel_parts.Cut((1, 1), (256, 256), 0, 0.0, 0.0)  # of direct sums
 _MOST_CHANNELS_OF_SAD = 16
 
 
@@ -71,7 +75,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
-    if cut(planes_of(problem))[1] > _MOST_TRANSFORMS[problem.dtype]:
+    if _transforms_of_window(problem) > _MOST_TRANSFORMS[problem.dtype]:
         return "its transforms are too short for the kernel"
     return None
 
@@ -83,9 +87,15 @@ def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sad takes images all visible"
     if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:
         return f"its sad takes {_MOST_CHANNELS_OF_SAD} channels"
-    if cut(planes_of(problem))[1] > _MOST_TRANSFORMS["sad"]:
+    if _transforms_of_window(problem) > _MOST_TRANSFORMS["sad"]:
         return "its transforms are too short for the kernel"
     return None
+
+
+def _transforms_of_window(problem: Problem) -> float:
+    """Return the transforms for a window of a large map, as `_MOST_TRANSFORMS` counts them."""
+    is_square = problem.metric == "sad"
+    return kernel_parts.best_cut(planes_of(problem), _LARGE, is_square=is_square).transforms
 
 
 def _refusal_of_direct_sums(problem: Problem) -> str | None:
@@ -149,20 +159,11 @@ class _Together:
         problem = problems[0]
         built = kernel_parts.extension()
         assert built is not None, "takes says so"
-        self._problem, self._scores_in_c = problem, built.scores
-        parts = (1, 1) if is_direct else cut(planes_of(problem))[0]
+        self._problem, self._built, self._is_direct = problem, built, is_direct
         height, width, planes = planes_of(problem)
-        values = 0 if is_direct else math.prod(parts) * planes * built.TILE_VALUES
-        self._spectra = aligned(len(kernels) * values, np.float32).reshape(len(kernels), values)
         self._taps = np.empty((len(kernels), planes, height, width))
         self._means = np.empty((len(kernels), problem.kernel[2]))
         self._numbers = np.empty((len(kernels), 5))
-        cuts = {
-            "parts_y": parts[0],
-            "parts_x": parts[1],
-            "terms": term_count(problem),
-            "variant": kernel_parts.variant(),
-        }
         self._arguments: dict[str, Any] = {
             "metric": problem.metric,
             "limit": kernel_parts.error_limit(problem),
@@ -170,7 +171,8 @@ class _Together:
             "stride_x": problem.stride[1],
             "block": blocks.BLOCK,
             "is_direct": is_direct,
-            **cuts,
+            "terms": term_count(problem),
+            "variant": kernel_parts.variant(),
         }
         of_metric = _terms_of_sad if problem.metric == "sad" else _less_means
         for number, (kernel, own) in enumerate(zip(kernels, problems, strict=True)):
@@ -179,8 +181,34 @@ class _Together:
             # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
             numbers[0] = 2.0 ** math.frexp(float(abs(taps).max()))[1]
             taps /= numbers[0]
-            if not is_direct:
-                built.spectrum(taps=taps, out=self._spectra[number], **cuts)
+        # By cuts: that of large tiles, and the one that was used last of small ones.
+        self._cut = _UNCUT if is_direct else cut_of(problem)
+        self._spectra = {self._cut: self._transformed(self._cut)}
+
+    def _transformed(self, cut: kernel_parts.Cut) -> NDArray[np.float32]:
+        """Return the transforms of all kernels, [kernels, values]."""
+        count, (_, _, planes) = len(self._taps), planes_of(self._problem)
+        values = 2 * math.prod(cut.sides) * math.prod(cut.parts) * planes
+        spectra = aligned(0 if self._is_direct else count * values, np.float32).reshape(count, -1)
+        for taps, out in zip(self._taps, spectra, strict=True):
+            if not self._is_direct:
+                self._built.spectrum(
+                    taps=taps,
+                    out=out,
+                    terms=self._arguments["terms"],
+                    variant=self._arguments["variant"],
+                    **cut.arguments,
+                )
+        return spectra
+
+    def _cut_for(self, windows: tuple[int, int]) -> tuple[kernel_parts.Cut, NDArray[np.float32]]:
+        """Return the cut for a tile, and the transforms; several threads may ask."""
+        cut = self._cut if self._is_direct else cut_of_tile(self._problem, windows)
+        spectra = self._spectra.get(cut)
+        if spectra is None:
+            spectra = self._transformed(cut)
+            self._spectra = {self._cut: self._spectra[self._cut], cut: spectra}
+        return cut, spectra
 
     def score(
         self, number: int, shared: Shared, windows: tuple[int, int], _seen: Seen | None = None
@@ -202,11 +230,12 @@ class _Together:
         problem, grid = self._problem, blocks.grid_shape(windows)
         pixels = shared.under(windows, problem.kernel[:2], problem.stride)
         taps = self._taps[kernels]
+        cut, spectra = self._cut_for(windows)
         scores = np.empty((len(taps), *windows), np.float32)
         maxima, errors = (np.empty((len(taps), *grid), np.float32) for _ in range(2))
-        self._scores_in_c(
+        self._built.scores(
             image=kernel_parts.rows_without_gaps(pixels),
-            spectra=self._spectra[kernels],
+            spectra=spectra[kernels],
             taps=taps,
             means=self._means[kernels],
             numbers=self._numbers[kernels],
@@ -214,6 +243,7 @@ class _Together:
             maxima=maxima,
             errors=errors,
             **self._arguments,
+            **cut.arguments,
         )
         return [
             Bounds(of_map, float(off.max()), blocks=BlockBounds(largest, off))

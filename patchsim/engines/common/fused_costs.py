@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from patchsim.engines.common import kernel_parts, lowrank
-from patchsim.engines.common.kernel_parts import cut, windows_of_transform
+from patchsim.engines.common.kernel_parts import Cut, best_cut, windows_of_transform
 from patchsim.engines.contract import Bounds
 from patchsim.engines.problem import Problem
 from patchsim.geometry import blocks
@@ -67,6 +68,30 @@ def planes_of(problem: Problem) -> tuple[int, int, int]:
     return height, width, channels * term_count(problem)
 
 
+def cut_of(problem: Problem) -> Cut:
+    """Return how a kernel is cut, and the sides of transforms; equal ones for maps of one shape."""
+    rows, cols = problem.map_shape
+    # Each thread has a part of the map's rows.
+    each = -(-rows // problem.threads)
+    is_square = problem.metric == "sad"  # of which longer ones take much memory
+    return best_cut(planes_of(problem), (each, cols), problem.stride, is_square=is_square)
+
+
+def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
+    """Return how a kernel is cut for a tile: anew for one that fills little of a transform.
+
+    The kernel's transforms and those of the tile take no more memory then than those of a large
+    tile.
+    """
+    cut = cut_of(problem)
+    of_transform = windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
+    if problem.metric == "sad" or 4 * math.prod(windows) >= math.prod(of_transform):
+        return cut
+    rows, cols = (-(-count // blocks.BLOCK) * blocks.BLOCK for count in windows)
+    own = best_cut(planes_of(problem), (rows, cols), problem.stride)
+    return cut if (own.parts, own.sides) == (cut.parts, cut.sides) else own
+
+
 def term_count(problem: Problem) -> int:
     return (lowrank.products_needed(problem) or 1) if problem.metric == "sad" else 1
 
@@ -98,13 +123,13 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     transform, _, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     height, width, channels = problem.kernel
-    tall, wide = _windows_of_transform(problem)
-    bands = -(-rows // tall)
-    pairs = -(-bands * -(-cols // wide) // 2)
+    cut, bands = cut_of(problem), -(-rows // _windows_of_transform(problem)[0])
+    transform *= cut.transform
+    pairs = cut.pairs * problem.threads
     scoring = rows * cols * window
     summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
     planes = planes_of(problem)
-    forward = pairs * transform * math.prod(cut(planes)[0]) * planes[2]
+    forward = pairs * transform * math.prod(cut.parts) * planes[2]
     backward = pairs * transform * _BACK
     if problem.metric == "sad":
         forward, backward = forward * _LOOK_UPS, backward * _LOOK_UPS
@@ -130,8 +155,8 @@ def taps_at_once(problem: Problem) -> int:
 
 
 def _windows_of_transform(problem: Problem) -> tuple[int, int]:
-    parts = cut(planes_of(problem))[0]
-    return windows_of_transform(problem.kernel[:2], parts, problem.stride)
+    cut = cut_of(problem)
+    return windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
 
 
 def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
@@ -161,9 +186,9 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     scores = 4 * together * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
     if not is_direct and _can_repeat(problem):
-        values: int = extension.TILE_VALUES
-        parts = cut(planes_of(problem))[0]
-        scratch += 8 * ((math.prod(parts) + 1) * problem.kernel[2] + 1) * values
+        cut = cut_of(problem)
+        values = 2 * math.prod(cut.sides)
+        scratch += 8 * ((math.prod(cut.parts) + 1) * problem.kernel[2] + 1) * values
     # Before, while a kernel is prepared, its values and what they are made of.
     preparing = 2 * 8 * term_count(problem) * problem.taps
     return max(scratch + scores, preparing) + kernel - Bounds.estimate_bytes(rows, cols)
@@ -175,7 +200,7 @@ def _scratch(
     """Return the bytes that the extension allocates for a tile and so many kernels."""
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    parts = (1, 1) if is_direct else cut(planes_of(problem))[0]
+    whole: dict[str, Any] = {"parts_y": 1, "parts_x": 1}
     scratch: int = extension.scratch(
         format=FORMATS[problem.dtype],
         windows=(rows, cols),
@@ -183,8 +208,7 @@ def _scratch(
         stride=problem.stride,
         block=blocks.BLOCK,
         is_direct=is_direct,
-        parts_y=parts[0],
-        parts_x=parts[1],
+        **(whole if is_direct else cut_of(problem).arguments),
         terms=term_count(problem),
         variant=kernel_parts.variant(),
         kernels=kernels,
@@ -217,8 +241,6 @@ def _can_repeat(problem: Problem) -> bool:
 
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
-    extension = kernel_parts.extension()
-    assert extension is not None, "takes says so"
-    values: int = extension.TILE_VALUES
-    values *= 0 if is_direct else math.prod(cut(planes_of(problem))[0])
+    cut = cut_of(problem)
+    values = 0 if is_direct else 2 * math.prod(cut.sides) * math.prod(cut.parts)
     return term_count(problem) * (4 * problem.kernel[2] * values + 8 * problem.taps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache, partial
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,118 @@ def rows_without_gaps(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+class Cut(NamedTuple):
+    """How a kernel is cut, and the transforms that it is cut for.
+
+    Attributes
+    ----------
+    parts : (down, across)
+    sides : (y, x)
+        Pixels along the axes of a transform.
+    pairs : int
+        Pairs of tiles of the map.
+    transform : float
+        The time of a transform, over that of one of 256x256.
+    transforms : float
+        Transforms of 256x256 for each window of a large map, over those of all planes and the way
+        back, in time.
+    """
+
+    parts: tuple[int, int]
+    sides: tuple[int, int]
+    pairs: int
+    transform: float
+    transforms: float
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the extension takes of it."""
+        return {"parts_y": self.parts[0], "parts_x": self.parts[1], "sides": self.sides}
+
+    def nbytes(self, planes: int) -> int:
+        """Return the bytes of a kernel's transforms."""
+        return 8 * math.prod(self.sides) * math.prod(self.parts) * planes
+
+
+class _Axis(NamedTuple):
+    """An axis of transforms: the parts of the kernel, the side, and the windows of each tile."""
+
+    parts: int
+    side: int
+    windows: int
+    tiles: int
+
+
+@lru_cache(maxsize=256)
+def best_cut(
+    kernel: tuple[int, int, int],
+    windows: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    *,
+    is_square: bool = False,
+) -> Cut:
+    """Return how a kernel is best cut for a map of (rows, cols).
+
+    Parameters
+    ----------
+    kernel : (height, width, planes)
+        The planes of the image that are transformed for each part.
+    windows : (rows, cols)
+    stride : (y, x)
+    is_square : bool
+        Take transforms of 256x256 alone.
+    """
+    planes, found = kernel[2], []
+    axes = zip(kernel[:2], windows, stride, strict=True)
+    for down, across in itertools.product(*(_axes(*axis, is_square) for axis in axes)):
+        pairs = -(-down.tiles * across.tiles // 2)
+        transform, count = _time_of(down.side * across.side), down.parts * across.parts
+        made = transform * (count * planes + _BACK)
+        found.append((pairs * made, down, across, pairs, transform))
+    _, down, across, pairs, transform = min(found)
+    parts, sides = (down.parts, across.parts), (down.side, across.side)
+    in_large = transform * (math.prod(parts) * planes + 1) / (planes + 1)
+    size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
+    of_tile = math.prod(side + 1 - length for side, length in zip(sides, size, strict=True))
+    return Cut(parts, sides, pairs, transform, in_large / of_tile)
+
+
+# The time of a transform back, over that of one there with the product.
+_BACK = 0.3
+
+
+def _time_of(pixels: int) -> float:
+    """Return the time of a transform, over that of one of 256x256, whose values fit the cache."""
+    area = pixels / 256**2
+    return area * max(1.0, 1 + math.log2(area) / 5)
+
+
+def _axes(length: int, count: int, stride: int, is_square: bool) -> list[_Axis]:
+    """Return the axes that transforms may have, without those that another one is better than."""
+    built = extension()
+    assert built is not None, "it was built"
+    found = []
+    for side in (built.SIDE,) if is_square else built.SIDES:
+        for parts in range(1, built.MOST_PARTS + 1):
+            part = -(-length // parts)
+            if part < side and (parts - 1) * part < length:
+                windows = (side - part) // stride + 1
+                found.append(_Axis(parts, side, windows, -(-count // windows)))
+    if not found:  # too long for any
+        found = [_Axis(built.MOST_PARTS, max(built.SIDES), 1, count)]
+    return [
+        one
+        for one in found
+        if not any(
+            other != one
+            and other.tiles <= one.tiles
+            and other.parts <= one.parts
+            and other.side <= one.side
+            for other in found
+        )
+    ]
+
+
 @lru_cache(maxsize=256)
 def cut(kernel: tuple[int, int, int], backward: int = 1) -> tuple[tuple[int, int], float]:
     """Return into how many parts (down, across) a kernel is best cut, and its transforms.
@@ -74,14 +186,17 @@ def cut(kernel: tuple[int, int, int], backward: int = 1) -> tuple[tuple[int, int
 
 
 def windows_of_transform(
-    size: tuple[int, int], parts: tuple[int, int], stride: tuple[int, int]
+    size: tuple[int, int],
+    parts: tuple[int, int],
+    stride: tuple[int, int],
+    sides: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
     """Return the windows (rows, cols) that a transform gives, of a kernel in so many parts."""
     built = extension()
     assert built is not None, "it was built"
     height, width = (-(-length // count) for length, count in zip(size, parts, strict=True))
-    side: int = built.SIDE
-    return (side - height) // stride[0] + 1, (side - width) // stride[1] + 1
+    down, across = sides or (built.SIDE, built.SIDE)
+    return (down - height) // stride[0] + 1, (across - width) // stride[1] + 1
 
 
 def aligned(count: int, dtype: type[_Value]) -> NDArray[_Value]:
