@@ -36,6 +36,8 @@ DOUBLES = {
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
+# Kernels of which a transform of 256x256 has many windows.
+_SMALL_KERNEL = 128
 # The time of the transform back, over that of one there.
 _BACK = 0.3
 # Seconds of the calls from Python that begin a search.
@@ -72,9 +74,15 @@ def cut_of(problem: Problem) -> Cut:
     """Return how a kernel is cut, and the sides of transforms; equal ones for maps of one shape."""
     rows, cols = problem.map_shape
     # Each thread has a part of the map's rows.
-    each = -(-rows // problem.threads)
-    is_square = problem.metric == "sad"  # of which longer ones take much memory
-    return best_cut(planes_of(problem), (each, cols), problem.stride, is_square=is_square)
+    planes, windows = planes_of(problem), (-(-rows // problem.threads), cols)
+    square = best_cut(planes, windows, problem.stride, is_square=True)
+    if problem.metric == "sad":  # of which longer transforms take much memory
+        return square
+    best = best_cut(planes, windows, problem.stride)
+    # Beside contrast in one tile, flat windows are made again, which takes longer than is saved.
+    is_made_again = problem.metric != "ssd" and kernel_parts.is_made_again(problem)
+    is_small = max(problem.kernel[:2]) <= _SMALL_KERNEL
+    return square if is_made_again and is_small and best.pairs > 1 else best
 
 
 def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
