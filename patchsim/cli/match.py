@@ -76,18 +76,7 @@ def command(flags: MatchFlags) -> int:
     ):
         try:
             masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
-            outputs: dict[str, Any] = {
-                "map": False if flags.map is None else flags.map,
-                "resume": flags.resume,
-                "heatmap": _heatmap(flags),
-                "heatmap_size": values.number(flags.heatmap_size),
-                "blend": flags.blend,
-                "overlay": flags.overlay,
-                "labels": flags.labels,
-                "report": flags.report,
-                "force": flags.force,
-                "observer": observer,
-            }
+            outputs = _outputs(flags) | {"observer": observer}
             cluster = stack.enter_context(clusters.opened(flags.cluster, observer))
             if waits:
                 report = look_until(
@@ -123,6 +112,21 @@ def command(flags: MatchFlags) -> int:
         _hint(flags, report)
     is_wanted = bool(report) != (flags.wait_gone is not None)
     return FOUND if is_wanted else NOT_FOUND
+
+
+def _outputs(flags: MatchFlags) -> dict[str, Any]:
+    """Return the keywords about files and drawings."""
+    return {
+        "map": False if flags.map is None else flags.map,
+        "resume": flags.resume,
+        "heatmap": _heatmap(flags),
+        "heatmap_size": values.number(flags.heatmap_size),
+        "blend": flags.blend,
+        "overlay": flags.overlay,
+        "labels": flags.labels,
+        "report": flags.report,
+        "force": flags.force,
+    }
 
 
 def check(flags: MatchFlags) -> None:

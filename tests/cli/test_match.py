@@ -513,7 +513,7 @@ def test_help_fits_a_terminal_and_tells_all_exit_codes(words, run, monkeypatch):
         codes = [line.split()[0] for line in out.splitlines() if re.match(r"  \d+ +\w", line)]
         assert codes == [
             "0",
-            *(["1"] if words[0] in ("match", "scan") else []),
+            *(["1"] if words[0] in ("match", "scan", "merge") else []),
             "2",
             "3",
             "129",
