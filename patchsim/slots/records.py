@@ -13,6 +13,8 @@ from patchsim.slots.evaluate import Request, Scored
 _FILE_COLUMNS = ("B", "S", "C", "loss", "matched_cosine", "collapsed", "orthogonal", "share")
 _SLOT_COLUMNS = ("view", "image", "slot", "matched_slot", "loss")
 _CROP_COLUMNS = ("image", "small", "large", "loss")
+# Columns that a narrow terminal leaves out, the first first.
+_DROPPED = ("share", "orthogonal", "collapsed", "S", "B", "C")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class LossRecords:
     def table(self) -> Table:
         """Return rows whose last column is the name of the file, the only text."""
         rows = ((*map(_cell, row[1:]), row[0]) for row in self.rows())
-        return Table((*self.columns[1:], "file"), rows, texts=("file",))
+        return Table((*self.columns[1:], "file"), rows, texts=("file",), dropped=_DROPPED)
 
 
 def _cell(value: Any) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from helpers import load
 from safetensors.torch import save_file
 
 from patchsim import slots
-from patchsim.slots import affinity, cosines
+from patchsim.output import text
+from patchsim.slots import affinity, cosines, records
 
 B, S, C = 5, 4, 6
 
@@ -287,3 +290,25 @@ def test_a_whole_batch_too_large_for_a_picture_is_refused(feats, run, monkeypatc
     code, _, err = run("loss", "a.pt", "--matches", "m.png")
     assert code == 2
     assert "too many for one picture; choose an image with --image" in err
+
+
+def test_a_table_leaves_out_columns_rather_than_wrap(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    class Records:
+        columns = ("file", *records._FILE_COLUMNS)
+        request = None
+
+        def rows(self):
+            yield ("run/checkpoints/step-100000.npz", 4, 6, 16, 0.374, 0.2477, 0.5, 1.5, 0.25)
+
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = Terminal()
+    found = records.LossRecords.table(Records())
+    text.load("table").write(SimpleNamespace(table=lambda: found), shown, is_first=True)
+    lines = re.sub(r"\x1b\[\d*m", "", shown.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {"loss", "matched_cosine", "file"} <= set(lines[0].split())
+    assert "share" in lines[-1]
