@@ -19,6 +19,7 @@ from patchsim.errors import InputError, MachineError, printable
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 60.0  # without any worker; one that died is started again in a few
+LACKING_SECONDS = 10.0  # with fewer local workers than there were, until lost ones are replaced
 _CALL_SECONDS = 30.0  # of a question to all workers
 _CLOSE_SECONDS = 5.0
 _EACH = 3  # tasks that are submitted for each thread of a worker
@@ -56,7 +57,7 @@ class Link:
         self._constants: tuple[str, Any] | None = None
         self._count = 0
         self.threads = 1
-        self._seen = time.monotonic()
+        self._seen = self._complete = time.monotonic()
         self._has_told = False
         try:
             self._connect()
@@ -201,6 +202,7 @@ class Link:
         """
         self.threads = sum(self._threads_by_worker().values())
         now = time.monotonic()
+        self._replace_lost(now)
         if self.threads:
             self._seen = now
             return
@@ -218,6 +220,16 @@ class Link:
                 f"{printable(self._address.text)} has no workers yet; waiting up to"
                 f" {WORKER_SECONDS:.0f} s for one"
             )
+
+    def _replace_lost(self, now: float) -> None:
+        """Start workers on this machine again that were lacking for a while."""
+        wanted = self._address.local
+        if wanted is None or self.threads >= wanted:
+            self._complete = now
+        elif now - self._complete > LACKING_SECONDS:
+            self._complete = now
+            with self._naming_loss():
+                local.replace_lost(self._local, wanted)
 
     def _threads_by_worker(self) -> dict[str, int]:
         with self._naming_loss():

@@ -16,6 +16,7 @@ from patchsim.machine import memory
 
 _START_SECONDS = 60.0
 _JOIN_SECONDS = 0.1
+_REPLACE_SECONDS = 10.0
 _LEAST_MEMORY = 1 << 28  # bytes that a worker may take at least
 _DEATHS = 1  # of a task, after which the scheduler gives it back
 _QUIET = "patchsim.cluster.quiet"  # is imported by each worker process
@@ -102,6 +103,28 @@ def _cluster(dask: ModuleType, count: int, folder: str) -> Any:
         scheduler_kwargs={"allowed_failures": _DEATHS, "dashboard": False},
         timeout=_START_SECONDS,
     )
+
+
+def replace_lost(cluster: Any, count: int) -> None:
+    """Start new workers in place of those that nobody starts again.
+
+    Dask starts a worker again that was killed, but gives up one that is killed while it starts.
+    """
+
+    async def replace() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if not _is_alive(nanny):
+                cluster.worker_spec.pop(name, None)
+        cluster.scale(count)
+
+    cluster.sync(replace, callback_timeout=_REPLACE_SECONDS)
+
+
+def _is_alive(nanny: Any) -> bool:
+    """Return whether a worker runs or is being started."""
+    process = getattr(nanny, "process", None)
+    states = nanny.status.name, process and process.status.name
+    return all(state in ("init", "starting", "running") for state in states)
 
 
 def end_processes() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from patchsim.cluster.link import Link
 from patchsim.cluster.on_worker import Done, Fault
 
-_PAUSE = 0.02  # seconds between looks for results
+_PAUSE = 0.03  # seconds between looks for results
 _POLL = 2.0  # seconds between looks at the workers
 PATIENCE = 600.0  # seconds without any result, after which tasks are taken as lost
 MOST_DEATHS = 5  # of a task and its halves

@@ -70,6 +70,18 @@ def test_killed_workers_change_nothing(large):
     assert killed
 
 
+def test_workers_that_dask_gave_up_are_replaced(picture, kernel, monkeypatch):
+    monkeypatch.setattr(link, "LACKING_SECONDS", 0.2)
+    monkeypatch.setattr(tasks, "_POLL", 0.1)
+    alone = patchsim.match(picture, kernel, top=4)
+    with patchsim.Cluster("local:2") as hurt:
+        hurt.connect()
+        there = hurt._connected()._local
+        for nanny in list(there.workers.values()):
+            there.sync(nanny.close)
+        assert answer(patchsim.match(picture, kernel, top=4, cluster=hurt)) == answer(alone)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_bands")
 @pytest.mark.parametrize("seed", range(20))

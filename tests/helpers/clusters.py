@@ -27,10 +27,10 @@ def killing(cluster, seed, kills, pauses=(0.3, 1.5)):
 
     def kill():
         while len(killed) < kills and not is_over.wait(rng.uniform(*pauses)):
-            with contextlib.suppress(OSError, RuntimeError, IndexError):
+            with contextlib.suppress(OSError, RuntimeError):
                 running = worker_processes(cluster)
-                number = running[rng.integers(len(running))]
-                if number not in killed:
+                number = running[rng.integers(len(running))] if running else None
+                if number not in (None, *killed):
                     os.kill(number, signal.SIGKILL)
                     killed.append(number)
 
