@@ -13,7 +13,7 @@ from patchsim.ranking.searched_blocks import SearchedBlocks
 # and that of the time of comparing the windows that some could exclude.
 _REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 1.0
 # And the share of the time of the direct search of the blocks that get them.
-_REFINING_OF_BLOCKS = 0.2
+_REFINING_OF_BLOCKS = 0.4
 # Finer bounds are made for windows up to so many times as different as the best one: those that
 # could be next best.
 _NEXT = 1.25
