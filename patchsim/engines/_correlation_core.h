@@ -606,15 +606,17 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
             for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
                 shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
         } else if (t->type == BYTES) {
-            /* sum I (K - 128) -> sum I (K - mean K), over the gain. */
-            direct = b->own_taps ? VARIANT(sum_of_bytes)(t, b->planes + at, plane, l->pitch, b->own_taps[t - b->task])
+            /* n sum I (K - 128) - sum I sum (K - 128): of integers that doubles hold, so that the
+             * least spreads lose no digits either. */
+            direct = b->own_taps ? n * VARIANT(sum_of_bytes)(t, b->planes + at, plane, l->pitch,
+                                                             b->own_taps[t - b->task])
                                  : 0;
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 const double sum = b->has_few ? VARIANT(few_sums)(b, c, left)[i]
                                               : ((double *)b->s)[c * l->x_pitch + left + i];
-                mean[c] = sum / n, direct += sum * (128 - t->means[c]);
+                mean[c] = sum / n, direct -= sum * floor(n * (t->means[c] - 128) + 0.5);
             }
-            direct /= t->gain;
+            direct /= n * t->gain;
             if (!b->own_taps)
                 direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
         } else {

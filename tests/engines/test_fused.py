@@ -444,6 +444,24 @@ def test_scores_are_made_again_if_they_are_off_by_more_than_their_use_allows(
             assert bounds.error == first.error
 
 
+@pytest.mark.usefixtures("variant")
+def test_bytes_that_are_made_again_lose_no_digits():
+    """A large window of one value but for a pixel: X is about 1, of sums of some thousand millions.
+
+    The corner of the map has such windows alone, so that the scores made again state its error.
+    """
+    image = np.random.default_rng(20).integers(0, 256, (469, 469, 1)).astype(np.uint8)
+    image[64:, 64:] = 254
+    kernel = np.full((400, 400, 1), 254, np.uint8)
+    image[300, 300] = kernel[10, 20] = 255
+    truth, spread = exact_zncc(image, kernel)
+    assert (spread[64:, 64:] == kernel.size - 1).all()
+    bounds = found(image, kernel, "zncc")
+    assert bounds.blocks.errors[-1, -1] == np.float32(2.0**-21)
+    # A score is about -1/160,000 there, of which single precision has 1e-12.
+    assert np.abs(bounds.map - truth)[64:, 64:].max() <= 1e-12
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(KINDS),
