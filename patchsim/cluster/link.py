@@ -1,4 +1,4 @@
-"""The connection to a cluster of Dask: the only module that calls the package distributed.
+"""The connection to a cluster of Dask; it and `submitted` alone call the package distributed.
 
 Every wait ends: with an answer, or with an error after a time that is named here.
 """
@@ -15,13 +15,13 @@ from typing import Any
 
 from patchsim.cluster import local, on_worker
 from patchsim.cluster.address import Address
+from patchsim.cluster.submitted import CLOSE_SECONDS, Submitted
 from patchsim.errors import InputError, MachineError, printable
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 60.0  # without any worker; one that died is started again in a few
 LACKING_SECONDS = 10.0  # with fewer local workers than there were, until lost ones are replaced
 _CALL_SECONDS = 30.0  # of a question to all workers
-_CLOSE_SECONDS = 5.0
 _EACH = 3  # tasks that are submitted for each thread of a worker
 _LEAST = 8  # tasks that are submitted at least
 
@@ -39,6 +39,7 @@ class Link:
     ----------
     threads : int
         The threads of all workers, as last seen; 1 if there are none.
+    client : distributed.Client
 
     Raises
     ------
@@ -53,15 +54,12 @@ class Link:
         self._address, self._tell = address, tell
         self._local: Any = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._client: Any = None
-        self._constants: tuple[str, Any] | None = None
-        self._count = 0
+        self.client: Any = None
         self.threads = 1
         self._seen = self._complete = time.monotonic()
         self._has_told = False
         try:
             self._connect()
-            self._completed = self._new_completed()
             self.check(is_waiting=False)
         except BaseException:
             self.close()
@@ -79,7 +77,7 @@ class Link:
                     self._dask, self._address.local, self._folder.name
                 )
             try:
-                self._client = self._dask.Client(
+                self.client = self._dask.Client(
                     target, timeout=CONNECT_SECONDS, name="patchsim", set_as_default=False
                 )
             except (OSError, ValueError, TimeoutError) as error:
@@ -88,104 +86,15 @@ class Link:
                     f" {CONNECT_SECONDS:.0f} s; give the address that dask scheduler prints"
                 ) from error
 
-    def _new_completed(self) -> Any:
-        return self._dask.as_completed(
-            loop=self._client.loop, with_results=True, raise_errors=False
-        )
-
     @property
     def window(self) -> int:
         """The number of tasks that are submitted at a time."""
         return max(_LEAST, _EACH * self.threads)
 
-    def submit(
-        self,
-        function: Callable[[bytes, str, bytes], bytes],
-        constants: bytes,
-        key: str,
-        tasks: list[bytes],
-        *,
-        avoid: str | None = None,
-    ) -> list[str]:
-        """Submit tasks, and return a name for each.
-
-        Parameters
-        ----------
-        function : (constants, key, task) -> bytes
-            A function of `on_worker`.
-        constants, key, tasks
-            Its arguments; the constants are sent to each worker once.
-        avoid : str, optional
-            The address of a worker that should not have them, if there is another.
-        """
-        names = [f"patchsim-{key[:8]}-{self._count + i}" for i in range(len(tasks))]
-        self._count += len(tasks)
-        elsewhere: dict[str, Any] = {}
-        if avoid is not None:
-            others = [one for one in self._threads_by_worker() if one != avoid]
-            if others:
-                elsewhere = {"workers": others, "allow_other_workers": True}
+    def submitted(self) -> Submitted:
+        """Return the tasks of a run, of which there are none yet; other runs do not see them."""
         with self._naming_loss():
-            futures = self._client.map(
-                function,
-                [self._constant(constants, key)] * len(tasks),
-                [key] * len(tasks),
-                tasks,
-                key=names,
-                pure=False,
-                **elsewhere,
-            )
-            self._completed.update(futures)
-        return names
-
-    def _constant(self, constants: bytes, key: str) -> Any:
-        """Return the future of constants: a task, so that Dask makes them again if they are lost.
-
-        Scattered data would be lost with the worker that has them.
-        """
-        if self._constants is not None:
-            known, future = self._constants
-            if known == key and future.status in ("pending", "finished"):
-                return future
-        self._count += 1
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large graph
-            future = self._client.submit(
-                on_worker.same, constants, pure=False, key=f"patchsim-{key[:8]}-{self._count}-same"
-            )
-        self._constants = key, future
-        return future
-
-    def completed(self) -> list[tuple[str, str, Any]]:
-        """Return the tasks that ended since the last call, without waiting.
-
-        Returns
-        -------
-        list of (name, kind, value)
-            ``done`` with the function's bytes; ``died`` with a text, if it killed its workers, or
-            these died otherwise; ``lost``; ``error`` with a text.
-        """
-        if not self._completed.has_ready():
-            return []
-        found = []
-        for future, result in self._completed.next_batch(block=False):
-            status = future.status
-            if status == "finished":
-                found.append((future.key, "done", result))
-            elif status == "error":
-                found.append((future.key, *self._explained(result)))
-            else:
-                found.append((future.key, "lost", None))
-        return found
-
-    def _explained(self, result: Any) -> tuple[str, str]:
-        error = result[1] if isinstance(result, tuple) else result
-        if isinstance(error, self._dask.KilledWorker):
-            host = str(getattr(error.last_worker, "address", "")).rpartition("://")[2]
-            where = f", the last one at {host}" if host else ""
-            return "died", f"the workers that scored it died{where}"
-        text = f"{type(error).__name__}: {error}"
-        return "error", (text.splitlines() or [""])[0]
+            return Submitted(self._dask, self.client, self._threads_by_worker, self._naming_loss)
 
     def check(self, *, is_waiting: bool) -> None:
         """Look at the scheduler and its workers.
@@ -233,8 +142,8 @@ class Link:
 
     def _threads_by_worker(self) -> dict[str, int]:
         with self._naming_loss():
-            found: dict[str, int] = self._client.sync(
-                self._client.scheduler.ncores, callback_timeout=CONNECT_SECONDS
+            found: dict[str, int] = self.client.sync(
+                self.client.scheduler.ncores, callback_timeout=CONNECT_SECONDS
             )
             return found
 
@@ -244,8 +153,8 @@ class Link:
         A worker that dies meanwhile has no part in it.
         """
         with self._naming_loss():
-            found: dict[str, Any] = self._client.sync(
-                self._client._run,
+            found: dict[str, Any] = self.client.sync(
+                self.client._run,
                 function,
                 *arguments,
                 on_error="return",
@@ -257,19 +166,19 @@ class Link:
     def forget(self, key: str) -> None:
         """Let the workers free what they keep for a key, as far as they answer."""
         with contextlib.suppress(Exception):
-            self._client.sync(
-                self._client._run,
+            self.client.sync(
+                self.client._run,
                 on_worker.forget,
                 key,
                 on_error="ignore",
-                callback_timeout=_CLOSE_SECONDS,
+                callback_timeout=CLOSE_SECONDS,
             )
 
     @contextlib.contextmanager
     def _naming_loss(self) -> Iterator[None]:
         """Turn the errors of a connection that is lost into one of ours."""
         try:
-            if self._client.status not in ("running", "connecting"):
+            if self.client.status not in ("running", "connecting"):
                 raise OSError("the client is closed")
             yield
         except (OSError, RuntimeError) as error:
@@ -278,27 +187,13 @@ class Link:
                 " selected yet"
             ) from error
 
-    def cancel(self) -> None:
-        """Let no task go on, and forget the constants."""
-        futures = [*self._completed.futures]
-        if self._constants is not None:
-            futures.append(self._constants[1])
-            self._constants = None
-        self._completed = self._new_completed()
-        if futures and self._client.status == "running":
-            with contextlib.suppress(Exception):
-                self._client.sync(self._client._cancel, futures, callback_timeout=_CLOSE_SECONDS)
-
     def close(self) -> None:
         """Leave the scheduler; end local workers."""
-        if self._client is not None:
+        if self.client is not None:
             with contextlib.suppress(Exception):
-                self._client.close(timeout=_CLOSE_SECONDS)
+                self.client.close(timeout=CLOSE_SECONDS)
         if self._local is not None:
-            with contextlib.suppress(Exception):
-                self._local.close(timeout=_CLOSE_SECONDS)
-        if self._address.local is not None:
-            local.end_processes()
+            local.close(self._local, CLOSE_SECONDS)
         if self._folder is not None:
             self._folder.cleanup()
 

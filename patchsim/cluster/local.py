@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -57,13 +58,19 @@ def start(dask: ModuleType, count: int, folder: str) -> Any:
         except Exception as error:
             made.append(error)
 
+    before = {process.pid for process in multiprocessing.active_children()}
     thread = threading.Thread(target=make, name="patchsim_cluster", daemon=True)
     thread.start()
     end = time.monotonic() + _START_SECONDS
-    while thread.is_alive() and time.monotonic() < end:
-        thread.join(_JOIN_SECONDS)  # an interrupt comes between
+    try:
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(_JOIN_SECONDS)  # an interrupt comes between
+    except BaseException:
+        _kill_begun(before)
+        raise
     cluster = made[0] if made else TimeoutError(f"not within {_START_SECONDS:.0f} s")
     if isinstance(cluster, Exception):
+        _kill_begun(before)
         reason = cluster or type(cluster).__name__
         raise MachineError(f"{count} worker processes do not start: {reason}") from cluster
     return cluster
@@ -127,9 +134,33 @@ def _is_alive(nanny: Any) -> bool:
     return all(state in ("init", "starting", "running") for state in states)
 
 
-def end_processes() -> None:
-    """Kill the worker processes that are left of this process."""
+def close(cluster: Any, seconds: float) -> None:
+    """End a scheduler and its workers, within about so many seconds.
+
+    The workers of other clusters that this process has go on.
+    """
+    nannies = list(cluster.workers.values())
+    numbers = _numbers(nannies)
+    with contextlib.suppress(Exception):
+        cluster.close(timeout=seconds)
+    numbers |= _numbers(nannies)  # of those that were started again meanwhile
     for process in multiprocessing.active_children():
-        if process.name.startswith("Dask"):
-            process.kill()
-            process.join(1.0)
+        if process.pid in numbers:
+            _kill(process)
+
+
+def _numbers(nannies: list[Any]) -> set[int]:
+    """Return the numbers of the processes of workers."""
+    return {number for nanny in nannies if (number := getattr(nanny.process, "pid", None))}
+
+
+def _kill_begun(before: set[int | None]) -> None:
+    """Kill the worker processes that were not there before."""
+    for process in multiprocessing.active_children():
+        if process.pid not in before and process.name.startswith("Dask"):
+            _kill(process)
+
+
+def _kill(process: Any) -> None:
+    process.kill()
+    process.join(1.0)

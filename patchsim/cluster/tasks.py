@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from patchsim.cluster.link import Link
 from patchsim.cluster.on_worker import Done, Fault
+from patchsim.cluster.submitted import Submitted
 
 _PAUSE = 0.03  # seconds between looks for results
 _POLL = 2.0  # seconds between looks at the workers
@@ -95,6 +96,7 @@ class Run:
     _suspects: deque[_Pending] = field(default_factory=deque)
     _flying: dict[str, _Pending] = field(default_factory=dict)
     _moved: float = 0.0
+    _sent: Submitted = field(init=False)
 
     def results(self) -> Generator[tuple[Task, Any], None, None]:
         """Yield each task with the function's value, or with a `Failure`, as they come.
@@ -107,13 +109,14 @@ class Run:
             If the scheduler or all workers are lost.
         """
         self._moved = time.monotonic()
+        self._sent = self.link.submitted()
         polled = 0.0
         try:
             while True:
                 is_over = self._fill()
                 if not self._flying and is_over and not self._suspects:
                     return
-                done = self.link.completed()
+                done = self._sent.completed()
                 for name, kind, value in done:
                     if name in self._flying:
                         self._moved = time.monotonic()
@@ -127,7 +130,7 @@ class Run:
                     yield from self._lost()
                 time.sleep(_PAUSE)
         finally:
-            self.link.cancel()
+            self._sent.cancel()
 
     def _fill(self) -> bool:
         """Submit as many tasks as keep the workers busy; return whether no more will come."""
@@ -145,7 +148,7 @@ class Run:
         if not self._flying:
             self._moved = time.monotonic()
         avoid = tasks[0].avoid
-        names = self.link.submit(
+        names = self._sent.submit(
             self.function,
             self.constants,
             self.key,
@@ -196,7 +199,7 @@ class Run:
 
     def _lost(self) -> Generator[tuple[Task, Any], None, None]:
         """Take all tasks as lost that nothing was heard of for long."""
-        self.link.cancel()
+        self._sent.cancel()
         stuck, self._flying = list(self._flying.values()), {}
         self._moved = time.monotonic()
         for pending in stuck:

@@ -206,3 +206,39 @@ def test_a_command_that_cannot_be_spread_starts_no_worker(
 def test_standard_input_is_refused(kernel):
     with pytest.raises(InputError, match="the image is standard input, but"):
         patchsim.match("-", kernel, cluster=InTurn())
+
+
+def pictures_of(rng, kernel, xs):
+    """Pictures whose matches are at these columns, which tell one picture from another."""
+    for x in xs:
+        shown = rng.integers(0, 256, (60, 130, 3), np.uint8)
+        shown[11:42, x : x + 27] = kernel
+        yield shown
+
+
+def columns(results):
+    return [result.matches[0].x for result in results]
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_scans_at_a_time_do_not_take_the_results_of_each_other(cluster, rng, kernel, is_shared):
+    pictures = [[*pictures_of(rng, kernel, xs)] for xs in (range(20), range(60, 80))]
+    address = cluster._connected().client.scheduler.address
+    with patchsim.Cluster(address) as other:
+        clusters = cluster, (cluster if is_shared else other)
+        scans = [
+            patchsim.scan(shown, kernel, cluster=one)
+            for shown, one in zip(pictures, clusters, strict=True)
+        ]
+        first, second = zip(*zip(*scans, strict=True), strict=True)
+    assert columns(first) == [*range(20)]
+    assert columns(second) == [*range(60, 80)]
+
+
+def test_images_are_searched_while_a_scan_goes_on(cluster, rng, kernel, picture):
+    found = []
+    for result in patchsim.scan(pictures_of(rng, kernel, range(20)), kernel, cluster=cluster):
+        found.append(result)
+        report = patchsim.match(picture, kernel, cluster=cluster)
+        assert (report.matches[0].x, report.matches[0].y) == (20, 10)
+    assert columns(found) == [*range(20)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -13,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import ENVIRONMENT
-from helpers.clusters import Ends, has_worker_processes, killing
+from helpers.clusters import Ends, has_worker_processes, killing, worker_processes
 from PIL import Image
 
 import patchsim
@@ -273,6 +274,16 @@ def test_without_the_package_its_install_is_told(monkeypatch):
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(InputError, match=r"local:"):
         patchsim.Cluster(address)
+
+
+def test_workers_of_another_cluster_of_the_process_go_on(cluster):
+    running = set(worker_processes(cluster))
+    with patchsim.Cluster("local:1") as other:
+        other.connect()
+        (own,) = worker_processes(other)
+    left = {process.pid for process in multiprocessing.active_children()}
+    assert running <= left
+    assert own not in left
 
 
 def test_a_closed_cluster_is_refused(picture, kernel):

@@ -67,6 +67,9 @@ class Ends:
     def __init__(self, end):
         self._end, self._done, self.sent, self.count = end, [], [], 0
 
+    def submitted(self):
+        return self
+
     def submit(self, function, constants, key, payloads, *, avoid=None):  # noqa: ARG002
         names = [f"task-{self.count + i}" for i in range(len(payloads))]
         self.count += len(names)
