@@ -115,7 +115,7 @@ def _match_flags(merged: Merged, flags: MergeFlags) -> MatchFlags:
         for field in fields(flags)
         if field.name != "parts" and getattr(flags, field.name) != field.default
     }
-    by_name = {field.name: field for field in fields(MatchFlags)}
+    by_name = {field.name: field for field in fields(MatchFlags) if part.is_told(field.name)}
     told: dict[str, Any] = dict(merged.flags)
     needed = {name for name, field in by_name.items() if field.default is MISSING}
     is_known = needed <= told.keys() <= by_name.keys()

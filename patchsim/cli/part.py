@@ -87,8 +87,13 @@ def _told(flags: MatchFlags) -> dict[str, Any]:
     return {
         field.name: getattr(flags, field.name)
         for field in fields(flags)
-        if field.name not in (*_OWN, *_REFUSED) and getattr(flags, field.name) != field.default
+        if is_told(field.name) and getattr(flags, field.name) != field.default
     }
+
+
+def is_told(name: str) -> bool:
+    """Return whether the file of a part may tell of a flag: of none that writes files."""
+    return name not in _OWN and name not in _REFUSED
 
 
 def _part(text: str) -> Any:

@@ -16,13 +16,23 @@ from numpy.typing import NDArray
 
 from patchsim.checks import whole_number
 from patchsim.errors import InputError, printable
-from patchsim.files import atomic
+from patchsim.files import atomic, npy
 from patchsim.geometry.blocks import grid_shape
 from patchsim.search.bands import BandBounds
 
 SUFFIX = ".npz"
 _FORMAT = 1  # another one cannot be read
 _HEADER, _BOUNDS = "header.npy", "bounds.npy"  # the members of the archive
+_DAMAGES = (  # what a file of a stranger may lead to
+    zipfile.BadZipFile,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class Part(NamedTuple):
@@ -103,7 +113,7 @@ def read(path: str | os.PathLike[str]) -> PartFile:
             header = json.loads(_member(archive, _HEADER, np.uint8).tobytes())
             bounds = _member(archive, _BOUNDS, np.float64)
         return _of(name, header, bounds)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RecursionError, EOFError) as error:
+    except _DAMAGES as error:
         raise InputError(
             f"{printable(name)} is damaged, or no part of a search that this version wrote; give"
             " files that match --part wrote"
@@ -117,10 +127,12 @@ def _member(archive: zipfile.ZipFile, name: str, kind: Any) -> NDArray[Any]:
     entry = archive.getinfo(name)
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
         raise ValueError("a part is neither compressed nor encrypted")
-    found = np.lib.format.read_array(io.BytesIO(archive.read(entry)), allow_pickle=False)
-    if found.dtype != kind or found.ndim != 1:
+    content = archive.read(entry)
+    header = npy.read_header(io.BytesIO(content))
+    is_whole = header.length + header.nbytes == len(content)
+    if header.dtype != kind or len(header.shape) != 1 or not is_whole:
         raise ValueError(f"{name} is another array")
-    return found
+    return np.frombuffer(content, header.dtype, offset=header.length)
 
 
 def _of(name: str, header: Any, bounds: NDArray[np.float64]) -> PartFile:
@@ -139,7 +151,8 @@ def _of(name: str, header: Any, bounds: NDArray[np.float64]) -> PartFile:
         values = bounds[at : at + shape[0] * shape[1]].reshape(shape)
         at += values.size
         bands.append(BandBounds(_whole(job), _whole(top), rows, values, float(error)))
-    if at != len(bounds) or np.isnan(bounds).any():
+    errors = np.array([band.error for band in bands], np.float64)
+    if at != len(bounds) or np.isnan(bounds).any() or not np.isfinite(errors).all():
         raise ValueError("the bounds are others")
     return PartFile(name, part, fingerprint, flags, bands)
 

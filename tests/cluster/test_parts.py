@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -250,7 +251,20 @@ def test_a_part_appears_whole_or_not_at_all(run, tmp_path):
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
-    "fault", ["format", "part", "flags", "kernel", "rows", "job", "nan", "zip"]
+    "fault",
+    [
+        "format",
+        "part",
+        "flags",
+        "kernel",
+        "overlay",
+        "rows",
+        "job",
+        "nan",
+        "zip",
+        "fingerprint",
+        "error",
+    ],
 )
 def test_files_that_are_changed_are_refused(fault, run):
     files = computed(run, "big.npy", "k.npy", total=2)
@@ -264,6 +278,12 @@ def test_files_that_are_changed_are_refused(fault, run):
         header["flags"]["unknown"] = "1"
     elif fault == "kernel":
         header["flags"]["image"] = 7
+    elif fault == "overlay":  # a file of a stranger lets no other file be written
+        header["flags"]["overlay"] = "written.png"
+    elif fault == "fingerprint":
+        header["fingerprint"] = []
+    elif fault == "error":
+        header["bands"][0][4] = 10**400
     elif fault == "rows":
         header["bands"], bounds = header["bands"][1:], bounds[len(bounds) :]
         header["bands"].clear()
@@ -279,6 +299,7 @@ def test_files_that_are_changed_are_refused(fault, run):
     expected = {
         "flags": "the parts are of another version; compute them again with this one",
         "kernel": "the parts are of another version; compute them again with this one",
+        "overlay": "the parts are of another version; compute them again with this one",
         "rows": "part-2-of-2.npz has other rows than part 2 of 2 of this search; compute it again",
         "job": "part-2-of-2.npz has other rows than part 2 of 2 of this search; compute it again",
     }
@@ -300,3 +321,20 @@ def test_parts_of_equal_searches_are_equal_files(folder):
 def test_no_parts_are_refused():
     with pytest.raises(InputError, match="there are no parts; give the files that match --part"):
         parts.read_all([])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_part_that_states_an_endless_array_is_refused(run):
+    (name,) = computed(run, "big.npy", "k.npy", total=1)
+    with zipfile.ZipFile(name) as archive:
+        members = {one: archive.read(one) for one in archive.namelist()}
+    members["bounds.npy"] = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(members["bounds.npy"], header)
+    members["bounds.npy"] = members["bounds.npy"].getvalue()
+    with zipfile.ZipFile(name, "w") as archive:
+        for one, content in members.items():
+            archive.writestr(one, content)
+    code, out, err = run("merge", name)
+    assert (code, out) == (2, "")
+    assert f"{name} is damaged, or no part of a search" in err
