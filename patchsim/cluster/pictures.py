@@ -132,6 +132,7 @@ class _Requests:
         self._queue: queue.SimpleQueue[Request | BaseException | None] = queue.SimpleQueue()
         self._count = 0
         self._is_over = False
+        self.error: BaseException | None = None  # of the iterable, behind its last request
         self._size = 1
         self._held = 0  # requests that were given out, without a result yet
         self._is_closed = threading.Event()
@@ -184,8 +185,7 @@ class _Requests:
                 requests.append(one)
                 continue
             self._is_over = True
-            if one is not None:
-                raise one
+            self.error = one
         return requests
 
     def done(self, count: int) -> None:
@@ -232,6 +232,8 @@ def searched(
                 source.done(1)
                 _tell(texts, told)
                 yield result
+        if source.error is not None:
+            raise source.error
     finally:
         source.close()
     link.forget(key)

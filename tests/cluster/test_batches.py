@@ -242,3 +242,14 @@ def test_images_are_searched_while_a_scan_goes_on(cluster, rng, kernel, picture)
         report = patchsim.match(picture, kernel, cluster=cluster)
         assert (report.matches[0].x, report.matches[0].y) == (20, 10)
     assert columns(found) == [*range(20)]
+
+
+def test_an_error_of_the_iterable_comes_behind_the_results_before_it(cluster, rng, kernel):
+    def pictures():
+        yield from pictures_of(rng, kernel, range(9))
+        raise RuntimeError("the list ends here")
+
+    results = patchsim.scan(pictures(), kernel, cluster=cluster)
+    assert columns(next(results) for _ in range(9)) == [*range(9)]
+    with pytest.raises(RuntimeError, match="the list ends here"):
+        next(results)
