@@ -67,7 +67,7 @@ class Cut(NamedTuple):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the extension takes of it."""
+        """Return the arguments that the extension takes for this division of the kernel."""
         return {"parts_y": self.parts[0], "parts_x": self.parts[1], "sides": self.sides}
 
     def nbytes(self, planes: int) -> int:
