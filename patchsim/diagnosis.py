@@ -34,6 +34,7 @@ EXTRAS = {
     "fits": Extra(("astropy",), "FITS, the pictures of astronomy"),
     "exr": Extra(("OpenEXR",), "OpenEXR, floats of computer graphics"),
     "remote": Extra(("fsspec",), "pictures behind URLs"),
+    "cluster": Extra(("distributed",), "--cluster, searches on the workers of Dask"),
     "preview": Extra(("textual-image",), "--preview in kitty, iTerm2 and by sixels"),
 }
 _ALWAYS = ("PNG", "JPEG", "GIF", "BMP", "ICO", "QOI", "TGA", "PCX", "PNM", "PFM", "SGI", ".npy")

@@ -210,6 +210,18 @@ CONTRADICTIONS = (
     Contradiction(("part",), ("heatmap",), _has_heatmap),
     Contradiction(("part",), ("scales", "angles"), _is_resampled),
     Contradiction(("part",), ("engine",), _is("engine", "pruned")),
+    Contradiction(("cluster",), ("map", "resume", "blend", "frame"), _is_match),
+    Contradiction(
+        ("cluster",), ("heatmap",), lambda values: _is_match(values) and _has_heatmap(values)
+    ),
+    Contradiction(
+        ("cluster",), ("scales", "angles"), lambda values: _is_match(values) and _is_fitted(values)
+    ),
+    Contradiction(
+        ("cluster",),
+        ("engine",),
+        lambda values: _is_match(values) and values["engine"] == "pruned",
+    ),
     Contradiction(("color",), ("channel_weights",), _has_other_channels),
     Contradiction(("color",), _POSES, _is("color", "edges")),
     Contradiction(("color",), ("invert",), _is("color", "edges", "lab", "hsv")),

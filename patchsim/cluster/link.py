@@ -85,6 +85,17 @@ class Link:
                     f"no scheduler answers at {printable(self._address.text)} within"
                     f" {CONNECT_SECONDS:.0f} s; give the address that dask scheduler prints"
                 ) from error
+            except TypeError as error:  # Dask found no certificates
+                raise InputError(
+                    f"{printable(self._address.text)} cannot be connected to:"
+                    f" {printable(str(error))};\nfor tls name the certificates in the"
+                    " configuration of Dask, distributed.comm.tls"
+                ) from error
+            except (MemoryError, RuntimeError) as error:  # sizes of messages that are none
+                raise InputError(
+                    f"what answers at {printable(self._address.text)} is no scheduler of Dask;"
+                    " give the address that dask scheduler prints"
+                ) from error
 
     @property
     def window(self) -> int:

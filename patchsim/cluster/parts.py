@@ -199,17 +199,15 @@ class Merged(_Titled):
         """Yield the bounds of all bands, which the files have."""
         for file in self._files:
             top, rows = _rows(jobs, file.part)
-            left = {
-                number: min(rows, job.plan.problem.map_shape[0] - top)
-                for number, job in enumerate(jobs)
-            }
-            for band in file.bands:
-                if not _is_of(band, jobs):
+            ends = [top] * len(jobs)  # the rows of each map that the bands reach, from the top
+            for band in sorted(file.bands, key=lambda band: (band.job, band.top)):
+                if not _is_of(band, jobs) or band.top != ends[band.job]:
                     raise _damaged(file)
-                left[band.job] -= band.rows
+                ends[band.job] += band.rows
                 yield band
-            if any(count > 0 for count in left.values()):
-                raise _damaged(file)
+            for end, job in zip(ends, jobs, strict=True):
+                if end != top + max(0, min(rows, job.plan.problem.map_shape[0] - top)):
+                    raise _damaged(file)
 
 
 def _is_of(band: BandBounds, jobs: Sequence[Job]) -> bool:

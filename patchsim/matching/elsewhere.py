@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from patchsim.errors import InputError
+from patchsim.errors import InputError, printable
 from patchsim.events import Observer
 from patchsim.geometry.area import Region
 from patchsim.options import Options
@@ -61,14 +61,32 @@ class Elsewhere(Titled, Protocol):
         """
 
 
+def refuse_others(there: object) -> None:
+    """Refuse what is given as a cluster and is none, such as the text of an address.
+
+    Raises
+    ------
+    InputError
+        If it has no title.
+    """
+    if not isinstance(getattr(there, "title", None), str):  # that of a text is a function
+        raise InputError(
+            f"cluster is {printable(repr(there))}, which is no patchsim.Cluster; give"
+            " patchsim.Cluster('local:2') or that of a scheduler's address"
+        )
+
+
 def check(there: Titled, image: Source, options: Options, asked: Asked) -> str:
     """Check that a search is one whose maps can be scored elsewhere; return the image's path.
+
+    `there` may be anything that a caller gave.
 
     Raises
     ------
     InputError
         If it is none. Nothing was opened then.
     """
+    refuse_others(there)
     if not isinstance(image, str | os.PathLike) or is_stdin(image):
         kind = "is standard input" if is_stdin(image) else "is in memory"
         raise InputError(
@@ -77,8 +95,8 @@ def check(there: Titled, image: Source, options: Options, asked: Asked) -> str:
         )
     if asked.has_maps or any(asked.files.get(name) is not None for name in ("heatmap", "blend")):
         raise InputError(
-            f"map, heatmap and blend need the scores of all windows, which {there.title} does not"
-            " send back;\nleave them out, or search without it"
+            "map, resume, heatmap and blend need the scores of all windows, which"
+            f" {there.title} does not send back;\nleave them out, or search without it"
         )
     if options.frame is not None:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,9 @@ def _stamp(path: Path) -> str | None:
     if not path.exists():
         return None
     stamp = Identity.of_path(str(path))
-    return f"{stamp.size} bytes, changed at {stamp.mtime_ns} ns"
+    seconds, rest = divmod(stamp.mtime_ns, 10**9)
+    when = datetime.fromtimestamp(seconds, UTC)
+    return f"{stamp.size} bytes, changed at {when:%Y-%m-%d %H:%M:%S}.{rest:09} UTC"
 
 
 def _of_pixels(image: Picture) -> str:

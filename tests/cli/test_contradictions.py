@@ -117,6 +117,7 @@ CASES = [
     for one, other in product(rule.ones, rule.others)
     if one in OPTIONS[command] and other in OPTIONS[command]
     if command == "match" or not {one, other} <= {"report", "frame"}  # a scan's page has frames
+    if command == "match" or "cluster" not in (one, other)  # whose workers search whole pictures
     if "resume" not in (one, other) or not {one, other} & GO_WITH_RESUME[command]
 ]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 
@@ -259,6 +262,36 @@ def test_a_scheduler_that_does_not_answer_is_told_in_a_line(monkeypatch):
     monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
     with pytest.raises(InputError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9 within"):
         patchsim.Cluster("tcp://127.0.0.1:9").connect()
+
+
+def test_what_is_no_scheduler_of_dask_is_told_in_a_line(monkeypatch):
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 2.0)
+
+    def answer_as_a_web_server(server):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                with client:
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Thread(target=answer_as_a_web_server, args=(server,), daemon=True).start()
+        with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}.*give the address that dask"):
+            patchsim.Cluster(f"tcp://127.0.0.1:{port}").connect()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_connection_by_tls_without_certificates_is_told(monkeypatch):
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(InputError, match=r"tls://127\.0\.0\.1:9 .*(?s:.)*name the certificates"):
+        patchsim.Cluster("tls://127.0.0.1:9").connect()
+
+
+@pytest.mark.parametrize("search", [patchsim.match, lambda *a, **k: list(patchsim.scan(*a, **k))])
+def test_the_text_of_an_address_is_no_cluster(picture, kernel, search):
+    with pytest.raises(InputError, match=r"'local:1', which is no patchsim\.Cluster; give"):
+        search(picture, kernel, cluster="local:1")
 
 
 def test_without_the_package_its_install_is_told(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -304,6 +305,16 @@ def test_files_that_are_changed_are_refused(fault, run):
         "job": "part-2-of-2.npz has other rows than part 2 of 2 of this search; compute it again",
     }
     assert expected.get(fault, "part-2-of-2.npz is damaged, or no part of a search") in err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_band_in_place_of_another_is_refused():
+    matcher = Matcher(np.load("k.npy"))
+    part = parts.compute(matcher, "big.npy", Part(1, 1), "p.npz", flags={}, observer=Observer())
+    assert len(part.bands) > 1
+    forged = dataclasses.replace(part, bands=[part.bands[0]] * (len(part.bands) + 2))
+    with pytest.raises(InputError, match="has other rows than part 1 of 1 of this search"):
+        matcher.match("big.npy", cluster=parts.Merged([forged]))
 
 
 def test_parts_of_equal_searches_are_equal_files(folder):
