@@ -186,7 +186,7 @@ def test_a_match_with_a_part_that_was_not_scored_ends_with_a_code_of_its_own(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--heatmap", "h.png"), "map, heatmap and blend need"),
+        (("--heatmap", "h.png"), "map, resume, heatmap and blend need"),
         (("--wait", "1", "--threshold", "0.9"), "--wait looks at a picture of this machine"),
         (("--metric", "none"), "metric"),
     ],
