@@ -223,7 +223,7 @@ def test_the_threshold_hides_boxes_and_rows(opened):
     assert numbers_seen(browser, ".box") == numbers_seen(browser, "tbody tr") == everything
     for value in (0, 400, 1000):
         slide(browser, "threshold", value)
-        low, high = report[-1].score, report[0].score
+        low, high = 0.3, report[0].score  # from the threshold of the search
         level = low + (high - low) * value / 1000
         expected = [n for n, match in enumerate(report, 1) if match.score >= level - 1e-12]
         assert numbers_seen(browser, ".box") == expected

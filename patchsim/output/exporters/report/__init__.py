@@ -73,7 +73,7 @@ def _context(search: Finished) -> dict[str, Any]:
         "histogram": layers.histogram(search),
         "kernels": crops.kernels(search, kernels),
         "plans": _plans(report),
-        "data": _json({"rows": rows, "width": report.width, "height": report.height}),
+        "data": _json(rows, report),
     }
 
 
@@ -86,12 +86,15 @@ def _plans(report: Report) -> list[tuple[str, str]]:
     return [(f"Plan{name}: {plan.engine}", str(plan)) for plan, name in plans]
 
 
-def _json(value: dict[str, Any]) -> str:
+def _json(rows: list[dict[str, Any]], report: Report) -> str:
     """Return what the script needs, as text for a script's tag."""
-    kept = {key: value[key] for key in ("width", "height")}
-    kept["rows"] = [
-        {key: row[key] for key in ("number", "score", "values")} for row in value["rows"]
-    ]
+    thresholds = [one.threshold for one in report.kernels if one.threshold is not None]
+    kept = {
+        "width": report.width,
+        "height": report.height,
+        "threshold": min(thresholds, default=None),
+        "rows": [{key: row[key] for key in ("number", "score", "values")} for row in rows],
+    }
     return html_page.json_of(kept)
 
 

@@ -85,9 +85,9 @@
   element("farther").addEventListener("click", () => zoom(1.25, ...middle()));
   element("fit").addEventListener("click", fit);
 
-  // The threshold, from the lowest score of a match to 1: boxes and rows below it are hidden.
+  // The threshold, from that of the search to the best score: boxes and rows below it are hidden.
   const scores = data.rows.map((row) => row.score);
-  const lowest = scores.reduce((a, b) => Math.min(a, b), 1), highest = scores.reduce((a, b) => Math.max(a, b), lowest);
+  const lowest = scores.reduce((a, b) => Math.min(a, b), data.threshold ?? 1), highest = scores.reduce((a, b) => Math.max(a, b), lowest);
   const slider = element("threshold"), cut = element("cut"), chart = element("histogram");
   function threshold() {
     const level = lowest + (highest - lowest) * slider.value / 1000;
