@@ -20,7 +20,7 @@ def worker_processes(cluster):
 
 
 @contextlib.contextmanager
-def killing(cluster, seed, kills, pauses=(0.3, 1.5)):
+def killing(cluster, seed, kills, pauses):
     """Kill workers, one after the other, in a thread; yields the list of those killed."""
     rng = np.random.default_rng(seed)
     killed, is_over = [], threading.Event()
