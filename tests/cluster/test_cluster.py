@@ -69,9 +69,9 @@ def test_killed_workers_change_nothing(large):
     with patchsim.Cluster("local:2") as hurt:
         hurt.connect()
         with killing(hurt, 1, kills=2, pauses=(0.1, 0.6)) as killed:
-            report = patchsim.match(path, kernel, top=6, margin=True, cluster=hurt)
-    assert (answer(report), report.missing) == (answer(alone), ())
-    assert killed
+            while len(killed) < 2:  # a quick machine searches more often meanwhile
+                report = patchsim.match(path, kernel, top=6, margin=True, cluster=hurt)
+                assert (answer(report), report.missing) == (answer(alone), ())
 
 
 def test_workers_that_dask_gave_up_are_replaced(picture, kernel, monkeypatch):
