@@ -143,9 +143,8 @@ def test_searches_agree(data, tmp_path_factory):
     assert found[0] == found[1]
 
 
-# Threads that the machine holds up lag behind; two of them need more tiles at a time.
-@pytest.mark.parametrize(("threads", "memory"), [(1, "20MB"), (2, "32MB")])
-def test_tiles_are_decoded_about_once(rng, tmp_path, threads, memory):
+# With more threads the count depends on which of them the machine holds up.
+def test_one_thread_decodes_tiles_about_once(rng, tmp_path):
     image = rng.integers(0, 256, (2000, 1500, 3), dtype=np.uint8)
     kernel = image[1200:1264, 700:764].copy()
     kernel[0, 0] ^= 1
@@ -161,7 +160,7 @@ def test_tiles_are_decoded_about_once(rng, tmp_path, threads, memory):
 
     with mock.patch("patchsim.pictures.tiff_source.ChunkCache", Counted):
         report = patchsim.match(
-            path, kernel, max_pixels=1, memory=memory, threads=threads, top=5, engine="simd"
+            path, kernel, max_pixels=1, memory="20MB", threads=1, top=5, engine="simd"
         )
     assert (report.best.x, report.best.y) == (700, 1200)
     (cache,) = caches
