@@ -28,11 +28,16 @@ def diagram():
     return re.search(r"```mermaid\n(.*?)```", PAGE, re.DOTALL)[1]
 
 
+def spans():
+    """Texts in backquotes."""
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    return list(dict.fromkeys(re.findall(r"`([^`\n]+)`", prose)))
+
+
 def quoted():
     """Texts in backquotes that are paths, with the name behind ``::`` or None."""
-    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
     found = {}
-    for text in re.findall(r"`([^`\n]+)`", prose):
+    for text in spans():
         path, _, name = text.partition("::")
         if PATH.fullmatch(path):
             found[text] = (path, name or None)
@@ -83,6 +88,20 @@ def test_named_files_and_names_exist(path, name):
     if name is not None:
         text = file.read_text()
         assert re.search(rf"^(?:(?:def|class) {name}\b|{name}\b.* = )", text, re.MULTILINE)
+
+
+def test_each_text_that_looks_like_a_path_is_checked_as_one():
+    looking = [text for text in spans() if " " not in text and ("/" in text or "::" in text)]
+    assert set(looking) <= set(quoted())
+
+
+def test_bare_names_of_the_page_are_words_of_the_code():
+    names = {text for text in spans() if re.fullmatch(r"[A-Za-z_][\w.]*", text)} - set(quoted())
+    words = set()
+    for file in [*PACKAGE.rglob("*.py"), ROOT / "pyproject.toml"]:
+        words.update(re.findall(r"\w+", file.read_text()))
+    assert len(names) > 20
+    assert {part for name in names for part in name.split(".")} - words == set()
 
 
 def test_every_room_is_named_by_a_file_of_it():
