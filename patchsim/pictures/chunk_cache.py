@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from threading import Lock
+from typing import Any
+
+import numpy as np
 
 from patchsim.types import Pixels
+
+SHARE = 2  # the part of the memory that chunks take at most, as a divisor
+_LEAST_KEPT = 2  # chunks, where memory is short
+_ROWS_KEPT = 3  # rows of chunks: those of the windows that are scored at the same time
+# Threads do not keep step, and tiles of scores are up to 512 rows high. Low chunks, such as strips
+# of 8 rows, would be decoded once for each thread if only three rows of them were kept.
+_PIXEL_ROWS_KEPT = 512
+
+
+def sizes(
+    shape: tuple[int, int, int], chunk: tuple[int, int], dtype: np.dtype[Any], memory: int
+) -> tuple[int, int]:
+    """Return the bytes of chunks to keep, and those to keep where memory is short.
+
+    Parameters
+    ----------
+    shape : (rows, columns, channels)
+        Of the picture.
+    chunk : (rows, columns)
+    dtype : numpy.dtype
+        Of the decoded pixels.
+    memory : int
+        Bytes of which chunks take a `SHARE` at most.
+    """
+    across = -(-shape[1] // chunk[1])
+    one = math.prod((*chunk, shape[2])) * dtype.itemsize
+    rows = min(max(_ROWS_KEPT, -(-_PIXEL_ROWS_KEPT // chunk[0])), -(-shape[0] // chunk[0]))
+    return min(memory // SHARE, rows * across * one), _LEAST_KEPT * one
 
 
 def fill(
@@ -35,15 +67,20 @@ def fill(
         return
     (first, start), (tall, wide) = corner, chunk
     bottom, right = first + window.shape[0], start + window.shape[1]
-    for down in range(first // tall, (bottom - 1) // tall + 1):
-        for over in range(start // wide, (right - 1) // wide + 1):
-            pixels = cache.get(down * across + over)
-            rows = max(first, down * tall), min(bottom, (down + 1) * tall)
-            cols = max(start, over * wide), min(right, (over + 1) * wide)
-            window[rows[0] - first : rows[1] - first, cols[0] - start : cols[1] - start] = pixels[
-                rows[0] - down * tall : rows[1] - down * tall,
-                cols[0] - over * wide : cols[1] - over * wide,
-            ]
+    numbers = [
+        down * across + over
+        for down in range(first // tall, (bottom - 1) // tall + 1)
+        for over in range(start // wide, (right - 1) // wide + 1)
+    ]
+    for number, pixels in cache.each(numbers):
+        top, left = (
+            place * side for place, side in zip(divmod(number, across), chunk, strict=True)
+        )
+        rows = max(first, top), min(bottom, top + tall)
+        cols = max(start, left), min(right, left + wide)
+        window[rows[0] - first : rows[1] - first, cols[0] - start : cols[1] - start] = pixels[
+            rows[0] - top : rows[1] - top, cols[0] - left : cols[1] - left
+        ]
 
 
 class ChunkCache:
@@ -69,8 +106,35 @@ class ChunkCache:
         self.decoded, self.capacity = 0, capacity
         self._decode, self._least = decode, least
         self._chunks: OrderedDict[int, Future[Pixels]] = OrderedDict()  # least recently used first
+        self._wanted: Counter[int] = Counter()  # chunks of windows that are being read
         self._bytes = 0
         self._lock = Lock()
+
+    def each(self, numbers: Iterable[int]) -> Iterator[tuple[int, Pixels]]:
+        """Yield the number and the pixels of each chunk of a window.
+
+        The chunks that have yet to come are forgotten last: a thread that lags behind others
+        finds those that they decoded.
+        """
+        waiting = list(reversed(list(numbers)))
+        with self._lock:
+            self._wanted.update(waiting)
+        try:
+            while waiting:
+                pixels = self.get(waiting[-1])
+                number = waiting.pop()
+                self._give_up([number])
+                yield number, pixels
+        finally:
+            self._give_up(waiting)
+
+    def _give_up(self, numbers: Iterable[int]) -> None:
+        """Let chunks be forgotten like all others."""
+        with self._lock:
+            for number in numbers:
+                self._wanted[number] -= 1
+                if not self._wanted[number]:
+                    del self._wanted[number]
 
     def get(self, number: int) -> Pixels:
         """Return a chunk, which must not be changed."""
@@ -114,10 +178,14 @@ class ChunkCache:
             self._forget(0)
 
     def _forget(self, size: int) -> None:
-        """Forget the chunks that were used least recently, down to so many bytes."""
-        for oldest, other in list(self._chunks.items()):
-            if self._bytes <= size:
-                break
-            if other.done():
-                del self._chunks[oldest]
-                self._bytes -= other.result().nbytes
+        """Forget the chunks that were used least recently, down to so many bytes.
+
+        Chunks that a window waits for are forgotten only where the others do not suffice.
+        """
+        for is_wanted in (False, True):
+            for oldest, other in list(self._chunks.items()):
+                if self._bytes <= size:
+                    return
+                if other.done() and (oldest in self._wanted) == is_wanted:
+                    del self._chunks[oldest]
+                    self._bytes -= other.result().nbytes

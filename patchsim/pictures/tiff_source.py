@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from io import BytesIO
 from pathlib import Path
@@ -36,9 +35,6 @@ from patchsim.types import Pixels
 
 _PLAIN, _YCBCR = (1, 2), 6  # black-is-zero and RGB; colours that are converted while decoding
 _BITS = (8, 16, 32, 64)
-_LEAST_KEPT = 2  # tiles or strips, where memory is short
-_ROWS_KEPT = 3  # rows of tiles or strips: those of the windows that are scored at the same time
-_SHARE = 2  # the part of the memory that they take at most
 _COPIES = 3  # of a tile while it is decoded
 
 
@@ -63,9 +59,8 @@ class TiffSource:
         self._planes = self.shape[2] if page.planarconfig != 1 else 1
         self._decode_segment, self._tables = page.decode, page.jpegtables
         self._page, self._limits = page, Limits(printable(identity.path), 0, None)
-        row = math.prod((*self.chunk, self.shape[2])) * self.dtype.itemsize * self._across
-        kept = min(memory // _SHARE, _ROWS_KEPT * row)
-        self.cache = ChunkCache(kept, self._decoded, least=_LEAST_KEPT * row // self._across)
+        kept, least = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
+        self.cache = ChunkCache(kept, self._decoded, least=least)
         self.held_bytes = 0
         kind = "tiles" if page.is_tiled else "strips"
         self.description = f"by windows from {kind} of {self.chunk[1]}x{self.chunk[0]} pixels"
@@ -153,7 +148,7 @@ def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSourc
         return NpySource(shape, dtype, identity, stored, start, description=text)
     tall, wide = tiff_colors.segment_size(page)
     chunk_bytes = tall * wide * page.samplesperpixel * page.dtype.itemsize
-    if chunk_bytes * _COPIES > memory // _SHARE:
+    if chunk_bytes * _COPIES > memory // chunk_cache.SHARE:
         raise only_whole(
             name,
             f"has tiles or strips of {wide}x{tall} pixels, each of which takes"

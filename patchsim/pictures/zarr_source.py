@@ -26,9 +26,6 @@ from patchsim.pictures.windowed import Windowed
 from patchsim.pictures.zarr_layout import Layout
 from patchsim.types import Pixels
 
-_LEAST_KEPT = 2  # chunks, where memory is short
-_ROWS_KEPT = 3  # rows of chunks: those of the windows that are scored at the same time
-_SHARE = 2  # the part of the memory that they take at most
 _COPIES = 3  # of a chunk while it is decoded
 _MOST_COUNTED = 100_000  # chunks, which are counted one by one
 
@@ -51,9 +48,8 @@ class ZarrSource:
         self.identity = _identity(path)
         self.chunk = layout.chunk
         self._across = -(-self.shape[1] // self.chunk[1])
-        row = math.prod((*self.chunk, self.shape[2])) * self.dtype.itemsize * self._across
-        kept = min(memory // _SHARE, _ROWS_KEPT * row)
-        self.cache = ChunkCache(kept, self._decoded, least=_LEAST_KEPT * row // self._across)
+        kept, least = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
+        self.cache = ChunkCache(kept, self._decoded, least=least)
         self.held_bytes = 0
         self.description = f"by windows from Zarr chunks of {self.chunk[1]}x{self.chunk[0]} pixels"
 
@@ -139,7 +135,7 @@ def open_windowed(
         layout = zarr_layout.find(path, level)
         array = layout.array
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize * _COPIES
-        if chunk_bytes > memory // _SHARE:
+        if chunk_bytes > memory // chunk_cache.SHARE:
             raise only_whole(
                 name,
                 f"has chunks of {printable(list(array.chunks))}, each of which takes"

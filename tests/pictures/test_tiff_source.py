@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import patchsim
 from patchsim import InputError
 from patchsim.pictures import large, windowed
-from patchsim.pictures.chunk_cache import ChunkCache
+from patchsim.pictures.chunk_cache import ChunkCache, sizes
 from patchsim.pictures.reader import open_picture
 
 LARGE = {"max_pixels": 1, "memory": "40MB"}  # too large to be read whole
@@ -143,14 +143,8 @@ def test_searches_agree(data, tmp_path_factory):
     assert found[0] == found[1]
 
 
-# With more threads the count depends on which of them the machine holds up.
-def test_one_thread_decodes_tiles_about_once(rng, tmp_path):
-    image = rng.integers(0, 256, (2000, 1500, 3), dtype=np.uint8)
-    kernel = image[1200:1264, 700:764].copy()
-    kernel[0, 0] ^= 1
-    path = tmp_path / "image.tif"
-    tifffile.imwrite(path, image, photometric="rgb", tile=(128, 128), compression="zlib")
-    tiles = 16 * 12
+def search_and_count(path, kernel, memory, threads, place):
+    """Search a kernel that lies at a place (x, y); return the matches and the chunks decoded."""
     caches = []
 
     class Counted(ChunkCache):
@@ -160,11 +154,82 @@ def test_one_thread_decodes_tiles_about_once(rng, tmp_path):
 
     with mock.patch("patchsim.pictures.tiff_source.ChunkCache", Counted):
         report = patchsim.match(
-            path, kernel, max_pixels=1, memory="20MB", threads=1, top=5, engine="simd"
+            path, kernel, max_pixels=1, memory=memory, threads=threads, top=5, engine="simd"
         )
-    assert (report.best.x, report.best.y) == (700, 1200)
+    assert (report.best.x, report.best.y) == place
     (cache,) = caches
-    assert tiles <= cache.decoded <= 1.05 * tiles + 4 * len(report)
+    return report, cache.decoded
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_are_decoded_about_once(rng, tmp_path, threads):
+    image = rng.integers(0, 256, (2000, 1500, 3), dtype=np.uint8)
+    kernel = image[1200:1264, 700:764].copy()
+    kernel[0, 0] ^= 1
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", tile=(128, 128), compression="zlib")
+    tiles = 16 * 12
+    report, decoded = search_and_count(path, kernel, "20MB", threads, (700, 1200))
+    assert tiles <= decoded <= 1.05 * tiles + 4 * len(report)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_low_strips_are_decoded_about_once(rng, tmp_path, threads):
+    image = rng.integers(0, 256, (1600, 1000, 3), dtype=np.uint8)
+    kernel = image[1200:1264, 700:764].copy()
+    kernel[0, 0] ^= 1
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", rowsperstrip=8, compression="zlib")
+    strips = 1600 // 8
+    report, decoded = search_and_count(path, kernel, "64MB", threads, (700, 1200))
+    # The exact scores of a match may need the strips of its 64 rows again.
+    assert strips <= decoded <= 1.05 * strips + 9 * len(report)
+
+
+def test_chunks_that_a_window_waits_for_are_forgotten_last():
+    decoded = []
+
+    def decode(number):
+        decoded.append(number)
+        return np.full(10, number, np.uint8)
+
+    cache = ChunkCache(30, decode)
+    for number in (0, 1, 2):
+        cache.get(number)
+    window = cache.each([3, 0, 1])
+    assert next(window)[0] == 3  # 0 is the oldest, but the window waits for it
+    assert [number for number, _ in window] == [0, 1]
+    assert decoded == [0, 1, 2, 3]
+    for number in (4, 5, 6):  # the window is over: its chunks are forgotten like others
+        cache.get(number)
+    assert [cache.get(number)[0] for number in (4, 5, 6, 0)] == [4, 5, 6, 0]
+    assert decoded == [0, 1, 2, 3, 4, 5, 6, 0]
+
+
+def test_a_window_that_is_given_up_keeps_no_chunks():
+    cache = ChunkCache(20, lambda number: np.full(10, number, np.uint8))
+    window = cache.each([0, 1, 2])
+    next(window)
+    window.close()
+    for number in (3, 4):
+        cache.get(number)
+    assert sorted(cache._chunks) == [3, 4]
+    assert not cache._wanted
+
+
+@pytest.mark.parametrize(
+    ("chunk", "memory", "kept"),
+    [
+        ((128, 128), 100_000_000, 4 * 128 * 8 * 128 * 3),  # 512 rows
+        ((8, 1000), 100_000_000, 64 * 8 * 1000 * 3),
+        ((400, 1000), 100_000_000, 3 * 400 * 1000 * 3),  # three rows of chunks
+        ((1600, 100), 100_000_000, 1600 * 10 * 100 * 3),  # there is one row
+        ((128, 128), 1_000_000, 500_000),  # half of the memory
+    ],
+)
+def test_chunks_of_512_rows_or_three_rows_of_chunks_are_kept(chunk, memory, kept):
+    least = 2 * chunk[0] * chunk[1] * 3
+    assert sizes((1600, 1000, 3), chunk, np.dtype(np.uint8), memory) == (kept, least)
 
 
 def test_a_chunk_is_decoded_by_one_thread():
