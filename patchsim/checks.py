@@ -55,7 +55,7 @@ def positive_integer(value: object, option: str) -> int:
     return integer_from(1, value, option)
 
 
-def integer_from(least: int, value: object, option: str) -> int:
+def integer_from(smallest: int, value: object, option: str) -> int:
     """Return an option's value as an integer from `least`.
 
     Raises
@@ -64,8 +64,8 @@ def integer_from(least: int, value: object, option: str) -> int:
         If the value is not an integer, or less.
     """
     count = whole_number(value)
-    if count is None or count < least:
-        raise InputError(f"{option} {value!r} is not possible; give a whole number from {least}")
+    if count is None or count < smallest:
+        raise InputError(f"{option} {value!r} is not possible; give a whole number from {smallest}")
     return count
 
 

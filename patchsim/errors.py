@@ -37,9 +37,9 @@ def printable(name: object) -> str:
     text = str(name)
     if len(text) > _LONGEST:  # before each of its characters is looked at
         text = text[:_LONGEST] + text[-_LONGEST:]
-    shown = escaped(text)
+    readable = escaped(text)
     half = (_LONGEST - 3) // 2
-    return shown if len(shown) <= _LONGEST else f"{shown[:half]}...{shown[-half:]}"
+    return readable if len(readable) <= _LONGEST else f"{readable[:half]}...{readable[-half:]}"
 
 
 def titled(kind: str, name: object) -> str:

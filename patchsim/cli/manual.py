@@ -106,8 +106,8 @@ def _wrapped(text: str) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Return text that roff shows as it is."""
-    shown = text.replace("\\", "\\e").replace("-", "\\-")
-    return f"\\&{shown}" if shown.startswith((".", "'")) else shown
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 
 
 if __name__ == "__main__":

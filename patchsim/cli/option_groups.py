@@ -94,6 +94,6 @@ def grouped(command: str, options: Iterable[Any]) -> dict[str, list[Any]]:
 
 def split_help(text: str | None) -> tuple[str, str]:
     """Split the docstring of a command into what its help has before and behind the options."""
-    whole = inspect.cleandoc(text or "")
-    before, closing, rest = whole.partition(_CLOSING)
+    docstring = inspect.cleandoc(text or "")
+    before, closing, rest = docstring.partition(_CLOSING)
     return before.rstrip(), closing + rest

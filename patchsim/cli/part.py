@@ -100,9 +100,9 @@ def _part(text: str) -> Any:
     """Parse I/N."""
     from patchsim.cluster.part_files import Part
 
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    typed = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+    if typed is None or not 1 <= int(typed[1]) <= int(typed[2]):
         raise InputError(
             f"part {printable(text)} is not possible; give I/N, such as 3/8, with I from 1 to N"
         )
-    return Part(int(found[1]), int(found[2]))
+    return Part(int(typed[1]), int(typed[2]))

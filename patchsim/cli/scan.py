@@ -226,9 +226,9 @@ def _resumed(
     from patchsim.scanning.journal import Journal
 
     assert flags.resume is not None
-    shown = {"columns": "usual" if form.columns is None else ",".join(form.columns)}
+    stamp = {"columns": "usual" if form.columns is None else ",".join(form.columns)}
     tell = _Errors(progress)
-    with Journal(flags.resume, {**scanner.matcher.fingerprint, **shown}) as journal:
+    with Journal(flags.resume, {**scanner.matcher.fingerprint, **stamp}) as journal:
 
         def add(result: ScanResult) -> None:
             # The next run tries again what the machine could not do.

@@ -71,9 +71,9 @@ def match_template(
     if pad_input:
         given = {"constant_values": constant_values} if mode == "constant" else {}
         sides = [(height, height), (width, width)]
-        whole: Any = np.pad(pixels, sides, mode, **given)  # type: ignore[call-overload] # any mode
+        padded: Any = np.pad(pixels, sides, mode, **given)  # type: ignore[call-overload] # any mode
         top, left = (height + 1) // 2, (width + 1) // 2
-        pixels = whole[top : top + pixels.shape[0] + height - 1]
+        pixels = padded[top : top + pixels.shape[0] + height - 1]
         pixels = pixels[:, left : left + np.shape(image)[1] + width - 1]
     if pixels.dtype != taps.dtype:
         pixels, taps = pixels.astype(np.float64), taps.astype(np.float64)

@@ -66,9 +66,9 @@ class Bounds:
         """Return the bounds of scores with the other sign."""
         blocks = None
         if self.blocks is not None:
-            shown = self.map if self.hidden is None else np.where(self.hidden, np.inf, self.map)
-            least = reduce_blocks(np.minimum, shown, Tile(0, 0, *self.map.shape))
-            blocks = BlockBounds((-least).astype(np.float32), self.blocks.errors)
+            visible = self.map if self.hidden is None else np.where(self.hidden, np.inf, self.map)
+            block_minima = reduce_blocks(np.minimum, visible, Tile(0, 0, *self.map.shape))
+            blocks = BlockBounds((-block_minima).astype(np.float32), self.blocks.errors)
         # Less than 0, and not times -1, so that no score is minus 0.
         return Bounds(0 - self.map, self.error, self.hidden, blocks)
 

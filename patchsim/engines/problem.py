@@ -134,8 +134,8 @@ class Problem:
         share : float
             Windows of which a smaller share is visible are not scored.
         """
-        least = _least(share, self.total_weight * most)
-        return replace(self, opaque_level=most, min_visible_weight=least)
+        min_weight = _least(share, self.total_weight * most)
+        return replace(self, opaque_level=most, min_visible_weight=min_weight)
 
     @property
     def differences(self) -> int:
@@ -145,10 +145,10 @@ class Problem:
 
 def _least(share: float, total: int) -> int:
     """Return the smallest whole number that is at least this share of the total."""
-    least = math.ceil(share * total)
+    number = math.ceil(share * total)
     # The product is rounded; the share itself is what a quotient of whole numbers rounds to.
-    while (least - 1) / total >= share:
-        least -= 1
-    while least / total < share:
-        least += 1
-    return least
+    while (number - 1) / total >= share:
+        number -= 1
+    while number / total < share:
+        number += 1
+    return number

@@ -70,8 +70,8 @@ def difference_sums(
     for block, patches in _blocks(image, taps, stride, scratch, max_weight):
         reference = taps[:, block.kernel_rows]
         factor = None if counts is None else counts[:, block.kernel_rows]
-        shown = None if seen is None else _under(block, seen, patches.shape, stride)
-        sums = _block_sums(patches, reference, factor, shown, buffer)
+        visibility = None if seen is None else _under(block, seen, patches.shape, stride)
+        sums = _block_sums(patches, reference, factor, visibility, buffer)
         total[block.cells] += sums.to(total.dtype)
     return total
 
@@ -80,7 +80,7 @@ def _block_sums(
     patches: Tensor,
     reference: Tensor,
     factor: Tensor | None,
-    shown: Tensor | None,
+    visibility: Tensor | None,
     buffer: _Buffer,
 ) -> Tensor:
     """Return the sums of absolute differences of a block, [B, rows, cols].
@@ -92,7 +92,7 @@ def _block_sums(
         The kernel's rows in the block.
     factor : Tensor [C, h, w] or [1, h, w], optional
         Their weights.
-    shown : Tensor, optional
+    visibility : Tensor, optional
         Visibility of the pixels, in the patches' order.
     buffer : _Buffer
         Holds the differences.
@@ -115,8 +115,8 @@ def _block_sums(
     difference.abs_()
     if factor is not None:
         difference *= factor
-    if shown is not None:
-        difference *= shown.permute(order)
+    if visibility is not None:
+        difference *= visibility.permute(order)
     return difference.sum(over)
 
 

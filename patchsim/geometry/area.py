@@ -232,9 +232,9 @@ class Area:
         stride : (y, x)
         """
         around = margins.top + margins.bottom, margins.left + margins.right
-        whole = self.origin((kernel[0] + around[0], kernel[1] + around[1]))
+        untrimmed = self.origin((kernel[0] + around[0], kernel[1] + around[1]))
         places = zip(
-            whole, self.origin(kernel), margins[:2], stride, self.extent(kernel), kernel,
+            untrimmed, self.origin(kernel), margins[:2], stride, self.extent(kernel), kernel,
             strict=True,
         )  # fmt: skip
         down, across = (

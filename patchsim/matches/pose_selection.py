@@ -183,9 +183,9 @@ def select(
             places, count = reaching + places[count:], len(reaching)
     else:
         message, lowest = None, threshold
-        least = -math.inf if lowest is None else lowest
+        floor = -math.inf if lowest is None else lowest
         if accepts is not None:
-            candidates = [one for one in candidates if one.score < least or accepts(one)]
+            candidates = [one for one in candidates if one.score < floor or accepts(one)]
         most = None if top is None else top + 1
         places = apart(candidates, overlap, most=most, lowest=lowest)
         count = sum(lowest is None or place.score >= lowest for place in places)

@@ -37,7 +37,7 @@ _POSES, _NONE = "poses", "none"
 
 
 def report(
-    found: Found,
+    findings: Found,
     selections: Sequence[Selection | PoseSelection],
     scene: Scene,
     options: Options,
@@ -82,12 +82,12 @@ def report(
         height=height,
         metric=options.metric,
         stride=options.stride,
-        device=found.scored[0].job.plan.problem.device if found.scored else "cpu",
-        kernels=_kernel_reports(found, selections, scene, options, outputs),
-        matches=_matches(selections, found.scored, scene, options, criteria),
+        device=findings.scored[0].job.plan.problem.device if findings.scored else "cpu",
+        kernels=_kernel_reports(findings, selections, scene, options, outputs),
+        matches=_matches(selections, findings.scored, scene, options, criteria),
         criteria=options.criteria,
-        maps=tuple(maps(found.scored)) if has_maps else (),
-        plans=tuple(one.job.plan for one in found.scored),
+        maps=tuple(maps(findings.scored)) if has_maps else (),
+        plans=tuple(one.job.plan for one in findings.scored),
         notices=notices,
         seconds=time.perf_counter() - started,
         color=options.color,
@@ -99,13 +99,13 @@ def report(
         min_visible=None if scene.visible is None else options.min_visible,
         channel_weights=options.channel_weights,
         poses=_poses_report(
-            options, scene, is_exhaustive=found.candidates is None or bool(found.scored)
+            options, scene, is_exhaustive=findings.candidates is None or bool(findings.scored)
         ),
         skipped=skipped,
         best_below=best_below,
         inverts=options.invert,
         level=options.level,
-        missing=found.missing,
+        missing=findings.missing,
         display=display,
     )
 
@@ -278,7 +278,7 @@ def _poses_report(options: Options, scene: Scene, *, is_exhaustive: bool) -> Pos
 
 
 def _kernel_reports(
-    found: Found,
+    findings: Found,
     selections: Sequence[Selection | PoseSelection],
     scene: Scene,
     options: Options,
@@ -290,9 +290,9 @@ def _kernel_reports(
     if len(selections) < len(names):
         thresholds *= len(names)
     scored_by_kernel: list[list[Scored]] = [[] for _ in names]
-    for one in found.scored:
+    for one in findings.scored:
         scored_by_kernel[one.job.number % scene.given].append(one)
-    instead = _NONE if not found.scored and found.candidates is None else _POSES
+    instead = _NONE if not findings.scored and findings.candidates is None else _POSES
     reports = []
     for number, (name, size, own) in enumerate(
         zip(names, scene.sizes[: scene.given], scored_by_kernel, strict=True)

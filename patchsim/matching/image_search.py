@@ -85,12 +85,12 @@ class ImageSearch:
     notices: list[str] = field(default_factory=list)
     repeated: Repeated | None = None
 
-    def run(self, shown: Source | None, started: float, *, says_why: bool) -> Report:
+    def run(self, display_source: Source | None, started: float, *, says_why: bool) -> Report:
         """Find the kernels, and write the files that are asked for.
 
         Parameters
         ----------
-        shown : path, PIL image or array, or None
+        display_source : path, PIL image or array, or None
             What the report shows of itself.
         started : float
             When the search began, in seconds of `time.perf_counter`.
@@ -107,13 +107,13 @@ class ImageSearch:
             search = _search(scene, options, outputs, self.kept, streamed, self.bands)
             # Only once the search is sure to run: an error stands alone.
             self._tell_of(scene, small)
-            found = self._found(search, scene, outputs)
-            selections, strict = self._selected(found, scene, outputs, mixed)
-            select_matches.settle(selections, found.scored, streamed)
-            below = self._best_below(found, selections, scene, strict, says_why=says_why)
-            select_matches.tell_resolved(found.scored, scene, self.observer)
+            findings = self._found(search, scene, outputs)
+            selections, strict = self._selected(findings, scene, outputs, mixed)
+            select_matches.settle(selections, findings.scored, streamed)
+            below = self._best_below(findings, selections, scene, strict, says_why=says_why)
+            select_matches.tell_resolved(findings.scored, scene, self.observer)
             made = assemble.report(
-                found,
+                findings,
                 selections,
                 scene,
                 options,
@@ -127,14 +127,14 @@ class ImageSearch:
                 has_maps=self.asked.has_maps
                 and not self.asked.resumes
                 and windowed.of(scene.image) is None,
-                display=self._display(shown),
+                display=self._display(display_source),
                 started=started,
             )
             if not outputs.paths:
                 if self.kind is not None and isinstance(search, Exhaustive):
                     self.repeated = Repeated.of(
                         self.kind,
-                        shown,
+                        display_source,
                         options,
                         self.kernels.pictures,
                         scene,
@@ -144,14 +144,14 @@ class ImageSearch:
                         self.kept,
                     )
                 return made
-            return self._written(made, found.scored, scene, outputs, streamed)
+            return self._written(made, findings.scored, scene, outputs, streamed)
 
-    def _display(self, shown: Source | None) -> ImageDisplay:
+    def _display(self, source: Source | None) -> ImageDisplay:
         """Return what shows the report, by the memory that the search of the image had."""
         options = self.options
         spare = max(1, options.memory - self.kernels.nbytes)
         way = Opening(None, options.level, options.max_pixels, spare, options.alpha)
-        return ImageDisplay(shown, way)
+        return ImageDisplay(source, way)
 
     def by_bands(self) -> Exhaustive:
         """Return the search with its image opened, to score bands of maps for another process."""
@@ -160,19 +160,19 @@ class ImageSearch:
         return Exhaustive(scene, self.options, outputs, kept, by_bands=True)
 
     def _selected(
-        self, found: Found, scene: Scene, outputs: Outputs, mixed: Mixed
+        self, findings: Found, scene: Scene, outputs: Outputs, mixed: Mixed
     ) -> tuple[Sequence[Selection | PoseSelection], Criteria | None]:
         """Select the matches, and tell what there is to know about them."""
         options = self.options
         margin = options.is_margin_wanted(keeps_map=outputs.keeps_map)
         strict = Criteria.of(options, scene.span)
         if strict is not None:
-            strict.jobs = [one.job for one in found.scored]
-        selections = select_matches.select(found, options, scene, margin=margin, criteria=strict)
+            strict.jobs = [one.job for one in findings.scored]
+        selections = select_matches.select(findings, options, scene, margin=margin, criteria=strict)
         self._tell(select_matches.explanations(selections, options, scene))
         self._tell(extensions.notices())
-        self._tell(select_matches.grey_notices(mixed, selections, found, scene))
-        self._tell(nothing_found.missing_notices(found))
+        self._tell(select_matches.grey_notices(mixed, selections, findings, scene))
+        self._tell(nothing_found.missing_notices(findings))
         return selections, strict
 
     def _fingerprint(self) -> dict[str, str]:
@@ -239,7 +239,7 @@ class ImageSearch:
 
     def _best_below(
         self,
-        found: Found,
+        findings: Found,
         selections: Sequence[Selection | PoseSelection],
         scene: Scene,
         strict: Criteria | None,
@@ -250,9 +250,9 @@ class ImageSearch:
         if strict is not None:
             self._tell(strict.notices(is_found=nothing_found.has_match(selections)))
             return None
-        below = nothing_found.best_below(found, selections, scene, self.options)
+        below = nothing_found.best_below(findings, selections, scene, self.options)
         if says_why:
-            self._tell(nothing_found.reason(found, selections, scene, self.options, below))
+            self._tell(nothing_found.reason(findings, selections, scene, self.options, below))
         return below
 
     def _reduced(self, scene: Scene, outputs: Outputs) -> View | None:

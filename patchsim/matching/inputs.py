@@ -205,8 +205,8 @@ class Kernels:
         Those to search are about as large as the image, (height, width), the first of them.
         """
         areas = [picture.pixels.shape[0] * picture.pixels.shape[1] for picture in self.pictures]
-        least = max(_LARGE * areas[-1], image[0] * image[1] / _LARGE)
-        large = [area for area in areas[:-1] if area >= least]
+        min_area = max(_LARGE * areas[-1], image[0] * image[1] / _LARGE)
+        large = [area for area in areas[:-1] if area >= min_area]
         return len(large) * 2 > len(areas[:-1])
 
 

@@ -229,10 +229,10 @@ class Matcher:
 
         def in_picture(opened: Opened, told: Observer, says_why: bool) -> Report:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
-            shown = image if has_file else None
+            display_source = image if has_file else None
             kept = self._kernels, self._comparisons, self._kept
             search = ImageSearch(opened, *kept, options, asked, told, bands, kind)
-            report = search.run(shown, started, says_why=says_why)
+            report = search.run(display_source, started, says_why=says_why)
             self._before = search.repeated or self._before
             return report
 

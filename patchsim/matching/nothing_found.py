@@ -24,23 +24,23 @@ _BAND = 256  # rows of windows that are looked at together
 
 
 def best_below(
-    found: Found, selections: Sequence[Selection | PoseSelection], scene: Scene, options: Options
+    findings: Found, selections: Sequence[Selection | PoseSelection], scene: Scene, options: Options
 ) -> BestBelow | None:
     """Return the best place if nothing reached the threshold, as far as little work tells it."""
     if options.threshold is None or any(_count(selection) for selection in selections):
         return None
-    if found.candidates is not None:
-        if not found.candidates:
+    if findings.candidates is not None:
+        if not findings.candidates:
             return None
-        pose = assemble.fitted_match(max(found.candidates, key=lambda c: c.score), None, scene)
+        pose = assemble.fitted_match(max(findings.candidates, key=lambda c: c.score), None, scene)
         return BestBelow(pose.kernel, pose.x, pose.y, pose.score, None, pose.inverted)
-    jobs = [one.job for one in found.scored]
+    jobs = [one.job for one in findings.scored]
     if options.threshold == AUTO:
         peaks = [one.best_below for one in selections if isinstance(one, Selection)]
         best = max((peak for peak in peaks if peak), key=lambda peak: peak.score, default=None)
         known = None if best is None else Closest(best.index, best, best.score)
     else:
-        known = closest([one.windows for one in found.scored], [job.origin for job in jobs])
+        known = closest([one.windows for one in findings.scored], [job.origin for job in jobs])
     if known is None:
         return None
     number, peak = jobs[known.index].number, known.peak
@@ -51,7 +51,7 @@ def best_below(
 
 
 def reason(
-    found: Found,
+    findings: Found,
     selections: Sequence[Selection | PoseSelection],
     scene: Scene,
     options: Options,
@@ -60,8 +60,10 @@ def reason(
     """Return why there is no match; nothing if there is one, or the threshold ``auto`` told it."""
     if any(_count(selection) for selection in selections):
         return ()
-    shares = [(_largest_visible_share(one.job), one.job) for one in found.scored[:_MOST_JOBS]]
-    is_hidden = found.candidates is None and all(share < options.min_visible for share, _ in shares)
+    shares = [(_largest_visible_share(one.job), one.job) for one in findings.scored[:_MOST_JOBS]]
+    is_hidden = findings.candidates is None and all(
+        share < options.min_visible for share, _ in shares
+    )
     if scene.visible is not None and is_hidden and shares:
         share, job = max(shares, key=lambda one: one[0])
         percent = math.floor(share * 1000) / 10
@@ -75,7 +77,7 @@ def reason(
     asked = options.numeric_threshold
     also = "" if scene.visible is None else " where enough is visible"
     if asked is None:
-        if found.candidates is not None:
+        if findings.candidates is not None:
             return ("no match: no pose was found",)
         return (f"no match: nothing reached the threshold{also}",)
     how_close = "" if below is None else _how_close(below, asked, several=scene.given > 1)
@@ -111,12 +113,12 @@ def _digits(score: float, threshold: float, rounded: Callable[[float], int]) -> 
     return repr(score)
 
 
-def missing_notices(found: Found) -> Iterator[str]:
+def missing_notices(findings: Found) -> Iterator[str]:
     """Say in which parts of the image no match could be found, because they were not scored."""
-    if not found.missing:
+    if not findings.missing:
         return
-    boxes = " and ".join(",".join(map(str, box)) for box in found.missing[:_MOST_BOXES])
-    others = len(found.missing) - _MOST_BOXES
+    boxes = " and ".join(",".join(map(str, box)) for box in findings.missing[:_MOST_BOXES])
+    others = len(findings.missing) - _MOST_BOXES
     more = f" and {others} more" if others > 0 else ""
     yield f"matches may be missing: windows inside {boxes}{more} (x,y,width,height) were not scored"
 

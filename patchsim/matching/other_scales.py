@@ -75,8 +75,8 @@ def hint(
     if _region_pixels(report) > _MOST_PIXELS * _REDUCED[0][1] ** 2:
         return None
     try:
-        whole = given or report.region is not None or options.get("ignore") is not None
-        reduced = (image, kernel, 1) if whole else _reduced(image, kernel, options)
+        is_exact_size = given or report.region is not None or options.get("ignore") is not None
+        reduced = (image, kernel, 1) if is_exact_size else _reduced(image, kernel, options)
         small, small_kernel, factor = reduced
         if _region_pixels(report) > _MOST_PIXELS * factor**2:
             return None
@@ -136,7 +136,7 @@ def _reduced(image: Source, kernel: Source, options: Given) -> tuple[Source, Sou
     }
     opened = [reader.open_picture(one, name="picture", **limits) for one in (image, kernel)]
     side = min(opened[1].pixels.shape[:2])
-    factor = next((by for least, by in _REDUCED if side >= least), 1)
+    factor = next((by for min_side, by in _REDUCED if side >= min_side), 1)
     is_plain = all(one.alpha is None and one.pixels.dtype == np.uint8 for one in opened)
     if factor == 1 or not is_plain:
         return image, kernel, 1

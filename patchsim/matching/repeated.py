@@ -179,19 +179,19 @@ class Repeated:
         if self._is_special(picture):
             return None
         scores = self._windows(picture.pixels)
-        found = Found([Scored(self.job, scores)])
+        findings = Found([Scored(self.job, scores)])
         margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
         if options.top == 1 and not margin and options.threshold is None:
             selections: Sequence[Selection | PoseSelection] = [self._best(scores)]
         else:
-            selections = select_matches.select(found, options, scene, margin=margin)
-        below = nothing_found.best_below(found, selections, scene, options)
+            selections = select_matches.select(findings, options, scene, margin=margin)
+        below = nothing_found.best_below(findings, selections, scene, options)
         notices = (
             *select_matches.explanations(selections, options, scene),
-            *nothing_found.reason(found, selections, scene, options, below),
+            *nothing_found.reason(findings, selections, scene, options, below),
         )
         return assemble.report(
-            found,
+            findings,
             selections,
             scene,
             options,

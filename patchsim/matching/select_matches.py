@@ -29,7 +29,7 @@ _ALIKE = 0.99  # the score of a match that has the kernel's colours
 
 
 def select(
-    found: Found,
+    findings: Found,
     options: Options,
     scene: Scene,
     *,
@@ -40,12 +40,12 @@ def select(
 
     Their margins are found, too, if `margin` is true.
     """
-    if found.candidates is not None:
-        return _select_poses(found.candidates, options, scene, margin=margin, criteria=criteria)
-    if not found.scored:
+    if findings.candidates is not None:
+        return _select_poses(findings.candidates, options, scene, margin=margin, criteria=criteria)
+    if not findings.scored:
         count = scene.given if options.per_kernel else 1
         return [Selection([], [], None, None) for _ in range(count)]
-    jobs = [one.job for one in found.scored]
+    jobs = [one.job for one in findings.scored]
     groups: list[Sequence[int]] = [range(len(jobs))]
     if options.per_kernel:
         groups = [
@@ -53,7 +53,7 @@ def select(
             for number in range(scene.given)
         ]
     return select_windows(
-        [one.windows for one in found.scored],
+        [one.windows for one in findings.scored],
         [job.origin for job in jobs],
         groups=groups,
         top=options.top,
@@ -113,7 +113,7 @@ def explanations(
 def grey_notices(
     mixed: Mixed,
     selections: Sequence[Selection | PoseSelection],
-    found: Found,
+    findings: Found,
     scene: Scene,
 ) -> Iterator[str]:
     """Tell of kernels that are grey beside colour, unless they were found all the same.
@@ -128,7 +128,7 @@ def grey_notices(
         if isinstance(selection, PoseSelection):
             scores = [(one.number, one.score) for one in selection.matches]
         else:
-            scores = [(found.scored[one.index].job.number, one.score) for one in selection.peaks]
+            scores = [(findings.scored[one.index].job.number, one.score) for one in selection.peaks]
         alike |= {scene.numbers[number] for number, score in scores if score > _ALIKE}
     names = dict(zip(scene.numbers, scene.names[1:], strict=True))
     told = [names[number] for number in mixed.numbers if number in names and number not in alike]

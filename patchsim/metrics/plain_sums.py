@@ -73,10 +73,10 @@ def of_floats(
         if weights is not None:
             values = values * _row_values(weights)[rows, cols]
         steps = -(-values.shape[1] // lanes)
-        whole = np.zeros((len(values), steps * lanes))
-        whole[:, : values.shape[1]] = values
+        padded = np.zeros((len(values), steps * lanes))
+        padded[:, : values.shape[1]] = values
         # NumPy adds along an axis that is not the last one by one.
-        sums = whole.reshape(len(values), steps, lanes).sum(1)
+        sums = padded.reshape(len(values), steps, lanes).sum(1)
         totals = np.concatenate([totals[None], sums]).sum(0)
     channel_sums = totals[:channels].copy()
     for lane in range(channels, lanes, channels):

@@ -87,8 +87,8 @@ def _axis_step(windows: int, kernel: int, longest: int, longer: int, costs_doubl
     """The cheapest step along one axis; pieces are of one size, the last not much shorter."""
     best = (math.inf, 0)
     most = min(windows, max(longest - kernel + 1, 2 * kernel))
-    least = min(most, max(kernel // 2, _SHORTEST))
-    for count in range(-(-windows // most), -(-windows // least) + 1):
+    shortest = min(most, max(kernel // 2, _SHORTEST))
+    for count in range(-(-windows // most), -(-windows // shortest) + 1):
         step = -(-windows // count)
         size = transform_length(step + kernel - 1)
         best = min(best, (count * (size + longer) * (1 + size / costs_double), step))

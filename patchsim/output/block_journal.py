@@ -94,14 +94,14 @@ class BlockJournal:
         count = len(data) // self._kind.itemsize
         records = np.frombuffer(data, self._kind, count) if count else np.empty(0, self._kind)
         is_right = records["sum"] == _sums(records)
-        whole = records[: len(records) if is_right.all() else int(is_right.argmin())]
-        end = len(header) + whole.nbytes
+        complete = records[: len(records) if is_right.all() else int(is_right.argmin())]
+        end = len(header) + complete.nbytes
         if not is_own:
             os.ftruncate(self._file, 0)
             self._write(header)
         elif end < size:
             os.ftruncate(self._file, end)
-        return whole
+        return complete
 
     def append(self, chunk: tuple[int, int], error: float, bounds: NDArray[np.float64]) -> None:
         """Append the record of a chunk (row, column).

@@ -43,12 +43,12 @@ class Part(NamedTuple):
         if not report.frames:
             return cls(None, report.width, report.height, report.matches)
         best = report.best
-        shown = next(
+        most_matched = next(
             (one for one in report.frames if best is not None and one.frame == best.frame),
             report.frames[0],
         )
-        matches = [match for match in report.matches if match.frame == shown.frame]
-        return cls(shown.frame, shown.width, shown.height, matches)
+        matches = [match for match in report.matches if match.frame == most_matched.frame]
+        return cls(most_matched.frame, most_matched.width, most_matched.height, matches)
 
 
 @dataclass(frozen=True)

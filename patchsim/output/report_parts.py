@@ -80,8 +80,8 @@ class Match:
     stretch: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
-        shown = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
-        return f"Match({', '.join(f'{k}={v!r}' for k, v, usual in shown if v != usual)})"
+        values = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
+        return f"Match({', '.join(f'{k}={v!r}' for k, v, usual in values if v != usual)})"
 
     @property
     def scale_x(self) -> float:

@@ -92,8 +92,8 @@ def _profile(stream: BinaryIO) -> bytes:
 def _read_other(stream: BinaryIO, header: _Header, limits: Limits) -> Decoded:
     """Read a BMP of a kind that Pillow has not."""
     if header.compression not in (_RLE8, _RLE4):
-        least = least_bytes.rows(header.width, header.height, header.bits)
-        limits.check_held(header.width, header.height, least)
+        min_bytes = least_bytes.rows(header.width, header.height, header.bits)
+        limits.check_held(header.width, header.height, min_bytes)
     limits.check_pixels(header.width, header.height)
     kind = (header.compression, header.bits)
     if header.compression in (_BITFIELDS, _ALPHA_BITFIELDS) and header.bits in (16, 32):

@@ -106,8 +106,8 @@ def _sort(sink: BinaryIO, lines: list[str]) -> None:
 
 def _words(line: str) -> str:
     """Return what a line says, without a final stop and a made-up name of the file."""
-    shown = "".join(char for char in line if char.isprintable())
-    return "" if _HARMLESS.search(shown) else printable(_NO_FILE.sub("", shown).strip().rstrip("."))
+    text = "".join(char for char in line if char.isprintable())
+    return "" if _HARMLESS.search(text) else printable(_NO_FILE.sub("", text).strip().rstrip("."))
 
 
 def notices(name: str, lines: list[str]) -> tuple[str, ...]:

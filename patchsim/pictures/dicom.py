@@ -144,8 +144,8 @@ class _About:
         if syntax not in (*_PLAIN, _RLE):
             return 0
         samples = 1 if self.color.startswith("YBR") else self.samples  # perhaps subsampled
-        least = self.width * self.height * samples * self.bits // 8
-        return least // least_bytes.PACKBITS if syntax == _RLE else least
+        min_bytes = self.width * self.height * samples * self.bits // 8
+        return min_bytes // least_bytes.PACKBITS if syntax == _RLE else min_bytes
 
     def notices(self, name: str, dtype: np.dtype[Any]) -> tuple[str, ...]:
         notices: tuple[str, ...] = ()

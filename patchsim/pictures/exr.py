@@ -114,12 +114,12 @@ def _check(parts: list[Any], limits: Limits) -> tuple[str, ...]:
     needed += width * height * _ALPHA_BYTES * (_ALPHA in channels)
     limits.check_memory(needed)
     (left, top), (right, bottom) = (corner.tolist() for corner in parts[0].header["dataWindow"])
-    shown = [corner.tolist() for corner in parts[0].header["displayWindow"]]
+    display = [corner.tolist() for corner in parts[0].header["displayWindow"]]
     notices: tuple[str, ...] = ()
     if len(parts) > 1:
         notices += (f"{limits.name} has {len(parts)} parts; the first is used",)
-    if [[left, top], [right, bottom]] != shown:
-        x, y = left - shown[0][0], top - shown[0][1]
+    if [[left, top], [right, bottom]] != display:
+        x, y = left - display[0][0], top - display[0][1]
         notices += (
             f"{limits.name} has pixels in {width}x{height} of its display window, from x={x}, y={y}"
             " on; positions count from there",
@@ -167,8 +167,8 @@ def _decoded(
     chosen = colors or [name for name in names if name != _ALPHA or len(names) == 1]
     others = [name for name in names if name not in chosen and name != _ALPHA]
     if others:
-        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        notices += (f"{limits.name} has more channels ({shown}); {', '.join(chosen)} are used",)
+        ignored = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        notices += (f"{limits.name} has more channels ({ignored}); {', '.join(chosen)} are used",)
     values = np.stack([channels[name] for name in chosen], 2)
     alpha = None
     if _ALPHA in names and _ALPHA not in chosen:

@@ -51,10 +51,10 @@ def split_windowed(
     colors = pixels.converted(lambda window: window[..., :3])
     if ignore_alpha:
         return colors, None, (_ALPHA,)
-    least, most = pixels.extremes[:, 0, 3].tolist()
-    if most == 0:
+    lowest, highest = pixels.extremes[:, 0, 3].tolist()
+    if highest == 0:
         return colors, None, (_UNUSED,)
-    if least == 255:
+    if lowest == 255:
         return colors, None, (_ALPHA,)
     return colors, plane.of_channel(pixels, lambda window: window[..., 3]), (_ALPHA,)
 

@@ -71,13 +71,13 @@ def _entries(stream: BinaryIO, limits: Limits) -> list[_Entry]:
         is_png = start.startswith(png.SIGNATURE)
         if is_png:
             width, height = struct.unpack(">II", start[16:24])
-            least = width * height // 8 // least_bytes.DEFLATE
+            min_bytes = width * height // 8 // least_bytes.DEFLATE
         else:  # the height counts the mask, too
             width, height = struct.unpack("<ii", start[4:12])
             height = abs(height) // 2
-            least = least_bytes.rows(width, height, struct.unpack_from("<H", start, 14)[0])
+            min_bytes = least_bytes.rows(width, height, struct.unpack_from("<H", start, 14)[0])
         if width > 0 and height > 0:
-            limits.check_held(width, height, least)
+            limits.check_held(width, height, min_bytes)
             limits.check_pixels(width, height)
             entries.append(_Entry(width * height, bits, place, length, is_png))
     if not entries:

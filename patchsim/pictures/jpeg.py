@@ -57,8 +57,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     walk = _Walk(stream, 0, None)
     frame = walk.frame()
     if frame is not None and frame.kind in _HUFFMAN:
-        least = least_bytes.of_jpeg(frame.width, frame.height)
-        limits.check_held(frame.width, frame.height, least)
+        min_bytes = least_bytes.of_jpeg(frame.width, frame.height)
+        limits.check_held(frame.width, frame.height, min_bytes)
     try:
         return _checked(walk, frame, limits)
     except (OSError, SyntaxError, ValueError):

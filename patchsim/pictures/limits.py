@@ -35,8 +35,10 @@ class MemoryNeed(TooLargeError):
         The bytes of decoding the picture.
     """
 
-    def __init__(self, finding: str, needed: int, least: int) -> None:
-        super().__init__(f"{finding};\nallow at least {format_size(least)} with --memory (memory=)")
+    def __init__(self, finding: str, needed: int, allowance: int) -> None:
+        super().__init__(
+            f"{finding};\nallow at least {format_size(allowance)} with --memory (memory=)"
+        )
         self.finding, self.needed = finding, needed
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -70,13 +72,13 @@ class Limits:
     file_bytes: int | None = None
     measures: bool = False
 
-    def check_held(self, width: int, height: int, least: int) -> None:
+    def check_held(self, width: int, height: int, min_bytes: int) -> None:
         """Check that the file can hold the pixels that its header states.
 
         Parameters
         ----------
         width, height : int
-        least : int
+        min_bytes : int
             The fewest bytes that a sound file of this size has, from `least_bytes`.
 
         Raises
@@ -84,7 +86,7 @@ class Limits:
         DamageError
             If the file has fewer.
         """
-        if self.file_bytes is not None and least > self.file_bytes:
+        if self.file_bytes is not None and min_bytes > self.file_bytes:
             raise DamageError(f"its {self.file_bytes:,} bytes cannot hold {width}x{height} pixels")
 
     def check_pixels(self, width: int, height: int) -> None:

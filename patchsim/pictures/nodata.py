@@ -25,9 +25,9 @@ def hidden(decoded: Decoded, stream: BinaryIO, name: str) -> Decoded:
     text = None if page is None else page.tags.get(GDAL_NODATA)
     if page is None or text is None:
         return decoded
-    shown = text if isinstance(text, str) else ""
+    number = text if isinstance(text, str) else ""
     try:
-        value = float(shown.strip(" \0"))
+        value = float(number.strip(" \0"))
     except ValueError:
         return decoded
     bits = tiff_directory.whole_number(page.tags, tiff_directory.BITS_PER_SAMPLE, 1)

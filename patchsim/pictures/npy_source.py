@@ -68,9 +68,9 @@ class NpySource:
                 for number, row in enumerate(window):
                     self._fill(stream, row, (rows.start + number) * row_bytes + first)
             else:
-                whole = np.empty((height, *self.shape[1:]), self.stored)
-                self._fill(stream, whole, rows.start * row_bytes)
-                window = whole[:, cols]
+                full_rows = np.empty((height, *self.shape[1:]), self.stored)
+                self._fill(stream, full_rows, rows.start * row_bytes)
+                window = full_rows[:, cols]
         return np.ascontiguousarray(arrays.to_pixels(window, self.identity.path))
 
     def _fill(self, stream: BinaryIO, values: np.ndarray[Any, Any], place: int) -> None:

@@ -127,9 +127,9 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
     """
     image, counted = open_image(stream, limits, only)
     stream.seek(0)
-    least = least_bytes.of_pillow(image, stream.read(_HEAD))
+    min_bytes = least_bytes.of_pillow(image, stream.read(_HEAD))
     with image:
-        limits.check_held(*image.size, least)
+        limits.check_held(*image.size, min_bytes)
         limits.check_pixels(*image.size)
         reason = pillow_depth.unsupported_depth(image, None)
         if reason is None:

@@ -34,14 +34,14 @@ def read_whole(pipe: BinaryIO, name: str, memory: int | None) -> BytesIO:
     start = pipe.read(formats.START)
     if start:
         formats.check_start(start, name)
-    whole = BytesIO()
+    content = BytesIO()
     block = start
     while block:
-        whole.write(block)
-        if memory is not None and whole.tell() > memory:
+        content.write(block)
+        if memory is not None and content.tell() > memory:
             raise InputError(
                 f"{name} goes on after {format_size(memory)}; allow more with --memory"
             )
         block = pipe.read(_BLOCK)
-    whole.seek(0)
-    return whole
+    content.seek(0)
+    return content

@@ -83,8 +83,8 @@ def pam(stream: BinaryIO, limits: Limits) -> Decoded:
         raise DamageError("its header lacks width, height, depth or the largest value") from None
     if min(width, height, channels) < 1 or not 1 <= white <= 65535:
         raise DamageError(f"it has {width}x{height} pixels of {channels} values up to {white}")
-    least = width * height * channels * (2 if white > 255 else 1)
-    limits.check_held(width, height, least)
+    min_bytes = width * height * channels * (2 if white > 255 else 1)
+    limits.check_held(width, height, min_bytes)
     limits.check_pixels(width, height)
     values = scaled(stream, (height, width, channels), end + len(b"\nENDHDR\n"), white, limits)
     if fields.get(b"TUPLTYPE", b"").decode("ascii", "replace").endswith(_ALPHA) and channels > 1:

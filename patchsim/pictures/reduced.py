@@ -175,18 +175,21 @@ def _means(pixels: Pixels, side: int) -> Pixels:
     """Return means of squares of pixels, of those channels that can be shown."""
     height, width, channels = pixels.shape
     factor = max(1, max(height, width) // side)
-    shown = slice(3 if channels >= 3 else 1)
+    channels_shown = slice(3 if channels >= 3 else 1)
     if factor == 1:
-        return pixels[:, :][..., shown]
+        return pixels[:, :][..., channels_shown]
     starts = np.arange(0, width, factor)
     widths = np.minimum(width - starts, factor)[:, None]
     by_windows = windowed.of(pixels)
     pixel_bytes = channels * pixels.itemsize + (by_windows.pixel_bytes if by_windows else 0)
     step = max(1, _BAND_BYTES // (width * (pixel_bytes + 8)))
-    means: Pixels = np.empty((-(-height // factor), len(starts), shown.stop), pixels.dtype)
+    means: Pixels = np.empty((-(-height // factor), len(starts), channels_shown.stop), pixels.dtype)
     for row, top in enumerate(range(0, height, factor)):
         bottom = min(height, top + factor)
-        bands = (pixels[y : min(bottom, y + step), :][..., shown] for y in range(top, bottom, step))
+        bands = (
+            pixels[y : min(bottom, y + step), :][..., channels_shown]
+            for y in range(top, bottom, step)
+        )
         if pixels.dtype.kind == "f":
             means[row] = _mean_of_numbers(bands, starts)
         else:

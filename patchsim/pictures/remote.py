@@ -31,14 +31,14 @@ def read(url: str, memory: int | None) -> BytesIO:
     fs, path = _opened(url)
     try:
         with fs.open(path, "rb") as file:
-            whole = piped.read_whole(file, printable(url), memory)
+            content = piped.read_whole(file, printable(url), memory)
     except InputError:
         raise
     except Exception as error:  # each file system raises its own
         raise _unreadable(url, error) from error
-    if not whole.getbuffer().nbytes:
+    if not content.getbuffer().nbytes:
         raise InputError(f"{printable(url)} is empty (0 bytes)")
-    return whole
+    return content
 
 
 def listed(url: str) -> Iterator[str]:

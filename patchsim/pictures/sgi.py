@@ -40,8 +40,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         raise DamageError(f"it has {width}x{height} pixels of {item_bytes} bytes")
     if channels not in _DEPTHS:
         raise InputError(f"{limits.name} is an SGI picture of {channels} channels; save it as .npy")
-    least = 8 * height if is_coded else width * height * item_bytes
-    limits.check_held(width, height, _OFFSET + channels * least)
+    channel_bytes = 8 * height if is_coded else width * height * item_bytes
+    limits.check_held(width, height, _OFFSET + channels * channel_bytes)
     limits.check_pixels(width, height)
     count = width * height * channels
     limits.check_memory(3 * count * item_bytes + 17 * width * height + size)

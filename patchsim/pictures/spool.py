@@ -73,13 +73,13 @@ class SpooledSource:
     def read(self, rows: slice, cols: slice) -> Pixels:
         """Return the pixels of a window; as for `PixelSource`."""
         height, width = rows.stop - rows.start, cols.stop - cols.start
-        _, whole, channels = self.shape
-        if 2 * width < whole:
+        _, full_width, channels = self.shape
+        if 2 * width < full_width:
             window = np.empty((height, width, channels), self.dtype)
             for number, row in enumerate(window):
                 self._fill(row, rows.start + number, cols.start)
             return window
-        band = np.empty((height, whole, channels), self.dtype)
+        band = np.empty((height, full_width, channels), self.dtype)
         self._fill(band, rows.start, 0)
         return np.ascontiguousarray(band[:, cols])
 

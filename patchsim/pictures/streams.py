@@ -44,11 +44,11 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
 
 
 def _read_pipe(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
-    whole = piped.read_whole(pipe, _where(label), memory)
-    if not whole.getbuffer().nbytes:
+    content = piped.read_whole(pipe, _where(label), memory)
+    if not content.getbuffer().nbytes:
         advice = "pipe a picture in" if label == "-" else AGAIN
         raise InputError(f"{_where(label)} is empty (0 bytes); {advice}")
-    return whole
+    return content
 
 
 def _where(label: str) -> str:

@@ -73,8 +73,8 @@ def is_truncated(content: bytes, tables: object, pixels: int) -> bool:
     pixels : int
         How many it has at most.
     """
-    whole = tables[:-2] + content[2:] if isinstance(tables, bytes) else content
-    return jpeg.is_truncated(whole, pixels)
+    stream = tables[:-2] + content[2:] if isinstance(tables, bytes) else content
+    return jpeg.is_truncated(stream, pixels)
 
 
 def _is_jpeg(tags: ImageFileDirectory_v2) -> bool:

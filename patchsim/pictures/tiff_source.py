@@ -130,8 +130,8 @@ class TiffSource:
             return False
         down, across = divmod(number % (self._down * self._across), self._across)
         last = (
-            min(size, whole - place * size) - 1
-            for size, whole, place in zip(self.chunk, self.shape, (down, across), strict=False)
+            min(size, length - place * size) - 1
+            for size, length, place in zip(self.chunk, self.shape, (down, across), strict=False)
         )
         return bool(jpeg.may_be_filled(samples[tuple(last)]))
 
@@ -257,7 +257,7 @@ def open_tiff(
     name = printable(label)
     limits = Limits(name, 0, None)
     tiff_tags.check(stream, limits)
-    found = tiff_directory.find_page(stream)
+    directory = tiff_directory.find_page(stream)
     tifffile = tiff.library(name, "a TIFF that is too large to be read whole")
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -265,7 +265,7 @@ def open_tiff(
         page, notices = _page(file, name, frame, level)
         tiff.check_page(page, name)
         tiff.check_complete(page, size)
-        is_usual = found is not None and tiff_directory.unsupported(found.tags) is None
+        is_usual = directory is not None and tiff_directory.unsupported(directory.tags) is None
         _check_kind(page, name, is_usual=is_usual)
         source = _source(page, Identity.of(label, stream), name, memory)
     samples = Windowed.from_source(source)

@@ -171,13 +171,13 @@ def _of_group(group: Any, name: str, level: int) -> Layout:
             f"its multiscales of OME-Zarr name {len(names)} axes, but {printable(path)} has the"
             f" shape {printable(list(array.shape))}"
         )
-    found = _of_array(array, names, name)
+    layout = _of_array(array, names, name)
     notices = []
     if len(scales) > 1:
         notices.append(f"{name} has {len(scales)} pictures; the first is used")
     if level:
-        notices.append(level_notice(name, level, len(datasets), found.shape))
-    return replace(found, notices=(*notices, *found.notices))
+        notices.append(level_notice(name, level, len(datasets), layout.shape))
+    return replace(layout, notices=(*notices, *layout.notices))
 
 
 def _axis_name(axis: Any) -> str:

@@ -186,8 +186,8 @@ class BlockMaxima:
             return None
         assert isinstance(kept.error, float)
         # In the type of the scores, and not rounded up.
-        least = np.float32(float(kept.map.max()) - 2 * (kept.error + ROUNDING))
-        rows, cols = (kept.map >= np.nextafter(least, _LEAST)).nonzero()
+        floor = np.float32(float(kept.map.max()) - 2 * (kept.error + ROUNDING))
+        rows, cols = (kept.map >= np.nextafter(floor, _LEAST)).nonzero()
         if not 0 < len(rows) <= TOGETHER:  # none where a score is missing
             return None
         exact = self._exact(

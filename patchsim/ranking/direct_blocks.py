@@ -78,9 +78,9 @@ class DirectBlocks:
 
         def all_exactly(_wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
             assert score_exactly is not None
-            yield whole, score_exactly(block)
+            yield windows, score_exactly(block)
 
-        whole = Tile(0, 0, block.rows, block.cols)
+        windows = Tile(0, 0, block.rows, block.cols)
         scores = ScoreMap(
             (block.rows, block.cols),
             self._kernel,
@@ -89,5 +89,5 @@ class DirectBlocks:
             evaluate_blocks=all_exactly if score_exactly else None,
         )
         error = bounds.error if isinstance(bounds.error, float) else bounds.error[part.index]
-        scores.put(whole, Bounds(bounds.map[part.index], error))
+        scores.put(windows, Bounds(bounds.map[part.index], error))
         return scores

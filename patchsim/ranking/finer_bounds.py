@@ -158,12 +158,12 @@ class FinerBounds:
             started = time.thread_time()
             bounds, place = self._bounds.of_tile(piece.tile)
             self._search.refine(level, piece.tile, bounds, place, floor)
-            least = []
+            block_minima = []
             for block in piece.blocks:
                 self._bounds.keep(block, piece.tile, bounds)
                 kept, at = self._bounds.of_block(block)
-                least.append(kept[at.index].min())
-            upper_bounds = self._search.upper_bounds(np.array(least)).tolist()
+                block_minima.append(kept[at.index].min())
+            upper_bounds = self._search.upper_bounds(np.array(block_minima)).tolist()
             return dict(zip(piece.blocks, upper_bounds, strict=True)), time.thread_time() - started
 
         bound_of: dict[int, float] = {}

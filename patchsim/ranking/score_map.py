@@ -155,8 +155,8 @@ class ScoreMap:
         block = self._block(row - row % BLOCK, col - col % BLOCK)
         bounds, is_open = self.upper_bounds[block.index], ~self.is_exact[block.index]
         # Its true score is lower than its bound by twice the error at most.
-        least = self.upper_bounds[row, col] - 2 * (self.error + ROUNDING)
-        is_rival = is_open & (bounds >= least)
+        floor = self.upper_bounds[row, col] - 2 * (self.error + ROUNDING)
+        is_rival = is_open & (bounds >= floor)
         is_rival[row - block.top, col - block.left] = False
         rivals = np.flatnonzero(is_rival)
         if len(rivals) > TOGETHER:

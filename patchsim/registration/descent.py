@@ -128,8 +128,8 @@ def first_look_bytes(
         kernel, angles = kernels[top], len(grid.angles)
         side, width = first_look.side_of(kernel, grid), picture[1] / 2 ** (top + octave[0])
         shared = max(shared, first_look.turned_bytes(side, kernel.channels, angles))
-        least = first_look.least_band_bytes(math.ceil(width), kernel.channels, angles, side)
-        of_a_thread = max(of_a_thread, least)
+        min_bytes = first_look.least_band_bytes(math.ceil(width), kernel.channels, angles, side)
+        of_a_thread = max(of_a_thread, min_bytes)
     return shared, of_a_thread
 
 
@@ -218,8 +218,8 @@ class Descent:
 
     def _first_poses(self, octave: tuple[int, float, float]) -> tuple[int, Floats]:
         """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
-        whole = self.planes[0].height, self.planes[0].width
-        top, grid = first_look_at(self.kernels, octave, self.limits, whole)
+        size = self.planes[0].height, self.planes[0].width
+        top, grid = first_look_at(self.kernels, octave, self.limits, size)
         kernel, plane, limits = self.kernels[top], self.planes[top + octave[0]], self.limits
         rivals = FOR_A_RIVAL * limits.rivals
         most = limits.candidates(0) + BESIDE * rivals

@@ -85,8 +85,8 @@ def halved_kernel(kernel: Kernel) -> Kernel:
         return Kernel(_means(pixels))
     weights = kernel.weights[:height, :width].reshape(height, width, -1)
     means = np.maximum(_means(weights), _most(weights) > 0)
-    least = -_most(-weights.astype(np.int16))
-    counted = means * (least > 0).astype(np.uint8)
+    minima = -_most(-weights.astype(np.int16))
+    counted = means * (minima > 0).astype(np.uint8)
     if not counted.any():
         counted = means
     # Pixels that do not count have no say in the mean of those beside them.

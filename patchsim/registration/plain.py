@@ -263,12 +263,12 @@ def _refined(plane: Plane, kernel: KernelPlane, start: Floats, aim: Aim) -> tupl
         if back:
             d, before = d / 4, np.zeros(4)  # too far: less of it
         else:
-            whole = step(products, now, aim)
-            if whole is None:
+            full_step = step(products, now, aim)
+            if full_step is None:
                 break
             soft = max(0.05, distance / weight)
             reach = kernel.reach * math.exp(now[3])
-            d, before = _extrapolated(whole, before, reach)
+            d, before = _extrapolated(full_step, before, reach)
             far = math.hypot(d[0], d[1], reach * math.hypot(d[2], d[3]))
             if far > _LONGEST:
                 d = d * (_LONGEST / far)

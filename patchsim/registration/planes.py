@@ -105,8 +105,8 @@ class Planes:
             seen = _padded(np.rint(levels).astype(np.uint8)[None])
         height, width, _ = picture.shape
         first = _padded(values.transpose(2, 0, 1))
-        whole = Plane(first, None if seen is None else seen[0], height, width)
-        self._levels = Levels(whole, _halved)
+        full_size = Plane(first, None if seen is None else seen[0], height, width)
+        self._levels = Levels(full_size, _halved)
 
     def __getitem__(self, level: int) -> Plane:
         return self._levels[level]
@@ -271,8 +271,8 @@ class KernelPlanes:
         for k in (0, level):
             if k not in self._contrasts:
                 self._contrasts[k] = self[k].contrast
-        whole = self._contrasts[0]
-        return self._contrasts[level] / whole if whole > 0 else 1.0
+        full_size = self._contrasts[0]
+        return self._contrasts[level] / full_size if full_size > 0 else 1.0
 
     def __getitem__(self, level: int) -> KernelPlane:
         if level not in self._planes:

@@ -119,10 +119,10 @@ class Polish:
 
     def _or_whole(self, fit: Fitted) -> Fitted:
         """Return the match of whole pixels beside one, if it is no worse."""
-        whole = self._whole(fit)
-        if whole is None or whole == fit:
+        snapped = self._whole(fit)
+        if snapped is None or snapped == fit:
             return fit
-        scored = self.scored(whole.x, whole.y, whole.pose)
+        scored = self.scored(snapped.x, snapped.y, snapped.pose)
         return scored if scored.score >= fit.score else fit
 
     def _whole(self, fit: Fitted) -> Fitted | None:
@@ -257,13 +257,13 @@ class Polish:
     ) -> Aim:
         """Return what a match is refined for at level k of the kernel, in an octave."""
         low, high, _ = self.limits.angles
-        least, most, _ = self.limits.scales
+        smallest, largest, _ = self.limits.scales
         offset = halvings * math.log(2)
         return Aim(
             self.metric, self.full, steps, enough, is_cubic,
             (moves, moves, self.limits.is_angle_free, self.limits.is_scale_free),
-            (-math.inf if self.limits.is_cyclic else low, least - offset),
-            (math.inf if self.limits.is_cyclic else high, most - offset),
+            (-math.inf if self.limits.is_cyclic else low, smallest - offset),
+            (math.inf if self.limits.is_cyclic else high, largest - offset),
             self.kernels[k].every(PIXELS), 0,
         )  # fmt: skip
 

@@ -216,8 +216,8 @@ class PoseSearch:
 
 def _best_of_places(fits: Sequence[Fitted], kernel: KernelPlane, limits: Limits) -> list[Fitted]:
     """Return what may become matches: of each place the best."""
-    least = -math.inf if limits.threshold is None else limits.threshold - _NEARLY
-    fits = [fit for fit in fits if fit.score >= least]
+    floor = -math.inf if limits.threshold is None else limits.threshold - _NEARLY
+    fits = [fit for fit in fits if fit.score >= floor]
     rows = [(f.x, f.y, math.radians(f.pose.angle), math.log(f.pose.scale)) for f in fits]
     poses, scores = np.array(rows).reshape(-1, 4), np.array([fit.score for fit in fits])
     best = thinned(poses, scores, kernel, limits.overlap, 1)

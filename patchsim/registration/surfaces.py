@@ -92,8 +92,10 @@ def _to_the_top(coefficients: Floats, n: int) -> Floats:
         curvatures[:, i, j] += coefficients[:, column]
         curvatures[:, j, i] += coefficients[:, column]
     bends, axes = np.linalg.eigh(curvatures)
-    least = _LEAST_CURVATURE * np.maximum(np.abs(bends).max(1, keepdims=True), 1e-12)
-    along = (axes.transpose(0, 2, 1) @ slopes[..., None])[..., 0] / np.maximum(-bends, least)
+    min_curvature = _LEAST_CURVATURE * np.maximum(np.abs(bends).max(1, keepdims=True), 1e-12)
+    along = (axes.transpose(0, 2, 1) @ slopes[..., None])[..., 0] / np.maximum(
+        -bends, min_curvature
+    )
     steps = (axes @ along[..., None])[..., 0]
     length = np.linalg.norm(steps, axis=1, keepdims=True)
     shortened: Floats = steps * np.minimum(1, _LONGEST / np.maximum(length, 1e-12))

@@ -127,22 +127,22 @@ class Journal:
             return
 
     def _read(self, fingerprint: dict[str, str]) -> None:
-        whole = 0
+        complete = 0
         with os.fdopen(os.dup(self._file), "rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
                 self._take(number, line, fingerprint)
-                whole += len(line)
+                complete += len(line)
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             # A file without a whole line is the beginning of the first, or no journal.
             begun = json.dumps({_HEADER: {}}).encode()[:-2]
-            if whole == 0 and file.read(len(begun)) != begun[:size]:
+            if complete == 0 and file.read(len(begun)) != begun[:size]:
                 raise self._no_journal(1)
-        if whole < size:
-            os.ftruncate(self._file, whole)
-        if whole == 0:
+        if complete < size:
+            os.ftruncate(self._file, complete)
+        if complete == 0:
             self._write({_HEADER: fingerprint})
 
     def _take(self, number: int, line: bytes, fingerprint: dict[str, str]) -> None:

@@ -29,8 +29,8 @@ def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
     for line, is_whole in _split(descriptor, b"\0" if by_null else b"\n"):
         text = os.fsdecode(line)
         if not is_whole:
-            shown = printable(text)
-            yield Request(shown, fault=f"{shown} is no path: the line has more than a mebibyte")
+            name = printable(text)
+            yield Request(name, fault=f"{name} is no path: the line has more than a mebibyte")
         elif by_null and text:
             yield requests.of_path(text)
         elif not by_null and text.strip():
@@ -42,8 +42,8 @@ def _split(descriptor: int, end: bytes) -> Iterator[tuple[bytes, bool]]:
     begun = b""
     is_cut = False
     while chunk := os.read(descriptor, _CHUNK):
-        *whole, rest = chunk.split(end)
-        for line in whole:
+        *complete, rest = chunk.split(end)
+        for line in complete:
             if not is_cut:
                 yield begun + line, True
             begun, is_cut = b"", False

@@ -141,7 +141,7 @@ class Scene:
         """
         area = Area.in_image(image.name, image.pixels.shape[:2], options.region, options.padding)
         image, visible = uncounted.in_image(image, image_mask, area, options)
-        whole, shift = image, image.shift
+        uncut, shift = image, image.shift
         pixels = by_windows.crop(image.pixels, area, options.memory)
         visible = by_windows.in_memory(visible, pixels)
         pixels = by_windows.without_hidden(pixels, visible)
@@ -150,8 +150,8 @@ class Scene:
         data_range = comparisons.data_range(image, ends)
         drawn = None
         if overlay and (data_range != options.data_range or _is_different(area, visible, options)):
-            drawn = _drawn(whole, options.data_range, is_free=comparisons.is_free_of_range)
-        del whole
+            drawn = _drawn(uncut, options.data_range, is_free=comparisons.is_free_of_range)
+        del uncut
         pixels = by_windows.checked(image, data_range, ends)
         area.check_values(data_range)
         if options.color == edges.NAME:
@@ -165,10 +165,10 @@ class Scene:
         del image
         pixels = windowed.each(pixels, partial(compared.in_range, shift=shift))
         pixels = windowed.each(pixels, compared.in_colors)
-        shown, zero, offset = pixels, compared.zero, compared.offset(pixels)
+        displayed, zero, offset = pixels, compared.zero, compared.offset(pixels)
         if offset is not None:
             pixels, zero = windowed.each(pixels, partial(np.add, -offset)), zero - offset
-        drawn = drawn or (shown if overlay else pixels, compared.span, compared.low)
+        drawn = drawn or (displayed if overlay else pixels, compared.span, compared.low)
         kernels, faults = compared.kernels(offset)
         given = [kernel.name for kernel in comparisons.pictures]
         scene = cls(
@@ -257,12 +257,12 @@ def _drawn(
 
     If it needs no data range to be compared, values beyond the default one are drawn in their own.
     """
-    shown = data_range
+    drawn_range = data_range
     if is_free and value_range.implied([image], [value_range.extent(image)]) is not None:
-        shown = value_range.drawn(image)
+        drawn_range = value_range.drawn(image)
     if windowed.of(image.pixels) is None:
-        value_range.check_values(image, shown)
-    own = value_range.common([image], shown)
+        value_range.check_values(image, drawn_range)
+    own = value_range.common([image], drawn_range)
     convert = partial(own.convert, shift=image.shift)
     return windowed.each(image.pixels, convert), own.span, own.low
 

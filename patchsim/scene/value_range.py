@@ -76,11 +76,11 @@ def common(
         Whether the scores stay the same if all values are shifted.
     """
     if any(picture.shift for picture in pictures) and may_shift and data_range is not None:
-        least = math.floor(data_range[0])
+        lowest = math.floor(data_range[0])
         are_integers = all(picture.pixels.dtype.kind == "u" for picture in pictures)
-        if least < 0 and are_integers and data_range[1] - least <= np.iinfo(np.uint16).max:
-            low, span = float(data_range[0]) - least, check_range(data_range)
-            return CommonRange(np.dtype(np.uint16), low, span, is_given=True, shift=-least)
+        if lowest < 0 and are_integers and data_range[1] - lowest <= np.iinfo(np.uint16).max:
+            low, span = float(data_range[0]) - lowest, check_range(data_range)
+            return CommonRange(np.dtype(np.uint16), low, span, is_given=True, shift=-lowest)
     dtypes = [
         np.dtype(np.float64) if picture.shift else picture.pixels.dtype for picture in pictures
     ]
@@ -160,12 +160,12 @@ def implied(
     ends = [end for one in extents for end in one]
     if is_usual or not np.isfinite(ends).all():
         return None
-    least, most = min(ends), max(ends)
-    if any(picture.shift for picture in pictures) and most < arrays.SHIFT:
+    lowest, highest = min(ends), max(ends)
+    if any(picture.shift for picture in pictures) and highest < arrays.SHIFT:
         return float(-arrays.SHIFT), float(arrays.SHIFT - 1)
     # The width of the range must not overflow; values may lie outside, for nothing is cut.
-    size = math.ldexp(1.0, min(math.frexp(max(-least, most))[1], _LARGEST_EXPONENT))
-    return (-size if least < 0 else 0.0), size
+    size = math.ldexp(1.0, min(math.frexp(max(-lowest, highest))[1], _LARGEST_EXPONENT))
+    return (-size if lowest < 0 else 0.0), size
 
 
 def drawn(image: Picture) -> tuple[float, float]:

@@ -137,8 +137,8 @@ def filled(pixels: Windowed, visible: Visibility) -> Windowed:
             return np.broadcast_to(color, window.shape).copy()
         return masks.fill_hidden(window, Visibility(seen, visible.full_level))
 
-    shown = plane.of(levels)
-    more = 0 if shown is None else shown.picture.pixel_bytes
+    levels_plane = plane.of(levels)
+    more = 0 if levels_plane is None else levels_plane.picture.pixel_bytes
     value_bytes = pixels.itemsize * pixels.shape[2]
     return replace(pixels, read=read, pixel_bytes=pixels.pixel_bytes + more + value_bytes)
 
@@ -193,5 +193,5 @@ def _without_nan(picture: Windowed) -> Pixels:
     lowest = math.inf
     for band in picture.bands():
         lowest = min(lowest, float(np.fmin.reduce(band, axis=None, initial=math.inf)))
-    least = picture.dtype.type(lowest)
-    return picture.converted(lambda window: np.where(np.isnan(window), least, window)).as_pixels()
+    fill = picture.dtype.type(lowest)
+    return picture.converted(lambda window: np.where(np.isnan(window), fill, window)).as_pixels()

@@ -65,11 +65,13 @@ class Criteria:
         return self._is_met(candidate.measured, x, y, candidate.score)
 
     def _is_met(self, measured: Measured, x: float, y: float, rank: float) -> bool:
-        least, most = self.options.worst, self.options.max_differing
-        is_met = measured.worst is None or least is None or measured.worst >= least
-        if measured.differing is not None and most is not None:
+        worst, max_differing = self.options.worst, self.options.max_differing
+        is_met = measured.worst is None or worst is None or measured.worst >= worst
+        if measured.differing is not None and max_differing is not None:
             differing = measured.differing
-            is_met &= (differing.pixels if isinstance(most, int) else differing.share) <= most
+            is_met &= (
+                differing.pixels if isinstance(max_differing, int) else differing.share
+            ) <= max_differing
         if not is_met:
             self.refused += 1
             if self.first_refused is None or rank > self._best_refused:

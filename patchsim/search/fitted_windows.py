@@ -91,8 +91,8 @@ class FittedWindows:
         most = _MOST if top is None or self._options.has_criteria else _EACH * top
         if self._options.threshold == AUTO:
             most = auto_threshold.DISTINCT
-        least = None if threshold is None else threshold - min(1 - threshold, _LIFTS)
-        return contest.best(most, least) + contest.best(_BEYOND, None)
+        floor = None if threshold is None else threshold - min(1 - threshold, _LIFTS)
+        return contest.best(most, floor) + contest.best(_BEYOND, None)
 
     def _fitted(self, peaks: _Peaks, size: Pose | None) -> list[Candidate]:
         """Fit the poses of windows, at any scale that was asked for or at one."""

@@ -263,8 +263,8 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     trimmed = scene.trimmed[number]
     height, width = trimmed.size
     rows, cols = scene.area.size
-    least = least_pose(poses, (height, width))
-    box = least.box((height, width))
+    pose = least_pose(poses, (height, width))
+    box = pose.box((height, width))
     counted = "" if trimmed.margins == NO_MARGINS else " that count"
     kernel = f"{titled('kernel', scene.names[1 + number])} of {width}x{height} pixels{counted}"
     if scene.area.has_windows(box):
@@ -273,7 +273,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
             " give larger scales"
         )
     return InputError(
-        f"{kernel} takes {box[1]}x{box[0]} even at {least}, more than the"
+        f"{kernel} takes {box[1]}x{box[0]} even at {pose}, more than the"
         f" {scene.area.name} with {cols}x{rows};"
         "\ngive smaller scales, or --padding edge (padding='edge')"
     )

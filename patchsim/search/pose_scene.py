@@ -213,8 +213,8 @@ def check_memory(
     looks = [first_look_bytes(one.kernel, one.scales, angles, picture) for one in kernels]
     held += sum(one.kernel.nbytes for one in kernels if one.stretch is not None)
     held += max((shared for shared, _ in looks), default=0)
-    least = max((of_a_thread for _, of_a_thread in looks), default=0)
-    needed = held + options.threads * least
+    per_thread = max((of_a_thread for _, of_a_thread in looks), default=0)
+    needed = held + options.threads * per_thread
     if needed > options.memory:
         raise InputError(
             f"memory {format_size(options.memory)} does not suffice;"

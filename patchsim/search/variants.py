@@ -102,10 +102,10 @@ def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
     A kernel of fewer pixels is found everywhere.
     """
     pixels = math.prod(size)
-    least = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
+    smallest = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
     if axis.is_range:
         low, high = axis.span
-        return [Range(max(low, least), high, axis.step)] if high >= least else []
+        return [Range(max(low, smallest), high, axis.step)] if high >= smallest else []
     return [
         Range(scale, scale, None)
         for scale in axis.values

@@ -147,8 +147,8 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     shared, own = forward + summing, backward + scoring
     again = 0.0
     if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
-        least, of_small = _AGAIN[problem.metric]
-        again = (least - 1 + of_small / math.sqrt(height * width)) * (shared + own)
+        factor, of_small = _AGAIN[problem.metric]
+        again = (factor - 1 + of_small / math.sqrt(height * width)) * (shared + own)
     if together > 1:
         own += forward * _PRODUCT_SHARE
     return (shared / together + own + again) / problem.threads
@@ -208,7 +208,7 @@ def _scratch(
     """Return the bytes that the extension allocates for a tile and so many kernels."""
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    whole: dict[str, Any] = {"parts_y": 1, "parts_x": 1}
+    uncut: dict[str, Any] = {"parts_y": 1, "parts_x": 1}
     scratch: int = extension.scratch(
         format=FORMATS[problem.dtype],
         windows=(rows, cols),
@@ -216,7 +216,7 @@ def _scratch(
         stride=problem.stride,
         block=blocks.BLOCK,
         is_direct=is_direct,
-        **(whole if is_direct else cut_of(problem).arguments),
+        **(uncut if is_direct else cut_of(problem).arguments),
         terms=term_count(problem),
         variant=kernel_parts.variant(),
         kernels=kernels,

@@ -103,14 +103,14 @@ def best_cut(
     is_square : bool
         Take transforms of 256x256 alone.
     """
-    planes, found = kernel[2], []
+    planes, cuts = kernel[2], []
     axes = zip(kernel[:2], windows, stride, strict=True)
     for down, across in itertools.product(*(_axes(*axis, is_square) for axis in axes)):
         pairs = -(-down.tiles * across.tiles // 2)
         transform, count = _time_of(down.side * across.side), down.parts * across.parts
         made = transform * (count * planes + _BACK)
-        found.append((pairs * made, down, across, pairs, transform))
-    _, down, across, pairs, transform = min(found)
+        cuts.append((pairs * made, down, across, pairs, transform))
+    _, down, across, pairs, transform = min(cuts)
     parts, sides = (down.parts, across.parts), (down.side, across.side)
     in_large = transform * (math.prod(parts) * planes + 1) / (planes + 1)
     size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
@@ -132,24 +132,24 @@ def _axes(length: int, count: int, stride: int, is_square: bool) -> list[_Axis]:
     """Return the axes that transforms may have, without those that another one is better than."""
     built = extension()
     assert built is not None, "it was built"
-    found = []
+    axes = []
     for side in (built.SIDE,) if is_square else built.SIDES:
         for parts in range(1, built.MOST_PARTS + 1):
             part = -(-length // parts)
             if part < side and (parts - 1) * part < length:
                 windows = (side - part) // stride + 1
-                found.append(_Axis(parts, side, windows, -(-count // windows)))
-    if not found:  # too long for any
-        found = [_Axis(built.MOST_PARTS, max(built.SIDES), 1, count)]
+                axes.append(_Axis(parts, side, windows, -(-count // windows)))
+    if not axes:  # too long for any
+        axes = [_Axis(built.MOST_PARTS, max(built.SIDES), 1, count)]
     return [
         one
-        for one in found
+        for one in axes
         if not any(
             other != one
             and other.tiles <= one.tiles
             and other.parts <= one.parts
             and other.side <= one.side
-            for other in found
+            for other in axes
         )
     ]
 

@@ -58,10 +58,10 @@ def prepare(
     engine: MapEngine, kernel: Pixels, problem: Problem, weights: Weights | None = None
 ) -> TileScore:
     """Prepare an engine for a kernel; the result takes pixels and their visibility."""
-    whole = engine.prepare(kernel, everywhere(problem), weights)
+    score_visible = engine.prepare(kernel, everywhere(problem), weights)
     if problem.opaque_level is None:
-        return lambda pixels, _levels=None: whole(pixels)
-    partly = engine.prepare(kernel, problem, weights)
+        return lambda pixels, _levels=None: score_visible(pixels)
+    score_partly = engine.prepare(kernel, problem, weights)
     counts_of = _counts(problem, weights)
 
     def score(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
@@ -71,8 +71,8 @@ def prepare(
             levels,
             counts_of,
             states_hidden=engine.can_bound_blocks(problem),
-            whole=lambda: whole(pixels),
-            partly=lambda seen: partly(pixels, seen),
+            score_visible=lambda: score_visible(pixels),
+            score_partly=lambda seen: score_partly(pixels, seen),
         )
 
     return score
@@ -82,13 +82,15 @@ def prepare_together(
     engine: SharingEngine, kernels: Sequence[Kernel], problems: Sequence[Problem]
 ) -> list[SharedTileScore]:
     """Prepare an engine for kernels that are compared with the same pixels in turn."""
-    whole = engine.prepare_together(kernels, [everywhere(problem) for problem in problems])
+    visible_scorers = engine.prepare_together(
+        kernels, [everywhere(problem) for problem in problems]
+    )
     if problems[0].opaque_level is None:
-        return list(whole)
-    partly = engine.prepare_together(kernels, problems)
+        return list(visible_scorers)
+    partial_scorers = engine.prepare_together(kernels, problems)
 
     def of_one(
-        kernel: Kernel, problem: Problem, whole: SharedScore, partly: SharedScore
+        kernel: Kernel, problem: Problem, score_visible: SharedScore, score_partly: SharedScore
     ) -> SharedTileScore:
         counts_of = _counts(problem, kernel.weights)
 
@@ -100,13 +102,16 @@ def prepare_together(
                 shared.levels[:height, :width],
                 counts_of,
                 states_hidden=engine.can_bound_blocks(problem),
-                whole=lambda: whole(shared, windows),
-                partly=lambda seen: partly(shared, windows, seen),
+                score_visible=lambda: score_visible(shared, windows),
+                score_partly=lambda seen: score_partly(shared, windows, seen),
             )
 
         return score
 
-    return [of_one(*one) for one in zip(kernels, problems, whole, partly, strict=True)]
+    return [
+        of_one(*one)
+        for one in zip(kernels, problems, visible_scorers, partial_scorers, strict=True)
+    ]
 
 
 def everywhere(problem: Problem) -> Problem:
@@ -122,22 +127,22 @@ def _scores(
     counts_of: Callable[[NDArray[np.uint8]], NDArray[np.int64]],
     *,
     states_hidden: bool,
-    whole: Callable[[], Bounds],
-    partly: Callable[[Seen], Bounds],
+    score_visible: Callable[[], Bounds],
+    score_partly: Callable[[Seen], Bounds],
 ) -> Bounds:
-    """Score a tile by `whole` where all of it is visible, by `partly` elsewhere.
+    """Score a tile by `score_visible` where all of it is visible, by `score_partly` elsewhere.
 
     An engine that bounds blocks has to know which windows are hidden, and states them.
     """
     if (levels == problem.opaque_level).all():
-        return whole()
+        return score_visible()
     seen = Seen(levels, counts_of)
     if states_hidden:
-        return partly(seen)
+        return score_partly(seen)
     hidden = seen.counts.sum(0) < problem.min_visible_weight
     if hidden.all():
         return Bounds(np.zeros(hidden.shape), 0.0, hidden)
-    bounds = partly(seen)
+    bounds = score_partly(seen)
     error = bounds.error
     if not isinstance(error, float):
         error = np.where(hidden, 0.0, error)
@@ -190,19 +195,19 @@ def differences(
     weighing = 1 if weights is None else weights.reshape(*kernel.shape[:2], -1).astype(np.float64)
     taps = (weighing * np.abs(kernel.astype(np.float64))).sum(2)
     products, norm = Products([taps]), norm_of(taps)
-    whole = kernel.dtype.kind == "u"
+    are_integers = kernel.dtype.kind == "u"
 
     def score(pixels: Pixels, seen: Seen | None = None) -> Bounds:
         assert seen is not None
         hidden = (full - seen.levels).astype(np.float64)
         covered = products.over([hidden])[:: problem.stride[0], :: problem.stride[1]]
         off = norm_of(hidden) * norm * rounding(DOUBLE)
-        if whole and off < ROUNDING_MARGIN:
+        if are_integers and off < ROUNDING_MARGIN:
             covered, off = np.rint(covered), 0.0
         added = np.zeros(covered.shape)
         for bit in range(bits):
-            shown = (seen.levels >> bit & 1).astype(pixels.dtype)
-            added += (1 << bit) * sums(pixels * shown[..., None])
+            bit_plane = (seen.levels >> bit & 1).astype(pixels.dtype)
+            added += (1 << bit) * sums(pixels * bit_plane[..., None])
         total = seen.total
         scores = metrics.similarity(np.maximum(added - covered, 0.0), total, problem.data_range)
         if off == share == 0:

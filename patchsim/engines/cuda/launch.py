@@ -196,13 +196,13 @@ class _Launch:
 
         kernels, kind, config = self.kernels, self.kernels.kind, self.config
         splits = self._splits()
-        whole = kind.word == "uint32"
+        is_integer = kind.word == "uint32"
         shape = (splits, programs, config.rows * config.cols)
-        dtype = torch.int64 if whole else torch.float64
+        dtype = torch.int64 if is_integer else torch.float64
         out = torch.zeros(shape, dtype=dtype, device=self.planes.device)
 
         def words(tensor: Tensor) -> Tensor:
-            return tensor.view(torch.uint32) if whole else tensor
+            return tensor.view(torch.uint32) if is_integer else tensor
 
         _, plane_count, height, width = self.planes.shape
         compiled.add(kind)

@@ -40,9 +40,9 @@ def refuse(problem: Problem) -> str | None:
         if problem.dtype != "uint8":
             return f"its sad takes uint8, not {problem.dtype}"
         if lowrank.products_needed(problem) is None:
-            least = lowrank.LARGEST_ERRORS[-1] / problem.data_range
+            error = lowrank.LARGEST_ERRORS[-1] / problem.data_range
             return (
-                f"its sad may be off by {least:.3f}, more than the tolerance {problem.tolerance:g}"
+                f"its sad may be off by {error:.3f}, more than the tolerance {problem.tolerance:g}"
             )
     count = problem.kernel[0] * problem.kernel[1]
     if problem.metric == "zncc" and problem.dtype in INTEGER_RANGE:

@@ -151,19 +151,19 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     # Counts, and the windows that they hide; at last scores and errors without these.
     held, total = visibility.held_bytes(sizes), 8 * sizes.windows
     peak = max(visibility.counting_bytes(sizes), held + total + peak, held + 5 * total)
-    whole, weights = visibility.everywhere(problem), visibility.counts_kernel_bytes(sizes)
+    unmasked, weights = visibility.everywhere(problem), visibility.counts_kernel_bytes(sizes)
     if together:
         # The windows of some kernels are all visible, those of others are not.
-        every = TileSizes(whole, rows, cols)
-        visible = working_bytes(whole, rows, cols) + bounds
+        every = TileSizes(unmasked, rows, cols)
+        visible = working_bytes(unmasked, rows, cols) + bounds
         return max(peak + _kept_bytes(every), visible + _kept_bytes(sizes)) - bounds
-    visible = working_bytes(whole, rows, cols) + bounds
+    visible = working_bytes(unmasked, rows, cols) + bounds
     if sizes.is_whole_map:  # which is one tile, of one kind
         # Prepared before the first tile: in NumPy, planes of pixels and weights without spectra.
-        in_c = passes.of(whole)
-        prepared = in_c.kernel_bytes(whole) if in_c else 24 * problem.taps
+        in_c = passes.of(unmasked)
+        prepared = in_c.kernel_bytes(unmasked) if in_c else 24 * problem.taps
         return max(prepared + own + weights + peak, visible) - bounds
-    prepared = _kernel_bytes(TileSizes(whole, rows, cols))
+    prepared = _kernel_bytes(TileSizes(unmasked, rows, cols))
     return max(prepared + peak, visible) + own + weights - bounds
 
 
@@ -172,14 +172,14 @@ def _working_bytes_in_c(in_c: passes.Pass, problem: Problem, rows: int, cols: in
     if problem.opaque_level is None:
         return own
     # A kernel is prepared for tiles that are all visible, too.
-    whole = visibility.everywhere(problem)
-    in_c_whole = passes.of(whole)
+    unmasked = visibility.everywhere(problem)
+    in_c_whole = passes.of(unmasked)
     assert in_c_whole is not None, "it takes what is visible, too"
-    visible = in_c_whole.working_bytes(whole, rows, cols)
+    visible = in_c_whole.working_bytes(unmasked, rows, cols)
     if problem.kernel_count > 1:
         return max(own, visible)
     return max(
-        own + in_c_whole.kernel_bytes(whole),
+        own + in_c_whole.kernel_bytes(unmasked),
         visible + in_c.kernel_bytes(problem),
     )
 

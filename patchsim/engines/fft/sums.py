@@ -33,17 +33,17 @@ _ERROR = 1e-5
 
 def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
     """The mean of each channel, whole for integers; for `ncc` 0."""
-    whole = pictures[0].dtype.kind == "u"
+    are_integers = pictures[0].dtype.kind == "u"
     if metric == "ncc":
-        return np.zeros(pictures[0].shape[2], np.int64 if whole else np.float64)
-    means: NDArray[Any] = np.mean([means_of(p, whole=False) for p in pictures], 0)
-    return np.rint(means).astype(np.int64) if whole else means
+        return np.zeros(pictures[0].shape[2], np.int64 if are_integers else np.float64)
+    means: NDArray[Any] = np.mean([means_of(p, rounded=False) for p in pictures], 0)
+    return np.rint(means).astype(np.int64) if are_integers else means
 
 
-def means_of(pixels: Array, *, whole: bool) -> Array:
+def means_of(pixels: Array, *, rounded: bool) -> Array:
     """Return the mean of each channel of [H, W, C], float64 [C], or the nearest integer."""
     means = cast(pixels, DOUBLE).mean((0, 1))
-    return namespace(means).round(means) if whole else means
+    return namespace(means).round(means) if rounded else means
 
 
 class Reference:
@@ -109,7 +109,7 @@ class Tile:
             self.constants = self._fields.constants.get(self._some_means)
 
     def _some_means(self) -> Array:
-        means = means_of(self._all[::4, ::4], whole=self.kernel.integers)
+        means = means_of(self._all[::4, ::4], rounded=self.kernel.integers)
         return cast(means, LONG) if self.kernel.integers else means
 
     def products(self, scale: float) -> tuple[Array, float]:

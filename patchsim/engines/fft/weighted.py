@@ -192,14 +192,14 @@ class _Spread:
 
 
 def _less_means(
-    whole: Sums, one: Sums, other: Sums, tile: Tile
+    total: Sums, one: Sums, other: Sums, tile: Tile
 ) -> tuple[Array, Array | float, Array]:
     """X - S T / n, added over the channels, in place of X; E - S^2 / n or B - T^2 / n likewise.
 
     Returns how far it may be off, too, and the size of its terms.
     """
-    xp, values = namespace(whole.values), whole.values
-    off: Array | float = whole.off
+    xp, values = namespace(total.values), total.values
+    off: Array | float = total.off
     size: Array = abs(values)
     for of_one, of_other, count in zip(one.values, other.values, tile.counts, strict=True):
         some = cast(count.clip(1), DOUBLE)  # which NumPy would do in buffers, again each time
@@ -246,8 +246,8 @@ def _whole_zncc(
         return None
     shares = multiple // counts
 
-    def less(whole: Array, one: Array, other: Array) -> Array:
-        product = cast(whole, LONG) * multiple
+    def less(total: Array, one: Array, other: Array) -> Array:
+        product = cast(total, LONG) * multiple
         for of_one, of_other, share in zip(one, other, shares, strict=True):
             product -= cast(of_one, LONG) * cast(of_other, LONG) * share
         return product
@@ -286,8 +286,8 @@ def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
     if tile.seen is not None:
         problem = tile.kernel.problem
         most = problem.opaque_level or 1
-        whole = tile.seen.total == most * problem.total_weight
-        factor = np.where(whole, most**2 if problem.metric == "zncc" else most, 1)
+        is_all_visible = tile.seen.total == most * problem.total_weight
+        factor = np.where(is_all_visible, most**2 if problem.metric == "zncc" else most, 1)
     for part in parts:
         integers = to_numpy(part) if factor is None else to_numpy(part) // factor
         yield integers.astype(np.float64, copy=False)

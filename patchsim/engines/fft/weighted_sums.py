@@ -90,17 +90,17 @@ class _Image:
 
         pixels, self.constants = to_device(shared.pixels, device), kernel.constants
         if problem.metric == "zncc":
-            self.constants = means_of(pixels, whole=kernel.integers)
+            self.constants = means_of(pixels, rounded=kernel.integers)
         values = moved(pixels, self.constants, DOUBLE)  # a
-        shown, self.levels = values, None
+        visible, self.levels = values, None
         if problem.opaque_level is not None:
             assert shared.levels is not None
             levels = cast(to_device(shared.levels, device), DOUBLE)[None]
-            shown, self.levels = levels * values, transformed(levels)
-        squares = shown * values
+            visible, self.levels = levels * values, transformed(levels)
+        squares = visible * values
         if len(kernel.weights) == 1:
             squares = squares.sum(0)[None]
-        self.shown, self.squares = transformed(shown), transformed(squares)
+        self.shown, self.squares = transformed(visible), transformed(squares)
 
 
 def image_bytes(sizes: TileSizes) -> int:

@@ -77,18 +77,18 @@ class Search:
     def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
         """Write lower bounds of the windows' differences, in units; return the blocks' least."""
         rows, cols = block_index(tile)
-        least = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.uint16)
+        block_minima = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.uint16)
         self._extension.bounds(
             **self._under(tile, self._grids.coarse),
             out=values_from(bounds, place.top, place.left),
             out_pitch=bounds.shape[1],
             variant=self._variant,
-            least=least,
+            least=block_minima,
             block=BLOCK,
             down=tile.top % BLOCK,
             across=tile.left % BLOCK,
         )
-        return least
+        return block_minima
 
     def finer_tile(self, tile: tuple[int, int]) -> tuple[int, int]:
         return finer_tile(self.problem, tile)

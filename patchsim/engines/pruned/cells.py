@@ -67,9 +67,9 @@ def lattice(height: int, width: int, target: int) -> Cells:
 
 def _parts(length: int, target: int) -> int:
     """Return the number of equal parts that cover most of a side; each fits the extension."""
-    least = max(target, -(-length // _LONGEST_SIDE))
+    fewest = max(target, -(-length // _LONGEST_SIDE))
     return max(
-        range(min(length, least), min(length, 2 * least) + 1), key=lambda n: n * (length // n)
+        range(min(length, fewest), min(length, 2 * fewest) + 1), key=lambda n: n * (length // n)
     )
 
 
@@ -108,8 +108,8 @@ def _least(pixels: Weights, tall: int, wide: int) -> Weights:
     """Return the least weight in each box of tall x wide pixels."""
     rows, cols = pixels.shape[0] // tall, pixels.shape[1] // wide
     boxes = pixels[: rows * tall, : cols * wide].reshape(rows, tall, cols, wide)
-    least: Weights = boxes.min((1, 3))
-    return least
+    box_minima: Weights = boxes.min((1, 3))
+    return box_minima
 
 
 def _heavy(pixels: Weights) -> tuple[int, NDArray[np.bool_]]:
@@ -148,13 +148,13 @@ def _placed(counts: NDArray[np.bool_], height: int, width: int) -> NDArray[np.in
     """Place cells inside the pixels that count, each as far up and then left as it fits."""
     above = integral(counts[..., None])[..., 0]
     strips = above[height:] - above[:-height]
-    whole = strips[:, width:] - strips[:, :-width] == height * width
+    is_free = strips[:, width:] - strips[:, :-width] == height * width
     places = []
-    for y, row in enumerate(whole):
+    for y, row in enumerate(is_free):
         while row.any():
             x = int(row.argmax())
             places.append((y, x))
-            whole[y : y + height, max(0, x - width + 1) : x + width] = False
+            is_free[y : y + height, max(0, x - width + 1) : x + width] = False
     return np.array(places, np.int64).reshape(-1, 2)
 
 

@@ -117,11 +117,11 @@ class WideSearch:
         """Return upper bounds of scores from lower bounds of the bytes' differences."""
         lowest, step = self._bytes.least_differences(bounds), self._copy.step
         if self._squared:
-            least = (np.maximum(np.sqrt(lowest) - self._off, 0) * step) ** 2
+            differences = (np.maximum(np.sqrt(lowest) - self._off, 0) * step) ** 2
         else:
-            least = np.maximum(lowest - self._off, 0) * step
-        least *= 1 - _ROUNDED_SUM
-        return np.where(bounds == REMOVED, -np.inf, self._scores(least))
+            differences = np.maximum(lowest - self._off, 0) * step
+        differences *= 1 - _ROUNDED_SUM
+        return np.where(bounds == REMOVED, -np.inf, self._scores(differences))
 
     def look(self, tile: Tile, bounds: LowerBounds, place: Tile, floor: float, most: int) -> Look:
         limit = self._largest_difference(floor)

@@ -134,8 +134,8 @@ def _bands(
         ring = rings.within(top, top + step)
         band[ring.rows, ring.cols] = LINE - ring.is_edge
         if cols < width:
-            whole = np.full((len(band), width), PAPER, np.uint8)
-            whole[:, :cols] = band
-            band = whole
+            padded = np.full((len(band), width), PAPER, np.uint8)
+            padded[:, :cols] = band
+            band = padded
         yield band
     yield color_bar.draw(stretch, width, BRIGHTEST, INK, PAPER)

@@ -21,8 +21,8 @@ def write(records: Records, file: TextIO, *, is_first: bool) -> None:
     rows = [tuple(map(escaped, row)) for row in lines]
     # No cell is cut: a line is as long as it must be, and a narrow terminal wraps it.
     console = Console(file=file, width=_ENDLESS)
-    shown, gone = list(range(len(columns))), []
-    table = _made(columns, rows, texts, shown, has_header=is_first)
+    columns_kept, gone = list(range(len(columns))), []
+    table = _made(columns, rows, texts, columns_kept, has_header=is_first)
     if file.isatty():
         width = Console(file=file).width
         for name in dropped:
@@ -30,8 +30,8 @@ def write(records: Records, file: TextIO, *, is_first: bool) -> None:
                 break
             if name in columns:
                 gone.append(name)
-                shown.remove(columns.index(name))
-                table = _made(columns, rows, texts, shown, has_header=is_first)
+                columns_kept.remove(columns.index(name))
+                table = _made(columns, rows, texts, columns_kept, has_header=is_first)
     console.print(table)
     if gone:
         said = Text(f"(no room for {', '.join(gone)}: see --format tsv)", "dim")
@@ -42,15 +42,17 @@ def _made(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     texts: Sequence[str],
-    shown: Sequence[int],
+    columns_kept: Sequence[int],
     *,
     has_header: bool,
 ) -> Table:
     """Make a table of the columns with the numbers `shown`."""
-    table = Table(*(columns[i] for i in shown), box=None, pad_edge=False, show_header=has_header)
+    table = Table(
+        *(columns[i] for i in columns_kept), box=None, pad_edge=False, show_header=has_header
+    )
     for column in table.columns:
         column.justify = "left" if column.header in texts else "right"
     for row in rows:
         # Names may contain brackets, which rich would read as markup, and control characters.
-        table.add_row(*(Text(row[i]) for i in shown))
+        table.add_row(*(Text(row[i]) for i in columns_kept))
     return table

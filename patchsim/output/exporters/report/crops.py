@@ -31,11 +31,13 @@ def kernels(search: Finished, drawn: Sequence[Image.Image]) -> list[dict[str, An
     """
     items = []
     for about, picture, opaque in zip(search.kernels, search.pictures, drawn, strict=False):
-        shown = opaque
+        picture_shown = opaque
         if picture.alpha is not None:
-            shown = opaque.copy()
-            shown.putalpha(Image.fromarray(picture.alpha))
-        items.append({"about": about, "name": printable(about.name), "url": url(_small(shown))})
+            picture_shown = opaque.copy()
+            picture_shown.putalpha(Image.fromarray(picture.alpha))
+        items.append(
+            {"about": about, "name": printable(about.name), "url": url(_small(picture_shown))}
+        )
     return items
 
 
@@ -49,12 +51,12 @@ def of(
     names = (about.name for about in search.kernels)
     by_name = dict(zip(names, drawn, strict=False))
     matches = search.report.matches
-    shown = [
+    pairs = [
         _pair(place, by_name.get(match.kernel), part)
         for match in matches[:_MOST]
         for part, place in (_part(search, match, image),)
     ]
-    return [*shown, *([None] * (len(matches) - len(shown)))]
+    return [*pairs, *([None] * (len(matches) - len(pairs)))]
 
 
 def _part(search: Finished, match: Match, image: Image.Image) -> tuple[Image.Image, Match]:

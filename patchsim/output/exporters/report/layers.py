@@ -64,8 +64,8 @@ def heat(search: Finished) -> list[Heat]:
     """Return the maps of the first kernels as layers, the highest score of each part kept."""
     layers = []
     factors = search.factors or [1] * len(search.maps)
-    shown = list(zip(search.maps, search.kernels, factors, strict=False))[:_MOST_MAPS]
-    for scores, kernel, cells in shown:
+    drawn = list(zip(search.maps, search.kernels, factors, strict=False))[:_MOST_MAPS]
+    for scores, kernel, cells in drawn:
         step_y, step_x = (cells * step for step in search.report.stride)
         # The centre of the first window lies in the middle of the first window's part of a cell.
         first_y, first_x = search.report.stride
