@@ -142,8 +142,8 @@ def settle(context: Any, options: Iterable[Any], given: dict[str, Any]) -> list[
 
 def _setting(name: str) -> str:
     """Return the variable of an option with its value."""
-    own = f"{_PREFIX}{name.upper()}"
-    return f"{own}={printable(os.environ.get(own, ''))}"
+    variable = f"{_PREFIX}{name.upper()}"
+    return f"{variable}={printable(os.environ.get(variable, ''))}"
 
 
 def naming(message: str) -> str:

@@ -110,7 +110,7 @@ def command(flags: MergeFlags) -> int:
 
 def _match_flags(merged: Merged, flags: MergeFlags) -> MatchFlags:
     """Return the flags of the search: those of the parts, and those that are given here."""
-    own = {
+    given = {
         field.name: getattr(flags, field.name)
         for field in fields(flags)
         if field.name != "parts" and getattr(flags, field.name) != field.default
@@ -121,11 +121,11 @@ def _match_flags(merged: Merged, flags: MergeFlags) -> MatchFlags:
     is_known = needed <= told.keys() <= by_name.keys()
     if not is_known or not all(_is_typed(told[name], by_name[name].default) for name in told):
         raise InputError("the parts are of another version; compute them again with this one")
-    if "print" in own:  # it takes the place of what the parts say of it
+    if "print" in given:  # it takes the place of what the parts say of it
         told = {name: told[name] for name in told if name not in ("format", "columns", "no_header")}
-    elif "format" in own or "columns" in own or "no_header" in own:
+    elif "format" in given or "columns" in given or "no_header" in given:
         told.pop("print", None)
-    return replace(MatchFlags(**told), **own)
+    return replace(MatchFlags(**told), **given)
 
 
 def _is_typed(value: Any, default: Any) -> bool:

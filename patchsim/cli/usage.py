@@ -93,7 +93,7 @@ def _names(option: Any) -> tuple[str, ...]:
 def _near_option(name: str, command: Any, context: Any) -> str | None:
     """Return the option that a name may mean: by what other programs call it, or by its letters."""
     other = choices.OTHER_NAMES.get(name.lstrip("-").replace("-", "_"))
-    known = [each for one in command.get_params(context) for each in _names(one)]
+    known = [option for one in command.get_params(context) for option in _names(one)]
     if other is not None and f"--{other}" in known:
         return f"--{other}"
     return choices.nearest(name, [one for one in known if len(one) >= _LONG])

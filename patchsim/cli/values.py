@@ -81,7 +81,7 @@ def stride(text: str) -> tuple[int, int]:
     """Parse ``2`` or ``2x1``, which has x first, into (y, x)."""
     parts = text.lower().split("x")
     try:
-        steps = [int(part) for part in parts]
+        steps = [int(step) for step in parts]
     except ValueError:
         steps = []
     if len(steps) not in (1, 2) or min(steps) < 1:
@@ -130,7 +130,7 @@ def channel_weights(text: str | None) -> Any:
     """Parse ``W,W,...``."""
     if text is None:
         return None
-    weights = [number(part) for part in text.split(",")]
+    weights = [number(item) for item in text.split(",")]
     if any(isinstance(weight, str) for weight in weights):
         raise InputError(f"channel weights {text!r} are no numbers; give W,W,... like 1,1,2")
     return weights

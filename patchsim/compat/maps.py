@@ -36,8 +36,8 @@ def as_pixels(picture: Any, name: str) -> NDArray[Any]:
 
 def value_range(*pictures: NDArray[Any]) -> tuple[float, float]:
     """Return the lowest and the highest value of pictures; of a width that is not 0."""
-    low = min(float(each.min()) for each in pictures)
-    high = max(float(each.max()) for each in pictures)
+    low = min(float(picture.min()) for picture in pictures)
+    high = max(float(picture.max()) for picture in pictures)
     return low, high if high > low else low + 1
 
 

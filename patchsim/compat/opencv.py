@@ -165,8 +165,8 @@ def _normed(
     mask: NDArray[np.uint8] | None,
 ) -> _Sums:
     """Divide differences by the root of both energies; 1 where that is 0."""
-    own = (often[..., None] * taps.astype(float) ** 2).sum()
-    root = np.sqrt(_energies(pixels, often, mask, is_centred=False) * own)
+    template_energy = (often[..., None] * taps.astype(float) ** 2).sum()
+    root = np.sqrt(_energies(pixels, often, mask, is_centred=False) * template_energy)
     ratio: _Sums = np.divide(squares, root, out=np.ones_like(squares), where=root > 0)
     return np.minimum(ratio, 1) if mask is None else ratio  # OpenCV's, too
 

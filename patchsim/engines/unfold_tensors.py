@@ -204,13 +204,13 @@ def _blocks(
         for tile_row in tiles.split((rows, cols), (step_rows, cols)):
             band, _ = tile_row.source((height, width), stride)
             converted = image[images, :, band].to(taps.dtype, memory_format=torch.contiguous_format)
-            for part in tiles.split((tile_row.rows, cols), (step_rows, step_cols)):
-                tile = tiles.Tile(tile_row.top, part.left, part.rows, part.cols)
+            for block in tiles.split((tile_row.rows, cols), (step_rows, step_cols)):
+                tile = tiles.Tile(tile_row.top, block.left, block.rows, block.cols)
                 for top in range(0, height, step_kernel):
                     kernel_rows = slice(top, min(top + step_kernel, height))
                     taken = kernel_rows.stop - top
                     # The windows' rows [top, top + taken) alone.
-                    within, across = part.source((taken, width), stride)
+                    within, across = block.source((taken, width), stride)
                     lines = slice(within.start + top, within.stop + top)
                     patches = (
                         converted[:, :, lines, across]
@@ -230,8 +230,8 @@ def _blocks(
 def _under(block: _Block, levels: Tensor, patches: torch.Size, stride: tuple[int, int]) -> Tensor:
     """Return a view of [1, 1, H, W] under a block's patches, [1, 1, rows, cols, h, w]."""
     _, _, lines, across = block.pixels
-    part = levels[:, :, lines, across]
-    return part.unfold(2, patches[4], stride[0]).unfold(3, patches[5], stride[1])
+    visible = levels[:, :, lines, across]
+    return visible.unfold(2, patches[4], stride[0]).unfold(3, patches[5], stride[1])
 
 
 class _Buffer:

@@ -60,8 +60,8 @@ def overlapping(
         size = box_height, box_width
         exceeds, first_row, first_col = _around(kernel, stride, size, (from_y, from_x), overlap)
         top, left = rows.start - down - first_row, cols.start - across - first_col
-        part = exceeds[top : top + len(rows), left : left + len(cols)]
-        yield (slice(rows.start, rows.stop), slice(cols.start, cols.stop)), part
+        too_much = exceeds[top : top + len(rows), left : left + len(cols)]
+        yield (slice(rows.start, rows.stop), slice(cols.start, cols.stop)), too_much
         return
     shared_heights = _shared_lengths(rows, stride[0], height, y, box_height)
     shared_widths = _shared_lengths(cols, stride[1], width, x, box_width)

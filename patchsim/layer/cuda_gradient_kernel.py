@@ -137,8 +137,8 @@ def kernel_gradients(
             added = tl.zeros_like(total)
             grad_sum = tl.zeros([R, LANES], total.dtype)
             for place in range(0, tl.minimum(MOST * LANES, length - start), GROUP * LANES):
-                for part in tl.static_range(GROUP):
-                    at = place + part * LANES + lane[None, :]
+                for member in tl.static_range(GROUP):
+                    at = place + member * LANES + lane[None, :]
                     x = tl.load(pixels + column[:, None] + at)[None, :, :]
                     g = tl.load(above - row * grad_row_step + at)
                     grad_sum += g

@@ -100,8 +100,8 @@ def _add_planes(total: Tensor, planes: Tensor, kernel: Taps, shapes: ImageShapes
     """Add gradients [B, planes, height, width] to the pixels that each plane was made from."""
     for index, plane in enumerate(kernel.planes):
         height, width = shapes.rows + plane.height - 1, shapes.cols + plane.width - 1
-        part = cuda_planes.plane_part(total, plane, kernel.stride)[:, :height, :width]
-        part += planes[:, index, :height, :width]
+        target = cuda_planes.plane_part(total, plane, kernel.stride)[:, :height, :width]
+        target += planes[:, index, :height, :width]
 
 
 def kernel_gradients(image: Tensor, kernel: Taps, grad: Tensor, scratch: int) -> Tensor:
@@ -186,6 +186,6 @@ def _join_planes(sums: Tensor, kernel: Taps, largest: Tensor) -> Tensor:
     for index, plane in enumerate(kernel.planes):
         gap = kernel.values(index).abs() - largest[index]
         values = -sums[index, : plane.height, : plane.width]
-        part = cuda_planes.plane_part(joined, plane, kernel.stride)
-        part[:] = values.where(gap == gap, math.nan)
+        target = cuda_planes.plane_part(joined, plane, kernel.stride)
+        target[:] = values.where(gap == gap, math.nan)
     return joined

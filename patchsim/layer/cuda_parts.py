@@ -51,10 +51,10 @@ def difference_sums(image: Tensor, kernel: Tensor, stride: tuple[int, int], scra
     total = torch.empty(task.cells, dtype=dtype, device=image.device)
     taps = cuda_planes.taps(kernel[None], stride, squared=False)
     room = scratch - task.taps_bytes
-    for part in task.parts(room, task.sums_bytes):
-        pixels = image[part.pixels]
-        spare = max(0, room - task.sums_bytes(part.cells))
-        total[part.index] = launch.difference_sums(pixels, taps, room=spare)[:, 0]
+    for piece in task.parts(room, task.sums_bytes):
+        pixels = image[piece.pixels]
+        spare = max(0, room - task.sums_bytes(piece.cells))
+        total[piece.index] = launch.difference_sums(pixels, taps, room=spare)[:, 0]
     return total
 
 
@@ -98,10 +98,10 @@ def difference_gradients(
         return task.gradient_bytes(cells, wanted)
 
     room = scratch - task.taps_bytes
-    for part in task.parts(room, needed):
-        arguments = image[part.pixels], taps, grad[part.index], room
+    for piece in task.parts(room, needed):
+        arguments = image[piece.pixels], taps, grad[piece.index], room
         if image_grad is not None:
-            cuda_gradients.add_image_gradients(image_grad[part.pixels], *arguments)
+            cuda_gradients.add_image_gradients(image_grad[piece.pixels], *arguments)
         if kernel_grad is not None:
             kernel_grad += cuda_gradients.kernel_gradients(*arguments)
     return (

@@ -24,6 +24,6 @@ def reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:
 
 def _is_half_shared(box: tuple[int, int, int, int], top: int, height: int) -> bool:
     """Return whether a box overlaps the rows of another by half of the lower one's height."""
-    _, y, _, own = box
-    shared = min(top + height, y + own) - max(top, y)
-    return 2 * shared >= min(height, own)
+    _, y, _, box_height = box
+    shared = min(top + height, y + box_height) - max(top, y)
+    return 2 * shared >= min(height, box_height)

@@ -294,18 +294,18 @@ def _kernel_reports(
         scored_by_kernel[one.job.number % scene.given].append(one)
     instead = _NONE if not findings.scored and findings.candidates is None else _POSES
     reports = []
-    for number, (name, size, own) in enumerate(
+    for number, (name, size, scored) in enumerate(
         zip(names, scene.sizes[: scene.given], scored_by_kernel, strict=True)
     ):
         trimmed = scene.trimmed[number]
-        origin = own[0].job.origin if own else searched.origin(scene, trimmed, options)
+        origin = scored[0].job.origin if scored else searched.origin(scene, trimmed, options)
         reports.append(
             KernelReport(
                 name=name,
                 width=size[1],
                 height=size[0],
-                engine=",".join(dict.fromkeys(one.job.plan.engine for one in own)) or instead,
-                tolerance=max((one.windows.error for one in own), default=0.0),
+                engine=",".join(dict.fromkeys(one.job.plan.engine for one in scored)) or instead,
+                tolerance=max((one.windows.error for one in scored), default=0.0),
                 heatmap=outputs.path("heatmap", number),
                 map=outputs.path("map", number),
                 origin=origin[::-1],

@@ -101,8 +101,8 @@ class _Once(Observer):
             self._observer.notice(f"frame {self._number}: {text}" if self._number else text)
 
     def __getattribute__(self, name: str) -> Any:
-        own = name.startswith("_") or name == "notice"
-        return object.__getattribute__(self, name) if own else getattr(self._observer, name)
+        is_own = name.startswith("_") or name == "notice"
+        return object.__getattribute__(self, name) if is_own else getattr(self._observer, name)
 
 
 def _of_frame(report: Report, number: int) -> Report:

@@ -101,9 +101,9 @@ class ImageSearch:
         self._tell(self.kernels.notices(self.opened.about, self.opened.size, options))
         small = advice.small_values(self.opened.picture, self.kernels.pictures, options)
         mixed = advice.grey_beside_color(self.opened.picture, self.kernels.pictures, options)
-        own = self._fingerprint() if self.asked.resumes else None
+        fingerprint = self._fingerprint() if self.asked.resumes else None
         scene, outputs = self._scene()
-        with outputs.streamed(own) as streamed:
+        with outputs.streamed(fingerprint) as streamed:
             search = _search(scene, options, outputs, self.kept, streamed, self.bands)
             # Only once the search is sure to run: an error stands alone.
             self._tell_of(scene, small)

@@ -146,8 +146,8 @@ class Repeated:
         engine = engines.load(plan.engine)
         is_one_tile = False
         if engines.has_map(engine):
-            own = candidates.kernel_bytes(plan.chosen, plan.tile)
-            if not kept.has_room(own, plan.memory):
+            kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
+            if not kept.has_room(kernel_bytes, plan.memory):
                 return None
             is_whole = plan.tile == plan.problem.map_shape
             is_one_tile = is_whole and engine.can_bound_blocks(plan.problem)

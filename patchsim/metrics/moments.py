@@ -74,7 +74,7 @@ class Moments:
             return _scores(products, energies, self.spread)
         # Python's integers where those of 64 bits do not suffice.
         wide = np.int64 if self.scale * pair.largest_sum() < FITS_INT64 else object
-        energies, products, sums = (each.astype(wide) for each in (energies, products, sums))
+        energies, products, sums = (values.astype(wide) for values in (energies, products, sums))
         kernel_sums = self.sums
         assert kernel_sums is not None
         return _scores(

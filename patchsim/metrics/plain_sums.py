@@ -47,7 +47,7 @@ def of_integers(
         if weights is not None:
             values = values * _row_values(weights)[rows, cols].astype(np.int64)
         sums = values.reshape(-1, channels).sum(0).tolist()
-        totals = [total + part for total, part in zip(totals, sums, strict=True)]
+        totals = [total + more for total, more in zip(totals, sums, strict=True)]
     return totals
 
 

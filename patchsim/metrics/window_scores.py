@@ -186,7 +186,7 @@ def _arguments(
             counts, sums = np.array(moments.counts, np.float64), moments.means
         elif moments.sums is not None:
             shares = [moments.scale // count for count in moments.counts]
-            counts, sums = (np.array(each, np.int64) for each in (shares, moments.sums))
+            counts, sums = (np.array(values, np.int64) for values in (shares, moments.sums))
     return {**given, "counts": counts, "kernel_sums": sums, "flat": FLAT}
 
 
@@ -217,21 +217,21 @@ class ExactScore:
     def _visible_score(self, place: Places) -> float:
         """Return the score of one window, whose visibility weighs the kernel's pixels."""
         assert self._visible is not None
-        own, pixels, (y, x) = self._kernel, self._pair.kernel, place.tolist()
+        exact, pixels, (y, x) = self._kernel, self._pair.kernel, place.tolist()
         height, width, _ = pixels.shape
-        weights = self._visible.window_weights(own.weights, y, x, (height, width))
-        if weights is own.weights:
-            return float(own.scores(self._pair, place[None])[0])
+        weights = self._visible.window_weights(exact.weights, y, x, (height, width))
+        if weights is exact.weights:
+            return float(exact.scores(self._pair, place[None])[0])
         moments = None
-        if own.moments is not None:
-            moments = Moments.from_pixels(pixels, own.formula, weights)
+        if exact.moments is not None:
+            moments = Moments.from_pixels(pixels, exact.formula, weights)
         return float(
             scores_of_sums(
                 Pair.of(self._pair.image, pixels, weights),
                 moments,
                 total_weight(pixels.shape, weights),
                 place[None],
-                own.formula,
-                own.full_difference,
+                exact.formula,
+                exact.full_difference,
             )[0]
         )

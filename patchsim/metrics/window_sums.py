@@ -73,9 +73,9 @@ class Pair:
             by_place = [self._plain(place, lambda a, b: power(a - b)) for place in places]
             return np.array([float(_total(sums)) for sums in by_place])
         sums = np.empty(len(places), np.int64 if self.is_integer else np.float64)
-        for part, image, at in self._calls(places):
+        for batch, image, at in self._calls(places):
             built.differences(
-                **self._arguments(), image=image, places=at, squared=squares, sums=sums[part]
+                **self._arguments(), image=image, places=at, squared=squares, sums=sums[batch]
             )
         return sums.astype(np.float64)
 
@@ -93,14 +93,14 @@ class Pair:
         of_type = np.int64 if self.is_integer else np.float64
         energies, products = np.empty(count, of_type), np.empty(count, of_type)
         sums = np.empty((count, channels if sums_values else 0), np.int64)
-        for part, image, at in self._calls(places):
+        for batch, image, at in self._calls(places):
             built.correlations(
                 **self._arguments(),
                 image=image,
                 places=at,
-                sums=sums[part],
-                energies=energies[part],
-                products=products[part],
+                sums=sums[batch],
+                energies=energies[batch],
+                products=products[batch],
             )
         return energies, products, sums
 
@@ -130,7 +130,7 @@ class Pair:
             means, spreads, products = map(np.array, zip(*moments, strict=True))
             return means, spreads, products
         means, spreads, products = np.empty((count, len(counts))), np.empty(count), np.empty(count)
-        for part, image, at in self._calls(places):
+        for batch, image, at in self._calls(places):
             built.centred(
                 **self._arguments(),
                 image=image,
@@ -138,9 +138,9 @@ class Pair:
                 counts=divisors,
                 kernel_means=kernel_means,
                 flat=FLAT,
-                means=means[part],
-                spreads=spreads[part],
-                products=products[part],
+                means=means[batch],
+                spreads=spreads[batch],
+                products=products[batch],
             )
         return means, spreads, products
 
@@ -156,9 +156,9 @@ class Pair:
         """
         built = extension()
         assert built is not None, "its caller asks first"
-        scores, own = np.empty(len(places)), self._arguments()
-        for part, image, at in self._calls(places):
-            built.scores(image=image, places=at, scores=scores[part], **own, **of_kernel)
+        scores, arguments = np.empty(len(places)), self._arguments()
+        for batch, image, at in self._calls(places):
+            built.scores(image=image, places=at, scores=scores[batch], **arguments, **of_kernel)
         return scores
 
     def _extension(self) -> ModuleType | None:

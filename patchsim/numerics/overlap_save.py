@@ -175,10 +175,10 @@ class Products:
     def through(self, spectra: Spectra) -> Array:
         """Return the sums of `over` for an image whose planes are transformed already."""
         _, backward = _transforms(spectra.planes[0])
-        own = self._shared(spectra.size, spectra.dtype).all()
-        total = spectra.planes[0] * own[0]
+        planes = self._shared(spectra.size, spectra.dtype).all()
+        total = spectra.planes[0] * planes[0]
         product = None
-        for plane, other in zip(spectra.planes[1:], own[1:], strict=True):
+        for plane, other in zip(spectra.planes[1:], planes[1:], strict=True):
             product = _multiplied(plane, other, product)
             total += product
         return self._windows(backward(total, spectra.size), spectra.extent)
@@ -266,8 +266,8 @@ def overlap_save(image: Array, kernel: Array) -> Array:
     products = Products(kernel)
 
     def block(top: int, left: int) -> Array:
-        part = image[..., top : top + step_y + height - 1, left : left + step_x + width - 1]
-        return products.over(part[..., channel, :, :] for channel in range(channels))
+        pixels = image[..., top : top + step_y + height - 1, left : left + step_x + width - 1]
+        return products.over(pixels[..., channel, :, :] for channel in range(channels))
 
     xp = namespace(image)
     bands = [

@@ -80,8 +80,8 @@ class ImageDisplay:
         from patchsim.output.exporters import overlay
 
         small = self.thumbnail(report, _SIDE)
-        part = Part.of(report)
-        matches = placed(part.matches, part.width / small.width)
+        view = Part.of(report)
+        matches = placed(view.matches, view.width / small.width)
         picture, _ = overlay.drawn(np.asarray(small), 255, 0, matches)
         return picture
 
@@ -145,12 +145,12 @@ class ImageDisplay:
             from matplotlib import pyplot
 
             ax = pyplot.subplots()[1]
-        part = Part.of(report)
+        view = Part.of(report)
         # A pixel spans from x to x + 1, as in the matches.
-        ax.imshow(self._reduced(report, _FIGURE_SIDE), extent=(0, part.width, part.height, 0))
+        ax.imshow(self._reduced(report, _FIGURE_SIDE), extent=(0, view.width, view.height, 0))
         # Yellow between black, which shows on any picture.
         halo = {"color": "yellow", "path_effects": [patheffects.withStroke(linewidth=3)]}
-        for number, match in enumerate(part.matches, 1):
+        for number, match in enumerate(view.matches, 1):
             corners = match.corners or box(match)
             ax.add_patch(patches.Polygon(np.array(corners), fill=False, **halo))
             ax.annotate(str(number), corners[0], va="bottom", **halo)

@@ -95,6 +95,6 @@ def excerpt(pixels: Pixels, span: float, low: float, match: Match) -> tuple[Imag
         xs, ys = [*xs, int(x), int(x) + 1], [*ys, int(y), int(y) + 1]
     left, right = (min(max(edge, 0), width) for edge in (min(xs), max(xs)))
     top, bottom = (min(max(edge, 0), height) for edge in (min(ys), max(ys)))
-    part = rgb.picture(pixels[top:bottom, left:right], span, low)
+    picture = rgb.picture(pixels[top:bottom, left:right], span, low)
     corners = match.corners and tuple((x - left, y - top) for x, y in match.corners)
-    return part, replace(match, x=match.x - left, y=match.y - top, corners=corners)
+    return picture, replace(match, x=match.x - left, y=match.y - top, corners=corners)

@@ -208,9 +208,9 @@ class ResumedMap:
         )
         return marks
 
-    def _not_of_the_search(self, part: str, old: object, new: object) -> InputError:
+    def _not_of_the_search(self, subject: str, old: object, new: object) -> InputError:
         return InputError(
-            f"{self._shown_folder} is of a search with another {part}: {old} then, {new} now;"
+            f"{self._shown_folder} is of a search with another {subject}: {old} then, {new} now;"
             f"\n{_ADVICE}"
         )
 

@@ -127,6 +127,6 @@ def _bitmap_bytes(head: bytes) -> tuple[int, int] | None:
     (used,) = struct.unpack_from("<I", head, 32)
     palette = 4 * (used or 1 << bits) if bits <= 8 else 0
     masks = _MASKS if compression == _BITFIELDS and size == _BITMAP_HEADER else 0
-    row, mask_row = ((width * each + 31) // 32 * 4 for each in (bits, 1))
+    row, mask_row = ((width * depth + 31) // 32 * 4 for depth in (bits, 1))
     before = size + masks + palette + row * (abs(height) // 2)
     return before, 0 if bits == _WITH_ALPHA else mask_row

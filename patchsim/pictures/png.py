@@ -254,8 +254,8 @@ class _Parts(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any, /) -> int:
-        part = bisect.bisect_right(self._parts, self._place, key=lambda one: one[0]) - 1
-        here, there, length = self._parts[part]
+        index = bisect.bisect_right(self._parts, self._place, key=lambda one: one[0]) - 1
+        here, there, length = self._parts[index]
         within = self._place - here
         self._stream.seek(there + within)
         data = self._stream.read(max(0, min(len(buffer), length - within)))

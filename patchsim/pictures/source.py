@@ -119,10 +119,10 @@ class PixelSource(Protocol):
         """
 
 
-def no_part(name: str, part: str, count: int, asked: int) -> InputError:
+def no_part(name: str, kind: str, count: int, asked: int) -> InputError:
     """Return the error for a level or frame that a picture of so many lacks."""
-    held = f"one {part}, of number 0" if count == 1 else f"{part}s from 0 to {count - 1}"
-    return InputError(f"{name} has {held}; there is no {part} {asked}")
+    held = f"one {kind}, of number 0" if count == 1 else f"{kind}s from 0 to {count - 1}"
+    return InputError(f"{name} has {held}; there is no {kind} {asked}")
 
 
 def level_notice(name: str, level: int, count: int, shape: tuple[int, ...]) -> str:

@@ -93,8 +93,8 @@ class Windowed:
     def __getitem__(self, window: tuple[slice, slice]) -> Pixels:
         """Read a window, given by two slices whose steps are 1."""
         rows, cols = (
-            slice(*part.indices(length)[:2])
-            for part, length in zip(window, self.shape[:2], strict=True)
+            slice(*span.indices(length)[:2])
+            for span, length in zip(window, self.shape[:2], strict=True)
         )
         return self.read(rows, cols)
 

@@ -78,7 +78,7 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is the folder of a Zarr store, or a URL that names one."""
     label = os.fspath(path)
     if remote.is_url(label) and not os.path.lexists(label):
-        return any(part.endswith(".zarr") for part in label.split("/"))
+        return any(folder.endswith(".zarr") for folder in label.split("/"))
     if "\0" in label or not is_folder(Path(label)):
         return False
     return any(Path(label, name).is_file() for name in _NAMES)
@@ -253,9 +253,9 @@ def _check_codecs(array: Any, name: str) -> None:
 def _codecs(described: Any) -> Iterator[str]:
     """Yield the names of codecs, also of those inside of others."""
     if isinstance(described, dict):
-        own = described.get("id", described.get("name"))
-        if own is not None:
-            yield str(own).removeprefix("numcodecs.")
+        codec = described.get("id", described.get("name"))
+        if codec is not None:
+            yield str(codec).removeprefix("numcodecs.")
         for value in described.values():
             yield from _codecs(value)
     elif isinstance(described, (list, tuple)):

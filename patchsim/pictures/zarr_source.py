@@ -162,7 +162,7 @@ def _planes(layout: Layout, name: str) -> tuple[str, ...]:
 def _missing(array: Any, path: str, name: str) -> tuple[str, ...]:
     """Return a notice of chunks that are not in a folder, whose pixels have the fill value."""
     stored = array.shards or array.chunks
-    count = math.prod(-(-side // part) for side, part in zip(array.shape, stored, strict=True))
+    count = math.prod(-(-side // length) for side, length in zip(array.shape, stored, strict=True))
     if count > _MOST_COUNTED or not Path(path).is_dir():
         return ()
     inside = math.prod(stored) // math.prod(array.chunks)

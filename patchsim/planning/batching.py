@@ -214,6 +214,6 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             plan, chosen=resized(plan.chosen), exact_plan=others[0], direct_plan=others[1]
         )
 
-    own = of_member(common)
-    assert own is not None
-    return replace(own, is_envelope=False)
+    member_plan = of_member(common)
+    assert member_plan is not None
+    return replace(member_plan, is_envelope=False)

@@ -122,9 +122,11 @@ def _with_tile(group: Group, tile: tuple[int, int]) -> Group:
         parallel -= 1
     working = considered.working_bytes(chosen, tile, parallel)
     if resident + working > memory:
-        part = Tile(0, 0, *tile)
+        windows = Tile(0, 0, *tile)
         raise _too_little(
-            memory, f"tiles of {part.cols}x{part.rows} windows", format_size(resident + working)
+            memory,
+            f"tiles of {windows.cols}x{windows.rows} windows",
+            format_size(resident + working),
         )
     changed = partial(replace, tile=tile, parallel=parallel, working=working)
     return replace(group, common=changed(plan), plans=tuple(changed(one) for one in group.plans))

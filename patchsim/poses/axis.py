@@ -78,7 +78,7 @@ class Axis:
             return (
                 self.is_full_turn or abs(self.rounded(value) - self._wound(value)) < _SMALLEST_STEP
             )
-        return any(abs(own - self._wound(value)) < _SMALLEST_STEP for own in self.values)
+        return any(abs(known - self._wound(value)) < _SMALLEST_STEP for known in self.values)
 
     def rounded(self, value: float) -> float:
         """Round a value to the reported decimals, and limit it to the range or list."""

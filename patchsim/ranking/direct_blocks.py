@@ -68,7 +68,7 @@ class DirectBlocks:
     def scores(self, block: Tile, of: ScoredTile) -> ScoreMap:
         """Return the scores of the windows of a block, which lies in a tile that was scored."""
         bounds, tile = of.bounds, of.tile
-        part = Tile(block.top - tile.top, block.left - tile.left, block.rows, block.cols)
+        inside = Tile(block.top - tile.top, block.left - tile.left, block.rows, block.cols)
         stride_y, stride_x = self._stride
         exact, score_exactly = self._exact, self._score_exactly
 
@@ -88,6 +88,6 @@ class DirectBlocks:
             exactly,
             evaluate_blocks=all_exactly if score_exactly else None,
         )
-        error = bounds.error if isinstance(bounds.error, float) else bounds.error[part.index]
-        scores.put(windows, Bounds(bounds.map[part.index], error))
+        error = bounds.error if isinstance(bounds.error, float) else bounds.error[inside.index]
+        scores.put(windows, Bounds(bounds.map[inside.index], error))
         return scores

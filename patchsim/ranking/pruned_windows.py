@@ -322,8 +322,8 @@ class PrunedWindows:
 
     def _count_cheap(self, blocks: list[int]) -> int:
         """Return how many blocks the direct search may score as a try."""
-        cheap, each = self._budget.cheap_seconds, self._budget.direct_seconds(1)
-        count = min(int(_FIRST_SCORED * cheap / each), len(blocks) // 4) if cheap else 0
+        cheap, block_seconds = self._budget.cheap_seconds, self._budget.direct_seconds(1)
+        count = min(int(_FIRST_SCORED * cheap / block_seconds), len(blocks) // 4) if cheap else 0
         return count if count >= _FEW_BLOCKS else 0
 
     def _compare_while_it_pays(self, blocks: list[int]) -> list[int]:

@@ -114,10 +114,10 @@ def look(
     radius = _radius(kernel, grid.scales)
     places, values = np.empty((0, 3), np.int64), np.empty(0)
     for first in range(0, len(grid.scales), together):
-        part = replace(grid, scales=grid.scales[first : first + together])
+        some_scales = replace(grid, scales=grid.scales[first : first + together])
         before = np.array([first * len(grid.angles), 0, 0])
         for more, scores in _look_in_bands(
-            plane, kernel, part, metric, full, bar, threads, most, rows, radius
+            plane, kernel, some_scales, metric, full, bar, threads, most, rows, radius
         ):
             places = np.concatenate([places, more + before])
             values = np.concatenate([values, scores])

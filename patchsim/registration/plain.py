@@ -187,9 +187,9 @@ def step(products: Floats, at: Floats, aim: Aim) -> Floats | None:
     for _ in range(3):
         index = [i for i in range(4) if free[i]]
         d = np.zeros(4)
-        part = system[np.ix_(index, index)]
-        part = part + np.diag(1e-6 * np.diag(part) + 1e-9)
-        d[index] = np.linalg.solve(part, right[index])
+        matrix = system[np.ix_(index, index)]
+        matrix = matrix + np.diag(1e-6 * np.diag(matrix) + 1e-9)
+        d[index] = np.linalg.solve(matrix, right[index])
         held = [
             i
             for i in (2, 3)

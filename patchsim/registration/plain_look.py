@@ -73,7 +73,7 @@ def _look(
 ) -> Floats:
     shape = (len(rows), width)
     products, spread, distance = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    own = count = 0.0
+    kernel_energy = count = 0.0
     for channel, plane in enumerate(planes):
         counted = mask[channel if len(mask) > 1 else 0]
         taps = values[channel].astype(np.float64)
@@ -81,7 +81,7 @@ def _look(
         count += n
         if metric == "zncc" and n:
             taps = np.where(counted, taps - taps.sum() / n, 0)
-        own += float((taps * taps).sum())
+        kernel_energy += float((taps * taps).sum())
         total, squares = np.zeros(shape), np.zeros(shape)
         for dy, dx in zip(*np.nonzero(counted), strict=True):
             pixel = plane[rows.start + dy : rows.stop + dy, dx : dx + width]
@@ -98,9 +98,11 @@ def _look(
     if metric == "sad":
         return 1 - distance / (count * full)
     if metric == "ssd":
-        return 1 - (spread - 2 * products + own) / (count * full**2)
+        return 1 - (spread - 2 * products + kernel_energy) / (count * full**2)
     flat = spread <= LEAST_SPREAD * count
-    return np.where(flat, 0, products / np.sqrt(np.where(flat, 1, spread) * max(own, 1e-9)))
+    return np.where(
+        flat, 0, products / np.sqrt(np.where(flat, 1, spread) * max(kernel_energy, 1e-9))
+    )
 
 
 def maxima(

@@ -216,23 +216,23 @@ class KernelPlane:
 
         If no more count, it is the kernel itself.
         """
-        share, part = most / max(self.counted, 1), self
+        share, sample = most / max(self.counted, 1), self
         while share < 1:
-            part = copy(self)
-            part.__dict__.pop("counted", None)
-            part.weights = np.zeros_like(self.weights)
-            part.is_masked = True
+            sample = copy(self)
+            sample.__dict__.pop("counted", None)
+            sample.weights = np.zeros_like(self.weights)
+            sample.is_masked = True
             # The shorter side first: of a long thin kernel all of it is taken.
             short = _blocks(min(self.height, self.width), share ** (1 / 2))
             of_it = len(short) / min(self.height, self.width)
             long = _blocks(max(self.height, self.width), share / of_it)
             rows, columns = (short, long) if self.height <= self.width else (long, short)
             index = np.ix_(np.arange(len(self.weights)), rows, columns)
-            part.weights[index] = self.weights[index]
-            if part.counted >= most:
+            sample.weights[index] = self.weights[index]
+            if sample.counted >= most:
                 break
             share *= 1.2  # where little of the blocks counts
-        return part if share < 1 else self
+        return sample if share < 1 else self
 
     def every(self, most: int) -> int:
         """Return which share of the pieces to take for about `most` pixels: one of so many."""

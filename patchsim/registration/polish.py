@@ -152,7 +152,7 @@ class Polish:
         poses, _ = loops.refine(self.planes[level], self.kernels[k], start, aim)
         x, y, angle, size = self._told(poses, halvings)[0].tolist()
         moved = self._or_whole(self.scored(x, y, Pose(size, angle, fit.pose.flip)))
-        return max(fit, moved, key=lambda each: each.score)
+        return max(fit, moved, key=lambda one: one.score)
 
     def at_another_scale(self, fit: Fitted) -> Fitted:
         """Return a better match of the same thing at another scale, or the match itself.
@@ -166,7 +166,7 @@ class Polish:
         if not self.limits.is_scale_free:
             return fit
         for _ in range(_RESTARTS):
-            best = max(self._restarted(fit), key=lambda each: each.score, default=fit)
+            best = max(self._restarted(fit), key=lambda one: one.score, default=fit)
             if best.score <= fit.score:
                 break
             fit = best
@@ -218,7 +218,7 @@ class Polish:
         groups: dict[int, list[Fitted]] = defaultdict(list)
         for fit in fits:
             groups[octave(fit.pose.scale, self.kernels.deepest)].append(fit)
-        return [fit for halvings, own in groups.items() for fit in self._settled(own, halvings)]
+        return [fit for halvings, group in groups.items() for fit in self._settled(group, halvings)]
 
     def _settled(self, fits: list[Fitted], halvings: int) -> list[Fitted]:
         level, k = max(halvings, 0), max(-halvings, 0)

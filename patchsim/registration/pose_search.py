@@ -276,7 +276,7 @@ def first_look_bytes(
     height, width = picture
     bounds = (0.0, 0.0, float(height), float(width))
     needed = [
-        descent.first_look_bytes(kernels, _limits_of(each, angles, "zncc", bounds), picture)
-        for each in scales
+        descent.first_look_bytes(kernels, _limits_of(scale, angles, "zncc", bounds), picture)
+        for scale in scales
     ]
     return max((n[0] for n in needed), default=0), max((n[1] for n in needed), default=0)

@@ -57,7 +57,7 @@ def climbed(
     offsets = np.zeros(((len(index) + 1) * (len(index) + 2) // 2, 4))
     offsets[:, index] = _around(len(index))
     coefficients = np.linalg.inv(_terms(offsets[:, index]))
-    each = np.arange(len(poses))
+    numbers = np.arange(len(poses))
     for size in SIZES:
         tried = np.clip(poses[:, None] + size * offsets * units[:, None], low, high)
         scores = value(tried.reshape(-1, 4)).reshape(len(poses), -1)
@@ -66,7 +66,7 @@ def climbed(
         there = np.clip(poses + size * step * units, low, high)
         tried = np.concatenate([tried, there[:, None]], 1)
         scores = np.concatenate([scores, value(there)[:, None]], 1)
-        poses = tried[each, scores.argmax(1)]
+        poses = tried[numbers, scores.argmax(1)]
     return poses
 
 

@@ -69,9 +69,9 @@ class Scanner:
             threads = devices.cpu_count()
         self._threads = clamp(positive_integer(threads, "threads"))
         self._parallel = max(1, min(self._threads, memory // _SHARE))
-        own: Given = {**options, "memory": memory}
+        given: Given = {**options, "memory": memory}
         self._own_memory = None if asked is None else memory
-        self.matcher = Matcher(kernel, mask=mask, image_mask=image_mask, **own)
+        self.matcher = Matcher(kernel, mask=mask, image_mask=image_mask, **given)
         # All pictures share the kernels, and each has its part of the rest.
         held = min(self.matcher.nbytes, memory - 1)
         self._memory = held + max(1, (memory - held) // self._parallel)

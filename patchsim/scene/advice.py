@@ -57,16 +57,18 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     kind = metrics.type_name(image.pixels.dtype)
     full = metrics.INTEGER_RANGE.get(kind, 1)
     remedy = "use --metric zncc (metric='zncc'), which needs no range"
-    own = [_largest_if_small(kernel.pixels) for kernel in kernels]
-    if kind == "uint8" and None in own:  # a dark picture, not labels
+    largest_values = [_largest_if_small(kernel.pixels) for kernel in kernels]
+    if kind == "uint8" and None in largest_values:  # a dark picture, not labels
         return []
     if all(kernel.pixels.dtype == image.pixels.dtype and not kernel.shift for kernel in kernels):
-        known = [largest, *(one for one in own if one is not None)]
+        known = [largest, *(one for one in largest_values if one is not None)]
         if len(known) > len(kernels):
             end = _end(max(known), kind)
             remedy = f"give --data-range 0:{end} (data_range=(0, {end}))"
     effect = "differences are small beside it, and every score is high"
-    bright = next((one for one, small in zip(kernels, own, strict=True) if small is None), None)
+    bright = next(
+        (one for one, small in zip(kernels, largest_values, strict=True) if small is None), None
+    )
     if bright is not None and bright.pixels.any():
         effect = f"it counts as far darker than {titled('kernel', bright.name)}"
     return [

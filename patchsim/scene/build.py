@@ -220,7 +220,7 @@ class Scene:
             names=[*kept.names, *kept.names[1:]],
             kernels=kept.kernels + copies,
             trimmed=kept.trimmed
-            + ([each.trimmed() for each in copies] if options.trim else copies),
+            + ([copy.trimmed() for copy in copies] if options.trim else copies),
             flat_kernels=kept.flat_kernels * 2,
             empty_scores=kept.empty_scores + empty,
             numbers=kept.numbers * 2,
@@ -262,9 +262,9 @@ def _drawn(
         drawn_range = value_range.drawn(image)
     if windowed.of(image.pixels) is None:
         value_range.check_values(image, drawn_range)
-    own = value_range.common([image], drawn_range)
-    convert = partial(own.convert, shift=image.shift)
-    return windowed.each(image.pixels, convert), own.span, own.low
+    drawn = value_range.common([image], drawn_range)
+    convert = partial(drawn.convert, shift=image.shift)
+    return windowed.each(image.pixels, convert), drawn.span, drawn.low
 
 
 def _is_different(area: Area, visible: Visibility | None, options: Options) -> bool:

@@ -25,14 +25,14 @@ def crop(pixels: Pixels, area: Area, memory: int) -> Pixels:
     picture = windowed.of(pixels)
     if picture is None or area.region is None:
         return area.crop(pixels)
-    part = picture.part(*area.corner, *area.size)
-    if math.prod(part.shape) * part.itemsize * _SMALL <= memory:
-        height, width, _ = part.shape
-        pixels = part[:height, :width]
+    picture_region = picture.part(*area.corner, *area.size)
+    if math.prod(picture_region.shape) * picture_region.itemsize * _SMALL <= memory:
+        height, width, _ = picture_region.shape
+        pixels = picture_region[:height, :width]
         if picture.cache is not None:
             picture.cache.clear()
         return pixels
-    return part.as_pixels()
+    return picture_region.as_pixels()
 
 
 def without_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:

@@ -159,7 +159,7 @@ class Comparison:
             key = offset.tobytes()
             checked = self._less_offset.pop(key, None)
             if checked is None:
-                less = [replace(each, pixels=each.pixels - offset) for each in self._kernels]
+                less = [replace(kernel, pixels=kernel.pixels - offset) for kernel in self._kernels]
                 checked = self._check(less)
             self._less_offset[key] = checked
             if len(self._less_offset) > _OFFSETS:
@@ -290,7 +290,11 @@ class Comparisons:
             return self._options.data_range
         read = [(image, ends), *zip(self.pictures, self._extents, strict=True)]
         # A kernel that has no range is found by `value_range.check_values`.
-        usual = [(picture, own) for picture, own in read if picture is image or isfinite(sum(own))]
+        usual = [
+            (picture, ends_of_picture)
+            for picture, ends_of_picture in read
+            if picture is image or isfinite(sum(ends_of_picture))
+        ]
         return value_range.implied(*zip(*usual, strict=True))
 
     @property

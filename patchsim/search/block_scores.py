@@ -32,11 +32,11 @@ def rescore(
         scores, error = np.full(shape, np.nan), np.full(shape, np.nan)
         hidden = None if visible is None else np.zeros(shape, np.bool_)
         parts = [
-            Tile(block.top + part.top, block.left + part.left, part.rows, part.cols)
-            for part in tiles.split(shape, plan.tile)
+            Tile(block.top + tile.top, block.left + tile.left, tile.rows, tile.cols)
+            for tile in tiles.split(shape, plan.tile)
         ]
-        for part, bounds in runner.run(plan, image, score, parts, visible):
-            index = part.within(block)
+        for tile, bounds in runner.run(plan, image, score, parts, visible):
+            index = tile.within(block)
             scores[index], error[index] = bounds.map, bounds.error
             if hidden is not None and bounds.hidden is not None:
                 hidden[index] = bounds.hidden

@@ -202,9 +202,9 @@ class Exhaustive:
         copies = {other: number for number, other in self._opposites.items()}
         parts = []
         for group in self._groups:
-            own = [i for i in group.members if i not in self._opposites]
-            parts.append(own + [copies[i] for i in own if i in copies])
-        return [part for part in parts if part]
+            members = [i for i in group.members if i not in self._opposites]
+            parts.append(members + [copies[i] for i in members if i in copies])
+        return list(filter(None, parts))
 
 
 def _problems(

@@ -68,9 +68,9 @@ class FittedWindows:
         """Score all windows, and fit the poses of the best."""
         scored = self._windows.run(observer).scored
         peaks: _Peaks = defaultdict(list)
-        for own in self._by_scale(scored):
-            for peak in self._best(own):
-                job = own[peak.index].job
+        for group in self._by_scale(scored):
+            for peak in self._best(group):
+                job = group[peak.index].job
                 peaks[job.number, job.pose.stretch].append((job, peak))
         return Found(scored, at_one_scale(partial(self._fitted, peaks), self._options))
 
@@ -81,11 +81,11 @@ class FittedWindows:
             groups[one.job.number, one.job.pose.unturned].append(one)
         return list(groups.values())
 
-    def _best(self, own: Sequence[Scored]) -> list[Peak]:
+    def _best(self, group: Sequence[Scored]) -> list[Peak]:
         """Return the best windows of a kernel at one scale; they are used up."""
         overlap = max(self._options.overlap, _OVERLAP)
         contest = BestFirst(
-            [one.windows for one in own], [one.job.origin for one in own], overlap=overlap
+            [one.windows for one in group], [one.job.origin for one in group], overlap=overlap
         )
         threshold, top = criteria.least_score(self._options), self._options.top
         most = _MOST if top is None or self._options.has_criteria else _EACH * top

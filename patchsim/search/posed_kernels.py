@@ -53,8 +53,8 @@ def of(scene: Scene, options: Options) -> Iterator[PosedKernel]:
 
 def _check_memory(scene: Scene, poses: Poses, memory: int) -> None:
     """Refuse poses that are too large all together, before any is made."""
-    each = scene.image.shape[2] * scene.image.itemsize
-    needed = scene.image.nbytes + each * sum(
+    pixel_bytes = scene.image.shape[2] * scene.image.itemsize
+    needed = scene.image.nbytes + pixel_bytes * sum(
         math.prod(pose.box(size))
         for size, trimmed in zip(scene.sizes, scene.trimmed, strict=True)
         for pose in poses.of(size)

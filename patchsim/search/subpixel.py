@@ -100,14 +100,14 @@ def _best_of_cell(
             at, reach, kernel.pixels.shape[:2], image.shape[:2], strict=True
         )
     )
-    part = image[top:bottom, left:right]
-    around = replace(cell(problem), image=part.shape)
+    excerpt = image[top:bottom, left:right]
+    around = replace(cell(problem), image=excerpt.shape)
     made = planner.make(
         around, engine="auto", device=problem.device, memory=chosen.memory, resident=chosen.resident
     )
     seen = visible and visible.crop(np.s_[top:bottom, left:right])
     fields = windows.windows(
-        [made], part, [kernel], seen, keeps_map=False, advance=lambda _tile: None
+        [made], excerpt, [kernel], seen, keeps_map=False, advance=lambda _tile: None
     )
     (best,) = nms.resolve(fields, [(0, 0)], top=1, threshold=None, overlap=1.0)
     return top + best.y, left + best.x

@@ -79,8 +79,10 @@ class UnkeptMaps:
                 _BOUND_BYTES * BlockMaxima.count_blocks(one.map_shape) for one in problems
             )
         if outputs.is_map_needed:
-            each = share // len(problems)
-            self._factors = [ReducedMap.factor_of(p.map_shape, side, each) for p in problems]
+            share_of_map = share // len(problems)
+            self._factors = [
+                ReducedMap.factor_of(p.map_shape, side, share_of_map) for p in problems
+            ]
             self.nbytes += sum(
                 ReducedMap.estimate_bytes(problem.map_shape, factor)
                 for problem, factor in zip(problems, self._factors, strict=True)

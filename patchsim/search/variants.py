@@ -55,9 +55,9 @@ def variants(scene: Scene, options: Options) -> list[Variant]:
     assert options.poses is not None
     made = []
     for number, kernel in enumerate(scene.trimmed):
-        own = []
+        added = []
         if scales := _scales(options.poses.scales, kernel.size):
-            own.append(Variant(number, UNCHANGED, kernel, scales))
+            added.append(Variant(number, UNCHANGED, kernel, scales))
         pixels = math.prod(kernel.size)
         large = [
             pose
@@ -68,10 +68,10 @@ def variants(scene: Scene, options: Options) -> list[Variant]:
         for pose in large:
             one = None if render is None else render(pose)
             if one is not None and metrics.has_scores(one, options.metric):
-                own.append(Variant(number, pose, one, [Range(1.0, 1.0, None)]))
-        if options.poses.stretched and not own:
+                added.append(Variant(number, pose, one, [Range(1.0, 1.0, None)]))
+        if options.poses.stretched and not added:
             raise jobs.nothing_fits(scene, number, options.poses)
-        made += own
+        made += added
     return made
 
 

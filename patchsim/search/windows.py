@@ -119,9 +119,9 @@ def _left_to_score(
     """Yield the common tiles of plans that are not known of all kernels; the others are done."""
     for tile in runner.common_tiles(plans):
         parts = runner.clip_to_maps(tile, plans)
-        if all(known[number].has(part) for number, part in parts):
-            for _, part in parts:
-                advance(part)
+        if all(known[number].has(piece) for number, piece in parts):
+            for _, piece in parts:
+                advance(piece)
         else:
             yield tile
 
@@ -180,10 +180,10 @@ def score_all(
             beside.append(tile)
         put(number, tile, bounds)
 
-    own = [plans[number] for number in scored]
-    scores = prepared.together(own, [kernels[number] for number in scored])
+    plans_scored = [plans[number] for number in scored]
+    scores = prepared.together(plans_scored, [kernels[number] for number in scored])
     # Closed at once where an observer raises, so that no thread is left working.
-    with closing(runner.run_together(own, image, scores, take, visible, todo)) as done:
+    with closing(runner.run_together(plans_scored, image, scores, take, visible, todo)) as done:
         for tile in done:
             advance(tile)
             while beside:

@@ -136,8 +136,8 @@ def _score_pairs(features: list[Features], request: Request, file: str) -> Score
         tensors = [
             one.pairs(first, last, image_count, request.layout, request.device) for one in features
         ]
-        part, part_matches = _pair_losses(tensors, request)
-        parts.append(part.detach().double().cpu().view(2, last - first, slot_count))
+        losses_of_pairs, part_matches = _pair_losses(tensors, request)
+        parts.append(losses_of_pairs.detach().double().cpu().view(2, last - first, slot_count))
         matches.append(part_matches.cpu())
         matched_cosines.append(losses.matched_cosines(tensors[0], part_matches).double().cpu())
     unreduced = torch.cat(parts, dim=1).flatten()
@@ -194,8 +194,10 @@ def _score_crops(features: list[Features], request: Request, file: str) -> Score
     for first in range(0, image_count, step):
         last = min(first + step, image_count)
         large, small = (one.rows(first, last, request.device) for one in features)
-        part, share = losses.matching_similarity_loss_small_to_large(large, small, "none")
-        parts.append(part.detach().double().cpu())
+        losses_of_crops, share = losses.matching_similarity_loss_small_to_large(
+            large, small, "none"
+        )
+        parts.append(losses_of_crops.detach().double().cpu())
         shares.append(float(share) * (last - first))
     unreduced = torch.cat(parts)
     return Scored(

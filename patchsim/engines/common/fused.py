@@ -175,9 +175,9 @@ class _Together:
             "variant": kernel_parts.variant(),
         }
         of_metric = _terms_of_sad if problem.metric == "sad" else _less_means
-        for number, (kernel, own) in enumerate(zip(kernels, problems, strict=True)):
+        for number, (kernel, problem_of_kernel) in enumerate(zip(kernels, problems, strict=True)):
             taps, numbers = self._taps[number], self._numbers[number]
-            taps[...], self._means[number], numbers[1:] = of_metric(kernel, own)
+            taps[...], self._means[number], numbers[1:] = of_metric(kernel, problem_of_kernel)
             # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
             numbers[0] = 2.0 ** math.frexp(float(abs(taps).max()))[1]
             taps /= numbers[0]
@@ -261,8 +261,8 @@ def _less_means(kernel: Kernel, problem: Problem) -> _OfKernel:
     pixels = kernel.pixels.astype(np.float64)
     means = pixels.mean((0, 1))
     total = problem.taps * problem.data_range**2
-    own = _own(kernel, problem.metric)
-    return (pixels - means).transpose(2, 0, 1), means, (own, total, 0.0, 0.0)
+    spread = _own(kernel, problem.metric)
+    return (pixels - means).transpose(2, 0, 1), means, (spread, total, 0.0, 0.0)
 
 
 def _terms_of_sad(kernel: Kernel, problem: Problem) -> _OfKernel:

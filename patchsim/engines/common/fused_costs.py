@@ -96,8 +96,8 @@ def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
     if problem.metric == "sad" or 4 * math.prod(windows) >= math.prod(of_transform):
         return cut
     rows, cols = (-(-count // blocks.BLOCK) * blocks.BLOCK for count in windows)
-    own = best_cut(planes_of(problem), (rows, cols), problem.stride)
-    return cut if (own.parts, own.sides) == (cut.parts, cut.sides) else own
+    tile_cut = best_cut(planes_of(problem), (rows, cols), problem.stride)
+    return cut if (tile_cut.parts, tile_cut.sides) == (cut.parts, cut.sides) else tile_cut
 
 
 def term_count(problem: Problem) -> int:
@@ -144,14 +144,14 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
         scoring, summing = 0.0, summing * _LOOKED_UP_PIXELS
     if problem.dtype not in INTEGER_RANGE:
         summing *= _FLOATS
-    shared, own = forward + summing, backward + scoring
+    shared, unshared = forward + summing, backward + scoring
     again = 0.0
     if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
         factor, of_small = _AGAIN[problem.metric]
-        again = (factor - 1 + of_small / math.sqrt(height * width)) * (shared + own)
+        again = (factor - 1 + of_small / math.sqrt(height * width)) * (shared + unshared)
     if together > 1:
-        own += forward * _PRODUCT_SHARE
-    return (shared / together + own + again) / problem.threads
+        unshared += forward * _PRODUCT_SHARE
+    return (shared / together + unshared + again) / problem.threads
 
 
 def taps_at_once(problem: Problem) -> int:
@@ -232,8 +232,8 @@ def at_once(problem: Problem, rows: int, cols: int) -> int:
     if most < 2:
         return 1
     first, second = (_scratch(problem, rows, cols, kernels=count) for count in (1, 2))
-    each = second - first + 4 * rows * cols
-    return int(max(1, min(most, _AT_ONCE_BYTES // each)))
+    kernel_bytes = second - first + 4 * rows * cols
+    return int(max(1, min(most, _AT_ONCE_BYTES // kernel_bytes)))
 
 
 def _can_repeat(problem: Problem) -> bool:

@@ -135,9 +135,9 @@ def _axes(length: int, count: int, stride: int, is_square: bool) -> list[_Axis]:
     axes = []
     for side in (built.SIDE,) if is_square else built.SIDES:
         for parts in range(1, built.MOST_PARTS + 1):
-            part = -(-length // parts)
-            if part < side and (parts - 1) * part < length:
-                windows = (side - part) // stride + 1
+            longest = -(-length // parts)
+            if longest < side and (parts - 1) * longest < length:
+                windows = (side - longest) // stride + 1
                 axes.append(_Axis(parts, side, windows, -(-count // windows)))
     if not axes:  # too long for any
         axes = [_Axis(built.MOST_PARTS, max(built.SIDES), 1, count)]

@@ -163,7 +163,7 @@ def _counts(
         if weighing:
             # Levels have 8 bits, so that the transforms' sums surely round to the right integers.
             values = levels.astype(np.float64)
-            sums = [each.over([values])[:: stride[0], :: stride[1]] for each in weighing]
+            sums = [plane.over([values])[:: stride[0], :: stride[1]] for plane in weighing]
             seen = np.rint(sums).astype(np.int64)
         else:
             seen = box_sums(levels.astype(np.int64), size, stride)[None]
@@ -247,7 +247,7 @@ def _transform_tile(problem: Problem) -> tuple[int, int]:
     return -(-rows // problem.stride[0]), -(-cols // problem.stride[1])
 
 
-def working_bytes(problem: Problem, rows: int, cols: int, own: int = 0) -> int:
+def working_bytes(problem: Problem, rows: int, cols: int, engine_bytes: int = 0) -> int:
     """Return the bytes that `prepare` and `differences` add to an engine's own for a tile.
 
     Less is added to an engine whose own bytes are known, as not all is needed at a time.
@@ -262,10 +262,10 @@ def working_bytes(problem: Problem, rows: int, cols: int, own: int = 0) -> int:
     covered = sizes.plane(8) if problem.dtype not in INTEGER_RANGE else scores
     # The pixels of a bit, while an engine sums them; then the scores' parts.
     masked = sizes.pixels * itemsize * (1 + problem.kernel[2])
-    summing = covered + scores + masked + own + bounds
+    summing = covered + scores + masked + engine_bytes + bounds
     scoring = held + hidden + max(covering, summing, covered + 6 * scores)
     kernel = _planes(problem) * sizes.spectra(8)
-    return kernel + max(counting_bytes(sizes), scoring) - own - bounds
+    return kernel + max(counting_bytes(sizes), scoring) - engine_bytes - bounds
 
 
 def counting_bytes(sizes: TileSizes) -> int:

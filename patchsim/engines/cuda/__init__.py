@@ -125,8 +125,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     # With what is beside them; of bytes before they are words.
     values = cuda_planes.plane_words(problem.kernel, problem.stride, rows, cols)
     planes = values * word + (values if problem.dtype == "uint8" else 0)
-    own = 0 if problem.kernel_count > 1 else _own_bytes(problem, rows, cols)
-    return pixels + planes + own + visibility.working_bytes(problem, rows, cols)
+    kernel_bytes = 0 if problem.kernel_count > 1 else _own_bytes(problem, rows, cols)
+    return pixels + planes + kernel_bytes + visibility.working_bytes(problem, rows, cols)
 
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
@@ -173,8 +173,8 @@ def prepare_together(
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
         # Where pixels differ in visibility, each kernel needs sums of its own.
-        own = None if problem.opaque_level is None else number
-        alike[kernel.pixels.shape, _shades(kernel), own].append(number)
+        unshared = None if problem.opaque_level is None else number
+        alike[kernel.pixels.shape, _shades(kernel), unshared].append(number)
     scores: dict[int, SharedScore] = {}
     for members in alike.values():
         sums = _Sums([kernels[number] for number in members], problems[members[0]], config)
@@ -203,12 +203,14 @@ class _Sums:
     ) -> None:
         self._device, self._config = problem.device, config
         self._stride, self._squared = problem.stride, problem.metric == "ssd"
-        self._kernels = self._placed([each.pixels for each in kernels])
+        self._kernels = self._placed([kernel.pixels for kernel in kernels])
         self._weights = None
         if kernels[0].weights is not None:
             shape = kernels[0].pixels.shape
-            given = [np.atleast_3d(each.weights) for each in kernels if each.weights is not None]
-            self._weights = self._placed([np.broadcast_to(each, shape) for each in given])
+            given = [
+                np.atleast_3d(kernel.weights) for kernel in kernels if kernel.weights is not None
+            ]
+            self._weights = self._placed([np.broadcast_to(kernel, shape) for kernel in given])
         self._taps = self._laid(self._kernels)
 
     def _placed(self, arrays: Sequence[NDArray[Any]]) -> Tensor:  # each [h, w, C] -> [N, C, h, w]

@@ -94,7 +94,7 @@ def candidates(image: Tensor, kernels: Taps) -> list[Config]:
     """Return the configurations that may be the fastest."""
     _, cols = _map_shape(image, kernels)
     height = max(plane.height for plane in kernels.planes)
-    return [each.fitted(cols) for each in kernels.kind.configs(height)]
+    return [config.fitted(cols) for config in kernels.kind.configs(height)]
 
 
 def _fastest(configs: list[Config], key: object, cost: Callable[[Config], float]) -> Config:

@@ -93,9 +93,9 @@ class Taps:
         """Return the taps of one kernel, or all if `number` is None."""
         if number is None:
             return self
-        part = slice(number, number + 1)
-        weights = None if self.weights is None else self.weights[part]
-        return replace(self, words=self.words[part], weights=weights)
+        only_it = slice(number, number + 1)
+        weights = None if self.weights is None else self.weights[only_it]
+        return replace(self, words=self.words[only_it], weights=weights)
 
     def values(self, index: int) -> Tensor:
         """Return the words of the first kernel in a plane, a view [height, words]."""
@@ -145,7 +145,7 @@ def taps(
 
     def laid(values: Tensor) -> Tensor:
         rows = (_rows_of_words(plane_part(values, plane, stride)) for plane in planes)
-        return torch.cat([_repeated(each).flatten(1) for each in rows], 1)
+        return torch.cat([_repeated(words).flatten(1) for words in rows], 1)
 
     table, first = [], 0
     for plane in planes:
@@ -203,8 +203,8 @@ def image_planes(image: Tensor, kernels: Taps, rows: int, cols: int) -> Tensor:
     shape = (len(image), len(kernels.planes), height, width + step - 1)
     planes = torch.zeros(shape, dtype=dtype, device=image.device)
     for index, plane in enumerate(kernels.planes):
-        part = plane_part(image, plane, kernels.stride)[..., :height, : width + step - 1]
-        planes[:, index, : part.shape[-2], : part.shape[-1]] = part
+        pixels = plane_part(image, plane, kernels.stride)[..., :height, : width + step - 1]
+        planes[:, index, : pixels.shape[-2], : pixels.shape[-1]] = pixels
     if step == 1:
         return planes
     return planes.unfold(-1, 4, 1).contiguous().view(torch.int32).squeeze(-1)

@@ -53,10 +53,10 @@ def sums(
     block, pair = tl.program_id(0) % blocks, tl.program_id(0) // blocks
     top, left = block // across * R, block % across * COLS
     planes += pair // kernel_count * image_step + top * row_step + left
-    own = tl.multiple_of(pair % kernel_count * kernel_step, REPEATS)
-    taps += own
+    kernel_start = tl.multiple_of(pair % kernel_count * kernel_step, REPEATS)
+    taps += kernel_start
     if weights is not None:
-        weights += own
+        weights += kernel_start
     out += (split.to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * (R * COLS)
 
     for plane in range(plane_count):

@@ -85,12 +85,12 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
     if problems[0].metric == "sad":
         return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)
-    each = [constants] * len(kernels)
+    offsets = [constants] * len(kernels)
     if problems[0].metric == "zncc":  # any constants would do; its own keep the most digits
-        each = [_own_constants(kernel) for kernel in kernels]
+        offsets = [_own_constants(kernel) for kernel in kernels]
     if kernels[0].weights is not None or problems[0].opaque_level is not None:
-        return [weighted.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
-    return [scores.prepare(*pair) for pair in zip(kernels, problems, each, strict=True)]
+        return [weighted.prepare(*pair) for pair in zip(kernels, problems, offsets, strict=True)]
+    return [scores.prepare(*pair) for pair in zip(kernels, problems, offsets, strict=True)]
 
 
 def _own_constants(kernel: Kernel) -> NDArray[Any]:

@@ -61,8 +61,8 @@ def seconds(problem: Problem) -> float:
         more, scale = weighted.transforms(problem) + 1, 2
     if problem.kernel_count > 1:
         # Those of the pixels are shared; the kernel's own are one more tile's.
-        each = 1 / problem.kernel_count + 1 / tile_count + _PRODUCT_SHARE
-        transforms *= scale * (planes * each + more)
+        per_plane = 1 / problem.kernel_count + 1 / tile_count + _PRODUCT_SHARE
+        transforms *= scale * (planes * per_plane + more)
     else:
         transforms *= scale * (planes + more)
     sums = math.prod(problem.image) * _SUM_SECONDS * (2 if problem.metric == "zncc" else 1)
@@ -144,10 +144,10 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     sizes, bounds = TileSizes(problem, rows, cols), Bounds.estimate_bytes(rows, cols)
     # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
     together = problem.kernel_count > 1
-    own = 0 if together else _kernel_bytes(sizes)
+    of_kernel = 0 if together else _kernel_bytes(sizes)
     peak = _peak_bytes(sizes) + _device_bytes(sizes) + _OBJECT_BYTES
     if problem.opaque_level is None:
-        return own + peak - bounds
+        return of_kernel + peak - bounds
     # Counts, and the windows that they hide; at last scores and errors without these.
     held, total = visibility.held_bytes(sizes), 8 * sizes.windows
     peak = max(visibility.counting_bytes(sizes), held + total + peak, held + 5 * total)
@@ -162,24 +162,24 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         # Prepared before the first tile: in NumPy, planes of pixels and weights without spectra.
         in_c = passes.of(unmasked)
         prepared = in_c.kernel_bytes(unmasked) if in_c else 24 * problem.taps
-        return max(prepared + own + weights + peak, visible) - bounds
+        return max(prepared + of_kernel + weights + peak, visible) - bounds
     prepared = _kernel_bytes(TileSizes(unmasked, rows, cols))
-    return max(prepared + peak, visible) + own + weights - bounds
+    return max(prepared + peak, visible) + of_kernel + weights - bounds
 
 
 def _working_bytes_in_c(in_c: passes.Pass, problem: Problem, rows: int, cols: int) -> int:
-    own = in_c.working_bytes(problem, rows, cols)
+    partly = in_c.working_bytes(problem, rows, cols)
     if problem.opaque_level is None:
-        return own
+        return partly
     # A kernel is prepared for tiles that are all visible, too.
     unmasked = visibility.everywhere(problem)
     in_c_whole = passes.of(unmasked)
     assert in_c_whole is not None, "it takes what is visible, too"
     visible = in_c_whole.working_bytes(unmasked, rows, cols)
     if problem.kernel_count > 1:
-        return max(own, visible)
+        return max(partly, visible)
     return max(
-        own + in_c_whole.kernel_bytes(unmasked),
+        partly + in_c_whole.kernel_bytes(unmasked),
         visible + in_c.kernel_bytes(problem),
     )
 
@@ -238,13 +238,13 @@ def transform_bytes(sizes: TileSizes) -> int:
 
 def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
     if in_c := passes.of(problem):
-        own = in_c.kernel_bytes(problem)
+        of_kernel = in_c.kernel_bytes(problem)
         if problem.opaque_level is None:
-            return own
-        return own + kernel_bytes(visibility.everywhere(problem), rows, cols)
+            return of_kernel
+        return of_kernel + kernel_bytes(visibility.everywhere(problem), rows, cols)
     sizes = TileSizes(problem, rows, cols)
-    own, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
+    of_kernel, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
     if problem.opaque_level is None:
-        return own
+        return of_kernel
     visible = visibility.everywhere(problem)
-    return own + weights + _kernel_bytes(TileSizes(visible, rows, cols))
+    return of_kernel + weights + _kernel_bytes(TileSizes(visible, rows, cols))

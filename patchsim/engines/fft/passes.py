@@ -35,4 +35,4 @@ _PASSES: tuple[Pass, ...] = (fused, fused_weighted)
 
 def of(problem: Problem) -> Pass | None:
     """Return the pass that takes a problem, or None."""
-    return next((each for each in _PASSES if each.can_take(problem)), None)
+    return next((one for one in _PASSES if one.can_take(problem)), None)

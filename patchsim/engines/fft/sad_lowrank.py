@@ -71,8 +71,8 @@ def kernel_bytes(sizes: TileSizes) -> int:
     planes = problem.kernel[2] * (products_needed(problem) or 1)
     taps = problem.kernel[0] * problem.kernel[1]
     shades = 2 if problem.has_channel_weights else 1
-    own = planes * (4 * taps + sizes.kernel_spectra(4)) + 16 * problem.taps * shades
-    return own if problem.opaque_level is None else own + 8 * taps + sizes.kernel_spectra(8)
+    opaque = planes * (4 * taps + sizes.kernel_spectra(4)) + 16 * problem.taps * shades
+    return opaque if problem.opaque_level is None else opaque + 8 * taps + sizes.kernel_spectra(8)
 
 
 class _TileFields:
@@ -165,8 +165,8 @@ class _Sums:
                 np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
             )
         factors = [
-            to_device((each * term[channel]).astype(np.float32), problem.device)
-            for each, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
+            to_device((count * term[channel]).astype(np.float32), problem.device)
+            for count, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
             for term in terms.kernel
         ]
         self._norm = math.sqrt((counts**2 * (terms.kernel**2).sum(0)[taps]).sum())

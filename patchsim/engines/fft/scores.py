@@ -160,14 +160,14 @@ def _zncc(tile: Tile) -> _Scores:
 
 def _correlated(tile: Tile, count: int) -> _Scores:
     """Scores count X / sqrt(spread x the kernel's), of integers."""
-    spread, own = tile.spread(), count / math.sqrt(tile.kernel.spread)
+    spread, factor = tile.spread(), count / math.sqrt(tile.kernel.spread)
     xp = namespace(spread.values)
-    products, off = tile.products(own * spread.steepest)
+    products, off = tile.products(factor * spread.steepest)
     products *= spread.inverse
-    products *= own
-    error = spread.inverse * (own * off)
+    products *= factor
+    error = spread.inverse * (factor * off)
     error += 8 * UNIT_ROUNDOFF + _lost(tile.kernel)
-    if own * off * spread.steepest > 1:
+    if factor * off * spread.steepest > 1:
         xp.clip(error, None, 2.0, out=error)  # no score is off by more
     if spread.flat is not None:
         error[spread.flat] = 0.0

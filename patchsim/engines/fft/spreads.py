@@ -43,9 +43,9 @@ class Spread:
         return self._flat if self._flat.any() else None
 
 
-def inverse_root(spread: Array, own: float) -> Array:
+def inverse_root(spread: Array, kernel_spread: float) -> Array:
     """1 / sqrt(spread x own), and 0 where the spread is 0."""
-    roots = namespace(spread).sqrt(spread) * math.sqrt(own)
+    roots = namespace(spread).sqrt(spread) * math.sqrt(kernel_spread)
     # Over: of a window with next to nothing in it, any score.
     with np.errstate(divide="ignore", over="ignore"):
         spreads = 1.0 / roots

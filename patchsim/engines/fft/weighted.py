@@ -159,16 +159,18 @@ def _ncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     if tile.kernel.integers and products.off == energy.off == squares.off == 0:
         return _exactly(tile, products.values, energy.values, squares.values)
-    spread, own = (_Spread(each.values, each.off, each.values) for each in (energy, squares))
-    return _correlated(tile, products.values, products.off, spread, own)
+    spread, kernel_spread = (
+        _Spread(sums.values, sums.off, sums.values) for sums in (energy, squares)
+    )
+    return _correlated(tile, products.values, products.off, spread, kernel_spread)
 
 
 def _zncc(tile: Tile) -> _Scores:
     products, energy, squares = tile.products(), tile.energy(), tile.kernel_squares()
     sums, own_sums = tile.sums(), tile.kernel_sums()
     every = (products, energy, squares, sums, own_sums)
-    if tile.kernel.integers and all(each.off == 0 for each in every):
-        exact = _whole_zncc(tile, *(each.values for each in every))
+    if tile.kernel.integers and all(moments.off == 0 for moments in every):
+        exact = _whole_zncc(tile, *(moments.values for moments in every))
         if exact is not None:
             return _exactly(tile, *exact)
     uniform = tile.uniform()  # which sums of floats cannot tell
@@ -176,8 +178,8 @@ def _zncc(tile: Tile) -> _Scores:
     spread = _spread(energy, sums, tile.constants, tile)
     # All windows may share these sums, so that they are not overwritten.
     squares = Sums(copied(squares.values), squares.off)
-    own = _spread(squares, own_sums, tile.kernel.constants, tile)
-    scores, error = _correlated(tile, numerator, off, spread, own)
+    kernel_spread = _spread(squares, own_sums, tile.kernel.constants, tile)
+    scores, error = _correlated(tile, numerator, off, spread, kernel_spread)
     scores[uniform] = error[uniform] = 0.0
     return scores, error
 
@@ -259,13 +261,13 @@ def _whole_zncc(
     )
 
 
-def _exactly(tile: Tile, numerator: Array, spread: Array, own: Array) -> _Scores:
-    """Scores numerator / sqrt(spread x own), of integers that are exact."""
+def _exactly(tile: Tile, numerator: Array, spread: Array, kernel_spread: Array) -> _Scores:
+    """Scores numerator / sqrt(spread x kernel_spread), of integers that are exact."""
     if _is_to_the_last_digit(tile.kernel.problem):
-        return metrics.correlation(*_in_full(tile, numerator, spread, own)), 0.0
-    spread, own = cast(spread, DOUBLE), cast(own, DOUBLE)
-    scores = metrics.correlation(cast(numerator, DOUBLE), spread, own)
-    return scores, 8 * UNIT_ROUNDOFF * cast(spread * own > 0, DOUBLE)
+        return metrics.correlation(*_in_full(tile, numerator, spread, kernel_spread)), 0.0
+    spread, kernel_spread = cast(spread, DOUBLE), cast(kernel_spread, DOUBLE)
+    scores = metrics.correlation(cast(numerator, DOUBLE), spread, kernel_spread)
+    return scores, 8 * UNIT_ROUNDOFF * cast(spread * kernel_spread > 0, DOUBLE)
 
 
 def _is_to_the_last_digit(problem: Problem) -> bool:
@@ -288,34 +290,36 @@ def _in_full(tile: Tile, *parts: Array) -> Iterator[NDArray[np.float64]]:
         most = problem.opaque_level or 1
         is_all_visible = tile.seen.total == most * problem.total_weight
         factor = np.where(is_all_visible, most**2 if problem.metric == "zncc" else most, 1)
-    for part in parts:
-        integers = to_numpy(part) if factor is None else to_numpy(part) // factor
+    for values in parts:
+        integers = to_numpy(values) if factor is None else to_numpy(values) // factor
         yield integers.astype(np.float64, copy=False)
 
 
 def _correlated(
-    tile: Tile, numerator: Array, off: Array | float, spread: _Spread, own: _Spread
+    tile: Tile, numerator: Array, off: Array | float, spread: _Spread, kernel_spread: _Spread
 ) -> tuple[Array, Array]:
     """Scores numerator / sqrt(spread x own), and what they may be off by."""
-    scores = metrics.correlation(numerator, spread.values, own.values)
+    scores = metrics.correlation(numerator, spread.values, kernel_spread.values)
     # The rounding of sums of floats, here and in `metrics.exact`.
     rounding, xp = _rounding(tile.kernel.problem), namespace(scores)
-    error = xp.sqrt(spread.size * own.size) * rounding if rounding else xp.zeros_like(scores)
+    error = (
+        xp.sqrt(spread.size * kernel_spread.size) * rounding if rounding else xp.zeros_like(scores)
+    )
     error += off
-    roots = spread.values * own.values
+    roots = spread.values * kernel_spread.values
     xp.sqrt(roots, out=roots)
     doubtful = roots == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         xp.divide(error, roots, out=error)
         del roots
-        for each in [spread, own]:
-            around = each.off + each.size * rounding if rounding else each.off
+        for moments in [spread, kernel_spread]:
+            around = moments.off + moments.size * rounding if rounding else moments.off
             # A window that may be flat may have any score, or 0.
-            flat = each.size * (2 * FLAT)
+            flat = moments.size * (2 * FLAT)
             flat += around
             flat += around
-            doubtful |= each.values <= flat
-            room = xp.subtract(each.values, around, out=flat)
+            doubtful |= moments.values <= flat
+            room = xp.subtract(moments.values, around, out=flat)
             xp.clip(room, 0, None, out=room)
             error += xp.divide(around, room, out=room)
     error += 8 * UNIT_ROUNDOFF

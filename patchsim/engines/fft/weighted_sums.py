@@ -44,8 +44,8 @@ class Reference:
         self.constants = to_device(constants, problem.device)
         values = moved(kernel.pixels, constants, DOUBLE)
         weights = kernel.weights
-        each = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
-        weighing = each.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
+        planes = np.ones((*values.shape[1:], 1)) if weights is None else np.atleast_3d(weights)
+        weighing = planes.transpose(2, 0, 1).astype(np.float64)  # [C, h, w] or [1, h, w]
         heavy = weighing * values
         squares = (heavy * values).sum(0)
         self.weights = [self._taps([plane]) for plane in weighing]
@@ -173,9 +173,9 @@ class Tile:
         parts = (self._over(taps, plane) for taps, plane in pairs)
         total = next(parts)
         values, off = total.values, total.off
-        for part in parts:
-            values += part.values
-            off += part.off
+        for sums in parts:
+            values += sums.values
+            off += sums.off
         return _not_below_0(Sums(values, off))
 
     def sums(self) -> Sums:
@@ -211,17 +211,19 @@ class Tile:
             key=(self._windows, size),
         )
 
-    def _stacked(self, each: Sequence[tuple[Products, float]], planes: Sequence[_Planes]) -> Sums:
-        pairs = zip(each, planes, strict=True)
+    def _stacked(
+        self, products: Sequence[tuple[Products, float]], planes: Sequence[_Planes]
+    ) -> Sums:
+        pairs = zip(products, planes, strict=True)
         parts = (self._over(taps, plane) for taps, plane in pairs)
         first = next(parts)
         shape = len(planes), *first.values.shape
         stack, off = namespace(first.values).empty(shape, **like(first.values)), first.off
         stack[0] = first.values
         del first
-        for number, part in enumerate(parts, 1):
-            stack[number] = part.values
-            off = max(off, part.off)
+        for number, sums in enumerate(parts, 1):
+            stack[number] = sums.values
+            off = max(off, sums.off)
         return Sums(stack, off)
 
     def _over(self, taps: tuple[Products, float], planes: _Planes) -> Sums:

@@ -76,12 +76,12 @@ def of_kernel(
     levels -= pixels
     power = np.square if squares else np.abs
     off = power(levels, out=levels)
-    each = power(copy.rounding)
+    rounding = power(copy.rounding)
     every = compiled.of_every_value(weights, kernel.shape)
     if every is None:
-        of_windows, of_kernel = each * kernel.size, float(off.sum())
+        of_windows, of_kernel = rounding * kernel.size, float(off.sum())
     else:
-        of_windows = each * float(every.sum(dtype=np.int64))
+        of_windows = rounding * float(every.sum(dtype=np.int64))
         of_kernel = float(np.multiply(off, every, out=off).sum())
     if squares:
         of_windows, of_kernel = math.sqrt(of_windows), math.sqrt(of_kernel)

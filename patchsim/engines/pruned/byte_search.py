@@ -191,10 +191,10 @@ class Search:
         (stride_y, stride_x), image = self.problem.stride, self._image
         if image.flags.c_contiguous:
             return values_from(image, tile.top * stride_y, tile.left * stride_x), image.strides[0]
-        part = np.ascontiguousarray(
+        window = np.ascontiguousarray(
             image[tile.source(self.problem.kernel[:2], self.problem.stride)]
         )
-        return part, part.strides[0]
+        return window, window.strides[0]
 
     def clear(self) -> None:
         self._last.of, self._last.boxes = None, np.empty(0, np.uint16)

@@ -80,8 +80,8 @@ def draw(
     width = max(wide, color_bar.LEAST_WIDTH)
     canvas = np.full((high + color_bar.height(width), width, 3), palette[heatmap.PAPER], np.uint8)
     for top in range(0, high, _ROWS):
-        part = slice(top, min(top + _ROWS, high))
-        canvas[part, :wide] = _mixed(grey[part], shades, rows[part], cols, palette)
+        band = slice(top, min(top + _ROWS, high))
+        canvas[band, :wide] = _mixed(grey[band], shades, rows[band], cols, palette)
     centers = [
         (match.center[1] / view.factor - 0.5, match.center[0] / view.factor - 0.5)
         for match in sorted(search.report.matches, key=lambda match: -match.score)

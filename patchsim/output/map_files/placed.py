@@ -34,12 +34,12 @@ class PlacedWriter:
         values = np.ascontiguousarray(rows, "<f4")
         parts = [values] if step == values.shape[1] * values.itemsize else list(values)
         with self._lock:
-            for number, part in enumerate(parts):
+            for number, buffer in enumerate(parts):
                 start = place + number * step
                 if start != self._place:
                     self._file.seek(start)
-                self._file.write(part.data)
-                self._place = start + part.nbytes
+                self._file.write(buffer.data)
+                self._place = start + buffer.nbytes
 
 
 def settle(sink: MapSink, rows: Indices, cols: Indices, scores: NDArray[Any]) -> None:

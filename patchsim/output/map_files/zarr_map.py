@@ -69,13 +69,13 @@ class ZarrMap:
                 top, left = down * tall, across * wide
                 rows = max(top, tile.top), min(top + tall, tile.top + tile.rows)
                 cols = max(left, tile.left), min(left + wide, tile.left + tile.cols)
-                part = scores[
+                block = scores[
                     rows[0] - tile.top : rows[1] - tile.top,
                     cols[0] - tile.left : cols[1] - tile.left,
                 ]
-                self._put((down, across), (rows[0], cols[0]), part)
+                self._put((down, across), (rows[0], cols[0]), block)
 
-    def _put(self, number: tuple[int, int], corner: tuple[int, int], part: NDArray[Any]) -> None:
+    def _put(self, number: tuple[int, int], corner: tuple[int, int], block: NDArray[Any]) -> None:
         """Put a part of a chunk whose first cell is the corner (row, column) of the map."""
         (row, col), (down, across) = corner, number
         top, left = down * self._chunk[0], across * self._chunk[1]
@@ -87,9 +87,9 @@ class ZarrMap:
             if not values.size:
                 values = np.empty((rows, cols), np.float32)
             values[
-                row - top : row - top + part.shape[0], col - left : col - left + part.shape[1]
-            ] = part
-            missing -= part.size
+                row - top : row - top + block.shape[0], col - left : col - left + block.shape[1]
+            ] = block
+            missing -= block.size
             if missing:
                 self._begun[number] = values, missing
                 return

@@ -209,8 +209,8 @@ class ScanPage:
 def _shown(result: ScanResult, report: Report, number: int) -> _Shown:
     """Keep what the page shows of a picture; pixels that lie in memory are reduced now."""
     by_score = sorted(result.matches, key=lambda match: match.score)
-    part = Part.of(report)
-    boxes = [match for match in by_score if match.frame == part.frame][-_MOST_BOXES:]
+    view = Part.of(report)
+    boxes = [match for match in by_score if match.frame == view.frame][-_MOST_BOXES:]
     source = getattr(report.display, "source", None)
     is_file = isinstance(source, str | os.PathLike)
     # The best match tells which frame is shown.
@@ -218,9 +218,9 @@ def _shown(result: ScanResult, report: Report, number: int) -> _Shown:
     return _Shown(
         result.image,
         number,
-        part.width,
-        part.height,
-        part.frame,
+        view.width,
+        view.height,
+        view.frame,
         len(by_score),
         by_score[-1].score if by_score else None,
         tuple({match.kernel: match.score for match in by_score}.items()),

@@ -52,9 +52,9 @@ def of(
     by_name = dict(zip(names, drawn, strict=False))
     matches = search.report.matches
     pairs = [
-        _pair(place, by_name.get(match.kernel), part)
+        _pair(place, by_name.get(match.kernel), crop)
         for match in matches[:_MOST]
-        for part, place in (_part(search, match, image),)
+        for crop, place in (_part(search, match, image),)
     ]
     return [*pairs, *([None] * (len(matches) - len(pairs)))]
 
