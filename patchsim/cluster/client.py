@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
-import patchsim
-from patchsim.cluster import on_worker, pictures, work
+from patchsim.cluster import on_worker, pictures, versions, work
 from patchsim.cluster.address import Address
 from patchsim.cluster.link import Link, require_distributed
 from patchsim.cluster.tasks import Failure, Run
@@ -22,12 +20,6 @@ from patchsim.scanning.records import ScanResult
 from patchsim.scanning.requests import Request
 from patchsim.search.bands import BandBounds, BandSource
 from patchsim.search.jobs import Job
-
-# Evaluated on a worker before anything of patchsim is sent there: is it installed, and which one?
-_VERSION = (
-    "__import__('patchsim').__version__"
-    " if __import__('importlib.util').util.find_spec('patchsim') else None"
-)
 
 
 class Cluster:
@@ -221,7 +213,7 @@ class _Bands:
         run = Run(
             self._link,
             on_worker.bands,
-            pickle.dumps((self._work, self._memory)),
+            on_worker.constants((self._work, self._memory)),
             key,
             _Listed(bands),
             lambda _fault: self._work.check(),
@@ -262,23 +254,12 @@ class _Bands:
             yield bounds
 
 
-def _host(address: str) -> str:
-    """Return the host and port of a worker's address."""
-    return printable(address.rpartition("://")[2])
-
-
 def _check_versions(link: Link) -> None:
-    """Refuse workers that have another patchsim, or none."""
-    for address, found in link.run(eval, _VERSION).items():
-        if found == patchsim.__version__:
-            continue
-        has = f"patchsim {found}" if isinstance(found, str) else "no patchsim"
-        if isinstance(found, Exception):
-            has = f"a patchsim that does not load ({type(found).__name__}: {found})"
-        raise InputError(
-            f"the worker at {_host(address)} has {printable(has)}, and {patchsim.__version__} is"
-            " here; install the same version on all machines"
-        )
+    """Refuse a cluster of which a worker has another patchsim, or none."""
+    for address, found in link.run(eval, versions.ASKED).items():
+        why = versions.refusal(address, found)
+        if why is not None:
+            raise InputError(why)
 
 
 def _check_image(link: Link, described: Work) -> None:
@@ -288,6 +269,6 @@ def _check_image(link: Link, described: Work) -> None:
         if fault is not None:
             text = str(fault).splitlines()[0]
             raise InputError(
-                f"the worker at {_host(address)}: {printable(text)};\nput the image where all"
-                " workers see it under the same path"
+                f"the worker at {versions.host(address)}: {printable(text)};\nput the image where"
+                " all workers see it under the same path"
             )

@@ -1,24 +1,28 @@
 """The connection to a cluster of Dask; it and `submitted` alone call the package distributed.
 
-Every wait ends: with an answer, or with an error after a time that is named here.
+Every wait for an answer ends: with it, or with an error after a time that is named here. A
+scheduler that is busy answers late; one that is gone closes the connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import ModuleType
 from typing import Any
 
-from patchsim.cluster import local, on_worker
+from patchsim.cluster import local, on_worker, versions
 from patchsim.cluster.address import Address
 from patchsim.cluster.submitted import CLOSE_SECONDS, Submitted
 from patchsim.errors import InputError, MachineError, printable
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 10.0  # of a question to the scheduler, until it is asked again
+BUSY_SECONDS = 300.0  # without an answer, though the connection is there
 WORKER_SECONDS = 60.0  # without any worker; one that died is started again in a few
 LACKING_SECONDS = 10.0  # with fewer local workers than there were, until lost ones are replaced
 _CALL_SECONDS = 30.0  # of a question to all workers
@@ -39,6 +43,8 @@ class Link:
     ----------
     threads : int
         The threads of all workers, as last seen; 1 if there are none.
+    refused : dict of str
+        The addresses of workers that have another patchsim, which get no tasks, and why.
     client : distributed.Client
 
     Raises
@@ -57,7 +63,9 @@ class Link:
         self.client: Any = None
         self.threads = 1
         self._seen = self._complete = time.monotonic()
-        self._has_told = False
+        self._has_told = self._has_told_busy = False
+        self._known: set[str] = set()
+        self.refused: dict[str, str] = {}
         try:
             self._connect()
             self.check(is_waiting=False)
@@ -105,10 +113,12 @@ class Link:
     def submitted(self) -> Submitted:
         """Return the tasks of a run, of which there are none yet; other runs do not see them."""
         with self._naming_loss():
-            return Submitted(self._dask, self.client, self._threads_by_worker, self._naming_loss)
+            return Submitted(
+                self._dask, self.client, self._addresses, self._ask, self.run, self._naming_loss
+            )
 
     def check(self, *, is_waiting: bool) -> None:
-        """Look at the scheduler and its workers.
+        """Look at the scheduler and its workers; refuse new ones that have another patchsim.
 
         Parameters
         ----------
@@ -120,7 +130,12 @@ class Link:
         MachineError
             If the scheduler is lost, or there was no worker for `WORKER_SECONDS`.
         """
-        self.threads = sum(self._threads_by_worker().values())
+        threads = self._threads_by_worker()
+        joined = threads.keys() - self._known
+        if joined and self._known and self._address.local is None:
+            self.refuse(joined)
+        self._known |= joined
+        self.threads = sum(n for address, n in threads.items() if address not in self.refused)
         now = time.monotonic()
         self._replace_lost(now)
         if self.threads:
@@ -151,26 +166,75 @@ class Link:
             with self._naming_loss():
                 local.replace_lost(self._local, wanted)
 
+    def refuse(self, addresses: Collection[str]) -> None:
+        """Give no tasks to those of some workers that have another patchsim, and tell of it."""
+        for address, found in self.run(eval, versions.ASKED, workers=addresses).items():
+            why = versions.refusal(address, found)
+            if why is not None and address not in self.refused:
+                self.refused[address] = why
+                self._tell(f"{why}; the others go on")
+
+    def _addresses(self) -> list[str]:
+        return list(self._threads_by_worker())
+
     def _threads_by_worker(self) -> dict[str, int]:
-        with self._naming_loss():
-            found: dict[str, int] = self.client.sync(
-                self.client.scheduler.ncores, callback_timeout=CONNECT_SECONDS
+        found: dict[str, int] = self._ask(self.client.scheduler.ncores)
+        return found
+
+    def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
+        """Ask the scheduler, again and again while it is busy."""
+        begun = time.monotonic()
+        while True:
+            with self._naming_loss():
+                try:
+                    return self.client.sync(question, callback_timeout=ANSWER_SECONDS, **arguments)
+                except TimeoutError:
+                    if self.client.status != "running":
+                        raise
+            self._still_busy(time.monotonic() - begun)
+
+    def _still_busy(self, seconds: float) -> None:
+        name = f"the scheduler at {printable(self._address.text)}"
+        if seconds > BUSY_SECONDS:
+            raise MachineError(
+                f"{name} has not answered for {BUSY_SECONDS:.0f} s; matches were not selected yet"
             )
+        if not self._has_told_busy:
+            self._has_told_busy = True
+            self._tell(f"{name} is busy; waiting up to {BUSY_SECONDS:.0f} s for its answers")
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        workers: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """Call a function on workers, by default on each; return its values or exceptions.
+
+        They are by the workers' addresses. A worker that dies meanwhile, or does not answer in
+        time, has no part in it.
+        """
+        asked = self._addresses() if workers is None else workers
+
+        async def each() -> dict[str, Any]:
+            calls = [
+                asyncio.ensure_future(
+                    self.client._run(function, *arguments, workers=[one], on_error="return")
+                )
+                for one in asked
+            ]
+            if calls:
+                await asyncio.wait(calls, timeout=_CALL_SECONDS)
+            found: dict[str, Any] = {}
+            for call in calls:
+                if not call.done():
+                    call.cancel()
+                elif not call.exception():
+                    found |= call.result()
             return found
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """Call a function on each worker; return its value or exception, by their addresses.
-
-        A worker that dies meanwhile has no part in it.
-        """
         with self._naming_loss():
-            found: dict[str, Any] = self.client.sync(
-                self.client._run,
-                function,
-                *arguments,
-                on_error="return",
-                callback_timeout=_CALL_SECONDS,
-            )
+            found: dict[str, Any] = self.client.sync(each)
         # Should the function itself raise an OSError, the first task tells of it.
         return {name: value for name, value in found.items() if not isinstance(value, OSError)}
 

@@ -12,11 +12,15 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from patchsim.cluster.work import Band, Stamp, check, opened, score_band
+import patchsim
+from patchsim.cluster import versions
+from patchsim.cluster.work import Band, Stamp, Work, check, opened, score_band
 from patchsim.errors import InputError, PatchsimError
 from patchsim.machine.memory import default_limit
 
 _SHARE = 0.6  # of a worker's memory: libraries, and the results that wait, take some, too
+
+_FINISHED = ("memory", "error", "released", "forgotten")  # states of a task for Dask
 
 _lock = threading.Lock()  # one thread opens what the others wait for
 _kept: dict[str, Any] = {}  # the last search that was opened, by its key
@@ -42,6 +46,8 @@ class Fault(NamedTuple):
         The picture or the request is at fault.
     is_memory : bool
         A part of the task may fit the memory.
+    is_version : bool
+        The worker has another version of patchsim; the task has no part in it.
     """
 
     text: str
@@ -49,11 +55,17 @@ class Fault(NamedTuple):
     address: str
     is_input: bool = False
     is_memory: bool = False
+    is_version: bool = False
 
 
 def same(value: bytes) -> bytes:
     """Return the constants of tasks; as the result of a task they are made again if lost."""
     return value
+
+
+def constants(value: Any) -> bytes:
+    """Return the constants of tasks, which `keep` takes on a worker of this version alone."""
+    return pickle.dumps((patchsim.__version__, pickle.dumps(value)))
 
 
 def bands(constants: bytes, key: str, task: bytes) -> bytes:
@@ -62,21 +74,38 @@ def bands(constants: bytes, key: str, task: bytes) -> bytes:
 
 
 def _score(constants: bytes, key: str, band: Band) -> Any:
-    def make() -> Any:
-        work, memory = pickle.loads(constants)
+    def make(described: tuple[Work, int | None]) -> Any:
+        work, memory = described
         return work, opened(work, threads=1, memory=limit(memory))
 
-    work, search = keep(key, make)
+    work, search = keep(key, constants, make)
     return score_band(search, work, band)
 
 
-def keep(key: str, make: Callable[[], Any]) -> Any:
-    """Return what is kept for a key, or make it in place of what was kept before."""
+def keep(key: str, constants: bytes, make: Callable[[Any], Any]) -> Any:
+    """Return what is kept for a key, or make it of the constants, in place of what was kept.
+
+    Raises
+    ------
+    OtherVersionError
+        If the constants are of another version of patchsim.
+    """
     with _lock:
         if key not in _kept:
+            version, value = pickle.loads(constants)
+            versions.check(version)
             _kept.clear()  # the memory of what was before is free for what comes
-            _kept[key] = make()
+            _kept[key] = make(pickle.loads(value))
         return _kept[key]
+
+
+def held(prefix: str, dask_worker: Any) -> list[str]:
+    """Return the tasks that a worker has yet to finish, of those whose names begin so."""
+    return [
+        name
+        for name, task in dask_worker.state.tasks.items()
+        if str(name).startswith(prefix) and task.state not in _FINISHED
+    ]
 
 
 def forget(key: str) -> None:
@@ -125,4 +154,5 @@ def _fault(error: Exception) -> Fault:
         get_worker().address,
         is_input=isinstance(error, InputError),
         is_memory=isinstance(error, MemoryError),
+        is_version=isinstance(error, versions.OtherVersionError),
     )

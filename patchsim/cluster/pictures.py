@@ -73,7 +73,7 @@ def search_batch(constants: bytes, key: str, task: bytes) -> bytes:
 
 
 def _searched(constants: bytes, key: str, batch: Batch) -> Answer:
-    matcher, folder, memory = on_worker.keep(key, lambda: pickle.loads(constants))
+    matcher, folder, memory = on_worker.keep(key, constants, lambda held: held)
     started = time.perf_counter()
     results, told = [], []
     for request in batch.requests:
@@ -212,7 +212,7 @@ def searched(
     """Yield the result of each request in their order, as `scanning.one_picture` describes."""
     key = f"scan-{os.getpid()}-{time.time_ns()}"
     source = _Requests(todo, link)
-    constants = pickle.dumps((matcher, str(Path.cwd()), memory))
+    constants = on_worker.constants((matcher, str(Path.cwd()), memory))
     run = Run(link, search_batch, constants, key, source, most_deaths=_MOST_DEATHS)
     waiting: dict[int, tuple[ScanResult, list[tuple[Any, ...]]]] = {}
     following = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from patchsim.cluster import on_worker
 
 CLOSE_SECONDS = 5.0
+_WAITING = ("waiting", "queued")  # states of a task for Dask's scheduler
 
 
 class Submitted:
@@ -23,8 +24,12 @@ class Submitted:
     dask : module
         The package distributed.
     client : distributed.Client
-    workers : () -> iterable of str
+    workers : () -> list of str
         The addresses of the workers that there are now.
+    ask : (function, **arguments) -> value
+        Calls a function of the scheduler.
+    run : (function, argument) -> dict
+        Calls a function on the workers; returns the values by the addresses of those that answer.
     naming_loss : () -> context manager
         Turns the errors of a connection that is lost into one of ours.
     """
@@ -33,11 +38,14 @@ class Submitted:
         self,
         dask: ModuleType,
         client: Any,
-        workers: Callable[[], Iterable[str]],
+        workers: Callable[[], list[str]],
+        ask: Callable[..., Any],
+        run: Callable[..., dict[str, Any]],
         naming_loss: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._dask, self._client = dask, client
-        self._workers, self._naming_loss = workers, naming_loss
+        self._workers, self._ask, self._run = workers, ask, run
+        self._naming_loss = naming_loss
         # A scheduler takes tasks of the same name for the same task, whoever submits them.
         self._name = f"patchsim-{uuid.uuid4().hex}"
         self._constants: Any = None
@@ -57,6 +65,7 @@ class Submitted:
         tasks: list[bytes],
         *,
         avoid: str | None = None,
+        never: Collection[str] = (),
     ) -> list[str]:
         """Submit tasks, and return a name for each.
 
@@ -68,14 +77,17 @@ class Submitted:
             Its arguments; the constants, which are those of the run, are sent to each worker once.
         avoid : str, optional
             The address of a worker that should not have them, if there is another.
+        never : collection of str
+            The addresses of workers that must not have them, if there is another.
         """
         names = [f"{self._name}-{self._count + i}" for i in range(len(tasks))]
         self._count += len(tasks)
         elsewhere: dict[str, Any] = {}
-        if avoid is not None:
-            others = [one for one in self._workers() if one != avoid]
+        if avoid is not None or never:
+            allowed = [one for one in self._workers() if one not in never]
+            others = [one for one in allowed if one != avoid] or allowed
             if others:
-                elsewhere = {"workers": others, "allow_other_workers": True}
+                elsewhere = {"workers": others, "allow_other_workers": not never}
         with self._naming_loss():
             futures = self._client.map(
                 function,
@@ -134,6 +146,28 @@ class Submitted:
             return "died", f"the workers that scored it died{where}"
         text = f"{type(error).__name__}: {error}"
         return "error", (text.splitlines() or [""])[0]
+
+    def lost(self, names: Collection[str]) -> set[str]:
+        """Return the tasks that no worker has or will have. Those that wait or run are not lost.
+
+        A task may end while it is asked for: only what is lost twice is lost.
+        """
+        states = self._ask(self._client.scheduler.get_task_status, keys=list(names))
+        processing = self._ask(self._client.scheduler.processing, workers=None)
+        held = self._run(on_worker.held, self._name)
+        place = {name: worker for worker, there in processing.items() for name in there}
+        lost = set()
+        for name in names:
+            state = states.get(name)
+            if state == "processing":
+                worker = place.get(name)
+                # A worker that does not answer is busy, or the scheduler drops it in a while.
+                is_alive = worker is None or name in held.get(worker, (name,))
+            else:
+                is_alive = state in _WAITING
+            if not is_alive:
+                lost.add(name)
+        return lost
 
     def cancel(self) -> None:
         """Let no task go on, and forget the constants."""

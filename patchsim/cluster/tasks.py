@@ -3,7 +3,8 @@
 Dask runs a task again whose worker died, but only a few times: a healthy task that meets several
 deaths ends with `KilledWorker`, and a task that kills its workers does, too. The client tells them
 apart: it submits such a task again alone, then in halves, and gives up what still kills. A task
-whose result was lost on its way, or that nothing was heard of for long, goes the same way.
+whose result was lost on its way, or that no worker has any more, goes the same way. A task may take
+as long as it does: if no result comes for a while, the scheduler and the workers are asked for it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from patchsim.cluster.submitted import Submitted
 
 _PAUSE = 0.03  # seconds between looks for results
 _POLL = 2.0  # seconds between looks at the workers
-PATIENCE = 600.0  # seconds without any result, after which tasks are taken as lost
+PATIENCE = 60.0  # seconds without any result, after which tasks are asked for
 MOST_DEATHS = 5  # of a task and its halves
 _ALONE_DEATHS = 3  # of a task that has no halves
 _MOST_FAULTS = 2  # errors of a task that are no deaths
@@ -95,7 +96,8 @@ class Run:
     most_deaths: int = MOST_DEATHS
     _suspects: deque[_Pending] = field(default_factory=deque)
     _flying: dict[str, _Pending] = field(default_factory=dict)
-    _moved: float = 0.0
+    _moved: float = 0.0  # when a result came, or tasks were asked for
+    _missed: set[str] = field(default_factory=set)  # what no worker had when it was asked for
     _sent: Submitted = field(init=False)
 
     def results(self) -> Generator[tuple[Task, Any], None, None]:
@@ -121,13 +123,13 @@ class Run:
                     if name in self._flying:
                         self._moved = time.monotonic()
                         yield from self._taken(self._flying.pop(name), kind, value)
-                if done:
-                    continue
                 if time.monotonic() - polled > _POLL:
                     self.link.check(is_waiting=bool(self._flying))
                     polled = time.monotonic()
+                if done:
+                    continue
                 if self._flying and time.monotonic() - self._moved > PATIENCE:
-                    yield from self._lost()
+                    yield from self._looked_for()
                 time.sleep(_PAUSE)
         finally:
             self._sent.cancel()
@@ -154,6 +156,7 @@ class Run:
             self.key,
             [pickle.dumps(one.task) for one in tasks],
             avoid=avoid,
+            never=self.link.refused,
         )
         self._flying.update(zip(names, tasks, strict=True))
 
@@ -188,6 +191,11 @@ class Run:
 
     def _faulty(self, pending: _Pending, fault: Fault) -> Generator[tuple[Task, Any], None, None]:
         """Try a task once more on another worker."""
+        if fault.is_version and fault.address not in self.link.refused:
+            self.link.refuse([fault.address])
+        if fault.address in self.link.refused:  # of which the task knows nothing
+            self._submit([pending])
+            return
         self.failed(fault)
         faults = pending.faults + 1
         if faults < _MOST_FAULTS:
@@ -197,10 +205,10 @@ class Run:
         reason = f"{fault.text} (on {fault.host})"
         yield pending.task, Failure(reason, is_input=fault.is_input)
 
-    def _lost(self) -> Generator[tuple[Task, Any], None, None]:
-        """Take all tasks as lost that nothing was heard of for long."""
-        self._sent.cancel()
-        stuck, self._flying = list(self._flying.values()), {}
+    def _looked_for(self) -> Generator[tuple[Task, Any], None, None]:
+        """Take the tasks as lost that no worker had when they were asked for twice."""
+        missed = self._sent.lost(self._flying)
+        for name in missed & self._missed:
+            yield from self._died(self._flying.pop(name), "no worker has it any more")
+        self._missed = missed
         self._moved = time.monotonic()
-        for pending in stuck:
-            yield from self._died(pending, f"nothing was heard of it for {PATIENCE:.0f} s")

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import patchsim
+from patchsim.cluster import versions
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region
 from patchsim.geometry.blocks import BLOCK
@@ -140,11 +141,7 @@ def check(image: str, stamp: Stamp | None, version: str) -> None:
     InputError
         If not.
     """
-    if patchsim.__version__ != version:
-        raise InputError(
-            f"patchsim {patchsim.__version__} is installed there, and {version} here; install the"
-            " same version"
-        )
+    versions.check(version)
     if stamp is None:
         return
     now = stamp_of(image)

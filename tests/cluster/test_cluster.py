@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -193,13 +194,161 @@ def test_tasks_that_are_lost_on_their_way_are_sent_again():
     assert len(ends.sent) == len(BANDS) + 3
 
 
-def test_tasks_that_nothing_is_heard_of_come_to_an_end(monkeypatch):
+def test_tasks_that_no_worker_has_come_to_an_end(monkeypatch):
     monkeypatch.setattr(tasks, "PATIENCE", 0.05)
     results, _ = run(lambda band, _: ("never",) if band.top == 512 else finished(band), BANDS)
     lost = [band for band, found in results if isinstance(found, tasks.Failure)]
     assert [(band.top, band.rows) for band in lost]
     assert all(512 <= band.top < 1024 for band in lost)
     assert sum(band.rows for band, _ in results) == 5120
+
+
+def slow_task():
+    """A function of tasks that is pickled as it is, so that workers need not import this file."""
+
+    def slow(_constants, _key, task):
+        import pickle
+        import time
+
+        from patchsim.cluster.on_worker import Done
+
+        time.sleep(pickle.loads(task).rows / 1000)
+        return pickle.dumps(Done("late"))
+
+    return slow
+
+
+def test_a_task_may_take_longer_than_the_patience_while_its_worker_lives(cluster, monkeypatch):
+    monkeypatch.setattr(tasks, "PATIENCE", 0.1)
+    slow = [work.Band((0,), top, 1500) for top in range(6)]  # more than there are workers
+    source, there = Given(slow), cluster._connected()
+    done = list(tasks.Run(there, slow_task(), b"", "key", source).results())
+    assert sorted(done) == [(band, "late") for band in slow]
+
+
+def when(is_so, seconds=10):
+    """Return the first true value of a function, or its last one."""
+    end = time.monotonic() + seconds
+    while not (found := is_so()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def test_tasks_that_the_scheduler_or_the_worker_does_not_know_are_lost(cluster, monkeypatch):
+    sent = cluster._connected().submitted()
+    try:
+        names = sent.submit(slow_task(), b"", "key", [pickle.dumps(work.Band((0,), 0, 3000))] * 4)
+        assert when(lambda: sent.lost([*names, "of none"]) == {"of none"})  # once they are there
+        nothing = {address: [] for address in cluster._connected()._known}
+        monkeypatch.setattr(sent, "_run", lambda *_: nothing)
+        assert when(lambda: sent.lost(names))
+    finally:
+        sent.cancel()
+
+
+@contextlib.contextmanager
+def scheduler(*, workers=1):
+    """A scheduler in a process of its own; yields the process and the address."""
+    code = (
+        f"import distributed, time; c = distributed.LocalCluster(n_workers={workers},"
+        " threads_per_worker=1, dashboard_address='127.0.0.1:0');"
+        " print(c.scheduler_address, flush=True); time.sleep(60)"
+    )
+    there = subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n {code}"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        yield there, there.stdout.readline().strip()
+    finally:
+        there.kill()
+        there.wait()
+        there.stdout.close()
+
+
+@contextlib.contextmanager
+def stopped(process, seconds):
+    """Stop a process for some seconds, in which it answers nothing and keeps its connections."""
+    process.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(seconds, process.send_signal, [signal.SIGCONT])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process for a while")
+def test_a_scheduler_that_is_busy_for_long_is_waited_for(large, monkeypatch):
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.2)
+    path, kernel = large
+    told = []
+
+    class Watcher(patchsim.Observer):
+        def notice(self, text):
+            told.append(text)
+
+    with scheduler() as (there, address), patchsim.Cluster(address, observer=Watcher()) as opened:
+        opened.connect()
+        with stopped(there, 1.5):
+            report = patchsim.match(path, kernel, top=3, cluster=opened)
+        assert answer(report) == answer(patchsim.match(path, kernel, top=3))
+        assert ["is busy; waiting" in text for text in told] == [True]
+        monkeypatch.setattr(link, "BUSY_SECONDS", 0.5)
+        with stopped(there, 2.5), pytest.raises(MachineError, match="has not answered for"):
+            patchsim.match(path, kernel, cluster=opened)
+
+
+def test_a_worker_of_another_version_that_joins_is_told_and_gets_no_tasks(cluster, monkeypatch):
+    told = []
+    with patchsim.Cluster(cluster._connected().client.scheduler.address) as other:
+        there = other._connected()
+        first, second = sorted(there._known)
+        monkeypatch.setattr(there, "_tell", told.append)
+        there._known.remove(second)
+        there.run = lambda *_, workers: dict.fromkeys(workers, "0.0.1")
+        there.check(is_waiting=False)
+        assert list(there.refused) == [second]
+        assert there.threads == 1
+        assert [re.sub(r":\d+", "", text) for text in told] == [
+            f"the worker at 127.0.0.1 has patchsim 0.0.1, and {patchsim.__version__} is here;"
+            " install the same version on all machines; the others go on"
+        ]
+
+        def where():
+            def address(_constants, _key, _task):
+                import pickle
+
+                from distributed import get_worker
+
+                from patchsim.cluster.on_worker import Done
+
+                return pickle.dumps(Done(get_worker().address))
+
+            return address
+
+        done = list(tasks.Run(there, where(), b"", "key", Given(BANDS)).results())
+    assert {address for _, address in done} == {first}
+
+
+def test_a_task_of_another_version_is_no_fault_of_the_task():
+    fault = on_worker.Fault("patchsim 0 there", "there", "tcp://there:1", True, False, True)
+
+    def end(band, count):
+        return ("done", pickle.dumps(fault)) if count <= 4 else finished(band)
+
+    ends = Ends(end)
+    ends.refuse = lambda addresses: ends.refused.update(dict.fromkeys(addresses, ""))
+    results = list(tasks.Run(ends, on_worker.bands, b"", "key", Given(BANDS)).results())
+    assert not [found for _, found in results if isinstance(found, tasks.Failure)]
+    assert list(ends.refused) == ["tcp://there:1"]
+
+
+def test_a_worker_takes_no_constants_of_another_version(monkeypatch):
+    sent = on_worker.constants("a search")
+    monkeypatch.setattr(patchsim, "__version__", "0.0.1")
+    with pytest.raises(InputError, match=r"patchsim 0\.0\.1 is installed there, and"):
+        on_worker.keep("of another version", sent, lambda _: pytest.fail("it was opened"))
 
 
 def test_a_file_that_changes_ends_the_search(cluster, picture, kernel, monkeypatch):
@@ -351,34 +500,19 @@ def test_a_scheduler_without_workers_is_waited_for_and_then_an_error(picture, ke
 def test_a_scheduler_that_is_lost_is_an_error(large, monkeypatch):
     monkeypatch.setattr(tasks, "_POLL", 0.1)
     path, kernel = large
-    code = (
-        "import distributed, time; c = distributed.LocalCluster(n_workers=1,"
-        " threads_per_worker=1, dashboard_address='127.0.0.1:0');"
-        " print(c.scheduler_address, flush=True); time.sleep(60)"
-    )
-    there = subprocess.Popen(
-        [sys.executable, "-c", f"if __name__ == '__main__':\n {code}"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    try:
-        address = there.stdout.readline().strip()
-        with patchsim.Cluster(address) as opened:
-            source = opened.band_source(
-                patchsim.Matcher(kernel), str(path), region=None, memory=None,
-                observer=patchsim.Observer(),
-            )  # fmt: skip
-            search = work.opened(source._work, threads=1, memory=1 << 28)
-            monkeypatch.setattr(work, "_SECONDS", 1e-9)
-            monkeypatch.setattr(work, "_LEAST_SECONDS", 1e-9)
-            found = source.bounds(search.jobs, search.parts)
-            next(found)
-            there.send_signal(signal.SIGKILL)
-            with pytest.raises(MachineError, match="was lost"):
-                list(found)
-    finally:
-        there.kill()
-        there.wait()
-        there.stdout.close()
+    with scheduler() as (there, address), patchsim.Cluster(address) as opened:
+        source = opened.band_source(
+            patchsim.Matcher(kernel), str(path), region=None, memory=None,
+            observer=patchsim.Observer(),
+        )  # fmt: skip
+        search = work.opened(source._work, threads=1, memory=1 << 28)
+        monkeypatch.setattr(work, "_SECONDS", 1e-9)
+        monkeypatch.setattr(work, "_LEAST_SECONDS", 1e-9)
+        found = source.bounds(search.jobs, search.parts)
+        next(found)
+        there.send_signal(signal.SIGKILL)
+        with pytest.raises(MachineError, match="was lost"):
+            list(found)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")

@@ -66,11 +66,12 @@ class Ends:
 
     def __init__(self, end):
         self._end, self._done, self.sent, self.count = end, [], [], 0
+        self.refused = {}
 
     def submitted(self):
         return self
 
-    def submit(self, function, constants, key, payloads, *, avoid=None):  # noqa: ARG002
+    def submit(self, function, constants, key, payloads, *, avoid=None, never=()):  # noqa: ARG002
         names = [f"task-{self.count + i}" for i in range(len(payloads))]
         self.count += len(names)
         for name, payload in zip(names, payloads, strict=True):
@@ -85,6 +86,9 @@ class Ends:
 
     def check(self, *, is_waiting):
         pass
+
+    def lost(self, names):
+        return set(names)
 
     def cancel(self):
         self._done = []
