@@ -75,8 +75,8 @@ class Bounds:
     @staticmethod
     def estimate_bytes(rows: int, cols: int) -> int:
         """Return the bytes of so many scores with an error each."""
-        score, error = 8, 8
-        return rows * cols * (score + error)
+        score_bytes, error_bytes = 8, 8
+        return rows * cols * (score_bytes + error_bytes)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Look:
     done: bool
 
 
-class Score(Protocol):
+class Scorer(Protocol):
     """Scores the windows of a tile, for one kernel."""
 
     def __call__(self, pixels: Pixels, seen: Seen | None = None, /) -> Bounds:
@@ -151,7 +151,7 @@ class Score(Protocol):
         """
 
 
-class SharedScore(Protocol):
+class SharedScorer(Protocol):
     """Scores the windows of a tile, for one of several kernels that share its pixels."""
 
     def __call__(
@@ -163,7 +163,7 @@ class SharedScore(Protocol):
         """
 
 
-class TileScore(Protocol):
+class TileScorer(Protocol):
     """Scores the windows of a tile from pixels and their visibility, for one kernel."""
 
     def __call__(self, pixels: Pixels, levels: NDArray[np.uint8] | None = None, /) -> Bounds:
@@ -176,7 +176,7 @@ class TileScore(Protocol):
 
 # Scores a tile for one of several kernels, from the tile, which holds its pixels and their
 # visibility, and the number (rows, cols) of its first windows that count.
-SharedTileScore = Callable[[Shared, tuple[int, int]], Bounds]
+SharedTileScorer = Callable[[Shared, tuple[int, int]], Bounds]
 
 
 class Engine(Protocol):
@@ -222,7 +222,7 @@ class MapEngine(Engine, Protocol):
         These leave out windows of which too little is visible.
         """
 
-    def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+    def prepare(self, kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Scorer:
         """Do what needs the kernel alone, once; the result scores any tile's pixels."""
 
     def kernel_bytes(self, problem: Problem, rows: int, cols: int) -> int:
@@ -237,7 +237,7 @@ class SharingEngine(MapEngine, Protocol):
 
     def prepare_together(
         self, kernels: Sequence[Kernel], problems: Sequence[Problem]
-    ) -> list[SharedScore]:
+    ) -> list[SharedScorer]:
         """Prepare kernels that share tiles; all have weights, or none has."""
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common import fused, fused_costs, sharing, visibility
-from patchsim.engines.contract import Bounds, Score, Seen
+from patchsim.engines.contract import Bounds, Scorer, Seen
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import extensions
@@ -172,7 +172,7 @@ def _taps_bytes(problem: Problem) -> int:
     return problem.taps * np.dtype(problem.dtype).itemsize
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Scorer:
     if problem.metric != "sad":
         return sharing.of_one(fused.prepare(Kernel(kernel), problem, is_direct=True), problem)
     extension = _extension()

@@ -9,7 +9,7 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines import unfold_tensors
 from patchsim.engines.common import visibility
-from patchsim.engines.contract import Bounds, Score, Seen
+from patchsim.engines.contract import Bounds, Scorer, Seen
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import devices
@@ -98,7 +98,7 @@ def _taps_bytes(problem: Problem) -> int:
     return problem.taps * _work_size(problem)
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Scorer:
     import torch
 
     block = unfold_tensors.block_bytes(problem.device)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines import Bounds, Problem, SharedTileScore, TileScore
+from patchsim.engines import Bounds, Problem, SharedTileScorer, TileScorer
 from patchsim.engines.tile_cache import Shared
 from patchsim.errors import MachineError
 from patchsim.geometry import tiles
@@ -40,8 +40,8 @@ def refuse_when_full(device: str) -> Iterator[None]:
         ) from None
 
 
-def split_when_full(score: TileScore, problem: Problem) -> TileScore:
-    """Return a score that splits a tile in halves where the device's memory does not suffice.
+def split_when_full(scorer: TileScorer, problem: Problem) -> TileScorer:
+    """Return a scorer that splits a tile in halves where the device's memory does not suffice.
 
     The free memory cannot be known in advance, because other programs use the device, too.
 
@@ -58,7 +58,7 @@ def split_when_full(score: TileScore, problem: Problem) -> TileScore:
         rows, cols = tiles.map_shape((pixels.shape[0], pixels.shape[1]), size, stride)
         if rows * cols < too_many:
             try:
-                return score(pixels, levels)
+                return scorer(pixels, levels)
             except RuntimeError as error:
                 if not _is_full(error):
                     raise
@@ -84,20 +84,20 @@ def split_when_full(score: TileScore, problem: Problem) -> TileScore:
 
 
 def split_shared_when_full(
-    scores: Sequence[SharedTileScore], problems: Sequence[Problem]
-) -> list[SharedTileScore]:
-    """Return scores like those of `split_when_full`, for kernels that share a tile's transforms.
+    scorers: Sequence[SharedTileScorer], problems: Sequence[Problem]
+) -> list[SharedTileScorer]:
+    """Return scorers like those of `split_when_full`, for kernels that share a tile's transforms.
 
     Once a tile has not fitted, it and all later ones are scored for each kernel alone.
     """
     is_full = False
 
-    def splitting(score: SharedTileScore, problem: Problem) -> SharedTileScore:
+    def splitting(scorer: SharedTileScorer, problem: Problem) -> SharedTileScorer:
         sizes = problem.kernel[:2], problem.stride
 
         def alone(pixels: Pixels, levels: NDArray[np.uint8] | None = None) -> Bounds:
             windows = tiles.map_shape((pixels.shape[0], pixels.shape[1]), *sizes)
-            return score(Shared(pixels, None, levels), windows)
+            return scorer(Shared(pixels, None, levels), windows)
 
         split = split_when_full(alone, problem)
 
@@ -105,7 +105,7 @@ def split_shared_when_full(
             nonlocal is_full
             if not is_full:
                 try:
-                    return score(shared, windows)
+                    return scorer(shared, windows)
                 except RuntimeError as error:
                     if not _is_full(error):
                         raise
@@ -119,7 +119,7 @@ def split_shared_when_full(
 
         return scored
 
-    return [splitting(*pair) for pair in zip(scores, problems, strict=True)]
+    return [splitting(*pair) for pair in zip(scorers, problems, strict=True)]
 
 
 def _is_full(error: RuntimeError) -> bool:

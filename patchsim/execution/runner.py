@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from patchsim import engines
-from patchsim.engines import Bounds, Problem, SharedTileScore, TileScore
+from patchsim.engines import Bounds, Problem, SharedTileScorer, TileScorer
 from patchsim.engines.common import visibility
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import tiles
@@ -18,54 +18,54 @@ from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
 
-def prepare(plan: Plan, kernel: Kernel) -> TileScore:
+def prepare(plan: Plan, kernel: Kernel) -> TileScorer:
     """Prepare a kernel with the plan's engine, on every device of the plan."""
     problem = plan.problem
     if problem.device == "cpu":
         return _prepare(plan.engine, kernel, problem)
     from patchsim.execution import oom, streams
 
-    def prepare_on(device: str) -> TileScore:
+    def prepare_on(device: str) -> TileScorer:
         on_device = replace(problem, device=device)
         with oom.refuse_when_full(device):
             return oom.split_when_full(_prepare(plan.engine, kernel, on_device), on_device)
 
-    scores = streams.prepare_on_each(problem.devices, prepare_on)
-    return streams.DeviceQueues(problem.devices).dispatch(scores)
+    scorers = streams.prepare_on_each(problem.devices, prepare_on)
+    return streams.DeviceQueues(problem.devices).dispatch(scorers)
 
 
-def _prepare(name: str, kernel: Kernel, problem: Problem) -> TileScore:
+def _prepare(name: str, kernel: Kernel, problem: Problem) -> TileScorer:
     engine = engines.load(name)
     assert engines.has_map(engine), "the plan says so"
     return visibility.prepare(engine, kernel.pixels, problem, kernel.weights)
 
 
-def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScore]:
+def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScorer]:
     """Prepare several kernels with an engine that shares tiles, or one kernel with any engine."""
     problems = [plan.problem for plan in plans]
     if len(plans) == 1:
-        score = prepare(plans[0], kernels[0])
-        return [lambda shared, _windows: score(shared.pixels, shared.levels)]
+        scorer = prepare(plans[0], kernels[0])
+        return [lambda shared, _windows: scorer(shared.pixels, shared.levels)]
     if problems[0].device == "cpu":
         return _prepare_together(plans[0].engine, kernels, problems)
     from patchsim.execution import oom, streams
 
     names = problems[0].devices
 
-    def prepare_on(device: str) -> list[SharedTileScore]:
+    def prepare_on(device: str) -> list[SharedTileScorer]:
         on_device = [replace(problem, device=device) for problem in problems]
         with oom.refuse_when_full(device):
-            scores = _prepare_together(plans[0].engine, kernels, on_device)
-        return oom.split_shared_when_full(scores, on_device)
+            scorers = _prepare_together(plans[0].engine, kernels, on_device)
+        return oom.split_shared_when_full(scorers, on_device)
 
     # One thread compares all kernels with a tile, and so one device does.
-    queues, scores = streams.DeviceQueues(names), streams.prepare_on_each(names, prepare_on)
-    return [queues.dispatch({name: scores[name][i] for name in names}) for i in range(len(plans))]
+    queues, scorers = streams.DeviceQueues(names), streams.prepare_on_each(names, prepare_on)
+    return [queues.dispatch({name: scorers[name][i] for name in names}) for i in range(len(plans))]
 
 
 def _prepare_together(
     name: str, kernels: Sequence[Kernel], problems: Sequence[Problem]
-) -> list[SharedTileScore]:
+) -> list[SharedTileScorer]:
     engine = engines.load(name)
     assert engines.can_share(engine), "the plan says so"
     return visibility.prepare_together(engine, kernels, problems)
@@ -74,7 +74,7 @@ def _prepare_together(
 def run(
     plan: Plan,
     image: Pixels,
-    score: TileScore,
+    scorer: TileScorer,
     todo: Iterable[Tile] | None = None,
     visible: Visibility | None = None,
 ) -> Generator[tuple[Tile, Bounds], None, None]:
@@ -84,7 +84,7 @@ def run(
     ----------
     plan : Plan
     image : array [H, W, C]
-    score : TileScore
+    scorer : TileScorer
         The result of `prepare` for the plan.
     todo : iterable of Tile, optional
         Tiles to score instead of all, none larger than the plan's.
@@ -100,8 +100,8 @@ def run(
     def work(tile: Tile) -> Bounds:
         source = tile.source(problem.kernel[:2], problem.stride)
         if visible is None:
-            return score(image[source])
-        return score(image[source], visible.levels[source])
+            return scorer(image[source])
+        return scorer(image[source], visible.levels[source])
 
     if todo is None:
         todo = tiles.split(problem.map_shape, plan.tile)
@@ -111,7 +111,7 @@ def run(
 def run_together(
     plans: Sequence[Plan],
     image: Pixels,
-    scores: Sequence[SharedTileScore],
+    scorers: Sequence[SharedTileScorer],
     take: Callable[[int, Tile, Bounds], None],
     visible: Visibility | None = None,
     todo: Iterable[Tile] | None = None,
@@ -123,7 +123,7 @@ def run_together(
     plans : sequence of Plan
         They have the same tile.
     image : array [H, W, C]
-    scores : sequence of SharedTileScore
+    scorers : sequence of SharedTileScorer
         One for each plan, from `prepare_together`.
     take : (number, Tile, Bounds) -> None
         Called with the plan's number for each tile, in the thread that scored it.
@@ -146,7 +146,7 @@ def run_together(
         shared = Shared(image[source], extent, None if visible is None else visible.levels[source])
         numbered = clip_to_maps(common, plans)
         for number, tile in numbered:
-            take(number, tile, scores[number](shared, (tile.rows, tile.cols)))
+            take(number, tile, scorers[number](shared, (tile.rows, tile.cols)))
         return [tile for _, tile in numbered]
 
     if todo is None:

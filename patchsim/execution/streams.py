@@ -18,7 +18,7 @@ from patchsim.engines import Bounds
 from patchsim.machine import devices
 
 _Prepared = TypeVar("_Prepared")
-_Tile = ParamSpec("_Tile")  # the arguments of a score
+_Tile = ParamSpec("_Tile")  # the arguments of a scorer
 
 
 @dataclass
@@ -73,12 +73,12 @@ class DeviceQueues:
         free[0].thread = threading.current_thread()
         return free[0]
 
-    def dispatch(self, scores: Mapping[str, Callable[_Tile, Bounds]]) -> Callable[_Tile, Bounds]:
-        """Return a score that calls the one of the thread's device."""
+    def dispatch(self, scorers: Mapping[str, Callable[_Tile, Bounds]]) -> Callable[_Tile, Bounds]:
+        """Return a scorer that calls the one of the thread's device."""
 
         def score(*tile: _Tile.args, **keywords: _Tile.kwargs) -> Bounds:
             with self.assigned() as name:
-                return scores[name](*tile, **keywords)
+                return scorers[name](*tile, **keywords)
 
         return score
 

@@ -112,7 +112,7 @@ def report(
 
 def maps(scored: Sequence[Scored]) -> list[NDArray[np.float32]]:
     """List the maps that were kept, one a kernel."""
-    return [scores for one in scored if (scores := one.map) is not None]
+    return [score_map for one in scored if (score_map := one.map) is not None]
 
 
 def _matches(

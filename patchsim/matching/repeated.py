@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim import engines
-from patchsim.engines import TileScore
+from patchsim.engines import TileScorer
 from patchsim.geometry.tiles import Tile
 from patchsim.matches.nms import Peak
 from patchsim.matches.pose_selection import PoseSelection
@@ -81,7 +81,7 @@ class Repeated:
     job : Job
     outputs : Outputs
     kept : KeptKernels
-    score : TileScore or None
+    scorer : TileScorer or None
         Scores all windows of the map, if a plan has one tile.
     exact : ExactKernel
     """
@@ -93,7 +93,7 @@ class Repeated:
     job: Job
     outputs: Outputs
     kept: KeptKernels
-    score: TileScore | None
+    scorer: TileScorer | None
     exact: ExactKernel
 
     @classmethod
@@ -178,11 +178,11 @@ class Repeated:
         picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
         if self._is_special(picture):
             return None
-        scores = self._windows(picture.pixels)
-        findings = Found([Scored(self.job, scores)])
+        windows = self._windows(picture.pixels)
+        findings = Found([Scored(self.job, windows)])
         margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
         if options.top == 1 and not margin and options.threshold is None:
-            selections: Sequence[Selection | PoseSelection] = [self._best(scores)]
+            selections: Sequence[Selection | PoseSelection] = [self._best(windows)]
         else:
             selections = select_matches.select(findings, options, scene, margin=margin)
         below = nothing_found.best_below(findings, selections, scene, options)
@@ -217,9 +217,9 @@ class Repeated:
         )
         return next(iter(flat), None) is not None
 
-    def _best(self, scores: Windows) -> Selection:
+    def _best(self, windows: Windows) -> Selection:
         """Select the best window alone, as `selection.select` does among those of one kernel."""
-        best = scores.best(-math.inf)
+        best = windows.best(-math.inf)
         if best is None:
             return Selection([], [], None, None)
         y, x, score = best
@@ -229,7 +229,7 @@ class Repeated:
     def _windows(self, pixels: Pixels) -> Windows:
         """Score the windows of an image."""
         plan = self.job.plan
-        if self.score is None:
+        if self.scorer is None:
             (store,) = windows.windows(
                 [plan],
                 pixels,
@@ -248,5 +248,5 @@ class Repeated:
             BlockCache(stores.OPEN_BYTES),
             None,
         )
-        store.put(Tile(0, 0, *plan.tile), self.score(pixels))
+        store.put(Tile(0, 0, *plan.tile), self.scorer(pixels))
         return store

@@ -112,8 +112,8 @@ def similarity(
     """
     # A single division of exact numbers: equal ratios give equal floats, whatever the number of
     # channels and the type of the pixels.
-    score: Any = difference_sum / (taps * full_difference)
-    return 1.0 - score  # type: ignore[no-any-return] # a tensor divides to Any
+    mean_difference: Any = difference_sum / (taps * full_difference)
+    return 1.0 - mean_difference  # type: ignore[no-any-return] # a tensor divides to Any
 
 
 def correlation(products: Array, spread: Array, kernel_spread: float | Array) -> Array:

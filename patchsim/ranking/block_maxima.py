@@ -221,8 +221,10 @@ class BlockMaxima:
                 for block in self._grid.blocks(tile):
                     cells = wanted.get(block)
                     if cells is not None:
-                        scores = self._open_block(block, cells, _part(bounds, cells.within(tile)))
-                        self._cache.put(self, block, scores)
+                        score_map = self._open_block(
+                            block, cells, _part(bounds, cells.within(tile))
+                        )
+                        self._cache.put(self, block, score_map)
                 del bounds  # free them before the next tile is scored
         self.blocks_evaluated += len(wanted)
 
@@ -240,7 +242,7 @@ class BlockMaxima:
             self.windows_evaluated += len(y)
             return self._exact(y + top, x + left)
 
-        scores = ScoreMap(
+        score_map = ScoreMap(
             (cells.rows, cells.cols),
             self.kernel,
             self._stride,
@@ -248,11 +250,11 @@ class BlockMaxima:
             evaluate_blocks=evaluate_blocks if self._evaluate_block else None,
             kept=None if self._grid.scores is None else self._grid.scores[cells.index],
         )
-        scores.put(Tile(0, 0, cells.rows, cells.cols), bounds)
-        scores.evaluate_contenders()
+        score_map.put(Tile(0, 0, cells.rows, cells.cols), bounds)
+        score_map.evaluate_contenders()
         for y, x in self._removed.windows(block):
-            scores.suppress(y - top, x - left)
-        return OpenBlock(scores)
+            score_map.suppress(y - top, x - left)
+        return OpenBlock(score_map)
 
     def _best_in(
         self, block: int, opened: OpenBlock, floor: float

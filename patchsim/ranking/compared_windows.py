@@ -36,7 +36,7 @@ class ComparedWindows:
 
     Attributes
     ----------
-    scores : dict of int to ScoreMap
+    score_maps : dict of int to ScoreMap
         The scores of blocks that were scored as a whole.
     """
 
@@ -48,7 +48,7 @@ class ComparedWindows:
         budget: SearchBudget,
         threads: int,
     ) -> None:
-        self.scores: dict[int, ScoreMap] = {}
+        self.score_maps: dict[int, ScoreMap] = {}
         self._search, self._bounds, self._blocks = search, bounds, blocks
         self._budget, self._threads = budget, threads
         self._rows_most = sys.maxsize  # so many rows of a block's windows are compared one by one
@@ -59,7 +59,7 @@ class ComparedWindows:
     @property
     def windows_evaluated(self) -> int:
         """The number of windows that were scored one by one."""
-        of_scores = sum(scores.windows_evaluated for scores in self.scores.values())
+        of_scores = sum(score_map.windows_evaluated for score_map in self.score_maps.values())
         return int(self._windows_compared.sum()) + of_scores
 
     def allow(self, seconds: float) -> None:
@@ -100,13 +100,13 @@ class ComparedWindows:
         """Find the best window of a block; False if too many would have to be compared."""
         if self._blocks.is_decided(block):
             return True
-        scores = self.scores.get(block)
-        if scores is None:
+        score_map = self.score_maps.get(block)
+        if score_map is None:
             return self._compare(block)
         bounds, place = self._bounds.of_block(block)
-        scores.upper_bounds[bounds[place.index] == REMOVED] = -math.inf
+        score_map.upper_bounds[bounds[place.index] == REMOVED] = -math.inf
         incumbent = self._blocks.incumbent
-        best = scores.best(incumbent)
+        best = score_map.best(incumbent)
         if best is None:
             self._blocks.exclude(block, incumbent)
         else:

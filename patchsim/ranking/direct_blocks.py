@@ -81,7 +81,7 @@ class DirectBlocks:
             yield windows, score_exactly(block)
 
         windows = Tile(0, 0, block.rows, block.cols)
-        scores = ScoreMap(
+        score_map = ScoreMap(
             (block.rows, block.cols),
             self._kernel,
             self._stride,
@@ -89,5 +89,5 @@ class DirectBlocks:
             evaluate_blocks=all_exactly if score_exactly else None,
         )
         error = bounds.error if isinstance(bounds.error, float) else bounds.error[inside.index]
-        scores.put(windows, Bounds(bounds.map[inside.index], error))
-        return scores
+        score_map.put(windows, Bounds(bounds.map[inside.index], error))
+        return score_map

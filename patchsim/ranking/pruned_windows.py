@@ -122,7 +122,7 @@ class PrunedWindows:
     @property
     def blocks_evaluated(self) -> int:
         """The number of blocks that were scored as a whole."""
-        return len(self._blocks.tiles if self._direct is not None else self._compared.scores)
+        return len(self._blocks.tiles if self._direct is not None else self._compared.score_maps)
 
     @property
     def block_count(self) -> int:
@@ -169,7 +169,7 @@ class PrunedWindows:
             return
         self._search.clear()
         self._bounds.clear()
-        self._compared.scores = {}
+        self._compared.score_maps = {}
         self._blocks_directly = None  # with the kernel that was prepared for it
         self._direct = self._search_all()
         for y, x in self._bounds.suppressed:
@@ -245,17 +245,17 @@ class PrunedWindows:
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""
-        scores = self._compared.scores
+        score_maps = self._compared.score_maps
         # Their scores are known first.
-        self._compared.decide_all([block for block in blocks if block in scores])
-        blocks = self._blocks.still_open(block for block in blocks if block not in scores)
+        self._compared.decide_all([block for block in blocks if block in score_maps])
+        blocks = self._blocks.still_open(block for block in blocks if block not in score_maps)
         # An incumbent that the best give excludes most of the others.
         self._compared.allow(_FIRST * self._budget.cheap_seconds)
         undecided = self._compared.decide_all(blocks[:_FIRST_BLOCKS])
         blocks = self._blocks.still_open(undecided + blocks[_FIRST_BLOCKS:])
         undecided = self._blocks.still_open(self._narrow(blocks))
         # Their scores stay in memory, beside those of blocks that were left before.
-        kept = len(undecided) + len(scores)
+        kept = len(undecided) + len(score_maps)
         wanted = [self._blocks.tiles[block] for block in undecided]
         if not self._blocks_directly or not wanted:
             return
@@ -292,8 +292,8 @@ class PrunedWindows:
             if blocks.upper_bounds[block] < blocks.incumbent:
                 break
             if blocks.upper_bounds[block] > blocks.best_scores[block]:
-                scores = self._blocks_directly.scores(blocks.tiles[block], scored)
-                self._compared.scores[block] = scores
+                score_map = self._blocks_directly.scores(blocks.tiles[block], scored)
+                self._compared.score_maps[block] = score_map
                 self._compared.decide(block)
 
     def _narrow(self, blocks: list[int]) -> list[int]:

@@ -96,8 +96,8 @@ class ScoreMap:
     @staticmethod
     def estimate_bytes(shape: tuple[int, int], *, keeps_map: bool = False) -> int:
         """Return the bytes that a score map of this shape allocates."""
-        upper_bound, is_exact, score = 8, 1, 4
-        return math.prod(shape) * (upper_bound + is_exact + (score if keeps_map else 0))
+        upper_bound, is_exact, score_bytes = 8, 1, 4
+        return math.prod(shape) * (upper_bound + is_exact + (score_bytes if keeps_map else 0))
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Store the scores of a tile; several threads may store different tiles at once."""
@@ -188,17 +188,17 @@ class ScoreMap:
         todo = [block for block in blocks if (block.top, block.left) not in self._done]
         if todo:
             with closing(self._evaluate_blocks(todo)) as scored:
-                for tile, scores in scored:
-                    self._store_exact(tile, scores)
-                    del scores  # free them before the next tile is scored
+                for tile, bounds in scored:
+                    self._store_exact(tile, bounds)
+                    del bounds  # free them before the next tile is scored
 
-    def _store_exact(self, tile: Tile, scores: Bounds) -> None:
+    def _store_exact(self, tile: Tile, bounds: Bounds) -> None:
         """Store the exact scores of a tile that holds whole blocks."""
-        is_new = np.equal(scores.error, 0.0) & ~self.is_exact[tile.index]
+        is_new = np.equal(bounds.error, 0.0) & ~self.is_exact[tile.index]
         if self.map is not None:
-            np.copyto(self.map[tile.index], scores.map, where=is_new, casting="same_kind")
+            np.copyto(self.map[tile.index], bounds.map, where=is_new, casting="same_kind")
         upper_bounds = self.upper_bounds[tile.index]
-        np.copyto(upper_bounds, scores.map, where=is_new & (upper_bounds > _SUPPRESSED))
+        np.copyto(upper_bounds, bounds.map, where=is_new & (upper_bounds > _SUPPRESSED))
         self.is_exact[tile.index] |= is_new
         self._done |= {
             (tile.top + top, tile.left + left)

@@ -178,15 +178,15 @@ def _band_of(plane: Plane, kernel: KernelPlane, grid: Grid, most_bytes: int) -> 
     side = side_of(kernel, grid)
     row = plane.width + side + _ROW_BORDER
     # Scores, and in C the pixels with the prefix sums of them and of their squares, 4 bytes each.
-    pixels, scores = 12 * kernel.channels * row, 4 * len(grid.angles) * row
+    pixel_bytes, score_bytes = 12 * kernel.channels * row, 4 * len(grid.angles) * row
     together = len(grid.scales)
-    free = most_bytes - side * pixels - _BATCH_BYTES * side**2 * kernel.channels
+    free = most_bytes - side * pixel_bytes - _BATCH_BYTES * side**2 * kernel.channels
     # Those of each scale are made before they are put together; of one scale they lie beside.
     shapes = (together + 1) * turned_bytes(side, kernel.channels, len(grid.angles))
-    rows = (free - shapes) // (pixels + together * scores) - 2
+    rows = (free - shapes) // (pixel_bytes + together * score_bytes) - 2
     if together == 1 or rows < _ROWS or shapes > _TURNED:
         together = 1
-        rows = free // (pixels + scores) - 2
+        rows = free // (pixel_bytes + score_bytes) - 2
     return together, max(_FEWEST_ROWS, rows)
 
 
@@ -213,8 +213,13 @@ def least_band_bytes(width: int, channels: int, angles: int, side: int) -> int:
     angles, side : int
         How many turned kernels of a scale there are, and the side of their boxes, in pixels.
     """
-    scores, pixels = (_FEWEST_ROWS + 2) * 4 * angles, (_FEWEST_ROWS + 2 + side) * 12 * channels
-    return (width + side + _ROW_BORDER) * (scores + pixels) + _BATCH_BYTES * side**2 * channels
+    score_bytes, pixel_bytes = (
+        (_FEWEST_ROWS + 2) * 4 * angles,
+        (_FEWEST_ROWS + 2 + side) * 12 * channels,
+    )
+    return (width + side + _ROW_BORDER) * (
+        score_bytes + pixel_bytes
+    ) + _BATCH_BYTES * side**2 * channels
 
 
 def _bounds(shapes: Turned, plane: Plane) -> NDArray[np.int32]:

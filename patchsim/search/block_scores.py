@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 import numpy as np
 
-from patchsim.engines import Bounds, TileScore
+from patchsim.engines import Bounds, TileScorer
 from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
@@ -22,11 +22,11 @@ def rescore(
     plan: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], TileScore],
+    prepared: Callable[[], TileScorer],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score blocks by the plan's engine, in tiles that fit its memory."""
-    score = prepared()
+    scorer = prepared()
     for block in blocks:
         shape = block.rows, block.cols
         scores, error = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -35,7 +35,7 @@ def rescore(
             Tile(block.top + tile.top, block.left + tile.left, tile.rows, tile.cols)
             for tile in tiles.split(shape, plan.tile)
         ]
-        for tile, bounds in runner.run(plan, image, score, parts, visible):
+        for tile, bounds in runner.run(plan, image, scorer, parts, visible):
             index = tile.within(block)
             scores[index], error[index] = bounds.map, bounds.error
             if hidden is not None and bounds.hidden is not None:
@@ -54,7 +54,7 @@ def score_blocks(
     plan: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], TileScore],
+    prepared: Callable[[], TileScorer],
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score blocks by a plan for that, and their neighbours too where one call is quicker."""
@@ -67,7 +67,7 @@ def score_block(
     exact_plan: Plan,
     image: Pixels,
     visible: Visibility | None,
-    prepared: Callable[[], TileScore],
+    prepared: Callable[[], TileScorer],
     block: Tile,
 ) -> Bounds:
     """Score one block alone."""

@@ -173,7 +173,7 @@ class Exhaustive:
             maps = Begun([], (), [])
             if self._maps is not None:
                 maps = self._maps.begin(members, numbers, observer)
-            scores = windows.windows(
+            windows_of_jobs = windows.windows(
                 [job.plan for job in members],
                 members[0].pixels,
                 [job.kernel for job in members],
@@ -190,7 +190,9 @@ class Exhaustive:
                 takers=maps.takers,
                 known=maps.known,
             )
-            for place, (i, job, one) in enumerate(zip(numbers, members, scores, strict=True)):
+            for place, (i, job, one) in enumerate(
+                zip(numbers, members, windows_of_jobs, strict=True)
+            ):
                 scored[i] = Scored(job, one, maps.reduced[place] if maps.reduced else None)
         return [scored[i] for i in range(len(self._jobs))]
 

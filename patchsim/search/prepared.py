@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from patchsim.engines import SharedTileScore, TileScore
+from patchsim.engines import SharedTileScorer, TileScorer
 from patchsim.engines.tile_cache import Cached
 from patchsim.execution import runner
 from patchsim.metrics import ExactKernel, Kernel
@@ -141,15 +141,15 @@ class PreparedKernels:
             memory=plan.memory,
         )
 
-    def alone(self, plan: Plan, kernel: Kernel) -> TileScore:
+    def alone(self, plan: Plan, kernel: Kernel) -> TileScorer:
         """Return a kernel, prepared by `runner.prepare`."""
         return self._kept_or(lambda: runner.prepare(plan, kernel), [plan], [kernel])
 
-    def together(self, plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScore]:
+    def together(self, plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[SharedTileScorer]:
         """Return kernels, prepared by `runner.prepare_together`."""
         if len(plans) == 1:
-            score = self.alone(plans[0], kernels[0])
-            return [lambda shared, _windows: score(shared.pixels, shared.levels)]
+            scorer = self.alone(plans[0], kernels[0])
+            return [lambda shared, _windows: scorer(shared.pixels, shared.levels)]
         return self._kept_or(lambda: runner.prepare_together(plans, kernels), plans, kernels)
 
     def _kept_or(
@@ -182,12 +182,12 @@ class PreparedKernel:
     def __init__(self, others: PreparedKernels, plan: Plan, kernel: Kernel) -> None:
         self.plan = plan
         self._others, self._kernel = others, kernel
-        self._score: Cached[TileScore] = Cached()
+        self._score: Cached[TileScorer] = Cached()
 
-    def __call__(self) -> TileScore:
-        score = self._score.get(lambda: self._others.alone(self.plan, self._kernel))
+    def __call__(self) -> TileScorer:
+        scorer = self._score.get(lambda: self._others.alone(self.plan, self._kernel))
         self._others.keep(self)
-        return score
+        return scorer
 
     def clear(self) -> None:
         """Free what was prepared."""

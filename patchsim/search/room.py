@@ -140,17 +140,21 @@ class Room:
         by_blocks = self.by_blocks or marks is not None
         # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
         spare = max(0, self.options.memory - held)
-        scores = budget_of(problems, spare, kept=keeps_map, by_blocks=by_blocks)
+        score_budget = budget_of(problems, spare, kept=keeps_map, by_blocks=by_blocks)
         try:
             made = make(
-                resident=held + scores.resident,
-                resident_without_map=held + scores.resident_without_map,
+                resident=held + score_budget.resident,
+                resident_without_map=held + score_budget.resident_without_map,
             )
         except NoRoomError:
-            scores = budget_of(problems, 0, kept=keeps_map, by_blocks=by_blocks)
+            score_budget = budget_of(problems, 0, kept=keeps_map, by_blocks=by_blocks)
             made = make(
-                resident=held + scores.resident,
-                resident_without_map=held + scores.resident_without_map,
+                resident=held + score_budget.resident,
+                resident_without_map=held + score_budget.resident_without_map,
             )
-        cache = None if scores.cache is None else BlockCache(scores.cache, users=len(problems))
+        cache = (
+            None
+            if score_budget.cache is None
+            else BlockCache(score_budget.cache, users=len(problems))
+        )
         return made, cache

@@ -181,9 +181,9 @@ def score_all(
         put(number, tile, bounds)
 
     plans_scored = [plans[number] for number in scored]
-    scores = prepared.together(plans_scored, [kernels[number] for number in scored])
+    scorers = prepared.together(plans_scored, [kernels[number] for number in scored])
     # Closed at once where an observer raises, so that no thread is left working.
-    with closing(runner.run_together(plans_scored, image, scores, take, visible, todo)) as done:
+    with closing(runner.run_together(plans_scored, image, scorers, take, visible, todo)) as done:
         for tile in done:
             advance(tile)
             while beside:

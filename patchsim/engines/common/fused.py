@@ -31,7 +31,7 @@ from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.common.fused_costs import seconds as seconds
 from patchsim.engines.common.fused_costs import working_bytes as working_bytes
 from patchsim.engines.common.kernel_parts import aligned
-from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScore
+from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
@@ -122,7 +122,7 @@ def _is_exact(height: int, width: int, channels: int, dtype: str) -> bool:
     return largest / 4 < EXACT_IN_INT64
 
 
-def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScore:
+def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScorer:
     """Prepare a kernel; the result scores tiles of an image all visible.
 
     The kernel may have weights if the metric is `sad`.
@@ -130,17 +130,17 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
     return partial(_Together([kernel], [problem], is_direct=is_direct).score, 0)
 
 
-def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
+def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
     """As `prepare`, by transforms; kernels of one size share those of a tile."""
     by_size = defaultdict(list)
     for number, problem in enumerate(problems):
         by_size[problem.kernel].append(number)
-    scores: dict[int, SharedScore] = {}
+    scorers: dict[int, SharedScorer] = {}
     for numbers in by_size.values():
         pairs = [(kernels[number], problems[number]) for number in numbers]
         together = _Together(*zip(*pairs, strict=True))
-        scores |= {number: partial(together.score, i) for i, number in enumerate(numbers)}
-    return [scores[number] for number in range(len(kernels))]
+        scorers |= {number: partial(together.score, i) for i, number in enumerate(numbers)}
+    return [scorers[number] for number in range(len(kernels))]
 
 
 class _Waiting:

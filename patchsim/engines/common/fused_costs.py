@@ -191,7 +191,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     assert extension is not None, "takes says so"
     together = 1 if is_direct else at_once(problem, rows, cols)
     scratch = _scratch(problem, rows, cols, kernels=together, is_direct=is_direct)
-    scores = 4 * together * rows * cols
+    score_bytes = 4 * together * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
     if not is_direct and _can_repeat(problem):
         cut = cut_of(problem)
@@ -199,7 +199,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
         scratch += 8 * ((math.prod(cut.parts) + 1) * problem.kernel[2] + 1) * values
     # Before, while a kernel is prepared, its values and what they are made of.
     preparing = 2 * 8 * term_count(problem) * problem.taps
-    return max(scratch + scores, preparing) + kernel - Bounds.estimate_bytes(rows, cols)
+    return max(scratch + score_bytes, preparing) + kernel - Bounds.estimate_bytes(rows, cols)
 
 
 def _scratch(

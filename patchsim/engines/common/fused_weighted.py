@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines.common import kernel_parts
 from patchsim.engines.common.kernel_parts import aligned, cut, windows_of_transform
-from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScore
+from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
@@ -107,12 +107,12 @@ def _cut(problem: Problem) -> tuple[tuple[int, int], float]:
     return cut((height, width, forward), backward)
 
 
-def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
+def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
     """Prepare kernels, each for itself."""
     return [prepare(*pair) for pair in zip(kernels, problems, strict=True)]
 
 
-def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
+def prepare(kernel: Kernel, problem: Problem) -> SharedScorer:
     """Prepare a kernel; the result scores tiles of an image."""
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
@@ -237,8 +237,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         parts_x=parts[1],
     )
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem)
-    scores = (5 if has_levels else 4) * rows * cols
-    return scratch + scores + kernel - Bounds.estimate_bytes(rows, cols)
+    score_bytes = (5 if has_levels else 4) * rows * cols
+    return scratch + score_bytes + kernel - Bounds.estimate_bytes(rows, cols)
 
 
 def kernel_bytes(problem: Problem) -> int:

@@ -23,12 +23,12 @@ from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import (
     Bounds,
     MapEngine,
-    Score,
+    Scorer,
     Seen,
-    SharedScore,
-    SharedTileScore,
+    SharedScorer,
+    SharedTileScorer,
     SharingEngine,
-    TileScore,
+    TileScorer,
 )
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
@@ -56,7 +56,7 @@ _SUM_SECONDS = 2e-8
 
 def prepare(
     engine: MapEngine, kernel: Pixels, problem: Problem, weights: Weights | None = None
-) -> TileScore:
+) -> TileScorer:
     """Prepare an engine for a kernel; the result takes pixels and their visibility."""
     score_visible = engine.prepare(kernel, everywhere(problem), weights)
     if problem.opaque_level is None:
@@ -80,7 +80,7 @@ def prepare(
 
 def prepare_together(
     engine: SharingEngine, kernels: Sequence[Kernel], problems: Sequence[Problem]
-) -> list[SharedTileScore]:
+) -> list[SharedTileScorer]:
     """Prepare an engine for kernels that are compared with the same pixels in turn."""
     visible_scorers = engine.prepare_together(
         kernels, [everywhere(problem) for problem in problems]
@@ -90,8 +90,8 @@ def prepare_together(
     partial_scorers = engine.prepare_together(kernels, problems)
 
     def of_one(
-        kernel: Kernel, problem: Problem, score_visible: SharedScore, score_partly: SharedScore
-    ) -> SharedTileScore:
+        kernel: Kernel, problem: Problem, score_visible: SharedScorer, score_partly: SharedScorer
+    ) -> SharedTileScorer:
         counts_of = _counts(problem, kernel.weights)
 
         def score(shared: Shared, windows: tuple[int, int]) -> Bounds:
@@ -179,8 +179,8 @@ def differences(
     kernel: Pixels,
     problem: Problem,
     weights: Weights | None,
-) -> Score:
-    """Return a score by `sad` of the visible pixels, from sums over all pixels.
+) -> Scorer:
+    """Return a scorer by `sad` of the visible pixels, from sums over all pixels.
 
     Parameters
     ----------
@@ -256,14 +256,18 @@ def working_bytes(problem: Problem, rows: int, cols: int, engine_bytes: int = 0)
         return 0
     sizes = TileSizes(problem, rows, cols)
     held, itemsize = held_bytes(sizes), np.dtype(problem.dtype).itemsize
-    hidden, scores, bounds = 8 * sizes.pixels, 8 * sizes.windows, Bounds.estimate_bytes(rows, cols)
+    hidden, score_bytes, bounds = (
+        8 * sizes.pixels,
+        8 * sizes.windows,
+        Bounds.estimate_bytes(rows, cols),
+    )
     # The levels turned round, and what they cover.
     covering = sizes.pixels + products_bytes(sizes.transform, 8, 1)
-    covered = sizes.plane(8) if problem.dtype not in INTEGER_RANGE else scores
+    covered = sizes.plane(8) if problem.dtype not in INTEGER_RANGE else score_bytes
     # The pixels of a bit, while an engine sums them; then the scores' parts.
     masked = sizes.pixels * itemsize * (1 + problem.kernel[2])
-    summing = covered + scores + masked + engine_bytes + bounds
-    scoring = held + hidden + max(covering, summing, covered + 6 * scores)
+    summing = covered + score_bytes + masked + engine_bytes + bounds
+    scoring = held + hidden + max(covering, summing, covered + 6 * score_bytes)
     kernel = _planes(problem) * sizes.spectra(8)
     return kernel + max(counting_bytes(sizes), scoring) - engine_bytes - bounds
 

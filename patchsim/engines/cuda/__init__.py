@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common import sharing, visibility
-from patchsim.engines.contract import Bounds, Score, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Scorer, Seen, SharedScorer
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch
 from patchsim.engines.cuda import planes as cuda_planes
@@ -156,17 +156,17 @@ def prepare(
     problem: Problem,
     weights: Weights | None = None,
     config: cuda_config.Config | None = None,
-) -> Score:
+) -> Scorer:
     """Prepare a kernel; without a configuration, the fastest is timed where that pays."""
-    (score,) = prepare_together([Kernel(kernel, weights)], [problem], config)
-    return sharing.of_one(score, problem)
+    (scorer,) = prepare_together([Kernel(kernel, weights)], [problem], config)
+    return sharing.of_one(scorer, problem)
 
 
 def prepare_together(
     kernels: Sequence[Kernel],
     problems: Sequence[Problem],
     config: cuda_config.Config | None = None,
-) -> list[SharedScore]:
+) -> list[SharedScorer]:
     """Prepare kernels that share a tile's pixels; one launch compares those of one size."""
     if config is None and not _is_worth_trying(problems[0]):
         config = _configs(problems[0])[0]
@@ -175,12 +175,12 @@ def prepare_together(
         # Where pixels differ in visibility, each kernel needs sums of its own.
         unshared = None if problem.opaque_level is None else number
         alike[kernel.pixels.shape, _shades(kernel), unshared].append(number)
-    scores: dict[int, SharedScore] = {}
+    scorers: dict[int, SharedScorer] = {}
     for members in alike.values():
         sums = _Sums([kernels[number] for number in members], problems[members[0]], config)
         for place, number in enumerate(members):
-            scores[number] = _score(sums, place, kernels[number], problems[number])
-    return [scores[number] for number in range(len(kernels))]
+            scorers[number] = _score(sums, place, kernels[number], problems[number])
+    return [scorers[number] for number in range(len(kernels))]
 
 
 def _shades(kernel: Kernel) -> int:
@@ -233,7 +233,7 @@ class _Sums:
             return array_api.to_numpy(sums[0])
 
 
-def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScore:
+def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedScorer:
     """Return the score of one of the kernels, which is at `place` in the sums."""
     squared, integers = problem.metric == "ssd", kernel.pixels.dtype.kind == "u"
     rounding = 0.0 if integers else _rounding(problem)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common import fused_costs, lowrank, sharing
-from patchsim.engines.contract import Score, SharedScore
+from patchsim.engines.contract import Scorer, SharedScorer
 from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
@@ -69,12 +69,12 @@ def can_bound_blocks(problem: Problem) -> bool:
     return passes.of(problem) is not None
 
 
-def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Score:
-    (score,) = prepare_together([Kernel(kernel, weights)], [problem])
-    return sharing.of_one(score, problem)
+def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) -> Scorer:
+    (scorer,) = prepare_together([Kernel(kernel, weights)], [problem])
+    return sharing.of_one(scorer, problem)
 
 
-def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScore]:
+def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
     """As `prepare`, for kernels that are compared with the same pixels in turn."""
     in_c = [taker for problem in problems if (taker := passes.of(problem))]
     if len(in_c) == len(problems):

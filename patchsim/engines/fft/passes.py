@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from patchsim.engines.common import fused, fused_weighted
-from patchsim.engines.contract import SharedScore
+from patchsim.engines.contract import SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.metrics import Kernel
 
@@ -19,7 +19,7 @@ class Pass(Protocol):
 
     def prepare_together(
         self, kernels: Sequence[Kernel], problems: Sequence[Problem]
-    ) -> list[SharedScore]: ...
+    ) -> list[SharedScorer]: ...
 
     def seconds(self, problem: Problem) -> float: ...
 

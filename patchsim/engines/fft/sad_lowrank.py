@@ -10,7 +10,7 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines.common.lowrank import VALUES, products_needed, terms_of
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
 from patchsim.metrics import Kernel
@@ -35,7 +35,7 @@ def _look_up(term: Array, indices: Array, into: Array) -> None:
 
 def peak_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of scoring a tile, beside the kernels' spectra."""
-    problem, scores = sizes.problem, 8 * sizes.windows
+    problem, score_bytes = sizes.problem, 8 * sizes.windows
     planes = problem.kernel[2] * (products_needed(problem) or 1)
     # Indices and a plane of floats; where levels are counted, their squares for every index.
     indices = 8 * problem.kernel[2] * sizes.pixels
@@ -47,12 +47,12 @@ def peak_bytes(sizes: TileSizes) -> int:
     if problem.kernel_count > 1:
         transforming = max(transforming - products + pixels, pixels + sizes.plane(4))
         products = products_bytes(sizes.transform, 4, planes)
-    peak = max(transforming, products, sizes.plane(4) + scores, 5 * scores)
+    peak = max(transforming, products, sizes.plane(4) + score_bytes, 5 * score_bytes)
     if problem.opaque_level is not None:
         # Sums and a total; the levels, their spectrum, and what it becomes.
         transform = 8 * sizes.pixels + products_bytes(sizes.transform, 8, 1)
         transform += sizes.spectrum(8) if problem.kernel_count == 1 else 0
-        peak = max(peak, 2 * scores + transform, 7 * scores + sizes.plane(8))
+        peak = max(peak, 2 * score_bytes + transform, 7 * score_bytes + sizes.plane(8))
     return kept + peak
 
 
@@ -85,7 +85,7 @@ class _TileFields:
         self.levels: Cached[tuple[Spectra, float]] = Cached()
 
 
-def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
+def prepare(kernel: Kernel, problem: Problem) -> SharedScorer:
     """Prepare a kernel for `sad`, on any device and with any visibility."""
     sums = _Sums(kernel, problem)
     if problem.opaque_level is not None:
@@ -105,7 +105,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScore:
     return score
 
 
-def _visible_score(sums: _Sums, problem: Problem) -> SharedScore:
+def _visible_score(sums: _Sums, problem: Problem) -> SharedScorer:
     """Return the function that scores images of which not all pixels are equally visible."""
     taps_of_levels = sums.offsets.sum(0)
     offsets = Products([to_device(taps_of_levels, problem.device)])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Seen, SharedScorer
 from patchsim.engines.fft.spreads import float_rounding, inverse_root
 from patchsim.engines.fft.sums import Reference, Tile, can_need_double, moments_bytes
 from patchsim.engines.problem import Problem
@@ -44,7 +44,7 @@ from patchsim.numerics.precision import (
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 
 
-def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
+def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScorer:
     """The engine `fft`'s where a kernel has no weights and all of the image is visible.
 
     The constants are of the channels.
@@ -63,7 +63,7 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
 
 def peak_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of scoring a tile, beside the kernels' spectra."""
-    problem, scores = sizes.problem, 8 * sizes.windows
+    problem, score_bytes = sizes.problem, 8 * sizes.windows
     channels, floats = problem.kernel[2], problem.dtype not in INTEGER_RANGE
     is_contrast = floats and problem.metric == "zncc"
     summing = Contrast.peak_bytes(sizes) if is_contrast else moments_bytes(sizes)
@@ -71,7 +71,7 @@ def peak_bytes(sizes: TileSizes) -> int:
     itemsize = 8 if can_need_double(sizes) else 4
     planes = itemsize * channels * sizes.pixels
     products = products_bytes(sizes.transform, itemsize, channels)
-    scoring = (6 if floats else 5) * scores
+    scoring = (6 if floats else 5) * score_bytes
     if problem.kernel_count == 1:
         # The sums of the first tile come before a kernel's spectra are made.
         is_first = sizes.is_whole_map and not problem.exact

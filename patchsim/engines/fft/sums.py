@@ -220,7 +220,7 @@ def can_need_double(sizes: TileSizes) -> bool:
 
 def moments_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of `Tile.moments`, or of `energy`."""
-    problem, scores = sizes.problem, 8 * sizes.windows
+    problem, score_bytes = sizes.problem, 8 * sizes.windows
     is_whole = problem.dtype in INTEGER_RANGE
     if is_whole and _is_in_c(problem):
         values = sizes.pixels * problem.kernel[2]
@@ -232,7 +232,7 @@ def moments_bytes(sizes: TileSizes) -> int:
     # while the planes are summed.
     held = 8 * sizes.pixels
     if is_whole:
-        held = planes + (max(held, 4 * scores) if problem.metric == "zncc" else held)
+        held = planes + (max(held, 4 * score_bytes) if problem.metric == "zncc" else held)
     return max(2 * planes + 8 * sizes.pixels, held + box)
 
 

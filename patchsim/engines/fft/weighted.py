@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common.tile_sizes import TileSizes
-from patchsim.engines.contract import Bounds, Seen, SharedScore
+from patchsim.engines.contract import Bounds, Seen, SharedScorer
 from patchsim.engines.fft.weighted_sums import (
     Reference,
     Sums,
@@ -50,7 +50,7 @@ from patchsim.numerics.precision import (
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 
 
-def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScore:
+def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> SharedScorer:
     """The engine `fft`'s where a kernel has weights, or not all of the image is visible.
 
     The constants are of the channels.
