@@ -1,4 +1,4 @@
-"""Names that say what they name: predicates ask a question."""
+"""Names that say what they name: predicates ask a question, variables mean one thing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ ACTIONS = {
 # Names that Python's files, or users of patchsim, ask for.
 ASKED_FOR = {"readable", "writable", "seekable", "posed"}
 BEGINNINGS = ("is_", "has_", "can_")
+# Words that were variables of several meanings each, with the modules in which one has a meaning.
+VAGUE = {
+    "found": (),
+    "least": (),
+    "whole": (),
+    "shown": (),
+    "own": (),
+    "each": (),
+    "part": ("cli/part.py", "cluster/part_files.py", "cluster/parts.py", "pictures/exr.py"),
+}
 
 
 def predicates():
@@ -38,3 +48,44 @@ def test_predicates_begin_with_is_has_or_can():
     }
     assert others == {}
     assert names.keys() >= ACTIONS | ASKED_FOR  # no exception stays when its function is gone
+
+
+def functions():
+    """Each function and lambda of the package, with its module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.Lambda):
+                yield module, node
+
+
+def variables(function):
+    """The nodes that name the parameters and variables of a function."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.arg):
+            yield node.arg, node
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node
+
+
+def test_variables_have_no_vague_names():
+    names = {
+        (name, f"{module}:{node.lineno}", module)
+        for module, function in functions()
+        for name, node in variables(function)
+    }
+    assert len(names) > 5000
+    vague = [(n, place) for n, place, module in names if n in VAGUE and module not in VAGUE[n]]
+    assert sorted(vague) == []
+
+
+def test_scores_are_values_and_what_computes_them_is_a_scorer():
+    calls = {
+        f"{module}:{call.lineno}"
+        for module, function in functions()
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func)
+        in {"score", "scores"} & {name for name, _ in variables(function)}
+    }
+    assert calls == set()
