@@ -221,14 +221,14 @@ class _Bands:
         failure: Failure | None = None
         is_any = False
         lost: list[tuple[Band, Failure]] = []
-        for band, found in run.results():
+        for band, outcome in run.results():
             assert isinstance(band, Band)
-            if isinstance(found, Failure):
-                failure = failure or found
-                lost.append((band, found))
+            if isinstance(outcome, Failure):
+                failure = failure or outcome
+                lost.append((band, outcome))
                 continue
             is_any = True
-            yield from found
+            yield from outcome
         self._link.forget(key)
         if failure is not None and not is_any:
             raise (InputError if failure.is_input else MachineError)(failure.reason)
@@ -256,8 +256,8 @@ class _Bands:
 
 def _check_versions(link: Link) -> None:
     """Refuse a cluster of which a worker has another patchsim, or none."""
-    for address, found in link.run(eval, versions.ASKED).items():
-        why = versions.refusal(address, found)
+    for address, answer in link.run(eval, versions.ASKED).items():
+        why = versions.refusal(address, answer)
         if why is not None:
             raise InputError(why)
 

@@ -168,8 +168,8 @@ class Link:
 
     def refuse(self, addresses: Collection[str]) -> None:
         """Give no tasks to those of some workers that have another patchsim, and tell of it."""
-        for address, found in self.run(eval, versions.ASKED, workers=addresses).items():
-            why = versions.refusal(address, found)
+        for address, answer in self.run(eval, versions.ASKED, workers=addresses).items():
+            why = versions.refusal(address, answer)
             if why is not None and address not in self.refused:
                 self.refused[address] = why
                 self._tell(f"{why}; the others go on")
@@ -178,8 +178,8 @@ class Link:
         return list(self._threads_by_worker())
 
     def _threads_by_worker(self) -> dict[str, int]:
-        found: dict[str, int] = self._ask(self.client.scheduler.ncores)
-        return found
+        threads: dict[str, int] = self._ask(self.client.scheduler.ncores)
+        return threads
 
     def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
         """Ask the scheduler, again and again while it is busy."""
@@ -225,18 +225,18 @@ class Link:
             ]
             if calls:
                 await asyncio.wait(calls, timeout=_CALL_SECONDS)
-            found: dict[str, Any] = {}
+            values: dict[str, Any] = {}
             for call in calls:
                 if not call.done():
                     call.cancel()
                 elif not call.exception():
-                    found |= call.result()
-            return found
+                    values |= call.result()
+            return values
 
         with self._naming_loss():
-            found: dict[str, Any] = self.client.sync(each)
+            values: dict[str, Any] = self.client.sync(each)
         # Should the function itself raise an OSError, the first task tells of it.
-        return {name: value for name, value in found.items() if not isinstance(value, OSError)}
+        return {name: value for name, value in values.items() if not isinstance(value, OSError)}
 
     def forget(self, key: str) -> None:
         """Let the workers free what they keep for a key, as far as they answer."""

@@ -130,8 +130,8 @@ def limit(memory: int | None) -> int:
     from distributed import get_worker
 
     worker = get_worker()
-    own, threads = worker.memory_manager.memory_limit, worker.state.nthreads
-    most = int(_SHARE * own) if own else default_limit()
+    limit_of_worker, threads = worker.memory_manager.memory_limit, worker.state.nthreads
+    most = int(_SHARE * limit_of_worker) if limit_of_worker else default_limit()
     return max(1, min(most, memory or most) // threads)
 
 

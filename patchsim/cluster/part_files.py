@@ -158,7 +158,7 @@ def _of(name: str, header: Any, bounds: NDArray[np.float64]) -> PartFile:
 
 
 def _whole(value: object) -> int:
-    found = whole_number(value)
-    if found is None or found < 0:
+    number = whole_number(value)
+    if number is None or number < 0:
         raise ValueError(f"{value!r} is no number from 0")
-    return found
+    return number

@@ -107,16 +107,16 @@ def _in_folder(
     placed = given
     if isinstance(given, str | os.PathLike) and not _is_found(os.fspath(given), folder):
         placed = os.path.join(folder, given)
-    found = search(matcher, replace(request, source=placed), told, threads=1, memory=memory)
+    result = search(matcher, replace(request, source=placed), told, threads=1, memory=memory)
     if placed is given:
-        return found
+        return result
     name, path = os.fspath(given), os.fspath(placed)  # type: ignore[arg-type]
-    if found.report is not None:
-        notices = tuple(text.replace(path, name) for text in found.report.notices)
-        return replace(found, report=replace(found.report, image=name, notices=notices))
-    error = found.error
+    if result.report is not None:
+        notices = tuple(text.replace(path, name) for text in result.report.notices)
+        return replace(result, report=replace(result.report, image=name, notices=notices))
+    error = result.error
     assert error is not None
-    return replace(found, error=type(error)(str(error).replace(path, name)))
+    return replace(result, error=type(error)(str(error).replace(path, name)))
 
 
 def _is_found(path: str, folder: str) -> bool:
@@ -217,15 +217,15 @@ def searched(
     waiting: dict[int, tuple[ScanResult, list[tuple[Any, ...]]]] = {}
     following = 0
     try:
-        for batch, found in run.results():
+        for batch, outcome in run.results():
             assert isinstance(batch, Batch)
-            if isinstance(found, Failure):
+            if isinstance(outcome, Failure):
                 for number, request in enumerate(batch.requests, batch.first):
-                    waiting[number] = _failed(request, found), []
+                    waiting[number] = _failed(request, outcome), []
             else:
-                shown = map(_with_display, found.results, batch.requests)
-                waiting.update(enumerate(zip(shown, found.told, strict=True), batch.first))
-                source.took(len(batch.requests), found.seconds)
+                results = map(_with_display, outcome.results, batch.requests)
+                waiting.update(enumerate(zip(results, outcome.told, strict=True), batch.first))
+                source.took(len(batch.requests), outcome.seconds)
             while following in waiting:
                 result, texts = waiting.pop(following)
                 following += 1

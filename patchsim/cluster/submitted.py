@@ -127,16 +127,16 @@ class Submitted:
         """
         if not self._completed.has_ready():
             return []
-        found = []
+        ended = []
         for future, result in self._completed.next_batch(block=False):
             status = future.status
             if status == "finished":
-                found.append((future.key, "done", result))
+                ended.append((future.key, "done", result))
             elif status == "error":
-                found.append((future.key, *self._explained(result)))
+                ended.append((future.key, *self._explained(result)))
             else:
-                found.append((future.key, "lost", None))
-        return found
+                ended.append((future.key, "lost", None))
+        return ended
 
     def _explained(self, result: Any) -> tuple[str, str]:
         error = result[1] if isinstance(result, tuple) else result

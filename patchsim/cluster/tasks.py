@@ -137,14 +137,14 @@ class Run:
     def _fill(self) -> bool:
         """Submit as many tasks as keep the workers busy; return whether no more will come."""
         room = self.link.window - len(self._flying)
-        found: Sequence[Task] | None = ()
+        tasks: Sequence[Task] | None = ()
         if room >= max(1, self.link.window // 4):
-            found = self.source.take(room)
-            if found:
-                self._submit([_Pending(task) for task in found])
-        if not self._flying and self._suspects and not found:
+            tasks = self.source.take(room)
+            if tasks:
+                self._submit([_Pending(task) for task in tasks])
+        if not self._flying and self._suspects and not tasks:
             self._submit([self._suspects.popleft()])
-        return found is None
+        return tasks is None
 
     def _submit(self, tasks: list[_Pending]) -> None:
         if not self._flying:
@@ -165,14 +165,14 @@ class Run:
     ) -> Generator[tuple[Task, Any], None, None]:
         """Take the end of a task: ``done`` with bytes, ``died`` or ``error`` with a text."""
         if kind == "done":
-            found = pickle.loads(value)
-            if isinstance(found, Done):
-                yield pending.task, found.value
+            outcome = pickle.loads(value)
+            if isinstance(outcome, Done):
+                yield pending.task, outcome.value
                 return
-            if found.is_memory:
-                yield from self._died(pending, f"{found.text} on {found.host}")
+            if outcome.is_memory:
+                yield from self._died(pending, f"{outcome.text} on {outcome.host}")
                 return
-            yield from self._faulty(pending, found)
+            yield from self._faulty(pending, outcome)
         elif kind == "died":
             yield from self._died(pending, value)
         elif kind == "lost":  # on its way: nobody is to blame
@@ -187,7 +187,7 @@ class Run:
         if deaths >= self.most_deaths or (deaths >= _ALONE_DEATHS and not parts):
             yield pending.task, Failure(reason, is_input=False)
             return
-        self._suspects.extend(_Pending(part, deaths) for part in parts or (pending.task,))
+        self._suspects.extend(_Pending(task, deaths) for task in parts or (pending.task,))
 
     def _faulty(self, pending: _Pending, fault: Fault) -> Generator[tuple[Task, Any], None, None]:
         """Try a task once more on another worker."""

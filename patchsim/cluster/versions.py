@@ -21,13 +21,13 @@ def host(address: str) -> str:
     return printable(address.rpartition("://")[2])
 
 
-def refusal(address: str, found: object) -> str | None:
+def refusal(address: str, answer: object) -> str | None:
     """Return why a worker that answers `ASKED` so has no part in the work, or None if it has."""
-    if found == patchsim.__version__:
+    if answer == patchsim.__version__:
         return None
-    has = f"patchsim {found}" if isinstance(found, str) else "no patchsim"
-    if isinstance(found, Exception):
-        has = f"a patchsim that does not load ({type(found).__name__}: {found})"
+    has = f"patchsim {answer}" if isinstance(answer, str) else "no patchsim"
+    if isinstance(answer, Exception):
+        has = f"a patchsim that does not load ({type(answer).__name__}: {answer})"
     return (
         f"the worker at {host(address)} has {printable(has)}, and {patchsim.__version__} is"
         " here; install the same version on all machines"

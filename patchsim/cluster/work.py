@@ -207,9 +207,9 @@ def score_band(search: Exhaustive, work: Work, band: Band) -> list[BandBounds]:
         If the image cannot be read there, or its file has changed.
     """
     work.check()
-    found = search.score_band(band.jobs, band.top, band.rows)
+    bounds = search.score_band(band.jobs, band.top, band.rows)
     work.check()  # what was read before may be of another version of the file
-    return found
+    return bounds
 
 
 def bands_of(
@@ -238,22 +238,22 @@ def bands_of(
     list of Band
         Every row of the maps is in one of them; at most `MOST_BANDS`, unless there are more parts.
     """
-    listed = [tuple(part) for part in parts]
-    estimates = [_seconds_of([jobs[i] for i in part]) for part in listed]
+    listed = [tuple(group) for group in parts]
+    estimates = [_seconds_of([jobs[i] for i in group]) for group in listed]
     if seconds is None:
         seconds = min(_SECONDS, sum(estimates) / (_BANDS_EACH * workers))
         seconds = max(seconds, _LEAST_SECONDS)
     seconds = max(seconds, sum(estimates) / MOST_BANDS)
     bands = []
-    for part, estimate in zip(listed, estimates, strict=True):
-        rows = max(jobs[i].plan.problem.map_shape[0] for i in part)
-        tall = max(jobs[i].plan.problem.kernel[0] for i in part)
-        stride = jobs[part[0]].plan.problem.stride[0]
+    for group, estimate in zip(listed, estimates, strict=True):
+        rows = max(jobs[i].plan.problem.map_shape[0] for i in group)
+        tall = max(jobs[i].plan.problem.kernel[0] for i in group)
+        stride = jobs[group[0]].plan.problem.stride[0]
         wanted = math.ceil(rows * seconds / max(estimate, seconds))
         # As few rows of pixels as can be are read for two bands, within twice the time.
         taller = min(_KERNELS_TALL * tall // stride, 2 * wanted)
         step = -(-max(wanted, taller, 1) // BLOCK) * BLOCK
-        bands += [Band(part, top, min(step, rows - top)) for top in range(0, rows, step)]
+        bands += [Band(group, top, min(step, rows - top)) for top in range(0, rows, step)]
     return bands
 
 

@@ -92,7 +92,7 @@ class ChunkCache:
         The bytes of chunks that are kept. One that is larger is given but not kept.
     decode : number -> array
         Decodes a chunk. Different chunks are decoded at the same time, none twice at once.
-    least : int
+    min_capacity : int
         The bytes that are kept where memory is short.
 
     Attributes
@@ -102,9 +102,11 @@ class ChunkCache:
         How many chunks were decoded.
     """
 
-    def __init__(self, capacity: int, decode: Callable[[int], Pixels], least: int = 0) -> None:
+    def __init__(
+        self, capacity: int, decode: Callable[[int], Pixels], min_capacity: int = 0
+    ) -> None:
         self.decoded, self.capacity = 0, capacity
-        self._decode, self._least = decode, least
+        self._decode, self._least = decode, min_capacity
         self._chunks: OrderedDict[int, Future[Pixels]] = OrderedDict()  # least recently used first
         self._wanted: Counter[int] = Counter()  # chunks of windows that are being read
         self._bytes = 0

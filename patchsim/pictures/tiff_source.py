@@ -59,8 +59,8 @@ class TiffSource:
         self._planes = self.shape[2] if page.planarconfig != 1 else 1
         self._decode_segment, self._tables = page.decode, page.jpegtables
         self._page, self._limits = page, Limits(printable(identity.path), 0, None)
-        kept, least = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
-        self.cache = ChunkCache(kept, self._decoded, least=least)
+        kept, min_kept = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
+        self.cache = ChunkCache(kept, self._decoded, min_capacity=min_kept)
         self.held_bytes = 0
         kind = "tiles" if page.is_tiled else "strips"
         self.description = f"by windows from {kind} of {self.chunk[1]}x{self.chunk[0]} pixels"

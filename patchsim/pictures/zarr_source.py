@@ -48,8 +48,8 @@ class ZarrSource:
         self.identity = _identity(path)
         self.chunk = layout.chunk
         self._across = -(-self.shape[1] // self.chunk[1])
-        kept, least = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
-        self.cache = ChunkCache(kept, self._decoded, least=least)
+        kept, min_kept = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
+        self.cache = ChunkCache(kept, self._decoded, min_capacity=min_kept)
         self.held_bytes = 0
         self.description = f"by windows from Zarr chunks of {self.chunk[1]}x{self.chunk[0]} pixels"
 

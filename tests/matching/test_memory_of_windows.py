@@ -90,7 +90,7 @@ def test_a_cache_shrinks_to_its_least_and_is_cleared():
         decoded.append(number)
         return np.full(10, number, np.uint8)
 
-    cache = ChunkCache(80, decode, least=20)
+    cache = ChunkCache(80, decode, min_capacity=20)
     for number in range(8):
         cache.get(number)
     assert [cache.get(number)[0] for number in range(8)] == decoded == [*range(8)]
