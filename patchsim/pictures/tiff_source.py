@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, printable
 from patchsim.machine.memory import format_size
@@ -36,6 +39,9 @@ from patchsim.types import Pixels
 _PLAIN, _YCBCR = (1, 2), 6  # black-is-zero and RGB; colours that are converted while decoding
 _BITS = (8, 16, 32, 64)
 _COPIES = 3  # of a tile while it is decoded
+
+Colors = Callable[[Pixels], Pixels]
+Levels = Callable[[Pixels], NDArray[np.uint8]]
 
 
 class TiffSource:
@@ -234,6 +240,27 @@ def _colors(page: Any, samples: Pixels, alpha: int | None, *, is_associated: boo
     return arrays.to_pixels(samples, "")
 
 
+def _alpha(samples: Pixels, *, sample: int, largest: int) -> NDArray[np.uint8]:
+    """Return the alpha of samples [h, w, S], from 0 to 255."""
+    return scaled_to_8_bits(samples[..., sample], largest)
+
+
+def _no_data(
+    page: Any, directory: tiff_directory.Page | None, name: str
+) -> tuple[nodata.NoData | None, tuple[str, ...]]:
+    """Return the value of no data of a page, or of the picture of which it is a level."""
+    text = page.tags.valueof(nodata.GDAL_NODATA)
+    if text is None and directory is not None and page.is_reduced:
+        text = directory.tags.get(nodata.GDAL_NODATA)
+    return nodata.found(
+        text,
+        bits=page.bitspersample,
+        colors=int(page.photometric),
+        shift=arrays.shift_of(page.dtype),
+        name=name,
+    )
+
+
 def open_tiff(
     stream: BinaryIO,
     label: str,
@@ -270,29 +297,27 @@ def open_tiff(
         source = _source(page, Identity.of(label, stream), name, memory)
     samples = Windowed.from_source(source)
     alpha, is_associated = tiff.alpha_sample(page)
-    opacity, largest = None, tiff.largest(page)
+    largest = tiff.largest(page)
+    levels: Levels | None = None
     if alpha is not None and not ignore_alpha:
         if samples.extremes[0, 0, alpha] < largest:
-            opacity = plane.of_channel(
-                samples, lambda window: scaled_to_8_bits(window[..., alpha], largest)
-            )
+            levels = partial(_alpha, sample=alpha, largest=largest)
         else:
             is_associated = False
-    pixels = samples.converted(
-        lambda window: _colors(page, window, alpha, is_associated=is_associated)
-    )
-    value = page.tags.valueof(nodata.GDAL_NODATA)
-    if value is not None and not ignore_alpha:
-        notices += (
-            f"{name} has a value of no data, {printable(value)}, which counts like others because"
-            " the picture is read by windows",
-        )
+    colors: Colors = partial(_colors, page, alpha=alpha, is_associated=is_associated)
+    none, told = _no_data(page, directory, name)
+    if none is not None:
+        colors, levels, text = nodata.hidden_by_windows(none, samples, colors, levels)
+        told = () if text is None else (text,)
+    opacity = None
+    if levels is not None and not ignore_alpha:
+        opacity = plane.of_channel(samples, levels)
     profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
     return Picture(
         label,
-        pixels.as_pixels(),
+        samples.converted(colors).as_pixels(),
         Path(label),
-        notices,
+        (*notices, *told),
         opacity,
         shift=arrays.shift_of(page.dtype),
         profile=profile if isinstance(profile, bytes) else b"",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import patchsim
 from patchsim import InputError
-from patchsim.pictures import large, windowed
+from patchsim.pictures import large, nodata, windowed
 from patchsim.pictures.chunk_cache import ChunkCache, sizes
 from patchsim.pictures.reader import open_picture
 
@@ -32,13 +32,13 @@ def agree(path, **options):
     assert (height, width, channels) == whole.pixels.shape
     assert picture.pixels.dtype == whole.pixels.dtype
     assert (picture.shift, picture.profile) == (whole.shift, whole.profile)
-    assert (picture.pixels[0:height, 0:width] == whole.pixels).all()
+    np.testing.assert_array_equal(picture.pixels[0:height, 0:width], whole.pixels)
     if whole.alpha is None or options.get("ignore_alpha"):
         assert picture.alpha is None
     else:
         assert (picture.alpha[0:height, 0:width] == whole.alpha).all()
     part = np.s_[height // 3 : height - 1, width // 4 : width - 3]
-    assert (picture.pixels[part] == whole.pixels[part]).all()
+    np.testing.assert_array_equal(picture.pixels[part], whole.pixels[part])
     assert picture.pixels[part].flags.c_contiguous
     return picture
 
@@ -337,3 +337,53 @@ def test_jpegs_whose_data_end_early_are_named(astronaut, tmp_path, segments, is_
     cut = opened(path)
     with pytest.raises(InputError, match=f"its tile or strip {number} at .* ends too early"):
         cut.pixels[0:200, 0:230]
+
+
+NODATA = {
+    "u1": ("u1", "7", 7),
+    "i2": ("i2", "-9999", -9999),
+    "f4": ("f4", "-3.4028235e38", np.float32(-3.4028235e38)),
+    "nan": ("f4", "nan", np.nan),
+    "rgb": ("u1", "7", 7),
+    "alpha": ("u1", "7", 7),
+    "beyond": ("u1", "-9999", 7),
+    "jpeg": ("u1", "7", 7),
+}
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 1])
+@pytest.mark.parametrize("kind", NODATA)
+def test_no_data_is_hidden_as_in_the_whole(rng, tmp_path, kind, share):
+    dtype, text, value = NODATA[kind]
+    path, channels = tmp_path / "dem.tif", {"rgb": 3, "jpeg": 3, "alpha": 2}.get(kind, 1)
+    pixels = rng.integers(10, 256, (83, 101, channels)).astype(dtype)
+    is_empty = rng.random((83, 101)) < share
+    pixels[..., : 1 if channels == 2 else channels][is_empty] = value
+    options = {"tile": (32, 32), "extratags": [(nodata.GDAL_NODATA, 2, 0, text, True)]}
+    options["photometric"] = "rgb" if channels == 3 else "minisblack"
+    options["compression"] = "jpeg" if kind == "jpeg" else "zlib"
+    if channels == 2:
+        options["extrasamples"] = ["unassalpha"]
+    tifffile.imwrite(path, pixels if channels > 1 else pixels[..., 0], **options)
+    picture = agree(path)
+    assert agree(path, ignore_alpha=True).notices == picture.notices
+    told = open_picture(path, name="image").notices
+    assert [text.replace(str(path), "") for text in told] == [
+        text.replace(str(path), "") for text in picture.notices
+    ]
+    if share and kind not in ("beyond", "jpeg"):
+        assert (picture.alpha[0:83, 0:101][is_empty] == 0).all()
+
+
+def test_no_data_of_a_level_is_that_of_its_picture(rng, tmp_path):
+    path = tmp_path / "dem.tif"
+    pixels = rng.integers(10, 256, (128, 128), np.uint8)
+    pixels[20:60, 30:90] = 7
+    with tifffile.TiffWriter(path) as file:
+        tag = [(nodata.GDAL_NODATA, 2, 0, "7", True)]
+        file.write(pixels, tile=(32, 32), subifds=1, extratags=tag)
+        file.write(pixels[::2, ::2], tile=(32, 32), subfiletype=1)
+    picture = large.open_by_windows(
+        path, memory=40_000_000, alpha=True, ignore_alpha=False, level=1
+    )
+    assert ((picture.alpha[0:64, 0:64] == 0) == (pixels[::2, ::2] == 7)).all()

@@ -161,12 +161,3 @@ def test_a_matcher_keeps_the_mask_of_its_images(image):
     matcher = Matcher(image[9:14, 11:18], image_mask=mask, ignore=(0, 0, 2, 2), threshold=1)
     assert not matcher.match(image)
     assert matcher.match(np.roll(image, 8, 0)).best.y == 17
-
-
-def test_no_data_of_a_tiff_by_windows_is_told(image, tmp_path):
-    path = tmp_path / "big.tif"
-    Image.fromarray(image[..., 0]).save(path, tiffinfo={GDAL_NODATA: "7"})
-    found = match(path, image[9:14, 11:18, 0], max_pixels=500, top=1)
-    assert found.best.score == 1
-    assert "has a value of no data, 7, which counts like others" in found.notices[0]
-    assert not match(path, image[9:14, 11:18, 0], max_pixels=500, top=1, ignore_alpha=True).notices
