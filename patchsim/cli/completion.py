@@ -257,6 +257,7 @@ def install(shell: str) -> None:
         base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
         path = Path(base) / "fish" / "completions" / "patchsim.fish"
     else:
+        # As above.
         from typer.completion import install as install_by_typer  # type: ignore[attr-defined]
 
         _, path = install_by_typer(shell, "patchsim", _VARIABLE)
@@ -270,6 +271,7 @@ def install(shell: str) -> None:
 def _script(shell: str) -> str:
     if shell in _SCRIPTS:
         return _SCRIPTS[shell]
+    # As above.
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     return str(get_completion_script(prog_name="patchsim", complete_var=_VARIABLE, shell=shell))

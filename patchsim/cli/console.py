@@ -53,7 +53,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
             return ended.code or FOUND
         say(str(ended.code))  # Python's rule: a text is a message, and the exit is a failure
         return FAULT
-    except Exception as error:
+    except Exception as error:  # of any type: it is explained, and decides the exit code
         signalled = interruption.behind(error)
         if signalled is not None:
             return signalled.code

@@ -57,6 +57,7 @@ def takes(
             return function(table(**typed))
 
         command.__doc__ = function.__doc__
+        # Typer asks for it, which typeshed does not say of functions.
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = hints
         return command

@@ -36,6 +36,7 @@ variable is as if it were not set. The variable of an option without a value tak
 
 def page() -> str:
     """Return the page in the macros of man(7)."""
+    # A group has them, which Typer declares as a command.
     commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     lines = [f'.TH PATCHSIM 1 {_DATE} "patchsim {patchsim.__version__}"']
     lines += [".SH NAME", f"patchsim \\- {_ABOUT}", ".SH SYNOPSIS"]

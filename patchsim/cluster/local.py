@@ -55,7 +55,7 @@ def start(dask: ModuleType, count: int, folder: str) -> Any:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             made.append(_cluster(dask, count, folder))
-        except Exception as error:
+        except Exception as error:  # of any type; raised in the thread that waits
             made.append(error)
 
     before = {process.pid for process in multiprocessing.active_children()}

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import patchsim
 from patchsim.cluster import versions
-from patchsim.cluster.work import Band, Stamp, Work, check, opened, score_band
+from patchsim.cluster.work import Band, Work, check, opened, score_band
 from patchsim.errors import InputError, PatchsimError
+from patchsim.files.stamps import Stamp
 from patchsim.machine.memory import default_limit
 
 _SHARE = 0.6  # of a worker's memory: libraries, and the results that wait, take some, too
@@ -139,7 +140,7 @@ def answer(task: Callable[[], Any]) -> bytes:
     """Run a task, and return its result or its error."""
     try:
         return pickle.dumps(Done(task()))
-    except (MemoryError, Exception) as error:
+    except Exception as error:  # of any type, MemoryError among them: who asked decides on it
         return pickle.dumps(_fault(error))
 
 

@@ -104,13 +104,11 @@ def _in_folder(
 ) -> ScanResult:
     """Search a picture whose path is relative to a folder, and name it as it was given."""
     given = request.source
-    placed = given
-    if isinstance(given, str | os.PathLike) and not _is_found(os.fspath(given), folder):
-        placed = os.path.join(folder, given)
-    result = search(matcher, replace(request, source=placed), told, threads=1, memory=memory)
-    if placed is given:
-        return result
-    name, path = os.fspath(given), os.fspath(placed)  # type: ignore[arg-type]
+    if not isinstance(given, str | os.PathLike) or _is_found(os.fspath(given), folder):
+        return search(matcher, request, told, threads=1, memory=memory)
+    name = os.fspath(given)
+    path = os.path.join(folder, name)
+    result = search(matcher, replace(request, source=path), told, threads=1, memory=memory)
     if result.report is not None:
         notices = tuple(text.replace(path, name) for text in result.report.notices)
         return replace(result, report=replace(result.report, image=name, notices=notices))
@@ -147,7 +145,7 @@ class _Requests:
                     if self._is_closed.wait(_PAUSE):
                         return
                 self._queue.put(request)
-        except BaseException as error:
+        except BaseException as error:  # raised where the requests are taken
             end = error
         self._queue.put(end)
 

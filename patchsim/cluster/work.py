@@ -27,6 +27,8 @@ from typing import NamedTuple
 import patchsim
 from patchsim.cluster import versions
 from patchsim.errors import InputError, printable
+from patchsim.files import stamps
+from patchsim.files.stamps import Stamp
 from patchsim.geometry.area import Region
 from patchsim.geometry.blocks import BLOCK
 from patchsim.matching.band_search import band_search
@@ -41,13 +43,6 @@ _SECONDS = 3.0  # the estimated time of a band, where there are enough of them
 _LEAST_SECONDS = 0.2  # of a band of a short search, so that all processes have some
 _BANDS_EACH = 4  # of a short search, for each process
 _KERNELS_TALL = 4  # a band is so many kernels tall where it can be: rows below it are read twice
-
-
-class Stamp(NamedTuple):
-    """Size in bytes and time in nanoseconds, which tell one version of a file from another."""
-
-    size: int
-    mtime_ns: int
 
 
 class Band(NamedTuple):
@@ -153,7 +148,7 @@ def check(image: str, stamp: Stamp | None, version: str) -> None:
 
 
 def stamp_of(path: str) -> Stamp:
-    """Return the stamp of a file; that of a folder, as of a Zarr store, is of what lies in it.
+    """Return the stamp of an image.
 
     Raises
     ------
@@ -161,16 +156,10 @@ def stamp_of(path: str) -> Stamp:
         If there is none, or it cannot be read.
     """
     try:
-        status = Path(path).stat()
-        if not Path(path).is_dir():
-            return Stamp(status.st_size, status.st_mtime_ns)
-        with os.scandir(path) as entries:
-            inside = [entry.stat() for entry in entries if entry.is_file()]
+        return stamps.of(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{printable(path)} cannot be read: {reason}") from None
-    sizes = sum(one.st_size for one in inside)
-    return Stamp(sizes, max([status.st_mtime_ns, *(one.st_mtime_ns for one in inside)]))
 
 
 def opened(work: Work, *, threads: int, memory: int) -> Exhaustive:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from patchsim.files import stamps
 from patchsim.matching.inputs import Kernels
 from patchsim.options import Options
-from patchsim.pictures import windowed, zarr_layout
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
-from patchsim.pictures.source import Identity
 
 # Options on which scores of a map depend within their error; matches do not.
 _OF_MAPS = ("engine", "device", "tolerance")
@@ -57,11 +57,9 @@ def _version() -> str:
 
 def _stamp(path: Path) -> str | None:
     """Return size and time of a file; None if there is none, as behind a URL."""
-    if path.is_dir():
-        path = Path(zarr_layout.described_by(str(path)))  # chunks have no stamp of their own
     if not path.exists():
         return None
-    stamp = Identity.of_path(str(path))
+    stamp = stamps.of(path)
     seconds, rest = divmod(stamp.mtime_ns, 10**9)
     when = datetime.fromtimestamp(seconds, UTC)
     return f"{stamp.size} bytes, changed at {when:%Y-%m-%d %H:%M:%S}.{rest:09} UTC"

@@ -253,7 +253,7 @@ def _open_image_mask(source: Source, options: Options, memory: int) -> Picture:
 
 def open_one(source: Source, name: str, options: Options, memory: int) -> Picture:
     """Open a picture within these bytes; `name` is its name if it is no file."""
-    return opening.open_picture(
+    return opening.open_source(
         source,
         name=name,
         max_pixels=options.max_pixels,

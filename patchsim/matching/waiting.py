@@ -18,6 +18,8 @@ from patchsim.options import Given, check_keywords
 if TYPE_CHECKING:
     from patchsim.output.report import Report
     from patchsim.pictures.reader import Picture, Source
+    from patchsim.planning.planner import Plan
+    from patchsim.ranking.contract import Windows
 
     Grab = Callable[[], Source | None]
 
@@ -143,9 +145,16 @@ class _Plans(Observer):
     """Passes on how a look is done; notices are those of the last look."""
 
     def __init__(self, observer: Observer) -> None:
-        self.planned = observer.planned  # type: ignore[method-assign]
-        self.swept = observer.swept  # type: ignore[method-assign]
-        self.resolved = observer.resolved  # type: ignore[method-assign]
+        self._observer = observer
+
+    def planned(self, plan: Plan, kernels: Sequence[str]) -> None:
+        self._observer.planned(plan, kernels)
+
+    def swept(self, text: str) -> None:
+        self._observer.swept(text)
+
+    def resolved(self, fields: Sequence[Windows], plan: Plan, kernels: Sequence[str]) -> None:
+        self._observer.resolved(fields, plan, kernels)
 
 
 class _RewrittenFile:

@@ -293,6 +293,8 @@ def _transforms(array: Array) -> tuple[Any, Any]:
     """Forward and backward transforms of the last two axes, zeros appended up to a size."""
     if isinstance(array, np.ndarray):
         from scipy import fft
-    else:
-        from torch import fft  # type: ignore[no-redef]
-    return fft.rfft2, fft.irfft2
+
+        return fft.rfft2, fft.irfft2
+    import torch
+
+    return torch.fft.rfft2, torch.fft.irfft2

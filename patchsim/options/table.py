@@ -263,5 +263,6 @@ def with_signature_of_options(function: _Function) -> _Function:
         )
         for name, annotation in Given.__annotations__.items()
     ]
+    # `inspect` asks for it, which typeshed does not say of functions.
     function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function

@@ -6,7 +6,6 @@ written. A record that a kill cut short is the last one, and is cut off.
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 from threading import Lock
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import InputError, printable
+from patchsim.files.appended import AppendedFile
 
 _HEADER = struct.Struct("<8sII")
 _MAGIC = b"PSBLOCK1"
@@ -43,24 +42,16 @@ class BlockJournal:
 
     def __init__(self, path: Path, name: str) -> None:
         self._lock = Lock()
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._file = os.open(path, flags, 0o666)
-        try:
-            self._be_alone(name)
-        except BaseException:
-            self.close()
-            raise
+        self._file = AppendedFile(path, name, "search")
 
     def close(self) -> None:
         """Close the file, which lets others write it."""
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
+        self._file.close()
 
     @property
     def is_empty(self) -> bool:
         """Whether the file has no record, nor a part of one."""
-        return os.fstat(self._file).st_size <= _HEADER.size
+        return self._file.size <= _HEADER.size
 
     def read(self, blocks: tuple[int, int]) -> NDArray[Any]:
         """Return the records that are whole, and cut off what is behind them.
@@ -86,9 +77,8 @@ class BlockJournal:
             ]
         )
         header = _HEADER.pack(_MAGIC, *blocks)
-        with os.fdopen(os.dup(self._file), "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
+        size = self._file.size
+        with self._file.reading() as file:
             is_own = file.read(len(header)) == header
             data = file.read() if is_own else b""
         count = len(data) // self._kind.itemsize
@@ -97,10 +87,10 @@ class BlockJournal:
         complete = records[: len(records) if is_right.all() else int(is_right.argmin())]
         end = len(header) + complete.nbytes
         if not is_own:
-            os.ftruncate(self._file, 0)
-            self._write(header)
+            self._file.cut(0)
+            self._file.append(header)
         elif end < size:
-            os.ftruncate(self._file, end)
+            self._file.cut(end)
         return complete
 
     def append(self, chunk: tuple[int, int], error: float, bounds: NDArray[np.float64]) -> None:
@@ -117,30 +107,7 @@ class BlockJournal:
         record["bounds"][0, : bounds.shape[0], : bounds.shape[1]] = bounds
         record["sum"] = _sums(record)
         with self._lock:
-            self._write(record.tobytes())
-
-    def _write(self, data: bytes) -> None:
-        before = os.fstat(self._file).st_size
-        try:
-            while data:
-                data = data[os.write(self._file, data) :]
-        except OSError:
-            os.ftruncate(self._file, before)
-            raise
-
-    def _be_alone(self, name: str) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{printable(name)} is being written by another search; wait for its end"
-            ) from None
-        except OSError:  # a file system without locks
-            return
+            self._file.append(record.tobytes())
 
 
 def _sums(records: NDArray[Any]) -> NDArray[np.uint64]:

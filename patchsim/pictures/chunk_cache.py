@@ -154,7 +154,7 @@ class ChunkCache:
         """Decode a chunk for all that wait for it, and forget others where there are too many."""
         try:
             pixels = self._decode(number)
-        except BaseException as error:
+        except BaseException as error:  # raised where the chunk is taken
             with self._lock:
                 del self._chunks[number]
             chunk.set_exception(error)

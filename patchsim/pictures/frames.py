@@ -85,7 +85,7 @@ def open_frames(
         return
     other: Any = source
     if not isinstance(other, str | os.PathLike) or zarr_layout.is_zarr(other):
-        picture = opening.open_picture(source, **limited)
+        picture = opening.open_source(source, **limited)
         _numbers(frame, 1, picture.name)
         yield 0, picture
         return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 
-def open_picture(
+def open_source(
     source: Source,
     *,
     name: str,

@@ -142,7 +142,7 @@ def _whole(source: Source, way: Opening, name: str) -> Pixels:
         "name": name, "max_pixels": way.max_pixels, "memory": way.memory, "alpha": way.alpha,
     }  # fmt: skip
     if way.frame is None:
-        return opening.open_picture(source, **limited).pixels
+        return opening.open_source(source, **limited).pixels
     ((_, picture),) = frames.open_frames(source, way.frame, **limited)
     return picture.pixels
 

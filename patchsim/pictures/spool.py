@@ -97,7 +97,7 @@ class SpooledSource:
 def is_available() -> bool:
     """Return whether libvips is installed."""
     try:
-        import pyvips  # noqa: F401
+        import pyvips  # noqa: F401 - whether it is there
     except (ImportError, OSError):
         return False
     return True

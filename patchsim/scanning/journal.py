@@ -16,6 +16,7 @@ from typing import Any
 
 from patchsim.errors import InputError, OutputError, printable
 from patchsim.files import atomic, fingerprints
+from patchsim.files.appended import AppendedFile
 from patchsim.geometry.area import Region
 from patchsim.output import names
 from patchsim.scanning.records import ScanRecords, ScanResult, is_of
@@ -58,15 +59,18 @@ class Journal:
         self.kept = self.found = self.failed = self.added = 0
         self._done: Counter[tuple[bytes, Region | None]] = Counter()
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._file = os.open(path, flags, 0o666)
+            self._file = AppendedFile(path, path, "scan")
+        except InputError:  # another scan has it
+            raise
         except (OSError, ValueError) as error:
             raise self._refused(error) from error
         try:
-            self._lock()
             self._read(fingerprint)
-        except BaseException:
-            os.close(self._file)
+        except OSError as error:  # of a pipe, which cannot be read again
+            self._file.close()
+            raise self._refused(error) from error
+        except BaseException:  # an interruption, too, leaves no file open
+            self._file.close()
             raise
 
     def __enter__(self) -> Journal:
@@ -75,7 +79,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)
+        self._file.close()
 
     def left(
         self, todo: Iterator[Request], skip: Callable[[], None] = lambda: None
@@ -107,28 +111,13 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         data = json.dumps(names.in_unicode(line)).encode() + b"\n"
         try:
-            while data:
-                data = data[os.write(self._file, data) :]
+            self._file.append(data)
         except OSError as error:
             raise self._refused(error) from error
 
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{printable(self._path)} is being written by another scan; wait for its end"
-            ) from None
-        except OSError:  # a file system without locks
-            return
-
     def _read(self, fingerprint: dict[str, str]) -> None:
         complete = 0
-        with os.fdopen(os.dup(self._file), "rb") as file:
+        with self._file.reading() as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
@@ -141,7 +130,7 @@ class Journal:
             if complete == 0 and file.read(len(begun)) != begun[:size]:
                 raise self._no_journal(1)
         if complete < size:
-            os.ftruncate(self._file, complete)
+            self._file.cut(complete)
         if complete == 0:
             self._write({_HEADER: fingerprint})
 

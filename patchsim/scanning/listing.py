@@ -73,7 +73,7 @@ def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request
         pictures = _without(drawn, _in_folder(word))
         yield from _at_least_one(pictures, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):
-        names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207
+        names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207 - names as typed
         files = (
             Request(name, name)
             for name in names

@@ -24,6 +24,7 @@ from PIL import Image
 import patchsim
 from patchsim.cluster import link, on_worker, tasks, work
 from patchsim.errors import InputError, MachineError
+from patchsim.files.stamps import Stamp
 
 pytest.importorskip("distributed")
 
@@ -372,7 +373,7 @@ def test_a_file_that_changes_ends_the_search(cluster, picture, kernel, monkeypat
 def test_a_file_that_a_worker_does_not_see_is_refused_with_its_host(
     cluster, picture, kernel, monkeypatch
 ):
-    monkeypatch.setattr(work.Stamp, "__reduce__", lambda _self: (work.Stamp, (1, 1)))
+    monkeypatch.setattr(Stamp, "__reduce__", lambda _self: (Stamp, (1, 1)))
     with pytest.raises(InputError, match=r"the worker at 127\.0\.0\.1:\d+: .* has changed"):
         patchsim.match(picture, kernel, cluster=cluster)
 

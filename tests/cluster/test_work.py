@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import patchsim
 from patchsim.cluster import work
 from patchsim.errors import InputError
+from patchsim.files.stamps import Stamp
 from patchsim.geometry.blocks import BLOCK
 from patchsim.output.match_records import MatchRecords
 from patchsim.search.bands import BandBounds
@@ -226,7 +227,7 @@ def test_keys_tell_searches_apart(picture, kernel):
         work.Work.of(patchsim.Matcher(kernel, metric="zncc"), picture),
         work.Work.of(patchsim.Matcher(255 - kernel), picture),
         work.Work.of(patchsim.Matcher(kernel), picture, (0, 0, 100, 100)),
-        replace(first, stamp=work.Stamp(1, 1)),
+        replace(first, stamp=Stamp(1, 1)),
     ]
     assert len({first.key, *(one.key for one in others)}) == 5
 

@@ -303,7 +303,7 @@ def test_a_full_disk_leaves_what_is_there(at, run):
     broken = (
         mock.patch.object(LocalStore, "set", set_until_full)
         if at == "chunk"
-        else mock.patch("patchsim.output.block_journal.os.write", write_until_full)
+        else mock.patch("patchsim.files.appended.os.write", write_until_full)
     )
     with broken:
         code, out, err = run(*words, "m.zarr")

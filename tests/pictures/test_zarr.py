@@ -78,8 +78,8 @@ def test_stores_have_the_pixels_that_were_saved(data):
     with tempfile.TemporaryDirectory() as folder:
         path = save(Path(folder, "image.zarr"), array, chunks, zarr_format=version)
         np.save(Path(folder, "image.npy"), array)
-        expected = opening.open_picture(Path(folder, "image.npy"), name="image")
-        read = opening.open_picture(path, name="image")
+        expected = opening.open_source(Path(folder, "image.npy"), name="image")
+        read = opening.open_source(path, name="image")
         tall, wide = (data.draw(st.integers(1, min(side, 9))) for side in (height, width))
         options = {
             "padding": data.draw(st.sampled_from(["valid", "edge", "reflect", "zero"]), "padding"),
@@ -139,7 +139,7 @@ def test_ome_zarr(picture, tmp_path, axes, version):
         if name in "tz":
             array = np.stack([array, array[::-1]], place)
     path = ome(tmp_path / "image.ome.zarr", [array, array[..., ::2]], axes, version)
-    read = opening.open_picture(path, name="image")
+    read = opening.open_source(path, name="image")
     assert (read.pixels == expected.reshape(90, 130, -1)).all()
     told = [f"{path} has 2 along {name}; the first is used" for name in axes if name in "tz"]
     assert list(read.notices) == told
@@ -171,11 +171,11 @@ def test_axes_of_ome_zarr_have_a_type(picture, tmp_path):
     axes = about["attributes"]["ome"]["multiscales"][0]["axes"]
     axes[0]["type"] = "channel"
     (path / "zarr.json").write_text(json.dumps(about))
-    assert (opening.open_picture(path, name="image").pixels == picture).all()
+    assert (opening.open_source(path, name="image").pixels == picture).all()
     axes.pop()
     (path / "zarr.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"name 2 axes, but s0 has the shape \[3, 90, 130\]"):
-        opening.open_picture(path, name="image")
+        opening.open_source(path, name="image")
 
 
 def test_a_level_that_is_a_group(picture, tmp_path):
@@ -193,8 +193,8 @@ def test_four_channels(rng, tmp_path):
     image = rng.integers(0, 256, (40, 50, 4), dtype=np.uint8)
     kernel = image[5:15, 5:15, :3].copy()
     path = save(tmp_path / "image.zarr", image)
-    expected = opening.open_picture(image, name="image")
-    read = opening.open_picture(path, name="image")
+    expected = opening.open_source(image, name="image")
+    read = opening.open_source(path, name="image")
     assert (read.pixels == expected.pixels).all()
     assert (read.alpha == expected.alpha).all()
     assert read.notices == expected.notices
@@ -203,29 +203,29 @@ def test_four_channels(rng, tmp_path):
     assert places(report) == places(patchsim.match(image, kernel, ignore_alpha=True))
     # Four channels of OME-Zarr are stains, for example.
     stains = ome(tmp_path / "stains.zarr", [image.transpose(2, 0, 1)], "cyx")
-    assert (opening.open_picture(stains, name="image").pixels == image).all()
+    assert (opening.open_source(stains, name="image").pixels == image).all()
 
 
 def test_a_group_of_one_array_and_of_several(picture, tmp_path):
     path = tmp_path / "group.zarr"
     group = zarr.open_group(str(path), mode="w")
     group.create_array("a", data=picture)
-    assert (opening.open_picture(path, name="image").pixels == picture).all()
+    assert (opening.open_source(path, name="image").pixels == picture).all()
     group.create_array("b", data=picture)
     with pytest.raises(InputError, match="is a Zarr group of a, b; give the path of one array"):
-        opening.open_picture(path, name="image")
-    assert (opening.open_picture(path / "b", name="image").pixels == picture).all()
+        opening.open_source(path, name="image")
+    assert (opening.open_source(path / "b", name="image").pixels == picture).all()
     empty = tmp_path / "empty.zarr"
     zarr.open_group(str(empty), mode="w")
     with pytest.raises(InputError, match="is a Zarr group of nothing"):
-        opening.open_picture(empty, name="image")
+        opening.open_source(empty, name="image")
 
 
 def test_chunks_that_lack_are_told(picture, tmp_path):
     path = save(tmp_path / "image.zarr", picture, fill_value=7)
     (path / "c/1/2/0").unlink()
     picture[32:64, 96:] = 7
-    read = opening.open_picture(path, name="image")
+    read = opening.open_source(path, name="image")
     assert (read.pixels == picture).all()
     assert read.notices == (f"{path} lacks 1 of 9 chunks, which are read as 7",)
     report = patchsim.match(path, picture[:9, :9].copy(), **LARGE)
@@ -270,7 +270,7 @@ def test_multiscales_that_are_damaged(picture, tmp_path):
         about["attributes"]["ome"]["multiscales"] = scales
         (path / "zarr.json").write_text(json.dumps(about))
         with pytest.raises(InputError, match="damaged or cut short: its multiscales of OME-Zarr"):
-            opening.open_picture(path, name="image")
+            opening.open_source(path, name="image")
 
 
 def test_a_store_that_changes_is_an_error(picture, tmp_path):
@@ -305,7 +305,7 @@ def test_codecs_of_strangers_are_not_loaded(tmp_path, codec, version):
         mock.patch("pickle.load", side_effect=AssertionError("unpickled")),
         pytest.raises(InputError, match=r"describes the Zarr store cannot be used|is coded by"),
     ):
-        opening.open_picture(path, name="image")
+        opening.open_source(path, name="image")
 
 
 def test_an_allowed_codec_is_known_by_its_name():

@@ -11,5 +11,5 @@ from patchsim.output.contract import Records
 CAN_APPEND = False
 
 
-def write(records: Records, file: TextIO, *, is_first: bool) -> None:  # noqa: ARG001
+def write(records: Records, file: TextIO, *, is_first: bool) -> None:  # noqa: ARG001 - as `TextExporter` has it
     print(json.dumps(names.in_unicode(records.document()), indent=2), file=file)
