@@ -19,6 +19,7 @@ from patchsim.errors import (
     INPUT_ERROR,
     INTERRUPTED,
     InputError,
+    OutputError,
     PatchsimError,
     escaped,
     printable,
@@ -47,6 +48,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except interruption.Ended as ended:
+        _say_notes(ended)
         return ended.code
     except SystemExit as ended:  # the completion of a shell ends this way
         if ended.code is None or isinstance(ended.code, int):
@@ -56,11 +58,14 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # of any type: it is explained, and decides the exit code
         signalled = interruption.behind(error)
         if signalled is not None:
+            if isinstance(error, OutputError):  # of what was found until then
+                say(str(error))
             return signalled.code
         if "--debug" in words or environment.is_debugged():
             say(traceback.format_exc().rstrip())
         message, code = _explained(error, words)
         say(message)
+        _say_notes(error)
         streams.drop_unwritten()
         return code
 
@@ -88,6 +93,12 @@ def _explained(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
         + "\nplease report it with what --debug prints",
         FAULT,
     )
+
+
+def _say_notes(error: BaseException) -> None:
+    """Tell what else failed while an error ended the command."""
+    for note in getattr(error, "__notes__", ()):
+        say(note)
 
 
 def command_words() -> tuple[str, ...]:

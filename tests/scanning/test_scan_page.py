@@ -150,6 +150,24 @@ def test_a_fault_leaves_a_page_of_what_was_seen(folder):
     assert [one["name"] for one in data_of(folder / "page.html")] == ["shots/shot-3.png"]
 
 
+def test_an_error_is_raised_though_the_page_cannot_be_written(folder):
+    def pictures():
+        yield "shots/shot-3.png"
+        (folder / "pages").rmdir()
+        raise KeyboardInterrupt
+
+    (folder / "pages").mkdir()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        list(patchsim.scan(pictures(), "kernel-0.png", report="pages/page.html"))
+    assert "cannot write pages/page.html: " in caught.value.__notes__[0]
+    (folder / "pages").mkdir()
+    found = patchsim.scan(["shots/shot-3.png"], "kernel-0.png", report="pages/page.html")
+    next(found)
+    (folder / "pages").rmdir()
+    with pytest.raises(patchsim.OutputError, match="cannot write pages/page.html"):
+        found.close()
+
+
 ENDLESS = ("scan", "-", "-k", "kernel-0.png", "--format", "jsonl", "--report", "page.html")
 
 
@@ -183,6 +201,15 @@ def test_a_signal_leaves_a_page_of_what_was_seen(name, endless, folder):
     assert endless.returncode == 128 + number
     assert b"report page.html: 3 pictures, those until the scan was ended, " in err
     assert len(data_of(folder / "page.html")) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_a_signal_decides_the_exit_code_though_the_page_cannot_be_written(endless, folder):
+    (folder / "page.html").mkdir()
+    endless.send_signal(signal.SIGINT)
+    _, err = endless.communicate(timeout=60)
+    assert endless.returncode == 130
+    assert err.splitlines()[-1].startswith(b"patchsim: cannot write page.html: ")
 
 
 def test_a_reader_that_has_enough_leaves_a_page_of_what_was_seen(endless, folder):

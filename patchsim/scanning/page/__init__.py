@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchsim.errors import PatchsimError, printable
+from patchsim.errors import OutputError, PatchsimError, printable
 from patchsim.files import atomic
 from patchsim.machine import pipeline
 from patchsim.machine.memory import format_size
@@ -133,16 +133,22 @@ class ScanPage:
         """Yield results and take them; then write the page, and tell of it.
 
         A scan that ends early, by an error, a signal or a reader that has enough, has a page of
-        the results until then, if there is one.
+        the results until then, if there is one. If that page cannot be written, what ended the
+        scan is raised all the same, with a note.
         """
         try:
             with contextlib.closing(results):
                 for result in results:
                     self.add(result)
                     yield result
-        except BaseException:
+        except BaseException as ended:
             if self._searched + self._failed and not sys.is_finalizing():
-                wrote(self.write(is_whole=False))
+                try:
+                    wrote(self.write(is_whole=False))
+                except OutputError as failure:
+                    if isinstance(ended, GeneratorExit):  # which is told nobody
+                        raise
+                    ended.add_note(str(failure))
             raise
         wrote(self.write())
 
