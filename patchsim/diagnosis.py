@@ -16,7 +16,7 @@ from patchsim.machine import devices, extensions, memory
 
 
 class Extra(NamedTuple):
-    """Packages that are not required, and what pictures they bring."""
+    """Packages that are not required, and what they bring."""
 
     packages: tuple[str, ...]
     brings: str
@@ -24,18 +24,18 @@ class Extra(NamedTuple):
 
 EXTRAS = {
     "tiff": Extra(
-        ("tifffile", "imagecodecs"),
-        "TIFF of all kinds, colour of more than 8 bits, JPEG XL, Radiance HDR",
+        ("tifffile", "imagecodecs"), "reads all TIFFs, colour beyond 8 bits, JPEG XL, HDR"
     ),
-    "big": Extra(("pyvips",), "PNG and JPEG that are larger than memory"),
-    "zarr": Extra(("zarr",), "Zarr and OME-Zarr, also larger than memory"),
-    "heif": Extra(("pi-heif",), "HEIC, the photographs of phones"),
-    "dicom": Extra(("pydicom", "imagecodecs"), "DICOM, the pictures of medicine"),
-    "fits": Extra(("astropy",), "FITS, the pictures of astronomy"),
-    "exr": Extra(("OpenEXR",), "OpenEXR, floats of computer graphics"),
-    "remote": Extra(("fsspec",), "pictures behind URLs"),
-    "cluster": Extra(("distributed",), "--cluster, searches on the workers of Dask"),
-    "preview": Extra(("textual-image",), "--preview in kitty, iTerm2 and by sixels"),
+    "big": Extra(("pyvips",), "reads PNG and JPEG larger than memory"),
+    "zarr": Extra(("zarr",), "reads Zarr and OME-Zarr, writes maps as Zarr"),
+    "heif": Extra(("pi-heif",), "reads HEIC, the photographs of phones"),
+    "dicom": Extra(("pydicom", "imagecodecs"), "reads DICOM, medical pictures"),
+    "fits": Extra(("astropy",), "reads FITS, the pictures of astronomy"),
+    "exr": Extra(("OpenEXR",), "reads OpenEXR, floats of computer graphics"),
+    "remote": Extra(("fsspec",), "reads pictures behind URLs"),
+    "cluster": Extra(("distributed",), "--cluster, many machines by Dask"),
+    "preview": Extra(("textual-image",), "--preview in kitty, iTerm2, by sixels"),
+    "plot": Extra(("matplotlib",), "report.plot(), a figure in Python"),
 }
 _ALWAYS = ("PNG", "JPEG", "GIF", "BMP", "ICO", "QOI", "TGA", "PCX", "PNM", "PFM", "SGI", ".npy")
 # Formats that a build of Pillow may lack, with the name of its feature.

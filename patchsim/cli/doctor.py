@@ -65,10 +65,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         *((f"engine {one['name']}", _engine(one, facts)) for one in facts["engines"]),
         ("formats", ", ".join(read)),
         *([("", f"not in this build of Pillow: {', '.join(unread)}")] if unread else []),
-        *(
-            (f"extra {one['name']}", f"{one['brings']}: {one['install'] or 'read'}")
-            for one in facts["extras"]
-        ),
+        *((f"extra {one['name']}", _extra(one)) for one in facts["extras"]),
     ]
     return [line for label, text in rows for line in _wrapped(label, text)]
 
@@ -79,6 +76,11 @@ def _engine(engine: dict[str, Any], facts: dict[str, Any]) -> str:
     extension = _EXTENSION_OF.get(engine["name"])
     vectors = [one["instructions"] for one in facts["extensions"] if one["name"] == extension]
     return "; ".join([", ".join(engine["metrics"]), *(one for one in vectors if one)])
+
+
+def _extra(extra: dict[str, Any]) -> str:
+    """Say what an extra brings, and how to get it if packages are missing."""
+    return f"{extra['install'] or 'installed'}: {extra['brings']}"
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -149,7 +149,10 @@ class ImageDisplay:
         # A pixel spans from x to x + 1, as in the matches.
         ax.imshow(self._reduced(report, _FIGURE_SIDE), extent=(0, view.width, view.height, 0))
         # Yellow between black, which shows on any picture.
-        halo = {"color": "yellow", "path_effects": [patheffects.withStroke(linewidth=3)]}
+        halo: dict[str, Any] = {
+            "color": "yellow",
+            "path_effects": [patheffects.withStroke(linewidth=3)],
+        }
         for number, match in enumerate(view.matches, 1):
             corners = match.corners or box(match)
             ax.add_patch(patches.Polygon(np.array(corners), fill=False, **halo))

@@ -59,6 +59,22 @@ def test_extras_are_those_of_the_distribution():
     assert {name: set(extra.packages) for name, extra in diagnosis.EXTRAS.items()} == declared
 
 
+def test_on_one_screen_without_any_extra(run, monkeypatch):
+    extras = {package for extra in diagnosis.EXTRAS.values() for package in extra.packages}
+    installed = metadata.version
+
+    def version(package):
+        if package in extras:
+            raise metadata.PackageNotFoundError(package)
+        return installed(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    lines = run("doctor")[1].splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+    assert "extra plot     pip install matplotlib: report.plot(), a figure in Python" in lines
+
+
 def test_packages_that_are_missing(run, monkeypatch):
     installed = metadata.version
 
@@ -71,7 +87,9 @@ def test_packages_that_are_missing(run, monkeypatch):
     monkeypatch.setattr(features, "check", lambda feature: feature != "avif")
     code, out, _ = run("doctor")
     assert code == 0
-    assert "photographs of phones: pip install pi-heif" in " ".join(out.split())
+    assert "extra heif pip install pi-heif: reads HEIC, the photographs of phones" in " ".join(
+        out.split()
+    )
     assert "not in this build of Pillow: AVIF" in out
     found = json.loads(run("doctor", "--json")[1])
     extras = {one["name"]: one for one in found["extras"]}
