@@ -146,22 +146,28 @@ static INLINE const float *VARIANT(few_products)(const VARIANT(Band) *b, const T
     typedef VARIANT(HalfFloats) HalfFloats;
     if (metric == ZNCC && !is_direct)
         return x;
-    const Doubles none = {0}, less = none + 1 / t->gain;
+    const double size = (double)(t->height * t->width);
+    const Doubles none = {0}, less = none + 1 / t->gain, of_direct = none + 1 / (size * t->gain);
+    double taken[MOST_CHANNELS];
+    for (ptrdiff_t c = 0; c < channels && is_direct; c++)
+        taken[c] = VARIANT(sum_less_128)(t, c);
     const Doubles twice = none + 2 * t->gain, own = none + t->own, share = none + 1 / t->total;
     for (ptrdiff_t i = 0; i < count; i += LANES / 2) {
         Doubles found, shift = none; /* sum k S */
-        /* Direct sums are those of K - 128: sum I (K - 128) -> sum I (K - mean K). */
+        /* Direct sums are those of K - 128: n sum I (K - 128) -> n sum I (K - mean K). */
         found = is_direct ? VARIANT(as_doubles)((const int32_t *)(const void *)x + i)
                           : VARIANT(widened)(x + i);
+        if (is_direct)
+            found *= size;
         for (ptrdiff_t c = 0; c < channels && (is_direct || metric != ZNCC); c++) {
             const Doubles sum = VARIANT(as_doubles)(VARIANT(few_sums)(b, c, left) + i);
             if (is_direct)
-                found += sum * (128 - t->means[c]);
+                found -= sum * taken[c];
             if (metric != ZNCC)
                 shift += sum * t->means[c];
         }
         if (is_direct)
-            found *= less;
+            found *= of_direct;
         if (metric == NCC)
             found += shift * less;
         if (metric == SSD)

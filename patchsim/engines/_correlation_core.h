@@ -558,6 +558,13 @@ typedef struct {
     float inverse[BLOCK] __attribute__((aligned(64))); /* of few bytes: 1 over the root instead */
 } VARIANT(Spreads);
 
+/* sum (K - 128) of a channel of bytes, a whole number as is n sum I (K - 128): products of them are
+ * exact in double precision, so that the least spreads lose no digits. */
+static INLINE double VARIANT(sum_less_128)(const Task *t, ptrdiff_t channel)
+{
+    return floor((double)(t->height * t->width) * (t->means[channel] - 128) + 0.5);
+}
+
 #include "_correlation_bytes.h"
 
 /* sum I (K - 128) of a window, of the kernel's bytes less 128. */
@@ -614,7 +621,7 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 const double sum = b->has_few ? VARIANT(few_sums)(b, c, left)[i]
                                               : ((double *)b->s)[c * l->x_pitch + left + i];
-                mean[c] = sum / n, direct -= sum * floor(n * (t->means[c] - 128) + 0.5);
+                mean[c] = sum / n, direct -= sum * VARIANT(sum_less_128)(t, c);
             }
             direct /= n * t->gain;
             if (!b->own_taps)
@@ -706,16 +713,18 @@ static INLINE const float *VARIANT(in_single)(const VARIANT(Band) *b, const Task
             out[i] = (float)(found[i] * b->unit);
         return out;
     }
-    /* sum I (K - 128) -> sum I (K - mean K), over gain as that of the transforms. */
+    /* n sum I (K - 128) -> n sum I (K - mean K), of integers; over n and the gain as that of the
+     * transforms. */
     double sums[BLOCK];
-    const double less = 1 / t->gain;
+    const double n = (double)(t->height * t->width), less = 1 / (n * t->gain);
     const int32_t *found = (const int32_t *)(const void *)x;
     for (ptrdiff_t i = 0; i < count; i++)
-        sums[i] = found[i];
+        sums[i] = n * found[i];
     for (ptrdiff_t c = 0; c < t->channels; c++) {
         const double *s = (const double *)b->s + c * l->x_pitch + left;
+        const double taken = VARIANT(sum_less_128)(t, c);
         for (ptrdiff_t i = 0; i < count; i++)
-            sums[i] += (128 - t->means[c]) * s[i];
+            sums[i] -= taken * s[i];
     }
     for (ptrdiff_t i = 0; i < count; i++)
         out[i] = (float)(sums[i] * less);

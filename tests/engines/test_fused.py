@@ -462,6 +462,22 @@ def test_bytes_that_are_made_again_lose_no_digits():
     assert np.abs(bounds.map - truth)[64:, 64:].max() <= 1e-12
 
 
+@pytest.mark.parametrize("side", [255, 181])  # sums of squares of more and of less than 31 bits
+def test_direct_sums_of_bytes_lose_no_digits(side, variant):
+    """The largest kernels of direct sums, on windows that all differ from one value in a pixel."""
+    if variant not in DIRECT:
+        pytest.skip("this variant has no direct sums")
+    image = np.full((side + 3, side + 69, 1), 254, np.uint8)
+    kernel = image[:side, :side].copy()
+    image[100, 100] = kernel[10, 20] = 255
+    truth, spread = exact_zncc(image, kernel)
+    assert (spread == kernel.size - 1).all()
+    bounds = found(image, kernel, "zncc", is_direct=True)
+    assert bounds.error == np.float32(2.0**-21)
+    # Nearly all scores are about -1/32,760 or nearer to 0, of which single precision has 1e-11.
+    assert np.abs(bounds.map - truth).max() <= 1e-11
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(KINDS),
