@@ -305,7 +305,7 @@ class PrunedWindows:
             blocks = self._blocks.still_open(blocks[count:])
             is_worth = self._can_pay_to_compare(blocks)
         for level in range(self._refinement.levels):
-            if is_worth or not self._refinement.refine(level, blocks):
+            if len(blocks) <= _FEW_BLOCKS or not self._refinement.refine(level, blocks):
                 break
             blocks = self._blocks.still_open(blocks)
             is_worth = self._can_pay_to_compare(blocks)

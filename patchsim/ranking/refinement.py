@@ -9,16 +9,19 @@ from patchsim.ranking.finer_bounds import FinerBounds, Piece
 from patchsim.ranking.search_budget import SearchBudget
 from patchsim.ranking.searched_blocks import SearchedBlocks
 
-# The share of the time of the direct search of all windows that all finer bounds may take together,
-# and that of the time of comparing the windows that some could exclude.
-_REFINING_OF_DIRECT, _REFINING_OF_WINDOWS = 0.5, 1.0
-# And the share of the time of the direct search of the blocks that get them.
-_REFINING_OF_BLOCKS = 0.4
+# The share of the time of the direct search of all windows that all finer bounds may take together;
+# and of the time that the blocks which get them would take without: of their direct search, and of
+# comparing their open windows, whose estimate is less certain.
+_REFINING_OF_DIRECT = 0.6
+_REFINING_OF_BLOCKS, _REFINING_OF_WINDOWS = 0.75, 0.5
+# Finer bounds that take less than this share of that are made without a sample.
+_LITTLE = 0.1
 # Finer bounds are made for windows up to so many times as different as the best one: those that
 # could be next best.
 _NEXT = 1.25
 
-# Finer bounds of a sample must decide this share of its blocks, so that they pay for the others.
+# Finer bounds of a sample must save this share of the time that its blocks would take, so that they
+# pay for the others.
 _PAYS_REFINED = 0.2
 _SAMPLE_REFINED = 8  # blocks that get finer bounds as a sample
 _SHARE_SECONDS = 3e-4  # what it takes to estimate whether finer bounds pay
@@ -54,6 +57,13 @@ class Refinement:
         share = self._finer.open_share(blocks, self._blocks.incumbent)
         return self._finer.seconds_of_windows(blocks, share)
 
+    def _seconds_like(self, blocks: Sequence[int], count: float) -> float:
+        """Return the estimated seconds of the rest of the search of so many blocks like some."""
+        if not blocks:
+            return 0.0
+        of_windows = self.seconds_of_windows(blocks) * count / len(blocks)
+        return min(of_windows, self._budget.direct_seconds(count))
+
     def refine(self, level: int, blocks: list[int]) -> bool:
         """Give those of the blocks that have a level the next one; return whether it paid."""
         wanted = [block for block in blocks if self._finer.levels[block] == level]
@@ -61,40 +71,35 @@ class Refinement:
 
     def _refine_to(self, level: int, blocks: list[int]) -> bool:
         """Give blocks the finer bounds of a level; return whether it paid."""
-        if self._budget.cheap_seconds < _SHARE_SECONDS:
+        directly = self._budget.direct_seconds(len(blocks))
+        if _LITTLE * directly < _SHARE_SECONDS:
             return False
         floor = 1 - (1 - self._blocks.incumbent) * _NEXT
         share = self._finer.open_share(blocks, floor)
-        most = min(
-            _REFINING_OF_WINDOWS * self._finer.seconds_of_windows(blocks, share),
-            _REFINING_OF_BLOCKS * self._budget.direct_seconds(len(blocks)),
-            self._seconds_left,
-        )
+        of_windows = self.seconds_of_windows(blocks)
+        most = min(_REFINING_OF_WINDOWS * of_windows, _REFINING_OF_BLOCKS * directly)
+        most = min(most, self._seconds_left)
         if self._finer.least_seconds(level, len(blocks), share) > most:
             return False
         seconds = self._finer.seconds(level, self._finer.pieces(blocks), share)
         if seconds > most:
             return False
         self._seconds_left -= seconds
-        sample, spent = self._finer.sample(blocks, _SAMPLE_REFINED), self._budget.spent
-        left = self._refine_pieces(level, self._finer.pieces(sample), floor)
-        others = set(blocks) - set(sample)
-        expected = (self._budget.spent - spent) / len(sample) * len(others)
-        share_left = left / len(sample)
-        is_decisive = share_left <= 1 - _PAYS_REFINED
-        if not is_decisive or not self._budget.invest(
-            expected, len(blocks), share_left * len(blocks)
-        ):
-            return False
-        self._refine_pieces(level, self._finer.pieces(others), floor)
+        rest = min(of_windows, directly)
+        sample: list[int] = []
+        if seconds > _LITTLE * rest:
+            sample = self._finer.sample(blocks, _SAMPLE_REFINED)
+            left = self._refine_pieces(level, self._finer.pieces(sample), floor)
+            saved = rest - self._seconds_like(left, len(left) / len(sample) * len(blocks))
+            if saved < _PAYS_REFINED * rest or not self._budget.invest(seconds, saved):
+                return False
+        self._refine_pieces(level, self._finer.pieces(set(blocks) - set(sample)), floor)
         return True
 
-    def _refine_pieces(self, level: int, pieces: list[Piece], floor: float) -> int:
-        """Give pieces the finer bounds of a level; return how many blocks are still open."""
-        left = 0
+    def _refine_pieces(self, level: int, pieces: list[Piece], floor: float) -> list[int]:
+        """Give pieces the finer bounds of a level; return the blocks that are still open."""
         upper_bounds, seconds = self._finer.refine(level, pieces, floor)
         self._budget.spent += seconds
         for block, bound in upper_bounds.items():
             self._blocks.upper_bounds[block] = min(self._blocks.upper_bounds[block], bound)
-            left += self._blocks.upper_bounds[block] >= self._blocks.incumbent
-        return left
+        return self._blocks.still_open(upper_bounds)

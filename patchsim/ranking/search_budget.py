@@ -85,19 +85,18 @@ class SearchBudget:
         """
         return seconds * self._threads > _MOST_DIRECT * self._all_seconds
 
-    def invest(self, seconds: float, blocks: int, left: float) -> bool:
+    def invest(self, seconds: float, saved: float) -> bool:
         """Return whether a step is to be taken, and allow its time.
 
         Parameters
         ----------
         seconds : float
             What the step is expected to take.
-        blocks, left : int, float
-            The number of open blocks before it, and the one expected after it.
+        saved : float
+            The seconds of later steps that it is expected to save.
         """
         if math.isinf(self._all_seconds) or seconds <= self.cheap_seconds:
             return True
-        saved = self.direct_seconds(blocks) - self.direct_seconds(left)
         is_worth = seconds <= _WORTH * saved
         if is_worth:
             self._invested += seconds

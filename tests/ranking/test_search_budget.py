@@ -14,23 +14,23 @@ def test_a_step_is_taken_if_it_is_cheap_beside_the_direct_search(threads):
     budget = SearchBudget(1.0, 0.01, threads, 1000)
     cheap = budget.cheap_seconds
     assert 0 < cheap < 0.5 * threads
-    assert budget.invest(cheap, 100, 100)
-    assert not budget.invest(1.01 * cheap, 100, 100)  # it saves nothing
+    assert budget.invest(cheap, 0.0)
+    assert not budget.invest(1.01 * cheap, 0.0)
 
 
 def test_steps_that_bring_nothing_use_up_what_is_cheap():
     budget = SearchBudget(1.0, 0.01, 1, 1000)
     budget.spent = budget.cheap_seconds
     assert budget.cheap_seconds == 0
-    assert not budget.invest(1e-6, 100, 100)
+    assert not budget.invest(1e-6, 0.0)
 
 
 def test_a_longer_step_is_taken_if_it_saves_more_and_leaves_what_is_cheap():
     budget = SearchBudget(1.0, 0.01, 1, 1000)
     cheap = budget.cheap_seconds
-    saved = budget.direct_seconds(60) - budget.direct_seconds(10)
-    assert not budget.invest(1.01 * saved, 60, 10)
-    assert budget.invest(0.5 * saved, 60, 10)
+    saved = 10 * cheap
+    assert not budget.invest(1.01 * saved, saved)
+    assert budget.invest(0.5 * saved, saved)
     budget.spent = 0.5 * saved
     assert budget.cheap_seconds == pytest.approx(cheap)
 
@@ -57,6 +57,6 @@ def test_a_search_that_took_as_long_as_the_direct_one_is_over():
 def test_without_a_direct_search_every_step_is_taken():
     budget = SearchBudget(math.inf, math.inf, 1, 1000)
     budget.spent = 1e9
-    assert budget.invest(1e9, 100, 100)
+    assert budget.invest(1e9, 0.0)
     assert not budget.is_spent
     assert not budget.is_all_quicker(1e9)
