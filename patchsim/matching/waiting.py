@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from patchsim.checks import number
 from patchsim.errors import InputError
 from patchsim.events import Observer, check_observer
+from patchsim.files import stamps
 from patchsim.matching.matcher import Matcher
 from patchsim.options import Given, check_keywords
 
@@ -193,6 +195,9 @@ class _RewrittenFile:
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
             status = Path(self._path).stat()
+            if stat.S_ISDIR(status.st_mode):  # a Zarr store
+                store = stamps.of(self._path)
+                return store.sum_ns, store.size, status.st_ino
         except (OSError, ValueError):
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino

@@ -84,11 +84,6 @@ def is_zarr(path: str | os.PathLike[str]) -> bool:
     return any(Path(label, name).is_file() for name in _NAMES)
 
 
-def described_by(path: str) -> str:
-    """Return the file that describes the array or group in a folder."""
-    return next(str(Path(path, name)) for name in _NAMES if Path(path, name).is_file())
-
-
 def library(name: str) -> Any:
     """Import zarr, which some pictures need.
 

@@ -21,7 +21,8 @@ from patchsim.pictures import (
 from patchsim.pictures.chunk_cache import ChunkCache
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.pictures.reader import Picture
-from patchsim.pictures.source import Identity, only_whole
+from patchsim.pictures.source import only_whole
+from patchsim.pictures.watched_store import WatchedStore
 from patchsim.pictures.windowed import Windowed
 from patchsim.pictures.zarr_layout import Layout
 from patchsim.types import Pixels
@@ -45,7 +46,9 @@ class ZarrSource:
         self._layout, self._path = layout, path
         self.shape = layout.shape
         self.dtype = arrays.pixel_type(layout.array.dtype, printable(path))
-        self.identity = _identity(path)
+        self.identity = None
+        # A URL has no stamp.
+        self._store = WatchedStore(path) if Path(path).is_dir() else None
         self.chunk = layout.chunk
         self._across = -(-self.shape[1] // self.chunk[1])
         kept, min_kept = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
@@ -72,8 +75,8 @@ class ZarrSource:
         rows = slice(top, min(top + self.chunk[0], self.shape[0]))
         cols = slice(left, min(left + self.chunk[1], self.shape[1]))
         with streams.naming_errors(self._path):
-            if self.identity is not None:
-                self.identity.check()
+            if self._store is not None:
+                self._store.check()
             try:
                 values = self._layout.window(rows, cols)
             except Exception as error:  # each codec and store has its own
@@ -81,13 +84,6 @@ class ZarrSource:
                     f"its chunk at x={left}, y={top} cannot be decoded: {error}"
                 ) from error
             return np.ascontiguousarray(arrays.to_pixels(values, printable(self._path)))
-
-
-def _identity(path: str) -> Identity | None:
-    """Return what tells that a store is still the one that was opened: the file about it."""
-    if not Path(path).is_dir():  # what is behind a URL has no stamp
-        return None
-    return Identity.of_path(zarr_layout.described_by(path))
 
 
 def read_whole(path: str, limits: Limits, *, alpha: bool) -> Picture:

@@ -1,0 +1,44 @@
+"""A folder of a Zarr store that must not change while it is read."""
+
+from __future__ import annotations
+
+import time
+
+from patchsim.errors import InputError, printable
+from patchsim.files import stamps
+
+_SHARE = 20  # looking takes one part in so many of the time, at most
+
+
+class WatchedStore:
+    """A folder that is read, and must not change meanwhile.
+
+    Parameters
+    ----------
+    path : str
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._stamp, self._next = stamps.of(path), 0.0
+
+    def check(self) -> None:
+        """Check that the folder is still what it was, unless that was done just before.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or has changed.
+        """
+        begun = time.monotonic()
+        if begun < self._next:
+            return
+        name = printable(self._path)
+        try:
+            now = stamps.of(self._path)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read any more: {error.strerror}") from error
+        if now != self._stamp:
+            raise InputError(f"{name} changed while it was read; search it again")
+        ended = time.monotonic()
+        self._next = ended + _SHARE * (ended - begun)
