@@ -13,8 +13,12 @@ _MOST_LISTED, _LISTED = 10, 5  # words in a message: of a short list, and of a l
 COMMANDS = ("match", "scan", "merge", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab", "edges")
+# The channels that each compares; `auto` compares those of the pictures.
+COLOR_CHANNELS = {"gray": 1, "rgb": 3, "hsv": 3, "lab": 3, "edges": 2}
 PADDINGS = ("valid", "edge", "reflect", "zero", "transparent")
 ENGINES = ("pruned", "simd", "fft", "cuda", "unfold")
+# The metrics of the engines that do not compute all.
+ENGINE_METRICS = {"pruned": ("sad", "ssd"), "cuda": ("sad", "ssd"), "unfold": ("sad",)}
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 FORMATS = ("auto", "table", "tsv", "csv", "json", "jsonl")
 # The columns of a match that can be printed; those from click_x on only if named.

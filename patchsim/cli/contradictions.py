@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from patchsim.choices import COLOR_CHANNELS, ENGINE_METRICS, METRICS
+
 # The values of all options of a command by their names, as text.
 Values = Mapping[str, Any]
 
@@ -61,7 +63,6 @@ _NOT_OF_A_PART = (
     "wait_gone",
     "frame",
 )
-_CHANNELS = {"gray": 1, "edges": 2, "rgb": 3, "hsv": 3, "lab": 3}  # that colours compare
 
 
 def _has_any(values: Values, *names: str) -> bool:
@@ -130,12 +131,11 @@ def _has_hidden_part(values: Values) -> bool:
 
 
 def _is_unknown_to_engine(values: Values) -> bool:
-    metrics = {"unfold": ("sad",), "pruned": ("sad", "ssd")}.get(values["engine"])
-    return metrics is not None and values["metric"] not in metrics
+    return values["metric"] not in ENGINE_METRICS.get(values["engine"], METRICS)
 
 
 def _has_other_channels(values: Values) -> bool:
-    count = _CHANNELS.get(values["color"])
+    count = COLOR_CHANNELS.get(values["color"])
     return count is not None and len(str(values["channel_weights"]).split(",")) != count
 
 

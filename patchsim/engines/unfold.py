@@ -9,6 +9,7 @@ import numpy as np
 from patchsim import metrics
 from patchsim.engines import unfold_tensors
 from patchsim.engines.common import visibility
+from patchsim.engines.common.metrics import refused_metric
 from patchsim.engines.contract import Bounds, Scorer, Seen
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
@@ -37,8 +38,8 @@ ACCELERATOR_RATE = 1.0e11
 
 
 def refuse(problem: Problem) -> str | None:
-    if problem.metric != "sad":
-        return f"it computes sad, not {problem.metric}"
+    if (why := refused_metric("unfold", problem.metric)) is not None:
+        return why
     if problem.exact and problem.dtype not in INTEGER_RANGE:
         return f"its sums over {problem.dtype} are rounded"
     if _work_size(problem) == 8 and not devices.has_float64(problem.device):

@@ -27,9 +27,10 @@ from patchsim.planning import candidates
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.scene import advice, flatness
 from patchsim.scene.build import Scene
-from patchsim.search import stores, windows
+from patchsim.search import windows
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.prepared import KeptKernels, PreparedKernels
+from patchsim.search.stores import OPEN_BYTES, StoreMaker
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
@@ -239,14 +240,7 @@ class Repeated:
                 prepared=PreparedKernels(self.kept),
             )
             return store
-        store = stores.kept_blocks(
-            plan,
-            pixels,
-            self.exact.on(pixels),
-            None,
-            self.kind.keeps_map,
-            BlockCache(stores.OPEN_BYTES),
-            None,
-        )
+        maker = StoreMaker(plan, pixels, self.exact.on(pixels), None, self.kind.keeps_map)
+        store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
         store.put(Tile(0, 0, *plan.tile), self.scorer(pixels))
         return store

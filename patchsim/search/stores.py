@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from patchsim import engines, metrics
@@ -13,7 +14,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.block_maxima import BlockMaxima
+from patchsim.ranking.block_maxima import BlockMaxima, Rescore
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import block_scores
 from patchsim.search.prepared import PreparedKernel
@@ -22,118 +23,104 @@ from patchsim.types import Pixels
 OPEN_BYTES = 16 << 20  # for open blocks of maps that are kept: 400 of them
 
 
-def score_map(
-    plan: Plan,
-    image: Pixels,
-    exact: metrics.Exact,
-    visible: Visibility | None,
-    keeps_map: bool,
-    exactly: PreparedKernel | None,
-) -> ScoreMap:
-    """Make the map for the scores of all windows, exact where the best one could be.
+@dataclass(slots=True)
+class StoreMaker:
+    """Makes the store of the scores of one kernel's windows.
 
-    `exact` scores windows exactly; `exactly` is the kernel, prepared for the exact plan if there
-    is one.
+    Attributes
+    ----------
+    plan : Plan
+    image : array [H, W, C]
+    exact : metrics.Exact
+        Scores windows exactly.
+    visible : Visibility or None
+        The visibility of the image's pixels, where not all are visible.
+    keeps_map : bool
+        Keep the scores of all windows.
     """
-    problem = plan.problem
-    size, stride = problem.kernel[:2], problem.stride
-    blocks = (
-        partial(block_scores.score_blocks, exactly.plan, image, visible, exactly)
-        if exactly
-        else partial(
-            block_scores.one_by_one, equal_windows.scores(image, size, stride, exact, visible)
+
+    plan: Plan
+    image: Pixels
+    exact: metrics.Exact
+    visible: Visibility | None
+    keeps_map: bool
+
+    def of_all_windows(
+        self, opened: BlockCache, exactly: PreparedKernel | None
+    ) -> ScoreMap | BlockMaxima:
+        """Make the store of a map: by blocks if the engine bounds them, or by windows.
+
+        `opened` holds open blocks; `exactly` is the kernel, prepared for the exact plan if there is
+        one.
+        """
+        engine = engines.load(self.plan.engine)
+        if engines.has_map(engine) and engine.can_bound_blocks(self.plan.problem):
+            return self.by_blocks(opened, exactly)
+        return self._by_windows(exactly)
+
+    def _by_windows(self, exactly: PreparedKernel | None) -> ScoreMap:
+        """Make the map for the scores of all windows, exact where the best one could be."""
+        problem = self.plan.problem
+        blocks = (
+            partial(block_scores.score_blocks, exactly.plan, self.image, self.visible, exactly)
+            if exactly
+            else partial(block_scores.one_by_one, self._equal_windows())
         )
-    )
-    return ScoreMap(
-        problem.map_shape,
-        problem.match_size,
-        stride,
-        exact,
-        evaluate_blocks=blocks,
-        keeps_map=keeps_map,
-    )
-
-
-def kept_blocks(
-    plan: Plan,
-    image: Pixels,
-    exact: metrics.Exact,
-    visible: Visibility | None,
-    keeps_map: bool,
-    opened: BlockCache,
-    exactly: PreparedKernel | None,
-) -> BlockMaxima:
-    """Make the store of an engine that bounds blocks itself: the map, and each block's bound.
-
-    `exact` scores windows exactly; `exactly` is the kernel, prepared for the exact plan if there
-    is one.
-    """
-    problem = plan.problem
-    size, stride = problem.kernel[:2], problem.stride
-    evaluate: Callable[[Tile], Bounds]
-    if exactly:
-        evaluate = partial(block_scores.score_block, exactly.plan, image, visible, exactly)
-    else:
-        evaluate = equal_windows.scores(image, size, stride, exact, visible)
-    return BlockMaxima(
-        problem.map_shape,
-        problem.match_size,
-        stride,
-        exact,
-        None,
-        opened,
-        evaluate_block=evaluate,
-        keeps_map=keeps_map,
-    )
-
-
-def whole_map(
-    plan: Plan,
-    image: Pixels,
-    exact: metrics.Exact,
-    visible: Visibility | None,
-    keeps_map: bool,
-    opened: BlockCache,
-    exactly: PreparedKernel | None,
-) -> ScoreMap | BlockMaxima:
-    """Make the store of a map that is kept: by blocks if the engine bounds them, or by windows."""
-    engine = engines.load(plan.engine)
-    if engines.has_map(engine) and engine.can_bound_blocks(plan.problem):
-        return kept_blocks(plan, image, exact, visible, keeps_map, opened, exactly)
-    return score_map(plan, image, exact, visible, keeps_map, exactly)
-
-
-def block_maxima(
-    plan: Plan,
-    image: Pixels,
-    kernel: Kernel,
-    exact: metrics.Exact,
-    visible: Visibility | None,
-    keeps_map: bool,
-    block_cache: BlockCache,
-) -> BlockMaxima:
-    """Make the store of each block's best bound; a block is scored again when it is asked for."""
-    problem = plan.problem
-    size, stride = problem.kernel[:2], problem.stride
-    # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
-    if plan.exact_plan:
-        prepared = partial(runner.prepare, plan.exact_plan, kernel)
-        rescore, equal = (
-            partial(block_scores.score_blocks, plan.exact_plan, image, visible, prepared),
-            None,
+        return ScoreMap(
+            problem.map_shape,
+            problem.match_size,
+            problem.stride,
+            self.exact,
+            evaluate_blocks=blocks,
+            keeps_map=self.keeps_map,
         )
-    else:
-        rescore = partial(
-            block_scores.rescore, plan, image, visible, partial(runner.prepare, plan, kernel)
+
+    def by_blocks(self, opened: BlockCache, exactly: PreparedKernel | None) -> BlockMaxima:
+        """Make the store of an engine that bounds blocks itself: the map, and each block's bound.
+
+        The parameters are those of `of_all_windows`.
+        """
+        evaluate: Callable[[Tile], Bounds]
+        if exactly:
+            evaluate = partial(
+                block_scores.score_block, exactly.plan, self.image, self.visible, exactly
+            )
+        else:
+            evaluate = self._equal_windows()
+        return self._maxima(None, opened, evaluate)
+
+    def of_block_maxima(self, kernel: Kernel, block_cache: BlockCache) -> BlockMaxima:
+        """Make the store of each block's best bound; a block asked for is scored again."""
+        plan, where = self.plan, (self.image, self.visible)
+        # Kernels are prepared anew: their planes would take more memory than all blocks' bests.
+        if plan.exact_plan:
+            prepared = partial(runner.prepare, plan.exact_plan, kernel)
+            rescore = partial(block_scores.score_blocks, plan.exact_plan, *where, prepared)
+            return self._maxima(rescore, block_cache, None)
+        rescore = partial(block_scores.rescore, plan, *where, partial(runner.prepare, plan, kernel))
+        return self._maxima(rescore, block_cache, self._equal_windows())
+
+    def _maxima(
+        self,
+        rescore: Rescore | None,
+        cache: BlockCache,
+        evaluate_block: Callable[[Tile], Bounds] | None,
+    ) -> BlockMaxima:
+        problem = self.plan.problem
+        return BlockMaxima(
+            problem.map_shape,
+            problem.match_size,
+            problem.stride,
+            self.exact,
+            rescore,
+            cache,
+            evaluate_block=evaluate_block,
+            keeps_map=self.keeps_map,
         )
-        equal = equal_windows.scores(image, size, stride, exact, visible)
-    return BlockMaxima(
-        problem.map_shape,
-        problem.match_size,
-        stride,
-        exact,
-        rescore,
-        block_cache,
-        evaluate_block=equal,
-        keeps_map=keeps_map,
-    )
+
+    def _equal_windows(self) -> Callable[[Tile], Bounds]:
+        """Return a function that scores the windows of a block, equal ones once."""
+        problem = self.plan.problem
+        return equal_windows.scores(
+            self.image, problem.kernel[:2], problem.stride, self.exact, self.visible
+        )

@@ -22,8 +22,9 @@ from patchsim.ranking.block_grid import Known
 from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import ScoreTaker, Windows
 from patchsim.ranking.score_map import ScoreMap
-from patchsim.search import block_scores, stores
+from patchsim.search import block_scores
 from patchsim.search.prepared import PreparedKernel, PreparedKernels
+from patchsim.search.stores import OPEN_BYTES, StoreMaker
 from patchsim.types import Pixels
 
 NONE: Mapping[int, int] = MappingProxyType({})
@@ -78,31 +79,21 @@ def windows(
         keeps_bounds = block_cache is None
         return [*_pruned_windows(plans, image, kernels, advance, prepared, keeps_bounds)]
 
-    def exact(plan: Plan, kernel: Kernel) -> Exact:
-        return prepared.exact_score(plan, kernel).on(image, visible)
+    def maker(plan: Plan, kernel: Kernel) -> StoreMaker:
+        exact = prepared.exact_score(plan, kernel).on(image, visible)
+        return StoreMaker(plan, image, exact, visible, keeps_map)
 
     kept: Sequence[ScoreMap | BlockMaxima]
     if block_cache is not None:
         kept = maxima = [
-            stores.block_maxima(
-                plan, image, kernel, exact(plan, kernel), visible, keeps_map, block_cache
-            )
-            for plan, kernel in pairs
+            maker(plan, kernel).of_block_maxima(kernel, block_cache) for plan, kernel in pairs
         ]
         for store, earlier in zip(maxima, known, strict=bool(known)):
             store.put_bounds(0, earlier.upper_bounds, earlier.error)
     else:
-        opened = BlockCache(stores.OPEN_BYTES)
+        opened = BlockCache(OPEN_BYTES)
         kept = [
-            stores.whole_map(
-                plan,
-                image,
-                exact(plan, kernel),
-                visible,
-                keeps_map,
-                opened,
-                prepared.exactly(plan, kernel),
-            )
+            maker(plan, kernel).of_all_windows(opened, prepared.exactly(plan, kernel))
             for plan, kernel in pairs
         ]
     todo = _left_to_score(plans, known, advance) if known else None
@@ -136,9 +127,7 @@ def unscored(
 ) -> BlockMaxima:
     """Return the windows of a kernel whose bounds are still to be put."""
     exact = prepared.exact_score(plan, kernel).on(image, visible)
-    return stores.block_maxima(
-        plan, image, kernel, exact, visible, keeps_map=False, block_cache=block_cache
-    )
+    return StoreMaker(plan, image, exact, visible, False).of_block_maxima(kernel, block_cache)
 
 
 def score_all(
@@ -273,10 +262,8 @@ def _search_all(
     prepared: PreparedKernels,
 ) -> Windows:
     """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
-    opened = BlockCache(stores.OPEN_BYTES)
-    store = stores.whole_map(
-        plan, image, exact, None, keeps_map=False, opened=opened, exactly=exactly
-    )
+    maker = StoreMaker(plan, image, exact, None, keeps_map=False)
+    store = maker.of_all_windows(BlockCache(OPEN_BYTES), exactly)
     score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
     if isinstance(store, ScoreMap):
         store.evaluate_contenders()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common import sharing, visibility
+from patchsim.engines.common.metrics import refused_metric
 from patchsim.engines.contract import Bounds, Scorer, Seen, SharedScorer
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch
@@ -62,8 +63,8 @@ _COMPILE_SECONDS = 1.5
 
 
 def refuse(problem: Problem) -> str | None:
-    if problem.metric not in ("sad", "ssd"):
-        return f"it computes sad and ssd, not {problem.metric}"
+    if (why := refused_metric("cuda", problem.metric)) is not None:
+        return why
     if not problem.device.startswith("cuda"):
         return "it runs on NVIDIA cards (--device cuda)"
     if (missing := launch.missing()) is not None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 
 from patchsim.engines import contract
+from patchsim.engines.common.metrics import refused_metric
 from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_copy, cells, compiled
 from patchsim.engines.pruned.byte_search import Search as Search
@@ -69,8 +70,8 @@ def refuse(problem: Problem) -> str | None:
         )
     if problem.reading is not None:
         return "it looks at windows all over the image, and this image is not held in memory"
-    if problem.metric not in ("sad", "ssd"):
-        return f"it computes sad and ssd, not {problem.metric}"
+    if (why := refused_metric("pruned", problem.metric)) is not None:
+        return why
     if problem.opaque_level is not None:
         return "it takes images that are visible everywhere"
     if problem.full_cells == 0:
