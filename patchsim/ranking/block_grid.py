@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.blocks import BLOCK, block_index, grid_shape, reduce_blocks
 from patchsim.geometry.tiles import Tile
+from patchsim.ranking.cell_queue import SUPPRESSED
 from patchsim.ranking.score_map import ROUNDING
-
-_SUPPRESSED = -np.inf
 
 
 class Known(NamedTuple):
@@ -132,7 +131,7 @@ class BlockGrid:
             # The sum of a score and its error must not be rounded to less than the true score.
             upper_bounds = upper_bounds + (errors[rows] if errors.ndim else errors) + ROUNDING
         if bounds.hidden is not None:
-            upper_bounds = np.where(bounds.hidden[rows], _SUPPRESSED, upper_bounds)
+            upper_bounds = np.where(bounds.hidden[rows], SUPPRESSED, upper_bounds)
         maxima = reduce_blocks(np.maximum, upper_bounds, band)
         if np.isnan(maxima).any():
             raise ValueError(f"there are windows without a score in {band}")

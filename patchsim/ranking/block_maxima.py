@@ -25,11 +25,11 @@ from patchsim.metrics import Exact, Indices
 from patchsim.ranking.block_cache import BlockCache, OpenBlock
 from patchsim.ranking.block_grid import BlockGrid
 from patchsim.ranking.block_queue import BlockQueue
+from patchsim.ranking.cell_queue import SUPPRESSED
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.removed_windows import RemovedWindows
 from patchsim.ranking.score_map import ROUNDING, TOGETHER, ScoreMap
 
-_SUPPRESSED = -math.inf
 _LEAST = np.float32(-math.inf)
 # For each so many blocks of all kernels, one more may be scored again to tell the closest window.
 _WORTH_OPENING = 200
@@ -122,7 +122,7 @@ class BlockMaxima:
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
         first = self._filled_queue().first
-        return -first[0] if first is not None else _SUPPRESSED
+        return -first[0] if first is not None else SUPPRESSED
 
     def _filled_queue(self) -> BlockQueue:
         if self._queue is None:
@@ -164,8 +164,8 @@ class BlockMaxima:
             if floor <= wanted < math.inf:
                 self._cache.release(self, block)
             # No window reaches the floor, but a later floor may be lower.
-            bound = math.nextafter(min(-minus_score, floor), _SUPPRESSED)
-            if bound > _SUPPRESSED:
+            bound = math.nextafter(min(-minus_score, floor), SUPPRESSED)
+            if bound > SUPPRESSED:
                 queue.replace_first((-bound, False, 0, 0, block, 0))
             else:
                 queue.drop_first()  # every window of the block was removed
@@ -298,7 +298,7 @@ class BlockMaxima:
         if not self._grid.has_errors:
             return Closest(None, bound)
         kept = self._grid.bounds(tile)
-        scores = kept.map if kept.hidden is None else np.where(kept.hidden, _SUPPRESSED, kept.map)
+        scores = kept.map if kept.hidden is None else np.where(kept.hidden, SUPPRESSED, kept.map)
         row, col = divmod(int(scores.argmax()), tile.cols)
         y, x = top + row * self._stride[0], left + col * self._stride[1]
         score = float(self._exact(np.array([y]), np.array([x]))[0])

@@ -7,10 +7,7 @@ score is the best one. A block in which many windows are taken is evaluated exac
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import defaultdict
-from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Lock
 
@@ -18,25 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
-from patchsim.geometry.blocks import BLOCK, grid_shape, reduce_blocks
+from patchsim.geometry.blocks import BLOCK, grid_shape
 from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
+from patchsim.ranking.cell_queue import SUPPRESSED, CellQueue
 from patchsim.ranking.contract import Closest
+from patchsim.ranking.evaluated_blocks import SINGLES, EvaluateBlocks, EvaluatedBlocks
 
-# Windows of a block that are evaluated by themselves. With a kernel of 64x64 one takes 1 to 10
-# microseconds, and all 4096 of the block together take about a millisecond.
-SINGLES = 128
 # Windows of a block that are evaluated in one call, which takes as long as several windows.
 TOGETHER = 32
-# Windows that are evaluated before all blocks are checked for contenders, which takes as long as
-# some hundred windows.
-_MANY = 512
 # Windows that `closest` evaluates, one by one.
 _LOOKS = 8
 ROUNDING = 2.0**-51  # more than the rounding error of a sum of two values within +-2
-_UNKNOWN = -1  # the row and column of a block's first cell before they are looked up
-_SUPPRESSED = -np.inf  # a match, or a window that overlaps one
 
 
 class ScoreMap:
@@ -65,9 +56,7 @@ class ScoreMap:
         stride: tuple[int, int],
         exact: Exact,
         *,
-        evaluate_blocks: (
-            Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, None]] | None
-        ) = None,
+        evaluate_blocks: EvaluateBlocks | None = None,
         keeps_map: bool = False,
         kept: NDArray[np.float32] | None = None,
     ) -> None:
@@ -81,17 +70,13 @@ class ScoreMap:
             self.map = np.full(shape, np.nan, dtype=np.float32)
         self.kernel = kernel
         self.stride = stride
-        self.windows_evaluated, self.blocks_evaluated = 0, 0
+        self.windows_evaluated = 0
         self.error = 0.0  # the largest error of a score in the map
         self._begins_exact = False  # whether scores that were put are exact
         self._lock = Lock()
         self._exact = exact
-        self._evaluate_blocks = evaluate_blocks
-        self._until_check = _MANY  # windows before all blocks are checked again
-        self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows asked for, by block
-        self._done: set[tuple[int, int]] = set()  # blocks that were evaluated as a whole
-        # The first cell of each block: minus its score, is exact, row, col, the block's corner.
-        self._heap: list[tuple[float, bool, int, int, tuple[int, int]]] | None = None
+        self._blocks = None if evaluate_blocks is None else EvaluatedBlocks(evaluate_blocks)
+        self._queue: CellQueue | None = None  # once the best window is asked for
 
     @staticmethod
     def estimate_bytes(shape: tuple[int, int], *, keeps_map: bool = False) -> int:
@@ -114,7 +99,7 @@ class ScoreMap:
             self._put_inexact(bounds, upper_bounds, is_exact)
             self._begins_exact = True
         if bounds.hidden is not None:
-            upper_bounds[bounds.hidden] = _SUPPRESSED
+            upper_bounds[bounds.hidden] = SUPPRESSED
             is_exact[bounds.hidden] = True
 
     def _put_off_by(self, error: float, bounds: Bounds, upper_bounds: NDArray[np.float64]) -> None:
@@ -141,14 +126,14 @@ class ScoreMap:
     def evaluate(self, row: int, col: int) -> None:
         """Make a window's score exact, together with its block or others where that is quicker."""
         corner = row - row % BLOCK, col - col % BLOCK
-        if self._evaluate_blocks is not None and self._until_check < 0:
+        if self._blocks is not None and self._blocks.is_check_due:
             self.evaluate_contenders()
-        elif self._evaluate_blocks is not None and self._requests[corner] >= SINGLES:
-            self._evaluate_all([self._block(*corner)])
+        elif self._blocks is not None and self._blocks.is_due(corner):
+            self._evaluate_all(self._blocks, [self._block(*corner)])
         if not self.is_exact[row, col]:
             count = self._evaluate_rivals(row, col)
-            self._requests[corner] += count
-            self._until_check -= count
+            if self._blocks is not None:
+                self._blocks.count(corner, count)
 
     def _evaluate_rivals(self, row: int, col: int) -> int:
         """Evaluate a window, and others of its block that could be better; return their number."""
@@ -176,20 +161,18 @@ class ScoreMap:
 
     def evaluate_contenders(self) -> None:
         """Evaluate all blocks with many windows that could be the best."""
-        if self.error == 0 or self._evaluate_blocks is None:
+        if self.error == 0 or self._blocks is None:
             return
-        before = self.blocks_evaluated
-        self._evaluate_all(self._contenders())
-        # With few contenders in each block, the next check soon would take longer than they do.
-        self._until_check = _MANY if self.blocks_evaluated > before else 4 * _MANY
+        before = len(self._blocks)
+        self._evaluate_all(self._blocks, self._contenders())
+        self._blocks.checked(has_evaluated=len(self._blocks) > before)
 
-    def _evaluate_all(self, blocks: list[Tile]) -> None:
-        assert self._evaluate_blocks is not None
-        todo = [block for block in blocks if (block.top, block.left) not in self._done]
-        if todo:
-            with closing(self._evaluate_blocks(todo)) as scored:
+    def _evaluate_all(self, evaluated: EvaluatedBlocks, blocks: list[Tile]) -> None:
+        if todo := evaluated.left(blocks):
+            with closing(evaluated.evaluate(todo)) as scored:
                 for tile, bounds in scored:
                     self._store_exact(tile, bounds)
+                    evaluated.add(tile)
                     del bounds  # free them before the next tile is scored
 
     def _store_exact(self, tile: Tile, bounds: Bounds) -> None:
@@ -198,28 +181,22 @@ class ScoreMap:
         if self.map is not None:
             np.copyto(self.map[tile.index], bounds.map, where=is_new, casting="same_kind")
         upper_bounds = self.upper_bounds[tile.index]
-        np.copyto(upper_bounds, bounds.map, where=is_new & (upper_bounds > _SUPPRESSED))
+        np.copyto(upper_bounds, bounds.map, where=is_new & (upper_bounds > SUPPRESSED))
         self.is_exact[tile.index] |= is_new
-        self._done |= {
-            (tile.top + top, tile.left + left)
-            for top in range(0, tile.rows, BLOCK)
-            for left in range(0, tile.cols, BLOCK)
-        }
-        self.blocks_evaluated = len(self._done)
 
     def _contenders(self) -> list[Tile]:
         """Return the blocks with many windows that could be the best of those left."""
         # A good window whose score is exact leaves fewer that could be better.
         first = divmod(int(self.upper_bounds.argmax()), self.upper_bounds.shape[1])
-        if not self.is_exact[first] and self.upper_bounds[first] > _SUPPRESSED:
+        if not self.is_exact[first] and self.upper_bounds[first] > SUPPRESSED:
             self._evaluate_windows(*(np.array([index], np.int64) for index in first))
         rows, cols = self.upper_bounds.shape
         is_only = self.windows_evaluated == 1 and not self._begins_exact
-        if is_only and max(rows, cols) <= BLOCK and self.upper_bounds[first] > _SUPPRESSED:
+        if is_only and max(rows, cols) <= BLOCK and self.upper_bounds[first] > SUPPRESSED:
             # One block, of which this window alone is exact.
             contenders = np.count_nonzero(self.upper_bounds >= self.upper_bounds[first])
             return [self._block(0, 0)] if contenders - 1 > SINGLES else []
-        best_exact = float(np.max(self.upper_bounds, initial=_SUPPRESSED, where=self.is_exact))
+        best_exact = float(np.max(self.upper_bounds, initial=SUPPRESSED, where=self.is_exact))
         blocks = []
         for top in range(0, rows, BLOCK):
             band = np.s_[top : top + BLOCK]
@@ -228,6 +205,11 @@ class ScoreMap:
             lefts = BLOCK * np.flatnonzero(counts > SINGLES)
             blocks += [self._block(top, left) for left in lefts.tolist()]
         return blocks
+
+    @property
+    def blocks_evaluated(self) -> int:
+        """The number of blocks that were scored exactly as a whole."""
+        return 0 if self._blocks is None else len(self._blocks)
 
     @property
     def block_count(self) -> int:
@@ -242,34 +224,14 @@ class ScoreMap:
     @property
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
-        heap = self._filled_heap()
-        return -heap[0][0] if heap else _SUPPRESSED
+        first = self._filled_queue().first
+        return -first[0] if first is not None else SUPPRESSED
 
-    def _filled_heap(self) -> list[tuple[float, bool, int, int, tuple[int, int]]]:
-        """Return the heap, whose first cell is known."""
-        if self._heap is None:
-            self._heap = []
-            self._fill_heap()
-        while self._heap and self._heap[0][2] == _UNKNOWN:
-            *_, corner = heapq.heappop(self._heap)
-            self._push(*corner)
-        return self._heap
-
-    def _fill_heap(self) -> None:
-        """Put the highest value of each block into the heap; its cell is looked up in its turn."""
-        assert self._heap is not None
-        rows, cols = self.upper_bounds.shape
-        if max(rows, cols) <= BLOCK:
-            self._push(0, 0)
-            return
-        highest = reduce_blocks(np.maximum, self.upper_bounds, Tile(0, 0, rows, cols))
-        for down, across in np.argwhere(np.isnan(highest))[:1].tolist():
-            self._push(down * BLOCK, across * BLOCK)  # it says which score is missing
-        for (down, across), value in np.ndenumerate(highest):
-            if value > _SUPPRESSED:
-                corner = down * BLOCK, across * BLOCK
-                self._heap.append((-float(value), False, _UNKNOWN, _UNKNOWN, corner))
-        heapq.heapify(self._heap)
+    def _filled_queue(self) -> CellQueue:
+        if self._queue is None:
+            has_errors = self.error > 0
+            self._queue = CellQueue(self.upper_bounds, self.is_exact, has_errors=has_errors)
+        return self._queue
 
     def best(
         self,
@@ -277,24 +239,25 @@ class ScoreMap:
         wanted: float = math.inf,  # noqa: ARG002 - all scores are there
     ) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
-        while (heap := self._filled_heap()) and -heap[0][0] >= floor:
-            minus_score, is_exact, row, col, corner = heap[0]
-            # Cells that were suppressed stay in the heap until their turn.
+        queue = self._filled_queue()
+        while (first := queue.first) is not None and -first[0] >= floor:
+            minus_score, is_exact, row, col, _ = first
+            # Cells that were suppressed stay in the queue until their turn.
             if self.upper_bounds[row, col] == -minus_score:
                 if is_exact:
                     return row * self.stride[0], col * self.stride[1], -minus_score
                 self.evaluate(row, col)
-            heapq.heappop(heap)
-            self._push(*corner)
+            queue.replace_first()
         return None
 
     def closest(self, among: int = 1) -> Closest | None:  # noqa: ARG002 - all scores are there
         """Evaluate the first few windows one by one; as for `contract.Windows`."""
         nearest: tuple[int, int, float] | None = None
+        queue = self._filled_queue()
         for _ in range(_LOOKS):
-            if not (heap := self._filled_heap()):
+            if (first := queue.first) is None:
                 break
-            minus_score, is_exact, row, col, corner = heap[0]
+            minus_score, is_exact, row, col, _ = first
             if self.upper_bounds[row, col] == -minus_score:
                 if not is_exact:
                     self._evaluate_windows(np.array([row]), np.array([col]))
@@ -303,43 +266,17 @@ class ScoreMap:
                     nearest = row * self.stride[0], col * self.stride[1], score
                 if is_exact:
                     break
-            heapq.heappop(heap)
-            self._push(*corner)
+            queue.replace_first()
         if nearest is None:
             return None
         return Closest(nearest, max(nearest[2], self.upper_bound))
 
-    def _push(self, top: int, left: int) -> None:
-        """Put the first cell of a block into the heap."""
-        assert self._heap is not None
-        row, col = self._first(top, left)
-        value = float(self.upper_bounds[row, col])
-        if math.isnan(value):
-            raise ValueError(f"there is no score in row {row}, col {col}")
-        if value > _SUPPRESSED:
-            # Among equal values inexact ones come first, as their scores may be lower.
-            is_exact = bool(self.is_exact[row, col])
-            heapq.heappush(self._heap, (-value, is_exact, row, col, (top, left)))
-
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""
-        self.upper_bounds[y // self.stride[0], x // self.stride[1]] = _SUPPRESSED
-
-    def _first(self, top: int, left: int) -> tuple[int, int]:
-        """Return row and col of a block's highest cell; inexact ones come before exact ones."""
-        block = np.s_[top : top + BLOCK, left : left + BLOCK]
-        values = self.upper_bounds[block]
-        row, col = divmod(int(values.argmax()), values.shape[1])
-        is_exact = self.is_exact[block]
-        if self.error > 0 and is_exact[row, col] and values[row, col] > _SUPPRESSED:
-            # An equal cell that is not exact could prove to be worse: it is evaluated first.
-            is_open = (values == values[row, col]) & ~is_exact
-            if is_open.any():
-                row, col = divmod(int(is_open.argmax()), values.shape[1])
-        return top + row, left + col
+        self.upper_bounds[y // self.stride[0], x // self.stride[1]] = SUPPRESSED
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         shape = self.upper_bounds.shape
         for index, is_over in overlapping(shape, self.kernel, self.stride, box, overlap):
-            self.upper_bounds[index][is_over] = _SUPPRESSED
+            self.upper_bounds[index][is_over] = SUPPRESSED

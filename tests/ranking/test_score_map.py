@@ -8,7 +8,8 @@ from helpers.maps import field, found
 
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
-from patchsim.ranking.score_map import _MANY, SINGLES, TOGETHER, ScoreMap
+from patchsim.ranking.evaluated_blocks import _MANY, SINGLES
+from patchsim.ranking.score_map import TOGETHER, ScoreMap
 
 
 def test_a_flat_map_needs_no_exact_scores():
