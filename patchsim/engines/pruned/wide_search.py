@@ -19,13 +19,9 @@ from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_copy, compiled
 from patchsim.engines.pruned.byte_copy import TYPES, ByteCopy
 from patchsim.engines.pruned.byte_search import Search, values_from
-from patchsim.engines.pruned.score_scale import total
+from patchsim.engines.pruned.wide_scale import WideScale
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels, Weights
-
-# A difference of floats is rounded as it is summed, a score as it is made of it.
-_ROUNDED_SUM = 1e-9
-_ROUNDED_SCORE = 2.0**-51
 
 # So many windows of a tile are scored by `metrics.exact`, or more where as many rows may be
 # compared as these take: each takes as long as so many windows in the extension. The integers of 16
@@ -61,19 +57,15 @@ class WideSearch:
         self._extension = extension
         self.problem = problem
         self._image = image
-        self._total = total(problem)
-        # A difference that a score may not show, however small the score's distance from 1.
-        self._unseen = self._total * _ROUNDED_SCORE
         self._type = TYPES[problem.dtype]
-        self._kernel = np.ascontiguousarray(kernel)
-        self._squared = problem.metric == "ssd"
+        kernel = np.ascontiguousarray(kernel)
         self._exact = metrics.exact(image, kernel, problem.metric, problem.data_range, weights)
         self._copy: ByteCopy = (
-            beside._copy if beside else byte_copy.make(image, self._kernel, problem.data_range)
+            beside._copy if beside else byte_copy.make(image, kernel, problem.data_range)
         )
-        pixels, self._off = byte_copy.of_kernel(
-            self._kernel, weights, self._copy, squares=self._squared
-        )
+        squares = problem.metric == "ssd"
+        pixels, off = byte_copy.of_kernel(kernel, weights, self._copy, squares=squares)
+        self._scale = WideScale(problem, self._copy.step, off)
         self._bytes: Search = Search(
             self._copy.pixels,
             pixels,
@@ -84,10 +76,10 @@ class WideSearch:
         self.row_seconds = self._bytes.row_seconds
         self.levels = self._bytes.levels
         # For the extension, of all windows.
-        self._arguments = compiled.of_windows(self._kernel, problem, weights) | {
+        self._arguments = compiled.of_windows(kernel, problem, weights) | {
             "type": self._type,
             "step_x": problem.stride[1] * problem.kernel[2],
-            "rounding": self._unseen,
+            "rounding": self._scale.unseen,
         }
 
     def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
@@ -107,29 +99,24 @@ class WideSearch:
 
     def _bytes_reaching(self, floor: float) -> int:
         """Return the largest difference of the bytes of a window that scores at least `floor`."""
-        limit = self._largest_difference(floor)
-        return -1 if limit < 0 else self._of_bytes(limit)
+        limit = self._scale.largest_difference(floor)
+        return -1 if limit < 0 else self._scale.of_bytes(limit)
 
     def clear(self) -> None:
         self._bytes.clear()
 
     def upper_bounds(self, bounds: LowerBounds) -> NDArray[np.float64]:
         """Return upper bounds of scores from lower bounds of the bytes' differences."""
-        lowest, step = self._bytes.least_differences(bounds), self._copy.step
-        if self._squared:
-            differences = (np.maximum(np.sqrt(lowest) - self._off, 0) * step) ** 2
-        else:
-            differences = np.maximum(lowest - self._off, 0) * step
-        differences *= 1 - _ROUNDED_SUM
-        return np.where(bounds == REMOVED, -np.inf, self._scores(differences))
+        scores = self._scale.upper_bounds(self._bytes.least_differences(bounds))
+        return np.where(bounds == REMOVED, -np.inf, scores)
 
     def look(self, tile: Tile, bounds: LowerBounds, place: Tile, floor: float, most: int) -> Look:
-        limit = self._largest_difference(floor)
+        limit = self._scale.largest_difference(floor)
         if limit < 0:
             return _nothing(0, 0, is_done=True)
         limit, rows = self._limit_of_first(tile, bounds[place.index], limit)
         places, differences, rows_of_bytes, done = self._bytes.screen(
-            tile, bounds, place, self._of_bytes(limit), most
+            tile, bounds, place, self._scale.of_bytes(limit), most
         )
         rows = rows * _ROWS_FOR_ONE[self._type] + rows_of_bytes
         if not len(places):
@@ -137,7 +124,7 @@ class WideSearch:
         places = places[np.argsort(differences, kind="stable")]
         sums, rows_compared = self._compare(tile, places, limit)
         rows += rows_compared * _ROWS_FOR_ONE[self._type]
-        contends = sums <= min(limit, self._contending(sums))
+        contends = sums <= min(limit, self._scale.contending(sums))
         places, sums = places[contends], sums[contends]
         singles = max(_SINGLES, most // (_WINDOWS_FOR_ONE * self.problem.kernel[0]))
         scores, all_scored = self._exact_scores(tile, places, sums, singles)
@@ -150,18 +137,18 @@ class WideSearch:
     def _limit_of_first(self, tile: Tile, bounds: LowerBounds, limit: float) -> tuple[float, int]:
         """Lower the limit to what the window of the least bound allows; return rows compared."""
         bound = int(bounds.min())
-        if bound == REMOVED or bound * self._bytes.unit * _FAR_BELOW > self._of_bytes(limit):
+        if bound == REMOVED or bound * self._bytes.unit * _FAR_BELOW > self._scale.of_bytes(limit):
             return limit, 0
         first = np.array([bounds.argmin()], np.int32)
         sums, rows = self._compare(tile, first, limit)
-        return min(limit, self._contending(sums)), rows
+        return min(limit, self._scale.contending(sums)), rows
 
     def _exact_scores(
         self, tile: Tile, places: NDArray[np.int32], sums: NDArray[np.float64], singles: int
     ) -> tuple[NDArray[np.float64], bool]:
         """Return the scores of windows, -inf beyond so many singles, and whether all are known."""
         if self._type == "H":
-            return self._scores(sums), True
+            return self._scale.scores(sums), True
         scores = np.full(len(sums), -math.inf)
         scores[sums == 0] = 1.0
         rounded = np.flatnonzero(sums)
@@ -199,28 +186,6 @@ class WideSearch:
         )
         # An integer that float64 rounds is rounded so in `metrics.exact`, too.
         return sums.astype(np.float64), rows
-
-    def _contending(self, sums: NDArray[np.float64]) -> float:
-        """Return the largest difference that could be as good as the least of these."""
-        return float(sums.min()) * (1 + _ROUNDED_SUM) + self._unseen
-
-    def _largest_difference(self, score: float) -> float:
-        """Return a difference that no window with at least this score exceeds."""
-        return (1 - score) * self._total * (1 + _ROUNDED_SUM) + self._unseen
-
-    def _of_bytes(self, difference: float) -> int:
-        """Return the largest difference that the bytes of windows up to this difference have."""
-        if self._squared:
-            root = math.sqrt(difference) / self._copy.step + self._off
-            bytes_apart = root * root  # infinite where `**` raises OverflowError
-        else:
-            bytes_apart = difference / self._copy.step + self._off
-        return int(min(bytes_apart * (1 + _ROUNDED_SUM) + 1, 2.0**62))
-
-    def _scores(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        span = self.problem.data_range
-        scale = span * span if self._squared else span
-        return metrics.similarity(differences, self.problem.total_weight, scale)
 
 
 def _nothing(evaluated: int, compared: int, *, is_done: bool) -> Look:
