@@ -159,16 +159,16 @@ class Scene:
             visible = edges.visibility(visible, options.padding)
         if options.invert:
             inversion.check(options, is_range_known=data_range == options.data_range)
-        compared = comparisons.of(image, data_range)
-        compared.check_memory(image, options.memory)
+        compared = comparisons.of(image, data_range, options.memory)
+        conversion = compared.conversion
         names = [image.name, *compared.names]
         del image
-        pixels = windowed.each(pixels, partial(compared.in_range, shift=shift))
-        pixels = windowed.each(pixels, compared.in_colors)
+        pixels = windowed.each(pixels, partial(conversion.in_range, shift=shift))
+        pixels = windowed.each(pixels, conversion.in_colors)
         displayed, zero, offset = pixels, compared.zero, compared.offset(pixels)
         if offset is not None:
             pixels, zero = windowed.each(pixels, partial(np.add, -offset)), zero - offset
-        drawn = drawn or (displayed if overlay else pixels, compared.span, compared.low)
+        drawn = drawn or (displayed if overlay else pixels, conversion.span, conversion.low)
         kernels, faults = compared.kernels(offset)
         given = [kernel.name for kernel in comparisons.pictures]
         scene = cls(
@@ -179,8 +179,8 @@ class Scene:
             flat_kernels=compared.are_flat,
             area=area,
             zero=zero,
-            low=compared.low,
-            span=compared.span,
+            low=conversion.low,
+            span=conversion.span,
             drawn=drawn,
             visible=visible,
             empty_scores=compared.empty_scores,

@@ -9,24 +9,22 @@ from math import isfinite
 from threading import Lock
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.errors import InputError, printable
+from patchsim.errors import InputError
 from patchsim.metrics import Kernel
 from patchsim.options import Options
-from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import edges, flatness, masks, unusable, value_range
+from patchsim.scene.conversion import Conversion, common_channels
 from patchsim.scene.inversion import Inverses
 from patchsim.types import Pixels, Weights
 
 _PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
 _KINDS = 3  # of images: grey and colour in turn, and one more
 _OFFSETS = 2  # of kernels that are kept less one, the last ones used
-_MANY_LEVELS = 255  # a data range in which rounding to integers matters little
 
 
 class Comparison:
@@ -54,6 +52,12 @@ class Comparison:
         The other kernels, which are compared.
     inverses : Inverses
         Keeps their inverted copies.
+    pictures : list of Picture
+        These kernels.
+    conversion : Conversion
+        Brings an image to what is compared.
+    zero : array [C]
+        What an image has where its values are 0.
 
     Raises
     ------
@@ -78,62 +82,17 @@ class Comparison:
         for number, (kernel, ends) in enumerate(zip(kernels, extents, strict=True)):
             try:
                 value_range.check_values(kernel, options.data_range, ends)
-                _common_channels([image, kernel], options.color)
+                common_channels([image, kernel], options.color)
                 if options.color == edges.NAME:
                     size = kernel.pixels.shape[:2]
                     weights[number] = edges.kernel_weights(weights[number], size, kernel.name)
             except InputError as error:
                 self.faults[number] = error
         self.numbers = unusable.remaining(len(kernels), self.faults, strict=options.strict)
-        self._pictures = [kernels[number] for number in self.numbers]
+        self.pictures = [kernels[number] for number in self.numbers]
         self._weights = [weights[number] for number in self.numbers]
-        pictures = [image, *self._pictures]
-        self._common = value_range.common(
-            pictures, options.data_range, may_shift=_can_shift(options)
-        )
-        self._channels = _common_channels(pictures, options.color)
-        self.low, self.span = colors.common_range(
-            options.color, self._common.dtype, self._common.low, self._common.span
-        )
-        self._shares: list[int] | None = None
-        if options.channel_weights is not None:
-            self._shares = masks.channel_shares(options.channel_weights, self._channels)
-        zero = np.full((1, 1, image.pixels.shape[2]), self._common.shift, self._common.dtype)
-        self.zero: NDArray[Any] = self.in_colors(zero)[0, 0]
-
-    def in_range(self, pixels: Pixels, shift: int) -> Pixels:
-        """Bring a picture [H, W, C], whose values have been shifted, to the type and range."""
-        return self._common.convert(pixels, shift)
-
-    def in_colors(self, pixels: Pixels) -> Pixels:
-        """Bring a picture of the type and range to the colours, with the channels that count."""
-        common = self._common
-        converted = colors.convert(
-            pixels, self._channels, self._options.color, low=common.low, span=common.span
-        )
-        if self._shares is None or all(self._shares):
-            return converted
-        counted = [channel for channel, share in enumerate(self._shares) if share]
-        return np.ascontiguousarray(converted[..., counted])
-
-    def check_memory(self, image: Picture, memory: int) -> None:
-        """Check that memory suffices to bring an image and the kernels to the colours.
-
-        Raises
-        ------
-        InputError
-            If it does not.
-        """
-        if self._options.color == colors.DEFAULT or windowed.of(image.pixels) is not None:
-            return  # its conversions are not counted
-        pictures = [image, *self._pictures]
-        colors.check_memory(
-            [picture.pixels.shape for picture in pictures],
-            [picture.name for picture in pictures],
-            self._options.color,
-            self._common.dtype,
-            memory,
-        )
+        self.conversion = Conversion([image, *self.pictures], options)
+        self.zero: NDArray[Any] = self.conversion.zero(image.pixels.shape[2])
 
     def offset(self, image: Pixels) -> Pixels | None:
         """Return what changes no score if it is subtracted from an image and the kernels, [C].
@@ -169,14 +128,13 @@ class Comparison:
     @property
     def names(self) -> list[str]:
         """The names of the kernels."""
-        return [picture.name for picture in self._pictures]
+        return [picture.name for picture in self.pictures]
 
     @cached_property
     def _kernels(self) -> list[Kernel]:
-        shares = [share for share in self._shares or () if share]
-        kernels = []
-        for picture, weights in zip(self._pictures, self._weights, strict=True):
-            pixels = self.in_colors(self.in_range(picture.pixels, picture.shift))
+        shares, conversion, kernels = self.conversion.shares, self.conversion, []
+        for picture, weights in zip(self.pictures, self._weights, strict=True):
+            pixels = conversion.in_colors(conversion.in_range(picture.pixels, picture.shift))
             if len(set(shares)) > 1:
                 weights = masks.value_weights(weights, shares, pixels.shape[:2])
             rim = edges.RIM if self._options.color == edges.NAME else 0
@@ -188,7 +146,7 @@ class Comparison:
         return self._check(self._kernels)
 
     def _check(self, kernels: list[Kernel]) -> tuple[list[Kernel], Mapping[int, InputError]]:
-        left_out = self._shares is not None and not all(self._shares)
+        left_out = self.conversion.leaves_out
         faults = {}
         for place, (kernel, name) in enumerate(zip(kernels, self.names, strict=True)):
             try:
@@ -206,34 +164,9 @@ class Comparison:
     def empty_scores(self) -> list[float]:
         """The score of each kernel in an area of its mean colour."""
         metric = self._options.metric
-        return [metrics.empty_score(kernel, metric, self.span) for kernel in self._kernels]
-
-
-def _common_channels(pictures: Sequence[Picture], color: str) -> int:
-    counts = [picture.pixels.shape[2] for picture in pictures]
-    try:
-        return colors.common_channels(counts, [picture.name for picture in pictures], color)
-    except InputError as error:
-        for picture in pictures:
-            notice = arrays.layout_notice(picture.pixels.shape, printable(picture.name))
-            if notice is not None:
-                raise InputError(notice) from error
-        raise
-
-
-def _can_shift(options: Options) -> bool:
-    """Return whether scores stay the same if all values are shifted.
-
-    A cosine depends on where 0 is. Colours are rounded to integers, and so are posed kernels, which
-    matters where the data range has few of them.
-    """
-    low, high = options.data_range or (0, 1)
-    span = high - low
-    return (
-        options.metric != "ncc"
-        and options.color in (colors.DEFAULT, "rgb")
-        and (options.poses is None or span >= _MANY_LEVELS)
-    )
+        return [
+            metrics.empty_score(kernel, metric, self.conversion.span) for kernel in self._kernels
+        ]
 
 
 class Comparisons:
@@ -262,8 +195,14 @@ class Comparisons:
         """Return the comparisons of these pictures in place of the kernels."""
         return Comparisons(pictures, self._weights, self._options)
 
-    def of(self, image: Picture, data_range: tuple[float, float] | None) -> Comparison:
-        """Return how the kernels are compared with an image, in a data range."""
+    def of(self, image: Picture, data_range: tuple[float, float] | None, memory: int) -> Comparison:
+        """Return how the kernels are compared with an image, in a data range.
+
+        Raises
+        ------
+        InputError
+            If no kernel fits the image, or memory does not suffice to bring all to the colours.
+        """
         key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range
         with self._lock:
             comparison = self._kept.pop(key, None)
@@ -273,6 +212,7 @@ class Comparisons:
             self._kept[key] = comparison
             if len(self._kept) > _KINDS:
                 del self._kept[next(iter(self._kept))]
+        comparison.conversion.check_memory(image, comparison.pictures, memory)
         return comparison
 
     def data_range(self, image: Picture, ends: tuple[float, float]) -> tuple[float, float] | None:
