@@ -141,9 +141,17 @@ class Matcher:
         return self._kernels.nbytes
 
     def __repr__(self) -> str:
+        return f"<patchsim.Matcher: {self._summary}>"
+
+    def _repr_html_(self) -> str:
+        from patchsim.output import notebook
+
+        return notebook.kernels_as_html(self._summary, self._kernels.pictures)
+
+    @property
+    def _summary(self) -> str:
         changed = self._options.changed(with_memory=self._has_own_memory)
-        parts = [self._kernels.description, *([changed] if changed else [])]
-        return f"<patchsim.Matcher: {'; '.join(parts)}>"
+        return "; ".join([self._kernels.description, *([changed] if changed else [])])
 
     def match(
         self,

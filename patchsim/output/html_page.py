@@ -54,6 +54,11 @@ def json_of(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def data_url(kind: str, data: bytes) -> str:
+    """Return a file's data as the address of a picture; `kind` is ``png`` or ``jpeg``."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,4 +1,4 @@
-"""A report as a notebook and a figure show it: the image with boxes, and the first matches.
+"""A report and a matcher as a notebook shows them, and a report as a figure.
 
 What draws is imported when something is shown: every search makes an `ImageDisplay`.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim.errors import InputError, printable
-from patchsim.output import columns, rgb
+from patchsim.output import columns, thumbnails
 from patchsim.output.reduced_image import placed
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-    from patchsim.pictures.reader import Source
+    from patchsim.pictures.reader import Picture, Source
 
 _SIDE = 900  # pixels of the longer side of a preview, which is about as wide as a notebook
 _FIGURE_SIDE = 4096  # pixels of the longer side of a picture in a figure, at least half of them
@@ -65,9 +65,12 @@ class ImageDisplay:
 
     source: Source | None
     opening: Opening = field(default_factory=Opening)
+    _latest: list[tuple[Report, bytes]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __getstate__(self) -> dict[str, object]:
-        return {"source": None, "opening": self.opening}
+        return {"source": None, "opening": self.opening, "_latest": []}
 
     def preview(self, report: Report) -> Image.Image:
         """Draw the image with boxes around the matches, reduced to a longer side of 900 pixels.
@@ -106,32 +109,40 @@ class ImageDisplay:
 
         Texts are escaped, and nothing is loaded from elsewhere.
         """
-        import base64
-        import io
-        from html import escape
+        from patchsim.output import html_page
+        from patchsim.output.html_table import paragraph, table
 
         names = [name for name in report.columns if name != "corners"]
-        head = "".join(f"<th>{name}</th>" for name in names)
-        rows = [
-            "".join(f"<td>{escape(_text(columns.value(match, name)))}</td>" for name in names)
-            for match in report[:_ROWS]
-        ]
+        rows = [[columns.value(match, name) for name in names] for match in report[:_ROWS]]
         more = len(report) - len(rows)
-        parts = [f"<p>{escape(report.summary)}</p>"]
+        parts = [paragraph(report.summary)]
         try:
-            file = io.BytesIO()
-            self.preview(report).save(file, "PNG")
-            data = base64.b64encode(file.getvalue()).decode()
-            parts.append(
-                f'<img alt="the image with {len(report)} boxes" src="data:image/png;base64,{data}">'
-            )
+            address = html_page.data_url("png", self._drawn(report))
+            parts.append(f'<img alt="the image with {len(report)} boxes" src="{address}">')
         except InputError as error:
-            parts.append(f"<p>{escape(printable(str(error)))}</p>")
-        if rows:
-            body = "".join(f"<tr>{row}</tr>" for row in rows)
-            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-        parts += [f"<p>and {more} more</p>"] if more else []
+            parts.append(paragraph(str(error)))
+        parts += [table(names, rows)] if rows else []
+        parts += [paragraph(f"and {more} more")] if more else []
         return "".join(parts)
+
+    def as_png(self, report: Report) -> bytes | None:
+        """Return the preview as a PNG file, or None if the image is not there any more."""
+        try:
+            return self._drawn(report)
+        except InputError:  # which the HTML tells, too
+            return None
+
+    def _drawn(self, report: Report) -> bytes:
+        """Return the preview as a PNG file; a notebook asks for the last one twice."""
+        for drawn, data in self._latest:
+            if drawn is report:
+                return data
+        import io
+
+        file = io.BytesIO()
+        self.preview(report).save(file, "PNG")
+        self._latest[:] = [(report, file.getvalue())]
+        return file.getvalue()
 
     def plot(self, report: Report, ax: Axes | None) -> Axes:
         """Draw into axes of Matplotlib; see `Report.plot`."""
@@ -169,12 +180,23 @@ class ImageDisplay:
             )
         way = replace(self.opening, frame=Part.of(report).frame)
         pixels = open_reduced(self.source, side, way, name=report.image)
-        if pixels.dtype == np.uint8:
-            return rgb.picture(pixels, 255, 0)
-        values = pixels[np.isfinite(pixels)]
-        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-        return rgb.picture(pixels, (high - low) or 1.0, low)
+        return thumbnails.stretched(pixels)
 
 
-def _text(value: Any) -> str:
-    return printable(f"{value:.6g}" if isinstance(value, float) else str(value))
+def kernels_as_html(summary: str, pictures: Sequence[Picture]) -> str:
+    """Return a line and a table of the first kernels of a matcher, with their pictures."""
+    import io
+
+    from patchsim.output import html_page
+    from patchsim.output.html_table import Markup, paragraph, table
+
+    rows = []
+    for picture in pictures[:_ROWS]:
+        file = io.BytesIO()
+        thumbnails.of_kernel(thumbnails.stretched(picture.pixels), picture.alpha).save(file, "PNG")
+        address = html_page.data_url("png", file.getvalue())
+        height, width = picture.pixels.shape[:2]
+        rows.append([Markup(f'<img alt="" src="{address}">'), picture.name, width, height])
+    more = len(pictures) - len(rows)
+    parts = [paragraph(summary), table(["", "kernel", "width", "height"], rows)]
+    return "".join(parts + ([paragraph(f"and {more} more")] if more else []))

@@ -30,6 +30,9 @@ class Display(Protocol):
     def as_html(self, report: "Report") -> str:
         """Return HTML for a notebook."""
 
+    def as_png(self, report: "Report") -> bytes | None:
+        """Return the preview as a PNG file, or None if there is no image."""
+
     def show(self, report: "Report") -> None:
         """Open a picture in the system's viewer."""
 
@@ -154,6 +157,9 @@ class Report:
 
     def _repr_html_(self) -> str | None:
         return None if self.display is None else self.display.as_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.display is None else self.display.as_png(self)
 
     @property
     def summary(self) -> str:

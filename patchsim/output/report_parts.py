@@ -5,6 +5,7 @@ evaluated here, where their names are known.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,18 @@ class Match:
     stretch: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
-        values = [(one.name, getattr(self, one.name), one.default) for one in fields(self)]
-        return f"Match({', '.join(f'{k}={v!r}' for k, v, usual in values if v != usual)})"
+        return f"Match({', '.join(f'{name}={value!r}' for name, value in self._told().items())})"
+
+    def _repr_html_(self) -> str:
+        from patchsim.output.html_table import table  # few matches are shown
+
+        told = {name: value for name, value in self._told().items() if name != "corners"}
+        return table([*told], [[*told.values()]])
+
+    def _told(self) -> dict[str, Any]:
+        """Return the attributes that are not as in most matches."""
+        values = ((one.name, getattr(self, one.name), one.default) for one in fields(self))
+        return {name: value for name, value, usual in values if value != usual}
 
     @property
     def scale_x(self) -> float:

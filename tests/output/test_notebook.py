@@ -41,6 +41,10 @@ def shown(report):
     tags = Tags(report._repr_html_())
     assert tags.open == []
     (source,) = [attributes["src"] for tag, attributes in tags.found if tag == "img"]
+    return opened(source)
+
+
+def opened(source):
     assert source.startswith("data:image/png;base64,")
     return Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
 
@@ -91,10 +95,56 @@ def test_hostile_names_are_escaped(save, tmp_path, rng):
     image = rng.integers(0, 256, (20, 30), np.uint8)
     (tmp_path / "k.png").write_bytes(save("k.png", image[:5, :6]).read_bytes())
     (tmp_path / "k.png").rename(tmp_path / name.replace("/", "_"))
-    text = patchsim.match(image, tmp_path / name)._repr_html_()
-    assert [tag for tag, _ in Tags(text).found if tag == "img"] == ["img"]
-    assert "onerror" in text
-    assert "\x1b" not in text
+    report = patchsim.match(image, tmp_path / name)
+    matcher = patchsim.Matcher(tmp_path / name)
+    for displayed, count in ((report, 1), (matcher, 1), (report[0], 0)):
+        text = displayed._repr_html_()
+        tags = Tags(text)
+        assert [tag for tag, _ in tags.found].count("img") == count
+        assert tags.open == []
+        assert "onerror" in text
+        assert "\x1b" not in text
+
+
+def test_a_match_is_a_small_table(searched):
+    text = searched[1][0]._repr_html_()
+    assert re.findall("<th>(.*?)</th>", text) == ["x", "y", "width", "height", "score", "kernel"]
+    assert re.findall("<td>(.*?)</td>", text) == ["70", "30", "30", "20", "1", "kernel"]
+
+
+def test_a_matcher_shows_its_kernels(rng):
+    kernels = [rng.integers(0, 256, (8, 6, 3), np.uint8), np.eye(12) * 300.0]
+    kernels += [kernels[0]] * 10
+    matcher = patchsim.Matcher(kernels, threshold=0.75, data_range=(0, 300))
+    text = matcher._repr_html_()
+    assert "threshold=0.75" in text
+    assert "and 2 more" in text
+    sources = [told["src"] for tag, told in Tags(text).found if tag == "img"]
+    assert len(sources) == 10
+    first, second = (opened(source) for source in sources[:2])
+    np.testing.assert_array_equal(np.asarray(first)[::12, ::12], kernels[0])
+    assert np.unique(np.asarray(second)).tolist() == [0, 255]
+
+
+def test_what_a_matcher_does_not_compare_is_transparent(save):
+    rgba = np.full((50, 50, 4), 255, np.uint8)
+    rgba[:, 25:, 3] = 0
+    text = patchsim.Matcher(save("k.png", rgba))._repr_html_()
+    (source,) = [told["src"] for tag, told in Tags(text).found if tag == "img"]
+    assert np.asarray(opened(source))[0, :, 3].tolist() == [255] * 25 + [0] * 25
+
+
+def test_a_notebook_that_wants_a_png_gets_the_same_picture_drawn_once(searched, monkeypatch):
+    _, report = searched
+    drawn = []
+    preview = type(report.display).preview
+    monkeypatch.setattr(
+        type(report.display), "preview", lambda *given: drawn.append(1) or preview(*given)
+    )
+    picture = shown(report)
+    np.testing.assert_array_equal(picture, Image.open(io.BytesIO(report._repr_png_())))
+    assert drawn == [1]
+    assert pickle.loads(pickle.dumps(report))._repr_png_() is None
 
 
 def test_an_image_that_is_gone(searched, save):

@@ -6,7 +6,6 @@ then is bounded, too.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import heapq
 import io
@@ -258,4 +257,4 @@ def _thumbnail(report: Report) -> _Thumbnail:
 def _encoded(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return html_page.data_url("jpeg", file.getvalue())

@@ -9,13 +9,12 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from patchsim.errors import printable
-from patchsim.output import reduced_image, rgb
+from patchsim.output import reduced_image, rgb, thumbnails
 from patchsim.output.contract import Finished
 from patchsim.output.exporters.report.layers import url
 from patchsim.output.report_parts import Match
 from patchsim.pictures.reader import Picture
 
-_SIDE = 96  # pixels of the longer side
 _MOST = 40  # matches with pictures of their own
 
 
@@ -31,13 +30,8 @@ def kernels(search: Finished, drawn: Sequence[Image.Image]) -> list[dict[str, An
     """
     items = []
     for about, picture, opaque in zip(search.kernels, search.pictures, drawn, strict=False):
-        picture_shown = opaque
-        if picture.alpha is not None:
-            picture_shown = opaque.copy()
-            picture_shown.putalpha(Image.fromarray(picture.alpha))
-        items.append(
-            {"about": about, "name": printable(about.name), "url": url(_small(picture_shown))}
-        )
+        picture_shown = thumbnails.of_kernel(opaque, picture.alpha)
+        items.append({"about": about, "name": printable(about.name), "url": url(picture_shown)})
     return items
 
 
@@ -83,9 +77,9 @@ def _pair(match: Match, kernel: Image.Image | None, image: Image.Image) -> dict[
             (*one, *four, *three, *two),
             Image.Resampling.BILINEAR,
         )
-    urls = {"match": url(_small(crop)), "kernel": url(_small(kernel))}
+    urls = {"match": url(thumbnails.small(crop)), "kernel": url(thumbnails.small(kernel))}
     if crop.size == kernel.size:
-        urls["difference"] = url(_small(ImageChops.difference(crop, kernel)))
+        urls["difference"] = url(thumbnails.small(ImageChops.difference(crop, kernel)))
     return urls
 
 
@@ -96,18 +90,4 @@ def _displayed(picture: Picture, search: Finished) -> Image.Image:
         return rgb.picture(pixels, search.span, search.low)
     if pixels.dtype.kind == "u":
         return rgb.picture(pixels, float(np.iinfo(pixels.dtype).max), 0.0)
-    low, high = float(pixels.min()), float(pixels.max())
-    return rgb.picture(pixels, (high - low) or 1.0, low)
-
-
-def _small(picture: Image.Image) -> Image.Image:
-    """Return a picture whose longer side is 96 pixels: enlarged without smoothing, or reduced."""
-    longest = max(picture.size)
-    if longest * 2 <= _SIDE:
-        factor = _SIDE // longest
-        return picture.resize(
-            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
-        )
-    small = picture.copy()
-    small.thumbnail((_SIDE, _SIDE))
-    return small
+    return thumbnails.stretched(pixels)

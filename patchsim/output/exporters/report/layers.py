@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchsim.errors import printable
-from patchsim.output import palette
+from patchsim.output import html_page, palette
 from patchsim.output.contract import Finished
 from patchsim.output.stretch import Stretch
 
@@ -57,7 +56,7 @@ def url(picture: Image.Image) -> str:
         picture.save(jpeg, "JPEG", quality=85)
         if 2 * len(jpeg.getvalue()) < len(data):
             kind, data = "jpeg", jpeg.getvalue()
-    return _embedded(kind, data)
+    return html_page.data_url(kind, data)
 
 
 def heat(search: Finished) -> list[Heat]:
@@ -99,11 +98,7 @@ def _colored(small: NDArray[np.float32], scores: NDArray[np.float32]) -> str:
     picture.putpalette(palette.colors("inferno"))
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=bytes(min(255, 40 + 2 * i) for i in range(256)))
-    return _embedded("png", file.getvalue())
-
-
-def _embedded(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return html_page.data_url("png", file.getvalue())
 
 
 def histogram(search: Finished) -> list[Bar]:

@@ -1,0 +1,34 @@
+"""Tables in HTML, as a notebook shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from patchsim.errors import printable
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table with a column for each name; all texts are escaped, floats have six digits."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    lines = ("".join(f"<td>{_text(value)}</td>" for value in row) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class Markup(str):
+    """HTML in a cell, which is not escaped."""
+
+    __slots__ = ()
+
+
+def paragraph(text: str) -> str:
+    """Return a paragraph of an escaped text."""
+    return f"<p>{escape(printable(text))}</p>"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Markup):
+        return value
+    return escape(printable(f"{value:.6g}" if isinstance(value, float) else str(value)))
