@@ -90,6 +90,23 @@ def run(monkeypatch, tmp_path, capfd):
 
 
 @pytest.fixture(scope="session")
+def cluster():
+    """Two processes, which serve all tests that do not hurt them."""
+    pytest.importorskip("distributed")
+    import patchsim
+
+    with patchsim.Cluster("local:2") as opened:
+        opened.connect()
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def scheduler(cluster):
+    """The address of a scheduler that has workers."""
+    return cluster._connected()._local.scheduler_address
+
+
+@pytest.fixture(scope="session")
 def chromium():
     """A browser without a window, which loads pages from disk."""
     binary = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -20,6 +20,7 @@ BASES = {
     "scan": ("scan", "image.png", "-k", "kernel.png"),
     "loss": ("loss", "features.npz"),
 }
+LOCAL = "local:1"
 # Values that contradict something if the option can, the usual one first.
 VALUES = {
     "stride": ["2"], "region": ["0,0,45,38"], "frame": ["0", "all"], "level": ["0", "1"],
@@ -34,7 +35,7 @@ VALUES = {
     "blend": ["b.png", "-"], "map": ["m.npy", "-"], "overlay": ["o.png", "-"], "labels": ["score"],
     "report": ["r.html", "-"], "wait": ["0.1"], "wait_gone": ["0.1"], "interval": ["0.1"],
     "device": ["cpu"], "engine": ["fft", "pruned", "unfold"], "memory": ["500MB"],
-    "cluster": ["local:1"], "part": ["1/2"], "part_file": ["p.npz"], "threads": ["1"],
+    "cluster": [LOCAL], "part": ["1/2"], "part_file": ["p.npz"], "threads": ["1"],
     "max_pixels": ["100000"],
     "resume": ["found.jsonl"],
     "loss": ["contrastive"], "layout": ["B2SC"], "reduction": ["none"],
@@ -70,7 +71,7 @@ def values_of(command, name):
 
 
 @pytest.fixture
-def answer(rng, run, monkeypatch, tmp_path):
+def answer(rng, run, monkeypatch, tmp_path, request):
     image = rng.integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "image.png")
     Image.fromarray(image[5:15, 7:17]).save(tmp_path / "kernel.png")
@@ -84,6 +85,9 @@ def answer(rng, run, monkeypatch, tmp_path):
             monkeypatch.delenv(name)
 
     def ask(words, **variables):
+        if LOCAL in words:  # typed again and again; those workers start once
+            address = request.getfixturevalue("scheduler")
+            words = [address if word == LOCAL else word for word in words]
         (tmp_path / "found.jsonl").unlink(missing_ok=True)
         shutil.rmtree(tmp_path / "resumed.zarr", ignore_errors=True)
         with monkeypatch.context() as patched:
@@ -155,6 +159,7 @@ def test_what_is_typed_takes_the_place_of_what_contradicts_it(command, rule, one
     for (winner, text), (loser, lost) in pairs:
         words = (*base, *typed(command, winner, text))
         alone = answer(words)
+        assert alone[0] in (0, 1) or winner != "cluster", alone
         code, out, err = answer(words, **{loser: lost})
         assert code == alone[0], err
         assert err.count(f"PATCHSIM_{loser.upper()}={lost} is ignored") == rule.is_told

@@ -4,17 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import patchsim
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """Two processes, which serve all tests that do not hurt them."""
-    pytest.importorskip("distributed")
-    with patchsim.Cluster("local:2") as opened:
-        opened.connect()
-        yield opened
-
 
 @pytest.fixture
 def kernel(astronaut):
