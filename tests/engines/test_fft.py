@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.problems import CORRELATED, SPAN, brute, expected, hits, problem, values
+from helpers.problems import CORRELATED, SPAN, brute, hits, problem, values
+from helpers.truths import oracle_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import best_matches
@@ -51,7 +52,7 @@ def test_scores_lie_within_their_stated_error_of_the_oracle(metric, dtype, chann
     image, kernel = values(rng, dtype, 15, 18, channels), values(rng, dtype, 5, 6, channels)
     image[:7, :8] = image[0, 0]  # flat
     image[8:, 9:] = 0
-    truth = expected(metric, image, kernel, stride)
+    truth = oracle_map(metric, image, kernel, stride)
     found = bounds(image, kernel, metric, stride)
     assert hits(found, truth).all()
     assert np.max(found.error) <= 1e-5
@@ -71,7 +72,7 @@ def test_scores_lie_within_their_stated_error_of_the_oracle(metric, dtype, chann
 @pytest.mark.parametrize("size", [(1, 2), (2, 1), (30, 40), (1, 40), (30, 1), (29, 7)])
 def test_smallest_and_largest_kernels(metric, size, rng):
     image, kernel = values(rng, "uint8", 30, 40, 3), values(rng, "uint8", *size, 3)
-    assert hits(bounds(image, kernel, metric), expected(metric, image, kernel)).all()
+    assert hits(bounds(image, kernel, metric), oracle_map(metric, image, kernel)).all()
 
 
 @pytest.mark.usefixtures("sums")

@@ -11,10 +11,10 @@ import weakref
 from dataclasses import replace
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from helpers.problems import CORRELATED, SPAN, brute, expected, hits, problem, values
+from helpers.problems import CORRELATED, SPAN, brute, hits, problem, values
+from helpers.truths import oracle_map
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -66,7 +66,7 @@ def test_scores_lie_within_their_stated_error_of_the_oracle(
     image, kernel = values(rng, dtype, 15, 18, channels), values(rng, dtype, 5, 6, channels)
     image[:7, :8] = image[0, 0]  # flat
     image[8:, 9:] = 0
-    truth = expected(metric, image, kernel, stride)
+    truth = oracle_map(metric, image, kernel, stride)
     found = bounds(image, kernel, metric, device, stride)
     assert hits(found, truth).all()
     assert np.max(found.error) <= 1e-5
@@ -104,13 +104,7 @@ def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng)
     if metric == "sad" and dtype != "uint8":
         assert fft.refuse(work) == f"its sad takes uint8, not {dtype}"
         return
-    truth = np.array(
-        oracle.score_map(
-            metric, image.tolist(), kernel.tolist(), stride, SPAN[dtype],
-            None if weights is None else weights.tolist(),
-            None if levels is None else levels.tolist(), 0.3,
-        )
-    )  # fmt: skip
+    truth = oracle_map(metric, image, kernel, stride, weights, levels, 0.3)
 
     def scored(work):
         if seen:

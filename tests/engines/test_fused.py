@@ -11,7 +11,6 @@ from fractions import Fraction
 from functools import cache
 
 import numpy as np
-import oracle
 import pytest
 from helpers import ENVIRONMENT
 from helpers.bounds import cell_errors, check
@@ -20,9 +19,9 @@ from helpers.correlation import extension as _correlation
 from helpers.photographs import photograph
 from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, values
+from helpers.truths import oracle_map, plain_map
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.lib.stride_tricks import sliding_window_view
 
 from patchsim import match, metrics
 from patchsim.engines import fft, simd
@@ -51,27 +50,6 @@ def exact_map(image, kernel, metric, stride=(1, 1), span=None):
     return np.array(
         [[score(y * stride[0], x * stride[1]) for x in range(cols)] for y in range(rows)]
     )
-
-
-def plain_map(image, kernel, metric):
-    """In NumPy and float64, a row of windows at a time; spreads from deviations, in two passes."""
-    taps = kernel.astype(np.float64)
-    span = SPAN[image.dtype.name]
-    centred = taps - taps.mean((0, 1)) if metric == "zncc" else taps
-    rows = []
-    for windows in sliding_window_view(image.astype(np.float64), kernel.shape)[:, :, 0]:
-        if metric == "ssd":  # [cols, h, w, C]
-            rows.append(1 - ((windows - taps) ** 2).mean((1, 2, 3)) / span**2)
-            continue
-        squares = np.einsum("xijc,xijc->xc", windows, windows)
-        if metric == "zncc":
-            windows = windows - windows.mean((1, 2), keepdims=True)
-        spreads = np.einsum("xijc,xijc->xc", windows, windows)
-        is_flat = (spreads <= metrics.FLAT * squares).all(1)
-        spread = np.where(is_flat, 1, spreads.sum(1))
-        products = np.einsum("xijc,ijc->x", windows, centred)
-        rows.append(np.where(is_flat, 0, products / np.sqrt(spread * (centred**2).sum())))
-    return np.array(rows)
 
 
 @cache
@@ -187,15 +165,6 @@ def variant(request, monkeypatch):
     return request.param
 
 
-@cache
-def small_pictures(metric, dtype, size, kernel, stride):
-    """An image, a kernel and the oracle's scores."""
-    rng = np.random.default_rng(20)
-    image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
-    found = oracle.score_map(metric, image.tolist(), taps.tolist(), stride, SPAN[dtype])
-    return image, taps, np.array(found)
-
-
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
@@ -208,10 +177,11 @@ def small_pictures(metric, dtype, size, kernel, stride):
         ((23, 35, 1), (4, 6, 1), (2, 5)),
     ],
 )
-def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, variant):
+def test_small_pictures_against_the_oracle(metric, dtype, size, kernel, stride, variant, rng):
     if metric == "zncc" and kernel[:2] == (1, 1):
         pytest.skip("such a kernel is refused")
-    image, taps, truth = small_pictures(metric, dtype, size, kernel, stride)
+    image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
+    truth = oracle_map(metric, image, taps, stride)
     check(found(image, taps, metric, stride), truth)
     if stride == (1, 1):
         check_direct(variant, image, taps, metric, truth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 
 from patchsim import metrics
 from patchsim.engines import Problem
@@ -17,13 +16,6 @@ def values(rng, dtype, *shape):
     if dtype in metrics.INTEGER_RANGE:
         return rng.integers(0, SPAN[dtype] + 1, shape).astype(dtype)
     return rng.random(shape).astype(dtype)
-
-
-def expected(metric, image, kernel, stride=(1, 1)):
-    span = SPAN[image.dtype.name]
-    if metric == "sad":
-        return np.array(oracle.sad_map(image.tolist(), kernel.tolist(), stride, span))
-    return np.array(oracle.score_map(metric, image.tolist(), kernel.tolist(), stride, span))
 
 
 def shades(rng, kind, height, width):
