@@ -135,13 +135,13 @@ class ImageSearch:
                     self.repeated = Repeated.of(
                         self.kind,
                         display_source,
-                        options,
-                        self.kernels.pictures,
-                        scene,
-                        outputs,
-                        search,
-                        made,
-                        self.kept,
+                        options=options,
+                        kernels=self.kernels.pictures,
+                        scene=scene,
+                        outputs=outputs,
+                        search=search,
+                        report=made,
+                        kept=self.kept,
                     )
                 return made
             return self._written(made, findings.scored, scene, outputs, streamed)

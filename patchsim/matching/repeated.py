@@ -102,6 +102,7 @@ class Repeated:
         cls,
         kind: Kind,
         image: object,
+        *,
         options: Options,
         kernels: Sequence[Picture],
         scene: Scene,

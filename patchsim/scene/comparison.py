@@ -146,7 +146,7 @@ class Comparison:
         return self._check(self._kernels)
 
     def _check(self, kernels: list[Kernel]) -> tuple[list[Kernel], Mapping[int, InputError]]:
-        left_out = self.conversion.leaves_out
+        left_out = self.conversion.has_left_out
         faults = {}
         for place, (kernel, name) in enumerate(zip(kernels, self.names, strict=True)):
             try:

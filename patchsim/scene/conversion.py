@@ -1,4 +1,4 @@
-"""What pictures are brought to before they are compared: a type, a range, colours and channels."""
+"""Pictures in the type, the range, the colours and the channels in which they are compared."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Conversion:
         return [share for share in self._shares or () if share]
 
     @property
-    def leaves_out(self) -> bool:
+    def has_left_out(self) -> bool:
         """Whether some channels do not count."""
         return self._shares is not None and not all(self._shares)
 

@@ -146,10 +146,10 @@ def score(
         [job.plan for job in members],
         members[0].pixels,
         [job.kernel for job in members],
-        members[0].visible,
         grids,
-        lambda _tile: None,
-        prepared,
+        visible=members[0].visible,
+        advance=lambda _tile: None,
+        prepared=prepared,
         opposites={place_of[i]: place_of[opposites[i]] for i in numbers if i in opposites},
         todo=todo,
     )

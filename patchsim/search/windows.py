@@ -97,7 +97,18 @@ def windows(
             for plan, kernel in pairs
         ]
     todo = _left_to_score(plans, known, advance) if known else None
-    score_all(plans, image, kernels, visible, kept, advance, prepared, takers, opposites, todo)
+    score_all(
+        plans,
+        image,
+        kernels,
+        kept,
+        visible=visible,
+        advance=advance,
+        prepared=prepared,
+        takers=takers,
+        opposites=opposites,
+        todo=todo,
+    )
     for one in kept:
         if isinstance(one, ScoreMap):
             one.evaluate_contenders()
@@ -134,8 +145,9 @@ def score_all(
     plans: Sequence[Plan],
     image: Pixels,
     kernels: Sequence[Kernel],
-    visible: Visibility | None,
     kept: Sequence[ScoreTaker],
+    *,
+    visible: Visibility | None,
     advance: Callable[[Tile], None],
     prepared: PreparedKernels,
     takers: Sequence[Sequence[ScoreTaker]] = (),
@@ -264,7 +276,15 @@ def _search_all(
     """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
     maker = StoreMaker(plan, image, exact, None, keeps_map=False)
     store = maker.of_all_windows(BlockCache(OPEN_BYTES), exactly)
-    score_all([plan], image, [kernel], None, [store], lambda _tile: None, prepared)
+    score_all(
+        [plan],
+        image,
+        [kernel],
+        [store],
+        visible=None,
+        advance=lambda _tile: None,
+        prepared=prepared,
+    )
     if isinstance(store, ScoreMap):
         store.evaluate_contenders()
     return store
