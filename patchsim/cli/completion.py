@@ -1,8 +1,10 @@
 """Tab completion: what the command answers to a shell, and the scripts that ask it.
 
 A script puts the shell's name into `_PATCHSIM_COMPLETE`, the line up to the cursor into
-`_PATCHSIM_LINE`, and runs the command. The command prints one answer a line. Exit code 1 says that
-the shell should complete the name of a file instead. Typer answers PowerShell in its own way.
+`_PATCHSIM_LINE`, and runs the command. The command prints one answer a line. An exit code of
+`Files` says that the shell should complete the name of a file instead. For a picture the answer is
+the endings of such names; the shell offers any file where no picture fits. Typer answers PowerShell
+in its own way.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,19 +27,28 @@ from patchsim.files import atomic
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 _VARIABLE = "_PATCHSIM_COMPLETE"
-_FILES = 1  # the exit code that leaves the word to the shell
+_PICTURE_COMMANDS = ("match", "scan")  # those whose words are pictures
+_PICTURE_OPTIONS = ("kernel", "mask", "image_mask")
+_MORE_ENDINGS = ("hdr", "svs", "ndpi", "scn", "bif")  # pictures that a scan of a folder passes over
 _LONGEST_ABOUT = 70  # characters
 _CURSOR = "\0"  # marks the end of the line, so that a line that ends in a space has an empty word
 
 _BASH = """\
 _patchsim_completion() {
-    local answers IFS=$'\\n'
+    local answers file IFS=$'\\n'
     COMPREPLY=()
-    if answers=$(_PATCHSIM_COMPLETE=bash _PATCHSIM_LINE="${COMP_LINE:0:COMP_POINT}" \\
-                 _PATCHSIM_WORD="$2" "$1" 2>/dev/null); then
-        compopt +o default 2>/dev/null
-        COMPREPLY=($answers)
-    fi
+    answers=$(_PATCHSIM_COMPLETE=bash _PATCHSIM_LINE="${COMP_LINE:0:COMP_POINT}" \\
+              _PATCHSIM_WORD="$2" "$1" 2>/dev/null)
+    case $? in
+        0)
+            compopt +o default 2>/dev/null
+            COMPREPLY=($answers);;
+        4)
+            compopt -o filenames 2>/dev/null || return
+            while read -r file; do
+                [[ -d ${file/#\\~/$HOME} || $file =~ \\.($answers)$ ]] && COMPREPLY+=("$file")
+            done < <(compgen -f -- "$2");;
+    esac
 }
 
 complete -o default -F _patchsim_completion patchsim"""
@@ -50,9 +62,11 @@ _patchsim() {
     local said
     local -a answers
     said=$(_PATCHSIM_COMPLETE=zsh _PATCHSIM_LINE="${words[1,CURRENT]}" patchsim 2>/dev/null)
-    local wants_files=$?
+    local code=$?
     [[ $PREFIX == --*=* ]] && compset -P '*='
-    if (( wants_files )); then
+    if (( code == 4 )); then
+        _files -g "*.(#i)($said)"
+    elif (( code )); then
         _files
     elif [[ -n $said ]]; then
         answers=("${(@f)said}")
@@ -71,6 +85,14 @@ complete --command patchsim --erase
 function __patchsim_complete
     set --global __patchsim_answers (env _PATCHSIM_COMPLETE=fish \\
         _PATCHSIM_LINE=(commandline --cut-at-cursor --current-process) patchsim 2>/dev/null)
+    set --local code $status
+    test $code -eq 4; or return $code
+    set --local word (commandline --cut-at-cursor --current-token)
+    set --local option (string match --regex -- '^--[^=]*=' $word)
+    set --local names (__fish_complete_path (string replace --regex -- '^--[^=]*=' '' $word) |
+        string match --regex --ignore-case -- '^.*(?:/|\\.(?:'$__patchsim_answers'))(?=\\t|$)')
+    set --global __patchsim_answers "$option"$names
+    test (count $names) -gt 0
 end
 complete --command patchsim --no-files --condition __patchsim_complete \\
     --arguments '$__patchsim_answers'"""
@@ -96,6 +118,13 @@ class Answer(NamedTuple):
     prefix: str = ""
 
 
+class Files(IntEnum):
+    """What files a shell should offer, as an exit code."""
+
+    ANY = 1
+    PICTURES = 4
+
+
 def is_asked() -> bool:
     """Return whether a shell asks for completions."""
     return bool(os.environ.get(_VARIABLE))
@@ -116,15 +145,16 @@ def answer(app: typer.Typer) -> int:
     try:
         line = os.environ.get("_PATCHSIM_LINE", "")
         completions = answers(app, line)
-        if completions is None:
-            return _FILES
+        if isinstance(completions, Files):
+            _print_lines([_endings(shell)] if completions is Files.PICTURES else [])
+            return completions
         _print(completions, shell, line)
     except Exception:  # a fault must not be printed into the prompt; the shell offers files
-        return _FILES
+        return Files.ANY
     return FOUND
 
 
-def answers(app: typer.Typer, line: str) -> list[Answer] | None:
+def answers(app: typer.Typer, line: str) -> list[Answer] | Files:
     """List the words that complete a line.
 
     Parameters
@@ -135,8 +165,8 @@ def answers(app: typer.Typer, line: str) -> list[Answer] | None:
 
     Returns
     -------
-    list of Answer, or None
-        None if the word at the cursor is the name of a file.
+    list of Answer, or Files
+        The second if the word at the cursor is the name of a file.
     """
     command: Any = typer.main.get_command(app)
     context = command.make_context("patchsim", [], resilient_parsing=True)
@@ -153,10 +183,11 @@ def answers(app: typer.Typer, line: str) -> list[Answer] | None:
     return _of_command(command, context, before, begun)
 
 
-def _of_command(command: Any, context: Any, before: list[str], begun: str) -> list[Answer] | None:
+def _of_command(command: Any, context: Any, before: list[str], begun: str) -> list[Answer] | Files:
     """Complete a word behind the words `before` of a command."""
+    files = Files.PICTURES if command.name in _PICTURE_COMMANDS else Files.ANY
     if "--" in before:
-        return None
+        return files
     options = {
         name: parameter
         for parameter in command.get_params(context)
@@ -167,13 +198,15 @@ def _of_command(command: Any, context: Any, before: list[str], begun: str) -> li
     if last is not None and not last.is_flag:
         return _values(last, context, begun)
     if not begun.startswith("-"):
-        return None
+        return files
     name, has_value, value = begun.partition("=")
     if has_value:
         if name not in options or options[name].is_flag:
             return []
         values = _values(options[name], context, value)
-        return values and [one._replace(prefix=f"{name}=") for one in values]
+        if isinstance(values, Files):
+            return values
+        return [one._replace(prefix=f"{name}=") for one in values]
     given = {
         options[word.partition("=")[0]] for word in before if word.partition("=")[0] in options
     }
@@ -184,9 +217,9 @@ def _of_command(command: Any, context: Any, before: list[str], begun: str) -> li
     ]
 
 
-def _values(option: Any, context: Any, begun: str) -> list[Answer] | None:
+def _values(option: Any, context: Any, begun: str) -> list[Answer] | Files:
     if option.metavar == "PATH":
-        return None
+        return Files.PICTURES if option.name in _PICTURE_OPTIONS else Files.ANY
     return [Answer(item.value) for item in option.shell_complete(context, begun)]
 
 
@@ -218,10 +251,27 @@ def _print(words: Sequence[Answer], shell: str, line: str) -> None:
         lines = [one.value.replace(":", "\\:") + f":{one.about}" * bool(one.about) for one in words]
     else:
         lines = [f"{one.prefix}{one.value}" + f"\t{one.about}" * bool(one.about) for one in words]
+    _print_lines(lines)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
     if sys.stdout is not None:
         for text in lines:
             print(text)
         sys.stdout.flush()
+
+
+def _endings(shell: str) -> str:
+    """Return the endings of pictures' names with bars between them, for a pattern of a shell."""
+    from patchsim.scanning.listing import SUFFIXES
+
+    endings = sorted([*(suffix.removeprefix(".") for suffix in SUFFIXES), *_MORE_ENDINGS])
+    if shell == "bash":  # whose patterns cannot leave the case open
+        endings = [
+            "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in one)
+            for one in endings
+        ]
+    return "|".join(endings)
 
 
 def show(shell: str) -> None:

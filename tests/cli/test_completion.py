@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import struct
@@ -21,6 +22,7 @@ from helpers import ENVIRONMENT, patchsim
 from patchsim import choices
 from patchsim.cli import completion, console
 from patchsim.cli.app import app
+from patchsim.scanning import listing
 
 BIN = Path(sys.executable).parent
 SHELL = {**ENVIRONMENT, "PATH": f"{BIN}{os.pathsep}{ENVIRONMENT['PATH']}"}
@@ -36,9 +38,8 @@ def answered(shell, line, word=""):
 
 
 def values(line):
-    """The words that complete a line, without what they mean; None for the name of a file."""
-    found = completion.answers(app, line)
-    return found if found is None else [one.value for one in found]
+    """The words that complete a line, without what they mean."""
+    return [one.value for one in completion.answers(app, line)]
 
 
 MATCH = [
@@ -105,16 +106,43 @@ def test_commands_options_and_values(line, words):
     assert values(line) == words
 
 
+FILES = completion.Files
+
+
 @pytest.mark.parametrize(
-    "words", ["ex", "a.png ", "--map ", "--map=ex", "--mask ", "--quiet ", "-- --me", "a\\ b"]
+    ("line", "files"),
+    [
+        ("match ex", FILES.PICTURES),
+        ("match a.png ", FILES.PICTURES),
+        ("match -- --me", FILES.PICTURES),
+        ("match a\\ b", FILES.PICTURES),
+        ("match --quiet ", FILES.PICTURES),
+        ("match a.png b.png --mask ", FILES.PICTURES),
+        ("match --image-mask=ex", FILES.PICTURES),
+        ("scan shots/", FILES.PICTURES),
+        ("scan shots -k ", FILES.PICTURES),
+        ("scan shots --kernel=", FILES.PICTURES),
+        ("scan --list ", FILES.ANY),
+        ("match --map ", FILES.ANY),
+        ("match --map=ex", FILES.ANY),
+        ("match --overlay ex", FILES.ANY),
+        ("loss fea", FILES.ANY),
+        ("loss -- fea", FILES.ANY),
+        ("merge ", FILES.ANY),
+    ],
 )
-def test_files_are_left_to_the_shell(words):
-    assert values(f"patchsim match {words}") is None
+def test_files_are_left_to_the_shell(line, files):
+    assert completion.answers(app, f"patchsim {line}") is files
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_exit_code_asks_for_a_file(shell):
-    assert answered(shell, "patchsim match ex") == ("", 1)
+    assert answered(shell, "patchsim match --overlay ex") == ("", 1)
+    out, code = answered(shell, "patchsim match ex")
+    assert code == 4
+    pattern = re.compile(rf".*\.({out.strip()})", re.IGNORECASE if shell != "bash" else 0)
+    assert all(pattern.fullmatch(f"a{ending}") for ending in (*listing.SUFFIXES, ".PNG", ".svs"))
+    assert not any(map(pattern.fullmatch, ["a.txt", "a.html", "a.pngx", "png", "a.safetensors"]))
 
 
 def test_a_fault_is_not_printed_into_the_prompt(monkeypatch, capfd):
@@ -282,6 +310,10 @@ class Shell:
         ("patchsim match --threshold a", "auto"),
         ("patchsim match --overlay=fo", "--overlay=found.png"),
         ("patchsim lo", "loss"),
+        ("patchsim match pi", "pict.PNG"),
+        ("patchsim match pict.PNG pict.PNG --mask=pi", "--mask=pict.PNG"),
+        ("patchsim scan sh", "shots/"),
+        ("patchsim match no", "notes.bin"),  # no picture fits
     ],
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -289,14 +321,17 @@ def test_the_first_tab_in_a_new_shell(shell, typed, shown, tmp_path):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     install(shell, tmp_path)
-    (tmp_path / "found.png").touch()
+    for name in ("found.png", "pict.PNG", "pict.txt", "sheets.csv", "notes.bin"):
+        (tmp_path / name).touch()
+    (tmp_path / "shots").mkdir()
     terminal = Shell(shell, tmp_path)
     try:
         terminal.type('echo re""ady\n', "ready")
         typed_part, _, rest = typed.rpartition(" ")
         more = shown[len(rest) :] if shown.startswith(rest) else shown
         terminal.type(f"{typed_part} {rest}", rest)
-        assert "fault" not in terminal.type("\t", more)
+        seen = terminal.type("\t", more)
+        assert not any(text in seen for text in ("fault", "pict.txt", "sheets"))
     finally:
         terminal.close()
 
