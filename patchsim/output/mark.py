@@ -2,22 +2,27 @@
 
 A folder that is searched may hold heatmaps, overlays and maps of earlier searches, which `is_own`
 tells from pictures that were meant. PNG files have the mark in a text before their pixels, TIFF in
-a tag, JPEG and WebP in their EXIF data.
+a tag, JPEG and WebP in their EXIF data, Zarr in the attributes of the array. A .npy has no place
+for it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 SOFTWARE = "patchsim"
+_ATTRIBUTE = "software"
+ATTRIBUTES = {_ATTRIBUTE: SOFTWARE}  # of a Zarr array
 # EXIF data with nothing but the tag of the software (305), a text.
 EXIF = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 305, 2, 9, 26, 0) + SOFTWARE.encode() + b"\0"
 
 _MOST = 4096  # bytes at either end of a file in which the mark stands
+_MOST_ABOUT = 1 << 20  # bytes of the description of a Zarr array
 _PNG, _PNG_TEXT = b"\x89PNG\r\n\x1a\n", b"tEXtSoftware\0" + SOFTWARE.encode()
 _BIG_TIFF = b"II\x2b\0"
 _BIG_TIFF_ENTRY = struct.pack(
@@ -28,6 +33,8 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 def is_own(path: str) -> bool:
     """Return whether a file is a picture that patchsim drew, as the file says."""
+    if Path(path).suffix.lower() == ".zarr":
+        return _is_in_zarr(Path(path) / "zarr.json")
     if not path.lower().endswith(_ENDINGS):
         return False
     with contextlib.suppress(OSError, ValueError), Path(path).open("rb") as file:
@@ -40,6 +47,14 @@ def is_own(path: str) -> bool:
             return EXIF in _end(file)
         if start.startswith(_BIG_TIFF):
             return _is_in_tiff(start)
+    return False
+
+
+def _is_in_zarr(about: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        with about.open("rb") as file:
+            described = json.loads(file.read(_MOST_ABOUT))
+        return bool(described["attributes"][_ATTRIBUTE] == SOFTWARE)
     return False
 
 

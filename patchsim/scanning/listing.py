@@ -68,7 +68,7 @@ def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request
             if name == word or PurePosixPath(name).suffix.lower() in SUFFIXES:
                 yield Request(name, name)
     elif zarr_layout.is_zarr(word):
-        yield requests.of_path(word)
+        yield from _named(word, drawn, are_many=are_many)
     elif "\0" not in word and atomic.is_folder(path):
         pictures = _without(drawn, _in_folder(word))
         yield from _at_least_one(pictures, f"{printable(word)} is a folder without pictures")
@@ -81,10 +81,14 @@ def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request
         )
         pictures = _without(drawn, files)
         yield from _at_least_one(pictures, f"no file is called like {printable(word)}")
-    elif are_many:
-        yield from _without(drawn, iter([requests.of_path(word)]))
     else:
-        yield requests.of_path(word)
+        yield from _named(word, drawn, are_many=are_many)
+
+
+def _named(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request]:
+    """Return the request of a path, unless it is one of many and was drawn by the command."""
+    request = iter([requests.of_path(word)])
+    return _without(drawn, request) if are_many else request
 
 
 def _without(drawn: list[str], pictures: Iterator[Request]) -> Iterator[Request]:

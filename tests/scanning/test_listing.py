@@ -14,7 +14,7 @@ import patchsim
 from patchsim import InputError
 from patchsim.output import mark
 from patchsim.pictures import remote
-from patchsim.pictures.opening import open_picture
+from patchsim.pictures.reader import open_picture
 from patchsim.scanning import listing
 
 
@@ -146,6 +146,25 @@ def test_every_picture_that_is_drawn_has_the_mark(option, ending, shape, tree, r
     plain = tree / f"plain{ending}"
     Image.fromarray(values).save(plain)
     assert not mark.is_own(str(plain))
+
+
+@pytest.mark.parametrize("option", ["map", "resume"])
+def test_maps_as_zarr_are_left_out_and_other_stores_are_not(option, tree, rng):
+    zarr = pytest.importorskip("zarr")
+    image = rng.integers(0, 256, (30, 40), np.uint8)
+    Image.fromarray(image).save(tree / "big.png")
+    patchsim.match(tree / "big.png", image[3:9, 4:12], **{option: tree / "m.zarr"})
+    zarr.create_array(str(tree / "p.zarr"), data=image, attributes={"software": "other"})
+    for name, text in (("torn", "{"), ("list", '{"attributes": []}')):
+        (tree / f"{name}.zarr").mkdir()
+        (tree / f"{name}.zarr" / "zarr.json").write_text(text)
+    told = []
+    stores = ["list.zarr", "m.zarr", "p.zarr", "torn.zarr"]
+    left = [name for name in stores if name != "m.zarr"]
+    assert [one.name for one in listing.listed(["*.zarr"], told.append)] == left
+    assert told == ["m.zarr was drawn by patchsim and is not searched"]
+    assert [one.name for one in listing.listed(stores, are_many=True)] == left
+    assert [one.name for one in listing.listed(["m.zarr/"])] == ["m.zarr/"]
 
 
 def test_the_mark_is_exif_data_of_the_software():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from patchsim.errors import InputError, printable
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Indices
+from patchsim.output import mark
 
 IS_COMPRESSED = True
 
@@ -127,7 +128,7 @@ def create(
         chunks=_chunk(shape, tile),
         fill_value=np.nan,
         dimension_names=("y", "x"),
-        attributes=attributes,
+        attributes=mark.ATTRIBUTES | (attributes or {}),
     )
 
 
