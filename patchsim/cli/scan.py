@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from patchsim.scanning.scanner import Scanner
 
 _TABLE_ROWS = 100  # pictures that a table on the terminal waits for
+_MOST_AHEAD = 100_000  # pictures that are listed ahead of the search, some 40 MB
 
 
 @takes(ScanFlags, without=WITHOUT)
@@ -56,7 +57,7 @@ def command(flags: ScanFlags) -> int:
     with imports.quickly():  # after the flags: what a search needs takes a while
         from patchsim.scanning.scanner import Scanner
 
-    progress = Progress(lambda: _count(flags), is_shown=watcher.is_watched(quiet=flags.quiet))
+    progress = Progress(is_shown=watcher.is_watched(quiet=flags.quiet))
     observer = _Watcher(progress, quiet=flags.quiet, explain=flags.explain)
     with _opened_list(flags) as descriptor, clusters.opened(flags.cluster, observer) as cluster:
         scanner = Scanner(
@@ -68,6 +69,8 @@ def command(flags: ScanFlags) -> int:
             **options_of(flags),
         )
         todo = _requests(flags, descriptor, observer.notice)
+        if progress.is_shown and descriptor is None:
+            todo = _counted(todo, progress)
         if flags.resume is not None:
             return _resumed(flags, form, scanner, todo, progress)
         printer = _Printer(form, progress, is_of_unmatched=flags.unmatched)
@@ -183,13 +186,14 @@ def _requests(
         yield from lines.read(descriptor, by_null=flags.null)
 
 
-def _count(flags: ScanFlags) -> int:
-    """Count the pictures, as far as that is known before they are searched."""
-    from patchsim.scanning import listing
+def _counted(todo: Iterator[Request], progress: Progress) -> Iterator[Request]:
+    """Yield requests that are listed ahead of the search, so that their number is known soon."""
+    from patchsim.machine import ahead
 
-    words = flags.pictures or ()
-    pictures = listing.listed(words, are_many=len(words) > 1)
-    return 0 if _lists(flags) else sum(1 for _ in pictures)
+    def count(total: int) -> None:
+        progress.total = total
+
+    return ahead.taken(todo, _MOST_AHEAD, count)
 
 
 def _run(

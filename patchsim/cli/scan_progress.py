@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
-from collections.abc import Callable
 
 _EVERY_SECONDS = 0.2
 
@@ -18,23 +16,22 @@ class Progress:
     ----------
     is_shown : bool
         Standard error is a terminal that someone watches.
-    count : callable
-        Counts all pictures; 0 if that is not known. It is called once, in a thread.
+
+    Attributes
+    ----------
+    is_shown : bool
+    total : int
+        The number of all pictures; 0 as long as it is not known.
     """
 
-    def __init__(self, count: Callable[[], int], *, is_shown: bool) -> None:
-        self._is_shown = is_shown
+    def __init__(self, *, is_shown: bool) -> None:
+        self.is_shown = is_shown
         self._started = self._shown_at = time.monotonic()
-        self._done = self._skipped = self._total = 0
-        if is_shown:
-            threading.Thread(target=self._count, args=(count,), daemon=True).start()
-
-    def _count(self, count: Callable[[], int]) -> None:
-        self._total = count()
+        self._done = self._skipped = self.total = 0
 
     def clear(self) -> None:
         """Take the line away, before something else is printed."""
-        if self._is_shown:
+        if self.is_shown:
             self._write("")
 
     def skip(self) -> None:
@@ -45,10 +42,10 @@ class Progress:
         """Count one more picture, and show the line where it is time."""
         self._done += 1
         now = time.monotonic()
-        if self._is_shown and now - self._shown_at >= _EVERY_SECONDS:
+        if self.is_shown and now - self._shown_at >= _EVERY_SECONDS:
             self._shown_at = now
             seconds = now - self._started
-            self._write(described(self._done, self._total, seconds, before=self._skipped))
+            self._write(described(self._done, self.total, seconds, before=self._skipped))
 
     def _write(self, text: str) -> None:
         # A closed stderr must not change how the scan ends.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -19,6 +18,7 @@ from patchsim.cluster import local, on_worker, versions
 from patchsim.cluster.address import Address
 from patchsim.cluster.submitted import CLOSE_SECONDS, Submitted
 from patchsim.errors import InputError, MachineError, printable
+from patchsim.files.scratch import ScratchFolder
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 10.0  # of a question to the scheduler, until it is asked again
@@ -59,7 +59,7 @@ class Link:
         self._dask = require_distributed()
         self._address, self._tell = address, tell
         self._local: Any = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: ScratchFolder | None = None
         self.client: Any = None
         self.threads = 1
         self._seen = self._complete = time.monotonic()
@@ -78,11 +78,9 @@ class Link:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if self._address.local is not None:
-                self._folder = tempfile.TemporaryDirectory(
-                    prefix="patchsim-", ignore_cleanup_errors=True
-                )
+                self._folder = ScratchFolder()
                 target = self._local = local.start(
-                    self._dask, self._address.local, self._folder.name
+                    self._dask, self._address.local, str(self._folder.path)
                 )
             try:
                 self.client = self._dask.Client(
@@ -270,7 +268,7 @@ class Link:
         if self._local is not None:
             local.close(self._local, CLOSE_SECONDS)
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.close()
 
     @property
     def is_local(self) -> bool:

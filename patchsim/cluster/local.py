@@ -98,18 +98,22 @@ def _start_tracker() -> None:
 
 
 def _cluster(dask: ModuleType, count: int, folder: str) -> Any:
-    return dask.LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=max(_LEAST_MEMORY, memory.available() // count),
-        dashboard_address="127.0.0.1:0",
-        silence_logs=_ABOVE_ALL,
-        local_directory=folder,
-        preload=[_QUIET],
-        scheduler_kwargs={"allowed_failures": _DEATHS, "dashboard": False},
-        timeout=_START_SECONDS,
-    )
+    from dask import config
+
+    # The scheduler takes no folder as an argument, and makes one in TMPDIR that stays there.
+    with config.set({"temporary-directory": folder}):
+        return dask.LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=max(_LEAST_MEMORY, memory.available() // count),
+            dashboard_address="127.0.0.1:0",
+            silence_logs=_ABOVE_ALL,
+            local_directory=folder,
+            preload=[_QUIET],
+            scheduler_kwargs={"allowed_failures": _DEATHS, "dashboard": False},
+            timeout=_START_SECONDS,
+        )
 
 
 def replace_lost(cluster: Any, count: int) -> None:

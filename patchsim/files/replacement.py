@@ -62,7 +62,7 @@ def of_folder(target: Path) -> Iterator[Path]:
     leftovers.sweep(target.parent)
     held = None
     try:
-        held = _make_folder(temporary)
+        held = make_folder(temporary)
         yield temporary
         sync_folder(temporary)
         temporary.rename(target)
@@ -123,10 +123,10 @@ def _open_with_name(temporary: Path) -> int:
         temporary.unlink(missing_ok=True)
 
 
-def _make_folder(temporary: Path) -> int | None:
+def make_folder(temporary: Path, mode: int = 0o777) -> int | None:
     """Make a folder; return the descriptor that locks it, where the system can do that."""
     while True:
-        temporary.mkdir()
+        temporary.mkdir(mode)
         if os.name == "nt":  # it opens no folders
             return None
         try:

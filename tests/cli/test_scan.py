@@ -18,7 +18,8 @@ import pytest
 from helpers import patchsim
 
 from patchsim import MachineError, Matcher
-from patchsim.cli import scan_progress
+from patchsim.cli import scan_progress, watcher
+from patchsim.scanning import listing
 
 COUNT = 12
 
@@ -392,6 +393,28 @@ def test_progress():
 def test_progress_behind_an_earlier_run():
     text = scan_progress.described(30, 140, 10, before=20)
     assert text == "50 of 140 pictures, 3 a second, 0:30 left"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_terminal_is_told_the_total_of_folders_that_are_listed_once(run, monkeypatch):
+    listed, calls = listing.listed, []
+    totals = []
+    monkeypatch.setattr(watcher, "is_watched", lambda *, quiet: not quiet)
+    monkeypatch.setattr(scan_progress, "_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(listing, "listed", lambda *a, **k: calls.append(a) or listed(*a, **k))
+    plain = scan_progress.described
+    monkeypatch.setattr(
+        scan_progress,
+        "described",
+        lambda new, total, *others, **more: (
+            totals.append(total) or plain(new, total, *others, **more)
+        ),
+    )
+    found = run("scan", "in", *ASK, "--format", "jsonl")
+    assert len(calls) == 1
+    assert totals[-1] == len(found[1].splitlines())
+    monkeypatch.setattr(watcher, "is_watched", lambda *, quiet: False)  # noqa: ARG005
+    assert run("scan", "in", *ASK, "--format", "jsonl")[:2] == found[:2]
 
 
 @pytest.mark.usefixtures("drawn")

@@ -459,6 +459,15 @@ def test_what_is_no_address_is_refused(address):
         patchsim.Cluster(address)
 
 
+def test_a_cluster_leaves_nothing_in_the_folder_of_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with patchsim.Cluster("local:1") as opened:
+        opened.connect()
+        (own,) = tmp_path.iterdir()
+        assert own.name.startswith(".patchsim-")  # which a later one removes after a kill
+    assert not list(tmp_path.iterdir())
+
+
 def test_workers_of_another_cluster_of_the_process_go_on(cluster):
     running = set(worker_processes(cluster))
     with patchsim.Cluster("local:1") as other:
