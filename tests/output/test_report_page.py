@@ -68,6 +68,17 @@ def test_what_the_file_holds(coins):
     assert path.stat().st_size < 500_000
 
 
+@pytest.mark.parametrize("has_all", [True, False])
+def test_each_part_says_what_it_shows_and_no_more(has_all, tmp_path, rng):
+    image = rng.integers(0, 256, (40, 50), np.uint8)
+    page = tmp_path / "page.html"
+    patchsim.match(image, image[5:15, 5:15], report=page, margin=has_all, map=has_all)
+    text = page.read_text("utf-8")
+    for says in ("Its margin is by how much", "The heatmap shows", "A bar says how many places"):
+        assert (says in text) == has_all
+    assert "An empty area has one colour" in text
+
+
 def test_the_map_lies_over_the_centres_of_windows(tmp_path):
     image = np.zeros((50, 80), np.uint8)
     image[20:30, 40:45] = 200
