@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -57,19 +58,17 @@ class _Thread(threading.Thread, Generic[_Item]):
         try:
             for item in self._items:
                 count += 1
-                if not self._put((item, False)):
+                self._put((item, False))
+                if self.is_left.is_set():
                     return
             self._counted(count)
         except Exception as error:
             self.error = error
         self._put((None, True))
 
-    def _put(self, entry: tuple[_Item | None, bool]) -> bool:
-        """Put an entry into the line, once there is room; return False if nobody needs it."""
+    def _put(self, entry: tuple[_Item | None, bool]) -> None:
+        """Put an entry into the line once there is room, unless nobody needs it any more."""
         while not self.is_left.is_set():
-            try:
+            with contextlib.suppress(queue.Full):
                 self.line.put(entry, timeout=_PAUSE)
-            except queue.Full:
-                continue
-            return True
-        return False
+                return
