@@ -29,7 +29,7 @@ _FIGURE_SIDE = 4096  # pixels of the longer side of a picture in a figure, at le
 _ROWS = 10  # matches in the table of a preview
 
 
-class Part(NamedTuple):
+class ShownFrame(NamedTuple):
     """The frame of an image that is shown, with the matches in it; most images have no frames."""
 
     frame: int | None
@@ -38,7 +38,7 @@ class Part(NamedTuple):
     matches: Sequence[Match]
 
     @classmethod
-    def of(cls, report: Report) -> Part:
+    def of(cls, report: Report) -> ShownFrame:
         """Return the part of a report that is shown: of several frames that of the best match."""
         if not report.frames:
             return cls(None, report.width, report.height, report.matches)
@@ -83,7 +83,7 @@ class ImageDisplay:
         from patchsim.output.exporters import overlay
 
         small = self.thumbnail(report, _SIDE)
-        view = Part.of(report)
+        view = ShownFrame.of(report)
         matches = placed(view.matches, view.width / small.width)
         picture, _ = overlay.drawn(np.asarray(small), 255, 0, matches)
         return picture
@@ -156,7 +156,7 @@ class ImageDisplay:
             from matplotlib import pyplot
 
             ax = pyplot.subplots()[1]
-        view = Part.of(report)
+        view = ShownFrame.of(report)
         # A pixel spans from x to x + 1, as in the matches.
         ax.imshow(self._reduced(report, _FIGURE_SIDE), extent=(0, view.width, view.height, 0))
         # Yellow between black, which shows on any picture.
@@ -178,7 +178,7 @@ class ImageDisplay:
                 f"the image {printable(report.image)} is not there any more; search it again to"
                 " show it"
             )
-        way = replace(self.opening, frame=Part.of(report).frame)
+        way = replace(self.opening, frame=ShownFrame.of(report).frame)
         pixels = open_reduced(self.source, side, way, name=report.image)
         return thumbnails.stretched(pixels)
 

@@ -23,7 +23,7 @@ from patchsim.files import atomic
 from patchsim.machine import pipeline
 from patchsim.machine.memory import format_size
 from patchsim.output import html_page
-from patchsim.output.notebook import Part
+from patchsim.output.notebook import ShownFrame
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
 
@@ -214,7 +214,7 @@ class ScanPage:
 def _shown(result: ScanResult, report: Report, number: int) -> _Shown:
     """Keep what the page shows of a picture; pixels that lie in memory are reduced now."""
     by_score = sorted(result.matches, key=lambda match: match.score)
-    view = Part.of(report)
+    view = ShownFrame.of(report)
     boxes = [match for match in by_score if match.frame == view.frame][-_MOST_BOXES:]
     source = getattr(report.display, "source", None)
     is_file = isinstance(source, str | os.PathLike)
