@@ -10,7 +10,7 @@ import patchsim
 PACKAGE = Path(patchsim.__file__).parent
 LINES_OF_A_MODULE = 350
 LINES_OF_A_FUNCTION = 60
-ATTRIBUTES = 14
+ATTRIBUTES = 13
 
 
 def trees():

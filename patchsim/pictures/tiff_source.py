@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.errors import DamageError, printable
+from patchsim.errors import printable
 from patchsim.machine.memory import format_size
 from patchsim.pictures import (
     arrays,
     chunk_cache,
-    jpeg,
     nodata,
     orientation,
     plane,
@@ -25,7 +24,6 @@ from patchsim.pictures import (
     tiff,
     tiff_colors,
     tiff_directory,
-    tiff_jpeg,
     tiff_tags,
 )
 from patchsim.pictures.chunk_cache import ChunkCache
@@ -33,6 +31,7 @@ from patchsim.pictures.limits import Limits, scaled_to_8_bits
 from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.source import Identity, PixelSource, level_notice, no_part, only_whole
+from patchsim.pictures.tiff_segments import TiffSegments
 from patchsim.pictures.windowed import Windowed
 from patchsim.types import Pixels
 
@@ -61,10 +60,9 @@ class TiffSource:
         self.dtype = page.dtype.newbyteorder("=")
         self.identity = identity
         self.chunk = tall, wide = tiff_colors.segment_size(page)
-        self._down, self._across = -(-height // tall), -(-width // wide)
+        self._grid = -(-height // tall), -(-width // wide)
         self._planes = self.shape[2] if page.planarconfig != 1 else 1
-        self._decode_segment, self._tables = page.decode, page.jpegtables
-        self._page, self._limits = page, Limits(printable(identity.path), 0, None)
+        self._segments = TiffSegments(page, identity.path, self._grid)
         kept, min_kept = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
         self.cache = ChunkCache(kept, self._decoded, min_capacity=min_kept)
         self.held_bytes = 0
@@ -80,20 +78,19 @@ class TiffSource:
         """Return the samples of a window; as for `PixelSource`."""
         size = rows.stop - rows.start, cols.stop - cols.start
         window = np.empty((*size, self.shape[2]), self.dtype)
-        chunk_cache.fill(window, (rows.start, cols.start), self.cache, self.chunk, self._across)
+        chunk_cache.fill(window, (rows.start, cols.start), self.cache, self.chunk, self._grid[1])
         return window
 
     def _decoded(self, number: int) -> Pixels:
         """Decode a tile or strip, of all samples."""
-        down, across = divmod(number, self._across)
+        down, across = divmod(number, self._grid[1])
         tall = min(self.chunk[0], self.shape[0] - down * self.chunk[0])
         wide = min(self.chunk[1], self.shape[1] - across * self.chunk[1])
         pixels = np.zeros((tall, wide, self.shape[2]), self.dtype)
         path = self.identity.path
         with streams.naming_errors(path), self.identity.open() as stream:
             for plane in range(self._planes):
-                segment = plane * self._down * self._across + number
-                values = self._segment(stream, segment)
+                values = self._segments.read(stream, plane * math.prod(self._grid) + number)
                 if values is None:  # a segment that is left out is 0
                     continue
                 if self._planes > 1:
@@ -101,45 +98,6 @@ class TiffSource:
                 else:
                     pixels[...] = values[:tall, :wide]
         return pixels
-
-    def _segment(self, stream: BinaryIO, number: int) -> Pixels | None:
-        """Return the samples [h, w, S] of a segment, or None if it is left out."""
-        place, length = self._page.dataoffsets[number], self._page.databytecounts[number]
-        if not length:
-            return None
-        stream.seek(place)
-        data = stream.read(length)
-        tall, wide = self.chunk
-        at = f"its tile or strip {number} at x={number % self._across * wide}"
-        at += f", y={number // self._across % self._down * tall}"
-        if len(data) < length:
-            raise DamageError(f"{at} ends too early")
-        if self._page.compression == tiff_directory.JPEG:
-            jpeg.check_scans(BytesIO(data), self._limits, 0, length)
-        tiff.check_coded_size(self._page, data)
-        try:
-            values, _, shape = self._decode_segment(data, number, jpegtables=self._tables)
-        except Exception as error:  # each codec has its own
-            raise DamageError(f"{at} cannot be decoded: {error}") from error
-        if values is None:
-            return None
-        samples: Pixels = values[0, : shape[1], : shape[2]]
-        if self._is_filled_up(number, samples) and tiff_jpeg.is_truncated(
-            data, self._tables, tall * wide
-        ):
-            raise DamageError(f"{at} ends too early")
-        return samples
-
-    def _is_filled_up(self, number: int, samples: Pixels) -> bool:
-        """Return whether the last visible pixel of a JPEG has the value of those that lack data."""
-        if self._page.compression != tiff_directory.JPEG or samples.dtype != np.uint8:
-            return False
-        down, across = divmod(number % (self._down * self._across), self._across)
-        last = (
-            min(size, length - place * size) - 1
-            for size, length, place in zip(self.chunk, self.shape, (down, across), strict=False)
-        )
-        return bool(jpeg.may_be_filled(samples[tuple(last)]))
 
 
 def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSource:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,11 +34,30 @@ from patchsim.registration.scores import positions, sampled_linearly
 from patchsim.scene.build import Scene
 from patchsim.search import criteria, jobs
 from patchsim.search.variants import Variant
+from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
 _LEAST_AREA = 1.0  # pixels of the area that a pose on a padded picture covers
+
+
+class _Padded(NamedTuple):
+    """The picture in which poses are fitted: the area with its padding.
+
+    Attributes
+    ----------
+    pixels : array [H, W, C]
+    visible : Visibility or None
+        The visibility of its pixels, where not all are visible.
+    top, left : int
+        Row and column, in the image, of its top-left pixel.
+    """
+
+    pixels: Pixels
+    visible: Visibility | None
+    top: int
+    left: int
 
 
 class PoseScene:
@@ -72,19 +91,20 @@ class PoseScene:
         self.number, self.stretch = variant.number, variant.stretch
         self.kernel, self.size = variant.kernel, variant.kernel.size
         around = _around(self._whole.size, self._poses.scales.largest)
-        # Row and column, in the image, of the top-left pixel of the picture.
-        self._top, self._left = scene.area.origin(around)
-        self._visible = scene.seen([around])[0]
-        self._picture = scene.area.padded_views(scene.image, [around], scene.zero)[0]
+        self._padded = padded = _Padded(
+            scene.area.padded_views(scene.image, [around], scene.zero)[0],
+            scene.seen([around])[0],
+            *scene.area.origin(around),
+        )
         self.search: PoseSearch
         if before is not None and scene.area.padding == "valid":
             self.search = before.search
         else:
             self.search = PoseSearch(
-                self._picture,
+                padded.pixels,
                 options.metric,
                 scene.span,
-                visible=self._visible,
+                visible=padded.visible,
                 threads=options.threads,
                 band_bytes=band_bytes,
             )
@@ -104,13 +124,14 @@ class PoseScene:
         """Return whether enough of a pose lies in the area and is visible."""
         if self._scene.area.padding != "valid" and not self._is_partly_inside(fitted):
             return False
-        if self._visible is None:
+        visible = self._padded.visible
+        if visible is None:
             return True
-        return visible_share(self._visible, self.kernel, fitted) >= self._options.min_visible
+        return visible_share(visible, self.kernel, fitted) >= self._options.min_visible
 
     def _is_partly_inside(self, fitted: Fitted) -> bool:
         (top, left), (height, width) = self._scene.area.corner, self._scene.area.size
-        top, left = top - self._top, left - self._left
+        top, left = top - self._padded.top, left - self._padded.left
         right, bottom = left + width, top + height
         area = [(left, top), (right, top), (right, bottom), (left, bottom)]
         frame = fitted.corners
@@ -130,7 +151,10 @@ class PoseScene:
         pose = replace(size, angle=angles.rounded(pose.angle), flip=pose.flip)
         # From the centre of the trimmed kernel to that of the whole one.
         right, down = self._off_centre(pose)
-        x, y = float(fitted.x) + self._left - right, float(fitted.y) + self._top - down
+        x, y = (
+            float(fitted.x) + self._padded.left - right,
+            float(fitted.y) + self._padded.top - down,
+        )
         placed = Fitted(x, y, pose, float(fitted.score), self._whole.whole_size)
         plain = self._scene.empty_scores[self.number]
         measured = self._measured(fitted) if self._options.has_criteria else None
@@ -138,7 +162,12 @@ class PoseScene:
 
     def _measured(self, fitted: Fitted) -> Measured:
         pixels = compared(
-            self._picture, self.kernel, fitted.x, fitted.y, fitted.pose, self._visible
+            self._padded.pixels,
+            self.kernel,
+            fitted.x,
+            fitted.y,
+            fitted.pose,
+            self._padded.visible,
         )
         return criteria.measured(*pixels, self._options, self._scene.span)
 
@@ -149,12 +178,13 @@ class PoseScene:
         is the pose of the kernel that may be stretched already.
         """
         off_right, off_down = self._off_centre(pose)
-        across = x - self._left + box[1] / 2 + off_right
-        down = y - self._top + box[0] / 2 + off_down
+        across = x - self._padded.left + box[1] / 2 + off_right
+        down = y - self._padded.top + box[0] / 2 + off_down
         if self.stretch is not None:
             pose = Pose(1.0, pose.angle, pose.flip)
         metric, span = self._options.metric, self._scene.span
-        value = score(self._picture, self.kernel, across, down, pose, metric, span, self._visible)
+        pixels, visible = self._padded.pixels, self._padded.visible
+        value = score(pixels, self.kernel, across, down, pose, metric, span, visible)
         return Fitted(across, down, pose, value, self.size)
 
     def _off_centre(self, pose: Pose) -> tuple[float, float]:
