@@ -71,7 +71,8 @@ class Places:
     size : (width, height)
         The picture.
     frames : sequence of Box
-        The boxes of matches with their lines; labels stay off the lines where they can.
+        The boxes of matches with their lines; labels stay off those of other matches where they
+        can.
     line : int
         The thickness of these lines.
     """
@@ -82,7 +83,10 @@ class Places:
         shape = (size[1] // self._cell + 2, size[0] // self._cell + 2)
         self._lines: NDArray[np.bool_] = np.zeros(shape, bool)
         self._labels: NDArray[np.bool_] = np.zeros(shape, bool)
-        for left, top, right, bottom in frames:
+        self._boxes: NDArray[np.int32] = np.zeros(shape, np.int32)  # how many cover a cell
+        for frame in frames:
+            self._boxes[self._cells(frame)] += 1
+            left, top, right, bottom = frame
             for side in (
                 (left, top, right, top + line),
                 (left, bottom - line, right, bottom),
@@ -91,8 +95,17 @@ class Places:
             ):
                 self._lines[self._cells(side)] = True
 
-    def place(self, frame: Box, width: int, height: int) -> tuple[int, int] | None:
-        """Take the best place beside a box; None if each would hide other labels.
+    def place(self, frame: Box, beside: Box, width: int, height: int) -> tuple[int, int] | None:
+        """Take the best place of a label; None if each would hide other labels.
+
+        Parameters
+        ----------
+        frame : Box
+            The box of the match, one of the frames.
+        beside : Box
+            The box at whose sides the label may stand.
+        width, height : int
+            The size of the label in pixels.
 
         Returns
         -------
@@ -100,16 +113,19 @@ class Places:
             The top-left pixel.
         """
         best: tuple[float, Box] | None = None
-        for x, y in self._candidates(frame, width, height):
+        self._boxes[self._cells(frame)] -= 1  # a label may stand in its own box
+        for x, y in self._candidates(beside, width, height):
             box = x, y, x + width, y + height
             cells = self._cells(box)
             if self._labels[cells].any():
                 continue
-            hidden = float(self._lines[cells].mean())
+            others = self._boxes[cells] > 0
+            hidden = float(others.mean() + (self._lines[cells] & others).mean())
             if best is None or hidden < best[0]:
                 best = hidden, box
             if not hidden:
                 break
+        self._boxes[self._cells(frame)] += 1
         if best is None:
             return None
         self._labels[self._cells(best[1])] = True
@@ -122,6 +138,7 @@ class Places:
             (left, top - height), (left, bottom), (right - width, top - height),
             (right - width, bottom), (right, top), (left - width, top),
             (right, bottom - height), (left - width, bottom - height), (left, top),
+            (right - width, top), (left, bottom - height), (right - width, bottom - height),
         ]  # fmt: skip
         for x, y in places:
             # Above and below a label may move along the border; it moves into no other place.

@@ -320,6 +320,20 @@ def test_labels_stay_off_the_lines_of_other_boxes_where_they_can():
     assert (top >= 110) or right <= 50 or left >= 90
 
 
+@pytest.mark.parametrize("gap", [6, 8, 20])
+def test_a_label_among_dense_boxes_stands_in_its_own_box_or_in_none(gap):
+    step = 40 + gap
+    matches = [
+        Match(8 + step * (i % 10), 8 + step * (i // 10), 40, 40, 0.9, "k") for i in range(60)
+    ]
+    plates = plates_of(matches, (10 * step + 10, 6 * step + 10))
+    assert len(plates) == 60
+    for text, (left, top, right, bottom) in plates.items():
+        for number, one in enumerate(matches, 1):
+            is_apart = left >= one.x + 40 or right <= one.x or top >= one.y + 40 or bottom <= one.y
+            assert is_apart or str(number) == text
+
+
 def test_a_label_that_has_no_room_is_told(tmp_path, rng):
     image = np.zeros((60, 60), np.uint8)
     image[20:40, 20:40] = rng.integers(100, 255, (20, 20))

@@ -21,8 +21,8 @@ NEEDS_IMAGE = True
 
 
 def working_bytes(cells: int, pixels: int) -> int:  # noqa: ARG001 - as `FileExporter` has it
-    # Three bytes each for RGB, four in Pillow, and two where labels find their places.
-    return 7 * pixels + 2 * min(pixels, 2**20)
+    # Three bytes each for RGB, four in Pillow, and six where labels find their places.
+    return 7 * pixels + 6 * min(pixels, 2**20)
 
 
 def check_image(path: str, height: int, width: int) -> None:
@@ -112,9 +112,9 @@ def _plates(
     for number, text in texts.items():
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
         width, height = round(right - left) + 4 * line, round(bottom - top) + 4 * line
-        corner = places.place(
-            _labelled(matches[number - 1], frames[number - 1], width), width, height
-        )
+        frame = frames[number - 1]
+        beside = _labelled(matches[number - 1], frame, width)
+        corner = places.place(frame, beside, width, height)
         if corner is not None:
             x, y = corner
             plates.append(_Plate(text, font, (x, y, x + width, y + height)))
