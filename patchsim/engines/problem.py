@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from patchsim.geometry import tiles
+from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@
 evaluated here, where their names are known.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
+
+from patchsim.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim.pictures import windowed
 from patchsim.pictures.windowed import Windowed
+from patchsim.records import dataclass
 
 _ALL = slice(None)
 

@@ -7,13 +7,14 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 from patchsim.engines import Problem
 from patchsim.planning import planner
 from patchsim.planning.candidates import Candidate
 from patchsim.planning.planner import Plan
+from patchsim.records import dataclass
 
 # The largest number of kernels together: more would hardly save time by sharing the transforms of a
 # tile, and would take memory for their own.

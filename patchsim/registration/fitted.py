@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from patchsim.poses.warp import Pose
+from patchsim.records import dataclass
 
 Corner = tuple[float, float]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+from patchsim.records import dataclass
 
 # Words of a row whose loop the kernel may unroll.
 WIDEST = 8
