@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import ENVIRONMENT
+from helpers.terminal_pictures import of_kitty, of_sixels
 from PIL import Image
 from rich.console import Console
 
@@ -24,6 +25,7 @@ pty = pytest.importorskip("pty", reason="pseudo-terminals are of POSIX systems")
 fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
 
+SIXEL_ANSWERS = ((b"\x1b[c", b"\x1b[?62;4c"), (b"\x1b[16t", b"\x1b[6;20;10t"))
 BLOCK = "\N{UPPER HALF BLOCK}"
 
 
@@ -149,25 +151,32 @@ def test_which_terminals_show_pictures(environment, shows):
     importlib.util.find_spec("textual_image") is None, reason="textual-image is not installed"
 )
 @pytest.mark.parametrize(
-    ("term", "answers", "mark"),
+    ("environment", "answers", "mark", "decode"),
     [
-        ("foot", ((b"\x1b[c", b"\x1b[?62;4c"), (b"\x1b[16t", b"\x1b[6;20;10t")), "\x1bP"),
+        ({"TERM": "foot"}, SIXEL_ANSWERS, "\x1bP", of_sixels),
+        ({"TERM_PROGRAM": "iTerm.app"}, SIXEL_ANSWERS, "\x1bP", of_sixels),
         (
-            "xterm-kitty",
+            {"TERM": "xterm-kitty"},
             (
                 (b"\x1b[c", b"\x1b[?62c"),
                 (b"\x1b_Gi=", b"\x1b_Gi=31;OK\x1b\\"),
                 (b"\x1b[16t", b"\x1b[6;20;10t"),
             ),
             "\x1b_G",
+            of_kitty,
         ),
     ],
 )
-def test_pictures_where_the_terminal_shows_them(term, answers, mark):
-    text = shown(answers=answers, TERM=term)
-    assert mark in text
+def test_pictures_where_the_terminal_shows_them(environment, answers, mark, decode):
+    text = shown(answers=answers, **environment)
     assert text.index(mark) < text.index("score")
-    assert mark not in shown("--no-preview", answers=answers, TERM=term)
+    picture = decode(text)
+    report = patchsim.match("image.png", "kernel.png", top=1)
+    expected = report.display.preview(report).resize(picture.shape[1::-1])
+    assert picture.shape == (240, 480, 3)  # of 24 lines of 20 pixels the half
+    # Sixels have few colours, and both are enlarged.
+    assert np.abs(picture.astype(int) - np.asarray(expected)).mean() < 4
+    assert mark not in shown("--no-preview", answers=answers, **environment)
 
 
 def blocks(size, matches, columns, rows, seed=0):
