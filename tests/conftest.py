@@ -9,8 +9,10 @@ import signal
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests run beside each other. Idle OpenMP threads that spin would take the others' time.
+# Tests run beside each other. Idle threads of OpenMP and OpenBLAS that spin would take the others'
+# time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

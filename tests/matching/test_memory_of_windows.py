@@ -21,17 +21,21 @@ def picture(rng):
     return rng.integers(0, 256, (900, 700, 1), dtype=np.uint8)
 
 
+def saved(picture, path):
+    made = zarr.create_array(str(path), shape=picture.shape, dtype="u1", chunks=(100, 100, 1))
+    made[...] = picture
+    return path
+
+
 @pytest.fixture
 def store(picture, tmp_path):
-    made = zarr.create_array(
-        str(tmp_path / "image.zarr"), shape=picture.shape, dtype="u1", chunks=(100, 100, 1)
-    )
-    made[...] = picture
-    return tmp_path / "image.zarr"
+    return saved(picture, tmp_path / "image.zarr")
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_least_memory_that_is_named_suffices(picture, store, tmp_path, count):
+def test_the_least_memory_that_is_named_suffices(picture, tmp_path, count):
+    picture = picture[:450, :350]  # with so little memory a picture has thousands of tiles
+    store = saved(picture, tmp_path / "image.zarr")
     kernels = [picture[top : top + 30, top : top + 30].copy() for top in range(0, 40 * count, 40)]
     files = {"overlay": tmp_path / "o.png"}
     if count == 1:
@@ -59,10 +63,7 @@ def test_tiles_stay_as_tall_as_the_kernel_where_memory_is_short(picture, store):
 
 def test_an_overlay_forgets_the_chunks(picture, tmp_path, monkeypatch):
     tall = np.tile(picture, (3, 1, 1))  # so tall that not all of its chunks are kept
-    store = zarr.create_array(
-        str(tmp_path / "tall.zarr"), shape=tall.shape, dtype="u1", chunks=(100, 100, 1)
-    )
-    store[...] = tall
+    saved(tall, tmp_path / "tall.zarr")
     sources = []
     made = zarr_source.ZarrSource.__init__
 

@@ -234,6 +234,7 @@ def test_a_wrong_digit_is_no_match_at_another_scale(metric, exhaustive, screen):
     size = 300, 180
     large = np.asarray(Image.fromarray(screen).resize(size, Image.Resampling.BICUBIC))
     asked = {"metric": metric, "scales": "1,1.5", "threshold": 0.9, "exhaustive": exhaustive}
+    asked["threads"] = 1
     plain = match(large, kernel, **asked)
     assert {(round(one.x / 1.5), round(one.y / 1.5)) for one in plain} >= {(20, 10), (10, 80)}
     least = {"sad": 0.86, "zncc": 0.6}[metric]

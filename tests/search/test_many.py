@@ -232,9 +232,9 @@ def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
 def test_windows_of_which_little_is_visible_are_no_matches_of_many_kernels(
     kept, metric, floats, rng, monkeypatch
 ):
-    image = rng.integers(0, 256, (30, 33, 3), np.uint8)
-    levels = np.full((30, 33), 255, np.uint8)
-    levels[3:25, 11:] = rng.choice([0, 0, 51, 102], (22, 22))
+    image = rng.integers(0, 256, (21, 24, 3), np.uint8)
+    levels = np.full((21, 24), 255, np.uint8)
+    levels[3:17, 9:] = rng.choice([0, 0, 51, 102], (14, 15))
     kernels = [image[y : y + 5, y : y + 6] / np.float32(255) for y in range(3)]
     if not floats:
         kernels = [np.rint(kernel * 255).astype(np.uint8) for kernel in kernels]
