@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+import patchsim
 
 LIST = Path(__file__).with_name("public_api.txt")
 MODULES = (
@@ -56,6 +60,15 @@ def arguments(function) -> Iterator[str]:
 def listed() -> str:
     modules = (importlib.import_module(name) for name in MODULES)
     return "".join(f"{line}\n" for module in modules for line in described(module))
+
+
+def test_completion_of_the_package_has_each_public_name_once():
+    code = "import patchsim; patchsim.match; print(*dir(patchsim))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = done.stdout.split()
+    assert len(names) == len(set(names))
+    assert set(patchsim.__all__) <= set(names)
+    assert not {"TYPE_CHECKING", "annotations"} & set(names)
 
 
 def test_public_names_are_those_of_the_list():
