@@ -61,7 +61,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
             f" {format_size(facts['memory_limit'])} (--memory)",
         ),
         ("devices", ", ".join(facts["devices"])),
-        ("", ""),
         *((f"engine {one['name']}", _engine(one, facts)) for one in facts["engines"]),
         ("formats", ", ".join(read)),
         *([("", f"not in this build of Pillow: {', '.join(unread)}")] if unread else []),
@@ -91,4 +90,4 @@ def _wrapped(label: str, text: str) -> list[str]:
         initial_indent=f"{label:{_LABEL}}  ",
         subsequent_indent=indent,
         break_on_hyphens=False,
-    ) or [""]
+    )

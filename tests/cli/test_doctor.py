@@ -29,7 +29,7 @@ def test_on_one_screen(run):
     code, out, err = run("doctor")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert len(lines) <= 24
+    assert len(lines) <= 23  # and a prompt
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("devices        cpu") for line in lines)
     for engine in choices.ENGINES:
@@ -70,7 +70,7 @@ def test_on_one_screen_without_any_extra(run, monkeypatch):
 
     monkeypatch.setattr(metadata, "version", version)
     lines = run("doctor")[1].splitlines()
-    assert len(lines) <= 25
+    assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     assert "extra plot     pip install matplotlib: report.plot(), a figure in Python" in lines
 
