@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from patchsim.metrics.local_differences import Measured
     from patchsim.registration import Fitted
 
-Floats = NDArray[np.float64]
-
 # A pose of another size may take the place of one that scores more if it is so many times as large,
 # and if it goes so far towards an identical window as this share of the other's way. Scales that
 # lie closer are estimates of one scale, of which the better score is the better estimate.
@@ -40,6 +38,9 @@ _SLACK = 0.01
 
 # How many scales are weighed, those of the candidates with the most evidence.
 _SCALES = 64
+
+# Pairs of frames that are compared together.
+_PAIRS = 4096
 
 # The least difference from the kernel that counts as evidence: half a step of 8 bits.
 _LEAST_DIFFERENCE = 0.5 / 255
@@ -221,7 +222,7 @@ def apart(
         returned that scores less.
     """
     left = sorted(candidates, key=_rank)
-    frames = _Frames.of(left)
+    frames = _Frames(left)
     is_left = np.ones(len(left), np.bool_)
     taken: list[Candidate] = []
     for i, best in enumerate(left):
@@ -275,53 +276,45 @@ def _rank(candidate: Candidate) -> tuple[float, float, float, int]:
     return -round(fitted.score, 9), round(fitted.y, 3), round(fitted.x, 3), candidate.number
 
 
-@dataclass(frozen=True)
 class _Frames:
-    """The frames of n candidates.
+    """The frames of n candidates, each compared with all."""
 
-    Attributes
-    ----------
-    x, y : float64 array [n]
-        Their centres.
-    across, down : float64 array [n]
-        Half of their widths and heights.
-    cos, sin : float64 array [n]
-        Of their angles.
-    """
-
-    x: Floats
-    y: Floats
-    across: Floats
-    down: Floats
-    cos: Floats
-    sin: Floats
-
-    @classmethod
-    def of(cls, candidates: Sequence[Candidate]) -> _Frames:
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
         fits = [candidate.fitted for candidate in candidates]
         rows = [(f.x, f.y, f.pose.angle, f.pose.scale / 2, *f.size) for f in fits]
-        x, y, angle, half, height, width = np.array(rows, np.float64).reshape(-1, 6).T
-        angle = np.radians(angle)
-        return cls(x, y, half * width, half * height, np.cos(angle), np.sin(angle))
+        self._x, self._y, angle, half, height, width = np.array(rows).reshape(-1, 6).T
+        self._across, self._down = half * width, half * height
+        self._cos, self._sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        self._together = max(1, _PAIRS // max(len(rows), 1))
+        self._first, self._near = 0, np.empty((0, len(rows)), np.bool_)
 
     def near(self, i: int, is_left: NDArray[np.bool_]) -> list[int]:
-        """Return which of those that are left may share an area with frame i.
-
-        The others lie beyond one of its sides.
-        """
-        cos, sin = self.cos[i], self.sin[i]
-        dx, dy = self.x - self.x[i], self.y - self.y[i]
-        along, aslant = (
-            np.abs(self.cos * cos + self.sin * sin),
-            np.abs(self.sin * cos - self.cos * sin),
-        )
-        reach = self.across[i] + self.across * along + self.down * aslant
-        is_near = is_left & (np.abs(dx * cos - dy * sin) < reach)
-        reach = self.down[i] + self.across * aslant + self.down * along
-        is_near &= np.abs(dx * sin + dy * cos) < reach
+        """Return which of those that are left may share an area with frame i."""
+        if not self._first <= i < self._first + len(self._near):
+            self._first = i - i % self._together
+            self._near = self._may_share(slice(self._first, self._first + self._together))
+        is_near = self._near[i - self._first] & is_left
         is_near[i] = False
         near: list[int] = np.flatnonzero(is_near).tolist()
         return near
+
+    def _may_share(self, frames: slice) -> NDArray[np.bool_]:
+        """Return which of all frames may share an area with each of some, [some, n].
+
+        The others lie beyond one of its sides.
+        """
+        x, y, across, down, cos, sin = (
+            values[frames, None]
+            for values in (self._x, self._y, self._across, self._down, self._cos, self._sin)
+        )
+        dx, dy = self._x - x, self._y - y
+        along = np.abs(self._cos * cos + self._sin * sin)
+        aslant = np.abs(self._sin * cos - self._cos * sin)
+        reach = across + self._across * along + self._down * aslant
+        is_near: NDArray[np.bool_] = np.abs(dx * cos - dy * sin) < reach
+        reach = down + self._across * aslant + self._down * along
+        is_near &= np.abs(dx * sin + dy * cos) < reach
+        return is_near
 
 
 def _is_overlapping(first: Candidate, second: Candidate, limit: float) -> bool:

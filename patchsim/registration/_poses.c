@@ -7,7 +7,7 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"values", "visible", "height", "width", "taps", "weights", "smoothing", "centre", "reach", "poses",
-                            "scores", "metric", "full", "steps", "enough", "is_cubic", "free", "low", "high", "every", "around",
+                            "scores", "metric", "full", "steps", "enough", "least", "is_cubic", "free", "low", "high", "every", "around",
                             "variant", NULL};
     PyObject *values, *visible, *taps, *weights, *smoothing, *poses, *scores;
     const char *metric, *name, *wrong;
@@ -17,9 +17,9 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
     Buffers b = {0};
     int free_, is_cubic;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnOOO(dd)dOOsdndpi(dd)(dd)nns", names, &values, &visible, &p.height,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnOOO(dd)dOOsdnddpi(dd)(dd)nns", names, &values, &visible, &p.height,
                                      &p.width, &taps, &weights, &smoothing, &k.centre_y, &k.centre_x, &k.reach, &poses, &scores, &metric,
-                                     &aim.full, &aim.steps, &aim.enough, &is_cubic, &free_, &aim.low[0], &aim.low[1],
+                                     &aim.full, &aim.steps, &aim.enough, &aim.least, &is_cubic, &free_, &aim.low[0], &aim.low[1],
                                      &aim.high[0], &aim.high[1], &aim.every, &aim.around, &name) ||
         !(variant = wanted(name)))
         return NULL;
@@ -42,7 +42,7 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "the metric is not zncc, ncc, ssd or sad");
     if (!(aim.full > 0) || aim.steps < 0 || aim.steps > 100 || aim.every < 1 || aim.every > LARGEST_SIDE || aim.around < 0 ||
         aim.around > LARGEST_SIDE || free_ < 0 || free_ > 15 || aim.low[0] != aim.low[0] || aim.low[1] != aim.low[1] ||
-        aim.high[0] != aim.high[0] || aim.high[1] != aim.high[1])
+        aim.high[0] != aim.high[0] || aim.high[1] != aim.high[1] || aim.least != aim.least)
         return refused(&b, "what to refine is out of range");
     aim.is_cubic = is_cubic, aim.free = free_;
     int failed;

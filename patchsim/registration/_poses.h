@@ -21,10 +21,14 @@
 #define COLUMNS 7 /* of sums: weight, kernel, picture, its slopes by x, y, angle, log scale */
 #define MOST_CHANNELS 64
 #define FLAT 1e-12 /* as metrics.FLAT: of a channel's mean square, its variance */
+#define MOST_LEVEL 126.0  /* of whole numbers that stand for a turned kernel; one more is a byte, too */
+#define ROUNDED 0.02      /* of a pixel's square, in units of 0 to 255: what sums in float32 leave out */
 #define LEAST_SPREAD 1e-3 /* of a pixel, in units of 0 to 255; less is flat */
 #define FARTHEST 4.0      /* pixels of the level that a pose may move from where it began */
 #define STRAIGHT 0.9      /* the cosine of two steps that are of one direction */
 #define LEAST_SHARE 0.125 /* of what is left that a step is taken for */
+#define MOST_GAINS 8.0    /* times the last step's gain is what all that follow may add, */
+#define HOPE 0.03         /* and so much more */
 #define LONGEST 2.0       /* pixels that a corner may move in one step */
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
@@ -59,7 +63,7 @@ typedef struct {
 
 typedef struct {
     Metric metric;
-    double full, enough, low[2], high[2]; /* of angle and log scale */
+    double full, enough, least, low[2], high[2]; /* of angle and log scale */
     ptrdiff_t steps, every, around;
     int is_cubic, free; /* a bit each: x, y, angle, scale */
 } Aim;
@@ -72,6 +76,7 @@ typedef struct {
     ptrdiff_t poses, shades, side;
     Metric metric;
     double full;
+    float bar;             /* what scores less, by zncc and ncc, may be told to lie outside */
     ptrdiff_t first, last; /* rows, the last one excluded */
     float *out;            /* [at least poses][last - first][out_pitch] */
     ptrdiff_t out_pitch;
@@ -98,6 +103,11 @@ typedef struct {
     double *scores; /* [n] */
 } Exact;
 
+/* A row of cells and those beside it in place and angle; the row itself where there is none. */
+typedef struct {
+    const float *at, *above, *below, *before, *after;
+} Row;
+
 typedef struct {
     const char *name;
     int (*is_here)(void);
@@ -105,6 +115,7 @@ typedef struct {
     /* Returns 0, or -1 without memory, as the next. */
     int (*refine)(const Plane *, const Kernel *, const Aim *, double *poses, double *scores, ptrdiff_t n);
     int (*look)(const Plane *, const Look *);
+    ptrdiff_t (*likely)(const Row *, ptrdiff_t width, float bar, int32_t *columns);
     void (*halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t *out, ptrdiff_t width);
     void (*exact)(const Exact *);
 } Variant;
@@ -121,8 +132,14 @@ void poses_forget(Counted *);
 /* Whether a pixel that counts lies farther from the centre than the kernel's reach, within which places are counted. */
 int poses_reaches_farther(const Kernel *);
 
-void poses_turn(const Kernel *, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
-                ptrdiff_t radius, double border, float *values, uint8_t *mask);
+typedef struct {
+    Kernel kernel;
+    ptrdiff_t width, radius;
+    double half_y, half_x, border;
+    int rounds, is_centred; /* to whole numbers, of which `is_centred` takes off the mean */
+} Turn;
+
+void poses_turn(const Turn *, const double *poses, ptrdiff_t n, float *values, uint8_t *mask);
 
 typedef struct {
     const float *volume; /* [scales x angles][rows][pitch] */
@@ -134,16 +151,15 @@ typedef struct {
     ptrdiff_t most;
 } Maxima;
 
-ptrdiff_t poses_maxima(const Maxima *);
+ptrdiff_t poses_maxima(const Variant *, const Maxima *);
 
 typedef struct {
     const double *poses; /* [n][4], the best first */
     ptrdiff_t n, of_a_place;
     double half_y, half_x, reach, near;
-    ptrdiff_t *others; /* [n]: the better ones at its place */
     int32_t *kept;     /* [n] */
 } Thinned;
 
-ptrdiff_t poses_thinned(const Thinned *);
+ptrdiff_t poses_thinned(const Thinned *); /* or -1 without memory */
 
 #endif

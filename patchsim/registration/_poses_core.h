@@ -17,18 +17,21 @@ typedef int32_t VARIANT(LooseInts) __attribute__((vector_size(4 * LANES), aligne
 #define SELECT(mask, a, b) ((F)(((I)(a) & (mask)) | ((I)(b) & ~(mask))))
 #define ABSOLUTE(x) ((F)((I)(x)&ISPLAT(0x7fffffff)))
 #if LANES == 16
+#define ANY(mask) (_mm512_movepi32_mask((__m512i)(mask)) != 0)
 #define LARGEST(a, b) ((F)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define LEAST(a, b) ((F)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define SQUARE_ROOT(a) ((F)_mm512_sqrt_ps((__m512)(a)))
 #define GATHER(base, at) ((I)_mm512_i32gather_epi32((__m512i)(at), base, 1))
 #define GATHER_FLOATS(base, at) ((F)_mm512_i32gather_ps((__m512i)(at), base, 4))
 #elif LANES == 8
+#define ANY(mask) (!_mm256_testz_si256((__m256i)(mask), (__m256i)(mask)))
 #define LARGEST(a, b) ((F)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define LEAST(a, b) ((F)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #define SQUARE_ROOT(a) ((F)_mm256_sqrt_ps((__m256)(a)))
 #define GATHER(base, at) ((I)_mm256_i32gather_epi32((const int *)(const void *)(base), (__m256i)(at), 1))
 #define GATHER_FLOATS(base, at) ((F)_mm256_i32gather_ps(base, (__m256i)(at), 4))
 #else
+#define ANY(mask) (((mask)[0] | (mask)[1] | (mask)[2] | (mask)[3]) != 0)
 #define LARGEST(a, b) VARIANT(largest)(a, b)
 #define LEAST(a, b) VARIANT(least)(a, b)
 #define SQUARE_ROOT(a) VARIANT(root)(a)
@@ -82,9 +85,36 @@ static INLINE double VARIANT(total)(F a)
 }
 
 #include "_poses_exact.h"
+#include "_poses_products.h" /* before what uses it */
 #include "_poses_look.h"
 #include "_poses_sums.h" /* before what uses it */
 #include "_poses_refine.h"
+
+/* Which columns of a row reach the bar and, but for those at its ends, are no worse than those beside them: few are left for a
+ * closer look. */
+static ptrdiff_t VARIANT(likely)(const Row *r, ptrdiff_t width, float bar, int32_t *columns)
+{
+    ptrdiff_t n = 0, x = 1;
+    if (width > 0 && r->at[0] >= bar)
+        columns[n++] = 0;
+    for (; x + LANES < width; x += LANES) {
+        const F at = LOAD(r->at + x);
+        I best = at >= SPLAT(bar);
+        if (!ANY(best))
+            continue;
+        best &= (at >= LOAD(r->at + x - 1)) & (at >= LOAD(r->at + x + 1)) & (at >= LOAD(r->above + x)) & (at >= LOAD(r->below + x)) &
+                (at >= LOAD(r->before + x)) & (at >= LOAD(r->after + x));
+        if (!ANY(best))
+            continue;
+        for (int i = 0; i < LANES; i++)
+            if (best[i])
+                columns[n++] = (int32_t)(x + i);
+    }
+    for (; x < width; x++)
+        if (r->at[x] >= bar)
+            columns[n++] = (int32_t)x;
+    return n;
+}
 
 /* The means of 2x2 bytes of two rows, rounded. */
 static void VARIANT(halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t *out, ptrdiff_t width)
@@ -113,6 +143,7 @@ static void VARIANT(halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t 
 #undef TO_INT
 #undef SELECT
 #undef ABSOLUTE
+#undef ANY
 #undef LARGEST
 #undef LEAST
 #undef SQUARE_ROOT

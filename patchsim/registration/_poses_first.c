@@ -4,16 +4,16 @@
 PyObject *poses_py_look(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"values", "height", "width", "turned", "mask", "order", "bounds", "metric", "full", "first", "out", "variant",
-                            NULL};
+    static char *names[] = {"values", "height", "width", "turned", "mask", "order", "bounds", "metric", "full", "bar", "first", "out",
+                            "variant", NULL};
     PyObject *values, *turned, *mask, *order, *bounds, *out;
     const char *metric, *name, *wrong;
     Plane p = {0};
     Look l = {0};
     Buffers b = {0};
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnOOOOsdnOs", names, &values, &p.height, &p.width, &turned, &mask, &order, &bounds,
-                                     &metric, &l.full, &l.first, &out, &name) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnOOOOsdfnOs", names, &values, &p.height, &p.width, &turned, &mask, &order, &bounds,
+                                     &metric, &l.full, &l.bar, &l.first, &out, &name) ||
         !(variant = wanted(name)))
         return NULL;
     Py_buffer *v = take(&b, values, 0), *t = NULL, *m = NULL, *turns = NULL, *edges = NULL, *o = NULL;
@@ -62,22 +62,21 @@ PyObject *poses_py_look(PyObject *self, PyObject *args, PyObject *keywords)
 PyObject *poses_py_turn(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"taps", "weights", "width", "centre", "half", "poses", "border", "values", "mask", NULL};
+    static char *names[] = {"taps", "weights", "width", "centre", "half", "poses", "border", "values", "mask", "metric", NULL};
     PyObject *taps, *weights, *poses, *values, *mask;
-    Kernel k = {0};
+    Turn turn = {0};
+    Kernel *k = &turn.kernel;
     Buffers b = {0};
-    ptrdiff_t width;
-    double half_y, half_x, border;
-    const char *wrong;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOn(dd)(dd)OdOO", names, &taps, &weights, &width, &k.centre_y, &k.centre_x,
-                                     &half_y, &half_x, &poses, &border, &values, &mask))
+    const char *metric, *wrong;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOn(dd)(dd)OdOOz", names, &taps, &weights, &turn.width, &k->centre_y, &k->centre_x,
+                                     &turn.half_y, &turn.half_x, &poses, &turn.border, &values, &mask, &metric))
         return NULL;
     Py_buffer *t = take(&b, taps, 0), *w = NULL, *at = NULL, *v = NULL, *m = NULL;
     if (!t || !(w = take(&b, weights, 0)) || !(at = take(&b, poses, 0)) || !(v = take(&b, values, 1)) || !(m = take(&b, mask, 1)))
         return refused(&b, NULL);
-    if ((wrong = misfit_of_kernel(t, w, NULL, &k)))
+    if ((wrong = misfit_of_kernel(t, w, NULL, k)))
         return refused(&b, wrong);
-    if (width < 1 || width > k.pitch || !(half_y >= 0) || !(half_x >= 0) || !(border >= 0))
+    if (turn.width < 1 || turn.width > k->pitch || !(turn.half_y >= 0) || !(turn.half_x >= 0) || !(turn.border >= 0))
         return refused(&b, "a size is out of range");
     if (at->ndim != 2 || at->shape[1] != 2 || !has_format(at, "d"))
         return refused(&b, "the poses are not float64 [n, 2]");
@@ -86,11 +85,14 @@ PyObject *poses_py_turn(PyObject *self, PyObject *args, PyObject *keywords)
     if (v->ndim != 4 || !has_format(v, "f") || m->ndim != 4 || !(has_format(m, "?") || has_format(m, "B")))
         return refused(&b, "values and mask are not float32 and bool [poses, channels, side, side]");
     const ptrdiff_t side = v->shape[3];
-    if (v->shape[0] != at->shape[0] || v->shape[1] != k.channels || v->shape[2] != side || side % 2 == 0 || side > 1 << 14 ||
-        m->shape[0] != at->shape[0] || m->shape[1] != k.shades || m->shape[2] != side || m->shape[3] != side)
+    if (v->shape[0] != at->shape[0] || v->shape[1] != k->channels || v->shape[2] != side || side % 2 == 0 || side > 1 << 14 ||
+        m->shape[0] != at->shape[0] || m->shape[1] != k->shades || m->shape[2] != side || m->shape[3] != side)
         return refused(&b, "values and mask do not fit the poses and the kernel");
+    if (metric && metric_of(metric) != ZNCC && metric_of(metric) != NCC)
+        return refused(&b, "values are rounded for zncc or ncc");
+    turn.rounds = metric != NULL, turn.is_centred = metric && metric_of(metric) == ZNCC, turn.radius = side / 2;
     Py_BEGIN_ALLOW_THREADS
-    poses_turn(&k, width, half_y, half_x, at->buf, at->shape[0], side / 2, border, v->buf, m->buf);
+    poses_turn(&turn, at->buf, at->shape[0], v->buf, m->buf);
     Py_END_ALLOW_THREADS
     release(&b);
     Py_RETURN_NONE;
@@ -99,12 +101,15 @@ PyObject *poses_py_turn(PyObject *self, PyObject *args, PyObject *keywords)
 PyObject *poses_py_maxima(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"volume", "scales", "angles", "width", "first", "last", "bar", "is_cyclic", "found", "scores", NULL};
+    static char *names[] = {"volume", "scales", "angles", "width", "first", "last", "bar", "is_cyclic", "found", "scores", "variant", NULL};
     PyObject *volume, *found, *scores;
     Maxima m = {0};
     Buffers b = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnnnnfpOO", names, &volume, &m.scales, &m.angles, &m.width, &m.first,
-                                     &m.last, &m.bar, &m.is_cyclic, &found, &scores))
+    const char *name;
+    const Variant *variant;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnnnnfpOOs", names, &volume, &m.scales, &m.angles, &m.width, &m.first,
+                                     &m.last, &m.bar, &m.is_cyclic, &found, &scores, &name) ||
+        !(variant = wanted(name)))
         return NULL;
     Py_buffer *v = take(&b, volume, 0), *f = NULL, *s = NULL;
     if (!v || !(f = take(&b, found, 1)) || !(s = take(&b, scores, 1)))
@@ -121,7 +126,7 @@ PyObject *poses_py_maxima(PyObject *self, PyObject *args, PyObject *keywords)
     m.volume = v->buf, m.found = f->buf, m.scores = s->buf, m.most = s->shape[0];
     ptrdiff_t n;
     Py_BEGIN_ALLOW_THREADS
-    n = poses_maxima(&m);
+    n = poses_maxima(variant, &m);
     Py_END_ALLOW_THREADS
     release(&b);
     return n < 0 ? PyErr_NoMemory() : PyLong_FromSsize_t(n);
@@ -149,15 +154,10 @@ PyObject *poses_py_thinned(PyObject *self, PyObject *args, PyObject *keywords)
     if (!(t.half_y > 0) || !(t.half_x > 0) || !(t.reach >= 0) || !(t.near >= 0) || t.of_a_place < 1)
         return refused(&b, "a size is out of range");
     t.poses = at->buf, t.kept = k->buf, t.n = at->shape[0];
-    if (!(t.others = PyMem_Calloc((size_t)t.n + 1, sizeof *t.others))) {
-        release(&b);
-        return PyErr_NoMemory();
-    }
     ptrdiff_t n;
     Py_BEGIN_ALLOW_THREADS
     n = poses_thinned(&t);
     Py_END_ALLOW_THREADS
-    PyMem_Free(t.others);
     release(&b);
-    return PyLong_FromSsize_t(n);
+    return n < 0 ? PyErr_NoMemory() : PyLong_FromSsize_t(n);
 }

@@ -1,82 +1,5 @@
 /* The first look: turned kernels against all places; included once for each instruction set. */
 
-/* So many turned kernels are held in registers at once, each with so many vectors of places. */
-#define STRIP 3
-#if LANES == 16
-#define HELD 8
-#else
-#define HELD 4
-#endif
-
-/* A band of a picture, with a border of the turned kernels' radius, and its rows' prefix sums. */
-typedef struct {
-    float *values;           /* [channels][lines][pitch], less `pivot` */
-    int32_t *sums, *squares; /* of whole numbers: values times `fine` */
-    ptrdiff_t lines, pitch, plane;
-    float pivot, fine;
-} VARIANT(Band);
-
-/* Eight turned kernels: what they share, and where each of them begins and ends in each row. */
-typedef struct {
-    ptrdiff_t taps;
-    ptrdiff_t *offsets;      /* [taps] */
-    float *values, *weights; /* [taps][BATCH]; weights of sad alone */
-    ptrdiff_t *runs;         /* [runs of all kernels and shades][begin, end] */
-    ptrdiff_t first[BATCH * MOST_CHANNELS + 1]; /* of [kernel][shade] */
-    double own[BATCH], count[BATCH], counts[BATCH * MOST_CHANNELS];
-    int same[BATCH]; /* the first kernel that lies over the same pixels */
-} VARIANT(Batch);
-
-#define PRODUCTS(name, strip, is_sad)                                                                          \
-    static __attribute__((noinline)) void VARIANT(name)(const float *at, const ptrdiff_t *offsets,             \
-                                                        const float *taps, const float *weights,               \
-                                                        ptrdiff_t n, F(*out)[STRIP])                           \
-    {                                                                                                          \
-        F a[HELD][strip];                                                                                      \
-        UNROLL                                                                                                 \
-        for (int i = 0; i < HELD; i++)                                                                         \
-            UNROLL                                                                                             \
-            for (int j = 0; j < strip; j++)                                                                    \
-                a[i][j] = SPLAT(0.f);                                                                          \
-        for (ptrdiff_t t = 0; t < n; t++, taps += BATCH, weights += is_sad ? BATCH : 0) {                                   \
-            const float *p = at + offsets[t];                                                                  \
-            F x[strip];                                                                                        \
-            UNROLL                                                                                             \
-            for (int j = 0; j < strip; j++)                                                                    \
-                x[j] = LOAD(p + j * LANES);                                                                    \
-            UNROLL                                                                                             \
-            for (int i = 0; i < HELD; i++) {                                                                   \
-                const F tap = SPLAT(taps[i]);                                                                  \
-                UNROLL                                                                                         \
-                for (int j = 0; j < strip; j++) {                                                              \
-                    if (is_sad) {                                                                              \
-                        const F apart = x[j] - tap;                                                            \
-                        a[i][j] += ABSOLUTE(apart) * SPLAT(weights[i]);                                        \
-                    } else                                                                                     \
-                        a[i][j] += x[j] * tap;                                                                 \
-                }                                                                                              \
-            }                                                                                                  \
-        }                                                                                                      \
-        UNROLL                                                                                                 \
-        for (int i = 0; i < HELD; i++)                                                                         \
-            UNROLL                                                                                             \
-            for (int j = 0; j < strip; j++)                                                                    \
-                out[i][j] = a[i][j];                                                                           \
-    }
-PRODUCTS(products_1, 1, 0)
-PRODUCTS(products_2, 2, 0)
-PRODUCTS(products_3, 3, 0)
-PRODUCTS(distances_1, 1, 1)
-PRODUCTS(distances_2, 2, 1)
-PRODUCTS(distances_3, 3, 1)
-#undef PRODUCTS
-
-typedef void VARIANT(Products)(const float *, const ptrdiff_t *, const float *, const float *, ptrdiff_t, F (*)[STRIP]);
-static VARIANT(Products) *const VARIANT(PRODUCTS)[2][STRIP] = {
-    {VARIANT(products_1), VARIANT(products_2), VARIANT(products_3)},
-    {VARIANT(distances_1), VARIANT(distances_2), VARIANT(distances_3)},
-};
-
 /* The rows of a band and so many around; columns so that a strip may begin at any. */
 static void VARIANT(fill_band)(const Plane *p, const Look *l, VARIANT(Band) *b)
 {
@@ -88,6 +11,7 @@ static void VARIANT(fill_band)(const Plane *p, const Look *l, VARIANT(Band) *b)
             float *values = b->values + c * b->plane + line * b->pitch;
             int32_t *sums = b->sums + c * b->plane + line * b->pitch;
             int32_t *squares = b->squares + c * b->plane + line * b->pitch;
+            const uint8_t *row = b->has_words ? (const uint8_t *)p->values + c * p->plane + y * p->pitch : NULL;
             uint32_t sum = 0, square = 0;
             for (ptrdiff_t i = 0; i < b->pitch; i++) {
                 ptrdiff_t x = i - radius;
@@ -96,26 +20,33 @@ static void VARIANT(fill_band)(const Plane *p, const Look *l, VARIANT(Band) *b)
                 const float value = (p->is_bytes ? ((const uint8_t *)p->values)[at] : ((const float *)p->values)[at]) - b->pivot;
                 const int32_t whole = (int32_t)(value * b->fine + (value < 0 ? -0.5f : 0.5f));
                 values[i] = p->is_bytes ? value : (float)whole / b->fine;
+                if (b->has_words) {
+                    uint32_t word = 0;
+                    for (ptrdiff_t right = i - radius + 3; right >= i - radius; right--)
+                        word = word << 8 | row[right < 0 ? 0 : right >= p->width ? p->width - 1 : right];
+                    memcpy(values + i, &word, sizeof word);
+                }
                 sums[i] = (int32_t)sum, squares[i] = (int32_t)square;
                 sum += (uint32_t)whole, square += (uint32_t)whole * (uint32_t)whole;
             }
         }
 }
 
-/* Pack kernels first .. first + BATCH; there are `count`. Returns 0, or -1 without memory. */
-static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Band) *b, ptrdiff_t first, VARIANT(Batch) *batch)
+/* Where each of `count` kernels from `first` on begins and ends in each row, and what all have in common. */
+static void VARIANT(fill_runs)(const Look *l, const VARIANT(Band) *b, ptrdiff_t first, int count, VARIANT(Batch) *batch)
 {
-    const ptrdiff_t box = l->side * l->side, channels = p->channels, radius = l->side / 2;
-    const int count = (int)(l->poses - first < BATCH ? l->poses - first : BATCH);
-    double means[BATCH][MOST_CHANNELS];
+    const ptrdiff_t box = l->side * l->side, radius = l->side / 2;
     ptrdiff_t runs = 0;
-    for (int i = 0; i < BATCH; i++) {
-        batch->own[i] = batch->count[i] = 0;
+    memset(batch->common, 1, (size_t)(l->shades * box));
+    for (int i = 0; i <= BATCH; i++)
         for (ptrdiff_t s = 0; s < l->shades; s++) {
-            const uint8_t *mask = i < count ? l->mask + (l->order[first + i] * l->shades + s) * box : NULL;
+            uint8_t *common = batch->common + s * box;
+            const uint8_t *mask = i == BATCH ? common : i < count ? l->mask + (l->order[first + i] * l->shades + s) * box : NULL;
             double counted = 0;
             batch->first[i * l->shades + s] = runs;
-            for (ptrdiff_t y = 0; i < count && y < l->side; y++)
+            for (ptrdiff_t t = 0; mask && t < box; t++)
+                common[t] &= mask[t];
+            for (ptrdiff_t y = 0; mask && y < l->side; y++)
                 for (ptrdiff_t x = 0; x < l->side; x++) {
                     if (!mask[y * l->side + x])
                         continue;
@@ -128,21 +59,87 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
                 }
             batch->counts[i * l->shades + s] = counted;
         }
-        for (ptrdiff_t c = 0; c < channels; c++) {
+    batch->first[(BATCH + 1) * l->shades] = runs;
+}
+
+/* Whether a pixel of a box counts for any kernel of a batch, in a channel. */
+static INLINE int VARIANT(is_used)(const Look *l, ptrdiff_t first, int count, ptrdiff_t shade, ptrdiff_t t)
+{
+    int used = 0;
+    for (int i = 0; i < count; i++)
+        used |= l->mask[(l->order[first + i] * l->shades + shade) * l->side * l->side + t];
+    return used;
+}
+
+static void VARIANT(fill_taps)(const Plane *p, const Look *l, const VARIANT(Band) *b, ptrdiff_t first, int count,
+                               double means[BATCH][MOST_CHANNELS], VARIANT(Batch) *batch)
+{
+    const ptrdiff_t box = l->side * l->side, radius = l->side / 2;
+    batch->taps = 0;
+    for (ptrdiff_t c = 0; c < p->channels; c++)
+        for (ptrdiff_t t = 0; t < box; t++) {
             const ptrdiff_t shade = l->shades > 1 ? c : 0;
-            const double counted = batch->counts[i * l->shades + shade];
+            if (!VARIANT(is_used)(l, first, count, shade, t))
+                continue;
+            const ptrdiff_t to = batch->taps++ * BATCH;
+            batch->offsets[to / BATCH] = c * b->plane + (t / l->side - radius) * b->pitch + t % l->side - radius;
+            for (int i = 0; i < BATCH; i++) {
+                const int counts = i < count && l->mask[(l->order[first + i] * l->shades + shade) * box + t];
+                batch->values[to + i] =
+                    counts ? (float)((double)l->values[(l->order[first + i] * p->channels + c) * box + t] - means[i][c]) : 0;
+                if (l->metric == SAD)
+                    batch->weights[to + i] = (float)counts;
+            }
+        }
+}
+
+/* Four taps of a row together, from one that counts on. */
+static void VARIANT(fill_words)(const Plane *p, const Look *l, const VARIANT(Band) *b, ptrdiff_t first, int count, VARIANT(Batch) *batch)
+{
+    const ptrdiff_t box = l->side * l->side, radius = l->side / 2;
+    batch->taps = 0;
+    for (ptrdiff_t c = 0; c < p->channels; c++)
+        for (ptrdiff_t t = 0; t < box; t++) {
+            if (!VARIANT(is_used)(l, first, count, l->shades > 1 ? c : 0, t))
+                continue;
+            const ptrdiff_t to = batch->taps++ * BATCH, left = l->side - t % l->side, width = left < 4 ? left : 4;
+            batch->offsets[to / BATCH] = c * b->plane + (t / l->side - radius) * b->pitch + t % l->side - radius;
+            for (int i = 0; i < BATCH; i++) {
+                uint32_t word = 0;
+                for (ptrdiff_t j = width - 1; i < count && j >= 0; j--)
+                    word |= (uint32_t)(uint8_t)(int8_t)l->values[(l->order[first + i] * p->channels + c) * box + t + j] << (8 * j);
+                memcpy(batch->values + to + i, &word, sizeof word);
+            }
+            t += width - 1;
+        }
+}
+
+/* Pack so many kernels from `first` on, less their means. */
+static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Band) *b, ptrdiff_t first, VARIANT(Batch) *batch)
+{
+    const ptrdiff_t box = l->side * l->side, channels = p->channels;
+    const int count = (int)(l->poses - first < BATCH ? l->poses - first : BATCH);
+    double means[BATCH][MOST_CHANNELS];
+    VARIANT(fill_runs)(l, b, first, count, batch);
+    for (int i = 0; i < BATCH; i++) {
+        batch->own[i] = batch->count[i] = 0;
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            const double counted = batch->counts[i * l->shades + (l->shades > 1 ? c : 0)];
             batch->count[i] += counted;
             means[i][c] = b->pivot;
-            if (i >= count || l->metric != ZNCC || counted == 0)
+            if (i >= count || counted == 0)
                 continue;
             const float *values = l->values + (l->order[first + i] * channels + c) * box;
-            double sum = 0;
+            double sum = 0, squares = 0;
             for (ptrdiff_t t = 0; t < box; t++)
-                sum += values[t];
-            means[i][c] = sum / counted;
+                sum += (double)values[t], squares += (double)values[t] * (double)values[t];
+            if (l->metric == ZNCC)
+                means[i][c] = sum / counted;
+            batch->own[i] += squares - 2 * means[i][c] * sum + means[i][c] * means[i][c] * counted;
         }
+        batch->own[i] = batch->own[i] > 1e-9 ? batch->own[i] : 1e-9;
+        batch->by[i] = (float)(1 / sqrt(batch->own[i]));
     }
-    batch->first[BATCH * l->shades] = runs;
     for (int i = 0; i < BATCH; i++) {
         const size_t bytes = (size_t)(l->shades * box);
         batch->same[i] = i / HELD * HELD;
@@ -150,26 +147,10 @@ static void VARIANT(fill_batch)(const Plane *p, const Look *l, const VARIANT(Ban
                                                            l->mask + l->order[first + batch->same[i]] * l->shades * box, bytes)))
             batch->same[i]++;
     }
-    batch->taps = 0;
-    for (ptrdiff_t c = 0; c < channels; c++)
-        for (ptrdiff_t t = 0; t < box; t++) {
-            const ptrdiff_t shade = l->shades > 1 ? c : 0;
-            int used = 0;
-            for (int i = 0; i < count; i++)
-                used |= l->mask[(l->order[first + i] * l->shades + shade) * box + t];
-            if (!used)
-                continue;
-            const ptrdiff_t to = batch->taps++ * BATCH;
-            batch->offsets[to / BATCH] = c * b->plane + (t / l->side - radius) * b->pitch + t % l->side - radius;
-            for (int i = 0; i < BATCH; i++) {
-                const int counts = i < count && l->mask[(l->order[first + i] * l->shades + shade) * box + t];
-                const double value = counts ? l->values[(l->order[first + i] * channels + c) * box + t] - means[i][c] : 0;
-                batch->values[to + i] = (float)value;
-                if (l->metric == SAD)
-                    batch->weights[to + i] = (float)counts;
-                batch->own[i] += value * value;
-            }
-        }
+    if (b->has_words)
+        VARIANT(fill_words)(p, l, b, first, count, batch);
+    else
+        VARIANT(fill_taps)(p, l, b, first, count, means, batch);
 }
 
 /* The spread of what lies under kernel i at a strip of vectors of places: sums of squares, with zncc less
@@ -232,27 +213,104 @@ static VARIANT(Spread) *const VARIANT(SPREADS)[2][STRIP] = {
     {VARIANT(spread_1_zncc), VARIANT(spread_2_zncc), VARIANT(spread_3_zncc)},
 };
 
-static INLINE F VARIANT(look_score)(const Look *l, const VARIANT(Batch) *batch, int i, F products, F spread)
+/* What of a spread a score needs: with zncc and ncc 1 over its root, or 0 where it is flat. */
+static INLINE F VARIANT(usable)(const Look *l, double count, F spread)
 {
-    const float count = (float)batch->count[i], own = (float)(batch->own[i] > 1e-9 ? batch->own[i] : 1e-9);
+    const F least = SPLAT((float)(LEAST_SPREAD * count));
+    return l->metric == SSD ? spread : SELECT(spread > least, 1 / SQUARE_ROOT(LARGEST(spread, least)), SPLAT(0.f));
+}
+
+static INLINE F VARIANT(look_score)(const Look *l, const VARIANT(Batch) *batch, int i, F products, F usable)
+{
     if (l->metric == SAD)
         return 1 - products * SPLAT((float)(1 / (batch->count[i] * l->full)));
     if (l->metric == SSD)
-        return 1 - (spread - 2 * products + SPLAT(own)) * SPLAT((float)(1 / (batch->count[i] * l->full * l->full)));
-    const F least = SPLAT((float)LEAST_SPREAD * count);
-    const F found = products / SQUARE_ROOT(LARGEST(spread, least) * SPLAT(own));
-    return SELECT(spread > least, found, SPLAT(0.f));
+        return 1 - (usable - 2 * products + SPLAT((float)batch->own[i])) * SPLAT((float)(1 / (batch->count[i] * l->full * l->full)));
+    return products * SPLAT(batch->by[i]) * usable;
+}
+
+/* What products over the root of the kernel's own squares must reach at a strip of places, so that a score may reach the
+ * bar: the spread under a kernel is no less than that under a part of it. It counts less what float32 leaves out. */
+static INLINE void VARIANT(least_products)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch,
+                                           ptrdiff_t at, const int strip, F least[STRIP])
+{
+    double counted = 0;
+    for (ptrdiff_t s = 0; s < l->shades; s++)
+        counted += batch->counts[BATCH * l->shades + s] * (double)(l->shades > 1 ? 1 : p->channels);
+    const F lost = SPLAT((float)(ROUNDED * counted)), bar = SPLAT(l->bar * (1 - 1e-5f));
+    VARIANT(SPREADS)[l->metric == ZNCC][strip - 1](p, l, b, batch, BATCH, at, least);
+    for (int j = 0; j < strip; j++)
+        least[j] = SQUARE_ROOT(LARGEST(least[j] - lost, SPLAT(0.f))) * bar;
+}
+
+/* Scores that lie outside the places of a kernel. */
+static void VARIANT(fill_outside)(const Look *l, const int32_t *bounds, int is_empty, float *out)
+{
+    const ptrdiff_t rows = l->last - l->first;
+    for (ptrdiff_t row = 0; row < rows; row++, out += l->out_pitch) {
+        const int is_out = is_empty || row + l->first < bounds[0] || row + l->first > bounds[1] || bounds[2] > bounds[3];
+        const ptrdiff_t left = is_out ? l->out_pitch : bounds[2];
+        for (ptrdiff_t x = 0; x < left; x++)
+            out[x] = OUTSIDE;
+        for (ptrdiff_t x = is_out ? l->out_pitch : bounds[3] + 1; x < l->out_pitch; x++)
+            out[x] = OUTSIDE;
+    }
+}
+
+/* The scores of kernels begin .. end of a batch at a strip of places from x on. */
+static INLINE void VARIANT(look_strip)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch,
+                                       const int32_t *order, int begin, int end, ptrdiff_t y, ptrdiff_t x, const int strip)
+{
+    F sums[HELD][STRIP], spreads[HELD][STRIP], least[STRIP];
+    int known[HELD] = {0}; /* a bit for each vector of `spreads` */
+    const ptrdiff_t radius = l->side / 2, rows = l->last - l->first, at = (y - l->first + radius) * b->pitch + x + radius;
+    const int prunes = l->bar > 0 && (l->metric == ZNCC || l->metric == NCC);
+    VARIANT(PRODUCTS)[b->has_words ? 2 : l->metric == SAD][strip - 1](b->values + at, batch->offsets, batch->values + begin, batch->weights + begin,
+                                                   batch->taps, sums);
+    if (prunes)
+        VARIANT(least_products)(p, l, b, batch, at, strip, least);
+    for (int i = begin; i < end; i++) {
+        const int32_t *bounds = l->bounds + 4 * order[i];
+        float *out = l->out + (order[i] * rows + y - l->first) * l->out_pitch + x;
+        const int same = batch->same[i] - begin;
+        const F by = SPLAT(batch->by[i]);
+        if (batch->count[i] == 0 || y < bounds[0] || y > bounds[1])
+            continue;
+        for (int j = 0; j < strip; j++) {
+            const ptrdiff_t from = x + j * LANES;
+            const F product = sums[i - begin][j];
+            F found = SPLAT(OUTSIDE);
+            if (!prunes || ANY(product * by >= least[j])) {
+                if (l->metric != SAD && !(known[same] >> j & 1)) {
+                    VARIANT(SPREADS)[l->metric == ZNCC][0](p, l, b, batch, i, at + j * LANES, &spreads[same][j]);
+                    spreads[same][j] = VARIANT(usable)(l, batch->count[i], spreads[same][j]);
+                    known[same] |= 1 << j;
+                }
+                found = VARIANT(look_score)(l, batch, i, product, l->metric == SAD ? SPLAT(0.f) : spreads[same][j]);
+            }
+            if (from >= bounds[2] && from + LANES - 1 <= bounds[3]) {
+                memcpy(out + j * LANES, &found, sizeof found);
+                continue;
+            }
+            for (int lane = 0; lane < LANES; lane++)
+                if (from + lane >= bounds[2] && from + lane <= bounds[3])
+                    out[j * LANES + lane] = found[lane];
+        }
+    }
 }
 
 static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch, ptrdiff_t first)
 {
     const int count = (int)(l->poses - first < BATCH ? l->poses - first : BATCH);
-    const ptrdiff_t radius = l->side / 2, rows = l->last - l->first;
+    const int32_t *order = l->order + first;
+    const ptrdiff_t rows = l->last - l->first;
+    for (int i = 0; i < count; i++)
+        VARIANT(fill_outside)(l, l->bounds + 4 * order[i], batch->count[i] == 0, l->out + order[i] * rows * l->out_pitch);
     for (int begin = 0; begin < count; begin += HELD) {
         const int end = begin + HELD < count ? begin + HELD : count;
         int32_t box[4] = {INT32_MAX, -1, INT32_MAX, -1};
         for (int i = begin; i < end; i++) {
-            const int32_t *bounds = l->bounds + 4 * l->order[first + i];
+            const int32_t *bounds = l->bounds + 4 * order[i];
             if (batch->count[i] == 0 || bounds[0] > bounds[1] || bounds[2] > bounds[3])
                 continue;
             for (int j = 0; j < 4; j += 2) {
@@ -263,35 +321,9 @@ static void VARIANT(look_batch)(const Plane *p, const Look *l, const VARIANT(Ban
         const ptrdiff_t top = box[0] > l->first ? box[0] : l->first, bottom = box[1] < l->last - 1 ? box[1] : l->last - 1;
         for (ptrdiff_t y = top; y <= bottom; y++)
             for (ptrdiff_t x = box[2]; x <= box[3]; x += STRIP * LANES) {
-                F sums[HELD][STRIP], spreads[HELD][STRIP];
-                const ptrdiff_t left = box[3] - x + 1, at = (y - l->first + radius) * b->pitch + x + radius;
-                const int strip = left <= LANES ? 1 : left <= 2 * LANES ? 2 : 3;
-                VARIANT(PRODUCTS)[l->metric == SAD][strip - 1](b->values + at, batch->offsets, batch->values + begin,
-                                                               batch->weights + begin, batch->taps, sums);
-                for (int i = begin; i < end; i++) {
-                    const int32_t *bounds = l->bounds + 4 * l->order[first + i];
-                    float *out = l->out + (l->order[first + i] * rows + y - l->first) * l->out_pitch;
-                    if (batch->count[i] == 0)
-                        continue;
-                    if (l->metric != SAD && batch->same[i] < i)
-                        memcpy(spreads[i - begin], spreads[batch->same[i] - begin], sizeof spreads[0]);
-                    else if (l->metric != SAD)
-                        VARIANT(SPREADS)[l->metric == ZNCC][strip - 1](p, l, b, batch, i, at, spreads[i - begin]);
-                    if (y < bounds[0] || y > bounds[1])
-                        continue;
-                    for (int j = 0; j < strip; j++) {
-                        const ptrdiff_t from = x + j * LANES;
-                        const F spread = l->metric == SAD ? SPLAT(0.f) : spreads[i - begin][j];
-                        const F found = VARIANT(look_score)(l, batch, i, sums[i - begin][j], spread);
-                        if (from >= bounds[2] && from + LANES - 1 <= bounds[3]) {
-                            memcpy(out + from, &found, sizeof found);
-                            continue;
-                        }
-                        for (int lane = 0; lane < LANES; lane++)
-                            if (from + lane >= bounds[2] && from + lane <= bounds[3])
-                                out[from + lane] = found[lane];
-                    }
-                }
+                const ptrdiff_t left = box[3] - x + 1;
+                const int strip = left <= LANES ? 1 : left <= 2 * LANES ? 2 : STRIP;
+                VARIANT(look_strip)(p, l, b, batch, order, begin, end, y, x, strip);
             }
     }
 }
@@ -305,6 +337,7 @@ static int VARIANT(look)(const Plane *p, const Look *l)
     b.lines = rows + 2 * radius;
     b.pitch = (p->width + 2 * radius + (STRIP + 1) * LANES + 15) / 16 * 16;
     b.plane = b.lines * b.pitch;
+    b.has_words = VARIANT(has_words)(p, l);
     b.pivot = l->metric == NCC ? 0 : 128;
     /* Whole numbers whose squares' sum 31 bits hold; bytes stay what they are. */
     b.fine = 1;
@@ -317,19 +350,18 @@ static int VARIANT(look)(const Plane *p, const Look *l)
     batch.offsets = malloc((size_t)taps * sizeof *batch.offsets);
     batch.values = malloc((size_t)taps * BATCH * sizeof *batch.values);
     batch.weights = malloc((size_t)(l->metric == SAD ? taps * BATCH : BATCH) * sizeof *batch.weights);
-    batch.runs = malloc((size_t)(BATCH * l->shades * l->side * (l->side / 2 + 1) * 2) * sizeof *batch.runs);
-    const int failed = !b.values || !b.sums || !b.squares || !batch.offsets || !batch.values || !batch.weights || !batch.runs;
+    batch.common = malloc((size_t)(l->shades * l->side * l->side));
+    batch.runs = malloc((size_t)((BATCH + 1) * l->shades * l->side * (l->side / 2 + 1) * 2) * sizeof *batch.runs);
+    const int failed = !b.values || !b.sums || !b.squares || !batch.offsets || !batch.values || !batch.weights || !batch.runs || !batch.common;
     if (!failed) {
         VARIANT(fill_band)(p, l, &b);
-        for (ptrdiff_t i = 0; i < l->poses * rows * l->out_pitch; i++)
-            l->out[i] = OUTSIDE;
         for (ptrdiff_t first = 0; first < l->poses; first += BATCH) {
             VARIANT(fill_batch)(p, l, &b, first, &batch);
             VARIANT(look_batch)(p, l, &b, &batch, first);
         }
     }
     free(b.values), free(b.sums), free(b.squares);
-    free(batch.offsets), free(batch.values), free(batch.weights), free(batch.runs);
+    free(batch.offsets), free(batch.values), free(batch.weights), free(batch.runs), free(batch.common);
     return failed ? -1 : 0;
 }
 

@@ -84,46 +84,90 @@ static void cubic(double t, double w[4])
     w[3] = (t - 1) * t * t / 2;
 }
 
-static void turn_one(const Kernel *k, ptrdiff_t width, double half_y, double half_x, const double *pose, ptrdiff_t radius,
-                     double border, float *values, uint8_t *mask)
+/* The whole number below a value that is not far below 0. */
+static ptrdiff_t whole(double value)
 {
+    return (ptrdiff_t)(value + 2 * LARGEST_SIDE) - 2 * LARGEST_SIDE;
+}
+
+/* Round a turned kernel's values as plain_look.turn has it. */
+static void round_values(const Turn *t, const uint8_t *mask, float *values)
+{
+    const ptrdiff_t box = (2 * t->radius + 1) * (2 * t->radius + 1);
+    double means[MOST_CHANNELS] = {0}, largest = 0;
+    for (ptrdiff_t c = 0; c < t->kernel.channels; c++) {
+        const uint8_t *own = mask + (t->kernel.shades > 1 ? c : 0) * box;
+        double sum = 0, counted = 0;
+        for (ptrdiff_t i = 0; t->is_centred && i < box; i++)
+            sum += (double)values[c * box + i], counted += own[i];
+        means[c] = counted > 0 ? sum / counted : 0;
+        for (ptrdiff_t i = 0; i < box; i++)
+            if (own[i] && fabs((double)values[c * box + i] - means[c]) > largest)
+                largest = fabs((double)values[c * box + i] - means[c]);
+    }
+    for (ptrdiff_t c = 0; c < t->kernel.channels && largest > 0; c++) {
+        const uint8_t *own = mask + (t->kernel.shades > 1 ? c : 0) * box;
+        double surplus = 0;
+        for (ptrdiff_t i = 0; i < box; i++)
+            if (own[i]) {
+                const double whole = rint(((double)values[c * box + i] - means[c]) * (MOST_LEVEL / largest));
+                values[c * box + i] = (float)whole, surplus += whole;
+            }
+        for (ptrdiff_t i = 0; t->is_centred && i < box && surplus != 0; i++)
+            if (own[i]) {
+                const double one = surplus > 0 ? 1 : -1;
+                values[c * box + i] -= (float)one, surplus -= one;
+            }
+    }
+}
+
+static void turn_one(const Turn *t, const double *pose, float *values, uint8_t *mask)
+{
+    const Kernel *k = &t->kernel;
+    const ptrdiff_t radius = t->radius, side = 2 * radius + 1, box = side * side;
     const double scale = exp(pose[1]), c = cos(pose[0]) / scale, s = sin(pose[0]) / scale;
-    const ptrdiff_t side = 2 * radius + 1, box = side * side;
     memset(values, 0, (size_t)(k->channels * box) * sizeof *values);
     memset(mask, 0, (size_t)(k->shades * box));
     for (ptrdiff_t y = -radius; y <= radius; y++)
         for (ptrdiff_t x = -radius; x <= radius; x++) {
             const double u = (double)x * c - (double)y * s, v = (double)x * s + (double)y * c;
-            if (fabs(u) > half_x - border / scale || fabs(v) > half_y - border / scale)
+            if (fabs(u) > t->half_x - t->border / scale || fabs(v) > t->half_y - t->border / scale)
                 continue;
             const double px = u + k->centre_x, py = v + k->centre_y;
-            const ptrdiff_t near = inside((ptrdiff_t)floor(py + 0.5), k->height) * k->pitch + inside((ptrdiff_t)floor(px + 0.5), width);
+            const ptrdiff_t left = whole(px), top = whole(py);
+            const ptrdiff_t near = inside(whole(py + 0.5), k->height) * k->pitch + inside(whole(px + 0.5), t->width);
             const ptrdiff_t to = (y + radius) * side + x + radius;
             double down[4], across[4];
-            cubic(px - floor(px), across);
-            cubic(py - floor(py), down);
+            ptrdiff_t rows[4], columns[4];
+            cubic(px - (double)left, across);
+            cubic(py - (double)top, down);
+            for (int i = 0; i < 4; i++) {
+                rows[i] = inside(top + i - 1, k->height) * k->pitch;
+                columns[i] = inside(left + i - 1, t->width);
+            }
             for (ptrdiff_t shade = 0; shade < k->shades; shade++)
                 mask[shade * box + to] = k->weights[shade * k->height * k->pitch + near] >= 0.5f;
             for (ptrdiff_t channel = 0; channel < k->channels; channel++) {
+                const float *taps = k->taps + channel * k->height * k->pitch;
                 double value = 0;
                 if (!mask[(k->shades > 1 ? channel : 0) * box + to])
                     continue;
-                for (int i = 0; i < 4; i++) {
-                    const float *row = k->taps + (channel * k->height + inside((ptrdiff_t)floor(py) + i - 1, k->height)) * k->pitch;
+                for (int i = 0; i < 4; i++)
                     for (int j = 0; j < 4; j++)
-                        value += down[i] * across[j] * (double)row[inside((ptrdiff_t)floor(px) + j - 1, width)];
-                }
+                        value += down[i] * across[j] * (double)taps[rows[i] + columns[j]];
                 values[channel * box + to] = (float)value;
             }
         }
 }
 
-void poses_turn(const Kernel *k, ptrdiff_t width, double half_y, double half_x, const double *poses, ptrdiff_t n,
-                ptrdiff_t radius, double border, float *values, uint8_t *mask)
+void poses_turn(const Turn *t, const double *poses, ptrdiff_t n, float *values, uint8_t *mask)
 {
-    const ptrdiff_t box = (2 * radius + 1) * (2 * radius + 1);
-    for (ptrdiff_t i = 0; i < n; i++)
-        turn_one(k, width, half_y, half_x, poses + 2 * i, radius, border, values + i * k->channels * box, mask + i * k->shades * box);
+    const ptrdiff_t box = (2 * t->radius + 1) * (2 * t->radius + 1);
+    for (ptrdiff_t i = 0; i < n; i++, values += t->kernel.channels * box, mask += t->kernel.shades * box) {
+        turn_one(t, poses + 2 * i, values, mask);
+        if (t->rounds)
+            round_values(t, mask, values);
+    }
 }
 
 /* Whether none of a cell's neighbours in place and angle is better; of equals the first one counts. */
@@ -182,13 +226,6 @@ static ptrdiff_t halved(const Maxima *m, ptrdiff_t n, float *bar)
     return kept;
 }
 
-#define CELLS 16 /* that are looked at together */
-
-/* A row of cells and those beside it in place and angle; the row itself where there is none. */
-typedef struct {
-    const float *at, *above, *below, *before, *after;
-} Row;
-
 static Row row_of(const Maxima *m, ptrdiff_t scale, ptrdiff_t angle, ptrdiff_t y)
 {
     const ptrdiff_t plane = m->rows * m->pitch, last = m->angles - 1;
@@ -198,79 +235,117 @@ static Row row_of(const Maxima *m, ptrdiff_t scale, ptrdiff_t angle, ptrdiff_t y
     return row;
 }
 
-/* Which of CELLS cells from x on, none of them the row's first or last, reach the bar and are no worse than those
- * beside them: few are left for a closer look. Returns 0 where none does. */
-static int likely(const Row *r, ptrdiff_t x, float bar, int32_t found[CELLS])
-{
-    const float *at = r->at + x, *above = r->above + x, *below = r->below + x, *before = r->before + x, *after = r->after + x;
-    int32_t any = 0;
-    for (int i = 0; i < CELLS; i++)
-        any |= found[i] = at[i] >= bar;
-    if (!any)
-        return 0;
-    any = 0;
-    for (int i = 0; i < CELLS; i++)
-        any |= found[i] &= (at[i] >= at[i - 1]) & (at[i] >= at[i + 1]) & (at[i] >= above[i]) & (at[i] >= below[i]) &
-                           (at[i] >= before[i]) & (at[i] >= after[i]);
-    return any;
-}
-
-ptrdiff_t poses_maxima(const Maxima *m)
+ptrdiff_t poses_maxima(const Variant *variant, const Maxima *m)
 {
     ptrdiff_t n = 0;
     float bar = m->bar;
-    for (ptrdiff_t pose = 0; pose < m->scales * m->angles; pose++)
-        for (ptrdiff_t y = m->first; y < m->last; y++) {
+    int32_t *columns = malloc((size_t)(m->width + 1) * sizeof *columns);
+    if (!columns)
+        return -1;
+    for (ptrdiff_t pose = 0; pose < m->scales * m->angles && n >= 0; pose++)
+        for (ptrdiff_t y = m->first; y < m->last && n >= 0; y++) {
             const ptrdiff_t scale = pose / m->angles, angle = pose % m->angles;
             const Row row = row_of(m, scale, angle, y);
-            for (ptrdiff_t first = 0, count; first < m->width; first += count) {
-                const int is_inside = first > 0 && first + CELLS < m->width;
-                int32_t found[CELLS] = {row.at[first] >= bar};
-                count = is_inside ? CELLS : 1;
-                if (is_inside && !likely(&row, first, bar, found))
+            const ptrdiff_t count = variant->likely(&row, m->width, bar, columns);
+            for (ptrdiff_t i = 0; i < count && n >= 0; i++) {
+                const ptrdiff_t x = columns[i];
+                if (!(row.at[x] >= bar) || !is_maximum(m, scale, angle, y, x))
                     continue;
-                for (ptrdiff_t x = first; x < first + count; x++) {
-                    if (!found[x - first] || !is_maximum(m, scale, angle, y, x))
-                        continue;
-                    if (n == m->most && (n = halved(m, n, &bar)) < 0)
-                        return -1;
-                    if (!(row.at[x] >= bar))
-                        continue;
-                    m->found[3 * n] = (int32_t)pose, m->found[3 * n + 1] = (int32_t)y, m->found[3 * n + 2] = (int32_t)x;
-                    m->scores[n++] = row.at[x];
-                }
+                if (n == m->most && (n = halved(m, n, &bar)) < 0)
+                    break;
+                if (!(row.at[x] >= bar))
+                    continue;
+                m->found[3 * n] = (int32_t)pose, m->found[3 * n + 1] = (int32_t)y, m->found[3 * n + 2] = (int32_t)x;
+                m->scores[n++] = row.at[x];
             }
         }
+    free(columns);
     return n;
+}
+
+#define MOST_CELLS 64 /* of a side */
+
+/* Poses in square cells, so wide that those that may be of one place lie in neighbouring ones. */
+typedef struct {
+    double left, top, side;
+    ptrdiff_t heads[MOST_CELLS * MOST_CELLS], *next; /* a list in each cell, of which n is the end */
+} Cells;
+
+/* How far from a pose others may be of its place: frames that share so much of their area lie no farther apart. */
+static double reach_of(const Thinned *t, double scale)
+{
+    return fmax(1, 2 * t->reach * scale * (1 - t->near));
+}
+
+static void place_of(const Cells *cells, const double *pose, ptrdiff_t *x, ptrdiff_t *y)
+{
+    *x = inside((ptrdiff_t)((pose[0] - cells->left) / cells->side), MOST_CELLS);
+    *y = inside((ptrdiff_t)((pose[1] - cells->top) / cells->side), MOST_CELLS);
+}
+
+static void fill_cells(const Thinned *t, Cells *cells)
+{
+    double right = -INFINITY, bottom = -INFINITY;
+    cells->left = cells->top = INFINITY, cells->side = 1;
+    for (ptrdiff_t i = 0; i < t->n; i++) {
+        const double *pose = t->poses + 4 * i;
+        cells->left = fmin(cells->left, pose[0]), cells->top = fmin(cells->top, pose[1]);
+        right = fmax(right, pose[0]), bottom = fmax(bottom, pose[1]);
+        cells->side = fmax(cells->side, reach_of(t, exp(pose[3])));
+    }
+    cells->side = fmax(cells->side, fmax(right - cells->left, bottom - cells->top) / MOST_CELLS);
+    for (ptrdiff_t i = 0; i < MOST_CELLS * MOST_CELLS; i++)
+        cells->heads[i] = t->n;
+    for (ptrdiff_t i = t->n - 1; i >= 0; i--) { /* the first of a list comes first */
+        ptrdiff_t x, y;
+        place_of(cells, t->poses + 4 * i, &x, &y);
+        cells->next[i] = cells->heads[y * MOST_CELLS + x], cells->heads[y * MOST_CELLS + x] = i;
+    }
+}
+
+/* Count a better pose at another one's place, or drop the other if both are one. */
+static void beside(const Thinned *t, const double *one, double scale, double c, double s, const double *other, ptrdiff_t *others)
+{
+    const double dx = other[0] - one[0], dy = other[1] - one[1], far = reach_of(t, scale);
+    if (dx * dx + dy * dy > far * far)
+        return;
+    const double u = fabs(dx * c - dy * s) / (2 * t->half_x), v = fabs(dx * s + dy * c) / (2 * t->half_y);
+    if (u < 1 && v < 1 && (1 - u) * (1 - v) > t->near && *others < t->of_a_place)
+        ++*others;
+    const double apart = sqrt(dx * dx + dy * dy);
+    if (apart >= 1 || *others >= t->of_a_place)
+        return;
+    double turn = fmod(fabs(other[2] - one[2]), TURN);
+    turn = turn > TURN / 2 ? TURN - turn : turn;
+    if (apart + hypot(turn, other[3] - one[3]) * t->reach * scale < 1)
+        *others = t->of_a_place;
 }
 
 ptrdiff_t poses_thinned(const Thinned *t)
 {
     ptrdiff_t kept = 0;
-    for (ptrdiff_t i = 0; i < t->n; i++)
-        t->others[i] = 0;
+    Cells *cells = malloc(sizeof *cells);
+    ptrdiff_t *others = calloc((size_t)t->n + 1, sizeof *others), *next = malloc(((size_t)t->n + 1) * sizeof *next);
+    if (!cells || !others || !next) {
+        free(cells), free(others), free(next);
+        return -1;
+    }
+    cells->next = next;
+    fill_cells(t, cells);
     for (ptrdiff_t i = 0; i < t->n; i++) {
         const double *one = t->poses + 4 * i;
-        if (t->others[i] >= t->of_a_place)
+        ptrdiff_t x, y;
+        if (others[i] >= t->of_a_place)
             continue;
         const double scale = exp(one[3]), c = cos(one[2]) / scale, s = sin(one[2]) / scale;
         t->kept[kept++] = (int32_t)i;
-        const double far = 2 * t->reach * scale > 1 ? 2 * t->reach * scale : 1;
-        for (ptrdiff_t j = i + 1; j < t->n; j++) {
-            const double *other = t->poses + 4 * j, dx = other[0] - one[0], dy = other[1] - one[1];
-            if (dx * dx + dy * dy > far * far)
-                continue;
-            const double u = fabs(dx * c - dy * s) / (2 * t->half_x), v = fabs(dx * s + dy * c) / (2 * t->half_y);
-            if (u < 1 && v < 1 && (1 - u) * (1 - v) > t->near && t->others[j] < t->of_a_place)
-                t->others[j]++;
-            const double apart = sqrt(dx * dx + dy * dy);
-            if (apart >= 1 || t->others[j] >= t->of_a_place)
-                continue;
-            double turn = fmod(fabs(other[2] - one[2]), TURN);
-            turn = turn > TURN / 2 ? TURN - turn : turn;
-            if (apart + hypot(turn, other[3] - one[3]) * t->reach * scale < 1)
-                t->others[j] = t->of_a_place;
-        }
+        place_of(cells, one, &x, &y);
+        for (ptrdiff_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < MOST_CELLS; v++)
+            for (ptrdiff_t u = x > 0 ? x - 1 : 0; u <= x + 1 && u < MOST_CELLS; u++)
+                for (ptrdiff_t j = cells->heads[v * MOST_CELLS + u]; j < t->n; j = next[j])
+                    if (j > i && others[j] < t->of_a_place)
+                        beside(t, one, scale, c, s, t->poses + 4 * j, others + j);
     }
+    free(cells), free(others), free(next);
     return kept;
 }

@@ -116,14 +116,14 @@ static double VARIANT(refined)(const Plane *p, const Counted *k, const Counted *
     for (ptrdiff_t i = 0;; i++) {
         VARIANT(Sums) s;
         VARIANT(sums)(p, k, aim, now, shifts, soft, aim->is_cubic, slopes, &s);
-        const double found = VARIANT(score_of)(&s, aim);
+        const double found = VARIANT(score_of)(&s, aim), gain = found - top;
         if (found > top)
             top = found, back = 0, memcpy(at, now, sizeof now);
         else if (back == 2)
             break;
         else
             back++;
-        if (i == aim->steps || s.weight <= 0)
+        if (i == aim->steps || s.weight <= 0 || (gain > 0 && top + MOST_GAINS * gain < aim->least - HOPE))
             break;
         if (back) { /* too far: less of it */
             for (int j = 0; j < 4; j++)

@@ -24,6 +24,16 @@ static ptrdiff_t limited(double value, ptrdiff_t low, ptrdiff_t high)
 }
 #define LIMITED(value, low, high) limited(value, low, high)
 
+/* Whether bytes are multiplied four at once. */
+static int has_vnni(void)
+{
+#ifdef POSES_X86
+    return __builtin_cpu_supports("avx512vnni");
+#else
+    return 0;
+#endif
+}
+
 #ifdef POSES_X86
 
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
@@ -50,13 +60,13 @@ END
 #include "_poses_core.h"
 
 #ifdef POSES_X86
-static const Variant AVX512 = {"avx512", has_avx512, refine_avx512, look_avx512, halve_bytes_avx512, exact_avx512};
-static const Variant AVX2 = {"avx2", has_avx2, refine_avx2, look_avx2, halve_bytes_avx2, exact_avx2};
-static const Variant BASE = {"sse2", always, refine_base, look_base, halve_bytes_base, exact_base};
+static const Variant AVX512 = {"avx512", has_avx512, refine_avx512, look_avx512, likely_avx512, halve_bytes_avx512, exact_avx512};
+static const Variant AVX2 = {"avx2", has_avx2, refine_avx2, look_avx2, likely_avx2, halve_bytes_avx2, exact_avx2};
+static const Variant BASE = {"sse2", always, refine_base, look_base, likely_base, halve_bytes_base, exact_base};
 #elif defined(__aarch64__)
-static const Variant BASE = {"neon", always, refine_base, look_base, halve_bytes_base, exact_base};
+static const Variant BASE = {"neon", always, refine_base, look_base, likely_base, halve_bytes_base, exact_base};
 #else
-static const Variant BASE = {"portable", always, refine_base, look_base, halve_bytes_base, exact_base};
+static const Variant BASE = {"portable", always, refine_base, look_base, likely_base, halve_bytes_base, exact_base};
 #endif
 
 const Variant *const POSES_VARIANTS[] = {

@@ -166,10 +166,11 @@ class Descent:
         last = max(0, -halvings)
         for k in range(top, last - 1, -1):
             kernel = self.kernels[k]
+            bar = self.limits.bar(k, self.kernels.contrast(k))
             aim = self._aim(kernel, scales, is_first=k == top, is_last=k == last)
+            aim = replace(aim, least=bar)
             poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
             poses, scores = refine(self.planes[k + halvings], kernel, poses, aim, self.threads)
-            bar = self.limits.bar(k, self.kernels.contrast(k))
             keep = is_within(poses, kernel, self.limits.bounds, k + halvings, 2 if k > last else 1)
             if not self.limits.rivals:
                 keep &= scores >= bar
@@ -179,9 +180,16 @@ class Descent:
             few = self.limits.rivals
             if k <= last + 1:
                 few = min(1, few)  # one is dear at full size
-            poses = poses[followed(poses, scores, kernel, self.limits, bar, top - k, few)]
+            chosen = followed(poses, scores, kernel, self.limits, bar, top - k, few)
+            poses, scores = poses[chosen], scores[chosen]
             if k > last:
                 poses[:, :2] = poses[:, :2] * 2 + 0.5
+            elif self.limits.rivals:  # whose steps may have ended early
+                to_the_end = replace(aim, least=-math.inf, around=0)
+                is_rival = scores < bar
+                poses[is_rival], _ = refine(
+                    self.planes[k + halvings], kernel, poses[is_rival], to_the_end, self.threads
+                )
         return poses
 
     def left_at(

@@ -30,7 +30,7 @@ BAND_BYTES, _TURNED = 32 << 20, 16 << 20
 _ROWS, _FEWEST_ROWS = 16, 4
 _ROW_BORDER = 80  # columns of the loops in C beyond a row's end
 # Bytes in C of eight turned kernels, for each channel and pixel of their boxes.
-_BATCH_BYTES = 136
+_BATCH_BYTES = 145
 # Maxima that are kept of a band, and of all bands until the next one: the best ones.
 MOST = 16_384
 # A pixel of the picture shows some background if it lies closer to the turned kernel's border.
@@ -151,7 +151,8 @@ def _look_in_bands(
     radius: int,
 ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """Yield the maxima of each band of so many rows: pose, row and column, and their scores."""
-    shapes = turned(kernel, grid.poses, radius)
+    is_rounded = plane.values.dtype == np.uint8 and metric in ("zncc", "ncc")
+    shapes = turned(kernel, grid.poses, radius, metric if is_rounded else None)
     bounds = _bounds(shapes, plane)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
@@ -161,7 +162,7 @@ def _look_in_bands(
     def maxima(top: int) -> tuple[NDArray[np.int64], Floats]:
         bottom = min(top + rows, last + 1)
         wanted = range(max(top - 1, 0), min(bottom + 1, plane.height))
-        scores = loops.scores(plane, shapes, metric, full, wanted, bounds)
+        scores = loops.scores(plane, shapes, metric, full, wanted, bounds, bar)
         above = top - max(top - 1, 0)
         local_maxima, value = loops.maxima(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
@@ -287,10 +288,15 @@ def _radius(kernel: KernelPlane, log_scales: Floats) -> int:
     return math.ceil(reach * math.exp(float(log_scales.max())) + 0.5)
 
 
-def turned(kernel: KernelPlane, poses: NDArray[np.float64], radius: int | None = None) -> Turned:
+def turned(
+    kernel: KernelPlane,
+    poses: NDArray[np.float64],
+    radius: int | None = None,
+    rounded_for: str | None = None,
+) -> Turned:
     """Return a kernel in poses [P, 2] of angle and log scale, in boxes of a radius that suffices.
 
-    Without one it is the least.
+    Without one it is the least. `rounded_for` is what `plain_look.turn` has.
     """
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
@@ -301,7 +307,7 @@ def turned(kernel: KernelPlane, poses: NDArray[np.float64], radius: int | None =
     def of_scale(start: int, end: int) -> tuple[Array, NDArray[np.bool_]]:
         taps = kernel.softened(math.exp(poses[start, 1]))
         about.taps = _repeated(taps, kernel, about)
-        return loops.turn(about, poses[start:end], radius, _BORDER)
+        return loops.turn(about, poses[start:end], radius, _BORDER, rounded_for)
 
     values, mask = of_scale(0, starts[1])
     if len(starts) > 2:  # arrays of one scale, which may be large, are not copied

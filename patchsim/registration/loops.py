@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,27 +13,33 @@ from patchsim.registration.planes import KernelPlane, Plane, Turned
 
 
 def turn(
-    kernel: KernelPlane, poses: Floats, radius: int, border: float
+    kernel: KernelPlane, poses: Floats, radius: int, border: float, rounded_for: str | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return what `plain_look.turn` does."""
     extension = native.extension(kernel.channels)
     if extension is None:
-        return plain_look.turn(kernel, poses, radius, border)
+        return plain_look.turn(kernel, poses, radius, border, rounded_for)
     side = 2 * radius + 1
     values = np.empty((len(poses), kernel.channels, side, side), np.float32)
     mask = np.empty((len(poses), len(kernel.weights), side, side), np.bool_)
     extension.turn(
         taps=kernel.taps, weights=kernel.weights, width=kernel.width, centre=kernel.centre,
         half=kernel.half, poses=np.ascontiguousarray(poses), border=border, values=values,
-        mask=mask,
+        mask=mask, metric=rounded_for,
     )  # fmt: skip
     return values, mask
 
 
 def scores(
-    plane: Plane, shapes: Turned, metric: str, full: float, rows: range, bounds: NDArray[np.int32]
+    plane: Plane,
+    shapes: Turned,
+    metric: str,
+    full: float,
+    rows: range,
+    bounds: NDArray[np.int32],
+    bar: float = -math.inf,
 ) -> NDArray[np.float32]:
-    """Return what `plain_look.scores` does."""
+    """Return what `plain_look.scores` does, or `OUTSIDE` where the score is less than a bar."""
     extension = native.extension(len(plane.values))
     if extension is None:
         return plain_look.scores(plane, shapes, metric, full, rows, bounds)
@@ -43,7 +51,7 @@ def scores(
     extension.look(
         values=plane.values, height=plane.height, width=plane.width, turned=shapes.values,
         mask=shapes.mask, order=order, bounds=bounds, metric=metric, full=full,
-        first=rows.start, out=out, variant=native.variant(),
+        bar=bar, first=rows.start, out=out, variant=native.variant(),
     )  # fmt: skip
     return out
 
@@ -66,7 +74,7 @@ def maxima(
     values = np.empty(most, np.float32)
     count = extension.maxima(
         volume=volume, scales=poses[0], angles=poses[1], width=width, first=rows[0], last=rows[1],
-        bar=bar, is_cyclic=is_cyclic, found=maxima, scores=values,
+        bar=bar, is_cyclic=is_cyclic, found=maxima, scores=values, variant=native.variant(),
     )  # fmt: skip
     return maxima[:count], values[:count].astype(np.float64)
 
@@ -84,7 +92,7 @@ def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[
         smoothing=kernel.smoothing if aim.low[1] < 0 else None, centre=kernel.centre,
         reach=kernel.reach,
         poses=better, scores=values, metric=aim.metric, full=aim.full, steps=aim.steps,
-        enough=aim.enough, is_cubic=aim.is_cubic,
+        enough=aim.enough, least=aim.least, is_cubic=aim.is_cubic,
         free=sum(1 << i for i in range(4) if aim.free[i]), low=aim.low, high=aim.high,
         every=aim.every, around=aim.around, variant=native.variant(),
     )  # fmt: skip

@@ -145,10 +145,11 @@ class PoseScene:
         angles, pose = self._poses.angles, fitted.pose
         if pose.flip == "v" and "h" in self._poses.flips and angles.has_value(pose.angle + 180):
             pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
-        size = self._variant.pose
+        angle, flip = angles.rounded(pose.angle), pose.flip
         if self.stretch is None:
-            size = Pose(self._poses.scales.rounded(pose.scale))
-        pose = replace(size, angle=angles.rounded(pose.angle), flip=pose.flip)
+            pose = Pose(self._poses.scales.rounded(pose.scale), angle, flip)
+        else:
+            pose = replace(self._variant.pose, angle=angle, flip=flip)
         # From the centre of the trimmed kernel to that of the whole one.
         right, down = self._off_centre(pose)
         x, y = (

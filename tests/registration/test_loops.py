@@ -139,6 +139,56 @@ def test_first_looks(rng, metric, dtype, masked):
         assert (found[9] == planes.OUTSIDE).all()
 
 
+@pytest.mark.parametrize("masked", ["none", "mask", "channels"])
+@pytest.mark.parametrize("metric", ["zncc", "ncc"])
+def test_first_looks_at_rounded_kernels(rng, metric, masked):
+    case = Case(rng, "uint8", masked)
+    kernel, plane = case.kernels[1], case.planes[1]
+    poses = np.stack([np.linspace(0, 6, 11), np.linspace(-0.3, 0.3, 11)], 1)
+    how = kernel, poses, math.ceil(kernel.reach * math.exp(0.3) + 0.5), 0.3
+    values, mask = loops.turn(*how, metric)
+    wanted, _ = plain_look.turn(*how, metric)
+    assert np.array_equal(values, wanted)
+    assert np.array_equal(values, np.rint(values))
+    assert 120 < np.abs(values).max() < 128
+    assert metric == "ncc" or not values.sum((2, 3)).any()
+    shapes = planes.Turned(poses, values, mask, np.zeros((11, 2)))
+    bounds = np.tile(np.array([0, 23, 0, 30], np.int32), (11, 1))
+    arguments = metric, case.full, range(24), bounds
+    found = loops.scores(plane, shapes, *arguments)
+    expected = plain_look.scores(plane, shapes, *arguments)
+    assert np.abs(found - expected).max() < 2e-5
+    # By the inequality of Cauchy and Schwarz; a few taps lie up to a level beside, not half of one.
+    given = planes.Turned(poses, plain_look.turn(*how)[0], mask, np.zeros((11, 2)))
+    exact = plain_look.scores(plane, given, *arguments)
+    level = np.sqrt(
+        (mask & (values != 0)).sum((1, 2, 3)) / (values.astype(float) ** 2).sum((1, 2, 3))
+    )
+    assert (np.abs(expected - exact).max((1, 2)) < level).all()
+    for bar in np.quantile(expected, (0.6, 0.95)).tolist():
+        pruned = loops.scores(plane, shapes, *arguments, bar)
+        reach = expected >= bar + 1e-4
+        assert 0 < reach.sum() < reach.size / 2
+        assert np.array_equal(pruned[reach], found[reach])
+        assert (pruned[~reach] < bar + 1e-4).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_steps_end_where_the_score_stays_too_low(rng, metric):
+    case = Case(rng, "uint8")
+    far = np.array([[31.4, 15.6, 0.2, 0.05]])
+    aim = aim_of(case, metric, steps=9)
+    _, steps = loops.refine(case.planes[0], case.kernels[0], far, replace(aim, steps=1))
+    _, whole = loops.refine(case.planes[0], case.kernels[0], far, aim)
+    assert whole > steps
+    for least in (-1.0, 100.0):
+        hopeful = replace(aim, least=least)
+        _, found = loops.refine(case.planes[0], case.kernels[0], far, hopeful)
+        _, expected = plain.refine(case.planes[0], case.kernels[0], far, hopeful)
+        assert found == pytest.approx(expected, abs=2e-4)
+        assert found == (whole if least < 0 else pytest.approx(steps))
+
+
 @pytest.mark.parametrize("is_cyclic", [True, False])
 @pytest.mark.parametrize("poses", [(1, 1), (1, 2), (2, 5), (3, 1)])
 def test_maxima(rng, poses, is_cyclic):
@@ -237,7 +287,7 @@ def refine_arguments(variant):
         "values": plane, "visible": None, "height": 14, "width": 20, "taps": taps,
         "weights": taps[:1], "smoothing": taps.copy(), "centre": (2.0, 3.0), "reach": 4.0,
         "poses": np.zeros((3, 4)), "scores": np.zeros(3), "metric": "zncc", "full": 255.0,
-        "steps": 2, "enough": 0.1,
+        "steps": 2, "enough": 0.1, "least": 0.5,
         "is_cubic": True, "free": 15, "low": (-1.0, -1.0), "high": (1.0, 1.0), "every": 1,
         "around": 0, "variant": variant,
     }  # fmt: skip
@@ -248,8 +298,8 @@ def look_arguments(variant):
         "values": np.zeros((2, 30, 64), np.uint8), "height": 14, "width": 20,
         "turned": np.zeros((3, 2, 7, 7), np.float32), "mask": np.ones((3, 1, 7, 7), bool),
         "order": np.arange(3, dtype=np.int32), "bounds": np.zeros((3, 4), np.int32),
-        "metric": "sad", "full": 255.0, "first": 2, "out": np.zeros((3, 5, 20), np.float32),
-        "variant": variant,
+        "metric": "sad", "full": 255.0, "bar": 0.5, "first": 2,
+        "out": np.zeros((3, 5, 20), np.float32), "variant": variant,
     }  # fmt: skip
 
 
@@ -262,11 +312,12 @@ def exact_arguments(variant):
     }  # fmt: skip
 
 
-def maxima_arguments(_):
+def maxima_arguments(variant):
     return {
         "volume": np.zeros((6, 5, 20), np.float32), "scales": 2, "angles": 3, "width": 18,
         "first": 1, "last": 4, "bar": 0.5, "is_cyclic": True,
         "found": np.zeros((4, 3), np.int32), "scores": np.zeros(4, np.float32),
+        "variant": variant,
     }  # fmt: skip
 
 
@@ -275,7 +326,7 @@ def turn_arguments(_):
         "taps": np.zeros((2, 5, 16), np.float32), "weights": np.zeros((1, 5, 16), np.float32),
         "width": 9, "centre": (2.0, 4.0), "half": (2.5, 4.5), "poses": np.zeros((3, 2)),
         "border": 0.3, "values": np.zeros((3, 2, 7, 7), np.float32),
-        "mask": np.zeros((3, 1, 7, 7), bool),
+        "mask": np.zeros((3, 1, 7, 7), bool), "metric": "zncc",
     }  # fmt: skip
 
 
