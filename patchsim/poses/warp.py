@@ -111,7 +111,7 @@ class Frame:
         scaled_height, scaled_width = (
             length * scale for length, scale in zip(kernel, pose.scales, strict=True)
         )
-        cos, sin = _direction(pose.angle)
+        cos, sin = direction(pose.angle)
         height = max(1, round(scaled_width * abs(sin) + scaled_height * abs(cos)))
         width = max(1, round(scaled_width * abs(cos) + scaled_height * abs(sin)))
         left, top = -scaled_width / 2, -scaled_height / 2
@@ -127,7 +127,7 @@ class Frame:
         return cls((height, width), turned)
 
 
-def _direction(angle: float) -> tuple[float, float]:
+def direction(angle: float) -> tuple[float, float]:
     """Return cosine and sine of an angle in degrees; those of quarter turns are exact."""
     quarter, rest = divmod(angle, 90)
     if rest:
@@ -236,7 +236,7 @@ class PoseRenderer:
         before, scale = scales_before[0], pose.scales[0]
         splines = self._splines(pose.flip, scales_before)
         size = pose.box(self._size)
-        cos, sin = (factor * before / scale for factor in _direction(pose.angle))
+        cos, sin = (factor * before / scale for factor in direction(pose.angle))
         # Maps (y, x) in the box to (y, x) in the planes.
         inverse = np.array([[cos, sin], [-sin, cos]])
         centre = [(length - 1) / 2 for length in splines.shape[1:]]

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-from patchsim.poses.warp import Pose
+from patchsim.poses.warp import Pose, direction
 from patchsim.records import dataclass
 
 Corner = tuple[float, float]
-
-
-def direction(angle: float) -> tuple[float, float]:
-    """Return cosine and sine of an angle in degrees; those of quarter turns are exact."""
-    quarter, rest = divmod(angle, 90)
-    if rest:
-        return math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
 
 
 def corners(kernel: tuple[float, float], x: float, y: float, pose: Pose) -> tuple[Corner, ...]:

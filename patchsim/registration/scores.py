@@ -36,8 +36,7 @@ from patchsim.metrics import (
     similarity,
     type_name,
 )
-from patchsim.poses.warp import Pose
-from patchsim.registration.fitted import direction
+from patchsim.poses.warp import Pose, direction
 from patchsim.registration.levels import (
     KernelLevels,
     Pyramid,

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Pose
+from patchsim.poses.warp import Pose, direction
 from patchsim.registration import native, scores
-from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels, Pyramid, neighbours_mean, octave, softness
 from patchsim.types import Pixels
 

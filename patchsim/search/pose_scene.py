@@ -18,7 +18,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options
 from patchsim.poses.axis import Axis
-from patchsim.poses.warp import Pose
+from patchsim.poses.warp import Pose, direction
 from patchsim.registration import (
     BAND_BYTES,
     Fitted,
@@ -28,7 +28,6 @@ from patchsim.registration import (
     first_look_bytes,
     score,
 )
-from patchsim.registration.fitted import direction
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
 from patchsim.scene.build import Scene
