@@ -9,7 +9,7 @@ import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import completion, environment, typed, usage
+from patchsim.cli import completion_scripts, environment, typed, usage
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
@@ -126,18 +126,18 @@ def _version(asked: bool) -> None:
 
 def _install(shell: str | None) -> None:
     if shell is not None:
-        completion.install(shell)
+        completion_scripts.install(shell)
         raise typer.Exit()
 
 
 def _show(shell: str | None) -> None:
     if shell is not None:
-        completion.show(shell)
+        completion_scripts.show(shell)
         raise typer.Exit()
 
 
 def _shells(incomplete: str) -> list[str]:
-    return [shell for shell in completion.SHELLS if shell.startswith(incomplete)]
+    return [shell for shell in completion_scripts.SHELLS if shell.startswith(incomplete)]
 
 
 app = typer.Typer(
