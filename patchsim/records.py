@@ -107,12 +107,12 @@ def _comparisons(cls: Any) -> tuple[Callable[[Any, object], Any], Callable[[Any]
 
 
 def _repr(self: Any) -> str:
-    shown = ", ".join(
+    values = ", ".join(
         f"{field.name}={getattr(self, field.name)!r}"
         for field in dataclasses.fields(self)
         if field.repr
     )
-    return f"{type(self).__qualname__}({shown})"
+    return f"{type(self).__qualname__}({values})"
 
 
 def _refuse_to_set(self: Any, name: str, _value: object) -> None:

@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 
 class Files(IntEnum):
-    """What files a shell should offer, as an exit code."""
+    """The files that a shell should offer, as an exit code."""
 
     ANY = 1
     PICTURES = 4

@@ -62,7 +62,7 @@ class _Thread(threading.Thread, Generic[_Item]):
                 if self.is_left.is_set():
                     return
             self._counted(count)
-        except Exception as error:
+        except Exception as error:  # of any type: who takes the items raises it
             self.error = error
         self._put((None, True))
 
