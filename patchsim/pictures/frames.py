@@ -19,6 +19,7 @@ from patchsim.pictures import (
     pillow_reader,
     png,
     reader,
+    slide_source,
     streams,
     tiff_directory,
     zarr_layout,
@@ -84,7 +85,8 @@ def open_frames(
         yield from _of_pil(source, frame, limited)
         return
     other: Any = source
-    if not isinstance(other, str | os.PathLike) or zarr_layout.is_zarr(other):
+    is_file = isinstance(other, str | os.PathLike)
+    if not is_file or zarr_layout.is_zarr(other) or slide_source.is_slide(other):
         picture = opening.open_source(source, **limited)
         _numbers(frame, 1, picture.name)
         yield 0, picture

@@ -14,6 +14,7 @@ from patchsim.pictures import (
     jpeg,
     png,
     reader,
+    slide_source,
     spool,
     streams,
     tiff_directory,
@@ -55,7 +56,7 @@ def open_by_windows(
     frame : int, optional
         The page of a TIFF. Other files have one.
     level : int
-        The level of a pyramidal TIFF or OME-Zarr; 0 is the largest. Other files have one.
+        The level of a pyramidal TIFF, OME-Zarr or slide; 0 is the largest. Other files have one.
 
     Returns
     -------
@@ -75,6 +76,10 @@ def open_by_windows(
 
         return zarr_source.open_windowed(
             label, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha, level=level
+        )
+    if slide_source.is_slide(label):
+        return slide_source.open_windowed(
+            label, memory=memory, ignore_alpha=ignore_alpha, level=level
         )
     if not Path(label).is_file():  # a pipe cannot go back
         return None
@@ -144,7 +149,7 @@ def _has_levels(source: Source) -> bool:
     """Return whether a picture is of a kind that may have levels."""
     if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
         return False
-    if zarr_layout.is_zarr(source):
+    if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
         return True
     with streams.naming_errors(os.fspath(source)), Path(source).open("rb") as stream:
         return stream.read(_START).startswith(tiff_directory.MAGIC)

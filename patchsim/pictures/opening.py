@@ -1,4 +1,4 @@
-"""How any picture is opened whole: a file, or a Zarr store, which is a folder of files."""
+"""How any picture is opened whole: a file, a Zarr store, or a slide of several files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import printable
-from patchsim.pictures import reader, zarr_layout
+from patchsim.pictures import reader, slide_source, zarr_layout
 from patchsim.pictures.limits import Limits
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture
 
@@ -23,7 +23,7 @@ def open_source(
     total: int | None = None,
     alpha: bool = True,
 ) -> Picture:
-    """Open a picture as `reader.open_picture` does, or one in a Zarr store.
+    """Open a picture as `reader.open_picture` does, one in a Zarr store, or a slide.
 
     Raises
     ------
@@ -37,6 +37,9 @@ def open_source(
         label = os.fspath(other)
         limits = Limits(printable(label), max_pixels, memory, total)
         return zarr_source.read_whole(label, limits, alpha=alpha)
+    if isinstance(other, str | os.PathLike) and slide_source.is_slide(other):
+        label = os.fspath(other)
+        return slide_source.read_whole(label, Limits(printable(label), max_pixels, memory, total))
     return reader.open_picture(
         source, name=name, max_pixels=max_pixels, memory=memory, total=total, alpha=alpha
     )

@@ -19,6 +19,7 @@ from patchsim.pictures import (
     opening,
     pillow_reader,
     reader,
+    slide_source,
     streams,
     windowed,
     zarr_layout,
@@ -108,7 +109,7 @@ def _check_stays(source: str | os.PathLike[str]) -> None:
 
 def _draft(source: str | os.PathLike[str], side: int, way: Opening) -> Pixels | None:
     """Decode a JPEG in an eighth, a quarter or half of its size; None of other formats."""
-    if zarr_layout.is_zarr(source):
+    if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
         return None
     label, file = reader.checked_path(source)
     limits = Limits(printable(label), way.max_pixels, way.memory)

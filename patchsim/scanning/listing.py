@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.output import mark
-from patchsim.pictures import remote, zarr_layout
+from patchsim.pictures import remote, slide_source, zarr_layout
 from patchsim.scanning import requests
 from patchsim.scanning.requests import Request
 
@@ -21,7 +21,7 @@ SUFFIXES = frozenset(
         ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
         ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jxl", ".qoi", ".pcx", ".ico", ".sgi",
         ".rgb", ".bw", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".npy", ".dcm",
-        ".fits", ".fit", ".fts", ".exr",
+        ".fits", ".fit", ".fts", ".exr", *slide_source.ENDINGS,
     }
 )  # fmt: skip
 
