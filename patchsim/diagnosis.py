@@ -28,7 +28,7 @@ EXTRAS = {
     ),
     "big": Extra(("pyvips",), "reads PNG and JPEG larger than memory"),
     "zarr": Extra(("zarr",), "reads Zarr and OME-Zarr, writes maps as Zarr"),
-    "slide": Extra(("openslide-python", "openslide-bin"), "reads slides: MIRAX, VMS, Sakura"),
+    "slide": Extra(("openslide-python", "openslide-bin"), "reads MIRAX and VMS"),
     "heif": Extra(("pi-heif",), "reads HEIC, the photographs of phones"),
     "dicom": Extra(("pydicom", "imagecodecs"), "reads DICOM, medical pictures"),
     "fits": Extra(("astropy",), "reads FITS, the pictures of astronomy"),
