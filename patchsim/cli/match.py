@@ -67,7 +67,6 @@ def command(flags: MatchFlags) -> int:
     with imports.quickly():  # after the flags: what a search needs takes a while
         from patchsim.matching.match import match
         from patchsim.matching.matcher import Matcher
-        from patchsim.matching.waiting import look_until
 
     advice = {"heatmap": "; --no-heatmap draws none"} if flags.heatmap is None else {}
     with (
@@ -79,6 +78,8 @@ def command(flags: MatchFlags) -> int:
             outputs = _outputs(flags) | {"observer": observer}
             cluster = stack.enter_context(clusters.opened(flags.cluster, observer))
             if waits:
+                from patchsim.matching.waiting import look_until
+
                 report = look_until(
                     Matcher(flags.kernel, **masks, **options_of(flags)),
                     flags.image,

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from patchsim.engines.common import fused_costs, lowrank, sharing
 from patchsim.engines.contract import Scorer, SharedScorer
-from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
+from patchsim.engines.fft import passes
 from patchsim.engines.fft.costs import best_tile as best_tile
 from patchsim.engines.fft.costs import kernel_bytes as kernel_bytes
 from patchsim.engines.fft.costs import seconds as seconds
 from patchsim.engines.fft.costs import working_bytes as working_bytes
-from patchsim.engines.fft.sums import constants_of
 from patchsim.engines.problem import Problem
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE, Kernel
@@ -82,6 +81,16 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
             return in_c[0].prepare_together(kernels, problems)
         every = zip(in_c, kernels, problems, strict=True)
         return [one.prepare_together([kernel], [problem])[0] for one, kernel, problem in every]
+    return _prepare_with_transforms(kernels, problems)
+
+
+def _prepare_with_transforms(
+    kernels: Sequence[Kernel], problems: Sequence[Problem]
+) -> list[SharedScorer]:
+    """Prepare what the pass in C does not take, by modules that few searches need."""
+    from patchsim.engines.fft import sad_lowrank, scores, weighted
+    from patchsim.engines.fft.sums import constants_of
+
     if problems[0].metric == "sad":
         return [sad_lowrank.prepare(*pair) for pair in zip(kernels, problems, strict=True)]
     constants = constants_of([kernel.pixels for kernel in kernels], problems[0].metric)
@@ -95,6 +104,8 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
 
 def _own_constants(kernel: Kernel) -> NDArray[Any]:
     """Return one kernel's constants, by its weights: what does not count must not cost digits."""
+    from patchsim.engines.fft.sums import constants_of
+
     pixels, weights = kernel.pixels, kernel.weights
     if weights is None:
         return constants_of([pixels], "zncc")
