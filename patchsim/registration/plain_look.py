@@ -60,13 +60,13 @@ def _rounded(
         counted = np.maximum(mask.sum((2, 3), keepdims=True), 1)
         wide = np.where(mask, wide - wide.sum((2, 3), keepdims=True) / counted, 0)
     largest = np.abs(wide).max((1, 2, 3), keepdims=True)
-    whole = np.rint(wide * (MOST_LEVEL / np.where(largest > 0, largest, 1)))
+    levels = np.rint(wide * (MOST_LEVEL / np.where(largest > 0, largest, 1)))
     if is_centred:
-        surplus = whole.sum((2, 3), keepdims=True)
-        flat = np.broadcast_to(mask, whole.shape).reshape(*whole.shape[:2], -1)
-        rank = flat.cumsum(2).reshape(whole.shape)
-        whole -= np.where(mask & (rank <= np.abs(surplus)), np.sign(surplus), 0)
-    return whole.astype(np.float32)
+        surplus = levels.sum((2, 3), keepdims=True)
+        flat = np.broadcast_to(mask, levels.shape).reshape(*levels.shape[:2], -1)
+        rank = flat.cumsum(2).reshape(levels.shape)
+        levels -= np.where(mask & (rank <= np.abs(surplus)), np.sign(surplus), 0)
+    return levels.astype(np.float32)
 
 
 def scores(
