@@ -56,11 +56,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         ("packages", ", ".join(packages)),
         ("machine", f"{facts['cpus']} CPUs, {facts['processor']}"),
         (
-            "memory",
-            f"{format_size(facts['memory_available'])} are free; a search takes up to"
-            f" {format_size(facts['memory_limit'])} (--memory)",
+            "devices",
+            f"{', '.join(facts['devices'])}; {format_size(facts['memory_available'])} are free,"
+            f" a search takes up to {format_size(facts['memory_limit'])} (--memory)",
         ),
-        ("devices", ", ".join(facts["devices"])),
         *((f"engine {one['name']}", _engine(one, facts)) for one in facts["engines"]),
         ("formats", ", ".join(read)),
         *([("", f"not in this build of Pillow: {', '.join(unread)}")] if unread else []),
