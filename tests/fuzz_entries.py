@@ -147,7 +147,7 @@ def search(chance):
     wide = np.kron(values.integers(0, 256, (30, 30, 1)), np.ones((6, 6, 1)))
     wide = np.clip(wide + values.integers(-9, 9, wide.shape), 0, 255).astype(np.uint8)
     mask = values.integers(0, 255, (60, 64), dtype=np.uint8)
-    for picture in (wide, wide.astype(np.uint16) * 250, np.float32(wide / 255)):
+    for picture in (wide, wide.astype(np.uint16) * 250, np.float32(wide / 255), wide / 255.0):
         kernel = (
             picture[31:91, 47:111] // 2 + 9 if picture.dtype == np.uint8 else picture[31:91, 47:111]
         )

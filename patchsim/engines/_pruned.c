@@ -25,7 +25,7 @@
  *
  * With weights, bytes as the kernel's or None, each difference counts so many times.
  *
- * Pictures of 16 bits ("H") or floats ("f") are searched as 8-bit copies, which `quantise` makes.
+ * Pictures of 16 bits ("H") or floats ("f", "d") are searched as 8-bit copies, which `quantise` makes.
  * `screen` lists the windows whose copies differ by at most a limit, and `compare` sums the true
  * differences of those.
  *
@@ -724,6 +724,7 @@ typedef struct {
     }
 QUANTISE(quantise_words, uint16_t)
 QUANTISE(quantise_floats, float)
+QUANTISE(quantise_doubles, double)
 
 typedef struct Compare Compare;
 struct Compare {
@@ -734,7 +735,7 @@ struct Compare {
     ptrdiff_t count;
     int squared;
     double limit, rounding; /* how much more than the least sum could be the least */
-    void *out; /* uint64 for words, double for floats */
+    void *out; /* uint64 for words, double for others */
     ptrdiff_t compared;
 };
 
@@ -762,25 +763,28 @@ INLINE uint64_t words(const uint16_t *a, const uint16_t *b, const uint8_t *w, pt
 
 #define LANES 16 /* sums side by side, so that additions of floats become vectors */
 
-INLINE double floats(const float *a, const float *b, const uint8_t *w, ptrdiff_t n, int squared)
-{
-    double lanes[LANES] = {0}, total = 0;
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            double d = (double)a[i + k] - b[i + k];
-            d = squared ? d * d : (d < 0 ? -d : d);
-            lanes[k] += w ? d * w[i + k] : d;
-        }
-    for (; i < n; i++) {
-        double d = (double)a[i] - b[i];
-        d = squared ? d * d : (d < 0 ? -d : d);
-        total += w ? d * w[i] : d;
+#define SUM_OF(NAME, T)                                                                   \
+    INLINE double NAME(const T *a, const T *b, const uint8_t *w, ptrdiff_t n, int squared)\
+    {                                                                                     \
+        double lanes[LANES] = {0}, total = 0;                                             \
+        ptrdiff_t i = 0;                                                                  \
+        for (; i + LANES <= n; i += LANES)                                                \
+            for (int k = 0; k < LANES; k++) {                                             \
+                double d = (double)a[i + k] - b[i + k];                                   \
+                d = squared ? d * d : (d < 0 ? -d : d);                                   \
+                lanes[k] += w ? d * w[i + k] : d;                                         \
+            }                                                                             \
+        for (; i < n; i++) {                                                              \
+            double d = (double)a[i] - b[i];                                               \
+            d = squared ? d * d : (d < 0 ? -d : d);                                       \
+            total += w ? d * w[i] : d;                                                    \
+        }                                                                                 \
+        for (int k = 0; k < LANES; k++)                                                   \
+            total += lanes[k];                                                            \
+        return total;                                                                     \
     }
-    for (int k = 0; k < LANES; k++)
-        total += lanes[k];
-    return total;
-}
+SUM_OF(floats, float)
+SUM_OF(doubles, double)
 
 /* The sums of some windows, or as much of them as passes the limit, which the least one sets. */
 #define COMPARE(NAME, T, SUM, ROW)                                                        \
@@ -810,14 +814,17 @@ INLINE double floats(const float *a, const float *b, const uint8_t *w, ptrdiff_t
     }
 COMPARE(compare_words, uint16_t, uint64_t, words)
 COMPARE(compare_floats, float, double, floats)
+COMPARE(compare_doubles, double, double, doubles)
 
 static void boxes_portable(const Boxes *t) { boxes_body(t); }
 static void look_portable(Look *t) { look_body(t); }
 static void screen_portable(Look *t) { screen_body(t); }
 static void quantise_words_portable(Quantise *t) { quantise_words(t); }
 static void quantise_floats_portable(Quantise *t) { quantise_floats(t); }
+static void quantise_doubles_portable(Quantise *t) { quantise_doubles(t); }
 static void compare_words_portable(Compare *t) { compare_words(t); }
 static void compare_floats_portable(Compare *t) { compare_floats(t); }
+static void compare_doubles_portable(Compare *t) { compare_doubles(t); }
 #if X86_VARIANTS
 #define BODIES(NAME, TARGET)                                                              \
     TARGET static void boxes_##NAME(const Boxes *t) { boxes_body(t); }                    \
@@ -825,8 +832,10 @@ static void compare_floats_portable(Compare *t) { compare_floats(t); }
     TARGET static void screen_##NAME(Look *t) { screen_body(t); }                         \
     TARGET static void quantise_words_##NAME(Quantise *t) { quantise_words(t); }          \
     TARGET static void quantise_floats_##NAME(Quantise *t) { quantise_floats(t); }        \
+    TARGET static void quantise_doubles_##NAME(Quantise *t) { quantise_doubles(t); }      \
     TARGET static void compare_words_##NAME(Compare *t) { compare_words(t); }             \
-    TARGET static void compare_floats_##NAME(Compare *t) { compare_floats(t); }
+    TARGET static void compare_floats_##NAME(Compare *t) { compare_floats(t); }           \
+    TARGET static void compare_doubles_##NAME(Compare *t) { compare_doubles(t); }
 BODIES(avx512, AVX512)
 BODIES(avx2, AVX2)
 #endif
@@ -837,16 +846,16 @@ typedef struct {
     void (*bounds)(Bounds *);
     void (*look)(Look *);
     void (*screen)(Look *);
-    void (*quantise_words)(Quantise *);
-    void (*quantise_floats)(Quantise *);
-    void (*compare_words)(Compare *);
-    void (*compare_floats)(Compare *);
+    /* Of values of 16 bits, float and double. */
+    void (*quantise[3])(Quantise *);
+    void (*compare[3])(Compare *);
     Window sad, ssd, weighted;
 } Variant;
 
 #define BODIES_OF(NAME)                                                                   \
-    look_##NAME, screen_##NAME, quantise_words_##NAME, quantise_floats_##NAME,            \
-        compare_words_##NAME, compare_floats_##NAME
+    look_##NAME, screen_##NAME,                                                           \
+        {quantise_words_##NAME, quantise_floats_##NAME, quantise_doubles_##NAME},         \
+        {compare_words_##NAME, compare_floats_##NAME, compare_doubles_##NAME}
 
 static const Variant VARIANTS[] = {
 #if X86_VARIANTS
@@ -1159,9 +1168,19 @@ static PyObject *screen(PyObject *self, PyObject *args, PyObject *keywords)
     return Py_BuildValue("nnN", t.found, t.compared, PyBool_FromLong(t.done));
 }
 
+/* Where a type stands in the lists of a variant, and -1 of others. */
+static int number_of(const char *type)
+{
+    for (int i = 0; i < 3; i++)
+        if (*type == "Hfd"[i] && !type[1])
+            return i;
+    return -1;
+}
+
 static ptrdiff_t size_of(const char *type)
 {
-    return strcmp(type, "H") == 0 ? 2 : strcmp(type, "f") == 0 ? 4 : 0;
+    const int number = number_of(type);
+    return number < 0 ? 0 : (ptrdiff_t)2 << number;
 }
 
 static PyObject *quantise(PyObject *self, PyObject *args, PyObject *keywords)
@@ -1185,7 +1204,7 @@ static PyObject *quantise(PyObject *self, PyObject *args, PyObject *keywords)
                                                        : NULL;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
-        (size == 2 ? chosen->quantise_words : chosen->quantise_floats)(&t);
+        chosen->quantise[number_of(type)](&t);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&values);
@@ -1257,7 +1276,7 @@ static PyObject *compare(PyObject *self, PyObject *args, PyObject *keywords)
     const char *wrong = chosen ? compare_misfit(&t, b) : NO_VARIANT;
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
-        (size == 2 ? chosen->compare_words : chosen->compare_floats)(&t);
+        chosen->compare[number_of(type)](&t);
         Py_END_ALLOW_THREADS
     }
     if (entry_failed(b, COMPARE_BUFFERS, wrong, 0))

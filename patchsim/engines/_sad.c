@@ -50,7 +50,8 @@ static int type_of(const Py_buffer *buffer)
     return has_format(buffer, "B")   ? BYTES
            : has_format(buffer, "H") ? WORDS
            : has_format(buffer, "f") ? FLOATS
-                                           : -1;
+           : has_format(buffer, "d") ? DOUBLES
+                                     : -1;
 }
 
 static Picture picture(const Py_buffer *buffer)
@@ -67,7 +68,7 @@ static const char *misfit(const Py_buffer *image, const Py_buffer *kernel,
         out->ndim != 2)
         return "image, kernel, weights are [height, width, channels], the output is [rows, cols]";
     if (type_of(image) < 0 || type_of(image) != type_of(kernel))
-        return "image and kernel are not both of one type of uint8, uint16, float32";
+        return "image and kernel are not both of one type of uint8, uint16, float32, float64";
     if (weights && type_of(weights) != BYTES)
         return "the weights' type is not uint8";
     if (!has_format(out, "d"))
@@ -161,7 +162,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         kernel.channels != image.channels || heaviest < 0 || heaviest > 255)
         return PyErr_Format(PyExc_ValueError, "a size or weight is out of range");
     stride_y = entry_stride(stride_y, image.height), stride_x = entry_stride(stride_x, image.width);
-    Type type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
+    Type type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : *format == 'f' ? FLOATS : DOUBLES;
     Task task = sad_task(type, &image, &kernel, stride_y, stride_x);
     return PyLong_FromSsize_t(sad_scratch(&task, heaviest));
 }
@@ -170,7 +171,7 @@ static PyMethodDef METHODS[] = {
     {"sums", KEYWORDS(sums),
      "sums(image, kernel, weights, out, stride_y, stride_x, variant)\n\n"
      "Write the sum of absolute differences of every window to out, exact for integers.\n\n"
-     "image, kernel: uint8, uint16 or float32 [height, width, channels], of any steps; weights:\n"
+     "image, kernel: uint8, uint16, float32 or float64 [height, width, channels], of any steps; weights:\n"
      "uint8 of the kernel's shape, how many times each value counts, or None; out: float64 [rows,\n"
      "cols]."},
     {"scratch", KEYWORDS(scratch),
@@ -179,7 +180,7 @@ static PyMethodDef METHODS[] = {
     ENTRY_VARIANTS_METHOD,
     {"roundings", roundings, METH_VARARGS,
      "roundings(variant)\n\n"
-     "Float32 roundings that a difference of floats goes through, at most; with shades one more."},
+     "Float32 roundings that a difference of float32 goes through, at most; with shades one more."},
     {"peak", peak, METH_VARARGS,
      "peak(variant, rounds)\n\n"
      "Run psadbw on registers alone; returns how many differences that was, 0 without psadbw."},

@@ -6,7 +6,8 @@
  * loop serves them all.
  *
  * Bytes are summed as bytes. Values of 16 bits become float32, which holds their differences, and
- * sums of 256 of them, exactly. float32 is summed in float32 for some steps, then in float64.
+ * sums of 256 of them, exactly. float32 is summed in float32 for some steps, then in float64, and
+ * float64 in float64.
  *
  * Kernels may have weights, whole numbers to 255. 0 and 1 alone are a mask, whose sums need no
  * products; more are shades. Products of bytes and shades are summed in 32 bits, those of 16 bits
@@ -34,7 +35,7 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
-typedef enum { BYTES, WORDS, FLOATS } Type; /* uint8, uint16, float32 */
+typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 
 /* Numbers [height, width, channels]; steps are bytes, of any sign. */
 typedef struct {
@@ -56,8 +57,10 @@ typedef struct {
     ptrdiff_t steps;       /* additions before a narrow sum is widened */
     const void *planes;    /* [channels, phases, lines, pitch] */
     const void *taps;      /* [channels, phases, height, taps_pitch] */
-    const uint32_t *signs; /* as taps, for floats: all bits but the sign's; none where masked */
-    const void *weights;   /* as taps and of their type, shades alone; zeros follow the last one */
+    const uint32_t *signs; /* as taps, for float32: all bits but the sign's; none where masked */
+    /* As taps and of their type, shades alone; zeros follow the last one. Of float64 bytes, and masks,
+     * too. */
+    const void *weights;
     const uint16_t *wide_taps, *wide_weights; /* of bytes the same in 16 bits */
     double total_weight;
 } Task;
@@ -70,6 +73,7 @@ typedef struct {
     int (*runs_here)(void);
     Sums bytes, floats;
     Sums shaded_bytes, shaded_floats;
+    Sums doubles; /* with or without weights */
     /* Roundings in float32, one after another, that a difference of floats goes through; one more
      * with shades. */
     int roundings;
@@ -78,6 +82,7 @@ typedef struct {
     double (*peak)(void);
 } Variant;
 
+#define SPAN 256 /* windows at once, where no registers hold their sums */
 #define FLOAT_STEPS 12 /* 12, the subtraction, and two in a group of four: 15 roundings */
 /* Of at most 4 products of 8 bits each, which 31 bits hold the sum of. */
 #define SHADE_STEPS 4096

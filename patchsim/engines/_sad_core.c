@@ -9,7 +9,7 @@
 /* Portable: the reference of the other variants, for any compiler. Some windows of a row at once,
  * one tap after another, in loops of which compilers make vectors. */
 
-#define SPAN 256 /* windows; also bytes' differences that 16 bits hold the sum of */
+_Static_assert(SPAN <= 257, "16 bits hold the sum of so many bytes' differences, too");
 
 static void bytes_portable(const Task *t, double *out)
 {
@@ -103,6 +103,12 @@ static void shaded_floats_portable(const Task *t, double *out)
     floats_body(t, out, 1);
 }
 
+#define TARGET
+#define NAME(x) x##_doubles_portable
+#include "_sad_doubles.h"
+#undef NAME
+#undef TARGET
+
 static int always(void)
 {
     return 1;
@@ -110,7 +116,7 @@ static int always(void)
 
 static const Variant PORTABLE = {
     "portable", always, bytes_portable, floats_portable, shaded_bytes_portable,
-    shaded_floats_portable, 0, NULL,
+    shaded_floats_portable, sums_doubles_portable, 0, NULL,
 };
 
 #ifdef SAD_X86
@@ -141,7 +147,7 @@ const Variant *sad_variant(const char *name)
 /* Bytes that values take in a plane. */
 static ptrdiff_t items(ptrdiff_t count, Type type)
 {
-    return count * (type == BYTES ? 1 : 4);
+    return count * (type == BYTES ? 1 : type == DOUBLES ? 8 : 4);
 }
 
 /* Copies count values, `step` bytes apart, next to each other. */
@@ -151,6 +157,12 @@ static void gather(void *to, Type type, const uint8_t *from, ptrdiff_t step, ptr
         uint8_t *bytes = to;
         for (ptrdiff_t k = 0; k < count; k++)
             bytes[k] = from[k * step];
+        return;
+    }
+    if (type == DOUBLES) {
+        double *doubles = to;
+        for (ptrdiff_t k = 0; k < count; k++)
+            memcpy(&doubles[k], from + k * step, sizeof(double));
         return;
     }
     float *floats = to;
@@ -233,8 +245,8 @@ Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t 
 typedef struct {
     uint8_t *planes;
     double *other_sums;     /* masked bytes, and words with more than four bits of shade */
-    uint32_t *signs;        /* not for bytes */
-    float *factors;         /* shades, not for bytes: of the second pass, then of the first */
+    uint32_t *signs;        /* for words and float32 */
+    float *factors;         /* shades of these: of the second pass, then of the first */
     uint16_t *wide_taps;    /* shaded bytes alone */
     uint16_t *wide_weights; /* the same */
     uint8_t *taps;
@@ -255,7 +267,8 @@ static ptrdiff_t other_bytes(const Task *t, int heaviest)
 static ptrdiff_t tap_bytes(const Task *t, int heaviest)
 {
     ptrdiff_t shaded = heaviest > 1;
-    return tap_values(t) * (t->type == BYTES ? 3 + 4 * shaded : 9 + 8 * shaded);
+    const ptrdiff_t each = t->type == BYTES ? 3 + 4 * shaded : t->type == DOUBLES ? 9 : 9 + 8 * shaded;
+    return tap_values(t) * each;
 }
 
 ptrdiff_t sad_scratch(const Task *t, int heaviest)
@@ -281,6 +294,8 @@ static Scratch allocated(const Task *t, int heaviest)
         s.wide_taps = (uint16_t *)rest;
         s.wide_weights = s.wide_taps + shaded;
         s.taps = (uint8_t *)(s.wide_weights + shaded);
+    } else if (t->type == DOUBLES) {
+        s.taps = rest;
     } else {
         s.signs = (uint32_t *)rest;
         s.factors = (float *)(s.signs + taps);
@@ -331,7 +346,7 @@ static void make_taps(const Task *t, const Picture *kernel, const Picture *weigh
         memset(s.weights, 0, (size_t)count);
         make_planes(t, weights, BYTES, 0, t->height, t->width, s.weights, t->taps_pitch);
     }
-    if (t->type != BYTES)
+    if (s.signs)
         for (ptrdiff_t i = 0; i < count; i++)
             s.signs[i] = !weights || s.weights[i] ? 0x7fffffff : 0;
 }
@@ -415,7 +430,9 @@ int sad_sums(const Variant *variant, Type type, const Picture *image, const Pict
     t.taps = s.taps;
     t.signs = s.signs;
     ptrdiff_t masked = weights && !shaded && type == BYTES ? make_mask(&t, s) : 0;
-    if (shaded)
+    if (type == DOUBLES)
+        t.weights = weights ? s.weights : NULL;
+    else if (shaded)
         make_shades(&t, s);
     ptrdiff_t rows = (image->height - kernel->height) / stride_y + 1, band = t.rows;
     for (ptrdiff_t top = 0; top < rows; top += band, out += band * t.cols) {
@@ -423,7 +440,9 @@ int sad_sums(const Variant *variant, Type type, const Picture *image, const Pict
         t.lines = (t.rows - 1) * stride_y + t.height;
         make_planes(&t, image, type, top * stride_y, t.lines, (t.cols - 1) * stride_x + t.width,
                     s.planes, t.pitch);
-        if (type != BYTES && shaded)
+        if (type == DOUBLES)
+            careful_floats(variant->doubles, sums_doubles_portable, &t, out);
+        else if (type != BYTES && shaded)
             shaded_floats(variant, &t, s, heaviest, out);
         else if (type != BYTES)
             careful_floats(variant->floats, floats_portable, &t, out);

@@ -3,6 +3,7 @@
 
 #ifdef SAD_NEON
 #include <arm_neon.h>
+#include <math.h>
 #include <string.h>
 
 #define TARGET
@@ -74,6 +75,10 @@ static INLINE NAME(Sums) NAME(added)(NAME(Sums) sums, uint8x8_t windows, const u
 #undef WEIGHTS
 #undef WINDOWS
 
+#define NAME(x) x##_doubles_neon
+#include "_sad_doubles.h"
+#undef NAME
+
 #define NAME(x) x##_floats_neon
 #define LANES 4
 #include "_sad_floats.h"
@@ -95,7 +100,7 @@ static int neon_runs_here(void)
 
 const Variant SAD_NEON64 = {
     "neon", neon_runs_here, sums_bytes_neon, sums_floats_neon, sums_shades_neon,
-    sums_shaded_floats_neon, FLOAT_STEPS + 3, NULL,
+    sums_shaded_floats_neon, sums_doubles_neon, FLOAT_STEPS + 3, NULL,
 };
 #else
 typedef int nothing_here; /* a file must not be empty */

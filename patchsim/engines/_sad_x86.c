@@ -3,6 +3,7 @@
 
 #ifdef SAD_X86
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 static INLINE int four_bytes(const uint8_t *bytes)
@@ -51,6 +52,10 @@ static INLINE TARGET NAME(Sums) NAME(values)(const uint8_t *pixels)
 #undef NAME
 #undef LANES
 #undef WINDOWS
+
+#define NAME(x) x##_doubles_avx512
+#include "_sad_doubles.h"
+#undef NAME
 
 #define NAME(x) x##_floats_avx512
 #define LANES 16
@@ -142,6 +147,10 @@ static INLINE TARGET NAME(Sums) NAME(values)(const uint8_t *pixels)
 #undef LANES
 #undef WINDOWS
 
+#define NAME(x) x##_doubles_avx2
+#include "_sad_doubles.h"
+#undef NAME
+
 #define NAME(x) x##_floats_avx2
 #define LANES 8
 #include "_sad_floats.h"
@@ -218,6 +227,10 @@ static INLINE NAME(Sums) NAME(values)(const uint8_t *pixels)
 #undef NAME
 #undef LANES
 #undef WINDOWS
+
+#define NAME(x) x##_doubles_sse2
+#include "_sad_doubles.h"
+#undef NAME
 
 #define NAME(x) x##_floats_sse2
 #define LANES 4
@@ -318,15 +331,15 @@ PEAK(peak_sse2, , __m128i, _mm_sad_epu8, _mm_add_epi64)
 
 const Variant SAD_AVX512 = {
     "avx512", avx512_runs_here, sums_bytes_avx512, sums_floats_avx512, shades_avx512,
-    sums_shaded_floats_avx512, FLOAT_STEPS + 3, peak_avx512,
+    sums_shaded_floats_avx512, sums_doubles_avx512, FLOAT_STEPS + 3, peak_avx512,
 };
 const Variant SAD_AVX2 = {
     "avx2", avx2_runs_here, sums_bytes_avx2, sums_floats_avx2, sums_shades_avx2,
-    sums_shaded_floats_avx2, FLOAT_STEPS + 3, peak_avx2,
+    sums_shaded_floats_avx2, sums_doubles_avx2, FLOAT_STEPS + 3, peak_avx2,
 };
 const Variant SAD_SSE2 = {
     "sse2", sse2_runs_here, sums_bytes_sse2, sums_floats_sse2, sums_shades_sse2,
-    sums_shaded_floats_sse2, FLOAT_STEPS + 3, peak_sse2,
+    sums_shaded_floats_sse2, sums_doubles_sse2, FLOAT_STEPS + 3, peak_sse2,
 };
 #else
 typedef int nothing_here; /* a file must not be empty */

@@ -25,43 +25,52 @@ OWN_THREADS = False
 HAS_MAP = True
 SHARES = False
 
-_TYPES = {"uint8": "B", "uint16": "H", "float32": "f"}
+_TYPES = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # Seconds in one thread for what `work` counts, by variant and `kind`; Linux, 2 cores of an AMD EPYC
 # (Zen 4), gcc 12 -O3: python benchmarks/simd_costs.py
-# Bytes with shades in AVX-512 are those of a processor with VNNI.
+# Bytes with shades in AVX-512 are those of a processor with VNNI. Those of float64 are those of
+# float32 times what both took in turn on a busy machine.
 COSTS = {
     "avx512": {
         "uint8": (4.5e-12, 1.4e-11, 1.2e-09, 4e-10),
         "uint16": (3.8e-11, 9.8e-12, 1.3e-09, 5e-10),
         "float32": (4e-11, 2e-11, 2.3e-09, 9.3e-10),
+        "float64": (8.1e-11, 2e-11, 2.3e-09, 9.3e-10),
         "uint8 shades": (1.5e-11, 3.4e-12, 1.6e-09, 5.4e-10),
         "uint16 shades": (1.1e-10, 5.4e-11, 2.8e-09, 1e-09),
         "float32 shades": (4.9e-11, 1.5e-11, 2.5e-09, 7.3e-10),
+        "float64 shades": (1.2e-10, 1.5e-11, 2.5e-09, 7.3e-10),
     },
     "avx2": {
         "uint8": (9e-12, 1.3e-11, 1.2e-09, 4.2e-10),
         "uint16": (4.7e-11, 4e-11, 1.6e-09, 6.4e-10),
         "float32": (5.3e-11, 5.2e-11, 2.7e-09, 1.1e-09),
+        "float64": (9.8e-11, 5.2e-11, 2.7e-09, 1.1e-09),
         "uint8 shades": (3.4e-11, 0, 1.1e-09, 5.9e-10),
         "uint16 shades": (2.2e-10, 8.4e-11, 2.5e-09, 1.3e-09),
         "float32 shades": (8.9e-11, 4.3e-11, 2.3e-09, 1e-09),
+        "float64 shades": (2.1e-10, 4.3e-11, 2.3e-09, 1e-09),
     },
     "sse2": {
         "uint8": (1.2e-11, 2.9e-10, 2.4e-09, 1.8e-09),
         "uint16": (1.1e-10, 7.3e-11, 2.5e-09, 9.5e-10),
         "float32": (1.2e-10, 7.1e-11, 3.2e-09, 1.3e-09),
+        "float64": (1.6e-10, 7.1e-11, 2.2e-09, 1.3e-09),
         "uint8 shades": (9.5e-11, 2.9e-11, 1.8e-09, 8.3e-10),
         "uint16 shades": (3.9e-10, 2.9e-10, 3.7e-09, 1.9e-09),
         "float32 shades": (1.7e-10, 4.1e-11, 3.7e-09, 1.1e-09),
+        "float64 shades": (3.3e-10, 4.1e-11, 2.2e-09, 1.1e-09),
     },
     "portable": {
         "uint8": (9.1e-11, 3.1e-10, 1.2e-11, 4.7e-10),
         "uint16": (2.3e-10, 9e-12, 8.9e-10, 4.1e-10),
         "float32": (4.1e-10, 5.7e-11, 4.4e-10, 1.4e-09),
+        "float64": (2.4e-10, 5.7e-11, 4.4e-10, 1.4e-09),
         "uint8 shades": (1.1e-10, 2.6e-10, 5.1e-10, 3.3e-10),
         "uint16 shades": (5.1e-10, 1.6e-11, 1.9e-09, 4.2e-10),
         "float32 shades": (2.8e-10, 3.7e-11, 2.2e-09, 5.9e-10),
+        "float64 shades": (2.6e-10, 3.7e-11, 2.2e-09, 5.9e-10),
     },
 }
 # Not measured, because no such machine was at hand; its vectors are as wide as those of SSE2.
@@ -157,7 +166,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     # First the extension's planes and the sums. Then the sums and what the scores are made from; of
     # floats with errors and the cells where these are 0.
     cells = rows * cols
-    scoring = cells * (33 if problem.dtype == "float32" else 24)
+    scoring = cells * (24 if problem.dtype in INTEGER_RANGE else 33)
     peak = max(scratch + 8 * cells, scoring) - Bounds.estimate_bytes(rows, cols)
     return peak + _taps_bytes(problem) + visibility.working_bytes(problem, rows, cols, peak)
 
@@ -189,7 +198,7 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
     # product with a shade is one rounding more. A sum of 0 is exact.
     more = 1 if problem.max_weight > 1 else 0
     rounding = 2.0 * (problem.taps + 3 + more) * 2.0**-53
-    if extension.roundings(chosen):
+    if problem.dtype == "float32" and extension.roundings(chosen):
         rounding += (extension.roundings(chosen) + 1 + more) * 2.0**-24
 
     def differences(pixels: Pixels) -> NDArray[np.float64]:
@@ -206,13 +215,13 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
         return sums
 
     if problem.opaque_level is not None:
-        off = rounding if problem.dtype == "float32" else 0.0
+        off = 0.0 if problem.dtype in INTEGER_RANGE else rounding
         return visibility.differences(differences, off, kernel, problem, weights)
 
     def score(pixels: Pixels, _seen: Seen | None = None) -> Bounds:
         sums = differences(pixels)
         scores = metrics.similarity(sums, problem.total_weight, problem.data_range)
-        if problem.dtype != "float32":
+        if problem.dtype in INTEGER_RANGE:
             return Bounds(scores)
         # The subtraction from 1 adds 2 u of float64.
         return Bounds(scores, np.where(sums == 0, 0.0, (1 - scores) * rounding + 2.0**-52))

@@ -416,7 +416,20 @@ BAD = [
     (["match", "big.png", "face.png", "flag.png", "--map", "m.npy"], "put {kernel} into its name"),
     (["match", "-", "-"], "asked for 2 pictures"),
     (["match", "big.bmp", "face.png", "--max-pixels", "2000"], "--max-pixels 32000"),
-    (["match", "int.tif", "int.tif", "--data-range", "0:9", "--engine", "simd"], "not float64"),
+    (
+        [
+            "match",
+            "int.tif",
+            "int.tif",
+            "--data-range",
+            "0:9",
+            "--engine",
+            "simd",
+            "--metric",
+            "ssd",
+        ],
+        "not float64",
+    ),
     (["match", "nan.tif", "face.png"], "nan at x=3, y=2"),
     (["match", "range.tif", "face.png"], "--data-range LO:HI"),
     (

@@ -411,6 +411,14 @@ def widened(pixels, kind, rng):
         return found
     if kind == "far from 0":
         return (1e6 + values / 16).astype(np.float32)
+    if kind == "float64":
+        return (values + rng.random(pixels.shape)) / 256
+    if kind == "float64 outlier":  # beyond float32
+        found = values + rng.random(pixels.shape)
+        found[-1, -1, 0] = 1e100
+        return found
+    if kind == "float64 steps":  # which float32 does not hold
+        return 1e9 + values / 4096
     assert kind == "signed"
     return ((values + rng.random(pixels.shape)) / 128 - 1).astype(np.float32)
 
@@ -418,7 +426,8 @@ def widened(pixels, kind, rng):
 WIDE = {
     "bytes * 257": None, "few levels": None, "16 bits": None, "hot pixels": None,
     "bytes / 255": None, "denormals": (0, 2e-42), "one outlier": (0, 3.1e38),
-    "far from 0": (0, 2e6), "signed": (-1.5, 1.5),
+    "far from 0": (0, 2e6), "signed": (-1.5, 1.5), "float64": None,
+    "float64 outlier": (0, 1.1e100), "float64 steps": (0, 2e9),
 }  # fmt: skip
 
 
@@ -426,7 +435,7 @@ WIDE = {
 def wide_pairs(metric, kind, masked):
     """Images, kernels, weights, their problems, and the scores."""
     rng, made = np.random.default_rng(20), []
-    span = np.ptp(WIDE[kind] or ((0, 65535) if "/" not in kind else (0, 1)))
+    span = np.ptp(WIDE[kind] or ((0, 1) if kind in ("bytes / 255", "float64") else (0, 65535)))
     for height, width in ((1, 1), (13, 7), (25, 40)):
         image = widened(pictures(rng, "photo", 60, 70, 3), kind, rng)
         kernel = widened(pictures(rng, "photo", height, width, 3), kind, rng)
@@ -486,16 +495,14 @@ def test_hot_pixels_do_not_make_the_copy_of_8_bits_coarse(rng):
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 def test_the_matches_in_wide_pictures_are_those_of_the_oracle(metric, dtype, rng):
     image = widened(pictures(rng, "photo", 14, 17, 2), "16 bits", rng)
     kernel = widened(pictures(rng, "photo", 4, 3, 2), "16 bits", rng)
     image[2:6, 9:12] = image[7:11, 1:4]  # a tie
     span = 65535
-    if dtype == "float32":
-        image, kernel, span = (
-            (v / 65536).astype(np.float32) for v in (image, kernel, np.array(65536))
-        )
+    if dtype != "uint16":
+        image, kernel, span = ((v / 65536).astype(dtype) for v in (image, kernel, np.array(65536)))
         span = 1.0
     weights = rng.integers(1, 256, kernel.shape[:2]).astype(np.uint8)
     for pattern in (kernel, image[7:11, 1:4]):
@@ -576,7 +583,7 @@ def test_flat_wide_pictures_tie_in_all_windows(metric, kind):
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 def test_wide_noise_is_left_to_the_direct_search(metric, dtype, rng):
     image, kernel = rng.random((200, 210, 1)), rng.random((24, 24, 1))
     if dtype == "uint16":
@@ -587,7 +594,7 @@ def test_wide_noise_is_left_to_the_direct_search(metric, dtype, rng):
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 def test_wide_windows_are_evaluated_one_by_one_without_a_direct_search(metric, dtype, rng):
     image = (rng.random((90, 100, 1)) * 60000).astype(dtype)
     kernel = (rng.random((20, 20, 1)) * 60000).astype(dtype)
@@ -603,7 +610,7 @@ def test_wide_windows_are_evaluated_one_by_one_without_a_direct_search(metric, d
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("shade", [None, 1, 255])
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 def test_the_largest_wide_differences_do_not_overflow(dtype, shade, squared):
     for run in (1, 15, 16, 255, 256, 257, 1000):
         image, kernel = np.full((3, run), 65535, dtype), np.zeros((3, run), dtype)
@@ -625,6 +632,7 @@ def test_values_become_the_nearest_bytes():
         ("uint16", 300.0, 7.3),
         ("float32", -5.0, 1e-3),
         ("float32", 0, 1e-44),
+        ("float64", 1e9, 1e-5),
     ):
         values = np.maximum(levels * step + low, 0 if dtype == "uint16" else -np.inf).astype(dtype)
         out = np.zeros(values.shape, np.uint8)
@@ -705,7 +713,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
     fits = problem(np.zeros((9, 9, 1)), np.zeros((3, 3, 1)))
     assert pruned.refuse(fits) is None
     for change in (
-        {"dtype": "float64"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
+        {"dtype": "float16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
         {"map_wanted": True}, {"data_range": 1e15}, {"weight_sum": 5, "full_cells": 0},
     ):  # fmt: skip
         assert pruned.refuse(replace(fits, **change))
@@ -853,8 +861,8 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
             "out": np.zeros(8, np.uint8), "variant": "portable",
         },
         [
-            {"type": "H"}, {"type": "d"}, {"step": 0.0}, {"out": np.zeros(9, np.uint8)},
-            {"step": float("nan")}, {"variant": "none"},
+            {"type": "H"}, {"type": "d"}, {"type": ""}, {"type": "ff"}, {"step": 0.0},
+            {"out": np.zeros(9, np.uint8)}, {"step": float("nan")}, {"variant": "none"},
         ],
     )  # fmt: skip
 

@@ -24,12 +24,13 @@ else:
         "patchsim.engines._sad", reason="the C extension was not built: no compiler"
     )
 VARIANTS = _sad.variants()
-SPAN = {"uint8": 255, "uint16": 65535, "float32": 1}
+SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
+ERROR = {"uint8": 0, "uint16": 0, "float32": 1e-6, "float64": 1e-12}  # of a score
 
 
 def values(rng, dtype, *shape):
-    if dtype == "float32":
-        return rng.random(shape, dtype=np.float32)
+    if dtype.startswith("float"):
+        return rng.random(shape, dtype=dtype)
     return rng.integers(0, SPAN[dtype] + 1, shape).astype(dtype)
 
 
@@ -70,7 +71,7 @@ def plain(image, kernel, stride):
 def assert_bounded(found, expected, dtype):
     """Integers are exact; floats as near as is stated, which is near enough."""
     assert np.shape(found.error) in ((), found.map.shape)
-    assert np.max(found.error) <= (1e-6 if dtype == "float32" else 0)
+    assert np.max(found.error) <= ERROR[dtype]
     assert (np.abs(found.map - expected) <= found.error).all()
 
 
@@ -131,7 +132,7 @@ def test_bands_of_a_large_picture_meet(variant, dtype, rng):
     for height, stride in [(2, (1, 3)), (5, (3, 1)), (60, (7, 4))]:
         kernel = values(rng, dtype, height, 3, 2)
         found = sums(image, kernel, None, stride, variant)
-        tolerance = 1e-6 if dtype == "float32" else 0
+        tolerance = ERROR[dtype]
         np.testing.assert_allclose(found, plain_sums(image, kernel, 1, stride), rtol=tolerance)
 
 
@@ -155,7 +156,7 @@ def test_a_mask_takes_pixels_out_of_the_sum(variant, dtype, stride, rng):
             mask = (rng.random(kernel.shape) < share).astype(np.uint8)
             found = sums(image, kernel, mask, stride, variant)
             expected = plain_sums(image, kernel, mask, stride)
-            np.testing.assert_allclose(found, expected, rtol=1e-6 * (dtype == "float32"), atol=0)
+            np.testing.assert_allclose(found, expected, rtol=ERROR[dtype], atol=0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -172,7 +173,7 @@ def test_shades_multiply_the_differences(variant, dtype, stride, rng):
             for given in (weights, np.broadcast_to(weights[..., :1], kernel.shape)):
                 found = sums(image, kernel, given, stride, variant)
                 expected = plain_sums(image, kernel, given, stride)
-                np.testing.assert_allclose(found, expected, rtol=1e-6 * (dtype == "float32"))
+                np.testing.assert_allclose(found, expected, rtol=ERROR[dtype])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -184,7 +185,7 @@ def test_every_width_of_a_run_with_shades(variant, dtype, rng):
         weights[0, 0] = 2
         found = sums(image, kernel, weights, (1, 1), variant)
         expected = plain_sums(image, kernel, weights)
-        np.testing.assert_allclose(found, expected, rtol=1e-6 * (dtype == "float32"))
+        np.testing.assert_allclose(found, expected, rtol=ERROR[dtype])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -216,8 +217,9 @@ def test_products_past_32_bits(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("heaviest", [1, 2, 255])
-def test_what_is_masked_may_be_nan(variant, heaviest, rng):
-    image, kernel = values(rng, "float32", 9, 9, 1), values(rng, "float32", 9, 9, 1)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_masked_may_be_nan(variant, heaviest, dtype, rng):
+    image, kernel = values(rng, dtype, 9, 9, 1), values(rng, dtype, 9, 9, 1)
     weights = np.full(kernel.shape, heaviest, np.uint8)
     weights[2, 3] = weights[5, 5] = 0
     expected = plain_sums(image, kernel, weights)
@@ -303,7 +305,7 @@ def test_without_the_extension_the_engine_refuses_and_another_does_the_work(monk
 def test_what_it_cannot_do_is_refused():
     problem = Problem((9, 9, 1), (3, 3, 1), "uint8", (1, 1), "sad", 255, "cpu", 1)
     assert simd.refuse(problem) is None
-    for change in ({"dtype": "float64"}, {"device": "cuda:0"}):
+    for change in ({"dtype": "float16"}, {"device": "cuda:0"}):
         assert simd.refuse(replace(problem, **change))
     products = replace(problem, metric="ssd")
     for change in (

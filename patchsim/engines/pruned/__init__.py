@@ -79,7 +79,7 @@ def refuse(problem: Problem) -> str | None:
     if problem.device != "cpu":
         return "it runs on the cpu"
     if problem.dtype not in ("uint8", *byte_copy.TYPES):
-        return f"it takes uint8, {' and '.join(byte_copy.TYPES)}, not {problem.dtype}"
+        return f"it takes uint8, {', '.join(byte_copy.TYPES)}, not {problem.dtype}"
     if problem.dtype == "uint8" and total(problem) > _DISTINCT:
         return "the data range is so wide that different sums have one score"
     if compiled.extension() is None:

@@ -23,8 +23,8 @@ from patchsim.engines.pruned import compiled
 from patchsim.records import dataclass
 from patchsim.types import Pixels, Weights
 
-TYPES = {"uint16": "H", "float32": "f"}  # and their names in the extension
-ITEM_BYTES = {"uint16": 2, "float32": 4}
+TYPES = {"uint16": "H", "float32": "f", "float64": "d"}  # and their names in the extension
+ITEM_BYTES = {"uint16": 2, "float32": 4, "float64": 8}
 
 # From so many pixels of the image, and as many of the kernel, low and step are taken. Outside them
 # this share of the values may lie at each end, as those of defect sensor pixels and of highlights:
@@ -69,8 +69,8 @@ def of_kernel(
     """Copy a kernel like the image, and return how far Q or its root may be off in any window."""
     pixels, _ = _quantise(kernel, copy.low, copy.step)
     levels = kernel.astype(np.float64)
-    levels -= copy.low
     with np.errstate(over="ignore"):  # what is infinite is clipped
+        levels -= copy.low
         levels /= copy.step
     np.clip(levels, 0, 255, out=levels)
     levels -= pixels

@@ -49,7 +49,8 @@ class WideScale:
         """Return upper bounds of scores from lower bounds of the bytes' differences."""
         if self._squared:
             roots = np.maximum(np.sqrt(differences_of_bytes) - self._off, 0)
-            differences = (roots * self._step) ** 2
+            with np.errstate(over="ignore"):  # so are the true ones
+                differences = (roots * self._step) ** 2
         else:
             differences = np.maximum(differences_of_bytes - self._off, 0) * self._step
         differences *= 1 - _ROUNDED_SUM

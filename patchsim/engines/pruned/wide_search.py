@@ -34,7 +34,7 @@ _WINDOWS_FOR_ONE = 16
 _FAR_BELOW = 1.5
 
 # A row of values takes as long as so many rows of bytes.
-_ROWS_FOR_ONE = {"H": 4, "f": 8}
+_ROWS_FOR_ONE = {"H": 4, "f": 8, "d": 12}
 
 
 class WideSearch:
