@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import InputError
-from patchsim.matching.match import match
+from patchsim.matching.matcher import Matcher
 
 Map = NDArray[np.float32]  # [rows, cols]
+_Array = tuple[bytes, tuple[int, ...], str]  # values, shape and type
+
+_KEPT = 4  # kernels that stay prepared for the next image
 
 
 def as_pixels(picture: Any, name: str) -> NDArray[Any]:
@@ -56,19 +60,44 @@ def score_map(
     mask : uint8 array [h, w], optional
         How much each pixel of the kernel counts.
     """
-    report = match(
-        image,
-        kernel,
-        mask=mask,
-        map=True,
+    own, most = _by_value(_plain(kernel)), max(image.size, kernel.size)
+    matcher = _matcher(own, metric, None if mask is None else _by_value(mask), data_range, most)
+    scores = matcher.match(_plain(image), map=True).map
+    assert scores is not None  # it was asked for
+    return scores
+
+
+def _plain(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels [H, W, C] as a matcher takes them without a copy: grey ones as [H, W]."""
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _by_value(array: NDArray[Any]) -> _Array:
+    return array.tobytes(), array.shape, array.dtype.str
+
+
+@lru_cache(maxsize=_KEPT)
+def _matcher(
+    kernel: _Array,
+    metric: str,
+    mask: _Array | None,
+    data_range: tuple[float, float] | None,
+    max_pixels: int,
+) -> Matcher:
+    """Return the matcher of a kernel; programs look for one kernel in many images."""
+    pixels, counts = (
+        None if own is None else np.frombuffer(own[0], own[2]).reshape(own[1])
+        for own in (kernel, mask)
+    )
+    assert pixels is not None
+    return Matcher(
+        pixels,
+        mask=counts,
         metric=metric,
         top=1,
         margin=False,
         trim=False,
         alpha=False,
         data_range=data_range,
-        max_pixels=max(image.size, kernel.size),
+        max_pixels=max_pixels,
     )
-    scores = report.map
-    assert scores is not None  # it was asked for
-    return scores

@@ -32,7 +32,7 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptr
     if (terms < 1 || terms > MOST_TERMS || shape[0] % terms)
         return "the number of terms is out of range";
     t->terms = terms;
-    if (!correlation_has_side(t->sides.y) || !correlation_has_side(t->sides.x))
+    if (!correlation_has_sides(t->sides))
         return "the transforms have no such sides";
     t->channels = shape[0] / terms, t->height = shape[1], t->width = shape[2];
     t->taps = taps->buf;
@@ -51,7 +51,7 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptr
 /* The values of a kernel's spectra. */
 static Py_ssize_t spectra_of(const Task *t)
 {
-    return t->parts_y * t->parts_x * t->terms * t->channels * tile_values(t->sides);
+    return t->parts_y * t->parts_x * t->terms * t->channels * spectrum_values(t->sides);
 }
 
 const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra, ptrdiff_t kernels)
@@ -68,15 +68,15 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
     static char *names[] = {"taps", "out", "parts_y", "parts_x", "terms", "variant",
-                            "sides", NULL};
+                            "sides", "folds", NULL};
     PyObject *objects[2];
     Py_buffer taps, out;
     Task t = {.sides = SQUARE};
     const char *name, *wrong;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnns|(nn)", names, &objects[0],
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnns|(nn)n", names, &objects[0],
                                      &objects[1], &t.parts_y, &t.parts_x, &t.terms, &name,
-                                     &t.sides.y, &t.sides.x) ||
+                                     &t.sides.y, &t.sides.x, &t.sides.folds) ||
         !(variant = correlation_variant(name)))
         return NULL;
     if (PyObject_GetBuffer(objects[0], &taps, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
@@ -98,10 +98,10 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
             const Part part = correlation_part(&t, i / t.channels, i % t.channels);
             if (is_double)
                 variant->double_spectrum(part.taps, part.height, part.width, t.width, t.sides,
-                                         (double *)out.buf + i * tile_values(t.sides));
+                                         (double *)out.buf + i * spectrum_values(t.sides));
             else
                 variant->spectrum(part.taps, part.height, part.width, t.width, t.sides,
-                                  (float *)out.buf + i * tile_values(t.sides));
+                                  (float *)out.buf + i * spectrum_values(t.sides));
         }
         Py_END_ALLOW_THREADS
     }
@@ -159,6 +159,8 @@ static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
     }
     if (t->stride_y < 1 || t->stride_x < 1)
         return "the stride is not positive";
+    if (t->stride_y > 1 && t->sides.folds > 1)
+        return "folded tiles are at a stride of 1";
     if (t->block < 1 || t->block > BLOCK)
         return "the block's side is out of range";
     const char *wrong = misfit_of_image(&b[IMAGE], t);
@@ -246,7 +248,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"image",    "spectra",  "taps",    "means",     "numbers", "map",
                             "maxima",   "errors",   "metric",  "limit",     "stride_y", "stride_x",
                             "block",    "is_direct", "parts_y", "parts_x",  "terms",   "variant",
-                            "sides",    NULL};
+                            "sides",    "folds",    NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
     Task tasks[MOST_KERNELS] = {{.sides = SQUARE}}, *t = tasks;
@@ -255,10 +257,11 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     int failed = 1, is_direct;
     Py_ssize_t kernels = 0, direct = 0, repeated = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOOsdnnnpnnns|(nn)", names, &objects[IMAGE], &objects[SPECTRA],
+            args, keywords, "OOOOOOOOsdnnnpnnns|(nn)n", names, &objects[IMAGE], &objects[SPECTRA],
             &objects[TAPS], &objects[MEANS], &objects[NUMBERS], &objects[MAP], &objects[MAXIMA],
             &objects[ERRORS], &metric, &t->limit, &t->stride_y, &t->stride_x, &t->block, &is_direct,
-            &t->parts_y, &t->parts_x, &t->terms, &name, &t->sides.y, &t->sides.x) ||
+            &t->parts_y, &t->parts_x, &t->terms, &name, &t->sides.y, &t->sides.x,
+            &t->sides.folds) ||
         !(variant = correlation_variant(name)))
         return NULL;
     static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
@@ -320,16 +323,17 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
                             "is_direct", "parts_y", "parts_x", "terms", "variant", "kernels",
-                            "sides", NULL};
+                            "sides", "folds", NULL};
     const char *format, *name;
     Py_ssize_t kernels;
     Task t = {.sides = SQUARE};
     int is_direct;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsn|(nn)", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsn|(nn)n", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
-                                     &t.terms, &name, &kernels, &t.sides.y, &t.sides.x) ||
+                                     &t.terms, &name, &kernels, &t.sides.y, &t.sides.x,
+                                     &t.sides.folds) ||
         !(variant = correlation_variant(name)))
         return NULL;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
@@ -337,7 +341,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     if ((is_direct && !t.products) || !strchr("BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
         t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
         t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS ||
-        !correlation_has_side(t.sides.y) || !correlation_has_side(t.sides.x) || t.height < 1 ||
+        !correlation_has_sides(t.sides) || t.height < 1 ||
         t.height > t.sides.y * t.parts_y || t.width < 1 || t.width > t.sides.x * t.parts_x ||
         t.channels < 1 || t.channels > MOST_CHANNELS || t.stride_y < 1 || t.stride_x < 1 ||
         t.block < 1 || t.block > BLOCK || kernels < 1 || kernels > MOST_KERNELS) {
@@ -367,10 +371,21 @@ static PyObject *taps(PyObject *self, PyObject *args)
     return PyLong_FromLong(products ? products->taps : 0);
 }
 
+static PyObject *values(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Sides sides;
+    if (!PyArg_ParseTuple(args, "(nn)n", &sides.y, &sides.x, &sides.folds))
+        return NULL;
+    if (!correlation_has_sides(sides))
+        return PyErr_Format(PyExc_ValueError, "the transforms have no such sides");
+    return Py_BuildValue("nn", tile_values(sides), spectrum_values(sides));
+}
+
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, numbers, map, maxima, errors, metric, limit, stride_y,"
-     " stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE))\n\n"
+     " stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off, for kernels of one size. Returns how many windows were summed\n"
      "directly, and how many tiles were transformed in double precision. The formulas are in\n"
@@ -382,12 +397,16 @@ static PyMethodDef METHODS[] = {
      "rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one\n"
      "kernel."},
     {"spectrum", KEYWORDS(spectrum),
-     "spectrum(taps, out, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE))\n\n"
+     "spectrum(taps, out, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1)\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"
      "aligned to 64 bytes."},
+    {"values", values, METH_VARARGS,
+     "values(sides, folds)\n\n"
+     "Return the values of a tile's transform, and of a kernel's spectrum for each part, term and\n"
+     "channel."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
-     " variant, kernels, sides=(SIDE, SIDE))\n\n"
+     " variant, kernels, sides=(SIDE, SIDE), folds=1)\n\n"
      "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
      "transformed in double precision."},
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},

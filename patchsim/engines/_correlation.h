@@ -4,7 +4,9 @@
  * multiplied with the conjugate of the kernel's transform, summed over the channels and
  * transformed back: the products of the kernel with every window (overlap-save; H. J. Nussbaumer,
  * Fast Fourier Transform and Convolution Algorithms, 1981). Two tiles share a complex transform,
- * one as its real and one as its imaginary part; the kernel is real, so they stay apart.
+ * one as its real and one as its imaginary part; the kernel is real, so they stay apart. Or one tile
+ * has a transform of half its rows, which _correlation_folded.h explains: of a map of one tile that
+ * takes half as long, and larger tiles fit a cache.
  *
  * While the products are still near the processor, the sums of each window's pixels and of their
  * squares are added up along columns and rows, and all become scores. With a = I - m the pixels
@@ -49,7 +51,7 @@
 #include <stdint.h>
 
 #define SIDE 256 /* pixels along each axis of a transform, if no other sides are chosen */
-#define MOST_SIDE 512
+#define MOST_SIDE 1024
 #define MOST_FIRST (MOST_SIDE / 16) /* values of an axis's first stage */
 #define BLOCK 64 /* windows along each axis of a block, at most */
 #define MOST_CHANNELS 64
@@ -88,8 +90,12 @@
 #define WAVE_ERROR 0x1p-22
 
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
- * its stages leave the values, because the way back takes them in that order. */
-#define TILE_VALUES (2 * SIDE * SIDE)
+ * its stages leave the values, because the way back takes them in that order. A cell of [re, im][16]
+ * [16], and a group of cells of one k1 of y, are 16 values further than they are long: a cache keeps
+ * few values whose addresses differ by multiples of a large power of two. */
+#define CELL_VALUES (2 * 16 * 16 + 16)
+#define GROUP_VALUES (SIDE / 16 * CELL_VALUES + 16)
+#define TILE_VALUES (SIDE / 16 * GROUP_VALUES)
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
 #define CORRELATION_X86 1
@@ -100,18 +106,38 @@
 typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
 
-/* Pixels along the axes of a transform: 16 times 8, 10, 12, 16, 20, 24 or 32. */
+/* Pixels along the axes of a tile: 16 times 8, 10, 12, 16, 20, 24, 32, 40, 48 or 64. A transform has
+ * two tiles, or `folds` is 2 and it has the even and the odd rows of one (_correlation_folded.h). */
 typedef struct {
-    ptrdiff_t y, x;
+    ptrdiff_t y, x, folds;
 } Sides;
-#define SQUARE ((Sides){SIDE, SIDE})
+#define SQUARE ((Sides){SIDE, SIDE, 1})
+
+/* Values of the first stage of y. */
+static inline ptrdiff_t first_of_y(Sides sides)
+{
+    return sides.y / sides.folds / 16;
+}
+
+static inline ptrdiff_t group_values(ptrdiff_t cells)
+{
+    return cells * CELL_VALUES + 16;
+}
 
 static inline ptrdiff_t tile_values(Sides sides)
 {
-    return 2 * sides.y * sides.x;
+    return first_of_y(sides) * group_values(sides.x / 16);
+}
+
+/* Those of a kernel, of a part and channel. */
+static inline ptrdiff_t spectrum_values(Sides sides)
+{
+    const ptrdiff_t groups = sides.folds > 1 ? first_of_y(sides) + 2 : first_of_y(sides);
+    return groups * group_values(sides.x / 16);
 }
 
 int correlation_has_side(ptrdiff_t side);
+int correlation_has_sides(Sides sides);
 
 /* Direct sums, of _correlation_products.h: of bytes in 32 bits, of 16 bits and floats in double
  * precision. */
@@ -142,7 +168,7 @@ typedef struct {
     const struct Products *products; /* X is summed directly, at a stride of 1; or NULL */
     ptrdiff_t block;                 /* windows along each axis of a block */
     /* What follows is the kernel's own. */
-    const float *spectra; /* [parts][terms][channels][tile_values], aligned to 64 bytes */
+    const float *spectra; /* [parts][terms][channels][spectrum_values], aligned to 64 bytes */
     const double *taps;   /* b / gain, [terms, channels, height, width] */
     double gain;
     const double *means; /* k, [channels] */
@@ -241,8 +267,10 @@ ptrdiff_t correlation_out_pitch(const Layout *layout); /* values of a row of a t
 size_t correlation_taps_bytes(const Task *task, const Products *products);
 void correlation_fill_taps(const Task *task, void *out);
 
-/* The kernel's bytes less 128, [channels][height][width], of which single windows are summed that
- * transforms leave open; 0 bytes of other pixels, and where nothing is left open. */
+/* The kernel's bytes less 128, [channels][height][width rounded up to 32] with zeros behind them, of
+ * which single windows are summed that transforms leave open; 0 bytes of other pixels, and where
+ * nothing is left open. */
+ptrdiff_t correlation_own_width(const Task *task);
 size_t correlation_own_bytes(const Task *task);
 void correlation_fill_own(const Task *task, int16_t *out);
 
@@ -261,9 +289,10 @@ Part correlation_part(const Task *task, ptrdiff_t pass, ptrdiff_t channel);
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);
 
-/* cos and -sin of 2 pi k n / side, [side / 16][cos, -sin][k][n] of side / 16 x 16. */
-extern float SINGLE_TWIDDLES[MOST_FIRST + 1][2][MOST_FIRST][16];
-extern double DOUBLE_TWIDDLES[MOST_FIRST + 1][2][MOST_FIRST][16];
+/* cos and -sin of 2 pi k n / side, and cos and sin of 2 pi (k + side / 16 n) / side, [side / 16]
+ * [4][k][n] of side / 16 x 16. */
+extern float SINGLE_TWIDDLES[MOST_FIRST + 1][4][MOST_FIRST][16];
+extern double DOUBLE_TWIDDLES[MOST_FIRST + 1][4][MOST_FIRST][16];
 void correlation_tables(void); /* fills them */
 
 #endif

@@ -502,6 +502,7 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     Place places[2];
     const uint8_t *pixels[2];
     VARIANT(Region) *both[2] = {one, other ? other : one};
+    const int is_folded = t->sides.folds > 1;
     for (int i = 0; i < 2; i++) {
         const VARIANT(Region) *r = both[i];
         pixels[i] = b->planes + (r->top * t->stride_y * l->pitch + r->left * t->stride_x) * item;
@@ -509,24 +510,30 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
                             r->rows, r->cols};
         for (ptrdiff_t c = 0; c < t->channels; c++)
             b->less[c][i] = b->means[(r - b->regions) * t->channels + c];
+        if (is_folded) { /* rows in turn */
+            pixels[i] += i * l->pitch * item;
+            places[i].out = (float *)places[i].out + i * l->x_pitch;
+            places[i].rows = (r->rows + 1 - i) / 2;
+        }
     }
+    const ptrdiff_t folds = t->sides.folds, pitch = folds * l->pitch, x_pitch = folds * l->x_pitch;
+    const int tiles = is_folded || other ? 2 : 1;
     const ptrdiff_t plane = l->lines * l->pitch * item;
     double rounding[MOST_KERNELS];
     const double(*less)[2] = (const double(*)[2])b->less;
     if (is_double) {
         const double *spectra = b->double_spectra;
-        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
-                             &spectra, b->double_work, b->double_total, places, other ? 2 : 1, 0,
-                             l->x_pitch, rounding);
+        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, pitch, less, b->unit,
+                             &spectra, b->double_work, b->double_total, places, tiles, 0, x_pitch,
+                             rounding);
     } else {
         const float *spectra[MOST_KERNELS];
         for (ptrdiff_t k = 0; k < count; k++)
             spectra[k] = t[k].spectra;
-        VARIANT(pair_single)(t, count, pixels[0], pixels[1], plane, l->pitch, less, b->unit,
-                             spectra, b->work, b->total, places, other ? 2 : 1, b->step,
-                             l->x_pitch, rounding);
+        VARIANT(pair_single)(t, count, pixels[0], pixels[1], plane, pitch, less, b->unit, spectra,
+                             b->work, b->total, places, tiles, b->step, x_pitch, rounding);
     }
-    const int is_square = t->sides.y == SIDE && t->sides.x == SIDE;
+    const int is_square = t->sides.y == SIDE && t->sides.x == SIDE && !is_folded;
     const double unit =
         (is_double ? 0x1p-53 : 0x1p-24) * (is_square ? ROUNDING_UNITS : MORE_ROUNDING_UNITS);
     for (ptrdiff_t k = 0; k < count; k++)
@@ -567,18 +574,39 @@ static INLINE double VARIANT(sum_less_128)(const Task *t, ptrdiff_t channel)
 
 #include "_correlation_bytes.h"
 
-/* sum I (K - 128) of a window, of the kernel's bytes less 128. */
-static double VARIANT(sum_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
-                                    ptrdiff_t pitch, const int16_t *taps)
+/* Sums of two products each of 2 LANES pixels with taps. */
+static INLINE VARIANT(Ints) VARIANT(dot)(const uint8_t *pixels, const int16_t *taps)
 {
+#if LANES == 16
+    const __m512i wide = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)pixels));
+    return (VARIANT(Ints))_mm512_madd_epi16(wide, _mm512_loadu_si512(taps));
+#elif LANES == 8
+    const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)pixels));
+    return (VARIANT(Ints))_mm256_madd_epi16(wide, _mm256_loadu_si256((const __m256i *)taps));
+#else
+    VARIANT(Ints) sums;
+    for (int i = 0; i < LANES; i++)
+        sums[i] = pixels[2 * i] * taps[2 * i] + pixels[2 * i + 1] * taps[2 * i + 1];
+    return sums;
+#endif
+}
+
+/* sum I (K - 128) of a window, of the kernel's bytes less 128 in rows of `width`, with zeros behind
+ * them. */
+static double VARIANT(sum_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                    ptrdiff_t pitch, const int16_t *taps, ptrdiff_t width)
+{
+    const ptrdiff_t together = 64; /* rows whose sums fit 32 bits */
     int64_t total = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++)
-        for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {
-            const uint8_t *p = pixels + c * plane + y * pitch;
-            int32_t sum = 0;
-            for (ptrdiff_t x = 0; x < t->width; x++)
-                sum += (int16_t)p[x] * taps[x];
-            total += sum;
+        for (ptrdiff_t top = 0; top < t->height; top += together) {
+            const ptrdiff_t bottom = top + together < t->height ? top + together : t->height;
+            VARIANT(Ints) sums = {0};
+            for (ptrdiff_t y = top; y < bottom; y++, taps += width)
+                for (ptrdiff_t x = 0; x < width; x += 2 * LANES)
+                    sums += VARIANT(dot)(pixels + c * plane + y * pitch + x, taps + x);
+            for (int i = 0; i < LANES; i++)
+                total += sums[i];
         }
     return (double)total;
 }
@@ -616,7 +644,8 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
             /* n sum I (K - 128) - sum I sum (K - 128): of integers that doubles hold, so that the
              * least spreads lose no digits either. */
             direct = b->own_taps ? n * VARIANT(sum_of_bytes)(t, b->planes + at, plane, l->pitch,
-                                                             b->own_taps[t - b->task])
+                                                             b->own_taps[t - b->task],
+                                                             correlation_own_width(t))
                                  : 0;
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 const double sum = b->has_few ? VARIANT(few_sums)(b, c, left)[i]
@@ -1080,18 +1109,20 @@ static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *d
 {
     const ptrdiff_t parts = t->parts_y * t->parts_x;
     const size_t tile = (size_t)tile_values(t->sides) * sizeof(double), work = (size_t)t->channels * tile;
+    const size_t spectra =
+        (size_t)(parts * t->channels * spectrum_values(t->sides)) * sizeof(double);
     if (!b->double_spectra) {
-        if (!correlation_open(doubles, work + tile + (size_t)parts * work))
+        if (!correlation_open(doubles, work + tile + spectra))
             return -1;
         b->double_work = correlation_take(doubles, work);
         b->double_total = correlation_take(doubles, tile);
-        b->double_spectra = correlation_take(doubles, (size_t)parts * work);
+        b->double_spectra = correlation_take(doubles, spectra);
     }
     if (b->doubled != t)
         for (ptrdiff_t i = 0; i < parts * t->channels; i++) { /* of one term: sad is not made again */
             const Part part = correlation_part(t, i / t->channels, i % t->channels);
             VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width, t->sides,
-                                     b->double_spectra + i * tile_values(t->sides));
+                                     b->double_spectra + i * spectrum_values(t->sides));
         }
     b->doubled = t;
     VARIANT(Region) *waiting = NULL;
@@ -1100,8 +1131,8 @@ static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *d
         if (b->known[(t - b->task) * b->most + i].open <= budget)
             continue;
         t->repeated++;
-        if (waiting) {
-            VARIANT(transform)(b, waiting, r, 1);
+        if (waiting || t->sides.folds > 1) {
+            VARIANT(transform)(b, waiting ? waiting : r, waiting ? r : NULL, 1);
             waiting = NULL;
         } else
             waiting = r;
@@ -1197,8 +1228,9 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     const unsigned every = (1u << b->count) - 1;
     const ptrdiff_t budget = t->metric == SSD || t->metric == SAD ? 0 : correlation_budget(t);
     VARIANT(divide)(b, order);
-    for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= 2)
-        VARIANT(transform)(b, order[i], i > 0 ? order[i - 1] : NULL, 0);
+    const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
+    for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once)
+        VARIANT(transform)(b, order[i], at_once > 1 && i > 0 ? order[i - 1] : NULL, 0);
     VARIANT(save)(b, 0);
     unsigned again = 0;
     if (t->metric == SSD) { /* where every score of a tile may be off by as much */

@@ -17,8 +17,7 @@ typedef double NAME(Doubles) __attribute__((vector_size(8 * L), aligned(8), may_
 #endif
 typedef uint8_t NAME(Bytes) __attribute__((vector_size(L), aligned(1), may_alias));
 typedef uint16_t NAME(Words) __attribute__((vector_size(2 * L), aligned(1), may_alias));
-typedef REAL (*NAME(Tile))[2][16][16]; /* [k1 of y, k1 of x][re, im][16][16] */
-typedef const REAL (*NAME(Twiddles))[MOST_FIRST][16]; /* [cos, -sin][k1][n0] of a side */
+typedef const REAL (*NAME(Twiddles))[MOST_FIRST][16]; /* those of a side */
 #define V NAME(V)
 #define AT(p) (*(V *)(p))
 #define ALL(x) ((V){0} + (REAL)(x))
@@ -138,6 +137,9 @@ COMBINED(NAME(dft12), 3, 4, NAME(dft3), NAME(dft4), TURNS_12)
 COMBINED(NAME(dft20), 4, 5, NAME(dft4), NAME(dft5), TURNS_20)
 COMBINED(NAME(dft24), 3, 8, NAME(dft3), NAME(dft8), TURNS_24)
 COMBINED(NAME(dft32), 4, 8, NAME(dft4), NAME(dft8), TURNS_32)
+COMBINED(NAME(dft40), 5, 8, NAME(dft5), NAME(dft8), TURNS_40)
+COMBINED(NAME(dft48), 4, 12, NAME(dft4), NAME(dft12), TURNS_48)
+COMBINED(NAME(dft64), 8, 8, NAME(dft8), NAME(dft8), TURNS_64)
 #undef COMBINED
 
 /* The first or last stage of an axis whose side is not 256: m values, as dft16. */
@@ -150,7 +152,10 @@ static __attribute__((noinline)) void NAME(dft)(ptrdiff_t m, V *re, V *im)
     case 16: NAME(dft16)(re, im); return;
     case 20: NAME(dft20)(re, im); return;
     case 24: NAME(dft24)(re, im); return;
-    default: NAME(dft32)(re, im); return;
+    case 32: NAME(dft32)(re, im); return;
+    case 40: NAME(dft40)(re, im); return;
+    case 48: NAME(dft48)(re, im); return;
+    default: NAME(dft64)(re, im); return;
     }
 }
 
@@ -248,9 +253,9 @@ static INLINE V NAME(wave)(const uint8_t *plane, ptrdiff_t at, const NAME(Wave) 
 /* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
                                 const double *less, double scale, int is_wave, ptrdiff_t term,
-                                Sides sides, NAME(Tile) tile)
+                                Sides sides, REAL *tile)
 {
-    const ptrdiff_t my = sides.y / 16, mx = sides.x / 16;
+    const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
     const NAME(Twiddles) twiddles = TWIDDLES[my];
     const NAME(Wave) wave = NAME(wave_of)(term);
     const V unit = ALL(scale);
@@ -269,8 +274,9 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     energy += re[n1] * re[n1] + im[n1] * im[n1];
 #define WRITE(k)                                                                              \
     const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);                         \
-    AT(&tile[(k)*mx + x][0][n0][lane]) = re[k] * c - im[k] * s;                               \
-    AT(&tile[(k)*mx + x][1][n0][lane]) = re[k] * s + im[k] * c;
+    REAL *out = tile + (k)*group + x * CELL_VALUES + 16 * n0 + lane;                          \
+    AT(out) = re[k] * c - im[k] * s;                                                          \
+    AT(out + 256) = re[k] * s + im[k] * c;
                 if (my == 16) { /* in registers */
                     UNROLL16 for (int n1 = 0; n1 < 16; n1++) { READ(n1) }
                     NAME(dft16)(re, im);
@@ -292,7 +298,7 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
 #define DOWN(name, type, is_wave)                                                              \
     static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
                              const double *less, double unit, ptrdiff_t term, Sides sides,     \
-                             NAME(Tile) tile)                                                  \
+                             REAL *tile)                                                       \
     {                                                                                          \
         return NAME(down)(one, other, pitch, type, less, unit, is_wave, term, sides, tile);    \
     }
@@ -306,18 +312,18 @@ DOWN(down_doubles, DOUBLES, 0)
 #undef DOWN
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
-static INLINE void NAME(inner)(REAL (*g)[16][16], int is_inverse)
+static INLINE void NAME(inner)(REAL *g, int is_inverse)
 {
     V re[PARTS][16], im[PARTS][16];
     for (int j = 0; j < PARTS; j++) {
-        UNROLL16 for (int k = 0; k < 16; k++) re[j][k] = AT(&g[0][k][j * L]), im[j][k] = AT(&g[1][k][j * L]);
+        UNROLL16 for (int k = 0; k < 16; k++) re[j][k] = AT(g + 16 * k + j * L), im[j][k] = AT(g + 256 + 16 * k + j * L);
         NAME(dft16)(is_inverse ? im[j] : re[j], is_inverse ? re[j] : im[j]);
     }
     NAME(transpose)(re);
     NAME(transpose)(im);
     for (int j = 0; j < PARTS; j++) {
         NAME(dft16)(is_inverse ? im[j] : re[j], is_inverse ? re[j] : im[j]);
-        UNROLL16 for (int k = 0; k < 16; k++) AT(&g[0][k][j * L]) = re[j][k], AT(&g[1][k][j * L]) = im[j][k];
+        UNROLL16 for (int k = 0; k < 16; k++) AT(g + 16 * k + j * L) = re[j][k], AT(g + 256 + 16 * k + j * L) = im[j][k];
     }
 }
 
@@ -330,18 +336,19 @@ static INLINE void NAME(ask_for)(const REAL *values, ptrdiff_t first, ptrdiff_t 
 
 /* The stages after the first one, of one k1 of y: mx of a tile. `next`: what is multiplied then, of
  * which one half is asked for in the rows, and the other one in the columns. */
-static void NAME(forward)(NAME(Tile) group, ptrdiff_t mx, const REAL *next)
+static void NAME(forward)(REAL *group, ptrdiff_t mx, const REAL *next)
 {
     const NAME(Twiddles) twiddles = TWIDDLES[mx];
     for (int row = 0; row < 16; row++) {
         NAME(ask_for)(next, row * 16 * mx, 16 * mx);
         for (int lane = 0; lane < 16; lane += L) {
+            REAL *values = group + 16 * row + lane;
             V re[MOST_FIRST], im[MOST_FIRST];
-#define READ(n1) re[n1] = AT(&group[n1][0][row][lane]), im[n1] = AT(&group[n1][1][row][lane]);
+#define READ(n1) re[n1] = AT(values + (n1)*CELL_VALUES), im[n1] = AT(values + (n1)*CELL_VALUES + 256);
 #define WRITE(k)                                                                              \
     const V c = AT(&twiddles[0][k][lane]), s = AT(&twiddles[1][k][lane]);                     \
-    AT(&group[k][0][row][lane]) = re[k] * c - im[k] * s;                                      \
-    AT(&group[k][1][row][lane]) = re[k] * s + im[k] * c;
+    AT(values + (k)*CELL_VALUES) = re[k] * c - im[k] * s;                                     \
+    AT(values + (k)*CELL_VALUES + 256) = re[k] * s + im[k] * c;
             if (mx == 16) {
                 UNROLL16 for (int n1 = 0; n1 < 16; n1++) { READ(n1) }
                 NAME(dft16)(re, im);
@@ -357,27 +364,28 @@ static void NAME(forward)(NAME(Tile) group, ptrdiff_t mx, const REAL *next)
     }
     for (ptrdiff_t x = 0; x < mx; x++) {
         NAME(ask_for)(next, 256 * (mx + x), 256);
-        NAME(inner)(group[x], 0);
+        NAME(inner)(group + x * CELL_VALUES, 0);
     }
 }
 
 /* The way back of `forward`. */
-static void NAME(backward)(NAME(Tile) group, ptrdiff_t mx, const REAL *next)
+static void NAME(backward)(REAL *group, ptrdiff_t mx, const REAL *next)
 {
     const NAME(Twiddles) twiddles = TWIDDLES[mx];
     for (ptrdiff_t x = 0; x < mx; x++) {
         NAME(ask_for)(next, 256 * x, 256);
-        NAME(inner)(group[x], 1);
+        NAME(inner)(group + x * CELL_VALUES, 1);
     }
     for (int row = 0; row < 16; row++) {
         NAME(ask_for)(next, (16 + row) * 16 * mx, 16 * mx);
         for (int lane = 0; lane < 16; lane += L) {
+            REAL *values = group + 16 * row + lane;
             V re[MOST_FIRST], im[MOST_FIRST];
 #define READ(k)                                                                               \
     const V c = AT(&twiddles[0][k][lane]), s = AT(&twiddles[1][k][lane]);                     \
-    const V a = AT(&group[k][0][row][lane]), b = AT(&group[k][1][row][lane]);                 \
+    const V a = AT(values + (k)*CELL_VALUES), b = AT(values + (k)*CELL_VALUES + 256);         \
     re[k] = a * c + b * s, im[k] = b * c - a * s;
-#define WRITE(n1) AT(&group[n1][0][row][lane]) = re[n1], AT(&group[n1][1][row][lane]) = im[n1];
+#define WRITE(n1) AT(values + (n1)*CELL_VALUES) = re[n1], AT(values + (n1)*CELL_VALUES + 256) = im[n1];
             if (mx == 16) {
                 UNROLL16 for (int k = 0; k < 16; k++) { READ(k) }
                 NAME(dft16)(im, re);
@@ -423,10 +431,10 @@ static INLINE void NAME(put)(const Place *p, ptrdiff_t y, ptrdiff_t pitch, ptrdi
 
 /* The last stage of two tiles, y's k1 -> n1: the products of those windows that are asked for.
  * Returns what no product exceeds, of windows that are not asked for either. */
-static double NAME(up)(NAME(Tile) tile, Sides sides, const Place *places, int count,
+static double NAME(up)(const REAL *tile, Sides sides, const Place *places, int count,
                        ptrdiff_t pitch, ptrdiff_t stride_y, ptrdiff_t stride_x)
 {
-    const ptrdiff_t my = sides.y / 16, mx = sides.x / 16;
+    const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
     const NAME(Twiddles) twiddles = TWIDDLES[my];
     ptrdiff_t cols = places[0].cols;
     if (count > 1 && places[1].cols > cols)
@@ -439,7 +447,8 @@ static double NAME(up)(NAME(Tile) tile, Sides sides, const Place *places, int co
                 V re[MOST_FIRST], im[MOST_FIRST], energy = {0};
 #define READ(k)                                                                               \
     const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);                         \
-    const V a = AT(&tile[(k)*mx + x][0][n0][lane]), b = AT(&tile[(k)*mx + x][1][n0][lane]);   \
+    REAL *in = (REAL *)tile + (k)*group + x * CELL_VALUES + 16 * n0 + lane;                   \
+    const V a = AT(in), b = AT(in + 256);                                                     \
     re[k] = a * c + b * s, im[k] = b * c - a * s;                                             \
     energy += a * a + b * b;
 #define WRITE(n1)                                                                             \
@@ -474,15 +483,13 @@ static double NAME(up)(NAME(Tile) tile, Sides sides, const Place *places, int co
     return sqrt((double)my * largest); /* of sums of my (Cauchy and Schwarz) */
 }
 
-/* The transform of a kernel, over the number of its values: the inverse is not divided by it. The
- * kernel's rows are `pitch` values apart. */
-static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
-                           Sides sides, REAL *out)
+/* The transform of a kernel times `share`: of y its first `groups` of k1. The kernel's rows are
+ * `pitch` values apart. */
+static void NAME(transform)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
+                            Sides sides, ptrdiff_t groups, double share, REAL *tile)
 {
-    const ptrdiff_t my = sides.y / 16, mx = sides.x / 16;
-    const double share = 1.0 / (double)(sides.y * sides.x);
+    const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
     const NAME(Twiddles) twiddles = TWIDDLES[my];
-    NAME(Tile) tile = (NAME(Tile))(void *)out;
     for (int n0 = 0; n0 < 16; n0++)
         for (ptrdiff_t x = 0; x < mx; x++)
             for (int lane = 0; lane < 16; lane += L) {
@@ -494,14 +501,31 @@ static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width
                         re[n1][i] = (REAL)(taps[y * pitch + left + i] * share);
                 }
                 NAME(dft)(my, re, im);
-                for (ptrdiff_t k = 0; k < my; k++) {
+                for (ptrdiff_t k = 0; k < groups; k++) {
                     const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);
-                    AT(&tile[k * mx + x][0][n0][lane]) = re[k] * c - im[k] * s;
-                    AT(&tile[k * mx + x][1][n0][lane]) = re[k] * s + im[k] * c;
+                    REAL *out = tile + k * group + x * CELL_VALUES + 16 * n0 + lane;
+                    AT(out) = re[k] * c - im[k] * s;
+                    AT(out + 256) = re[k] * s + im[k] * c;
                 }
             }
-    for (ptrdiff_t k = 0; k < my; k++)
-        NAME(forward)(tile + mx * k, mx, NULL);
+    for (ptrdiff_t k = 0; k < groups; k++)
+        NAME(forward)(tile + k * group, mx, NULL);
+}
+
+/* What `pair` takes of a kernel: its transform over the number of its values, because the inverse is
+ * not divided by it; of a folded one those of its even and odd rows, over twice that number. */
+static void NAME(spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width, ptrdiff_t pitch,
+                           Sides sides, REAL *out)
+{
+    const double share = 1.0 / (double)(sides.y * sides.x);
+    if (sides.folds == 1) {
+        NAME(transform)(taps, height, width, pitch, sides, first_of_y(sides), share, out);
+        return;
+    }
+    const ptrdiff_t groups = first_of_y(sides) / 2 + 1;
+    NAME(transform)(taps, (height + 1) / 2, width, 2 * pitch, sides, groups, share, out);
+    NAME(transform)(taps + pitch, height / 2, width, 2 * pitch, sides, groups, share,
+                    out + groups * group_values(sides.x / 16));
 }
 
 /* Products of two tiles with a kernel, of a channel and one k1 of y: they are put or added to `sum`,
@@ -513,7 +537,7 @@ static INLINE void NAME(multiply)(const REAL *own, const REAL *kernel, REAL *sum
     V power = *powers, most = *peak, kernel_most = *kernel_peak;
     for (ptrdiff_t j = 0; j < mx; j++)
         for (int i = 0; i < 256; i += L) {
-            const ptrdiff_t v = 512 * j + i;
+            const ptrdiff_t v = CELL_VALUES * j + i;
             const V re = AT((REAL *)own + v), im = AT((REAL *)own + v + 256);
             const V kre = AT((REAL *)kernel + v), kim = AT((REAL *)kernel + v + 256);
             V products = re * kre + im * kim, crossed = im * kre - re * kim;
@@ -526,6 +550,55 @@ static INLINE void NAME(multiply)(const REAL *own, const REAL *kernel, REAL *sum
             kernel_most = NAME(larger)(kernel_most, kre * kre + kim * kim);
         }
     *powers = power, *peak = most, *kernel_peak = kernel_most;
+}
+
+#include "_correlation_folded.h"
+
+/* The stages after the first one, of one k1 of y or, of folded tiles, of k1 and -k1: those of all
+ * channels, their products with the kernels of a pass and, after the last one, the way back. `sums`:
+ * of each kernel. */
+static INLINE void NAME(multiply_groups)(const Task *t, ptrdiff_t count, ptrdiff_t pass,
+                                         ptrdiff_t k1, const REAL *const *spectra, REAL *work,
+                                         REAL *const *sums, double *power, V *peaks,
+                                         V (*kernel_peaks)[MOST_CHANNELS])
+{
+    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, tile = tile_values(t->sides);
+    const ptrdiff_t my = first_of_y(t->sides), mx = t->sides.x / 16, group = group_values(mx);
+    const ptrdiff_t plane = spectrum_values(t->sides), mate = (my - k1) % my;
+    const int is_folded = t->sides.folds > 1, has_mate = is_folded && mate != k1;
+    const int is_last_pass = pass == passes - 1;
+    /* Beside the tiles one spectrum stays in a cache of the processor's core, several do not. */
+    const int is_far = is_folded || count * passes * t->channels > 1;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const REAL *next = spectra[0] + (pass * t->channels + c) * plane + k1 * group;
+        NAME(forward)(work + c * tile + k1 * group, mx, is_far ? next : NULL);
+        if (has_mate)
+            NAME(forward)(work + c * tile + mate * group, mx, next + plane / 2);
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        V powers = {0};
+        for (ptrdiff_t c = 0; c < t->channels; c++) {
+            const REAL *own = work + c * tile;
+            const REAL *kernel = spectra[k] + (pass * t->channels + c) * plane + k1 * group;
+            const int is_first = pass == 0 && c == 0;
+            const int is_last = is_last_pass && c == t->channels - 1;
+            if (is_folded)
+                NAME(multiply_folded)(own, kernel, kernel + plane / 2, sums[k], t->sides, k1,
+                                      is_first, is_last, &powers, &peaks[c], &kernel_peaks[k][c]);
+            else
+                NAME(multiply)(own + k1 * group, kernel, sums[k] + k1 * group, mx, is_first, is_last,
+                               &powers, &peaks[c], &kernel_peaks[k][c]);
+        }
+        for (int lane = 0; lane < L; lane++)
+            power[k] += (double)powers[lane];
+        if (!is_last_pass)
+            continue;
+        NAME(backward)(sums[k] + k1 * group, mx, /* of several channels the first */
+                       k + 1 < count ? spectra[k + 1] + pass * t->channels * plane + k1 * group
+                                     : NULL);
+        if (has_mate)
+            NAME(backward)(sums[k] + mate * group, mx, NULL);
+    }
 }
 
 /* The products of kernels of one size with two tiles, summed over the channels, and over the parts
@@ -554,19 +627,20 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
 {
     const Task *t = tasks;
     const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, tile = tile_values(t->sides);
-    const ptrdiff_t my = t->sides.y / 16, mx = t->sides.x / 16, group = 512 * mx;
-    const double side = sqrt((double)(t->sides.y * t->sides.x));
+    const ptrdiff_t my = first_of_y(t->sides), groups = t->sides.folds > 1 ? my / 2 + 1 : my;
+    const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
     const ptrdiff_t item = correlation_item(t);
     const int is_in_place = passes == 1 && count == 1; /* over the pixels of the first channel */
-    /* Beside the tiles one spectrum stays in a cache of the processor's core, several do not. */
-    const int is_far = count * passes * t->channels > 1;
+    REAL *sums[MOST_KERNELS];
+    for (ptrdiff_t k = 0; k < count; k++)
+        sums[k] = is_in_place ? work : totals + k * tile;
     double power[MOST_KERNELS] = {0}, peaked[MOST_KERNELS] = {0};
     memset(rounding, 0, (size_t)count * sizeof *rounding);
     for (ptrdiff_t pass = 0; pass < passes; pass++) {
         const ptrdiff_t part = pass / t->terms;
         const ptrdiff_t y = part / t->parts_x * t->part_height;
         const ptrdiff_t x = part % t->parts_x * t->part_width;
-        const ptrdiff_t at = (y * pitch + x) * item;
+        const ptrdiff_t at = (y * pitch / t->sides.folds + x) * item;
         double squares = 0;
         /* Largest powers of frequencies: of the pixels, and of each kernel. */
         V peaks[MOST_CHANNELS], kernel_peaks[MOST_KERNELS][MOST_CHANNELS];
@@ -579,32 +653,11 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                         : t->type == WORDS ? NAME(down_words)
                                            : NAME(down_floats))(
                 one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
-                pass % t->terms, t->sides, (NAME(Tile))(void *)(work + c * tile));
+                pass % t->terms, t->sides, work + c * tile);
         for (ptrdiff_t k = 0; k < count; k++)
             rounding[k] += sqrt(squares) * tasks[k].norms[pass] / side;
-        for (ptrdiff_t j = 0; j < my; j++) {
-            for (ptrdiff_t c = 0; c < t->channels; c++)
-                NAME(forward)((NAME(Tile))(void *)(work + c * tile + j * group), mx,
-                              is_far ? spectra[0] + (pass * t->channels + c) * tile + j * group
-                                     : NULL);
-            for (ptrdiff_t k = 0; k < count; k++) {
-                REAL *sum = (is_in_place ? work : totals + k * tile) + j * group;
-                V powers = {0};
-                for (ptrdiff_t c = 0; c < t->channels; c++)
-                    NAME(multiply)(work + c * tile + j * group,
-                                   spectra[k] + (pass * t->channels + c) * tile + j * group,
-                                   sum, mx, pass == 0 && c == 0,
-                                   pass == passes - 1 && c == t->channels - 1, &powers, &peaks[c],
-                                   &kernel_peaks[k][c]);
-                for (int lane = 0; lane < L; lane++)
-                    power[k] += (double)powers[lane];
-                if (pass == passes - 1) /* of several channels the first */
-                    NAME(backward)((NAME(Tile))(void *)sum, mx,
-                                   k + 1 < count
-                                       ? spectra[k + 1] + pass * t->channels * tile + j * group
-                                       : NULL);
-            }
-        }
+        for (ptrdiff_t k1 = 0; k1 < groups; k1++)
+            NAME(multiply_groups)(t, count, pass, k1, spectra, work, sums, power, peaks, kernel_peaks);
         for (ptrdiff_t k = 0; k < count; k++)
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 double most = 0, kernel_most = 0;
@@ -624,8 +677,7 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             own[i].out = (float *)places[i].out + k * step;
         }
         const double largest =
-            NAME(up)((NAME(Tile))(void *)(is_in_place ? work : totals + k * tile), t->sides, own, tiles,
-                     x_pitch, t->stride_y, t->stride_x);
+            NAME(up)(sums[k], t->sides, own, tiles, x_pitch, t->stride_y, t->stride_x);
         /* The root mean square by Parseval's theorem. */
         rounding[k] = rounding[k] + sqrt(power[k]) + (peaked[k] + largest) / 2;
     }

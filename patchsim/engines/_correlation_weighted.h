@@ -96,18 +96,18 @@ static void VARIANT(add)(VARIANT(Weigher) *g, double squares, ptrdiff_t part,
                          const ptrdiff_t *planes, const ptrdiff_t *outputs, int count)
 {
     const Weighted *w = g->weighted;
-    const ptrdiff_t group = TILE_VALUES / 16;
+    const ptrdiff_t group = GROUP_VALUES;
     VARIANT(V_double) peaks = {0};
     for (int k = 0; k < 16; k++) {
         double *own = g->work + k * group;
-        VARIANT(forward_double)((VARIANT(Tile_double))(void *)own, 16, NULL);
+        VARIANT(forward_double)(own, 16, NULL);
         for (int i = 0; i < count; i++) {
             double *sum = g->totals + outputs[i] * TILE_VALUES + k * group;
             const double *kernel =
                 w->spectra + (part * w->plane_count + planes[i]) * TILE_VALUES + k * group;
             const int has_begun = g->has_begun[outputs[i]];
             for (int j = 0; j < 16; j++)
-                for (int at = 512 * j; at < 512 * j + 256; at += LANES / 2) {
+                for (int at = CELL_VALUES * j; at < CELL_VALUES * j + 256; at += LANES / 2) {
                     typedef VARIANT(V_double) V;
                     const V re = *(V *)(own + at), im = *(V *)(own + at + 256);
                     const V kre = *(const V *)(kernel + at), kim = *(const V *)(kernel + at + 256);
@@ -135,7 +135,7 @@ static void VARIANT(add)(VARIANT(Weigher) *g, double squares, ptrdiff_t part,
 static double VARIANT(down_plain)(VARIANT(Weigher) *g, const double less[2])
 {
     return VARIANT(down_doubles_double)(g->plain, g->plain + SIDE * SIDE, SIDE, less, 1, 0,
-                                        SQUARE, (VARIANT(Tile_double))(void *)g->work);
+                                        SQUARE, g->work);
 }
 
 /* Adds what v a^2 gives, of one channel or the sum over all. `first` is the first one's number. */
@@ -191,7 +191,7 @@ static void VARIANT(add_levels)(VARIANT(Weigher) *g, const uint8_t *const levels
     outputs[count++] = t->metric == SSD ? 0 : o->own;
     const double squares = VARIANT(down_bytes_double)(levels[0], levels[1], g->band.layout->pitch,
                                                       less, 1, 0, SQUARE,
-                                                      (VARIANT(Tile_double))(void *)g->work);
+                                                      g->work);
     VARIANT(add)(g, squares, part, planes, outputs, count);
 }
 
@@ -221,7 +221,7 @@ static void VARIANT(add_pixels)(VARIANT(Weigher) *g, const uint8_t *const pixels
                    : t->type == FLOATS ? VARIANT(down_floats_double)
                                        : VARIANT(down_doubles_double))(
             pixels[0] + at, pixels[1] + at, l->pitch, less[c], 1, 0, SQUARE,
-            (VARIANT(Tile_double))(void *)g->work);
+            g->work);
     const ptrdiff_t planes[2] = {c, t->channels + (w->weight_planes > 1 ? c : 0)};
     const ptrdiff_t outputs[2] = {0, g->outputs.sums + c};
     VARIANT(add)(g, squares, part, planes, outputs, t->metric == ZNCC ? 2 : 1);
@@ -255,7 +255,7 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
     const Weighted *w = g->weighted;
     const Task *t = &w->task;
     const Layout *l = g->band.layout;
-    const ptrdiff_t item = correlation_item(t), group = TILE_VALUES / 16;
+    const ptrdiff_t item = correlation_item(t), group = GROUP_VALUES;
     const ptrdiff_t each = l->tall * g->pitch;
     const VARIANT(Region) *both[2] = {one, other ? other : one};
     double less[MOST_WEIGHTED_CHANNELS][2], off[MOST_OUTPUTS];
@@ -289,20 +289,22 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
         double *total = g->totals + i * TILE_VALUES, power = 0;
         for (int k = 0; k < 16; k++) {
             VARIANT(V_double) powers = {0};
-            for (ptrdiff_t at = k * group; at < (k + 1) * group; at += LANES / 2) {
-                const VARIANT(V_double) value = *(VARIANT(V_double) *)(total + at);
-                powers += value * value;
-            }
+            for (ptrdiff_t cell = 0; cell < 16; cell++)
+                for (ptrdiff_t at = 0; at < 512; at += LANES / 2) {
+                    const VARIANT(V_double) value =
+                        *(VARIANT(V_double) *)(total + k * group + cell * CELL_VALUES + at);
+                    powers += value * value;
+                }
             for (int lane = 0; lane < LANES / 2; lane++)
                 power += powers[lane];
-            VARIANT(backward_double)((VARIANT(Tile_double))(void *)(total + k * group), 16, NULL);
+            VARIANT(backward_double)((total + k * group), 16, NULL);
         }
         Place places[2];
         for (int tile = 0; tile < 2; tile++)
             places[tile] = (Place){g->found + (tile * g->outputs.count + i) * each, 1,
                                    both[tile]->rows, both[tile]->cols};
         const double largest =
-            VARIANT(up_double)((VARIANT(Tile_double))(void *)total, SQUARE, places, other ? 2 : 1, g->pitch,
+            VARIANT(up_double)(total, SQUARE, places, other ? 2 : 1, g->pitch,
                                t->stride_y, t->stride_x);
         off[i] = DOUBLE_UNIT * (g->rounding[i] + sqrt(power) + (g->peaked[i] + largest) / 2);
     }
@@ -679,9 +681,10 @@ static void VARIANT(measure_kernel)(VARIANT(Weigher) *g)
                 squares += part.taps[y * t.width + x] * part.taps[y * t.width + x];
         g->norms[i] = sqrt(squares);
         VARIANT(V_double) peaks = {0};
-        for (ptrdiff_t j = 0; j < TILE_VALUES / 512; j++)
+        for (ptrdiff_t j = 0; j < 256; j++)
             for (int at = 0; at < 256; at += LANES / 2) {
-                const double *both = w->spectra + i * TILE_VALUES + j * 512 + at;
+                const double *both = w->spectra + i * TILE_VALUES + j / 16 * GROUP_VALUES +
+                                     j % 16 * CELL_VALUES + at;
                 const VARIANT(V_double) re = *(const VARIANT(V_double) *)both;
                 const VARIANT(V_double) im = *(const VARIANT(V_double) *)(both + 256);
                 peaks = VARIANT(larger_double)(peaks, re * re + im * im);

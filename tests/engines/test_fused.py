@@ -210,23 +210,37 @@ def test_photographs_of_several_tiles(metric, dtype, variant):
     check_direct(variant, image, kernel, metric, truth)
 
 
-def cut_like(monkeypatch, parts, sides):
-    """Have kernels cut into these parts, for transforms of these sides."""
-    cut = kernel_parts.Cut(parts, sides, 1, 1.0, 0.0)
+def cut_like(monkeypatch, parts, sides, folds=1):
+    """Have kernels cut into these parts, for transforms of tiles of these sides."""
+    cut = kernel_parts.Cut(parts, sides, folds, 1, 1.0, 0.0)
     for module in (fused, fused_costs):
         monkeypatch.setattr(module, "cut_of", lambda _problem: cut)
         monkeypatch.setattr(module, "cut_of_tile", lambda _problem, _windows: cut)
 
 
+@pytest.mark.parametrize("folds", [1, 2])
 @pytest.mark.parametrize("sides", [*itertools.pairwise(_correlation.SIDES), (512, 128)], ids=str)
 @pytest.mark.parametrize("metric", CORRELATED)
-def test_transforms_of_all_sides(metric, sides, variant, monkeypatch):
-    cut_like(monkeypatch, (1, 1), sides)
+def test_transforms_of_all_sides(metric, sides, folds, variant, monkeypatch):
+    cut_like(monkeypatch, (1, 1), (folds * sides[0], sides[1]), folds)
     for dtype in DTYPES if variant == VARIANTS[0] else ("uint8",):
         image, kernel, truth, wide, truth_of_wide = photograph_of_several_tiles(metric, dtype)
         check(found(image, kernel, metric), truth)
         check(found(wide, kernel, metric), truth_of_wide)
-        check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
+        step = 3 if folds == 1 else 1
+        check(found(image, kernel, metric, (step, 2)), truth[::step, ::2])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (129, 40)])
+@pytest.mark.parametrize("shape", [(129, 131), (256, 256), (400, 300)])
+@pytest.mark.usefixtures("variant")
+def test_folded_tiles_of_odd_and_even_kernels(size, shape, rng, monkeypatch):
+    """Of a kernel of one row its odd rows are none."""
+    image, kernel = (values(rng, "uint8", *sides, 3) for sides in (shape, size))
+    truth = plain_map(image, kernel, "ssd")
+    for parts in [(1, 1)] if min(size) < 3 else [(1, 1), (3, 2)]:  # parts of 43 rows
+        cut_like(monkeypatch, parts, (256, 128), 2)
+        check(found(image, kernel, "ssd"), truth)
 
 
 @pytest.mark.parametrize("kernel", [(32, 32), (64, 64), (128, 128), (9, 200), (256, 256)])
@@ -234,7 +248,8 @@ def test_transforms_of_all_sides(metric, sides, variant, monkeypatch):
 def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
     chosen = kernel_parts.best_cut((*kernel, 1), windows)
     least = math.inf
-    for down, across in itertools.product(_correlation.SIDES, repeat=2):
+    for folds, rows, across in itertools.product((1, 2), *[_correlation.SIDES] * 2):
+        down = folds * rows
         for parts in itertools.product(range(1, 5), repeat=2):
             size = [-(-length // count) for length, count in zip(kernel, parts, strict=True)]
             if size[0] >= down or size[1] >= across:
@@ -243,10 +258,11 @@ def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
                 continue
             of_tile = down + 1 - size[0], across + 1 - size[1]
             tiles = math.prod(-(-n // of) for n, of in zip(windows, of_tile, strict=True))
-            pairs = -(-tiles // 2)
-            time = pairs * kernel_parts._time_of(down * across) * (math.prod(parts) + 0.3)
+            pairs = tiles if folds > 1 else -(-tiles // 2)
+            time = pairs * kernel_parts._time_of(down * across, folds) * (math.prod(parts) + 0.3)
             least = min(least, time)
-    time = kernel_parts._time_of(math.prod(chosen.sides)) * (math.prod(chosen.parts) + 0.3)
+    time = kernel_parts._time_of(math.prod(chosen.sides), chosen.folds)
+    time *= math.prod(chosen.parts) + 0.3
     assert chosen.pairs * time == pytest.approx(least)
 
 
@@ -454,16 +470,29 @@ def test_direct_sums_of_bytes_lose_no_digits(side, variant):
     kind=st.sampled_from(KINDS),
     of_kernel=st.sampled_from([*KINDS, "crop"]),
     size=st.sampled_from([(8, 8), (64, 64), (1, 5), (127, 127), (30, 100), (2, 2), (16, 16)]),
-    sides=st.tuples(*[st.sampled_from(_correlation.SIDES)] * 2),
+    sides=st.tuples(*[st.sampled_from([side for side in _correlation.SIDES if side <= 512])] * 2),
+    folds=st.sampled_from([1, 2]),
     variant=st.sampled_from(VARIANTS),
 )
 @example(
-    seed=55, kind="photo", of_kernel="bits", size=(30, 100), sides=(256, 256), variant=VARIANTS[0]
-)
+    seed=55, kind="photo", of_kernel="bits", size=(30, 100), sides=(256, 256), folds=1,
+    variant=VARIANTS[0],
+)  # fmt: skip
+@example(
+    seed=55, kind="photo", of_kernel="bits", size=(30, 100), sides=(512, 1024), folds=2,
+    variant=VARIANTS[0],
+)  # fmt: skip
+@example(
+    seed=1, kind="photo", of_kernel="crop", size=(127, 127), sides=(768, 640), folds=1,
+    variant=VARIANTS[0],
+)  # fmt: skip
 @settings(max_examples=150, deadline=None)
-def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, size, sides, variant):
+def test_rounding_stays_within_half_of_what_is_stated(
+    seed, kind, of_kernel, size, sides, folds, variant
+):
     """Errors of X itself, which no limit hides, in transforms of one tile."""
     rng = np.random.default_rng(seed)
+    sides = folds * sides[0], sides[1]
     image = patterns(rng, kind, *sides)
     kernel = (
         image[7 : 7 + size[0], 9 : 9 + size[1]].copy()
@@ -474,7 +503,7 @@ def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, siz
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(extensions.VARIANT_SETTING, variant)
-        cut_like(patch, (1, 1), sides)
+        cut_like(patch, (1, 1), sides, folds)
         bounds = found(image, kernel, "zncc", tolerance=1e6)
     truth, spread = exact_zncc(image, kernel)
     if not (spread > 0).any():
@@ -488,11 +517,13 @@ def test_rounding_stays_within_half_of_what_is_stated(seed, kind, of_kernel, siz
 
 @pytest.mark.parametrize("size", [16, 64, 128])
 @pytest.mark.parametrize("kind", ["stripes", "points"])
-@pytest.mark.parametrize("side", [160, 256, 384, 512])
+@pytest.mark.parametrize(
+    ("side", "folds"), [(160, 1), (256, 1), (384, 1), (512, 1), (256, 2), (512, 2)]
+)
 @pytest.mark.usefixtures("variant")
-def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, side, rng, monkeypatch):
+def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, side, folds, rng, monkeypatch):
     """Faint points beside one frequency, or one product, that holds nearly all there is."""
-    cut_like(monkeypatch, (1, 1), (side, side))
+    cut_like(monkeypatch, (1, 1), (side, side), folds)
     faint = rng.integers(0, side, (2, 300))
     for _ in range(8):
         image = np.full((side, side, 1), 100, np.uint8)

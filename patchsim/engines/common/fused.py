@@ -44,7 +44,7 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 9e-5}
 
 _LARGE = 1 << 16, 1 << 16  # windows
-_UNCUT = kernel_parts.Cut((1, 1), (256, 256), 0, 0.0, 0.0)  # of direct sums
+_UNCUT = kernel_parts.Cut((1, 1), (256, 256), 1, 0, 0.0, 0.0)  # of direct sums
 _MOST_CHANNELS_OF_SAD = 16
 
 
@@ -188,7 +188,7 @@ class _Together:
     def _transformed(self, cut: kernel_parts.Cut) -> NDArray[np.float32]:
         """Return the transforms of all kernels, [kernels, values]."""
         count, (_, _, planes) = len(self._taps), planes_of(self._problem)
-        values = 2 * math.prod(cut.sides) * math.prod(cut.parts) * planes
+        values = cut.kernel_values * planes
         spectra = aligned(0 if self._is_direct else count * values, np.float32).reshape(count, -1)
         for taps, out in zip(self._taps, spectra, strict=True):
             if not self._is_direct:

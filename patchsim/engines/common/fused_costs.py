@@ -38,6 +38,7 @@ COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 DOUBLES["neon"] = DOUBLES["portable"] = DOUBLES["sse2"]
 # Kernels of which a transform of 256x256 has many windows.
 _SMALL_KERNEL = 128
+_LARGE_TILE = 512
 # The time of the transform back, over that of one there.
 _BACK = 0.3
 # Seconds of the calls from Python that begin a search.
@@ -82,7 +83,8 @@ def cut_of(problem: Problem) -> Cut:
     # Beside contrast in one tile, flat windows are made again, which takes longer than is saved.
     is_made_again = problem.metric != "ssd" and kernel_parts.is_made_again(problem)
     is_small = max(problem.kernel[:2]) <= _SMALL_KERNEL
-    return square if is_made_again and is_small and best.pairs > 1 else best
+    is_large_tile = best.pairs > 1 or max(best.sides) > _LARGE_TILE
+    return square if is_made_again and is_small and is_large_tile else best
 
 
 def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
@@ -97,7 +99,7 @@ def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
         return cut
     rows, cols = (-(-count // blocks.BLOCK) * blocks.BLOCK for count in windows)
     tile_cut = best_cut(planes_of(problem), (rows, cols), problem.stride)
-    return cut if (tile_cut.parts, tile_cut.sides) == (cut.parts, cut.sides) else tile_cut
+    return cut if tile_cut.arguments == cut.arguments else tile_cut
 
 
 def term_count(problem: Problem) -> int:
@@ -195,8 +197,8 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
     if not is_direct and _can_repeat(problem):
         cut = cut_of(problem)
-        values = 2 * math.prod(cut.sides)
-        scratch += 8 * ((math.prod(cut.parts) + 1) * problem.kernel[2] + 1) * values
+        channels = problem.kernel[2]
+        scratch += 8 * (cut.kernel_values * channels + cut.tile_values * (channels + 1))
     # Before, while a kernel is prepared, its values and what they are made of.
     preparing = 2 * 8 * term_count(problem) * problem.taps
     return max(scratch + score_bytes, preparing) + kernel - Bounds.estimate_bytes(rows, cols)
@@ -249,6 +251,5 @@ def _can_repeat(problem: Problem) -> bool:
 
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
-    cut = cut_of(problem)
-    values = 0 if is_direct else 2 * math.prod(cut.sides) * math.prod(cut.parts)
+    values = 0 if is_direct else cut_of(problem).kernel_values
     return term_count(problem) * (4 * problem.kernel[2] * values + 8 * problem.taps)

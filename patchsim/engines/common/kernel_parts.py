@@ -1,4 +1,4 @@
-"""How kernels are cut for the transforms in C, which have one size, and how exact scores are."""
+"""How kernels are cut for the transforms in C, and how exact scores are."""
 
 from __future__ import annotations
 
@@ -49,9 +49,11 @@ class Cut(NamedTuple):
     ----------
     parts : (down, across)
     sides : (y, x)
-        Pixels along the axes of a transform.
+        Pixels along the axes of a tile.
+    folds : int
+        1 if a transform has two tiles, 2 if it has the even and the odd rows of one.
     pairs : int
-        Pairs of tiles of the map.
+        Transforms of the map: pairs of tiles, or tiles.
     transform : float
         The time of a transform, over that of one of 256x256.
     transforms : float
@@ -61,6 +63,7 @@ class Cut(NamedTuple):
 
     parts: tuple[int, int]
     sides: tuple[int, int]
+    folds: int
     pairs: int
     transform: float
     transforms: float
@@ -68,11 +71,22 @@ class Cut(NamedTuple):
     @property
     def arguments(self) -> dict[str, Any]:
         """Return the arguments that the extension takes for this division of the kernel."""
-        return {"parts_y": self.parts[0], "parts_x": self.parts[1], "sides": self.sides}
+        parts_y, parts_x = self.parts
+        return {"parts_y": parts_y, "parts_x": parts_x, "sides": self.sides, "folds": self.folds}
+
+    @property
+    def tile_values(self) -> int:
+        """Return the values of a transform."""
+        return _values(self.sides, self.folds)[0]
+
+    @property
+    def kernel_values(self) -> int:
+        """Return the values of a kernel's transforms, for each plane."""
+        return math.prod(self.parts) * _values(self.sides, self.folds)[1]
 
     def nbytes(self, planes: int) -> int:
         """Return the bytes of a kernel's transforms."""
-        return 8 * math.prod(self.sides) * math.prod(self.parts) * planes
+        return 4 * self.kernel_values * planes
 
 
 class _Axis(NamedTuple):
@@ -104,43 +118,57 @@ def best_cut(
         Take transforms of 256x256 alone.
     """
     planes, cuts = kernel[2], []
-    axes = zip(kernel[:2], windows, stride, strict=True)
-    for down, across in itertools.product(*(_axes(*axis, is_square) for axis in axes)):
-        pairs = -(-down.tiles * across.tiles // 2)
-        transform, count = _time_of(down.side * across.side), down.parts * across.parts
-        made = transform * (count * planes + _BACK)
-        cuts.append((pairs * made, down, across, pairs, transform))
-    _, down, across, pairs, transform = min(cuts)
+    axes = list(zip(kernel[:2], windows, stride, strict=True))
+    for folds in (1,) if is_square or stride[0] > 1 else (1, 2):
+        lines = _axes(*axes[0], is_square, folds)
+        for down, across in itertools.product(lines, _axes(*axes[1], is_square)):
+            pairs = -(-down.tiles * across.tiles // (2 // folds))
+            transform, count = _time_of(down.side * across.side, folds), down.parts * across.parts
+            made = transform * (count * planes + _BACK)
+            cuts.append((pairs * made, folds, down, across, pairs, transform))
+    _, folds, down, across, pairs, transform = min(cuts)
     parts, sides = (down.parts, across.parts), (down.side, across.side)
     in_large = transform * (math.prod(parts) * planes + 1) / (planes + 1)
     size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
     of_tile = math.prod(side + 1 - length for side, length in zip(sides, size, strict=True))
-    return Cut(parts, sides, pairs, transform, in_large / of_tile)
+    return Cut(parts, sides, folds, pairs, transform, in_large * folds / of_tile)
 
 
 # The time of a transform back, over that of one there with the product.
 _BACK = 0.3
+# How much longer transforms of a folded tile take, of as many values.
+_FOLDING = 1.15
 
 
-def _time_of(pixels: int) -> float:
+def _time_of(pixels: int, folds: int) -> float:
     """Return the time of a transform, over that of one of 256x256, whose values fit the cache."""
-    area = pixels / 256**2
-    return area * max(1.0, 1 + math.log2(area) / 5)
+    area = pixels / folds / 256**2
+    return (_FOLDING if folds > 1 else 1) * area * max(1.0, 1 + math.log2(area) / 5)
 
 
-def _axes(length: int, count: int, stride: int, is_square: bool) -> list[_Axis]:
+@lru_cache(maxsize=64)
+def _values(sides: tuple[int, int], folds: int) -> tuple[int, int]:
+    """Return the values of a tile's transform, and of a kernel's for each part and plane."""
+    built = extension()
+    assert built is not None, "it was built"
+    of_tile, of_kernel = built.values(sides, folds)
+    return of_tile, of_kernel
+
+
+def _axes(length: int, count: int, stride: int, is_square: bool, folds: int = 1) -> list[_Axis]:
     """Return the axes that transforms may have, without those that another one is better than."""
     built = extension()
     assert built is not None, "it was built"
     axes = []
-    for side in (built.SIDE,) if is_square else built.SIDES:
+    sides = (built.SIDE,) if is_square else [folds * side for side in built.SIDES]
+    for side in sides:
         for parts in range(1, built.MOST_PARTS + 1):
             longest = -(-length // parts)
             if longest < side and (parts - 1) * longest < length:
                 windows = (side - longest) // stride + 1
                 axes.append(_Axis(parts, side, windows, -(-count // windows)))
     if not axes:  # too long for any
-        axes = [_Axis(built.MOST_PARTS, max(built.SIDES), 1, count)]
+        axes = [_Axis(built.MOST_PARTS, max(sides), 1, count)]
     return [
         one
         for one in axes
