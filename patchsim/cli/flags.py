@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -24,7 +24,6 @@ from patchsim.cli import (
     running_flags,
     wait_flags,
 )
-from patchsim.records import dataclass
 
 _Flags = TypeVar("_Flags")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -10,7 +11,6 @@ from patchsim import choices
 from patchsim.cli.printing_flags import CsvSafe
 from patchsim.cli.running_flags import Debug
 from patchsim.cli.words import device, one_of
-from patchsim.records import dataclass
 
 Features = Annotated[
     list[str] | None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchsim.cli import clusters, console, imports, part, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FAULT, FOUND, NOT_FOUND, InputError, OutputError
-from patchsim.records import dataclass
 
 DRAWN_TOLERANCE = 0.02
 

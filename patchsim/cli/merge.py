@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +19,6 @@ from patchsim.cli import (
 from patchsim.cli import match as match_command
 from patchsim.cli.flags import MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from patchsim.cluster.parts import Merged

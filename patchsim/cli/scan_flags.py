@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from patchsim.cli.flags import Image, MatchFlags
-from patchsim.records import dataclass
 
 # Flags of `match` that are about one picture and its files.
 WITHOUT = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from patchsim.errors import InputError, printable
-from patchsim.records import dataclass
 
 _EXAMPLES = "give tcp://host:8786, the address that dask scheduler prints, or local:4"
 _LOCAL = re.compile(r"local:(\d{1,4})")

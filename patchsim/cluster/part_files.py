@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,6 @@ from patchsim.checks import whole_number
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic, npy
 from patchsim.geometry.blocks import grid_shape
-from patchsim.records import dataclass
 from patchsim.search.bands import BandBounds
 
 SUFFIX = ".npz"

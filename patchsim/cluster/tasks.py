@@ -13,13 +13,12 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from patchsim.cluster.link import Link
 from patchsim.cluster.on_worker import Done, Fault
 from patchsim.cluster.submitted import Submitted
-from patchsim.records import dataclass
 
 _PAUSE = 0.03  # seconds between looks for results
 _POLL = 2.0  # seconds between looks at the workers

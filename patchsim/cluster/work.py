@@ -19,6 +19,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,6 @@ from patchsim.geometry.blocks import BLOCK
 from patchsim.matching.band_search import band_search
 from patchsim.matching.matcher import Matcher
 from patchsim.pictures import remote
-from patchsim.records import dataclass
 from patchsim.search.bands import BandBounds
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Job

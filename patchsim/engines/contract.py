@@ -9,6 +9,7 @@ is computed from one tile (`SharingEngine`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeGuard
 
@@ -20,7 +21,6 @@ from patchsim.engines.tile_cache import Shared
 from patchsim.geometry.blocks import reduce_blocks
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Kernel
-from patchsim.records import dataclass
 from patchsim.types import Pixels, Weights
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from patchsim.geometry import tiles
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ times as fast as the plain unfold.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     import torch

@@ -11,11 +11,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from patchsim.engines import Bounds
 from patchsim.machine import devices
-from patchsim.records import dataclass
 
 _Prepared = TypeVar("_Prepared")
 _Tile = ParamSpec("_Tile")  # the arguments of a scorer

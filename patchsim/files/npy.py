@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any
 
 import numpy as np
 
 from patchsim.errors import DamageError
-from patchsim.records import dataclass
 
 MAGIC = b"\x93NUMPY"
 _LARGEST_HEADER = 1 << 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from patchsim.checks import whole_number
 from patchsim.errors import InputError, titled
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 Region = tuple[int, int, int, int]  # x, y of the top-left pixel, width, height

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from patchsim.checks import whole_number
 from patchsim.errors import InputError
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ Both depend on shapes alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchsim.engines.cuda import planes as cuda_planes
 from patchsim.engines.cuda.config import Config
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from typing import Self

@@ -8,6 +8,7 @@ image. Images and windows are therefore split into parts; with enough memory the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchsim.engines import unfold_tensors
@@ -15,7 +16,6 @@ from patchsim.engines.cuda import config, launch
 from patchsim.engines.cuda import planes as cuda_planes
 from patchsim.geometry import tiles
 from patchsim.layer import cuda_gradient_blocks, cuda_gradients
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,10 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from patchsim.errors import MachineError
-from patchsim.records import dataclass
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

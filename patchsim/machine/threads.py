@@ -7,11 +7,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from patchsim.machine import devices
-from patchsim.records import dataclass
 
 # More threads than this, or than there are CPUs, help nothing; plans try each number of them.
 _MOST = 256

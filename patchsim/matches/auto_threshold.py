@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from patchsim.records import dataclass
 
 # The probability of finding a gap among unrelated places.
 LEVEL = 0.01

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from patchsim.matches.nms import Peak
 from patchsim.ranking.contract import Windows
-from patchsim.records import dataclass
 
 _LOOKS = 4  # kernels or poses that are looked at, those with the highest bounds
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from patchsim.ranking.contract import Windows
-from patchsim.records import dataclass
 
 Accepts = Callable[[int, int, int], bool]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from patchsim.geometry import polygons
 from patchsim.matches import auto_threshold
 from patchsim.poses.warp import Pose
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from patchsim.metrics.local_differences import Measured

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from patchsim.matches import auto_threshold
 from patchsim.matches.nms import Accepts, BestFirst, Peak
 from patchsim.ranking.contract import Windows
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

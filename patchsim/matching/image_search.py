@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError, OutputError
@@ -25,7 +25,6 @@ from patchsim.output.targets import Asked, Outputs
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.reduced import Opening
-from patchsim.records import dataclass
 from patchsim.scene import advice, empty_area, flatness, uncounted
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene

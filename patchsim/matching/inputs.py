@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -15,7 +15,6 @@ from patchsim.options import Options
 from patchsim.pictures import large, opening, reader, windowed
 from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
-from patchsim.records import dataclass
 from patchsim.scene import masks, transparent_color, uncounted, unusable
 from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Weights

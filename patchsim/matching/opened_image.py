@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,6 @@ from patchsim.options import Options
 from patchsim.pictures import large, reader
 from patchsim.pictures.limits import TooLargeError
 from patchsim.pictures.reader import Picture
-from patchsim.records import dataclass
 from patchsim.scene import profiles
 
 if TYPE_CHECKING:

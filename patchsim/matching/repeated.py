@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,6 @@ from patchsim.pictures import arrays
 from patchsim.pictures.reader import Picture
 from patchsim.planning import candidates
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.records import dataclass
 from patchsim.scene import advice, flatness
 from patchsim.scene.build import Scene
 from patchsim.search import windows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from patchsim.checks import is_number
 from patchsim.errors import InputError
 from patchsim.numerics.array_api import Array, like, namespace
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

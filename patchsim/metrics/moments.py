@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from patchsim.metrics.formulas import Formula, correlation
 from patchsim.metrics.weights import channel_totals
 from patchsim.metrics.window_sums import FITS_INT64, Pair, Places, Values
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 _ITSELF: Places = np.zeros((1, 2), np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.geometry.area import NO_MARGINS, Margins
-from patchsim.records import dataclass
 from patchsim.types import Pixels, Weights
 
 

@@ -7,6 +7,7 @@ float64 in the order that `plain_sums` describes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from patchsim.machine import extensions
 from patchsim.metrics import plain_sums
 from patchsim.metrics.formulas import FLAT, INTEGER_RANGE, type_name
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 FITS_INT64 = 1 << 63

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
@@ -20,7 +20,6 @@ from patchsim.pictures.frames import check_frame
 from patchsim.pictures.key_color import KeyColor
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 from patchsim.poses.grid import Poses
-from patchsim.records import dataclass
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Row = Mapping[str, Any]

@@ -9,6 +9,7 @@ format is asked for, so that a search without pictures imports no drawing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 
 import numpy as np
@@ -18,7 +19,6 @@ from patchsim.output.reduced_image import View
 from patchsim.output.report import Report
 from patchsim.output.report_parts import KernelReport
 from patchsim.pictures.reader import Picture
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Set
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -13,7 +13,6 @@ from patchsim.output import columns
 from patchsim.output.contract import Table
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match
-from patchsim.records import dataclass
 
 # Columns that a narrow terminal leaves out, the first first.
 DROPPED = (

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from patchsim.output.contract import Records, Table

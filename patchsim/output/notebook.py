@@ -6,7 +6,7 @@ What draws is imported when something is shown: every search makes an `ImageDisp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from patchsim.output.reduced_image import placed
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
 from patchsim.pictures.reduced import Opening, open_reduced
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ evaluated here, where their names are known.
 """
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
@@ -16,7 +16,6 @@ from patchsim.geometry.area import Region
 from patchsim.output import columns, conversions
 from patchsim.output.report_parts import BestBelow, FrameReport, KernelReport, Match, PosesReport
 from patchsim.planning.planner import Plan
-from patchsim.records import dataclass
 from patchsim.scene.unusable import SkippedKernel
 
 if TYPE_CHECKING:

@@ -4,10 +4,8 @@
 evaluated here, where their names are known.
 """
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
-
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ is one pixel. So half of the brightness belongs to the best hundredth of the win
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-
-from patchsim.records import dataclass
 
 # Shares of all windows that score less, and the brightness of a score that exceeds just these.
 SHARES = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)

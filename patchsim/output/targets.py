@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from patchsim.errors import InputError, escaped, printable
@@ -16,7 +16,6 @@ from patchsim.output.contract import FileExporter, Finished
 from patchsim.output.exporters.map import describe
 from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.pictures.reader import Picture
-from patchsim.records import dataclass
 
 PathLike = str | os.PathLike[str]
 _MAP = "map"  # the kind of the files that have all scores

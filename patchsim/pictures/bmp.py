@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import least_bytes, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 SIGNATURE = b"BM"

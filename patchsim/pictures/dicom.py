@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,7 +14,6 @@ from patchsim.errors import DamageError, InputError, printable
 from patchsim.machine.quiet import without_warnings
 from patchsim.pictures import arrays, coded_size, jpeg, least_bytes, rescaling, signatures
 from patchsim.pictures.limits import Decoded, Limits, silence_logger, unapplied
-from patchsim.records import dataclass
 
 PACKAGES = "pydicom imagecodecs"  # the extra `dicom`
 _META = signatures.DICOM_PREAMBLE + 4  # where the file meta information begins

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import coded_size, least_bytes, metadata, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 SIGNATURE = b"\xff\xd8\xff"

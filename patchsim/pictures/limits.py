@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
 from patchsim.machine.memory import format_size
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 _MOST_MEASURED = 64_000_000  # bytes that are read to learn what a picture needs

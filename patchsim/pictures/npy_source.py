@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from patchsim.errors import InputError, printable
 from patchsim.pictures import arrays
 from patchsim.pictures.source import Identity
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 _WORTH_ROWS = 2  # whole rows are read in one piece where they have no more than so many times

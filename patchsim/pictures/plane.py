@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from patchsim.pictures import windowed
 from patchsim.pictures.windowed import Windowed
-from patchsim.records import dataclass
 
 _ALL = slice(None)
 

@@ -8,13 +8,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
 from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader, png16
 from patchsim.pictures.limits import Decoded, Limits
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

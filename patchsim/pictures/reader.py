@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,7 +25,6 @@ from patchsim.pictures import (
 )
 from patchsim.pictures.limits import Decoded, Limits, MemoryNeed, Unapplied
 from patchsim.pictures.streams import Told
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:

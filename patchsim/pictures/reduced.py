@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from patchsim.pictures import (
 )
 from patchsim.pictures.limits import Limits, TooLargeError
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +18,6 @@ from patchsim.errors import AGAIN, DamageError, InputError, MachineError, printa
 from patchsim.files import atomic
 from patchsim.machine import packages
 from patchsim.pictures import piped, remote
-from patchsim.records import dataclass
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import struct
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
-
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2

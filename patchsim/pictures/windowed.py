@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn, cast
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from patchsim.machine.memory import format_size
 from patchsim.pictures.chunk_cache import ChunkCache
 from patchsim.pictures.source import PixelSource
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 _BAND_BYTES = 1 << 24  # of pixels that are looked at together

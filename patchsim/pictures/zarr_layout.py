@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from patchsim.errors import DamageError, InputError, printable
 from patchsim.files.atomic import is_folder
 from patchsim.pictures import remote
 from patchsim.pictures.source import level_notice, no_part
-from patchsim.records import dataclass
 
 PACKAGES = "zarr"  # the extra `zarr`
 

@@ -7,14 +7,13 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from patchsim.engines import Problem
 from patchsim.planning import planner
 from patchsim.planning.candidates import Candidate
 from patchsim.planning.planner import Plan
-from patchsim.records import dataclass
 
 # The largest number of kernels together: more would hardly save time by sharing the transforms of a
 # tile, and would take memory for their own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from patchsim import engines
 from patchsim.engines import Bounds, Problem
@@ -11,7 +11,6 @@ from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices, threads
 from patchsim.machine.memory import format_size
-from patchsim.records import dataclass
 
 # The share of a device's free memory that tiles may take: libraries allocate some of it, and it is
 # fragmented.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from patchsim import choices, engines
@@ -16,7 +16,6 @@ from patchsim.machine.memory import format_size
 from patchsim.planning import candidates as considered
 from patchsim.planning import tiling
 from patchsim.planning.candidates import Candidate
-from patchsim.records import dataclass
 
 # With more kernels than this together, memory goes to more threads rather than to more kernels.
 _WORTH_THREADS = 8

@@ -8,7 +8,7 @@ threads of this process would lead to.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,6 @@ from patchsim.planning import batching
 from patchsim.planning import candidates as considered
 from patchsim.planning.batching import Group
 from patchsim.planning.planner import Plan
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

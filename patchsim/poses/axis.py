@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from patchsim.errors import InputError
 from patchsim.poses.warp import DECIMALS, Stretch
-from patchsim.records import dataclass
 
 ANY = "any"  # all angles
 

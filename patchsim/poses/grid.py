@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
@@ -12,7 +12,6 @@ from patchsim.checks import positive_integer
 from patchsim.errors import InputError
 from patchsim.poses.axis import Axis, angles_of, scales_of
 from patchsim.poses.warp import FLIPS, Pose
-from patchsim.records import dataclass
 
 DEFAULT_MAX_POSES = 10_000
 SPACING = 1.0  # pixels by which a corner of the kernel moves between neighbouring poses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,6 @@ from PIL import Image
 
 from patchsim.metrics import Kernel, divided_by_gcd
 from patchsim.numerics.bspline import TAIL
-from patchsim.records import dataclass
 
 FLIPS = ("none", "h", "v")
 DECIMALS = 4  # decimals of scales and angles, so that printed poses are exactly the scored ones

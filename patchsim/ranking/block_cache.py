@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 
 from patchsim.geometry.blocks import BLOCK
 from patchsim.ranking.score_map import ScoreMap
-from patchsim.records import dataclass
 
 _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
 

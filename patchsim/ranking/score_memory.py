@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from patchsim.engines import Problem, pruned
 from patchsim.planning import batching
@@ -15,7 +16,6 @@ from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.pruned_windows import PrunedWindows
 from patchsim.ranking.score_map import ScoreMap
-from patchsim.records import dataclass
 
 # The largest score maps of several kernels together. Larger ones take longer to write, and are
 # hardly read again, than it takes to score a few blocks again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
 from patchsim.poses.warp import Pose
-from patchsim.records import dataclass
 from patchsim.registration import loops
 from patchsim.registration.fitted import Corner, corners
 from patchsim.registration.planes import KernelPlane

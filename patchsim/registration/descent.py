@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
-from patchsim.records import dataclass
 from patchsim.registration import first_look, loops
 from patchsim.registration.candidates import (
     BESIDE,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
-from patchsim.records import dataclass
 from patchsim.registration import loops
 from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from patchsim.poses.warp import Pose, direction
-from patchsim.records import dataclass
 
 Corner = tuple[float, float]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.records import dataclass
 from patchsim.registration.planes import PAD, PIECE, KernelPlane, Plane
 from patchsim.registration.scores import cubic
 

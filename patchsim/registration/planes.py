@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
-from patchsim.records import dataclass
 from patchsim.registration import native
 from patchsim.registration.levels import (
     KernelLevels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
-from patchsim.records import dataclass
 from patchsim.registration import loops, scores
 from patchsim.registration.candidates import Limits
 from patchsim.registration.descent import PIXELS, first_level, refine

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
-from patchsim.records import dataclass
 from patchsim.registration import descent
 from patchsim.registration.candidates import Limits, thinned
 from patchsim.registration.first_look import BAND_BYTES

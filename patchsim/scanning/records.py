@@ -4,6 +4,7 @@ Annotations of the public class are evaluated, as those in `output.report`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -14,7 +15,6 @@ from patchsim.output.contract import Table
 from patchsim.output.match_records import DROPPED, MatchRecords
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

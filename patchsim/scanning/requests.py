@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region, check_region
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source

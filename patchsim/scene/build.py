@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import plane, windowed
 from patchsim.pictures.reader import Picture
-from patchsim.records import dataclass
 from patchsim.scene import by_windows, edges, inversion, uncounted, unusable, value_range
 from patchsim.scene import color as colors
 from patchsim.scene.comparison import Comparisons

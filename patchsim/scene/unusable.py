@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from patchsim.errors import InputError
 from patchsim.pictures.limits import MemoryNeed
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from patchsim.errors import InputError, printable
 from patchsim.metrics import INTEGER_RANGE, check_range, type_name
 from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
-from patchsim.records import dataclass
 from patchsim.types import Pixels
 
 _UNSCALED = 2.0**-20, 2.0**20  # float ranges of this size, such as 12-bit data, are not scaled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from patchsim.pictures import plane, windowed
 from patchsim.pictures.plane import Plane
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.windowed import Windowed
-from patchsim.records import dataclass
 from patchsim.scene import masks
 from patchsim.types import Pixels, Weights
 

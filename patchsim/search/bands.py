@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,6 @@ from patchsim.geometry.area import Region
 from patchsim.geometry.blocks import BLOCK, grid_shape
 from patchsim.geometry.tiles import Tile
 from patchsim.ranking.block_grid import BlockGrid
-from patchsim.records import dataclass
 from patchsim.search import windows
 from patchsim.search.jobs import Job
 from patchsim.search.prepared import PreparedKernels

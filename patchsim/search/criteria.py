@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility, local_differences
 from patchsim.metrics.local_differences import Measured
 from patchsim.options import AUTO, Options
-from patchsim.records import dataclass
 from patchsim.search.jobs import Job
 
 _ROUNDING = 1e-9  # of a mean of scores

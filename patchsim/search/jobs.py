@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,7 +25,6 @@ from patchsim.poses.grid import Poses, spacing
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.reduced_map import ReducedMap
-from patchsim.records import dataclass
 from patchsim.scene.build import Scene
 from patchsim.types import Pixels
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,6 @@ from patchsim.planning.planner import NoRoomError
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.reduced_map import MOST_SIDE
 from patchsim.ranking.score_memory import budget_of, largest_bytes
-from patchsim.records import dataclass
 from patchsim.scene.build import Scene
 from patchsim.search import jobs, subpixel
 from patchsim.search.unkept_maps import UnkeptMaps

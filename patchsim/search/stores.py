@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from patchsim import engines, metrics
@@ -15,7 +16,6 @@ from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima, Rescore
 from patchsim.ranking.score_map import ScoreMap
-from patchsim.records import dataclass
 from patchsim.search import block_scores
 from patchsim.search.prepared import PreparedKernel
 from patchsim.types import Pixels

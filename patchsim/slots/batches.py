@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError, printable
 from patchsim.machine.memory import format_size
-from patchsim.records import dataclass
 from patchsim.slots.feature_files import open_features, pick, read_rows
 from patchsim.slots.losses import stack_views
 from patchsim.slots.stored_tensors import Stored

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchsim import choices
 from patchsim.errors import InputError, printable
-from patchsim.records import dataclass
 from patchsim.slots import batches, losses, references, tensor_checks
 from patchsim.slots.batches import Features
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from patchsim.errors import DamageError
-from patchsim.records import dataclass
 
 # Bytes. A structure of tensors is far smaller; to read it takes a hundred times its size at most.
 LARGEST = 1_000_000

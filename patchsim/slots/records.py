@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from patchsim.output.contract import Table
-from patchsim.records import dataclass
 from patchsim.slots.evaluate import Request, Scored
 
 # The JSON keys B, S and C are the numbers of images, slots and channels.

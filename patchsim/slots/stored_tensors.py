@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from patchsim.errors import DamageError
 from patchsim.machine.memory import format_size
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,12 +12,12 @@ picture.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.problem import Problem
-from patchsim.records import dataclass
 
 VALUES = 256  # of a byte
 _ROUNDS = 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +12,6 @@ from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.numerics.overlap_save import KEPT_SPECTRA, spectrum_bytes, transform_length
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

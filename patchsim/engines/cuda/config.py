@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-from patchsim.records import dataclass
 
 # Words of a row whose loop the kernel may unroll.
 WIDEST = 8

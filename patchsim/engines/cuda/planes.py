@@ -8,14 +8,13 @@ of bytes holds the byte there and the three on its right; every fourth is compar
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchsim.engines.cuda.config import REPEATS, Kind, block_cols
 from patchsim.numerics import array_api
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

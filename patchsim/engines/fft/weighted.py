@@ -17,6 +17,7 @@ float64: next to each other the errors of E and of X would be as large as what i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,6 @@ from patchsim.numerics.precision import (
     LONG,
     UNIT_ROUNDOFF,
 )
-from patchsim.records import dataclass
 
 _Scores = tuple[Array, Array | float]  # and how far they may be off
 

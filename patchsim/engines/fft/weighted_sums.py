@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,6 @@ from patchsim.numerics.array_api import Array, cast, copied, like, namespace, to
 from patchsim.numerics.box_sums import uniform_windows
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
 from patchsim.numerics.precision import DOUBLE, ROUNDING_MARGIN
-from patchsim.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ known; those of the windows are each at most the largest one of the image, which
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.pruned import compiled
-from patchsim.records import dataclass
 from patchsim.types import Pixels, Weights
 
 TYPES = {"uint16": "H", "float32": "f", "float64": "d"}  # and their names in the extension

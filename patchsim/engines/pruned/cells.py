@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.records import dataclass
 from patchsim.types import Weights
 
 COARSE, FINE, FINEST = 4, 8, 16  # cells along a side, or a few more

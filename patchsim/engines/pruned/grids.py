@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.problem import Problem
 from patchsim.engines.pruned.cells import Cells
-from patchsim.records import dataclass
 
 Boxes = NDArray[np.uint16]  # sums over the boxes of cells, shifted to fit 16 bits
 

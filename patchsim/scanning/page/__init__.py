@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,6 @@ from patchsim.output import html_page
 from patchsim.output.notebook import ShownFrame
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
-from patchsim.records import dataclass
 
 if TYPE_CHECKING:
     from PIL import Image
