@@ -60,8 +60,9 @@ def score_map(
     mask : uint8 array [h, w], optional
         How much each pixel of the kernel counts.
     """
-    own, most = _by_value(_plain(kernel)), max(image.size, kernel.size)
-    matcher = _matcher(own, metric, None if mask is None else _by_value(mask), data_range, most)
+    pixels, max_pixels = _by_value(_plain(kernel)), max(image.size, kernel.size)
+    counts = None if mask is None else _by_value(mask)
+    matcher = _matcher(pixels, metric, counts, data_range, max_pixels)
     scores = matcher.match(_plain(image), map=True).map
     assert scores is not None  # it was asked for
     return scores
@@ -86,8 +87,8 @@ def _matcher(
 ) -> Matcher:
     """Return the matcher of a kernel; programs look for one kernel in many images."""
     pixels, counts = (
-        None if own is None else np.frombuffer(own[0], own[2]).reshape(own[1])
-        for own in (kernel, mask)
+        None if array is None else np.frombuffer(array[0], array[2]).reshape(array[1])
+        for array in (kernel, mask)
     )
     assert pixels is not None
     return Matcher(

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 _FARTHEST = 4.0  # pixels of the level that a pose may move from where it began
 _LONGEST = 2.0  # pixels that a corner may move in one step
 # A pose is given up if so many times the gain of its last step, and so much more, leave it below
-# the least score. No match of 500 plantings was lost by that.
+# the least score. No match of 350 plantings was lost by that.
 MOST_GAINS, HOPE = 8.0, 0.03
 # Two steps are of one direction from this cosine on; together they are extrapolated to so many.
 STRAIGHT, LEAST_SHARE = 0.9, 0.125

@@ -523,4 +523,4 @@ def test_float64_without_weights(metric, rng):
     work = problem(image, kernel, metric)
     assert fft.can_bound_blocks(work)
     ones = np.ones((13, 20), np.uint8)
-    check(fft.prepare(kernel, work)(image), plain_map(image, kernel, ones, metric))
+    check(fft.prepare(kernel, work)(image), plain_map(image, kernel, metric, ones))

@@ -327,7 +327,7 @@ def test_the_picture_for_the_overlay_is_counted(rng, tmp_path):
         match(pixels, pixels[:9, :9], color="lab", overlay=overlay).plans[0].resident
         for overlay in (None, tmp_path / "o.png")
     ]
-    assert held[1] - held[0] == 100 * 120 * (3 + 7 + 2)
+    assert held[1] - held[0] == 100 * 120 * (3 + 7 + 6)
 
 
 def test_bad_colors_on_the_command_line(astronaut, save, run):

@@ -26,6 +26,8 @@ from patchsim.pictures import reader
 from patchsim.ranking import (
     block_cache,
     block_grid,
+    cell_queue,
+    evaluated_blocks,
     pruned_windows,
     removed_windows,
     score_map,
@@ -42,7 +44,8 @@ MIN_VISIBLE = 0.6
 def small_blocks(monkeypatch):
     """Blocks of so few windows that a small map has many."""
     modules = (
-        blocks, score_map, block_cache, block_grid, removed_windows, pruned_windows, byte_search,
+        blocks, score_map, cell_queue, evaluated_blocks, block_cache, block_grid, removed_windows,
+        pruned_windows, byte_search,
     )  # fmt: skip
     for module in modules:
         monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
