@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from patchsim.errors import MachineError
+from patchsim.machine.threads import cancel_by
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -57,7 +58,7 @@ class _Line(Generic[_Item, _Result]):
     ) -> None:
         self._work, self._todo = work, todo
         self._tasks: queue.SimpleQueue[tuple[Future[_Result], _Item] | None] = queue.SimpleQueue()
-        self._is_closing = False
+        self._is_closing = threading.Event()
         self._workers = [
             threading.Thread(target=self._process, name=f"patchsim_picture_{i}", daemon=True)
             for i in range(parallel)
@@ -80,8 +81,8 @@ class _Line(Generic[_Item, _Result]):
             raise MachineError("the system gives no thread; close other programs") from error
 
     def close(self) -> None:
-        """Let no further item start, and wait for those in progress; the feeder may be waiting."""
-        self._is_closing = True
+        """Let no further item start, cancel those in progress; the feeder may be waiting."""
+        self._is_closing.set()
         self.room.release()
         for _ in range(self._begun):
             self._tasks.put(None)
@@ -93,7 +94,7 @@ class _Line(Generic[_Item, _Result]):
         try:
             for item in self._todo:
                 self.room.acquire()
-                if self._is_closing:
+                if self._is_closing.is_set():
                     return
                 future: Future[_Result] = Future()
                 self.order.put(future)
@@ -104,9 +105,10 @@ class _Line(Generic[_Item, _Result]):
             self.order.put(_End(error))
 
     def _process(self) -> None:
+        cancel_by(self._is_closing)
         while (entry := self._tasks.get()) is not None:
             future, item = entry
-            if self._is_closing:
+            if self._is_closing.is_set():
                 return
             try:
                 future.set_result(self._work(item))

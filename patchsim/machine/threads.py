@@ -20,6 +20,24 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+class Cancelled(BaseException):
+    """Ends work in a thread whose result nobody wants any more."""
+
+
+_cancellations = threading.local()  # the event that cancels the work of a thread, if there is one
+
+
+def cancel_by(event: threading.Event) -> None:
+    """Let `in_order` raise `Cancelled` in the calling thread once an event is set."""
+    _cancellations.event = event
+
+
+def _check_cancellation() -> None:
+    event = getattr(_cancellations, "event", None)
+    if event is not None and event.is_set():
+        raise Cancelled
+
+
 def in_order(
     work: Callable[[_Item], _Result], todo: Iterable[_Item], parallel: int
 ) -> Generator[_Result, None, None]:
@@ -28,10 +46,12 @@ def in_order(
     The calling thread works too. If it only waited, Linux would often wake the other threads on
     the processor that it leaves, and two tiles of a few milliseconds would run one after the
     other. At most `results_held` items are begun before their results are taken. Where the system
-    gives fewer threads, those do the work.
+    gives fewer threads, those do the work. Between two items it ends if its work is cancelled.
     """
     if parallel == 1:
-        yield from map(work, todo)
+        for item in todo:
+            _check_cancellation()
+            yield work(item)
         return
     todo = iter(todo)
     first_two = list(islice(todo, 2))
@@ -43,6 +63,7 @@ def in_order(
     pending: deque[_Pending[_Item, _Result]] = deque()
     try:
         for item in todo:
+            _check_cancellation()
             pending.append(_Pending(item, pool.submit(item)))
             full = len(pending) == results_held(parallel)
             while full and not pending[0].future.done() and _work_here(work, pending):
@@ -50,6 +71,7 @@ def in_order(
             while pending and (pending[0].future.done() or len(pending) == results_held(parallel)):
                 yield pending.popleft().future.result()
         while pending:
+            _check_cancellation()
             while not pending[0].future.done() and _work_here(work, pending):
                 pass
             yield pending.popleft().future.result()

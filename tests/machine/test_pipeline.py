@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 import pytest
 
 from patchsim import MachineError
 from patchsim.machine import pipeline
+from patchsim.machine.threads import Cancelled, in_order
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 5])
@@ -97,3 +99,39 @@ def test_fewer_threads_do_the_work(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert list(pipeline.as_they_come(str, range(9), 3)) == [str(i) for i in range(9)]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_work_in_progress_is_cancelled_when_the_results_are_closed(parallel):
+    begun, ended = threading.Event(), []
+
+    def tile(_):
+        begun.set()
+        time.sleep(0.001)
+
+    def work(item):
+        if not item:
+            return item
+        try:
+            for _ in in_order(tile, range(20_000), parallel):
+                pass
+            ended.append("all of it was done")
+        except Cancelled:
+            ended.append("cancelled")
+            raise
+
+    results = pipeline.as_they_come(work, [0, 1], 2)
+    assert next(results) == 0
+    assert begun.wait(10)
+    results.close()
+    assert ended == ["cancelled"]
+
+
+def test_work_of_other_threads_is_not_cancelled():
+    results = pipeline.as_they_come(lambda item: list(in_order(str, [item], 1)), [1, 2], 1)
+    assert next(results) == ["1"]
+    results.close()
+    assert list(in_order(str, [1, 2, 3], 2)) == ["1", "2", "3"]
+    assert list(pipeline.as_they_come(lambda item: list(in_order(str, [item], 1)), [1], 1)) == [
+        ["1"]
+    ]
