@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import InputError, printable
@@ -152,7 +153,8 @@ def naming(message: str) -> str:
     guilty = []
     for name, option in _used.get():
         value = printable(os.environ.get(name, ""))
-        is_file = (len(value) >= _SHORTEST_PATH and value in message) or (
+        paths = value, str(Path(value).parent)  # a message may be about the folder of a file
+        is_file = any(len(path) >= _SHORTEST_PATH and path in message for path in paths) or (
             value == "-" and "'-'" in message
         )
         known = rf"{option.replace('_', ' ')}|{_SYNONYMS.get(option, '(?!)')}"

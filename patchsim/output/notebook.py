@@ -162,13 +162,13 @@ class ImageDisplay:
         # Yellow between black, which shows on any picture.
         halo: dict[str, Any] = {
             "color": "yellow",
-            "path_effects": [patheffects.withStroke(linewidth=3)],
+            "path_effects": [patheffects.withStroke(linewidth=3, foreground="black")],
         }
         for number, match in enumerate(view.matches, 1):
             corners = match.corners or box(match)
-            ax.add_patch(patches.Polygon(np.array(corners), fill=False, **halo))
+            ax.add_patch(patches.Polygon(np.array(corners), fill=False, linewidth=1.5, **halo))
             ax.annotate(str(number), corners[0], va="bottom", **halo)
-        ax.set_title(report.summary, wrap=True)
+        ax.set_title(report.summary, fontsize="medium")
         return ax
 
     def _reduced(self, report: Report, side: int) -> Image.Image:

@@ -37,6 +37,14 @@ def test_a_variable_is_a_default_and_a_flag_wins(words, run, monkeypatch):
     assert len(run(*words)[1].splitlines()) == 6
 
 
+def test_a_variable_is_named_by_an_error_about_the_folder_of_its_file(words, run, monkeypatch):
+    monkeypatch.setenv("PATCHSIM_REPORT", "/not-there/page.html")
+    code, _, err = run(*words)
+    assert code == 2
+    assert "output folder /not-there does not exist" in err
+    assert "PATCHSIM_REPORT=/not-there/page.html is set in the environment" in err
+
+
 def test_no_heatmap_for_a_loop(words, run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATCHSIM_HEATMAP", "none")
     run(*words)

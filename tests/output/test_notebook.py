@@ -181,6 +181,14 @@ def test_plot():
     (outline,) = axes.patches
     np.testing.assert_allclose(outline.get_xy()[:4], report[0].corners)
     assert axes.get_images()[0].get_extent() == [0, 80, 60, 0]
+    canvas = axes.figure.canvas
+    canvas.draw()
+    colors = {
+        tuple(pixel) for pixel in np.asarray(canvas.buffer_rgba())[40:-40, ::2, :3].reshape(-1, 3)
+    }
+    assert (255, 255, 0) in colors
+    (halo,) = outline.get_path_effects()
+    assert halo._gc["foreground"] == "black"
     assert report.plot(axes) is axes
     axes.figure.savefig(io.BytesIO())
 
