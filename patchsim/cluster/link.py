@@ -30,6 +30,22 @@ _EACH = 3  # tasks that are submitted for each thread of a worker
 _LEAST = 8  # tasks that are submitted at least
 
 
+def _connected(dask: Any, target: Any) -> Any:
+    """Return a client of a scheduler.
+
+    One that cannot connect is closed here. The garbage collector would close it at any time, and
+    hang where that is while another client holds the lock under which it starts.
+    """
+    client = dask.Client.__new__(dask.Client)
+    try:
+        client.__init__(target, timeout=CONNECT_SECONDS, name="patchsim", set_as_default=False)
+    except BaseException:
+        with contextlib.suppress(Exception):  # it may have failed before there is anything to close
+            client.close()
+        raise
+    return client
+
+
 class Link:
     """A client of a scheduler, and the scheduler and workers themselves if they are local.
 
@@ -83,9 +99,7 @@ class Link:
                     self._dask, self._address.local, str(self._folder.path)
                 )
             try:
-                self.client = self._dask.Client(
-                    target, timeout=CONNECT_SECONDS, name="patchsim", set_as_default=False
-                )
+                self.client = _connected(self._dask, target)
             except (OSError, ValueError, TimeoutError) as error:
                 raise InputError(
                     f"no scheduler answers at {printable(self._address.text)} within"

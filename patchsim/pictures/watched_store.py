@@ -7,7 +7,8 @@ import time
 from patchsim.errors import InputError, printable
 from patchsim.files import stamps
 
-_SHARE = 20  # looking takes one part in so many of the time, at most
+_SHARE = 20  # looking at many files takes one part in so many of the time, at most
+_QUICK = 0.005  # seconds of a look at few files, which is made each time
 
 
 class WatchedStore:
@@ -23,7 +24,7 @@ class WatchedStore:
         self._stamp, self._next = stamps.of(path), 0.0
 
     def check(self) -> None:
-        """Check that the folder is still what it was, unless that was done just before.
+        """Check that the folder is still what it was; of many files, unless that was just done.
 
         Raises
         ------
@@ -41,4 +42,5 @@ class WatchedStore:
         if now != self._stamp:
             raise InputError(f"{name} changed while it was read; search it again")
         ended = time.monotonic()
-        self._next = ended + _SHARE * (ended - begun)
+        if ended - begun > _QUICK:
+            self._next = ended + _SHARE * (ended - begun)

@@ -414,6 +414,31 @@ def test_a_scheduler_that_does_not_answer_is_told_in_a_line(monkeypatch):
         patchsim.Cluster("tcp://127.0.0.1:9").connect()
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9"])
+def test_a_client_that_cannot_connect_is_closed_at_once(address, monkeypatch):
+    # The garbage collector may run while another client starts, and would wait for its lock.
+    from distributed import Client
+
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
+    made, closed = [], []
+
+    class Recorded(Client):
+        def __init__(self, *args, **options):
+            made.append(self)
+            super().__init__(*args, **options)
+
+        def close(self, *args, **options):
+            closed.append(self)
+            return super().close(*args, **options)
+
+    monkeypatch.setattr("distributed.Client", Recorded)
+    with pytest.raises(InputError):
+        patchsim.Cluster(address).connect()
+    assert closed == made
+    assert len(made) == 1
+    assert made[0].status in ("closed", "newly-created")
+
+
 def test_what_is_no_scheduler_of_dask_is_told_in_a_line(monkeypatch):
     monkeypatch.setattr(link, "CONNECT_SECONDS", 2.0)
 
