@@ -167,12 +167,12 @@ class ChunkCache:
 
     def shrink(self) -> bool:
         """Keep half as much from now on; return whether that was possible."""
-        if self.capacity <= self._least:
-            return False
-        self.capacity = max(self._least, self.capacity // 2)
         with self._lock:
+            if self.capacity <= self._least:
+                return False
+            self.capacity = max(self._least, self.capacity // 2)
             self._forget(self.capacity)
-        return True
+            return True
 
     def clear(self) -> None:
         """Forget the chunks, until they are asked for again."""
@@ -184,6 +184,8 @@ class ChunkCache:
 
         Chunks that a window waits for are forgotten only where the others do not suffice.
         """
+        if self._bytes <= size:
+            return
         for is_wanted in (False, True):
             for oldest, other in list(self._chunks.items()):
                 if self._bytes <= size:
