@@ -236,7 +236,7 @@ def _measured(match: Match, measured: Measured) -> Match:
 
 def _subpixel_positions(peaks: list[Peak], jobs: Sequence[Job]) -> list[tuple[float, float] | None]:
     """Locate the matches between the pixels: y and x in the image, or None."""
-    from patchsim.matches.registration import DECIMALS
+    from patchsim.matches.subpixel_fit import DECIMALS
     from patchsim.search import subpixel as refinement
 
     origins = [jobs[peak.index].origin for peak in peaks]

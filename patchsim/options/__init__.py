@@ -6,7 +6,7 @@ and what they take, and `Options`, the checked values: one frozen object that al
 """
 
 from patchsim.options.checks import AUTO
-from patchsim.options.given import Given, check_keywords
+from patchsim.options.keywords import Given, check_keywords
 from patchsim.options.table import Options, with_signature_of_options
 
 __all__ = ["AUTO", "Given", "Options", "check_keywords", "with_signature_of_options"]

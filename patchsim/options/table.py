@@ -15,7 +15,7 @@ from patchsim.geometry.area import DEFAULT_PADDING, Region, check_region
 from patchsim.machine import devices
 from patchsim.options import checks
 from patchsim.options.checks import AUTO
-from patchsim.options.given import Given, check_keywords
+from patchsim.options.keywords import Given, check_keywords
 from patchsim.pictures.frames import check_frame
 from patchsim.pictures.key_color import KeyColor
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS

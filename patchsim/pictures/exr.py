@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
 from patchsim.machine.quiet import without_warnings
-from patchsim.pictures import arrays, least_bytes, modern
+from patchsim.pictures import arrays, codecs, least_bytes
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
 PACKAGE = "OpenEXR"  # the extra `exr`
@@ -69,7 +69,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     points = parts[0].header.get("chromaticities", ())
     planes = {name: channel.pixels for name, channel in channels.items()}
     decoded = _decoded(planes, limits, notices)
-    return replace(decoded, unapplied=modern.of_primaries([float(value) for value in points]))
+    return replace(decoded, unapplied=codecs.of_primaries([float(value) for value in points]))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import first_look, loops
-from patchsim.registration.candidates import (
+from patchsim.registration.kept_candidates import (
     BESIDE,
     FOR_A_RIVAL,
     OF_A_PLACE,

@@ -16,9 +16,9 @@ from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
 from patchsim.registration import loops, scores
-from patchsim.registration.candidates import Limits
 from patchsim.registration.descent import PIXELS, first_level, refine
 from patchsim.registration.fitted import Fitted
+from patchsim.registration.kept_candidates import Limits
 from patchsim.registration.levels import halved_kernel, octave
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlanes, Planes

@@ -11,9 +11,9 @@ import numpy as np
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
 from patchsim.registration import descent
-from patchsim.registration.candidates import Limits, thinned
 from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
+from patchsim.registration.kept_candidates import Limits, thinned
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Planes, Unit
 from patchsim.registration.polish import Polish, distinct

@@ -19,12 +19,12 @@ from patchsim.planning.batching import Group
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.scene.build import Scene
 from patchsim.search import bands as band_scores
-from patchsim.search import jobs, posed_kernels, wanted, windows
+from patchsim.search import jobs, posed_kernels, threshold_share, windows
 from patchsim.search.bands import BandBounds, BandSource
 from patchsim.search.jobs import Found, Job, Scored
+from patchsim.search.memory_plan import Room
 from patchsim.search.posed_kernels import PosedKernel
 from patchsim.search.prepared import KeptKernels, PreparedKernels
-from patchsim.search.room import Room
 from patchsim.search.unkept_maps import Begun
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _problems(
             scene.area.extent(kernel.size),
             map_wanted=has_map,
             # Only engines that draw no map differ by it.
-            share_wanted=0.0 if has_map else wanted.share(scene, kernel, options),
+            share_wanted=0.0 if has_map else threshold_share.share(scene, kernel, options),
         )
         for kernel in kernels
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from patchsim.engines import Problem
 from patchsim.matches import nms
 from patchsim.matches.nms import Peak
-from patchsim.matches.registration import locate
+from patchsim.matches.subpixel_fit import locate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.planning import planner
 from patchsim.planning.planner import Plan

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from patchsim import match, metrics
 from patchsim.ranking import score_memory
-from patchsim.search import room
+from patchsim.search import memory_plan
 
 SPAN = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
 
@@ -91,7 +91,7 @@ def test_bounds_are_told_as_such(monkeypatch, astronaut):
         f" and none scores more than {np.ceil(below.at_most * 1e4) / 1e4:g}"
     )
     # Where scores are not kept and to score a block again costs much, the bound is told alone.
-    monkeypatch.setattr(room, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
+    monkeypatch.setattr(memory_plan, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
     found = match(image, kernel, threshold=0.9, metric="zncc")
     below = found.best_below
     assert (below.x, below.y, below.score) == (None, None, None)
@@ -104,7 +104,7 @@ def test_bounds_are_told_as_such(monkeypatch, astronaut):
 def test_of_many_kernels_one_block_is_scored_again(monkeypatch):
     image, kernel = drawn("uint8", (200, 300))
     kernels = [np.roll(kernel, (number, 2 * number), (0, 1)) for number in range(15)]
-    monkeypatch.setattr(room, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
+    monkeypatch.setattr(memory_plan, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
     found = match(image, kernels, threshold=0.99, metric="zncc")
     best = match(image, kernels, top=1, metric="zncc").best
     below = found.best_below

@@ -10,7 +10,7 @@ from helpers.truths import oracle_map
 
 import patchsim
 from patchsim import InputError, choices, match, metrics
-from patchsim.matches import registration
+from patchsim.matches import subpixel_fit
 
 
 @pytest.mark.parametrize("metric", choices.METRICS)
@@ -95,7 +95,7 @@ def test_a_metric_without_a_formula_is_scored_by_no_other(engine, monkeypatch, r
         lambda: metrics.exact(image, kernel.pixels, "new", 255),
         lambda: metrics.has_scores(kernel, "new"),
         lambda: metrics.empty_score(kernel, "new", 255),
-        lambda: registration.locate(image, kernel.pixels, (3, 2), "new"),
+        lambda: subpixel_fit.locate(image, kernel.pixels, (3, 2), "new"),
         lambda: patchsim.similarity_map(torch.rand(1, 5, 5), torch.rand(1, 2, 2), metric="new"),
     ):
         with pytest.raises(NotImplementedError, match=message):

@@ -13,7 +13,7 @@ import skimage.data
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
 from patchsim.registration import Fitted, PoseSearch, Range, score
-from patchsim.registration.candidates import Limits
+from patchsim.registration.kept_candidates import Limits
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlanes, Planes
 from patchsim.registration.polish import Polish

@@ -34,7 +34,7 @@ from patchsim.ranking import (
     score_memory,
 )
 from patchsim.scene import masks
-from patchsim.search import room
+from patchsim.search import memory_plan
 
 SMALL_BLOCK = 8
 MIN_VISIBLE = 0.6
@@ -159,7 +159,7 @@ def test_matches_of_many_kernels_are_those_of_plain_loops(kept, search, monkeypa
         if kept != "fields":
             patch.setattr(score_memory, "_LARGEST_SCORE_MAPS", 0)
         if kept == "two blocks":
-            patch.setattr(room, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
+            patch.setattr(memory_plan, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
         report = match(given_image, given_kernels, **options)
     span = {"uint8": 255, "uint16": 65535, "float32": 1.0}[image.dtype.name]
     wanted = reference(
@@ -220,7 +220,7 @@ def test_matches_and_margins_of_each_kernel_are_those_of_a_run_of_its_own(
     options["margin"] = True
     alone = [match(image, kernel, metric=metric, threads=2, **options) for kernel in kernels]
     if kept == "two blocks":
-        monkeypatch.setattr(room, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
+        monkeypatch.setattr(memory_plan, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
     each = match(image, kernels, metric=metric, threads=2, per_kernel=True, **options)
     assert [replace(m, kernel="") for m in each.matches] == [
         replace(m, kernel="") for report in alone for m in report.matches
@@ -242,7 +242,7 @@ def test_windows_of_which_little_is_visible_are_no_matches_of_many_kernels(
     if not floats:
         kernels = [np.rint(kernel * 255).astype(np.uint8) for kernel in kernels]
     if kept == "two blocks":
-        monkeypatch.setattr(room, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
+        monkeypatch.setattr(memory_plan, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
     found = match(
         Image.fromarray(np.dstack([image, levels])), kernels, metric=metric, map=True,
         min_visible=MIN_VISIBLE, per_kernel=True, threshold=-1, overlap=1, margin=False,
@@ -265,7 +265,7 @@ def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, mo
     for metric in ("sad", "zncc"):
         whole = match(image, kernels, metric=metric, margin=True, **options)
         with monkeypatch.context() as patch:
-            patch.setattr(room, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
+            patch.setattr(memory_plan, "budget_of", lambda *_, **__: score_memory.Budget(0, 0, 0))
             little = match(image, kernels, metric=metric, margin=True, **options)
         assert little.matches == whole.matches
         assert little.threshold == whole.threshold

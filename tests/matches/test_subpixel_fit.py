@@ -7,7 +7,7 @@ import pytest
 from helpers.scenes import waves
 
 from patchsim.choices import METRICS
-from patchsim.matches.registration import locate
+from patchsim.matches.subpixel_fit import locate
 
 
 @pytest.mark.parametrize("shift", [(-0.5, 0.5), (0.49, -0.49), (0.0, 0.25), (-0.1, 0.02)])

@@ -29,7 +29,7 @@ class Titled(Protocol):
     title: str
 
 
-class Elsewhere(Titled, Protocol):
+class DistributedSearch(Titled, Protocol):
     """Processes that score the maps of a search, such as `patchsim.Cluster`."""
 
     def band_source(
