@@ -1,4 +1,4 @@
-"""The connection to a cluster of Dask; it and `submitted` alone call the package distributed.
+"""The connection to a cluster of Dask.
 
 Every wait for an answer ends: with it, or with an error after a time that is named here. A
 scheduler that is busy answers late; one that is gone closes the connection.

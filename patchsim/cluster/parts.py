@@ -20,7 +20,7 @@ from patchsim.events import Observer
 from patchsim.files import atomic, fingerprints
 from patchsim.geometry.area import Region
 from patchsim.geometry.blocks import BLOCK, grid_shape
-from patchsim.matching import distributed, fingerprint
+from patchsim.matching import delegated, fingerprint
 from patchsim.matching.matcher import Matcher
 from patchsim.output.targets import Asked
 from patchsim.search.bands import BandBounds
@@ -72,7 +72,7 @@ def compute(
     OutputError
         If the disk is full, for example.
     """
-    distributed.check(_Titled(), image, matcher.options, Asked(False, {}, force=False))
+    delegated.check(_Titled(), image, matcher.options, Asked(False, {}, force=False))
     inputs = [*matcher.files, Path(image)]
     atomic.check_target(path, (part_files.SUFFIX,), inputs, force=force)
     options = matcher.options
@@ -131,7 +131,7 @@ class _Titled:
 
 
 class Merged(_Titled):
-    """All parts of a search, in place of scoring its maps; implements `matching.distributed`.
+    """All parts of a search, in place of scoring its maps; implements `matching.delegated`.
 
     Parameters
     ----------
@@ -178,9 +178,9 @@ class Merged(_Titled):
         matcher: Matcher,
         image: str,
         *,
-        region: Region | None,  # noqa: ARG002 - as `DistributedSearch` has it
-        memory: int | None,  # noqa: ARG002 - as `DistributedSearch` has it
-        observer: Observer,  # noqa: ARG002 - as `DistributedSearch` has it
+        region: Region | None,  # noqa: ARG002 - as `DelegatedSearch` has it
+        memory: int | None,  # noqa: ARG002 - as `DelegatedSearch` has it
+        observer: Observer,  # noqa: ARG002 - as `DelegatedSearch` has it
     ) -> Merged:
         """Check that the parts are of this search."""
         fingerprints.check(

@@ -14,7 +14,7 @@ from patchsim.pictures.limits import MemoryNeed
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
-    from patchsim.matching.distributed import DistributedSearch
+    from patchsim.matching.delegated import DelegatedSearch
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -36,7 +36,7 @@ def match(
     report: PathLike | None = None,
     force: bool = False,
     observer: Observer | None = None,
-    cluster: DistributedSearch | None = None,
+    cluster: DelegatedSearch | None = None,
     **options: Unpack[Given],
 ) -> Report:
     """Find a kernel image, or several, in an image.

@@ -13,7 +13,7 @@ from patchsim.events import Observer, check_observer
 from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
-from patchsim.matching import distributed, each_frame, inputs, repeated
+from patchsim.matching import delegated, each_frame, inputs, repeated
 from patchsim.matching.image_search import ImageSearch
 from patchsim.matching.opened_image import Opened, open_image
 from patchsim.matching.repeated import Kind, Repeated
@@ -28,7 +28,7 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from patchsim.matching.distributed import DistributedSearch
+    from patchsim.matching.delegated import DelegatedSearch
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -170,7 +170,7 @@ class Matcher:
         region: Region | None = None,
         threads: int | None = None,
         memory: int | None = None,
-        cluster: DistributedSearch | None = None,
+        cluster: DelegatedSearch | None = None,
     ) -> Report:
         """Find the kernels in an image.
 
@@ -225,7 +225,7 @@ class Matcher:
         asked = _asked(map, resume, files, heatmap_size, labels, force=force)
         bands = None
         if cluster is not None:
-            path = distributed.check(cluster, image, options, asked)
+            path = delegated.check(cluster, image, options, asked)
             given = memory if memory is not None or not self._has_own_memory else options.memory
             bands = cluster.band_source(self, path, region=region, memory=given, observer=observer)
         kind = None

@@ -16,7 +16,7 @@ from patchsim.events import Observer, check_observer
 from patchsim.machine import devices, extensions, pipeline
 from patchsim.machine.memory import default_limit, parse_size
 from patchsim.machine.threads import clamp
-from patchsim.matching import distributed
+from patchsim.matching import delegated
 from patchsim.matching.matcher import Matcher
 from patchsim.options import Given, check_keywords
 from patchsim.pictures.reader import is_stdin
@@ -61,7 +61,7 @@ class Scanner:
         **options: Unpack[Given],
     ) -> None:
         if cluster is not None:
-            distributed.refuse_others(cluster)
+            delegated.refuse_others(cluster)
         self._cluster = cluster
         asked, threads = options.get("memory"), options.get("threads")
         memory = default_limit() if asked is None else parse_size(asked)

@@ -251,6 +251,4 @@ def _pair_shape(features: list[Features], request: Request) -> tuple[int, int, i
 
 
 def _reduced(unreduced: Tensor, reduction: str) -> float | None:
-    if reduction == "none":
-        return None
-    return float(unreduced.sum() if reduction == "sum" else unreduced.mean())
+    return None if reduction == "none" else float(losses.reduced(unreduced, reduction))

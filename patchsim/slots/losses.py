@@ -54,7 +54,7 @@ def matching_similarity_loss_per_img(f: Tensor, p: Tensor, reduction: Reduction 
     tensor(1.)
     """
     reduction = _checked(reduction)
-    return _reduced(similarity_losses(f, p)[0], reduction)
+    return reduced(similarity_losses(f, p)[0], reduction)
 
 
 def matching_contrastive_loss(
@@ -87,7 +87,7 @@ def matching_contrastive_loss(
         A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
     reduction = _checked(reduction)
-    return _reduced(contrastive_losses(slots, temperature, per_img=False)[0], reduction)
+    return reduced(contrastive_losses(slots, temperature, per_img=False)[0], reduction)
 
 
 def matching_contrastive_loss_per_img(
@@ -122,7 +122,7 @@ def matching_contrastive_loss_per_img(
         A ValueError: shapes, dtypes, values, temperature or reduction that cannot be used.
     """
     reduction = _checked(reduction)
-    return _reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
+    return reduced(contrastive_losses(slots, temperature, per_img=True)[0], reduction)
 
 
 def matching_similarity_loss_small_to_large(
@@ -173,7 +173,7 @@ def matching_similarity_loss_small_to_large(
         is_reciprocal = nearest_small == slots
         losses = (1 - cosine.gather(-1, nearest_large[..., None])[..., 0]) / 2
         pairs = losses.where(is_reciprocal, 0).sum(-1) / is_reciprocal.sum(-1)  # [B, a, A]
-    return _reduced(pairs, reduction), is_reciprocal.to(pairs.dtype).mean()
+    return reduced(pairs, reduction), is_reciprocal.to(pairs.dtype).mean()
 
 
 def match_slots(f: Tensor) -> Tensor:
@@ -288,7 +288,8 @@ def _checked(reduction: Reduction) -> Reduction:
     return cast("Reduction", choices.check("reduction", reduction, choices.REDUCTIONS))
 
 
-def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """Return the losses, their sum or their mean; the word is one of `choices.REDUCTIONS`."""
     if reduction == "none":
         return losses
     return losses.sum() if reduction == "sum" else losses.mean()

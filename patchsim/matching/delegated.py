@@ -29,7 +29,7 @@ class Titled(Protocol):
     title: str
 
 
-class DistributedSearch(Titled, Protocol):
+class DelegatedSearch(Titled, Protocol):
     """Processes that score the maps of a search, such as `patchsim.Cluster`."""
 
     def band_source(
