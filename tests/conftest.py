@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 
 # A shell that starts the tests in the background has SIGINT ignored, which their processes inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -14,6 +15,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Hundreds of tests start a process. Without bytecode on disk each one compiles patchsim anew, which
+# takes as long as a small search.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import numpy as np
 import pytest
 import skimage.data
@@ -21,6 +26,8 @@ from helpers import interpreter
 from PIL import Image
 
 from patchsim.planning import batching
+
+sys.dont_write_bytecode = False  # nor are the tests compiled again for `make slow`
 
 
 def pytest_collection_finish():
