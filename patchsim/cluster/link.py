@@ -62,6 +62,8 @@ class Link:
     refused : dict of str
         The addresses of workers that have another patchsim, which get no tasks, and why.
     client : distributed.Client
+    tell : callable
+        Takes notices.
 
     Raises
     ------
@@ -73,7 +75,7 @@ class Link:
 
     def __init__(self, address: Address, tell: Callable[[str], None] = lambda _text: None) -> None:
         self._dask = require_distributed()
-        self._address, self._tell = address, tell
+        self._address, self.tell = address, tell
         self._local: Any = None
         self._folder: ScratchFolder | None = None
         self.client: Any = None
@@ -163,7 +165,7 @@ class Link:
             )
         elif not self._has_told and self._address.local is None:
             self._has_told = True
-            self._tell(
+            self.tell(
                 f"{printable(self._address.text)} has no workers yet; waiting up to"
                 f" {WORKER_SECONDS:.0f} s for one"
             )
@@ -184,7 +186,7 @@ class Link:
             why = versions.refusal(address, answer)
             if why is not None and address not in self.refused:
                 self.refused[address] = why
-                self._tell(f"{why}; the others go on")
+                self.tell(f"{why}; the others go on")
 
     def _addresses(self) -> list[str]:
         return list(self._threads_by_worker())
@@ -213,7 +215,7 @@ class Link:
             )
         if not self._has_told_busy:
             self._has_told_busy = True
-            self._tell(f"{name} is busy; waiting up to {BUSY_SECONDS:.0f} s for its answers")
+            self.tell(f"{name} is busy; waiting up to {BUSY_SECONDS:.0f} s for its answers")
 
     def run(
         self,

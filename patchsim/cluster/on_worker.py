@@ -9,6 +9,7 @@ import os
 import pickle
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from patchsim.machine.memory import default_limit
 _SHARE = 0.6  # of a worker's memory: libraries, and the results that wait, take some, too
 
 _FINISHED = ("memory", "error", "released", "forgotten")  # states of a task for Dask
+_RUNNING = "executing"
 
 _lock = threading.Lock()  # one thread opens what the others wait for
 _kept: dict[str, Any] = {}  # the last search that was opened, by its key
@@ -100,13 +102,17 @@ def keep(key: str, constants: bytes, make: Callable[[Any], Any]) -> Any:
         return _kept[key]
 
 
-def held(prefix: str, dask_worker: Any) -> list[str]:
-    """Return the tasks that a worker has yet to finish, of those whose names begin so."""
-    return [
-        name
+def held(prefix: str, dask_worker: Any) -> dict[str, float]:
+    """Return the tasks that a worker has yet to finish, of those whose names begin so.
+
+    The values are the seconds for which they have run, 0 for those that wait.
+    """
+    now = time.time()
+    return {
+        name: now - (task.start_time or now) if task.state == _RUNNING else 0.0
         for name, task in dask_worker.state.tasks.items()
         if str(name).startswith(prefix) and task.state not in _FINISHED
-    ]
+    }
 
 
 def forget(key: str) -> None:
@@ -154,6 +160,7 @@ def _fault(error: Exception) -> Fault:
         socket.gethostname(),
         get_worker().address,
         is_input=isinstance(error, InputError),
-        is_memory=isinstance(error, MemoryError),
+        # A reader explains that a picture does not fit; a part of the task may read less of it.
+        is_memory=isinstance(error, MemoryError) or isinstance(error.__context__, MemoryError),
         is_version=isinstance(error, versions.OtherVersionError),
     )

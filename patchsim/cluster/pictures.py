@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from patchsim.cluster import on_worker
 from patchsim.cluster.link import Link
 from patchsim.cluster.tasks import Failure, Run
-from patchsim.errors import InputError, MachineError, PatchsimError
+from patchsim.errors import InputError, MachineError, PatchsimError, printable
 from patchsim.events import Observer
 from patchsim.matching.matcher import Matcher
 from patchsim.output.notebook import ImageDisplay
@@ -44,6 +44,13 @@ class Batch(NamedTuple):
 
     first: int
     requests: tuple[Request, ...]
+
+    @property
+    def title(self) -> str:
+        """The batch, as the object of a sentence."""
+        more = len(self.requests) - 1
+        rest = f" and {more:,} more" if more else ""
+        return f"{printable(self.requests[0].name)}{rest}"
 
     def halves(self) -> tuple[Batch, ...]:
         """Return the batch in two parts, if it has more than one picture."""

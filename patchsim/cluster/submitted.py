@@ -8,12 +8,32 @@ import warnings
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from patchsim.cluster import on_worker
 
 CLOSE_SECONDS = 5.0
 _WAITING = ("waiting", "queued")  # states of a task for Dask's scheduler
+
+
+class Place(NamedTuple):
+    """Where a task waits or runs.
+
+    Attributes
+    ----------
+    worker : str
+        The address of the worker that has it, or nothing.
+    seconds : float
+        How long it has run there, as far as the worker tells; 0 if it waits.
+    """
+
+    worker: str = ""
+    seconds: float = 0.0
+
+    @property
+    def host(self) -> str:
+        """The worker's host and port."""
+        return self.worker.rpartition("://")[2]
 
 
 class Submitted:
@@ -147,27 +167,26 @@ class Submitted:
         text = f"{type(error).__name__}: {error}"
         return "error", (text.splitlines() or [""])[0]
 
-    def lost(self, names: Collection[str]) -> set[str]:
-        """Return the tasks that no worker has or will have. Those that wait or run are not lost.
+    def places(self, names: Collection[str]) -> dict[str, Place]:
+        """Return where tasks wait or run, of those that a worker has or will have.
 
-        A task may end while it is asked for: only what is lost twice is lost.
+        A task may end while it is asked for: only what is absent twice is lost.
         """
         states = self._ask(self._client.scheduler.get_task_status, keys=list(names))
         processing = self._ask(self._client.scheduler.processing, workers=None)
         held = self._run(on_worker.held, self._name)
-        place = {name: worker for worker, there in processing.items() for name in there}
-        lost = set()
+        workers = {name: worker for worker, there in processing.items() for name in there}
+        places = {}
         for name in names:
-            state = states.get(name)
-            if state == "processing":
-                worker = place.get(name)
+            worker = workers.get(name, "")
+            if states.get(name) in _WAITING or (states.get(name) == "processing" and not worker):
+                places[name] = Place()
+            elif states.get(name) == "processing":
                 # A worker that does not answer is busy, or the scheduler drops it in a while.
-                is_alive = worker is None or name in held.get(worker, (name,))
-            else:
-                is_alive = state in _WAITING
-            if not is_alive:
-                lost.add(name)
-        return lost
+                seconds = held[worker].get(name) if worker in held else 0.0
+                if seconds is not None:
+                    places[name] = Place(worker, seconds)
+        return places
 
     def cancel(self) -> None:
         """Let no task go on, and forget the constants."""

@@ -3,8 +3,9 @@
 Dask runs a task again whose worker died, but only a few times: a healthy task that meets several
 deaths ends with `KilledWorker`, and a task that kills its workers does, too. The client tells them
 apart: it submits such a task again alone, then in halves, and gives up what still kills. A task
-whose result was lost on its way, or that no worker has any more, goes the same way. A task may take
-as long as it does: if no result comes for a while, the scheduler and the workers are asked for it.
+that no worker has any more, or whose result was lost on its way several times, goes the same way. A
+task may take as long as it does: after a while the scheduler and the workers are asked for it, and
+a notice says which worker has been at it for long.
 """
 
 from __future__ import annotations
@@ -13,23 +14,29 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from patchsim.cluster.link import Link
 from patchsim.cluster.on_worker import Done, Fault
-from patchsim.cluster.submitted import Submitted
+from patchsim.cluster.submitted import Place, Submitted
 
 _PAUSE = 0.03  # seconds between looks for results
 _POLL = 2.0  # seconds between looks at the workers
-PATIENCE = 60.0  # seconds without any result, after which tasks are asked for
+PATIENCE = 60.0  # seconds without a result, after which a task is asked for
+LONG_SECONDS = 300.0  # that a task runs, after which a notice tells of it
 MOST_DEATHS = 5  # of a task and its halves
 _ALONE_DEATHS = 3  # of a task that has no halves
 _MOST_FAULTS = 2  # errors of a task that are no deaths
+_MOST_LOSSES = 3  # of a task's result on its way; each further one counts as a death
 
 
 class Task(Protocol):
     """A part of the work, which can be pickled."""
+
+    @property
+    def title(self) -> str:
+        """The task, as the object of a sentence."""
 
     def halves(self) -> Sequence[Task]:
         """Return the task in two parts, or nothing if it cannot be split."""
@@ -65,7 +72,10 @@ class _Pending:
     task: Task
     deaths: int = 0
     faults: int = 0
+    losses: int = 0
     avoid: str | None = None  # the worker where it failed
+    since: float = 0.0  # when it was submitted
+    has_told: bool = False  # a notice said that it runs for long
 
 
 @dataclass
@@ -96,7 +106,6 @@ class Run:
     most_deaths: int = MOST_DEATHS
     _suspects: deque[_Pending] = field(default_factory=deque)
     _flying: dict[str, _Pending] = field(default_factory=dict)
-    _moved: float = 0.0  # when a result came, or tasks were asked for
     _missed: set[str] = field(default_factory=set)  # what no worker had when it was asked for
     _sent: Submitted = field(init=False)
 
@@ -110,9 +119,8 @@ class Run:
         MachineError
             If the scheduler or all workers are lost.
         """
-        self._moved = time.monotonic()
         self._sent = self.link.submitted()
-        polled = 0.0
+        polled, looked = 0.0, time.monotonic()
         try:
             while True:
                 is_over = self._fill()
@@ -121,16 +129,15 @@ class Run:
                 done = self._sent.completed()
                 for name, kind, value in done:
                     if name in self._flying:
-                        self._moved = time.monotonic()
                         yield from self._taken(self._flying.pop(name), kind, value)
                 if time.monotonic() - polled > _POLL:
                     self.link.check(is_waiting=bool(self._flying))
                     polled = time.monotonic()
-                if done:
-                    continue
-                if self._flying and time.monotonic() - self._moved > PATIENCE:
+                if time.monotonic() - looked > PATIENCE:
                     yield from self._looked_for()
-                time.sleep(_PAUSE)
+                    looked = time.monotonic()
+                if not done:
+                    time.sleep(_PAUSE)
         finally:
             self._sent.cancel()
 
@@ -147,8 +154,6 @@ class Run:
         return tasks is None
 
     def _submit(self, tasks: list[_Pending]) -> None:
-        if not self._flying:
-            self._moved = time.monotonic()
         avoid = tasks[0].avoid
         names = self._sent.submit(
             self.function,
@@ -158,7 +163,10 @@ class Run:
             avoid=avoid,
             never=self.link.refused,
         )
-        self._flying.update(zip(names, tasks, strict=True))
+        now = time.monotonic()
+        for name, pending in zip(names, tasks, strict=True):
+            pending.since = now
+            self._flying[name] = pending
 
     def _taken(
         self, pending: _Pending, kind: str, value: Any
@@ -175,8 +183,12 @@ class Run:
             yield from self._faulty(pending, outcome)
         elif kind == "died":
             yield from self._died(pending, value)
-        elif kind == "lost":  # on its way: nobody is to blame
-            self._suspects.append(pending)
+        elif kind == "lost":  # on its way: nobody is to blame, unless it goes on
+            pending.losses += 1
+            if pending.losses > _MOST_LOSSES:
+                yield from self._died(pending, "its result was lost on its way again and again")
+            else:
+                self._suspects.append(pending)
         else:
             yield from self._faulty(pending, Fault(value, "a worker", ""))
 
@@ -187,7 +199,9 @@ class Run:
         if deaths >= self.most_deaths or (deaths >= _ALONE_DEATHS and not parts):
             yield pending.task, Failure(reason, is_input=False)
             return
-        self._suspects.extend(_Pending(task, deaths) for task in parts or (pending.task,))
+        self._suspects.extend(
+            _Pending(task, deaths, losses=pending.losses) for task in parts or (pending.task,)
+        )
 
     def _faulty(self, pending: _Pending, fault: Fault) -> Generator[tuple[Task, Any], None, None]:
         """Try a task once more on another worker."""
@@ -200,15 +214,32 @@ class Run:
         faults = pending.faults + 1
         if faults < _MOST_FAULTS:
             avoid = fault.address or None
-            self._suspects.append(_Pending(pending.task, pending.deaths, faults, avoid))
+            self._suspects.append(replace(pending, faults=faults, avoid=avoid))
             return
         reason = f"{fault.text} (on {fault.host})"
         yield pending.task, Failure(reason, is_input=fault.is_input)
 
     def _looked_for(self) -> Generator[tuple[Task, Any], None, None]:
-        """Take the tasks as lost that no worker had when they were asked for twice."""
-        missed = self._sent.lost(self._flying)
+        """Take the old tasks as lost that no worker had when they were asked for twice.
+
+        Tell of those that a worker has been at for long.
+        """
+        now = time.monotonic()
+        old = [name for name, one in self._flying.items() if now - one.since > PATIENCE]
+        places = self._sent.places(old) if old else {}
+        missed = set(old) - places.keys()
         for name in missed & self._missed:
             yield from self._died(self._flying.pop(name), "no worker has it any more")
         self._missed = missed
-        self._moved = time.monotonic()
+        for name, place in places.items():
+            if place.seconds > LONG_SECONDS and not self._flying[name].has_told:
+                self._flying[name].has_told = True
+                self.link.tell(_long_text(self._flying[name].task, place))
+
+
+def _long_text(task: Task, place: Place) -> str:
+    since = time.strftime("%H:%M:%S", time.localtime(time.time() - place.seconds))
+    return (
+        f"the worker at {place.host} has been at {task.title} since {since}, for more than"
+        f" {LONG_SECONDS:.0f} s, and is waited for; if it hangs, end it, and another one takes over"
+    )

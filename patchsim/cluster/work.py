@@ -60,6 +60,11 @@ class Band(NamedTuple):
     top: int
     rows: int
 
+    @property
+    def title(self) -> str:
+        """The band, as the object of a sentence."""
+        return f"rows {self.top} to {self.top + self.rows - 1} of the scores"
+
     def halves(self) -> tuple[Band, ...]:
         """Return the band in two parts, if it has more than one row of blocks or more jobs."""
         if self.rows > BLOCK:

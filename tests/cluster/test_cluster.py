@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ import patchsim
 from patchsim.cluster import link, on_worker, tasks, work
 from patchsim.errors import InputError, MachineError
 from patchsim.files.stamps import Stamp
+from patchsim.pictures import streams
 
 pytest.importorskip("distributed")
 
@@ -186,6 +189,18 @@ def test_a_band_for_which_memory_does_not_suffice_is_halved():
     assert not [found for _, found in results if isinstance(found, tasks.Failure)]
 
 
+@pytest.mark.parametrize("around", [nullcontext, streams.naming_errors])
+def test_a_worker_tells_that_memory_did_not_suffice(around, monkeypatch):
+    there = SimpleNamespace(address="tcp://there:1")
+    monkeypatch.setattr("distributed.get_worker", lambda: there)
+
+    def decode():
+        with around("a.tif"):
+            raise MemoryError
+
+    assert pickle.loads(on_worker.answer(decode)).is_memory
+
+
 def test_tasks_that_are_lost_on_their_way_are_sent_again():
     def end(band, count):
         return ("lost", None) if count <= 3 else finished(band)
@@ -193,6 +208,18 @@ def test_tasks_that_are_lost_on_their_way_are_sent_again():
     results, ends = run(end, BANDS)
     assert sorted(band.top for band, _ in results) == [band.top for band in BANDS]
     assert len(ends.sent) == len(BANDS) + 3
+
+
+def test_a_task_that_is_always_lost_on_its_way_is_narrowed_down_and_given_up():
+    def end(band, _):
+        return ("lost", None) if band.top <= 1100 < band.top + band.rows else finished(band)
+
+    results, ends = run(end, BANDS)
+    lost = {(band.top, band.rows): found for band, found in results if found != band}
+    reason = "its result was lost on its way again and again"
+    assert lost == {(1088, 64): tasks.Failure(reason, is_input=False)}
+    assert sum(band.rows for band, _ in results) == 5120
+    assert len(ends.sent) < len(BANDS) + 20
 
 
 def test_tasks_that_no_worker_has_come_to_an_end(monkeypatch):
@@ -227,6 +254,21 @@ def test_a_task_may_take_longer_than_the_patience_while_its_worker_lives(cluster
     assert sorted(done) == [(band, "late") for band in slow]
 
 
+def test_a_task_that_runs_for_long_is_told_once_with_its_worker(cluster, monkeypatch):
+    monkeypatch.setattr(tasks, "PATIENCE", 0.1)
+    monkeypatch.setattr(tasks, "LONG_SECONDS", 1.0)
+    there, told = cluster._connected(), []
+    monkeypatch.setattr(there, "tell", told.append)
+    todo = [work.Band((0,), 64, 3000)] + [work.Band((0,), top, 100) for top in range(0, 1280, 64)]
+    done = list(tasks.Run(there, slow_task(), b"", "key", Given(todo)).results())
+    assert sorted(done) == sorted((band, "late") for band in todo)
+    (text,) = told
+    start = re.escape("has been at rows 64 to 3063 of the scores since ")
+    host = re.match(rf"the worker at (\S+) {start}\d\d:\d\d:\d\d, for more than 1 s", text)
+    assert host
+    assert f"tcp://{host[1]}" in there._known
+
+
 def when(is_so, seconds=10):
     """Return the first true value of a function, or its last one."""
     end = time.monotonic() + seconds
@@ -239,10 +281,11 @@ def test_tasks_that_the_scheduler_or_the_worker_does_not_know_are_lost(cluster, 
     sent = cluster._connected().submitted()
     try:
         names = sent.submit(slow_task(), b"", "key", [pickle.dumps(work.Band((0,), 0, 3000))] * 4)
-        assert when(lambda: sent.lost([*names, "of none"]) == {"of none"})  # once they are there
-        nothing = {address: [] for address in cluster._connected()._known}
+        asked = [*names, "of none"]
+        assert when(lambda: sent.places(asked).keys() == set(names))  # once they are there
+        nothing = {address: {} for address in cluster._connected()._known}
         monkeypatch.setattr(sent, "_run", lambda *_: nothing)
-        assert when(lambda: sent.lost(names))
+        assert when(lambda: sent.places(names).keys() < set(names))
     finally:
         sent.cancel()
 
@@ -305,7 +348,7 @@ def test_a_worker_of_another_version_that_joins_is_told_and_gets_no_tasks(cluste
     with patchsim.Cluster(cluster._connected().client.scheduler.address) as other:
         there = other._connected()
         first, second = sorted(there._known)
-        monkeypatch.setattr(there, "_tell", told.append)
+        monkeypatch.setattr(there, "tell", told.append)
         there._known.remove(second)
         there.run = lambda *_, workers: dict.fromkeys(workers, "0.0.1")
         there.check(is_waiting=False)
