@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,7 +100,12 @@ def look_until(
     observer: Observer | None = None,
     **outputs: Any,
 ) -> Report:
-    """Wait as `wait` does; `outputs` of `Matcher.match` are made of the last picture alone."""
+    """Wait as `wait` does; `outputs` of `Matcher.match` are made of the last picture alone.
+
+    A look makes none, which keeps it quick: most need no map, and are repeated with little work.
+    The picture in which the kernel is found is therefore searched again for them; the one that is
+    searched when the time is over is not.
+    """
     seconds = _seconds(timeout, "wait")
     pause = _seconds(interval, "interval")
     observer = check_observer(observer)
@@ -117,12 +121,16 @@ def look_until(
     else:
         file = _RewrittenFile(matcher, grab)
         look = file.picture
+    asked = [value for name, value in outputs.items() if name not in _NO_FILES]
+    has_outputs = any(value is not None and value is not False for value in asked)
     last: Any = None
     report: Report | None = None
     end = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() >= end
         picture: Any = look()
+        if picture is not None and is_last and has_outputs:
+            return matcher.match(picture, observer=observer, **outputs)
         if picture is not None:
             watcher = _Plans(observer) if report is None else None
             last, report = picture, matcher.match(picture, observer=watcher)
@@ -135,8 +143,7 @@ def look_until(
         raise (file and file.error) or InputError(
             f"there was no picture within {seconds:g} s; wait longer, or see what is grabbed"
         )
-    asked = [value for name, value in outputs.items() if name not in _NO_FILES]
-    if any(value is not None and value is not False for value in asked):
+    if has_outputs:
         return matcher.match(last, observer=observer, **outputs)
     for text in report.notices:
         observer.notice(text)
@@ -168,9 +175,9 @@ class _RewrittenFile:
         if matcher.options.frame is not None:
             raise InputError("wait looks at pictures of one frame; leave out the frame")
         self._matcher, self._path = matcher, path
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self.error: InputError | None = None  # why the file was not read at last
-        self._unread: tuple[int, int, int] | None = None  # the stamp of a file that cannot be read
+        self._unread: tuple[int, ...] | None = None  # the stamp of a file that cannot be read
         self._unread_since = 0.0
 
     def picture(self) -> Picture | None:
@@ -192,15 +199,11 @@ class _RewrittenFile:
         self._seen = stamp
         return picture
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _stamp(self) -> tuple[int, ...] | None:
         try:
-            status = Path(self._path).stat()
-            if stat.S_ISDIR(status.st_mode):  # a Zarr store
-                store = stamps.of(self._path)
-                return store.sum_ns, store.size, status.st_ino
+            return *stamps.of(self._path), Path(self._path).stat().st_ino
         except (OSError, ValueError):
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _seconds(given: object, option: str) -> float:

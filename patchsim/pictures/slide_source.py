@@ -49,8 +49,7 @@ class SlideSource:
         width, height = slide.level_dimensions[level]
         self.shape, self.dtype = (height, width, 4), np.dtype(np.uint8)
         self.identity = Identity.of_path(path)
-        beside = Path(path).with_suffix("")  # where MIRAX has its pixels
-        self._folder = WatchedStore(str(beside)) if beside.is_dir() else None
+        self._files = WatchedStore(path)
         self.chunk = min(_CHUNK, height), min(_CHUNK, width)
         self._across = -(-width // self.chunk[1])
         kept, min_kept = chunk_cache.sizes(self.shape, self.chunk, self.dtype, memory)
@@ -75,16 +74,10 @@ class SlideSource:
         size = min(self.chunk[1], self.shape[1] - left), min(self.chunk[0], self.shape[0] - top)
         scale = self._slide.level_downsamples[self._level]
         with streams.naming_errors(self.identity.path):
-            self.identity.check()
-            if self._folder is not None:
-                self._folder.check()
-            try:
+            self._files.check()
+            with streams.naming_part(f"its part at x={left}, y={top}"):
                 corner = round(left * scale), round(top * scale)
                 return np.asarray(self._slide.read_region(corner, self._level, size))
-            except Exception as error:  # OpenSlide's own, and Pillow's of memory
-                raise DamageError(
-                    f"its part at x={left}, y={top} cannot be decoded: {error}"
-                ) from (error)
 
 
 def is_slide(path: str | os.PathLike[str]) -> bool:

@@ -1,4 +1,4 @@
-"""A folder of a Zarr store that must not change while it is read."""
+"""A Zarr store or a slide of several files that must not change while it is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _QUICK = 0.005  # seconds of a look at few files, which is made each time
 
 
 class WatchedStore:
-    """A folder that is read, and must not change meanwhile.
+    """A store that is read, and must not change meanwhile.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class WatchedStore:
         self._stamp, self._next = stamps.of(path), 0.0
 
     def check(self) -> None:
-        """Check that the folder is still what it was; of many files, unless that was just done.
+        """Check that the store is still what it was; of many files, unless that was just done.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -76,6 +77,55 @@ def test_no_more_is_looked_at_than_is_said(store, files, folders, monkeypatch):
     before = stamps.of(store)
     in_place(store)
     assert stamps.of(store) == before
+
+
+def test_what_goes_away_while_it_is_looked_at_is_not_there(store, monkeypatch):
+    chunk, folder, scandir = store / "c" / "1" / "2", store / "c" / "2", os.scandir
+
+    def listed(path):
+        entries = list(scandir(path))
+        if path == str(folder.parent):
+            folder.rename(store.with_name("elsewhere"))
+        if path == str(chunk.parent):
+            chunk.unlink()
+        return contextlib.nullcontext(entries)
+
+    before = stamps.of(store)
+    monkeypatch.setattr(stamps.os, "scandir", listed)
+    while_it_goes = stamps.of(store)
+    monkeypatch.undo()
+    assert while_it_goes != before
+    assert while_it_goes.size == stamps.of(store).size == before.size - 5 * len(b"chunk")
+
+
+@pytest.mark.parametrize("ending", [".vms", ".VMU"])
+def test_the_files_that_a_slide_names_count(tmp_path, ending):
+    path = tmp_path / f"slide{ending}"
+    path.write_bytes(b"[Virtual Microscope Specimen]\r\nImageFile=a.jpg\r\nMap = b c.jpg\nNo=\0x\n")
+    for name in ("a.jpg", "b c.jpg", "d.jpg"):
+        tmp_path.joinpath(name).write_bytes(b"pixels")
+    before = stamps.of(path)
+    assert before.size == path.stat().st_size + 2 * len(b"pixels")
+    for name, is_of_it in (("a.jpg", True), ("b c.jpg", True), ("d.jpg", False)):
+        tmp_path.joinpath(name).write_bytes(b"more pixels")
+        assert (stamps.of(path) != before) == is_of_it
+        before = stamps.of(path)
+    tmp_path.joinpath("a.jpg").unlink()
+    assert stamps.of(path) != before
+
+
+def test_the_folder_of_a_slide_counts(tmp_path):
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"thumbnail")
+    before = stamps.of(path)
+    assert before == (9, path.stat().st_mtime_ns, 0)
+    pixels = tmp_path / "slide" / "Data0000.dat"
+    pixels.parent.mkdir()
+    pixels.write_bytes(b"pixels")
+    assert stamps.of(path) != before
+    before = stamps.of(path)
+    os.utime(pixels, ns=(10**18, 10**18))
+    assert stamps.of(path) != before
 
 
 def test_a_folder_that_is_gone_is_told(store):

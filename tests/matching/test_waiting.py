@@ -223,3 +223,23 @@ def test_the_first_look_is_explained(run, tmp_path):
     assert (out, "") == run(*words)[1:]
     _, _, err = run(*words[:5], "--wait-gone", "0.05", "--interval", "0.01", "--explain")
     assert err.count("plan for glyph.png: ") == 1
+
+
+@pytest.mark.parametrize(("screens", "searches"), [([BLANK], 1), ([BLANK, SHOWN], 3)])
+def test_the_picture_of_the_end_is_searched_once_with_its_outputs(
+    screens, searches, clock, tmp_path, monkeypatch
+):
+    from patchsim.matching.waiting import look_until
+
+    searched, match = [], patchsim.Matcher.match
+    monkeypatch.setattr(
+        patchsim.Matcher, "match", lambda *a, **k: searched.append(a) or match(*a, **k)
+    )
+    matcher, path = patchsim.Matcher(GLYPH, threshold=0.99), tmp_path / "found.png"
+    shown, seconds = iter(screens), len(screens) - 1
+    report = look_until(
+        matcher, lambda: next(shown), 9 * seconds, gone=False, interval=1, overlay=path
+    )
+    assert (len(searched), bool(report)) == (searches, len(screens) == 2)
+    assert path.exists()
+    assert clock.now == seconds
