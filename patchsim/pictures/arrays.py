@@ -141,6 +141,8 @@ def from_object(source: Any, name: str) -> NDArray[Any]:
         if hasattr(source, "__array__"):
             return np.asarray(source)
         array: NDArray[Any] = np.from_dlpack(source)
+    except MemoryError:
+        raise
     except Exception as error:  # each library has its own exceptions
         what = f"{type(source).__module__}.{type(source).__name__}"
         raise InputError(

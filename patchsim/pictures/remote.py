@@ -32,7 +32,7 @@ def read(url: str, memory: int | None) -> BytesIO:
     try:
         with fs.open(path, "rb") as file:
             content = piped.read_whole(file, printable(url), memory)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # each file system raises its own
         raise _unreadable(url, error) from error

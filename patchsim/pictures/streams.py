@@ -102,6 +102,22 @@ def naming_errors(label: str) -> Iterator[Told]:
         raise _damaged(where, told.kind, told.lines[0] if told.lines else "") from error
 
 
+@contextmanager
+def naming_part(described: str) -> Iterator[None]:
+    """Convert errors of a codec to a `DamageError` that names the part of a picture.
+
+    Errors of the machine are no damage: `naming_errors` explains them.
+    """
+    try:
+        yield
+    except (MemoryError, DamageError):
+        raise
+    except Exception as error:  # each codec and store has its own
+        if packages.failure(error) is not None:
+            raise
+        raise DamageError(f"{described} cannot be decoded: {error}") from error
+
+
 def _damaged(where: str, kind: str, why: str) -> InputError:
     what = f"{kind} that is damaged or cut short" if kind else "damaged or cut short"
     reason = f": {why};\n" if why else "; "

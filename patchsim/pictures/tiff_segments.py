@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from patchsim.errors import DamageError, printable
-from patchsim.pictures import jpeg, tiff, tiff_colors, tiff_directory, tiff_jpeg
+from patchsim.pictures import jpeg, streams, tiff, tiff_colors, tiff_directory, tiff_jpeg
 from patchsim.pictures.limits import Limits
 from patchsim.types import Pixels
 
@@ -53,10 +53,8 @@ class TiffSegments:
         if self._page.compression == tiff_directory.JPEG:
             jpeg.check_scans(BytesIO(data), self._limits, 0, length)
         tiff.check_coded_size(self._page, data)
-        try:
+        with streams.naming_part(at):
             values, _, shape = self._decode(data, number, jpegtables=self._tables)
-        except Exception as error:  # each codec has its own
-            raise DamageError(f"{at} cannot be decoded: {error}") from error
         if values is None:
             return None
         samples: Pixels = values[0, : shape[1], : shape[2]]

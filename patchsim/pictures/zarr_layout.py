@@ -123,6 +123,8 @@ def find(path: str, level: int = 0) -> Layout:
         opened = zarr.open(path, mode="r")
     except FileNotFoundError:
         raise InputError(f"{name} is no Zarr store, or not there; check the path") from None
+    except MemoryError:
+        raise
     except Exception as error:  # of many types, by what describes the store
         raise DamageError(f"what describes the Zarr store cannot be used: {error}") from error
     if isinstance(opened, zarr.Array):

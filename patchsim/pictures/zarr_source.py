@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from patchsim.errors import DamageError, printable
+from patchsim.errors import printable
 from patchsim.machine.memory import format_size
 from patchsim.pictures import (
     arrays,
@@ -77,12 +77,8 @@ class ZarrSource:
         with streams.naming_errors(self._path):
             if self._store is not None:
                 self._store.check()
-            try:
+            with streams.naming_part(f"its chunk at x={left}, y={top}"):
                 values = self._layout.window(rows, cols)
-            except Exception as error:  # each codec and store has its own
-                raise DamageError(
-                    f"its chunk at x={left}, y={top} cannot be decoded: {error}"
-                ) from error
             return np.ascontiguousarray(arrays.to_pixels(values, printable(self._path)))
 
 
