@@ -110,3 +110,16 @@ def of_jpeg2000(data: bytes) -> tuple[int, int]:
         raise DamageError("it has no header of a JPEG 2000")
     width, height, left, top = struct.unpack_from(">IIII", data, at + 8)
     return height - top, width - left
+
+
+def of_codestream(data: bytes) -> tuple[int, int, int]:
+    """Return height, width and samples a pixel that a JPEG 2000 without a file around it states.
+
+    Raises
+    ------
+    DamageError
+        If it is none.
+    """
+    if not data.startswith(b"\xff\x4f\xff\x51") or len(data) < 42:
+        raise DamageError("a strip or tile is no JPEG 2000")
+    return *of_jpeg2000(data), int.from_bytes(data[40:42], "big")

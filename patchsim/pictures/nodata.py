@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.pictures import tiff_directory
+from patchsim.pictures import tiff, tiff_directory
 from patchsim.pictures.limits import Decoded
 from patchsim.pictures.windowed import Windowed
 from patchsim.types import Pixels
@@ -82,16 +82,8 @@ def hidden(decoded: Decoded, stream: BinaryIO, name: str) -> Decoded:
     These pixels get the lowest of the other values, so that a range of values is that of the data.
     A notice says how many they are.
     """
-    page = tiff_directory.find_page(stream)
-    if page is None:
-        return decoded
-    none, notices = found(
-        page.tags.get(GDAL_NODATA),
-        bits=tiff_directory.whole_number(page.tags, tiff_directory.BITS_PER_SAMPLE, 1),
-        colors=tiff_directory.whole_number(page.tags, tiff_directory.PHOTOMETRIC, 0),
-        shift=decoded.shift,
-        name=name,
-    )
+    text, bits, colors = _tags(stream, name)
+    none, notices = found(text, bits=bits, colors=colors, shift=decoded.shift, name=name)
     if none is None:
         return replace(decoded, notices=(*decoded.notices, *notices))
     pixels = decoded.pixels
@@ -108,6 +100,21 @@ def hidden(decoded: Decoded, stream: BinaryIO, name: str) -> Decoded:
         pixels=pixels,
         alpha=np.where(is_empty, np.uint8(0), opacity),
         notices=(*decoded.notices, none.notice(count)),
+    )
+
+
+def _tags(stream: BinaryIO, name: str) -> tuple[object, int, int]:
+    """Return the value of no data, bits and colours of the page of a TIFF that is read."""
+    page = tiff_directory.find_page(stream)
+    if page is None:  # tifffile read it, as a BigTIFF of a big-endian machine
+        stream.seek(0)
+        with tiff.library(name, "a TIFF").TiffFile(stream) as file:
+            full, _ = tiff.first_full_page(file, name)
+            return full.tags.valueof(GDAL_NODATA), full.bitspersample, full.photometric
+    return (
+        page.tags.get(GDAL_NODATA),
+        tiff_directory.whole_number(page.tags, tiff_directory.BITS_PER_SAMPLE, 1),
+        tiff_directory.whole_number(page.tags, tiff_directory.PHOTOMETRIC, 0),
     )
 
 

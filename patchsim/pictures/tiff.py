@@ -25,11 +25,15 @@ PACKAGES = "tifffile imagecodecs"  # the extra `tiff`
 
 _COMPRESSIONS = {
     1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "packbits", 32946: "deflate",
-    34925: "LZMA", 50000: "Zstandard", 50001: "WebP",
+    34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 34712: "JPEG 2000", 33005: "JPEG 2000",
 }  # fmt: skip
 # Codecs whose data say how large the picture is, which is checked before they are decoded. The
 # output of the others has a size that is fixed in advance, so that the header bounds the memory.
-_SIZED = {7: coded_size.of_jpeg, 50001: coded_size.of_webp}
+_SIZED = {
+    7: coded_size.of_jpeg, 50001: coded_size.of_webp,
+    34712: coded_size.of_codestream, 33005: coded_size.of_codestream,
+}  # fmt: skip
+_JPEG2000 = (34712, 33005)  # that of Aperio, 33005, has RGB
 _START = 1 << 16  # bytes that hold the size of such a picture
 
 _PALETTE, _CMYK, _YCBCR = 3, 5, 6
@@ -41,6 +45,7 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2
 
 # Copies of a strip or tile during decoding: unpacked, in native byte order, padded.
 _SEGMENT_COPIES = 3
+_SAMPLE_BYTES_2000 = 12  # of a sample while OpenJPEG decodes it: integers of 32 bits, and copies
 _READ_AHEAD = 1 << 20  # bytes
 
 
@@ -184,7 +189,10 @@ def check_page(page: Any, name: str) -> np.dtype[Any]:
     if 0 in page.shaped or not page.dataoffsets:
         raise DamageError("its first page has no pixels")
     is_webp_in_planes = page.compression == tiff_directory.WEBP and page.planarconfig != 1
-    if page.compression not in _COMPRESSIONS or is_webp_in_planes:
+    is_other_2000 = (
+        page.compression in _JPEG2000 and page.photometric not in tiff_directory.GREY_OR_RGB
+    )  # whether the codec converts other colours itself depends on the file
+    if page.compression not in _COMPRESSIONS or is_webp_in_planes or is_other_2000:
         known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise InputError(
             f"{name} is compressed by {_named(page.compression)}, which is not read in this kind of"
@@ -243,7 +251,7 @@ def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:
     count = math.prod(page.shaped)
     segment_bytes = coded_bytes = 0
     if not page.is_contiguous:
-        segment_bytes = math.prod(page.chunks) * page.dtype.itemsize * _SEGMENT_COPIES
+        segment_bytes = math.prod(page.chunks) * decoding_bytes(page)
         coded_bytes = _READ_AHEAD + max(page.databytecounts)
     # The samples as stored, a copy without alpha or with the channels last, and the pixels; alpha
     # takes 17 bytes a pixel during conversion to 8 bits.
@@ -257,6 +265,12 @@ def _needed_bytes(page: Any, dtype: np.dtype[Any]) -> int:
         )  # the copies of a conversion, strip by strip
     sample_bytes = count * (2 * page.dtype.itemsize + dtype.itemsize)
     return int(sample_bytes + alpha_bytes + segment_bytes + coded_bytes)
+
+
+def decoding_bytes(page: Any) -> int:
+    """Return the bytes that each sample of a strip or tile takes while it is decoded."""
+    copies: int = page.dtype.itemsize * _SEGMENT_COPIES
+    return copies + _SAMPLE_BYTES_2000 if page.compression in _JPEG2000 else copies
 
 
 def check_complete(page: Any, size: int) -> None:
@@ -293,7 +307,9 @@ def check_coded_size(page: Any, start: bytes) -> None:
     if size_of is None or not start:
         return
     rows, columns = tiff_colors.segment_size(page)
-    height, width = size_of(start)
+    height, width, *count = size_of(start)
+    if sum(count) > page.samplesperpixel:
+        raise DamageError(f"a strip or tile says that it has {sum(count)} samples a pixel")
     if width > columns or height > rows:
         raise DamageError(f"a strip or tile of {columns}x{rows} says that it is {width}x{height}")
 

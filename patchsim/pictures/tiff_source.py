@@ -37,7 +37,6 @@ from patchsim.types import Pixels
 
 _PLAIN, _YCBCR = (1, 2), 6  # black-is-zero and RGB; colours that are converted while decoding
 _BITS = (8, 16, 32, 64)
-_COPIES = 3  # of a tile while it is decoded
 
 Colors = Callable[[Pixels], Pixels]
 Levels = Callable[[Pixels], NDArray[np.uint8]]
@@ -111,12 +110,12 @@ def _source(page: Any, identity: Identity, name: str, memory: int) -> PixelSourc
         start, text = page.dataoffsets[0], "by windows from the TIFF, which is not compressed"
         return NpySource(shape, dtype, identity, stored, start, description=text)
     tall, wide = tiff_colors.segment_size(page)
-    chunk_bytes = tall * wide * page.samplesperpixel * page.dtype.itemsize
-    if chunk_bytes * _COPIES > memory // chunk_cache.SHARE:
+    chunk_bytes = tall * wide * page.samplesperpixel * tiff.decoding_bytes(page)
+    if chunk_bytes > memory // chunk_cache.SHARE:
         raise only_whole(
             name,
             f"has tiles or strips of {wide}x{tall} pixels, each of which takes"
-            f" {format_size(chunk_bytes * _COPIES)} to decode; save it in smaller tiles",
+            f" {format_size(chunk_bytes)} to decode; save it in smaller tiles",
         )
     return TiffSource(page, identity, memory)
 

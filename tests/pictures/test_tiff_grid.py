@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image
 
 from patchsim import InputError
+from patchsim.pictures import large
 from patchsim.pictures.reader import open_picture
 
 HEIGHT, WIDTH = 37, 45
@@ -274,6 +275,53 @@ def test_webp_in_a_tiff(lossless, tmp_path):
         tifffile.imwrite(path, given, tile=tile, **options)
         found = open_picture(path, name="image").pixels
         assert np.abs(found.astype(int) - given).max() <= (0 if lossless else 16)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("is_of_aperio", [True, False])
+def test_jpeg_2000_in_a_tiff(dtype, tile, is_of_aperio, tmp_path, rng):
+    given = made(rng, np.dtype(dtype), (48, 64, 3))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, given, tile=tile, photometric="rgb", compression="jpeg2000")
+    if is_of_aperio:
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            file.pages[0].tags["Compression"].overwrite(33005)
+    np.testing.assert_array_equal(open_picture(path, name="image").pixels, given)
+    windows = large.open_by_windows(path, memory=10**8, alpha=True, ignore_alpha=True).pixels
+    np.testing.assert_array_equal(windows[0:48, 0:64], given)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (8, 0x4000, "64x48 says that it is 16384x48"),
+        (12, 0x4000, "64x48 says that it is 64x16384"),
+        (38, 0x40004000, "says that it has 16384 samples a pixel"),
+        (0, 0, "is no JPEG 2000"),
+    ],
+)
+def test_a_jpeg_2000_of_another_size_is_damaged(at, value, says, tmp_path):
+    path = tmp_path / "a.tif"
+    options = {"photometric": "rgb", "compression": "jpeg2000", "rowsperstrip": 48}
+    tifffile.imwrite(path, smooth(48, 64), **options)
+    content = path.read_bytes()
+    start = content.index(b"\xff\x4f\xff\x51") + at
+    path.write_bytes(content[:start] + struct.pack(">I", value) + content[start + 4 :])
+    with pytest.raises(InputError, match=f"damaged.*{says}"):
+        open_picture(path, name="image")
+    windows = large.open_by_windows(path, memory=10**8, alpha=True, ignore_alpha=True).pixels
+    with pytest.raises(InputError, match=f"damaged.*{says}"):
+        windows[0:48, 0:64]
+
+
+def test_jpeg_2000_of_colors_that_a_codec_may_convert_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, smooth(48, 64), photometric="rgb", compression="jpeg2000")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(6)
+    with pytest.raises(InputError, match="compressed by JPEG2000, which is not read in this kind"):
+        open_picture(path, name="image")
 
 
 def test_webp_in_planes_is_refused(tmp_path):

@@ -346,6 +346,7 @@ NODATA = {
     "nan": ("f4", "nan", np.nan),
     "rgb": ("u1", "7", 7),
     "alpha": ("u1", "7", 7),
+    "big-endian BigTIFF": ("u2", "7", 7),
     "beyond": ("u1", "-9999", 7),
     "jpeg": ("u1", "7", 7),
 }
@@ -364,6 +365,8 @@ def test_no_data_is_hidden_as_in_the_whole(rng, tmp_path, kind, share):
     options["compression"] = "jpeg" if kind == "jpeg" else "zlib"
     if channels == 2:
         options["extrasamples"] = ["unassalpha"]
+    if "BigTIFF" in kind:
+        options |= {"bigtiff": True, "byteorder": ">"}
     tifffile.imwrite(path, pixels if channels > 1 else pixels[..., 0], **options)
     picture = agree(path)
     assert agree(path, ignore_alpha=True).notices == picture.notices
