@@ -11,7 +11,7 @@ from itertools import product
 from patchsim.checks import positive_integer
 from patchsim.errors import InputError
 from patchsim.poses.axis import Axis, angles_of, scales_of
-from patchsim.poses.warp import FLIPS, Pose
+from patchsim.poses.warp import FLIPS, Pose, facing
 
 DEFAULT_MAX_POSES = 10_000
 SPACING = 1.0  # pixels by which a corner of the kernel moves between neighbouring poses
@@ -112,11 +112,7 @@ class Poses:
             If there are more.
         """
         axes = [self._spaced(kernel) for kernel in kernels]
-        count = sum(len(sizes) * len(angles) for sizes, angles in axes) * len(self.flips)
-        # At most half of the poses are duplicates (see `Pose.key`). Only a number that may pass
-        # without them is counted exactly, since that creates all poses.
-        if count <= 2 * self.most:
-            count = sum(len(self.of(kernel)) for kernel in kernels)
+        count = sum(self._number(*axis_values) for axis_values in axes)
         if count > self.most:
             sizes, angles = axes[0]
             flips = len(self.flips)
@@ -142,6 +138,11 @@ class Poses:
             pose_by_key.setdefault(pose.key, pose)
         return list(pose_by_key.values())
 
+    def _number(self, sizes: Sequence[Pose], angles: Sequence[float]) -> int:
+        """Return how many poses scaled poses are at some angles, as `of` lists them."""
+        turns = {facing(angle, flip) for flip in self.flips for angle in angles}
+        return len({size.scales for size in sizes}) * len(turns)
+
     def _spaced(self, kernel: tuple[int, int]) -> tuple[list[Pose], tuple[float, ...]]:
         """Return the scaled poses and the angles of a kernel of (height, width)."""
         largest = self.scales.largest
@@ -157,7 +158,7 @@ class Poses:
     @cached_property
     def count(self) -> int | None:
         """The number of poses of a kernel; None if it depends on the kernel."""
-        return len(self.of((1, 1))) if self.is_stepped else None
+        return self._number(*self._spaced((1, 1))) if self.is_stepped else None
 
     @property
     def is_stepped(self) -> bool:

@@ -71,13 +71,9 @@ class Pose:
         return Frame.of(kernel, self).size
 
     @property
-    def key(self) -> tuple[Stretch, float, bool]:
-        """A key that is equal for poses that give the same picture.
-
-        A vertical flip equals a horizontal flip and half a turn.
-        """
-        angle = self.angle + 180.0 if self.flip == "v" else self.angle
-        return self.scales, round(angle % 360.0, DECIMALS), self.flip != "none"
+    def key(self) -> tuple[Stretch, tuple[float, bool]]:
+        """A key that is equal for poses that give the same picture."""
+        return self.scales, facing(self.angle, self.flip)
 
     def __str__(self) -> str:
         flip = "" if self.flip == "none" else f", flip {self.flip}"
@@ -125,6 +121,15 @@ class Frame:
             (width / 2 + x * cos + y * sin, height / 2 - x * sin + y * cos) for x, y in corners
         )
         return cls((height, width), turned)
+
+
+def facing(angle: float, flip: str) -> tuple[float, bool]:
+    """Return a key that is equal for turned mirror images that are equal.
+
+    A vertical flip equals a horizontal flip and half a turn.
+    """
+    turned = angle + 180.0 if flip == "v" else angle
+    return round(turned % 360.0, DECIMALS), flip != "none"
 
 
 def direction(angle: float) -> tuple[float, float]:
