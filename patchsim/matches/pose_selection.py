@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
+from patchsim.geometry.turned_boxes import TurnedBoxes
 from patchsim.matches import auto_threshold
 from patchsim.poses.warp import Pose
 
@@ -282,9 +283,8 @@ class _Frames:
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         fits = [candidate.fitted for candidate in candidates]
         rows = [(f.x, f.y, f.pose.angle, f.pose.scale / 2, *f.size) for f in fits]
-        self._x, self._y, angle, half, height, width = np.array(rows).reshape(-1, 6).T
-        self._across, self._down = half * width, half * height
-        self._cos, self._sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        x, y, angle, half, height, width = np.array(rows).reshape(-1, 6).T
+        self._boxes = TurnedBoxes(x, y, np.radians(angle), half * width, half * height)
         self._together = max(1, _PAIRS // max(len(rows), 1))
         self._first, self._near = 0, np.empty((0, len(rows)), np.bool_)
 
@@ -292,29 +292,12 @@ class _Frames:
         """Return which of those that are left may share an area with frame i."""
         if not self._first <= i < self._first + len(self._near):
             self._first = i - i % self._together
-            self._near = self._may_share(slice(self._first, self._first + self._together))
+            some = slice(self._first, self._first + self._together)
+            self._near = self._boxes.shared_at_most(some) > 0
         is_near = self._near[i - self._first] & is_left
         is_near[i] = False
         near: list[int] = np.flatnonzero(is_near).tolist()
         return near
-
-    def _may_share(self, frames: slice) -> NDArray[np.bool_]:
-        """Return which of all frames may share an area with each of some, [some, n].
-
-        The others lie beyond one of its sides.
-        """
-        x, y, across, down, cos, sin = (
-            values[frames, None]
-            for values in (self._x, self._y, self._across, self._down, self._cos, self._sin)
-        )
-        dx, dy = self._x - x, self._y - y
-        along = np.abs(self._cos * cos + self._sin * sin)
-        aslant = np.abs(self._sin * cos - self._cos * sin)
-        reach = across + self._across * along + self._down * aslant
-        is_near: NDArray[np.bool_] = np.abs(dx * cos - dy * sin) < reach
-        reach = down + self._across * aslant + self._down * along
-        is_near &= np.abs(dx * sin + dy * cos) < reach
-        return is_near
 
 
 def _is_overlapping(first: Candidate, second: Candidate, limit: float) -> bool:

@@ -234,14 +234,14 @@ def match(
         both directions. Scaled and turned poses have both in any case.
     scales, angles : str, number or sequence of numbers or pairs, optional
         The kernel is also searched scaled and turned, every scale with every angle. All values of a
-        range ``"0.5:2"`` are searched; a step, as in ``"0.5:2:0.1"``, is the coarsest spacing that
-        the search begins with. Those of a list ``"0.5,1,2"`` are searched as they are; a list of
-        scales may have pairs, (y, x) along the kernel's height and width, ``"1.25x1"`` with x first
-        in a text. Angles are degrees, counter-clockwise as seen; ``"any"`` is ``"0:360"``. Without
-        the scale 1 or the angle 0 in them the kernel is not searched as it is. Poses are fitted
-        between the pixels and scored there (`patchsim.registration.score`), unless they are quarter
-        turns alone. A stride, an engine and a device other than the CPU are then refused without
-        `exhaustive`.
+        range ``"0.5:2"`` are searched; a step, as in ``"0.5:2:0.1"``, is for `exhaustive`, and
+        otherwise what lies between is searched, too. Those of a list ``"0.5,1,2"`` are searched as
+        they are; a list of scales may have pairs, (y, x) along the kernel's height and width,
+        ``"1.25x1"`` with x first in a text. Angles are degrees, counter-clockwise as seen;
+        ``"any"`` is ``"0:360"``. Without the scale 1 or the angle 0 in them the kernel is not
+        searched as it is. Poses are fitted between the pixels and scored there
+        (`patchsim.registration.score`), unless they are quarter turns alone. A stride, an engine
+        and a device other than the CPU are then refused without `exhaustive`.
     flips : str or sequence of str, optional
         ``"h"``, ``"v"`` or ``"h,v"``: also mirrored, so that left and right, or top and bottom,
         change sides; before it is scaled and turned.

@@ -30,7 +30,7 @@ class Axis:
     is_range : bool
         True if all values between the first and the last are searched.
     step : float or None
-        The step of a range, the coarsest spacing that its search may begin with; None for a list,
+        The step of a range, the spacing of the poses of an exhaustive search; None for a list,
         and for a range whose spacing is chosen from the kernel.
     is_angle : bool
         True if the values are angles, in degrees.

@@ -42,6 +42,8 @@ _FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
 _STEPS, _ENOUGH = (6, 4, 10), (0.05, 0.05, 0.001)
+# Pixels of a kernel that are worth a thread, about half a millisecond.
+_SHARE = 200_000
 # A pose so near the end of an octave, in the log of the scale, was held back by it.
 _AT_END = 1e-6
 # Octaves leave a gap of twice as much, so that a scale that is rounded stays in its own.
@@ -71,7 +73,7 @@ def first_pixels(kernel: KernelPlane, poses: int, height: int, width: int) -> in
 
 def octaves(kernels: KernelPlanes, limits: Limits) -> Iterator[tuple[int, float, float]]:
     """Yield how often the picture is halved, and between which logs of scales."""
-    low, high = (edge / math.log(2) for edge in limits.scales[:2])
+    low, high = (edge / math.log(2) for edge in limits.scales)
     first = max(math.floor(low + 0.5), -kernels.deepest)
     last = max(math.floor(high + 0.5), -kernels.deepest)
     for octave in range(first, last + 1):
@@ -99,7 +101,7 @@ def first_look_at(
         return first_look.grid_of(
             kernels[level],
             limits.angles,
-            (*scales, limits.scales[2]),
+            scales,
             is_cyclic=limits.is_cyclic,
             listed=limits.listed,
         )
@@ -255,7 +257,7 @@ class Descent:
     ) -> Aim:
         """Return what a level's candidates are refined for."""
         which = 2 if is_last else 0 if is_first else 1
-        turns = (-math.inf, math.inf) if self.limits.is_cyclic else self.limits.angles[:2]
+        turns = (-math.inf, math.inf) if self.limits.is_cyclic else self.limits.angles
         low, high = scales
         if low < high:
             # An optimum a bit outside the octave may come back at a finer level. At full size it
@@ -276,7 +278,7 @@ def refine(
     """Return what `plain.refine` does, by several threads."""
     if len(poses) == 0:
         return poses, np.empty(0)
-    share = max(1, math.ceil(len(poses) / (4 * threads))) if threads > 1 else len(poses)
+    share = share_of(len(poses), kernel.counted // aim.every * (1 + aim.steps), threads)
     parts = list(
         in_order(
             lambda first: loops.refine(plane, kernel, poses[first : first + share], aim),
@@ -285,6 +287,16 @@ def refine(
         )
     )
     return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])
+
+
+def share_of(poses: int, pixels: int, threads: int) -> int:
+    """Return how many poses, each of which reads so many pixels, a thread takes at a time.
+
+    A thread that is started for less work than `_SHARE` saves no time.
+    """
+    if threads == 1:
+        return poses
+    return max(1, math.ceil(poses / (4 * threads)), math.ceil(_SHARE / max(pixels, 1)))
 
 
 def is_within(

@@ -62,8 +62,13 @@ class Grid:
 
 
 def spread(low: float, high: float, spacing: float, *, is_cyclic: bool = False) -> Floats:
-    """Return values so that all from low to high lie half a spacing from one at most."""
+    """Return values so that all from low to high lie half a spacing from one at most.
+
+    A whole turn has an even number, because two angles half a turn apart take less than others: the
+    kernel covers the same pixels.
+    """
     count = max(1, math.ceil((high - low) / spacing))
+    count += count % 2 if is_cyclic else 0
     first = 0.0 if is_cyclic else 0.5
     steps = np.arange(count, dtype=np.float64) + first
     values: Floats = low + steps * ((high - low) / count)
@@ -72,22 +77,21 @@ def spread(low: float, high: float, spacing: float, *, is_cyclic: bool = False) 
 
 def grid_of(
     kernel: KernelPlane,
-    angles: tuple[float, float, float | None],
-    scales: tuple[float, float, float | None],
+    angles: tuple[float, float],
+    scales: tuple[float, float],
     *,
     is_cyclic: bool,
     listed: tuple[float, ...] = (),
 ) -> Grid:
-    """Return the grid over ranges (low, high, spacing at most) of radians and log scales.
+    """Return the grid over ranges (low, high) of radians and log scales.
 
     Listed angles, in degrees, take the place of those of the range.
     """
     # A smaller kernel needs fewer angles; those of the largest scale serve all.
     spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
-    steps = [spacing if most is None else min(spacing, most) for _, _, most in (angles, scales)]
     return Grid(
-        np.radians(listed) if listed else spread(*angles[:2], steps[0], is_cyclic=is_cyclic),
-        spread(*scales[:2], steps[1]),
+        np.radians(listed) if listed else spread(*angles, spacing, is_cyclic=is_cyclic),
+        spread(*scales, spacing),
         is_cyclic,
     )
 

@@ -21,10 +21,14 @@ def corners(kernel: tuple[float, float], x: float, y: float, pose: Pose) -> tupl
     cos, sin = direction(pose.angle)
     down, right = (side * scale / 2 for side, scale in zip(kernel, pose.scales, strict=True))
     right, down = (-right if pose.flip == "h" else right), (-down if pose.flip == "v" else down)
-    signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    offsets = ((a * right, b * down) for a, b in signs)
     # y points down, so the signs of the sines differ from the usual rotation matrix.
-    return tuple((x + u * cos + v * sin, y - u * sin + v * cos) for u, v in offsets)
+    u_x, u_y, v_x, v_y = right * cos, right * sin, down * sin, down * cos
+    return (
+        (x - u_x - v_x, y + u_y - v_y),
+        (x + u_x - v_x, y - u_y - v_y),
+        (x + u_x + v_x, y - u_y + v_y),
+        (x - u_x + v_x, y + u_y + v_y),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
+from patchsim.geometry.turned_boxes import TurnedBoxes
 from patchsim.poses.warp import Pose
 from patchsim.registration import loops
 from patchsim.registration.fitted import Corner, corners
@@ -46,7 +47,7 @@ class Limits:
 
     Attributes
     ----------
-    angles, scales : (low, high, spacing at most or None)
+    angles, scales : (low, high)
         In radians, and logs.
     listed : tuple of float
         The only angles, in degrees, where there are several; empty for all between the ends.
@@ -69,8 +70,8 @@ class Limits:
         The memory of the first look, for each thread.
     """
 
-    angles: tuple[float, float, float | None]
-    scales: tuple[float, float, float | None]
+    angles: tuple[float, float]
+    scales: tuple[float, float]
     listed: tuple[float, ...]
     fixed_angle: float | None
     fixed_scale: float | None
@@ -168,13 +169,15 @@ def followed(
 
 def _is_overlapping(pose: Floats, others: Floats, kernel: KernelPlane, limits: Limits) -> bool:
     """Return whether a pose overlaps one of others by more than matches may, as they would."""
-    reach = kernel.reach * (math.exp(pose[3]) + np.exp(others[:, 3]))
-    near = np.hypot(others[:, 0] - pose[0], others[:, 1] - pose[1]) < reach
+    x, y, angle, log_scale = np.vstack([pose, others]).T
+    half_height, half_width = (half * np.exp(log_scale) for half in kernel.half)
+    boxes = TurnedBoxes(x, y, angle, half_width, half_height)
+    shared_at_most = boxes.shared_at_most(slice(1))[0, 1:]
+    smaller = 4 * math.prod(kernel.half) * np.exp(2 * np.minimum(pose[3], others[:, 3]))
     frame = _frame(pose, kernel)
-    for other in others[near]:
-        shared = polygons.intersection_area(frame, _frame(other, kernel))
-        smaller = 4 * math.prod(kernel.half) * math.exp(2 * min(pose[3], other[3]))
-        if shared > limits.overlap * (2 * smaller - shared):
+    for i in np.flatnonzero(shared_at_most > limits.overlap * (2 * smaller - shared_at_most)):
+        shared = polygons.intersection_area(frame, _frame(others[i], kernel))
+        if shared > limits.overlap * (2 * smaller[i] - shared):
             return True
     return False
 

@@ -16,7 +16,7 @@ from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel
 from patchsim.poses.warp import Pose
 from patchsim.registration import loops, scores
-from patchsim.registration.descent import PIXELS, first_level, refine
+from patchsim.registration.descent import PIXELS, first_level, refine, share_of
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.kept_candidates import Limits
 from patchsim.registration.levels import halved_kernel, octave
@@ -77,7 +77,8 @@ class Polish:
 
     def _scored_in(self, halvings: int, told: Floats) -> list[Fitted]:
         """Return poses [n, 4] of an octave, as `_told` has them, with exact scores."""
-        share = math.ceil(len(told) / (4 * self.threads)) if self.threads > 1 else len(told)
+        counted = self.kernels[max(0, -halvings)].counted
+        share = share_of(len(told), counted, self.threads)
         scored = in_order(
             lambda first: self.scoring.scores(
                 self.kernels.levels, halvings, told[first : first + share]
@@ -134,7 +135,7 @@ class Polish:
         corner = math.hypot(*fit.size) / 2 * math.hypot(turn, fit.pose.scale - 1)
         if math.hypot(fit.x - x, fit.y - y) + corner > _WHOLE:
             return None
-        low, high, _ = self.limits.angles
+        low, high = self.limits.angles
         is_allowed = self.limits.is_cyclic or low <= math.radians(quarter) <= high
         if self.limits.listed:
             is_allowed = quarter == fit.pose.angle
@@ -256,8 +257,8 @@ class Polish:
         self, k: int, halvings: int, steps: int, enough: float, *, moves: bool, is_cubic: bool
     ) -> Aim:
         """Return what a match is refined for at level k of the kernel, in an octave."""
-        low, high, _ = self.limits.angles
-        smallest, largest, _ = self.limits.scales
+        low, high = self.limits.angles
+        smallest, largest = self.limits.scales
         offset = halvings * math.log(2)
         return Aim(
             self.metric, self.full, steps, enough, is_cubic,

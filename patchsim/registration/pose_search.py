@@ -32,15 +32,12 @@ class Range:
     ----------
     low, high : float
         Equal if there is one value. Angles that reach over 360 degrees are a whole turn.
-    step : float, optional
-        The coarsest spacing allowed in the first look; without one the kernel tells it.
     values : tuple of float
         Angles between `low` and `high` that alone are searched; empty for all. Scales have none.
     """
 
     low: float
     high: float
-    step: float | None = None
     values: tuple[float, ...] = ()
 
 
@@ -229,17 +226,8 @@ def _limits_of(
 ) -> Limits:
     """Return the limits of the poses of a search for all matches."""
     return Limits(
-        angles=(
-            math.radians(angles.low),
-            math.radians(angles.high),
-            None if angles.step is None else math.radians(angles.step),
-        ),
-        scales=(
-            math.log(scales.low),
-            math.log(scales.high),
-            # Neighbours of the range lie farthest apart at its low end.
-            None if scales.step is None else scales.step / scales.low,
-        ),
+        angles=(math.radians(angles.low), math.radians(angles.high)),
+        scales=(math.log(scales.low), math.log(scales.high)),
         listed=angles.values,
         fixed_angle=angles.low if angles.low == angles.high else None,
         fixed_scale=scales.low if scales.low == scales.high else None,

@@ -120,12 +120,12 @@ def _fit(
             return None
         pose = replace(pose, scale=size.scale)
     start = posed.start(peak.y, peak.x, job.size, pose)
-    scales = Range(start.pose.scale, start.pose.scale, None)
+    scales = Range(start.pose.scale, start.pose.scale)
     if size is None and poses.scales.is_range:
-        scales = Range(*poses.scales.span, poses.scales.step)
-    angles = Range(pose.angle, pose.angle, None)
+        scales = Range(*poses.scales.span)
+    angles = Range(pose.angle, pose.angle)
     if poses.angles.is_range:
-        angles = Range(*poses.angles.span, poses.angles.step)
+        angles = Range(*poses.angles.span)
     free = ["place"]
     free += ["angle"] if angles.low < angles.high else []
     free += ["scale"] if scales.low < scales.high else []

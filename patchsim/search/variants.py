@@ -68,7 +68,7 @@ def variants(scene: Scene, options: Options) -> list[Variant]:
         for pose in large:
             one = None if render is None else render(pose)
             if one is not None and metrics.has_scores(one, options.metric):
-                added.append(Variant(number, pose, one, [Range(1.0, 1.0, None)]))
+                added.append(Variant(number, pose, one, [Range(1.0, 1.0)]))
         if options.poses.stretched and not added:
             raise jobs.nothing_fits(scene, number, options.poses)
         made += added
@@ -92,7 +92,7 @@ def of_size(listed: Sequence[Variant], size: Pose | None) -> list[Variant]:
     if size is None:
         return list(listed)
     scale = 1.0 if size.stretch else size.scale
-    only = [Range(scale, scale, None)]
+    only = [Range(scale, scale)]
     return [one._replace(scales=only) for one in listed if one.stretch == size.stretch]
 
 
@@ -105,9 +105,9 @@ def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
     smallest = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
     if axis.is_range:
         low, high = axis.span
-        return [Range(max(low, smallest), high, axis.step)] if high >= smallest else []
+        return [Range(max(low, smallest), high)] if high >= smallest else []
     return [
-        Range(scale, scale, None)
+        Range(scale, scale)
         for scale in axis.values
         if round(pixels * scale**2) >= min(jobs.LEAST_PIXELS, pixels)
     ]

@@ -28,7 +28,7 @@ def test_listed_angles_are_those_of_searches_one_by_one(rng, metric):
     search = PoseSearch(scene, metric, 255.0)
     angles = (0.0, 40.0, 60.0, 200.0, 355.5)
     together = search.find(
-        Kernel(kernel[..., None]), ONE, Range(0.0, 355.5, None, angles), most=1, overlap=0.3
+        Kernel(kernel[..., None]), ONE, Range(0.0, 355.5, angles), most=1, overlap=0.3
     )
     assert {fit.pose.angle for fit in together} <= set(angles)
     best = together[0]
@@ -40,7 +40,7 @@ def test_listed_angles_are_those_of_searches_one_by_one(rng, metric):
 
 
 @pytest.mark.parametrize("size", [(12, 12), (13, 12), (12, 15), (13, 13)])
-@pytest.mark.parametrize("angles", [Range(0.0, 0.0), Range(0.0, 90.0, None, (0.0, 45.0, 90.0))])
+@pytest.mark.parametrize("angles", [Range(0.0, 0.0), Range(0.0, 90.0, (0.0, 45.0, 90.0))])
 def test_a_checkerboard_is_found_where_it_lies(size, angles):
     # Half a pixel beside its place it is grey.
     board = (np.indices(size).sum(0) % 2 * 255).astype(np.uint8)[..., None]

@@ -26,7 +26,7 @@ def polish_of(picture, pixels, metric="zncc"):
     """The last steps for a kernel at any angle and scales from 0.6 to 1.6."""
     kernel, planes = Kernel(pixels), Planes(picture, None)
     limits = Limits(
-        angles=(0.0, 2 * math.pi, None), scales=(math.log(0.6), math.log(1.6), None), listed=(),
+        angles=(0.0, 2 * math.pi), scales=(math.log(0.6), math.log(1.6)), listed=(),
         fixed_angle=None, fixed_scale=None, is_cyclic=True, metric=metric,
         bounds=(0.0, 0.0, *picture.shape[:2]), threshold=0.8, most=None, overlap=0.3, rivals=0,
         band_bytes=1 << 20,
@@ -60,7 +60,7 @@ def test_a_scale_where_only_an_edge_fits_is_left(place):
     assert freed.pose.scale == pytest.approx(scale, rel=0.01)
     assert math.hypot(freed.x - x, freed.y - y) < 0.3
     assert polish.at_another_scale(freed) == freed
-    fixed = replace(polish, limits=replace(polish.limits, scales=(0.0, 0.0, None)))
+    fixed = replace(polish, limits=replace(polish.limits, scales=(0.0, 0.0)))
     assert fixed.at_another_scale(held) is held
 
 

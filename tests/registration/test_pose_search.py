@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from patchsim.poses.warp import Frame, Pose
 from patchsim.registration import Fitted, PoseSearch, Range, descent, native, score
 from patchsim.registration.fitted import corners
 from patchsim.registration.levels import KernelLevels, octave
-from patchsim.registration.planes import KernelPlanes, Unit
+from patchsim.registration.loops import Aim
+from patchsim.registration.planes import KernelPlanes, Planes, Unit
 
 ONCE = Range(1.0, 1.0)
 ANY = Range(0.0, 360.0)
@@ -150,7 +152,7 @@ def test_fixed_and_limited_poses(astronaut, coffee):
     assert short.pose.angle == pytest.approx(35)
     assert short.pose.scale == pytest.approx(1.17)
     assert short.score < fixed.score
-    negative = search.find(Kernel(kernel), Range(1.2, 1.2), Range(-400, -300, 5), most=1)[0]
+    negative = search.find(Kernel(kernel), Range(1.2, 1.2), Range(-400, -300), most=1)[0]
     assert negative.pose.angle == pytest.approx(37 - 360, abs=0.2)
 
 
@@ -200,6 +202,28 @@ def test_threads_change_nothing(astronaut, coffee):
         for threads in (1, 3)
     )
     assert one == three != []
+
+
+def test_little_work_starts_no_thread(astronaut, coffee, monkeypatch):
+    kernel = Kernel(astronaut[100:148, 200:261])
+    image = planted(coffee[:200, :260], kernel.pixels, (81.3, 92.8, 37.0, 1.2))
+    started, start = [], threading.Thread.start
+
+    def counted(thread):
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", counted)
+    search = PoseSearch(image, "sad", 255.0, threads=3)
+    near = Fitted(81.5, 92.6, Pose(1.21, 36.8), 0.0, (48, 61))
+    search.refine(kernel, near, scales=Range(0.5, 2.0), angles=ANY)
+    assert started == []
+    poses = np.tile([81.3, 92.8, math.radians(37), math.log(1.2)], (600, 1))
+    planes = Planes(image, None)
+    plane = KernelPlanes(KernelLevels(kernel), planes.unit)[0]
+    aim = Aim("zncc", 255.0, 1, 0.0, False, (True,) * 4, (-9, -1), (9, 1), 1, 0)
+    descent.refine(planes[0], plane, poses, aim, 3)
+    assert started
 
 
 def test_without_the_extension(astronaut, coffee, monkeypatch):
@@ -351,7 +375,7 @@ def test_octaves_lie_within_the_range_and_hold_their_scales_when_rounded(low, hi
                 assert octave(round(math.exp(edge), 4), levels_.deepest) == halvings
         ends += [least, most]
     assert ends == sorted(ends)
-    assert (ends[0], ends[-1]) == pytest.approx(limits.scales[:2])
+    assert (ends[0], ends[-1]) == pytest.approx(limits.scales)
 
 
 def test_the_best_of_noise_is_found_however_low_it_scores(astronaut):
