@@ -21,6 +21,7 @@ typedef int32_t VARIANT(LooseInts) __attribute__((vector_size(4 * LANES), aligne
 #define LARGEST(a, b) ((F)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define LEAST(a, b) ((F)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define SQUARE_ROOT(a) ((F)_mm512_sqrt_ps((__m512)(a)))
+#define INVERSE_ROOT(a) VARIANT(inverse_root)(a)
 #define GATHER(base, at) ((I)_mm512_i32gather_epi32((__m512i)(at), base, 1))
 #define GATHER_FLOATS(base, at) ((F)_mm512_i32gather_ps((__m512i)(at), base, 4))
 #elif LANES == 8
@@ -28,6 +29,7 @@ typedef int32_t VARIANT(LooseInts) __attribute__((vector_size(4 * LANES), aligne
 #define LARGEST(a, b) ((F)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define LEAST(a, b) ((F)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #define SQUARE_ROOT(a) ((F)_mm256_sqrt_ps((__m256)(a)))
+#define INVERSE_ROOT(a) (1 / SQUARE_ROOT(a))
 #define GATHER(base, at) ((I)_mm256_i32gather_epi32((const int *)(const void *)(base), (__m256i)(at), 1))
 #define GATHER_FLOATS(base, at) ((F)_mm256_i32gather_ps(base, (__m256i)(at), 4))
 #else
@@ -35,6 +37,7 @@ typedef int32_t VARIANT(LooseInts) __attribute__((vector_size(4 * LANES), aligne
 #define LARGEST(a, b) VARIANT(largest)(a, b)
 #define LEAST(a, b) VARIANT(least)(a, b)
 #define SQUARE_ROOT(a) VARIANT(root)(a)
+#define INVERSE_ROOT(a) (1 / SQUARE_ROOT(a))
 #define GATHER(base, at) VARIANT(gather)(base, at)
 #define GATHER_FLOATS(base, at) VARIANT(gather_floats)(base, at)
 
@@ -71,6 +74,15 @@ static INLINE F VARIANT(gather_floats)(const float *base, I at)
 }
 #endif
 
+#if LANES == 16
+/* 1 over the root of normal numbers: an estimate of 14 bits, and Newton's step, which doubles them. */
+static INLINE F VARIANT(inverse_root)(F a)
+{
+    const F about = (F)_mm512_rsqrt14_ps((__m512)a);
+    return about * (1.5f - 0.5f * a * about * about);
+}
+#endif
+
 /* The sum of a vector's values, by halves. */
 static INLINE double VARIANT(total)(F a)
 {
@@ -104,11 +116,14 @@ static ptrdiff_t VARIANT(likely)(const Row *r, ptrdiff_t width, float bar, int32
             continue;
         best &= (at >= LOAD(r->at + x - 1)) & (at >= LOAD(r->at + x + 1)) & (at >= LOAD(r->above + x)) & (at >= LOAD(r->below + x)) &
                 (at >= LOAD(r->before + x)) & (at >= LOAD(r->after + x));
-        if (!ANY(best))
-            continue;
-        for (int i = 0; i < LANES; i++)
+#if LANES == 16
+        for (uint32_t left = _mm512_movepi32_mask((__m512i)best); left; left &= left - 1)
+            columns[n++] = (int32_t)(x + __builtin_ctz(left));
+#else
+        for (int i = 0; i < LANES && ANY(best); i++)
             if (best[i])
                 columns[n++] = (int32_t)(x + i);
+#endif
     }
     for (; x < width; x++)
         if (r->at[x] >= bar)
@@ -147,5 +162,6 @@ static void VARIANT(halve_bytes)(const uint8_t *in, ptrdiff_t in_pitch, uint8_t 
 #undef LARGEST
 #undef LEAST
 #undef SQUARE_ROOT
+#undef INVERSE_ROOT
 #undef GATHER
 #undef GATHER_FLOATS

@@ -1,5 +1,14 @@
 /* The first look: turned kernels against all places; included once for each instruction set. */
 
+/* The bytes of a row, and those at its ends again as often as a strip that begins anywhere asks. */
+static void VARIANT(fill_line)(const Plane *p, const VARIANT(Band) *b, ptrdiff_t radius, const uint8_t *row)
+{
+    const ptrdiff_t right = radius + p->width;
+    memset(b->line, row[0], (size_t)radius);
+    memcpy(b->line + radius, row, (size_t)p->width);
+    memset(b->line + right, row[p->width - 1], (size_t)(b->pitch + 3 - right));
+}
+
 /* The rows of a band and so many around; columns so that a strip may begin at any. */
 static void VARIANT(fill_band)(const Plane *p, const Look *l, VARIANT(Band) *b)
 {
@@ -11,24 +20,27 @@ static void VARIANT(fill_band)(const Plane *p, const Look *l, VARIANT(Band) *b)
             float *values = b->values + c * b->plane + line * b->pitch;
             int32_t *sums = b->sums + c * b->plane + line * b->pitch;
             int32_t *squares = b->squares + c * b->plane + line * b->pitch;
-            const uint8_t *row = b->has_words ? (const uint8_t *)p->values + c * p->plane + y * p->pitch : NULL;
+            const ptrdiff_t row = c * p->plane + y * p->pitch;
             uint32_t sum = 0, square = 0;
+            if (p->is_bytes)
+                VARIANT(fill_line)(p, b, radius, (const uint8_t *)p->values + row);
             for (ptrdiff_t i = 0; i < b->pitch; i++) {
-                ptrdiff_t x = i - radius;
-                x = x < 0 ? 0 : x >= p->width ? p->width - 1 : x;
-                const ptrdiff_t at = c * p->plane + y * p->pitch + x;
-                const float value = (p->is_bytes ? ((const uint8_t *)p->values)[at] : ((const float *)p->values)[at]) - b->pivot;
-                const int32_t whole = (int32_t)(value * b->fine + (value < 0 ? -0.5f : 0.5f));
-                values[i] = p->is_bytes ? value : (float)whole / b->fine;
-                if (b->has_words) {
-                    uint32_t word = 0;
-                    for (ptrdiff_t right = i - radius + 3; right >= i - radius; right--)
-                        word = word << 8 | row[right < 0 ? 0 : right >= p->width ? p->width - 1 : right];
-                    memcpy(values + i, &word, sizeof word);
+                int32_t whole;
+                if (p->is_bytes) {
+                    whole = b->line[i] - (int32_t)b->pivot;
+                    values[i] = (float)whole;
+                } else {
+                    ptrdiff_t x = i - radius;
+                    x = x < 0 ? 0 : x >= p->width ? p->width - 1 : x;
+                    const float value = ((const float *)p->values)[row + x] - b->pivot;
+                    whole = (int32_t)(value * b->fine + (value < 0 ? -0.5f : 0.5f));
+                    values[i] = (float)whole / b->fine;
                 }
                 sums[i] = (int32_t)sum, squares[i] = (int32_t)square;
                 sum += (uint32_t)whole, square += (uint32_t)whole * (uint32_t)whole;
             }
+            for (ptrdiff_t i = 0; b->has_words && i < b->pitch; i++)
+                memcpy(values + i, b->line + i, sizeof *values);
         }
 }
 
@@ -217,7 +229,7 @@ static VARIANT(Spread) *const VARIANT(SPREADS)[2][STRIP] = {
 static INLINE F VARIANT(usable)(const Look *l, double count, F spread)
 {
     const F least = SPLAT((float)(LEAST_SPREAD * count));
-    return l->metric == SSD ? spread : SELECT(spread > least, 1 / SQUARE_ROOT(LARGEST(spread, least)), SPLAT(0.f));
+    return l->metric == SSD ? spread : SELECT(spread > least, INVERSE_ROOT(LARGEST(spread, least)), SPLAT(0.f));
 }
 
 static INLINE F VARIANT(look_score)(const Look *l, const VARIANT(Batch) *batch, int i, F products, F usable)
@@ -347,12 +359,13 @@ static int VARIANT(look)(const Plane *p, const Look *l)
     b.values = malloc(cells * sizeof *b.values);
     b.sums = malloc(cells * sizeof *b.sums);
     b.squares = malloc(cells * sizeof *b.squares);
+    b.line = malloc((size_t)b.pitch + 3);
     batch.offsets = malloc((size_t)taps * sizeof *batch.offsets);
     batch.values = malloc((size_t)taps * BATCH * sizeof *batch.values);
     batch.weights = malloc((size_t)(l->metric == SAD ? taps * BATCH : BATCH) * sizeof *batch.weights);
     batch.common = malloc((size_t)(l->shades * l->side * l->side));
     batch.runs = malloc((size_t)((BATCH + 1) * l->shades * l->side * (l->side / 2 + 1) * 2) * sizeof *batch.runs);
-    const int failed = !b.values || !b.sums || !b.squares || !batch.offsets || !batch.values || !batch.weights || !batch.runs || !batch.common;
+    const int failed = !b.values || !b.sums || !b.squares || !b.line || !batch.offsets || !batch.values || !batch.weights || !batch.runs || !batch.common;
     if (!failed) {
         VARIANT(fill_band)(p, l, &b);
         for (ptrdiff_t first = 0; first < l->poses; first += BATCH) {
@@ -360,7 +373,7 @@ static int VARIANT(look)(const Plane *p, const Look *l)
             VARIANT(look_batch)(p, l, &b, &batch, first);
         }
     }
-    free(b.values), free(b.sums), free(b.squares);
+    free(b.values), free(b.sums), free(b.squares), free(b.line);
     free(batch.offsets), free(batch.values), free(batch.weights), free(batch.runs), free(batch.common);
     return failed ? -1 : 0;
 }

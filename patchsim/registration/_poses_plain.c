@@ -160,14 +160,32 @@ static void turn_one(const Turn *t, const double *pose, float *values, uint8_t *
         }
 }
 
-void poses_turn(const Turn *t, const double *poses, ptrdiff_t n, float *values, uint8_t *mask)
+/* A kernel turned by half a turn more than another one lies in its box from the end to the beginning. */
+static void turn_by_half(const Turn *t, const float *from, const uint8_t *from_mask, float *values, uint8_t *mask)
 {
     const ptrdiff_t box = (2 * t->radius + 1) * (2 * t->radius + 1);
-    for (ptrdiff_t i = 0; i < n; i++, values += t->kernel.channels * box, mask += t->kernel.shades * box) {
-        turn_one(t, poses + 2 * i, values, mask);
-        if (t->rounds)
-            round_values(t, mask, values);
+    for (ptrdiff_t c = 0; c < t->kernel.channels; c++)
+        for (ptrdiff_t i = 0; i < box; i++)
+            values[c * box + i] = from[(c + 1) * box - 1 - i];
+    for (ptrdiff_t s = 0; s < t->kernel.shades; s++)
+        for (ptrdiff_t i = 0; i < box; i++)
+            mask[s * box + i] = from_mask[(s + 1) * box - 1 - i];
+}
+
+void poses_turn(const Turn *t, const double *poses, ptrdiff_t n, float *values, uint8_t *mask)
+{
+    const ptrdiff_t box = (2 * t->radius + 1) * (2 * t->radius + 1), half = n / 2;
+    const ptrdiff_t pixels = t->kernel.channels * box, counts = t->kernel.shades * box;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double *other = poses + 2 * (i - half); /* in a whole turn of even steps half a turn before */
+        const int is_half = n % 2 == 0 && i >= half && fabs(poses[2 * i] - other[0] - TURN / 2) < 1e-9 && poses[2 * i + 1] == other[1];
+        if (is_half)
+            turn_by_half(t, values + (i - half) * pixels, mask + (i - half) * counts, values + i * pixels, mask + i * counts);
+        else
+            turn_one(t, poses + 2 * i, values + i * pixels, mask + i * counts);
     }
+    for (ptrdiff_t i = 0; t->rounds && i < n; i++)
+        round_values(t, mask + i * counts, values + i * pixels);
 }
 
 /* Whether none of a cell's neighbours in place and angle is better; of equals the first one counts. */
@@ -317,7 +335,8 @@ static void beside(const Thinned *t, const double *one, double scale, double c, 
         return;
     double turn = fmod(fabs(other[2] - one[2]), TURN);
     turn = turn > TURN / 2 ? TURN - turn : turn;
-    if (apart + hypot(turn, other[3] - one[3]) * t->reach * scale < 1)
+    const double growth = other[3] - one[3];
+    if (apart + sqrt(turn * turn + growth * growth) * t->reach * scale < 1)
         *others = t->of_a_place;
 }
 

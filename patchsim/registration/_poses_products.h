@@ -12,6 +12,7 @@
 typedef struct {
     float *values;           /* [channels][lines][pitch], less `pivot`; or words of four bytes, each from its place on */
     int32_t *sums, *squares; /* of whole numbers: values times `fine` */
+    uint8_t *line;           /* [pitch + 3]: a row of bytes */
     ptrdiff_t lines, pitch, plane;
     float pivot, fine;
     int has_words;

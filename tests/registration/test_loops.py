@@ -14,7 +14,17 @@ from scipy import ndimage
 from patchsim.machine import extensions
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
-from patchsim.registration import levels, loops, native, plain, plain_look, planes, scores, scoring
+from patchsim.registration import (
+    first_look,
+    levels,
+    loops,
+    native,
+    plain,
+    plain_look,
+    planes,
+    scores,
+    scoring,
+)
 from patchsim.registration.plain import Aim
 
 if shutil.which("cc"):
@@ -171,6 +181,20 @@ def test_first_looks_at_rounded_kernels(rng, metric, masked):
         assert 0 < reach.sum() < reach.size / 2
         assert np.array_equal(pruned[reach], found[reach])
         assert (pruned[~reach] < bar + 1e-4).all()
+
+
+def test_half_a_turn_further_kernels_are_reversed(rng):
+    """Where a whole turn has an even number of angles: beside NumPy, which turns each of them."""
+    angles = first_look.spread(0.1, 0.1 + 2 * math.pi, 0.7, is_cyclic=True)
+    poses = np.column_stack([angles, np.full(len(angles), -0.1)])
+    assert len(poses) == 10
+    kernel = Case(rng, "uint8", "channels").kernels[0]
+    radius = math.ceil(kernel.reach) + 1
+    values, mask = loops.turn(kernel, poses, radius, 0.3)
+    wanted, inside = plain_look.turn(kernel, poses, radius, 0.3)
+    assert np.array_equal(mask, inside)
+    assert values == pytest.approx(wanted, abs=1e-3)
+    assert np.array_equal(values[5:], values[:5, :, ::-1, ::-1])
 
 
 @pytest.mark.parametrize("metric", METRICS)
