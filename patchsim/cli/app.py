@@ -31,7 +31,8 @@ class _Command(typed.Command):
         ctx.default_map = given
         with usage.explaining(self, ctx):
             left = super().parse_args(ctx, args)
-        for text in environment.settle(ctx, options, given):
+        ignored = environment.settle(ctx, options, given)
+        for text in ignored + environment.unknown(ctx, options):
             from patchsim.cli import console  # which needs no help of this module
 
             console.say(text)

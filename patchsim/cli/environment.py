@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchsim import choices
 from patchsim.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -139,6 +140,43 @@ def settle(context: Any, options: Iterable[Any], given: dict[str, Any]) -> list[
         raise InputError(f"{_setting(one)} and {_setting(other)} contradict each other; unset one")
     _used.set(tuple((f"{_PREFIX}{name.upper()}", name) for name in sorted(used)))
     return [] if values.get("quiet") else notices
+
+
+def unknown(context: Any, options: Iterable[Any]) -> list[str]:
+    """Return a notice of each variable that is set, and that no option of any command reads.
+
+    Parameters
+    ----------
+    context : typer.Context
+        That of the command that runs.
+    options : iterable of typer.core.TyperOption
+        The command's.
+    """
+    known = {one.name for one in options}
+    names = {
+        name.removeprefix(_PREFIX).lower()
+        for name, value in os.environ.items()
+        if name.startswith(_PREFIX) and value
+    }
+    if context.params.get("quiet") or names <= known - set(_WITHOUT):
+        return []
+    from patchsim.machine.extensions import VARIANT_SETTING
+
+    known.add(VARIANT_SETTING.removeprefix(_PREFIX).lower())
+    for command in getattr(context.find_root().command, "commands", {}).values():
+        known |= {one.name for one in command.params if one.param_type_name == "option"}
+    known -= set(_WITHOUT)
+    return [_unread(name, known) for name in sorted(names - known)]
+
+
+def _unread(name: str, known: set[str]) -> str:
+    near = choices.nearest(name, sorted(known))
+    advice = "docs/environment.md lists the variables that there are"
+    if name in _WITHOUT:
+        advice = "what it names is typed"
+    elif near is not None:
+        advice = f"did you mean {_PREFIX}{near.upper()}?"
+    return f"{_PREFIX}{printable(name.upper())} is ignored: no option reads it; {advice}"
 
 
 def _setting(name: str) -> str:

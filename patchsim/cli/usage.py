@@ -6,11 +6,13 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from patchsim import choices
+from patchsim.cli import console
 from patchsim.errors import InputError, printable
 
 # Files that `patchsim loss` reads and `patchsim match` does not.
@@ -49,6 +51,12 @@ def _explained(error: Any, command: Any, context: Any) -> InputError | None:
         if known[0].is_flag:
             return InputError(f"{option} takes no value; give {option} alone")
         return InputError(f"{option} lacks its value; give {option} {known[0].metavar}")
+    file = _file_of_dashes(option) if kind == "NoSuchOption" else None
+    if file is not None:
+        return InputError(
+            f"{printable(file)} begins like an option; write {printable(f'./{file}')} for the"
+            f" file\n{where}"
+        )
     if kind == "NoSuchOption":
         near = _near_option(option, command, context)
         advice = f"did you mean {near}?" if near else "leave it out"
@@ -88,6 +96,17 @@ def _shortened(words: Sequence[str]) -> str:
 
 def _names(option: Any) -> tuple[str, ...]:
     return (*option.opts, *option.secondary_opts)
+
+
+def _file_of_dashes(option: str) -> str | None:
+    """Return the file that the word with an unknown option is the name of.
+
+    The parser takes a word of one dash for several short options, and names the first of them.
+    """
+    for word in console.command_words():
+        if word.startswith(option) and word not in ("-", "--") and Path(word).exists():
+            return word
+    return None
 
 
 def _near_option(name: str, command: Any, context: Any) -> str | None:

@@ -126,6 +126,28 @@ def test_variables_are_listed_and_differ_from_the_other_ones():
     assert listed == names | {VARIANT_SETTING}
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("PATCHSIM_METRICS", "no option reads it; did you mean PATCHSIM_METRIC?"),
+        ("PATCHSIM_HEATMAPSIZE", "no option reads it; did you mean PATCHSIM_HEATMAP_SIZE?"),
+        ("PATCHSIM_KERNEL", "no option reads it; what it names is typed"),
+        ("PATCHSIM_ZZ", "no option reads it; docs/environment.md lists the variables that there"),
+        ("PATCHSIM_LOSS", None),  # of another command
+        (VARIANT_SETTING, None),
+        ("PATCHSIM", None),
+    ],
+)
+def test_a_variable_that_no_option_reads_is_told_once(name, says, words, run, monkeypatch):
+    monkeypatch.setenv(name, "portable" if name == VARIANT_SETTING else "zncc")
+    code, out, err = run(*words)
+    assert (code, err.count(name + " is ignored")) == (0, int(says is not None))
+    assert says is None or f"{name} is ignored: {says}" in err
+    assert run(*words, "--quiet") == (0, out, "")
+    monkeypatch.setenv(name, "")
+    assert "ignored" not in run(*words)[2]
+
+
 def test_completion_does_not_mind_a_bad_value(monkeypatch):
     from patchsim.cli import completion
 

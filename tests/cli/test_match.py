@@ -466,6 +466,16 @@ BAD = [
 
 
 @pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("name", ["-dash.png", "--two.png"])
+def test_a_file_that_is_named_like_an_option_is_hinted_at(name, run):
+    Path("face.png").rename(name)
+    code, out, err = run("match", "big.png", name)
+    says = f"{name} begins like an option; write ./{name} for the file\nsee patchsim match --help"
+    assert (code, out, said(err)) == (2, "", says)
+    assert run("match", "big.png", f"./{name}", "--top", "1")[0] == 0
+
+
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(w)[:60] for w, _ in BAD])
 def test_bad_input_is_named_in_two_lines_and_leaves_no_file(words, says, run, save):
     Path("text.png").write_text("hello")
