@@ -62,9 +62,19 @@ class LossRecords:
         return documents if self.is_list else documents[0]
 
     def table(self) -> Table:
-        """Return rows whose last column is the name of the file, the only text."""
-        rows = ((*map(_cell, row[1:]), row[0]) for row in self.rows())
-        return Table((*self.columns[1:], "file"), rows, texts=("file",), dropped=_DROPPED)
+        """Return rows whose last column is the name of the file, the only text.
+
+        Columns of which no file has a value, as most losses have no share, are left out.
+        """
+        rows = [(*row[1:], row[0]) for row in self.rows()]
+        names = (*self.columns[1:], "file")
+        kept = [i for i in range(len(names)) if any(row[i] is not None for row in rows)]
+        return Table(
+            tuple(names[i] for i in kept),
+            (tuple(_cell(row[i]) for i in kept) for row in rows),
+            texts=("file",),
+            dropped=_DROPPED,
+        )
 
 
 def _cell(value: Any) -> str:

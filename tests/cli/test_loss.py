@@ -312,3 +312,19 @@ def test_a_table_leaves_out_columns_rather_than_wrap(monkeypatch):
     assert max(map(len, lines)) <= 80
     assert {"loss", "matched_cosine", "file"} <= set(lines[0].split())
     assert "share" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        ("similarity", "B S C loss matched_cosine file"),
+        ("contrastive", "B S C loss matched_cosine collapsed orthogonal file"),
+    ],
+)
+@pytest.mark.usefixtures("feats")
+def test_a_table_has_the_columns_of_its_loss(loss, names, run):
+    words = "loss", "a.pt", "a.npz", "--loss", loss, "--format"
+    shown = [line.split() for line in run(*words, "table")[1].splitlines()]
+    assert (shown[0], {len(row) for row in shown}) == (names.split(), {len(names.split())})
+    piped = table(run(*words, "tsv")[1])
+    assert {name for name, value in piped[0].items() if value} == set(names.split())

@@ -142,6 +142,10 @@ class ScanPage:
                     yield result
         except BaseException as ended:
             if self._searched + self._failed and not sys.is_finalizing():
+                # A generator that is closed does not get what was raised where it is used.
+                cause = ended.__context__ if isinstance(ended, GeneratorExit) else ended
+                if not isinstance(cause, Exception | None):  # a signal
+                    wrote(f"{printable(self._path)} is being written; Ctrl-C again ends without it")
                 try:
                     wrote(self.write(is_whole=False))
                 except OutputError as failure:
